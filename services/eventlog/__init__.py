@@ -1,0 +1,1 @@
+"""The event log in PostgreSQL: the only module with SQL on its tables."""

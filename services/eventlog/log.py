@@ -1,0 +1,166 @@
+"""Reading and appending, for a handler: one connection, one writer."""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from services.eventlog.batch import Batch, Head
+
+LOOK_UP = """
+select clock_timestamp(),
+       array(select row(h.shard, h.position, h.verdict_number, h.dead_letter_number,
+                        (select e.recorded_at from event e where e.shard = h.shard and e.position = h.position))
+             from heads($1::smallint[]) h),
+       array(select row(v.root_account, v.command_id, v.content_hash, v.body)
+             from verdict v where v.command_id = any($2::uuid[]) and v.first)
+"""
+WATERMARKS = "select p, watermark($1::smallint, p) from unnest($2::integer[]) p"
+PLACES = """
+select v."offset", v.append_time from verdict v where v.source = $1 and v.partition = $2 and v."offset" between $3 and $4
+union all
+select d."offset", d.append_time from dead_letter d
+where d.source = $1 and d.partition = $2 and d."offset" between $3 and $4
+"""
+STREAMS = """
+select s.number, s.root_account, s.course, s.assignment, s.shard
+from unnest($1::bigint[], $2::bigint[]) k(root, assignment)
+join stream s on s.root_account = k.root and s.assignment = k.assignment
+union all
+select s.number, s.root_account, s.course, s.assignment, s.shard
+from unnest($3::bigint[], $4::bigint[]) k(root, course)
+join stream s on s.root_account = k.root and s.course = k.course and s.assignment is null
+"""
+EVENTS = """
+select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at
+from event e where e.stream = any($1::bigint[]) order by e.stream, e.version
+"""
+LOCK = "select 1 from shard s where s.shard = any($1::smallint[]) order by s.shard for update"
+APPEND = "select append({})".format(", ".join(f"${number}" for number in range(1, 44)))
+OPEN_SOURCE = "insert into source (topic, reason) values ($1, $2) returning number"
+CURRENT_SOURCE = "select number from source where topic = $1 order by number desc limit 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A stored event: ``data`` and ``metadata`` are JSON texts."""
+
+    stream: int
+    position: int
+    version: int
+    type: str
+    type_version: int
+    data: str
+    metadata: str
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A stream's row; ``assignment`` is None for a course."""
+
+    number: int
+    root_account: int
+    course: int
+    assignment: int | None
+    shard: int
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """What a batch must know before it is decided.
+
+    ``at``: the decision's time, PostgreSQL's clock in milliseconds, never earlier than the last event of the shards.
+    ``settled``: by (command id, root account) the content hash and the body (JSON) of the first verdict.
+    """
+
+    at: datetime
+    heads: dict[int, Head]
+    settled: dict[tuple[str, int], tuple[bytes, str]]
+
+
+class Log:
+    """The log over one connection. Every method may raise asyncpg's and OSError's errors when PostgreSQL is away."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self.connection = connection
+
+    async def look_up(self, shards: Sequence[int], command_ids: Iterable[str]) -> LookedUp:
+        """Time, heads and settled ids in one query."""
+        row = await self.connection.fetchrow(LOOK_UP, shards, list(command_ids))
+        assert row is not None
+        now, heads, settled = row
+        at = max([now, *(head[4] for head in heads if head[4] is not None)])
+        return LookedUp(
+            at.replace(microsecond=at.microsecond // 1000 * 1000),
+            {head[0]: Head(head[1], head[2], head[3]) for head in heads},
+            {(str(command), root): (digest, body) for root, command, digest, body in settled},
+        )
+
+    async def watermarks(self, source: int, partitions: Sequence[int]) -> dict[int, int]:
+        """Highest decided offset by partition (-1: none)."""
+        return dict(await self.connection.fetch(WATERMARKS, source, partitions))
+
+    async def append_times(self, source: int, partition: int, first: int, last: int) -> dict[int, int]:
+        """Append time by offset of the decided records in a range."""
+        return dict(await self.connection.fetch(PLACES, source, partition, first, last))
+
+    async def streams(
+        self, assignments: Sequence[tuple[int, int]], courses: Sequence[tuple[int, int]]
+    ) -> list[Stream]:
+        """Rows of the named streams that exist: (root account, assignment) and (root account, course)."""
+        rows = await self.connection.fetch(
+            STREAMS, [a[0] for a in assignments], [a[1] for a in assignments], [c[0] for c in courses], [c[1] for c in courses]
+        )  # fmt: skip
+        return [Stream(*row) for row in rows]
+
+    async def events(self, streams: Sequence[int]) -> list[Stored]:
+        """All events of the streams, each stream in order."""
+        return [Stored(*row) for row in await self.connection.fetch(EVENTS, streams)]
+
+    async def draw_stream_numbers(self, count: int) -> list[tuple[int, bytes]]:
+        """Fresh stream numbers, each with a random secret of 16 bytes. An unused one is lost, which harms nothing."""
+        rows = await self.connection.fetch("select nextval('stream_number') from generate_series(1, $1)", count)
+        return [(row[0], secrets.token_bytes(16)) for row in rows]
+
+    async def lock(self, shards: Sequence[int]) -> None:
+        """Lock shards until the end of the surrounding transaction."""
+        await self.connection.execute(LOCK, shards)
+
+    async def append(self, batch: Batch) -> bool:
+        """Append all of a batch, or nothing and answer False where somebody else wrote since the batch was looked up.
+
+        Raises:
+            asyncpg.UniqueViolationError: another shard's writer took an id of this batch (nothing is written).
+        """
+        shards = batch.shards
+        heads = [batch.heads[shard] for shard in shards]
+        return bool(await self.connection.fetchval(
+            APPEND,
+            shards, [h.position for h in heads], [h.verdict for h in heads], [h.dead_letter for h in heads],
+            batch.source, list(batch.first_offsets), list(batch.first_offsets.values()),
+            *columns(batch.streams, 5), *columns(batch.events, 8), batch.at,
+            *columns(batch.verdicts, 12), *columns(batch.dead_letters, 10),
+        ))  # fmt: skip
+
+    async def current_source(self, topic: str) -> int:
+        """Number of the topic's life; the first one is opened when the topic is first read."""
+        number = await self.connection.fetchval(CURRENT_SOURCE, topic)
+        if number is not None:
+            return int(number)
+        async with self.connection.transaction():
+            await self.connection.execute("select pg_advisory_xact_lock(hashtext('source ' || $1))", topic)
+            number = await self.connection.fetchval(CURRENT_SOURCE, topic)
+            return int(number if number is not None else await self.open_source(topic, "first read"))
+
+    async def open_source(self, topic: str, reason: str) -> int:
+        """Begin a new life of a topic that was made again or cut: its records are new, whatever their offsets."""
+        return int(await self.connection.fetchval(OPEN_SOURCE, topic, reason))
+
+
+def columns(rows: list[Any], width: int) -> list[list[Any]]:
+    """Rows turned into ``width`` columns."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]

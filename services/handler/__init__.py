@@ -1,0 +1,1 @@
+"""The process that turns commands into the log: ``python -m services.handler``."""

@@ -1,0 +1,77 @@
+"""How records reach us whatever is in them; below FastStream, where no handler could help.
+
+A header key that is not UTF-8 makes aiokafka's own fetch fail for ever and blocks the partition. Here such a key
+arrives escaped (``\\xff``), and the record is an ordinary one. The names are aiokafka's private ones: the version is
+pinned and a test watches them.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import aiokafka.consumer.fetcher
+from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
+
+
+class _Escaping(bytearray):
+    """Bytes whose slices decode without ever failing."""
+
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        return _Escaping(found) if isinstance(index, slice) else found
+
+    def decode(self, encoding: str = "utf-8", errors: str = "backslashreplace") -> str:
+        return super().decode(encoding, "backslashreplace")
+
+
+class TolerantRecordBatch:
+    """A record batch of aiokafka's that hands on every record."""
+
+    def __init__(self, batch: Any, raw: bytes) -> None:
+        self._batch = batch
+        self._raw = raw
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def __next__(self) -> Any:
+        return next(self._batch)
+
+    def __iter__(self) -> Iterator[Any]:
+        handed_on = -1
+        try:
+            for record in self._batch:
+                handed_on = record.offset
+                yield record
+        except UnicodeDecodeError:
+            slow = _DefaultRecordBatchPy(self._raw)
+            slow._maybe_uncompress()
+            slow._buffer = _Escaping(slow._buffer)
+            yield from (record for record in slow if record.offset > handed_on)
+
+
+class TolerantMemoryRecords:
+    """aiokafka's MemoryRecords, with tolerant batches."""
+
+    def __init__(self, fetched: bytes) -> None:
+        self._records = MemoryRecords(fetched)
+        self._slices = _MemoryRecordsPy(fetched)
+
+    def size_in_bytes(self) -> int:
+        """As aiokafka's."""
+        return self._records.size_in_bytes()
+
+    def has_next(self) -> bool:
+        """As aiokafka's."""
+        return self._records.has_next()
+
+    def next_batch(self) -> TolerantRecordBatch:
+        """As aiokafka's, tolerant."""
+        raw = bytes(self._slices._next_slice or b"")
+        self._slices._cache_next()
+        return TolerantRecordBatch(self._records.next_batch(), raw)
+
+
+def install() -> None:
+    """Make every consumer of this process read with tolerant batches."""
+    setattr(aiokafka.consumer.fetcher, "MemoryRecords", TolerantMemoryRecords)

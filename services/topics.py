@@ -1,0 +1,171 @@
+"""The service's topics: names, settings, creation and the check at start.
+
+``python -m services.topics`` creates what is missing (KAFKA_BOOTSTRAP, TOPIC_PREFIX).
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from services.eventlog.shards import SHARDS
+from services.settings import KafkaSettings
+
+MIB = 1 << 20
+FOURTEEN_DAYS = str(14 * 24 * 3600 * 1000)
+
+_OUTPUT = {"max.message.bytes": str(4 * MIB), "retention.ms": FOURTEEN_DAYS, "cleanup.policy": "delete"}
+
+SETTINGS: Mapping[str, Mapping[str, str]] = {
+    # uncompressed: the broker then refuses compression bombs; LogAppendTime: no producer can set the time tokens are judged by.
+    "commands": {
+        "compression.type": "uncompressed",
+        "message.timestamp.type": "LogAppendTime",
+        "max.message.bytes": str(MIB),
+        "retention.ms": FOURTEEN_DAYS,
+        "cleanup.policy": "delete",
+    },
+    "verdicts": _OUTPUT,
+    "live-events": _OUTPUT,
+    "caliper": _OUTPUT,
+    "events": {**_OUTPUT, "retention.ms": "-1"},
+    "dead-letters": _OUTPUT,
+    "progress": {"cleanup.policy": "compact"},
+}
+
+
+class WrongTopics(Exception):
+    """Topics are missing or have other settings than the contract's; the message names each and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the relay has come: the last number of each shard that is on the topics (0: none)."""
+
+    positions: tuple[int, ...]
+    verdicts: tuple[int, ...]
+    dead_letters: tuple[int, ...]
+
+    @classmethod
+    def start(cls, shards: int = SHARDS) -> "Progress":
+        """Nothing relayed yet."""
+        return cls((0,) * shards, (0,) * shards, (0,) * shards)
+
+    def encode(self) -> bytes:
+        """JSON, the value of the progress record."""
+        fields = {"positions": self.positions, "verdicts": self.verdicts, "dead_letters": self.dead_letters}
+        return json.dumps(fields).encode()
+
+    @classmethod
+    def decode(cls, value: bytes) -> "Progress":
+        """The reverse of :meth:`encode`."""
+        fields = json.loads(value)
+        return cls(tuple(fields["positions"]), tuple(fields["verdicts"]), tuple(fields["dead_letters"]))
+
+
+PROGRESS_KEY = b"relay"
+
+
+def topic(prefix: str, name: str) -> str:
+    """Full name of a topic, e.g. ``moderation.commands``."""
+    return f"{prefix}.{name}"
+
+
+def partitions(name: str, shards: int = SHARDS) -> int:
+    """How many partitions a topic has: one a shard; the relay's progress is one record in one partition."""
+    return 1 if name == "progress" else shards
+
+
+async def create(bootstrap: str, prefix: str, shards: int = SHARDS) -> list[str]:
+    """Create the topics that are missing and return their names; write progress 0 to a new progress topic."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        brokers = len((await admin.describe_cluster())["brokers"])
+        replicas = 3 if brokers >= 3 else 1
+        durable = {"min.insync.replicas": "2"} if replicas == 3 else {}
+        existing = set(await admin.list_topics())
+        missing = [name for name in SETTINGS if topic(prefix, name) not in existing]
+        wanted = [
+            NewTopic(
+                topic(prefix, name), partitions(name, shards), replicas,
+                topic_configs={**SETTINGS[name], **durable, "unclean.leader.election.enable": "false"},
+            )
+            for name in missing
+        ]  # fmt: skip
+        if wanted:
+            response = await admin.create_topics(wanted)
+            failures = [f"{entry[0]}: {entry[2] or entry[1]}" for entry in response.topic_errors if entry[1] not in (0, 36)]
+            if failures:
+                raise WrongTopics("topics could not be created: " + "; ".join(failures))
+    finally:
+        await admin.close()
+    if "progress" in missing:
+        await write_progress(bootstrap, prefix, Progress.start(shards))
+    return [topic(prefix, name) for name in missing]
+
+
+async def write_progress(bootstrap: str, prefix: str, progress: Progress) -> None:
+    """Set the relay's progress; only while no relay is running, and for a new topic."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+    await producer.start()
+    try:
+        await producer.send_and_wait(topic(prefix, "progress"), progress.encode(), key=PROGRESS_KEY, partition=0)
+    finally:
+        await producer.stop()
+
+
+async def check(bootstrap: str, prefix: str, shards: int = SHARDS) -> None:
+    """Refuse to run on topics that are missing, have too few partitions or unsafe settings.
+
+    Raises:
+        WrongTopics: with every finding and its remedy.
+    """
+    findings = []
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await consumer.start()
+    await admin.start()
+    try:
+        existing = await consumer.topics()
+        for name in SETTINGS:
+            full = topic(prefix, name)
+            if full not in existing:
+                findings.append(f"topic {full} does not exist: run python -m services.topics")
+                continue
+            count = len((await admin.describe_topics([full]))[0]["partitions"])
+            # More partitions of commands are no loss: order then holds within a partition, the log's shards stay.
+            if count < partitions(name, shards) or (name == "progress" and count != 1):
+                findings.append(f"topic {full} has {count} partitions, not {partitions(name, shards)}: make it again")
+        commands = topic(prefix, "commands")
+        if commands in existing:
+            found = await _settings_of(admin, commands)
+            for setting in ("compression.type", "message.timestamp.type", "cleanup.policy"):
+                wanted = SETTINGS["commands"][setting]
+                if found.get(setting) != wanted:
+                    findings.append(f"topic {commands} has {setting}={found.get(setting)}: set it to {wanted}")
+    finally:
+        await admin.close()
+        await consumer.stop()
+    if findings:
+        raise WrongTopics("; ".join(findings))
+
+
+async def _settings_of(admin: AIOKafkaAdminClient, full_name: str) -> dict[str, str]:
+    responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, full_name)])
+    return {entry[0]: entry[1] for response in responses for resource in response.resources for entry in resource[4]}
+
+
+async def main() -> None:
+    """Create what is missing and say what was created."""
+    settings = KafkaSettings()
+    for name in await create(settings.kafka_bootstrap, settings.topic_prefix):
+        print(f"created {name}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,212 @@
+"""An assignment as its stream tells it: settings, slots, moderation set, provisional grades, gradebook values."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from services.moderation.course import Course
+from services.moderation.scheme import Scheme
+
+SETTINGS: Mapping[str, Any] = {
+    "name": None, "points_possible": None, "grading_type": None, "grading_scheme": None, "moderated_grading": None,
+    "grader_count": 0, "final_grader_id": None, "anonymous_grading": False, "graders_anonymous_to_graders": False,
+    "grader_names_visible_to_final_grader": True, "grader_comments_visible_to_graders": True,
+    "moderation_set": "assigned", "assigned_to": None, "deleted": False,
+}  # fmt: skip
+REQUIRED = ("name", "points_possible", "grading_type", "moderated_grading")
+SUBMISSION_FIELDS = (
+    "submission_id", "anonymous_id", "attempt", "submitted_at", "score", "grade", "grader_id", "graded_at", "excused",
+    "posted_at",
+)  # fmt: skip
+IDS_PER_ASSIGNMENT = 1 << 20
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+
+@dataclass(slots=True)
+class Comment:
+    author_id: int
+    comment: str
+    created_at: datetime
+
+
+@dataclass(slots=True)
+class ProvisionalGrade:
+    """``graded_at`` None: made by a comment alone, not entered."""
+
+    provisional_grade_id: int
+    student_id: int
+    scorer_id: int
+    final: bool
+    score: Decimal | None = None
+    grade: str | None = None
+    graded_at: datetime | None = None
+    graded_anonymously: bool | None = None
+    rubric_assessment: Mapping[str, Any] | None = None
+    comments: list[Comment] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Submission:
+    """The real grade of a student; every assigned student has one, unsubmitted, from the start."""
+
+    submission_id: int | None = None
+    anonymous_id: str | None = None
+    attempt: int | None = None
+    submitted_at: datetime | None = None
+    score: Decimal | None = None
+    grade: str | None = None
+    grader_id: int | None = None
+    graded_at: datetime | None = None
+    excused: bool = False
+    posted_at: datetime | None = None
+    workflow_state: str = "unsubmitted"
+    grade_matches_current_submission: bool = True
+    graded_anonymously: bool | None = None
+    updated_at: datetime | None = None
+    comments: list[Comment] = field(default_factory=list)
+
+
+NEVER_TOUCHED = Submission()
+
+
+@dataclass(slots=True)
+class Choice:
+    """A selected provisional grade and the shard position at which it was chosen."""
+
+    provisional_grade_id: int
+    position: int
+
+
+@dataclass(slots=True)
+class Assignment:
+    """State of an assignment's stream. ``version`` 0: it does not exist; its number and secret are then fresh."""
+
+    number: int
+    secret: bytes
+    root_account_id: int
+    course_id: int
+    assignment_id: int
+    version: int = 0
+    name: str | None = None
+    points_possible: Decimal | None = None
+    grading_type: str = "points"
+    grading_scheme: Scheme | None = None
+    moderated_grading: bool = False
+    grader_count: int | None = 0
+    final_grader_id: int | None = None
+    anonymous_grading: bool = False
+    graders_anonymous_to_graders: bool = False
+    grader_names_visible_to_final_grader: bool = True
+    grader_comments_visible_to_graders: bool = True
+    moderation_set: str = "assigned"
+    assigned_to: frozenset[int] | None = None
+    deleted: bool = False
+    grades_published_at: datetime | None = None
+    slots: dict[int, str] = field(default_factory=dict)
+    added: set[int] = field(default_factory=set)
+    choices: dict[int, Choice] = field(default_factory=dict)
+    unassigned_at: dict[int, int] = field(default_factory=dict)
+    provisional_grades: dict[int, ProvisionalGrade] = field(default_factory=dict)
+    of_student: dict[int, list[ProvisionalGrade]] = field(default_factory=dict)
+    submissions: dict[int, Submission] = field(default_factory=dict)
+    stated_anonymous_ids: dict[str, int] = field(default_factory=dict)
+    drawn_anonymous_ids: dict[int, str] = field(default_factory=dict)
+
+    def is_assigned(self, course: Course, student_id: int) -> bool:
+        """Whether the assignment is assigned to the student now."""
+        return course.is_enrolled_student(student_id) and (self.assigned_to is None or student_id in self.assigned_to)
+
+    def is_in_set(self, course: Course, student_id: int) -> bool:
+        """Membership of the moderation set."""
+        if student_id in self.added:
+            return True
+        return self.moderation_set == "assigned" and self.moderated_grading and self.is_assigned(course, student_id)
+
+    def selected(self, course: Course, student_id: int) -> int | None:
+        """The provisional grade chosen for a student; a choice lapses when the student was unassigned since."""
+        choice = self.choices.get(student_id)
+        if choice is None:
+            return None
+        lapsed = max(course.unenrolled_at.get(student_id, 0), self.unassigned_at.get(student_id, 0))
+        return choice.provisional_grade_id if choice.position > lapsed else None
+
+    def is_final_grader(self, course: Course, user_id: int) -> bool:
+        """Removal from the course ends being its final grader; losing a permission does not."""
+        return user_id == self.final_grader_id and not course.removed(user_id)
+
+    def permits_moderation(self, course: Course, user_id: int | None) -> bool:
+        """Canvas: app/models/abstract_assignment.rb, permits_moderation?"""
+        if user_id is None:
+            return False
+        return self.is_final_grader(course, user_id) or "select_final_grade" in course.admins.get(user_id, ())
+
+    def can_be_moderated_grader(self, course: Course, user_id: int) -> bool:
+        """Canvas: app/models/abstract_assignment.rb, can_be_moderated_grader?"""
+        if not (course.may(user_id, "manage_grades") or course.may(user_id, "view_all_grades")):
+            return False
+        if not self.moderated_grading or self.is_final_grader(course, user_id) or user_id in self.slots:
+            return True
+        holders = sum(not self.is_final_grader(course, holder) for holder in self.slots)
+        return holders < (self.grader_count or 0)
+
+    def own_grade(self, student_id: int, scorer_id: int, final: bool) -> ProvisionalGrade | None:
+        """The scorer's ordinary provisional grade, or the final one whoever wrote it."""
+        for grade in self.of_student.get(student_id, ()):
+            if grade.final == final and (final or grade.scorer_id == scorer_id):
+                return grade
+        return None
+
+    def submission(self, student_id: int) -> Submission:
+        """The student's submission, or an untouched one."""
+        return self.submissions.get(student_id, NEVER_TOUCHED)
+
+    def submission_id(self, course: Course, student_id: int) -> int:
+        """The stated id, else the one the service draws."""
+        stated = self.submission(student_id).submission_id
+        if stated is not None:
+            return stated
+        return self.number * IDS_PER_ASSIGNMENT + course.student_ordinals.get(student_id, 0)
+
+    def next_provisional_grade_id(self) -> int:
+        """Ascending, unique over all assignments, below 2**53."""
+        return self.number * IDS_PER_ASSIGNMENT + len(self.provisional_grades) + 1
+
+    def grader_anonymous_id(self, user_id: int) -> str:
+        """Five base-58 characters, unique within the assignment's graders."""
+        return self._draw(b"grader", user_id, set(self.slots.values()))
+
+    def anonymous_id(self, course: Course, student_id: int) -> str:
+        """The stated anonymous id, else one drawn in the order of first enrolment, so that it never changes."""
+        stated = self.submission(student_id).anonymous_id
+        if stated is not None:
+            return stated
+        if student_id not in self.drawn_anonymous_ids:
+            taken = set(self.drawn_anonymous_ids.values())
+            for student in list(course.student_ordinals)[len(self.drawn_anonymous_ids) :]:
+                drawn = self._draw(b"student", student, taken)
+                self.drawn_anonymous_ids[student] = drawn
+                taken.add(drawn)
+        return self.drawn_anonymous_ids.get(student_id) or self._draw(b"student", student_id, set())
+
+    def _draw(self, what: bytes, user_id: int, taken: set[str]) -> str:
+        attempt = 0
+        while True:
+            message = b"%b %d %d" % (what, user_id, attempt)
+            number = int.from_bytes(hmac.digest(self.secret, message, hashlib.sha256)[:8], "big")
+            drawn = ""
+            for _ in range(5):
+                number, digit = divmod(number, 58)
+                drawn += _BASE58[digit]
+            if drawn not in taken:
+                return drawn
+            attempt += 1
+
+    def students_named(self) -> bool:
+        """Whether anybody sees students' names in the answers (Canvas: can_view_student_names?)."""
+        if not self.anonymous_grading:
+            return True
+        return self.moderated_grading and self.grades_published_at is not None

@@ -1,0 +1,75 @@
+"""What a decision can be, and Canvas's words for the refusals."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.moderation.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """``result``: what the Canvas API would answer, JSON-able."""
+
+    events: tuple[Event, ...]
+    result: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """``errors``: (path, message) of each field at fault, for ``invalid_command``."""
+
+    reason: str
+    message: str
+    error_code: str | None = None
+    errors: tuple[tuple[str, str], ...] = ()
+
+
+Decision = Accepted | Rejected
+
+HTTP_STATUS: Mapping[str, int] = {
+    "unauthenticated": 401,
+    "unauthorized": 403,
+    "max_graders_reached": 403,
+    "not_found": 404,
+    "command_id_reused": 409,
+    "selection_required": 422,
+}
+"""By reason; every other refusal is 400."""
+
+NOTHING_CHANGED = Accepted(())
+UNAUTHENTICATED = Rejected("unauthenticated", "user authorization required")
+UNAUTHORIZED = Rejected("unauthorized", "user not authorized to perform that action")
+NOT_FOUND = Rejected("not_found", "The specified resource does not exist.")
+NOT_MODERATED = Rejected("not_moderated", "Assignment does not use moderated grading")
+ALREADY_PUBLISHED = Rejected("already_published", "Assignment grades have already been published")
+NOT_IN_SET = Rejected("not_in_moderation_set", "student not in moderation set")
+MISSING_STUDENT_IDS = Rejected("missing_student_ids", "student_ids is required: name at least one student")
+SELECTION_REQUIRED = Rejected("selection_required", "All submissions must have a selected grade")
+STUDENT_NOT_ENROLLED = Rejected(
+    "student_not_enrolled", "Student must be enrolled in the course as a student to be graded"
+)
+GRADE_AND_EXCUSE = Rejected("grade_and_excuse", "Cannot simultaneously grade and excuse an assignment")
+MAX_GRADERS_REACHED = Rejected(
+    "max_graders_reached",
+    "The maximum number of graders has been reached for this assignment.",
+    "MAX_GRADERS_REACHED",
+)
+# Canvas gives these two a code and no message; shown is then the error's class name.
+INVALID_SCORE = Rejected("invalid_score", "Assignment::GradeError", "PROVISIONAL_GRADE_INVALID_SCORE")
+MODIFY_SELECTED = Rejected("modify_selected", "Assignment::GradeError", "PROVISIONAL_GRADE_MODIFY_SELECTED")
+FINAL_WITHOUT_PROVISIONAL = Rejected(
+    "final_without_provisional", "Cannot give a final mark for a student with no other provisional grades"
+)
+COMMAND_ID_REUSED = Rejected(
+    "command_id_reused", "command_id was used before with other content: draw a new one for a new command"
+)
+NOT_POSTED_YET = Rejected("not_published", "Assignments under moderation cannot be posted before grades are published")
+NOT_HIDDEN_YET = Rejected("not_published", "Assignments under moderation cannot be hidden before grades are published")
+TOO_LARGE = Rejected("invalid_command", "too large to publish: send fewer or shorter items in one command")
+
+
+def missing(path: str) -> Rejected:
+    """A field that is required on first mention was left out."""
+    message = f"{path} is required on first mention"
+    return Rejected("invalid_command", message, errors=((path, message),))

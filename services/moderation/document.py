@@ -1,0 +1,80 @@
+"""The state of an assignment as the contract's JSON document (section 6): a pure function of the fold."""
+
+from typing import Any
+
+from services.moderation.assignment import SETTINGS, Assignment, Comment, ProvisionalGrade, Submission
+from services.moderation.course import Course
+from services.moderation.payload import number, time
+
+
+def state_document(course: Course, assignment: Assignment) -> dict[str, Any]:
+    """Ids as integers, scores as numbers, times RFC 3339 in milliseconds; lists in the order of ids."""
+    students = sorted(s for s in course.student_ordinals if assignment.is_assigned(course, s) or s in assignment.submissions)
+    members = [s for s in sorted({*students, *assignment.added}) if assignment.is_in_set(course, s)]
+    return {
+        "assignment_id": assignment.assignment_id,
+        "course_id": assignment.course_id,
+        "version": assignment.version,
+        "settings": {name: _setting(name, assignment) for name in SETTINGS},
+        "grades_published_at": time(assignment.grades_published_at),
+        "moderation_set": [
+            {"student_id": s, "selected_provisional_grade_id": assignment.selected(course, s)} for s in members
+        ],
+        "moderation_graders": [
+            {"user_id": user, "anonymous_id": anonymous_id, "slot_taken": True}
+            for user, anonymous_id in sorted(assignment.slots.items())
+        ],
+        "provisional_grades": [_grade(grade) for _, grade in sorted(assignment.provisional_grades.items())],
+        "submissions": [_submission(course, assignment, student) for student in students],
+    }
+
+
+def _setting(name: str, assignment: Assignment) -> Any:
+    value = getattr(assignment, name)
+    if value is None:
+        return None
+    if name == "points_possible":
+        return number(value)
+    if name == "grading_scheme":
+        return [[band, number(bound)] for band, bound in value]
+    return sorted(value) if name == "assigned_to" else value
+
+
+def _grade(grade: ProvisionalGrade) -> dict[str, Any]:
+    return {
+        "provisional_grade_id": grade.provisional_grade_id,
+        "student_id": grade.student_id,
+        "scorer_id": grade.scorer_id,
+        "score": number(grade.score),
+        "grade": grade.grade,
+        "graded_at": time(grade.graded_at),
+        "final": grade.final,
+        "graded_anonymously": grade.graded_anonymously,
+        "submission_comments": [_comment(comment) for comment in grade.comments],
+    }
+
+
+def _submission(course: Course, assignment: Assignment, student_id: int) -> dict[str, Any]:
+    submission: Submission = assignment.submission(student_id)
+    return {
+        "student_id": student_id,
+        "submission_id": assignment.submission_id(course, student_id),
+        "anonymous_id": assignment.anonymous_id(course, student_id),
+        "workflow_state": submission.workflow_state,
+        "attempt": submission.attempt,
+        "submitted_at": time(submission.submitted_at),
+        "score": number(submission.score),
+        "grade": submission.grade,
+        "grader_id": submission.grader_id,
+        "graded_at": time(submission.graded_at),
+        "excused": submission.excused,
+        "posted_at": time(submission.posted_at),
+        "grade_matches_current_submission": submission.grade_matches_current_submission,
+        "graded_anonymously": submission.graded_anonymously,
+        "updated_at": time(submission.updated_at),
+        "submission_comments": [_comment(comment) for comment in submission.comments],
+    }
+
+
+def _comment(comment: Comment) -> dict[str, Any]:
+    return {"author_id": comment.author_id, "comment": comment.comment, "created_at": time(comment.created_at)}

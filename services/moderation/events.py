@@ -1,0 +1,256 @@
+"""What has happened (contract section 5). Field names of changes and rows are the storage format.
+
+A change is ``{field: (old, new)}`` with plain values: int ids, Decimal scores, aware datetimes, str, bool, None.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+
+Change = tuple[Any, Any]
+Changes = Mapping[str, Change]
+
+
+class Recorded:
+    """What all events share. ``name``: the contract's; ``emits_grade_change``: it has a published grade_change."""
+
+    __slots__ = ()
+    name: ClassVar[str]
+
+    @property
+    def emits_grade_change(self) -> bool:
+        """Whether a grade_change is published for this event."""
+        return False
+
+    def grade_change(self) -> dict[str, Any]:
+        """Facts of the published grade_change: grades old and new, grader, muted, and the job that made it."""
+        raise NotImplementedError(f"{self.name} has no grade_change")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CourseUpdated(Recorded):
+    name: ClassVar[str] = "course_updated"
+    changes: Changes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsersUpdated(Recorded):
+    """``users``: ``user_id`` and the fields that changed, new values only."""
+
+    name: ClassVar[str] = "users_updated"
+    users: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrollmentsUpdated(Recorded):
+    """``enrollments``: whole rows (user_id, type, section_id, state, limited_to_section, permissions)."""
+
+    name: ClassVar[str] = "enrollments_updated"
+    enrollments: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminsUpdated(Recorded):
+    """``admins``: user_id and permissions, whole rows."""
+
+    name: ClassVar[str] = "admins_updated"
+    admins: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignmentCreated(Recorded):
+    """``settings``: plain values of all settings that are not null."""
+
+    name: ClassVar[str] = "assignment_created"
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignmentUpdated(Recorded):
+    """``kept``: students who stay in a set that is hand-picked from now on."""
+
+    name: ClassVar[str] = "assignment_updated"
+    changes: Changes
+    kept: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionRecorded(Recorded):
+    """``stated``: the fields that changed, new values only."""
+
+    name: ClassVar[str] = "submission_recorded"
+    student_id: int
+    submission_id: int
+    stated: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionCommentRecorded(Recorded):
+    name: ClassVar[str] = "submission_comment_recorded"
+    student_id: int
+    submission_id: int
+    author_id: int
+    comment: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraderSlotTaken(Recorded):
+    name: ClassVar[str] = "grader_slot_taken"
+    grader_id: int
+    anonymous_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudentsSelectedForModeration(Recorded):
+    name: ClassVar[str] = "students_selected_for_moderation"
+    student_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionalGradeCreated(Recorded):
+    name: ClassVar[str] = "provisional_grade_created"
+    student_id: int
+    submission_id: int
+    provisional_grade_id: int
+    scorer_id: int
+    score: Decimal | None
+    grade: str | None
+    graded_at: datetime | None
+    final: bool
+    graded_anonymously: bool | None
+    rubric_assessment: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionalGradeUpdated(Recorded):
+    name: ClassVar[str] = "provisional_grade_updated"
+    student_id: int
+    submission_id: int
+    provisional_grade_id: int
+    changes: Changes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionalCommentCreated(Recorded):
+    name: ClassVar[str] = "provisional_comment_created"
+    student_id: int
+    submission_id: int
+    provisional_grade_id: int
+    author_id: int
+    comment: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionalGradeSelected(Recorded):
+    name: ClassVar[str] = "provisional_grade_selected"
+    student_id: int
+    submission_id: int
+    provisional_grade_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionUpdated(Recorded):
+    name: ClassVar[str] = "submission_updated"
+    student_id: int
+    submission_id: int
+    changes: Changes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradePublished(Recorded):
+    """``was_graded``: the submission's state was graded before."""
+
+    name: ClassVar[str] = "grade_published"
+    student_id: int
+    submission_id: int
+    provisional_grade_id: int
+    scorer_id: int
+    score: tuple[Decimal | None, Decimal | None]
+    grade: tuple[str | None, str | None]
+    graded_at: datetime
+    graded_anonymously: bool | None
+    was_graded: bool
+
+    @property
+    def emits_grade_change(self) -> bool:
+        """Canvas tells of a submission whose grade or score changed or that became graded."""
+        became_graded = not self.was_graded and self.score[1] is not None
+        return self.score[0] != self.score[1] or self.grade[0] != self.grade[1] or became_graded
+
+    def grade_change(self) -> dict[str, Any]:
+        return _grade_change(self.score, self.grade, self.scorer_id, True, "Moderation#publish")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradesPosted(Recorded):
+    """Canvas's name for the publication; it closes one."""
+
+    name: ClassVar[str] = "grades_posted"
+    grades_published_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionPosted(Recorded):
+    name: ClassVar[str] = "submission_posted"
+    student_id: int
+    submission_id: int
+    posted_at: datetime
+    score: Decimal | None
+    grade: str | None
+    grader_id: int | None
+
+    @property
+    def emits_grade_change(self) -> bool:
+        """Posting and hiding repeat the grade (contract 3.1)."""
+        return True
+
+    def grade_change(self) -> dict[str, Any]:
+        same = (self.score, self.score), (self.grade, self.grade)
+        return _grade_change(*same, self.grader_id, False, "Assignment#post_submissions")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionHidden(Recorded):
+    name: ClassVar[str] = "submission_hidden"
+    student_id: int
+    submission_id: int
+    score: Decimal | None
+    grade: str | None
+    grader_id: int | None
+
+    @property
+    def emits_grade_change(self) -> bool:
+        """Posting and hiding repeat the grade (contract 3.1)."""
+        return True
+
+    def grade_change(self) -> dict[str, Any]:
+        same = (self.score, self.score), (self.grade, self.grade)
+        return _grade_change(*same, self.grader_id, True, "Assignment#hide_submissions")
+
+
+CourseEvent = CourseUpdated | UsersUpdated | EnrollmentsUpdated | AdminsUpdated
+AssignmentEvent = (
+    AssignmentCreated | AssignmentUpdated | SubmissionRecorded | SubmissionCommentRecorded | GraderSlotTaken
+    | StudentsSelectedForModeration | ProvisionalGradeCreated | ProvisionalGradeUpdated | ProvisionalCommentCreated
+    | ProvisionalGradeSelected | SubmissionUpdated | GradePublished | GradesPosted | SubmissionPosted | SubmissionHidden
+)  # fmt: skip
+Event = CourseEvent | AssignmentEvent
+
+
+def _grade_change(
+    score: tuple[Decimal | None, Decimal | None], grade: tuple[str | None, str | None], grader_id: int | None,
+    muted: bool, job_tag: str,
+) -> dict[str, Any]:  # fmt: skip
+    return {
+        "old_score": None if score[0] is None else float(score[0]),
+        "score": None if score[1] is None else float(score[1]),
+        "old_grade": grade[0],
+        "grade": grade[1],
+        "grader_id": grader_id,
+        "muted": muted,
+        "job_tag": job_tag,
+    }

@@ -1,0 +1,150 @@
+"""State from events, changed in place: what an event costs does not depend on the size of the class."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, assert_never
+
+from services.moderation.assignment import Assignment, Choice, Comment, ProvisionalGrade, Submission
+from services.moderation.course import STUDENT, Course, Enrollment
+from services.moderation.events import (
+    AdminsUpdated, AssignmentCreated, AssignmentEvent, AssignmentUpdated, CourseEvent, CourseUpdated,
+    EnrollmentsUpdated, GradePublished, GraderSlotTaken, GradesPosted, ProvisionalCommentCreated,
+    ProvisionalGradeCreated, ProvisionalGradeSelected, ProvisionalGradeUpdated, StudentsSelectedForModeration,
+    SubmissionCommentRecorded, SubmissionHidden, SubmissionPosted, SubmissionRecorded, SubmissionUpdated, UsersUpdated,
+)  # fmt: skip
+
+
+def evolve_course(course: Course, event: CourseEvent, *, position: int, at: datetime) -> None:
+    """Apply an event of a course's stream; ``position``: its position in the shard."""
+    course.version += 1
+    match event:
+        case CourseUpdated(changes=changes):
+            for name, (_, new) in changes.items():
+                setattr(course, name, new)
+        case UsersUpdated(users=users):
+            for row in users:
+                course.users.setdefault(row["user_id"], {}).update(row)
+        case EnrollmentsUpdated(enrollments=rows):
+            for row in rows:
+                _enroll(course, Enrollment(**row), position)
+        case AdminsUpdated(admins=admins):
+            for row in admins:
+                if row["permissions"]:
+                    course.admins[row["user_id"]] = frozenset(row["permissions"])
+                else:
+                    course.admins.pop(row["user_id"], None)
+        case _:
+            assert_never(event)
+
+
+def _enroll(course: Course, enrollment: Enrollment, position: int) -> None:
+    user = enrollment.user_id
+    was_student = course.is_enrolled_student(user)
+    course.enrollments.setdefault(user, {})[enrollment.type, enrollment.section_id] = enrollment
+    if enrollment.type == STUDENT:
+        course.student_ordinals.setdefault(user, len(course.student_ordinals) + 1)
+    if was_student and not course.is_enrolled_student(user):
+        course.unenrolled_at[user] = position
+
+
+def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, position: int, at: datetime) -> None:
+    """Apply an event of an assignment's stream."""
+    assignment.version += 1
+    match event:
+        case AssignmentCreated(settings=settings):
+            _configure(assignment, settings.items(), position)
+        case AssignmentUpdated(changes=changes, kept=kept):
+            _configure(assignment, [(name, new) for name, (_, new) in changes.items()], position)
+            assignment.added.update(kept)
+        case SubmissionRecorded(student_id=student, stated=stated):
+            _record(assignment, _submission(assignment, student, at), student, dict(stated))
+        case SubmissionCommentRecorded(student_id=student, author_id=author, comment=comment, created_at=created_at):
+            _submission(assignment, student, at).comments.append(Comment(author, comment, created_at))
+        case GraderSlotTaken(grader_id=grader, anonymous_id=anonymous_id):
+            assignment.slots[grader] = anonymous_id
+        case StudentsSelectedForModeration(student_ids=students):
+            assignment.added.update(students)
+        case ProvisionalGradeCreated():
+            grade = ProvisionalGrade(
+                event.provisional_grade_id, event.student_id, event.scorer_id, event.final, event.score, event.grade,
+                event.graded_at, event.graded_anonymously, event.rubric_assessment,
+            )  # fmt: skip
+            assignment.provisional_grades[event.provisional_grade_id] = grade
+            assignment.of_student.setdefault(event.student_id, []).append(grade)
+            _submission(assignment, event.student_id, at)
+        case ProvisionalGradeUpdated(provisional_grade_id=number, changes=changes):
+            for name, (_, new) in changes.items():
+                setattr(assignment.provisional_grades[number], name, new)
+            _submission(assignment, event.student_id, at)
+        case ProvisionalCommentCreated(provisional_grade_id=number, author_id=author, comment=comment):
+            assignment.provisional_grades[number].comments.append(Comment(author, comment, event.created_at))
+            _submission(assignment, event.student_id, at)
+        case ProvisionalGradeSelected(student_id=student, provisional_grade_id=number):
+            assignment.choices[student] = Choice(number, position)
+            _submission(assignment, student, at)
+        case SubmissionUpdated(student_id=student, changes=changes):
+            submission = _submission(assignment, student, at)
+            for name, (_, new) in changes.items():
+                setattr(submission, name, new)
+        case GradePublished():
+            _publish(assignment, event, at)
+        case GradesPosted(grades_published_at=published_at):
+            assignment.grades_published_at = published_at
+        case SubmissionPosted(student_id=student, posted_at=posted_at):
+            _submission(assignment, student, at).posted_at = posted_at
+        case SubmissionHidden(student_id=student):
+            _submission(assignment, student, at).posted_at = None
+        case _:
+            assert_never(event)
+
+
+def _submission(assignment: Assignment, student_id: int, at: datetime) -> Submission:
+    """The student's submission, made if need be, with its change time moved."""
+    submission = assignment.submissions.get(student_id)
+    if submission is None:
+        submission = assignment.submissions[student_id] = Submission()
+    submission.updated_at = at
+    return submission
+
+
+def _configure(assignment: Assignment, settings: Iterable[tuple[str, Any]], position: int) -> None:
+    for name, value in settings:
+        if name == "assigned_to":
+            new = None if value is None else frozenset(value)
+            if new is not None:
+                # Whoever is left out is unassigned from here on; only those with a choice have something to lose.
+                for student in assignment.choices.keys() - new:
+                    assignment.unassigned_at[student] = position
+            assignment.assigned_to = new
+        else:
+            setattr(assignment, name, value)
+
+
+def _record(assignment: Assignment, submission: Submission, student_id: int, stated: dict[str, Any]) -> None:
+    if stated.get("anonymous_id") is not None:
+        assignment.stated_anonymous_ids[stated["anonymous_id"]] = student_id
+    for name, value in stated.items():
+        setattr(submission, name, value)
+    if "score" in stated or "grade" in stated:
+        graded = submission.score is not None or submission.grade is not None
+        submission.workflow_state = "graded" if graded else _handed_in(submission)
+        submission.grade_matches_current_submission = True
+    elif "submitted_at" in stated or "attempt" in stated:
+        # A grade given before the work was handed in again stays, but is not the grade of this work.
+        submission.grade_matches_current_submission = submission.graded_at is None
+        submission.workflow_state = _handed_in(submission)
+
+
+def _handed_in(submission: Submission) -> str:
+    return "unsubmitted" if submission.submitted_at is None and not submission.attempt else "submitted"
+
+
+def _publish(assignment: Assignment, event: GradePublished, at: datetime) -> None:
+    submission = _submission(assignment, event.student_id, at)
+    submission.score, submission.grade = event.score[1], event.grade[1]
+    submission.grader_id, submission.graded_at = event.scorer_id, event.graded_at
+    submission.graded_anonymously = event.graded_anonymously
+    submission.grade_matches_current_submission = True
+    if submission.score is not None:
+        submission.workflow_state = "graded"
+    submission.comments.extend(assignment.provisional_grades[event.provisional_grade_id].comments)

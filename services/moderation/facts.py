@@ -1,0 +1,170 @@
+"""Facts from the LMS: stating again what is already so changes nothing."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from services.moderation import commands as asked
+from services.moderation.assignment import REQUIRED, SETTINGS, Assignment
+from services.moderation.course import COURSE_FIELDS, Course, Enrollment
+from services.moderation.decision import (
+    NOT_FOUND, NOT_HIDDEN_YET, NOT_POSTED_YET, NOTHING_CHANGED, Accepted, Decision, Rejected, missing,
+)  # fmt: skip
+from services.moderation.events import (
+    AdminsUpdated, AssignmentCreated, AssignmentUpdated, CourseUpdated, EnrollmentsUpdated, SubmissionCommentRecorded,
+    SubmissionHidden, SubmissionPosted, SubmissionRecorded, UsersUpdated,
+)  # fmt: skip
+
+
+def upsert_course(data: asked.UpsertCourse, course: Course) -> Decision:
+    changes = {
+        name: (getattr(course, name), new)
+        for name in COURSE_FIELDS
+        if name in data.stated and getattr(course, name) != (new := data.stated[name])
+    }
+    if not changes and course.version:
+        return NOTHING_CHANGED
+    return Accepted((CourseUpdated(changes=changes),))
+
+
+def upsert_users(data: asked.UpsertUsers, course: Course) -> Decision:
+    rows: dict[int, dict[str, Any]] = {}
+    for index, user in enumerate(data.users):
+        known = {**course.users.get(user.user_id, {}), **rows.get(user.user_id, {})}
+        if known.get("name") is None and user.stated.get("name") is None:
+            return missing(f"data.users[{index}].name")
+        changed = {name: new for name, new in user.stated.items() if known.get(name) != new}
+        if changed or not known:
+            rows[user.user_id] = {**rows.get(user.user_id, {}), "user_id": user.user_id, **changed}
+    return Accepted((UsersUpdated(users=tuple(rows.values())),)) if rows else NOTHING_CHANGED
+
+
+def upsert_enrollments(data: asked.UpsertEnrollments, course: Course) -> Decision:
+    rows: dict[tuple[int, str, int | None], dict[str, Any]] = {}
+    for index, stated in enumerate(data.enrollments):
+        key = (stated.user_id, stated.type, stated.section_id)
+        held = course.enrollments.get(stated.user_id, {}).get((stated.type, stated.section_id))
+        known = rows.get(key) or (held.row() if held else None)
+        if known is None and "state" not in stated.stated:
+            return missing(f"data.enrollments[{index}].state")
+        base = known or Enrollment(stated.user_id, stated.type, stated.section_id).row()
+        row = {**base, **{name: _cleared(name, new) for name, new in stated.stated.items()}}
+        if row != known:
+            rows[key] = row
+    return Accepted((EnrollmentsUpdated(enrollments=tuple(rows.values())),)) if rows else NOTHING_CHANGED
+
+
+def _cleared(name: str, value: Any) -> Any:
+    if value is not None:
+        return value
+    return {} if name == "permissions" else False if name == "limited_to_section" else None
+
+
+def upsert_admins(data: asked.UpsertAdmins, course: Course) -> Decision:
+    wanted = {admin.user_id: frozenset(admin.permissions) for admin in data.admins}
+    rows = tuple(
+        {"user_id": user, "permissions": sorted(permissions)}
+        for user, permissions in wanted.items()
+        if course.admins.get(user, frozenset()) != permissions
+    )
+    return Accepted((AdminsUpdated(admins=rows),)) if rows else NOTHING_CHANGED
+
+
+def configure_assignment(data: asked.ConfigureAssignment, course: Course, assignment: Assignment) -> Decision:
+    stated = {name: SETTINGS[name] if new is None else new for name, new in data.stated.items()}
+    if "assigned_to" in stated and stated["assigned_to"] is not None:
+        stated["assigned_to"] = frozenset(stated["assigned_to"])
+    if not assignment.version:
+        for name in REQUIRED:
+            if name not in data.stated or (stated[name] is None and name != "points_possible"):
+                return missing(f"data.{name}")
+        settings = {**SETTINGS, **stated}
+        return Accepted((AssignmentCreated(settings={k: v for k, v in settings.items() if v is not None}),))
+    for name in ("name", "grading_type", "moderated_grading"):
+        if name in stated and stated[name] is None:
+            message = f"data.{name} cannot be cleared: state a value or leave it out"
+            return Rejected("invalid_command", message, errors=((f"data.{name}", message),))
+    changes = {n: (getattr(assignment, n), new) for n, new in stated.items() if getattr(assignment, n) != new}
+    if not changes:
+        return NOTHING_CHANGED
+    kept: tuple[int, ...] = ()
+    if changes.get("moderation_set", (None, None))[1] == "selected":
+        kept = tuple(s for s in sorted(assignment.choices) if assignment.selected(course, s) is not None)
+    return Accepted((AssignmentUpdated(changes=changes, kept=kept),))
+
+
+def record_submission(data: asked.RecordSubmission, course: Course, assignment: Assignment) -> Decision:
+    student = data.student_id
+    if not course.is_enrolled_student(student):
+        return NOT_FOUND
+    submission = assignment.submission(student)
+    stated: Mapping[str, Any] = {n: False if n == "excused" and v is None else v for n, v in data.stated.items()}
+    changed = {name: new for name, new in stated.items() if getattr(submission, name) != new}
+    wanted = changed.get("anonymous_id")
+    if wanted is not None and _anonymous_id_is_taken(course, assignment, student, wanted):
+        message = "data.anonymous_id belongs to another student of the assignment: state one of its own"
+        return Rejected("invalid_command", message, errors=(("data.anonymous_id", message),))
+    if not changed:
+        return NOTHING_CHANGED
+    number = changed.get("submission_id") or assignment.submission_id(course, student)
+    return Accepted((SubmissionRecorded(student_id=student, submission_id=number, stated=changed),))
+
+
+def _anonymous_id_is_taken(course: Course, assignment: Assignment, student_id: int, wanted: str) -> bool:
+    stated = assignment.stated_anonymous_ids.get(wanted)
+    if stated is not None:
+        return stated != student_id and assignment.submission(stated).anonymous_id == wanted
+    return any(
+        drawn == wanted and other != student_id and assignment.submission(other).anonymous_id is None
+        for other, drawn in assignment.drawn_anonymous_ids.items()
+    )
+
+
+def record_submission_comment(
+    data: asked.RecordSubmissionComment, course: Course, assignment: Assignment, at: datetime
+) -> Decision:
+    student = data.student_id
+    if not course.is_enrolled_student(student):
+        return NOT_FOUND
+    created_at = data.created_at or at
+    for comment in assignment.submission(student).comments:
+        same = comment.author_id == data.author_id and comment.comment == data.comment
+        if same and data.created_at is not None and comment.created_at == created_at:
+            return NOTHING_CHANGED
+    number = assignment.submission_id(course, student)
+    event = SubmissionCommentRecorded(
+        student_id=student, submission_id=number, author_id=data.author_id, comment=data.comment, created_at=created_at
+    )
+    return Accepted((event,))
+
+
+def post_grades(data: asked.PostGrades, course: Course, assignment: Assignment, at: datetime) -> Decision:
+    if assignment.moderated_grading and assignment.grades_published_at is None:
+        return NOT_POSTED_YET
+    return Accepted(tuple(
+        SubmissionPosted(
+            student_id=student, submission_id=assignment.submission_id(course, student),
+            posted_at=data.posted_at or at, score=submission.score, grade=submission.grade,
+            grader_id=submission.grader_id,
+        )
+        for student in _students(data.student_ids, course, assignment)
+        if (submission := assignment.submission(student)).posted_at is None
+    ))  # fmt: skip
+
+
+def hide_grades(data: asked.HideGrades, course: Course, assignment: Assignment) -> Decision:
+    if assignment.moderated_grading and assignment.grades_published_at is None:
+        return NOT_HIDDEN_YET
+    return Accepted(tuple(
+        SubmissionHidden(
+            student_id=student, submission_id=assignment.submission_id(course, student),
+            score=submission.score, grade=submission.grade, grader_id=submission.grader_id,
+        )
+        for student in _students(data.student_ids, course, assignment)
+        if (submission := assignment.submission(student)).posted_at is not None
+    ))  # fmt: skip
+
+
+def _students(named: tuple[int, ...] | None, course: Course, assignment: Assignment) -> list[int]:
+    wanted = course.student_ordinals if named is None else dict.fromkeys(named)
+    return sorted(student for student in wanted if assignment.is_assigned(course, student))

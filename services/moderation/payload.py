@@ -1,0 +1,224 @@
+"""Events to the payload that is stored and published, and back.
+
+Where Canvas audits the same fact the payload is Canvas's: plain values when created, ``[old, new]`` for what changed.
+Ids are decimal strings, scores JSON numbers, times RFC 3339 in milliseconds.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from services.moderation import events as happened
+from services.moderation.events import Event
+from services.moderation.scheme import Scheme
+
+
+def number(value: Decimal | None) -> int | float | None:
+    """A score as JSON: whole numbers without a fraction. Exact for the 15 digits a score has."""
+    if value is None:
+        return None
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def exact(value: float | None) -> Decimal | None:
+    """The reverse of :func:`number`."""
+    return None if value is None else Decimal(repr(value))
+
+
+def time(value: datetime | None) -> str | None:
+    """RFC 3339, UTC, milliseconds."""
+    return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+
+
+def moment(text: str | None) -> datetime | None:
+    """The reverse of :func:`time`."""
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+
+
+_IDS = frozenset({"account_id", "final_grader_id", "submission_id", "grader_id", "scorer_id", "user_id", "section_id"})
+_NUMBERS = frozenset({"points_possible", "score"})
+_TIMES = frozenset({"submitted_at", "graded_at", "posted_at", "created_at"})
+
+
+def _out(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name in _IDS:
+        return str(value)
+    if name in _NUMBERS:
+        return number(value)
+    if name in _TIMES:
+        return time(value)
+    if name == "grading_scheme":
+        return [[band, number(bound)] for band, bound in value]
+    if name == "assigned_to":
+        return [str(student) for student in sorted(value)]
+    return value
+
+
+def _in(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name in _IDS:
+        return int(value)
+    if name in _NUMBERS:
+        return exact(value)
+    if name in _TIMES:
+        return moment(value)
+    if name == "grading_scheme":
+        return _scheme(value)
+    if name == "assigned_to":
+        return frozenset(int(student) for student in value)
+    return value
+
+
+def _scheme(value: list[list[Any]]) -> Scheme:
+    return tuple((band, Decimal(repr(bound))) for band, bound in value)
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _out(name, value) for name, value in fields.items()}
+
+
+def _changed(changes: happened.Changes) -> dict[str, Any]:
+    return {name: [_out(name, old), _out(name, new)] for name, (old, new) in changes.items()}
+
+
+def _read(fields: Mapping[str, Any], *left_out: str) -> dict[str, Any]:
+    return {name: _in(name, value) for name, value in fields.items() if name not in left_out}
+
+
+def _read_changes(fields: Mapping[str, Any], *left_out: str) -> dict[str, tuple[Any, Any]]:
+    pairs = {name: value for name, value in fields.items() if name not in left_out}
+    return {name: (_in(name, old), _in(name, new)) for name, (old, new) in pairs.items()}
+
+
+def to_payload(event: Event) -> dict[str, Any]:
+    """JSON-able payload of an event; ids of student and submission stand in the envelope."""
+    match event:
+        case happened.ProvisionalGradeCreated():
+            payload = {
+                "id": str(event.provisional_grade_id), "score": number(event.score), "grade": event.grade,
+                "graded_at": time(event.graded_at), "final": event.final, "source_provisional_grade_id": None,
+                "graded_anonymously": event.graded_anonymously, "scorer_id": str(event.scorer_id),
+            }  # fmt: skip
+            if event.rubric_assessment is not None:
+                payload["rubric_assessment"] = event.rubric_assessment
+            return payload
+        case happened.ProvisionalGradeUpdated():
+            return {"id": str(event.provisional_grade_id), **_changed(event.changes)}
+        case happened.ProvisionalCommentCreated():
+            return {
+                "provisional_grade_id": str(event.provisional_grade_id), "author_id": str(event.author_id),
+                "comment": event.comment, "created_at": time(event.created_at),
+            }  # fmt: skip
+        case happened.ProvisionalGradeSelected():
+            return {"id": str(event.provisional_grade_id), "student_id": str(event.student_id)}
+        case happened.GradePublished():
+            return {
+                "provisional_grade_id": str(event.provisional_grade_id), "scorer_id": str(event.scorer_id),
+                "score": [number(event.score[0]), number(event.score[1])], "grade": list(event.grade),
+                "graded_at": time(event.graded_at), "graded_anonymously": event.graded_anonymously,
+                "was_graded": event.was_graded,
+            }  # fmt: skip
+        case happened.GraderSlotTaken():
+            return {"grader_id": str(event.grader_id), "anonymous_id": event.anonymous_id}
+        case happened.SubmissionUpdated() | happened.CourseUpdated():
+            return _changed(event.changes)
+        case happened.GradesPosted():
+            return {"grades_published_at": [None, time(event.grades_published_at)]}
+        case happened.SubmissionPosted():
+            return {**_grade(event), "posted_at": time(event.posted_at)}
+        case happened.SubmissionHidden():
+            return _grade(event)
+        case happened.StudentsSelectedForModeration():
+            return {"student_ids": [str(student) for student in event.student_ids]}
+        case happened.SubmissionRecorded():
+            return _plain(event.stated)
+        case happened.SubmissionCommentRecorded():
+            return {
+                "author_id": str(event.author_id), "comment": event.comment, "created_at": time(event.created_at)
+            }  # fmt: skip
+        case happened.AssignmentCreated():
+            return _plain(event.settings)
+        case happened.AssignmentUpdated():
+            kept = {"kept_in_moderation_set": [str(student) for student in event.kept]} if event.kept else {}
+            return {**_changed(event.changes), **kept}
+        case happened.UsersUpdated():
+            return {"users": [_plain(row) for row in event.users]}
+        case happened.EnrollmentsUpdated():
+            return {"enrollments": [_plain(row) for row in event.enrollments]}
+        case happened.AdminsUpdated():
+            return {"admins": [_plain(row) for row in event.admins]}
+
+
+def _grade(event: happened.SubmissionPosted | happened.SubmissionHidden) -> dict[str, Any]:
+    grader = None if event.grader_id is None else str(event.grader_id)
+    return {"score": number(event.score), "grade": event.grade, "grader_id": grader}
+
+
+def from_payload(
+    name: str, payload: dict[str, Any], *, student_id: int | None, submission_id: int | None
+) -> Event:
+    """The event that :func:`to_payload` wrote; ValueError for a name that no version of the service wrote."""
+    about: dict[str, Any] = {"student_id": student_id, "submission_id": submission_id}
+    match name:
+        case "provisional_grade_created":
+            fields = _read(payload, "id", "source_provisional_grade_id")
+            return happened.ProvisionalGradeCreated(**about, provisional_grade_id=int(payload["id"]), **fields)
+        case "provisional_grade_updated":
+            changes = _read_changes(payload, "id")
+            return happened.ProvisionalGradeUpdated(**about, provisional_grade_id=int(payload["id"]), changes=changes)
+        case "provisional_comment_created":
+            grade = int(payload["provisional_grade_id"])
+            fields = {**_comment(payload), "provisional_grade_id": grade}
+            return happened.ProvisionalCommentCreated(**about, **fields)
+        case "provisional_grade_selected":
+            return happened.ProvisionalGradeSelected(**about, provisional_grade_id=int(payload["id"]))
+        case "grade_published":
+            old, new = payload["score"]
+            return happened.GradePublished(
+                **about, provisional_grade_id=int(payload["provisional_grade_id"]),
+                scorer_id=int(payload["scorer_id"]), score=(exact(old), exact(new)),
+                grade=(payload["grade"][0], payload["grade"][1]), graded_at=_in("graded_at", payload["graded_at"]),
+                graded_anonymously=payload["graded_anonymously"], was_graded=payload["was_graded"],
+            )  # fmt: skip
+        case "grader_slot_taken":
+            grader = int(payload["grader_id"])
+            return happened.GraderSlotTaken(grader_id=grader, anonymous_id=payload["anonymous_id"])
+        case "submission_updated":
+            return happened.SubmissionUpdated(**about, changes=_read_changes(payload))
+        case "course_updated":
+            return happened.CourseUpdated(changes=_read_changes(payload))
+        case "grades_posted":
+            return happened.GradesPosted(grades_published_at=_in("graded_at", payload["grades_published_at"][1]))
+        case "submission_posted":
+            return happened.SubmissionPosted(**about, **_read(payload))
+        case "submission_hidden":
+            return happened.SubmissionHidden(**about, **_read(payload))
+        case "students_selected_for_moderation":
+            students = tuple(int(student) for student in payload["student_ids"])
+            return happened.StudentsSelectedForModeration(student_ids=students)
+        case "submission_recorded":
+            return happened.SubmissionRecorded(**about, stated=_read(payload))
+        case "submission_comment_recorded":
+            return happened.SubmissionCommentRecorded(**about, **_comment(payload))
+        case "assignment_created":
+            return happened.AssignmentCreated(settings=_read(payload))
+        case "assignment_updated":
+            kept = tuple(int(student) for student in payload.get("kept_in_moderation_set", ()))
+            changes = _read_changes(payload, "kept_in_moderation_set")
+            return happened.AssignmentUpdated(changes=changes, kept=kept)
+        case "users_updated":
+            return happened.UsersUpdated(users=tuple(_read(row) for row in payload["users"]))
+        case "enrollments_updated":
+            return happened.EnrollmentsUpdated(enrollments=tuple(_read(row) for row in payload["enrollments"]))
+        case "admins_updated":
+            return happened.AdminsUpdated(admins=tuple(_read(row) for row in payload["admins"]))
+    raise ValueError(f"unknown event {name!r}: it was written by a newer version of the service")
+
+
+def _comment(payload: dict[str, Any]) -> dict[str, Any]:
+    created_at = moment(payload["created_at"])
+    return {"author_id": int(payload["author_id"]), "comment": payload["comment"], "created_at": created_at}

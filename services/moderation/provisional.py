@@ -1,0 +1,193 @@
+"""Making and changing provisional grades.
+
+Canvas: app/models/abstract_assignment.rb (grade_student), app/models/submission.rb (find_or_create_provisional_grade!).
+The checks stand in Canvas's order; a refusal leaves no slot, no grade and no excusal behind.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from services.moderation import grading
+from services.moderation.assignment import Assignment, ProvisionalGrade
+from services.moderation.commands import RecordProvisionalComment, RecordProvisionalGrade
+from services.moderation.course import Course
+from services.moderation.decision import (
+    FINAL_WITHOUT_PROVISIONAL, GRADE_AND_EXCUSE, INVALID_SCORE, MAX_GRADERS_REACHED, MODIFY_SELECTED,
+    STUDENT_NOT_ENROLLED, UNAUTHORIZED, Accepted, Decision,
+)  # fmt: skip
+from services.moderation.events import (
+    Event, GraderSlotTaken, ProvisionalCommentCreated, ProvisionalGradeCreated, ProvisionalGradeUpdated,
+    SubmissionUpdated,
+)  # fmt: skip
+
+
+def record_grade(
+    data: RecordProvisionalGrade, actor: int, course: Course, assignment: Assignment, at: datetime
+) -> Decision:
+    """A grade, an excusal or a clearing, with or without a comment."""
+    sent = data.posted_grade is not None or data.score is not None
+    if not sent and data.excuse is None and (data.comment is not None or data.rubric_assessment is not None):
+        return _record_remark(data, actor, course, assignment, at)
+    if not course.may(actor, "manage_grades"):
+        return UNAUTHORIZED
+    student = data.student_id
+    if not course.is_gradable(student):
+        return STUDENT_NOT_ENROLLED
+    if data.excuse and sent:
+        return GRADE_AND_EXCUSE
+    if not assignment.can_be_moderated_grader(course, actor):
+        return MAX_GRADERS_REACHED
+    moderator = assignment.permits_moderation(course, actor)
+    grade = _converted(data, course, assignment)
+    submission = assignment.submission(student)
+    excused = bool(data.excuse) and grade is None if moderator else submission.excused
+    if grade is None and not excused and data.posted_grade != "":
+        return INVALID_SCORE
+    final = data.final and moderator
+    existing = assignment.own_grade(student, actor, final)
+    if existing is not None and sent and _is_selected(existing, course, assignment):
+        if not assignment.is_final_grader(course, existing.scorer_id):
+            return MODIFY_SELECTED
+    if existing is None and final and not assignment.of_student.get(student):
+        return FINAL_WITHOUT_PROVISIONAL
+    number = assignment.submission_id(course, student)
+    events: list[Event] = _slot(assignment, actor)
+    if excused != submission.excused:
+        change = {"excused": (submission.excused, excused)}
+        events.append(SubmissionUpdated(student_id=student, submission_id=number, changes=change))
+    score, text = (None, None) if grade is None else (grade.score, grade.grade)
+    if existing is None:
+        created = ProvisionalGradeCreated(
+            student_id=student, submission_id=number, provisional_grade_id=assignment.next_provisional_grade_id(),
+            scorer_id=actor, score=score, grade=text, graded_at=at, final=final,
+            graded_anonymously=data.graded_anonymously, rubric_assessment=data.rubric_assessment,
+        )  # fmt: skip
+        events.append(created)
+        grade_id, anonymously = created.provisional_grade_id, data.graded_anonymously
+    else:
+        changes = _changes(existing, data, actor, score, text, at)
+        grade_id = existing.provisional_grade_id
+        anonymously = changes.get("graded_anonymously", (None, existing.graded_anonymously))[1]
+        events.append(ProvisionalGradeUpdated(
+            student_id=student, submission_id=number, provisional_grade_id=grade_id, changes=changes
+        ))  # fmt: skip
+    if data.comment is not None:
+        events.append(_comment(grade_id, student, number, actor, data.comment, at))
+    result = _result(grade_id, score, text, at, actor, final, anonymously, submission.submitted_at)
+    return Accepted(tuple(events), result)
+
+
+def record_comment(
+    data: RecordProvisionalComment, actor: int, course: Course, assignment: Assignment, at: datetime
+) -> Decision:
+    """A comment alone: it takes a slot, and touches neither grade nor score nor ``graded_at``."""
+    remark = RecordProvisionalGrade(student_id=data.student_id, comment=data.comment, final=data.final)
+    return _record_remark(remark, actor, course, assignment, at)
+
+
+def _record_remark(
+    data: RecordProvisionalGrade, actor: int, course: Course, assignment: Assignment, at: datetime
+) -> Decision:
+    if not (course.may(actor, "manage_grades") or course.may(actor, "view_all_grades")):
+        return UNAUTHORIZED
+    student = data.student_id
+    if not course.is_gradable(student):
+        return STUDENT_NOT_ENROLLED
+    if not assignment.can_be_moderated_grader(course, actor):
+        return MAX_GRADERS_REACHED
+    final = data.final and assignment.permits_moderation(course, actor)
+    existing = assignment.own_grade(student, actor, final)
+    if existing is None and final and not assignment.of_student.get(student):
+        return FINAL_WITHOUT_PROVISIONAL
+    number = assignment.submission_id(course, student)
+    events: list[Event] = _slot(assignment, actor)
+    if existing is None:
+        created = ProvisionalGradeCreated(
+            student_id=student, submission_id=number, provisional_grade_id=assignment.next_provisional_grade_id(),
+            scorer_id=actor, score=None, grade=None, graded_at=None, final=final, graded_anonymously=None,
+            rubric_assessment=data.rubric_assessment,
+        )  # fmt: skip
+        events.append(created)
+        result = _result(created.provisional_grade_id, None, None, None, actor, final, None, None)
+    else:
+        changes: dict[str, tuple[Any, Any]] = {}
+        if existing.scorer_id != actor:
+            changes["scorer_id"] = (existing.scorer_id, actor)
+        if data.rubric_assessment is not None and data.rubric_assessment != existing.rubric_assessment:
+            changes["rubric_assessment"] = (existing.rubric_assessment, data.rubric_assessment)
+        if changes:
+            events.append(ProvisionalGradeUpdated(
+                student_id=student, submission_id=number, provisional_grade_id=existing.provisional_grade_id,
+                changes=changes,
+            ))  # fmt: skip
+        result = _result(
+            existing.provisional_grade_id, existing.score, existing.grade, existing.graded_at, actor, final,
+            existing.graded_anonymously, assignment.submission(student).submitted_at,
+        )  # fmt: skip
+    if data.comment is not None:
+        events.append(_comment(result["provisional_grade_id"], student, number, actor, data.comment, at))
+    return Accepted(tuple(events), result)
+
+
+def _converted(data: RecordProvisionalGrade, course: Course, assignment: Assignment) -> grading.Grade | None:
+    scheme = assignment.grading_scheme or course.grading_scheme
+    if data.posted_grade:
+        return grading.from_text(data.posted_grade, assignment.grading_type, assignment.points_possible, scheme)
+    if data.score is not None and data.posted_grade is None:
+        return grading.from_score(data.score, assignment.grading_type, assignment.points_possible, scheme)
+    return None
+
+
+def _is_selected(grade: ProvisionalGrade, course: Course, assignment: Assignment) -> bool:
+    return assignment.selected(course, grade.student_id) == grade.provisional_grade_id
+
+
+def _slot(assignment: Assignment, actor: int) -> list[Event]:
+    """A slot is per assignment; the final grader holds one too, which does not count while they are final grader."""
+    if actor in assignment.slots:
+        return []
+    return [GraderSlotTaken(grader_id=actor, anonymous_id=assignment.grader_anonymous_id(actor))]
+
+
+def _changes(
+    existing: ProvisionalGrade, data: RecordProvisionalGrade, actor: int, score: Decimal | None, text: str | None,
+    at: datetime,
+) -> dict[str, tuple[Any, Any]]:  # fmt: skip
+    wanted: dict[str, Any] = {"score": score, "grade": text, "scorer_id": actor}
+    if data.graded_anonymously is not None:
+        wanted["graded_anonymously"] = data.graded_anonymously
+    if data.rubric_assessment is not None:
+        wanted["rubric_assessment"] = data.rubric_assessment
+    changes = {n: (old, new) for n, new in wanted.items() if (old := getattr(existing, n)) != new}
+    changes["graded_at"] = (existing.graded_at, at)
+    return changes
+
+
+def _comment(
+    grade_id: int, student: int, submission: int, actor: int, comment: str, at: datetime
+) -> ProvisionalCommentCreated:
+    return ProvisionalCommentCreated(
+        student_id=student, submission_id=submission, provisional_grade_id=grade_id, author_id=actor, comment=comment,
+        created_at=at,
+    )  # fmt: skip
+
+
+def _result(
+    grade_id: int, score: Decimal | None, text: str | None, graded_at: datetime | None, scorer: int, final: bool,
+    graded_anonymously: bool | None, submitted_at: datetime | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Canvas's ProvisionalGrade, without what depends on who looks at it."""
+    points = None if score is None else int(score) if score == score.to_integral_value() else float(score)
+    return {
+        "provisional_grade_id": grade_id,
+        "score": points,
+        "entered_score": points,
+        "grade": text,
+        "entered_grade": text,
+        "graded_at": None if graded_at is None else graded_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "graded_anonymously": graded_anonymously,
+        "final": final,
+        "grade_matches_current_submission": submitted_at is None or graded_at is None or submitted_at <= graded_at,
+        "scorer_id": scorer,
+    }

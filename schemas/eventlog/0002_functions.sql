@@ -1,7 +1,7 @@
 -- Reads of the ends of the indexes: what has been numbered so far, without a counter row to update.
 
 create function heads(shards smallint[])
-returns table (shard smallint, position bigint, live_number bigint, verdict_number bigint, dead_letter_number bigint)
+returns table (shard smallint, "position" bigint, live_number bigint, verdict_number bigint, dead_letter_number bigint)
 language sql stable as $$
     select s,
            coalesce((select e.position from event e where e.shard = s order by e.position desc limit 1), 0),
@@ -61,7 +61,7 @@ begin
                e.stream, e.version, e.type, 1, e.data::json, e.metadata::json, at
         from unnest(event_shards, event_positions, event_lives, event_streams, event_versions, event_types,
                     event_data, event_metadata)
-             e(shard, position, live, stream, version, type, data, metadata)
+             e(shard, "position", live, stream, version, type, data, metadata)
         join heads(shards) h on h.shard = e.shard
         order by e.shard, e.position;
     end if;

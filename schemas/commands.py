@@ -1,0 +1,255 @@
+"""Commands as they arrive on the topic (contract sections 2 and 3): strict, and nothing unknown."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from schemas.fields import (
+    ITEMS_MAX, Comment, CommandId, CorrelationId, FreeObject, GradeText, Id, Name, Number, Points, Time,
+)  # fmt: skip
+
+Band = tuple[Name, Points]
+
+
+class Strict(BaseModel):
+    """Unknown fields are refused, types are not guessed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Actor(Strict):
+    user_id: Id
+
+
+class Envelope(Strict):
+    """What every command has. ``version`` 1 is the only one there is."""
+
+    command_id: CommandId
+    version: Literal[1] = 1
+    issued_at: Time
+    root_account_id: Id
+    course_id: Id
+    actor: Actor | None = None
+    correlation_id: CorrelationId | None = None
+
+
+class AboutCourse(Envelope):
+    assignment_id: Id | None = None
+
+
+class AboutAssignment(Envelope):
+    assignment_id: Id
+
+
+class CourseData(Strict):
+    name: Name | None = None
+    sis_source_id: Name | None = None
+    account_id: Id | None = None
+    root_account_uuid: Name | None = None
+    root_account_lti_guid: Name | None = None
+    grading_scheme: Annotated[list[Band], Field(min_length=1, max_length=ITEMS_MAX)] | None = None
+
+
+class User(Strict):
+    user_id: Id
+    name: Name | None = None
+    sortable_name: Name | None = None
+    short_name: Name | None = None
+    sis_user_id: Name | None = None
+    login_id: Name | None = None
+    created_at: Time | None = None
+
+
+class UsersData(Strict):
+    users: Annotated[list[User], Field(max_length=ITEMS_MAX)]
+
+
+class CoursePermissions(Strict):
+    manage_grades: bool | None = None
+    view_all_grades: bool | None = None
+    select_final_grade: bool | None = None
+
+
+class Enrollment(Strict):
+    user_id: Id
+    type: Literal["StudentEnrollment", "TeacherEnrollment", "TaEnrollment", "DesignerEnrollment", "ObserverEnrollment"]
+    state: Literal["active", "inactive", "invited", "completed", "deleted"] = "active"
+    section_id: Id | None = None
+    limited_to_section: bool | None = None
+    permissions: CoursePermissions | None = None
+
+
+class EnrollmentsData(Strict):
+    enrollments: Annotated[list[Enrollment], Field(max_length=ITEMS_MAX)]
+
+
+class Admin(Strict):
+    user_id: Id
+    permissions: Annotated[list[Name], Field(max_length=100)]
+
+
+class AdminsData(Strict):
+    admins: Annotated[list[Admin], Field(max_length=ITEMS_MAX)]
+
+
+class AssignmentData(Strict):
+    name: Name | None = None
+    points_possible: Points | None = None
+    grading_type: Literal["points", "percent", "letter_grade", "gpa_scale", "pass_fail", "not_graded"] | None = None
+    grading_scheme: Annotated[list[Band], Field(min_length=1, max_length=ITEMS_MAX)] | None = None
+    moderated_grading: bool | None = None
+    grader_count: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    final_grader_id: Id | None = None
+    anonymous_grading: bool | None = None
+    graders_anonymous_to_graders: bool | None = None
+    grader_names_visible_to_final_grader: bool | None = None
+    grader_comments_visible_to_graders: bool | None = None
+    moderation_set: Literal["assigned", "selected"] | None = None
+    assigned_to: Annotated[list[Id], Field(max_length=ITEMS_MAX)] | None = None
+    deleted: bool | None = None
+
+
+class SubmissionData(Strict):
+    student_id: Id
+    submission_id: Id | None = None
+    anonymous_id: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[0-9A-Za-z]+$")] | None = None
+    attempt: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    submitted_at: Time | None = None
+    score: Number | None = None
+    grade: GradeText | None = None
+    grader_id: Id | None = None
+    graded_at: Time | None = None
+    excused: bool | None = None
+    posted_at: Time | None = None
+
+
+class SubmissionCommentData(Strict):
+    student_id: Id
+    author_id: Id
+    comment: Comment
+    created_at: Time | None = None
+
+
+class PostData(Strict):
+    student_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)] | None = None
+    posted_at: Time | None = None
+
+
+class HideData(Strict):
+    student_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)] | None = None
+
+
+class ProvisionalGradeData(Strict):
+    student_id: Id
+    posted_grade: GradeText | None = None
+    score: Number | None = None
+    excuse: bool | None = None
+    final: bool | None = None
+    graded_anonymously: bool | None = None
+    comment: Comment | None = None
+    rubric_assessment: FreeObject | None = None
+
+
+class ProvisionalCommentData(Strict):
+    student_id: Id
+    comment: Comment
+    final: bool | None = None
+
+
+class StudentsData(Strict):
+    student_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)] | None = None
+
+
+class SelectionData(Strict):
+    provisional_grade_id: Id
+
+
+class BulkSelectionData(Strict):
+    provisional_grade_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)]
+
+
+class NoData(Strict):
+    pass
+
+
+class UpsertCourse(AboutCourse):
+    type: Literal["upsert_course"]
+    data: CourseData
+
+
+class UpsertUsers(AboutCourse):
+    type: Literal["upsert_users"]
+    data: UsersData
+
+
+class UpsertEnrollments(AboutCourse):
+    type: Literal["upsert_enrollments"]
+    data: EnrollmentsData
+
+
+class UpsertAdmins(AboutCourse):
+    type: Literal["upsert_admins"]
+    data: AdminsData
+
+
+class ConfigureAssignment(AboutAssignment):
+    type: Literal["configure_assignment"]
+    data: AssignmentData
+
+
+class RecordSubmission(AboutAssignment):
+    type: Literal["record_submission"]
+    data: SubmissionData
+
+
+class RecordSubmissionComment(AboutAssignment):
+    type: Literal["record_submission_comment"]
+    data: SubmissionCommentData
+
+
+class PostGrades(AboutAssignment):
+    type: Literal["post_grades"]
+    data: PostData
+
+
+class HideGrades(AboutAssignment):
+    type: Literal["hide_grades"]
+    data: HideData
+
+
+class RecordProvisionalGrade(AboutAssignment):
+    type: Literal["record_provisional_grade"]
+    data: ProvisionalGradeData
+
+
+class RecordProvisionalComment(AboutAssignment):
+    type: Literal["record_provisional_comment"]
+    data: ProvisionalCommentData
+
+
+class SelectStudentsForModeration(AboutAssignment):
+    type: Literal["select_students_for_moderation"]
+    data: StudentsData
+
+
+class SelectProvisionalGrade(AboutAssignment):
+    type: Literal["select_provisional_grade"]
+    data: SelectionData
+
+
+class BulkSelectProvisionalGrades(AboutAssignment):
+    type: Literal["bulk_select_provisional_grades"]
+    data: BulkSelectionData
+
+
+class PublishProvisionalGrades(AboutAssignment):
+    type: Literal["publish_provisional_grades"]
+    data: NoData
+
+
+Command = (
+    UpsertCourse | UpsertUsers | UpsertEnrollments | UpsertAdmins | ConfigureAssignment | RecordSubmission
+    | RecordSubmissionComment | PostGrades | HideGrades | RecordProvisionalGrade | RecordProvisionalComment
+    | SelectStudentsForModeration | SelectProvisionalGrade | BulkSelectProvisionalGrades | PublishProvisionalGrades
+)  # fmt: skip
+COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])

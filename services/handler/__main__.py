@@ -1,0 +1,38 @@
+"""Settings, topics check, health page, application."""
+
+import asyncio
+import gc
+import logging
+
+import uvloop
+
+from services.handler import fetching
+from services.handler.app import build
+from services.health import Health, serving
+from services.settings import HandlerSettings
+from services.topics import check
+
+
+async def main() -> None:
+    """Run until SIGTERM or SIGINT; a batch in hand is finished first."""
+    settings = HandlerSettings()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    fetching.install()
+    await check(settings.kafka_bootstrap, settings.topic_prefix)
+    health = Health()
+    application = build(settings, health)
+
+    @application.after_startup
+    async def started() -> None:
+        health.problem = None
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+
+    async with serving(health, settings.health_port):
+        await application.run(log_level=logging.DEBUG)
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

@@ -1,0 +1,157 @@
+"""The FastStream application: k batch subscribers of one consumer group, each with its own connection and states."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import asyncpg
+from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from faststream import AckPolicy, FastStream
+from faststream.kafka import KafkaBroker, Topic
+from faststream.kafka.annotations import KafkaMessage
+from pydantic import SkipValidation
+
+from services.eventlog.log import Log
+from services.handler.deciding import Deciding, Moved
+from services.handler.places import Places
+from services.health import Health
+from services.settings import HandlerSettings
+from services.topics import topic
+
+LOGGER = logging.getLogger("handler")
+RETRIES_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+DRAIN_SECONDS = 10
+Records = tuple[ConsumerRecord[Any, Any], ...]
+
+
+async def total_parser(records: Records, original: Callable[[Records], Awaitable[Any]]) -> Any:
+    """FastStream's message around our records, without a look at their headers: none of them can make it fail."""
+    first = records[0]
+    bare = ConsumerRecord(
+        topic=first.topic, partition=first.partition, offset=first.offset, timestamp=first.timestamp,
+        timestamp_type=first.timestamp_type, key=None, value=b"", checksum=None, serialized_key_size=0,
+        serialized_value_size=0, headers=(),
+    )  # fmt: skip
+    message = await original((bare,))
+    message.raw_message = records
+    return message
+
+
+async def raw_decoder(message: Any) -> Any:
+    """The records as they are: no JSON work in the framework."""
+    return message.raw_message
+
+
+class Subscriber(ConsumerRebalanceListener):
+    """One consumer of the group and all that is its own."""
+
+    def __init__(self, settings: HandlerSettings, health: Health) -> None:
+        self.settings = settings
+        self.health = health
+        self.commands = topic(settings.topic_prefix, "commands")
+        self.connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self.deciding: Deciding | None = None
+        self.places: Places | None = None
+        self.assigned = False
+        self.drain: Callable[[float], Awaitable[Any]] | None = None
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Let the batch in hand finish, so that the next owner does not meet it."""
+        if self.drain is not None:
+            await self.drain(DRAIN_SECONDS)
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Partitions may have been another's meanwhile: look at the log again."""
+        self.assigned = True
+        if self.places is not None:
+            self.places.forget()
+
+    async def handle(self, records: Records, message: KafkaMessage) -> None:
+        """Settle a batch. Infrastructure is retried with backoff, then raised: nothing is acknowledged then."""
+        for pause in (*RETRIES_SECONDS, None):
+            try:
+                deciding, places = await self._connected()
+                fresh = await places.new_records(records, message.consumer)  # type: ignore[arg-type]
+                if fresh:
+                    await deciding.settle(fresh)
+                    places.decided(fresh)
+                if self.health.problem is not None and not places.stopped:
+                    self.health.problem = None
+                return
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncio.TimeoutError, Moved) as error:
+                if self.places is not None:
+                    self.places.forget()
+                if isinstance(error, Moved):
+                    raise
+                self.health.problem = f"PostgreSQL does not answer: {type(error).__name__}"
+                await self._disconnect()
+                if pause is None:
+                    raise
+                LOGGER.warning("PostgreSQL does not answer (%s); again in %s s", type(error).__name__, pause)
+                await asyncio.sleep(pause)
+
+    async def _connected(self) -> tuple[Deciding, Places]:
+        if self.connection is None or self.connection.is_closed() or self.deciding is None or self.places is None:
+            self.connection = await connect(self.settings.url())
+            log = Log(self.connection)
+            source = await log.current_source(self.commands)
+            self.deciding, self.places = Deciding(log, source), Places(log, source, self.health)
+        return self.deciding, self.places
+
+    async def _disconnect(self) -> None:
+        if self.connection is not None:
+            self.connection.terminate()
+        self.connection = self.deciding = self.places = None
+
+
+async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """A connection that gives up rather than hang."""
+    server_settings = {
+        "application_name": "moderation-handler",
+        "jit": "off",
+        "lock_timeout": "10s",
+        "statement_timeout": "60s",
+        "idle_in_transaction_session_timeout": "60s",
+    }
+    return await asyncpg.connect(url, timeout=5, command_timeout=60, server_settings=server_settings)
+
+
+def build(settings: HandlerSettings, health: Health) -> FastStream:
+    """The application with its subscribers; nothing is connected yet."""
+    broker = KafkaBroker(
+        settings.kafka_bootstrap, allow_auto_create_topics=False, graceful_timeout=30.0, log_level=logging.DEBUG,
+        consumer_only=True,
+    )  # fmt: skip
+    for number in range(settings.handler_subscribers):
+        subscriber = Subscriber(settings, health)
+        registered = broker.subscriber(
+            Topic(subscriber.commands, declare=False),
+            group_id=f"{settings.topic_prefix}.handler",
+            group_instance_id=f"{settings.handler_instance}-{number}" if settings.handler_instance else None,
+            batch=True,
+            max_records=settings.handler_batch_records,
+            batch_timeout_ms=10,
+            fetch_max_wait_ms=50,
+            auto_offset_reset="earliest",
+            ack_policy=AckPolicy.NACK_ON_ERROR,
+            isolation_level="read_committed",
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=1_000,
+            rebalance_timeout_ms=30_000,
+            listener=subscriber,
+            parser=total_parser,
+            decoder=raw_decoder,
+            no_reply=True,
+            title=f"commands-{number}",
+        )
+        subscriber.drain = registered.lock.wait_release
+        registered(_typed(subscriber))
+    return FastStream(broker)
+
+
+def _typed(subscriber: Subscriber) -> Callable[..., Awaitable[None]]:
+    async def handle(records: SkipValidation[Any], message: KafkaMessage) -> None:
+        await subscriber.handle(records, message)
+
+    return handle

@@ -1,0 +1,97 @@
+"""Which records of a batch are new: a record at or below its partition's watermark has been decided.
+
+A redelivered record changes nothing. A record that stands where another one was decided means that the topic was made
+again or cut; then the partition stops until somebody says so (``python -m services.eventlog.source``).
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from services.eventlog.log import Log
+from services.health import Health
+
+LOGGER = logging.getLogger("handler")
+Record = ConsumerRecord[Any, Any]
+
+
+class Places:
+    """Watermarks of one subscriber's partitions since they were assigned to it."""
+
+    def __init__(self, log: Log, source: int, health: Health) -> None:
+        self.log = log
+        self.source = source
+        self.health = health
+        self.watermarks: dict[int, int] = {}
+        self.stopped: set[int] = set()
+
+    def forget(self) -> None:
+        """After an assignment, or when in doubt: watermarks are read anew, and the topic is compared with the log again."""
+        self.watermarks.clear()
+        self.stopped.clear()
+
+    async def new_records(self, records: Sequence[Record], consumer: AIOKafkaConsumer) -> list[Record]:
+        """The records that are to be decided, in order.
+
+        The first batch of a partition that starts above the watermark is read again from the watermark on, once: so
+        the last decided record is seen to be where it was, and what a restored log forgot is decided again.
+        """
+        by_partition: dict[int, list[Record]] = {}
+        for record in records:
+            by_partition.setdefault(record.partition, []).append(record)
+        unknown = [partition for partition in by_partition if partition not in self.watermarks]
+        sought: set[int] = set()
+        if unknown:
+            for partition, watermark in (await self.log.watermarks(self.source, unknown)).items():
+                first = by_partition[partition][0]
+                self.watermarks[partition] = watermark
+                if first.offset > max(watermark, 0):
+                    beginning = await self._beginning(consumer, first)
+                    back_to = max(watermark, 0)
+                    if watermark >= 0 and beginning > watermark + 1:
+                        self._stop(partition, f"records {watermark + 1} to {beginning - 1} are gone by retention")
+                        sought.add(partition)
+                    elif max(back_to, beginning) < first.offset:
+                        consumer.seek(TopicPartition(first.topic, partition), max(back_to, beginning))
+                        sought.add(partition)
+        fresh: list[Record] = []
+        for partition, found in by_partition.items():
+            if partition in sought or partition in self.stopped:
+                continue
+            watermark = self.watermarks[partition]
+            if found[0].offset <= watermark and not await self._is_redelivery(partition, found, watermark):
+                continue
+            new = [record for record in found if record.offset > watermark]
+            if new:
+                fresh.extend(new)
+        return fresh
+
+    def decided(self, records: Sequence[Record]) -> None:
+        """Move the watermarks: these records are in the log."""
+        for record in records:
+            self.watermarks[record.partition] = record.offset
+
+    async def _is_redelivery(self, partition: int, found: Sequence[Record], watermark: int) -> bool:
+        again = {record.offset: record.timestamp for record in found if record.offset <= watermark}
+        decided = await self.log.append_times(self.source, partition, min(again), max(again))
+        strangers = [offset for offset, time in again.items() if decided.get(offset) != time]
+        if strangers:
+            self._stop(partition, f"record {strangers[0]} is not the one that was decided there")
+        return not strangers
+
+    @staticmethod
+    async def _beginning(consumer: AIOKafkaConsumer, record: Record) -> int:
+        topic_partition = TopicPartition(record.topic, record.partition)
+        return int((await consumer.beginning_offsets([topic_partition]))[topic_partition])
+
+    def _stop(self, partition: int, why: str) -> None:
+        """Decide nothing more of this partition: passing over a command is worse than waiting for an operator."""
+        self.stopped.add(partition)
+        self.health.problem = (
+            f"partition {partition} of the commands topic is stopped: {why}. The topic was made again or cut, or its"
+            ' retention passed what was decided. If that is right, run: python -m services.eventlog.source "why", and'
+            " restart the handler"
+        )
+        LOGGER.error("%s", self.health.problem)

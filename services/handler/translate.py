@@ -1,0 +1,86 @@
+"""From the command as it arrived to the command as the rules know it."""
+
+from typing import Any, assert_never
+
+from schemas import commands as wire
+from services.moderation import commands as asked
+
+
+def to_core(command: wire.Command) -> asked.Command:
+    """The core's command; absent and null stay apart in what is ``stated``."""
+    return asked.Command(
+        command_id=command.command_id,
+        type=command.type,
+        root_account_id=command.root_account_id,
+        course_id=command.course_id,
+        assignment_id=command.assignment_id,
+        actor_id=None if command.actor is None else command.actor.user_id,
+        data=_data(command),
+    )
+
+
+def _stated(data: wire.Strict, *left_out: str) -> dict[str, Any]:
+    return {name: getattr(data, name) for name in data.model_fields_set if name not in left_out}
+
+
+def _ids(ids: list[int] | None) -> tuple[int, ...] | None:
+    return None if ids is None else tuple(ids)
+
+
+def _scheme(stated: dict[str, Any]) -> dict[str, Any]:
+    if stated.get("grading_scheme") is not None:
+        stated["grading_scheme"] = tuple(stated["grading_scheme"])
+    return stated
+
+
+def _enrollment(row: wire.Enrollment) -> asked.StatedEnrollment:
+    stated = _stated(row, "user_id", "type", "section_id")
+    if row.permissions is not None:
+        stated["permissions"] = row.permissions.model_dump(exclude_none=True)
+    return asked.StatedEnrollment(user_id=row.user_id, type=row.type, section_id=row.section_id, stated=stated)
+
+
+def _data(command: wire.Command) -> asked.Data:
+    match command:
+        case wire.RecordProvisionalGrade(data=data):
+            return asked.RecordProvisionalGrade(
+                student_id=data.student_id, posted_grade=data.posted_grade, score=data.score,  # type: ignore[arg-type]
+                excuse=data.excuse, final=bool(data.final), graded_anonymously=data.graded_anonymously,
+                comment=data.comment, rubric_assessment=data.rubric_assessment,
+            )  # fmt: skip
+        case wire.RecordProvisionalComment(data=data):
+            return asked.RecordProvisionalComment(
+                student_id=data.student_id, comment=data.comment, final=bool(data.final)
+            )
+        case wire.SelectProvisionalGrade(data=data):
+            return asked.SelectProvisionalGrade(provisional_grade_id=data.provisional_grade_id)
+        case wire.BulkSelectProvisionalGrades(data=data):
+            return asked.BulkSelectProvisionalGrades(provisional_grade_ids=tuple(data.provisional_grade_ids))
+        case wire.SelectStudentsForModeration(data=data):
+            return asked.SelectStudentsForModeration(student_ids=_ids(data.student_ids) or ())
+        case wire.PublishProvisionalGrades():
+            return asked.PublishProvisionalGrades()
+        case wire.RecordSubmission(data=data):
+            return asked.RecordSubmission(student_id=data.student_id, stated=_stated(data, "student_id"))
+        case wire.RecordSubmissionComment(data=data):
+            return asked.RecordSubmissionComment(
+                student_id=data.student_id, author_id=data.author_id, comment=data.comment, created_at=data.created_at
+            )
+        case wire.PostGrades(data=data):
+            return asked.PostGrades(student_ids=_ids(data.student_ids), posted_at=data.posted_at)
+        case wire.HideGrades(data=data):
+            return asked.HideGrades(student_ids=_ids(data.student_ids))
+        case wire.ConfigureAssignment(data=data):
+            return asked.ConfigureAssignment(stated=_scheme(_stated(data)))
+        case wire.UpsertCourse(data=data):
+            return asked.UpsertCourse(stated=_scheme(_stated(data)))
+        case wire.UpsertUsers(data=data):
+            users = (asked.StatedUser(user_id=u.user_id, stated=_stated(u, "user_id")) for u in data.users)
+            return asked.UpsertUsers(users=tuple(users))
+        case wire.UpsertEnrollments(data=data):
+            return asked.UpsertEnrollments(enrollments=tuple(_enrollment(row) for row in data.enrollments))
+        case wire.UpsertAdmins(data=data):
+            admins = (asked.StatedAdmin(user_id=a.user_id, permissions=tuple(a.permissions)) for a in data.admins)
+            return asked.UpsertAdmins(admins=tuple(admins))
+        case _:
+            assert_never(command)

@@ -226,6 +226,9 @@ class _Decisions:
                 self.states.assignments[key] = (assignment, stream)
         for event, data in zip(decision.events, encoded, strict=True):
             metadata = {**caused, "id": uuid4_text()}
+            student_id = getattr(event, "student_id", None)
+            if student_id is not None:
+                metadata["student_id"] = student_id
             live = event.emits_grade_change
             if live and assignment is not None:
                 metadata["live_id"] = uuid4_text()

@@ -1,0 +1,1 @@
+"""The process that brings the log to the topics, exactly once: ``python -m services.relay``."""

@@ -1,0 +1,36 @@
+"""Settings, topics check, health page, relay."""
+
+import asyncio
+import logging
+import signal
+
+import uvloop
+
+from services.health import Health, serving
+from services.relay.app import Relay
+from services.settings import RelaySettings
+from services.topics import check
+
+
+async def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    settings = RelaySettings()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    await check(settings.kafka_bootstrap, settings.topic_prefix)
+    health = Health()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with serving(health, settings.health_port):
+        relaying = asyncio.create_task(Relay(settings, health).run())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({relaying, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if relaying.done():
+            relaying.result()
+        relaying.cancel()
+        await asyncio.gather(relaying, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

@@ -1,0 +1,149 @@
+"""The relay's loop: stand by, take over, bring what is waiting to the topics."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+import asyncpg
+import orjson
+from aiokafka.errors import KafkaError
+
+from services.eventlog.shards import SHARDS
+from services.eventlog.tail import DeadLetterRow, EventRow, Tail, VerdictRow
+from services.health import Health
+from services.relay.kafka import NoProgress, Publisher
+from services.relay.sis import SisIds
+from services.relay.translate import (
+    Form, Message, dead_letter_message, event_message, live_message, verdict_message,
+)  # fmt: skip
+from services.settings import RelaySettings
+from services.topics import Progress
+
+LOGGER = logging.getLogger("relay")
+RECORDS_MAX = 5_000
+BYTES_MAX = 4 << 20
+ROWS_PER_SHARD_MAX = 1_000
+IDLE_SECONDS = (0.005, 0.010, 0.025)
+STAND_BY_SECONDS = 0.25
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+SHARD_LIST = list(range(SHARDS))
+
+
+class AheadOfLog(Exception):
+    """The topics hold more than the log: it was restored to an earlier time."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """What one transaction takes, and the progress after it."""
+
+    messages: list[Message]
+    progress: Progress
+
+
+class Relay:
+    """One relay process. Only the holder of the lock is active; ``transactional.id`` fences one that was paused."""
+
+    def __init__(self, settings: RelaySettings, health: Health) -> None:
+        self.settings = settings
+        self.health = health
+        self.form = Form(settings.event_source, settings.live_events_shard)
+
+    async def run(self) -> None:
+        """Relay until cancelled. Infrastructure that fails is tried again; what needs an operator says so and waits."""
+        failures = 0
+        while True:
+            try:
+                await self._one_life()
+            except (KafkaError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+                pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
+                self.health.problem = f"cannot relay: {type(error).__name__}"
+                LOGGER.warning("cannot relay (%s); again in %s s", type(error).__name__, pause)
+                failures += 1
+            except (NoProgress, AheadOfLog) as error:
+                if self.health.problem != str(error):
+                    LOGGER.error("%s", error)
+                self.health.problem = str(error)
+                pause = RETRY_SECONDS[-1]
+            else:
+                failures, pause = 0, RETRY_SECONDS[0]
+            await asyncio.sleep(pause)
+
+    async def _one_life(self) -> None:
+        settings = {"application_name": "moderation-relay", "jit": "off", "statement_timeout": "60s"}
+        connection = await asyncpg.connect(
+            self.settings.url(), timeout=5, command_timeout=60, server_settings=settings
+        )
+        try:
+            tail = Tail(connection)
+            while not await tail.try_lock(f"relay {self.settings.topic_prefix}"):
+                self.health.problem = None  # Standing by is what a second relay is for.
+                await asyncio.sleep(STAND_BY_SECONDS)
+            publisher = Publisher(self.settings.kafka_bootstrap, self.settings.topic_prefix)
+            try:
+                progress = await publisher.start()
+                await self._check(tail, progress)
+                LOGGER.info("relaying")
+                self.health.problem = None
+                await self._relay(tail, publisher, progress)
+            finally:
+                await publisher.close()
+        finally:
+            connection.terminate()
+
+    async def _check(self, tail: Tail, progress: Progress) -> None:
+        heads = await tail.heads(SHARD_LIST)
+        for shard, (position, verdict, dead_letter) in enumerate(heads):
+            known = (progress.positions[shard], progress.verdicts[shard], progress.dead_letters[shard])
+            if known > (position, verdict, dead_letter) and any(k > h for k, h in zip(known, heads[shard], strict=True)):
+                raise AheadOfLog(
+                    f"shard {shard}: the topics are at {known}, the log ends at {heads[shard]}: it was restored to an"
+                    " earlier time. Restore a later backup, or give the topics a new prefix and fill them from the log"
+                )
+
+    async def _relay(self, tail: Tail, publisher: Publisher, progress: Progress) -> None:
+        sis_ids = SisIds(tail)
+        idle = 0
+        while True:
+            heads = await tail.heads(SHARD_LIST)
+            known = list(zip(progress.positions, progress.verdicts, progress.dead_letters, strict=True))
+            if heads == known:
+                await asyncio.sleep(IDLE_SECONDS[min(idle, len(IDLE_SECONDS) - 1)])
+                idle += 1
+                continue
+            idle = 0
+            waiting = await self._waiting(tail, sis_ids, progress)
+            await publisher.publish(waiting.messages, waiting.progress)
+            progress = waiting.progress
+
+    async def _waiting(self, tail: Tail, sis_ids: SisIds, progress: Progress) -> Waiting:
+        """The next records of each shard, until a transaction is full."""
+        events, verdicts, dead_letters = await tail.read(
+            SHARD_LIST, progress.positions, progress.verdicts, progress.dead_letters, ROWS_PER_SHARD_MAX
+        )
+        positions, verdict_numbers = list(progress.positions), list(progress.verdicts)
+        letter_numbers = list(progress.dead_letters)
+        messages: list[Message] = []
+        size = 0
+        rows: list[EventRow | VerdictRow | DeadLetterRow] = [*events, *verdicts, *dead_letters]
+        for row in rows:
+            if size > BYTES_MAX or len(messages) >= RECORDS_MAX:
+                break
+            match row:
+                case EventRow():
+                    metadata = orjson.loads(row.metadata)
+                    new = [event_message(row, metadata, self.form)]
+                    if row.live_number is not None:
+                        student = metadata["student_id"]
+                        sis_id = await sis_ids.at(row.root_account, row.course, student, row.position)
+                        new.append(live_message(row, metadata, sis_id, self.form))
+                    positions[row.shard] = row.position
+                case VerdictRow():
+                    new = [verdict_message(row, self.form)]
+                    verdict_numbers[row.shard] = row.number
+                case DeadLetterRow():
+                    new = [dead_letter_message(row)]
+                    letter_numbers[row.shard] = row.number
+            messages.extend(new)
+            size += sum(len(message.value or b"") + 512 for message in new)
+        return Waiting(messages, Progress(tuple(positions), tuple(verdict_numbers), tuple(letter_numbers)))

@@ -17,6 +17,7 @@ async def main() -> None:
     """Run until SIGTERM or SIGINT; a batch in hand is finished first."""
     settings = HandlerSettings()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
     fetching.install()
     await check(settings.kafka_bootstrap, settings.topic_prefix)
     health = Health()

@@ -54,12 +54,11 @@ class Subscriber(ConsumerRebalanceListener):
         self.deciding: Deciding | None = None
         self.places: Places | None = None
         self.assigned = False
-        self.drain: Callable[[float], Awaitable[Any]] | None = None
+        self.registered: Any = None
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Let the batch in hand finish, so that the next owner does not meet it."""
-        if self.drain is not None:
-            await self.drain(DRAIN_SECONDS)
+        await self.registered.lock.wait_release(DRAIN_SECONDS)
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Partitions may have been another's meanwhile: look at the log again."""
@@ -145,7 +144,7 @@ def build(settings: HandlerSettings, health: Health) -> FastStream:
             no_reply=True,
             title=f"commands-{number}",
         )
-        subscriber.drain = registered.lock.wait_release
+        subscriber.registered = registered
         registered(_typed(subscriber))
     return FastStream(broker)
 

@@ -16,6 +16,7 @@ async def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = RelaySettings()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
     await check(settings.kafka_bootstrap, settings.topic_prefix)
     health = Health()
     stop = asyncio.Event()

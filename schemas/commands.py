@@ -5,8 +5,18 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from schemas.fields import (
-    ITEMS_MAX, Comment, CommandId, CorrelationId, FreeObject, GradeText, Id, Name, Number, Points, Time,
-)  # fmt: skip
+    ITEMS_MAX,
+    CommandId,
+    Comment,
+    CorrelationId,
+    FreeObject,
+    GradeText,
+    Id,
+    Name,
+    Number,
+    Points,
+    Time,
+)
 
 Band = tuple[Name, Points]
 
@@ -248,8 +258,20 @@ class PublishProvisionalGrades(AboutAssignment):
 
 
 Command = (
-    UpsertCourse | UpsertUsers | UpsertEnrollments | UpsertAdmins | ConfigureAssignment | RecordSubmission
-    | RecordSubmissionComment | PostGrades | HideGrades | RecordProvisionalGrade | RecordProvisionalComment
-    | SelectStudentsForModeration | SelectProvisionalGrade | BulkSelectProvisionalGrades | PublishProvisionalGrades
-)  # fmt: skip
+    UpsertCourse
+    | UpsertUsers
+    | UpsertEnrollments
+    | UpsertAdmins
+    | ConfigureAssignment
+    | RecordSubmission
+    | RecordSubmissionComment
+    | PostGrades
+    | HideGrades
+    | RecordProvisionalGrade
+    | RecordProvisionalComment
+    | SelectStudentsForModeration
+    | SelectProvisionalGrade
+    | BulkSelectProvisionalGrades
+    | PublishProvisionalGrades
+)
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])

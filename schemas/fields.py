@@ -114,8 +114,10 @@ Comment = Annotated[str, StringConstraints(strict=True, max_length=65_536), Afte
 GradeText = Annotated[str, StringConstraints(strict=True, max_length=255), AfterValidator(_no_nul)]
 CorrelationId = Annotated[str, StringConstraints(strict=True, max_length=200), AfterValidator(_no_control)]
 Number = Annotated[
-    float, Field(strict=True, ge=-1e9, le=1e9, allow_inf_nan=False), AfterValidator(_exact),
-]  # fmt: skip
+    float,
+    Field(strict=True, ge=-1e9, le=1e9, allow_inf_nan=False),
+    AfterValidator(_exact),
+]
 """A JSON number with |number| <= 1e9; exact (Decimal) once parsed."""
 Points = Annotated[float, Field(strict=True, ge=0, le=1e9, allow_inf_nan=False), AfterValidator(_exact)]
 FreeObject = Annotated[dict[str, Any], BeforeValidator(_checked_object)]

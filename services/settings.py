@@ -38,7 +38,7 @@ class ProcessSettings(DatabaseSettings, KafkaSettings):
 
 
 class HandlerSettings(ProcessSettings):
-    """The handler. ``handler_instance`` (unique per running process) makes a restart take its partitions back at once."""
+    """The handler. ``handler_instance`` (unique per running process) makes a restart quick."""
 
     handler_instance: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,200}$")
     handler_subscribers: int = Field(default=2, ge=1, le=64)

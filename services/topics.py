@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -16,12 +17,13 @@ from services.eventlog.shards import SHARDS
 from services.settings import KafkaSettings
 
 MIB = 1 << 20
+ALREADY_EXISTS = 36
 FOURTEEN_DAYS = str(14 * 24 * 3600 * 1000)
 
 _OUTPUT = {"max.message.bytes": str(4 * MIB), "retention.ms": FOURTEEN_DAYS, "cleanup.policy": "delete"}
 
 SETTINGS: Mapping[str, Mapping[str, str]] = {
-    # uncompressed: the broker then refuses compression bombs; LogAppendTime: no producer can set the time tokens are judged by.
+    # uncompressed: the broker then refuses compression bombs. LogAppendTime: no producer sets the time of a record.
     "commands": {
         "compression.type": "uncompressed",
         "message.timestamp.type": "LogAppendTime",
@@ -92,14 +94,16 @@ async def create(bootstrap: str, prefix: str, shards: int = SHARDS) -> list[str]
         missing = [name for name in SETTINGS if topic(prefix, name) not in existing]
         wanted = [
             NewTopic(
-                topic(prefix, name), partitions(name, shards), replicas,
+                topic(prefix, name),
+                partitions(name, shards),
+                replicas,
                 topic_configs={**SETTINGS[name], **durable, "unclean.leader.election.enable": "false"},
             )
             for name in missing
-        ]  # fmt: skip
+        ]
         if wanted:
-            response = await admin.create_topics(wanted)
-            failures = [f"{entry[0]}: {entry[2] or entry[1]}" for entry in response.topic_errors if entry[1] not in (0, 36)]
+            response: Any = await admin.create_topics(wanted)
+            failures = [f"{e[0]}: {e[2] or e[1]}" for e in response.topic_errors if e[1] not in (0, ALREADY_EXISTS)]
             if failures:
                 raise WrongTopics("topics could not be created: " + "; ".join(failures))
     finally:
@@ -156,7 +160,7 @@ async def check(bootstrap: str, prefix: str, shards: int = SHARDS) -> None:
 
 
 async def _settings_of(admin: AIOKafkaAdminClient, full_name: str) -> dict[str, str]:
-    responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, full_name)])
+    responses: Any = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, full_name)])
     return {entry[0]: entry[1] for response in responses for resource in response.resources for entry in resource[4]}
 
 

@@ -107,7 +107,15 @@ class KafkaServer:
     def _java(self, main: str, *arguments: str) -> list[str]:
         logging = Path(__file__).parents[1] / "kafka" / "log4j2.yaml"
         return [
-            "java", f"-Xmx{self.heap}", f"-Xms{self.heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-            f"-Dlog4j2.configurationFile={logging}", "-cp", f"{JARS}/*", main, *arguments,
+            "java",
+            f"-Xmx{self.heap}",
+            f"-Xms{self.heap}",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            f"-Dlog4j2.configurationFile={logging}",
+            "-cp",
+            f"{JARS}/*",
+            main,
+            *arguments,
             str(self.folder / "server.properties"),
-        ]  # fmt: skip
+        ]

@@ -43,9 +43,18 @@ class PostgresServer:
         if not (self.folder / "port").exists():
             self._make()
         self._run(
-            "pg_ctl", "-D", str(self.folder / "data"), "-o", f"-p {self.port} -k {self.folder}",
-            "-l", str(self.folder / "server.log"), "-t", "60", "-w", "start",
-        )  # fmt: skip
+            "pg_ctl",
+            "-D",
+            str(self.folder / "data"),
+            "-o",
+            f"-p {self.port} -k {self.folder}",
+            "-l",
+            str(self.folder / "server.log"),
+            "-t",
+            "60",
+            "-w",
+            "start",
+        )
 
     def stop(self) -> None:
         """End in good order; nothing happens when it is not running."""
@@ -72,7 +81,9 @@ class PostgresServer:
         if os.getuid() == 0:
             account = pwd.getpwnam("postgres")
             os.chown(self.folder, account.pw_uid, account.pw_gid)
-        self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C.UTF-8")
+        self._run(
+            "initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C.UTF-8"
+        )
         with (self.folder / "data" / "postgresql.conf").open("a") as settings:
             settings.write(SETTINGS)
         (self.folder / "port").write_text(str(free_port()))
@@ -82,8 +93,13 @@ class PostgresServer:
         if os.getuid() == 0:
             command = ["runuser", "-u", "postgres", "--", *command]
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
             cwd="/",
-        )  # fmt: skip
+        )
         if done.returncode:
             raise RuntimeError(f"{program} failed: {done.stderr.strip()[-500:]} (see {self.folder / 'server.log'})")

@@ -61,26 +61,64 @@ class Batch:
         self.events.append((shard, position, live, stream, version, name, data, metadata))
 
     def add_verdict(
-        self, shard: int, root_account: int, command_id: str, first: bool, content_hash: bytes, place: Place,
-        key: bytes | None, body: str, metadata: str,
-    ) -> None:  # fmt: skip
+        self,
+        shard: int,
+        root_account: int,
+        command_id: str,
+        first: bool,
+        content_hash: bytes,
+        place: Place,
+        key: bytes | None,
+        body: str,
+        metadata: str,
+    ) -> None:
         """The verdict of a record; ``first``: it settles its command id."""
         drawn = self._drawn(shard)
         drawn.verdict += 1
-        self.verdicts.append((
-            shard, drawn.verdict, root_account, command_id, first, content_hash,
-            place.partition, place.offset, place.append_time, key, body, metadata,
-        ))  # fmt: skip
+        self.verdicts.append(
+            (
+                shard,
+                drawn.verdict,
+                root_account,
+                command_id,
+                first,
+                content_hash,
+                place.partition,
+                place.offset,
+                place.append_time,
+                key,
+                body,
+                metadata,
+            )
+        )
 
     def add_dead_letter(
-        self, shard: int, place: Place, key: bytes | None, value: bytes | None, headers: bytes, reason: str, message: str
+        self,
+        shard: int,
+        place: Place,
+        key: bytes | None,
+        value: bytes | None,
+        headers: bytes,
+        reason: str,
+        message: str,
     ) -> None:
         """A record that no verdict can be addressed to, as it came."""
         drawn = self._drawn(shard)
         drawn.dead_letter += 1
-        self.dead_letters.append((
-            shard, drawn.dead_letter, place.partition, place.offset, place.append_time, key, value, headers, reason, message,
-        ))  # fmt: skip
+        self.dead_letters.append(
+            (
+                shard,
+                drawn.dead_letter,
+                place.partition,
+                place.offset,
+                place.append_time,
+                key,
+                value,
+                headers,
+                reason,
+                message,
+            )
+        )
 
     @property
     def shards(self) -> list[int]:

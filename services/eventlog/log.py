@@ -20,7 +20,8 @@ select clock_timestamp(),
 """
 WATERMARKS = "select p, watermark($1::smallint, p) from unnest($2::integer[]) p"
 PLACES = """
-select v."offset", v.append_time from verdict v where v.source = $1 and v.partition = $2 and v."offset" between $3 and $4
+select v."offset", v.append_time from verdict v
+where v.source = $1 and v.partition = $2 and v."offset" between $3 and $4
 union all
 select d."offset", d.append_time from dead_letter d
 where d.source = $1 and d.partition = $2 and d."offset" between $3 and $4
@@ -102,19 +103,21 @@ class Log:
 
     async def watermarks(self, source: int, partitions: Sequence[int]) -> dict[int, int]:
         """Highest decided offset by partition (-1: none)."""
-        return dict(await self.connection.fetch(WATERMARKS, source, partitions))
+        return {row[0]: row[1] for row in await self.connection.fetch(WATERMARKS, source, partitions)}
 
     async def append_times(self, source: int, partition: int, first: int, last: int) -> dict[int, int]:
         """Append time by offset of the decided records in a range."""
-        return dict(await self.connection.fetch(PLACES, source, partition, first, last))
+        return {row[0]: row[1] for row in await self.connection.fetch(PLACES, source, partition, first, last)}
 
-    async def streams(
-        self, assignments: Sequence[tuple[int, int]], courses: Sequence[tuple[int, int]]
-    ) -> list[Stream]:
+    async def streams(self, assignments: Sequence[tuple[int, int]], courses: Sequence[tuple[int, int]]) -> list[Stream]:
         """Rows of the named streams that exist: (root account, assignment) and (root account, course)."""
         rows = await self.connection.fetch(
-            STREAMS, [a[0] for a in assignments], [a[1] for a in assignments], [c[0] for c in courses], [c[1] for c in courses]
-        )  # fmt: skip
+            STREAMS,
+            [a[0] for a in assignments],
+            [a[1] for a in assignments],
+            [c[0] for c in courses],
+            [c[1] for c in courses],
+        )
         return [Stream(*row) for row in rows]
 
     async def events(self, streams: Sequence[int]) -> list[Stored]:
@@ -138,13 +141,23 @@ class Log:
         """
         shards = batch.shards
         heads = [batch.heads[shard] for shard in shards]
-        return bool(await self.connection.fetchval(
-            APPEND,
-            shards, [h.position for h in heads], [h.verdict for h in heads], [h.dead_letter for h in heads],
-            batch.source, list(batch.first_offsets), list(batch.first_offsets.values()),
-            *columns(batch.streams, 5), *columns(batch.events, 8), batch.at,
-            *columns(batch.verdicts, 12), *columns(batch.dead_letters, 10),
-        ))  # fmt: skip
+        return bool(
+            await self.connection.fetchval(
+                APPEND,
+                shards,
+                [h.position for h in heads],
+                [h.verdict for h in heads],
+                [h.dead_letter for h in heads],
+                batch.source,
+                list(batch.first_offsets),
+                list(batch.first_offsets.values()),
+                *columns(batch.streams, 5),
+                *columns(batch.events, 8),
+                batch.at,
+                *columns(batch.verdicts, 12),
+                *columns(batch.dead_letters, 10),
+            )
+        )
 
     async def current_source(self, topic: str) -> int:
         """Number of the topic's life; the first one is opened when the topic is first read."""

@@ -36,7 +36,9 @@ def migrate(database_url: str, shards: int = SHARDS) -> int:
         )
         installed = connection.execute("select count(*) from shard").fetchone()
     if installed is None or installed[0] != shards:
-        raise WrongShards(f"the log has {installed and installed[0]} shards, not {shards}: they are fixed at installation")
+        raise WrongShards(
+            f"the log has {installed and installed[0]} shards, not {shards}: they are fixed at installation"
+        )
     return len(missing)
 
 

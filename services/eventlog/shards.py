@@ -7,7 +7,7 @@ SHARDS = 12
 
 @lru_cache(maxsize=65_536)
 def shard_of_course(course_id: int, shards: int = SHARDS) -> int:
-    """Shard of a course: (murmur2 of the id in decimal & 0x7fffffff) mod shards, as Java's and aiokafka's producers do."""
+    """Shard of a course: (murmur2 of the id in decimal & 0x7fffffff) mod shards, as Kafka's producers do."""
     return (murmur2(str(course_id).encode()) & 0x7FFFFFFF) % shards
 
 

@@ -24,7 +24,8 @@ cross join lateral (select * from verdict v where v.shard = k.shard and v.number
 order by v.shard, v.number
 """
 DEAD_LETTERS = """
-select d.shard, d.number, d.key, d.value, d.headers, d.reason, d.message, s.topic, d.partition, d."offset", d.append_time
+select d.shard, d.number, d.key, d.value, d.headers, d.reason, d.message, s.topic, d.partition, d."offset",
+       d.append_time
 from unnest($1::smallint[], $2::bigint[]) k(shard, after)
 cross join lateral (select * from dead_letter d where d.shard = k.shard and d.number > k.after
                     order by d.number limit $3) d
@@ -94,9 +95,13 @@ class Tail:
         return [rows[shard] for shard in shards]
 
     async def read(
-        self, shards: Sequence[int], positions: Sequence[int], verdicts: Sequence[int], dead_letters: Sequence[int],
+        self,
+        shards: Sequence[int],
+        positions: Sequence[int],
+        verdicts: Sequence[int],
+        dead_letters: Sequence[int],
         rows_max: int,
-    ) -> tuple[list[EventRow], list[VerdictRow], list[DeadLetterRow]]:  # fmt: skip
+    ) -> tuple[list[EventRow], list[VerdictRow], list[DeadLetterRow]]:
         """What stands after the given numbers, at most ``rows_max`` a shard and kind, from one snapshot."""
         async with self.connection.transaction(isolation="repeatable_read", readonly=True):
             return (

@@ -28,11 +28,19 @@ Records = tuple[ConsumerRecord[Any, Any], ...]
 async def total_parser(records: Records, original: Callable[[Records], Awaitable[Any]]) -> Any:
     """FastStream's message around our records, without a look at their headers: none of them can make it fail."""
     first = records[0]
-    bare = ConsumerRecord(
-        topic=first.topic, partition=first.partition, offset=first.offset, timestamp=first.timestamp,
-        timestamp_type=first.timestamp_type, key=None, value=b"", checksum=None, serialized_key_size=0,
-        serialized_value_size=0, headers=(),
-    )  # fmt: skip
+    bare: ConsumerRecord[Any, Any] = ConsumerRecord(
+        topic=first.topic,
+        partition=first.partition,
+        offset=first.offset,
+        timestamp=first.timestamp,
+        timestamp_type=first.timestamp_type,
+        key=None,
+        value=b"",
+        checksum=None,
+        serialized_key_size=0,
+        serialized_value_size=0,
+        headers=(),
+    )
     message = await original((bare,))
     message.raw_message = records
     return message
@@ -78,7 +86,7 @@ class Subscriber(ConsumerRebalanceListener):
                 if self.health.problem is not None and not places.stopped:
                     self.health.problem = None
                 return
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncio.TimeoutError, Moved) as error:
+            except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Moved) as error:
                 if self.places is not None:
                     self.places.forget()
                 if isinstance(error, Moved):
@@ -119,9 +127,12 @@ async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
 def build(settings: HandlerSettings, health: Health) -> FastStream:
     """The application with its subscribers; nothing is connected yet."""
     broker = KafkaBroker(
-        settings.kafka_bootstrap, allow_auto_create_topics=False, graceful_timeout=30.0, log_level=logging.DEBUG,
+        settings.kafka_bootstrap,
+        allow_auto_create_topics=False,
+        graceful_timeout=30.0,
+        log_level=logging.DEBUG,
         consumer_only=True,
-    )  # fmt: skip
+    )
     for number in range(settings.handler_subscribers):
         subscriber = Subscriber(settings, health)
         registered = broker.subscriber(

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import orjson
@@ -13,9 +13,17 @@ from services.eventlog.batch import Batch, Place
 from services.eventlog.log import Log, Stream
 from services.eventlog.shards import SHARDS, shard_of_course
 from services.handler.encode import (
-    OUTPUT_BYTES_MAX, accepted_verdict, cause, event_json, live_facts, rejected_verdict, repeated_verdict, time_text,
-    traceparent_of, uuid4_text,
-)  # fmt: skip
+    OUTPUT_BYTES_MAX,
+    accepted_verdict,
+    cause,
+    event_json,
+    live_facts,
+    rejected_verdict,
+    repeated_verdict,
+    time_text,
+    traceparent_of,
+    uuid4_text,
+)
 from services.handler.parse import Invalid, Parsed, Unreadable, parse
 from services.handler.states import States
 from services.moderation.assignment import Assignment
@@ -23,6 +31,7 @@ from services.moderation.commands import ASSIGNMENT_COMMANDS, Command
 from services.moderation.course import Course
 from services.moderation.decide import decide
 from services.moderation.decision import COMMAND_ID_REUSED, TOO_LARGE, Accepted, Decision, Rejected
+from services.moderation.events import AssignmentEvent, CourseEvent
 from services.moderation.evolve import evolve_assignment, evolve_course
 
 Record = ConsumerRecord[Any, Any]
@@ -54,7 +63,7 @@ class Item:
 
 
 class Moved(Exception):
-    """Records of the batch were decided by somebody else meanwhile: the batch is to be delivered and looked at again."""
+    """Records of the batch were decided by somebody else meanwhile: the batch is to be looked at again."""
 
 
 class Deciding:
@@ -97,9 +106,7 @@ class Deciding:
             first_offsets.setdefault(item.record.partition, item.record.offset)
         batch = Batch(self.source, looked_up.at, looked_up.heads, first_offsets)
         self.states.trust({shard: head.position for shard, head in looked_up.heads.items()})
-        await self.states.load(
-            self.log, [item.said.command for item in items if isinstance(item.said, Parsed)]
-        )
+        await self.states.load(self.log, [item.said.command for item in items if isinstance(item.said, Parsed)])
         fresh = await self._draw_new_streams(items)
         deciding = _Decisions(self.states, batch, looked_up.settled, fresh)
         for item in items:
@@ -135,9 +142,12 @@ class _Decisions:
     """The decisions of one batch, in the order of its records."""
 
     def __init__(
-        self, states: States, batch: Batch, settled: dict[tuple[str, int], tuple[bytes, str]],
+        self,
+        states: States,
+        batch: Batch,
+        settled: dict[tuple[str, int], tuple[bytes, str]],
         fresh: Fresh,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.states = states
         self.batch = batch
         self.settled = settled
@@ -171,9 +181,16 @@ class _Decisions:
             self.settled[item.key] = (said.content_hash, text)
         metadata = {**caused, "time": self.at_text, "root_account_id": root_account, **about(said)}
         self.batch.add_verdict(
-            item.shard, root_account, command_id, first, said.content_hash, place, verdict_key(said, record), text,
+            item.shard,
+            root_account,
+            command_id,
+            first,
+            said.content_hash,
+            place,
+            verdict_key(said, record),
+            text,
             orjson.dumps(metadata).decode(),
-        )  # fmt: skip
+        )
 
     def _decided(self, said: Parsed, shard: int, caused: dict[str, Any]) -> tuple[bytes, bool]:
         command = said.command
@@ -193,10 +210,17 @@ class _Decisions:
             decision = TOO_LARGE
         version = self._version(command, course, assignment)
         body = rejected_verdict(
-            command.command_id, command.root_account_id, command.type, command.course_id, command.assignment_id,
-            decision, [{"path": path, "message": message} for path, message in decision.errors], version, self.at_text,
+            command.command_id,
+            command.root_account_id,
+            command.type,
+            command.course_id,
+            command.assignment_id,
+            decision,
+            [{"path": path, "message": message} for path, message in decision.errors],
+            version,
+            self.at_text,
             said.correlation_id,
-        )  # fmt: skip
+        )
         return body, decision.reason != "unauthenticated"
 
     @staticmethod
@@ -212,9 +236,15 @@ class _Decisions:
         ]
 
     def _record(
-        self, decision: Accepted, encoded: list[bytes], course: Course, assignment: Assignment | None, stream: Stream,
-        shard: int, caused: dict[str, Any],
-    ) -> None:  # fmt: skip
+        self,
+        decision: Accepted,
+        encoded: list[bytes],
+        course: Course,
+        assignment: Assignment | None,
+        stream: Stream,
+        shard: int,
+        caused: dict[str, Any],
+    ) -> None:
         """Put a decision's events in the batch and let the states follow."""
         target: Course | Assignment = course if assignment is None else assignment
         if not target.version:
@@ -237,12 +267,18 @@ class _Decisions:
                 metadata["secret"] = assignment.secret.hex()
             position = self.batch.next_position(shard)
             self.batch.add_event(
-                shard, live, stream.number, target.version + 1, event.name, data.decode(), orjson.dumps(metadata).decode()
+                shard,
+                live,
+                stream.number,
+                target.version + 1,
+                event.name,
+                data.decode(),
+                orjson.dumps(metadata).decode(),
             )
             if assignment is None:
-                evolve_course(course, event, position=position, at=self.batch.at)  # type: ignore[arg-type]
+                evolve_course(course, cast(CourseEvent, event), position=position, at=self.batch.at)
             else:
-                evolve_assignment(assignment, event, position=position, at=self.batch.at)  # type: ignore[arg-type]
+                evolve_assignment(assignment, cast(AssignmentEvent, event), position=position, at=self.batch.at)
 
     def _refusal(self, said: Parsed | Invalid, rejected: Rejected) -> bytes:
         version: int | None = None
@@ -292,8 +328,10 @@ def about(said: Parsed | Invalid) -> dict[str, int | None]:
 
 def headers_json(record: Record) -> bytes:
     """A dead letter's headers, byte for byte but for ``authorization``; an escaped name was not UTF-8 when it came."""
-    return orjson.dumps([
-        [base64.b64encode(name.encode()).decode(), None if value is None else base64.b64encode(value).decode()]
-        for name, value in record.headers
-        if name.lower() != "authorization"
-    ])  # fmt: skip
+    return orjson.dumps(
+        [
+            [base64.b64encode(name.encode()).decode(), None if value is None else base64.b64encode(value).decode()]
+            for name, value in record.headers
+            if name.lower() != "authorization"
+        ]
+    )

@@ -53,17 +53,19 @@ def traceparent_of(record: ConsumerRecord[Any, Any]) -> str | None:
 def event_json(event: Event, command: Command, version: int, at_text: str, of_assignment: bool) -> bytes:
     """The value on the events topic (contract section 5)."""
     student, submission = getattr(event, "student_id", None), getattr(event, "submission_id", None)
-    return orjson.dumps({
-        "user_id": None if command.actor_id is None else str(command.actor_id),
-        "root_account_id": str(command.root_account_id),
-        "course_id": str(command.course_id),
-        "assignment_id": str(command.assignment_id) if of_assignment else None,
-        "student_id": None if student is None else str(student),
-        "submission_id": None if submission is None else str(submission),
-        "stream_version": version,
-        "recorded_at": at_text,
-        "payload": to_payload(event),
-    })  # fmt: skip
+    return orjson.dumps(
+        {
+            "user_id": None if command.actor_id is None else str(command.actor_id),
+            "root_account_id": str(command.root_account_id),
+            "course_id": str(command.course_id),
+            "assignment_id": str(command.assignment_id) if of_assignment else None,
+            "student_id": None if student is None else str(student),
+            "submission_id": None if submission is None else str(submission),
+            "stream_version": version,
+            "recorded_at": at_text,
+            "payload": to_payload(event),
+        }
+    )
 
 
 def live_facts(event: Event, course: Course, assignment: Assignment) -> dict[str, Any]:
@@ -79,26 +81,55 @@ def live_facts(event: Event, course: Course, assignment: Assignment) -> dict[str
     }
 
 
-def accepted_verdict(command: Command, accepted: Accepted, version: int, at_text: str, correlation_id: str | None) -> bytes:
+def accepted_verdict(
+    command: Command, accepted: Accepted, version: int, at_text: str, correlation_id: str | None
+) -> bytes:
     """The verdict of an accepted command (contract section 4)."""
     return _verdict(
-        command.command_id, command.root_account_id, command.type, command.course_id, command.assignment_id, version,
-        at_text, correlation_id, status="accepted", http_status=HTTP_ACCEPTED,
-        events=len(accepted.events), result=accepted.result,
-    )  # fmt: skip
+        command.command_id,
+        command.root_account_id,
+        command.type,
+        command.course_id,
+        command.assignment_id,
+        version,
+        at_text,
+        correlation_id,
+        status="accepted",
+        http_status=HTTP_ACCEPTED,
+        events=len(accepted.events),
+        result=accepted.result,
+    )
 
 
 def rejected_verdict(
-    command_id: str, root_account_id: int | None, command_type: str | None, course_id: int | None,
-    assignment_id: int | None, rejected: Rejected, errors: Sequence[dict[str, str]], version: int | None, at_text: str,
+    command_id: str,
+    root_account_id: int | None,
+    command_type: str | None,
+    course_id: int | None,
+    assignment_id: int | None,
+    rejected: Rejected,
+    errors: Sequence[dict[str, str]],
+    version: int | None,
+    at_text: str,
     correlation_id: str | None,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """The verdict of a refused command."""
     return _verdict(
-        command_id, root_account_id, command_type, course_id, assignment_id, version, at_text, correlation_id,
-        status="rejected", reason=rejected.reason, error_code=rejected.error_code, message=rejected.message,
-        http_status=HTTP_STATUS.get(rejected.reason, 400), errors=list(errors),
-    )  # fmt: skip
+        command_id,
+        root_account_id,
+        command_type,
+        course_id,
+        assignment_id,
+        version,
+        at_text,
+        correlation_id,
+        status="rejected",
+        reason=rejected.reason,
+        error_code=rejected.error_code,
+        message=rejected.message,
+        http_status=HTTP_STATUS.get(rejected.reason, 400),
+        errors=list(errors),
+    )
 
 
 def repeated_verdict(body: str) -> bytes:
@@ -107,30 +138,45 @@ def repeated_verdict(body: str) -> bytes:
 
 
 def _verdict(
-    command_id: str, root_account_id: int | None, command_type: str | None, course_id: int | None,
-    assignment_id: int | None, version: int | None, at_text: str, correlation_id: str | None, *, status: str,
-    http_status: int, reason: str | None = None, error_code: str | None = None, message: str | None = None,
-    errors: Sequence[dict[str, str]] = (), events: int = 0, result: Any = None,
-) -> bytes:  # fmt: skip
-    return orjson.dumps({
-        "command_id": command_id,
-        "root_account_id": _text(root_account_id),
-        "type": command_type,
-        "status": status,
-        "reason": reason,
-        "error_code": error_code,
-        "message": message,
-        "http_status": http_status,
-        "errors": errors,
-        "course_id": _text(course_id),
-        "assignment_id": _text(assignment_id),
-        "stream_version": version,
-        "events": events,
-        "result": result,
-        "decided_at": at_text,
-        "duplicate": False,
-        "correlation_id": correlation_id,
-    })  # fmt: skip
+    command_id: str,
+    root_account_id: int | None,
+    command_type: str | None,
+    course_id: int | None,
+    assignment_id: int | None,
+    version: int | None,
+    at_text: str,
+    correlation_id: str | None,
+    *,
+    status: str,
+    http_status: int,
+    reason: str | None = None,
+    error_code: str | None = None,
+    message: str | None = None,
+    errors: Sequence[dict[str, str]] = (),
+    events: int = 0,
+    result: Any = None,
+) -> bytes:
+    return orjson.dumps(
+        {
+            "command_id": command_id,
+            "root_account_id": _text(root_account_id),
+            "type": command_type,
+            "status": status,
+            "reason": reason,
+            "error_code": error_code,
+            "message": message,
+            "http_status": http_status,
+            "errors": errors,
+            "course_id": _text(course_id),
+            "assignment_id": _text(assignment_id),
+            "stream_version": version,
+            "events": events,
+            "result": result,
+            "decided_at": at_text,
+            "duplicate": False,
+            "correlation_id": correlation_id,
+        }
+    )
 
 
 def _text(number: int | None) -> str | None:

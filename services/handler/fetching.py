@@ -74,4 +74,4 @@ class TolerantMemoryRecords:
 
 def install() -> None:
     """Make every consumer of this process read with tolerant batches."""
-    setattr(aiokafka.consumer.fetcher, "MemoryRecords", TolerantMemoryRecords)
+    vars(aiokafka.consumer.fetcher)["MemoryRecords"] = TolerantMemoryRecords

@@ -108,7 +108,9 @@ def _refused(value: bytes, error: ValidationError | None) -> Invalid | Unreadabl
     except UnicodeDecodeError:
         return Unreadable("not_utf8", "the value is not UTF-8")
     except (ValueError, RecursionError, _NotOne) as problem:
-        return Unreadable("not_json", str(problem) if isinstance(problem, _NotOne) else "the value is not one JSON object")
+        return Unreadable(
+            "not_json", str(problem) if isinstance(problem, _NotOne) else "the value is not one JSON object"
+        )
     if not isinstance(found, dict):
         return Unreadable("not_an_object", "the value is not a JSON object")
     if not is_uuid(found.get("command_id")) or "command_id" in duplicates:
@@ -125,10 +127,14 @@ def _invalid(found: dict[str, Any], duplicates: list[str], error: ValidationErro
         reason, message = "unsupported_version", "this version of commands is not supported: send version 1"
         errors = [{"path": "version", "message": "send version 1"}]
     else:
-        errors = [] if error is None else [
-            {"path": _path(entry["loc"]), "message": _message(entry)}
-            for entry in error.errors(include_url=False, include_input=False, include_context=False)[:ERRORS_MAX]
-        ]  # fmt: skip
+        errors = (
+            []
+            if error is None
+            else [
+                {"path": _path(entry["loc"]), "message": _message(entry)}
+                for entry in error.errors(include_url=False, include_input=False, include_context=False)[:ERRORS_MAX]
+            ]
+        )
     correlation = found.get("correlation_id")
     command_type = found.get("type")
     content = {name: part for name, part in found.items() if name not in ("issued_at", "correlation_id")}

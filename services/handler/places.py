@@ -28,7 +28,7 @@ class Places:
         self.stopped: set[int] = set()
 
     def forget(self) -> None:
-        """After an assignment, or when in doubt: watermarks are read anew, and the topic is compared with the log again."""
+        """After an assignment, or when in doubt: watermarks and the topic are looked at again."""
         self.watermarks.clear()
         self.stopped.clear()
 

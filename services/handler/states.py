@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import cast
 
 import orjson
 
@@ -9,6 +10,7 @@ from services.eventlog.log import Log, Stored, Stream
 from services.moderation.assignment import Assignment
 from services.moderation.commands import ASSIGNMENT_COMMANDS, Command
 from services.moderation.course import Course
+from services.moderation.events import AssignmentEvent, CourseEvent
 from services.moderation.evolve import evolve_assignment, evolve_course
 from services.moderation.payload import from_payload
 
@@ -44,8 +46,10 @@ class States:
         self.positions.update(positions)
 
     @staticmethod
-    def _drop(held: "OrderedDict[StreamKey, tuple[Course, Stream]] | OrderedDict[StreamKey, tuple[Assignment, Stream]]",
-              shards: set[int]) -> None:  # fmt: skip
+    def _drop(
+        held: "OrderedDict[StreamKey, tuple[Course, Stream]] | OrderedDict[StreamKey, tuple[Assignment, Stream]]",
+        shards: set[int],
+    ) -> None:
         for key in [key for key, (_, stream) in held.items() if stream.shard in shards]:
             del held[key]
 
@@ -80,24 +84,31 @@ class States:
     def _evolve(self, stream: Stream, stored: Stored) -> None:
         data = orjson.loads(stored.data)
         event = from_payload(
-            stored.type, data["payload"], student_id=_number(data["student_id"]),
+            stored.type,
+            data["payload"],
+            student_id=_number(data["student_id"]),
             submission_id=_number(data["submission_id"]),
-        )  # fmt: skip
+        )
         if stream.assignment is None:
             course, _ = self.courses[stream.root_account, stream.course]
-            evolve_course(course, event, position=stored.position, at=stored.recorded_at)
+            evolve_course(course, cast(CourseEvent, event), position=stored.position, at=stored.recorded_at)
             return
         key = (stream.root_account, stream.assignment)
         if key not in self.assignments:
             secret = bytes.fromhex(orjson.loads(stored.metadata)["secret"])
             self.assignments[key] = (
                 Assignment(
-                    number=stream.number, secret=secret, root_account_id=stream.root_account,
-                    course_id=stream.course, assignment_id=stream.assignment,
+                    number=stream.number,
+                    secret=secret,
+                    root_account_id=stream.root_account,
+                    course_id=stream.course,
+                    assignment_id=stream.assignment,
                 ),
                 stream,
-            )  # fmt: skip
-        evolve_assignment(self.assignments[key][0], event, position=stored.position, at=stored.recorded_at)
+            )
+        evolve_assignment(
+            self.assignments[key][0], cast(AssignmentEvent, event), position=stored.position, at=stored.recorded_at
+        )
 
     def forget_oldest(self) -> None:
         """Keep memory bounded: called between batches."""

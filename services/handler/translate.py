@@ -44,10 +44,15 @@ def _data(command: wire.Command) -> asked.Data:
     match command:
         case wire.RecordProvisionalGrade(data=data):
             return asked.RecordProvisionalGrade(
-                student_id=data.student_id, posted_grade=data.posted_grade, score=data.score,  # type: ignore[arg-type]
-                excuse=data.excuse, final=bool(data.final), graded_anonymously=data.graded_anonymously,
-                comment=data.comment, rubric_assessment=data.rubric_assessment,
-            )  # fmt: skip
+                student_id=data.student_id,
+                posted_grade=data.posted_grade,
+                score=data.score,  # type: ignore[arg-type]
+                excuse=data.excuse,
+                final=bool(data.final),
+                graded_anonymously=data.graded_anonymously,
+                comment=data.comment,
+                rubric_assessment=data.rubric_assessment,
+            )
         case wire.RecordProvisionalComment(data=data):
             return asked.RecordProvisionalComment(
                 student_id=data.student_id, comment=data.comment, final=bool(data.final)

@@ -12,16 +12,34 @@ from services.moderation.course import Course
 from services.moderation.scheme import Scheme
 
 SETTINGS: Mapping[str, Any] = {
-    "name": None, "points_possible": None, "grading_type": None, "grading_scheme": None, "moderated_grading": None,
-    "grader_count": 0, "final_grader_id": None, "anonymous_grading": False, "graders_anonymous_to_graders": False,
-    "grader_names_visible_to_final_grader": True, "grader_comments_visible_to_graders": True,
-    "moderation_set": "assigned", "assigned_to": None, "deleted": False,
-}  # fmt: skip
+    "name": None,
+    "points_possible": None,
+    "grading_type": None,
+    "grading_scheme": None,
+    "moderated_grading": None,
+    "grader_count": 0,
+    "final_grader_id": None,
+    "anonymous_grading": False,
+    "graders_anonymous_to_graders": False,
+    "grader_names_visible_to_final_grader": True,
+    "grader_comments_visible_to_graders": True,
+    "moderation_set": "assigned",
+    "assigned_to": None,
+    "deleted": False,
+}
 REQUIRED = ("name", "points_possible", "grading_type", "moderated_grading")
 SUBMISSION_FIELDS = (
-    "submission_id", "anonymous_id", "attempt", "submitted_at", "score", "grade", "grader_id", "graded_at", "excused",
+    "submission_id",
+    "anonymous_id",
+    "attempt",
+    "submitted_at",
+    "score",
+    "grade",
+    "grader_id",
+    "graded_at",
+    "excused",
     "posted_at",
-)  # fmt: skip
+)
 IDS_PER_ASSIGNMENT = 1 << 20
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 

@@ -31,9 +31,13 @@ class Enrollment:
     def row(self) -> dict[str, Any]:
         """As it is stored."""
         return {
-            "user_id": self.user_id, "type": self.type, "section_id": self.section_id, "state": self.state,
-            "limited_to_section": self.limited_to_section, "permissions": self.permissions,
-        }  # fmt: skip
+            "user_id": self.user_id,
+            "type": self.type,
+            "section_id": self.section_id,
+            "state": self.state,
+            "limited_to_section": self.limited_to_section,
+            "permissions": self.permissions,
+        }
 
     def grants(self, permission: str) -> bool:
         """Whether this active enrolment gives a course permission."""
@@ -76,7 +80,7 @@ class Course:
     def removed(self, user_id: int) -> bool:
         """Whether the user was enrolled and every enrolment has been deleted."""
         held = self.enrollments.get(user_id)
-        return bool(held) and all(e.state == "deleted" for e in held.values())
+        return held is not None and all(e.state == "deleted" for e in held.values())
 
     def is_enrolled_student(self, user_id: int) -> bool:
         """A student whose enrolment is not deleted, whatever its state."""
@@ -84,7 +88,7 @@ class Course:
         return held is not None and any(e.type == STUDENT and e.state != "deleted" for e in held.values())
 
     def is_gradable(self, user_id: int) -> bool:
-        """Active or inactive as a student; concluded and deleted ones are not graded (Canvas: Assignment#grade_student)."""
+        """Active or inactive as a student; concluded and deleted ones are not graded (Canvas: grade_student)."""
         held = self.enrollments.get(user_id)
         return held is not None and any(e.type == STUDENT and e.state in GRADABLE for e in held.values())
 

@@ -38,9 +38,16 @@ def decide(command: Command, course: Course, assignment: Assignment | None, *, a
 
 
 def _about_assignment(
-    data: asked.Moderation | asked.RecordSubmission | asked.RecordSubmissionComment | asked.PostGrades | asked.HideGrades,
-    actor: int, course: Course, assignment: Assignment, at: datetime,
-) -> Decision:  # fmt: skip
+    data: asked.Moderation
+    | asked.RecordSubmission
+    | asked.RecordSubmissionComment
+    | asked.PostGrades
+    | asked.HideGrades,
+    actor: int,
+    course: Course,
+    assignment: Assignment,
+    at: datetime,
+) -> Decision:
     match data:
         case asked.RecordProvisionalGrade():
             return provisional.record_grade(data, actor, course, assignment, at)

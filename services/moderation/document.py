@@ -9,7 +9,9 @@ from services.moderation.payload import number, time
 
 def state_document(course: Course, assignment: Assignment) -> dict[str, Any]:
     """Ids as integers, scores as numbers, times RFC 3339 in milliseconds; lists in the order of ids."""
-    students = sorted(s for s in course.student_ordinals if assignment.is_assigned(course, s) or s in assignment.submissions)
+    students = sorted(
+        s for s in course.student_ordinals if assignment.is_assigned(course, s) or s in assignment.submissions
+    )
     members = [s for s in sorted({*students, *assignment.added}) if assignment.is_in_set(course, s)]
     return {
         "assignment_id": assignment.assignment_id,

@@ -234,17 +234,32 @@ class SubmissionHidden(Recorded):
 
 CourseEvent = CourseUpdated | UsersUpdated | EnrollmentsUpdated | AdminsUpdated
 AssignmentEvent = (
-    AssignmentCreated | AssignmentUpdated | SubmissionRecorded | SubmissionCommentRecorded | GraderSlotTaken
-    | StudentsSelectedForModeration | ProvisionalGradeCreated | ProvisionalGradeUpdated | ProvisionalCommentCreated
-    | ProvisionalGradeSelected | SubmissionUpdated | GradePublished | GradesPosted | SubmissionPosted | SubmissionHidden
-)  # fmt: skip
+    AssignmentCreated
+    | AssignmentUpdated
+    | SubmissionRecorded
+    | SubmissionCommentRecorded
+    | GraderSlotTaken
+    | StudentsSelectedForModeration
+    | ProvisionalGradeCreated
+    | ProvisionalGradeUpdated
+    | ProvisionalCommentCreated
+    | ProvisionalGradeSelected
+    | SubmissionUpdated
+    | GradePublished
+    | GradesPosted
+    | SubmissionPosted
+    | SubmissionHidden
+)
 Event = CourseEvent | AssignmentEvent
 
 
 def _grade_change(
-    score: tuple[Decimal | None, Decimal | None], grade: tuple[str | None, str | None], grader_id: int | None,
-    muted: bool, job_tag: str,
-) -> dict[str, Any]:  # fmt: skip
+    score: tuple[Decimal | None, Decimal | None],
+    grade: tuple[str | None, str | None],
+    grader_id: int | None,
+    muted: bool,
+    job_tag: str,
+) -> dict[str, Any]:
     return {
         "old_score": None if score[0] is None else float(score[0]),
         "score": None if score[1] is None else float(score[1]),

@@ -7,11 +7,28 @@ from typing import Any, assert_never
 from services.moderation.assignment import Assignment, Choice, Comment, ProvisionalGrade, Submission
 from services.moderation.course import STUDENT, Course, Enrollment
 from services.moderation.events import (
-    AdminsUpdated, AssignmentCreated, AssignmentEvent, AssignmentUpdated, CourseEvent, CourseUpdated,
-    EnrollmentsUpdated, GradePublished, GraderSlotTaken, GradesPosted, ProvisionalCommentCreated,
-    ProvisionalGradeCreated, ProvisionalGradeSelected, ProvisionalGradeUpdated, StudentsSelectedForModeration,
-    SubmissionCommentRecorded, SubmissionHidden, SubmissionPosted, SubmissionRecorded, SubmissionUpdated, UsersUpdated,
-)  # fmt: skip
+    AdminsUpdated,
+    AssignmentCreated,
+    AssignmentEvent,
+    AssignmentUpdated,
+    CourseEvent,
+    CourseUpdated,
+    EnrollmentsUpdated,
+    GradePublished,
+    GraderSlotTaken,
+    GradesPosted,
+    ProvisionalCommentCreated,
+    ProvisionalGradeCreated,
+    ProvisionalGradeSelected,
+    ProvisionalGradeUpdated,
+    StudentsSelectedForModeration,
+    SubmissionCommentRecorded,
+    SubmissionHidden,
+    SubmissionPosted,
+    SubmissionRecorded,
+    SubmissionUpdated,
+    UsersUpdated,
+)
 
 
 def evolve_course(course: Course, event: CourseEvent, *, position: int, at: datetime) -> None:
@@ -66,9 +83,16 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             assignment.added.update(students)
         case ProvisionalGradeCreated():
             grade = ProvisionalGrade(
-                event.provisional_grade_id, event.student_id, event.scorer_id, event.final, event.score, event.grade,
-                event.graded_at, event.graded_anonymously, event.rubric_assessment,
-            )  # fmt: skip
+                event.provisional_grade_id,
+                event.student_id,
+                event.scorer_id,
+                event.final,
+                event.score,
+                event.grade,
+                event.graded_at,
+                event.graded_anonymously,
+                event.rubric_assessment,
+            )
             assignment.provisional_grades[event.provisional_grade_id] = grade
             assignment.of_student.setdefault(event.student_id, []).append(grade)
             _submission(assignment, event.student_id, at)

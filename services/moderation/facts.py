@@ -8,12 +8,27 @@ from services.moderation import commands as asked
 from services.moderation.assignment import REQUIRED, SETTINGS, Assignment
 from services.moderation.course import COURSE_FIELDS, Course, Enrollment
 from services.moderation.decision import (
-    NOT_FOUND, NOT_HIDDEN_YET, NOT_POSTED_YET, NOTHING_CHANGED, Accepted, Decision, Rejected, missing,
-)  # fmt: skip
+    NOT_FOUND,
+    NOT_HIDDEN_YET,
+    NOT_POSTED_YET,
+    NOTHING_CHANGED,
+    Accepted,
+    Decision,
+    Rejected,
+    missing,
+)
 from services.moderation.events import (
-    AdminsUpdated, AssignmentCreated, AssignmentUpdated, CourseUpdated, EnrollmentsUpdated, SubmissionCommentRecorded,
-    SubmissionHidden, SubmissionPosted, SubmissionRecorded, UsersUpdated,
-)  # fmt: skip
+    AdminsUpdated,
+    AssignmentCreated,
+    AssignmentUpdated,
+    CourseUpdated,
+    EnrollmentsUpdated,
+    SubmissionCommentRecorded,
+    SubmissionHidden,
+    SubmissionPosted,
+    SubmissionRecorded,
+    UsersUpdated,
+)
 
 
 def upsert_course(data: asked.UpsertCourse, course: Course) -> Decision:
@@ -141,28 +156,38 @@ def record_submission_comment(
 def post_grades(data: asked.PostGrades, course: Course, assignment: Assignment, at: datetime) -> Decision:
     if assignment.moderated_grading and assignment.grades_published_at is None:
         return NOT_POSTED_YET
-    return Accepted(tuple(
-        SubmissionPosted(
-            student_id=student, submission_id=assignment.submission_id(course, student),
-            posted_at=data.posted_at or at, score=submission.score, grade=submission.grade,
-            grader_id=submission.grader_id,
+    return Accepted(
+        tuple(
+            SubmissionPosted(
+                student_id=student,
+                submission_id=assignment.submission_id(course, student),
+                posted_at=data.posted_at or at,
+                score=submission.score,
+                grade=submission.grade,
+                grader_id=submission.grader_id,
+            )
+            for student in _students(data.student_ids, course, assignment)
+            if (submission := assignment.submission(student)).posted_at is None
         )
-        for student in _students(data.student_ids, course, assignment)
-        if (submission := assignment.submission(student)).posted_at is None
-    ))  # fmt: skip
+    )
 
 
 def hide_grades(data: asked.HideGrades, course: Course, assignment: Assignment) -> Decision:
     if assignment.moderated_grading and assignment.grades_published_at is None:
         return NOT_HIDDEN_YET
-    return Accepted(tuple(
-        SubmissionHidden(
-            student_id=student, submission_id=assignment.submission_id(course, student),
-            score=submission.score, grade=submission.grade, grader_id=submission.grader_id,
+    return Accepted(
+        tuple(
+            SubmissionHidden(
+                student_id=student,
+                submission_id=assignment.submission_id(course, student),
+                score=submission.score,
+                grade=submission.grade,
+                grader_id=submission.grader_id,
+            )
+            for student in _students(data.student_ids, course, assignment)
+            if (submission := assignment.submission(student)).posted_at is not None
         )
-        for student in _students(data.student_ids, course, assignment)
-        if (submission := assignment.submission(student)).posted_at is not None
-    ))  # fmt: skip
+    )
 
 
 def _students(named: tuple[int, ...] | None, course: Course, assignment: Assignment) -> list[int]:

@@ -41,9 +41,7 @@ def number_text(number: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def from_text(
-    text: str, grading_type: str, points_possible: Decimal | None, scheme: Scheme | None
-) -> Grade | None:
+def from_text(text: str, grading_type: str, points_possible: Decimal | None, scheme: Scheme | None) -> Grade | None:
     """Grade and score of a grade text that is not empty; None if it yields no score."""
     bands = scheme or schemes.DEFAULT
     score = _score(text, grading_type, points_possible or Decimal(0), bands)

@@ -9,21 +9,33 @@ from typing import Any
 
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.commands import (
-    BulkSelectProvisionalGrades, SelectProvisionalGrade, SelectStudentsForModeration,
-)  # fmt: skip
+    BulkSelectProvisionalGrades,
+    SelectProvisionalGrade,
+    SelectStudentsForModeration,
+)
 from services.moderation.course import Course
 from services.moderation.decision import (
-    ALREADY_PUBLISHED, MISSING_STUDENT_IDS, NOT_FOUND, NOT_IN_SET, NOT_MODERATED, SELECTION_REQUIRED, UNAUTHORIZED,
-    Accepted, Decision, Rejected,
-)  # fmt: skip
+    ALREADY_PUBLISHED,
+    MISSING_STUDENT_IDS,
+    NOT_FOUND,
+    NOT_IN_SET,
+    NOT_MODERATED,
+    SELECTION_REQUIRED,
+    UNAUTHORIZED,
+    Accepted,
+    Decision,
+    Rejected,
+)
 from services.moderation.events import (
-    Event, GradePublished, GradesPosted, ProvisionalGradeSelected, StudentsSelectedForModeration,
-)  # fmt: skip
+    Event,
+    GradePublished,
+    GradesPosted,
+    ProvisionalGradeSelected,
+    StudentsSelectedForModeration,
+)
 
 
-def select_students(
-    data: SelectStudentsForModeration, actor: int, course: Course, assignment: Assignment
-) -> Decision:
+def select_students(data: SelectStudentsForModeration, actor: int, course: Course, assignment: Assignment) -> Decision:
     """Add students to the set; ids that are not visible students are ignored, existing choices are kept."""
     if not assignment.permits_moderation(course, actor):
         return UNAUTHORIZED
@@ -64,9 +76,10 @@ def bulk_select(data: BulkSelectProvisionalGrades, actor: int, course: Course, a
 
 def _selected(grade: ProvisionalGrade, course: Course, assignment: Assignment) -> ProvisionalGradeSelected:
     return ProvisionalGradeSelected(
-        student_id=grade.student_id, submission_id=assignment.submission_id(course, grade.student_id),
+        student_id=grade.student_id,
+        submission_id=assignment.submission_id(course, grade.student_id),
         provisional_grade_id=grade.provisional_grade_id,
-    )  # fmt: skip
+    )
 
 
 def _selection(grade: ProvisionalGrade, course: Course, assignment: Assignment) -> dict[str, Any]:
@@ -121,8 +134,13 @@ def publish(actor: int, course: Course, assignment: Assignment, at: datetime) ->
 def _published(grade: ProvisionalGrade, course: Course, assignment: Assignment, at: datetime) -> GradePublished:
     submission = assignment.submission(grade.student_id)
     return GradePublished(
-        student_id=grade.student_id, submission_id=assignment.submission_id(course, grade.student_id),
-        provisional_grade_id=grade.provisional_grade_id, scorer_id=grade.scorer_id,
-        score=(submission.score, grade.score), grade=(submission.grade, grade.grade), graded_at=at,
-        graded_anonymously=grade.graded_anonymously, was_graded=submission.workflow_state == "graded",
-    )  # fmt: skip
+        student_id=grade.student_id,
+        submission_id=assignment.submission_id(course, grade.student_id),
+        provisional_grade_id=grade.provisional_grade_id,
+        scorer_id=grade.scorer_id,
+        score=(submission.score, grade.score),
+        grade=(submission.grade, grade.grade),
+        graded_at=at,
+        graded_anonymously=grade.graded_anonymously,
+        was_graded=submission.workflow_state == "graded",
+    )

@@ -98,11 +98,16 @@ def to_payload(event: Event) -> dict[str, Any]:
     """JSON-able payload of an event; ids of student and submission stand in the envelope."""
     match event:
         case happened.ProvisionalGradeCreated():
-            payload = {
-                "id": str(event.provisional_grade_id), "score": number(event.score), "grade": event.grade,
-                "graded_at": time(event.graded_at), "final": event.final, "source_provisional_grade_id": None,
-                "graded_anonymously": event.graded_anonymously, "scorer_id": str(event.scorer_id),
-            }  # fmt: skip
+            payload: dict[str, Any] = {
+                "id": str(event.provisional_grade_id),
+                "score": number(event.score),
+                "grade": event.grade,
+                "graded_at": time(event.graded_at),
+                "final": event.final,
+                "source_provisional_grade_id": None,
+                "graded_anonymously": event.graded_anonymously,
+                "scorer_id": str(event.scorer_id),
+            }
             if event.rubric_assessment is not None:
                 payload["rubric_assessment"] = event.rubric_assessment
             return payload
@@ -110,18 +115,23 @@ def to_payload(event: Event) -> dict[str, Any]:
             return {"id": str(event.provisional_grade_id), **_changed(event.changes)}
         case happened.ProvisionalCommentCreated():
             return {
-                "provisional_grade_id": str(event.provisional_grade_id), "author_id": str(event.author_id),
-                "comment": event.comment, "created_at": time(event.created_at),
-            }  # fmt: skip
+                "provisional_grade_id": str(event.provisional_grade_id),
+                "author_id": str(event.author_id),
+                "comment": event.comment,
+                "created_at": time(event.created_at),
+            }
         case happened.ProvisionalGradeSelected():
             return {"id": str(event.provisional_grade_id), "student_id": str(event.student_id)}
         case happened.GradePublished():
             return {
-                "provisional_grade_id": str(event.provisional_grade_id), "scorer_id": str(event.scorer_id),
-                "score": [number(event.score[0]), number(event.score[1])], "grade": list(event.grade),
-                "graded_at": time(event.graded_at), "graded_anonymously": event.graded_anonymously,
+                "provisional_grade_id": str(event.provisional_grade_id),
+                "scorer_id": str(event.scorer_id),
+                "score": [number(event.score[0]), number(event.score[1])],
+                "grade": list(event.grade),
+                "graded_at": time(event.graded_at),
+                "graded_anonymously": event.graded_anonymously,
                 "was_graded": event.was_graded,
-            }  # fmt: skip
+            }
         case happened.GraderSlotTaken():
             return {"grader_id": str(event.grader_id), "anonymous_id": event.anonymous_id}
         case happened.SubmissionUpdated() | happened.CourseUpdated():
@@ -137,9 +147,7 @@ def to_payload(event: Event) -> dict[str, Any]:
         case happened.SubmissionRecorded():
             return _plain(event.stated)
         case happened.SubmissionCommentRecorded():
-            return {
-                "author_id": str(event.author_id), "comment": event.comment, "created_at": time(event.created_at)
-            }  # fmt: skip
+            return {"author_id": str(event.author_id), "comment": event.comment, "created_at": time(event.created_at)}
         case happened.AssignmentCreated():
             return _plain(event.settings)
         case happened.AssignmentUpdated():
@@ -158,9 +166,7 @@ def _grade(event: happened.SubmissionPosted | happened.SubmissionHidden) -> dict
     return {"score": number(event.score), "grade": event.grade, "grader_id": grader}
 
 
-def from_payload(
-    name: str, payload: dict[str, Any], *, student_id: int | None, submission_id: int | None
-) -> Event:
+def from_payload(name: str, payload: dict[str, Any], *, student_id: int | None, submission_id: int | None) -> Event:
     """The event that :func:`to_payload` wrote; ValueError for a name that no version of the service wrote."""
     about: dict[str, Any] = {"student_id": student_id, "submission_id": submission_id}
     match name:
@@ -179,11 +185,15 @@ def from_payload(
         case "grade_published":
             old, new = payload["score"]
             return happened.GradePublished(
-                **about, provisional_grade_id=int(payload["provisional_grade_id"]),
-                scorer_id=int(payload["scorer_id"]), score=(exact(old), exact(new)),
-                grade=(payload["grade"][0], payload["grade"][1]), graded_at=_in("graded_at", payload["graded_at"]),
-                graded_anonymously=payload["graded_anonymously"], was_graded=payload["was_graded"],
-            )  # fmt: skip
+                **about,
+                provisional_grade_id=int(payload["provisional_grade_id"]),
+                scorer_id=int(payload["scorer_id"]),
+                score=(exact(old), exact(new)),
+                grade=(payload["grade"][0], payload["grade"][1]),
+                graded_at=_in("graded_at", payload["graded_at"]),
+                graded_anonymously=payload["graded_anonymously"],
+                was_graded=payload["was_graded"],
+            )
         case "grader_slot_taken":
             grader = int(payload["grader_id"])
             return happened.GraderSlotTaken(grader_id=grader, anonymous_id=payload["anonymous_id"])

@@ -13,13 +13,24 @@ from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.commands import RecordProvisionalComment, RecordProvisionalGrade
 from services.moderation.course import Course
 from services.moderation.decision import (
-    FINAL_WITHOUT_PROVISIONAL, GRADE_AND_EXCUSE, INVALID_SCORE, MAX_GRADERS_REACHED, MODIFY_SELECTED,
-    STUDENT_NOT_ENROLLED, UNAUTHORIZED, Accepted, Decision,
-)  # fmt: skip
+    FINAL_WITHOUT_PROVISIONAL,
+    GRADE_AND_EXCUSE,
+    INVALID_SCORE,
+    MAX_GRADERS_REACHED,
+    MODIFY_SELECTED,
+    STUDENT_NOT_ENROLLED,
+    UNAUTHORIZED,
+    Accepted,
+    Decision,
+)
 from services.moderation.events import (
-    Event, GraderSlotTaken, ProvisionalCommentCreated, ProvisionalGradeCreated, ProvisionalGradeUpdated,
+    Event,
+    GraderSlotTaken,
+    ProvisionalCommentCreated,
+    ProvisionalGradeCreated,
+    ProvisionalGradeUpdated,
     SubmissionUpdated,
-)  # fmt: skip
+)
 
 
 def record_grade(
@@ -46,9 +57,8 @@ def record_grade(
         return INVALID_SCORE
     final = data.final and moderator
     existing = assignment.own_grade(student, actor, final)
-    if existing is not None and sent and _is_selected(existing, course, assignment):
-        if not assignment.is_final_grader(course, existing.scorer_id):
-            return MODIFY_SELECTED
+    if existing is not None and sent and _is_locked(existing, course, assignment):
+        return MODIFY_SELECTED
     if existing is None and final and not assignment.of_student.get(student):
         return FINAL_WITHOUT_PROVISIONAL
     number = assignment.submission_id(course, student)
@@ -59,19 +69,28 @@ def record_grade(
     score, text = (None, None) if grade is None else (grade.score, grade.grade)
     if existing is None:
         created = ProvisionalGradeCreated(
-            student_id=student, submission_id=number, provisional_grade_id=assignment.next_provisional_grade_id(),
-            scorer_id=actor, score=score, grade=text, graded_at=at, final=final,
-            graded_anonymously=data.graded_anonymously, rubric_assessment=data.rubric_assessment,
-        )  # fmt: skip
+            student_id=student,
+            submission_id=number,
+            provisional_grade_id=assignment.next_provisional_grade_id(),
+            scorer_id=actor,
+            score=score,
+            grade=text,
+            graded_at=at,
+            final=final,
+            graded_anonymously=data.graded_anonymously,
+            rubric_assessment=data.rubric_assessment,
+        )
         events.append(created)
         grade_id, anonymously = created.provisional_grade_id, data.graded_anonymously
     else:
         changes = _changes(existing, data, actor, score, text, at)
         grade_id = existing.provisional_grade_id
         anonymously = changes.get("graded_anonymously", (None, existing.graded_anonymously))[1]
-        events.append(ProvisionalGradeUpdated(
-            student_id=student, submission_id=number, provisional_grade_id=grade_id, changes=changes
-        ))  # fmt: skip
+        events.append(
+            ProvisionalGradeUpdated(
+                student_id=student, submission_id=number, provisional_grade_id=grade_id, changes=changes
+            )
+        )
     if data.comment is not None:
         events.append(_comment(grade_id, student, number, actor, data.comment, at))
     result = _result(grade_id, score, text, at, actor, final, anonymously, submission.submitted_at)
@@ -104,10 +123,17 @@ def _record_remark(
     events: list[Event] = _slot(assignment, actor)
     if existing is None:
         created = ProvisionalGradeCreated(
-            student_id=student, submission_id=number, provisional_grade_id=assignment.next_provisional_grade_id(),
-            scorer_id=actor, score=None, grade=None, graded_at=None, final=final, graded_anonymously=None,
+            student_id=student,
+            submission_id=number,
+            provisional_grade_id=assignment.next_provisional_grade_id(),
+            scorer_id=actor,
+            score=None,
+            grade=None,
+            graded_at=None,
+            final=final,
+            graded_anonymously=None,
             rubric_assessment=data.rubric_assessment,
-        )  # fmt: skip
+        )
         events.append(created)
         result = _result(created.provisional_grade_id, None, None, None, actor, final, None, None)
     else:
@@ -117,14 +143,24 @@ def _record_remark(
         if data.rubric_assessment is not None and data.rubric_assessment != existing.rubric_assessment:
             changes["rubric_assessment"] = (existing.rubric_assessment, data.rubric_assessment)
         if changes:
-            events.append(ProvisionalGradeUpdated(
-                student_id=student, submission_id=number, provisional_grade_id=existing.provisional_grade_id,
-                changes=changes,
-            ))  # fmt: skip
+            events.append(
+                ProvisionalGradeUpdated(
+                    student_id=student,
+                    submission_id=number,
+                    provisional_grade_id=existing.provisional_grade_id,
+                    changes=changes,
+                )
+            )
         result = _result(
-            existing.provisional_grade_id, existing.score, existing.grade, existing.graded_at, actor, final,
-            existing.graded_anonymously, assignment.submission(student).submitted_at,
-        )  # fmt: skip
+            existing.provisional_grade_id,
+            existing.score,
+            existing.grade,
+            existing.graded_at,
+            actor,
+            final,
+            existing.graded_anonymously,
+            assignment.submission(student).submitted_at,
+        )
     if data.comment is not None:
         events.append(_comment(result["provisional_grade_id"], student, number, actor, data.comment, at))
     return Accepted(tuple(events), result)
@@ -139,8 +175,10 @@ def _converted(data: RecordProvisionalGrade, course: Course, assignment: Assignm
     return None
 
 
-def _is_selected(grade: ProvisionalGrade, course: Course, assignment: Assignment) -> bool:
-    return assignment.selected(course, grade.student_id) == grade.provisional_grade_id
+def _is_locked(grade: ProvisionalGrade, course: Course, assignment: Assignment) -> bool:
+    """A selected grade is its grader's no longer, unless the grader is the final grader."""
+    selected = assignment.selected(course, grade.student_id) == grade.provisional_grade_id
+    return selected and not assignment.is_final_grader(course, grade.scorer_id)
 
 
 def _slot(assignment: Assignment, actor: int) -> list[Event]:
@@ -151,9 +189,13 @@ def _slot(assignment: Assignment, actor: int) -> list[Event]:
 
 
 def _changes(
-    existing: ProvisionalGrade, data: RecordProvisionalGrade, actor: int, score: Decimal | None, text: str | None,
+    existing: ProvisionalGrade,
+    data: RecordProvisionalGrade,
+    actor: int,
+    score: Decimal | None,
+    text: str | None,
     at: datetime,
-) -> dict[str, tuple[Any, Any]]:  # fmt: skip
+) -> dict[str, tuple[Any, Any]]:
     wanted: dict[str, Any] = {"score": score, "grade": text, "scorer_id": actor}
     if data.graded_anonymously is not None:
         wanted["graded_anonymously"] = data.graded_anonymously
@@ -168,15 +210,25 @@ def _comment(
     grade_id: int, student: int, submission: int, actor: int, comment: str, at: datetime
 ) -> ProvisionalCommentCreated:
     return ProvisionalCommentCreated(
-        student_id=student, submission_id=submission, provisional_grade_id=grade_id, author_id=actor, comment=comment,
+        student_id=student,
+        submission_id=submission,
+        provisional_grade_id=grade_id,
+        author_id=actor,
+        comment=comment,
         created_at=at,
-    )  # fmt: skip
+    )
 
 
 def _result(
-    grade_id: int, score: Decimal | None, text: str | None, graded_at: datetime | None, scorer: int, final: bool,
-    graded_anonymously: bool | None, submitted_at: datetime | None,
-) -> dict[str, Any]:  # fmt: skip
+    grade_id: int,
+    score: Decimal | None,
+    text: str | None,
+    graded_at: datetime | None,
+    scorer: int,
+    final: bool,
+    graded_anonymously: bool | None,
+    submitted_at: datetime | None,
+) -> dict[str, Any]:
     """Canvas's ProvisionalGrade, without what depends on who looks at it."""
     points = None if score is None else int(score) if score == score.to_integral_value() else float(score)
     return {

@@ -10,10 +10,20 @@ Scheme = tuple[tuple[str, Decimal], ...]
 DEFAULT: Scheme = tuple(
     (name, Decimal(percent).scaleb(-2))
     for name, percent in (
-        ("A", 94), ("A-", 90), ("B+", 87), ("B", 84), ("B-", 80), ("C+", 77),
-        ("C", 74), ("C-", 70), ("D+", 67), ("D", 64), ("D-", 61), ("F", 0),
+        ("A", 94),
+        ("A-", 90),
+        ("B+", 87),
+        ("B", 84),
+        ("B-", 80),
+        ("C+", 77),
+        ("C", 74),
+        ("C-", 70),
+        ("D+", 67),
+        ("D", 64),
+        ("D-", 61),
+        ("F", 0),
     )
-)  # fmt: skip
+)
 
 _HUNDRED = Decimal(100)
 _TENTH = Decimal("0.1")
@@ -49,7 +59,7 @@ def own_case(scheme: Scheme, given: str) -> str | None:
 
 
 def name_of(scheme: Scheme, percent: Decimal) -> str:
-    """The highest band whose lower bound is at or below ``percent`` (negative counts as 0); never rounded up to a band."""
+    """The highest band whose lower bound is at or below ``percent`` (negative counts as 0); nothing is rounded up."""
     bands = ordered(scheme)
     counted = max(percent, Decimal(0))
     for name, bound in bands:

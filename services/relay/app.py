@@ -14,8 +14,13 @@ from services.health import Health
 from services.relay.kafka import NoProgress, Publisher
 from services.relay.sis import SisIds
 from services.relay.translate import (
-    Form, Message, dead_letter_message, event_message, live_message, verdict_message,
-)  # fmt: skip
+    Form,
+    Message,
+    dead_letter_message,
+    event_message,
+    live_message,
+    verdict_message,
+)
 from services.settings import RelaySettings
 from services.topics import Progress
 
@@ -71,9 +76,7 @@ class Relay:
 
     async def _one_life(self) -> None:
         settings = {"application_name": "moderation-relay", "jit": "off", "statement_timeout": "60s"}
-        connection = await asyncpg.connect(
-            self.settings.url(), timeout=5, command_timeout=60, server_settings=settings
-        )
+        connection = await asyncpg.connect(self.settings.url(), timeout=5, command_timeout=60, server_settings=settings)
         try:
             tail = Tail(connection)
             while not await tail.try_lock(f"relay {self.settings.topic_prefix}"):
@@ -95,7 +98,7 @@ class Relay:
         heads = await tail.heads(SHARD_LIST)
         for shard, (position, verdict, dead_letter) in enumerate(heads):
             known = (progress.positions[shard], progress.verdicts[shard], progress.dead_letters[shard])
-            if known > (position, verdict, dead_letter) and any(k > h for k, h in zip(known, heads[shard], strict=True)):
+            if known[0] > position or known[1] > verdict or known[2] > dead_letter:
                 raise AheadOfLog(
                     f"shard {shard}: the topics are at {known}, the log ends at {heads[shard]}: it was restored to an"
                     " earlier time. Restore a later backup, or give the topics a new prefix and fill them from the log"

@@ -24,9 +24,14 @@ class Publisher:
         self._bootstrap = bootstrap
         self._prefix = prefix
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap, transactional_id=f"{prefix}.relay", acks="all", enable_idempotence=True,
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS, max_batch_size=int(3.5 * MIB), max_request_size=5 * MIB,
-        )  # fmt: skip
+            bootstrap_servers=bootstrap,
+            transactional_id=f"{prefix}.relay",
+            acks="all",
+            enable_idempotence=True,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            max_batch_size=int(3.5 * MIB),
+            max_request_size=5 * MIB,
+        )
 
     async def start(self) -> Progress:
         """Fence whoever was there, end what they left open, and read how far they came.

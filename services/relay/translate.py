@@ -43,9 +43,17 @@ class Form:
 def event_message(row: EventRow, metadata: dict[str, Any], form: Form) -> Message:
     """A domain event: the stored bytes."""
     headers = _headers(
-        form, "events", f"moderation.{row.type}.v1", metadata["id"], row.shard, row.position, metadata,
-        root_account=row.root_account, time=time_of(row), subject=_subject(row, metadata),
-    )  # fmt: skip
+        form,
+        "events",
+        f"moderation.{row.type}.v1",
+        metadata["id"],
+        row.shard,
+        row.position,
+        metadata,
+        root_account=row.root_account,
+        time=time_of(row),
+        subject=_subject(row, metadata),
+    )
     return Message("events", row.shard, str(row.course).encode(), row.data.encode(), headers)
 
 
@@ -57,9 +65,17 @@ def verdict_message(row: VerdictRow, form: Form) -> Message:
     if course is not None and assignment is not None:
         subject += f"/assignments/{assignment}"
     headers = _headers(
-        form, "verdicts", "moderation.verdict.v1", metadata["id"], row.shard, row.number, metadata,
-        root_account=metadata["root_account_id"] or None, time=metadata["time"], subject=subject,
-    )  # fmt: skip
+        form,
+        "verdicts",
+        "moderation.verdict.v1",
+        metadata["id"],
+        row.shard,
+        row.number,
+        metadata,
+        root_account=metadata["root_account_id"] or None,
+        time=metadata["time"],
+        subject=subject,
+    )
     return Message("verdicts", row.shard, row.key, row.body.encode(), headers)
 
 
@@ -102,9 +118,17 @@ def live_message(row: EventRow, metadata: dict[str, Any], sis_id: str | None, fo
         },
     }
     headers = _headers(
-        form, "live-events", "canvas.grade_change.v1", metadata["live_id"], row.shard, row.live_number or 0, metadata,
-        root_account=row.root_account, time=time, subject=_subject(row, metadata),
-    )  # fmt: skip
+        form,
+        "live-events",
+        "canvas.grade_change.v1",
+        metadata["live_id"],
+        row.shard,
+        row.live_number or 0,
+        metadata,
+        root_account=row.root_account,
+        time=time,
+        subject=_subject(row, metadata),
+    )
     headers += [("event_name", b"grade_change"), ("event_time", time.encode())]
     return Message("live-events", row.shard, str(row.course).encode(), orjson.dumps(value), headers)
 
@@ -142,9 +166,18 @@ def _subject(row: EventRow, metadata: dict[str, Any]) -> str:
 
 
 def _headers(
-    form: Form, topic: str, ce_type: str, ce_id: str, shard: int, sequence: int, metadata: dict[str, Any], *,
-    root_account: int | None, time: str, subject: str,
-) -> Headers:  # fmt: skip
+    form: Form,
+    topic: str,
+    ce_type: str,
+    ce_id: str,
+    shard: int,
+    sequence: int,
+    metadata: dict[str, Any],
+    *,
+    root_account: int | None,
+    time: str,
+    subject: str,
+) -> Headers:
     account = UNKNOWN_ACCOUNT if root_account is None else root_account
     headers: Headers = [
         ("ce_specversion", b"1.0"),

@@ -66,6 +66,10 @@ class PostgresServer:
         if self.pid() is not None:
             self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-t", "60", "-w", "stop")
 
+    def remove(self) -> None:
+        """Delete the data of a server that was stopped."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def pid(self) -> int | None:
         """The postmaster's process id, None when it is not running."""
         try:

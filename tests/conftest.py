@@ -1,0 +1,123 @@
+"""Real Kafka and PostgreSQL, one of each a session; databases and topics fresh for who asks for them."""
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from deploy.tools.kafka import KafkaServer
+from deploy.tools.places import database_folder
+from deploy.tools.postgres import PostgresServer
+from services import topics
+from services.eventlog.migrate import migrate
+from tests.processes.running import Outside, Process
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if given := os.environ.get("KAFKA_BOOTSTRAP"):
+        yield given
+        return
+    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
+    server.start()
+    yield server.bootstrap
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    server = PostgresServer(database_folder(f"tests-{os.getpid()}"))
+    server.start()
+    yield server
+    server.kill()
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def template(postgres: PostgresServer) -> str:
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute("create database template_log")
+    migrate(postgres.url("template_log"))
+    return "template_log"
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: PostgresServer, template: str) -> Callable[[], str]:
+    """Makes a fresh, migrated database and returns its URL."""
+
+    def make() -> str:
+        name = f"log_{next(_NUMBERS)}"
+        with psycopg.connect(postgres.url(), autocommit=True) as connection:
+            connection.execute(f"create database {name} template {template}".encode())
+        return postgres.url(name)
+
+    return make
+
+
+@pytest.fixture
+def database_url(new_database: Callable[[], str]) -> str:
+    return new_database()
+
+
+@dataclass
+class System:
+    """A database, topics, and processes on them."""
+
+    database_url: str
+    bootstrap: str
+    prefix: str
+    folder: Path
+    processes: list[Process]
+    outside: Outside
+
+    def process(self, name: str, **environment: str) -> Process:
+        """A handler or relay of this system, not started."""
+        settings = {
+            "DATABASE_URL": self.database_url,
+            "KAFKA_BOOTSTRAP": self.bootstrap,
+            "TOPIC_PREFIX": self.prefix,
+            **environment,
+        }
+        process = Process(name, settings, self.folder / f"{name}-{len(self.processes)}.log")
+        self.processes.append(process)
+        return process
+
+
+async def _system(bootstrap: str, database_url: str, folder: Path) -> AsyncIterator[System]:
+    prefix = f"test{os.getpid()}-{next(_NUMBERS)}"
+    await topics.create(bootstrap, prefix)
+    outside = Outside(bootstrap, prefix)
+    await outside.start()
+    system = System(database_url, bootstrap, prefix, folder, [], outside)
+    try:
+        yield system
+    finally:
+        for process in system.processes:
+            process.kill()
+        await outside.close()
+
+
+@pytest.fixture
+async def system(bootstrap: str, database_url: str, tmp_path: Path) -> AsyncIterator[System]:
+    """Fresh database and topics; nothing runs yet."""
+    async for made in _system(bootstrap, database_url, tmp_path):
+        yield made
+
+
+@pytest.fixture(scope="session")
+async def running(
+    bootstrap: str, new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[System]:
+    """One handler and one relay for all tests that do them no harm; such a test uses a course of its own."""
+    async for made in _system(bootstrap, new_database(), tmp_path_factory.mktemp("running")):
+        for process in (made.process("handler", HANDLER_INSTANCE="shared"), made.process("relay")):
+            process.start()
+        for process in made.processes:
+            await process.ready()
+        yield made

@@ -1,0 +1,150 @@
+"""Real handler and relay processes, and clients that see them from outside."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+
+from deploy.tools.places import ROOT, free_port
+from services.topics import topic
+
+Json = dict[str, Any]
+DEADLINE_SECONDS = 30
+
+
+async def until(claim: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
+    """Poll until the claim is true, and return what it returned."""
+    deadline = time.monotonic() + seconds
+    while not (found := claim()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        await asyncio.sleep(0.01)
+    return found
+
+
+class Process:
+    """One of our processes: ``name`` is handler or relay."""
+
+    def __init__(self, name: str, environment: dict[str, str], log: Path) -> None:
+        self.name = name
+        self.port = free_port()
+        self.environment = {**os.environ, **environment, "HEALTH_PORT": str(self.port)}
+        self.log = log
+        self.popen: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-m", f"services.{self.name}"]
+            self.popen = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
+
+    def signal(self, number: int) -> None:
+        assert self.popen is not None
+        self.popen.send_signal(number)
+
+    def kill(self) -> None:
+        if self.popen is not None:
+            self.popen.kill()
+            self.popen.wait()
+            self.popen = None
+
+    def stop(self) -> int:
+        assert self.popen is not None
+        self.popen.send_signal(signal.SIGTERM)
+        code = self.popen.wait(40)
+        self.popen = None
+        return code
+
+    def health(self) -> tuple[int, str]:
+        """Status and reason of the ready page; 0 while nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=1) as answer:
+                return answer.status, json.load(answer)["status"]
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)["status"]
+        except OSError:
+            return 0, "does not answer"
+
+    async def ready(self) -> None:
+        await until(lambda: self.health()[0] == 200, f"{self.name} is ready ({self.log})")
+
+
+class Outside:
+    """A producer of commands and a read_committed reader of everything the relay writes."""
+
+    def __init__(self, bootstrap: str, prefix: str) -> None:
+        self.bootstrap = bootstrap
+        self.prefix = prefix
+        self.records: dict[str, list[ConsumerRecord[Any, Any]]] = {
+            name: [] for name in ("verdicts", "events", "live-events", "dead-letters")
+        }
+        self.verdicts: dict[str, list[Json]] = {}
+        self.caused: dict[tuple[str, str], list[tuple[str, Json]]] = {}
+
+    async def start(self) -> None:
+        self.producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, enable_idempotence=True, linger_ms=0)
+        await self.producer.start()
+        self.consumer = AIOKafkaConsumer(
+            *(topic(self.prefix, name) for name in self.records),
+            bootstrap_servers=self.bootstrap,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=20,
+        )
+        await self.consumer.start()
+        self.reading = asyncio.create_task(self._read())
+
+    async def close(self) -> None:
+        self.reading.cancel()
+        await asyncio.gather(self.reading, return_exceptions=True)
+        await self.consumer.stop()
+        await self.producer.stop()
+
+    async def _read(self) -> None:
+        while True:
+            for partition, records in (await self.consumer.getmany(timeout_ms=100)).items():
+                name = partition.topic.removeprefix(f"{self.prefix}.")
+                self.records[name].extend(records)
+                for record in records:
+                    if name == "verdicts":
+                        verdict = json.loads(record.value)
+                        self.verdicts.setdefault(verdict["command_id"], []).append(verdict)
+                    elif name != "dead-letters":
+                        headers = dict(record.headers)
+                        kind = headers["ce_type"].decode().split(".")[1]
+                        place = (name, headers["ce_causationid"].decode())
+                        self.caused.setdefault(place, []).append((kind, json.loads(record.value)))
+
+    async def send(self, command: Json) -> None:
+        await self.send_raw(json.dumps(command).encode(), command["course_id"].encode())
+
+    async def send_raw(
+        self, value: bytes | None, key: bytes | None = None, headers: Any = (), partition: int | None = None
+    ) -> Any:
+        return await self.producer.send(
+            topic(self.prefix, "commands"), value, key=key, headers=list(headers), partition=partition
+        )
+
+    async def verdict(self, command: Json) -> Json:
+        """Send a command and await its verdict."""
+        await self.send(command)
+        return await self.verdict_of(command["command_id"])
+
+    async def verdict_of(self, command_id: str, number: int = 1) -> Json:
+        await until(lambda: len(self.verdicts.get(command_id, ())) >= number, f"verdict {number} of {command_id}")
+        return self.verdicts[command_id][number - 1]
+
+    async def caused_by(self, name: str, command_id: str, count: int) -> list[tuple[str, Json]]:
+        """What a command caused on a topic, once ``count`` records are there."""
+        await until(lambda: len(self.caused.get((name, command_id), ())) >= count, f"{count} on {name} of {command_id}")
+        return self.caused.get((name, command_id), [])

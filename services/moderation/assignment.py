@@ -2,10 +2,11 @@
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from itertools import count, islice
 from typing import Any
 
 from services.moderation.course import Course
@@ -131,8 +132,11 @@ class Assignment:
     provisional_grades: dict[int, ProvisionalGrade] = field(default_factory=dict)
     of_student: dict[int, list[ProvisionalGrade]] = field(default_factory=dict)
     submissions: dict[int, Submission] = field(default_factory=dict)
+    # Whom the LMS stated an anonymous id for first. Reserved for that student for ever.
     stated_anonymous_ids: dict[str, int] = field(default_factory=dict)
+    # Drawn when first asked for, the same whenever that is: see anonymous_id.
     drawn_anonymous_ids: dict[int, str] = field(default_factory=dict)
+    drawn_for: dict[str, int] = field(default_factory=dict)
 
     def is_assigned(self, course: Course, student_id: int) -> bool:
         """Whether the assignment is assigned to the student now."""
@@ -178,6 +182,12 @@ class Assignment:
                 return grade
         return None
 
+    def has_grades(self) -> bool:
+        """Whether graded submissions or provisional grades with a score exist (Canvas: graded_submissions_exist?)."""
+        return any(grade.score is not None for grade in self.provisional_grades.values()) or any(
+            submission.workflow_state == "graded" for submission in self.submissions.values()
+        )
+
     def submission(self, student_id: int) -> Submission:
         """The student's submission, or an untouched one."""
         return self.submissions.get(student_id, NEVER_TOUCHED)
@@ -195,36 +205,66 @@ class Assignment:
 
     def grader_anonymous_id(self, user_id: int) -> str:
         """Five base-58 characters, unique within the assignment's graders."""
-        return self._draw(b"grader", user_id, set(self.slots.values()))
+        taken = set(self.slots.values())
+        return next(drawn for drawn in self._candidates(b"grader", user_id) if drawn not in taken)
 
     def anonymous_id(self, course: Course, student_id: int) -> str:
-        """The stated anonymous id, else one drawn in the order of first enrolment, so that it never changes."""
+        """The stated anonymous id, else the drawn one.
+
+        Drawing goes by the order of first enrolment and passes over what is taken, so that it does not matter when an
+        id is first asked for: an id that was drawn, or could have been, is refused to any other student afterwards.
+        """
         stated = self.submission(student_id).anonymous_id
         if stated is not None:
             return stated
-        if student_id not in self.drawn_anonymous_ids:
-            taken = set(self.drawn_anonymous_ids.values())
-            for student in list(course.student_ordinals)[len(self.drawn_anonymous_ids) :]:
-                drawn = self._draw(b"student", student, taken)
-                self.drawn_anonymous_ids[student] = drawn
-                taken.add(drawn)
-        return self.drawn_anonymous_ids.get(student_id) or self._draw(b"student", student_id, set())
+        self._draw_all(course)
+        return self.drawn_anonymous_ids[student_id]
 
-    def _draw(self, what: bytes, user_id: int, taken: set[str]) -> str:
-        attempt = 0
-        while True:
+    def student_of_anonymous_id(self, course: Course, anonymous_id: str) -> int | None:
+        """Whom an anonymous id stands for, or once stood for."""
+        self._draw_all(course)
+        drawn_for = self.drawn_for.get(anonymous_id)
+        return self.stated_anonymous_ids.get(anonymous_id) if drawn_for is None else drawn_for
+
+    def _draw_all(self, course: Course) -> None:
+        """Draw for the students who came since the last time; a class is drawn once."""
+        for student in islice(course.student_ordinals, len(self.drawn_anonymous_ids), None):
+            drawn = next(
+                candidate
+                for candidate in self._candidates(b"student", student)
+                if candidate not in self.drawn_for and self.stated_anonymous_ids.get(candidate, student) == student
+            )
+            self.drawn_anonymous_ids[student] = drawn
+            self.drawn_for[drawn] = student
+
+    def _candidates(self, what: bytes, user_id: int) -> Iterator[str]:
+        """Base 58 of HMAC(secret, user, i), i = 0, 1, …: five characters each."""
+        for attempt in count():
             message = b"%b %d %d" % (what, user_id, attempt)
             number = int.from_bytes(hmac.digest(self.secret, message, hashlib.sha256)[:8], "big")
             drawn = ""
             for _ in range(5):
                 number, digit = divmod(number, 58)
                 drawn += _BASE58[digit]
-            if drawn not in taken:
-                return drawn
-            attempt += 1
+            yield drawn
 
-    def students_named(self) -> bool:
-        """Whether anybody sees students' names in the answers (Canvas: can_view_student_names?)."""
+    def hides_students(self, course: Course) -> bool:
+        """Canvas: app/models/abstract_assignment.rb, anonymize_students?
+
+        Anonymous until published, or without moderation until every active student is posted.
+        """
         if not self.anonymous_grading:
-            return True
-        return self.moderated_grading and self.grades_published_at is not None
+            return False
+        if self.moderated_grading:
+            return self.grades_published_at is None
+        return any(
+            course.is_active_student(student) and self.submission(student).posted_at is None
+            for student in course.student_ordinals
+            if self.is_assigned(course, student)
+        )
+
+    def students_named(self, course: Course, user_id: int) -> bool:
+        """Canvas: app/models/abstract_assignment.rb, can_view_student_names?"""
+        if not (course.may(user_id, "manage_grades") or course.may(user_id, "view_all_grades")):
+            return False
+        return not self.hides_students(course)

@@ -1,5 +1,6 @@
 """A course as its stream tells it: roster, roles, defaults; and what people may do in it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,9 @@ DEFAULT_PERMISSIONS: dict[str, frozenset[str]] = {
     "ObserverEnrollment": frozenset(),
     STUDENT: frozenset(),
 }
-GRADABLE = ("active", "inactive")
+ACTIVE = frozenset({"active"})
+GRADABLE = frozenset({"active", "inactive"})
+NOT_DELETED = frozenset({"active", "inactive", "invited", "completed"})
 
 
 @dataclass(slots=True)
@@ -45,8 +48,8 @@ class Enrollment:
         return permission in DEFAULT_PERMISSIONS[self.type] if granted is None else granted
 
 
+_NONE: Mapping[tuple[str, int | None], Enrollment] = {}
 COURSE_FIELDS = ("name", "sis_source_id", "account_id", "root_account_uuid", "root_account_lti_guid", "grading_scheme")
-USER_FIELDS = ("name", "sortable_name", "short_name", "sis_user_id", "login_id", "created_at")
 
 
 @dataclass(slots=True)
@@ -72,10 +75,11 @@ class Course:
 
     def may(self, user_id: int, permission: str) -> bool:
         """Course permission by an active enrolment, or by an account-level role."""
-        held = self.enrollments.get(user_id)
-        if held is not None and any(e.state == "active" and e.grants(permission) for e in held.values()):
-            return True
-        return permission in self.admins.get(user_id, ())
+        for enrollment in self.enrollments.get(user_id, _NONE).values():
+            if enrollment.state == "active" and enrollment.grants(permission):
+                return True
+        admin = self.admins.get(user_id)
+        return admin is not None and permission in admin
 
     def removed(self, user_id: int) -> bool:
         """Whether the user was enrolled and every enrolment has been deleted."""
@@ -84,13 +88,24 @@ class Course:
 
     def is_enrolled_student(self, user_id: int) -> bool:
         """A student whose enrolment is not deleted, whatever its state."""
-        held = self.enrollments.get(user_id)
-        return held is not None and any(e.type == STUDENT and e.state != "deleted" for e in held.values())
+        return self._is_student(user_id, NOT_DELETED)
+
+    def is_active_student(self, user_id: int) -> bool:
+        """A student with an active enrolment."""
+        return self._is_student(user_id, ACTIVE)
 
     def is_gradable(self, user_id: int) -> bool:
-        """Active or inactive as a student; concluded and deleted ones are not graded (Canvas: grade_student)."""
-        held = self.enrollments.get(user_id)
-        return held is not None and any(e.type == STUDENT and e.state in GRADABLE for e in held.values())
+        """Active or inactive as a student; concluded, invited and deleted ones are not graded.
+
+        Canvas: app/models/abstract_assignment.rb, grade_student (admin_visible_student_enrollments).
+        """
+        return self._is_student(user_id, GRADABLE)
+
+    def _is_student(self, user_id: int, states: frozenset[str]) -> bool:
+        for enrollment in self.enrollments.get(user_id, _NONE).values():
+            if enrollment.type == STUDENT and enrollment.state in states:
+                return True
+        return False
 
     def sections_seen_by(self, user_id: int) -> frozenset[int | None] | None:
         """Sections a caller is limited to, None for no limit (Canvas: Course#section_visibilities_for)."""

@@ -66,10 +66,19 @@ COMMAND_ID_REUSED = Rejected(
 )
 NOT_POSTED_YET = Rejected("not_published", "Assignments under moderation cannot be posted before grades are published")
 NOT_HIDDEN_YET = Rejected("not_published", "Assignments under moderation cannot be hidden before grades are published")
+MODERATION_LOCKED = Rejected(
+    "moderation_locked", "Moderated grading setting cannot be changed if graded submissions exist"
+)
 TOO_LARGE = Rejected("invalid_command", "too large to publish: send fewer or shorter items in one command")
 
 
 def missing(path: str) -> Rejected:
     """A field that is required on first mention was left out."""
     message = f"{path} is required on first mention"
+    return Rejected("invalid_command", message, errors=((path, message),))
+
+
+def not_clearable(path: str) -> Rejected:
+    """A field that must have a value was to be cleared."""
+    message = f"{path} cannot be cleared: state a value or leave it out"
     return Rejected("invalid_command", message, errors=((path, message),))

@@ -1,6 +1,6 @@
 """State from events, changed in place: what an event costs does not depend on the size of the class."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, assert_never
 
@@ -42,8 +42,7 @@ def evolve_course(course: Course, event: CourseEvent, *, position: int, at: date
             for row in users:
                 course.users.setdefault(row["user_id"], {}).update(row)
         case EnrollmentsUpdated(enrollments=rows):
-            for row in rows:
-                _enroll(course, Enrollment(**row), position)
+            _enroll(course, [Enrollment(**row) for row in rows], position)
         case AdminsUpdated(admins=admins):
             for row in admins:
                 if row["permissions"]:
@@ -54,14 +53,17 @@ def evolve_course(course: Course, event: CourseEvent, *, position: int, at: date
             assert_never(event)
 
 
-def _enroll(course: Course, enrollment: Enrollment, position: int) -> None:
-    user = enrollment.user_id
-    was_student = course.is_enrolled_student(user)
-    course.enrollments.setdefault(user, {})[enrollment.type, enrollment.section_id] = enrollment
-    if enrollment.type == STUDENT:
-        course.student_ordinals.setdefault(user, len(course.student_ordinals) + 1)
-    if was_student and not course.is_enrolled_student(user):
-        course.unenrolled_at[user] = position
+def _enroll(course: Course, enrollments: list[Enrollment], position: int) -> None:
+    # Who moves from one section to another in one statement has not left in between.
+    students = {e.user_id for e in enrollments if course.is_enrolled_student(e.user_id)}
+    for enrollment in enrollments:
+        user = enrollment.user_id
+        course.enrollments.setdefault(user, {})[enrollment.type, enrollment.section_id] = enrollment
+        if enrollment.type == STUDENT:
+            course.student_ordinals.setdefault(user, len(course.student_ordinals) + 1)
+    for student in students:
+        if not course.is_enrolled_student(student):
+            course.unenrolled_at[student] = position
 
 
 def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, position: int, at: datetime) -> None:
@@ -74,7 +76,7 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             _configure(assignment, [(name, new) for name, (_, new) in changes.items()], position)
             assignment.added.update(kept)
         case SubmissionRecorded(student_id=student, stated=stated):
-            _record(assignment, _submission(assignment, student, at), student, dict(stated))
+            _record(assignment, _submission(assignment, student, at), student, stated)
         case SubmissionCommentRecorded(student_id=student, author_id=author, comment=comment, created_at=created_at):
             _submission(assignment, student, at).comments.append(Comment(author, comment, created_at))
         case GraderSlotTaken(grader_id=grader, anonymous_id=anonymous_id):
@@ -122,6 +124,9 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             assert_never(event)
 
 
+_OF_THE_WORK_OR_ITS_GRADE = frozenset({"submitted_at", "attempt", "score", "grade", "graded_at"})
+
+
 def _submission(assignment: Assignment, student_id: int, at: datetime) -> Submission:
     """The student's submission, made if need be, with its change time moved."""
     submission = assignment.submissions.get(student_id)
@@ -134,29 +139,39 @@ def _submission(assignment: Assignment, student_id: int, at: datetime) -> Submis
 def _configure(assignment: Assignment, settings: Iterable[tuple[str, Any]], position: int) -> None:
     for name, value in settings:
         if name == "assigned_to":
-            new = None if value is None else frozenset(value)
-            if new is not None:
-                # Whoever is left out is unassigned from here on; only those with a choice have something to lose.
-                for student in assignment.choices.keys() - new:
-                    assignment.unassigned_at[student] = position
-            assignment.assigned_to = new
+            _assign(assignment, None if value is None else frozenset(value), position)
         else:
             setattr(assignment, name, value)
 
 
-def _record(assignment: Assignment, submission: Submission, student_id: int, stated: dict[str, Any]) -> None:
+def _assign(assignment: Assignment, students: frozenset[int] | None, position: int) -> None:
+    """Whoever is left out from here on is unassigned; only those with a choice have something to lose."""
+    before, assignment.assigned_to = assignment.assigned_to, students
+    if students is not None:
+        for student in assignment.choices.keys() - students:
+            if before is None or student in before:
+                assignment.unassigned_at[student] = position
+
+
+def _record(assignment: Assignment, submission: Submission, student_id: int, stated: Mapping[str, Any]) -> None:
     if stated.get("anonymous_id") is not None:
-        assignment.stated_anonymous_ids[stated["anonymous_id"]] = student_id
+        assignment.stated_anonymous_ids.setdefault(stated["anonymous_id"], student_id)
     for name, value in stated.items():
         setattr(submission, name, value)
-    if "score" in stated or "grade" in stated:
+    if stated.keys() & _OF_THE_WORK_OR_ITS_GRADE:
         graded = submission.score is not None or submission.grade is not None
-        submission.workflow_state = "graded" if graded else _handed_in(submission)
-        submission.grade_matches_current_submission = True
-    elif "submitted_at" in stated or "attempt" in stated:
-        # A grade given before the work was handed in again stays, but is not the grade of this work.
-        submission.grade_matches_current_submission = submission.graded_at is None
-        submission.workflow_state = _handed_in(submission)
+        matches = _matches(submission, stated, graded)
+        submission.grade_matches_current_submission = matches
+        submission.workflow_state = "graded" if graded and matches else _handed_in(submission)
+
+
+def _matches(submission: Submission, stated: Mapping[str, Any], graded: bool) -> bool:
+    """A grade given before the work was handed in again stays, but is not the grade of this work."""
+    if "graded_at" not in stated and ("score" in stated or "grade" in stated):
+        return True
+    if submission.submitted_at is not None and submission.graded_at is not None:
+        return submission.submitted_at <= submission.graded_at
+    return "graded_at" in stated or not graded
 
 
 def _handed_in(submission: Submission) -> str:

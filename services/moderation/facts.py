@@ -8,6 +8,7 @@ from services.moderation import commands as asked
 from services.moderation.assignment import REQUIRED, SETTINGS, Assignment
 from services.moderation.course import COURSE_FIELDS, Course, Enrollment
 from services.moderation.decision import (
+    MODERATION_LOCKED,
     NOT_FOUND,
     NOT_HIDDEN_YET,
     NOT_POSTED_YET,
@@ -16,6 +17,7 @@ from services.moderation.decision import (
     Decision,
     Rejected,
     missing,
+    not_clearable,
 )
 from services.moderation.events import (
     AdminsUpdated,
@@ -46,8 +48,8 @@ def upsert_users(data: asked.UpsertUsers, course: Course) -> Decision:
     rows: dict[int, dict[str, Any]] = {}
     for index, user in enumerate(data.users):
         known = {**course.users.get(user.user_id, {}), **rows.get(user.user_id, {})}
-        if known.get("name") is None and user.stated.get("name") is None:
-            return missing(f"data.users[{index}].name")
+        if user.stated.get("name") is None and (not known or "name" in user.stated):
+            return (not_clearable if known else missing)(f"data.users[{index}].name")
         changed = {name: new for name, new in user.stated.items() if known.get(name) != new}
         if changed or not known:
             rows[user.user_id] = {**rows.get(user.user_id, {}), "user_id": user.user_id, **changed}
@@ -60,8 +62,8 @@ def upsert_enrollments(data: asked.UpsertEnrollments, course: Course) -> Decisio
         key = (stated.user_id, stated.type, stated.section_id)
         held = course.enrollments.get(stated.user_id, {}).get((stated.type, stated.section_id))
         known = rows.get(key) or (held.row() if held else None)
-        if known is None and "state" not in stated.stated:
-            return missing(f"data.enrollments[{index}].state")
+        if stated.stated.get("state") is None and (known is None or "state" in stated.stated):
+            return (not_clearable if known else missing)(f"data.enrollments[{index}].state")
         base = known or Enrollment(stated.user_id, stated.type, stated.section_id).row()
         row = {**base, **{name: _cleared(name, new) for name, new in stated.stated.items()}}
         if row != known:
@@ -72,7 +74,7 @@ def upsert_enrollments(data: asked.UpsertEnrollments, course: Course) -> Decisio
 def _cleared(name: str, value: Any) -> Any:
     if value is not None:
         return value
-    return {} if name == "permissions" else False if name == "limited_to_section" else None
+    return {} if name == "permissions" else False
 
 
 def upsert_admins(data: asked.UpsertAdmins, course: Course) -> Decision:
@@ -97,11 +99,12 @@ def configure_assignment(data: asked.ConfigureAssignment, course: Course, assign
         return Accepted((AssignmentCreated(settings={k: v for k, v in settings.items() if v is not None}),))
     for name in ("name", "grading_type", "moderated_grading"):
         if name in stated and stated[name] is None:
-            message = f"data.{name} cannot be cleared: state a value or leave it out"
-            return Rejected("invalid_command", message, errors=((f"data.{name}", message),))
+            return not_clearable(f"data.{name}")
     changes = {n: (getattr(assignment, n), new) for n, new in stated.items() if getattr(assignment, n) != new}
     if not changes:
         return NOTHING_CHANGED
+    if "moderated_grading" in changes and assignment.has_grades():
+        return MODERATION_LOCKED
     kept: tuple[int, ...] = ()
     if changes.get("moderation_set", (None, None))[1] == "selected":
         kept = tuple(s for s in sorted(assignment.choices) if assignment.selected(course, s) is not None)
@@ -116,7 +119,7 @@ def record_submission(data: asked.RecordSubmission, course: Course, assignment: 
     stated: Mapping[str, Any] = {n: False if n == "excused" and v is None else v for n, v in data.stated.items()}
     changed = {name: new for name, new in stated.items() if getattr(submission, name) != new}
     wanted = changed.get("anonymous_id")
-    if wanted is not None and _anonymous_id_is_taken(course, assignment, student, wanted):
+    if wanted is not None and assignment.student_of_anonymous_id(course, wanted) not in (None, student):
         message = "data.anonymous_id belongs to another student of the assignment: state one of its own"
         return Rejected("invalid_command", message, errors=(("data.anonymous_id", message),))
     if not changed:
@@ -125,30 +128,23 @@ def record_submission(data: asked.RecordSubmission, course: Course, assignment: 
     return Accepted((SubmissionRecorded(student_id=student, submission_id=number, stated=changed),))
 
 
-def _anonymous_id_is_taken(course: Course, assignment: Assignment, student_id: int, wanted: str) -> bool:
-    stated = assignment.stated_anonymous_ids.get(wanted)
-    if stated is not None:
-        return stated != student_id and assignment.submission(stated).anonymous_id == wanted
-    return any(
-        drawn == wanted and other != student_id and assignment.submission(other).anonymous_id is None
-        for other, drawn in assignment.drawn_anonymous_ids.items()
-    )
-
-
 def record_submission_comment(
     data: asked.RecordSubmissionComment, course: Course, assignment: Assignment, at: datetime
 ) -> Decision:
     student = data.student_id
     if not course.is_enrolled_student(student):
         return NOT_FOUND
-    created_at = data.created_at or at
     for comment in assignment.submission(student).comments:
         same = comment.author_id == data.author_id and comment.comment == data.comment
-        if same and data.created_at is not None and comment.created_at == created_at:
+        if same and data.created_at in (None, comment.created_at):
             return NOTHING_CHANGED
     number = assignment.submission_id(course, student)
     event = SubmissionCommentRecorded(
-        student_id=student, submission_id=number, author_id=data.author_id, comment=data.comment, created_at=created_at
+        student_id=student,
+        submission_id=number,
+        author_id=data.author_id,
+        comment=data.comment,
+        created_at=data.created_at or at,
     )
     return Accepted((event,))
 

@@ -1,6 +1,6 @@
 """Grade text to score and back, for every grading type.
 
-Canvas: app/models/abstract_assignment.rb (grade_to_score, score_to_grade, interpret_grade).
+Canvas: app/models/abstract_assignment.rb (compute_grade_and_score, interpret_grade, grade_to_score, score_to_grade).
 """
 
 import re
@@ -10,11 +10,15 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from services.moderation import scheme as schemes
 from services.moderation.scheme import Scheme
 
-GRADING_TYPES = ("points", "percent", "letter_grade", "gpa_scale", "pass_fail", "not_graded")
 SCORE_MAX = Decimal(10) ** 9
+GRADE_CHARACTERS_MAX = 255
 
 # Scores leave as JSON numbers, which readers take for binary doubles: 15 digits survive that exactly.
 _ROUNDED = Context(prec=15)
+# Wide enough for any grade text (255 digits) and for any score over any points_possible (about 350 digits).
+_WIDE = Context(prec=700)
+_HUNDREDTH = Decimal("0.01")
+_ZERO = Decimal(0)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)", re.ASCII)
 _SCHEME_TYPES = ("letter_grade", "gpa_scale")
 _PASS = ("pass", "complete")
@@ -29,73 +33,80 @@ class Grade:
     grade: str
 
 
-def normal(score: Decimal) -> Decimal:
-    """The score in 15 significant digits, without a negative zero."""
-    rounded = _ROUNDED.plus(score)
-    return rounded if rounded else Decimal(0)
-
-
-def number_text(number: Decimal) -> str:
-    """Plain decimal text without trailing zeros: 85.50 is 85.5, 7.0 is 7."""
-    text = format(number, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
 def from_text(text: str, grading_type: str, points_possible: Decimal | None, scheme: Scheme | None) -> Grade | None:
-    """Grade and score of a grade text that is not empty; None if it yields no score."""
+    """Grade and score of a grade text; None if it yields no score."""
+    if not text.strip() or grading_type == "not_graded":
+        return None
     bands = scheme or schemes.DEFAULT
-    score = _score(text, grading_type, points_possible or Decimal(0), bands)
+    score = _interpreted(text, grading_type, points_possible or _ZERO, bands)
     if grading_type == "pass_fail":
         # Unreadable text is taken for 0 before it is compared; a readable number must be full points or 0.
-        score = Decimal(0) if score is None else score
-        if score not in (Decimal(0), points_possible or Decimal(0)):
+        score = _ZERO if score is None else score
+        if score not in (_ZERO, points_possible):
             return None
-    if score is None or grading_type == "not_graded" or abs(score) > SCORE_MAX:
-        return None
-    score = normal(score)
-    return Grade(score, to_text(score, grading_type, points_possible, bands, given=text))
+    return None if score is None else _graded(score, grading_type, points_possible or _ZERO, bands, text)
 
 
 def from_score(
     score: Decimal, grading_type: str, points_possible: Decimal | None, scheme: Scheme | None
 ) -> Grade | None:
-    """Grade and score of a number of points; None if the type takes no such score."""
-    if grading_type == "not_graded" or abs(score) > SCORE_MAX:
+    """Grade and score of a number of points, which Canvas takes on every type but not_graded as it is."""
+    if grading_type == "not_graded":
         return None
-    if grading_type == "pass_fail" and score not in (Decimal(0), points_possible or Decimal(0)):
-        return None
-    score = normal(score)
-    return Grade(score, to_text(score, grading_type, points_possible, scheme or schemes.DEFAULT))
+    return _graded(score, grading_type, points_possible or _ZERO, scheme or schemes.DEFAULT, None)
 
 
-def _score(text: str, grading_type: str, points: Decimal, bands: Scheme) -> Decimal | None:
+def number_text(number: Decimal) -> str:
+    """Plain decimal text without trailing zeros: 85.50 is 85.5, 7.0 is 7, -0.0 is 0."""
+    if not number:
+        return "0"
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _interpreted(text: str, grading_type: str, points: Decimal, bands: Scheme) -> Decimal | None:
     if text.endswith("%") and _NUMBER.fullmatch(text[:-1]):
-        percent = Decimal(text[:-1])
-        return points * percent.scaleb(-2)
+        return _share(points, Decimal(text[:-1]))
+    # A scheme may name its bands by numbers: they come before points, and points before pass and fail.
     by_name = schemes.percent_of(bands, text) if grading_type in _SCHEME_TYPES else None
     if _NUMBER.fullmatch(text):
-        return Decimal(text) if by_name is None else points * by_name.scaleb(-2)
-    if text.casefold() in _PASS:
+        return Decimal(text) if by_name is None else _share(points, by_name)
+    if text in _PASS:
         return points
-    if text.casefold() in _FAIL:
-        return Decimal(0)
-    return None if by_name is None else points * by_name.scaleb(-2)
+    if text in _FAIL:
+        return _ZERO
+    return None if by_name is None else _share(points, by_name)
 
 
-def to_text(
-    score: Decimal, grading_type: str, points_possible: Decimal | None, bands: Scheme, given: str | None = None
-) -> str:
+def _share(points: Decimal, percent: Decimal) -> Decimal:
+    return _WIDE.multiply(points, percent).scaleb(-2, _WIDE)
+
+
+def _graded(score: Decimal, grading_type: str, points: Decimal, bands: Scheme, given: str | None) -> Grade | None:
+    """The score in 15 significant digits with its text; None beyond what a score or a grade may be."""
+    if score.copy_abs() > SCORE_MAX:
+        return None
+    kept = _ROUNDED.plus(score) or _ZERO
+    grade = _text(kept, grading_type, points, bands, given)
+    return Grade(kept, grade) if len(grade) <= GRADE_CHARACTERS_MAX else None
+
+
+def _text(score: Decimal, grading_type: str, points: Decimal, bands: Scheme, given: str | None) -> str:
     """The normalised grade text of a score; ``given``: the text it came from, if any."""
-    points = points_possible or Decimal(0)
+    if grading_type == "points":
+        return number_text(score)
     if grading_type == "percent":
-        percent = score / points * 100 if points else score
-        return number_text(percent.quantize(Decimal("0.01"), ROUND_HALF_UP)) + "%"
+        return number_text(_percent(score, points) if points else score) + "%"
     if grading_type == "pass_fail":
-        passed = given is not None and given.casefold() in _PASS if not points else score > 0
+        passed = score > 0 if points else given in _PASS
         return "complete" if passed else "incomplete"
-    if grading_type in _SCHEME_TYPES:
-        if points:
-            return schemes.name_of(bands, score / points * 100)
-        named = None if given is None else schemes.own_case(bands, given)
-        return named if named is not None else schemes.name_of(bands, score)
-    return number_text(score)
+    if points:
+        return schemes.name_of(bands, score, points)
+    # Worth nothing: any name fits, so the one that was given stands; a bare score is taken for a percentage.
+    named = None if given is None else schemes.own_case(bands, given)
+    return schemes.name_of(bands, score, Decimal(100)) if named is None else named
+
+
+def _percent(score: Decimal, points: Decimal) -> Decimal:
+    share = _WIDE.divide(score, points).scaleb(2, _WIDE)
+    return share.quantize(_HUNDREDTH, ROUND_HALF_UP, _WIDE)

@@ -57,7 +57,8 @@ def select(data: SelectProvisionalGrade, actor: int, course: Course, assignment:
         return NOT_FOUND
     if not assignment.is_in_set(course, grade.student_id):
         return NOT_IN_SET
-    return Accepted((_selected(grade, course, assignment),), _selection(grade, course, assignment))
+    named = assignment.students_named(course, actor)
+    return Accepted((_selected(grade, course, assignment),), _selection(grade, named, course, assignment))
 
 
 def bulk_select(data: BulkSelectProvisionalGrades, actor: int, course: Course, assignment: Assignment) -> Decision:
@@ -71,7 +72,8 @@ def bulk_select(data: BulkSelectProvisionalGrades, actor: int, course: Course, a
             wanted[grade.student_id] = grade
     changed = [g for s, g in wanted.items() if assignment.selected(course, s) != g.provisional_grade_id]
     events = tuple(_selected(grade, course, assignment) for grade in changed)
-    return Accepted(events, [_selection(grade, course, assignment) for grade in changed])
+    named = assignment.students_named(course, actor)
+    return Accepted(events, [_selection(grade, named, course, assignment) for grade in changed])
 
 
 def _selected(grade: ProvisionalGrade, course: Course, assignment: Assignment) -> ProvisionalGradeSelected:
@@ -82,9 +84,9 @@ def _selected(grade: ProvisionalGrade, course: Course, assignment: Assignment) -
     )
 
 
-def _selection(grade: ProvisionalGrade, course: Course, assignment: Assignment) -> dict[str, Any]:
+def _selection(grade: ProvisionalGrade, named: bool, course: Course, assignment: Assignment) -> dict[str, Any]:
     answer: dict[str, Any] = {"assignment_id": assignment.assignment_id}
-    if assignment.students_named():
+    if named:
         answer["student_id"] = grade.student_id
     else:
         answer["anonymous_id"] = assignment.anonymous_id(course, grade.student_id)

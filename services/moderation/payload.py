@@ -28,7 +28,7 @@ def exact(value: float | None) -> Decimal | None:
 
 def time(value: datetime | None) -> str | None:
     """RFC 3339, UTC, milliseconds."""
-    return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+    return None if value is None else value.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def moment(text: str | None) -> datetime | None:

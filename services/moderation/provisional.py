@@ -108,7 +108,8 @@ def record_comment(
 def _record_remark(
     data: RecordProvisionalGrade, actor: int, course: Course, assignment: Assignment, at: datetime
 ) -> Decision:
-    if not (course.may(actor, "manage_grades") or course.may(actor, "view_all_grades")):
+    # The right to comment comes with manage_grades alone (Canvas: app/models/submission.rb, set_policy).
+    if not course.may(actor, "manage_grades"):
         return UNAUTHORIZED
     student = data.student_id
     if not course.is_gradable(student):
@@ -170,7 +171,7 @@ def _converted(data: RecordProvisionalGrade, course: Course, assignment: Assignm
     scheme = assignment.grading_scheme or course.grading_scheme
     if data.posted_grade:
         return grading.from_text(data.posted_grade, assignment.grading_type, assignment.points_possible, scheme)
-    if data.score is not None and data.posted_grade is None:
+    if data.score is not None:
         return grading.from_score(data.score, assignment.grading_type, assignment.points_possible, scheme)
     return None
 
@@ -237,7 +238,7 @@ def _result(
         "entered_score": points,
         "grade": text,
         "entered_grade": text,
-        "graded_at": None if graded_at is None else graded_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "graded_at": None if graded_at is None else graded_at.isoformat(timespec="seconds")[:19] + "Z",
         "graded_anonymously": graded_anonymously,
         "final": final,
         "grade_matches_current_submission": submitted_at is None or graded_at is None or submitted_at <= graded_at,

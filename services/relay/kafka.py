@@ -77,13 +77,17 @@ async def read_progress(bootstrap: str, prefix: str) -> Progress:
     Raises:
         NoProgress: there is none.
     """
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )
     await consumer.start()
     try:
         partition = TopicPartition(topic(prefix, "progress"), 0)
         consumer.assign([partition])
         end = (await consumer.end_offsets([partition]))[partition]
-        await consumer.seek_to_beginning(partition)
         found: Progress | None = None
         deadline = time.monotonic() + READ_SECONDS_MAX
         while await consumer.position(partition) < end:

@@ -16,7 +16,12 @@ from services.topics import Progress, topic, write_progress
 
 async def highest_sequences(bootstrap: str, full_name: str) -> tuple[int, ...]:
     """The highest ce_sequence on each partition of a topic (0: none), read to the end by a read_committed reader."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )
     await consumer.start()
     try:
         places = [TopicPartition(full_name, number) for number in range(SHARDS)]
@@ -24,7 +29,6 @@ async def highest_sequences(bootstrap: str, full_name: str) -> tuple[int, ...]:
         ends = await consumer.end_offsets(places)
         highest = [0] * SHARDS
         for place in places:
-            await consumer.seek_to_beginning(place)
             while await consumer.position(place) < ends[place]:
                 for record in (await consumer.getmany(place, timeout_ms=200)).get(place, []):
                     sequence = next((value for name, value in record.headers if name == "ce_sequence"), b"0")

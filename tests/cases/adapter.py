@@ -71,11 +71,17 @@ class World:
             case "assignment":
                 return [self.command("configure_assignment", {"name": step["id"], **self._settings(step)}, step["id"])]
             case "update_assignment":
-                return [self.command("configure_assignment", self._settings({"id": step["id"], **step["set"]}), step["id"])]
+                return [
+                    self.command("configure_assignment", self._settings({"id": step["id"], **step["set"]}), step["id"])
+                ]
             case "submit":
                 place = (step["assignment"], step["student"])
                 self.attempts[place] = self.attempts.get(place, 0) + 1
-                data = {"student_id": self.user(step["student"]), "attempt": self.attempts[place], "submitted_at": now()}
+                data = {
+                    "student_id": self.user(step["student"]),
+                    "attempt": self.attempts[place],
+                    "submitted_at": now(),
+                }
                 return [self.command("record_submission", data, step["assignment"])]
             case "set_moderation_set":
                 return self._moderation_set(step)

@@ -81,7 +81,9 @@ async def test_the_service_answers_as_canvas_does(case: dict[str, Any], running:
     for command, verdict in zip(commands, verdicts, strict=True):
         caused += await running.outside.caused_by("events", command["command_id"], verdict["events"])
         # A live event travels in the transaction of its domain event: those are here, so it is here.
-        emitted += [value["body"] for _, value in running.outside.caused.get(("live-events", command["command_id"]), [])]
+        emitted += [
+            value["body"] for _, value in running.outside.caused.get(("live-events", command["command_id"]), [])
+        ]
     for wanted in then.get("emits", ()):
         for command in commands[: wanted.get("count", 0)]:
             if len(commands) == 1:

@@ -1,0 +1,135 @@
+"""Whatever is written is read back as it was."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, cast
+
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from services.moderation import commands as asked
+from services.moderation.assignment import Assignment
+from services.moderation.commands import Command
+from services.moderation.course import Course
+from services.moderation.decide import decide
+from services.moderation.decision import Accepted
+from services.moderation.document import state_document
+from services.moderation.events import AssignmentEvent, CourseEvent, Event
+from services.moderation.evolve import evolve_assignment, evolve_course
+from services.moderation.payload import from_payload, to_payload
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+MODERATOR, TA, STUDENTS = 11, 21, (31, 32, 33)
+
+
+class History:
+    """A course and an assignment, and the log that made them."""
+
+    def __init__(self) -> None:
+        self.course, self.assignment = self.nothing()
+        self.log: list[tuple[bool, Event]] = []
+
+    @staticmethod
+    def nothing() -> tuple[Course, Assignment]:
+        return Course(1, 1001), Assignment(7, b"secret", 1, 1001, 2001)
+
+    def decide(self, data: asked.Data, actor: int | None = None) -> Any:
+        command = Command(
+            command_id="", type="", root_account_id=1, course_id=1001, assignment_id=2001, actor_id=actor, data=data
+        )
+        decision = decide(command, self.course, self.assignment, at=START + timedelta(seconds=len(self.log)))
+        for event in decision.events if isinstance(decision, Accepted) else ():
+            self.log.append((isinstance(event, CourseEvent), event))
+            evolve(self.course, self.assignment, *self.log[-1], len(self.log))
+        return decision
+
+
+def evolve(course: Course, assignment: Assignment, of_course: bool, event: Event, position: int) -> None:
+    at = START + timedelta(seconds=position)
+    if of_course:
+        evolve_course(course, cast(CourseEvent, event), position=position, at=at)
+    else:
+        evolve_assignment(assignment, cast(AssignmentEvent, event), position=position, at=at)
+
+
+def enrolled(user: int, kind: str, state: str = "active") -> asked.UpsertEnrollments:
+    row = asked.StatedEnrollment(user_id=user, type=kind, section_id=None, stated={"state": state})
+    return asked.UpsertEnrollments(enrollments=(row,))
+
+
+def begun() -> History:
+    history = History()
+    history.decide(asked.UpsertCourse(stated={"name": "Course"}))
+    history.decide(enrolled(MODERATOR, "TeacherEnrollment"))
+    history.decide(enrolled(TA, "TaEnrollment"))
+    for student in STUDENTS:
+        history.decide(enrolled(student, "StudentEnrollment"))
+    stated = {
+        "name": "Essay", "points_possible": Decimal(10), "grading_type": "points", "moderated_grading": True,
+        "grader_count": 1, "final_grader_id": MODERATOR,
+    }  # fmt: skip
+    history.decide(asked.ConfigureAssignment(stated=stated))
+    return history
+
+
+students = some.sampled_from(STUDENTS)
+states = some.sampled_from(["active", "completed", "deleted"])
+scores = some.decimals(-100, 100, places=2)
+facts = some.one_of(
+    some.builds(enrolled, students, some.just("StudentEnrollment"), states),
+    some.builds(
+        lambda student, score: asked.RecordSubmission(student_id=student, stated={"score": score}), students, scores
+    ),
+    some.builds(
+        lambda name: asked.ConfigureAssignment(stated=name),
+        some.sampled_from([
+            {"moderation_set": "selected"}, {"moderation_set": "assigned"}, {"assigned_to": [31, 32]},
+            {"assigned_to": None}, {"grader_count": 2}, {"anonymous_grading": True},
+        ]),
+    ),
+)  # fmt: skip
+grades = some.builds(
+    asked.RecordProvisionalGrade, student_id=students, score=some.none() | scores, excuse=some.none() | some.booleans(),
+    final=some.booleans(), comment=some.none() | some.text(max_size=5),
+)  # fmt: skip
+moderation = some.one_of(
+    grades,
+    some.builds(asked.SelectProvisionalGrade, provisional_grade_id=some.integers(7 << 20, (7 << 20) + 5)),
+    some.builds(asked.SelectStudentsForModeration, student_ids=some.lists(students).map(tuple)),
+    some.just(asked.PublishProvisionalGrades()),
+)
+steps = some.lists(some.tuples(some.one_of(facts, moderation), some.sampled_from([MODERATOR, TA])), max_size=15)
+
+
+def replayed(log: list[tuple[bool, Event]]) -> Iterator[tuple[bool, Event]]:
+    for of_course, event in log:
+        about = {
+            "student_id": getattr(event, "student_id", None),
+            "submission_id": getattr(event, "submission_id", None),
+        }
+        yield of_course, from_payload(event.name, to_payload(event), **about)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps)
+def test_a_state_read_from_the_log_is_the_state_that_was_held(history_steps: list[tuple[asked.Data, int]]) -> None:
+    history = begun()
+    for data, actor in history_steps:
+        history.decide(data, actor)
+    course, assignment = History.nothing()
+    for position, (of_course, event) in enumerate(replayed(history.log), 1):
+        evolve(course, assignment, of_course, event, position)
+    assert state_document(course, assignment) == state_document(history.course, history.assignment)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps, facts)
+def test_a_fact_stated_twice_changes_nothing_the_second_time(
+    history_steps: list[tuple[asked.Data, int]], fact: asked.Data
+) -> None:
+    history = begun()
+    for data, actor in history_steps:
+        history.decide(data, actor)
+    history.decide(fact)
+    assert not getattr(history.decide(fact), "events", ())

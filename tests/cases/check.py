@@ -54,11 +54,11 @@ def state_holds(world: World, wanted: Json, documents: dict[str, Json]) -> bool:
         final_grader = document["settings"]["final_grader_id"]
         holders = {g["user_id"] for g in document["moderation_graders"] if g["slot_taken"]} - {final_grader}
         if "taken_count" in wanted:
-            return len(holders) == wanted["taken_count"]
+            return bool(len(holders) == wanted["taken_count"])
         return holders == {world.users[name] for name in wanted["taken_by"]}
     document = documents[wanted["assignment"]]
     if "grades_published" in wanted:
-        return (document["grades_published_at"] is not None) == wanted["grades_published"]
+        return (document["grades_published_at"] is not None) is wanted["grades_published"]
     if "selection_of" in wanted:
         student = world.users[wanted["selection_of"]]
         row = next((r for r in document["moderation_set"] if r["student_id"] == student), None)

@@ -127,7 +127,7 @@ async def test_two_writers_of_the_same_two_ids_in_opposite_order_do_not_deadlock
                 batch.add_verdict(number, 1, command_id, True, b"hash", place, None, "{}", "{}")
             batches.append(log.append(batch))
         outcomes = await asyncio.gather(*batches, return_exceptions=True)
-        assert sorted(type(outcome) for outcome in outcomes if outcome is not True) == [asyncpg.UniqueViolationError]
+        assert [type(outcome) for outcome in outcomes if outcome is not True] == [asyncpg.UniqueViolationError]
 
 
 @pytest.mark.parametrize("table", ["shard", "source", "stream", "event", "verdict", "dead_letter"])

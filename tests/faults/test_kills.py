@@ -98,7 +98,9 @@ async def test_every_record_has_one_outcome_and_every_grade_is_out_once(system: 
     assert all([v["duplicate"] for v in verdicts].count(False) == 1 for verdicts in outside.verdicts.values())
     for name in ("verdicts", "events", "live-events"):
         assert_dense(outside.records[name])
-    published = Counter(json.loads(record.value)["body"]["submission_id"] for record in outside.records["live-events"])
+    published = Counter(
+        json.loads(record.value or b"")["body"]["submission_id"] for record in outside.records["live-events"]
+    )
     assert set(published.values()) == {1}
     assert len(published) == COURSES * STUDENTS
     await assert_positions_dense(system)

@@ -117,13 +117,13 @@ class Outside:
                 self.records[name].extend(records)
                 for record in records:
                     if name == "verdicts":
-                        verdict = json.loads(record.value)
+                        verdict = json.loads(record.value or b"")
                         self.verdicts.setdefault(verdict["command_id"], []).append(verdict)
                     elif name != "dead-letters":
                         headers = dict(record.headers)
                         kind = headers["ce_type"].decode().split(".")[1]
                         place = (name, headers["ce_causationid"].decode())
-                        self.caused.setdefault(place, []).append((kind, json.loads(record.value)))
+                        self.caused.setdefault(place, []).append((kind, json.loads(record.value or b"")))
 
     async def send(self, command: Json) -> None:
         await self.send_raw(json.dumps(command).encode(), command["course_id"].encode())

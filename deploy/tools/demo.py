@@ -1,0 +1,256 @@
+"""Plays a season through the public topics of the running stack, shows it, and checks it: as an outsider would."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from deploy.tools.season import Assignment, Course, Json, Season, encode
+
+DEADLINE_SECONDS = 60
+SHOWN_GRADES = 24
+
+
+class Theatre:
+    """A producer of commands, a read_committed reader of what comes out, and what was seen."""
+
+    def __init__(self, bootstrap: str, prefix: str) -> None:
+        self.prefix = prefix
+        self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+        names = [f"{prefix}.{name}" for name in ("verdicts", "events", "live-events", "dead-letters")]
+        self.consumer = AIOKafkaConsumer(
+            *names,
+            bootstrap_servers=bootstrap,
+            isolation_level="read_committed",
+            auto_offset_reset="latest",
+            fetch_max_wait_ms=20,
+        )
+        self.sent_at: dict[str, float] = {}
+        self.sent: Counter[str] = Counter()
+        self.verdicts: dict[str, list[Json]] = {}
+        self.seconds: list[float] = []
+        self.live: list[Json] = []
+        self.live_seconds: list[float] = []
+        self.events: Counter[str] = Counter()
+        self.dead_letters: list[Any] = []
+
+    async def send(self, value: bytes, key: int, command_id: str | None) -> None:
+        """Produce a record; ``command_id`` None for what is unreadable."""
+        if command_id is not None:
+            self.sent_at.setdefault(command_id, time.time())
+            self.sent[command_id] += 1
+        await self.producer.send(f"{self.prefix}.commands", value, key=str(key).encode())
+
+    async def read(self) -> None:
+        """Take in what comes out, for ever."""
+        while True:
+            for partition, records in (await self.consumer.getmany(timeout_ms=50)).items():
+                for record in records:
+                    self._see(partition.topic.removeprefix(f"{self.prefix}."), record)
+
+    def _see(self, name: str, record: Any) -> None:
+        headers = dict(record.headers)
+        now = time.time()
+        if name == "dead-letters":
+            self.dead_letters.append(record)
+        elif headers["ce_causationid"].decode() not in self.sent_at:
+            return
+        elif name == "verdicts":
+            verdict = json.loads(record.value)
+            seen = self.verdicts.setdefault(verdict["command_id"], [])
+            seen.append(verdict)
+            if not verdict["duplicate"]:
+                self.seconds.append(now - self.sent_at[verdict["command_id"]])
+        elif name == "live-events":
+            self.live.append(json.loads(record.value))
+            self.live_seconds.append(now - self.sent_at[headers["ce_causationid"].decode()])
+        else:
+            self.events[headers["ce_type"].decode().split(".")[1]] += 1
+
+    def answered(self) -> int:
+        """How many verdicts have been seen."""
+        return sum(map(len, self.verdicts.values()))
+
+    async def settle(self) -> None:
+        """Wait until every record sent has its verdict. SystemExit names how many are missing after the deadline."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while self.answered() < self.sent.total():
+            if time.monotonic() > deadline:
+                sys.exit(f"demo: {self.sent.total() - self.answered()} verdicts missing after {DEADLINE_SECONDS} s")
+            await asyncio.sleep(0.01)
+
+    async def ask(self, course: Course, command: Json) -> Json:
+        """Send one command and await its verdict."""
+        await self.send(encode(command), course.course_id, command["command_id"])
+        await self.settle()
+        return self.verdicts[command["command_id"]][-1]
+
+
+async def play(console: Console, season: Season, theatre: Theatre) -> None:
+    """The season, act by act."""
+    facts, grading = list(season.facts()), list(season.grading())
+    columns = (SpinnerColumn(), TextColumn("{task.description:<28}"), BarColumn(40), MofNCompleteColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("rosters and submissions", total=len(facts))
+        for fact in facts:
+            await theatre.send(encode(fact), int(fact["course_id"]), fact["command_id"])
+            progress.update(task, completed=theatre.answered())
+        await theatre.settle()
+        progress.update(task, completed=len(facts))
+        task = progress.add_task("provisional grades", total=len(grading))
+        before = theatre.answered()
+        for course, _, _, command in grading:
+            await theatre.send(encode(command), course.course_id, command["command_id"])
+            progress.update(task, completed=theatre.answered() - before)
+            await asyncio.sleep(0.002)
+        await theatre.settle()
+        progress.update(task, completed=len(grading))
+    for course, assignment, student, command in grading:
+        result = theatre.verdicts[command["command_id"]][0]["result"]
+        numbers = course.grades.setdefault((assignment, student), [])
+        if result and result["provisional_grade_id"] not in numbers and result["graded_at"]:
+            numbers.append(result["provisional_grade_id"])
+    course = season.courses[0]
+    again = grading[0][3]
+    await theatre.send(encode(again), course.course_id, again["command_id"])
+    await theatre.settle()
+    said(console, "the same command sent again", theatre.verdicts[again["command_id"]][-1])
+    await theatre.send(b'{"command_id": "this is not', course.course_id, None)
+    verdict = await theatre.ask(course, season.publication(course, course.assignments[0], course.graders[0]))
+    said(console, "a grader tries to publish", verdict)
+    for course in season.courses:
+        for taught in course.assignments:
+            await moderate(console, season, theatre, course, taught)
+
+
+async def moderate(console: Console, season: Season, theatre: Theatre, course: Course, assignment: Assignment) -> None:
+    """Publish too early, choose where there are two grades, publish."""
+    publish = season.publication(course, assignment, course.final_grader)
+    verdict = await theatre.ask(course, publish)
+    said(console, f"publish {assignment.name}", verdict)
+    if verdict["reason"] != "selection_required":
+        return
+    torn = [
+        numbers for (number, _), numbers in course.grades.items() if number == assignment.number and len(numbers) > 1
+    ]
+    single = {"provisional_grade_id": torn[0][0]}
+    await theatre.ask(
+        course, season.command(course, "select_provisional_grade", single, assignment.number, course.final_grader)
+    )
+    bulk = {"provisional_grade_ids": [season.chance.choice(numbers) for numbers in torn[1:]]}
+    verdict = await theatre.ask(
+        course, season.command(course, "bulk_select_provisional_grades", bulk, assignment.number, course.final_grader)
+    )
+    said(console, f"choose for {len(torn)} students", verdict)
+    verdict = await theatre.ask(course, season.publication(course, assignment, course.final_grader))
+    said(console, f"publish {assignment.name}", verdict)
+
+
+def said(console: Console, what: str, verdict: Json) -> None:
+    """One line for one verdict."""
+    if verdict["status"] == "accepted":
+        tail = "again, the first verdict" if verdict["duplicate"] else f"{verdict['events']} events"
+        console.print(f"  [green]✓[/] {what} [dim]· accepted, {tail}[/]")
+    else:
+        console.print(f"  [yellow]✗[/] {what} [dim]· {verdict['reason']}: {verdict['message']}[/]")
+
+
+def show_grades(console: Console, live: list[Json]) -> None:
+    """Published grades, briefly."""
+    table = Table(title="grade_change on live-events, as they arrived", title_justify="left", box=None, pad_edge=False)
+    for name in ("assignment", "student", "grade", "score", "of", "grader", "muted"):
+        table.add_column(name, justify="right" if name in ("score", "of") else "left")
+    for event in live[:: max(1, len(live) // SHOWN_GRADES)][:SHOWN_GRADES]:
+        body = event["body"]
+        cells = (body["assignment_name"], body["student_sis_id"], body["grade"], body["score"], body["points_possible"])
+        table.add_row(*(str(cell) for cell in cells), body["grader_id"], str(body["muted"]).lower())
+    console.print(table, f"[dim]{min(SHOWN_GRADES, len(live))} of {len(live)} shown[/]")
+
+
+def percentile(values: list[float], share: float) -> str:
+    """In milliseconds."""
+    return f"{sorted(values)[int(len(values) * share)] * 1000:.0f} ms" if values else "-"
+
+
+def summary(console: Console, theatre: Theatre) -> None:
+    """All numbers counted from the topics."""
+    verdicts = [verdict for seen in theatre.verdicts.values() for verdict in seen]
+    first = [verdict for verdict in verdicts if not verdict["duplicate"]]
+    table = Table(title="The season, counted from the topics", title_justify="left")
+    table.add_column("what")
+    table.add_column("count", justify="right")
+    table.add_row("records sent", str(theatre.sent.total() + 1))
+    table.add_row("accepted", str(sum(v["status"] == "accepted" for v in first)))
+    for reason, count in sorted(Counter(v["reason"] for v in first if v["reason"]).items()):
+        table.add_row(f"refused: {reason}", str(count))
+    table.add_row("duplicates answered again", str(len(verdicts) - len(first)))
+    table.add_row("dead letters", str(len(theatre.dead_letters)))
+    table.add_row("provisional grades", str(theatre.events["provisional_grade_created"]))
+    table.add_row("published grades", str(theatre.events["grade_published"]))
+    table.add_row("grade_change events", str(len(theatre.live)))
+    table.add_row(
+        "command → verdict p50 / p99", f"{percentile(theatre.seconds, 0.5)} / {percentile(theatre.seconds, 0.99)}"
+    )
+    live = f"{percentile(theatre.live_seconds, 0.5)} / {percentile(theatre.live_seconds, 0.99)}"
+    table.add_row("command → live event p50 / p99", live)
+    console.print(table)
+
+
+def findings(theatre: Theatre) -> list[str]:
+    """What is wrong: nothing, if the service keeps its promises."""
+    wrong = []
+    if {command: len(seen) for command, seen in theatre.verdicts.items()} != dict(theatre.sent):
+        wrong.append("a record has no verdict, or more than one")
+    published = Counter(event["body"]["submission_id"] for event in theatre.live)
+    if any(count > 1 for count in published.values()):
+        wrong.append("a published grade came more than once")
+    if theatre.events["grade_published"] != len(theatre.live):
+        wrong.append(f"{theatre.events['grade_published']} grades published, {len(theatre.live)} grade_change events")
+    if len(theatre.dead_letters) != 1:
+        wrong.append(f"{len(theatre.dead_letters)} dead letters instead of 1")
+    return wrong
+
+
+async def main() -> int:
+    """Play, show, check; 0 if everything holds."""
+    console = Console()
+    started = time.time()
+    season = Season(base=int(started) % 1_000_000 * 10_000, seed=7)
+    theatre = Theatre(os.environ["KAFKA_BOOTSTRAP"], os.environ["TOPIC_PREFIX"])
+    await theatre.producer.start()
+    await theatre.consumer.start()
+    await theatre.consumer.getmany(timeout_ms=500)
+    reading = asyncio.create_task(theatre.read())
+    try:
+        await play(console, season, theatre)
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while findings(theatre) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        show_grades(console, theatre.live)
+        summary(console, theatre)
+        wrong = findings(theatre)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await theatre.consumer.stop()
+        await theatre.producer.stop()
+    for finding in wrong:
+        console.print(f"[red]✗ {finding}[/]")
+    if not wrong:
+        console.print(
+            "[green]✓ every verdict is there, no grade is missing or doubled[/]"
+            f" [dim]· {time.time() - started:.0f} s[/]"
+        )
+    return len(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

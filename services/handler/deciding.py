@@ -45,21 +45,26 @@ NEVER_STORED = (0, b"")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A record with what it says."""
+    """A record with what it says; ``key``: (command id, root account), None for what has no command id."""
 
     record: Record
     said: Parsed | Invalid | Unreadable
     shard: int
+    key: tuple[str, int] | None
 
-    @property
-    def key(self) -> tuple[str, int] | None:
-        """(command id, root account), None for what has no command id."""
-        match self.said:
-            case Parsed(command=command):
-                return command.command_id, command.root_account_id
-            case Invalid(command_id=command_id, root_account_id=root):
-                return command_id, root or UNREAD_ROOT_ACCOUNT
-        return None
+
+def read(record: Record) -> Item:
+    """Parse a record and say which shard its outcome belongs to: its course's, else its partition's."""
+    said = parse(record.value)
+    if isinstance(said, Parsed):
+        command = said.command
+        return Item(record, said, shard_of_course(command.course_id), (command.command_id, command.root_account_id))
+    if isinstance(said, Invalid) and said.course_id is not None:
+        shard = shard_of_course(said.course_id)
+    else:
+        shard = record.partition % SHARDS
+    key = (said.command_id, said.root_account_id or UNREAD_ROOT_ACCOUNT) if isinstance(said, Invalid) else None
+    return Item(record, said, shard, key)
 
 
 class Moved(Exception):
@@ -80,7 +85,7 @@ class Deciding:
         Optimistic first; where somebody else has written since the look, everything is decided again under the locks.
         Raises what PostgreSQL raises when it is away; nothing is then settled and nothing is held.
         """
-        items = [self._item(record) for record in records]
+        items = [read(record) for record in records]
         shards = sorted({item.shard for item in items})
         try:
             if await self._attempt(items, shards):
@@ -93,11 +98,6 @@ class Deciding:
         except BaseException:
             self.states.clear()
             raise
-
-    def _item(self, record: Record) -> Item:
-        said = parse(record.value)
-        course = said.command.course_id if isinstance(said, Parsed) else getattr(said, "course_id", None)
-        return Item(record, said, shard_of_course(course) if course else record.partition % SHARDS)
 
     async def _attempt(self, items: Sequence[Item], shards: Sequence[int]) -> bool:
         looked_up = await self.log.look_up(shards, {item.key[0] for item in items if item.key is not None})

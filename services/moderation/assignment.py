@@ -228,6 +228,8 @@ class Assignment:
 
     def _draw_all(self, course: Course) -> None:
         """Draw for the students who came since the last time; a class is drawn once."""
+        if len(self.drawn_anonymous_ids) == len(course.student_ordinals):
+            return
         for student in islice(course.student_ordinals, len(self.drawn_anonymous_ids), None):
             drawn = next(
                 candidate

@@ -1,0 +1,215 @@
+"""A grading office in memory: rules alone; its log is a list and its clock moves a second a command."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from services.moderation import commands as asked
+from services.moderation.assignment import Assignment
+from services.moderation.commands import Command
+from services.moderation.course import Course
+from services.moderation.decide import decide
+from services.moderation.decision import Accepted, Decision, Rejected
+from services.moderation.document import state_document
+from services.moderation.events import AssignmentEvent, CourseEvent, Event
+from services.moderation.evolve import evolve_assignment, evolve_course
+from services.moderation.payload import from_payload, to_payload
+
+Json = dict[str, Any]
+START = datetime(2026, 1, 1, tzinfo=UTC)
+COURSE, ESSAY = 1001, 2001
+FINAL_GRADER, TEACHER, TA1, TA2, TA3 = 11, 12, 21, 22, 23
+ANN, BEN, CAT = 31, 32, 33
+ADMIN = 41
+STRANGER = 99
+
+
+class Memory:
+    """Courses and assignments of one root account, all in one shard."""
+
+    def __init__(self) -> None:
+        self.courses: dict[int, Course] = {}
+        self.assignments: dict[int, Assignment] = {}
+        self.log: list[tuple[Command, Event, datetime]] = []
+        self.commands = 0
+
+    def decide(self, command: Command) -> Decision:
+        """Decide and, if accepted, apply."""
+        at = START + timedelta(seconds=self.commands)
+        self.commands += 1
+        course = self.courses.get(command.course_id) or Course(1, command.course_id)
+        assignment = self._assignment(command)
+        decision = decide(command, course, assignment, at=at)
+        if isinstance(decision, Accepted):
+            for event in decision.events:
+                self.log.append((command, event, at))
+                apply(self.courses, self.assignments, course, assignment, event, len(self.log), at)
+        return decision
+
+    def _assignment(self, command: Command) -> Assignment | None:
+        number = command.assignment_id
+        if number is None:
+            return None
+        held = self.assignments.get(number)
+        return held or Assignment(len(self.assignments) + 1, b"secret %d" % number, 1, command.course_id, number)
+
+    def ask(
+        self, data: asked.Data, actor: int | None = None, assignment: int = ESSAY, course: int = COURSE
+    ) -> Decision:
+        """Decide one command about a course and an assignment."""
+        number = None if isinstance(data, asked.CourseFact) else assignment
+        return self.decide(
+            Command(
+                command_id="",
+                type="",
+                root_account_id=1,
+                course_id=course,
+                assignment_id=number,
+                actor_id=actor,
+                data=data,
+            )
+        )
+
+    def accept(self, data: asked.Data, actor: int | None = None, assignment: int = ESSAY) -> Accepted:
+        """Decide one command that must be accepted."""
+        decision = self.ask(data, actor, assignment)
+        assert isinstance(decision, Accepted), decision
+        return decision
+
+    def refuse(self, data: asked.Data, actor: int | None = None, assignment: int = ESSAY) -> str:
+        """The reason for which one command is refused; a refusal leaves no trace."""
+        before = self.everything()
+        decision = self.ask(data, actor, assignment)
+        assert isinstance(decision, Rejected), decision
+        assert self.everything() == before
+        return decision.reason
+
+    def document(self, assignment: int = ESSAY) -> Json:
+        """The state document of an assignment."""
+        held = self.assignments[assignment]
+        return state_document(self.courses[held.course_id], held)
+
+    def everything(self) -> Json:
+        """All state documents and stream versions."""
+        versions = {number: course.version for number, course in self.courses.items()}
+        return {"courses": versions, **{str(number): self.document(number) for number in self.assignments}}
+
+    def read_again(self) -> "Memory":
+        """A second office that knows only what the log's JSON says."""
+        other = Memory()
+        for position, (command, event, at) in enumerate(self.log, 1):
+            about = {
+                "student_id": getattr(event, "student_id", None),
+                "submission_id": getattr(event, "submission_id", None),
+            }
+            read = from_payload(event.name, json.loads(json.dumps(to_payload(event))), **about)
+            course = other.courses.get(command.course_id) or Course(1, command.course_id)
+            assignment = other._assignment(command)
+            apply(other.courses, other.assignments, course, assignment, read, position, at)
+        return other
+
+    # What tests ask for again and again.
+
+    def enroll(
+        self, user: int, kind: str, state: str = "active", section: int | None = None, **stated: Any
+    ) -> Accepted:
+        """One enrolment."""
+        row = asked.StatedEnrollment(
+            user_id=user, type=f"{kind}Enrollment", section_id=section, stated={"state": state, **stated}
+        )
+        return self.accept(asked.UpsertEnrollments(enrollments=(row,)))
+
+    def configure(self, assignment: int = ESSAY, **stated: Any) -> Accepted:
+        """Settings of an assignment."""
+        return self.accept(asked.ConfigureAssignment(stated=stated), assignment=assignment)
+
+    def grade(self, actor: int, student: int, score: int | str | None = None, **fields: Any) -> int:
+        """A provisional grade; its id."""
+        points = None if score is None else Decimal(score)
+        data = asked.RecordProvisionalGrade(student_id=student, score=points, **fields)
+        number = self.accept(data, actor).result["provisional_grade_id"]
+        assert isinstance(number, int)
+        return number
+
+    def comment(self, actor: int, student: int, text: str = "well", final: bool = False) -> int:
+        """A provisional comment; the id of its provisional grade."""
+        data = asked.RecordProvisionalComment(student_id=student, comment=text, final=final)
+        number = self.accept(data, actor).result["provisional_grade_id"]
+        assert isinstance(number, int)
+        return number
+
+    def select(self, number: int, actor: int = FINAL_GRADER) -> Accepted:
+        """Choose a provisional grade."""
+        return self.accept(asked.SelectProvisionalGrade(provisional_grade_id=number), actor)
+
+    def publish(self, actor: int = FINAL_GRADER) -> Accepted:
+        """Publish the grades."""
+        return self.accept(asked.PublishProvisionalGrades(), actor)
+
+    def provisional(self, number: int) -> Json:
+        """One provisional grade of the document."""
+        found: list[Json] = [g for g in self.document()["provisional_grades"] if g["provisional_grade_id"] == number]
+        return found[0]
+
+    def gradebook(self, student: int) -> Json:
+        """One submission of the document."""
+        found: list[Json] = [s for s in self.document()["submissions"] if s["student_id"] == student]
+        return found[0]
+
+    def chosen(self) -> dict[int, int | None]:
+        """The moderation set: student to chosen provisional grade."""
+        return {row["student_id"]: row["selected_provisional_grade_id"] for row in self.document()["moderation_set"]}
+
+
+def apply(
+    courses: dict[int, Course],
+    assignments: dict[int, Assignment],
+    course: Course,
+    assignment: Assignment | None,
+    event: Event,
+    position: int,
+    at: datetime,
+) -> None:
+    """Let the state follow one event."""
+    if isinstance(event, CourseEvent):
+        courses[course.course_id] = course
+        evolve_course(course, event, position=position, at=at)
+        return
+    assert isinstance(event, AssignmentEvent)
+    assert assignment is not None
+    assignments[assignment.assignment_id] = assignment
+    evolve_assignment(assignment, event, position=position, at=at)
+
+
+def office(**settings: Any) -> Memory:
+    """A course with a final grader, a teacher, three TAs, three students and a moderated essay of 10 points."""
+    memory = Memory()
+    memory.accept(asked.UpsertCourse(stated={"name": "Course"}))
+    for user in (FINAL_GRADER, TEACHER):
+        memory.enroll(user, "Teacher")
+    for user in (TA1, TA2, TA3):
+        memory.enroll(user, "Ta")
+    for user in (ANN, BEN, CAT):
+        memory.enroll(user, "Student")
+    stated = {
+        "name": "Essay",
+        "points_possible": Decimal(10),
+        "grading_type": "points",
+        "moderated_grading": True,
+        "grader_count": 2,
+        "final_grader_id": FINAL_GRADER,
+    }
+    memory.configure(**{**stated, **settings})
+    return memory
+
+
+def admin(memory: Memory, *permissions: str) -> None:
+    """Give ADMIN an account-level role."""
+    role = asked.StatedAdmin(user_id=ADMIN, permissions=("manage_grades", "view_all_grades", *permissions))
+    memory.accept(asked.UpsertAdmins(admins=(role,)))
+
+
+def names(decision: Accepted) -> list[str]:
+    """What happened."""
+    return [event.name for event in decision.events]

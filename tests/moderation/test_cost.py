@@ -1,0 +1,130 @@
+"""A command about one student costs the same in a class of ten and in one of a thousand.
+
+Two deterministic looks: the bytecode instructions that deciding and following execute, and containers of the state
+that refuse to be walked, for what CPython does in one instruction, such as copying a list.
+"""
+
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
+from types import FrameType
+from typing import Any, NoReturn
+
+import pytest
+
+from services.moderation import commands as asked
+from tests.moderation.memory import ANN, ESSAY, FINAL_GRADER, TA1, TA2, Memory, office
+
+SMALL, LARGE = 10, 1_000
+NEW_STUDENTS_FROM = 10_000
+
+
+def instructions(run: Callable[[], Any]) -> int:
+    """Bytecode instructions executed in the rules while something runs."""
+    counted = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal counted
+        if "services/moderation" not in frame.f_code.co_filename:
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        counted += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        run()
+    finally:
+        sys.settrace(before)
+    return counted
+
+
+def class_of(size: int) -> Memory:
+    """Everybody is graded, chosen and commented; anonymous ids have been drawn."""
+    memory = office(anonymous_grading=True)
+    rows = tuple(
+        asked.StatedEnrollment(user_id=student, type="StudentEnrollment", section_id=None, stated={"state": "active"})
+        for student in range(NEW_STUDENTS_FROM, NEW_STUDENTS_FROM + size)
+    )
+    memory.accept(asked.UpsertEnrollments(enrollments=rows))
+    for student in (ANN, *range(NEW_STUDENTS_FROM, NEW_STUDENTS_FROM + size)):
+        memory.select(memory.grade(TA1, student, 5, comment="fine"))
+    return memory
+
+
+def commands(memory: Memory) -> dict[str, tuple[asked.Data, int | None]]:
+    grade = memory.assignments[ESSAY].own_grade(ANN, TA1, final=False)
+    assert grade is not None
+    number = grade.provisional_grade_id
+    return {
+        "grade": (asked.RecordProvisionalGrade(student_id=ANN, score=Decimal(7)), TA2),
+        "final grade": (asked.RecordProvisionalGrade(student_id=ANN, score=Decimal(7), final=True), FINAL_GRADER),
+        "refused grade": (asked.RecordProvisionalGrade(student_id=ANN, score=Decimal(7)), TA1),
+        "comment": (asked.RecordProvisionalComment(student_id=ANN, comment="well"), TA1),
+        "select": (asked.SelectProvisionalGrade(provisional_grade_id=number), FINAL_GRADER),
+        "bulk select": (asked.BulkSelectProvisionalGrades(provisional_grade_ids=(number,)), FINAL_GRADER),
+        "add to the set": (asked.SelectStudentsForModeration(student_ids=(ANN,)), FINAL_GRADER),
+        "submission": (asked.RecordSubmission(student_id=ANN, stated={"attempt": 1}), None),
+        "anonymous id": (asked.RecordSubmission(student_id=ANN, stated={"anonymous_id": "Ann01"}), None),
+        "submission comment": (
+            asked.RecordSubmissionComment(student_id=ANN, author_id=TA1, comment="hm", created_at=None),
+            None,
+        ),
+        "enrolment": (
+            asked.UpsertEnrollments(
+                enrollments=(
+                    asked.StatedEnrollment(
+                        user_id=ANN, type="StudentEnrollment", section_id=None, stated={"state": "inactive"}
+                    ),
+                )
+            ),
+            None,
+        ),
+        "settings": (asked.ConfigureAssignment(stated={"grader_count": 3}), None),
+    }
+
+
+def costs(memory: Memory) -> dict[str, int]:
+    return {name: instructions(partial(memory.ask, data, actor)) for name, (data, actor) in commands(memory).items()}
+
+
+class NotWalked(dict[Any, Any]):
+    """A part of the state as large as the class: looked up, measured and changed, never walked through."""
+
+    def __iter__(self) -> NoReturn:
+        raise AssertionError("walked through what is as large as the class")
+
+    keys = values = items = __iter__
+
+
+def not_walked(memory: Memory) -> Memory:
+    course, assignment = memory.courses[1001], memory.assignments[ESSAY]
+    for name in ("users", "enrollments", "student_ordinals", "unenrolled_at"):
+        setattr(course, name, NotWalked(getattr(course, name).copy()))
+    large = ("choices", "unassigned_at", "provisional_grades", "of_student", "submissions", "stated_anonymous_ids")
+    for name in (*large, "drawn_anonymous_ids", "drawn_for"):
+        setattr(assignment, name, NotWalked(getattr(assignment, name).copy()))
+    return memory
+
+
+def test_a_command_about_one_student_executes_the_same_in_any_class() -> None:
+    small, large = costs(class_of(SMALL)), costs(class_of(LARGE))
+    assert large == small
+    assert min(small.values()) > 0
+
+
+@pytest.mark.parametrize("name", commands(class_of(SMALL)))
+def test_a_command_about_one_student_walks_through_nothing_large(name: str) -> None:
+    memory = class_of(SMALL)
+    data, actor = commands(memory)[name]
+    not_walked(memory).ask(data, actor)
+
+
+def test_a_publication_walks_through_the_class_once() -> None:
+    publish = asked.PublishProvisionalGrades()
+    small, large = (instructions(partial(class_of(size).ask, publish, FINAL_GRADER)) for size in (SMALL, LARGE))
+    assert small < large < small * LARGE / SMALL
+    with pytest.raises(AssertionError, match="walked"):
+        not_walked(class_of(SMALL)).ask(publish, FINAL_GRADER)

@@ -1,0 +1,150 @@
+"""Grade text and scores at the edges of the decision table."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from services.moderation import scheme
+from services.moderation.grading import GRADE_CHARACTERS_MAX, SCORE_MAX, Grade, from_score, from_text
+from services.moderation.payload import exact, number
+from services.moderation.scheme import Scheme
+
+TEN, ZERO = Decimal(10), Decimal(0)
+GPA: Scheme = (("4.0", Decimal("0.9")), ("3.0", Decimal("0.8")), ("0", Decimal(0)))
+ANY_TYPE = some.sampled_from(["points", "percent", "letter_grade", "gpa_scale", "pass_fail", "not_graded"])
+ANY_POINTS = some.none() | some.floats(0, 1e9).map(lambda value: Decimal(repr(value)))
+
+
+def text(
+    given_text: str, kind: str = "points", points: Decimal | None = TEN, bands: Scheme | None = None
+) -> Grade | None:
+    return from_text(given_text, kind, points, bands)
+
+
+@pytest.mark.parametrize(
+    "unreadable", ["5.", "1e3", "1,5", "5 ", "\t", " ", "", "٣", "５", "+", "%", "--5", "5%%", "NaN", "inf", "0x1F"]
+)
+@pytest.mark.parametrize("kind", ["points", "percent", "letter_grade"])
+def test_what_is_no_plain_number_yields_no_score(unreadable: str, kind: str) -> None:
+    assert text(unreadable, kind) is None
+
+
+@pytest.mark.parametrize(
+    ("given_text", "score", "grade"),
+    [
+        ("85.50", "85.5", "85.5"),
+        ("+7", "7", "7"),
+        ("-0", "0", "0"),
+        ("-0.0%", "0", "0"),
+        ("007", "7", "7"),
+        ("1000000000", "1000000000", "1000000000"),
+        ("0.1234567890123456", "0.123456789012346", "0.123456789012346"),
+        ("pass", "10", "10"),
+        ("incomplete", "0", "0"),
+    ],
+)
+def test_a_text_of_points_is_kept_in_its_normal_form(given_text: str, score: str, grade: str) -> None:
+    assert text(given_text) == Grade(Decimal(score), grade)
+
+
+def test_a_score_beyond_a_thousand_million_is_none() -> None:
+    assert text("1000000000.01") is None
+    assert text("-1000000001") is None
+    assert text("9" * 255) is None
+    assert text("1" + "0" * 200 + "%", points=TEN) is None
+    assert from_score(SCORE_MAX, "points", TEN, None) == Grade(SCORE_MAX, "1000000000")
+
+
+def test_a_grade_text_longer_than_a_grade_may_be_is_none() -> None:
+    assert from_score(Decimal("1e-300"), "points", TEN, None) is None
+    assert from_score(Decimal("1e9"), "percent", Decimal("1e-300"), None) is None
+
+
+def test_a_percentage_of_hardly_any_points_is_still_a_number() -> None:
+    assert from_score(Decimal("1e9"), "percent", Decimal("1e-30"), None) == Grade(Decimal("1e9"), "1" + "0" * 41 + "%")
+
+
+def test_a_percentage_is_rounded_to_hundredths_away_from_zero() -> None:
+    assert from_score(Decimal("0.33335"), "percent", TEN, None) == Grade(Decimal("0.33335"), "3.33%")
+    assert from_score(Decimal("0.3335"), "percent", TEN, None) == Grade(Decimal("0.3335"), "3.34%")
+    assert from_score(Decimal("-0.3335"), "percent", TEN, None) == Grade(Decimal("-0.3335"), "-3.34%")
+    assert from_score(Decimal("-0.0001"), "percent", TEN, None) == Grade(Decimal("-0.0001"), "0%")
+
+
+def test_a_percentage_of_nothing_is_the_score_itself_unrounded() -> None:
+    assert from_score(Decimal("1.23456"), "percent", ZERO, None) == Grade(Decimal("1.23456"), "1.23456%")
+    assert from_score(Decimal("1.23456"), "percent", None, None) == Grade(Decimal("1.23456"), "1.23456%")
+    assert text("50%", "percent", None) == Grade(ZERO, "0%")
+
+
+def test_a_number_names_the_band_of_the_same_value() -> None:
+    assert text("3", "gpa_scale", TEN, GPA) == Grade(Decimal("8.9"), "3.0")
+    assert text("4.00", "gpa_scale", TEN, GPA) == Grade(TEN, "4.0")
+    assert text("3.5", "gpa_scale", TEN, GPA) == Grade(Decimal("3.5"), "0")
+    assert text("+3", "gpa_scale", TEN, GPA) == Grade(Decimal(3), "0")
+
+
+def test_letters_of_a_band_are_read_in_any_case_and_written_in_the_schemes() -> None:
+    assert text("a-", "letter_grade", Decimal(100)) == Grade(Decimal(93), "A-")
+    assert text("b\N{MINUS SIGN}", "letter_grade", ZERO) == Grade(ZERO, "B-")
+    assert text("Z", "letter_grade") is None
+
+
+@pytest.mark.parametrize(("below", "percent"), [("0.89", "89"), ("0.8901", "89.9"), ("0.5", "89")])
+def test_a_band_at_least_a_point_below_steps_down_a_whole_point(below: str, percent: str) -> None:
+    bands: Scheme = (("A", Decimal("0.9")), ("B", Decimal(below)), ("C", ZERO))
+    assert scheme.percent_of(bands, "B") == Decimal(percent)
+
+
+def test_nobody_is_lifted_into_a_band_by_rounding() -> None:
+    assert from_score(Decimal("8.99999999999999"), "letter_grade", TEN, None) == Grade(
+        Decimal("8.99999999999999"), "B+"
+    )
+    assert from_score(Decimal("9"), "letter_grade", TEN, None) == Grade(Decimal(9), "A-")
+    thirds: Scheme = (("upper", Decimal("0.333333333333333")), ("lower", ZERO))
+    assert from_score(Decimal(1), "letter_grade", Decimal(3), thirds) == Grade(Decimal(1), "upper")
+
+
+def test_a_score_outside_the_scheme_gets_the_nearest_band() -> None:
+    assert from_score(Decimal(-5), "letter_grade", TEN, None) == Grade(Decimal(-5), "F")
+    assert from_score(Decimal(50), "letter_grade", TEN, None) == Grade(Decimal(50), "A")
+    assert scheme.name_of((("high", Decimal("0.9")), ("low", Decimal("0.5"))), Decimal(1), TEN) == "low"
+
+
+def test_a_scheme_counts_by_its_bounds_whatever_its_order() -> None:
+    shuffled: Scheme = (("low", ZERO), ("high", Decimal("0.9")), ("middle", Decimal("0.5")))
+    assert text("middle", "letter_grade", TEN, shuffled) == Grade(Decimal("8.9"), "middle")
+
+
+def test_pass_and_complete_are_exact_words() -> None:
+    assert text("complete", "pass_fail") == Grade(TEN, "complete")
+    assert text("Complete", "pass_fail") == Grade(ZERO, "incomplete")
+    assert text("Pass") is None
+
+
+def test_a_text_on_pass_fail_is_all_or_nothing_but_a_score_is_taken_as_it_is() -> None:
+    assert text("5", "pass_fail") is None
+    assert text("10.0", "pass_fail") == Grade(TEN, "complete")
+    assert text(" ", "pass_fail") is None
+    assert text("what", "pass_fail") == Grade(ZERO, "incomplete")
+    assert text("pass", "pass_fail", None) == Grade(ZERO, "complete")
+    assert from_score(Decimal(5), "pass_fail", TEN, None) == Grade(Decimal(5), "complete")
+
+
+def test_what_is_not_graded_never_yields_a_score() -> None:
+    assert text("5", "not_graded") is None
+    assert from_score(Decimal(5), "not_graded", TEN, None) is None
+
+
+@given(some.text(max_size=255), ANY_TYPE, ANY_POINTS)
+def test_any_text_on_any_assignment_is_a_grade_or_none(any_text: str, kind: str, points: Decimal | None) -> None:
+    grade = from_text(any_text, kind, points, None)
+    assert grade is None or (abs(grade.score) <= SCORE_MAX and len(grade.grade) <= GRADE_CHARACTERS_MAX)
+
+
+@given(some.floats(-1e9, 1e9), ANY_TYPE, ANY_POINTS)
+def test_any_score_survives_the_log(score: float, kind: str, points: Decimal | None) -> None:
+    grade = from_score(Decimal(repr(score)), kind, points, GPA)
+    assert grade is None or exact(number(grade.score)) == grade.score

@@ -26,7 +26,7 @@ class Recorded:
 
     def grade_change(self) -> dict[str, Any]:
         """Facts of the published grade_change: grades old and new, grader, muted, and the job that made it."""
-        raise NotImplementedError(f"{self.name} has no grade_change")
+        raise TypeError(f"{self.name} has no grade_change: ask emits_grade_change first")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

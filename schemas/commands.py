@@ -9,13 +9,16 @@ from schemas.fields import (
     CommandId,
     Comment,
     CorrelationId,
+    Count,
     FreeObject,
     GradeText,
     Id,
     Name,
     Number,
     Points,
+    Text,
     Time,
+    Version,
 )
 
 Band = tuple[Name, Points]
@@ -35,7 +38,7 @@ class Envelope(Strict):
     """What every command has. ``version`` 1 is the only one there is."""
 
     command_id: CommandId
-    version: Literal[1] = 1
+    version: Annotated[int, Field(ge=1, le=1)] = 1
     issued_at: Time
     root_account_id: Id
     course_id: Id
@@ -53,10 +56,10 @@ class AboutAssignment(Envelope):
 
 class CourseData(Strict):
     name: Name | None = None
-    sis_source_id: Name | None = None
+    sis_source_id: Text | None = None
     account_id: Id | None = None
-    root_account_uuid: Name | None = None
-    root_account_lti_guid: Name | None = None
+    root_account_uuid: Text | None = None
+    root_account_lti_guid: Text | None = None
     grading_scheme: Annotated[list[Band], Field(min_length=1, max_length=ITEMS_MAX)] | None = None
 
 
@@ -65,8 +68,8 @@ class User(Strict):
     name: Name | None = None
     sortable_name: Name | None = None
     short_name: Name | None = None
-    sis_user_id: Name | None = None
-    login_id: Name | None = None
+    sis_user_id: Text | None = None
+    login_id: Text | None = None
     created_at: Time | None = None
 
 
@@ -95,7 +98,7 @@ class EnrollmentsData(Strict):
 
 class Admin(Strict):
     user_id: Id
-    permissions: Annotated[list[Name], Field(max_length=100)]
+    permissions: Annotated[list[Text], Field(max_length=ITEMS_MAX)]
 
 
 class AdminsData(Strict):
@@ -108,7 +111,7 @@ class AssignmentData(Strict):
     grading_type: Literal["points", "percent", "letter_grade", "gpa_scale", "pass_fail", "not_graded"] | None = None
     grading_scheme: Annotated[list[Band], Field(min_length=1, max_length=ITEMS_MAX)] | None = None
     moderated_grading: bool | None = None
-    grader_count: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    grader_count: Count | None = None
     final_grader_id: Id | None = None
     anonymous_grading: bool | None = None
     graders_anonymous_to_graders: bool | None = None
@@ -123,7 +126,7 @@ class SubmissionData(Strict):
     student_id: Id
     submission_id: Id | None = None
     anonymous_id: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[0-9A-Za-z]+$")] | None = None
-    attempt: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    attempt: Count | None = None
     submitted_at: Time | None = None
     score: Number | None = None
     grade: GradeText | None = None

@@ -1,22 +1,42 @@
-"""The kinds of values that commands are made of, with their limits (contract section 2)."""
+"""The kinds of values that commands are made of, with their limits (contract section 2).
+
+Where the limit can be written in JSON Schema, the generated schema says it too; ids below 2**63 as text, real dates
+and the contents of a free object are checked here only.
+"""
 
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
+from math import isfinite
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic import Field, PlainValidator, StringConstraints, WithJsonSchema
 
 ID_MAX = 2**63 - 1
+COUNT_MAX = 2**31 - 1
 ITEMS_MAX = 10_000
 NESTING_MAX = 32
-_ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
-_TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+NAME_MAX = 255
+TEXT_MAX = 1_024
+COMMENT_MAX = 65_536
+CORRELATION_ID_MAX = 200
+SCORE_MAX = 10**9
+NIL_UUID = "00000000-0000-0000-0000-000000000000"
+
+ID_PATTERN = r"^[1-9][0-9]{0,18}$"
+UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+TIME_PATTERN = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,100})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 )
-_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-NIL = "00000000-0000-0000-0000-000000000000"
+NO_NUL = r"^[^\u0000]*$"
+NO_CONTROL = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+
+# fullmatch, because in Python a final $ lets a line feed pass.
+_ID = re.compile(ID_PATTERN[1:-1])
+_UUID = re.compile(UUID_PATTERN[1:-1])
+_TIME = re.compile(TIME_PATTERN[1:-1])
+# A free object stands in ``data``, which stands in the command: it is the third level.
+_FREE_OBJECT_LEVEL = 3
 
 
 def is_uuid(value: object) -> bool:
@@ -33,6 +53,18 @@ def parse_id(value: object) -> int:
     raise ValueError("send a positive integer below 2**63, as a JSON integer or a decimal string")
 
 
+def _parse_version(value: object) -> int:
+    if type(value) is int and value == 1:
+        return value
+    raise ValueError("send the integer 1, or leave it out")
+
+
+def _parse_command_id(value: object) -> str:
+    if is_uuid(value) and value != NIL_UUID:
+        return str(value).lower()
+    raise ValueError("send a UUID in 8-4-4-4-12 form that is not the nil UUID")
+
+
 def _parse_time(value: object) -> datetime:
     if isinstance(value, str) and _TIME.fullmatch(value):
         try:
@@ -44,80 +76,85 @@ def _parse_time(value: object) -> datetime:
     raise ValueError("send an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z")
 
 
-def _parse_command_id(value: object) -> str:
-    if isinstance(value, str) and _UUID.fullmatch(value) and value != NIL:
-        return value.lower()
-    raise ValueError("send a UUID in 8-4-4-4-12 form that is not the nil UUID")
+def _parse_number(value: object) -> Decimal:
+    # NaN compares false with everything, so it is refused here too.
+    if type(value) in (int, float) and -SCORE_MAX <= value <= SCORE_MAX:  # type: ignore[operator]
+        return Decimal(repr(float(value))) if value else Decimal(0)  # type: ignore[arg-type]
+    raise ValueError("send a JSON number between -1000000000 and 1000000000")
 
 
-def _no_nul(value: str) -> str:
-    if "\x00" in value:
-        raise ValueError("remove the NUL character")
-    return value
+def _parse_points(value: object) -> Decimal:
+    number = _parse_number(value)
+    if number >= 0:
+        return number
+    raise ValueError("send a JSON number between 0 and 1000000000")
 
 
-def _no_control(value: str) -> str:
-    if _CONTROL.search(value):
-        raise ValueError("remove the control characters")
-    return value
-
-
-def _exact(value: float) -> Decimal:
-    return Decimal(repr(value)) if value else Decimal(0)
-
-
-def _checked_object(value: Any) -> dict[str, Any]:
+def _parse_object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("send a JSON object")
-    _check(value, 1)
+    _check(value, _FREE_OBJECT_LEVEL)
     return value
 
 
-def _check(value: Any, depth: int) -> None:
-    # The object stands in ``data``, which stands in the command: two levels above it.
-    if depth > NESTING_MAX - 2 and isinstance(value, dict | list):
-        raise ValueError(f"nest no deeper than {NESTING_MAX} levels")
+def _check(value: Any, level: int) -> None:
     if isinstance(value, str):
-        _no_nul(value)
-    elif isinstance(value, dict):
+        _check_text(value, COMMENT_MAX)
+    elif isinstance(value, dict | list):
+        if level > NESTING_MAX:
+            raise ValueError(f"nest no deeper than {NESTING_MAX} levels")
         if len(value) > ITEMS_MAX:
-            raise ValueError(f"send at most {ITEMS_MAX} keys")
-        for key, item in value.items():
-            _no_nul(key)
-            _check(item, depth + 1)
-    elif isinstance(value, list):
-        if len(value) > ITEMS_MAX:
-            raise ValueError(f"send at most {ITEMS_MAX} items")
-        for item in value:
-            _check(item, depth + 1)
+            raise ValueError(f"send at most {ITEMS_MAX} items in one object or list")
+        for key in value if isinstance(value, dict) else ():
+            _check_text(key, TEXT_MAX)
+        for item in value.values() if isinstance(value, dict) else value:
+            _check(item, level + 1)
     elif type(value) is int and not -ID_MAX <= value <= ID_MAX:
         raise ValueError("send integers between -2**63 and 2**63")
-    elif isinstance(value, float) and abs(value) > 1e308:
+    elif isinstance(value, float) and not isfinite(value):
         raise ValueError("send finite numbers")
 
 
-_TIME_SCHEMA = {"type": "string", "format": "date-time"}
+def _check_text(text: str, characters_max: int) -> None:
+    if len(text) > characters_max:
+        raise ValueError(f"send at most {characters_max} characters in a text")
+    if "\x00" in text:
+        raise ValueError("remove the NUL character")
+
+
 _ID_SCHEMA = {
-    "oneOf": [
-        {"type": "integer", "minimum": 1, "maximum": ID_MAX},
-        {"type": "string", "pattern": "^[1-9][0-9]{0,18}$"},
-    ]
+    "oneOf": [{"type": "integer", "minimum": 1, "maximum": ID_MAX}, {"type": "string", "pattern": ID_PATTERN}]
 }
+_UUID_SCHEMA = {"type": "string", "pattern": UUID_PATTERN, "not": {"const": NIL_UUID}}
+_TIME_SCHEMA = {"type": "string", "format": "date-time", "pattern": TIME_PATTERN}
+_OBJECT_SCHEMA = {"type": "object", "maxProperties": ITEMS_MAX}
 
 Id = Annotated[int, PlainValidator(parse_id), WithJsonSchema(_ID_SCHEMA)]
-CommandId = Annotated[
-    str, PlainValidator(_parse_command_id), WithJsonSchema({"type": "string", "pattern": f"^{_UUID.pattern}$"})
-]
+Version = Annotated[int, PlainValidator(_parse_version), WithJsonSchema({"type": "integer", "const": 1})]
+CommandId = Annotated[str, PlainValidator(_parse_command_id), WithJsonSchema(_UUID_SCHEMA)]
 Time = Annotated[datetime, PlainValidator(_parse_time), WithJsonSchema(_TIME_SCHEMA)]
-Name = Annotated[str, StringConstraints(strict=True, max_length=255), AfterValidator(_no_nul)]
-Comment = Annotated[str, StringConstraints(strict=True, max_length=65_536), AfterValidator(_no_nul)]
-GradeText = Annotated[str, StringConstraints(strict=True, max_length=255), AfterValidator(_no_nul)]
-CorrelationId = Annotated[str, StringConstraints(strict=True, max_length=200), AfterValidator(_no_control)]
+"""Aware, in UTC, cut to milliseconds once parsed."""
+Name = Annotated[str, StringConstraints(strict=True, max_length=NAME_MAX, pattern=NO_NUL)]
+Text = Annotated[str, StringConstraints(strict=True, max_length=TEXT_MAX, pattern=NO_NUL)]
+Comment = Annotated[str, StringConstraints(strict=True, max_length=COMMENT_MAX, pattern=NO_NUL)]
+GradeText = Annotated[str, StringConstraints(strict=True, max_length=NAME_MAX, pattern=NO_NUL)]
+CorrelationId = Annotated[str, StringConstraints(strict=True, max_length=CORRELATION_ID_MAX, pattern=NO_CONTROL)]
+Count = Annotated[int, Field(strict=True, ge=0, le=COUNT_MAX)]
 Number = Annotated[
-    float,
-    Field(strict=True, ge=-1e9, le=1e9, allow_inf_nan=False),
-    AfterValidator(_exact),
+    Decimal,
+    PlainValidator(_parse_number),
+    WithJsonSchema({"type": "number", "minimum": -SCORE_MAX, "maximum": SCORE_MAX}),
 ]
-"""A JSON number with |number| <= 1e9; exact (Decimal) once parsed."""
-Points = Annotated[float, Field(strict=True, ge=0, le=1e9, allow_inf_nan=False), AfterValidator(_exact)]
-FreeObject = Annotated[dict[str, Any], BeforeValidator(_checked_object)]
+"""A JSON number with |number| <= 1e9; exact once parsed."""
+Points = Annotated[
+    Decimal, PlainValidator(_parse_points), WithJsonSchema({"type": "number", "minimum": 0, "maximum": SCORE_MAX})
+]
+FreeObject = Annotated[dict[str, Any], PlainValidator(_parse_object), WithJsonSchema(_OBJECT_SCHEMA)]
+"""Any JSON object within the limits of the contract."""
+
+IdText = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
+"""An id as it leaves: a decimal string."""
+TimeText = Annotated[
+    str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$")
+]
+"""A time as it leaves: RFC 3339, UTC, milliseconds."""

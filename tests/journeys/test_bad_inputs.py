@@ -1,0 +1,112 @@
+"""Bad (and awkward but good) records through the real topics: one outcome each, neighbours unharmed."""
+
+import json
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+
+from services.topics import topic
+from tests.cases.bad_inputs import DOCUMENT, SINGLE, Record, record
+from tests.conftest import System
+from tests.processes.running import until
+
+
+class RawName(str):
+    """A header name that is not UTF-8 on the wire."""
+
+    raw: bytes
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return self.raw
+
+
+def name_of(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        name = RawName("?")
+        name.raw = raw
+        return name
+
+
+@pytest.fixture(scope="session")
+async def plain(seeded: System) -> AsyncIterator[AIOKafkaProducer]:
+    """Not idempotent: only such a producer takes batches that somebody else built."""
+    producer = AIOKafkaProducer(bootstrap_servers=seeded.bootstrap, acks="all")
+    await producer.start()
+    yield producer
+    await producer.stop()
+
+
+async def sent(producer: AIOKafkaProducer, system: System, bad: Record, partition: int) -> int:
+    """Produce a record as it is, and return its offset."""
+    batch: Any = producer.create_batch()
+    batch._builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, 0, 1 << 21)
+    headers = [(name_of(name), value) for name, value in bad.headers]
+    assert batch.append(key=bad.key, value=bad.value, timestamp=bad.timestamp_ms, headers=headers) is not None
+    future = await producer.send_batch(batch, topic(system.prefix, "commands"), partition=partition)
+    return int((await future).offset)
+
+
+@pytest.fixture(scope="session")
+async def seeded(running: System) -> System:
+    """Course 1001 of the corpus: final grader 11, graders 21 and 22, students 31 to 40."""
+    people = [(11, "TeacherEnrollment"), (21, "TaEnrollment"), (22, "TaEnrollment")]
+    people += [(student, "StudentEnrollment") for student in range(31, 41)]
+    rows = [{"user_id": user, "type": kind, "state": "active"} for user, kind in people]
+    facts = [
+        DOCUMENT["bases"]["upsert_course"],
+        {**DOCUMENT["bases"]["upsert_users"], "type": "upsert_enrollments", "data": {"enrollments": rows}},
+        DOCUMENT["bases"]["assignment"],
+    ]
+    for fact in facts:
+        verdict = await running.outside.verdict({**fact, "command_id": str(uuid.uuid4())})
+        assert verdict["status"] == "accepted", verdict
+    return running
+
+
+def dead_letters(system: System, partition: int, offset: int) -> list[Any]:
+    place = {"original_partition": b"%d" % partition, "original_offset": b"%d" % offset}
+    return [r for r in system.outside.records["dead-letters"] if place.items() <= dict(r.headers).items()]
+
+
+@pytest.mark.parametrize("entry", SINGLE, ids=[f"{e['id']}-{e['group']}" for e in SINGLE])
+async def test_a_record_has_the_outcome_that_the_corpus_expects(
+    entry: dict[str, Any], seeded: System, plain: AIOKafkaProducer
+) -> None:
+    bad, outside, partition = record(entry), seeded.outside, 5
+    allowed = [entry["expected"], *entry.get("also_ok", ())]
+    try:
+        offset = await sent(plain, seeded, bad, partition)
+    except MessageSizeTooLargeError:
+        assert "broker-reject:MessageSizeTooLarge" in allowed
+        return
+    sentinel = {**DOCUMENT["bases"]["record_grade"], "command_id": str(uuid.uuid4())}
+    await outside.send_raw(json.dumps(sentinel).encode(), b"1001", partition=partition)
+    assert (await outside.verdict_of(sentinel["command_id"]))["status"] == "accepted"
+    await until(
+        lambda: dead_letters(seeded, partition, offset) or bad.command_id in outside.verdicts, "one outcome", seconds=5
+    )
+    letters, verdicts = dead_letters(seeded, partition, offset), outside.verdicts.get(bad.command_id, [])
+    assert len(letters) + len(verdicts) == 1
+    if letters:
+        assert (letters[0].key, letters[0].value) == (bad.key, bad.value)
+        assert "dead-letter" in allowed
+        return
+    verdict = verdicts[0]
+    outcome = verdict["status"] if verdict["reason"] is None else f"rejected:{verdict['reason']}"
+    assert outcome in allowed, verdict
+
+
+async def test_a_reply_to_header_publishes_nothing(seeded: System) -> None:
+    live_before = len(seeded.outside.records["live-events"])
+    command = {**DOCUMENT["bases"]["record_grade"], "command_id": str(uuid.uuid4())}
+    headers = [("reply_to", topic(seeded.prefix, "live-events").encode())]
+    await seeded.outside.send_raw(json.dumps(command).encode(), b"1001", headers)
+    assert (await seeded.outside.verdict_of(command["command_id"]))["status"] == "accepted"
+    assert len(seeded.outside.records["live-events"]) == live_before

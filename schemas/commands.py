@@ -38,7 +38,7 @@ class Envelope(Strict):
     """What every command has. ``version`` 1 is the only one there is."""
 
     command_id: CommandId
-    version: Annotated[int, Field(ge=1, le=1)] = 1
+    version: Version = 1
     issued_at: Time
     root_account_id: Id
     course_id: Id

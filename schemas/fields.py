@@ -68,11 +68,12 @@ def _parse_command_id(value: object) -> str:
 def _parse_time(value: object) -> datetime:
     if isinstance(value, str) and _TIME.fullmatch(value):
         try:
-            at = datetime.fromisoformat(value.upper()).astimezone(UTC)
+            at = datetime.fromisoformat(value.upper())
+            at = at if at.tzinfo is UTC else at.astimezone(UTC)
         except (ValueError, OverflowError):
             pass
         else:
-            return at.replace(microsecond=at.microsecond // 1000 * 1000)
+            return at.replace(microsecond=at.microsecond // 1000 * 1000) if at.microsecond else at
     raise ValueError("send an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z")
 
 

@@ -46,7 +46,7 @@ def _data(command: wire.Command) -> asked.Data:
             return asked.RecordProvisionalGrade(
                 student_id=data.student_id,
                 posted_grade=data.posted_grade,
-                score=data.score,  # type: ignore[arg-type]
+                score=data.score,
                 excuse=data.excuse,
                 final=bool(data.final),
                 graded_anonymously=data.graded_anonymously,

@@ -1,52 +1,100 @@
-"""Settings from the environment, read once per process; secrets are never printed."""
+"""Settings from the environment, read once per process; secrets are never printed.
 
+A field's name in capitals is its variable; its description ends the sentence "set it to …". An empty variable counts
+as one that is not set.
+"""
+
+from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class DatabaseSettings(BaseSettings):
+class WrongSettings(Exception):
+    """Variables that are missing or wrong, one a line, each with what to set it to."""
+
+
+class Settings(BaseSettings):
+    """What all settings share.
+
+    Raises:
+        WrongSettings: pydantic's own error would print what was read, the password in DATABASE_URL with it.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, hide_input_in_errors=True)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            lines = [self._line(str(detail["loc"][0]), detail["type"]) for detail in error.errors(include_input=False)]
+            raise WrongSettings("\n".join(lines)) from None
+
+    @classmethod
+    def _line(cls, name: str, kind: str) -> str:
+        problem = "is not set" if kind == "missing" else "cannot be used as it is"
+        return f"{name.upper()} {problem}: set it to {cls.model_fields[name].description}"
+
+
+class DatabaseSettings(Settings):
     """Where the log is."""
 
-    model_config = SettingsConfigDict(frozen=True)
+    database_url: SecretStr = Field(description="postgresql://user:password@host:port/database")
 
-    database_url: SecretStr = Field(description="DATABASE_URL: postgresql://user:password@host:port/database")
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr) -> SecretStr:
+        # urlsplit itself raises where the host cannot be read.
+        if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+            raise ValueError("not a PostgreSQL URL")
+        return value
 
     def url(self) -> str:
-        """The URL with its password; ValueError names the variable where it is no PostgreSQL URL."""
-        url = self.database_url.get_secret_value()
-        if urlsplit(url).scheme not in ("postgresql", "postgres"):
-            raise ValueError("DATABASE_URL must look like postgresql://user:password@host:port/database")
-        return url
+        """The URL with its password."""
+        return self.database_url.get_secret_value()
 
 
-class KafkaSettings(BaseSettings):
+class KafkaSettings(Settings):
     """Where the topics are."""
 
-    model_config = SettingsConfigDict(frozen=True)
-
-    kafka_bootstrap: str = Field(description="KAFKA_BOOTSTRAP: host:port, several separated by commas")
-    topic_prefix: str = Field(default="moderation", pattern=r"^[A-Za-z0-9._-]{1,200}$")
+    kafka_bootstrap: str = Field(description="host:port, several separated by commas")
+    topic_prefix: str = Field(
+        default="moderation",
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="at most 200 letters, digits, dots, underscores and hyphens",
+    )
 
 
 class ProcessSettings(DatabaseSettings, KafkaSettings):
     """What every process reads. ``health_port``: 0 serves no health page."""
 
-    health_port: int = Field(default=0, ge=0, le=65_535)
-    log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
+    health_port: int = Field(default=0, ge=0, le=65_535, description="a port, or 0 for no health page")
+    log_level: str = Field(
+        default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR"
+    )
 
 
 class HandlerSettings(ProcessSettings):
     """The handler. ``handler_instance`` (unique per running process) makes a restart quick."""
 
-    handler_instance: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,200}$")
-    handler_subscribers: int = Field(default=2, ge=1, le=64)
-    handler_batch_records: int = Field(default=500, ge=1, le=5_000)
+    handler_instance: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="at most 200 letters, digits, dots, underscores and hyphens, unique per running handler",
+    )
+    handler_subscribers: int = Field(default=2, ge=1, le=64, description="a number from 1 to 64")
+    handler_batch_records: int = Field(default=500, ge=1, le=5_000, description="a number from 1 to 5000")
 
 
 class RelaySettings(ProcessSettings):
     """The relay. ``live_events_shard``: None sends local ids, a number Canvas's global ids (shard * 10**13 + id)."""
 
-    event_source: str = Field(default="urn:moderated-grading", max_length=255)
-    live_events_shard: int | None = Field(default=None, ge=1, le=900_000)
+    event_source: str = Field(
+        default="urn:moderated-grading",
+        pattern=r"^[!-~]{1,255}$",
+        description="a URI of at most 255 characters, the base of every ce_source",
+    )
+    live_events_shard: int | None = Field(
+        default=None, ge=1, le=900_000, description="Canvas's shard number from 1 to 900000, or leave it unset"
+    )

@@ -1,0 +1,70 @@
+"""Settings name what is missing or wrong, and print no secret."""
+
+import pytest
+
+from services.settings import DatabaseSettings, HandlerSettings, RelaySettings, WrongSettings
+
+PASSWORD = "hunter2"
+GOOD = {"KAFKA_BOOTSTRAP": "localhost:9092", "DATABASE_URL": f"postgresql://log:{PASSWORD}@localhost/log"}
+OPTIONAL = [
+    "TOPIC_PREFIX", "EVENT_SOURCE", "LIVE_EVENTS_SHARD", "HANDLER_SUBSCRIBERS", "HANDLER_INSTANCE",
+    "HANDLER_BATCH_RECORDS", "HEALTH_PORT", "LOG_LEVEL",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in OPTIONAL:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_only_kafka_and_the_database_must_be_named() -> None:
+    handler, relay = HandlerSettings(), RelaySettings()
+    assert (handler.handler_subscribers, handler.handler_batch_records, handler.handler_instance) == (2, 500, None)
+    assert (handler.topic_prefix, handler.health_port, handler.log_level) == ("moderation", 0, "INFO")
+    assert (relay.event_source, relay.live_events_shard) == ("urn:moderated-grading", None)
+    assert handler.url() == GOOD["DATABASE_URL"]
+
+
+def test_an_empty_variable_counts_as_not_set(environment: pytest.MonkeyPatch) -> None:
+    for name in OPTIONAL:
+        environment.setenv(name, "")
+    assert RelaySettings().live_events_shard is None
+    assert HandlerSettings().handler_instance is None
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_missing_variable_is_named_with_what_to_set_and_the_others_are_not_printed(
+    name: str, environment: pytest.MonkeyPatch
+) -> None:
+    environment.delenv(name)
+    with pytest.raises(WrongSettings, match=f"^{name} is not set: set it to ") as caught:
+        HandlerSettings()
+    assert PASSWORD not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", f"mysql://log:{PASSWORD}@localhost/log"), ("DATABASE_URL", f"postgresql://log:{PASSWORD}@[/log"),
+        ("TOPIC_PREFIX", "a/b"), ("HANDLER_SUBSCRIBERS", "0"), ("HANDLER_SUBSCRIBERS", "two"),
+        ("HANDLER_BATCH_RECORDS", "5001"), ("HANDLER_INSTANCE", "a b"), ("HEALTH_PORT", "65536"), ("LOG_LEVEL", "LOUD"),
+        ("EVENT_SOURCE", "two words"), ("LIVE_EVENTS_SHARD", "0"), ("LIVE_EVENTS_SHARD", "900001"),
+    ],
+)  # fmt: skip
+def test_a_wrong_variable_is_named_with_what_to_set(name: str, value: str, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv(name, value)
+    settings = RelaySettings if name in ("EVENT_SOURCE", "LIVE_EVENTS_SHARD") else HandlerSettings
+    with pytest.raises(WrongSettings, match=f"^{name} cannot be used as it is: set it to ") as caught:
+        settings()
+    assert PASSWORD not in str(caught.value)
+
+
+def test_a_password_is_in_no_representation() -> None:
+    for settings in (DatabaseSettings(), HandlerSettings(), RelaySettings()):
+        assert PASSWORD not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"

@@ -1,0 +1,211 @@
+"""Each limit of the contract: what stands at it is taken, what stands beyond it is refused by name."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.handler.parse import Invalid, Parsed, Unreadable, parse
+from tests.schemas.samples import DATA, command, encoded, put, without
+
+GRADE, COMMENT, USERS, COURSE = (
+    "record_provisional_grade",
+    "record_provisional_comment",
+    "upsert_users",
+    "upsert_course",
+)
+ASSIGNMENT, SUBMISSION, ENROLLMENTS = "configure_assignment", "record_submission", "upsert_enrollments"
+
+
+def text(characters: int) -> str:
+    return json.dumps("x" * characters)
+
+
+def ids(count: int) -> str:
+    return json.dumps(list(range(1, count + 1)))
+
+
+def rows(count: int, row: Any) -> str:
+    return json.dumps([row] * count)
+
+
+def keys(count: int) -> str:
+    return json.dumps({f"k{number}": number for number in range(count)})
+
+
+LIMITS = [
+    *((kind, path, text(255), text(256)) for kind, path in [
+        (COURSE, "data.name"), (ASSIGNMENT, "data.name"), (USERS, "data.users.0.name"),
+        (USERS, "data.users.0.sortable_name"), (USERS, "data.users.0.short_name"), (GRADE, "data.posted_grade"),
+        (SUBMISSION, "data.grade"), (SUBMISSION, "data.anonymous_id"), (COURSE, "data.grading_scheme.0.0"),
+    ]),
+    *((kind, path, text(1024), text(1025)) for kind, path in [
+        (COURSE, "data.sis_source_id"), (COURSE, "data.root_account_uuid"), (COURSE, "data.root_account_lti_guid"),
+        (USERS, "data.users.0.sis_user_id"), (USERS, "data.users.0.login_id"),
+        ("upsert_admins", "data.admins.0.permissions.0"),
+    ]),
+    *((kind, "data.comment", text(65_536), text(65_537)) for kind in (GRADE, COMMENT, "record_submission_comment")),
+    (GRADE, "correlation_id", text(200), text(201)),
+    *((kind, path, ids(10_000), ids(10_001)) for kind, path in [
+        (ASSIGNMENT, "data.assigned_to"), ("post_grades", "data.student_ids"), ("hide_grades", "data.student_ids"),
+        ("select_students_for_moderation", "data.student_ids"),
+        ("bulk_select_provisional_grades", "data.provisional_grade_ids"),
+    ]),
+    (USERS, "data.users", rows(10_000, {"user_id": 1}), rows(10_001, {"user_id": 1})),
+    (ENROLLMENTS, "data.enrollments", *(rows(n, {"user_id": 1, "type": "TaEnrollment"}) for n in (10_000, 10_001))),
+    ("upsert_admins", "data.admins", *(rows(n, {"user_id": 1, "permissions": []}) for n in (10_000, 10_001))),
+    ("upsert_admins", "data.admins.0.permissions", rows(10_000, "p"), rows(10_001, "p")),
+    (COURSE, "data.grading_scheme", rows(10_000, ["A", 1]), rows(10_001, ["A", 1])),
+    (GRADE, "data.rubric_assessment", keys(10_000), keys(10_001)),
+    (GRADE, "data.rubric_assessment", '{"a":' + text(65_536) + "}", '{"a":' + text(65_537) + "}"),
+    *((kind, "data.score", taken, refused) for kind in (GRADE, SUBMISSION) for taken, refused in [
+        ("1000000000", "1000000001"), ("-1000000000", "-1000000001"), ("1e9", "1.0000001e9"), ("-0.0", '"7"'),
+        ("1e-400", "1e400"), ("0.1", "true"), ("null", "NaN"), ("null", "-Infinity"), ("7", "[7]"),
+    ]),
+    (ASSIGNMENT, "data.points_possible", "1000000000", "1000000001"),
+    (ASSIGNMENT, "data.points_possible", "0", "-0.5"),
+    (ASSIGNMENT, "data.grader_count", "0", "-1"),
+    (ASSIGNMENT, "data.grader_count", "2147483647", "2147483648"),
+    (ASSIGNMENT, "data.grader_count", "2", "2.0"),
+    *((GRADE, path, taken, refused) for path in ("root_account_id", "assignment_id", "actor.user_id", "data.student_id")
+      for taken, refused in [
+        ("9223372036854775807", "9223372036854775808"), ('"9223372036854775807"', '"9223372036854775808"'),
+        ("1", "0"), ('"1"', '"0"'), ('"42"', '"0042"'), ('"42"', '" 42"'), ('"42"', '"42\\n"'), ('"42"', '"+42"'),
+        ('"10"', '"1_0"'), ('"12"', '"\uff11\uff12"'), ("7", "-7"), ("7", "7.0"), ("7", "7e0"), ("7", "true"),
+        ("7", '""'), ("7", "9" * 5000), ("7", '"' + "9" * 20 + '"'), ("7", "{}"),
+    ]),
+    *((GRADE, "issued_at", taken, refused) for taken, refused in [
+        ('"2026-01-01T00:00:00Z"', '"2026-01-01T00:00:00"'), ('"2026-01-01T00:00:59Z"', '"2026-01-01T00:00:60Z"'),
+        ('"2026-12-01T00:00:00Z"', '"2026-13-01T00:00:00Z"'), ('"0001-01-01T00:00:00Z"', '"0000-01-01T00:00:00Z"'),
+        ('"2028-02-29T00:00:00Z"', '"2027-02-29T00:00:00Z"'), ('"2026-01-01T23:59:59+14:00"', '"2026-01-01"'),
+        ('"2026-01-01t00:00:00.123456789z"', '"2026-01-01 00:00:00Z"'),
+        ('"2026-01-01T00:00:00-00:00"', '"20260101T00Z"'),
+        ('"2026-01-01T00:00:00+23:59"', '"2026-01-01T00:00:00+24:00"'),
+        ('"9999-12-31T23:59:59Z"', '"9999-12-31T23:59:59-00:01"'),
+        ('"2026-01-01T23:59:59Z"', '"2026-01-01T24:00:00Z"'), ('"2026-01-01T00:00:00Z"', '"2026-01-01T00:00:00Z\\n"'),
+        ('"2026-01-01T00:00:00Z"', "1767225600"),
+        (f'"2026-01-01T00:00:00.{"1" * 100}Z"', f'"2026-01-01T00:00:00.{"1" * 101}Z"'),
+    ]),
+    (GRADE, "version", "1", "0"), (GRADE, "version", "1", "true"), (GRADE, "version", "1", "1.0"),
+    (GRADE, "version", "1", "null"), (GRADE, "version", "1", '"1"'),
+    (GRADE, "actor", '{"user_id": 21}', "21"), (GRADE, "actor", "null", '{"user_id": 21, "name": "x"}'),
+    (GRADE, "correlation_id", '"\u00e9 \\ud83d\\ude00"', '"a\\r\\nce_type: x"'),
+    (GRADE, "correlation_id", '""', '"a\\u0085"'),
+    (GRADE, "data.final", "false", "0"), (GRADE, "data.excuse", "null", '"yes"'),
+    (GRADE, "data.rubric_assessment", "{}", "[]"), (GRADE, "data.rubric_assessment", "null", '"x"'),
+    (GRADE, "data.rubric_assessment", '{"a": 9223372036854775807}', '{"a": 9223372036854775808}'),
+    (ENROLLMENTS, "data.enrollments.0.type", '"ObserverEnrollment"', '"Observer"'),
+    (ENROLLMENTS, "data.enrollments.0.state", '"completed"', '"concluded"'),
+    (ENROLLMENTS, "data.enrollments.0.permissions", '{"manage_grades": true}', '{"manage": true}'),
+    (ASSIGNMENT, "data.moderation_set", '"selected"', '"all"'),
+    (ASSIGNMENT, "data.grading_type", '"gpa_scale"', '"stars"'),
+    (COURSE, "data.grading_scheme", '[["A", 0]]', '[["A"]]'),
+    (COURSE, "data.grading_scheme", '[["A", 0]]', '[["A", 0, 1]]'),
+    (SUBMISSION, "data.anonymous_id", '"aB3"', '"a b"'), (SUBMISSION, "data.attempt", "0", "-1"),
+    ("select_students_for_moderation", "data.student_ids", '[31, "32"]', '[31, null, "x"]'),
+    ("publish_provisional_grades", "data", "{}", "[]"), ("publish_provisional_grades", "data", "{}", "null"),
+]  # fmt: skip
+
+
+def where(path: str) -> str:
+    """``data.users.0.name`` as errors name it: ``data.users[0].name``."""
+    return "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in path.split(".")).removeprefix(".")
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "taken", "refused"),
+    LIMITS,
+    ids=[f"{kind}-{path}-{refused[:30]!a}" for kind, path, _, refused in LIMITS],
+)
+def test_what_stands_at_a_limit_is_taken_and_what_stands_beyond_it_is_not(
+    kind: str, path: str, taken: str, refused: str
+) -> None:
+    accepted = parse(put(command(kind), path, taken))
+    assert isinstance(accepted, Parsed), accepted
+    beyond = parse(put(command(kind), path, refused))
+    if refused in ("NaN", "-Infinity"):
+        assert beyond == Unreadable(
+            "not_json", "the value is not one JSON object (RFC 8259, UTF-8, no byte order mark)"
+        )
+        return
+    assert isinstance(beyond, Invalid)
+    paths = [error["path"] for error in beyond.errors]
+    assert paths, beyond
+    assert all(found.startswith(where(path)) for found in paths), paths
+
+
+def strings(node: Any, path: str) -> list[str]:
+    """Paths of all texts in a value."""
+    if isinstance(node, str):
+        return [path]
+    inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [found for name, part in inner for found in strings(part, f"{path}.{name}")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"), [(kind, path) for kind in DATA for path in ["correlation_id", *strings(DATA[kind], "data")]]
+)
+def test_a_nul_character_is_refused_in_every_text(kind: str, path: str) -> None:
+    refused = parse(put(command(kind), path, '"a\\u0000b"'))
+    assert isinstance(refused, Invalid)
+    assert not any("\x00" in error["path"] + error["message"] for error in refused.errors)
+
+
+def test_a_nul_character_is_refused_in_a_key_of_a_rubric_however_deep() -> None:
+    assert isinstance(parse(put(command(), "data.rubric_assessment", '{"a": [{"b\\u0000": 1}]}')), Invalid)
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_every_command_is_taken_with_all_its_fields_and_refused_with_one_more(kind: str) -> None:
+    taken = parse(encoded(command(kind)))
+    assert isinstance(taken, Parsed)
+    assert taken.command.type == kind
+    for path in ("surprise", "data.surprise"):
+        refused = parse(put(command(kind), path, "1"))
+        assert isinstance(refused, Invalid)
+        assert refused.errors == [{"path": path, "message": "this field is unknown: remove it"}]
+
+
+REQUIRED = [
+    *((kind, path) for kind in DATA for path in ("issued_at", "root_account_id", "course_id", "data", "type")),
+    (GRADE, "assignment_id"), (SUBMISSION, "assignment_id"), ("publish_provisional_grades", "assignment_id"),
+    (GRADE, "actor.user_id"), (GRADE, "data.student_id"), (COMMENT, "data.student_id"), (COMMENT, "data.comment"),
+    (SUBMISSION, "data.student_id"), ("record_submission_comment", "data.author_id"),
+    ("record_submission_comment", "data.comment"), ("select_provisional_grade", "data.provisional_grade_id"),
+    ("bulk_select_provisional_grades", "data.provisional_grade_ids"), (USERS, "data.users"),
+    (USERS, "data.users.0.user_id"), (ENROLLMENTS, "data.enrollments.0.user_id"),
+    (ENROLLMENTS, "data.enrollments.0.type"), ("upsert_admins", "data.admins.0.permissions"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "path"), REQUIRED)
+def test_a_required_field_that_is_missing_is_named(kind: str, path: str) -> None:
+    refused = parse(without(command(kind), path))
+    assert isinstance(refused, Invalid)
+    assert [error["path"] for error in refused.errors] == [where(path)]
+
+
+@pytest.mark.parametrize("path", ["version", "actor", "correlation_id", "data.score", "data.comment", "data.final"])
+def test_an_optional_field_may_be_left_out(path: str) -> None:
+    assert isinstance(parse(without(command(), path)), Parsed)
+
+
+@pytest.mark.parametrize("data", [{}, {"student_ids": None}, {"student_ids": []}])
+def test_students_to_select_that_are_missing_are_for_the_rules_to_refuse(data: dict[str, Any]) -> None:
+    taken = parse(encoded(command("select_students_for_moderation", data=data)))
+    assert isinstance(taken, Parsed)
+    assert taken.command.data.student_ids == ()  # type: ignore[union-attr]
+
+
+def test_scores_are_exact() -> None:
+    taken = parse(put(command(), "data.score", "0.1"))
+    assert isinstance(taken, Parsed)
+    assert taken.command.data.score == Decimal("0.1")  # type: ignore[union-attr]
+
+
+def test_an_id_beyond_the_exact_doubles_survives() -> None:
+    for text_ in ("9007199254740993", '"9007199254740993"'):
+        taken = parse(put(command(), "course_id", text_))
+        assert isinstance(taken, Parsed)
+        assert taken.command.course_id == 9007199254740993

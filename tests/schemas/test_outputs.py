@@ -1,0 +1,233 @@
+"""What leaves is what the schemas say: verdicts, domain events and grade changes of a whole season."""
+
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import Any, get_args
+
+import orjson
+import pytest
+from pydantic import ValidationError
+
+from schemas.domain_events import DomainEvent, EventName
+from schemas.live_events import GradeChange
+from schemas.verdicts import STATUS_OF_REASON, Reason, Verdict
+from services.eventlog.tail import EventRow
+from services.handler.encode import (
+    accepted_verdict,
+    event_json,
+    live_facts,
+    rejected_verdict,
+    repeated_verdict,
+    time_text,
+)
+from services.handler.parse import Invalid, Parsed, parse
+from services.moderation import decision as decisions
+from services.moderation.commands import Command
+from services.moderation.decision import HTTP_STATUS, Accepted, Decision, Rejected
+from services.moderation.events import Event
+from services.relay.translate import Form, live_message
+from tests.moderation.memory import Memory
+from tests.schemas.samples import DATA, TIME, Json, command, encoded, put
+
+AT = datetime(2026, 1, 31, 12, 0, 0, 89_000, tzinfo=UTC)
+FINAL_GRADER, TA, ANN, BEN = 11, 21, 31, 32
+ESSAY = {
+    "name": "Essay", "points_possible": 10, "grading_type": "points", "moderated_grading": True, "grader_count": 2,
+    "final_grader_id": FINAL_GRADER,
+}  # fmt: skip
+PEOPLE = [
+    (FINAL_GRADER, "TeacherEnrollment"),
+    (TA, "TaEnrollment"),
+    (ANN, "StudentEnrollment"),
+    (BEN, "StudentEnrollment"),
+]
+ROSTER = {"enrollments": [{"user_id": user, "type": kind, "state": "active"} for user, kind in PEOPLE]}
+FIRST_GRADE = 1 << 20 | 1
+SEASON: list[tuple[str, Json, int | None]] = [
+    ("upsert_course", DATA["upsert_course"], None),
+    ("upsert_users", DATA["upsert_users"], None),
+    ("upsert_enrollments", ROSTER, None),
+    ("upsert_admins", DATA["upsert_admins"], None),
+    ("configure_assignment", ESSAY, None),
+    ("configure_assignment", {"name": "Essay 2", "moderation_set": "selected"}, None),
+    ("record_submission", {"student_id": ANN, "attempt": 1, "submitted_at": TIME, "score": 3, "grade": "3"}, None),
+    ("record_submission_comment", {"student_id": ANN, "author_id": TA, "comment": "Late."}, None),
+    ("record_provisional_grade", {"student_id": ANN, "score": 7.25, "rubric_assessment": {"a": {"points": 1}}}, TA),
+    ("record_provisional_grade", {"student_id": ANN, "score": 8, "comment": "Better."}, TA),
+    ("record_provisional_comment", {"student_id": ANN, "comment": "Good."}, TA),
+    ("record_provisional_grade", {"student_id": BEN, "score": 5}, TA),
+    ("record_provisional_grade", {"student_id": BEN, "excuse": True}, FINAL_GRADER),
+    ("record_provisional_grade", {"student_id": BEN, "posted_grade": "6"}, FINAL_GRADER),
+    ("select_students_for_moderation", {"student_ids": [ANN, BEN]}, FINAL_GRADER),
+    ("select_provisional_grade", {"provisional_grade_id": FIRST_GRADE}, TA),
+    ("select_provisional_grade", {"provisional_grade_id": FIRST_GRADE}, FINAL_GRADER),
+    ("bulk_select_provisional_grades", {"provisional_grade_ids": [FIRST_GRADE + 1]}, FINAL_GRADER),
+    ("post_grades", {}, None),
+    ("publish_provisional_grades", {}, None),
+    ("publish_provisional_grades", {}, FINAL_GRADER),
+    ("publish_provisional_grades", {}, FINAL_GRADER),
+    ("post_grades", {}, None),
+    ("hide_grades", {"student_ids": [ANN]}, None),
+]  # fmt: skip
+
+
+class Season:
+    """What a season leaves: verdicts with their decisions, and events with their grade changes."""
+
+    def __init__(self) -> None:
+        self.memory = Memory()
+        self.verdicts: list[tuple[Decision, bytes]] = []
+        self.events: list[tuple[Event, bytes]] = []
+        self.changes: list[bytes] = []
+        for kind, data, actor in SEASON:
+            asked = command(kind, data=data, command_id=str(uuid.uuid4()), actor=actor and {"user_id": actor})
+            said = parse(encoded(asked))
+            assert isinstance(said, Parsed)
+            self._play(said.command)
+
+    def _play(self, asked: Command) -> None:
+        before = len(self.memory.log)
+        decision = self.memory.decide(asked)
+        self.verdicts.append((decision, verdict_of(asked, decision)))
+        for position, (_, event, _) in enumerate(self.memory.log[before:], before + 1):
+            value = event_json(event, asked, position, time_text(AT), asked.assignment_id is not None)
+            self.events.append((event, value))
+            if event.emits_grade_change:
+                self.changes.append(self._change(asked, event, value, position))
+
+    def _change(self, asked: Command, event: Event, value: bytes, position: int) -> bytes:
+        assert asked.assignment_id is not None
+        course, assignment = self.memory.courses[asked.course_id], self.memory.assignments[asked.assignment_id]
+        metadata: dict[str, Any] = {
+            "command_id": asked.command_id,
+            "live_id": str(uuid.uuid4()),
+            "live": live_facts(event, course, assignment),
+            "student_id": json.loads(value)["student_id"] and int(json.loads(value)["student_id"]),
+        }
+        row = EventRow(5, position, 1, 1, 1001, 2001, event.name, value.decode(), "", AT, 1)
+        sent = live_message(row, metadata, "S-31", Form("urn:test", 8800)).value
+        assert sent is not None
+        return sent
+
+
+def verdict_of(asked: Command, decision: Decision) -> bytes:
+    if isinstance(decision, Accepted):
+        return accepted_verdict(asked, decision, 1, time_text(AT), "c-1")
+    ids = (asked.command_id, asked.root_account_id, asked.type, asked.course_id, asked.assignment_id)
+    return rejected_verdict(*ids, decision, [], 1, time_text(AT), "c-1")
+
+
+@pytest.fixture(scope="module")
+def season() -> Season:
+    return Season()
+
+
+def test_every_verdict_of_a_season_fits_the_schema(season: Season) -> None:
+    for decision, value in season.verdicts:
+        verdict = Verdict.model_validate_json(value)
+        assert (verdict.status == "accepted") == isinstance(decision, Accepted)
+        assert list(json.loads(value)) == list(Verdict.model_fields)
+    assert {verdict.status for _, value in season.verdicts if (verdict := Verdict.model_validate_json(value))} == {
+        "accepted",
+        "rejected",
+    }
+
+
+def test_a_repeated_verdict_differs_in_duplicate_only(season: Season) -> None:
+    for _, value in season.verdicts:
+        repeated = Verdict.model_validate_json(repeated_verdict(value.decode()))
+        assert repeated == Verdict.model_validate_json(value).model_copy(update={"duplicate": True})
+
+
+def test_the_verdict_of_a_command_that_cannot_be_fits_the_schema() -> None:
+    for path, text in (("root_account_id", "0"), ("type", "7"), ("version", "2"), ("data.score", '"7"')):
+        said = parse(put(command(), path, text))
+        assert isinstance(said, Invalid)
+        ids = (said.command_id, said.root_account_id, said.type, said.course_id, said.assignment_id)
+        refusal = Rejected(said.reason, said.message)
+        value = rejected_verdict(*ids, refusal, said.errors, None, time_text(AT), said.correlation_id)
+        assert Verdict.model_validate_json(value).errors
+
+
+def test_the_rules_know_the_reasons_and_statuses_of_the_contract() -> None:
+    refusals = {part.reason for part in vars(decisions).values() if isinstance(part, Rejected)}
+    refusals |= {decisions.missing("x").reason, "unsupported_version"}
+    assert refusals == set(get_args(Reason))
+    assert dict(HTTP_STATUS) == dict(STATUS_OF_REASON)
+
+
+def test_every_event_of_a_season_fits_the_schema_and_all_names_occur(season: Season) -> None:
+    for _, value in season.events:
+        DomainEvent.model_validate_json(value)
+        assert list(json.loads(value)) == list(DomainEvent.model_fields)
+    assert {event.name for event, _ in season.events} == set(get_args(EventName))
+
+
+def test_every_grade_change_of_a_season_is_exactly_canvas_s(season: Season) -> None:
+    changes = [GradeChange.model_validate_json(value) for value in season.changes]
+    assert [change.metadata.job_tag for change in changes] == [
+        "Moderation#publish", "Moderation#publish",
+        "Assignment#post_submissions", "Assignment#post_submissions", "Assignment#hide_submissions",
+    ]  # fmt: skip
+    published = changes[0]
+    assert published.body.model_dump(include={"score", "old_score", "grade", "old_grade", "muted", "grader_id"}) == {
+        "score": 8.0, "old_score": 3.0, "grade": "8", "old_grade": "3", "muted": True,
+        "grader_id": f"8800{TA:013d}",
+    }  # fmt: skip
+    assert [change.body.muted for change in changes[2:]] == [False, False, True]
+
+
+SAMPLE: dict[str, Json] = {
+    "metadata": {
+        "job_id": "88000000000412", "job_tag": "Moderation#publish", "producer": "canvas",
+        "root_account_id": "88000000000001", "root_account_uuid": "q7TfG2mZr0XbLwYh3KsVn5PdAeUc8JiOx1NtRz4M",
+        "root_account_lti_guid": "5c1e0b7a9d.canvas.example.test", "context_type": "Course",
+        "context_id": "88000000000731", "context_account_id": "88000000000009", "context_sis_source_id": None,
+        "event_name": "grade_change", "event_time": "2031-03-04T05:06:07.089Z",
+    },
+    "body": {
+        "submission_id": "88000000005150", "assignment_id": "88000000000867", "assignment_name": "Essay 2",
+        "grade": "17.5", "old_grade": None, "score": 17.5, "old_score": None, "points_possible": 20.0,
+        "old_points_possible": 20.0, "grader_id": "88000000000222", "student_id": "88000000000333",
+        "student_sis_id": "S-0333", "user_id": "88000000000333", "grading_complete": True, "muted": True,
+    },
+}  # fmt: skip
+
+
+def test_a_job_driven_sample_fits_and_every_key_of_it_is_needed() -> None:
+    GradeChange.model_validate_json(orjson.dumps(SAMPLE))
+    for part in ("metadata", "body"):
+        for key in SAMPLE[part]:
+            lacking = {**SAMPLE, part: {name: value for name, value in SAMPLE[part].items() if name != key}}
+            with pytest.raises(ValidationError, match=key):
+                GradeChange.model_validate_json(orjson.dumps(lacking))
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("metadata", "hostname", "canvas.example.test"), ("metadata", "user_id", "1"), ("metadata", "job_id", 412),
+        ("metadata", "producer", "us"), ("metadata", "event_time", "2031-03-04T05:06:07Z"),
+        ("metadata", "context_type", "Account"), ("metadata", "job_tag", "publish"), ("body", "course_id", "1"),
+        ("body", "submission_id", 5150), ("body", "score", "17.5"), ("body", "muted", None), ("body", "user_id", "1"),
+        ("body", "grade", 17.5),
+    ],
+)  # fmt: skip
+def test_a_grade_change_in_another_shape_is_refused(part: str, key: str, value: Any) -> None:
+    with pytest.raises(ValidationError):
+        GradeChange.model_validate_json(orjson.dumps({**SAMPLE, part: {**SAMPLE[part], key: value}}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"http_status": 400}, {"reason": None}, {"message": None}, {"events": 1}, {"result": {}}, {"decided_at": TIME},
+        {"root_account_id": 1}, {"reason": "bad_luck"}, {"status": "accepted"}, {"surprise": 1}, {"errors": ["x"]},
+    ],
+)  # fmt: skip
+def test_a_verdict_that_contradicts_itself_is_refused(change: Json, season: Season) -> None:
+    refusal = next(json.loads(v) for d, v in season.verdicts if isinstance(d, Rejected) and d.reason == "unauthorized")
+    Verdict.model_validate_json(orjson.dumps(refusal))
+    with pytest.raises(ValidationError):
+        Verdict.model_validate_json(orjson.dumps({**refusal, **change}))

@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
 from faststream import AckPolicy, FastStream
 from faststream.kafka import KafkaBroker, Topic
 from faststream.kafka.annotations import KafkaMessage
@@ -61,7 +62,6 @@ class Subscriber(ConsumerRebalanceListener):
         self.connection: asyncpg.Connection[asyncpg.Record] | None = None
         self.deciding: Deciding | None = None
         self.places: Places | None = None
-        self.assigned = False
         self.registered: Any = None
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
@@ -69,10 +69,27 @@ class Subscriber(ConsumerRebalanceListener):
         await self.registered.lock.wait_release(DRAIN_SECONDS)
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        """Partitions may have been another's meanwhile: look at the log again."""
-        self.assigned = True
+        """Partitions may have been another's meanwhile: look at the log again.
+
+        They are also read again from what the log decided last, so that a restored log decides again what it forgot
+        without waiting for a new command. It may come too late for the first batch, which looks for itself.
+        """
         if self.places is not None:
             self.places.forget()
+        try:
+            connection = await connect(self.settings.url())
+            try:
+                log = Log(connection)
+                source = await log.current_source(self.commands)
+                watermarks = await log.watermarks(source, [place.partition for place in assigned])
+            finally:
+                await connection.close()
+            consumer = self.registered.consumer
+            for place in assigned:
+                if consumer is not None and await consumer.position(place) > max(watermarks[place.partition], 0):
+                    consumer.seek(place, max(watermarks[place.partition], 0))
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, KafkaError) as error:
+            LOGGER.warning("could not look at the log on assignment (%s): the first batch will", type(error).__name__)
 
     async def handle(self, records: Records, message: KafkaMessage) -> None:
         """Settle a batch. Infrastructure is retried with backoff, then raised: nothing is acknowledged then."""

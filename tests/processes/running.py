@@ -91,8 +91,7 @@ class Outside:
         self.caused: dict[tuple[str, str], list[tuple[str, Json]]] = {}
 
     async def start(self) -> None:
-        self.producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, enable_idempotence=True, linger_ms=0)
-        await self.producer.start()
+        await self.renew_producer()
         self.consumer = AIOKafkaConsumer(
             *(topic(self.prefix, name) for name in self.records),
             bootstrap_servers=self.bootstrap,
@@ -103,6 +102,13 @@ class Outside:
         )
         await self.consumer.start()
         self.reading = asyncio.create_task(self._read())
+
+    async def renew_producer(self) -> None:
+        """A producer that knows the topics as they are now."""
+        self.producer = AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap, enable_idempotence=True, max_request_size=2 << 20
+        )
+        await self.producer.start()
 
     async def close(self) -> None:
         self.reading.cancel()

@@ -4,11 +4,16 @@ A field's name in capitals is its variable; its description ends the sentence "s
 as one that is not set.
 """
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.tokens.keys import is_location
+
+JWKS = "the path of a JWK set file, or its https URL"
 
 
 class WrongSettings(Exception):
@@ -28,7 +33,10 @@ class Settings(BaseSettings):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            lines = [self._line(str(detail["loc"][0]), detail["type"]) for detail in error.errors(include_input=False)]
+            lines = [
+                self._line(str(detail["loc"][0]), detail["type"]) if detail["loc"] else str(detail["ctx"]["error"])
+                for detail in error.errors(include_input=False)
+            ]
             raise WrongSettings("\n".join(lines)) from None
 
     @classmethod
@@ -85,6 +93,19 @@ class HandlerSettings(ProcessSettings):
     )
     handler_subscribers: int = Field(default=2, ge=1, le=64, description="a number from 1 to 64")
     handler_batch_records: int = Field(default=500, ge=1, le=5_000, description="a number from 1 to 5000")
+    command_auth: Literal["off", "required"] = Field(default="off", description="off or required")
+    jwks: str | None = Field(default=None, description=JWKS)
+
+    @field_validator("jwks")
+    @classmethod
+    def _is_location(cls, value: str | None) -> str | None:
+        return checked_location(value)
+
+    @model_validator(mode="after")
+    def _has_keys(self) -> Self:
+        if self.command_auth == "required" and self.jwks is None:
+            raise ValueError(f"JWKS is not set: with COMMAND_AUTH=required set it to {JWKS}")
+        return self
 
 
 class RelaySettings(ProcessSettings):
@@ -98,3 +119,44 @@ class RelaySettings(ProcessSettings):
     live_events_shard: int | None = Field(
         default=None, ge=1, le=900_000, description="Canvas's shard number from 1 to 900000, or leave it unset"
     )
+
+
+class GatewaySettings(ProcessSettings):
+    """The gateway.
+
+    ``gateway_url`` begins every link to ourselves, ``lms_url`` every link to the LMS's pages. ``command_key``: with it
+    the gateway signs the commands it sends, for handlers with COMMAND_AUTH=required.
+    """
+
+    gateway_port: int = Field(ge=1, le=65_535, description="the port to serve HTTP on")
+    gateway_host: str = Field(default="127.0.0.1", description="the address to serve HTTP on")
+    gateway_url: str = Field(description="the http or https URL that clients reach this service by")
+    lms_url: str = Field(description="the http or https URL of the LMS's web pages")
+    jwks: str = Field(description=JWKS)
+    command_key: Path | None = Field(
+        default=None, description="the path of a private key file made by python -m services.tokens.signing"
+    )
+    verdict_wait_seconds: float = Field(default=5, gt=0, le=60, description="a number of seconds up to 60")
+    requests_per_minute: int = Field(
+        default=6_000, ge=1, le=1_000_000, description="how much a user may ask in a minute, from 1 to 1000000"
+    )
+
+    @field_validator("jwks")
+    @classmethod
+    def _is_location(cls, value: str) -> str:
+        return checked_location(value) or value
+
+    @field_validator("gateway_url", "lms_url")
+    @classmethod
+    def _is_base_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("not a base URL")
+        return value.rstrip("/")
+
+
+def checked_location(value: str | None) -> str | None:
+    """Raise ValueError where a JWK set could not be there."""
+    if value is not None and not is_location(value):
+        raise ValueError("neither a path nor an https URL")
+    return value

@@ -89,7 +89,7 @@ class System:
         return process
 
 
-async def _system(bootstrap: str, database_url: str, folder: Path) -> AsyncIterator[System]:
+async def made_system(bootstrap: str, database_url: str, folder: Path) -> AsyncIterator[System]:
     prefix = f"test{os.getpid()}-{next(_NUMBERS)}"
     await topics.create(bootstrap, prefix)
     outside = Outside(bootstrap, prefix)
@@ -106,7 +106,7 @@ async def _system(bootstrap: str, database_url: str, folder: Path) -> AsyncItera
 @pytest.fixture
 async def system(bootstrap: str, database_url: str, tmp_path: Path) -> AsyncIterator[System]:
     """Fresh database and topics; nothing runs yet."""
-    async for made in _system(bootstrap, database_url, tmp_path):
+    async for made in made_system(bootstrap, database_url, tmp_path):
         yield made
 
 
@@ -115,7 +115,7 @@ async def running(
     bootstrap: str, new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[System]:
     """One handler and one relay for all tests that do them no harm; such a test uses a course of its own."""
-    async for made in _system(bootstrap, new_database(), tmp_path_factory.mktemp("running")):
+    async for made in made_system(bootstrap, new_database(), tmp_path_factory.mktemp("running")):
         for process in (made.process("handler", HANDLER_INSTANCE="shared"), made.process("relay")):
             process.start()
         for process in made.processes:

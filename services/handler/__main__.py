@@ -8,9 +8,20 @@ import uvloop
 
 from services.handler import fetching
 from services.handler.app import build
+from services.handler.authority import Authority
 from services.health import Health, serving
 from services.settings import HandlerSettings
+from services.tokens.keys import Keys
 from services.topics import check
+
+
+async def authority_of(settings: HandlerSettings) -> Authority | None:
+    """Who judges the senders of records, with its keys read; None with COMMAND_AUTH=off."""
+    if settings.command_auth == "off" or settings.jwks is None:
+        return None
+    keys = Keys(settings.jwks)
+    await keys.load()
+    return Authority(keys)
 
 
 async def main() -> None:
@@ -21,7 +32,7 @@ async def main() -> None:
     fetching.install()
     await check(settings.kafka_bootstrap, settings.topic_prefix)
     health = Health()
-    application = build(settings, health)
+    application = build(settings, health, await authority_of(settings))
 
     @application.after_startup
     async def started() -> None:

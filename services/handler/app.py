@@ -14,6 +14,7 @@ from faststream.kafka.annotations import KafkaMessage
 from pydantic import SkipValidation
 
 from services.eventlog.log import Log
+from services.handler.authority import Authority
 from services.handler.deciding import Deciding, Moved
 from services.handler.places import Places
 from services.health import Health
@@ -55,8 +56,9 @@ async def raw_decoder(message: Any) -> Any:
 class Subscriber(ConsumerRebalanceListener):
     """One consumer of the group and all that is its own."""
 
-    def __init__(self, settings: HandlerSettings, health: Health) -> None:
+    def __init__(self, settings: HandlerSettings, health: Health, authority: Authority | None) -> None:
         self.settings = settings
+        self.authority = authority
         self.health = health
         self.commands = topic(settings.topic_prefix, "commands")
         self.connection: asyncpg.Connection[asyncpg.Record] | None = None
@@ -120,7 +122,7 @@ class Subscriber(ConsumerRebalanceListener):
             self.connection = await connect(self.settings.url())
             log = Log(self.connection)
             source = await log.current_source(self.commands)
-            self.deciding, self.places = Deciding(log, source), Places(log, source, self.health)
+            self.deciding, self.places = Deciding(log, source, self.authority), Places(log, source, self.health)
         return self.deciding, self.places
 
     async def _disconnect(self) -> None:
@@ -141,8 +143,8 @@ async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
     return await asyncpg.connect(url, timeout=5, command_timeout=60, server_settings=server_settings)
 
 
-def build(settings: HandlerSettings, health: Health) -> FastStream:
-    """The application with its subscribers; nothing is connected yet."""
+def build(settings: HandlerSettings, health: Health, authority: Authority | None) -> FastStream:
+    """The application with its subscribers; nothing is connected yet. ``authority`` None believes every record."""
     broker = KafkaBroker(
         settings.kafka_bootstrap,
         allow_auto_create_topics=False,
@@ -151,7 +153,7 @@ def build(settings: HandlerSettings, health: Health) -> FastStream:
         consumer_only=True,
     )
     for number in range(settings.handler_subscribers):
-        subscriber = Subscriber(settings, health)
+        subscriber = Subscriber(settings, health, authority)
         registered = broker.subscriber(
             Topic(subscriber.commands, declare=False),
             group_id=f"{settings.topic_prefix}.handler",

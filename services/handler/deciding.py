@@ -12,6 +12,7 @@ from aiokafka import ConsumerRecord
 from services.eventlog.batch import Batch, Place
 from services.eventlog.log import Log, Stream
 from services.eventlog.shards import SHARDS, shard_of_course
+from services.handler.authority import Authority
 from services.handler.encode import (
     OUTPUT_BYTES_MAX,
     accepted_verdict,
@@ -72,11 +73,15 @@ class Moved(Exception):
 
 
 class Deciding:
-    """Decides batches for one subscriber, over one connection, with the states it holds."""
+    """Decides batches for one subscriber, over one connection, with the states it holds.
 
-    def __init__(self, log: Log, source: int) -> None:
+    ``authority``: judges who sent a record; None believes everybody.
+    """
+
+    def __init__(self, log: Log, source: int, authority: Authority | None = None) -> None:
         self.log = log
         self.source = source
+        self.authority = authority
         self.states = States()
 
     async def settle(self, records: Sequence[Record]) -> None:
@@ -85,6 +90,8 @@ class Deciding:
         Optimistic first; where somebody else has written since the look, everything is decided again under the locks.
         Raises what PostgreSQL raises when it is away; nothing is then settled and nothing is held.
         """
+        if self.authority is not None:
+            await self.authority.prepare(records)
         items = [read(record) for record in records]
         shards = sorted({item.shard for item in items})
         try:
@@ -108,7 +115,7 @@ class Deciding:
         self.states.trust({shard: head.position for shard, head in looked_up.heads.items()})
         await self.states.load(self.log, [item.said.command for item in items if isinstance(item.said, Parsed)])
         fresh = await self._draw_new_streams(items)
-        deciding = _Decisions(self.states, batch, looked_up.settled, fresh)
+        deciding = _Decisions(self.states, batch, looked_up.settled, fresh, self.authority)
         for item in items:
             deciding.settle(item)
         try:
@@ -147,11 +154,13 @@ class _Decisions:
         batch: Batch,
         settled: dict[tuple[str, int], tuple[bytes, str]],
         fresh: Fresh,
+        authority: Authority | None,
     ) -> None:
         self.states = states
         self.batch = batch
         self.settled = settled
         self.fresh = fresh
+        self.authority = authority
         self.at_text = time_text(batch.at)
 
     def settle(self, item: Item) -> None:
@@ -167,7 +176,10 @@ class _Decisions:
         command_id, root_account = item.key
         caused = cause(command_id, said.correlation_id, traceparent_of(record))
         before = self.settled.get(item.key)
-        if before is not None and before[0] == said.content_hash:
+        not_believed = None if self.authority is None else self.authority.refusal(record, said)
+        if not_believed is not None:
+            body, first = self._refusal(said, not_believed), False
+        elif before is not None and before[0] == said.content_hash:
             body, first = repeated_verdict(before[1]), False
         elif before is not None:
             body, first = self._refusal(said, COMMAND_ID_REUSED), False

@@ -8,7 +8,7 @@ PASSWORD = "hunter2"
 GOOD = {"KAFKA_BOOTSTRAP": "localhost:9092", "DATABASE_URL": f"postgresql://log:{PASSWORD}@localhost/log"}
 OPTIONAL = [
     "TOPIC_PREFIX", "EVENT_SOURCE", "LIVE_EVENTS_SHARD", "HANDLER_SUBSCRIBERS", "HANDLER_INSTANCE",
-    "HANDLER_BATCH_RECORDS", "HEALTH_PORT", "LOG_LEVEL",
+    "HANDLER_BATCH_RECORDS", "COMMAND_AUTH", "JWKS", "HEALTH_PORT", "LOG_LEVEL",
 ]  # fmt: skip
 
 
@@ -68,3 +68,16 @@ def test_a_wrong_variable_is_named_with_what_to_set(name: str, value: str, envir
 def test_a_password_is_in_no_representation() -> None:
     for settings in (DatabaseSettings(), HandlerSettings(), RelaySettings()):
         assert PASSWORD not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+
+
+def test_command_auth_needs_keys_from_a_file_or_over_tls(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("COMMAND_AUTH", "required")
+    with pytest.raises(WrongSettings, match="^JWKS is not set: with COMMAND_AUTH=required set it to the path"):
+        HandlerSettings()
+    for wrong in ("http://keys.example/jwks", "ftp://127.0.0.1/jwks", "https:///jwks"):
+        environment.setenv("JWKS", wrong)
+        with pytest.raises(WrongSettings, match="^JWKS cannot be used"):
+            HandlerSettings()
+    for right in ("/run/keys/jwks.json", "https://keys.example/jwks", "http://127.0.0.1:8080/jwks"):
+        environment.setenv("JWKS", right)
+        assert HandlerSettings().jwks == right

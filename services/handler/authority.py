@@ -1,0 +1,74 @@
+"""Whether who sent a record may speak for whom it says: ``COMMAND_AUTH=required`` (contract section 2)."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from aiokafka import ConsumerRecord
+
+from services.handler.parse import Invalid, Parsed
+from services.moderation.commands import MODERATION_COMMANDS
+from services.moderation.decision import Rejected
+from services.tokens.keys import Keys
+from services.tokens.verifying import FACTS_SCOPE, Claims, InvalidToken, Verifier, bearer, key_id
+
+Record = ConsumerRecord[Any, Any]
+
+
+class Authority:
+    """Judges each record by the token it carries, at the time the broker appended it: an outage refuses nobody."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+        self.verifier = Verifier(keys)
+
+    async def prepare(self, records: Iterable[Record]) -> None:
+        """Know the keys that the records' tokens name, before any is judged."""
+        tokens = (_token(record) for record in records)
+        kids = {key_id(token) for token in tokens if token is not None and not self.verifier.knows(token)}
+        await self.keys.refresh(kids)
+
+    def refusal(self, record: Record, said: Parsed | Invalid) -> Rejected | None:
+        """Why the record's sender is not believed, None where they are."""
+        try:
+            token = _token(record)
+            if token is None:
+                raise InvalidToken("send one record header authorization: Bearer <JWT>")
+            claims = self.verifier.claims(token)
+            claims.check(record.timestamp / 1_000)
+            _check(claims, said)
+        except InvalidToken as error:
+            return Rejected("unauthenticated", "user authorization required", errors=(("authorization", str(error)),))
+        return None
+
+
+def _token(record: Record) -> str | None:
+    """The token, None unless exactly one header carries one that can be read."""
+    values = [value for name, value in record.headers if name.lower() == "authorization"]
+    if len(values) != 1 or values[0] is None:
+        return None
+    try:
+        return bearer(values[0].decode("ascii"))
+    except (UnicodeDecodeError, InvalidToken):
+        return None
+
+
+def _check(claims: Claims, said: Parsed | Invalid) -> None:
+    """Raise InvalidToken where the token does not speak for the command's root account and actor.
+
+    Of an invalid command only the root account counts: nobody acts by it.
+    """
+    root_account_id = said.command.root_account_id if isinstance(said, Parsed) else said.root_account_id
+    if root_account_id is not None and root_account_id != claims.root_account_id:
+        raise InvalidToken("the token is of another root account")
+    if isinstance(said, Invalid):
+        return
+    states_facts = FACTS_SCOPE in claims.scopes
+    if said.command.type not in MODERATION_COMMANDS:
+        if not states_facts:
+            raise InvalidToken(f"facts need a token with scope {FACTS_SCOPE}")
+        return
+    # A token that states facts is the LMS's: it speaks for no user, or whoever holds it could publish grades.
+    if states_facts:
+        raise InvalidToken(f"a token with scope {FACTS_SCOPE} speaks for no user")
+    if said.command.actor_id != claims.user_id:
+        raise InvalidToken("sub is not the actor's user_id")

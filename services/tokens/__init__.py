@@ -1,0 +1,1 @@
+"""Bearer tokens: JWTs verified against a JWK set, and signed by the service's own processes."""

@@ -1,0 +1,185 @@
+"""The public keys that tokens are verified with: a JWK set (RFC 7517) in a file or at a URL, read as it changes."""
+
+import asyncio
+import json
+import logging
+import os
+import time
+import urllib.request
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jwt import PyJWK
+from jwt.exceptions import PyJWTError
+
+LOGGER = logging.getLogger("tokens")
+ALGORITHMS: dict[tuple[str, str | None], str] = {
+    ("RSA", None): "RS256",
+    ("EC", "P-256"): "ES256",
+    ("OKP", "Ed25519"): "EdDSA",
+}
+"""The one algorithm of a key, by its type and curve: what a token says of itself never chooses it."""
+RSA_BITS_MIN = 2_048
+SET_BYTES_MAX = 64 << 10
+FETCH_SECONDS_MAX = 5
+CACHE_SECONDS = 300
+ASK_AGAIN_SECONDS = 60
+LOOK_AT_FILE_SECONDS = 1
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class NoKeys(OSError):
+    """The JWK set cannot be read, or holds no key that tokens may be signed with; the message names the remedy."""
+
+
+def is_location(text: str) -> bool:
+    """Whether a JWK set may be read from there: a file, an https URL, or http on this machine."""
+    parts = urlsplit(text)
+    if "://" not in text:
+        return bool(text)
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK))
+
+
+def parse_set(document: bytes) -> dict[str | None, list[PyJWK]]:
+    """The usable public keys by key id. Others are passed over: another use, another algorithm, secret or weak ones.
+
+    Raises:
+        NoKeys: it is not a JWK set, or no key of it can be used.
+    """
+    try:
+        entries = json.loads(document)["keys"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise NoKeys('the JWK set is not JSON of the form {"keys": […]}') from None
+    found: dict[str | None, list[PyJWK]] = {}
+    for entry in entries if isinstance(entries, list) else ():
+        key = _usable(entry)
+        if key is not None:
+            found.setdefault(key.key_id, []).append(key)
+    if not found:
+        raise NoKeys("the JWK set holds no public key for RS256, ES256 or EdDSA: add one")
+    return found
+
+
+def _usable(entry: Any) -> PyJWK | None:
+    if not isinstance(entry, dict):
+        return None
+    kind, curve = entry.get("kty"), entry.get("crv")
+    algorithm = ALGORITHMS.get((str(kind), None if kind == "RSA" else str(curve)))
+    named, operations = entry.get("alg", algorithm), entry.get("key_ops", ["verify"])
+    if algorithm is None or named != algorithm or entry.get("use", "sig") != "sig" or "verify" not in operations:
+        return None
+    kid = entry.get("kid")
+    if "d" in entry or not (kid is None or isinstance(kid, str)):
+        LOGGER.warning("a key of the JWK set was passed over: it is a private one, or its kid is no text")
+        return None
+    try:
+        key = PyJWK(entry, algorithm)
+    except (PyJWTError, ValueError, KeyError, TypeError):
+        LOGGER.warning("a key of the JWK set was passed over: it cannot be read")
+        return None
+    if getattr(key.key, "key_size", RSA_BITS_MIN) < RSA_BITS_MIN and algorithm == "RS256":
+        LOGGER.warning("an RSA key of the JWK set was passed over: it has less than %d bits", RSA_BITS_MIN)
+        return None
+    return key
+
+
+class Keys:
+    """The set as it was last read. ``generation`` counts the readings that changed it.
+
+    A file is read again when it changes. A URL is asked every five minutes, so a key that was removed is refused after
+    that time at the latest; for a key id that is not known it is asked at once, but at most once a minute. While it
+    does not answer, the keys known last stay good.
+    """
+
+    def __init__(self, location: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.location = location
+        self.clock = clock
+        self.by_id: dict[str | None, list[PyJWK]] = {}
+        self.generation = 0
+        self._is_file = "://" not in location
+        self._document = b""
+        self._stamp: tuple[int, int, int] | None = None
+        self._looked_at = self._asked_for_kid_at = float("-inf")
+        self._reading = asyncio.Lock()
+
+    def named(self, kid: str | None) -> list[PyJWK]:
+        """The keys of that id; all of them for a token that names none."""
+        if kid is None:
+            return [key for keys in self.by_id.values() for key in keys]
+        return self.by_id.get(kid, [])
+
+    async def load(self) -> None:
+        """Read the set for the first time. Raises NoKeys."""
+        async with self._reading:
+            await self._read()
+
+    async def refresh(self, kids: Iterable[str | None] = ()) -> None:
+        """Read the set again if that is due; ``kids``: the key ids about to be looked up. Never raises."""
+        if not self._due(kids) or self._reading.locked():
+            return
+        async with self._reading:
+            try:
+                await self._read()
+            except NoKeys as error:
+                LOGGER.warning("the known keys stay in use: %s", error)
+
+    def _due(self, kids: Iterable[str | None]) -> bool:
+        now = self.clock()
+        if self._is_file:
+            if now - self._looked_at < LOOK_AT_FILE_SECONDS:
+                return False
+            self._looked_at = now
+            return self._stamp_of_file() != self._stamp
+        if now - self._looked_at > CACHE_SECONDS:
+            return True
+        unknown = any(kid is not None and kid not in self.by_id for kid in kids)
+        if unknown and now - self._asked_for_kid_at >= ASK_AGAIN_SECONDS:
+            self._asked_for_kid_at = now
+            return True
+        return False
+
+    def _stamp_of_file(self) -> tuple[int, int, int] | None:
+        try:
+            found = os.stat(self.location)
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+    async def _read(self) -> None:
+        self._looked_at = self.clock()
+        stamp = self._stamp_of_file() if self._is_file else None
+        try:
+            document = await asyncio.to_thread(_read_file if self._is_file else _fetch, self.location)
+        except (OSError, ValueError) as error:
+            raise NoKeys(f"the JWK set at {self.location} cannot be read: {error}") from None
+        if document != self._document:
+            self.by_id = parse_set(document)
+            self._document = document
+            self.generation += 1
+        self._stamp = stamp
+
+
+def _read_file(path: str) -> bytes:
+    with Path(path).open("rb") as file:
+        return _bounded(file.read(SET_BYTES_MAX + 1))
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Keys come from where the operator said, and from nowhere else."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _fetch(url: str) -> bytes:
+    opener = urllib.request.build_opener(_NoRedirects)
+    with opener.open(url, timeout=FETCH_SECONDS_MAX) as answer:
+        return _bounded(answer.read(SET_BYTES_MAX + 1))
+
+
+def _bounded(document: bytes) -> bytes:
+    if len(document) > SET_BYTES_MAX:
+        raise ValueError(f"it is larger than {SET_BYTES_MAX} bytes")
+    return document

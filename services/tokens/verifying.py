@@ -1,0 +1,132 @@
+"""From a bearer token to what it says, or a refusal. A token that was verified once is not verified again."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+from jwt.exceptions import PyJWTError
+
+from schemas.fields import parse_id
+from services.tokens.keys import Keys
+
+TOKEN_CHARACTERS_MAX = 8_192
+VERIFIED_MAX = 20_000
+CLOCKS_DIFFER_SECONDS = 30
+"""How far ahead ``nbf`` may be: the issuer's clock and ours are not the same."""
+FACTS_SCOPE = "moderation.facts"
+_BEARER = re.compile(r"[Bb]earer +([!-~]+) *")
+_TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
+_SIGNATURE_ONLY: Any = {
+    "verify_signature": True,
+    **dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_aud", "verify_iss", "verify_sub"), False),
+    "verify_jti": False,
+}
+
+
+class InvalidToken(Exception):
+    """The token proves nothing; the message says why without repeating any of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token says. Times are seconds since 1970."""
+
+    user_id: int
+    root_account_id: int
+    scopes: frozenset[str]
+    expires_at: float
+    not_before: float
+
+    def check(self, at: float) -> None:
+        """Raise InvalidToken where the token does not hold at that time (seconds since 1970)."""
+        if at >= self.expires_at:
+            raise InvalidToken("the token has expired: get a new one")
+        if at < self.not_before - CLOCKS_DIFFER_SECONDS:
+            raise InvalidToken("the token is not valid yet")
+
+
+def bearer(header: str) -> str:
+    """The token of an authorization header's value. Raises InvalidToken."""
+    match = _BEARER.fullmatch(header)
+    if match is None:
+        raise InvalidToken("send the header authorization: Bearer <JWT>")
+    return match[1]
+
+
+def key_id(token: str) -> str | None:
+    """The ``kid`` that a token names, None where there is none or the token cannot be read."""
+    try:
+        kid = jwt.get_unverified_header(token[:TOKEN_CHARACTERS_MAX]).get("kid")
+    except PyJWTError:
+        return None
+    return kid if isinstance(kid, str) else None
+
+
+class Verifier:
+    """Verifies tokens with the keys of a set."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+        self._verified: dict[str, Claims] = {}
+        self._generation = keys.generation
+
+    def knows(self, token: str) -> bool:
+        """Whether the token has been verified with the keys as they are."""
+        return self._generation == self.keys.generation and token in self._verified
+
+    def claims(self, token: str) -> Claims:
+        """What the token says, its times not judged: see :meth:`Claims.check`.
+
+        Raises:
+            InvalidToken: no key of the set signed it, or a claim is missing or wrong.
+        """
+        if self._generation != self.keys.generation:
+            self._verified.clear()
+            self._generation = self.keys.generation
+        found = self._verified.get(token)
+        if found is None:
+            found = self._verify(token)
+            if len(self._verified) >= VERIFIED_MAX:
+                self._verified.clear()
+            self._verified[token] = found
+        return found
+
+    def _verify(self, token: str) -> Claims:
+        if len(token) > TOKEN_CHARACTERS_MAX:
+            raise InvalidToken(f"the token is longer than {TOKEN_CHARACTERS_MAX} characters")
+        try:
+            header = jwt.get_unverified_header(token)
+        except PyJWTError:
+            raise InvalidToken("the token is no JWT") from None
+        typ = header.get("typ")
+        if not (typ is None or (isinstance(typ, str) and typ.lower() in _TYPES)):
+            raise InvalidToken("the token is of another type: send an access token")
+        for key in self.keys.named(header.get("kid")):
+            if key.algorithm_name != header.get("alg"):
+                continue
+            try:
+                said = jwt.decode(token, key, algorithms=[key.algorithm_name], options=_SIGNATURE_ONLY)
+            except PyJWTError:
+                continue
+            return _claims(said)
+        raise InvalidToken("no known key signed the token: use RS256, ES256 or EdDSA and a key of the JWK set")
+
+
+def _claims(said: dict[str, Any]) -> Claims:
+    try:
+        user_id, root_account_id = parse_id(said.get("sub")), parse_id(said.get("root_account_id"))
+    except ValueError:
+        raise InvalidToken("sub and root_account_id must be ids: positive integers as decimal strings") from None
+    expires_at, not_before = said.get("exp"), said.get("nbf", 0)
+    if not (_is_time(expires_at) and _is_time(not_before)):
+        raise InvalidToken("exp is required, and exp and nbf are seconds since 1970")
+    scope = said.get("scope", "")
+    scopes = scope.split() if isinstance(scope, str) else scope
+    if not (isinstance(scopes, list) and all(isinstance(part, str) for part in scopes)):
+        raise InvalidToken("scope must be a text of words, or a list of words")
+    return Claims(user_id, root_account_id, frozenset(scopes), float(expires_at), float(not_before))  # type: ignore[arg-type]
+
+
+def _is_time(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1e12  # type: ignore[operator]

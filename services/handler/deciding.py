@@ -333,9 +333,10 @@ def verdict_key(said: Parsed | Invalid, record: Record) -> bytes | None:
 
 
 def about(said: Parsed | Invalid) -> dict[str, int | None]:
-    """Course and assignment for a verdict's subject."""
+    """Course and assignment for a verdict's subject, and the actor: whom the gateway may show it to."""
     named: Command | Invalid = said.command if isinstance(said, Parsed) else said
-    return {"course_id": named.course_id, "assignment_id": named.assignment_id}
+    actor_id = said.command.actor_id if isinstance(said, Parsed) else None
+    return {"course_id": named.course_id, "assignment_id": named.assignment_id, "actor_id": actor_id}
 
 
 def headers_json(record: Record) -> bytes:

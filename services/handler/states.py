@@ -2,17 +2,12 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import cast
 
-import orjson
-
+from services.eventlog.fold import begun, evolve_stored_assignment, evolve_stored_course
 from services.eventlog.log import Log, Stored, Stream
 from services.moderation.assignment import Assignment
 from services.moderation.commands import ASSIGNMENT_COMMANDS, Command
 from services.moderation.course import Course
-from services.moderation.events import AssignmentEvent, CourseEvent
-from services.moderation.evolve import evolve_assignment, evolve_course
-from services.moderation.payload import from_payload
 
 StreamKey = tuple[int, int]
 
@@ -82,40 +77,16 @@ class States:
             self._evolve(streams[stored.stream], stored)
 
     def _evolve(self, stream: Stream, stored: Stored) -> None:
-        data = orjson.loads(stored.data)
-        event = from_payload(
-            stored.type,
-            data["payload"],
-            student_id=_number(data["student_id"]),
-            submission_id=_number(data["submission_id"]),
-        )
         if stream.assignment is None:
-            course, _ = self.courses[stream.root_account, stream.course]
-            evolve_course(course, cast(CourseEvent, event), position=stored.position, at=stored.recorded_at)
+            evolve_stored_course(self.courses[stream.root_account, stream.course][0], stored)
             return
         key = (stream.root_account, stream.assignment)
         if key not in self.assignments:
-            secret = bytes.fromhex(orjson.loads(stored.metadata)["secret"])
-            self.assignments[key] = (
-                Assignment(
-                    number=stream.number,
-                    secret=secret,
-                    root_account_id=stream.root_account,
-                    course_id=stream.course,
-                    assignment_id=stream.assignment,
-                ),
-                stream,
-            )
-        evolve_assignment(
-            self.assignments[key][0], cast(AssignmentEvent, event), position=stored.position, at=stored.recorded_at
-        )
+            self.assignments[key] = (begun(stream, stored), stream)
+        evolve_stored_assignment(self.assignments[key][0], stored)
 
     def forget_oldest(self) -> None:
         """Keep memory bounded: called between batches."""
         for held in (self.courses, self.assignments):
             while len(held) > STREAMS_MAX:
                 held.popitem(last=False)
-
-
-def _number(text: str | None) -> int | None:
-    return None if text is None else int(text)

@@ -1,0 +1,196 @@
+"""Bodies of the HTTP API as they leave (contract section 6; Canvas's names and shapes).
+
+Ids are integers, and strings for a client that accepts ``application/json+canvas-string-ids``. Fields that depend on
+who asks are optional; a field more is no breach.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from schemas.domain_events import DomainEvent, EventName
+from schemas.fields import ID_MAX, ID_PATTERN, UUID_PATTERN
+
+Id = Annotated[int, Field(ge=1, le=ID_MAX)] | Annotated[str, Field(pattern=ID_PATTERN)]
+Second = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
+Moment = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$")]
+AnonymousId = Annotated[str, Field(pattern=r"^[0-9A-Za-z]+$")]
+
+
+class User(BaseModel):
+    id: Id
+    name: str | None
+    created_at: Second | None
+    sortable_name: str | None
+    short_name: str | None
+    sis_user_id: str | None = None
+    login_id: str | None = None
+
+
+class SubmissionComment(BaseModel):
+    """``author_id`` is left out, and ``anonymous_id`` stands there, where the author is anonymous to who asks."""
+
+    id: Id | None = None
+    author_id: Id | None = None
+    anonymous_id: AnonymousId | None = None
+    comment: str
+    created_at: Second | None
+
+
+class ProvisionalGrade(BaseModel):
+    """``scorer_id`` is replaced by ``anonymous_grader_id`` where graders are anonymous to who asks."""
+
+    provisional_grade_id: Id
+    score: float | None
+    entered_score: float | None = None
+    grade: str | None
+    entered_grade: str | None = None
+    graded_at: Second | None
+    graded_anonymously: bool | None
+    final: bool
+    grade_matches_current_submission: bool
+    scorer_id: Id | None = None
+    anonymous_grader_id: AnonymousId | None = None
+    speedgrader_url: str
+    submission_comments: list[SubmissionComment] | None = None
+    selected: bool | None = None
+    readonly: bool | None = None
+    scorer_name: str | None = None
+
+
+class Status(BaseModel):
+    needs_provisional_grade: bool
+    provisional_grades: list[ProvisionalGrade] | None = None
+    final_provisional_grade: ProvisionalGrade | None = None
+
+
+class Selection(BaseModel):
+    """``student_id`` is replaced by ``anonymous_id`` where students are anonymous to who asks."""
+
+    assignment_id: Id
+    student_id: Id | None = None
+    anonymous_id: AnonymousId | None = None
+    selected_provisional_grade_id: Id
+
+
+class Submission(BaseModel):
+    id: Id
+    assignment_id: Id
+    user_id: Id | None = None
+    anonymous_id: AnonymousId | None = None
+    score: float | None
+    grade: str | None
+    graded_at: Second | None
+    grader_id: int | str | None = None
+    submitted_at: Second | None
+    attempt: int | None
+    excused: bool | None
+    posted_at: Second | None
+    workflow_state: str
+    grade_matches_current_submission: bool | None
+    submission_comments: list[SubmissionComment] | None = None
+    provisional_grades: list[ProvisionalGrade] | None = None
+
+
+class GradeableStudent(BaseModel):
+    """A student to grade; with ``include[]=provisional_grades`` and for moderators also the last three."""
+
+    id: Id | None = None
+    display_name: str | None = None
+    anonymous_id: AnonymousId | None = None
+    in_moderation_set: bool | None = None
+    selected_provisional_grade_id: Id | None = None
+    provisional_grades: list[ProvisionalGrade] | None = None
+
+
+class Message(BaseModel):
+    message: str
+
+
+class GradingError(BaseModel):
+    error: str
+
+
+class ErrorLine(BaseModel):
+    message: str
+
+
+class Errors(BaseModel):
+    """``status`` says which refusal it is where Canvas says so."""
+
+    status: str | None = None
+    errors: list[ErrorLine]
+
+
+class Pending(BaseModel):
+    """No verdict yet: ask again at ``Location``."""
+
+    command_id: Annotated[str, Field(pattern=UUID_PATTERN)]
+    status: Annotated[str, Field(pattern="^pending$")]
+
+
+class Member(BaseModel):
+    student_id: Id
+    selected_provisional_grade_id: Id | None
+
+
+class ModerationGrader(BaseModel):
+    user_id: Id
+    anonymous_id: AnonymousId
+    slot_taken: bool
+
+
+class StateComment(BaseModel):
+    author_id: Id
+    comment: str
+    created_at: Moment
+
+
+class StateGrade(BaseModel):
+    provisional_grade_id: Id
+    student_id: Id
+    scorer_id: Id
+    score: float | None
+    grade: str | None
+    graded_at: Moment | None
+    final: bool
+    graded_anonymously: bool | None
+    submission_comments: list[StateComment]
+
+
+class StateSubmission(BaseModel):
+    student_id: Id
+    submission_id: Id
+    anonymous_id: AnonymousId
+    workflow_state: str
+    attempt: int | None
+    submitted_at: Moment | None
+    score: float | None
+    grade: str | None
+    grader_id: Id | None
+    graded_at: Moment | None
+    excused: bool
+    posted_at: Moment | None
+    grade_matches_current_submission: bool
+    graded_anonymously: bool | None
+    updated_at: Moment | None
+    submission_comments: list[StateComment]
+
+
+class AssignmentState(BaseModel):
+    assignment_id: Id
+    course_id: Id
+    version: Annotated[int, Field(ge=1)]
+    settings: dict[str, Any]
+    grades_published_at: Moment | None
+    moderation_set: list[Member]
+    moderation_graders: list[ModerationGrader]
+    provisional_grades: list[StateGrade]
+    submissions: list[StateSubmission]
+
+
+class AuditEvent(DomainEvent):
+    """A domain event with its id and name."""
+
+    id: Annotated[str, Field(pattern=UUID_PATTERN)]
+    event_type: EventName

@@ -1,0 +1,117 @@
+"""Reading for the gateway: streams and what is new in them, verdicts, the past. Never writes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from services.eventlog.log import EVENTS, STREAMS, Stored, Stream
+
+EVENTS_AFTER = """
+select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at
+from unnest($1::bigint[], $2::integer[]) k(stream, version)
+cross join lateral (select * from event e where e.stream = k.stream and e.version > k.version order by e.version) e
+order by e.stream, e.version
+"""
+EVENTS_UNTIL = """
+select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at
+from event e where e.stream = any($1::bigint[]) and e.position <= $2 order by e.stream, e.version
+"""
+EVENTS_PAGE = """
+select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at
+from event e where e.stream = $1 and e.version > $2 and e.version <= $3 order by e.version
+"""
+POSITION_OF_VERSION = "select e.position from event e where e.stream = $1 and e.version = $2"
+# recorded_at never falls within a shard, so what was recorded until then is what stands up to one position.
+POSITION_AT = """
+select case when $2::timestamptz <= clock_timestamp()
+       then (select max(e.position) from event e where e.stream = any($1::bigint[]) and e.recorded_at <= $2) end
+"""
+# The current life of the topic: a lateral join, because the planner knows nothing of a table never analyzed.
+VERDICTS_AT = """
+select k.partition, k."offset", v.body, v.metadata, v.root_account
+from unnest($2::integer[], $3::bigint[]) k(partition, "offset")
+cross join (select number from source where topic = $1 order by number desc limit 1) s
+cross join lateral (select v.body, v.metadata, v.root_account from verdict v
+                    where v.source = s.number and v.partition = k.partition and v."offset" = k."offset") v
+"""
+FIRST_VERDICT = """
+select 0, 0::bigint, v.body, v.metadata, v.root_account
+from verdict v where v.command_id = $1 and v.root_account = $2 and v.first
+"""
+WATERMARK = """
+select watermark(s.number, $2) from (select number from source where topic = $1 order by number desc limit 1) s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundVerdict:
+    """A verdict's body and metadata, both JSON; ``root_account`` is 0 where the command's could not be read."""
+
+    partition: int
+    offset: int
+    body: str
+    metadata: str
+    root_account: int
+
+
+class Reader:
+    """Reads over one connection or pool. Every method may raise asyncpg's and OSError's errors.
+
+    Always of the primary: a replica may lag behind a verdict that somebody was given already.
+    """
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | asyncpg.Pool[asyncpg.Record]") -> None:
+        self.connection = connection
+
+    async def streams(self, root_account: int, course: int | None, assignment: int | None) -> list[Stream]:
+        """The rows of a course's stream and of an assignment's, as far as they exist."""
+        assignments = [] if assignment is None else [assignment]
+        courses = [] if course is None else [course]
+        accounts = [root_account]
+        rows = await self.connection.fetch(
+            STREAMS, accounts * len(assignments), assignments, accounts * len(courses), courses
+        )
+        return [Stream(*row) for row in rows]
+
+    async def events_after(self, versions: Mapping[int, int]) -> list[Stored]:
+        """What stands in the streams after a version each, in order, from one snapshot."""
+        rows = await self.connection.fetch(EVENTS_AFTER, list(versions), list(versions.values()))
+        return [Stored(*row) for row in rows]
+
+    async def events(self, streams: Sequence[int], until: int | None = None) -> list[Stored]:
+        """All events of the streams, each in order; ``until``: up to that position of their shard."""
+        if until is None:
+            return [Stored(*row) for row in await self.connection.fetch(EVENTS, streams)]
+        return [Stored(*row) for row in await self.connection.fetch(EVENTS_UNTIL, streams, until)]
+
+    async def page(self, stream: int, after: int, last: int) -> list[Stored]:
+        """The events of a stream with versions above ``after`` up to ``last``."""
+        return [Stored(*row) for row in await self.connection.fetch(EVENTS_PAGE, stream, after, last)]
+
+    async def position_of_version(self, stream: int, version: int) -> int | None:
+        """Where a stream's event of that version stands; None beyond the present."""
+        found: int | None = await self.connection.fetchval(POSITION_OF_VERSION, stream, version)
+        return found
+
+    async def position_at(self, streams: Sequence[int], at: datetime) -> int | None:
+        """Up to where the streams had come at a time; None before their first event and beyond the present."""
+        found: int | None = await self.connection.fetchval(POSITION_AT, streams, at)
+        return found
+
+    async def verdicts_at(self, topic: str, places: Sequence[tuple[int, int]]) -> list[FoundVerdict]:
+        """The verdicts of records, by (partition, offset); records without one are left out."""
+        partitions, offsets = [place[0] for place in places], [place[1] for place in places]
+        rows = await self.connection.fetch(VERDICTS_AT, topic, partitions, offsets)
+        return [FoundVerdict(*row) for row in rows]
+
+    async def first_verdict(self, command_id: str, root_account: int) -> FoundVerdict | None:
+        """The verdict that settled a command id."""
+        row = await self.connection.fetchrow(FIRST_VERDICT, command_id, root_account)
+        return None if row is None else FoundVerdict(*row)
+
+    async def watermark(self, topic: str, partition: int) -> int:
+        """The highest decided offset of a partition, -1 for none."""
+        found: int | None = await self.connection.fetchval(WATERMARK, topic, partition)
+        return -1 if found is None else found

@@ -1,0 +1,1 @@
+"""The gateway: Canvas's HTTP API in, commands out, answers from the log."""

@@ -1,0 +1,46 @@
+"""Settings, keys, topics, HTTP server."""
+
+import asyncio
+import gc
+import logging
+
+import uvicorn
+import uvloop
+
+from services.gateway.app import build
+from services.settings import GatewaySettings
+from services.tokens.keys import Keys
+
+HEADER_BYTES_MAX = 64 << 10
+DRAIN_SECONDS = 20
+
+
+async def main() -> None:
+    """Serve until SIGTERM or SIGINT; requests in hand are answered first."""
+    settings = GatewaySettings()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    keys = Keys(settings.jwks)
+    await keys.load()
+    app = build(settings, keys)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    config = uvicorn.Config(
+        app,
+        host=settings.gateway_host,
+        port=settings.gateway_port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    await uvicorn.Server(config).serve()
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

@@ -1,0 +1,159 @@
+"""The HTTP application: its parts, its routes, and the manners that every answer has."""
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, MutableMapping
+from typing import Any
+
+import asyncpg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.eventlog.reader import Reader
+from services.gateway import operations, own, reads, writes
+from services.gateway.answers import NOT_FOUND, Refused, answer, unavailable
+from services.gateway.authentication import Authentication
+from services.gateway.commands import Commands, Pending, pending
+from services.gateway.metrics import REQUEST_SECONDS, REQUESTS
+from services.gateway.parts import Parts
+from services.gateway.sender import Sender
+from services.gateway.states import States
+from services.gateway.verdicts import Verdicts
+from services.settings import GatewaySettings
+from services.tokens.keys import Keys
+from services.tokens.signing import Signer
+from services.topics import topic
+
+LOGGER = logging.getLogger("gateway")
+CONNECTIONS_MAX = 8
+READ_SECONDS_MAX = 10
+INTERNAL_ERROR = {"errors": [{"message": "An error occurred.", "error_code": "internal_server_error"}]}
+ALWAYS = [
+    (b"cache-control", b"max-age=0, private, must-revalidate"),
+    (b"x-content-type-options", b"nosniff"),
+]
+
+
+async def _keep_session(_: Any) -> None:
+    """Nothing of a session is used, so nothing is reset: a round trip less for each read."""
+
+
+class Manners:
+    """Around every request: an id, the headers every answer has, and what the metrics count."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        state: dict[str, Any] = scope.setdefault("state", {})
+        state["context_id"] = str(uuid.uuid4())
+        begun, status = time.monotonic(), 500
+
+        async def with_headers(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own_headers = {"X-Request-Context-Id": state["context_id"], **state.get("allowance", {})}
+                encoded = [(name.lower().encode(), text.encode()) for name, text in own_headers.items()]
+                message["headers"] = [*message.get("headers", ()), *encoded, *ALWAYS]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, with_headers)
+        finally:
+            operation = getattr(scope.get("route"), "operation_id", None) or "other"
+            REQUESTS.labels(operation, str(status)).inc()
+            REQUEST_SECONDS.labels(operation).observe(time.monotonic() - begun)
+
+
+def build(settings: GatewaySettings, keys: Keys) -> FastAPI:
+    """The application; it connects when it starts, and serves also while PostgreSQL and Kafka are away."""
+    signer = None if settings.command_key is None else Signer(settings.command_key)
+    commands = topic(settings.topic_prefix, "commands")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        pool = await asyncpg.create_pool(
+            settings.url(),
+            min_size=0,
+            max_size=CONNECTIONS_MAX,
+            reset=_keep_session,
+            timeout=5,
+            command_timeout=READ_SECONDS_MAX,
+            server_settings={"application_name": "moderation-gateway", "jit": "off"},
+        )
+        sender, verdicts = Sender(settings.kafka_bootstrap, commands), Verdicts(settings.url(), commands)
+        reader = Reader(pool)
+        app.state.parts = Parts(
+            authentication=Authentication(keys, settings.requests_per_minute),
+            reader=reader,
+            states=States(reader),
+            sender=sender,
+            verdicts=verdicts,
+            commands=Commands(sender, verdicts, signer, settings.verdict_wait_seconds),
+            commands_topic=commands,
+            gateway_url=settings.gateway_url,
+            lms_url=settings.lms_url,
+        )
+        running = [asyncio.create_task(sender.run()), asyncio.create_task(verdicts.run())]
+        yield
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        pool.terminate()
+
+    app = FastAPI(
+        title="Moderated Grading",
+        version="1.0",
+        description="Canvas's Moderated Grading API. Every write is a command on Kafka; reads fold the event log.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    for router in (reads.router, writes.router, own.router, operations.router):
+        app.include_router(router)
+    app.add_middleware(Manners)
+    _answer_errors(app)
+    return app
+
+
+def _answer_errors(app: FastAPI) -> None:
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> Response:
+        return answer(request, error.body, error.status, error.headers)
+
+    @app.exception_handler(Pending)
+    async def no_verdict_yet(request: Request, error: Pending) -> Response:
+        body, headers = pending(error)
+        return answer(request, body, 202, headers)
+
+    @app.exception_handler(HTTPException)
+    async def no_such_page(request: Request, error: HTTPException) -> Response:
+        body = NOT_FOUND if error.status_code == 404 else {"errors": [{"message": str(error.detail)}]}
+        return answer(request, body, error.status_code, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def wrong_parameters(request: Request, error: RequestValidationError) -> Response:
+        fields = ", ".join(sorted({str(detail["loc"][-1]) for detail in error.errors()}))
+        return answer(request, {"message": f"cannot be used as they are: {fields}"}, 400)
+
+    async def away(request: Request, error: Exception) -> Response:
+        LOGGER.warning("PostgreSQL does not answer: %s", type(error).__name__)
+        refused = unavailable("PostgreSQL does not answer")
+        return answer(request, refused.body, refused.status, refused.headers)
+
+    for kind in (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        app.add_exception_handler(kind, away)
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        return answer(request, INTERNAL_ERROR, 500)

@@ -1,0 +1,147 @@
+"""The service's own endpoints: verdicts of commands, an assignment's state now and then, its audit trail."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from schemas.fields import is_uuid
+from services.eventlog.reader import FoundVerdict
+from services.gateway.answers import answer, bad_request, not_found, unauthorized
+from services.gateway.authentication import Caller
+from services.gateway.documents import OWN_COMMAND, OWN_EVENTS, OWN_STATE
+from services.gateway.pages import link_header, page_of
+from services.gateway.parameters import path_id
+from services.gateway.parts import GatewayParts, KnownCaller, Parts
+from services.moderation.course import Course
+from services.moderation.document import state_document
+
+AUDITOR = "view_audit_trail"
+VERSION_MAX = 2**31 - 1
+router = APIRouter(prefix="/api/moderation/v1")
+_RECORD = re.compile(r"(\d{1,9})-(\d{1,18})")
+
+
+@router.get("/commands/{command_id}", operation_id="get_command", **OWN_COMMAND)
+async def command(
+    request: Request,
+    parts: GatewayParts,
+    caller: KnownCaller,
+    command_id: str,
+    record: Annotated[str | None, Query(description="PARTITION-OFFSET, as Location named it")] = None,
+) -> Response:
+    """The verdict of a command, for its actor and for auditors; 202 while the record waits to be decided."""
+    if not is_uuid(command_id):
+        raise not_found()
+    place = None if record is None else _place(record)
+    found = await _verdict(parts, caller, command_id.lower(), place)
+    if found is None:
+        if await _is_pending(parts, command_id.lower(), place):
+            return answer(request, {"command_id": command_id.lower(), "status": "pending"}, 202, {"Retry-After": "1"})
+        raise not_found()
+    metadata = orjson.loads(found.metadata)
+    if metadata.get("actor_id") != caller.user_id:
+        course_id = metadata["course_id"]
+        course = None if course_id is None else await parts.states.course(caller.root_account_id, course_id)
+        if course is None or not _is_auditor(course, caller):
+            raise not_found()
+    return answer(request, orjson.loads(found.body))
+
+
+def _place(record: str) -> tuple[int, int]:
+    match = _RECORD.fullmatch(record)
+    if match is None or int(match[1]) > VERSION_MAX:
+        raise bad_request("send record as PARTITION-OFFSET, as Location named it")
+    return int(match[1]), int(match[2])
+
+
+async def _verdict(parts: Parts, caller: Caller, command_id: str, place: tuple[int, int] | None) -> FoundVerdict | None:
+    """That of the record, if it is the command's; else the one that settled the command."""
+    for found in [] if place is None else await parts.reader.verdicts_at(parts.commands_topic, [place]):
+        if found.root_account == caller.root_account_id and orjson.loads(found.body)["command_id"] == command_id:
+            return found
+    return await parts.reader.first_verdict(command_id, caller.root_account_id)
+
+
+async def _is_pending(parts: Parts, command_id: str, place: tuple[int, int] | None) -> bool:
+    if place is None:
+        return command_id in parts.sender.in_flight
+    partition, offset = place
+    return await parts.reader.watermark(parts.commands_topic, partition) < offset
+
+
+@router.get("/assignments/{assignment_id}/state", operation_id="get_assignment_state", **OWN_STATE)
+async def state(
+    request: Request,
+    parts: GatewayParts,
+    caller: KnownCaller,
+    assignment_id: str,
+    version: Annotated[str | None, Query(description="as the stream stood at this version")] = None,
+    at: Annotated[str | None, Query(description="as it stood at this time (RFC 3339)")] = None,
+) -> Response:
+    """An assignment's whole state, for auditors."""
+    number = await _audited(parts, caller, assignment_id)
+    if version is not None and at is not None:
+        raise bad_request("send version or at, not both")
+    if version is not None:
+        found = await parts.states.as_of(caller.root_account_id, number, version=_version(version))
+    elif at is not None:
+        found = await parts.states.as_of(caller.root_account_id, number, at=_time(at))
+    else:
+        found = await parts.states.assignment(caller.root_account_id, number)
+    if found is None:
+        raise not_found()
+    return answer(request, state_document(*found))
+
+
+@router.get("/assignments/{assignment_id}/events", operation_id="list_assignment_events", **OWN_EVENTS)
+async def events(request: Request, parts: GatewayParts, caller: KnownCaller, assignment_id: str) -> Response:
+    """An assignment's events in their order, for auditors; paginated."""
+    number = await _audited(parts, caller, assignment_id)
+    page = page_of(request)
+    found = await parts.states.assignment(caller.root_account_id, number)
+    if found is None:
+        raise not_found()
+    count = found[1].version
+    rows = await parts.reader.page(found[1].number, min(page.start, count), min(page.start + page.size, count))
+    return answer(
+        request,
+        [{"id": orjson.loads(row.metadata)["id"], "event_type": row.type, **orjson.loads(row.data)} for row in rows],
+        headers=link_header(request, parts.gateway_url, page, count),
+    )
+
+
+async def _audited(parts: Parts, caller: Caller, assignment_id: str) -> int:
+    """The assignment's id, if there is one and the caller may see its trail."""
+    number = path_id(assignment_id)
+    found = None if number is None else await parts.states.assignment(caller.root_account_id, number)
+    if number is None or found is None:
+        raise not_found()
+    if not _is_auditor(found[0], caller):
+        raise unauthorized()
+    return number
+
+
+def _is_auditor(course: Course, caller: Caller) -> bool:
+    """An account-level right: graders would see each other's marks."""
+    return AUDITOR in course.admins.get(caller.user_id, ())
+
+
+def _version(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and 0 < int(text) <= VERSION_MAX):
+        raise bad_request("send version as a number from 1")
+    return int(text)
+
+
+def _time(text: str) -> datetime:
+    try:
+        # In a query an unescaped + has become a blank.
+        at = datetime.fromisoformat(text.replace(" ", "+"))
+        if at.tzinfo is None:
+            raise ValueError
+        return at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise bad_request("send at as an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z") from None

@@ -1,0 +1,162 @@
+"""Request parameters as Rails reads them: query, form, multipart and JSON, with bracketed names."""
+
+import re
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from fastapi import Request
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from schemas.fields import NESTING_MAX, parse_id
+from services.gateway.answers import Refused, bad_request
+
+Params = dict[str, Any]
+BODY_BYTES_MAX = 1 << 20
+FIELDS_MAX = 20_000
+_NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
+_TRUE = ("true", "t", "1", "on", "yes", "y")
+
+
+async def params_of(request: Request) -> Params:
+    """Query and body together; the body wins. Raises Refused (400, 413, 415) for what cannot be read."""
+    params: Params = {}
+    _put_all(params, _pairs(request.url.query.encode("ascii", "replace"), "the query"))
+    body = await _body(request)
+    if not body:
+        return params
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json" or kind.endswith("+json"):
+        _put_all(params, _json_object(body).items())
+    elif kind == "multipart/form-data":
+        _put_all(params, await _multipart(request, body))
+    elif kind in ("application/x-www-form-urlencoded", ""):
+        _put_all(params, _pairs(body, "the form"))
+    else:
+        remedy = "send application/json, application/x-www-form-urlencoded or multipart/form-data"
+        raise Refused(415, {"message": f"this content type is not understood: {remedy}"})
+    return params
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            raise Refused(413, {"message": f"the body is larger than {BODY_BYTES_MAX} bytes: send less at once"})
+    return bytes(body)
+
+
+def _pairs(text: bytes, what: str) -> list[tuple[str, str]]:
+    try:
+        pairs = parse_qsl(
+            text.decode("ascii", "strict"), keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX
+        )
+    except UnicodeDecodeError:
+        raise bad_request(f"{what} is not UTF-8, percent-encoded") from None
+    except ValueError:
+        raise bad_request(f"{what} has more than {FIELDS_MAX} fields") from None
+    return pairs
+
+
+def _json_object(body: bytes) -> Params:
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise bad_request("the body is not JSON (UTF-8)") from None
+    if not isinstance(found, dict):
+        raise bad_request("the body is not a JSON object")
+    return found
+
+
+async def _multipart(request: Request, body: bytes) -> list[tuple[str, Any]]:
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    parser = MultiPartParser(
+        request.headers, stream(), max_files=0, max_fields=FIELDS_MAX, max_part_size=BODY_BYTES_MAX
+    )
+    try:
+        return list((await parser.parse()).multi_items())
+    except (MultiPartException, UnicodeDecodeError, KeyError, ValueError):
+        raise bad_request(
+            "the body is not multipart/form-data with text fields in UTF-8 (files are not taken)"
+        ) from None
+
+
+def _put_all(params: Params, pairs: Iterable[tuple[str, Any]]) -> None:
+    for name, value in pairs:
+        if "\x00" in name or (isinstance(value, str) and "\x00" in value):
+            raise bad_request("remove the NUL character")
+        match = _NAME.fullmatch(name)
+        path = [name] if match is None else [match[1], *re.findall(r"\[([^\[\]]*)\]", match[2])]
+        if len(path) > NESTING_MAX:
+            raise bad_request(f"nest names no deeper than {NESTING_MAX} levels")
+        _put(params, path, value)
+
+
+def _put(node: Any, path: list[str], value: Any) -> None:
+    """As Rack's parameter parser: ``a[]`` appends, ``a[b]`` nests, ``a[][b]`` begins a new object where b is taken."""
+    for step, part in enumerate(path):
+        last, of_list = step == len(path) - 1, step + 1 < len(path) and path[step + 1] == ""
+        if part == "":
+            if last:
+                node.append(value)
+                return
+            if not node or not isinstance(node[-1], dict) or (step == len(path) - 2 and path[-1] in node[-1]):
+                node.append({})
+            node = node[-1]
+        elif last:
+            node[part] = value
+        else:
+            node = node.setdefault(part, [] if of_list else {})
+            if not isinstance(node, list if of_list else dict):
+                raise bad_request(f"{path[0]} stands there both as a text and as a list or object")
+
+
+def nested(params: Params, name: str) -> Params:
+    """The parameters under a name; none where it is absent or empty. Raises Refused where it is a text or a list."""
+    found = params.get(name)
+    if found in (None, ""):
+        return {}
+    if not isinstance(found, dict):
+        raise bad_request(f"send {name} as an object, or as {name}[…] fields")
+    return found
+
+
+def flag(value: Any) -> bool:
+    """Canvas's value_to_boolean."""
+    return (
+        value is True or (isinstance(value, int) and value == 1) or (isinstance(value, str) and value.lower() in _TRUE)
+    )
+
+
+def text(params: Params, name: str, shown: str) -> str | None:
+    """A text; a JSON number counts as its digits. None where it is absent or null. Raises Refused for anything else."""
+    value = params.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise bad_request(f"send {shown} as a text")
+    return repr(value)
+
+
+def ids(params: Params, name: str) -> list[int] | None:
+    """A list of ids, None where it is absent. Raises Refused for what is no id."""
+    value = params.get(name)
+    if value is None:
+        return None
+    values = value if isinstance(value, list) else [value]
+    try:
+        return [parse_id(part) for part in values if part != ""]
+    except ValueError:
+        raise bad_request(f"send {name}[] as ids: positive integers below 2**63") from None
+
+
+def path_id(text: str) -> int | None:
+    """An id in a path, None where it is none."""
+    try:
+        return parse_id(text)
+    except ValueError:
+        return None

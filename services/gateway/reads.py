@@ -1,0 +1,123 @@
+"""Canvas's operations that read: what the log says now, as the caller may see it."""
+
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from services.gateway.answers import answer, bad_request, not_found
+from services.gateway.documents import (
+    ANONYMOUS_STATUS,
+    LIST_GRADEABLE,
+    LIST_STUDENTS,
+    LIST_SUBMISSIONS,
+    SHOW_SUBMISSION,
+    STATUS,
+)
+from services.gateway.pages import link_header, list_of, page_of
+from services.gateway.parameters import params_of, path_id
+from services.gateway.parts import ASSIGNMENT_PATH, GatewayParts, KnownCaller, allowed, view_of
+from services.moderation.viewing import user, user_by_sis_form
+
+router = APIRouter(prefix=ASSIGNMENT_PATH)
+
+
+@router.get("/moderated_students", operation_id="list_students_selected_for_moderation", **LIST_STUDENTS)
+async def moderated_students(
+    request: Request, parts: GatewayParts, caller: KnownCaller, course_id: str, assignment_id: str
+) -> Response:
+    """The students in the moderation set."""
+    page = page_of(request)
+    view = await view_of(parts, caller, course_id, assignment_id, also_deleted=True)
+    students = allowed(view.moderated_students())
+    links = link_header(request, parts.gateway_url, page, len(students))
+    return answer(request, [user(view.course, student) for student in page.cut(students)], headers=links)
+
+
+@router.get("/provisional_grades/status", operation_id="show_provisional_grade_status", **STATUS)
+async def status(
+    request: Request, parts: GatewayParts, caller: KnownCaller, course_id: str, assignment_id: str
+) -> Response:
+    """Whether the caller may grade, and with last_updated_at what others have."""
+    student = _required(request, "student_id")
+    view = await view_of(parts, caller, course_id, assignment_id)
+    return answer(request, allowed(view.status(path_id(student), _last_updated_at(request))))
+
+
+@router.get(
+    "/anonymous_provisional_grades/status",
+    operation_id="show_provisional_grade_status_for_anonymous_student",
+    **ANONYMOUS_STATUS,
+)
+async def anonymous_status(
+    request: Request, parts: GatewayParts, caller: KnownCaller, course_id: str, assignment_id: str
+) -> Response:
+    """The same by the submission's anonymous id."""
+    anonymous_id = _required(request, "anonymous_id")
+    view = await view_of(parts, caller, course_id, assignment_id)
+    student = view.assignment.student_of_anonymous_id(view.course, anonymous_id)
+    return answer(request, allowed(view.status(student, _last_updated_at(request))))
+
+
+@router.get("/submissions/{user_id}", operation_id="get_submission", **SHOW_SUBMISSION)
+async def submission(
+    request: Request, parts: GatewayParts, caller: KnownCaller, course_id: str, assignment_id: str, user_id: str
+) -> Response:
+    """One submission."""
+    included = await _included(request)
+    view = await view_of(parts, caller, course_id, assignment_id)
+    student = caller.user_id if user_id == "self" else path_id(user_id) or user_by_sis_form(view.course, user_id)
+    if student is None:
+        raise not_found()
+    shown = view.submission(
+        student, comments="submission_comments" in included, grades="provisional_grades" in included
+    )
+    return answer(request, allowed(shown))
+
+
+@router.get("/submissions", operation_id="list_submissions", **LIST_SUBMISSIONS)
+async def submissions(
+    request: Request, parts: GatewayParts, caller: KnownCaller, course_id: str, assignment_id: str
+) -> Response:
+    """The submissions of the assignment."""
+    page, included = page_of(request), await _included(request)
+    view = await view_of(parts, caller, course_id, assignment_id)
+    students = allowed(view.submissions())
+    comments, grades = "submission_comments" in included, "provisional_grades" in included
+    shown = [allowed(view.submission(s, comments=comments, grades=grades)) for s in page.cut(students)]
+    return answer(request, shown, headers=link_header(request, parts.gateway_url, page, len(students)))
+
+
+@router.get("/gradeable_students", operation_id="list_gradeable_students", **LIST_GRADEABLE)
+async def gradeable_students(
+    request: Request, parts: GatewayParts, caller: KnownCaller, course_id: str, assignment_id: str
+) -> Response:
+    """The students whose work the caller may grade."""
+    page, grades = page_of(request), "provisional_grades" in await _included(request)
+    view = await view_of(parts, caller, course_id, assignment_id)
+    students = allowed(view.gradeable_students(grades=grades))
+    shown = [view.gradeable_student(student, grades=grades) for student in page.cut(students)]
+    return answer(request, shown, headers=link_header(request, parts.gateway_url, page, len(students)))
+
+
+async def _included(request: Request) -> list[str]:
+    return list_of((await params_of(request)).get("include"))
+
+
+def _required(request: Request, name: str) -> str:
+    found = request.query_params.get(name)
+    if not found:
+        raise bad_request(f"{name} is missing")
+    return found
+
+
+def _last_updated_at(request: Request) -> datetime | None:
+    text = request.query_params.get("last_updated_at")
+    if not text:
+        return None
+    try:
+        # In a query an unescaped + has become a blank. Without an offset it is UTC, as in Canvas.
+        at = datetime.fromisoformat(text.replace(" ", "+"))
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise bad_request("send last_updated_at as an ISO 8601 time, such as 2026-01-31T12:00:00Z") from None

@@ -1,0 +1,137 @@
+"""Commands to Kafka: one producer, made anew when it breaks."""
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+)
+
+from services.eventlog.shards import shard_of_course
+
+LOGGER = logging.getLogger("gateway")
+PROBE_SECONDS = 1.0
+PROBE_TIMEOUT_SECONDS = 3.0
+HAND_OVER_SECONDS = 1.0
+IN_FLIGHT_MAX = 5_000
+REFUSED_BY_BROKER = (MessageSizeTooLargeError, TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
+
+
+class NotSent(Exception):
+    """Nothing was handed to Kafka, and nothing of it will arrive; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A command as it is sent; ``headers`` as Kafka's."""
+
+    command_id: str
+    course_id: int
+    value: bytes
+    headers: list[tuple[str, bytes]]
+
+
+class Sender:
+    """``problem``: why commands cannot be sent now, None while they can.
+
+    ``in_flight``: ids of commands that were handed over and not acknowledged yet.
+    """
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self.bootstrap = bootstrap
+        self.topic = topic
+        self.problem: str | None = "starting"
+        self.in_flight: set[str] = set()
+        self._producer: AIOKafkaProducer | None = None
+        self._broken = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keep a producer that works, until cancelled."""
+        while True:
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self.bootstrap,
+                client_id="moderation-gateway",
+                enable_idempotence=True,
+                acks="all",
+                request_timeout_ms=10_000,
+                max_request_size=2 << 20,
+            )
+            try:
+                await producer.start()
+                await producer.partitions_for(self.topic)
+                self._broken.clear()
+                self._producer = producer
+                await self._watch(producer)
+            except (KafkaError, OSError, TimeoutError) as error:
+                self.problem = f"Kafka does not answer: {type(error).__name__}"
+                await asyncio.sleep(PROBE_SECONDS)
+            finally:
+                self._producer = None
+                with contextlib.suppress(KafkaError, OSError, TimeoutError, asyncio.CancelledError):
+                    await asyncio.wait_for(producer.stop(), PROBE_TIMEOUT_SECONDS)
+
+    async def _watch(self, producer: AIOKafkaProducer) -> None:
+        """Ask the brokers for signs of life; return when the producer is to be made anew."""
+        while not self._broken.is_set():
+            alive = False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+                    alive = await producer.client.force_metadata_update()
+            problem = None if alive else "Kafka does not answer"
+            if problem != self.problem:
+                LOGGER.log(logging.WARNING if problem else logging.INFO, "%s", problem or "Kafka answers")
+            self.problem = problem
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._broken.wait(), PROBE_SECONDS)
+
+    async def send(self, record: Record, seconds: float) -> tuple[int, int] | None:
+        """(partition, offset) of the record; None where no broker has acknowledged it in time: it may still arrive.
+
+        Raises:
+            NotSent: Kafka is away, or refuses such records.
+        """
+        producer = self._producer
+        if producer is None or self.problem is not None:
+            raise NotSent(self.problem or "Kafka does not answer")
+        if len(self.in_flight) >= IN_FLIGHT_MAX:
+            raise NotSent("too many commands are waiting for Kafka")
+        try:
+            async with asyncio.timeout(HAND_OVER_SECONDS):
+                acknowledgement = await producer.send(
+                    self.topic,
+                    record.value,
+                    key=str(record.course_id).encode(),
+                    partition=shard_of_course(record.course_id),
+                    headers=record.headers,
+                )
+        except (KafkaError, TimeoutError) as error:
+            if not isinstance(error, MessageSizeTooLargeError):
+                self._broken.set()
+            raise NotSent(f"Kafka took nothing: {type(error).__name__}") from None
+        self.in_flight.add(record.command_id)
+        acknowledgement.add_done_callback(lambda done: self._settled(record.command_id, done))
+        return await self._acknowledged(acknowledgement, seconds)
+
+    def _settled(self, command_id: str, done: "asyncio.Future[object]") -> None:
+        self.in_flight.discard(command_id)
+        if not done.cancelled():
+            done.exception()  # Looked at, for nobody may be waiting any more.
+
+    async def _acknowledged(self, acknowledgement: "asyncio.Future[object]", seconds: float) -> tuple[int, int] | None:
+        try:
+            metadata = await asyncio.wait_for(asyncio.shield(acknowledgement), seconds)
+        except TimeoutError:
+            return None
+        except REFUSED_BY_BROKER as error:
+            raise NotSent(f"Kafka refused the command: {type(error).__name__}") from None
+        except KafkaError as error:
+            LOGGER.warning("the producer is made anew: %s", type(error).__name__)
+            self._broken.set()
+            return None
+        return metadata.partition, metadata.offset  # type: ignore[attr-defined]

@@ -1,0 +1,153 @@
+"""Courses and assignments as the log tells them now, folded once and then kept up with every read."""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.eventlog.fold import begun, evolve_stored_assignment, evolve_stored_course
+from services.eventlog.log import Stored, Stream
+from services.eventlog.reader import Reader
+from services.gateway.metrics import EVENTS_FOLDED, EVENTS_HELD
+from services.moderation.assignment import Assignment
+from services.moderation.course import Course
+
+# What is held at the most; the least recently read goes first, and is folded again when it is asked for.
+EVENTS_HELD_MAX = 500_000
+# Others get their turn while a long stream is folded.
+EVENTS_AT_A_TIME = 250
+
+Key = tuple[int, str, int]
+
+
+@dataclass(slots=True)
+class Held:
+    """A stream and its state; None before the first event of an assignment is read."""
+
+    stream: Stream
+    state: Course | Assignment | None = None
+
+    @property
+    def version(self) -> int:
+        """How far the state has come."""
+        return 0 if self.state is None else self.state.version
+
+    def apply(self, stored: Stored) -> None:
+        """Apply an event unless somebody else has: two reads may bring the same one."""
+        if stored.version != self.version + 1:
+            return
+        if self.stream.assignment is None:
+            if self.state is None:
+                self.state = Course(self.stream.root_account, self.stream.course)
+            assert isinstance(self.state, Course)
+            evolve_stored_course(self.state, stored)
+            return
+        if self.state is None:
+            self.state = begun(self.stream, stored)
+        assert isinstance(self.state, Assignment)
+        evolve_stored_assignment(self.state, stored)
+
+
+class States:
+    """The cache. Every read asks the primary what is new, so that no answer is older than a verdict already given.
+
+    A state is valid until the next ``await``: another request may carry it on.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.held: OrderedDict[Key, Held] = OrderedDict()
+        self._loading: dict[Key, asyncio.Task[Held | None]] = {}
+
+    async def course(self, root_account: int, course_id: int) -> Course | None:
+        """A course as it is now, None where there is none."""
+        held = await self._held((root_account, "course", course_id))
+        if held is None:
+            return None
+        await self._carry_on([held])
+        assert isinstance(held.state, Course)
+        return held.state
+
+    async def assignment(
+        self, root_account: int, assignment_id: int, course_id: int | None = None
+    ) -> tuple[Course, Assignment] | None:
+        """An assignment and its course as they are now; None where there is none, or it is another course's."""
+        held = await self._held((root_account, "assignment", assignment_id))
+        if held is None or (course_id is not None and held.stream.course != course_id):
+            return None
+        course = await self._held((root_account, "course", held.stream.course))
+        if course is None:
+            return None
+        await self._carry_on([course, held])
+        assert isinstance(course.state, Course)
+        assert isinstance(held.state, Assignment)
+        return course.state, held.state
+
+    async def as_of(
+        self, root_account: int, assignment_id: int, *, version: int | None = None, at: datetime | None = None
+    ) -> tuple[Course, Assignment] | None:
+        """As they stood at a version of the assignment or at a time; None before its first event, and beyond now."""
+        streams = await self.reader.streams(root_account, None, assignment_id)
+        if not streams:
+            return None
+        streams += await self.reader.streams(root_account, streams[0].course, None)
+        numbers = [stream.number for stream in streams]
+        if version is not None:
+            position = await self.reader.position_of_version(numbers[0], version)
+        else:
+            assert at is not None
+            position = await self.reader.position_at(numbers, at)
+        if position is None:
+            return None
+        past = {stream.number: Held(stream) for stream in streams}
+        await _fold(past, await self.reader.events(numbers, position))
+        assignment, course = (past[number].state for number in numbers)
+        if not isinstance(assignment, Assignment) or not isinstance(course, Course):
+            return None
+        return course, assignment
+
+    async def _held(self, key: Key) -> Held | None:
+        held = self.held.get(key)
+        if held is not None:
+            self.held.move_to_end(key)
+            return held
+        loading = self._loading.get(key)
+        if loading is None:
+            loading = self._loading[key] = asyncio.create_task(self._load(key))
+            loading.add_done_callback(lambda _: self._loading.pop(key, None))
+        # A caller that goes away does not take the others' answer with it.
+        return await asyncio.shield(loading)
+
+    async def _load(self, key: Key) -> Held | None:
+        root_account, kind, number = key
+        course, assignment = (number, None) if kind == "course" else (None, number)
+        streams = await self.reader.streams(root_account, course, assignment)
+        if not streams:
+            return None
+        held = Held(streams[0])
+        await _fold({streams[0].number: held}, await self.reader.events([streams[0].number]))
+        self.held[key] = held
+        self._forget_oldest()
+        return held
+
+    async def _carry_on(self, held: list[Held]) -> None:
+        by_stream = {each.stream.number: each for each in held}
+        fresh = await self.reader.events_after({number: each.version for number, each in by_stream.items()})
+        for stored in fresh:
+            by_stream[stored.stream].apply(stored)
+        if fresh:
+            EVENTS_FOLDED.inc(len(fresh))
+
+    def _forget_oldest(self) -> None:
+        events = sum(each.version for each in self.held.values())
+        while events > EVENTS_HELD_MAX and len(self.held) > 2:
+            events -= self.held.popitem(last=False)[1].version
+        EVENTS_HELD.set(events)
+
+
+async def _fold(held: dict[int, Held], events: list[Stored]) -> None:
+    for start in range(0, len(events), EVENTS_AT_A_TIME):
+        for stored in events[start : start + EVENTS_AT_A_TIME]:
+            held[stored.stream].apply(stored)
+        await asyncio.sleep(0)
+    EVENTS_FOLDED.inc(len(events))

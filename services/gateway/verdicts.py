@@ -1,0 +1,75 @@
+"""Waiting for verdicts: one query asks for those of all requests in flight."""
+
+import asyncio
+import contextlib
+import logging
+import time
+
+import asyncpg
+
+from services.eventlog.reader import FoundVerdict, Reader
+from services.gateway.metrics import VERDICT_SECONDS
+
+LOGGER = logging.getLogger("gateway")
+ASK_EVERY_SECONDS = 0.005
+RETRY_SECONDS = 0.5
+Place = tuple[int, int]
+
+
+class Verdicts:
+    """Asks PostgreSQL while somebody waits. ``problem``: why it cannot, None while it can."""
+
+    def __init__(self, url: str, topic: str) -> None:
+        self.url = url
+        self.topic = topic
+        self.problem: str | None = "starting"
+        self._waiting: dict[Place, asyncio.Future[FoundVerdict]] = {}
+        self._somebody_waits = asyncio.Event()
+
+    async def wait(self, place: Place, seconds: float) -> FoundVerdict | None:
+        """The verdict of the record at (partition, offset); None if there is none in time."""
+        waiting = self._waiting[place] = asyncio.get_running_loop().create_future()
+        self._somebody_waits.set()
+        begun = time.monotonic()
+        try:
+            found: FoundVerdict = await asyncio.wait_for(waiting, seconds)
+        except TimeoutError:
+            return None
+        finally:
+            del self._waiting[place]
+        VERDICT_SECONDS.observe(time.monotonic() - begun)
+        return found
+
+    async def run(self) -> None:
+        """Ask until cancelled; a connection that breaks is made anew."""
+        while True:
+            try:
+                await self._ask()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+                if self.problem is None:
+                    LOGGER.warning("PostgreSQL does not answer (%s): asking again", type(error).__name__)
+                self.problem = f"PostgreSQL does not answer: {type(error).__name__}"
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _ask(self) -> None:
+        settings = {"application_name": "moderation-gateway-verdicts", "jit": "off"}
+        connection = await asyncpg.connect(self.url, timeout=5, command_timeout=5, server_settings=settings)
+        try:
+            reader = Reader(connection)
+            while True:
+                if not self._waiting:
+                    # Nothing to ask for: only whether the server is still there.
+                    self._somebody_waits.clear()
+                    await connection.fetchval("select 1")
+                    self.problem = None
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._somebody_waits.wait(), RETRY_SECONDS)
+                    continue
+                for found in await reader.verdicts_at(self.topic, list(self._waiting)):
+                    waiting = self._waiting.get((found.partition, found.offset))
+                    if waiting is not None and not waiting.done():
+                        waiting.set_result(found)
+                self.problem = None
+                await asyncio.sleep(ASK_EVERY_SECONDS)
+        finally:
+            connection.terminate()

@@ -1,5 +1,6 @@
-"""The stack left running: ``deploy/stack up | down | env | logs [NAME]``."""
+"""The stack left running: ``deploy/stack up | down | env | token USER_ID | logs [NAME]``."""
 
+import argparse
 import contextlib
 import json
 import os
@@ -16,10 +17,14 @@ from deploy.tools.kafka import KafkaServer
 from deploy.tools.places import ROOT, STATE, database_folder, free_port
 from deploy.tools.postgres import PostgresServer
 from deploy.tools.supervisor import FOLDER, running_pid
+from services.tokens.signing import Signer, new_key, write_key, write_set
 
 READY_SECONDS = 60
-PROCESSES = ("handler", "relay")
-USAGE = "usage: deploy/stack up | down | env | logs [NAME]"
+PROCESSES = ("handler", "relay", "gateway")
+KEYS = FOLDER / "keys"
+TOKEN_SECONDS = 24 * 3600
+LMS_URL = "http://canvas.example"
+USAGE = "usage: deploy/stack up | down | env | token USER_ID [--scope S] [--root-account ID] | logs [NAME]"
 
 
 class Stack:
@@ -33,6 +38,7 @@ class Stack:
 
     def up(self) -> None:
         """Start what is not running and return when everything is ready. SystemExit names what is not."""
+        make_keys(KEYS)
         environment = {"TOPIC_PREFIX": os.environ.get("TOPIC_PREFIX", "moderation")}
         environment["KAFKA_BOOTSTRAP"] = os.environ.get("KAFKA_BOOTSTRAP") or self._local_kafka()
         environment["DATABASE_URL"] = os.environ.get("DATABASE_URL") or self._local_database()
@@ -100,7 +106,19 @@ class Stack:
     @staticmethod
     def _supervise(environment: dict[str, str]) -> None:
         settings = {name: {**environment, "HEALTH_PORT": str(free_port())} for name in PROCESSES}
-        settings["handler"]["HANDLER_INSTANCE"] = "handler-1"
+        settings["handler"] |= {
+            "HANDLER_INSTANCE": "handler-1",
+            "COMMAND_AUTH": os.environ.get("COMMAND_AUTH", "off"),
+            "JWKS": str(KEYS / "commands.jwks"),
+        }
+        port = settings["gateway"]["HEALTH_PORT"]
+        settings["gateway"] |= {
+            "GATEWAY_PORT": port,
+            "GATEWAY_URL": f"http://127.0.0.1:{port}",
+            "LMS_URL": os.environ.get("LMS_URL", LMS_URL),
+            "JWKS": str(KEYS / "users.jwks"),
+            "COMMAND_KEY": str(KEYS / "gateway.key"),
+        }
         (FOLDER / "processes.json").write_text(json.dumps(settings))
         with (STATE / "logs" / "supervisor.log").open("ab") as log:
             supervisor = subprocess.Popen(
@@ -122,6 +140,35 @@ class Stack:
                     tail = (STATE / "logs" / f"{name}.log").read_text().splitlines()[-10:]
                     sys.exit(f"deploy/stack: the {name} is not ready: {problem}\n" + "\n".join(tail))
                 time.sleep(0.1)
+
+
+def make_keys(folder: Path) -> None:
+    """Keys of a stack, made once: who issues users' tokens, and the gateway.
+
+    A command's token opens no page: the gateway believes the issuer alone, the handler both.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "commands.jwks").exists():
+        return
+    for leftover in folder.iterdir():
+        leftover.unlink()
+    issuer, gateway = new_key(), new_key()
+    write_key(folder / "issuer.key", issuer)
+    write_key(folder / "gateway.key", gateway)
+    write_set(folder / "users.jwks", [issuer])
+    write_set(folder / "commands.jwks", [issuer, gateway])
+
+
+def token(arguments: list[str]) -> str:
+    """A bearer token for the stack's gateway, and for its handler where COMMAND_AUTH=required."""
+    parser = argparse.ArgumentParser("deploy/stack token")
+    parser.add_argument("user_id", type=int, help="whom the token speaks for")
+    parser.add_argument("--scope", help="such as moderation.facts, to state facts on Kafka")
+    parser.add_argument("--root-account", type=int, default=1, help="the root account, 1 unless said")
+    said = parser.parse_args(arguments)
+    if not (KEYS / "issuer.key").exists():
+        sys.exit("deploy/stack: the stack has no keys yet: run deploy/stack up")
+    return Signer(KEYS / "issuer.key").token(said.user_id, said.root_account, TOKEN_SECONDS, said.scope)
 
 
 def _problem(url: str) -> str | None:
@@ -152,6 +199,8 @@ def main(arguments: list[str]) -> None:
         case ["env"]:
             for name, value in Stack().environment().items():
                 print(f"{name}={value}")
+        case ["token", *said]:
+            print(token(said))
         case ["logs", *names] if len(names) <= 1:
             for file in sorted((STATE / "logs").glob(f"{names[0] if names else '*'}.log")):
                 print(f"== {file.name}", *file.read_text().splitlines()[-50:], sep="\n")

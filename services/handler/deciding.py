@@ -2,8 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import asyncpg
 import orjson
@@ -43,8 +42,7 @@ Fresh = dict[tuple[int, int, int | None], tuple[int, bytes]]
 NEVER_STORED = (0, b"")
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """A record with what it says; ``key``: (command id, root account), None for what has no command id."""
 
     record: Record

@@ -8,6 +8,7 @@ import asyncpg
 import orjson
 from aiokafka.errors import KafkaError
 
+from services.eventlog.connecting import READER, connect
 from services.eventlog.shards import SHARDS
 from services.eventlog.tail import DeadLetterRow, EventRow, Tail, VerdictRow
 from services.health import Health
@@ -75,8 +76,7 @@ class Relay:
             await asyncio.sleep(pause)
 
     async def _one_life(self) -> None:
-        settings = {"application_name": "moderation-relay", "jit": "off", "statement_timeout": "60s"}
-        connection = await asyncpg.connect(self.settings.url(), timeout=5, command_timeout=60, server_settings=settings)
+        connection = await connect(self.settings.url(), "relay", READER)
         try:
             tail = Tail(connection)
             while not await tail.try_lock(f"relay {self.settings.topic_prefix}"):

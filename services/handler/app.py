@@ -13,7 +13,7 @@ from faststream.kafka import KafkaBroker, Topic
 from faststream.kafka.annotations import KafkaMessage
 from pydantic import SkipValidation
 
-from services.eventlog.connecting import WRITER, connect
+from services.eventlog.connecting import WRITER, connect, trouble
 from services.eventlog.log import Log
 from services.handler.deciding import Deciding, Moved
 from services.handler.places import Places
@@ -109,11 +109,11 @@ class Subscriber(ConsumerRebalanceListener):
                     self.places.forget()
                 if isinstance(error, Moved):
                     raise
-                self.health.problem = f"PostgreSQL does not answer: {type(error).__name__}"
+                self.health.problem = trouble(error)
                 await self._disconnect()
                 if pause is None:
                     raise
-                LOGGER.warning("PostgreSQL does not answer (%s); again in %s s", type(error).__name__, pause)
+                LOGGER.warning("%s; again in %s s", self.health.problem, pause)
                 await asyncio.sleep(pause)
 
     async def _connected(self) -> tuple[Deciding, Places]:

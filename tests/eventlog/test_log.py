@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg
 import pytest
 
+from deploy.tools.postgres import PostgresServer
 from services.eventlog.batch import Batch, Place
-from services.eventlog.connecting import READER, WRITER, connect
+from services.eventlog.connecting import READER, WRITER, connect, trouble
 from services.eventlog.log import Log
 
 Connect = Callable[[], Awaitable[Log]]
@@ -155,6 +156,16 @@ async def test_the_processes_have_no_right_to_change_what_is_written(database_ur
     finally:
         await writer.close()
         await reader.close()
+
+
+async def test_a_database_without_the_schema_is_named_with_its_remedy(postgres: PostgresServer) -> None:
+    connection = await asyncpg.connect(postgres.url())
+    try:
+        with pytest.raises(asyncpg.PostgresError) as refused:
+            await Log(connection).look_up([1], [])
+    finally:
+        await connection.close()
+    assert "python -m services.eventlog.migrate" in trouble(refused.value)
 
 
 async def test_the_bytes_of_an_event_are_kept(logs: Connect) -> None:

@@ -8,34 +8,13 @@ from aiokafka import TopicPartition
 
 from services.eventlog.shards import SHARDS
 from services.topics import topic
-from tests.cases.adapter import World
 from tests.conftest import System
+from tests.faults.steps import Sending
 from tests.faults.test_kills import assert_dense
 from tests.processes.running import Process, until
 
 # A commit that was on its way when the relay was stopped has arrived before so many questions are answered.
 LOOKS = 20
-
-
-class Sending:
-    """Commands that go on being sent in the background; ``ids`` of all of them."""
-
-    def __init__(self, system: System) -> None:
-        self.system = system
-        self.ids: list[str] = []
-        self.ended = False
-        self.task = asyncio.create_task(self._send())
-
-    async def _send(self) -> None:
-        while not self.ended:
-            command = World().command("upsert_course", {"name": "Course"})
-            self.ids.append(command["command_id"])
-            await self.system.outside.send(command)
-            await asyncio.sleep(0.002)
-
-    async def end(self) -> None:
-        self.ended = True
-        await self.task
 
 
 async def ends(system: System) -> tuple[int, int]:

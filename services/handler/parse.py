@@ -39,16 +39,13 @@ def parse(value: bytes | None) -> Parsed | Invalid | Unreadable:
     return Parsed(to_core(command), _hash_of(command), command.correlation_id)
 
 
-_SPACE_BEFORE_COLON = (b" :", b"\t:", b"\n:", b"\r:")
-
-
 def _no_key_twice(value: bytes, command: wire.Command) -> bool:
     """Whether the text surely has no more keys than were read; False: it takes a closer look to know.
 
     Every key ends in a quote and a colon, with white space between at the most; what looks so within a text only
     makes the count larger, as do the keys of deeper objects. It takes a fifth of the time of reading the text again.
     """
-    if any(space in value for space in _SPACE_BEFORE_COLON):
+    if b" :" in value or b"\t:" in value or b"\n:" in value or b"\r:" in value:
         return False
     read = len(command.model_fields_set) + len(command.data.model_fields_set) + (command.actor is not None)
     return value.count(b'":') == read

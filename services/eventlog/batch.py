@@ -1,7 +1,8 @@
-"""What one transaction appends: events, verdicts, dead letters and new streams, column by column for unnest."""
+"""What one transaction appends: events, verdicts, dead letters and new streams, as rows of append()'s types."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 
 @dataclass(slots=True)
@@ -13,8 +14,7 @@ class Head:
     dead_letter: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a record is: ``append_time`` in milliseconds since 1970, as the broker stamped it."""
 
     partition: int
@@ -24,7 +24,7 @@ class Place:
 
 @dataclass(slots=True)
 class Batch:
-    """Rows for ``append``. Positions are drawn here from ``heads``; the database refuses them if a head has moved."""
+    """Rows for ``append``. Numbers are drawn here from ``heads``; the database refuses them if a head has moved."""
 
     source: int
     at: datetime
@@ -78,7 +78,7 @@ class Batch:
         self.verdicts.append(
             (
                 shard,
-                drawn.verdict,
+                self.heads[shard].verdict + drawn.verdict,
                 root_account,
                 command_id,
                 first,
@@ -108,7 +108,7 @@ class Batch:
         self.dead_letters.append(
             (
                 shard,
-                drawn.dead_letter,
+                self.heads[shard].dead_letter + drawn.dead_letter,
                 place.partition,
                 place.offset,
                 place.append_time,
@@ -120,11 +120,7 @@ class Batch:
             )
         )
 
-    @property
-    def shards(self) -> list[int]:
-        """Shards that the batch writes to, ascending."""
-        return sorted(self.drawn)
-
-    def is_empty(self) -> bool:
-        """Whether there is nothing to append."""
-        return not self.drawn
+    def seen(self) -> list[tuple[int, int, int, int]]:
+        """Shards that the batch writes to, ascending, with the heads it was decided on."""
+        heads = ((shard, self.heads[shard]) for shard in sorted(self.drawn))
+        return [(shard, head.position, head.verdict, head.dead_letter) for shard, head in heads]

@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import asyncpg
 
@@ -40,7 +39,7 @@ select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metada
 from event e where e.stream = any($1::bigint[]) order by e.stream, e.version
 """
 LOCK = "select 1 from shard s where s.shard = any($1::smallint[]) order by s.shard for update"
-APPEND = "select append({})".format(", ".join(f"${number}" for number in range(1, 44)))
+APPEND = "select append($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 OPEN_SOURCE = "insert into source (topic, reason) values ($1, $2) returning number"
 CURRENT_SOURCE = "select number from source where topic = $1 order by number desc limit 1"
 
@@ -139,23 +138,18 @@ class Log:
         Raises:
             asyncpg.UniqueViolationError: another shard's writer took an id of this batch (nothing is written).
         """
-        shards = batch.shards
-        heads = [batch.heads[shard] for shard in shards]
         return bool(
             await self.connection.fetchval(
                 APPEND,
-                shards,
-                [h.position for h in heads],
-                [h.verdict for h in heads],
-                [h.dead_letter for h in heads],
+                batch.seen(),
                 batch.source,
                 list(batch.first_offsets),
                 list(batch.first_offsets.values()),
-                *columns(batch.streams, 5),
-                *columns(batch.events, 8),
                 batch.at,
-                *columns(batch.verdicts, 12),
-                *columns(batch.dead_letters, 10),
+                batch.streams,
+                batch.events,
+                batch.verdicts,
+                batch.dead_letters,
             )
         )
 
@@ -172,8 +166,3 @@ class Log:
     async def open_source(self, topic: str, reason: str) -> int:
         """Begin a new life of a topic that was made again or cut: its records are new, whatever their offsets."""
         return int(await self.connection.fetchval(OPEN_SOURCE, topic, reason))
-
-
-def columns(rows: list[Any], width: int) -> list[list[Any]]:
-    """Rows turned into ``width`` columns."""
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]

@@ -92,7 +92,7 @@ class HandlerSettings(ProcessSettings):
         description="at most 200 letters, digits, dots, underscores and hyphens, unique per running handler",
     )
     handler_subscribers: int = Field(default=2, ge=1, le=64, description="a number from 1 to 64")
-    handler_batch_records: int = Field(default=500, ge=1, le=5_000, description="a number from 1 to 5000")
+    handler_batch_records: int = Field(default=1_000, ge=1, le=5_000, description="a number from 1 to 5000")
     command_auth: Literal["off", "required"] = Field(default="off", description="off or required")
     jwks: str | None = Field(default=None, description=JWKS)
 

@@ -16,14 +16,14 @@ from rich.table import Table
 from deploy.tools.season import Assignment, Course, Json, Season, encode
 
 DEADLINE_SECONDS = 60
-SHOWN_GRADES = 24
 
 
 class Theatre:
     """A producer of commands, a read_committed reader of what comes out, and what was seen."""
 
-    def __init__(self, bootstrap: str, prefix: str) -> None:
+    def __init__(self, bootstrap: str, prefix: str, console: Console) -> None:
         self.prefix = prefix
+        self.console = console
         self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
         names = [f"{prefix}.{name}" for name in ("verdicts", "events", "live-events", "dead-letters")]
         self.consumer = AIOKafkaConsumer(
@@ -70,7 +70,9 @@ class Theatre:
             if not verdict["duplicate"]:
                 self.seconds.append(now - self.sent_at[verdict["command_id"]])
         elif name == "live-events":
-            self.live.append(json.loads(record.value))
+            event = json.loads(record.value)
+            self.live.append(event)
+            show_grade(self.console, event["body"])
             self.live_seconds.append(now - self.sent_at[headers["ce_causationid"].decode()])
         else:
             self.events[headers["ce_type"].decode().split(".")[1]] += 1
@@ -126,6 +128,7 @@ async def play(console: Console, season: Season, theatre: Theatre) -> None:
     await theatre.send(b'{"command_id": "this is not', course.course_id, None)
     verdict = await theatre.ask(course, season.publication(course, course.assignments[0], course.graders[0]))
     said(console, "a grader tries to publish", verdict)
+    console.print("  [dim]each[/] [cyan]→[/] [dim]is a grade_change, as it arrives on the live-events topic[/]")
     for course in season.courses:
         for taught in course.assignments:
             await moderate(console, season, theatre, course, taught)
@@ -160,19 +163,18 @@ def said(console: Console, what: str, verdict: Json) -> None:
         tail = "again, the first verdict" if verdict["duplicate"] else f"{verdict['events']} events"
         console.print(f"  [green]✓[/] {what} [dim]· accepted, {tail}[/]")
     else:
-        console.print(f"  [yellow]✗[/] {what} [dim]· {verdict['reason']}: {verdict['message']}[/]")
+        console.print(f"  [yellow]✗[/] {what} [dim]· {verdict['reason']}\n    {verdict['message']}[/]")
 
 
-def show_grades(console: Console, live: list[Json]) -> None:
-    """Published grades, briefly."""
-    table = Table(title="grade_change on live-events, as they arrived", title_justify="left", box=None, pad_edge=False)
-    for name in ("assignment", "student", "grade", "score", "of", "grader", "muted"):
-        table.add_column(name, justify="right" if name in ("score", "of") else "left")
-    for event in live[:: max(1, len(live) // SHOWN_GRADES)][:SHOWN_GRADES]:
-        body = event["body"]
-        cells = (body["assignment_name"], body["student_sis_id"], body["grade"], body["score"], body["points_possible"])
-        table.add_row(*(str(cell) for cell in cells), body["grader_id"], str(body["muted"]).lower())
-    console.print(table, f"[dim]{min(SHOWN_GRADES, len(live))} of {len(live)} shown[/]")
+def show_grade(console: Console, body: Json) -> None:
+    """A published grade_change in one line."""
+    points = f"{body['score']:g} of {body['points_possible']:g}"
+    muted = "muted" if body["muted"] else "posted"
+    console.print(
+        f"    [cyan]→[/] {body['assignment_name']:<24} {body['student_sis_id']:<7} [bold]{body['grade']:<10}[/] "
+        f"{points:<11} [dim]{muted}[/]",
+        highlight=False,
+    )
 
 
 def percentile(values: list[float], share: float) -> str:
@@ -204,7 +206,7 @@ def summary(console: Console, theatre: Theatre) -> None:
     console.print(table)
 
 
-def findings(theatre: Theatre) -> list[str]:
+def findings(season: Season, theatre: Theatre) -> list[str]:
     """What is wrong: nothing, if the service keeps its promises."""
     wrong = []
     if {command: len(seen) for command, seen in theatre.verdicts.items()} != dict(theatre.sent):
@@ -212,6 +214,9 @@ def findings(theatre: Theatre) -> list[str]:
     published = Counter(event["body"]["submission_id"] for event in theatre.live)
     if any(count > 1 for count in published.values()):
         wrong.append("a published grade came more than once")
+    graded = sum(bool(numbers) for course in season.courses for numbers in course.grades.values())
+    if graded != len(published):
+        wrong.append(f"{graded} students were graded, the grades of {len(published)} were published")
     if theatre.events["grade_published"] != len(theatre.live):
         wrong.append(f"{theatre.events['grade_published']} grades published, {len(theatre.live)} grade_change events")
     if len(theatre.dead_letters) != 1:
@@ -224,7 +229,7 @@ async def main() -> int:
     console = Console()
     started = time.time()
     season = Season(base=int(started) % 1_000_000 * 10_000, seed=7)
-    theatre = Theatre(os.environ["KAFKA_BOOTSTRAP"], os.environ["TOPIC_PREFIX"])
+    theatre = Theatre(os.environ["KAFKA_BOOTSTRAP"], os.environ["TOPIC_PREFIX"], console)
     await theatre.producer.start()
     await theatre.consumer.start()
     await theatre.consumer.getmany(timeout_ms=500)
@@ -232,11 +237,10 @@ async def main() -> int:
     try:
         await play(console, season, theatre)
         deadline = time.monotonic() + DEADLINE_SECONDS
-        while findings(theatre) and time.monotonic() < deadline:
+        while findings(season, theatre) and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
-        show_grades(console, theatre.live)
         summary(console, theatre)
-        wrong = findings(theatre)
+        wrong = findings(season, theatre)
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 
 @dataclass(slots=True)
@@ -13,8 +14,7 @@ class Head:
     dead_letter: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a record is: ``append_time`` in milliseconds since 1970, as the broker stamped it."""
 
     partition: int

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import asyncpg
 
+from services.eventlog.connecting import Pool
 from services.eventlog.log import EVENTS, STREAMS, Stored, Stream
 
 EVENTS_AFTER = """
@@ -62,7 +63,7 @@ class Reader:
     Always of the primary: a replica may lag behind a verdict that somebody was given already.
     """
 
-    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | asyncpg.Pool[asyncpg.Record]") -> None:
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
         self.connection = connection
 
     async def streams(self, root_account: int, course: int | None, assignment: int | None) -> list[Stream]:

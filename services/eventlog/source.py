@@ -7,8 +7,7 @@ rather than take a new record for an old one.
 import asyncio
 import sys
 
-import asyncpg
-
+from services.eventlog.connecting import WRITER, connect
 from services.eventlog.log import Log
 from services.settings import DatabaseSettings, KafkaSettings
 from services.topics import topic
@@ -16,7 +15,7 @@ from services.topics import topic
 
 async def main(reason: str) -> None:
     """Open the source and print its number."""
-    connection = await asyncpg.connect(DatabaseSettings().url())
+    connection = await connect(DatabaseSettings().url(), "source", WRITER)
     commands = topic(KafkaSettings().topic_prefix, "commands")
     print(f"{commands} is now source {await Log(connection).open_source(commands, reason)}")
     await connection.close()

@@ -15,6 +15,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services.eventlog.connecting import READER, pool, trouble
 from services.eventlog.reader import Reader
 from services.gateway import operations, own, reads, writes
 from services.gateway.answers import NOT_FOUND, Refused, answer, unavailable
@@ -38,10 +39,6 @@ ALWAYS = [
     (b"cache-control", b"max-age=0, private, must-revalidate"),
     (b"x-content-type-options", b"nosniff"),
 ]
-
-
-async def _keep_session(_: Any) -> None:
-    """Nothing of a session is used, so nothing is reset: a round trip less for each read."""
 
 
 class Manners:
@@ -82,17 +79,9 @@ def build(settings: GatewaySettings, keys: Keys) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        pool = await asyncpg.create_pool(
-            settings.url(),
-            min_size=0,
-            max_size=CONNECTIONS_MAX,
-            reset=_keep_session,
-            timeout=5,
-            command_timeout=READ_SECONDS_MAX,
-            server_settings={"application_name": "moderation-gateway", "jit": "off"},
-        )
+        connections = await pool(settings.url(), "gateway", READER, CONNECTIONS_MAX, READ_SECONDS_MAX)
         sender, verdicts = Sender(settings.kafka_bootstrap, commands), Verdicts(settings.url(), commands)
-        reader = Reader(pool)
+        reader = Reader(connections)
         app.state.parts = Parts(
             authentication=Authentication(keys, settings.requests_per_minute),
             reader=reader,
@@ -109,7 +98,7 @@ def build(settings: GatewaySettings, keys: Keys) -> FastAPI:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        pool.terminate()
+        connections.terminate()
 
     app = FastAPI(
         title="Moderated Grading",
@@ -147,7 +136,7 @@ def _answer_errors(app: FastAPI) -> None:
         return answer(request, {"message": f"cannot be used as they are: {fields}"}, 400)
 
     async def away(request: Request, error: Exception) -> Response:
-        LOGGER.warning("PostgreSQL does not answer: %s", type(error).__name__)
+        LOGGER.warning("%s", trouble(error))
         refused = unavailable("PostgreSQL does not answer")
         return answer(request, refused.body, refused.status, refused.headers)
 

@@ -7,6 +7,7 @@ import time
 
 import asyncpg
 
+from services.eventlog.connecting import READER, connect, trouble
 from services.eventlog.reader import FoundVerdict, Reader
 from services.gateway.metrics import VERDICT_SECONDS
 
@@ -46,14 +47,13 @@ class Verdicts:
             try:
                 await self._ask()
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-                if self.problem is None:
-                    LOGGER.warning("PostgreSQL does not answer (%s): asking again", type(error).__name__)
-                self.problem = f"PostgreSQL does not answer: {type(error).__name__}"
+                if self.problem != trouble(error):
+                    LOGGER.warning("%s", trouble(error))
+                self.problem = trouble(error)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _ask(self) -> None:
-        settings = {"application_name": "moderation-gateway-verdicts", "jit": "off"}
-        connection = await asyncpg.connect(self.url, timeout=5, command_timeout=5, server_settings=settings)
+        connection = await connect(self.url, "gateway", READER)
         try:
             reader = Reader(connection)
             while True:

@@ -13,6 +13,7 @@ from faststream.kafka import KafkaBroker, Topic
 from faststream.kafka.annotations import KafkaMessage
 from pydantic import SkipValidation
 
+from services.eventlog.connecting import WRITER, connect, trouble
 from services.eventlog.log import Log
 from services.handler.authority import Authority
 from services.handler.deciding import Deciding, Moved
@@ -79,7 +80,7 @@ class Subscriber(ConsumerRebalanceListener):
         if self.places is not None:
             self.places.forget()
         try:
-            connection = await connect(self.settings.url())
+            connection = await connect(self.settings.url(), "handler", WRITER)
             try:
                 log = Log(connection)
                 source = await log.current_source(self.commands)
@@ -110,16 +111,16 @@ class Subscriber(ConsumerRebalanceListener):
                     self.places.forget()
                 if isinstance(error, Moved):
                     raise
-                self.health.problem = f"PostgreSQL does not answer: {type(error).__name__}"
+                self.health.problem = trouble(error)
                 await self._disconnect()
                 if pause is None:
                     raise
-                LOGGER.warning("PostgreSQL does not answer (%s); again in %s s", type(error).__name__, pause)
+                LOGGER.warning("%s; again in %s s", self.health.problem, pause)
                 await asyncio.sleep(pause)
 
     async def _connected(self) -> tuple[Deciding, Places]:
         if self.connection is None or self.connection.is_closed() or self.deciding is None or self.places is None:
-            self.connection = await connect(self.settings.url())
+            self.connection = await connect(self.settings.url(), "handler", WRITER)
             log = Log(self.connection)
             source = await log.current_source(self.commands)
             self.deciding, self.places = Deciding(log, source, self.authority), Places(log, source, self.health)
@@ -129,18 +130,6 @@ class Subscriber(ConsumerRebalanceListener):
         if self.connection is not None:
             self.connection.terminate()
         self.connection = self.deciding = self.places = None
-
-
-async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
-    """A connection that gives up rather than hang."""
-    server_settings = {
-        "application_name": "moderation-handler",
-        "jit": "off",
-        "lock_timeout": "10s",
-        "statement_timeout": "60s",
-        "idle_in_transaction_session_timeout": "60s",
-    }
-    return await asyncpg.connect(url, timeout=5, command_timeout=60, server_settings=server_settings)
 
 
 def build(settings: HandlerSettings, health: Health, authority: Authority | None) -> FastStream:

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from pydantic import ValidationError
@@ -17,8 +16,7 @@ from services.moderation.commands import Command
 __all__ = ["Invalid", "Parsed", "Unreadable", "parse"]
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """``content_hash``: of what counts as the command's content (contract section 4)."""
 
     command: Command
@@ -32,12 +30,25 @@ def parse(value: bytes | None) -> Parsed | Invalid | Unreadable:
         return Unreadable("empty", "the record has no value")
     try:
         command = wire.COMMAND.validate_json(value)
-        _ONCE.decode(value.decode())
+        if not _no_key_twice(value, command):
+            _ONCE.decode(value.decode())
     except ValidationError as error:
         return refused(value, error)
     except ValueError:
         return refused(value, None)
     return Parsed(to_core(command), _hash_of(command), command.correlation_id)
+
+
+def _no_key_twice(value: bytes, command: wire.Command) -> bool:
+    """Whether the text surely has no more keys than were read; False: it takes a closer look to know.
+
+    Every key ends in a quote and a colon, with white space between at the most; what looks so within a text only
+    makes the count larger, as do the keys of deeper objects. It takes a fifth of the time of reading the text again.
+    """
+    if b" :" in value or b"\t:" in value or b"\n:" in value or b"\r:" in value:
+        return False
+    read = len(command.model_fields_set) + len(command.data.model_fields_set) + (command.actor is not None)
+    return value.count(b'":') == read
 
 
 def _once(pairs: list[tuple[str, Any]]) -> None:

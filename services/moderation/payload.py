@@ -7,6 +7,7 @@ Ids are decimal strings, scores JSON numbers, times RFC 3339 in milliseconds.
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from services.moderation import events as happened
@@ -26,6 +27,7 @@ def exact(value: float | None) -> Decimal | None:
     return None if value is None else Decimal(repr(value))
 
 
+@lru_cache(maxsize=256)  # The decisions of a batch have one time, which is written several times in each.
 def time(value: datetime | None) -> str | None:
     """RFC 3339, UTC, milliseconds."""
     return None if value is None else value.isoformat(timespec="milliseconds")[:23] + "Z"

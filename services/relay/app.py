@@ -8,6 +8,7 @@ import asyncpg
 import orjson
 from aiokafka.errors import KafkaError
 
+from services.eventlog.connecting import READER, connect, trouble
 from services.eventlog.shards import SHARDS
 from services.eventlog.tail import DeadLetterRow, EventRow, Tail, VerdictRow
 from services.health import Health
@@ -62,8 +63,9 @@ class Relay:
                 await self._one_life()
             except (KafkaError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
                 pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
-                self.health.problem = f"cannot relay: {type(error).__name__}"
-                LOGGER.warning("cannot relay (%s); again in %s s", type(error).__name__, pause)
+                kafka = isinstance(error, KafkaError)
+                self.health.problem = f"cannot relay: {type(error).__name__}" if kafka else trouble(error)
+                LOGGER.warning("%s; again in %s s", self.health.problem, pause)
                 failures += 1
             except (NoProgress, AheadOfLog) as error:
                 if self.health.problem != str(error):
@@ -75,8 +77,7 @@ class Relay:
             await asyncio.sleep(pause)
 
     async def _one_life(self) -> None:
-        settings = {"application_name": "moderation-relay", "jit": "off", "statement_timeout": "60s"}
-        connection = await asyncpg.connect(self.settings.url(), timeout=5, command_timeout=60, server_settings=settings)
+        connection = await connect(self.settings.url(), "relay", READER)
         try:
             tail = Tail(connection)
             while not await tail.try_lock(f"relay {self.settings.topic_prefix}"):

@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg
 import pytest
 
+from deploy.tools.postgres import PostgresServer
 from services.eventlog.batch import Batch, Place
+from services.eventlog.connecting import READER, WRITER, connect, trouble
 from services.eventlog.log import Log
 
 Connect = Callable[[], Awaitable[Log]]
@@ -139,6 +141,31 @@ async def test_the_log_refuses_every_change(logs: Connect, table: str, change: s
     column = {"source": "topic", "stream": "course"}.get(table, "shard")
     with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
         await log.connection.execute(change.format(table, column))
+
+
+@pytest.mark.parametrize("table", ["source", "stream", "event", "verdict", "dead_letter"])
+async def test_the_processes_have_no_right_to_change_what_is_written(database_url: str, table: str) -> None:
+    writer, reader = await connect(database_url, "test", WRITER), await connect(database_url, "test", READER)
+    try:
+        column = {"source": "topic", "stream": "course"}.get(table, "shard")
+        for change in (f"update {table} set {column} = {column}", f"delete from {table}", f"truncate {table}"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await writer.execute(change)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await reader.execute(f"insert into {table} default values")
+    finally:
+        await writer.close()
+        await reader.close()
+
+
+async def test_a_database_without_the_schema_is_named_with_its_remedy(postgres: PostgresServer) -> None:
+    connection = await asyncpg.connect(postgres.url())
+    try:
+        with pytest.raises(asyncpg.PostgresError) as refused:
+            await Log(connection).look_up([1], [])
+    finally:
+        await connection.close()
+    assert "python -m services.eventlog.migrate" in trouble(refused.value)
 
 
 async def test_the_bytes_of_an_event_are_kept(logs: Connect) -> None:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from typing import Any
 
-import asyncpg
 import psycopg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -15,40 +14,8 @@ from deploy.tools.places import ROOT
 from services import topics
 from tests.cases.adapter import World
 from tests.conftest import System
-from tests.processes.running import Json, Process, until
-
-
-async def count(system: System, table: str = "verdict") -> int:
-    connection = await asyncpg.connect(system.database_url)
-    try:
-        return int(await connection.fetchval(f"select count(*) from {table}"))
-    finally:
-        await connection.close()
-
-
-async def until_decided(system: System, wanted: int) -> None:
-    for _ in range(1_000):
-        if await count(system) >= wanted:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"{await count(system)} of {wanted} records decided")
-
-
-def courses(number: int) -> list[Json]:
-    return [World().command("upsert_course", {"name": f"Course {n}"}) for n in range(number)]
-
-
-async def send_all(system: System, commands: list[Json]) -> None:
-    for command in commands:
-        await system.outside.send(command)
-    await system.outside.producer.flush()
-
-
-async def started(system: System, **environment: str) -> Process:
-    handler = system.process("handler", HANDLER_INSTANCE="redelivered", **environment)
-    handler.start()
-    await handler.ready()
-    return handler
+from tests.faults.steps import count, courses, send_all, started, until_decided
+from tests.processes.running import Json, until
 
 
 async def reset_to_the_beginning(system: System) -> None:

@@ -101,6 +101,9 @@ class Outside:
             fetch_max_wait_ms=20,
         )
         await self.consumer.start()
+        # Sees where a topic ends, open transactions included.
+        self.uncommitted = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, enable_auto_commit=False)
+        await self.uncommitted.start()
         self.reading = asyncio.create_task(self._read())
 
     async def renew_producer(self) -> None:
@@ -114,6 +117,7 @@ class Outside:
         self.reading.cancel()
         await asyncio.gather(self.reading, return_exceptions=True)
         await self.consumer.stop()
+        await self.uncommitted.stop()
         await self.producer.stop()
 
     async def _read(self) -> None:
@@ -154,3 +158,15 @@ class Outside:
         """What a command caused on a topic, once ``count`` records are there."""
         await until(lambda: len(self.caused.get((name, command_id), ())) >= count, f"{count} on {name} of {command_id}")
         return self.caused.get((name, command_id), [])
+
+    async def caught_up(self, name: str) -> None:
+        """Return once everything that stands on a topic now has been read; an open transaction is waited for.
+
+        A transaction's topics may be served in any order: having read one of them says nothing about the others.
+        """
+        places = [place for place in self.consumer.assignment() if place.topic == topic(self.prefix, name)]
+        assert places, f"{name} is not read"
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            for place, end in (await self.uncommitted.end_offsets(places)).items():
+                while await self.consumer.position(place) < end:
+                    await asyncio.sleep(0.002)

@@ -1,0 +1,67 @@
+"""Connections to the log that may do no more than their process needs, and give up rather than hang."""
+
+from typing import Any, TypeAlias
+
+import asyncpg
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+WRITER = "moderation_writer"
+"""May add to the log; nobody may change it."""
+READER = "moderation_reader"
+
+
+async def connect(url: str, process: str, role: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """A connection of a process (as PostgreSQL's own views will call it) with a role's rights.
+
+    Raises:
+        OSError, TimeoutError, asyncpg.PostgresError: PostgreSQL does not answer, or refuses.
+    """
+    return await asyncpg.connect(url, timeout=5, command_timeout=60, server_settings=server_settings(process, role))
+
+
+def pool(url: str, process: str, role: str, connections_max: int, seconds_max: float) -> Pool:
+    """A pool of such connections for queries that leave nothing in their session; it connects when it is used."""
+    return asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=connections_max,
+        reset=_keep_session,
+        timeout=5,
+        command_timeout=seconds_max,
+        server_settings=server_settings(process, role),
+    )
+
+
+def server_settings(process: str, role: str) -> dict[str, str]:
+    """Of a connection of a process with a role's rights."""
+    return {
+        "application_name": f"moderation-{process}",
+        "role": role,
+        "jit": "off",
+        "lock_timeout": "10s",
+        "statement_timeout": "60s",
+        "idle_in_transaction_session_timeout": "60s",
+    }
+
+
+async def _keep_session(_: Any) -> None:
+    """asyncpg would ask for a reset at each release: a round trip more for each query."""
+
+
+_OLD_SCHEMA = (
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedObjectError,
+    asyncpg.InvalidParameterValueError,
+)
+
+
+def trouble(error: Exception) -> str:
+    """What is wrong with PostgreSQL and, where it does not mend itself, the remedy; no values of any command."""
+    name = type(error).__name__
+    if isinstance(error, _OLD_SCHEMA):
+        return f"the log's schema is not the one this version needs ({name}): run python -m services.eventlog.migrate"
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return f"PostgreSQL refuses ({name}): grant {WRITER} and {READER} to DATABASE_URL's user"
+    return f"PostgreSQL does not answer: {name}"

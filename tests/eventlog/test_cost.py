@@ -1,0 +1,150 @@
+"""What a batch costs does not grow with the log: counted by PostgreSQL in blocks of tables and indexes, never timed.
+
+Nothing is ever analyzed or vacuumed here, and plans are kept from when the log was empty.
+"""
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias
+
+import asyncpg
+import pytest
+from aiokafka import ConsumerRecord
+
+from services.eventlog.log import Log
+from services.eventlog.shards import SHARDS, shard_of_course
+from services.eventlog.tail import Tail
+from services.handler.deciding import Deciding
+from tests.cases.adapter import World
+from tests.processes.running import Json
+
+COURSES = 24
+BATCHES = 300
+# Then PostgreSQL has chosen between a plan for the values and one for all values, with next to nothing in the tables.
+EARLY_BATCHES = 10
+COUNTS = """
+select coalesce(sum(pg_stat_get_xact_blocks_fetched(c.oid)), 0)::bigint as blocks,
+       coalesce(sum(pg_stat_get_xact_tuples_updated(c.oid) + pg_stat_get_xact_tuples_deleted(c.oid)), 0)::bigint as dead
+from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'i')
+"""
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+class Commands:
+    """Records of grades in many courses, as the commands topic would hand them out."""
+
+    def __init__(self) -> None:
+        self.worlds = [World() for _ in range(COURSES)]
+        self.scores = itertools.count()
+        self.ends: Counter[int] = Counter()
+
+    def record(self, world: World, command: Json) -> ConsumerRecord[Any, Any]:
+        partition = shard_of_course(world.course_id)
+        value = json.dumps(command).encode()
+        offset = self.ends[partition]
+        self.ends[partition] += 1
+        return ConsumerRecord("commands", partition, offset, 1, 1, None, value, None, 0, len(value), ())
+
+    def facts(self) -> list[ConsumerRecord[Any, Any]]:
+        people = [("fg", "teacher"), ("ta", "ta"), ("student", "student")]
+        steps: list[Json] = [{"do": "enroll", "user": user, "role": role} for user, role in people]
+        settings = {"grader_count": 2, "final_grader": "fg", "points_possible": 100, "grading_type": "points"}
+        steps.append({"do": "assignment", "id": "a", "moderated_grading": True, **settings})
+        return [self.record(world, command) for world in self.worlds for step in steps for command in world.given(step)]
+
+    def grades(self, courses: int) -> list[ConsumerRecord[Any, Any]]:
+        grade = {"operation": "grade", "actor": "ta", "assignment": "a", "student": "student"}
+        return [
+            self.record(world, world.operation({**grade, "score": next(self.scores) % 100}))
+            for world in self.worlds[:courses]
+        ]
+
+
+class Work:
+    """A handler's and a relay's work over one connection."""
+
+    def __init__(self, connection: Connection, source: int, commands: Commands) -> None:
+        self.connection = connection
+        self.log = Log(connection)
+        self.deciding = Deciding(self.log, source)
+        self.tail = Tail(connection)
+        self.source = source
+        self.commands = commands
+
+    async def settle(self, courses: int) -> None:
+        await self.deciding.settle(self.commands.grades(courses))
+
+    async def look_at_places(self) -> None:
+        partition = shard_of_course(self.commands.worlds[0].course_id)
+        watermark = (await self.log.watermarks(self.source, [partition]))[partition]
+        assert len(await self.log.append_times(self.source, partition, watermark - 5, watermark)) == 6
+
+    async def relay(self) -> None:
+        shards = list(range(SHARDS))
+        heads = await self.tail.heads(shards)
+        after = [[max(head[kind] - 5, 0) for head in heads] for kind in range(3)]
+        events, verdicts, _ = await self.tail.read(shards, after[0], after[1], after[2], 1_000)
+        assert len(events) == len(verdicts) == 5 * len({shard_of_course(w.course_id) for w in self.commands.worlds})
+
+    async def costs(self) -> dict[str, int]:
+        """Blocks that each kind of work fetches, the cache of a subscriber being warm."""
+        await self.settle(COURSES)
+        kinds: dict[str, Callable[[], Awaitable[None]]] = {
+            "a batch of one command": lambda: self.settle(1),
+            "a batch over all shards": lambda: self.settle(COURSES),
+            "places of redelivered records": self.look_at_places,
+            "what waits for the relay": self.relay,
+        }
+        return {name: await self._blocks(work) for name, work in kinds.items()}
+
+    async def _blocks(self, work: Callable[[], Awaitable[None]]) -> int:
+        """Counts are kept for each transaction: the work is done inside one."""
+        async with self.connection.transaction(isolation="repeatable_read"):
+            before = await self.connection.fetchrow(COUNTS)
+            await work()
+            after = await self.connection.fetchrow(COUNTS)
+        assert before is not None
+        assert after is not None
+        assert after["dead"] == before["dead"], (
+            "rows that are updated for each batch are what an old snapshot makes slow"
+        )
+        return int(after["blocks"] - before["blocks"])
+
+
+@pytest.fixture
+async def connect(database_url: str) -> AsyncIterator[Callable[[], Awaitable[Connection]]]:
+    opened: list[Connection] = []
+
+    async def another() -> Connection:
+        opened.append(await asyncpg.connect(database_url, server_settings={"jit": "off"}))
+        return opened[-1]
+
+    yield another
+    for connection in opened:
+        await connection.close()
+
+
+@pytest.mark.parametrize("old_snapshot", [False, True], ids=["never analyzed", "beside an old snapshot"])
+async def test_a_batch_costs_the_same_however_much_is_in_the_log(
+    connect: Callable[[], Awaitable[Connection]], old_snapshot: bool
+) -> None:
+    connection, other = await connect(), await connect()
+    for table in ("shard", "source", "stream", "event", "verdict", "dead_letter"):
+        await connection.execute(f"alter table {table} set (autovacuum_enabled = off)")
+    if old_snapshot:
+        await other.execute("begin isolation level repeatable read; select count(*) from event")
+    commands = Commands()
+    work = Work(connection, await Log(connection).current_source("commands"), commands)
+    await work.deciding.settle(commands.facts())
+    for _ in range(EARLY_BATCHES):
+        early = await work.costs()
+    for _ in range(BATCHES):
+        await work.settle(COURSES)
+    late = await work.costs()
+    # Plans of a process that starts now, with nothing known of what is in the tables by now.
+    started_late = await Work(await connect(), work.source, commands).costs()
+    for found in (late, started_late):
+        dearer = {name: (early[name], found[name]) for name in early if found[name] > early[name] * 3 // 2}
+        assert not dearer, dearer

@@ -1,0 +1,63 @@
+"""What fault tests do again and again: start a handler, send commands, count what is in the log."""
+
+import asyncio
+
+import asyncpg
+
+from tests.cases.adapter import World
+from tests.conftest import System
+from tests.processes.running import Json, Process
+
+
+async def count(system: System, table: str = "verdict") -> int:
+    connection = await asyncpg.connect(system.database_url)
+    try:
+        return int(await connection.fetchval(f"select count(*) from {table}"))
+    finally:
+        await connection.close()
+
+
+async def until_decided(system: System, wanted: int) -> None:
+    for _ in range(1_000):
+        if await count(system) >= wanted:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{await count(system)} of {wanted} records decided")
+
+
+def courses(number: int) -> list[Json]:
+    return [World().command("upsert_course", {"name": f"Course {n}"}) for n in range(number)]
+
+
+async def send_all(system: System, commands: list[Json]) -> None:
+    for command in commands:
+        await system.outside.send(command)
+    await system.outside.producer.flush()
+
+
+async def started(system: System, **environment: str) -> Process:
+    handler = system.process("handler", HANDLER_INSTANCE="redelivered", **environment)
+    handler.start()
+    await handler.ready()
+    return handler
+
+
+class Sending:
+    """Commands that go on being sent in the background; ``ids`` of all of them."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.ids: list[str] = []
+        self.ended = False
+        self.task = asyncio.create_task(self._send())
+
+    async def _send(self) -> None:
+        while not self.ended:
+            command = World().command("upsert_course", {"name": "Course"})
+            self.ids.append(command["command_id"])
+            await self.system.outside.send(command)
+            await asyncio.sleep(0.002)
+
+    async def end(self) -> None:
+        self.ended = True
+        await self.task

@@ -1,0 +1,121 @@
+"""A handler killed before it acknowledged what it committed, and an append that fails: every record decided once."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from services.eventlog.batch import Batch, Place
+from services.eventlog.log import Log
+from services.eventlog.shards import SHARDS
+from tests.conftest import System
+from tests.faults.steps import Sending, count, courses, send_all, started, until_decided
+from tests.processes.running import Process
+
+# An acknowledgement that was on its way when the handler was stopped has arrived before so many questions are answered.
+LOOKS = 20
+LOCKED = SHARDS - 1
+
+
+@asynccontextmanager
+async def connected(system: System) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+    connection = await asyncpg.connect(system.database_url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def unacknowledged(system: System, admin: AIOKafkaAdminClient) -> int:
+    """How many decided records the group has not acknowledged."""
+    offsets = await admin.list_consumer_group_offsets(f"{system.prefix}.handler")
+    acknowledged = {place.partition: found.offset for place, found in offsets.items()}
+    async with connected(system) as connection:
+        decided = await connection.fetch('select partition, max("offset") + 1 from verdict group by 1')
+    return sum(end - max(acknowledged.get(partition, 0), 0) for partition, end in decided)
+
+
+async def killed_before_acknowledging(system: System, handler: Process) -> int:
+    """Kill the handler when its last batch is committed and not acknowledged; how many records that are."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
+    await admin.start()
+    try:
+        async with asyncio.timeout(60):
+            while True:
+                handler.signal(signal.SIGSTOP)
+                found = [await unacknowledged(system, admin)]
+                while found[-1] and len(found) < LOOKS:
+                    found.append(await unacknowledged(system, admin))
+                if found[-1]:
+                    handler.kill()
+                    return found[-1]
+                handler.signal(signal.SIGCONT)
+                await asyncio.sleep(0.002)
+    finally:
+        await admin.close()
+
+
+async def test_what_was_committed_and_not_acknowledged_is_not_decided_twice(system: System) -> None:
+    handler = await started(system)
+    sending = Sending(system)
+    await until_decided(system, 100)
+    for _ in range(2):
+        assert await killed_before_acknowledging(system, handler) > 0
+        handler.start()
+        await handler.ready()
+    await sending.end()
+    await until_decided(system, len(sending.ids))
+    assert (await count(system), await count(system, "event")) == (len(sending.ids), len(sending.ids))
+    async with connected(system) as connection:
+        assert await connection.fetchval("select bool_and(first) from verdict")
+
+
+async def until_appending(connection: "asyncpg.Connection[asyncpg.Record]") -> int:
+    """The handler's backend, once its append waits for a lock."""
+    waiting = (
+        "select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        " and application_name = 'moderation-handler' and query like 'select append(%'"
+    )
+    async with asyncio.timeout(30):
+        while not (pid := await connection.fetchval(waiting)):
+            await asyncio.sleep(0.01)
+    return int(pid)
+
+
+async def backend_ends(log: Log, pid: int) -> None:
+    assert await log.connection.fetchval("select pg_terminate_backend($1)", pid)
+
+
+async def somebody_else_writes(log: Log, pid: int) -> None:
+    found = await log.look_up([LOCKED], [])
+    batch = Batch(await log.current_source("another topic"), found.at, found.heads, {})
+    batch.add_dead_letter(LOCKED, Place(0, 0, 1), None, None, b"[]", "empty", "the record has no value")
+    assert await log.append(batch)
+
+
+@pytest.mark.parametrize("fails", [backend_ends, somebody_else_writes])
+async def test_a_batch_over_several_partitions_that_fails_once_is_decided_once(
+    system: System, fails: Callable[[Log, int], Awaitable[None]]
+) -> None:
+    handler = await started(system, HANDLER_SUBSCRIBERS="1")
+    commands = courses(600)
+    await send_all(system, commands[:200])
+    await until_decided(system, 200)
+    # Activity is seen as of the first look of a transaction: the one that looks holds no lock.
+    async with connected(system) as observer, connected(system) as connection:
+        log = Log(connection)
+        async with connection.transaction():
+            await log.lock([LOCKED])
+            handler.signal(signal.SIGSTOP)
+            await send_all(system, commands[200:])
+            handler.signal(signal.SIGCONT)
+            await fails(log, await until_appending(observer))
+        await until_decided(system, len(commands))
+        assert (await count(system), await count(system, "event")) == (len(commands), len(commands))
+        assert await connection.fetchval("select count(distinct partition) from verdict") == SHARDS
+        over = "select count(distinct partition) from verdict where number > 1 group by xmin::text order by 1 desc"
+        assert await connection.fetchval(over) > 1, "no batch was over several partitions"

@@ -1,0 +1,95 @@
+"""Two relays; one killed and one paused, both inside a Kafka transaction: every record once, in order."""
+
+import asyncio
+import signal
+
+import asyncpg
+from aiokafka import TopicPartition
+
+from services.eventlog.shards import SHARDS
+from services.topics import topic
+from tests.conftest import System
+from tests.faults.steps import Sending
+from tests.faults.test_kills import assert_dense
+from tests.processes.running import Process, until
+
+# A commit that was on its way when the relay was stopped has arrived before so many questions are answered.
+LOOKS = 20
+
+
+async def ends(system: System) -> tuple[int, int]:
+    """Records of all kinds on the verdicts topic: with those of an open transaction, and without."""
+    places = [TopicPartition(topic(system.prefix, "verdicts"), number) for number in range(SHARDS)]
+    committed = await system.outside.consumer.end_offsets(places)
+    uncommitted = await system.outside.uncommitted.end_offsets(places)
+    return sum(uncommitted.values()), sum(committed.values())
+
+
+async def stopped_inside_a_transaction(system: System, relay: Process) -> None:
+    """Pause the relay at a moment when it has sent records and has not ended their transaction."""
+    async with asyncio.timeout(30):
+        while True:
+            relay.signal(signal.SIGSTOP)
+            for _ in range(LOOKS):
+                uncommitted, committed = await ends(system)
+                if uncommitted == committed:
+                    break
+            else:
+                return
+            relay.signal(signal.SIGCONT)
+            await asyncio.sleep(0.003)
+
+
+async def goes_on(system: System) -> None:
+    """More verdicts are seen by a reader of what is committed."""
+    seen = len(system.outside.records["verdicts"])
+    await until(lambda: len(system.outside.records["verdicts"]) > seen + 50, "verdicts go on", 60)
+
+
+async def others_have_sent(system: System) -> None:
+    """Somebody sends, whether or not a reader sees it: a transaction that is open hides what follows."""
+    before, _ = await ends(system)
+    async with asyncio.timeout(30):
+        while (await ends(system))[0] < before + 50:
+            await asyncio.sleep(0.01)
+
+
+async def release_lock(system: System) -> None:
+    """End the session that holds the lock, as PostgreSQL's keep-alive would after a while."""
+    connection = await asyncpg.connect(system.database_url)
+    try:
+        ended = await connection.fetch(
+            "select pg_terminate_backend(l.pid) from pg_locks l join pg_database d on d.oid = l.database"
+            " where l.locktype = 'advisory' and l.granted and d.datname = current_database()"
+        )
+        assert len(ended) == 1
+    finally:
+        await connection.close()
+
+
+async def test_a_relay_killed_and_one_paused_inside_a_transaction_do_no_harm(system: System) -> None:
+    killed, paused = system.process("relay"), system.process("relay")
+    for process in (system.process("handler"), killed, paused):
+        process.start()
+        await process.ready()
+    sending = Sending(system)
+    await goes_on(system)
+    await stopped_inside_a_transaction(system, killed)
+    killed.kill()
+    await goes_on(system)
+    killed.start()
+    await killed.ready()
+    await stopped_inside_a_transaction(system, paused)
+    await release_lock(system)
+    await others_have_sent(system)
+    paused.signal(signal.SIGCONT)
+    await goes_on(system)
+    await until(lambda: "cannot relay" in paused.log.read_text(), "the paused relay was told that it is not alone")
+    await paused.ready()
+    await sending.end()
+    await until(lambda: len(system.outside.verdicts) == len(sending.ids), "every verdict", 60)
+    for name in ("verdicts", "events"):
+        await system.outside.caught_up(name)
+        assert_dense(system.outside.records[name])
+        assert len(system.outside.records[name]) == len(sending.ids)
+    assert set(system.outside.verdicts) == set(sending.ids)

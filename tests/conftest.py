@@ -14,8 +14,11 @@ from deploy.tools.places import database_folder
 from deploy.tools.postgres import PostgresServer
 from services import topics
 from services.eventlog.migrate import migrate
+from tests.cases.tokens import Issuer
+from tests.processes.client import Client
 from tests.processes.running import Outside, Process
 
+LMS_URL = "https://canvas.example"
 _NUMBERS = itertools.count(1)
 
 
@@ -88,6 +91,18 @@ class System:
         self.processes.append(process)
         return process
 
+    def gateway(self, issuer: Issuer, **environment: str) -> Process:
+        """A gateway that believes an issuer's tokens, not started."""
+        settings = {
+            "JWKS": str(issuer.write_set(self.folder / "users.jwks")),
+            "LMS_URL": LMS_URL,
+            "REQUESTS_PER_MINUTE": "1000000",
+            **environment,
+        }
+        process = self.process("gateway", **settings)
+        process.environment |= {"GATEWAY_PORT": str(process.port), "GATEWAY_URL": process.url}
+        return process
+
 
 async def made_system(bootstrap: str, database_url: str, folder: Path) -> AsyncIterator[System]:
     prefix = f"test{os.getpid()}-{next(_NUMBERS)}"
@@ -121,3 +136,20 @@ async def running(
         for process in made.processes:
             await process.ready()
         yield made
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Issuer:
+    """Who issues the tokens that the tests' gateways believe."""
+    return Issuer()
+
+
+@pytest.fixture(scope="session")
+async def gateway(running: System, issuer: Issuer) -> AsyncIterator[Client]:
+    """A client of one gateway on the shared system."""
+    process = running.gateway(issuer)
+    process.start()
+    await process.ready()
+    client = Client(process.url, issuer)
+    yield client
+    await client.http.aclose()

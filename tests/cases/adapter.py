@@ -32,6 +32,7 @@ class World:
         self.grades: dict[str, int] = {}
         self.final_graders: dict[str, str | None] = {}
         self.enrolled: dict[str, list[Json]] = {}
+        self.anonymous_ids: dict[tuple[int, str], str] = {}
         self.attempts: dict[tuple[str, str], int] = {}
 
     def user(self, name: str | None) -> str:

@@ -15,6 +15,8 @@ def resolve(world: World, value: Any) -> Any:
     if isinstance(value, str) and (match := re.fullmatch(r"@(user|assignment|pg):(.+)", value)):
         names = {"user": world.users, "assignment": world.assignments, "pg": world.grades}[match[1]]
         return names[match[2]]
+    if isinstance(value, str) and (match := re.fullmatch(r"@anon:(.+)/(.+)", value)):
+        return world.anonymous_ids[world.users[match[1]], match[2]]
     return value
 
 

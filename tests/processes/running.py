@@ -32,7 +32,7 @@ async def until(claim: Callable[[], Any], what: str, seconds: float = DEADLINE_S
 
 
 class Process:
-    """One of our processes: ``name`` is handler or relay."""
+    """One of our processes: ``name`` is handler, relay or gateway."""
 
     def __init__(self, name: str, environment: dict[str, str], log: Path) -> None:
         self.name = name
@@ -40,6 +40,10 @@ class Process:
         self.environment = {**os.environ, **environment, "HEALTH_PORT": str(self.port)}
         self.log = log
         self.popen: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         with self.log.open("ab") as log:

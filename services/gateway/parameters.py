@@ -86,6 +86,7 @@ async def _multipart(request: Request, body: bytes) -> list[tuple[str, Any]]:
 
 
 def _put_all(params: Params, pairs: Iterable[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
     for name, value in pairs:
         if "\x00" in name or (isinstance(value, str) and "\x00" in value):
             raise bad_request("remove the NUL character")
@@ -93,6 +94,11 @@ def _put_all(params: Params, pairs: Iterable[tuple[str, Any]]) -> None:
         path = [name] if match is None else [match[1], *re.findall(r"\[([^\[\]]*)\]", match[2])]
         if len(path) > NESTING_MAX:
             raise bad_request(f"nest names no deeper than {NESTING_MAX} levels")
+        if len(path) == 1 and name in seen:
+            # Rack would keep the last alone. Clients that repeat a name mean a list, and none is dropped unsaid.
+            before = params[name]
+            value = [*before, value] if isinstance(before, list) else [before, value]
+        seen.add(name)
         _put(params, path, value)
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from deploy.tools.places import database_folder
 from deploy.tools.postgres import PostgresServer
 from services import topics
 from services.eventlog.migrate import migrate
+from tests.cases.bad_inputs import DOCUMENT
 from tests.cases.tokens import Issuer
 from tests.processes.client import Client
 from tests.processes.running import Outside, Process
@@ -136,6 +138,23 @@ async def running(
         for process in made.processes:
             await process.ready()
         yield made
+
+
+@pytest.fixture(scope="session")
+async def seeded(running: System) -> System:
+    """Course 1001 of the corpus: final grader 11, graders 21 and 22, students 31 to 40."""
+    people = [(11, "TeacherEnrollment"), (21, "TaEnrollment"), (22, "TaEnrollment")]
+    people += [(student, "StudentEnrollment") for student in range(31, 41)]
+    rows = [{"user_id": user, "type": kind, "state": "active"} for user, kind in people]
+    facts = [
+        DOCUMENT["bases"]["upsert_course"],
+        {**DOCUMENT["bases"]["upsert_users"], "type": "upsert_enrollments", "data": {"enrollments": rows}},
+        DOCUMENT["bases"]["assignment"],
+    ]
+    for fact in facts:
+        verdict = await running.outside.verdict({**fact, "command_id": str(uuid.uuid4())})
+        assert verdict["status"] == "accepted", verdict
+    return running
 
 
 @pytest.fixture(scope="session")

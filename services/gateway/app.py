@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from services.eventlog.connecting import READER, pool, trouble
 from services.eventlog.reader import Reader
@@ -21,6 +21,7 @@ from services.gateway import operations, own, reads, writes
 from services.gateway.answers import NOT_FOUND, Refused, answer, unavailable
 from services.gateway.authentication import Authentication
 from services.gateway.commands import Commands, Pending, pending
+from services.gateway.documents import without_own_errors
 from services.gateway.metrics import REQUEST_SECONDS, REQUESTS
 from services.gateway.parts import Parts
 from services.gateway.sender import Sender
@@ -100,6 +101,11 @@ def build(settings: GatewaySettings, keys: Keys) -> FastAPI:
         await asyncio.gather(*running, return_exceptions=True)
         connections.terminate()
 
+    return application(lifespan)
+
+
+def application(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """The routes and the manners; ``lifespan`` gives it its parts."""
     app = FastAPI(
         title="Moderated Grading",
         version="1.0",
@@ -112,6 +118,8 @@ def build(settings: GatewaySettings, keys: Keys) -> FastAPI:
         app.include_router(router)
     app.add_middleware(Manners)
     _answer_errors(app)
+    document = without_own_errors(app.openapi())
+    app.openapi = lambda: document  # type: ignore[method-assign]
     return app
 
 

@@ -83,15 +83,15 @@ async def state(
     at: Annotated[str | None, Query(description="as it stood at this time (RFC 3339)")] = None,
 ) -> Response:
     """An assignment's whole state, for auditors."""
-    number = await _audited(parts, caller, assignment_id)
     if version is not None and at is not None:
         raise bad_request("send version or at, not both")
-    if version is not None:
-        found = await parts.states.as_of(caller.root_account_id, number, version=_version(version))
-    elif at is not None:
-        found = await parts.states.as_of(caller.root_account_id, number, at=_time(at))
-    else:
+    until_version = None if version is None else _version(version)
+    until = None if at is None else _time(at)
+    number = await _audited(parts, caller, assignment_id)
+    if until_version is None and until is None:
         found = await parts.states.assignment(caller.root_account_id, number)
+    else:
+        found = await parts.states.as_of(caller.root_account_id, number, version=until_version, at=until)
     if found is None:
         raise not_found()
     return answer(request, state_document(*found))
@@ -100,8 +100,8 @@ async def state(
 @router.get("/assignments/{assignment_id}/events", operation_id="list_assignment_events", **OWN_EVENTS)
 async def events(request: Request, parts: GatewayParts, caller: KnownCaller, assignment_id: str) -> Response:
     """An assignment's events in their order, for auditors; paginated."""
-    number = await _audited(parts, caller, assignment_id)
     page = page_of(request)
+    number = await _audited(parts, caller, assignment_id)
     found = await parts.states.assignment(caller.root_account_id, number)
     if found is None:
         raise not_found()

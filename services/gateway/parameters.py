@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 from fastapi import Request
+from python_multipart.multipart import parse_options_header
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from schemas.fields import NESTING_MAX, parse_id
@@ -78,6 +79,10 @@ async def _multipart(request: Request, body: bytes) -> list[tuple[str, Any]]:
         request.headers, stream(), max_files=0, max_fields=FIELDS_MAX, max_part_size=BODY_BYTES_MAX
     )
     try:
+        # The parser takes a body that was cut off, and its last field would be missing unsaid.
+        boundary = parse_options_header(request.headers["content-type"])[1][b"boundary"]
+        if b"--" + boundary + b"--" not in body:
+            raise ValueError
         return list((await parser.parse()).multi_items())
     except (MultiPartException, UnicodeDecodeError, KeyError, ValueError):
         raise bad_request(

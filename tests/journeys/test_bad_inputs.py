@@ -53,23 +53,6 @@ async def sent(producer: AIOKafkaProducer, system: System, bad: Record, partitio
     return int((await future).offset)
 
 
-@pytest.fixture(scope="session")
-async def seeded(running: System) -> System:
-    """Course 1001 of the corpus: final grader 11, graders 21 and 22, students 31 to 40."""
-    people = [(11, "TeacherEnrollment"), (21, "TaEnrollment"), (22, "TaEnrollment")]
-    people += [(student, "StudentEnrollment") for student in range(31, 41)]
-    rows = [{"user_id": user, "type": kind, "state": "active"} for user, kind in people]
-    facts = [
-        DOCUMENT["bases"]["upsert_course"],
-        {**DOCUMENT["bases"]["upsert_users"], "type": "upsert_enrollments", "data": {"enrollments": rows}},
-        DOCUMENT["bases"]["assignment"],
-    ]
-    for fact in facts:
-        verdict = await running.outside.verdict({**fact, "command_id": str(uuid.uuid4())})
-        assert verdict["status"] == "accepted", verdict
-    return running
-
-
 def dead_letters(system: System, partition: int, offset: int) -> list[Any]:
     place = {"original_partition": b"%d" % partition, "original_offset": b"%d" % offset}
     return [r for r in system.outside.records["dead-letters"] if place.items() <= dict(r.headers).items()]

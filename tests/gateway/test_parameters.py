@@ -1,0 +1,188 @@
+"""How requests are read: Rails's parameters in all encodings, pages, ids as strings."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+from fastapi import Request
+
+from services.gateway.answers import Refused, with_string_ids
+from services.gateway.authentication import Caller
+from services.gateway.commands import command_id_of, uuid7
+from services.gateway.pages import Page, link_header, page_of
+from services.gateway.parameters import BODY_BYTES_MAX, flag, ids, nested, params_of, text
+
+Json = dict[str, Any]
+
+
+def request(query: str = "", body: bytes = b"", kind: str = "", **headers: str) -> Request:
+    named = {**headers, **({"content-type": kind} if kind else {})}
+    scope: MutableMapping[str, Any] = {
+        "type": "http",
+        "method": "PUT",
+        "path": "/api/v1/courses/1",
+        "raw_path": b"/api/v1/courses/1",
+        "query_string": query.encode(),
+        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()],
+        "server": ("evil.example", 80),
+        "scheme": "http",
+    }
+    sent = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive() -> MutableMapping[str, Any]:
+        return next(sent)
+
+    receiving: Callable[[], Awaitable[MutableMapping[str, Any]]] = receive
+    return Request(scope, receiving)
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ("a=1&b=x%20y", {"a": "1", "b": "x y"}),
+        ("a[]=1&a[]=2", {"a": ["1", "2"]}),
+        ("a=1&a=2", {"a": ["1", "2"]}),
+        ("a[b]=1&a[b]=2&a[c]=3", {"a": {"b": "2", "c": "3"}}),
+        ("a[b][]=1&a[b][]=2", {"a": {"b": ["1", "2"]}}),
+        ("a[][b]=1&a[][c]=2&a[][b]=3", {"a": [{"b": "1", "c": "2"}, {"b": "3"}]}),
+        ("a[_1][points]=2.5&a[_1][comments]=%C3%BC", {"a": {"_1": {"points": "2.5", "comments": "ü"}}}),
+        ("a=&b[c]=", {"a": "", "b": {"c": ""}}),
+        ("a[=1", {"a[": "1"}),
+        ("", {}),
+    ],
+)
+async def test_bracketed_names_are_read_as_rails_reads_them(sent: str, read: Json) -> None:
+    assert await params_of(request(body=sent.encode(), kind=FORM)) == read
+    assert await params_of(request(query=sent)) == read
+
+
+async def test_form_multipart_json_and_bracketed_json_say_the_same() -> None:
+    said = {"submission": {"posted_grade": "8"}, "student_ids": ["1", "2"]}
+    flat = [("submission[posted_grade]", "8"), ("student_ids[]", "1"), ("student_ids[]", "2")]
+    multipart = httpx.Request("POST", "http://x", files=[(name, (None, value)) for name, value in flat])
+    bodies = [
+        (urlencode(flat).encode(), FORM),
+        (urlencode(flat).encode(), ""),
+        (b'{"submission": {"posted_grade": "8"}, "student_ids": ["1", "2"]}', "application/json; charset=utf-8"),
+        (b'{"submission[posted_grade]": "8", "student_ids": ["1", "2"]}', "application/json"),
+        (multipart.read(), multipart.headers["content-type"]),
+    ]
+    for body, kind in bodies:
+        assert await params_of(request(body=body, kind=kind)) == said, kind
+
+
+async def test_the_body_wins_over_the_query() -> None:
+    assert await params_of(request("a=1&b=2", b"a=3", FORM)) == {"a": "3", "b": "2"}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b"[1]", "application/json", 400),
+        (b'{"a": NaN}', "application/json", 400),
+        (b"[" * 100_000, "application/json", 400),
+        (b"a=\xff", FORM, 400),
+        (b"a=%ff", FORM, 400),
+        (b"a=%00", FORM, 400),
+        (b"a" + b"[x]" * 40 + b"=1", FORM, 400),
+        (b"a=1&a[b]=2", FORM, 400),
+        (b"&".join([b"a=1"] * 20_001), FORM, 400),
+        (b"--x\r\nbroken", "multipart/form-data; boundary=x", 400),
+        (b"x", "multipart/form-data", 400),
+        (b'--x\r\ncontent-disposition: form-data; name="f"; filename="f"\r\n\r\n1\r\n--x--\r\n',
+         "multipart/form-data; boundary=x", 400),
+        (b"<a/>", "text/xml", 415),
+        (b"x" * (BODY_BYTES_MAX + 1), FORM, 413),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_read_is_refused(body: bytes, kind: str, status: int) -> None:
+    with pytest.raises(Refused) as refused:
+        await params_of(request(body=body, kind=kind))
+    assert (refused.value.status, bool(refused.value.body["message"])) == (status, True)
+
+
+def test_values_are_what_they_are_asked_to_be() -> None:
+    assert ids({"a": ["1", 2, ""]}, "a") == [1, 2]
+    assert (ids({"a": "7"}, "a"), ids({}, "a")) == ([7], None)
+    yes: list[Any] = ["true", "1", "on", 1, True]
+    no: list[Any] = ["0", "no", 2, None, [], 1.5]
+    assert [flag(value) for value in yes + no] == [True] * len(yes) + [False] * len(no)
+    assert (text({"a": 8.5}, "a", "a"), text({"a": 8}, "a", "a"), text({}, "a", "a")) == ("8.5", "8", None)
+    no_ids: list[Json] = [{"a": ["x"]}, {"a": [0]}, {"a": [True]}, {"a": ["9223372036854775808"]}, {"a": {}}]
+    for wrong in no_ids:
+        with pytest.raises(Refused):
+            ids(wrong, "a")
+    no_texts: list[Json] = [{"a": True}, {"a": []}, {"a": {}}]
+    for wrong in no_texts:
+        with pytest.raises(Refused):
+            text(wrong, "a", "a")
+        with pytest.raises(Refused):
+            nested({"a": [1]}, "a")
+
+
+@pytest.mark.parametrize(
+    ("query", "page"),
+    [
+        ("", Page(1, 10)),
+        ("page=2&per_page=100", Page(2, 100)),
+        ("per_page=1000", Page(1, 100)),
+        ("per_page=0", Page(1, 1)),
+        ("per_page=-1", Page(1, 1)),
+        ("per_page=x", Page(1, 10)),
+        ("per_page=" + "9" * 5_000, Page(1, 100)),
+    ],
+)
+def test_pages_are_clamped(query: str, page: Page) -> None:
+    assert page_of(request(query)) == page
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x", "", "1.5", "٣", "9" * 5_000])
+def test_a_nonsense_page_is_not_found(number: str) -> None:
+    with pytest.raises(Refused) as refused:
+        page_of(request(f"page={number}"))
+    assert refused.value.status == 404
+
+
+@pytest.mark.parametrize(
+    ("number", "relations"),
+    [
+        (1, ["current", "next", "first", "last"]),
+        (2, ["current", "next", "prev", "first", "last"]),
+        (3, ["current", "prev", "first", "last"]),
+        (9, ["current", "prev", "first", "last"]),
+    ],
+)
+def test_links_lead_to_the_configured_url_and_echo_the_other_parameters(number: int, relations: list[str]) -> None:
+    asked = request(f"page={number}&per_page=5&include[]=a&access_token=secret&x=%20")
+    header = link_header(asked, "https://grades.example", Page(number, 5), 12)["Link"]
+    links = header.split(",")
+    assert [link.rpartition("rel=")[2].strip('"') for link in links] == relations
+    query = f"include%5B%5D=a&x=+&page={number}&per_page=5"
+    assert links[0] == f'<https://grades.example/api/v1/courses/1?{query}>; rel="current"'
+    assert "page=3&per_page=5" in links[-1]
+
+
+def test_ids_become_strings_for_who_asks_so() -> None:
+    body = [{"id": 1, "scorer_id": None, "student_ids": [1, 2], "score": 3, "inner": {"user_id": 4, "x_id": True}}]
+    wanted = {"id": "1", "scorer_id": None, "student_ids": ["1", "2"], "score": 3}
+    assert with_string_ids(body) == [{**wanted, "inner": {"user_id": "4", "x_id": True}}]
+
+
+def test_an_idempotency_key_stands_for_one_command_of_one_user() -> None:
+    one, other = Caller(1, 1), Caller(2, 1)
+    keyed = request(idempotency_key="k-1")
+    assert command_id_of(keyed, one) == command_id_of(request(idempotency_key="k-1"), one)
+    assert command_id_of(keyed, one)[14] == "8"
+    assert command_id_of(keyed, one)[19] in "89ab"
+    differing = {command_id_of(keyed, one), command_id_of(keyed, other), command_id_of(keyed, Caller(1, 2))}
+    assert len(differing | {command_id_of(request(idempotency_key="k-2"), one)}) == 4
+    assert (uuid7()[14], len({uuid7() for _ in range(100)})) == ("7", 100)
+    for wrong in ("", " ", "x" * 256, "ü"):
+        with pytest.raises(Refused):
+            command_id_of(request(idempotency_key=wrong), one)

@@ -97,8 +97,9 @@ class KafkaServer:
         port, controller = free_port(), free_port()
         properties = PROPERTIES.format(port=port, controller=controller, folder=self.folder)
         (self.folder / "server.properties").write_text(properties)
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c")
+        # Written with =, because an id may begin with a hyphen.
+        cluster = "--cluster-id=" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        command = self._java("kafka.tools.StorageTool", "format", cluster, "-c")
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"Kafka's storage could not be formatted: {done.stderr[-500:]}")

@@ -4,12 +4,11 @@ Commands wait on the topic before the handler starts, so that what is measured i
 """
 
 import asyncio
+import itertools
 import json
-import logging
 import os
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from dataclasses import dataclass
@@ -21,10 +20,11 @@ from aiokafka import AIOKafkaProducer
 from rich.console import Console
 from rich.table import Table
 
-from deploy.tools.kafka import KafkaServer
+from deploy.tools import servers
+from deploy.tools.kafka import delete_topics
 from deploy.tools.load import many_courses, mixed, roster
-from deploy.tools.places import ROOT, STATE, database_folder
-from deploy.tools.postgres import PostgresServer
+from deploy.tools.places import ROOT, STATE
+from deploy.tools.postgres import create_database, drop_databases
 from services import topics
 from services.eventlog.migrate import migrate
 
@@ -57,33 +57,50 @@ class Seen:
 class Bench:
     """Servers for one run, and measurements on them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.kafka = KafkaServer(folder / "kafka", heap="1g")
-        self.postgres = PostgresServer(database_folder("bench"))
+    def __init__(self) -> None:
+        self.kafka = servers.kafka("bench", heap="1g")
+        self.postgres = servers.postgres("bench")
+        self.prefix = f"bench-{uuid.uuid4().hex[:8]}-"
+        self.numbers = itertools.count(1)
+
+    def start(self) -> None:
+        """Servers without the data of an earlier run. SystemExit when one does not start."""
+        try:
+            for server in (self.kafka, self.postgres):
+                server.kill()
+                server.remove()
+                server.start()
+        except RuntimeError as error:
+            sys.exit(f"deploy/bench: {error}")
+
+    def end(self) -> None:
+        """Leave nothing behind, on servers that somebody else runs neither."""
+        drop_databases(self.postgres.address, self.prefix)
+        delete_topics(self.kafka.address, self.prefix)
+        for server in (self.kafka, self.postgres):
+            server.kill()
+            server.remove()
 
     async def throughput(self, name: str, records: list[Json], old_snapshot: bool = False, **environment: str) -> Json:
         """Commands a second of one handler over records that wait on the topic.
 
         Nothing is vacuumed or analyzed meanwhile. ``old_snapshot``: a transaction stays open that sees the empty log.
         """
-        prefix = f"bench-{uuid.uuid4().hex[:8]}"
-        database = prefix.replace("-", "_")
-        with psycopg.connect(self.postgres.url(), autocommit=True) as connection:
-            connection.execute(f"create database {database}".encode())
-        url = self.postgres.url(database)
+        prefix = f"{self.prefix}{next(self.numbers)}"
+        url = create_database(self.postgres.address, prefix)
         migrate(url)
         with psycopg.connect(url, autocommit=True) as connection:
             for table in ("stream", "event", "verdict", "dead_letter"):
                 connection.execute(f"alter table {table} set (autovacuum_enabled = off)".encode())
-        await topics.create(self.kafka.bootstrap, prefix)
+        await topics.create(self.kafka.address, prefix)
         producer = AIOKafkaProducer(
-            bootstrap_servers=self.kafka.bootstrap, enable_idempotence=True, linger_ms=20, max_batch_size=500_000
+            bootstrap_servers=self.kafka.address, enable_idempotence=True, linger_ms=20, max_batch_size=500_000
         )
         await producer.start()
         for record in records:
             await producer.send(f"{prefix}.commands", json.dumps(record).encode(), key=record["course_id"].encode())
         await producer.stop()
-        settings = {"DATABASE_URL": url, "KAFKA_BOOTSTRAP": self.kafka.bootstrap, "TOPIC_PREFIX": prefix, **environment}
+        settings = {"DATABASE_URL": url, "KAFKA_BOOTSTRAP": self.kafka.address, "TOPIC_PREFIX": prefix, **environment}
         with psycopg.connect(url) as beside:
             if old_snapshot:
                 beside.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -184,30 +201,23 @@ BENCHMARKS = {
 
 async def main(names: list[str]) -> None:
     """Run the named benchmarks (all by default) and keep the figures in .state/bench.jsonl."""
-    # A topic just made has no leader for a moment: the producer tries again, and would say so each time.
-    logging.getLogger("aiokafka").setLevel(logging.ERROR)
     unknown = set(names) - set(BENCHMARKS)
     if unknown:
         sys.exit(f"deploy/bench: unknown {', '.join(unknown)}: choose from {', '.join(BENCHMARKS)}")
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder))
-        bench.kafka.start()
-        bench.postgres.stop()
-        bench.postgres.start()
-        try:
-            table = Table("benchmark", "commands", "a second", "processor µs each", "last/first")
-            for name in names or BENCHMARKS:
-                for result in await BENCHMARKS[name](bench):
-                    line = json.dumps(result)
-                    print(line, flush=True)
-                    with (STATE / "bench.jsonl").open("a") as kept:
-                        kept.write(line + "\n")
-                    table.add_row(*(str(value) for value in result.values()))
-            Console().print(table)
-        finally:
-            bench.kafka.kill()
-            bench.postgres.kill()
-            bench.postgres.remove()
+    bench = Bench()
+    bench.start()
+    try:
+        table = Table("benchmark", "commands", "a second", "processor µs each", "last/first")
+        for name in names or BENCHMARKS:
+            for result in await BENCHMARKS[name](bench):
+                line = json.dumps(result)
+                print(line, flush=True)
+                with (STATE / "bench.jsonl").open("a") as kept:
+                    kept.write(line + "\n")
+                table.add_row(*(str(value) for value in result.values()))
+        Console().print(table)
+    finally:
+        bench.end()
 
 
 if __name__ == "__main__":

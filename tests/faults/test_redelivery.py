@@ -3,11 +3,12 @@
 import asyncio
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
-import psycopg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from deploy.tools.postgres import create_database
 from services import topics
 from tests.cases.adapter import World
 from tests.conftest import System
@@ -74,14 +75,13 @@ async def test_what_a_restored_database_forgot_is_decided_again(system: System) 
     await send_all(system, courses(150))
     await until_decided(system, 150)
     handler.kill()
-    server, name = system.database_url.rsplit("/", 1)
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"create database {name}_backup template {name}".encode())
+    name = urlsplit(system.database_url).path.removeprefix("/")
+    backup = create_database(system.database_url, f"{name}-backup", template=name)
     handler = await started(system)
     await send_all(system, courses(150))
     await until_decided(system, 300)
     handler.kill()
-    system.database_url = f"{server}/{name}_backup"
+    system.database_url = backup
     assert await count(system) == 150
     await started(system)
     await until_decided(system, 300)

@@ -83,7 +83,11 @@ def partitions(name: str, shards: int = SHARDS) -> int:
 
 
 async def create(bootstrap: str, prefix: str, shards: int = SHARDS) -> list[str]:
-    """Create the topics that are missing and return their names; write progress 0 to a new progress topic."""
+    """Create the topics that are missing and return their names; write progress 0 where all of them are new.
+
+    A progress topic that was lost while the others hold records stays empty: the relay then stops and names the
+    remedies, rather than emit everything again.
+    """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
@@ -110,7 +114,7 @@ async def create(bootstrap: str, prefix: str, shards: int = SHARDS) -> list[str]
         await admin.close()
     if new:
         await _leaders(bootstrap, [TopicPartition(made.name, n) for made in new for n in range(made.num_partitions)])
-    if "progress" in missing:
+    if len(missing) == len(SETTINGS):
         await write_progress(bootstrap, prefix, Progress.start(shards))
     return [topic(prefix, name) for name in missing]
 

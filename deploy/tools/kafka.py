@@ -122,8 +122,9 @@ class KafkaServer:
         port = free_port()
         lines = settings("127.0.0.1", port, free_port(), str(self.folder / "data")).items()
         (self.folder / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in lines))
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c")
+        # Written with =, because an id may begin with a hyphen.
+        cluster = "--cluster-id=" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        command = self._java("kafka.tools.StorageTool", "format", cluster, "-c")
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"Kafka's storage could not be formatted: {done.stderr[-500:]}")

@@ -2,20 +2,17 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from typing import Any
 from urllib.parse import urlsplit
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from deploy.tools.places import ROOT
 from deploy.tools.postgres import create_database
 from services import topics
 from tests.cases.adapter import World
 from tests.conftest import System
-from tests.faults.steps import count, courses, send_all, started, until_decided
+from tests.faults.steps import count, courses, run, send_all, started, until_decided
 from tests.processes.running import Json, until
 
 
@@ -27,17 +24,6 @@ async def reset_to_the_beginning(system: System) -> None:
     consumer.assign(places)
     await consumer.commit(dict.fromkeys(places, 0))
     await consumer.stop()
-
-
-async def run(system: System, module: str, *arguments: str) -> None:
-    environment = {
-        "DATABASE_URL": system.database_url,
-        "KAFKA_BOOTSTRAP": system.bootstrap,
-        "TOPIC_PREFIX": system.prefix,
-    }
-    await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, check=True
-    )
 
 
 async def test_a_group_reset_to_the_beginning_changes_nothing(system: System) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
@@ -83,7 +83,11 @@ def partitions(name: str, shards: int = SHARDS) -> int:
 
 
 async def create(bootstrap: str, prefix: str, shards: int = SHARDS) -> list[str]:
-    """Create the topics that are missing and return their names; write progress 0 to a new progress topic."""
+    """Create the topics that are missing and return their names; write progress 0 where all of them are new.
+
+    A progress topic that was lost while the others hold records stays empty: the relay then stops and names the
+    remedies, rather than emit everything again.
+    """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
@@ -92,7 +96,7 @@ async def create(bootstrap: str, prefix: str, shards: int = SHARDS) -> list[str]
         durable = {"min.insync.replicas": "2"} if replicas == 3 else {}
         existing = set(await admin.list_topics())
         missing = [name for name in SETTINGS if topic(prefix, name) not in existing]
-        wanted = [
+        new = [
             NewTopic(
                 topic(prefix, name),
                 partitions(name, shards),
@@ -101,16 +105,28 @@ async def create(bootstrap: str, prefix: str, shards: int = SHARDS) -> list[str]
             )
             for name in missing
         ]
-        if wanted:
-            response: Any = await admin.create_topics(wanted)
+        if new:
+            response: Any = await admin.create_topics(new)
             failures = [f"{e[0]}: {e[2] or e[1]}" for e in response.topic_errors if e[1] not in (0, ALREADY_EXISTS)]
             if failures:
                 raise WrongTopics("topics could not be created: " + "; ".join(failures))
     finally:
         await admin.close()
-    if "progress" in missing:
+    if new:
+        await _leaders(bootstrap, [TopicPartition(made.name, n) for made in new for n in range(made.num_partitions)])
+    if len(missing) == len(SETTINGS):
         await write_progress(bootstrap, prefix, Progress.start(shards))
     return [topic(prefix, name) for name in missing]
+
+
+async def _leaders(bootstrap: str, places: list[TopicPartition]) -> None:
+    """Return when the leader of every partition serves it; its name is known a little earlier than that."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, retry_backoff_ms=20)
+    await consumer.start()
+    try:
+        await consumer.end_offsets(places)
+    finally:
+        await consumer.stop()
 
 
 async def write_progress(bootstrap: str, prefix: str, progress: Progress) -> None:

@@ -1,18 +1,16 @@
 """Real Kafka and PostgreSQL, one of each a session; databases and topics fresh for who asks for them."""
 
 import itertools
-import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
 
-from deploy.tools.kafka import KafkaServer
-from deploy.tools.places import database_folder
-from deploy.tools.postgres import PostgresServer
+from deploy.tools import servers
+from deploy.tools.kafka import delete_topics
+from deploy.tools.postgres import create_database, drop_databases
 from services import topics
 from services.eventlog.migrate import migrate
 from tests.cases.bad_inputs import DOCUMENT
@@ -21,48 +19,38 @@ from tests.processes.client import Client
 from tests.processes.running import Outside, Process
 
 LMS_URL = "https://canvas.example"
+RUN = f"tests-{uuid.uuid4().hex[:8]}"
+"""What the names of this run's servers, databases and topics begin with."""
 _NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if given := os.environ.get("KAFKA_BOOTSTRAP"):
-        yield given
-        return
-    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
+def bootstrap() -> Iterator[str]:
+    server = servers.kafka(RUN)
     server.start()
-    yield server.bootstrap
-    server.kill()
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    server = PostgresServer(database_folder(f"tests-{os.getpid()}"))
-    server.start()
-    yield server
+    yield server.address
+    delete_topics(server.address, RUN)
     server.kill()
     server.remove()
 
 
 @pytest.fixture(scope="session")
-def template(postgres: PostgresServer) -> str:
-    with psycopg.connect(postgres.url(), autocommit=True) as connection:
-        connection.execute("create database template_log")
-    migrate(postgres.url("template_log"))
-    return "template_log"
+def postgres() -> Iterator[str]:
+    """URL of a database on the server that tests make their own databases on, and leave as it is."""
+    server = servers.postgres(RUN)
+    server.start()
+    yield server.address
+    drop_databases(server.address, RUN)
+    server.kill()
+    server.remove()
 
 
 @pytest.fixture(scope="session")
-def new_database(postgres: PostgresServer, template: str) -> Callable[[], str]:
+def new_database(postgres: str) -> Callable[[], str]:
     """Makes a fresh, migrated database and returns its URL."""
-
-    def make() -> str:
-        name = f"log_{next(_NUMBERS)}"
-        with psycopg.connect(postgres.url(), autocommit=True) as connection:
-            connection.execute(f"create database {name} template {template}".encode())
-        return postgres.url(name)
-
-    return make
+    template = f"{RUN}-template"
+    migrate(create_database(postgres, template))
+    return lambda: create_database(postgres, f"{RUN}-{next(_NUMBERS)}", template)
 
 
 @pytest.fixture
@@ -107,7 +95,7 @@ class System:
 
 
 async def made_system(bootstrap: str, database_url: str, folder: Path) -> AsyncIterator[System]:
-    prefix = f"test{os.getpid()}-{next(_NUMBERS)}"
+    prefix = f"{RUN}-{next(_NUMBERS)}"
     await topics.create(bootstrap, prefix)
     outside = Outside(bootstrap, prefix)
     await outside.start()

@@ -1,99 +1,19 @@
 """Plays a season through the public topics of the running stack, shows it, and checks it: as an outsider would."""
 
 import asyncio
-import json
 import os
 import sys
 import time
 from collections import Counter
-from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from deploy.tools.season import Assignment, Course, Json, Season, encode
+from deploy.tools.theatre import DEADLINE_SECONDS, Theatre
 
-DEADLINE_SECONDS = 60
-
-
-class Theatre:
-    """A producer of commands, a read_committed reader of what comes out, and what was seen."""
-
-    def __init__(self, bootstrap: str, prefix: str, console: Console) -> None:
-        self.prefix = prefix
-        self.console = console
-        self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
-        names = [f"{prefix}.{name}" for name in ("verdicts", "events", "live-events", "dead-letters")]
-        self.consumer = AIOKafkaConsumer(
-            *names,
-            bootstrap_servers=bootstrap,
-            isolation_level="read_committed",
-            auto_offset_reset="latest",
-            fetch_max_wait_ms=20,
-        )
-        self.sent_at: dict[str, float] = {}
-        self.sent: Counter[str] = Counter()
-        self.verdicts: dict[str, list[Json]] = {}
-        self.seconds: list[float] = []
-        self.live: list[Json] = []
-        self.live_seconds: list[float] = []
-        self.events: Counter[str] = Counter()
-        self.dead_letters: list[Any] = []
-
-    async def send(self, value: bytes, key: int, command_id: str | None) -> None:
-        """Produce a record; ``command_id`` None for what is unreadable."""
-        if command_id is not None:
-            self.sent_at.setdefault(command_id, time.time())
-            self.sent[command_id] += 1
-        await self.producer.send(f"{self.prefix}.commands", value, key=str(key).encode())
-
-    async def read(self) -> None:
-        """Take in what comes out, for ever."""
-        while True:
-            for partition, records in (await self.consumer.getmany(timeout_ms=50)).items():
-                for record in records:
-                    self._see(partition.topic.removeprefix(f"{self.prefix}."), record)
-
-    def _see(self, name: str, record: Any) -> None:
-        headers = dict(record.headers)
-        now = time.time()
-        if name == "dead-letters":
-            self.dead_letters.append(record)
-        elif headers["ce_causationid"].decode() not in self.sent_at:
-            return
-        elif name == "verdicts":
-            verdict = json.loads(record.value)
-            seen = self.verdicts.setdefault(verdict["command_id"], [])
-            seen.append(verdict)
-            if not verdict["duplicate"]:
-                self.seconds.append(now - self.sent_at[verdict["command_id"]])
-        elif name == "live-events":
-            event = json.loads(record.value)
-            self.live.append(event)
-            show_grade(self.console, event["body"])
-            self.live_seconds.append(now - self.sent_at[headers["ce_causationid"].decode()])
-        else:
-            self.events[headers["ce_type"].decode().split(".")[1]] += 1
-
-    def answered(self) -> int:
-        """How many verdicts have been seen."""
-        return sum(map(len, self.verdicts.values()))
-
-    async def settle(self) -> None:
-        """Wait until every record sent has its verdict. SystemExit names how many are missing after the deadline."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while self.answered() < self.sent.total():
-            if time.monotonic() > deadline:
-                sys.exit(f"demo: {self.sent.total() - self.answered()} verdicts missing after {DEADLINE_SECONDS} s")
-            await asyncio.sleep(0.01)
-
-    async def ask(self, course: Course, command: Json) -> Json:
-        """Send one command and await its verdict."""
-        await self.send(encode(command), course.course_id, command["command_id"])
-        await self.settle()
-        return self.verdicts[command["command_id"]][-1]
+UNREADABLE = b'{"command_id": "this is not'
 
 
 async def play(console: Console, season: Season, theatre: Theatre) -> None:
@@ -125,10 +45,12 @@ async def play(console: Console, season: Season, theatre: Theatre) -> None:
     await theatre.send(encode(again), course.course_id, again["command_id"])
     await theatre.settle()
     said(console, "the same command sent again", theatre.verdicts[again["command_id"]][-1])
-    await theatre.send(b'{"command_id": "this is not', course.course_id, None)
+    await theatre.send(UNREADABLE, course.course_id, None)
+    reason = await theatre.refused()
+    console.print(f"  [yellow]✗[/] an unreadable record [dim]· to the dead letters: {reason}[/]")
     verdict = await theatre.ask(course, season.publication(course, course.assignments[0], course.graders[0]))
     said(console, "a grader tries to publish", verdict)
-    console.print("  [dim]each[/] [cyan]→[/] [dim]is a grade_change, as it arrives on the live-events topic[/]")
+    console.print("\n[dim]Each[/] [cyan]→[/] [dim]is a grade_change, as it arrives on the live-events topic.[/]")
     for course in season.courses:
         for taught in course.assignments:
             await moderate(console, season, theatre, course, taught)
@@ -136,45 +58,34 @@ async def play(console: Console, season: Season, theatre: Theatre) -> None:
 
 async def moderate(console: Console, season: Season, theatre: Theatre, course: Course, assignment: Assignment) -> None:
     """Publish too early, choose where there are two grades, publish."""
-    publish = season.publication(course, assignment, course.final_grader)
-    verdict = await theatre.ask(course, publish)
-    said(console, f"publish {assignment.name}", verdict)
+
+    async def ask(what: str, type_: str, data: Json) -> Json:
+        command = season.command(course, type_, data, assignment.number, course.final_grader)
+        verdict = await theatre.ask(course, command)
+        said(console, what, verdict)
+        return verdict
+
+    kind = assignment.grading_type.replace("_", " ")
+    console.print(f"\n[bold]{course.name}: {assignment.name}[/] [dim]· {kind}, {assignment.points} points[/]")
+    verdict = await ask("publish", "publish_provisional_grades", {})
     if verdict["reason"] != "selection_required":
         return
     torn = [
         numbers for (number, _), numbers in course.grades.items() if number == assignment.number and len(numbers) > 1
     ]
-    single = {"provisional_grade_id": torn[0][0]}
-    await theatre.ask(
-        course, season.command(course, "select_provisional_grade", single, assignment.number, course.final_grader)
-    )
-    bulk = {"provisional_grade_ids": [season.chance.choice(numbers) for numbers in torn[1:]]}
-    verdict = await theatre.ask(
-        course, season.command(course, "bulk_select_provisional_grades", bulk, assignment.number, course.final_grader)
-    )
-    said(console, f"choose for {len(torn)} students", verdict)
-    verdict = await theatre.ask(course, season.publication(course, assignment, course.final_grader))
-    said(console, f"publish {assignment.name}", verdict)
+    await ask("choose a grade for one student", "select_provisional_grade", {"provisional_grade_id": torn[0][0]})
+    chosen = {"provisional_grade_ids": [season.chance.choice(numbers) for numbers in torn[1:]]}
+    await ask(f"choose for {len(torn) - 1} more in one go", "bulk_select_provisional_grades", chosen)
+    await ask("publish", "publish_provisional_grades", {})
 
 
 def said(console: Console, what: str, verdict: Json) -> None:
     """One line for one verdict."""
     if verdict["status"] == "accepted":
-        tail = "again, the first verdict" if verdict["duplicate"] else f"{verdict['events']} events"
+        tail = "the first verdict again" if verdict["duplicate"] else f"{verdict['events']} events"
         console.print(f"  [green]✓[/] {what} [dim]· accepted, {tail}[/]")
     else:
         console.print(f"  [yellow]✗[/] {what} [dim]· {verdict['reason']}\n    {verdict['message']}[/]")
-
-
-def show_grade(console: Console, body: Json) -> None:
-    """A published grade_change in one line."""
-    points = f"{body['score']:g} of {body['points_possible']:g}"
-    muted = "muted" if body["muted"] else "posted"
-    console.print(
-        f"    [cyan]→[/] {body['assignment_name']:<24} {body['student_sis_id']:<7} [bold]{body['grade']:<10}[/] "
-        f"{points:<11} [dim]{muted}[/]",
-        highlight=False,
-    )
 
 
 def percentile(values: list[float], share: float) -> str:
@@ -189,7 +100,7 @@ def summary(console: Console, theatre: Theatre) -> None:
     table = Table(title="The season, counted from the topics", title_justify="left")
     table.add_column("what")
     table.add_column("count", justify="right")
-    table.add_row("records sent", str(theatre.sent.total() + 1))
+    table.add_row("commands", str(theatre.commands))
     table.add_row("accepted", str(sum(v["status"] == "accepted" for v in first)))
     for reason, count in sorted(Counter(v["reason"] for v in first if v["reason"]).items()):
         table.add_row(f"refused: {reason}", str(count))
@@ -219,6 +130,8 @@ def findings(season: Season, theatre: Theatre) -> list[str]:
         wrong.append(f"{graded} students were graded, the grades of {len(published)} were published")
     if theatre.events["grade_published"] != len(theatre.live):
         wrong.append(f"{theatre.events['grade_published']} grades published, {len(theatre.live)} grade_change events")
+    if theatre.commands != theatre.sent.total() + 1:
+        wrong.append(f"{theatre.sent.total() + 1} records sent, {theatre.commands} on the topic")
     if len(theatre.dead_letters) != 1:
         wrong.append(f"{len(theatre.dead_letters)} dead letters instead of 1")
     return wrong
@@ -226,7 +139,7 @@ def findings(season: Season, theatre: Theatre) -> list[str]:
 
 async def main() -> int:
     """Play, show, check; 0 if everything holds."""
-    console = Console()
+    console = Console(highlight=False)
     started = time.time()
     season = Season(base=int(started) % 1_000_000 * 10_000, seed=7)
     theatre = Theatre(os.environ["KAFKA_BOOTSTRAP"], os.environ["TOPIC_PREFIX"], console)
@@ -257,4 +170,7 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    try:
+        sys.exit(asyncio.run(main()))
+    except KeyboardInterrupt:
+        sys.exit(130)

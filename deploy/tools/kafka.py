@@ -1,38 +1,70 @@
 """One Apache Kafka broker in KRaft mode, on free ports, from the jars that deploy/setup fetched."""
 
 import base64
+import contextlib
 import shutil
+import signal
 import subprocess
 import uuid
 from pathlib import Path
 
-from deploy.tools.places import STATE, answers, free_port
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from deploy.tools.places import STATE, answers, end, free_port, remove, running_pid
 
 JARS = STATE / "kafka" / "jars"
 START_SECONDS = 60
-PROPERTIES = """
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-log.dirs={folder}/data
-auto.create.topics.enable=false
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=4
-transaction.max.timeout.ms=60000
-group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=1000
-log.cleaner.dedupe.buffer.size=16777216
-message.max.bytes=5242880
-replica.fetch.max.bytes=5242880
-"""
+SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "auto.create.topics.enable": "false",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "4",
+    "transaction.max.timeout.ms": "60000",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    "log.cleaner.dedupe.buffer.size": "16777216",
+    "message.max.bytes": "5242880",
+    "replica.fetch.max.bytes": "5242880",
+}
+
+
+def settings(host: str, port: int, controller: int, data: str) -> dict[str, str]:
+    """A broker's settings: it listens on ``host`` and is reached at 127.0.0.1, at the same port."""
+    return {
+        **SETTINGS,
+        "listeners": f"PLAINTEXT://{host}:{port},CONTROLLER://127.0.0.1:{controller}",
+        "advertised.listeners": f"PLAINTEXT://{address(port)}",
+        "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+        "log.dirs": data,
+    }
+
+
+def address(port: int) -> str:
+    """host:port."""
+    return f"127.0.0.1:{port}"
+
+
+def answers_at(bootstrap: str) -> bool:
+    """Whether a broker answers there, not only its port."""
+    with contextlib.suppress(KafkaException):
+        return bool(AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=0.5).brokers)
+    return False
+
+
+def delete_topics(bootstrap: str, prefix: str) -> None:
+    """Delete every topic whose name begins with ``prefix``."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    names = [name for name in admin.list_topics(timeout=START_SECONDS).topics if name.startswith(prefix)]
+    for deleted in admin.delete_topics(names).values() if names else ():
+        deleted.result(START_SECONDS)
 
 
 class KafkaServer:
@@ -41,64 +73,58 @@ class KafkaServer:
     def __init__(self, folder: Path, heap: str = "512m") -> None:
         self.folder = folder
         self.heap = heap
-        self.process: subprocess.Popen[bytes] | None = None
 
     @property
-    def port(self) -> int:
-        """The client port, drawn when the broker is first formatted."""
-        return int((self.folder / "port").read_text())
-
-    @property
-    def bootstrap(self) -> str:
-        """host:port."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        """Process id of the running broker."""
-        if self.process is None:
-            raise RuntimeError("the broker is not running")
-        return self.process.pid
+    def address(self) -> str:
+        """host:port; the port is drawn when the broker is first formatted."""
+        return address(int((self.folder / "port").read_text()))
 
     def start(self) -> None:
-        """Start, formatting the storage the first time, and return when the port answers."""
+        """Start unless it runs, formatting the storage the first time, and return when it answers."""
+        if self.pid() is not None:
+            return
         if not (self.folder / "port").exists():
             self._format()
         with (self.folder / "broker.log").open("ab") as log:
-            self.process = subprocess.Popen(
+            process = subprocess.Popen(
                 self._java("kafka.Kafka"), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
             )
-        process = self.process
-        if not answers(self.port, lambda: process.poll() is None, START_SECONDS):
+        (self.folder / "pid").write_text(str(process.pid))
+        if not answers(lambda: answers_at(self.address), lambda: process.poll() is None, START_SECONDS):
             self.kill()
             raise RuntimeError(f"Kafka did not start: see {self.folder / 'broker.log'}")
+        # Whoever ends the broker finds it by its id: it may be another process than this one.
+        process.returncode = 0
 
     def stop(self) -> None:
-        """End in good order."""
-        if self.process is not None:
-            self.process.terminate()
-            try:
-                self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-            self.process = None
+        """End in good order; nothing happens when it is not running."""
+        self._end(signal.SIGTERM)
 
     def kill(self) -> None:
         """SIGKILL."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        self._end(signal.SIGKILL)
+
+    def remove(self) -> None:
+        """Delete the data of a broker that was stopped."""
+        remove(self.folder)
+
+    def pid(self) -> int | None:
+        """The broker's process id, None when it is not running."""
+        return running_pid(self.folder / "pid", str(self.folder / "server.properties"))
+
+    def _end(self, number: int) -> None:
+        if (pid := self.pid()) is not None:
+            end(pid, number)
 
     def _format(self) -> None:
         shutil.rmtree(self.folder / "data", ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        port, controller = free_port(), free_port()
-        properties = PROPERTIES.format(port=port, controller=controller, folder=self.folder)
-        (self.folder / "server.properties").write_text(properties)
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c")
+        port = free_port()
+        lines = settings("127.0.0.1", port, free_port(), str(self.folder / "data")).items()
+        (self.folder / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in lines))
+        # Written with =, because an id may begin with a hyphen.
+        cluster = "--cluster-id=" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        command = self._java("kafka.tools.StorageTool", "format", cluster, "-c")
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"Kafka's storage could not be formatted: {done.stderr[-500:]}")

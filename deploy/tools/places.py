@@ -1,7 +1,10 @@
-"""Folders and ports of this clone."""
+"""Folders, ports and processes of this clone."""
 
+import contextlib
 import hashlib
 import os
+import shutil
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -9,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".state"
+CLONE = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
 
 
 def free_port() -> int:
@@ -20,17 +24,54 @@ def free_port() -> int:
 
 def database_folder(name: str) -> Path:
     """Where a local PostgreSQL keeps its data: in the state folder, unless another user must reach it (when root)."""
-    if os.getuid() != 0:
-        return STATE / name
-    return Path("/var/tmp") / f"moderated-grading-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]}" / name
+    home = STATE if os.getuid() != 0 else Path("/var/tmp") / f"moderated-grading-{CLONE}"
+    return home / name / "postgres"
 
 
-def answers(port: int, alive: Callable[[], bool], seconds: float) -> bool:
-    """Whether the port answers in time; False at once when the process behind it has ended."""
+def remove(folder: Path) -> None:
+    """Delete a server's folder, and the one it is in when nothing else is left there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
+
+
+def answers(asked: Callable[[], bool], alive: Callable[[], bool], seconds: float) -> bool:
+    """Whether ``asked`` becomes true in time; False at once when what should answer is no longer ``alive``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and alive():
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return True
+        if asked():
+            return True
         time.sleep(0.05)
     return False
+
+
+def running_pid(file: Path, command: str) -> int | None:
+    """The process id a file begins with, if that process still runs and its command line still says ``command``."""
+    try:
+        pid = int(file.read_text().split()[0])
+        line = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except (FileNotFoundError, ValueError, IndexError, ProcessLookupError):
+        return None
+    return pid if command in line else None
+
+
+def end(pid: int, number: int = signal.SIGTERM, seconds: float = 60) -> None:
+    """Send a signal and wait until the process has ended; SIGKILL when it takes longer than that."""
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+    while _runs(pid):
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        if time.monotonic() > deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def _runs(pid: int) -> bool:
+    """A process that has ended and waits for a parent who never asks has no command line any more."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except (FileNotFoundError, ProcessLookupError):
+        return False

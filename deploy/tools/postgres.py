@@ -1,15 +1,56 @@
 """One local PostgreSQL on a free port, run by an unprivileged user when we are root."""
 
+import contextlib
 import os
 import pwd
 import shutil
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from deploy.tools.places import free_port
+import psycopg
+from psycopg import sql
+
+from deploy.tools.places import free_port, remove, running_pid
 
 USER = "moderation"
-SETTINGS = "listen_addresses = '127.0.0.1'\nmax_connections = 200\nshared_buffers = '256MB'\nmax_wal_size = '4GB'\n"
+SETTINGS = {"max_connections": "200", "shared_buffers": "256MB", "max_wal_size": "4GB"}
+INITDB = ("-E", "UTF8", "--locale=C.UTF-8")
+
+
+def address(port: int) -> str:
+    """URL of the database ``postgres``."""
+    return f"postgresql://{USER}@127.0.0.1:{port}/postgres"
+
+
+def answers_at(url: str) -> bool:
+    """Whether connections are accepted there."""
+    with contextlib.suppress(psycopg.OperationalError):
+        psycopg.connect(url, connect_timeout=2).close()
+        return True
+    return False
+
+
+def database(url: str, name: str) -> str:
+    """URL of another database of the same server."""
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def create_database(url: str, name: str, template: str = "template1") -> str:
+    """Make a database on the server of ``url``, unless it is there, and return its URL."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        if connection.execute("select from pg_database where datname = %s", (name,)).fetchone() is None:
+            connection.execute(
+                sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
+            )
+    return database(url, name)
+
+
+def drop_databases(url: str, prefix: str) -> None:
+    """Drop every database on the server of ``url`` whose name begins with ``prefix``."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for (name,) in connection.execute("select datname from pg_database where starts_with(datname, %s)", (prefix,)):
+            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 def binaries() -> Path:
@@ -30,16 +71,14 @@ class PostgresServer:
         self.folder = folder
 
     @property
-    def port(self) -> int:
-        """The port, drawn when the data folder is first made."""
-        return int((self.folder / "port").read_text())
-
-    def url(self, database: str = "postgres") -> str:
-        """URL of one of its databases."""
-        return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
+    def address(self) -> str:
+        """URL of its database ``postgres``; the port is drawn when the data folder is first made."""
+        return address(self._port())
 
     def start(self) -> None:
-        """Start, making the data folder the first time, and return when connections are accepted."""
+        """Start unless it runs, making the data folder the first time; return when connections are accepted."""
+        if self.pid() is not None:
+            return
         if not (self.folder / "port").exists():
             self._make()
         self._run(
@@ -47,7 +86,7 @@ class PostgresServer:
             "-D",
             str(self.folder / "data"),
             "-o",
-            f"-p {self.port} -k {self.folder}",
+            f"-p {self._port()} -c listen_addresses=127.0.0.1 -k ''",
             "-l",
             str(self.folder / "server.log"),
             "-t",
@@ -68,16 +107,14 @@ class PostgresServer:
 
     def remove(self) -> None:
         """Delete the data of a server that was stopped."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove(self.folder)
 
     def pid(self) -> int | None:
         """The postmaster's process id, None when it is not running."""
-        try:
-            number = int((self.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
-            os.kill(number, 0)
-        except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
-            return None
-        return number
+        return running_pid(self.folder / "data" / "postmaster.pid", str(self.folder / "data"))
+
+    def _port(self) -> int:
+        return int((self.folder / "port").read_text())
 
     def _make(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -85,11 +122,9 @@ class PostgresServer:
         if os.getuid() == 0:
             account = pwd.getpwnam("postgres")
             os.chown(self.folder, account.pw_uid, account.pw_gid)
-        self._run(
-            "initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C.UTF-8"
-        )
-        with (self.folder / "data" / "postgresql.conf").open("a") as settings:
-            settings.write(SETTINGS)
+        self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", USER, *INITDB)
+        with (self.folder / "data" / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
         (self.folder / "port").write_text(str(free_port()))
 
     def _run(self, program: str, *arguments: str) -> None:

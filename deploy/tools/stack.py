@@ -1,24 +1,24 @@
 """The stack left running: ``deploy/stack up | down | env | token USER_ID | logs [NAME]``."""
 
 import argparse
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
-import psycopg
-
-from deploy.tools.kafka import KafkaServer
-from deploy.tools.places import ROOT, STATE, database_folder, free_port
-from deploy.tools.postgres import PostgresServer
-from deploy.tools.supervisor import FOLDER, running_pid
+from deploy.tools import servers
+from deploy.tools.places import ROOT, STATE, end, free_port, running_pid
+from deploy.tools.postgres import create_database
+from deploy.tools.supervisor import FOLDER
+from deploy.tools.supervisor import SETTINGS as PROCESSES_FILE
 from services.tokens.signing import Signer, new_key, write_key, write_set
 
+SOURCES = FOLDER / "sources.json"
+ENVIRONMENT = FOLDER / "environment.json"
 READY_SECONDS = 60
 PROCESSES = ("handler", "relay", "gateway")
 KEYS = FOLDER / "keys"
@@ -28,21 +28,29 @@ USAGE = "usage: deploy/stack up | down | env | token USER_ID [--scope S] [--root
 
 
 class Stack:
-    """What ``up`` started, remembered in .state/stack."""
+    """What ``up`` started, remembered in .state/stack until ``down``."""
 
     def __init__(self) -> None:
-        FOLDER.mkdir(parents=True, exist_ok=True)
+        FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
         (STATE / "logs").mkdir(exist_ok=True)
-        self.kafka = KafkaServer(FOLDER / "kafka")
-        self.postgres = PostgresServer(database_folder("stack"))
+        self.sources = _remembered(SOURCES)
 
     def up(self) -> None:
         """Start what is not running and return when everything is ready. SystemExit names what is not."""
         make_keys(KEYS)
-        environment = {"TOPIC_PREFIX": os.environ.get("TOPIC_PREFIX", "moderation")}
-        environment["KAFKA_BOOTSTRAP"] = os.environ.get("KAFKA_BOOTSTRAP") or self._local_kafka()
-        environment["DATABASE_URL"] = os.environ.get("DATABASE_URL") or self._local_database()
-        (FOLDER / "environment.json").write_text(json.dumps(environment))
+        if not self.sources:
+            self._choose()
+        environment = _remembered(ENVIRONMENT)
+        for name, value in environment.items():
+            if os.environ.get(name, value) != value:
+                sys.exit(f"deploy/stack: the stack is up with another {name}: run deploy/stack down first")
+        kafka, postgres = self._servers()
+        kafka.start()
+        postgres.start()
+        environment["KAFKA_BOOTSTRAP"] = kafka.address
+        given = self.sources["postgres"] == "given"
+        environment["DATABASE_URL"] = postgres.address if given else create_database(postgres.address, "moderation")
+        ENVIRONMENT.write_text(json.dumps(environment))
         for module in ("services.eventlog.migrate", "services.topics"):
             done = subprocess.run(
                 [sys.executable, "-m", module],
@@ -62,42 +70,41 @@ class Stack:
         """Stop what ``up`` started, and nothing else."""
         supervisor = self._supervisor()
         if supervisor is not None:
-            os.kill(supervisor, signal.SIGTERM)
-            _wait_for_end(supervisor)
-        kafka = running_pid(FOLDER / "kafka.pid", "kafka.Kafka")
-        if kafka is not None:
-            os.kill(kafka, signal.SIGTERM)
-            _wait_for_end(kafka)
-        if (self.postgres.folder / "port").exists():
-            self.postgres.stop()
+            end(supervisor)
+        if self.sources:
+            for server in self._servers():
+                server.stop()
+        for file in (SOURCES, ENVIRONMENT, PROCESSES_FILE):
+            file.unlink(missing_ok=True)
 
     def environment(self) -> dict[str, str]:
         """Where the running stack is. SystemExit when it is not up."""
-        try:
-            found: dict[str, str] = json.loads((FOLDER / "environment.json").read_text())
-            settings = json.loads((FOLDER / "processes.json").read_text())
-        except FileNotFoundError:
+        found, settings = _remembered(ENVIRONMENT), _remembered(PROCESSES_FILE)
+        if not settings:
             sys.exit("deploy/stack: the stack is not up: run deploy/stack up")
         urls = {f"{name.upper()}_URL": f"http://127.0.0.1:{settings[name]['HEALTH_PORT']}" for name in PROCESSES}
         return {**found, **urls}
 
-    def _local_kafka(self) -> str:
-        if running_pid(FOLDER / "kafka.pid", "kafka.Kafka") is None:
-            self.kafka.start()
-            (FOLDER / "kafka.pid").write_text(str(self.kafka.pid))
-        return self.kafka.bootstrap
-
-    def _local_database(self) -> str:
-        if self.postgres.pid() is None:
-            self.postgres.start()
-        with psycopg.connect(self.postgres.url(), autocommit=True) as connection:
-            if connection.execute("select 1 from pg_database where datname = 'moderation'").fetchone() is None:
-                connection.execute("create database moderation")
-        return self.postgres.url("moderation")
-
     def is_up(self) -> bool:
         """Whether the supervisor runs."""
         return self._supervisor() is not None
+
+    def _choose(self) -> None:
+        """Servers may come from elsewhere next time, or be named no more: what is chosen now holds until ``down``."""
+        environment = {"TOPIC_PREFIX": os.environ.get("TOPIC_PREFIX", "moderation")}
+        for kind, variable in servers.VARIABLES.items():
+            self.sources[kind] = servers.source(kind)
+            if self.sources[kind] == "given":
+                environment[variable] = os.environ[variable]
+        ENVIRONMENT.write_text(json.dumps(environment))
+        SOURCES.write_text(json.dumps(self.sources))
+
+    def _servers(self) -> tuple[servers.Server, servers.Server]:
+        environment = _remembered(ENVIRONMENT)
+        return (
+            servers.kafka("stack", self.sources["kafka"], environment=environment),
+            servers.postgres("stack", self.sources["postgres"], environment=environment),
+        )
 
     @staticmethod
     def _supervisor() -> int | None:
@@ -119,7 +126,7 @@ class Stack:
             "JWKS": str(KEYS / "users.jwks"),
             "COMMAND_KEY": str(KEYS / "gateway.key"),
         }
-        (FOLDER / "processes.json").write_text(json.dumps(settings))
+        PROCESSES_FILE.write_text(json.dumps(settings))
         with (STATE / "logs" / "supervisor.log").open("ab") as log:
             supervisor = subprocess.Popen(
                 [sys.executable, "-m", "deploy.tools.supervisor"],
@@ -179,12 +186,12 @@ def _problem(url: str) -> str | None:
         return str(error)
 
 
-def _wait_for_end(pid: int, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
-        time.sleep(0.05)
+def _remembered(file: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(file.read_text())
+    except FileNotFoundError:
+        return {}
+    return found
 
 
 def main(arguments: list[str]) -> None:
@@ -209,4 +216,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except RuntimeError as error:
+        sys.exit(f"deploy/stack: {error}")

@@ -11,11 +11,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from deploy.tools.places import ROOT, STATE
 
 FOLDER = STATE / "stack"
+SETTINGS = FOLDER / "processes.json"
 PAUSES_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 LONG_LIFE_SECONDS = 30
 PR_SET_PDEATHSIG = 1
@@ -64,7 +64,7 @@ class Child:
 
 def main() -> None:
     """Supervise until SIGTERM; then end the children in good order."""
-    children = [Child(name, env) for name, env in json.loads((FOLDER / "processes.json").read_text()).items()]
+    children = [Child(name, env) for name, env in json.loads(SETTINGS.read_text()).items()]
     ending: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: ending.append(number))
     while not ending:
@@ -78,16 +78,6 @@ def main() -> None:
             child.process.wait(40)
         except subprocess.TimeoutExpired:
             child.process.kill()
-
-
-def running_pid(file: Path, command: str) -> int | None:
-    """The process id in a file, if that process still runs and its command line still says ``command``."""
-    try:
-        pid = int(file.read_text())
-        line = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-    except (FileNotFoundError, ValueError, ProcessLookupError):
-        return None
-    return pid if command in line else None
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """The Kafka side of the relay: one transactional producer, and its progress."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from services.relay.translate import Message
 from services.topics import MIB, PROGRESS_KEY, Progress, topic
@@ -71,11 +71,11 @@ class Publisher:
         return [*done, *open_batches.items()]
 
 
-async def read_progress(bootstrap: str, prefix: str) -> Progress:
-    """The last committed progress record.
+async def read_to_end(bootstrap: str, places: Sequence[TopicPartition]) -> AsyncIterator[ConsumerRecord[Any, Any]]:
+    """What was committed on the partitions, from their beginning to where they end now.
 
     Raises:
-        NoProgress: there is none.
+        TimeoutError: nothing new came for a while, and the end was not reached.
     """
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
@@ -85,19 +85,30 @@ async def read_progress(bootstrap: str, prefix: str) -> Progress:
     )
     await consumer.start()
     try:
-        partition = TopicPartition(topic(prefix, "progress"), 0)
-        consumer.assign([partition])
-        end = (await consumer.end_offsets([partition]))[partition]
-        found: Progress | None = None
-        deadline = time.monotonic() + READ_SECONDS_MAX
-        while await consumer.position(partition) < end:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{partition.topic} could not be read to its end in {READ_SECONDS_MAX} s")
-            for record in (await consumer.getmany(partition, timeout_ms=200)).get(partition, []):
-                if record.key == PROGRESS_KEY and record.value is not None:
-                    found = Progress.decode(record.value)
+        consumer.assign(places)
+        ends = await consumer.end_offsets(places)
+        for place in places:
+            deadline = time.monotonic() + READ_SECONDS_MAX
+            while await consumer.position(place) < ends[place]:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{place.topic} could not be read to its end: {READ_SECONDS_MAX} s without news")
+                for record in (await consumer.getmany(place, timeout_ms=200)).get(place, []):
+                    deadline = time.monotonic() + READ_SECONDS_MAX
+                    yield record
     finally:
         await consumer.stop()
+
+
+async def read_progress(bootstrap: str, prefix: str) -> Progress:
+    """The last committed progress record.
+
+    Raises:
+        NoProgress: there is none.
+    """
+    found: Progress | None = None
+    async for record in read_to_end(bootstrap, [TopicPartition(topic(prefix, "progress"), 0)]):
+        if record.key == PROGRESS_KEY and record.value is not None:
+            found = Progress.decode(record.value)
     if found is None:
         raise NoProgress(
             f"{topic(prefix, 'progress')} holds no record. Resume from the highest ce_sequence on the topics, or from"

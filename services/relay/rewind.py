@@ -7,35 +7,21 @@ were made again: everything is then emitted once more, with the same ids and num
 import asyncio
 import sys
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from services.eventlog.shards import SHARDS
+from services.relay.kafka import read_to_end
 from services.settings import KafkaSettings
 from services.topics import Progress, topic, write_progress
 
 
 async def highest_sequences(bootstrap: str, full_name: str) -> tuple[int, ...]:
     """The highest ce_sequence on each partition of a topic (0: none), read to the end by a read_committed reader."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-    )
-    await consumer.start()
-    try:
-        places = [TopicPartition(full_name, number) for number in range(SHARDS)]
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        highest = [0] * SHARDS
-        for place in places:
-            while await consumer.position(place) < ends[place]:
-                for record in (await consumer.getmany(place, timeout_ms=200)).get(place, []):
-                    sequence = next((value for name, value in record.headers if name == "ce_sequence"), b"0")
-                    highest[place.partition] = max(highest[place.partition], int(sequence))
-        return tuple(highest)
-    finally:
-        await consumer.stop()
+    highest = [0] * SHARDS
+    async for record in read_to_end(bootstrap, [TopicPartition(full_name, number) for number in range(SHARDS)]):
+        sequence = next((value for name, value in record.headers if name == "ce_sequence"), b"0")
+        highest[record.partition] = max(highest[record.partition], int(sequence))
+    return tuple(highest)
 
 
 async def main(where: str) -> None:

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg
 import pytest
 
-from deploy.tools.postgres import PostgresServer
+from deploy.tools.postgres import create_database
 from services.eventlog.batch import Batch, Place
 from services.eventlog.connecting import READER, WRITER, connect, trouble
 from services.eventlog.log import Log
+from tests.conftest import RUN
 
 Connect = Callable[[], Awaitable[Log]]
 
@@ -158,8 +159,8 @@ async def test_the_processes_have_no_right_to_change_what_is_written(database_ur
         await reader.close()
 
 
-async def test_a_database_without_the_schema_is_named_with_its_remedy(postgres: PostgresServer) -> None:
-    connection = await asyncpg.connect(postgres.url())
+async def test_a_database_without_the_schema_is_named_with_its_remedy(postgres: str) -> None:
+    connection = await asyncpg.connect(create_database(postgres, f"{RUN}-empty"))
     try:
         with pytest.raises(asyncpg.PostgresError) as refused:
             await Log(connection).look_up([1], [])

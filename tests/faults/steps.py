@@ -1,9 +1,12 @@
 """What fault tests do again and again: start a handler, send commands, count what is in the log."""
 
 import asyncio
+import subprocess
+import sys
 
 import asyncpg
 
+from deploy.tools.places import ROOT
 from tests.cases.adapter import World
 from tests.conftest import System
 from tests.processes.running import Json, Process
@@ -33,6 +36,18 @@ async def send_all(system: System, commands: list[Json]) -> None:
     for command in commands:
         await system.outside.send(command)
     await system.outside.producer.flush()
+
+
+async def run(system: System, module: str, *arguments: str) -> None:
+    """One of the service's commands, as an operator runs it; CalledProcessError when it fails."""
+    environment = {
+        "DATABASE_URL": system.database_url,
+        "KAFKA_BOOTSTRAP": system.bootstrap,
+        "TOPIC_PREFIX": system.prefix,
+    }
+    await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, check=True
+    )
 
 
 async def started(system: System, **environment: str) -> Process:

@@ -2,19 +2,17 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from typing import Any
+from urllib.parse import urlsplit
 
-import psycopg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from deploy.tools.places import ROOT
+from deploy.tools.postgres import create_database
 from services import topics
 from tests.cases.adapter import World
 from tests.conftest import System
-from tests.faults.steps import count, courses, send_all, started, until_decided
+from tests.faults.steps import count, courses, run, send_all, started, until_decided
 from tests.processes.running import Json, until
 
 
@@ -26,17 +24,6 @@ async def reset_to_the_beginning(system: System) -> None:
     consumer.assign(places)
     await consumer.commit(dict.fromkeys(places, 0))
     await consumer.stop()
-
-
-async def run(system: System, module: str, *arguments: str) -> None:
-    environment = {
-        "DATABASE_URL": system.database_url,
-        "KAFKA_BOOTSTRAP": system.bootstrap,
-        "TOPIC_PREFIX": system.prefix,
-    }
-    await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, check=True
-    )
 
 
 async def test_a_group_reset_to_the_beginning_changes_nothing(system: System) -> None:
@@ -88,14 +75,13 @@ async def test_what_a_restored_database_forgot_is_decided_again(system: System) 
     await send_all(system, courses(150))
     await until_decided(system, 150)
     handler.kill()
-    server, name = system.database_url.rsplit("/", 1)
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"create database {name}_backup template {name}".encode())
+    name = urlsplit(system.database_url).path.removeprefix("/")
+    backup = create_database(system.database_url, f"{name}-backup", template=name)
     handler = await started(system)
     await send_all(system, courses(150))
     await until_decided(system, 300)
     handler.kill()
-    system.database_url = f"{server}/{name}_backup"
+    system.database_url = backup
     assert await count(system) == 150
     await started(system)
     await until_decided(system, 300)

@@ -23,7 +23,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def test_only_kafka_and_the_database_must_be_named() -> None:
     handler, relay = HandlerSettings(), RelaySettings()
-    assert (handler.handler_subscribers, handler.handler_batch_records, handler.handler_instance) == (2, 500, None)
+    assert (handler.handler_subscribers, handler.handler_batch_records, handler.handler_instance) == (2, 1_000, None)
     assert (handler.topic_prefix, handler.health_port, handler.log_level) == ("moderation", 0, "INFO")
     assert (relay.event_source, relay.live_events_shard) == ("urn:moderated-grading", None)
     assert handler.url() == GOOD["DATABASE_URL"]

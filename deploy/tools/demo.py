@@ -137,8 +137,20 @@ def findings(season: Season, theatre: Theatre) -> list[str]:
     return wrong
 
 
-async def main() -> int:
-    """Play, show, check; 0 if everything holds."""
+def what_next(console: Console, season: Season) -> None:
+    """How to ask the stack that stays."""
+    course = season.courses[0]
+    assignment, student = season.base + course.assignments[0].number, course.students[0]
+    path = f"/api/v1/courses/{course.course_id}/assignments/{assignment}/submissions/{student}"
+    console.print("\n[bold]The stack is up.[/] [dim]What its final grader sees of the first student:[/]")
+    console.print(f"  token=$(deploy/stack token {course.final_grader})", soft_wrap=True)
+    url = f"{os.environ['GATEWAY_URL']}{path}?include[]=provisional_grades"
+    console.print(f'  curl -gsH "Authorization: Bearer $token" "{url}"', soft_wrap=True, markup=False)
+    console.print("  deploy/stack down")
+
+
+async def main(stays: bool) -> int:
+    """Play, show, check; 0 if everything holds. ``stays``: the stack does, so that more can be asked."""
     console = Console(highlight=False)
     started = time.time()
     season = Season(base=int(started) % 1_000_000 * 10_000, seed=7)
@@ -166,11 +178,13 @@ async def main() -> int:
             "[green]✓ every verdict is there, no grade is missing or doubled[/]"
             f" [dim]· {time.time() - started:.0f} s[/]"
         )
+        if stays:
+            what_next(console, season)
     return len(wrong)
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(asyncio.run(main()))
+        sys.exit(asyncio.run(main(sys.argv[1:] == ["--stays"])))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -19,7 +19,8 @@ def number(value: Decimal | None) -> int | float | None:
     """A score as JSON: whole numbers without a fraction. Exact for the 15 digits a score has."""
     if value is None:
         return None
-    return int(value) if value == value.to_integral_value() else float(value)
+    whole = int(value)
+    return whole if whole == value else float(value)
 
 
 def exact(value: float | None) -> Decimal | None:
@@ -31,6 +32,12 @@ def exact(value: float | None) -> Decimal | None:
 def time(value: datetime | None) -> str | None:
     """RFC 3339, UTC, milliseconds."""
     return None if value is None else value.isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+@lru_cache(maxsize=256)
+def seconds(value: datetime | None) -> str | None:
+    """As Canvas's API writes a time."""
+    return None if value is None else value.isoformat(timespec="seconds")[:19] + "Z"
 
 
 def moment(text: str | None) -> datetime | None:

@@ -43,12 +43,11 @@ def _no_key_twice(value: bytes, command: wire.Command) -> bool:
     """Whether the text surely has no more keys than were read; False: it takes a closer look to know.
 
     Every key ends in a quote and a colon, with white space between at the most; what looks so within a text only
-    makes the count larger, as do the keys of deeper objects. It takes a fifth of the time of reading the text again.
+    makes the count larger, as do the keys of deeper objects. It takes a third of the time of reading the text again.
     """
-    if b" :" in value or b"\t:" in value or b"\n:" in value or b"\r:" in value:
-        return False
-    read = len(command.model_fields_set) + len(command.data.model_fields_set) + (command.actor is not None)
-    return value.count(b'":') == read
+    read = len(command.__pydantic_fields_set__) + len(command.data.__pydantic_fields_set__)
+    read += command.actor is not None
+    return value.translate(None, b" \t\n\r").count(b'":') == read
 
 
 def _once(pairs: list[tuple[str, Any]]) -> None:
@@ -63,13 +62,15 @@ _ONCE = json.JSONDecoder(object_pairs_hook=_once, parse_constant=no_constant)
 def _hash_of(command: wire.Command) -> bytes:
     """Of type, ids, actor and data as parsed: a field left out and one that is null are not the same content."""
     actor_id = None if command.actor is None else command.actor.user_id
-    content = (command.type, command.root_account_id, command.course_id, command.assignment_id, actor_id, command.data)
-    canonical = orjson.dumps(content, default=_plain, option=orjson.OPT_SORT_KEYS)
+    ids = (command.root_account_id, command.course_id, command.assignment_id, actor_id)
+    canonical = orjson.dumps((command.type, *ids, _sent(command.data)), default=_plain, option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(canonical, digest_size=16, person=b"command").digest()
 
 
-def _plain(part: Decimal | wire.Strict) -> float | dict[str, Any]:
-    if isinstance(part, Decimal):
-        return float(part)
+def _sent(part: wire.Strict) -> dict[str, Any]:
     values = part.__dict__
-    return {name: values[name] for name in part.model_fields_set}
+    return {name: values[name] for name in part.__pydantic_fields_set__}
+
+
+def _plain(part: Decimal | wire.Strict) -> float | dict[str, Any]:
+    return float(part) if isinstance(part, Decimal) else _sent(part)

@@ -5,31 +5,32 @@ None clears a field, a field left out keeps its value.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from services.moderation.record import record
+
 Stated = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class UpsertCourse:
     stated: Stated
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class StatedUser:
     user_id: int
     stated: Stated
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class UpsertUsers:
     users: tuple[StatedUser, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class StatedEnrollment:
     """One enrolment is (user, type, section); ``stated``: state, limited_to_section, permissions."""
 
@@ -39,12 +40,12 @@ class StatedEnrollment:
     stated: Stated
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class UpsertEnrollments:
     enrollments: tuple[StatedEnrollment, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class StatedAdmin:
     """An account-level role; no permissions: the role is removed."""
 
@@ -52,23 +53,23 @@ class StatedAdmin:
     permissions: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class UpsertAdmins:
     admins: tuple[StatedAdmin, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ConfigureAssignment:
     stated: Stated
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class RecordSubmission:
     student_id: int
     stated: Stated
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class RecordSubmissionComment:
     student_id: int
     author_id: int
@@ -76,7 +77,7 @@ class RecordSubmissionComment:
     created_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class PostGrades:
     """``student_ids`` None: all students."""
 
@@ -84,12 +85,12 @@ class PostGrades:
     posted_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class HideGrades:
     student_ids: tuple[int, ...] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class RecordProvisionalGrade:
     student_id: int
     posted_grade: str | None = None
@@ -101,29 +102,29 @@ class RecordProvisionalGrade:
     rubric_assessment: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class RecordProvisionalComment:
     student_id: int
     comment: str
     final: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class SelectStudentsForModeration:
     student_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class SelectProvisionalGrade:
     provisional_grade_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class BulkSelectProvisionalGrades:
     provisional_grade_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class PublishProvisionalGrades:
     pass
 
@@ -157,7 +158,7 @@ MODERATION_COMMANDS = frozenset(
 ASSIGNMENT_COMMANDS = ASSIGNMENT_FACTS | MODERATION_COMMANDS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Command:
     """A parsed command. ``command_id``: UUID as lower-case text; ``actor_id``: on whose behalf, None if unsaid."""
 

@@ -1,13 +1,13 @@
 """What a decision can be, and Canvas's words for the refusals."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from services.moderation.events import Event
+from services.moderation.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Accepted:
     """``result``: what the Canvas API would answer, JSON-able."""
 
@@ -15,7 +15,7 @@ class Accepted:
     result: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Rejected:
     """``errors``: (path, message) of each field at fault, for ``invalid_command``."""
 

@@ -4,10 +4,11 @@ A change is ``{field: (old, new)}`` with plain values: int ids, Decimal scores, 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
+
+from services.moderation.record import record
 
 Change = tuple[Any, Any]
 Changes = Mapping[str, Change]
@@ -29,13 +30,13 @@ class Recorded:
         raise TypeError(f"{self.name} has no grade_change: ask emits_grade_change first")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class CourseUpdated(Recorded):
     name: ClassVar[str] = "course_updated"
     changes: Changes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class UsersUpdated(Recorded):
     """``users``: ``user_id`` and the fields that changed, new values only."""
 
@@ -43,7 +44,7 @@ class UsersUpdated(Recorded):
     users: tuple[Mapping[str, Any], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class EnrollmentsUpdated(Recorded):
     """``enrollments``: whole rows (user_id, type, section_id, state, limited_to_section, permissions)."""
 
@@ -51,7 +52,7 @@ class EnrollmentsUpdated(Recorded):
     enrollments: tuple[Mapping[str, Any], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class AdminsUpdated(Recorded):
     """``admins``: user_id and permissions, whole rows."""
 
@@ -59,7 +60,7 @@ class AdminsUpdated(Recorded):
     admins: tuple[Mapping[str, Any], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class AssignmentCreated(Recorded):
     """``settings``: plain values of all settings that are not null."""
 
@@ -67,7 +68,7 @@ class AssignmentCreated(Recorded):
     settings: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class AssignmentUpdated(Recorded):
     """``kept``: students who stay in a set that is hand-picked from now on."""
 
@@ -76,7 +77,7 @@ class AssignmentUpdated(Recorded):
     kept: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class SubmissionRecorded(Recorded):
     """``stated``: the fields that changed, new values only."""
 
@@ -86,7 +87,7 @@ class SubmissionRecorded(Recorded):
     stated: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class SubmissionCommentRecorded(Recorded):
     name: ClassVar[str] = "submission_comment_recorded"
     student_id: int
@@ -96,20 +97,20 @@ class SubmissionCommentRecorded(Recorded):
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class GraderSlotTaken(Recorded):
     name: ClassVar[str] = "grader_slot_taken"
     grader_id: int
     anonymous_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class StudentsSelectedForModeration(Recorded):
     name: ClassVar[str] = "students_selected_for_moderation"
     student_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ProvisionalGradeCreated(Recorded):
     name: ClassVar[str] = "provisional_grade_created"
     student_id: int
@@ -124,7 +125,7 @@ class ProvisionalGradeCreated(Recorded):
     rubric_assessment: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ProvisionalGradeUpdated(Recorded):
     name: ClassVar[str] = "provisional_grade_updated"
     student_id: int
@@ -133,7 +134,7 @@ class ProvisionalGradeUpdated(Recorded):
     changes: Changes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ProvisionalCommentCreated(Recorded):
     name: ClassVar[str] = "provisional_comment_created"
     student_id: int
@@ -144,7 +145,7 @@ class ProvisionalCommentCreated(Recorded):
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ProvisionalGradeSelected(Recorded):
     name: ClassVar[str] = "provisional_grade_selected"
     student_id: int
@@ -152,7 +153,7 @@ class ProvisionalGradeSelected(Recorded):
     provisional_grade_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class SubmissionUpdated(Recorded):
     name: ClassVar[str] = "submission_updated"
     student_id: int
@@ -160,7 +161,7 @@ class SubmissionUpdated(Recorded):
     changes: Changes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class GradePublished(Recorded):
     """``was_graded``: the submission's state was graded before."""
 
@@ -185,7 +186,7 @@ class GradePublished(Recorded):
         return _grade_change(self.score, self.grade, self.scorer_id, True, "Moderation#publish")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class GradesPosted(Recorded):
     """Canvas's name for the publication; it closes one."""
 
@@ -193,7 +194,7 @@ class GradesPosted(Recorded):
     grades_published_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class SubmissionPosted(Recorded):
     name: ClassVar[str] = "submission_posted"
     student_id: int
@@ -213,7 +214,7 @@ class SubmissionPosted(Recorded):
         return _grade_change(*same, self.grader_id, False, "Assignment#post_submissions")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class SubmissionHidden(Recorded):
     name: ClassVar[str] = "submission_hidden"
     student_id: int

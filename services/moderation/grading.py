@@ -4,10 +4,10 @@ Canvas: app/models/abstract_assignment.rb (compute_grade_and_score, interpret_gr
 """
 
 import re
-from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal
 
 from services.moderation import scheme as schemes
+from services.moderation.record import record
 from services.moderation.scheme import Scheme
 
 SCORE_MAX = Decimal(10) ** 9
@@ -25,7 +25,7 @@ _PASS = ("pass", "complete")
 _FAIL = ("fail", "incomplete")
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Grade:
     """What a text or a score comes to."""
 
@@ -58,10 +58,8 @@ def from_score(
 
 def number_text(number: Decimal) -> str:
     """Plain decimal text without trailing zeros: 85.50 is 85.5, 7.0 is 7, -0.0 is 0."""
-    if not number:
-        return "0"
-    text = format(number, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    whole = int(number)
+    return str(whole) if whole == number else format(number, "f").rstrip("0")
 
 
 def _interpreted(text: str, grading_type: str, points: Decimal, bands: Scheme) -> Decimal | None:

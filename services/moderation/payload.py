@@ -4,7 +4,7 @@ Where Canvas audits the same fact the payload is Canvas's: plain values when cre
 Ids are decimal strings, scores JSON numbers, times RFC 3339 in milliseconds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -19,12 +19,15 @@ def number(value: Decimal | None) -> int | float | None:
     """A score as JSON: whole numbers without a fraction. Exact for the 15 digits a score has."""
     if value is None:
         return None
-    return int(value) if value == value.to_integral_value() else float(value)
+    whole = int(value)
+    return whole if whole == value else float(value)
 
 
 def exact(value: float | None) -> Decimal | None:
     """The reverse of :func:`number`."""
-    return None if value is None else Decimal(repr(value))
+    if value is None:
+        return None
+    return Decimal(value) if isinstance(value, int) else Decimal(repr(value))
 
 
 @lru_cache(maxsize=256)  # The decisions of a batch have one time, which is written several times in each.
@@ -33,50 +36,57 @@ def time(value: datetime | None) -> str | None:
     return None if value is None else value.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
+@lru_cache(maxsize=256)
+def seconds(value: datetime | None) -> str | None:
+    """As Canvas's API writes a time."""
+    return None if value is None else value.isoformat(timespec="seconds")[:19] + "Z"
+
+
+@lru_cache(maxsize=4_096)
 def moment(text: str | None) -> datetime | None:
     """The reverse of :func:`time`."""
     return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
 
 
-_IDS = frozenset({"account_id", "final_grader_id", "submission_id", "grader_id", "scorer_id", "user_id", "section_id"})
-_NUMBERS = frozenset({"points_possible", "score"})
-_TIMES = frozenset({"submitted_at", "graded_at", "posted_at", "created_at"})
-
-
-def _out(name: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if name in _IDS:
-        return str(value)
-    if name in _NUMBERS:
-        return number(value)
-    if name in _TIMES:
-        return time(value)
-    if name == "grading_scheme":
-        return [[band, number(bound)] for band, bound in value]
-    if name == "assigned_to":
-        return [str(student) for student in sorted(value)]
-    return value
-
-
-def _in(name: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if name in _IDS:
-        return int(value)
-    if name in _NUMBERS:
-        return exact(value)
-    if name in _TIMES:
-        return moment(value)
-    if name == "grading_scheme":
-        return _scheme(value)
-    if name == "assigned_to":
-        return frozenset(int(student) for student in value)
-    return value
+def _banded(value: Scheme) -> list[list[Any]]:
+    return [[band, number(bound)] for band, bound in value]
 
 
 def _scheme(value: list[list[Any]]) -> Scheme:
     return tuple((band, Decimal(repr(bound))) for band, bound in value)
+
+
+def _id_texts(value: frozenset[int]) -> list[str]:
+    return [str(student) for student in sorted(value)]
+
+
+def _ids(value: list[str]) -> frozenset[int]:
+    return frozenset(int(student) for student in value)
+
+
+# How a field is written and read, by its name; a field that is not here is written as it is.
+_FORMS: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    **dict.fromkeys(
+        ("account_id", "final_grader_id", "submission_id", "grader_id", "scorer_id", "user_id", "section_id"),
+        (str, int),
+    ),
+    **dict.fromkeys(("points_possible", "score"), (number, exact)),
+    **dict.fromkeys(("submitted_at", "graded_at", "posted_at", "created_at"), (time, moment)),
+    "grading_scheme": (_banded, _scheme),
+    "assigned_to": (_id_texts, _ids),
+}
+_WRITTEN = {name: written for name, (written, _) in _FORMS.items()}
+_READ = {name: read for name, (_, read) in _FORMS.items()}
+
+
+def _out(name: str, value: Any) -> Any:
+    written = _WRITTEN.get(name)
+    return value if value is None or written is None else written(value)
+
+
+def _in(name: str, value: Any) -> Any:
+    read = _READ.get(name)
+    return value if value is None or read is None else read(value)
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,8 +102,7 @@ def _read(fields: Mapping[str, Any], *left_out: str) -> dict[str, Any]:
 
 
 def _read_changes(fields: Mapping[str, Any], *left_out: str) -> dict[str, tuple[Any, Any]]:
-    pairs = {name: value for name, value in fields.items() if name not in left_out}
-    return {name: (_in(name, old), _in(name, new)) for name, (old, new) in pairs.items()}
+    return {name: (_in(name, pair[0]), _in(name, pair[1])) for name, pair in fields.items() if name not in left_out}
 
 
 def to_payload(event: Event) -> dict[str, Any]:

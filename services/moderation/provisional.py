@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from services.moderation import grading
+from services.moderation import grading, payload
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.commands import RecordProvisionalComment, RecordProvisionalGrade
 from services.moderation.course import Course
@@ -231,14 +231,14 @@ def _result(
     submitted_at: datetime | None,
 ) -> dict[str, Any]:
     """Canvas's ProvisionalGrade, without what depends on who looks at it."""
-    points = None if score is None else int(score) if score == score.to_integral_value() else float(score)
+    points = payload.number(score)
     return {
         "provisional_grade_id": grade_id,
         "score": points,
         "entered_score": points,
         "grade": text,
         "entered_grade": text,
-        "graded_at": None if graded_at is None else graded_at.isoformat(timespec="seconds")[:19] + "Z",
+        "graded_at": payload.seconds(graded_at),
         "graded_anonymously": graded_anonymously,
         "final": final,
         "grade_matches_current_submission": submitted_at is None or graded_at is None or submitted_at <= graded_at,

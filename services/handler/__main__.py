@@ -6,9 +6,9 @@ import logging
 
 import uvloop
 
+from services.deciding.authority import Authority
 from services.handler import fetching
 from services.handler.app import build
-from services.handler.authority import Authority
 from services.health import Health, serving
 from services.settings import HandlerSettings
 from services.tokens.keys import Keys

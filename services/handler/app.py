@@ -13,10 +13,10 @@ from faststream.kafka import KafkaBroker, Topic
 from faststream.kafka.annotations import KafkaMessage
 from pydantic import SkipValidation
 
+from services.deciding.authority import Authority
+from services.deciding.batches import Deciding, Moved
 from services.eventlog.connecting import WRITER, connect, trouble
 from services.eventlog.log import Log
-from services.handler.authority import Authority
-from services.handler.deciding import Deciding, Moved
 from services.handler.places import Places
 from services.health import Health
 from services.settings import HandlerSettings

@@ -12,9 +12,7 @@ from services.eventlog.connecting import READER, connect, trouble
 from services.eventlog.shards import SHARDS
 from services.eventlog.tail import DeadLetterRow, EventRow, Tail, VerdictRow
 from services.health import Health
-from services.relay.kafka import NoProgress, Publisher
-from services.relay.sis import SisIds
-from services.relay.translate import (
+from services.outputs.records import (
     Form,
     Message,
     dead_letter_message,
@@ -22,6 +20,8 @@ from services.relay.translate import (
     live_message,
     verdict_message,
 )
+from services.outputs.sis import SisIds
+from services.relay.kafka import NoProgress, Publisher
 from services.settings import RelaySettings
 from services.topics import Progress
 

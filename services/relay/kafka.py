@@ -1,16 +1,16 @@
 """The Kafka side of the relay: one transactional producer, and its progress."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
-from services.relay.translate import Message
+from services.outputs.reading import read_to_end
+from services.outputs.records import Message
 from services.topics import MIB, PROGRESS_KEY, Progress, topic
 
 TRANSACTION_TIMEOUT_MS = 15_000
-READ_SECONDS_MAX = 30
 
 
 class NoProgress(Exception):
@@ -69,34 +69,6 @@ class Publisher:
                 if batch.append(**fields) is None:
                     raise ValueError(f"a record for {message.topic} is larger than a batch may be")
         return [*done, *open_batches.items()]
-
-
-async def read_to_end(bootstrap: str, places: Sequence[TopicPartition]) -> AsyncIterator[ConsumerRecord[Any, Any]]:
-    """What was committed on the partitions, from their beginning to where they end now.
-
-    Raises:
-        TimeoutError: nothing new came for a while, and the end was not reached.
-    """
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-    )
-    await consumer.start()
-    try:
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        for place in places:
-            deadline = time.monotonic() + READ_SECONDS_MAX
-            while await consumer.position(place) < ends[place]:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"{place.topic} could not be read to its end: {READ_SECONDS_MAX} s without news")
-                for record in (await consumer.getmany(place, timeout_ms=200)).get(place, []):
-                    deadline = time.monotonic() + READ_SECONDS_MAX
-                    yield record
-    finally:
-        await consumer.stop()
 
 
 async def read_progress(bootstrap: str, prefix: str) -> Progress:

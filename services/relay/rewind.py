@@ -10,7 +10,7 @@ import sys
 from aiokafka import TopicPartition
 
 from services.eventlog.shards import SHARDS
-from services.relay.kafka import read_to_end
+from services.outputs.reading import read_to_end
 from services.settings import KafkaSettings
 from services.topics import Progress, topic, write_progress
 

@@ -13,10 +13,10 @@ import asyncpg
 import pytest
 from aiokafka import ConsumerRecord
 
+from services.deciding.batches import Deciding
 from services.eventlog.log import Log
 from services.eventlog.shards import SHARDS, shard_of_course
 from services.eventlog.tail import Tail
-from services.handler.deciding import Deciding
 from tests.cases.adapter import World
 from tests.processes.running import Json
 

@@ -8,8 +8,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from services.deciding.states import States
 from services.eventlog.log import Log
-from services.handler.states import States
 from services.moderation import commands as asked
 from services.moderation.document import state_document
 from tests.cases.adapter import World

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.handler.parse import Parsed, parse
+from services.deciding.parse import Parsed, parse
 from services.moderation.decision import HTTP_STATUS, Accepted, Decision
 from services.moderation.events import Event
 from services.moderation.payload import to_payload

@@ -12,8 +12,7 @@ from pydantic import ValidationError
 from schemas.domain_events import DomainEvent, EventName
 from schemas.live_events import GradeChange
 from schemas.verdicts import STATUS_OF_REASON, Reason, Verdict
-from services.eventlog.tail import EventRow
-from services.handler.encode import (
+from services.deciding.encode import (
     accepted_verdict,
     event_json,
     live_facts,
@@ -21,12 +20,13 @@ from services.handler.encode import (
     repeated_verdict,
     time_text,
 )
-from services.handler.parse import Invalid, Parsed, parse
+from services.deciding.parse import Invalid, Parsed, parse
+from services.eventlog.tail import EventRow
 from services.moderation import decision as decisions
 from services.moderation.commands import Command
 from services.moderation.decision import HTTP_STATUS, Accepted, Decision, Rejected
 from services.moderation.events import Event
-from services.relay.translate import Form, live_message
+from services.outputs.records import Form, live_message
 from tests.moderation.memory import Memory
 from tests.schemas.samples import DATA, TIME, Json, command, encoded, put
 

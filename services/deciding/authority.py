@@ -5,7 +5,7 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 
-from services.handler.parse import Invalid, Parsed
+from services.deciding.parse import Invalid, Parsed
 from services.moderation.commands import MODERATION_COMMANDS
 from services.moderation.decision import Rejected
 from services.tokens.keys import Keys

@@ -5,11 +5,8 @@ from typing import Any, NamedTuple, cast
 import orjson
 from aiokafka import ConsumerRecord
 
-from services.eventlog.batch import Batch, Place
-from services.eventlog.log import Stream
-from services.eventlog.shards import SHARDS, shard_of_course
-from services.handler.authority import Authority
-from services.handler.encode import (
+from services.deciding.authority import Authority
+from services.deciding.encode import (
     OUTPUT_BYTES_MAX,
     accepted_verdict,
     cause,
@@ -22,8 +19,11 @@ from services.handler.encode import (
     traceparent_of,
     uuid4_text,
 )
-from services.handler.parse import Invalid, Parsed, Unreadable, parse
-from services.handler.states import States
+from services.deciding.parse import Invalid, Parsed, Unreadable, parse
+from services.deciding.states import States
+from services.eventlog.batch import Batch, Place
+from services.eventlog.log import Stream
+from services.eventlog.shards import SHARDS, shard_of_course
 from services.moderation.assignment import Assignment
 from services.moderation.commands import ASSIGNMENT_COMMANDS, Command
 from services.moderation.course import Course

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from services.deciding.authority import Authority
+from services.deciding.decisions import CONFIGURE, Decisions, Fresh, Item, Record, read
+from services.deciding.parse import Parsed
+from services.deciding.states import States
 from services.eventlog.batch import Batch
 from services.eventlog.log import Log
-from services.handler.authority import Authority
-from services.handler.decisions import CONFIGURE, Decisions, Fresh, Item, Record, read
-from services.handler.parse import Parsed
-from services.handler.states import States
 from services.moderation.commands import ASSIGNMENT_COMMANDS
 
 

@@ -9,8 +9,8 @@ import orjson
 from pydantic import ValidationError
 
 from schemas import commands as wire
-from services.handler.refusal import Invalid, Unreadable, no_constant, refused
-from services.handler.translate import to_core
+from services.deciding.refusal import Invalid, Unreadable, no_constant, refused
+from services.deciding.translate import to_core
 from services.moderation.commands import Command
 
 __all__ = ["Invalid", "Parsed", "Unreadable", "parse"]

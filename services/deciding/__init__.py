@@ -1,0 +1,1 @@
+"""What records of the commands topic come to: each its verdict or dead letter, and the events, in one append."""

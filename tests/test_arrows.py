@@ -1,0 +1,71 @@
+"""Which of our packages may know which others: read from the sources (README, "Find your way")."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SERVICES = ROOT / "services"
+PROCESSES = sorted(path.parent.name for path in SERVICES.glob("*/__main__.py"))
+LIBRARIES = {
+    "moderation": set[str](),
+    "eventlog": {"moderation", "settings", "topics"},
+    "tokens": set[str](),
+    "deciding": {"moderation", "eventlog", "tokens"},
+    "outputs": {"eventlog", "settings", "topics"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of the modules that a source file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Import(names=aliases):
+                names |= {alias.name for alias in aliases}
+            case ast.ImportFrom(module=str(module), names=aliases):
+                names |= {f"{module}.{alias.name}" for alias in aliases}
+    return names
+
+
+def of_services(package: Path) -> set[str]:
+    """The parts of services that a package imports, itself left out."""
+    names = set[str]().union(*(imported(path) for path in package.rglob("*.py")))
+    return {name.split(".")[1] for name in names if name.startswith("services.")} - {package.name}
+
+
+def test_the_rules_import_the_standard_library_and_nothing_else() -> None:
+    names = set[str]().union(*(imported(path) for path in (SERVICES / "moderation").rglob("*.py")))
+    others = {name for name in names if name.split(".")[0] not in sys.stdlib_module_names}
+
+    assert {name for name in others if not name.startswith("services.moderation")} == set()
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_knows_only_what_stands_below_it(library: str) -> None:
+    assert of_services(SERVICES / library) <= LIBRARIES[library]
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_no_process_knows_another(process: str) -> None:
+    assert of_services(SERVICES / process) & set(PROCESSES) == set()
+
+
+def test_contracts_know_no_service() -> None:
+    names = set[str]().union(*(imported(path) for path in (ROOT / "schemas").rglob("*.py")))
+
+    assert {name for name in names if name.startswith(("services.", "deploy."))} == set()
+
+
+def test_nothing_that_runs_in_production_knows_the_tools_or_the_tests() -> None:
+    names = set[str]().union(*(imported(path) for path in SERVICES.rglob("*.py")))
+
+    assert {name for name in names if name.split(".")[0] in ("deploy", "tests")} == set()
+
+
+def test_every_package_has_its_arrows() -> None:
+    packages = {path.parent.name for path in SERVICES.glob("*/__init__.py")}
+
+    assert packages == {*PROCESSES, *LIBRARIES}

@@ -12,15 +12,8 @@ from services.eventlog.connecting import READER, connect, trouble
 from services.eventlog.shards import SHARDS
 from services.eventlog.tail import DeadLetterRow, EventRow, Tail, VerdictRow
 from services.health import Health
-from services.outputs.records import (
-    Form,
-    Message,
-    dead_letter_message,
-    event_message,
-    live_message,
-    verdict_message,
-)
-from services.outputs.sis import SisIds
+from services.outputs.records import Form, Message, dead_letter_message
+from services.outputs.translation import PUBLISHED, Row, Translator
 from services.relay.kafka import NoProgress, Publisher
 from services.settings import RelaySettings
 from services.topics import Progress
@@ -106,7 +99,7 @@ class Relay:
                 )
 
     async def _relay(self, tail: Tail, publisher: Publisher, progress: Progress) -> None:
-        sis_ids = SisIds(tail)
+        translator = Translator(tail, self.form)
         idle = 0
         while True:
             heads = await tail.heads(SHARD_LIST)
@@ -116,11 +109,11 @@ class Relay:
                 idle += 1
                 continue
             idle = 0
-            waiting = await self._waiting(tail, sis_ids, progress)
+            waiting = await self._waiting(tail, translator, progress)
             await publisher.publish(waiting.messages, waiting.progress)
             progress = waiting.progress
 
-    async def _waiting(self, tail: Tail, sis_ids: SisIds, progress: Progress) -> Waiting:
+    async def _waiting(self, tail: Tail, translator: Translator, progress: Progress) -> Waiting:
         """The next records of each shard, until a transaction is full."""
         events, verdicts, dead_letters = await tail.read(
             SHARD_LIST, progress.positions, progress.verdicts, progress.dead_letters, ROWS_PER_SHARD_MAX
@@ -129,21 +122,19 @@ class Relay:
         letter_numbers = list(progress.dead_letters)
         messages: list[Message] = []
         size = 0
-        rows: list[EventRow | VerdictRow | DeadLetterRow] = [*events, *verdicts, *dead_letters]
+        rows: list[Row] = [*events, *verdicts, *dead_letters]
         for row in rows:
             if size > BYTES_MAX or len(messages) >= RECORDS_MAX:
                 break
             match row:
                 case EventRow():
                     metadata = orjson.loads(row.metadata)
-                    new = [event_message(row, metadata, self.form)]
+                    new = [translator.event(row, metadata)]
                     if row.live_number is not None:
-                        student = metadata["student_id"]
-                        sis_id = await sis_ids.at(row.root_account, row.course, student, row.position)
-                        new.append(live_message(row, metadata, sis_id, self.form))
+                        new += [await translator.published(output, row, metadata) for output in PUBLISHED]
                     positions[row.shard] = row.position
                 case VerdictRow():
-                    new = [verdict_message(row, self.form)]
+                    new = [translator.verdict(row)]
                     verdict_numbers[row.shard] = row.number
                 case DeadLetterRow():
                     new = [dead_letter_message(row)]

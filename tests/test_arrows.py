@@ -11,6 +11,7 @@ SERVICES = ROOT / "services"
 PROCESSES = sorted(path.parent.name for path in SERVICES.glob("*/__main__.py"))
 LIBRARIES = {
     "moderation": set[str](),
+    "agreement": {"moderation"},
     "eventlog": {"moderation", "settings", "topics"},
     "tokens": set[str](),
     "deciding": {"moderation", "eventlog", "tokens"},

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from services.eventlog.connecting import READER, pool, trouble
 from services.eventlog.reader import Reader
-from services.gateway import operations, own, reads, writes
+from services.gateway import agreement, operations, own, reads, writes
 from services.gateway.answers import NOT_FOUND, Refused, answer, unavailable
 from services.gateway.authentication import Authentication
 from services.gateway.commands import Commands, Pending, pending
@@ -114,7 +114,7 @@ def application(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for router in (reads.router, writes.router, own.router, operations.router):
+    for router in (reads.router, writes.router, own.router, agreement.router, operations.router):
         app.include_router(router)
     app.add_middleware(Manners)
     _answer_errors(app)

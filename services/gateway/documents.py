@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from schemas import canvas
+from schemas import agreement, canvas
 from schemas.verdicts import Verdict
 
 Document = dict[str, Any]
@@ -153,6 +153,11 @@ OWN_COMMAND: Document = {
 }
 OWN_STATE = reading(canvas.AssignmentState, "The state")
 OWN_EVENTS = reading(list[canvas.AuditEvent], "The events, in their order", paginated=True, query=_PAGES)
+OWN_AGREEMENT = reading(agreement.Agreement, "The figures")
+OWN_AGREEMENT["responses"][200]["content"] = {
+    "text/csv": {"schema": {"type": "string"}},
+    "text/plain": {"schema": {"type": "string"}},
+}
 
 
 def without_own_errors(document: Document) -> Document:

@@ -16,12 +16,15 @@ from services.gateway.documents import OWN_COMMAND, OWN_EVENTS, OWN_STATE
 from services.gateway.pages import link_header, page_of
 from services.gateway.parameters import path_id
 from services.gateway.parts import GatewayParts, KnownCaller, Parts
+from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.document import state_document
 
 AUDITOR = "view_audit_trail"
 VERSION_MAX = 2**31 - 1
 router = APIRouter(prefix="/api/moderation/v1")
+AsOfVersion = Annotated[str | None, Query(description="as the stream stood at this version")]
+AsOfTime = Annotated[str | None, Query(description="as it stood at this time (RFC 3339)")]
 _RECORD = re.compile(r"(\d{1,9})-(\d{1,18})")
 
 
@@ -79,21 +82,11 @@ async def state(
     parts: GatewayParts,
     caller: KnownCaller,
     assignment_id: str,
-    version: Annotated[str | None, Query(description="as the stream stood at this version")] = None,
-    at: Annotated[str | None, Query(description="as it stood at this time (RFC 3339)")] = None,
+    version: AsOfVersion = None,
+    at: AsOfTime = None,
 ) -> Response:
     """An assignment's whole state, for auditors."""
-    if version is not None and at is not None:
-        raise bad_request("send version or at, not both")
-    until_version = None if version is None else _version(version)
-    until = None if at is None else _time(at)
-    number = await _audited(parts, caller, assignment_id)
-    if until_version is None and until is None:
-        found = await parts.states.assignment(caller.root_account_id, number)
-    else:
-        found = await parts.states.as_of(caller.root_account_id, number, version=until_version, at=until)
-    if found is None:
-        raise not_found()
+    found = await asked_state(parts, caller, assignment_id, version, at)
     return answer(request, state_document(*found))
 
 
@@ -112,6 +105,27 @@ async def events(request: Request, parts: GatewayParts, caller: KnownCaller, ass
         [{"id": orjson.loads(row.metadata)["id"], "event_type": row.type, **orjson.loads(row.data)} for row in rows],
         headers=link_header(request, parts.gateway_url, page, count),
     )
+
+
+async def asked_state(
+    parts: Parts, caller: Caller, assignment_id: str, version: str | None, at: str | None
+) -> tuple[Course, Assignment]:
+    """An assignment and its course, now or as of a version or time, for auditors. Raises Refused.
+
+    Valid until the next ``await``, as every state that is held.
+    """
+    if version is not None and at is not None:
+        raise bad_request("send version or at, not both")
+    until_version = None if version is None else _version(version)
+    until = None if at is None else _time(at)
+    number = await _audited(parts, caller, assignment_id)
+    if until_version is None and until is None:
+        found = await parts.states.assignment(caller.root_account_id, number)
+    else:
+        found = await parts.states.as_of(caller.root_account_id, number, version=until_version, at=until)
+    if found is None:
+        raise not_found()
+    return found
 
 
 async def _audited(parts: Parts, caller: Caller, assignment_id: str) -> int:

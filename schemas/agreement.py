@@ -1,0 +1,92 @@
+"""Body of ``GET /api/moderation/v1/assignments/:assignment_id/agreement``: how far an assignment's graders agree.
+
+Ids are integers, and strings for a client that accepts ``application/json+canvas-string-ids``. No student is named.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from schemas.canvas import Id
+
+Count = Annotated[int, Field(ge=0)]
+Reason = Literal[
+    "no_shared_works",
+    "one_work",
+    "nothing_decided",
+    "no_variance",
+    "no_categories",
+    "no_tolerance",
+    "too_large",
+]
+
+
+class Figure(BaseModel):
+    """``count``: over how many things it was taken; where there is nothing to tell ``value`` is null with a reason."""
+
+    value: float | None
+    count: Count
+    reason: Reason | None
+
+
+class Difference(BaseModel):
+    """Signed differences in points."""
+
+    mean: Figure
+    standard_deviation: Figure
+
+
+class Grader(BaseModel):
+    """Differences from the mean of the other graders of the same work, and from the grade that was decided on."""
+
+    user_id: Id
+    marks: Count
+    selected: Count
+    difference_from_others: Difference
+    difference_from_decided: Difference
+
+
+class Pair(BaseModel):
+    """Two graders over the works that both marked; the difference is the first's mark less the second's."""
+
+    user_ids: Annotated[list[Id], Field(min_length=2, max_length=2)]
+    works: Count
+    exact_rate: Figure
+    within_tolerance_rate: Figure
+    difference: Difference
+    limits_of_agreement: Annotated[list[float], Field(min_length=2, max_length=2)] | None
+    quadratic_weighted_kappa: Figure
+
+
+class Distance(BaseModel):
+    """Pairs of marks at most ``up_to`` points apart and farther than the bar before; null: farther than all."""
+
+    up_to: float | None
+    pairs: Count
+
+
+class Agreement(BaseModel):
+    """Rates are over all pairs of marks of one work; ``tolerance`` is in points.
+
+    ``quadratic_weighted_kappa`` is the mean of the pairs of graders', weighted by their works, over ``categories``
+    (lowest first): tenths of the points possible, bands of the grading scheme, or incomplete and complete.
+    """
+
+    assignment_id: Id
+    course_id: Id
+    version: Annotated[int, Field(ge=1)]
+    grading_type: str
+    points_possible: float | None
+    tolerance: float | None
+    categories: list[str]
+    level_of_measurement: Literal["interval", "ordinal", "nominal"]
+    marks: Count
+    works: Count
+    works_shared: Count
+    exact_rate: Figure
+    within_tolerance_rate: Figure
+    quadratic_weighted_kappa: Figure
+    krippendorff_alpha: Figure
+    graders: list[Grader]
+    pairs: list[Pair]
+    distances: list[Distance]

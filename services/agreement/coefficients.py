@@ -1,0 +1,74 @@
+"""Chance-corrected agreement, by libraries: weighted kappa (PyCM) and Krippendorff's alpha (krippendorff).
+
+ICC is left out: the library that has it brings pandas, SciPy, statsmodels and Matplotlib along, and its textbook form
+wants every student marked by every grader, which moderated grading never has. Alpha over scores is its kin (the
+interval metric compares variances as ICC(1) does) and takes missing marks as they are.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+
+import krippendorff
+import numpy
+from pycm import ConfusionMatrix
+
+from schemas.agreement import Reason
+from services.agreement.scale import Level
+
+# What a library may hold at once: alpha's is a cube of students and values, three times, in numbers of 8 bytes.
+KAPPA_CELLS_MAX = 250_000
+ALPHA_CELLS_MAX = 4_000_000
+
+REASONS: Mapping[Reason, str] = {
+    "no_shared_works": "no work was marked by two graders",
+    "one_work": "a spread needs two works",
+    "nothing_decided": "no grade was chosen for a work that this grader marked",
+    "no_variance": "all marks are the same, which could not but agree",
+    "no_categories": "the assignment is worth no points",
+    "no_tolerance": "the assignment is worth no points: name a tolerance",
+    "too_large": "too many works and different marks to compare",
+}
+"""In words, after "none: "."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number and over how many things it was taken; None with the reason where there is none to tell."""
+
+    value: float | None
+    count: int
+    reason: Reason | None = None
+
+
+def weighted_kappa(first: Sequence[int], second: Sequence[int], categories: int) -> Figure:
+    """Cohen's kappa of two graders with quadratic weights (Cohen 1968); both lists are in the order of the works."""
+    if not first:
+        return Figure(None, 0, "no_shared_works")
+    if len({*first, *second}) == 1:
+        # All chance: whatever two constant graders say, they could not but agree.
+        return Figure(None, len(first), "no_variance")
+    if categories**2 > KAPPA_CELLS_MAX:
+        return Figure(None, len(first), "too_large")
+    counted = Counter(zip(first, second, strict=True))
+    # A whole matrix, because categories that nobody used keep the others apart.
+    places = {str(place): place for place in range(categories)}
+    matrix = ConfusionMatrix(matrix={i: {j: counted[places[i], places[j]] for j in places} for i in places})
+    value = matrix.weighted_kappa({i: {j: (places[i] - places[j]) ** 2 for j in places} for i in places})
+    return Figure(float(value), len(first))
+
+
+def alpha(works: Sequence[Sequence[float]], level: Level) -> Figure:
+    """Krippendorff's alpha over works with two or more values each."""
+    count = len(works)
+    if not works:
+        return Figure(None, 0, "no_shared_works")
+    values = len({value for work in works for value in work})
+    if values == 1:
+        return Figure(None, count, "no_variance")
+    widest = max(map(len, works))
+    if len(works) * values * max(values, widest) > ALPHA_CELLS_MAX:
+        return Figure(None, count, "too_large")
+    table = numpy.array([[*work, *[nan] * (widest - len(work))] for work in works], dtype=float)
+    return Figure(float(krippendorff.alpha(reliability_data=table.T, level_of_measurement=level)), count)

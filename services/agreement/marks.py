@@ -1,0 +1,67 @@
+"""What the figures are made of: the marks that graders gave independently, and the grade that was decided on.
+
+A mark is an entered provisional grade with a score that is not the final one, as it stands: a grader has one for a
+student, so it is their latest. A remark without a grade and a grade that was cleared are no marks. Students who have
+left since still count: the graders did mark their work.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from services.agreement.scale import Scale, scale_of
+from services.moderation.assignment import Assignment, ProvisionalGrade
+from services.moderation.course import Course
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """``score``: points; ``category``: place among the scale's categories, None where it has none."""
+
+    score: Decimal
+    category: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One student's work. ``decided``: points, None while nobody has decided; ``selected``: whose mark was chosen."""
+
+    marks: Mapping[int, Mark]
+    decided: Decimal | None
+    selected: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Marking:
+    """All works that have a mark, by student, with the scale they were marked on."""
+
+    scale: Scale
+    works: tuple[Work, ...]
+
+
+def marking_of(course: Course, assignment: Assignment) -> Marking:
+    """The marks of an assignment as it stands."""
+    scale = scale_of(course, assignment)
+    works = (
+        _work(scale, grades, assignment.selected(course, student))
+        for student, grades in sorted(assignment.of_student.items())
+    )
+    return Marking(scale, tuple(work for work in works if work.marks))
+
+
+def _work(scale: Scale, grades: list[ProvisionalGrade], chosen: int | None) -> Work:
+    marks = {
+        grade.scorer_id: Mark(grade.score, scale.category(grade.score, grade.grade))
+        for grade in grades
+        if not grade.final and grade.graded_at is not None and grade.score is not None
+    }
+    by_choice = next((grade for grade in grades if grade.provisional_grade_id == chosen), None)
+    # A choice decides. Before there is one, the final grade says what the moderator thinks.
+    final = next((grade for grade in grades if grade.final), None)
+    decided = by_choice or final
+    own = by_choice is not None and not by_choice.final and by_choice.scorer_id in marks
+    return Work(
+        dict(sorted(marks.items())),
+        None if decided is None else decided.score,
+        by_choice.scorer_id if by_choice is not None and own else None,
+    )

@@ -1,0 +1,58 @@
+"""How far the graders of an assignment agree: figures as JSON, as CSV, or as metrics for one assignment."""
+
+import asyncio
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from services.agreement.document import about_of, agreement_csv, agreement_document, agreement_metrics
+from services.agreement.figures import agreement
+from services.agreement.marks import marking_of
+from services.gateway.answers import answer, bad_request
+from services.gateway.documents import OWN_AGREEMENT
+from services.gateway.own import AsOfTime, AsOfVersion, asked_state
+from services.gateway.parts import GatewayParts, KnownCaller
+from services.moderation.grading import SCORE_MAX
+
+FORMATS = ("json", "csv", "prometheus")
+TOLERANCE_CHARACTERS_MAX = 20
+router = APIRouter(prefix="/api/moderation/v1")
+
+
+@router.get("/assignments/{assignment_id}/agreement", operation_id="get_assignment_agreement", **OWN_AGREEMENT)
+async def assignment_agreement(
+    request: Request,
+    parts: GatewayParts,
+    caller: KnownCaller,
+    assignment_id: str,
+    version: AsOfVersion = None,
+    at: AsOfTime = None,
+    tolerance: Annotated[str | None, Query(description="in points; 5 % of the points possible unless said")] = None,
+    format: Annotated[str, Query(description="json, csv, or prometheus")] = "json",
+) -> Response:
+    """Agreement between an assignment's graders, for auditors; also as of a version or time."""
+    if format not in FORMATS:
+        raise bad_request(f"send format as one of {', '.join(FORMATS)}")
+    allowed = None if tolerance is None else _points(tolerance)
+    course, assignment = await asked_state(parts, caller, assignment_id, version, at)
+    marking, about = marking_of(course, assignment), about_of(assignment)
+    # Seconds for the largest class, and others are answered meanwhile: nothing of the state is used any more.
+    found = await asyncio.to_thread(agreement, marking, allowed)
+    if format == "csv":
+        return Response(agreement_csv(about, found), media_type="text/csv; charset=utf-8")
+    if format == "prometheus":
+        return Response(agreement_metrics(about, found), media_type=CONTENT_TYPE_LATEST)
+    return answer(request, agreement_document(about, found))
+
+
+def _points(text: str) -> Decimal:
+    try:
+        found = Decimal(text) if len(text) <= TOLERANCE_CHARACTERS_MAX else Decimal("nan")
+    except InvalidOperation:
+        found = Decimal("nan")
+    if not (found.is_finite() and 0 <= found <= SCORE_MAX):
+        raise bad_request(f"send tolerance as a number of points from 0 to {SCORE_MAX}")
+    return found

@@ -1,0 +1,59 @@
+"""Kappa and alpha give the values that their textbooks print."""
+
+import pytest
+
+from services.agreement.coefficients import ALPHA_CELLS_MAX, Figure, alpha, weighted_kappa
+from services.agreement.scale import Level
+
+# Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability": four observers of twelve units; 0 is missing.
+OBSERVERS = ("123321412000", "123322412503", "033323422510", "123324412510")
+# R package irr, data set anxiety: raters 1 and 2 of twenty subjects on a scale from 1 to 6.
+ANXIETY = ("33345523522615221243", "36462424332333221334")
+
+
+def test_krippendorffs_own_example_gives_what_he_prints() -> None:
+    works = [[float(mark) for mark in unit if mark != "0"] for unit in zip(*OBSERVERS, strict=True)]
+    shared = [work for work in works if len(work) > 1]
+    printed: dict[Level, float] = {"nominal": 0.743, "ordinal": 0.815, "interval": 0.849}
+
+    found = {level: alpha(shared, level).value for level in printed}
+
+    assert found == pytest.approx(printed, abs=0.0005)
+
+
+def test_squared_weights_give_the_kappa_of_the_manual_of_irr() -> None:
+    first, second = [[int(mark) - 1 for mark in rater] for rater in ANXIETY]
+
+    found = weighted_kappa(first, second, 6)
+
+    assert found.count == 20
+    assert found.value == pytest.approx(0.297, abs=0.0005)
+
+
+def test_with_two_categories_weights_do_not_matter() -> None:
+    # Two readers of fifty proposals: both yes 20, both no 15, and 5 and 10 apart. Observed 0.7, by chance 0.5.
+    answers = [(1, 1)] * 20 + [(1, 0)] * 5 + [(0, 1)] * 10 + [(0, 0)] * 15
+    first, second = [list(reader) for reader in zip(*answers, strict=True)]
+
+    assert weighted_kappa(first, second, 2).value == pytest.approx(0.4)
+
+
+def test_kappa_counts_categories_that_nobody_used() -> None:
+    # Of the band between them nobody made use, yet the two are two bands apart and not one.
+    near, far = weighted_kappa([0, 0, 1, 1, 2], [0, 1, 1, 1, 2], 3), weighted_kappa([0, 0, 2, 2, 3], [0, 2, 2, 2, 3], 4)
+
+    assert near.value is not None
+    assert far.value is not None
+    assert far.value < near.value
+
+
+def test_what_cannot_be_told_is_none_with_its_reason() -> None:
+    assert weighted_kappa([], [], 5) == Figure(None, 0, "no_shared_works")
+    assert weighted_kappa([3, 3], [3, 3], 5) == Figure(None, 2, "no_variance")
+    assert weighted_kappa([3, 3], [4, 4], 5) == Figure(0.0, 2)
+    assert weighted_kappa([0, 1], [1, 1], 10_000) == Figure(None, 2, "too_large")
+    assert alpha([], "interval") == Figure(None, 0, "no_shared_works")
+    assert alpha([[7, 7], [7, 7, 7]], "interval") == Figure(None, 2, "no_variance")
+    many = [[float(score), float(score + 1)] for score in range(round(ALPHA_CELLS_MAX ** (1 / 3)))]
+    assert alpha(many, "interval") == Figure(None, len(many), "too_large")
+    assert alpha(many[:50], "interval").value == pytest.approx(1, abs=0.01)

@@ -1,0 +1,221 @@
+"""How far graders agree, from the marks that an assignment's events leave behind."""
+
+import json
+import math
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from schemas.agreement import Agreement
+from services.agreement.document import about_of, agreement_csv, agreement_document, agreement_metrics
+from services.agreement.figures import agreement
+from services.agreement.marks import marking_of
+from tests.moderation.memory import ANN, BEN, CAT, COURSE, ESSAY, FINAL_GRADER, TA1, TA2, TA3, Memory, office
+
+Json = dict[str, Any]
+NONE_SHARED = {"value": None, "count": 0, "reason": "no_shared_works"}
+
+
+def figures(memory: Memory, tolerance: Decimal | None = None) -> Json:
+    """The document of the essay, checked against its schema."""
+    assignment = memory.assignments[ESSAY]
+    found = agreement(marking_of(memory.courses[COURSE], assignment), tolerance)
+    document = agreement_document(about_of(assignment), found)
+    assert "NaN" not in json.dumps(document)
+    return Agreement.model_validate(document).model_dump()
+
+
+def grader(found: Json, user_id: int) -> Json:
+    """The figures of one grader."""
+    return next(row for row in found["graders"] if row["user_id"] == user_id)
+
+
+def marked_by_three() -> Memory:
+    """Ten points. Ann: 6, 8 and 10; Ben: 5 and 5; Cat: one mark, 7."""
+    memory = office(grader_count=3)
+    for user, score in ((TA1, 6), (TA2, 8), (TA3, 10)):
+        memory.grade(user, ANN, score)
+    for user in (TA1, TA2):
+        memory.grade(user, BEN, 5)
+    memory.grade(TA1, CAT, 7)
+    return memory
+
+
+def test_a_rate_is_over_all_pairs_of_marks_of_one_work() -> None:
+    found = figures(marked_by_three(), tolerance=Decimal(2))
+
+    assert (found["marks"], found["works"], found["works_shared"]) == (6, 3, 2)
+    assert found["exact_rate"] == {"value": 0.25, "count": 4, "reason": None}
+    assert found["within_tolerance_rate"] == {"value": 0.75, "count": 4, "reason": None}
+    assert [(bar["up_to"], bar["pairs"]) for bar in found["distances"]] == [
+        (0, 1), (2, 2), (4, 1), (6, 0), (8, 0), (None, 0),
+    ]  # fmt: skip
+
+
+def test_the_tolerance_is_a_twentieth_of_the_points_unless_somebody_says_another() -> None:
+    memory = office()
+    memory.grade(TA1, ANN, "6")
+    memory.grade(TA2, ANN, "6.5")
+
+    assert figures(memory)["tolerance"] == 0.5
+    assert figures(memory)["within_tolerance_rate"]["value"] == 1
+    assert figures(memory, Decimal("0.4"))["within_tolerance_rate"]["value"] == 0
+
+
+def test_a_graders_difference_is_from_the_mean_of_the_others_and_signed() -> None:
+    found = figures(marked_by_three())
+
+    strict, generous = grader(found, TA1), grader(found, TA3)
+    assert strict["difference_from_others"]["mean"] == {"value": -1.5, "count": 2, "reason": None}
+    assert strict["difference_from_others"]["standard_deviation"]["value"] == pytest.approx(math.sqrt(4.5), abs=1e-6)
+    assert generous["difference_from_others"]["mean"] == {"value": 3, "count": 1, "reason": None}
+    assert generous["difference_from_others"]["standard_deviation"]["reason"] == "one_work"
+    assert generous["difference_from_decided"]["mean"]["reason"] == "nothing_decided"
+
+
+def test_what_was_decided_is_the_choice_and_before_it_the_final_grade() -> None:
+    memory = marked_by_three()
+    memory.grade(FINAL_GRADER, ANN, 9, final=True)
+
+    by_final = figures(memory)
+    assert FINAL_GRADER not in [row["user_id"] for row in by_final["graders"]]
+    assert grader(by_final, TA1)["difference_from_decided"]["mean"] == {"value": -3, "count": 1, "reason": None}
+
+    own = next(g for g in memory.document()["provisional_grades"] if (g["student_id"], g["scorer_id"]) == (ANN, TA2))
+    memory.select(own["provisional_grade_id"])
+    by_choice = figures(memory)
+    assert grader(by_choice, TA1)["difference_from_decided"]["mean"]["value"] == -2
+    assert grader(by_choice, TA2)["difference_from_decided"]["mean"]["value"] == 0
+    assert [row["selected"] for row in by_choice["graders"]] == [0, 1, 0]
+
+
+def test_only_what_was_entered_and_stands_is_a_mark() -> None:
+    memory = office()
+    memory.grade(TA1, ANN, 6)
+    memory.grade(TA2, ANN, 8)
+    memory.grade(TA2, ANN, 7)
+    memory.comment(TA2, BEN)
+    memory.grade(TA1, BEN, 4)
+    memory.grade(TA1, CAT, 4)
+    memory.grade(TA1, CAT, posted_grade="")
+
+    found = figures(memory)
+
+    assert found["marks"] == 3
+    (pair,) = found["pairs"]
+    assert (pair["user_ids"], pair["works"], pair["difference"]["mean"]["value"]) == ([TA1, TA2], 1, -1)
+
+
+def test_a_student_who_has_left_was_marked_all_the_same() -> None:
+    memory = marked_by_three()
+    before = figures(memory)
+    memory.enroll(ANN, "Student", "deleted")
+
+    after = figures(memory)
+
+    assert {**after, "version": 0} == {**before, "version": 0}
+
+
+def test_letters_agree_by_band_and_are_apart_by_bands() -> None:
+    memory = office(grading_type="letter_grade", points_possible=Decimal(100))
+    for student, (one, other) in {ANN: (84, 86), BEN: (86, 87), CAT: (70, 95)}.items():
+        memory.grade(TA1, student, one)
+        memory.grade(TA2, student, other)
+
+    found = figures(memory)
+
+    assert found["categories"] == ["F", "D-", "D", "D+", "C-", "C", "C+", "B-", "B", "B+", "A-", "A"]
+    assert found["level_of_measurement"] == "ordinal"
+    assert found["exact_rate"]["value"] == pytest.approx(1 / 3, abs=1e-6)
+    # B and B; B and B+; C- and A: observed 0 + 1 + 49; by chance over all nine pairings of (8, 8, 4) with (8, 9, 11).
+    by_chance = sum((one - other) ** 2 for one in (8, 8, 4) for other in (8, 9, 11)) / 9
+    assert found["quadratic_weighted_kappa"]["value"] == pytest.approx(1 - (50 / 3) / by_chance, abs=1e-6)
+
+
+def test_a_band_that_was_given_counts_where_the_assignment_is_worth_nothing() -> None:
+    memory = office(grading_type="letter_grade", points_possible=Decimal(0))
+    for student, (one, other) in {ANN: ("A", "A"), BEN: ("C", "F")}.items():
+        memory.grade(TA1, student, posted_grade=one)
+        memory.grade(TA2, student, posted_grade=other)
+
+    found = figures(memory)
+
+    assert found["exact_rate"]["value"] == 0.5
+    assert found["within_tolerance_rate"]["reason"] == "no_tolerance"
+    assert found["quadratic_weighted_kappa"]["value"] is not None
+    assert found["distances"] == []
+
+
+def test_points_beyond_the_scale_are_in_its_outermost_bins() -> None:
+    memory = office()
+    marks: dict[int, tuple[str, str]] = {ANN: ("-5", "0"), BEN: ("25", "10"), CAT: ("4", "4.9")}
+    for student, (one, other) in marks.items():
+        memory.grade(TA1, student, one)
+        memory.grade(TA2, student, other)
+
+    found = figures(memory)
+
+    assert found["categories"][0] == "0–1"
+    assert found["categories"][9] == "9–10"
+    assert found["quadratic_weighted_kappa"] == {"value": 1, "count": 3, "reason": None}
+    assert found["krippendorff_alpha"]["value"] < 1
+
+
+@pytest.mark.parametrize(
+    ("marks", "reason"),
+    [({}, "no_shared_works"), ({TA1: 5}, "no_shared_works"), ({TA1: 5, TA2: 5}, "no_variance")],
+)
+def test_where_there_is_nothing_to_tell_the_reason_is_told(marks: dict[int, int], reason: str) -> None:
+    memory = office()
+    for student in (ANN, BEN, CAT):
+        for user, score in marks.items():
+            memory.grade(user, student, score)
+
+    found = figures(memory)
+
+    for name in ("quadratic_weighted_kappa", "krippendorff_alpha"):
+        assert (found[name]["value"], found[name]["reason"]) == (None, reason)
+    if len(marks) < 2:
+        assert found["exact_rate"] == found["within_tolerance_rate"] == NONE_SHARED
+
+
+def test_points_without_a_maximum_have_neither_tolerance_nor_categories() -> None:
+    memory = office(points_possible=Decimal(0))
+    for student, (one, other) in {ANN: (4, 5), BEN: (8, 8)}.items():
+        memory.grade(TA1, student, one)
+        memory.grade(TA2, student, other)
+
+    found = figures(memory)
+
+    assert found["within_tolerance_rate"]["reason"] == "no_tolerance"
+    assert found["quadratic_weighted_kappa"]["reason"] == "no_categories"
+    assert found["krippendorff_alpha"]["value"] is not None
+
+
+def test_kappa_of_the_assignment_weighs_each_pair_by_its_works() -> None:
+    memory = marked_by_three()
+
+    found = figures(memory)
+
+    known = [(p["quadratic_weighted_kappa"]["value"], p["works"]) for p in found["pairs"]]
+    assert [works for _, works in known] == [2, 1, 1]
+    assert found["quadratic_weighted_kappa"]["value"] == pytest.approx(sum(k * w for k, w in known) / 4, abs=1e-5)
+
+
+def test_the_table_says_the_same_as_csv_and_as_metrics() -> None:
+    memory = marked_by_three()
+    assignment = memory.assignments[ESSAY]
+    found, about = agreement(marking_of(memory.courses[COURSE], assignment)), about_of(assignment)
+
+    lines = agreement_csv(about, found).split("\r\n")
+    metrics = agreement_metrics(about, found).decode().split("\n")
+
+    assert lines[0] == "assignment_id,version,figure,grader_id,other_grader_id,value,count,reason"
+    assert f"{ESSAY},{assignment.version},exact_rate,,,0.25,4," in lines
+    assert f"{ESSAY},{assignment.version},difference_from_others_mean,{TA1},,-1.5,2," in lines
+    assert f"{ESSAY},{assignment.version},difference_from_decided_mean,{TA1},,,0,nothing_decided" in lines
+    labels = f'assignment="{ESSAY}",figure="difference_from_others_mean",grader="{TA1}",other_grader=""'
+    assert f"moderation_agreement{{{labels}}} -1.5" in metrics
+    assert f"moderation_agreement_count{{{labels}}} 2.0" in metrics
+    assert not any(line.startswith("moderation_agreement{") and "from_decided" in line for line in metrics)

@@ -2,50 +2,18 @@
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
 from datetime import datetime
 
-from services.eventlog.fold import begun, evolve_stored_assignment, evolve_stored_course
-from services.eventlog.log import Stored, Stream
 from services.eventlog.reader import Reader
+from services.eventlog.states import Held, as_of, fold
 from services.gateway.metrics import EVENTS_FOLDED, EVENTS_HELD
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 
 # What is held at the most; the least recently read goes first, and is folded again when it is asked for.
 EVENTS_HELD_MAX = 500_000
-# Others get their turn while a long stream is folded.
-EVENTS_AT_A_TIME = 250
 
 Key = tuple[int, str, int]
-
-
-@dataclass(slots=True)
-class Held:
-    """A stream and its state; None before the first event of an assignment is read."""
-
-    stream: Stream
-    state: Course | Assignment | None = None
-
-    @property
-    def version(self) -> int:
-        """How far the state has come."""
-        return 0 if self.state is None else self.state.version
-
-    def apply(self, stored: Stored) -> None:
-        """Apply an event unless somebody else has: two reads may bring the same one."""
-        if stored.version != self.version + 1:
-            return
-        if self.stream.assignment is None:
-            if self.state is None:
-                self.state = Course(self.stream.root_account, self.stream.course)
-            assert isinstance(self.state, Course)
-            evolve_stored_course(self.state, stored)
-            return
-        if self.state is None:
-            self.state = begun(self.stream, stored)
-        assert isinstance(self.state, Assignment)
-        evolve_stored_assignment(self.state, stored)
 
 
 class States:
@@ -87,24 +55,10 @@ class States:
         self, root_account: int, assignment_id: int, *, version: int | None = None, at: datetime | None = None
     ) -> tuple[Course, Assignment] | None:
         """As they stood at a version of the assignment or at a time; None before its first event, and beyond now."""
-        streams = await self.reader.streams(root_account, None, assignment_id)
-        if not streams:
-            return None
-        streams += await self.reader.streams(root_account, streams[0].course, None)
-        numbers = [stream.number for stream in streams]
-        if version is not None:
-            position = await self.reader.position_of_version(numbers[0], version)
-        else:
-            assert at is not None
-            position = await self.reader.position_at(numbers, at)
-        if position is None:
-            return None
-        past = {stream.number: Held(stream) for stream in streams}
-        await _fold(past, await self.reader.events(numbers, position))
-        assignment, course = (past[number].state for number in numbers)
-        if not isinstance(assignment, Assignment) or not isinstance(course, Course):
-            return None
-        return course, assignment
+        found = await as_of(self.reader, root_account, assignment_id, version=version, at=at)
+        if found is not None:
+            EVENTS_FOLDED.inc(sum(state.version for state in found))
+        return found
 
     async def _held(self, key: Key) -> Held | None:
         held = self.held.get(key)
@@ -125,7 +79,8 @@ class States:
         if not streams:
             return None
         held = Held(streams[0])
-        await _fold({streams[0].number: held}, await self.reader.events([streams[0].number]))
+        await fold({streams[0].number: held}, await self.reader.events([streams[0].number]))
+        EVENTS_FOLDED.inc(held.version)
         self.held[key] = held
         self._forget_oldest()
         return held
@@ -143,11 +98,3 @@ class States:
         while events > EVENTS_HELD_MAX and len(self.held) > 2:
             events -= self.held.popitem(last=False)[1].version
         EVENTS_HELD.set(events)
-
-
-async def _fold(held: dict[int, Held], events: list[Stored]) -> None:
-    for start in range(0, len(events), EVENTS_AT_A_TIME):
-        for stored in events[start : start + EVENTS_AT_A_TIME]:
-            held[stored.stream].apply(stored)
-        await asyncio.sleep(0)
-    EVENTS_FOLDED.inc(len(events))

@@ -1,20 +1,24 @@
-"""Published grades as they leave: Canvas Live Events ``grade_change``, in the shape that Canvas's jobs send.
+"""Published grades as they leave: Canvas Live Events ``grade_change``, as a web request makes it, or as a job does.
 
 Canvas: lib/canvas/live_events.rb, grade_change and its helpers; Data Services documentation, "Event metadata".
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from schemas.commands import Strict
 from schemas.fields import IdText, TimeText
+from schemas.requests import HttpRequest
 
 JobTag = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9_:]*[#.][a-z_]+[?!]?$")]
+Points = Annotated[float, Field(allow_inf_nan=False)]
+LOGIN = ("user_login", "user_account_id", "user_sis_id")
 
 
-class Metadata(Strict):
-    """Job-driven: a job's id and tag, and nothing of a web request.
+class CourseMetadata(Strict):
+    """What every event has.
 
     Ids are local or Canvas's global ones, by a setting. Canvas always has the account's ids; here they are null until
     the LMS has stated them.
@@ -30,8 +34,41 @@ class Metadata(Strict):
     context_id: IdText
     context_account_id: IdText | None
     context_sis_source_id: str | None
-    job_id: Annotated[str, StringConstraints(pattern=r"^[0-9]+$")]
+
+
+class JobMetadata(CourseMetadata):
+    """Job-driven: a command that came over Kafka. A job's id and tag, and nothing of a web request."""
+
+    job_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,19}$")]
     job_tag: JobTag
+
+
+class RequestMetadata(CourseMetadata, HttpRequest):
+    """Request-driven: a command that came over HTTP. What is not known is left out, never null, unless said so.
+
+    ``user_id`` is who asked. Their login, its account and SIS id stand there together, where a login is known.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"dependentRequired": {name: ["user_id", "time_zone", *LOGIN] for name in LOGIN}}
+    )
+
+    user_id: IdText | SkipJsonSchema[None] = None
+    time_zone: str | None = None
+    context_role: Annotated[str, Field(max_length=255)] | SkipJsonSchema[None] = None
+    user_login: str | SkipJsonSchema[None] = None
+    user_account_id: IdText | SkipJsonSchema[None] = None
+    user_sis_id: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stated_or_left_out(cls, value: Any) -> Any:
+        """Who is logged in has a time zone, if null; who has a login has all of it."""
+        if isinstance(value, dict):
+            nulls = [name for name in ("user_id", "context_role", *LOGIN[:2]) if value.get(name, "") is None]
+            if nulls or ("user_id" in value) != ("time_zone" in value) or 0 < sum(map(value.__contains__, LOGIN)) < 3:
+                raise ValueError("a user has a time zone, a login its account and SIS id; nothing else is null")
+        return value
 
 
 class Body(Strict):
@@ -42,10 +79,10 @@ class Body(Strict):
     assignment_name: str
     grade: str | None
     old_grade: str | None
-    score: Annotated[float, Field(allow_inf_nan=False)] | None
-    old_score: Annotated[float, Field(allow_inf_nan=False)] | None
-    points_possible: Annotated[float, Field(allow_inf_nan=False)] | None
-    old_points_possible: Annotated[float, Field(allow_inf_nan=False)] | None
+    score: Points | None
+    old_score: Points | None
+    points_possible: Points | None
+    old_points_possible: Points | None
     grader_id: IdText | None
     student_id: IdText
     student_sis_id: str | None
@@ -64,5 +101,5 @@ class Body(Strict):
 class GradeChange(Strict):
     """A grade that was published, posted or hidden."""
 
-    metadata: Metadata
+    metadata: JobMetadata | RequestMetadata
     body: Body

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.tokens.keys import is_location
 
+LMS_URL = "the http or https URL of the LMS's web pages"
 JWKS = "the path of a JWK set file, or its https URL"
 
 
@@ -109,7 +110,10 @@ class HandlerSettings(ProcessSettings):
 
 
 class RelaySettings(ProcessSettings):
-    """The relay. ``live_events_shard``: None sends local ids, a number Canvas's global ids (shard * 10**13 + id)."""
+    """The relay. ``live_events_shard``: None sends local ids, a number Canvas's global ids (shard * 10**13 + id).
+
+    ``lms_url``: by which Caliper events name the LMS; they name ``event_source`` where it is not set.
+    """
 
     event_source: str = Field(
         default="urn:moderated-grading",
@@ -119,6 +123,12 @@ class RelaySettings(ProcessSettings):
     live_events_shard: int | None = Field(
         default=None, ge=1, le=900_000, description="Canvas's shard number from 1 to 900000, or leave it unset"
     )
+    lms_url: str | None = Field(default=None, description=f"{LMS_URL}, or leave it unset")
+
+    @field_validator("lms_url")
+    @classmethod
+    def _is_base_url(cls, value: str | None) -> str | None:
+        return None if value is None else checked_base_url(value) + "/"
 
 
 class GatewaySettings(ProcessSettings):
@@ -131,7 +141,7 @@ class GatewaySettings(ProcessSettings):
     gateway_port: int = Field(ge=1, le=65_535, description="the port to serve HTTP on")
     gateway_host: str = Field(default="127.0.0.1", description="the address to serve HTTP on")
     gateway_url: str = Field(description="the http or https URL that clients reach this service by")
-    lms_url: str = Field(description="the http or https URL of the LMS's web pages")
+    lms_url: str = Field(description=LMS_URL)
     jwks: str = Field(description=JWKS)
     command_key: Path | None = Field(
         default=None, description="the path of a private key file made by python -m services.tokens.signing"
@@ -149,10 +159,7 @@ class GatewaySettings(ProcessSettings):
     @field_validator("gateway_url", "lms_url")
     @classmethod
     def _is_base_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("not a base URL")
-        return value.rstrip("/")
+        return checked_base_url(value)
 
 
 def checked_location(value: str | None) -> str | None:
@@ -160,3 +167,11 @@ def checked_location(value: str | None) -> str | None:
     if value is not None and not is_location(value):
         raise ValueError("neither a path nor an https URL")
     return value
+
+
+def checked_base_url(value: str) -> str:
+    """The URL without a slash at its end. Raises ValueError where it is none that links can begin with."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("not a base URL")
+    return value.rstrip("/")

@@ -75,6 +75,7 @@ class System:
             "DATABASE_URL": self.database_url,
             "KAFKA_BOOTSTRAP": self.bootstrap,
             "TOPIC_PREFIX": self.prefix,
+            **({"LMS_URL": LMS_URL} if name == "relay" else {}),
             **environment,
         }
         process = Process(name, settings, self.folder / f"{name}-{len(self.processes)}.log")

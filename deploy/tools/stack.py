@@ -118,11 +118,13 @@ class Stack:
             "COMMAND_AUTH": os.environ.get("COMMAND_AUTH", "off"),
             "JWKS": str(KEYS / "commands.jwks"),
         }
+        lms_url = os.environ.get("LMS_URL", LMS_URL)
+        settings["relay"]["LMS_URL"] = lms_url
         port = settings["gateway"]["HEALTH_PORT"]
         settings["gateway"] |= {
             "GATEWAY_PORT": port,
             "GATEWAY_URL": f"http://127.0.0.1:{port}",
-            "LMS_URL": os.environ.get("LMS_URL", LMS_URL),
+            "LMS_URL": lms_url,
             "JWKS": str(KEYS / "users.jwks"),
             "COMMAND_KEY": str(KEYS / "gateway.key"),
         }

@@ -9,7 +9,7 @@ from services.deciding.parse import Invalid, Parsed
 from services.moderation.commands import MODERATION_COMMANDS
 from services.moderation.decision import Rejected
 from services.tokens.keys import Keys
-from services.tokens.verifying import FACTS_SCOPE, Claims, InvalidToken, Verifier, bearer, key_id
+from services.tokens.verifying import FACTS_SCOPE, REQUEST_SCOPE, Claims, InvalidToken, Verifier, bearer, key_id
 
 Record = ConsumerRecord[Any, Any]
 
@@ -39,6 +39,11 @@ class Authority:
         except InvalidToken as error:
             return Rejected("unauthenticated", "user authorization required", errors=(("authorization", str(error)),))
         return None
+
+    def may_tell_request(self, record: Record) -> bool:
+        """Whether the record of a believed sender may say which HTTP request it came by: a gateway's may."""
+        token = _token(record)
+        return token is not None and REQUEST_SCOPE in self.verifier.claims(token).scopes
 
 
 def _token(record: Record) -> str | None:

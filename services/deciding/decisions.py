@@ -20,6 +20,7 @@ from services.deciding.encode import (
     uuid4_text,
 )
 from services.deciding.parse import Invalid, Parsed, Unreadable, parse
+from services.deciding.requests import request_told, with_role
 from services.deciding.states import States
 from services.eventlog.batch import Batch, Place
 from services.eventlog.log import Stream
@@ -106,7 +107,7 @@ class Decisions:
             reason = Rejected(said.reason, said.message, errors=tuple((e["path"], e["message"]) for e in said.errors))
             body, first = self._refusal(said, reason), said.root_account_id is not None
         else:
-            body, first = self._decided(said, item.shard, caused)
+            body, first = self._decided(said, record, item.shard, caused)
         text = body.decode()
         if first:
             self.settled[item.key] = (said.content_hash, text)
@@ -123,7 +124,7 @@ class Decisions:
             orjson.dumps(metadata).decode(),
         )
 
-    def _decided(self, said: Parsed, shard: int, caused: dict[str, Any]) -> tuple[bytes, bool]:
+    def _decided(self, said: Parsed, record: Record, shard: int, caused: dict[str, Any]) -> tuple[bytes, bool]:
         command = said.command
         course, course_stream = self._course(command, shard)
         assignment, stream = self._assignment(command, shard) if command.type in ASSIGNMENT_COMMANDS else (None, None)
@@ -136,7 +137,10 @@ class Decisions:
             )
             if len(verdict) <= OUTPUT_BYTES_MAX and all(len(data) <= OUTPUT_BYTES_MAX for data in encoded):
                 if decision.events:
-                    self._record(decision, encoded, course, assignment, stream or course_stream, shard, caused)
+                    live_only = self._live_only(decision, record, command, course)
+                    self._record(
+                        decision, encoded, course, assignment, stream or course_stream, shard, caused, live_only
+                    )
                 return verdict, True
             decision = TOO_LARGE
         version = self._version(command, course, assignment)
@@ -153,6 +157,16 @@ class Decisions:
             said.correlation_id,
         )
         return body, decision.reason != "unauthenticated"
+
+    def _live_only(self, decision: Accepted, record: Record, command: Command, course: Course) -> dict[str, Any]:
+        """What events with a live event keep besides: the HTTP request the command came by, if it came by one."""
+        if not any(event.emits_grade_change for event in decision.events):
+            return {}
+        request = request_told(record, self.authority)
+        if request is None:
+            return {}
+        # Encoded once for ten thousand events.
+        return {"request": orjson.Fragment(orjson.dumps(with_role(request, course, command.actor_id)))}
 
     @staticmethod
     def _version(command: Command, course: Course, assignment: Assignment | None) -> int:
@@ -175,6 +189,7 @@ class Decisions:
         stream: Stream,
         shard: int,
         caused: dict[str, Any],
+        live_only: dict[str, Any],
     ) -> None:
         """Put a decision's events in the batch and let the states follow."""
         target: Course | Assignment = course if assignment is None else assignment
@@ -192,7 +207,9 @@ class Decisions:
                 metadata["student_id"] = student_id
             live = event.emits_grade_change
             if live and assignment is not None:
+                metadata |= live_only
                 metadata["live_id"] = uuid4_text()
+                metadata["caliper_id"] = uuid4_text()
                 metadata["live"] = live_facts(event, course, assignment)
             if assignment is not None and event.name == ASSIGNMENT_CREATED:
                 metadata["secret"] = assignment.secret.hex()

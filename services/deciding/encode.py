@@ -83,6 +83,7 @@ def event_json(event: Event, command: Command, version: int, at_text: str, of_as
 
 def live_facts(event: Event, course: Course, assignment: Assignment) -> dict[str, Any]:
     """What a grade_change needs besides the event itself; no names of people and no SIS ids of theirs."""
+    facts = event.grade_change()
     return {
         "assignment_name": assignment.name,
         "points_possible": None if assignment.points_possible is None else float(assignment.points_possible),
@@ -90,8 +91,14 @@ def live_facts(event: Event, course: Course, assignment: Assignment) -> dict[str
         "sis_source_id": course.sis_source_id,
         "root_account_uuid": course.root_account_uuid,
         "root_account_lti_guid": course.root_account_lti_guid,
-        **event.grade_change(),
+        "grading_complete": _is_complete(facts["score"], getattr(event, "student_id", 0), assignment),
+        **facts,
     }
+
+
+def _is_complete(score: float | None, student_id: int, assignment: Assignment) -> bool:
+    """Canvas: Submission#graded? An excused submission needs no score; one that was never graded is not complete."""
+    return score is not None or assignment.submission(student_id).excused
 
 
 def accepted_verdict(

@@ -89,7 +89,7 @@ def build(settings: GatewaySettings, keys: Keys) -> FastAPI:
             states=States(reader),
             sender=sender,
             verdicts=verdicts,
-            commands=Commands(sender, verdicts, signer, settings.verdict_wait_seconds),
+            commands=Commands(sender, verdicts, signer, settings.verdict_wait_seconds, settings.gateway_url),
             commands_topic=commands,
             gateway_url=settings.gateway_url,
             lms_url=settings.lms_url,

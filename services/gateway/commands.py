@@ -14,12 +14,15 @@ from fastapi import Request
 from pydantic import ValidationError
 
 from schemas.commands import COMMAND
+from schemas.requests import HEADER
 from services.gateway.answers import Refused, bad_request, not_found, unauthorized, unavailable
 from services.gateway.authentication import Caller
 from services.gateway.metrics import COMMANDS
 from services.gateway.sender import NotSent, Record, Sender
+from services.gateway.telling import TOLD_WITH, http_request
 from services.gateway.verdicts import Verdicts
 from services.tokens.signing import Signer
+from services.tokens.verifying import REQUEST_SCOPE
 
 # Judged when the broker appends the record: as long as one may wait for the other after an outage.
 TOKEN_SECONDS = 600
@@ -50,11 +53,14 @@ class Asked:
 class Commands:
     """Sends commands and waits for what the log says to them."""
 
-    def __init__(self, sender: Sender, verdicts: Verdicts, signer: Signer | None, wait_seconds: float) -> None:
+    def __init__(
+        self, sender: Sender, verdicts: Verdicts, signer: Signer | None, wait_seconds: float, gateway_url: str
+    ) -> None:
         self.sender = sender
         self.verdicts = verdicts
         self.signer = signer
         self.wait_seconds = wait_seconds
+        self.gateway_url = gateway_url
 
     async def verdict(self, request: Request, caller: Caller, asked: Asked) -> dict[str, Any]:
         """The verdict of the command.
@@ -104,8 +110,11 @@ class Commands:
         traceparent = request.headers.get("traceparent", "")
         if _TRACEPARENT.fullmatch(traceparent):
             headers.append(("traceparent", traceparent.encode()))
+        told = http_request(request, self.gateway_url) if asked.type in TOLD_WITH else None
+        if told is not None:
+            headers.append((HEADER, told))
         if self.signer is not None:
-            token = self.signer.token(caller.user_id, caller.root_account_id, TOKEN_SECONDS)
+            token = self.signer.token(caller.user_id, caller.root_account_id, TOKEN_SECONDS, REQUEST_SCOPE)
             headers.append(("authorization", f"Bearer {token}".encode()))
         return Record(command_id, asked.course_id, value, headers)
 

@@ -15,6 +15,9 @@ DEFAULT_PERMISSIONS: dict[str, frozenset[str]] = {
     "ObserverEnrollment": frozenset(),
     STUDENT: frozenset(),
 }
+# Canvas: Enrollment's ranks; the first that somebody has is their role in the course.
+ROLES = ("TeacherEnrollment", "TaEnrollment", "DesignerEnrollment", STUDENT, "ObserverEnrollment")
+ADMIN_ROLE = "AccountAdmin"
 ACTIVE = frozenset({"active"})
 GRADABLE = frozenset({"active", "inactive"})
 NOT_DELETED = frozenset({"active", "inactive", "invited", "completed"})
@@ -80,6 +83,11 @@ class Course:
                 return True
         admin = self.admins.get(user_id)
         return admin is not None and permission in admin
+
+    def role_of(self, user_id: int) -> str | None:
+        """Canvas's name of the role that somebody acts in here: the highest active one, else that of an admin."""
+        held = {e.type for e in self.enrollments.get(user_id, _NONE).values() if e.state == "active"}
+        return next((role for role in ROLES if role in held), ADMIN_ROLE if user_id in self.admins else None)
 
     def removed(self, user_id: int) -> bool:
         """Whether the user was enrolled and every enrolment has been deleted."""

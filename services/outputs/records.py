@@ -26,10 +26,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """``source``: base of ce_source; ``ids_shard``: None leaves ids local, a number makes them Canvas's global ids."""
+    """``source``: base of ce_source; ``ids_shard``: None leaves ids local, a number makes them Canvas's global ids.
+
+    ``account_url``: the LMS's URL, by which Caliper names sensor and application; None: ``source`` stands there.
+    """
 
     source: str
     ids_shard: int | None = None
+    account_url: str | None = None
 
     def id(self, local: int | None) -> str | None:
         """An id in a live event."""
@@ -42,7 +46,7 @@ class Form:
 
 def event_message(row: EventRow, metadata: dict[str, Any], form: Form) -> Message:
     """A domain event: the stored bytes."""
-    headers = _headers(
+    headers = headers_of(
         form,
         "events",
         f"moderation.{row.type}.v1",
@@ -52,7 +56,7 @@ def event_message(row: EventRow, metadata: dict[str, Any], form: Form) -> Messag
         metadata,
         root_account=row.root_account,
         time=time_of(row),
-        subject=_subject(row, metadata),
+        subject=subject_of(row, metadata),
     )
     return Message("events", row.shard, str(row.course).encode(), row.data.encode(), headers)
 
@@ -64,7 +68,7 @@ def verdict_message(row: VerdictRow, form: Form) -> Message:
     subject = f"courses/{course}" if course is not None else "courses/unknown"
     if course is not None and assignment is not None:
         subject += f"/assignments/{assignment}"
-    headers = _headers(
+    headers = headers_of(
         form,
         "verdicts",
         "moderation.verdict.v1",
@@ -77,60 +81,6 @@ def verdict_message(row: VerdictRow, form: Form) -> Message:
         subject=subject,
     )
     return Message("verdicts", row.shard, row.key, row.body.encode(), headers)
-
-
-def live_message(row: EventRow, metadata: dict[str, Any], sis_id: str | None, form: Form) -> Message:
-    """A Canvas grade_change with job-driven metadata (reference: Canvas Live Events, grade_change)."""
-    live, data = metadata["live"], orjson.loads(row.data)
-    student, time = form.id(metadata["student_id"]), time_of(row)
-    points = live["points_possible"]
-    value = {
-        "metadata": {
-            "event_name": "grade_change",
-            "event_time": time,
-            "producer": "canvas",
-            "root_account_id": form.id(row.root_account),
-            "root_account_uuid": live["root_account_uuid"],
-            "root_account_lti_guid": live["root_account_lti_guid"],
-            "context_type": "Course",
-            "context_id": form.id(row.course),
-            "context_account_id": form.id(live["account_id"]),
-            "context_sis_source_id": live["sis_source_id"],
-            "job_id": str(row.position),
-            "job_tag": live["job_tag"],
-        },
-        "body": {
-            "submission_id": form.id(int(data["submission_id"])),
-            "assignment_id": form.id(row.assignment),
-            "assignment_name": live["assignment_name"],
-            "grade": live["grade"],
-            "old_grade": live["old_grade"],
-            "score": live["score"],
-            "old_score": live["old_score"],
-            "points_possible": points,
-            "old_points_possible": points,
-            "grader_id": form.id(live["grader_id"]),
-            "student_id": student,
-            "student_sis_id": sis_id,
-            "user_id": student,
-            "grading_complete": True,
-            "muted": live["muted"],
-        },
-    }
-    headers = _headers(
-        form,
-        "live-events",
-        "canvas.grade_change.v1",
-        metadata["live_id"],
-        row.shard,
-        row.live_number or 0,
-        metadata,
-        root_account=row.root_account,
-        time=time,
-        subject=_subject(row, metadata),
-    )
-    headers += [("event_name", b"grade_change"), ("event_time", time.encode())]
-    return Message("live-events", row.shard, str(row.course).encode(), orjson.dumps(value), headers)
 
 
 def dead_letter_message(row: DeadLetterRow) -> Message:
@@ -156,7 +106,8 @@ def time_of(row: EventRow) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 
-def _subject(row: EventRow, metadata: dict[str, Any]) -> str:
+def subject_of(row: EventRow, metadata: dict[str, Any]) -> str:
+    """The ``ce_subject`` of an event."""
     subject = f"courses/{row.course}"
     if row.assignment is not None:
         subject += f"/assignments/{row.assignment}"
@@ -165,7 +116,7 @@ def _subject(row: EventRow, metadata: dict[str, Any]) -> str:
     return subject
 
 
-def _headers(
+def headers_of(
     form: Form,
     topic: str,
     ce_type: str,
@@ -178,6 +129,7 @@ def _headers(
     time: str,
     subject: str,
 ) -> Headers:
+    """CloudEvents 1.0 in binary mode, and what follows from the command: every record but dead letters has these."""
     account = UNKNOWN_ACCOUNT if root_account is None else root_account
     headers: Headers = [
         ("ce_specversion", b"1.0"),

@@ -1,27 +1,31 @@
 """Which records a row of the log becomes: one way for the relay, for emitting again and for the checker."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import orjson
 
 from services.eventlog.tail import DeadLetterRow, EventRow, Tail, VerdictRow
+from services.outputs.caliper import caliper_message
+from services.outputs.live import grade_change, live_message
+from services.outputs.people import People
 from services.outputs.records import (
     Form,
     Message,
     dead_letter_message,
     event_message,
-    live_message,
     verdict_message,
 )
-from services.outputs.sis import SisIds
 
+Json: TypeAlias = dict[str, Any]
 Row: TypeAlias = EventRow | VerdictRow | DeadLetterRow
 
-PUBLISHED: Mapping[str, Callable[[EventRow, dict[str, Any], str | None, Form], Message]] = {
+PUBLISHED: Mapping[str, Callable[[EventRow, Json, Json, Form], Message]] = {
     "live-events": live_message,
+    "caliper": caliper_message,
 }
-"""Topics (names without prefix) with a record for each event that has a ``live_number``, and how it is made."""
+"""Topics (names without prefix) with a record for each event that has a ``live_number``, and how it is made of the row,
+its metadata and its grade_change."""
 
 
 class Translator:
@@ -29,16 +33,23 @@ class Translator:
 
     def __init__(self, tail: Tail, form: Form) -> None:
         self._form = form
-        self._sis_ids = SisIds(tail)
+        self._people = People(tail)
+        self._last: tuple[EventRow, Json] | None = None
 
-    def event(self, row: EventRow, metadata: dict[str, Any]) -> Message:
+    def expect(self, rows: Sequence[EventRow]) -> None:
+        """Say which rows, in the order of the log, are translated next: fewer reads then serve them all."""
+        self._people.expect(rows)
+
+    def event(self, row: EventRow, metadata: Json) -> Message:
         """The record on ``events``; ``metadata``: the row's, parsed."""
         return event_message(row, metadata, self._form)
 
-    async def published(self, output: str, row: EventRow, metadata: dict[str, Any]) -> Message:
+    async def published(self, output: str, row: EventRow, metadata: Json) -> Message:
         """The record of a published grade on one of the topics of :data:`PUBLISHED`."""
-        sis_id = await self._sis_ids.at(row.root_account, row.course, metadata["student_id"], row.position)
-        return PUBLISHED[output](row, metadata, sis_id, self._form)
+        if self._last is None or self._last[0] is not row:
+            named = await self._people.named(row, metadata)
+            self._last = row, grade_change(row, metadata, named, self._form)
+        return PUBLISHED[output](row, metadata, self._last[1], self._form)
 
     def verdict(self, row: VerdictRow) -> Message:
         """The record on ``verdicts``."""

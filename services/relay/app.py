@@ -46,7 +46,7 @@ class Relay:
     def __init__(self, settings: RelaySettings, health: Health) -> None:
         self.settings = settings
         self.health = health
-        self.form = Form(settings.event_source, settings.live_events_shard)
+        self.form = Form(settings.event_source, settings.live_events_shard, settings.lms_url)
 
     async def run(self) -> None:
         """Relay until cancelled. Infrastructure that fails is tried again; what needs an operator says so and waits."""
@@ -122,6 +122,7 @@ class Relay:
         letter_numbers = list(progress.dead_letters)
         messages: list[Message] = []
         size = 0
+        translator.expect(events)
         rows: list[Row] = [*events, *verdicts, *dead_letters]
         for row in rows:
             if size > BYTES_MAX or len(messages) >= RECORDS_MAX:

@@ -15,6 +15,8 @@ VERIFIED_MAX = 20_000
 CLOCKS_DIFFER_SECONDS = 30
 """How far ahead ``nbf`` may be: the issuer's clock and ours are not the same."""
 FACTS_SCOPE = "moderation.facts"
+REQUEST_SCOPE = "moderation.request"
+"""Of a gateway's own tokens: who carries it may say which HTTP request a command came by."""
 _BEARER = re.compile(r"[Bb]earer +([!-~]+) *")
 _TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
 _SIGNATURE_ONLY: Any = {

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from schemas.requests import HEADER
 from tests.cases.bad_inputs import DOCUMENT
 from tests.cases.tokens import SHORT_LIFE_SECONDS, Issuer
 from tests.conftest import System, made_system
+from tests.journeys.test_live_events import TOLD
 from tests.processes.running import until
 
 Json = dict[str, Any]
@@ -132,6 +134,23 @@ async def test_no_token_leaves_with_a_dead_letter_a_verdict_or_a_log(guarded: Gu
         assert token.encode() not in (record.value or b"") + repr(record.headers).encode()
     assert all(dict(letter.headers)["kept"] == b"yes" for letter in letters)
     assert all(token not in process.log.read_text() for process in guarded.system.processes)
+
+
+async def test_only_a_gateway_s_token_may_tell_of_an_http_request(guarded: Guarded) -> None:
+    told = (HEADER, json.dumps(TOLD).encode())
+    for number, (scope, believed) in enumerate([(None, False), ("grades.write", False), ("moderation.request", True)]):
+        place = {"assignment_id": str(3_001 + number)}
+        commands = [
+            (fresh("assignment", **place), guarded.issuer.facts()),
+            (fresh("record_grade", **place), guarded.issuer.token(21)),
+        ]
+        for command, token in commands:
+            assert (await guarded.verdict(command, token))["status"] == "accepted"
+        publish = fresh("record_grade", type="publish_provisional_grades", data={}, actor={"user_id": "11"}, **place)
+        bearer = b"Bearer " + guarded.issuer.token(11, scope=scope).encode()
+        await guarded.system.outside.send_raw(json.dumps(publish).encode(), b"1001", [told, ("authorization", bearer)])
+        [(_, change)] = await guarded.system.outside.caused_by("live-events", publish["command_id"], 1)
+        assert ("hostname" in change["metadata"], "job_id" in change["metadata"]) == (believed, not believed)
 
 
 async def test_keys_rotate_without_a_restart(guarded: Guarded) -> None:

@@ -89,7 +89,7 @@ class Outside:
         self.bootstrap = bootstrap
         self.prefix = prefix
         self.records: dict[str, list[ConsumerRecord[Any, Any]]] = {
-            name: [] for name in ("verdicts", "events", "live-events", "dead-letters")
+            name: [] for name in ("verdicts", "events", "live-events", "caliper", "dead-letters")
         }
         self.verdicts: dict[str, list[Json]] = {}
         self.caused: dict[tuple[str, str], list[tuple[str, Json]]] = {}

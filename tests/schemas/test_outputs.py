@@ -26,10 +26,15 @@ from services.moderation import decision as decisions
 from services.moderation.commands import Command
 from services.moderation.decision import HTTP_STATUS, Accepted, Decision, Rejected
 from services.moderation.events import Event
-from services.outputs.records import Form, live_message
+from services.outputs.live import grade_change
+from services.outputs.people import NOBODY, Named, Person
+from services.outputs.records import Form
+from services.outputs.translation import PUBLISHED
 from tests.moderation.memory import Memory
 from tests.schemas.samples import DATA, TIME, Json, command, encoded, put
 
+ID = "5b0e2f52-7c41-4f0e-9a53-2f6f0b7f9a10"
+FORM = Form("urn:test", 8800, "http://canvas.example.test/")
 AT = datetime(2026, 1, 31, 12, 0, 0, 89_000, tzinfo=UTC)
 FINAL_GRADER, TA, ANN, BEN = 11, 21, 31, 32
 ESSAY = {
@@ -80,6 +85,7 @@ class Season:
         self.verdicts: list[tuple[Decision, bytes]] = []
         self.events: list[tuple[Event, bytes]] = []
         self.changes: list[bytes] = []
+        self.envelopes: list[bytes] = []
         for kind, data, actor in SEASON:
             asked = command(kind, data=data, command_id=str(uuid.uuid4()), actor=actor and {"user_id": actor})
             said = parse(encoded(asked))
@@ -94,9 +100,9 @@ class Season:
             value = event_json(event, asked, position, time_text(AT), asked.assignment_id is not None)
             self.events.append((event, value))
             if event.emits_grade_change:
-                self.changes.append(self._change(asked, event, value, position))
+                self._publish(asked, event, value, position)
 
-    def _change(self, asked: Command, event: Event, value: bytes, position: int) -> bytes:
+    def _publish(self, asked: Command, event: Event, value: bytes, position: int) -> None:
         assert asked.assignment_id is not None
         course, assignment = self.memory.courses[asked.course_id], self.memory.assignments[asked.assignment_id]
         metadata: dict[str, Any] = {
@@ -106,9 +112,12 @@ class Season:
             "student_id": json.loads(value)["student_id"] and int(json.loads(value)["student_id"]),
         }
         row = EventRow(5, position, 1, 1, 1001, 2001, event.name, value.decode(), "", AT, 1)
-        sent = live_message(row, metadata, "S-31", Form("urn:test", 8800)).value
-        assert sent is not None
-        return sent
+        made = grade_change(row, metadata, Named(Person("S-31"), NOBODY), FORM)
+        change, envelope = (PUBLISHED[topic](row, metadata, made, FORM) for topic in ("live-events", "caliper"))
+        assert change.value is not None
+        assert envelope.value is not None
+        self.changes.append(change.value)
+        self.envelopes.append(envelope.value)
 
 
 def verdict_of(asked: Command, decision: Decision) -> bytes:
@@ -166,7 +175,7 @@ def test_every_event_of_a_season_fits_the_schema_and_all_names_occur(season: Sea
 
 def test_every_grade_change_of_a_season_is_exactly_canvas_s(season: Season) -> None:
     changes = [GradeChange.model_validate_json(value) for value in season.changes]
-    assert [change.metadata.job_tag for change in changes] == [
+    assert [getattr(change.metadata, "job_tag", None) for change in changes] == [
         "Moderation#publish", "Moderation#publish",
         "Assignment#post_submissions", "Assignment#post_submissions", "Assignment#hide_submissions",
     ]  # fmt: skip
@@ -193,30 +202,54 @@ SAMPLE: dict[str, Json] = {
         "student_sis_id": "S-0333", "user_id": "88000000000333", "grading_complete": True, "muted": True,
     },
 }  # fmt: skip
+REQUEST: Json = {
+    "client_ip": "198.51.100.7", "context_role": "TeacherEnrollment", "hostname": "canvas.example.test",
+    "http_method": "POST", "referrer": None, "request_id": "0d3b8a52-6a2e-4b59-9c44-0f6a3c1d7e21",
+    "session_id": "00112233445566778899aabbccddeeff", "time_zone": "Europe/Berlin",
+    "url": "https://canvas.example.test/api/v1/courses/731/assignments/867/provisional_grades/publish",
+    "user_account_id": "88000000000001", "user_agent": "example/1.0", "user_id": "88000000000111",
+    "user_login": "final.grader@example.test", "user_sis_id": None,
+}  # fmt: skip
+OF_A_REQUEST: dict[str, Json] = {
+    "metadata": {**{k: v for k, v in SAMPLE["metadata"].items() if not k.startswith("job_")}, **REQUEST},
+    "body": SAMPLE["body"],
+}
+MAY_LACK = {"context_role"}
 
 
-def test_a_job_driven_sample_fits_and_every_key_of_it_is_needed() -> None:
-    GradeChange.model_validate_json(orjson.dumps(SAMPLE))
+@pytest.mark.parametrize("sample", [SAMPLE, OF_A_REQUEST], ids=["job", "request"])
+def test_a_sample_fits_and_every_key_of_it_is_needed(sample: dict[str, Json]) -> None:
+    GradeChange.model_validate_json(orjson.dumps(sample))
     for part in ("metadata", "body"):
-        for key in SAMPLE[part]:
-            lacking = {**SAMPLE, part: {name: value for name, value in SAMPLE[part].items() if name != key}}
-            with pytest.raises(ValidationError, match=key):
+        for key in set(sample[part]) - MAY_LACK:
+            lacking = {**sample, part: {name: value for name, value in sample[part].items() if name != key}}
+            with pytest.raises(ValidationError):
                 GradeChange.model_validate_json(orjson.dumps(lacking))
 
 
+def test_a_request_of_nobody_known_and_one_without_a_login_fit() -> None:
+    metadata = OF_A_REQUEST["metadata"]
+    without_login = {k: v for k, v in metadata.items() if k not in ("user_login", "user_account_id", "user_sis_id")}
+    nobody = {k: v for k, v in without_login.items() if k not in ("user_id", "time_zone", "context_role")}
+    for fewer in (without_login, nobody):
+        GradeChange.model_validate_json(orjson.dumps({**OF_A_REQUEST, "metadata": fewer}))
+
+
+@pytest.mark.parametrize("sample", [SAMPLE, OF_A_REQUEST], ids=["job", "request"])
 @pytest.mark.parametrize(
     ("part", "key", "value"),
     [
-        ("metadata", "hostname", "canvas.example.test"), ("metadata", "user_id", "1"), ("metadata", "job_id", 412),
+        ("metadata", "job_id", 412), ("metadata", "job_tag", "publish"), ("metadata", "developer_key_id", 1),
         ("metadata", "producer", "us"), ("metadata", "event_time", "2031-03-04T05:06:07Z"),
-        ("metadata", "context_type", "Account"), ("metadata", "job_tag", "publish"), ("body", "course_id", "1"),
+        ("metadata", "context_type", "Account"), ("metadata", "hostname", None), ("metadata", "user_id", None),
+        ("metadata", "user_login", None), ("metadata", "client_ip", "here"), ("body", "course_id", "1"),
         ("body", "submission_id", 5150), ("body", "score", "17.5"), ("body", "muted", None), ("body", "user_id", "1"),
         ("body", "grade", 17.5),
     ],
 )  # fmt: skip
-def test_a_grade_change_in_another_shape_is_refused(part: str, key: str, value: Any) -> None:
+def test_a_grade_change_in_another_shape_is_refused(sample: dict[str, Json], part: str, key: str, value: Any) -> None:
     with pytest.raises(ValidationError):
-        GradeChange.model_validate_json(orjson.dumps({**SAMPLE, part: {**SAMPLE[part], key: value}}))
+        GradeChange.model_validate_json(orjson.dumps({**sample, part: {**sample[part], key: value}}))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,42 @@
+"""What the gateway tells of the HTTP request that a command came by: the value of the record header ``http_request``.
+
+Canvas's live events say whether a web request made them or a job. A command that carries this header came over HTTP;
+one without it, or with one that is not as below, is a job's. No token, no name and no SIS id stands here.
+"""
+
+from ipaddress import ip_address
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from schemas.commands import Strict
+from schemas.fields import NO_CONTROL, UUID_PATTERN
+
+HEADER = "http_request"
+HEADER_BYTES_MAX = 16 << 10
+# What the best known consumer keeps of each, or what an event may be expected to carry ten thousand times.
+HOSTNAME_MAX = 253
+USER_AGENT_MAX = 512
+URL_MAX = 1_024
+
+
+def _is_address(value: str) -> str:
+    ip_address(value)
+    return value
+
+
+Printable = StringConstraints(pattern=NO_CONTROL)
+Url = Annotated[str, StringConstraints(min_length=1, max_length=URL_MAX, pattern=r"^https?://[^\s\u0000-\u001f]+$")]
+
+
+class HttpRequest(Strict):
+    """Canvas's names; ``session_id`` is null where the caller came with a token, ``referrer`` where none was sent."""
+
+    request_id: Annotated[str, Field(pattern=UUID_PATTERN)]
+    session_id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,32}$")] | None
+    hostname: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.:_-]{1,253}$")]
+    http_method: Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,16}$")]
+    user_agent: Annotated[str, StringConstraints(max_length=USER_AGENT_MAX), Printable] | None
+    client_ip: Annotated[str, StringConstraints(max_length=64), AfterValidator(_is_address)]
+    url: Url
+    referrer: Annotated[str, StringConstraints(max_length=URL_MAX), Printable] | None

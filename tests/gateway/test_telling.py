@@ -1,0 +1,29 @@
+"""What a request tells of itself opens no door."""
+
+import pytest
+
+from schemas.requests import URL_MAX
+from services.gateway.telling import harmless
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://a.example/p?x=1&y=2", "https://a.example/p?x=1&y=2"),
+        ("https://a.example/p?access_token=s", "https://a.example/p"),
+        ("https://a.example/p?x=1&Access_Token=s&y", "https://a.example/p?x=1&y"),
+        ("https://a.example/p?a%63cess_token=s&auth[password]=s&oauth_signature=s", "https://a.example/p"),
+        ("https://user:s@a.example/p", "https://a.example/p"),
+        ("https://a.example/p#access_token=s", "https://a.example/p"),
+        ("https://a.example/p\x00\r\n", "https://a.example/p"),
+        ("https://[", None),
+        (None, None),
+        ("", ""),
+    ],
+)
+def test_a_url_is_told_without_what_may_be_a_secret(url: str | None, told: str | None) -> None:
+    assert harmless(url) == told
+
+
+def test_a_long_url_is_cut() -> None:
+    assert len(harmless("https://a.example/" + "x" * 100_000) or "") == URL_MAX

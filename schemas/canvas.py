@@ -30,11 +30,21 @@ class User(BaseModel):
 class SubmissionComment(BaseModel):
     """``author_id`` is left out, and ``anonymous_id`` stands there, where the author is anonymous to who asks."""
 
-    id: Id | None = None
+    id: Id
     author_id: Id | None = None
+    author_name: str | None = None
     anonymous_id: AnonymousId | None = None
     comment: str
     created_at: Second | None
+    edited_at: None
+
+
+class RubricAssessment(BaseModel):
+    """``data``: the ratings by criterion, as they were sent."""
+
+    assessor_id: Id
+    assessor_name: str | None
+    data: dict[str, Any]
 
 
 class ProvisionalGrade(BaseModel):
@@ -53,6 +63,7 @@ class ProvisionalGrade(BaseModel):
     anonymous_grader_id: AnonymousId | None = None
     speedgrader_url: str
     submission_comments: list[SubmissionComment] | None = None
+    rubric_assessments: list[RubricAssessment] | None = None
     selected: bool | None = None
     readonly: bool | None = None
     scorer_name: str | None = None
@@ -81,15 +92,24 @@ class Submission(BaseModel):
     score: float | None
     grade: str | None
     graded_at: Second | None
-    grader_id: int | str | None = None
+    grader_id: Id | None
     submitted_at: Second | None
     attempt: int | None
     excused: bool | None
     posted_at: Second | None
     workflow_state: str
     grade_matches_current_submission: bool | None
+    entered_score: float | None
+    entered_grade: str | None
     submission_comments: list[SubmissionComment] | None = None
+    rubric_assessment: dict[str, Any] | None = None
     provisional_grades: list[ProvisionalGrade] | None = None
+
+
+class Graded(Submission):
+    """A submission after it was graded or commented on."""
+
+    all_submissions: list[Submission]
 
 
 class GradeableStudent(BaseModel):

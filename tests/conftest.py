@@ -85,7 +85,7 @@ class System:
     def gateway(self, issuer: Issuer, **environment: str) -> Process:
         """A gateway that believes an issuer's tokens, not started."""
         settings = {
-            "JWKS": str(issuer.write_set(self.folder / "users.jwks")),
+            "JWKS": str(issuer.write_set(self.folder / f"users-{len(self.processes)}.jwks")),
             "LMS_URL": LMS_URL,
             "REQUESTS_PER_MINUTE": "1000000",
             **environment,

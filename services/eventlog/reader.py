@@ -41,6 +41,11 @@ FIRST_VERDICT = """
 select 0, 0::bigint, v.body, v.metadata, v.root_account
 from verdict v where v.command_id = $1 and v.root_account = $2 and v.first
 """
+COURSES_OF_SIS_ID = """
+select distinct s.course from event e join stream s on s.number = e.stream
+where e.type = 'course_updated' and e.data #>> '{payload,sis_source_id,1}' = $2
+and s.root_account = $1 and s.assignment is null
+"""
 WATERMARK = """
 select watermark(s.number, $2) from (select number from source where topic = $1 order by number desc limit 1) s
 """
@@ -111,6 +116,10 @@ class Reader:
         """The verdict that settled a command id."""
         row = await self.connection.fetchrow(FIRST_VERDICT, command_id, root_account)
         return None if row is None else FoundVerdict(*row)
+
+    async def courses_of_sis_id(self, root_account: int, sis_id: str) -> list[int]:
+        """The courses that were ever stated to have a SIS id."""
+        return [row[0] for row in await self.connection.fetch(COURSES_OF_SIS_ID, root_account, sis_id)]
 
     async def watermark(self, topic: str, partition: int) -> int:
         """The highest decided offset of a partition, -1 for none."""

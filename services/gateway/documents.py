@@ -83,7 +83,9 @@ _PAGES = (
     _query("per_page", "10 unless said, at most 100", {"type": "integer", "minimum": 1, "maximum": 100}),
 )
 _INCLUDE = _query(
-    "include[]", "what to add", {"type": "array", "items": {"enum": ["provisional_grades", "submission_comments"]}}
+    "include[]",
+    "what to add",
+    {"type": "array", "items": {"enum": ["provisional_grades", "submission_comments", "rubric_assessment"]}},
 )
 _LAST_UPDATED_AT = _query(
     "last_updated_at", "the submission's change time as known to the caller", {"type": "string", "format": "date-time"}
@@ -143,7 +145,7 @@ BULK_SELECT = writing(
 )
 SELECT = writing(canvas.Selection, "The selection", {})
 PUBLISH = writing(canvas.Message, "All chosen grades are published", {})
-GRADE = writing(canvas.Submission, "The submission after it", _GRADE, form=_GRADE_FORM, refusal=canvas.GradingError)
+GRADE = writing(canvas.Graded, "The submission after it", _GRADE, form=_GRADE_FORM, refusal=canvas.GradingError)
 OWN_COMMAND: Document = {
     "responses": {
         200: {"model": Verdict, "description": "The verdict", "headers": _RATE},

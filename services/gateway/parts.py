@@ -10,12 +10,10 @@ from services.eventlog.reader import Reader
 from services.gateway.answers import bad_request, not_found, unauthorized
 from services.gateway.authentication import Authentication, Caller
 from services.gateway.commands import Commands
-from services.gateway.parameters import path_id
 from services.gateway.sender import Sender
 from services.gateway.states import States
 from services.gateway.verdicts import Verdicts
 from services.moderation.decision import Rejected
-from services.moderation.viewing import View
 
 T = TypeVar("T")
 
@@ -52,23 +50,6 @@ async def caller_of(request: Request, _: Annotated[object, Security(_BEARER)]) -
 ASSIGNMENT_PATH = "/api/v1/courses/{course_id}/assignments/{assignment_id}"
 GatewayParts = Annotated[Parts, Depends(parts_of)]
 KnownCaller = Annotated[Caller, Depends(caller_of)]
-
-
-async def view_of(parts: Parts, caller: Caller, course: str, assignment: str, *, also_deleted: bool = False) -> View:
-    """An assignment of a path as the caller sees it now. Raises Refused: 404 where there is none."""
-    course_id, assignment_id = ids_of(course, assignment)
-    found = await parts.states.assignment(caller.root_account_id, assignment_id, course_id)
-    if found is None or (found[1].deleted and not also_deleted):
-        raise not_found()
-    return View(*found, caller.user_id, parts.lms_url)
-
-
-def ids_of(course: str, assignment: str) -> tuple[int, int]:
-    """The ids of a path. Raises Refused: 404 where they are none."""
-    course_id, assignment_id = path_id(course), path_id(assignment)
-    if course_id is None or assignment_id is None:
-        raise not_found()
-    return course_id, assignment_id
 
 
 def allowed(shown: T | Rejected) -> T:

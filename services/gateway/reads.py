@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from services.gateway.addresses import user_of, view_of
 from services.gateway.answers import answer, bad_request, not_found
 from services.gateway.documents import (
     ANONYMOUS_STATUS,
@@ -16,8 +17,8 @@ from services.gateway.documents import (
 )
 from services.gateway.pages import link_header, list_of, page_of
 from services.gateway.parameters import params_of, path_id
-from services.gateway.parts import ASSIGNMENT_PATH, GatewayParts, KnownCaller, allowed, view_of
-from services.moderation.viewing import user, user_by_sis_form
+from services.gateway.parts import ASSIGNMENT_PATH, GatewayParts, KnownCaller, allowed
+from services.moderation.viewing import user
 
 router = APIRouter(prefix=ASSIGNMENT_PATH)
 
@@ -66,13 +67,10 @@ async def submission(
     """One submission."""
     included = await _included(request)
     view = await view_of(parts, caller, course_id, assignment_id)
-    student = caller.user_id if user_id == "self" else path_id(user_id) or user_by_sis_form(view.course, user_id)
+    student = user_of(view.course, user_id, caller)
     if student is None:
         raise not_found()
-    shown = view.submission(
-        student, comments="submission_comments" in included, grades="provisional_grades" in included
-    )
-    return answer(request, allowed(shown))
+    return answer(request, allowed(view.submission(student, included)))
 
 
 @router.get("/submissions", operation_id="list_submissions", **LIST_SUBMISSIONS)
@@ -83,8 +81,7 @@ async def submissions(
     page, included = page_of(request), await _included(request)
     view = await view_of(parts, caller, course_id, assignment_id)
     students = allowed(view.submissions())
-    comments, grades = "submission_comments" in included, "provisional_grades" in included
-    shown = [allowed(view.submission(s, comments=comments, grades=grades)) for s in page.cut(students)]
+    shown = [allowed(view.submission(student, included)) for student in page.cut(students)]
     return answer(request, shown, headers=link_header(request, parts.gateway_url, page, len(students)))
 
 
@@ -93,15 +90,15 @@ async def gradeable_students(
     request: Request, parts: GatewayParts, caller: KnownCaller, course_id: str, assignment_id: str
 ) -> Response:
     """The students whose work the caller may grade."""
-    page, grades = page_of(request), "provisional_grades" in await _included(request)
+    page, included = page_of(request), await _included(request)
     view = await view_of(parts, caller, course_id, assignment_id)
-    students = allowed(view.gradeable_students(grades=grades))
-    shown = [view.gradeable_student(student, grades=grades) for student in page.cut(students)]
+    students = allowed(view.gradeable_students(grades="provisional_grades" in included))
+    shown = [view.gradeable_student(student, included) for student in page.cut(students)]
     return answer(request, shown, headers=link_header(request, parts.gateway_url, page, len(students)))
 
 
-async def _included(request: Request) -> list[str]:
-    return list_of((await params_of(request)).get("include"))
+async def _included(request: Request) -> frozenset[str]:
+    return frozenset(list_of((await params_of(request)).get("include")))
 
 
 def _required(request: Request, name: str) -> str:

@@ -5,15 +5,17 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from services.gateway.addresses import place_of, user_of, view_of
 from services.gateway.answers import Refused, answer, bad_request, not_found, unauthorized
 from services.gateway.authentication import Caller
 from services.gateway.commands import Asked, accepted_or_refused
 from services.gateway.documents import ADD_STUDENTS, BULK_SELECT, GRADE, PUBLISH, SELECT
 from services.gateway.parameters import Params, flag, ids, nested, params_of, path_id, text
-from services.gateway.parts import ASSIGNMENT_PATH, GatewayParts, KnownCaller, Parts, allowed, ids_of, view_of
-from services.moderation.viewing import View, user, user_by_sis_form
+from services.gateway.parts import ASSIGNMENT_PATH, GatewayParts, KnownCaller, Parts, allowed
+from services.moderation.viewing import View, user
 
 router = APIRouter(prefix=ASSIGNMENT_PATH)
+ANSWERED_WITH = frozenset({"provisional_grades", "submission_comments"})
 
 
 @router.post("/moderated_students", operation_id="select_students_for_moderation", **ADD_STUDENTS)
@@ -21,7 +23,7 @@ async def add_students(
     request: Request, parts: GatewayParts, caller: KnownCaller, course_id: str, assignment_id: str
 ) -> Response:
     """Add students to the moderation set; the answer names all of them that count, new or not."""
-    place = ids_of(course_id, assignment_id)
+    place = await place_of(parts, caller, course_id, assignment_id)
     students = ids(await params_of(request), "student_ids")
     data = {} if students is None else {"student_ids": students}
     verdict = await _accepted(request, parts, caller, Asked("select_students_for_moderation", *place, data))
@@ -34,7 +36,7 @@ async def bulk_select(
     request: Request, parts: GatewayParts, caller: KnownCaller, course_id: str, assignment_id: str
 ) -> Response:
     """Choose many provisional grades at once; the answer holds the selections that changed."""
-    place = ids_of(course_id, assignment_id)
+    place = await place_of(parts, caller, course_id, assignment_id)
     grades = ids(await params_of(request), "provisional_grade_ids")
     if grades is None:
         raise bad_request("provisional_grade_ids[] is missing: name the provisional grades to select")
@@ -52,7 +54,7 @@ async def select(
     provisional_grade_id: str,
 ) -> Response:
     """Choose a student's provisional grade."""
-    place, grade = ids_of(course_id, assignment_id), path_id(provisional_grade_id)
+    place, grade = await place_of(parts, caller, course_id, assignment_id), path_id(provisional_grade_id)
     if grade is None:
         raise not_found()
     asked = Asked("select_provisional_grade", *place, {"provisional_grade_id": grade})
@@ -64,7 +66,7 @@ async def publish(
     request: Request, parts: GatewayParts, caller: KnownCaller, course_id: str, assignment_id: str
 ) -> Response:
     """Publish the chosen grades, all or none."""
-    asked = Asked("publish_provisional_grades", *ids_of(course_id, assignment_id), {})
+    asked = Asked("publish_provisional_grades", *await place_of(parts, caller, course_id, assignment_id), {})
     return answer(request, (await _accepted(request, parts, caller, asked))["result"])
 
 
@@ -73,7 +75,7 @@ async def grade(
     request: Request, parts: GatewayParts, caller: KnownCaller, course_id: str, assignment_id: str, user_id: str
 ) -> Response:
     """Grade or comment on a submission provisionally."""
-    place = ids_of(course_id, assignment_id)
+    place = await place_of(parts, caller, course_id, assignment_id)
     try:
         params = await params_of(request)
         student = await _student(parts, caller, course_id, assignment_id, user_id)
@@ -88,7 +90,7 @@ async def grade(
         if refused.status == 400 and isinstance(refused.body, dict) and "message" in refused.body:
             raise Refused(400, {"error": refused.body["message"]}) from None
         raise
-    shown = allowed(view.submission(student, comments=True, grades=True))
+    shown = allowed(view.submission(student, ANSWERED_WITH))
     return answer(request, {**shown, "all_submissions": [shown]})
 
 
@@ -99,7 +101,9 @@ async def _grading(parts: Parts, caller: Caller, place: tuple[int, int], student
     """
     submission, comment = nested(params, "submission"), nested(params, "comment")
     rubric = nested(params, "rubric_assessment")
-    words = text(comment, "text_comment", "comment[text_comment]") or None
+    words = text(comment, "text_comment", "comment[text_comment]")
+    if words is not None and not words.strip():
+        words = None
     data: dict[str, Any] = {"student_id": student}
     posted = text(submission, "posted_grade", "submission[posted_grade]")
     if posted is not None:
@@ -109,7 +113,7 @@ async def _grading(parts: Parts, caller: Caller, place: tuple[int, int], student
     if not (len(data) > 1 or words or rubric):
         return None
     if not flag(submission.get("provisional")):
-        await _refuse_ordinary(parts, caller, place)
+        await _refuse_ordinary(parts, caller, place, grades=len(data) > 1)
     if submission.get("final") is not None:
         data["final"] = flag(submission["final"])
     if words is not None:
@@ -123,10 +127,10 @@ async def _grading(parts: Parts, caller: Caller, place: tuple[int, int], student
     return Asked("record_provisional_grade", *place, data)
 
 
-async def _refuse_ordinary(parts: Parts, caller: Caller, place: tuple[int, int]) -> None:
-    """What is not provisional is no matter of this service; while moderation runs Canvas refuses it to everybody."""
+async def _refuse_ordinary(parts: Parts, caller: Caller, place: tuple[int, int], *, grades: bool) -> None:
+    """What is not provisional is the LMS's; while moderation runs Canvas refuses ordinary grades to everybody."""
     assignment = (await view_of(parts, caller, *map(str, place))).assignment
-    if assignment.moderated_grading and assignment.grades_published_at is None:
+    if grades and assignment.moderated_grading and assignment.grades_published_at is None:
         raise unauthorized()
     raise bad_request("only provisional grades and comments are taken here: send submission[provisional]=true")
 
@@ -137,7 +141,7 @@ async def _student(parts: Parts, caller: Caller, course_id: str, assignment_id: 
     if number is not None:
         return number
     view = await view_of(parts, caller, course_id, assignment_id)
-    student = user_by_sis_form(view.course, user_id)
+    student = user_of(view.course, user_id, caller)
     if student is None:
         raise not_found()
     return student

@@ -12,41 +12,13 @@ from typing import Any
 from services.moderation.course import Course
 from services.moderation.scheme import Scheme
 
-SETTINGS: Mapping[str, Any] = {
-    "name": None,
-    "points_possible": None,
-    "grading_type": None,
-    "grading_scheme": None,
-    "moderated_grading": None,
-    "grader_count": 0,
-    "final_grader_id": None,
-    "anonymous_grading": False,
-    "graders_anonymous_to_graders": False,
-    "grader_names_visible_to_final_grader": True,
-    "grader_comments_visible_to_graders": True,
-    "moderation_set": "assigned",
-    "assigned_to": None,
-    "deleted": False,
-}
-REQUIRED = ("name", "points_possible", "grading_type", "moderated_grading")
-SUBMISSION_FIELDS = (
-    "submission_id",
-    "anonymous_id",
-    "attempt",
-    "submitted_at",
-    "score",
-    "grade",
-    "grader_id",
-    "graded_at",
-    "excused",
-    "posted_at",
-)
 IDS_PER_ASSIGNMENT = 1 << 20
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
 @dataclass(slots=True)
 class Comment:
+    comment_id: int
     author_id: int
     comment: str
     created_at: datetime
@@ -86,6 +58,7 @@ class Submission:
     grade_matches_current_submission: bool = True
     graded_anonymously: bool | None = None
     updated_at: datetime | None = None
+    rubric_assessment: Mapping[str, Any] | None = None
     comments: list[Comment] = field(default_factory=list)
 
 
@@ -132,6 +105,10 @@ class Assignment:
     provisional_grades: dict[int, ProvisionalGrade] = field(default_factory=dict)
     of_student: dict[int, list[ProvisionalGrade]] = field(default_factory=dict)
     submissions: dict[int, Submission] = field(default_factory=dict)
+    # How many comments there ever were, public copies included: part of the ids the service draws.
+    comments: int = 0
+    # Whose submission an id that the LMS stated is now.
+    stated_submission_ids: dict[int, int] = field(default_factory=dict)
     # Whom the LMS stated an anonymous id for first. Reserved for that student for ever.
     stated_anonymous_ids: dict[str, int] = field(default_factory=dict)
     # Drawn when first asked for, the same whenever that is: see anonymous_id.
@@ -199,9 +176,23 @@ class Assignment:
             return stated
         return self.number * IDS_PER_ASSIGNMENT + course.student_ordinals.get(student_id, 0)
 
+    def student_of_submission_id(self, course: Course, submission_id: int) -> int | None:
+        """Whose submission an id is, or would be again if nothing else were stated for it."""
+        stated = self.stated_submission_ids.get(submission_id)
+        if stated is not None:
+            return stated
+        ordinal = submission_id - self.number * IDS_PER_ASSIGNMENT
+        if not 0 < ordinal <= len(course.student_ordinals):
+            return None
+        return next(islice(course.student_ordinals, ordinal - 1, None))
+
     def next_provisional_grade_id(self) -> int:
         """Ascending, unique over all assignments, below 2**53."""
         return self.number * IDS_PER_ASSIGNMENT + len(self.provisional_grades) + 1
+
+    def next_comment_id(self) -> int:
+        """Ascending and unique like those of provisional grades."""
+        return self.number * IDS_PER_ASSIGNMENT + self.comments + 1
 
     def grader_anonymous_id(self, user_id: int) -> str:
         """Five base-58 characters, unique within the assignment's graders."""

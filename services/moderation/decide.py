@@ -32,7 +32,10 @@ def decide(command: Command, course: Course, assignment: Assignment | None, *, a
         return NOT_FOUND
     if isinstance(data, asked.ConfigureAssignment):
         return facts.configure_assignment(data, course, assignment)
-    if not assignment.version or assignment.deleted:
+    if not assignment.version:
+        return NOT_FOUND
+    # The moderation set is found also of a deleted assignment (Canvas: ModerationSetController#load_assignment).
+    if assignment.deleted and not isinstance(data, asked.SelectStudentsForModeration):
         return NOT_FOUND
     return _about_assignment(data, command.actor_id or 0, course, assignment, at)
 
@@ -52,7 +55,7 @@ def _about_assignment(
         case asked.RecordProvisionalGrade():
             return provisional.record_grade(data, actor, course, assignment, at)
         case asked.RecordProvisionalComment():
-            return provisional.record_comment(data, actor, course, assignment, at)
+            return provisional.record_comment(data, actor, course, assignment)
         case asked.SelectProvisionalGrade():
             return moderating.select(data, actor, course, assignment)
         case asked.BulkSelectProvisionalGrades():

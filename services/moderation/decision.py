@@ -69,12 +69,23 @@ NOT_HIDDEN_YET = Rejected("not_published", "Assignments under moderation cannot 
 MODERATION_LOCKED = Rejected(
     "moderation_locked", "Moderated grading setting cannot be changed if graded submissions exist"
 )
+BLANK_COMMENT = Rejected(
+    "invalid_command",
+    "data.comment is blank: write something",
+    errors=(("data.comment", "data.comment is blank: write something"),),
+)
 TOO_LARGE = Rejected("invalid_command", "too large to publish: send fewer or shorter items in one command")
 
 
 def missing(path: str) -> Rejected:
     """A field that is required on first mention was left out."""
     message = f"{path} is required on first mention"
+    return Rejected("invalid_command", message, errors=((path, message),))
+
+
+def another_students(path: str) -> Rejected:
+    """An id that stands for another student."""
+    message = f"{path} belongs to another student of the assignment: state one of its own"
     return Rejected("invalid_command", message, errors=((path, message),))
 
 

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from services.moderation.assignment import SETTINGS, Assignment, Comment, ProvisionalGrade, Submission
+from services.moderation.assignment import Assignment, Comment, ProvisionalGrade, Submission
 from services.moderation.course import Course
 from services.moderation.payload import number, time
+from services.moderation.settings import SETTINGS
 
 
 def state_document(course: Course, assignment: Assignment) -> dict[str, Any]:

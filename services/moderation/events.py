@@ -70,7 +70,10 @@ class AssignmentCreated(Recorded):
 
 @record(kw_only=True)
 class AssignmentUpdated(Recorded):
-    """``kept``: students who stay in a set that is hand-picked from now on."""
+    """``changes`` of all that Canvas tracks when it begins to, those that stay as they were included.
+
+    ``kept``: students who stay in a set that is hand-picked from now on.
+    """
 
     name: ClassVar[str] = "assignment_updated"
     changes: Changes
@@ -136,13 +139,15 @@ class ProvisionalGradeUpdated(Recorded):
 
 @record(kw_only=True)
 class ProvisionalCommentCreated(Recorded):
+    """``comment_id`` None: recorded by a version that drew none."""
+
     name: ClassVar[str] = "provisional_comment_created"
     student_id: int
     submission_id: int
     provisional_grade_id: int
+    comment_id: int | None
     author_id: int
     comment: str
-    created_at: datetime
 
 
 @record(kw_only=True)

@@ -78,7 +78,8 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
         case SubmissionRecorded(student_id=student, stated=stated):
             _record(assignment, _submission(assignment, student, at), student, stated)
         case SubmissionCommentRecorded(student_id=student, author_id=author, comment=comment, created_at=created_at):
-            _submission(assignment, student, at).comments.append(Comment(author, comment, created_at))
+            comments = _submission(assignment, student, at).comments
+            comments.append(_comment(assignment, None, author, comment, created_at))
         case GraderSlotTaken(grader_id=grader, anonymous_id=anonymous_id):
             assignment.slots[grader] = anonymous_id
         case StudentsSelectedForModeration(student_ids=students):
@@ -102,8 +103,9 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             for name, (_, new) in changes.items():
                 setattr(assignment.provisional_grades[number], name, new)
             _submission(assignment, event.student_id, at)
-        case ProvisionalCommentCreated(provisional_grade_id=number, author_id=author, comment=comment):
-            assignment.provisional_grades[number].comments.append(Comment(author, comment, event.created_at))
+        case ProvisionalCommentCreated(provisional_grade_id=number, comment_id=drawn, author_id=author):
+            comments = assignment.provisional_grades[number].comments
+            comments.append(_comment(assignment, drawn, author, event.comment, at))
             _submission(assignment, event.student_id, at)
         case ProvisionalGradeSelected(student_id=student, provisional_grade_id=number):
             assignment.choices[student] = Choice(number, position)
@@ -136,6 +138,13 @@ def _submission(assignment: Assignment, student_id: int, at: datetime) -> Submis
     return submission
 
 
+def _comment(assignment: Assignment, drawn: int | None, author_id: int, text: str, created_at: datetime) -> Comment:
+    """One comment more; ``drawn``: the id it has already."""
+    made = Comment(drawn or assignment.next_comment_id(), author_id, text, created_at)
+    assignment.comments += 1
+    return made
+
+
 def _configure(assignment: Assignment, settings: Iterable[tuple[str, Any]], position: int) -> None:
     for name, value in settings:
         if name == "assigned_to":
@@ -156,6 +165,11 @@ def _assign(assignment: Assignment, students: frozenset[int] | None, position: i
 def _record(assignment: Assignment, submission: Submission, student_id: int, stated: Mapping[str, Any]) -> None:
     if stated.get("anonymous_id") is not None:
         assignment.stated_anonymous_ids.setdefault(stated["anonymous_id"], student_id)
+    if "submission_id" in stated:
+        if submission.submission_id is not None:
+            del assignment.stated_submission_ids[submission.submission_id]
+        if stated["submission_id"] is not None:
+            assignment.stated_submission_ids[stated["submission_id"]] = student_id
     for name, value in stated.items():
         setattr(submission, name, value)
     if stated.keys() & _OF_THE_WORK_OR_ITS_GRADE:
@@ -186,4 +200,7 @@ def _publish(assignment: Assignment, event: GradePublished, at: datetime) -> Non
     submission.grade_matches_current_submission = True
     if submission.score is not None:
         submission.workflow_state = "graded"
-    submission.comments.extend(assignment.provisional_grades[event.provisional_grade_id].comments)
+    chosen = assignment.provisional_grades[event.provisional_grade_id]
+    submission.rubric_assessment = chosen.rubric_assessment or submission.rubric_assessment
+    for kept in chosen.comments:
+        submission.comments.append(_comment(assignment, None, kept.author_id, kept.comment, kept.created_at))

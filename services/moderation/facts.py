@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from services.moderation import commands as asked
-from services.moderation.assignment import REQUIRED, SETTINGS, Assignment
+from services.moderation.assignment import Assignment
 from services.moderation.course import COURSE_FIELDS, Course, Enrollment
 from services.moderation.decision import (
     MODERATION_LOCKED,
@@ -15,7 +15,7 @@ from services.moderation.decision import (
     NOTHING_CHANGED,
     Accepted,
     Decision,
-    Rejected,
+    another_students,
     missing,
     not_clearable,
 )
@@ -31,6 +31,7 @@ from services.moderation.events import (
     SubmissionRecorded,
     UsersUpdated,
 )
+from services.moderation.settings import OF_MODERATION, REQUIRED, SETTINGS, TRACKED
 
 
 def upsert_course(data: asked.UpsertCourse, course: Course) -> Decision:
@@ -95,12 +96,13 @@ def configure_assignment(data: asked.ConfigureAssignment, course: Course, assign
         for name in REQUIRED:
             if name not in data.stated or (stated[name] is None and name != "points_possible"):
                 return missing(f"data.{name}")
-        settings = {**SETTINGS, **stated}
+        settings = _without_moderation({**SETTINGS, **stated})
         return Accepted((AssignmentCreated(settings={k: v for k, v in settings.items() if v is not None}),))
     for name in ("name", "grading_type", "moderated_grading"):
         if name in stated and stated[name] is None:
             return not_clearable(f"data.{name}")
-    changes = {n: (getattr(assignment, n), new) for n, new in stated.items() if getattr(assignment, n) != new}
+    wanted = _without_moderation({"moderated_grading": assignment.moderated_grading, **stated})
+    changes = {n: (getattr(assignment, n), new) for n, new in wanted.items() if getattr(assignment, n) != new}
     if not changes:
         return NOTHING_CHANGED
     if "moderated_grading" in changes and assignment.has_grades():
@@ -108,7 +110,19 @@ def configure_assignment(data: asked.ConfigureAssignment, course: Course, assign
     kept: tuple[int, ...] = ()
     if changes.get("moderation_set", (None, None))[1] == "selected":
         kept = tuple(s for s in sorted(assignment.choices) if assignment.selected(course, s) is not None)
+    if any(changes.get(name, (None, False))[1] for name in ("moderated_grading", "anonymous_grading")):
+        changes = {**_as_they_are(assignment), **changes}
     return Accepted((AssignmentUpdated(changes=changes, kept=kept),))
+
+
+def _without_moderation(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, those of moderation at their defaults where there is none."""
+    return settings if settings["moderated_grading"] else {**settings, **{n: SETTINGS[n] for n in OF_MODERATION}}
+
+
+def _as_they_are(assignment: Assignment) -> dict[str, tuple[Any, Any]]:
+    """All that Canvas tracks from the moment on at which an assignment is anonymous or moderated."""
+    return {name: (held, held) for name in TRACKED if (held := getattr(assignment, name)) is not None}
 
 
 def record_submission(data: asked.RecordSubmission, course: Course, assignment: Assignment) -> Decision:
@@ -118,10 +132,13 @@ def record_submission(data: asked.RecordSubmission, course: Course, assignment: 
     submission = assignment.submission(student)
     stated: Mapping[str, Any] = {n: False if n == "excused" and v is None else v for n, v in data.stated.items()}
     changed = {name: new for name, new in stated.items() if getattr(submission, name) != new}
-    wanted = changed.get("anonymous_id")
-    if wanted is not None and assignment.student_of_anonymous_id(course, wanted) not in (None, student):
-        message = "data.anonymous_id belongs to another student of the assignment: state one of its own"
-        return Rejected("invalid_command", message, errors=(("data.anonymous_id", message),))
+    for name, holder in (
+        ("anonymous_id", assignment.student_of_anonymous_id),
+        ("submission_id", assignment.student_of_submission_id),
+    ):
+        wanted = changed.get(name)
+        if wanted is not None and holder(course, wanted) not in (None, student):
+            return another_students(f"data.{name}")
     if not changed:
         return NOTHING_CHANGED
     number = changed.get("submission_id") or assignment.submission_id(course, student)

@@ -126,10 +126,10 @@ def to_payload(event: Event) -> dict[str, Any]:
             return {"id": str(event.provisional_grade_id), **_changed(event.changes)}
         case happened.ProvisionalCommentCreated():
             return {
-                "provisional_grade_id": str(event.provisional_grade_id),
-                "author_id": str(event.author_id),
+                "id": str(event.comment_id),
                 "comment": event.comment,
-                "created_at": time(event.created_at),
+                "author_id": str(event.author_id),
+                "provisional_grade_id": str(event.provisional_grade_id),
             }
         case happened.ProvisionalGradeSelected():
             return {"id": str(event.provisional_grade_id), "student_id": str(event.student_id)}
@@ -188,9 +188,13 @@ def from_payload(name: str, payload: dict[str, Any], *, student_id: int | None, 
             changes = _read_changes(payload, "id")
             return happened.ProvisionalGradeUpdated(**about, provisional_grade_id=int(payload["id"]), changes=changes)
         case "provisional_comment_created":
-            grade = int(payload["provisional_grade_id"])
-            fields = {**_comment(payload), "provisional_grade_id": grade}
-            return happened.ProvisionalCommentCreated(**about, **fields)
+            return happened.ProvisionalCommentCreated(
+                **about,
+                provisional_grade_id=int(payload["provisional_grade_id"]),
+                comment_id=int(payload["id"]) if "id" in payload else None,
+                author_id=int(payload["author_id"]),
+                comment=payload["comment"],
+            )
         case "provisional_grade_selected":
             return happened.ProvisionalGradeSelected(**about, provisional_grade_id=int(payload["id"]))
         case "grade_published":
@@ -224,7 +228,12 @@ def from_payload(name: str, payload: dict[str, Any], *, student_id: int | None, 
         case "submission_recorded":
             return happened.SubmissionRecorded(**about, stated=_read(payload))
         case "submission_comment_recorded":
-            return happened.SubmissionCommentRecorded(**about, **_comment(payload))
+            return happened.SubmissionCommentRecorded(
+                **about,
+                author_id=int(payload["author_id"]),
+                comment=payload["comment"],
+                created_at=_in("created_at", payload["created_at"]),
+            )
         case "assignment_created":
             return happened.AssignmentCreated(settings=_read(payload))
         case "assignment_updated":
@@ -238,8 +247,3 @@ def from_payload(name: str, payload: dict[str, Any], *, student_id: int | None, 
         case "admins_updated":
             return happened.AdminsUpdated(admins=tuple(_read(row) for row in payload["admins"]))
     raise ValueError(f"unknown event {name!r}: it was written by a newer version of the service")
-
-
-def _comment(payload: dict[str, Any]) -> dict[str, Any]:
-    created_at = moment(payload["created_at"])
-    return {"author_id": int(payload["author_id"]), "comment": payload["comment"], "created_at": created_at}

@@ -13,11 +13,13 @@ from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.commands import RecordProvisionalComment, RecordProvisionalGrade
 from services.moderation.course import Course
 from services.moderation.decision import (
+    BLANK_COMMENT,
     FINAL_WITHOUT_PROVISIONAL,
     GRADE_AND_EXCUSE,
     INVALID_SCORE,
     MAX_GRADERS_REACHED,
     MODIFY_SELECTED,
+    NOT_FOUND,
     STUDENT_NOT_ENROLLED,
     UNAUTHORIZED,
     Accepted,
@@ -32,19 +34,25 @@ from services.moderation.events import (
     SubmissionUpdated,
 )
 
+# What Ruby's strip takes away.
+_BLANKS = "\0\t\n\v\f\r "
+
 
 def record_grade(
     data: RecordProvisionalGrade, actor: int, course: Course, assignment: Assignment, at: datetime
 ) -> Decision:
     """A grade, an excusal or a clearing, with or without a comment."""
+    comment = _text_of(data.comment)
     sent = data.posted_grade is not None or data.score is not None
-    if not sent and data.excuse is None and (data.comment is not None or data.rubric_assessment is not None):
-        return _record_remark(data, actor, course, assignment, at)
+    if not sent and data.excuse is None and (comment is not None or data.rubric_assessment is not None):
+        return _record_remark(data, comment, actor, course, assignment)
     if not course.may(actor, "manage_grades"):
         return UNAUTHORIZED
     student = data.student_id
     if not course.is_gradable(student):
         return STUDENT_NOT_ENROLLED
+    if not course.is_visible_student(student, course.sections_seen_by(actor)):
+        return NOT_FOUND
     if data.excuse and sent:
         return GRADE_AND_EXCUSE
     if not assignment.can_be_moderated_grader(course, actor):
@@ -91,22 +99,28 @@ def record_grade(
                 student_id=student, submission_id=number, provisional_grade_id=grade_id, changes=changes
             )
         )
-    if data.comment is not None:
-        events.append(_comment(grade_id, student, number, actor, data.comment, at))
+    if comment is not None:
+        events.append(_comment(assignment, grade_id, student, number, actor, comment))
     result = _result(grade_id, score, text, at, actor, final, anonymously, submission.submitted_at)
     return Accepted(tuple(events), result)
 
 
-def record_comment(
-    data: RecordProvisionalComment, actor: int, course: Course, assignment: Assignment, at: datetime
-) -> Decision:
+def record_comment(data: RecordProvisionalComment, actor: int, course: Course, assignment: Assignment) -> Decision:
     """A comment alone: it takes a slot, and touches neither grade nor score nor ``graded_at``."""
-    remark = RecordProvisionalGrade(student_id=data.student_id, comment=data.comment, final=data.final)
-    return _record_remark(remark, actor, course, assignment, at)
+    comment = _text_of(data.comment)
+    if comment is None:
+        return BLANK_COMMENT
+    remark = RecordProvisionalGrade(student_id=data.student_id, final=data.final)
+    return _record_remark(remark, comment, actor, course, assignment)
+
+
+def _text_of(comment: str | None) -> str | None:
+    """A comment as Canvas keeps it, None for a blank one (app/models/submission.rb, add_comment)."""
+    return None if comment is None else comment.strip(_BLANKS) or None
 
 
 def _record_remark(
-    data: RecordProvisionalGrade, actor: int, course: Course, assignment: Assignment, at: datetime
+    data: RecordProvisionalGrade, comment: str | None, actor: int, course: Course, assignment: Assignment
 ) -> Decision:
     # The right to comment comes with manage_grades alone (Canvas: app/models/submission.rb, set_policy).
     if not course.may(actor, "manage_grades"):
@@ -114,6 +128,8 @@ def _record_remark(
     student = data.student_id
     if not course.is_gradable(student):
         return STUDENT_NOT_ENROLLED
+    if not course.is_visible_student(student, course.sections_seen_by(actor)):
+        return NOT_FOUND
     if not assignment.can_be_moderated_grader(course, actor):
         return MAX_GRADERS_REACHED
     final = data.final and assignment.permits_moderation(course, actor)
@@ -162,8 +178,8 @@ def _record_remark(
             existing.graded_anonymously,
             assignment.submission(student).submitted_at,
         )
-    if data.comment is not None:
-        events.append(_comment(result["provisional_grade_id"], student, number, actor, data.comment, at))
+    if comment is not None:
+        events.append(_comment(assignment, result["provisional_grade_id"], student, number, actor, comment))
     return Accepted(tuple(events), result)
 
 
@@ -208,15 +224,15 @@ def _changes(
 
 
 def _comment(
-    grade_id: int, student: int, submission: int, actor: int, comment: str, at: datetime
+    assignment: Assignment, grade_id: int, student: int, submission: int, actor: int, comment: str
 ) -> ProvisionalCommentCreated:
     return ProvisionalCommentCreated(
         student_id=student,
         submission_id=submission,
         provisional_grade_id=grade_id,
+        comment_id=assignment.next_comment_id(),
         author_id=actor,
         comment=comment,
-        created_at=at,
     )
 
 

@@ -3,23 +3,24 @@
 Ids are integers, times strings with seconds, as in Canvas's JSON. Links to the LMS begin with ``lms_url``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from services.moderation.assignment import Assignment, Comment, ProvisionalGrade
+from services.moderation import comments
+from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course
 from services.moderation.decision import ALREADY_PUBLISHED, NOT_FOUND, NOT_MODERATED, UNAUTHORIZED, Rejected
-from services.moderation.identity import may_grade_or_look, sees_graders, sees_graders_comments
-from services.moderation.payload import number
+from services.moderation.identity import may_grade_or_look, sees_graders
+from services.moderation.payload import number, seconds
 
 Json = dict[str, Any]
+Included = Container[str]
 
 
-def seconds(at: datetime | None) -> str | None:
-    """ISO 8601 in UTC with whole seconds."""
-    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+WITH_STATUS = frozenset({"submission_comments", "rubric_assessment"})
+"""What status always includes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class View:
     def _with_choice(self, grade: ProvisionalGrade) -> Json:
         chosen = self.assignment.selected(self.course, grade.student_id)
         shown = {
-            **self.provisional_grade(grade, comments=True),
+            **self.provisional_grade(grade, WITH_STATUS),
             "selected": chosen == grade.provisional_grade_id,
             "readonly": not grade.final and grade.scorer_id != self.user_id,
         }
@@ -77,15 +78,15 @@ class View:
             shown["scorer_name"] = self.course.users.get(grade.scorer_id, {}).get("name")
         return shown
 
-    def provisional_grades(self, student_id: int) -> list[Json]:
+    def provisional_grades(self, student_id: int, included: Included) -> list[Json]:
         """Those of a student that the user sees: a moderator all, the final one last, others their own."""
         grades = self.assignment.of_student.get(student_id, [])
         seen = [grade for grade in grades if self.moderates or grade.scorer_id == self.user_id]
         ordered = sorted(seen, key=lambda grade: (grade.final, grade.provisional_grade_id))
-        return [self.provisional_grade(grade, comments=True) for grade in ordered]
+        return [self.provisional_grade(grade, included) for grade in ordered]
 
-    def provisional_grade(self, grade: ProvisionalGrade, *, comments: bool) -> Json:
-        """Canvas: lib/api/v1/provisional_grade.rb, provisional_grade_json."""
+    def provisional_grade(self, grade: ProvisionalGrade, included: Included) -> Json:
+        """Canvas: lib/api/v1/submission.rb, provisional_grade_json."""
         submitted_at = self.assignment.submission(grade.student_id).submitted_at
         shown: Json = {
             "provisional_grade_id": grade.provisional_grade_id,
@@ -102,12 +103,27 @@ class View:
         }
         if sees_graders(self.course, self.assignment, self.user_id):
             shown["scorer_id"] = grade.scorer_id
+            if "rubric_assessment" in included:
+                shown["rubric_assessments"] = self._rubric_assessments(grade)
         else:
             shown["anonymous_grader_id"] = self.assignment.slots.get(grade.scorer_id)
         shown["speedgrader_url"] = self.speedgrader_url(grade.student_id)
-        if comments:
-            shown["submission_comments"] = self._comments([*grade.comments, *self._public(grade.student_id)])
+        if "submission_comments" in included:
+            shown["submission_comments"] = comments.of_grade(
+                self.course, self.assignment, self.user_id, grade.student_id, grade.comments
+            )
         return shown
+
+    def _rubric_assessments(self, grade: ProvisionalGrade) -> list[Json]:
+        if grade.rubric_assessment is None:
+            return []
+        return [
+            {
+                "assessor_id": grade.scorer_id,
+                "assessor_name": self.course.users.get(grade.scorer_id, {}).get("name"),
+                "data": grade.rubric_assessment,
+            }
+        ]
 
     def speedgrader_url(self, student_id: int) -> str:
         """The LMS's grading page of the student."""
@@ -119,19 +135,28 @@ class View:
         page = f"{self.lms_url}/courses/{self.course.course_id}/gradebook/speed_grader"
         return f"{page}?assignment_id={assignment.assignment_id}&{who}"
 
-    def submission(self, student_id: int, *, comments: bool = False, grades: bool = False) -> Json | Rejected:
-        """A student's submission; their own shows its grade once it is posted."""
+    def submission(self, student_id: int, included: Included) -> Json | Rejected:
+        """A student's submission; their own shows its grade once it is posted.
+
+        Canvas finds a student whom the user does not see nowhere (students_visible_to).
+        """
         if not has_submission(self.course, self.assignment, student_id):
             return NOT_FOUND
         own = student_id == self.user_id
-        grader = may_grade_or_look(self.course, self.user_id) and self._reaches(student_id)
+        looks = may_grade_or_look(self.course, self.user_id)
+        grader = looks and self._reaches(student_id)
         if not (own or grader):
-            return UNAUTHORIZED
+            return NOT_FOUND if looks else UNAUTHORIZED
         shown = self._submission(student_id, hidden=not grader)
-        if comments:
-            shown["submission_comments"] = self._comments(self._public(student_id, hidden=not grader))
-        if grades and grader and self.assignment.moderated_grading:
-            shown["provisional_grades"] = self.provisional_grades(student_id)
+        if "submission_comments" in included:
+            shown["submission_comments"] = comments.of_submission(
+                self.course, self.assignment, self.user_id, student_id
+            )
+        rubric = self.assignment.submission(student_id).rubric_assessment
+        if "rubric_assessment" in included and rubric is not None and (grader or shown["posted_at"]):
+            shown["rubric_assessment"] = rubric
+        if "provisional_grades" in included and grader and self.assignment.moderated_grading:
+            shown["provisional_grades"] = self.provisional_grades(student_id, included)
         return shown
 
     def _reaches(self, student_id: int) -> bool:
@@ -184,7 +209,7 @@ class View:
             return sorted(students)
         return sorted(students, key=lambda student: self.assignment.anonymous_id(self.course, student))
 
-    def gradeable_student(self, student_id: int, *, grades: bool) -> Json:
+    def gradeable_student(self, student_id: int, included: Included) -> Json:
         """Canvas: SubmissionsApiController#gradeable_students."""
         shown: Json = {}
         if self.assignment.students_named(self.course, self.user_id):
@@ -193,40 +218,12 @@ class View:
             shown["display_name"] = known.get("short_name") or known.get("name")
         else:
             shown["anonymous_id"] = self.assignment.anonymous_id(self.course, student_id)
-        if grades and self.assignment.moderated_grading:
+        if "provisional_grades" in included and self.assignment.moderated_grading:
             chosen = self.assignment.selected(self.course, student_id)
             shown["in_moderation_set"] = chosen is not None
             shown["selected_provisional_grade_id"] = chosen
-            shown["provisional_grades"] = self.provisional_grades(student_id)
+            shown["provisional_grades"] = self.provisional_grades(student_id, included)
         return shown
-
-    def _public(self, student_id: int, *, hidden: bool = False) -> list[Comment]:
-        held = self.assignment.submission(student_id)
-        return [] if hidden and held.posted_at is None else held.comments
-
-    def _comments(self, comments: Sequence[Comment]) -> list[Json]:
-        readable = sees_graders_comments(self.course, self.assignment, self.user_id)
-        shown = []
-        for comment in comments:
-            by_other_grader = comment.author_id in self.assignment.slots and comment.author_id != self.user_id
-            if by_other_grader and not readable:
-                continue
-            line: Json = {"comment": comment.comment, "created_at": seconds(comment.created_at)}
-            anonymous_id = self._anonymous_author(comment.author_id)
-            line |= {"author_id": comment.author_id} if anonymous_id is None else {"anonymous_id": anonymous_id}
-            shown.append(line)
-        return shown
-
-    def _anonymous_author(self, author_id: int) -> str | None:
-        """What stands for an author who is anonymous to the user, None for one who is not."""
-        if author_id == self.user_id:
-            return None
-        slots = self.assignment.slots
-        if author_id in slots:
-            return None if sees_graders(self.course, self.assignment, self.user_id) else slots[author_id]
-        if author_id in self.course.student_ordinals and not self.assignment.students_named(self.course, self.user_id):
-            return self.assignment.anonymous_id(self.course, author_id)
-        return None
 
 
 def has_submission(course: Course, assignment: Assignment, student_id: int) -> bool:
@@ -241,15 +238,6 @@ def user(course: Course, user_id: int) -> Json:
     for name in ("sortable_name", "short_name"):
         shown[name] = known.get(name) or known.get("name")
     return {**shown, **{name: known[name] for name in ("sis_user_id", "login_id") if known.get(name) is not None}}
-
-
-def user_by_sis_form(course: Course, text: str) -> int | None:
-    """The user that ``sis_user_id:X`` or ``sis_login_id:X`` names."""
-    form, _, wanted = text.partition(":")
-    name = {"sis_user_id": "sis_user_id", "sis_login_id": "login_id"}.get(form)
-    if name is None or not wanted:
-        return None
-    return next((user_id for user_id, known in course.users.items() if known.get(name) == wanted), None)
 
 
 def _same_second(one: datetime, other: datetime | None) -> bool:

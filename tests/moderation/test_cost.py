@@ -69,6 +69,7 @@ def commands(memory: Memory) -> dict[str, tuple[asked.Data, int | None]]:
         "select": (asked.SelectProvisionalGrade(provisional_grade_id=number), FINAL_GRADER),
         "bulk select": (asked.BulkSelectProvisionalGrades(provisional_grade_ids=(number,)), FINAL_GRADER),
         "add to the set": (asked.SelectStudentsForModeration(student_ids=(ANN,)), FINAL_GRADER),
+        "submission id": (asked.RecordSubmission(student_id=ANN, stated={"submission_id": 7}), None),
         "submission": (asked.RecordSubmission(student_id=ANN, stated={"attempt": 1}), None),
         "anonymous id": (asked.RecordSubmission(student_id=ANN, stated={"anonymous_id": "Ann01"}), None),
         "submission comment": (
@@ -107,7 +108,7 @@ def not_walked(memory: Memory) -> Memory:
     for name in ("users", "enrollments", "student_ordinals", "unenrolled_at"):
         setattr(course, name, NotWalked(getattr(course, name).copy()))
     large = ("choices", "unassigned_at", "provisional_grades", "of_student", "submissions", "stated_anonymous_ids")
-    for name in (*large, "drawn_anonymous_ids", "drawn_for"):
+    for name in (*large, "stated_submission_ids", "drawn_anonymous_ids", "drawn_for"):
         setattr(assignment, name, NotWalked(getattr(assignment, name).copy()))
     return memory
 

@@ -8,7 +8,8 @@ import pytest
 
 from services.moderation import commands as asked
 from services.moderation.decision import Accepted, Rejected
-from tests.moderation.memory import ANN, BEN, ESSAY, STRANGER, TA1, TEACHER, Memory, names, office
+from services.moderation.payload import to_payload
+from tests.moderation.memory import ANN, BEN, CAT, ESSAY, STRANGER, TA1, TEACHER, Memory, names, office
 
 DAY1, DAY2, DAY3 = (datetime(2025, 12, day, tzinfo=UTC) for day in (1, 2, 3))
 
@@ -192,6 +193,80 @@ def test_moderation_is_switched_while_there_are_comments_only() -> None:
     memory = office()
     memory.comment(TA1, ANN)
     memory.configure(moderated_grading=False)
+
+
+def test_without_moderation_its_settings_are_at_their_defaults() -> None:
+    settings = {
+        "final_grader_id": TEACHER,
+        "grader_count": 3,
+        "graders_anonymous_to_graders": True,
+        "grader_names_visible_to_final_grader": False,
+        "grader_comments_visible_to_graders": False,
+    }
+    memory = office(**settings)
+    (event,) = memory.configure(moderated_grading=False).events
+    assert to_payload(event) == {
+        "moderated_grading": [True, False],
+        "final_grader_id": [str(TEACHER), None],
+        "grader_count": [3, 0],
+        "graders_anonymous_to_graders": [True, False],
+        "grader_names_visible_to_final_grader": [False, True],
+        "grader_comments_visible_to_graders": [False, True],
+    }
+    assert memory.configure(**settings).events == ()
+    never = office(moderated_grading=False, **settings)
+    assert {name: never.document()["settings"][name] for name in settings} == {
+        "final_grader_id": None,
+        "grader_count": 0,
+        "graders_anonymous_to_graders": False,
+        "grader_names_visible_to_final_grader": True,
+        "grader_comments_visible_to_graders": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "switched_on"),
+    [
+        ({"moderated_grading": False}, {"moderated_grading": True, "final_grader_id": TEACHER, "grader_count": 2}),
+        ({}, {"anonymous_grading": True}),
+    ],
+)
+def test_all_that_canvas_tracks_is_told_when_moderation_or_anonymity_is_switched_on(
+    before: dict[str, Any], switched_on: dict[str, Any]
+) -> None:
+    memory = office(final_grader_id=TEACHER, grader_count=2, **before)
+    (event,) = memory.configure(**switched_on).events
+    old = {"moderated_grading": True, "anonymous_grading": False, "grader_count": 2, "final_grader_id": str(TEACHER)}
+    old |= {"grader_count": 0, "final_grader_id": None} if before else {}
+    assert to_payload(event) == {
+        "points_possible": [10, 10],
+        "anonymous_grading": [False, "anonymous_grading" in switched_on],
+        "moderated_grading": [bool(not before), True],
+        "final_grader_id": [old["final_grader_id"], str(TEACHER)],
+        "grader_count": [old["grader_count"], 2],
+        "grader_names_visible_to_final_grader": [True, True],
+        "grader_comments_visible_to_graders": [True, True],
+        "graders_anonymous_to_graders": [False, False],
+    }
+    (later,) = memory.configure(grader_count=5).events
+    assert to_payload(later) == {"grader_count": [2, 5]}
+
+
+def test_two_students_never_have_one_submission_id() -> None:
+    memory = office()
+    drawn = memory.gradebook(BEN)["submission_id"]
+    memory.accept(submission(ANN, submission_id=777))
+    for taken in (777, drawn):
+        refused = memory.ask(submission(CAT, submission_id=taken))
+        assert isinstance(refused, Rejected)
+        assert refused.errors[0][0] == "data.submission_id"
+    memory.accept(submission(BEN, submission_id=drawn))
+    memory.accept(submission(ANN, submission_id=778))
+    memory.accept(submission(CAT, submission_id=777))
+    # What was drawn for a student stays theirs: the id is theirs again once nothing is stated.
+    memory.accept(submission(BEN, submission_id=779))
+    assert memory.refuse(submission(CAT, submission_id=drawn)) == "invalid_command"
+    assert memory.read_again().document() == memory.document()
 
 
 def test_a_comment_of_another_time_or_text_is_another_comment() -> None:

@@ -220,13 +220,20 @@ def test_nobody_sees_names_of_an_anonymous_assignment_until_it_is_over() -> None
 
 def test_without_moderation_names_stay_hidden_while_an_active_student_is_unposted() -> None:
     memory = office(anonymous_grading=True, moderated_grading=False)
+    admin(memory, "select_final_grade")
     memory.enroll(CAT, "Student", "inactive")
-    add(memory, ANN)
+    add(memory, ANN, actor=ADMIN)
     grade = memory.grade(TA1, ANN, 5)
     memory.accept(asked.PostGrades(student_ids=(ANN,), posted_at=None))
-    assert "anonymous_id" in memory.select(grade).result
+    assert "anonymous_id" in memory.select(grade, ADMIN).result
     memory.accept(asked.PostGrades(student_ids=(BEN,), posted_at=None))
-    assert memory.select(grade).result["student_id"] == ANN
+    assert memory.select(grade, ADMIN).result["student_id"] == ANN
+
+
+def test_the_set_of_a_deleted_assignment_can_still_be_added_to() -> None:
+    memory = office(moderation_set="selected", deleted=True)
+    assert add(memory, ANN).result == [{"id": ANN}]
+    assert memory.refuse(asked.PublishProvisionalGrades(), FINAL_GRADER) == "not_found"
 
 
 def test_who_may_not_see_grades_sees_no_names_either() -> None:

@@ -1,5 +1,6 @@
 """Making and changing provisional grades: who may, in which order it is refused, what it leaves behind."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from services.moderation import commands as asked
 from services.moderation.assignment import IDS_PER_ASSIGNMENT
 from services.moderation.decision import Rejected
-from services.moderation.events import ProvisionalGradeUpdated
+from services.moderation.events import ProvisionalCommentCreated, ProvisionalGradeUpdated
+from services.moderation.evolve import evolve_assignment
+from services.moderation.payload import from_payload, to_payload
 from tests.moderation.memory import (
     ADMIN,
     ANN,
@@ -15,6 +18,7 @@ from tests.moderation.memory import (
     CAT,
     ESSAY,
     FINAL_GRADER,
+    START,
     STRANGER,
     TA1,
     TA2,
@@ -211,6 +215,50 @@ def test_a_comment_alone_takes_a_slot_and_enters_no_grade() -> None:
     again = memory.accept(Grade(student_id=ANN, comment="more"), TA1)
     assert names(again) == ["provisional_comment_created"]
     assert again.result["score"] == 5
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t\n"])
+def test_a_blank_comment_is_none(blank: str) -> None:
+    memory = office()
+    assert memory.refuse(Comment(student_id=ANN, comment=blank), TA1) == "invalid_command"
+    assert memory.refuse(Grade(student_id=ANN, comment=blank), TA1) == "invalid_score"
+    number = memory.grade(TA1, ANN, 5, comment=blank)
+    assert memory.provisional(number)["submission_comments"] == []
+    memory.comment(TA1, ANN, f"{blank}well done \n")
+    assert [c["comment"] for c in memory.provisional(number)["submission_comments"]] == ["well done"]
+
+
+def test_a_comment_is_audited_as_in_canvas_and_its_id_is_its_own() -> None:
+    memory = office()
+    number = memory.grade(TA1, ANN, 5, comment="one")
+    (_, event) = memory.accept(Grade(student_id=ANN, score=Decimal(6), comment="two"), TA1).events
+    written = to_payload(event)
+    assert written == {
+        "id": written["id"],
+        "comment": "two",
+        "author_id": str(TA1),
+        "provisional_grade_id": str(number),
+    }
+    ids = [comment.comment_id for comment in memory.assignments[ESSAY].provisional_grades[number].comments]
+    assert int(written["id"]) == ids[1] > ids[0]
+    memory.publish()
+    public = [comment.comment_id for comment in memory.assignments[ESSAY].submissions[ANN].comments]
+    assert len({*ids, *public}) == 4
+    again = memory.read_again().assignments[ESSAY].submissions[ANN]
+    assert [comment.comment_id for comment in again.comments] == public
+
+
+def test_a_comment_recorded_before_ids_were_drawn_reads_as_one_with_an_id() -> None:
+    old = {"provisional_grade_id": "7", "author_id": "21", "comment": "x", "created_at": "2026-01-01T00:00:00.000Z"}
+    read = from_payload("provisional_comment_created", old, student_id=ANN, submission_id=1)
+    assert isinstance(read, ProvisionalCommentCreated)
+    memory = office()
+    number = memory.grade(TA1, ANN, 5)
+    assignment = memory.assignments[ESSAY]
+    changed = replace(read, provisional_grade_id=number)
+    evolve_assignment(assignment, changed, position=99, at=START)
+    (comment,) = assignment.provisional_grades[number].comments
+    assert (comment.comment_id, comment.created_at) == (assignment.number * IDS_PER_ASSIGNMENT + 1, START)
 
 
 def test_a_selected_grade_may_still_be_commented() -> None:

@@ -47,10 +47,11 @@ def published(decision: Accepted) -> dict[int, GradePublished]:
 
 def test_permission_comes_first_then_moderation_then_whether_it_is_published() -> None:
     memory = office(moderated_grading=False)
+    admin(memory, "select_final_grade")
     assert memory.refuse(PUBLISH, None) == "unauthenticated"
     assert memory.refuse(PUBLISH, TEACHER) == "unauthorized"
-    assert memory.refuse(PUBLISH, FINAL_GRADER) == "not_moderated"
-    memory.configure(moderated_grading=True)
+    assert memory.refuse(PUBLISH, ADMIN) == "not_moderated"
+    memory.configure(moderated_grading=True, final_grader_id=FINAL_GRADER)
     memory.publish()
     assert memory.refuse(PUBLISH, TEACHER) == "unauthorized"
     assert memory.refuse(PUBLISH, FINAL_GRADER) == "already_published"

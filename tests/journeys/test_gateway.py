@@ -1,0 +1,282 @@
+"""What a client of the gateway sees: people by SIS forms, names and comments by who asks, its own writes everywhere."""
+
+import asyncio
+import itertools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cases.adapter import World
+from tests.cases.over_http import AUDITOR, assignment_path, auditor
+from tests.cases.tokens import Issuer
+from tests.conftest import System
+from tests.processes.client import Client
+
+Json = dict[str, Any]
+STUDENTS = [f"s{number}" for number in range(6)]
+PEOPLE = {"fg": "teacher", "ta1": "ta", "ta2": "ta", "ta3": "ta", **dict.fromkeys(STUDENTS, "student")}
+WRITES = 40
+
+
+@dataclass
+class Room:
+    """A course with one moderated assignment and a name, login and SIS id for everybody."""
+
+    world: World
+    system: System
+    gateway: Client
+
+    async def state(self, *commands: Json) -> None:
+        for command in commands:
+            await self.system.outside.send(command)
+        for command in commands:
+            verdict = await self.system.outside.verdict_of(command["command_id"])
+            assert verdict["status"] == "accepted", verdict
+
+    async def ask(self, method: str, path: str, name: str, status: int = 200, **options: Any) -> Any:
+        """The JSON answer to somebody's request below the assignment; ``path`` may begin with ``/``."""
+        whole = path if path.startswith("/") else f"{assignment_path(self.world, 'a1')}/{path}"
+        answer = await self.gateway.ask(method, whole, int(self.world.user(name)), **options)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    async def grade(self, name: str, student: str, grade: str, comment: str, **more: str) -> Json:
+        form = {"submission[posted_grade]": grade, "submission[provisional]": "1", "comment[text_comment]": comment}
+        path = f"submissions/{self.world.user(student)}"
+        graded: Json = await self.ask("PUT", path, name, data={**form, **more})
+        return graded
+
+    async def configure(self, **settings: Any) -> None:
+        await self.state(self.world.command("configure_assignment", settings, "a1"))
+
+
+def facts(world: World) -> list[Json]:
+    """A final grader, three other graders, six students, one moderated assignment."""
+    steps: list[Json] = [{"do": "enroll", "user": name, "role": role} for name, role in PEOPLE.items()]
+    steps.append({"do": "assignment", "id": "a1", "moderated_grading": True, "grader_count": 3, "final_grader": "fg",
+                  "points_possible": 10, "grading_type": "points"})  # fmt: skip
+    users = [
+        {
+            "user_id": world.user(name),
+            "name": f"Named {name}",
+            "sis_user_id": f"SIS {name}",
+            "login_id": f"{name}@x.org",
+        }
+        for name in PEOPLE
+    ]
+    return [
+        *(command for step in steps for command in world.given(step)),
+        world.command("upsert_users", {"users": users}),
+        world.command("upsert_course", {"sis_source_id": f"HIST {world.course_id}"}),
+        auditor(world),
+    ]
+
+
+@pytest.fixture
+async def room(running: System, gateway: Client) -> Room:
+    made = Room(World(), running, gateway)
+    await made.state(*facts(made.world))
+    return made
+
+
+def course_forms(world: World) -> list[str]:
+    sis = f"HIST {world.course_id}"
+    return [f"sis_course_id:{sis}", f"hex:sis_course_id:{sis.encode().hex()}"]
+
+
+async def test_courses_and_students_are_found_by_their_sis_ids(room: Room) -> None:
+    world = room.world
+    assignment = world.assignment("a1")
+    for course, student in itertools.product(
+        course_forms(world), ["sis_user_id:SIS s1", "sis_login_id:S1@X.org", f"hex:sis_user_id:{b'SIS s1'.hex()}"]
+    ):
+        path = f"/api/v1/courses/{course}/assignments/{assignment}"
+        graded = await room.ask(
+            "PUT",
+            f"{path}/submissions/{student}",
+            "ta1",
+            json={"submission": {"posted_grade": "7", "provisional": True}},
+        )
+        assert graded["user_id"] == int(world.user("s1"))
+        assert (await room.ask("GET", f"{path}/submissions/{student}", "ta1"))["user_id"] == int(world.user("s1"))
+    listed = await room.ask(
+        "GET", f"/api/v1/courses/{course_forms(world)[0]}/assignments/{assignment}/moderated_students", "fg"
+    )
+    assert [user["sis_user_id"] for user in listed] == [f"SIS {name}" for name in STUDENTS]
+    own = await room.ask("GET", "submissions/self", "s2")
+    assert own["user_id"] == int(world.user("s2"))
+
+
+async def test_forms_that_stand_for_nothing_are_not_found(room: Room) -> None:
+    world = room.world
+    assignment = world.assignment("a1")
+    forms = ["sis_course_id:", "sis_course_id:nobody", "sis_integration_id:1", "lti_context_id:x", "uuid:x",
+             "hex:sis_course_id:zz", "hex:sis_course_id:ff", "sis_user_id:SIS s1", "1 or 1=1"]  # fmt: skip
+    paths = [f"/api/v1/courses/{form}/assignments/{assignment}/moderated_students" for form in forms]
+    paths += [f"{assignment_path(world, 'a1')}/submissions/{form}" for form in ("sis_user_id:x", "uuid:y", "%00", "x")]
+    paths.append(f"/api/v1/courses/{world.course_id}/assignments/sis_assignment_id:1/moderated_students")
+    for path in paths:
+        assert await room.ask("GET", path, "fg", 404) == {
+            "errors": [{"message": "The specified resource does not exist."}]
+        }
+    was = course_forms(world)[0]
+    await room.state(world.command("upsert_course", {"sis_source_id": f"NEW {world.course_id}"}))
+    await room.ask("GET", f"/api/v1/courses/{was}/assignments/{assignment}/moderated_students", "fg", 404)
+
+
+async def test_who_sees_whose_grades_names_and_comments(room: Room) -> None:
+    world = room.world
+    await room.configure(graders_anonymous_to_graders=True, grader_names_visible_to_final_grader=False)
+    await room.state(
+        world.command(
+            "record_submission_comment",
+            {"student_id": world.user("s1"), "author_id": world.user("s1"), "comment": "sorry"},
+            "a1",
+        )
+    )
+    mine = await room.grade("ta1", "s1", "5", "by ta1", **{"rubric_assessment[_1][points]": "3"})
+    await room.grade("ta2", "s1", "6", "by ta2")
+    assert [c["comment"] for c in mine["submission_comments"]] == ["sorry", "by ta1"]
+    include = {"include[]": ["provisional_grades", "submission_comments", "rubric_assessment"]}
+    path = f"submissions/{world.user('s1')}"
+
+    seen = await room.ask("GET", path, "fg", params=include)
+    holders = {g["user_id"]: g["anonymous_id"] for g in (await whole_state(room))["moderation_graders"]}
+    names = ("ta1", "ta2")
+    assert [g["anonymous_grader_id"] for g in seen["provisional_grades"]] == [
+        holders[int(world.user(name))] for name in names
+    ]
+    assert all(text not in json.dumps(seen) for text in ("scorer_id", "rubric_assessments", "Named ta"))
+    lines = {c["comment"]: c for c in seen["submission_comments"]}
+    assert lines["by ta1"]["anonymous_id"] == holders[int(world.user("ta1"))]
+    assert lines["sorry"]["author_name"] == "Named s1"
+
+    await room.configure(grader_names_visible_to_final_grader=True)
+    seen = await room.ask("GET", path, "fg", params=include)
+    assert [g["scorer_id"] for g in seen["provisional_grades"]] == [int(world.user(name)) for name in names]
+    assert seen["provisional_grades"][0]["rubric_assessments"][0]["data"] == {"_1": {"points": "3"}}
+
+    others = await room.ask("GET", path, "ta3", params=include)
+    assert others["provisional_grades"] == []
+    assert [c["comment"] for c in others["submission_comments"]] == ["sorry", "by ta1", "by ta2"]
+    await room.configure(grader_comments_visible_to_graders=False)
+    others = await room.ask("GET", path, "ta3", params=include)
+    assert [c["comment"] for c in others["submission_comments"]] == ["sorry"]
+    await room.ask("GET", path, "s2", 403)
+    student = await room.ask("GET", path, "s1", params=include)
+    assert [c["comment"] for c in student["submission_comments"]] == ["sorry"]
+    assert "provisional_grades" not in student
+    await room.ask("GET", "gradeable_students", "ta1", 403, params=include)
+    for row in await room.ask("GET", "gradeable_students", "fg", params=include):
+        assert (row["in_moderation_set"], row["selected_provisional_grade_id"]) == (False, None)
+
+
+async def whole_state(room: Room) -> Json:
+    path = f"/api/moderation/v1/assignments/{room.world.assignment('a1')}/state"
+    found: Json = await room.ask("GET", path, AUDITOR)
+    return found
+
+
+async def test_an_anonymous_assignment_names_no_student_anywhere(room: Room) -> None:
+    world = room.world
+    await room.configure(anonymous_grading=True)
+    graded = await room.grade("ta1", "s1", "5", "well")
+    ids = {row["student_id"]: row["anonymous_id"] for row in (await whole_state(room))["submissions"]}
+    anonymous_id = ids[int(world.user("s1"))]
+    number = graded["provisional_grades"][0]["provisional_grade_id"]
+    picked = await room.ask("PUT", f"provisional_grades/{number}/select", "fg")
+    assert picked["anonymous_id"] == anonymous_id
+    include = {"include[]": "provisional_grades"}
+    for path in ("submissions", "gradeable_students"):
+        rows = await room.ask("GET", path, "fg", params=include)
+        assert [row["anonymous_id"] for row in rows] == sorted(ids.values())
+        assert not any({"user_id", "display_name"} & row.keys() for row in rows)
+    params = {"anonymous_id": anonymous_id, "last_updated_at": "2001-01-01T00:00:00Z"}
+    shown = await room.ask("GET", "anonymous_provisional_grades/status", "fg", params=params)
+    assert shown["provisional_grades"][0]["speedgrader_url"].endswith(f"anonymous_id={anonymous_id}")
+    await room.ask("POST", "provisional_grades/publish", "fg")
+    rows = await room.ask("GET", "submissions", "ta1")
+    assert [row["user_id"] for row in rows] == sorted(ids)
+
+
+async def test_string_ids_are_strings_at_every_depth(room: Room) -> None:
+    await room.grade("ta1", "s1", "5", "well")
+    accept = {"accept": "application/json+canvas-string-ids"}
+    include = {"include[]": ["provisional_grades", "submission_comments"]}
+    rows = await room.ask("GET", "submissions", "fg", params=include, headers=accept)
+
+    def check(value: Any, name: str = "") -> None:
+        if isinstance(value, dict):
+            for key, part in value.items():
+                check(part, key)
+        elif isinstance(value, list):
+            for part in value:
+                check(part, name)
+        elif name == "id" or name.endswith("_id"):
+            assert value is None or isinstance(value, str), (name, value)
+
+    check(rows)
+    assert rows[1]["provisional_grades"][0]["score"] == 5
+
+
+async def test_what_one_gateway_was_told_another_one_tells(system: System, issuer: Issuer) -> None:
+    handlers = [system.process("handler", HANDLER_INSTANCE=name) for name in ("first", "second")]
+    gateways = [system.gateway(issuer), system.gateway(issuer)]
+    for process in (*handlers, *gateways):
+        process.start()
+    for process in (*handlers, *gateways):
+        await process.ready()
+    # Several courses: each handler has some of their partitions.
+    worlds = [World() for _ in range(4)]
+    rooms = [[Room(world, system, Client(process.url, issuer)) for process in gateways] for world in worlds]
+    for here, _ in rooms:
+        for command in facts(here.world):
+            await system.outside.send(command)
+
+    async def write_and_read(mine: Room, theirs: Room) -> None:
+        path = f"submissions/{mine.world.user('s1')}"
+        async with asyncio.timeout(30):
+            while (await theirs.gateway.ask("GET", f"{assignment_path(mine.world, 'a1')}/{path}",
+                                            int(mine.world.user("ta1")))).status_code != 200:  # fmt: skip
+                await asyncio.sleep(0.05)
+        for number in range(WRITES):
+            await mine.grade("ta1", "s1", str(number), f"try {number}")
+            seen = await theirs.ask("GET", path, "ta1", params={"include[]": "provisional_grades"})
+            assert [grade["score"] for grade in seen["provisional_grades"]] == [number]
+            mine, theirs = theirs, mine
+
+    try:
+        await asyncio.gather(*(write_and_read(*pair) for pair in rooms))
+        for here, there in rooms:
+            assert await whole_state(here) == await whole_state(there)
+    finally:
+        for here, there in rooms:
+            await here.gateway.http.aclose()
+            await there.gateway.http.aclose()
+
+
+async def test_keys_rotate_under_a_gateway_that_goes_on(running: System, room: Room) -> None:
+    old, new = Issuer(), Issuer()
+    process = running.gateway(old)
+    process.start()
+    await process.ready()
+    client = Client(process.url, new)
+    path = f"{assignment_path(room.world, 'a1')}/moderated_students"
+    moderator = int(room.world.user("fg"))
+    try:
+        kept = {"authorization": f"Bearer {old.token(moderator)}"}
+        assert (await client.ask("GET", path, headers=kept)).status_code == 200
+        assert (await client.ask("GET", path, moderator)).status_code == 401
+        new.write_set(Path(process.environment["JWKS"]))
+        async with asyncio.timeout(20):
+            while (await client.ask("GET", path, moderator)).status_code != 200:
+                await asyncio.sleep(0.05)
+        refused = await client.ask("GET", path, headers=kept)
+        assert refused.status_code == 401
+        assert refused.headers["www-authenticate"] == 'Bearer realm="canvas-lms"'
+    finally:
+        await client.http.aclose()
+        process.stop()

@@ -15,6 +15,7 @@ LIBRARIES = {
     "eventlog": {"moderation", "settings", "topics"},
     "tokens": set[str](),
     "deciding": {"moderation", "eventlog", "tokens"},
+    "telemetry": set[str](),
     "outputs": {"eventlog", "settings", "topics"},
 }
 

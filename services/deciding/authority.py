@@ -1,5 +1,6 @@
 """Whether who sent a record may speak for whom it says: ``COMMAND_AUTH=required`` (contract section 2)."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,9 +16,13 @@ Record = ConsumerRecord[Any, Any]
 
 
 class Authority:
-    """Judges each record by the token it carries, at the time the broker appended it: an outage refuses nobody."""
+    """Judges each record by the token it carries, at the time the broker appended it: an outage refuses nobody.
+
+    ``failures``: how many were not believed, by reason.
+    """
 
     def __init__(self, keys: Keys) -> None:
+        self.failures: Counter[str] = Counter()
         self.keys = keys
         self.verifier = Verifier(keys)
 
@@ -32,11 +37,12 @@ class Authority:
         try:
             token = _token(record)
             if token is None:
-                raise InvalidToken("send one record header authorization: Bearer <JWT>")
+                raise InvalidToken("missing", "send one record header authorization: Bearer <JWT>")
             claims = self.verifier.claims(token)
             claims.check(record.timestamp / 1_000)
             _check(claims, said)
         except InvalidToken as error:
+            self.failures[error.reason] += 1
             return Rejected("unauthenticated", "user authorization required", errors=(("authorization", str(error)),))
         return None
 
@@ -64,16 +70,16 @@ def _check(claims: Claims, said: Parsed | Invalid) -> None:
     """
     root_account_id = said.command.root_account_id if isinstance(said, Parsed) else said.root_account_id
     if root_account_id is not None and root_account_id != claims.root_account_id:
-        raise InvalidToken("the token is of another root account")
+        raise InvalidToken("not_allowed", "the token is of another root account")
     if isinstance(said, Invalid):
         return
     states_facts = FACTS_SCOPE in claims.scopes
     if said.command.type not in MODERATION_COMMANDS:
         if not states_facts:
-            raise InvalidToken(f"facts need a token with scope {FACTS_SCOPE}")
+            raise InvalidToken("not_allowed", f"facts need a token with scope {FACTS_SCOPE}")
         return
     # A token that states facts is the LMS's: it speaks for no user, or whoever holds it could publish grades.
     if states_facts:
-        raise InvalidToken(f"a token with scope {FACTS_SCOPE} speaks for no user")
+        raise InvalidToken("not_allowed", f"a token with scope {FACTS_SCOPE} speaks for no user")
     if said.command.actor_id != claims.user_id:
-        raise InvalidToken("sub is not the actor's user_id")
+        raise InvalidToken("not_allowed", "sub is not the actor's user_id")

@@ -1,5 +1,7 @@
 """One batch of records to one append: look up, answer repeats, decide the rest in order, encode, append."""
 
+import time
+from collections import Counter
 from collections.abc import Sequence
 
 import asyncpg
@@ -7,6 +9,7 @@ import asyncpg
 from services.deciding.authority import Authority
 from services.deciding.decisions import CONFIGURE, Decisions, Fresh, Item, Record, read
 from services.deciding.parse import Parsed
+from services.deciding.settled import Settled
 from services.deciding.states import States
 from services.eventlog.batch import Batch
 from services.eventlog.log import Log
@@ -29,8 +32,8 @@ class Deciding:
         self.authority = authority
         self.states = States()
 
-    async def settle(self, records: Sequence[Record]) -> None:
-        """Give every record its verdict or its dead letter, in one transaction.
+    async def settle(self, records: Sequence[Record]) -> Settled:
+        """Give every record its verdict or its dead letter, in one transaction, and say what became of them.
 
         Optimistic first; where somebody else has written since the look, everything is decided again under the locks.
         Raises what PostgreSQL raises when it is away; nothing is then settled and nothing is held.
@@ -40,18 +43,23 @@ class Deciding:
         items = [read(record) for record in records]
         shards = sorted({item.shard for item in items})
         try:
-            if await self._attempt(items, shards):
-                return
+            settled = await self._attempt(items, shards)
+            if settled is not None:
+                return settled
             self.states.clear()
             async with self.log.connection.transaction():
                 await self.log.lock(shards)
-                if not await self._attempt(items, shards):
+                settled = await self._attempt(items, shards)
+                if settled is None:
                     raise Moved
+            settled.attempts = 2
+            return settled
         except BaseException:
             self.states.clear()
             raise
 
-    async def _attempt(self, items: Sequence[Item], shards: Sequence[int]) -> bool:
+    async def _attempt(self, items: Sequence[Item], shards: Sequence[int]) -> Settled | None:
+        """Look, decide, append. None where somebody else wrote meanwhile."""
         looked_up = await self.log.look_up(shards, {item.key[0] for item in items if item.key is not None})
         first_offsets: dict[int, int] = {}
         for item in items:
@@ -63,16 +71,19 @@ class Deciding:
         deciding = Decisions(self.states, batch, looked_up.settled, fresh, self.authority)
         for item in items:
             deciding.settle(item)
+        begun = time.monotonic()
         try:
             if not await self.log.append(batch):
-                return False
+                return None
         except asyncpg.UniqueViolationError:
             # A writer of another shard took a command id or an assignment id of this batch.
-            return False
+            return None
+        append_seconds = time.monotonic() - begun
         for shard, drawn in batch.drawn.items():
             self.states.positions[shard] = batch.heads[shard].position + drawn.position
         self.states.forget_oldest()
-        return True
+        dead_letters = Counter(reason for *_, reason, _ in batch.dead_letters)
+        return Settled(deciding.outcomes, dead_letters, append_seconds)
 
     async def _draw_new_streams(self, items: Sequence[Item]) -> Fresh:
         """A number and a secret for every stream that this batch may create."""

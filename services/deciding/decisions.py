@@ -1,5 +1,6 @@
 """The decisions of one batch: each record to its verdict or dead letter, and its events."""
 
+from collections import Counter
 from typing import Any, NamedTuple, cast
 
 import orjson
@@ -20,7 +21,9 @@ from services.deciding.encode import (
     uuid4_text,
 )
 from services.deciding.parse import Invalid, Parsed, Unreadable, parse
+from services.deciding.refusal import TYPES
 from services.deciding.requests import request_told, with_role
+from services.deciding.settled import UNKNOWN_TYPE, Outcome
 from services.deciding.states import States
 from services.eventlog.batch import Batch, Place
 from services.eventlog.log import Stream
@@ -76,6 +79,7 @@ class Decisions:
         fresh: Fresh,
         authority: Authority | None,
     ) -> None:
+        self.outcomes: Counter[Outcome] = Counter()
         self.states = states
         self.batch = batch
         self.settled = settled
@@ -101,6 +105,7 @@ class Decisions:
             body, first = self._refusal(said, not_believed), False
         elif before is not None and before[0] == said.content_hash:
             body, first = repeated_verdict(before[1]), False
+            self.outcomes[type_of(said), "duplicate", ""] += 1
         elif before is not None:
             body, first = self._refusal(said, COMMAND_ID_REUSED), False
         elif isinstance(said, Invalid):
@@ -141,8 +146,10 @@ class Decisions:
                     self._record(
                         decision, encoded, course, assignment, stream or course_stream, shard, caused, live_only
                     )
+                self.outcomes[command.type, "accepted", ""] += 1
                 return verdict, True
             decision = TOO_LARGE
+        self.outcomes[command.type, "rejected", decision.reason] += 1
         version = self._version(command, course, assignment)
         body = rejected_verdict(
             command.command_id,
@@ -229,6 +236,7 @@ class Decisions:
                 evolve_assignment(assignment, cast(AssignmentEvent, event), position=position, at=self.batch.at)
 
     def _refusal(self, said: Parsed | Invalid, rejected: Rejected) -> bytes:
+        self.outcomes[type_of(said), "rejected", rejected.reason] += 1
         version: int | None = None
         if isinstance(said, Parsed):
             command = said.command
@@ -260,6 +268,13 @@ class Decisions:
         stream = Stream(number, command.root_account_id, command.course_id, command.assignment_id, shard)
         assignment = Assignment(number, secret, command.root_account_id, command.course_id, command.assignment_id)
         return assignment, stream
+
+
+def type_of(said: Parsed | Invalid) -> str:
+    """The command's type as it is counted: whatever else a sender calls a type is none."""
+    if isinstance(said, Parsed):
+        return said.command.type
+    return said.type if said.type is not None and said.type in TYPES else UNKNOWN_TYPE
 
 
 def verdict_key(said: Parsed | Invalid, record: Record) -> bytes | None:

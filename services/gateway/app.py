@@ -15,21 +15,23 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
-from services.eventlog.connecting import READER, pool, trouble
+from services.eventlog.connecting import READER, Pool, pool, trouble
 from services.eventlog.reader import Reader
 from services.gateway import agreement, operations, own, reads, writes
 from services.gateway.answers import NOT_FOUND, Refused, answer, unavailable
 from services.gateway.authentication import Authentication
 from services.gateway.commands import Commands, Pending, pending
 from services.gateway.documents import without_own_errors
-from services.gateway.metrics import REQUEST_SECONDS, REQUESTS
+from services.gateway.metrics import METRICS
 from services.gateway.parts import Parts
 from services.gateway.sender import Sender
 from services.gateway.states import States
 from services.gateway.verdicts import Verdicts
+from services.health import Health
 from services.settings import GatewaySettings
 from services.tokens.keys import Keys
 from services.tokens.signing import Signer
+from services.tokens.verifying import by_reason
 from services.topics import topic
 
 LOGGER = logging.getLogger("gateway")
@@ -69,8 +71,8 @@ class Manners:
             await self.app(scope, receive, with_headers)
         finally:
             operation = getattr(scope.get("route"), "operation_id", None) or "other"
-            REQUESTS.labels(operation, str(status)).inc()
-            REQUEST_SECONDS.labels(operation).observe(time.monotonic() - begun)
+            METRICS.requests.labels(operation, str(status)).inc()
+            METRICS.request_seconds.labels(operation).observe(time.monotonic() - begun)
 
 
 def build(settings: GatewaySettings, keys: Keys) -> FastAPI:
@@ -81,10 +83,14 @@ def build(settings: GatewaySettings, keys: Keys) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         connections = await pool(settings.url(), "gateway", READER, CONNECTIONS_MAX, READ_SECONDS_MAX)
-        sender, verdicts = Sender(settings.kafka_bootstrap, commands), Verdicts(settings.url(), commands)
+        health = Health()
+        sender = Sender(settings.kafka_bootstrap, commands, health)
+        verdicts = Verdicts(settings.url(), commands, health)
+        authentication = Authentication(keys, settings.requests_per_minute)
         reader = Reader(connections)
         app.state.parts = Parts(
-            authentication=Authentication(keys, settings.requests_per_minute),
+            authentication=authentication,
+            health=health,
             reader=reader,
             states=States(reader),
             sender=sender,
@@ -94,6 +100,7 @@ def build(settings: GatewaySettings, keys: Keys) -> FastAPI:
             gateway_url=settings.gateway_url,
             lms_url=settings.lms_url,
         )
+        tell(app.state.parts, connections)
         running = [asyncio.create_task(sender.run()), asyncio.create_task(verdicts.run())]
         yield
         for task in running:
@@ -102,6 +109,18 @@ def build(settings: GatewaySettings, keys: Keys) -> FastAPI:
         connections.terminate()
 
     return application(lifespan)
+
+
+def tell(parts: Parts, connections: Pool) -> None:
+    """Let the metrics read what the parts know."""
+    authentication, sender, verdicts = parts.authentication, parts.sender, parts.verdicts
+    METRICS.auth_failures.read = lambda: by_reason(authentication.failures)
+    METRICS.jwks_age.read = lambda: [((), authentication.keys.age())]
+    METRICS.ready.read = lambda: [((), float(parts.problem() is None))]
+    METRICS.server_up.labels("kafka").set_function(lambda: sender.problem is None)
+    METRICS.server_up.labels("postgresql").set_function(lambda: verdicts.problem is None)
+    METRICS.pool_in_use.read = lambda: [((), connections.get_size() - connections.get_idle_size())]
+    METRICS.pool_size.read = lambda: [((), connections.get_max_size())]
 
 
 def application(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:

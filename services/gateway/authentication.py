@@ -1,6 +1,7 @@
 """Who asks: the bearer token of a request, and how much its user may ask for."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -9,7 +10,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from services.gateway.answers import Refused, invalid_token, unauthenticated
-from services.gateway.metrics import RATE_LIMITED
+from services.gateway.metrics import METRICS
 from services.tokens.keys import Keys
 from services.tokens.verifying import InvalidToken, Verifier, bearer, key_id
 
@@ -25,9 +26,13 @@ class Caller:
 
 
 class Authentication:
-    """Verifies the token of each request and counts what its user asks, in this process alone."""
+    """Verifies the token of each request and counts what its user asks, in this process alone.
+
+    ``failures``: how many requests were not believed, by reason.
+    """
 
     def __init__(self, keys: Keys, requests_per_minute: int) -> None:
+        self.failures: Counter[str] = Counter()
         self.keys = keys
         self.verifier = Verifier(keys)
         self.allowance = RateLimitItemPerMinute(requests_per_minute)
@@ -37,6 +42,7 @@ class Authentication:
         """Who sent the request. Raises Refused: 401 where that is not known, 429 where they ask too much."""
         header = request.headers.get("authorization")
         if header is None:
+            self.failures["missing"] += 1
             raise unauthenticated()
         try:
             token = bearer(header)
@@ -47,6 +53,7 @@ class Authentication:
             claims = self.verifier.claims(token)
             claims.check(time.time())
         except InvalidToken as error:
+            self.failures[error.reason] += 1
             raise invalid_token(str(error)) from None
         caller = Caller(claims.user_id, claims.root_account_id)
         self._count(caller, request)
@@ -58,6 +65,6 @@ class Authentication:
         state = self.limiter.get_window_stats(self.allowance, *user)
         request.state.allowance = {"X-Request-Cost": str(COST), "X-Rate-Limit-Remaining": str(state.remaining)}
         if not allowed:
-            RATE_LIMITED.inc()
+            METRICS.rate_limited.inc()
             wait = {"Retry-After": str(max(1, round(state.reset_time - time.time())))}
             raise Refused(429, {"errors": [{"message": "Rate Limit Exceeded"}]}, wait)

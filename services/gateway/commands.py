@@ -17,7 +17,7 @@ from schemas.commands import COMMAND
 from schemas.requests import HEADER
 from services.gateway.answers import Refused, bad_request, not_found, unauthorized, unavailable
 from services.gateway.authentication import Caller
-from services.gateway.metrics import COMMANDS
+from services.gateway.metrics import METRICS
 from services.gateway.sender import NotSent, Record, Sender
 from services.gateway.telling import TOLD_WITH, http_request
 from services.gateway.verdicts import Verdicts
@@ -77,16 +77,16 @@ class Commands:
         try:
             place = await self.sender.send(record, self.wait_seconds)
         except NotSent as error:
-            COMMANDS.labels(asked.type, "not_sent").inc()
+            METRICS.commands.labels(asked.type, "not_sent").inc()
             raise unavailable(str(error)) from None
         found = None
         if place is not None:
             found = await self.verdicts.wait(place, max(deadline - time.monotonic(), 0))
         if found is None:
-            COMMANDS.labels(asked.type, "pending").inc()
+            METRICS.commands.labels(asked.type, "pending").inc()
             raise Pending(command_id, None if place is None else f"{place[0]}-{place[1]}")
         verdict: dict[str, Any] = orjson.loads(found.body)
-        COMMANDS.labels(asked.type, verdict["status"]).inc()
+        METRICS.commands.labels(asked.type, verdict["status"]).inc()
         return verdict
 
     def _record(self, request: Request, caller: Caller, asked: Asked, command_id: str) -> Record:

@@ -13,6 +13,7 @@ from services.gateway.commands import Commands
 from services.gateway.sender import Sender
 from services.gateway.states import States
 from services.gateway.verdicts import Verdicts
+from services.health import Health
 from services.moderation.decision import Rejected
 
 T = TypeVar("T")
@@ -23,6 +24,7 @@ class Parts:
     """``gateway_url``, ``lms_url``: the beginnings of links; ``commands_topic``: its full name."""
 
     authentication: Authentication
+    health: Health
     reader: Reader
     states: States
     sender: Sender
@@ -31,6 +33,10 @@ class Parts:
     commands_topic: str
     gateway_url: str
     lms_url: str
+
+    def problem(self) -> str | None:
+        """Why requests cannot be answered now, None while they can."""
+        return "; ".join(filter(None, (self.verdicts.problem, self.sender.problem))) or None
 
 
 def parts_of(request: Request) -> Parts:

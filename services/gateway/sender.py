@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
+import time
 from dataclasses import dataclass
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -14,10 +17,14 @@ from aiokafka.errors import (
 )
 
 from services.eventlog.shards import shard_of_course
+from services.gateway.metrics import METRICS
+from services.health import Health
 
 LOGGER = logging.getLogger("gateway")
 PROBE_SECONDS = 1.0
 PROBE_TIMEOUT_SECONDS = 3.0
+# The producer's own limits end a start before that.
+START_SECONDS_MAX = 60
 HAND_OVER_SECONDS = 1.0
 IN_FLIGHT_MAX = 5_000
 REFUSED_BY_BROKER = (MessageSizeTooLargeError, TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
@@ -43,7 +50,8 @@ class Sender:
     ``in_flight``: ids of commands that were handed over and not acknowledged yet.
     """
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: str, topic: str, health: Health) -> None:
+        self.health = health
         self.bootstrap = bootstrap
         self.topic = topic
         self.problem: str | None = "starting"
@@ -53,7 +61,10 @@ class Sender:
 
     async def run(self) -> None:
         """Keep a producer that works, until cancelled."""
-        while True:
+        for life in itertools.count():
+            self.health.beat("sender", START_SECONDS_MAX)
+            if life:
+                METRICS.producers.inc()
             producer = AIOKafkaProducer(
                 bootstrap_servers=self.bootstrap,
                 client_id="moderation-gateway",
@@ -79,6 +90,7 @@ class Sender:
     async def _watch(self, producer: AIOKafkaProducer) -> None:
         """Ask the brokers for signs of life; return when the producer is to be made anew."""
         while not self._broken.is_set():
+            self.health.beat("sender")
             alive = False
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
@@ -101,6 +113,7 @@ class Sender:
             raise NotSent(self.problem or "Kafka does not answer")
         if len(self.in_flight) >= IN_FLIGHT_MAX:
             raise NotSent("too many commands are waiting for Kafka")
+        sent_at = time.time()
         try:
             async with asyncio.timeout(HAND_OVER_SECONDS):
                 acknowledgement = await producer.send(
@@ -116,14 +129,16 @@ class Sender:
             raise NotSent(f"Kafka took nothing: {type(error).__name__}") from None
         self.in_flight.add(record.command_id)
         acknowledgement.add_done_callback(lambda done: self._settled(record.command_id, done))
-        return await self._acknowledged(acknowledgement, seconds)
+        return await self._acknowledged(acknowledgement, seconds, sent_at)
 
     def _settled(self, command_id: str, done: "asyncio.Future[object]") -> None:
         self.in_flight.discard(command_id)
         if not done.cancelled():
             done.exception()  # Looked at, for nobody may be waiting any more.
 
-    async def _acknowledged(self, acknowledgement: "asyncio.Future[object]", seconds: float) -> tuple[int, int] | None:
+    async def _acknowledged(
+        self, acknowledgement: "asyncio.Future[Any]", seconds: float, sent_at: float
+    ) -> tuple[int, int] | None:
         try:
             metadata = await asyncio.wait_for(asyncio.shield(acknowledgement), seconds)
         except TimeoutError:
@@ -134,4 +149,6 @@ class Sender:
             LOGGER.warning("the producer is made anew: %s", type(error).__name__)
             self._broken.set()
             return None
-        return metadata.partition, metadata.offset  # type: ignore[attr-defined]
+        # The broker stamped the record somewhere between the two.
+        METRICS.clock_offset.labels("kafka").set(metadata.timestamp / 1_000 - (sent_at + time.time()) / 2)
+        return metadata.partition, metadata.offset

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from services.eventlog.reader import Reader
 from services.eventlog.states import Held, as_of, fold
-from services.gateway.metrics import EVENTS_FOLDED, EVENTS_HELD
+from services.gateway.metrics import METRICS
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 
@@ -57,7 +57,7 @@ class States:
         """As they stood at a version of the assignment or at a time; None before its first event, and beyond now."""
         found = await as_of(self.reader, root_account, assignment_id, version=version, at=at)
         if found is not None:
-            EVENTS_FOLDED.inc(sum(state.version for state in found))
+            METRICS.events_folded.inc(sum(state.version for state in found))
         return found
 
     async def _held(self, key: Key) -> Held | None:
@@ -80,7 +80,7 @@ class States:
             return None
         held = Held(streams[0])
         await fold({streams[0].number: held}, await self.reader.events([streams[0].number]))
-        EVENTS_FOLDED.inc(held.version)
+        METRICS.events_folded.inc(held.version)
         self.held[key] = held
         self._forget_oldest()
         return held
@@ -91,10 +91,10 @@ class States:
         for stored in fresh:
             by_stream[stored.stream].apply(stored)
         if fresh:
-            EVENTS_FOLDED.inc(len(fresh))
+            METRICS.events_folded.inc(len(fresh))
 
     def _forget_oldest(self) -> None:
         events = sum(each.version for each in self.held.values())
         while events > EVENTS_HELD_MAX and len(self.held) > 2:
             events -= self.held.popitem(last=False)[1].version
-        EVENTS_HELD.set(events)
+        METRICS.events_held.set(events)

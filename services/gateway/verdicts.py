@@ -9,7 +9,9 @@ import asyncpg
 
 from services.eventlog.connecting import READER, connect, trouble
 from services.eventlog.reader import FoundVerdict, Reader
-from services.gateway.metrics import VERDICT_SECONDS
+from services.gateway.metrics import METRICS
+from services.health import Health
+from services.watching import ANSWER_SECONDS_MAX, clock_offset
 
 LOGGER = logging.getLogger("gateway")
 ASK_EVERY_SECONDS = 0.005
@@ -20,7 +22,8 @@ Place = tuple[int, int]
 class Verdicts:
     """Asks PostgreSQL while somebody waits. ``problem``: why it cannot, None while it can."""
 
-    def __init__(self, url: str, topic: str) -> None:
+    def __init__(self, url: str, topic: str, health: Health) -> None:
+        self.health = health
         self.url = url
         self.topic = topic
         self.problem: str | None = "starting"
@@ -38,12 +41,13 @@ class Verdicts:
             return None
         finally:
             del self._waiting[place]
-        VERDICT_SECONDS.observe(time.monotonic() - begun)
+        METRICS.verdict_seconds.observe(time.monotonic() - begun)
         return found
 
     async def run(self) -> None:
         """Ask until cancelled; a connection that breaks is made anew."""
         while True:
+            self.health.beat("verdicts")
             try:
                 await self._ask()
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
@@ -57,15 +61,19 @@ class Verdicts:
         try:
             reader = Reader(connection)
             while True:
+                self.health.beat("verdicts")
                 if not self._waiting:
                     # Nothing to ask for: only whether the server is still there.
                     self._somebody_waits.clear()
-                    await connection.fetchval("select 1")
+                    async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                        METRICS.clock_offset.labels("postgresql").set(await clock_offset(connection))
                     self.problem = None
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._somebody_waits.wait(), RETRY_SECONDS)
                     continue
-                for found in await reader.verdicts_at(self.topic, list(self._waiting)):
+                async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                    verdicts = await reader.verdicts_at(self.topic, list(self._waiting))
+                for found in verdicts:
                     waiting = self._waiting.get((found.partition, found.offset))
                     if waiting is not None and not waiting.done():
                         waiting.set_result(found)

@@ -7,12 +7,16 @@ import logging
 import uvloop
 
 from services.deciding.authority import Authority
+from services.eventlog.connecting import WRITER
 from services.handler import fetching
 from services.handler.app import build
+from services.handler.telling import Telling
 from services.health import Health, serving
 from services.settings import HandlerSettings
+from services.telemetry.metrics import HandlerMetrics
 from services.tokens.keys import Keys
 from services.topics import check
+from services.watching import Watch, watching
 
 
 async def authority_of(settings: HandlerSettings) -> Authority | None:
@@ -31,8 +35,17 @@ async def main() -> None:
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     fetching.install()
     await check(settings.kafka_bootstrap, settings.topic_prefix)
-    health = Health()
-    application = build(settings, health, await authority_of(settings))
+    authority = await authority_of(settings)
+    health, telling = Health(), Telling(HandlerMetrics(), authority)
+    application, subscribers = build(settings, health, telling, authority)
+
+    async def look() -> None:
+        if authority is not None:
+            await authority.keys.refresh()
+        if health.problem is None:
+            await asyncio.gather(*(subscriber.look() for subscriber in subscribers))
+
+    watch = Watch(settings, "handler", WRITER, health, telling.metrics, ask_kafka=look)
 
     @application.after_startup
     async def started() -> None:
@@ -41,7 +54,7 @@ async def main() -> None:
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
 
-    async with serving(health, settings.health_port):
+    async with serving(health, telling.metrics.registry, settings.health_port), watching(watch):
         await application.run(log_level=logging.DEBUG)
 
 

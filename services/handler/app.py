@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import asyncpg
-from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
 from faststream import AckPolicy, FastStream
 from faststream.kafka import KafkaBroker, Topic
 from faststream.kafka.annotations import KafkaMessage
@@ -18,6 +19,7 @@ from services.deciding.batches import Deciding, Moved
 from services.eventlog.connecting import WRITER, connect, trouble
 from services.eventlog.log import Log
 from services.handler.places import Places
+from services.handler.telling import Telling, first_of_each
 from services.health import Health
 from services.settings import HandlerSettings
 from services.topics import topic
@@ -25,7 +27,10 @@ from services.topics import topic
 LOGGER = logging.getLogger("handler")
 RETRIES_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 DRAIN_SECONDS = 10
+# One attempt at a batch: connecting and its queries have limits of their own, which end it before that.
+BATCH_SECONDS_MAX = 150
 Records = tuple[ConsumerRecord[Any, Any], ...]
+Poll = Callable[[AIOKafkaConsumer], Coroutine[Any, Any, Records]]
 
 
 async def total_parser(records: Records, original: Callable[[Records], Awaitable[Any]]) -> Any:
@@ -57,10 +62,15 @@ async def raw_decoder(message: Any) -> Any:
 class Subscriber(ConsumerRebalanceListener):
     """One consumer of the group and all that is its own."""
 
-    def __init__(self, settings: HandlerSettings, health: Health, authority: Authority | None) -> None:
+    def __init__(
+        self, name: str, settings: HandlerSettings, health: Health, telling: Telling, authority: Authority | None
+    ) -> None:
+        self.name = name
         self.settings = settings
         self.authority = authority
         self.health = health
+        self.telling = telling
+        self.lag = telling.new_lag()
         self.commands = topic(settings.topic_prefix, "commands")
         self.connection: asyncpg.Connection[asyncpg.Record] | None = None
         self.deciding: Deciding | None = None
@@ -77,6 +87,9 @@ class Subscriber(ConsumerRebalanceListener):
         They are also read again from what the log decided last, so that a restored log decides again what it forgot
         without waiting for a new command. It may come too late for the first batch, which looks for itself.
         """
+        self.telling.metrics.rebalances.inc()
+        self.lag.forget()
+        self.health.say(self.name, None)
         if self.places is not None:
             self.places.forget()
         try:
@@ -96,35 +109,70 @@ class Subscriber(ConsumerRebalanceListener):
 
     async def handle(self, records: Records, message: KafkaMessage) -> None:
         """Settle a batch. Infrastructure is retried with backoff, then raised: nothing is acknowledged then."""
-        for pause in (*RETRIES_SECONDS, None):
-            try:
-                deciding, places = await self._connected()
-                fresh = await places.new_records(records, message.consumer)  # type: ignore[arg-type]
-                if fresh:
-                    await deciding.settle(fresh)
-                    places.decided(fresh)
-                if self.health.problem is not None and not places.stopped:
-                    self.health.problem = None
-                return
-            except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Moved) as error:
-                if self.places is not None:
-                    self.places.forget()
-                if isinstance(error, Moved):
-                    raise
-                self.health.problem = trouble(error)
-                await self._disconnect()
-                if pause is None:
-                    raise
-                LOGGER.warning("%s; again in %s s", self.health.problem, pause)
-                await asyncio.sleep(pause)
+        self.lag.begin(first_of_each(records))
+        try:
+            for pause in (*RETRIES_SECONDS, None):
+                self.health.beat(self.name, BATCH_SECONDS_MAX)
+                self.lag.tried()
+                try:
+                    await self._settle(records, message)
+                    return
+                except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Moved) as error:
+                    self.telling.failed()
+                    if self.places is not None:
+                        self.places.forget()
+                    if isinstance(error, Moved):
+                        raise
+                    self.health.say(self.name, trouble(error))
+                    await self._disconnect()
+                    if pause is None:
+                        raise
+                    LOGGER.warning("%s; again in %s s", trouble(error), pause)
+                    await asyncio.sleep(pause)
+        finally:
+            self.lag.end(self.places.stopped if self.places is not None else ())
+
+    async def _settle(self, records: Records, message: KafkaMessage) -> None:
+        deciding, places = await self._connected()
+        begun = time.time()
+        fresh = await places.new_records(records, message.consumer)  # type: ignore[arg-type]
+        if fresh:
+            settled = await deciding.settle(fresh)
+            places.decided(fresh)
+            self.telling.settled(fresh, settled, begun)
+        self.telling.redelivered(places.redelivered)
+        self.health.say(self.name, places.problem)
 
     async def _connected(self) -> tuple[Deciding, Places]:
         if self.connection is None or self.connection.is_closed() or self.deciding is None or self.places is None:
             self.connection = await connect(self.settings.url(), "handler", WRITER)
             log = Log(self.connection)
             source = await log.current_source(self.commands)
-            self.deciding, self.places = Deciding(log, source, self.authority), Places(log, source, self.health)
+            self.deciding, self.places = Deciding(log, source, self.authority), Places(log, source)
         return self.deciding, self.places
+
+    def beating(self, poll: Poll) -> Poll:
+        """The same question, which tells that this subscriber's loop goes on."""
+
+        async def polled(consumer: AIOKafkaConsumer) -> Records:
+            self.health.beat(self.name)
+            return await poll(consumer)
+
+        return polled
+
+    async def look(self) -> None:
+        """Ask the brokers where the partitions end, and compare with where the consumer is."""
+        consumer = self.registered.consumer
+        if consumer is None:
+            return
+        assigned = consumer.assignment()
+        # Also without a partition of its own it is to know whether Kafka answers.
+        ends = await consumer.end_offsets(assigned or [TopicPartition(self.commands, 0)])
+        try:
+            positions = {place.partition: await consumer.position(place) for place in assigned}
+        except IllegalStateError:
+            return  # A partition was taken away meanwhile.
+        self.lag.look(positions, {place.partition: end for place, end in ends.items()})
 
     async def _disconnect(self) -> None:
         if self.connection is not None:
@@ -132,8 +180,10 @@ class Subscriber(ConsumerRebalanceListener):
         self.connection = self.deciding = self.places = None
 
 
-def build(settings: HandlerSettings, health: Health, authority: Authority | None) -> FastStream:
-    """The application with its subscribers; nothing is connected yet. ``authority`` None believes every record."""
+def build(
+    settings: HandlerSettings, health: Health, telling: Telling, authority: Authority | None
+) -> tuple[FastStream, list[Subscriber]]:
+    """The application and its subscribers; nothing is connected yet. ``authority`` None believes every record."""
     broker = KafkaBroker(
         settings.kafka_bootstrap,
         allow_auto_create_topics=False,
@@ -141,8 +191,10 @@ def build(settings: HandlerSettings, health: Health, authority: Authority | None
         log_level=logging.DEBUG,
         consumer_only=True,
     )
+    subscribers = []
     for number in range(settings.handler_subscribers):
-        subscriber = Subscriber(settings, health, authority)
+        subscriber = Subscriber(f"commands-{number}", settings, health, telling, authority)
+        subscribers.append(subscriber)
         registered = broker.subscriber(
             Topic(subscriber.commands, declare=False),
             group_id=f"{settings.topic_prefix}.handler",
@@ -161,11 +213,13 @@ def build(settings: HandlerSettings, health: Health, authority: Authority | None
             parser=total_parser,
             decoder=raw_decoder,
             no_reply=True,
-            title=f"commands-{number}",
+            title=subscriber.name,
         )
         subscriber.registered = registered
         registered(_typed(subscriber))
-    return FastStream(broker)
+        # The loop that FastStream runs begins each turn with this question, also when nothing comes.
+        vars(registered)["get_msg"] = subscriber.beating(registered.get_msg)
+    return FastStream(broker), subscribers
 
 
 def _typed(subscriber: Subscriber) -> Callable[..., Awaitable[None]]:

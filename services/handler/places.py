@@ -11,26 +11,34 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from services.eventlog.log import Log
-from services.health import Health
 
 LOGGER = logging.getLogger("handler")
 Record = ConsumerRecord[Any, Any]
 
 
 class Places:
-    """Watermarks of one subscriber's partitions since they were assigned to it."""
+    """Watermarks of one subscriber's partitions since they were assigned to it.
 
-    def __init__(self, log: Log, source: int, health: Health) -> None:
+    ``stopped``: partitions of which nothing more is decided, with the reason. ``redelivered``: how many records of the
+    last batch had been decided before.
+    """
+
+    def __init__(self, log: Log, source: int) -> None:
         self.log = log
         self.source = source
-        self.health = health
         self.watermarks: dict[int, int] = {}
-        self.stopped: set[int] = set()
+        self.stopped: dict[int, str] = {}
+        self.redelivered = 0
 
     def forget(self) -> None:
         """After an assignment, or when in doubt: watermarks and the topic are looked at again."""
         self.watermarks.clear()
         self.stopped.clear()
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the stopped partitions, None when there are none."""
+        return "; ".join(self.stopped.values()) or None
 
     async def new_records(self, records: Sequence[Record], consumer: AIOKafkaConsumer) -> list[Record]:
         """The records that are to be decided, in order.
@@ -56,6 +64,7 @@ class Places:
                     elif max(back_to, beginning) < first.offset:
                         consumer.seek(TopicPartition(first.topic, partition), max(back_to, beginning))
                         sought.add(partition)
+        self.redelivered = 0
         fresh: list[Record] = []
         for partition, found in by_partition.items():
             if partition in sought or partition in self.stopped:
@@ -64,8 +73,8 @@ class Places:
             if found[0].offset <= watermark and not await self._is_redelivery(partition, found, watermark):
                 continue
             new = [record for record in found if record.offset > watermark]
-            if new:
-                fresh.extend(new)
+            self.redelivered += len(found) - len(new)
+            fresh.extend(new)
         return fresh
 
     def decided(self, records: Sequence[Record]) -> None:
@@ -88,10 +97,9 @@ class Places:
 
     def _stop(self, partition: int, why: str) -> None:
         """Decide nothing more of this partition: passing over a command is worse than waiting for an operator."""
-        self.stopped.add(partition)
-        self.health.problem = (
+        self.stopped[partition] = (
             f"partition {partition} of the commands topic is stopped: {why}. The topic was made again or cut, or its"
             ' retention passed what was decided. If that is right, run: python -m services.eventlog.source "why", and'
             " restart the handler"
         )
-        LOGGER.error("%s", self.health.problem)
+        LOGGER.error("%s", self.stopped[partition])

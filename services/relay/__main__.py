@@ -6,10 +6,14 @@ import signal
 
 import uvloop
 
+from services.eventlog.connecting import READER
 from services.health import Health, serving
 from services.relay.app import Relay
+from services.relay.telling import Telling
 from services.settings import RelaySettings
+from services.telemetry.metrics import RelayMetrics
 from services.topics import check
+from services.watching import Watch, watching
 
 
 async def main() -> None:
@@ -18,12 +22,14 @@ async def main() -> None:
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     await check(settings.kafka_bootstrap, settings.topic_prefix)
-    health = Health()
+    health, metrics = Health(), RelayMetrics()
+    telling = Telling(metrics)
+    watch = Watch(settings, "relay", READER, health, metrics, ask_postgres=telling.look)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with serving(health, settings.health_port):
-        relaying = asyncio.create_task(Relay(settings, health).run())
+    async with serving(health, metrics.registry, settings.health_port), watching(watch):
+        relaying = asyncio.create_task(Relay(settings, health, telling).run())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({relaying, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if relaying.done():

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 
 import asyncpg
@@ -15,6 +16,7 @@ from services.health import Health
 from services.outputs.records import Form, Message, dead_letter_message
 from services.outputs.translation import PUBLISHED, Row, Translator
 from services.relay.kafka import NoProgress, Publisher
+from services.relay.telling import Telling
 from services.settings import RelaySettings
 from services.topics import Progress
 
@@ -24,6 +26,8 @@ BYTES_MAX = 4 << 20
 ROWS_PER_SHARD_MAX = 1_000
 IDLE_SECONDS = (0.005, 0.010, 0.025)
 STAND_BY_SECONDS = 0.25
+# Fencing who was there, and reading the progress topic to its end.
+TAKE_OVER_SECONDS_MAX = 60
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 SHARD_LIST = list(range(SHARDS))
 
@@ -36,6 +40,7 @@ class AheadOfLog(Exception):
 class Waiting:
     """What one transaction takes, and the progress after it."""
 
+    rows: list[Row]
     messages: list[Message]
     progress: Progress
 
@@ -43,9 +48,10 @@ class Waiting:
 class Relay:
     """One relay process. Only the holder of the lock is active; ``transactional.id`` fences one that was paused."""
 
-    def __init__(self, settings: RelaySettings, health: Health) -> None:
+    def __init__(self, settings: RelaySettings, health: Health, telling: Telling) -> None:
         self.settings = settings
         self.health = health
+        self.telling = telling
         self.form = Form(settings.event_source, settings.live_events_shard, settings.lms_url)
 
     async def run(self) -> None:
@@ -73,13 +79,19 @@ class Relay:
         connection = await connect(self.settings.url(), "relay", READER)
         try:
             tail = Tail(connection)
+            self.health.beat("relay")
             while not await tail.try_lock(f"relay {self.settings.topic_prefix}"):
                 self.health.problem = None  # Standing by is what a second relay is for.
+                self.telling.standing_by()
+                self.health.beat("relay")
                 await asyncio.sleep(STAND_BY_SECONDS)
             publisher = Publisher(self.settings.kafka_bootstrap, self.settings.topic_prefix)
+            self.telling.new_producer()
+            self.health.beat("relay", TAKE_OVER_SECONDS_MAX)
             try:
                 progress = await publisher.start()
                 await self._check(tail, progress)
+                self.telling.took_over(progress)
                 LOGGER.info("relaying")
                 self.health.problem = None
                 await self._relay(tail, publisher, progress)
@@ -102,6 +114,7 @@ class Relay:
         translator = Translator(tail, self.form)
         idle = 0
         while True:
+            self.health.beat("relay")
             heads = await tail.heads(SHARD_LIST)
             known = list(zip(progress.positions, progress.verdicts, progress.dead_letters, strict=True))
             if heads == known:
@@ -110,8 +123,14 @@ class Relay:
                 continue
             idle = 0
             waiting = await self._waiting(tail, translator, progress)
-            await publisher.publish(waiting.messages, waiting.progress)
+            begun = time.monotonic()
+            try:
+                await publisher.publish(waiting.messages, waiting.progress)
+            except BaseException as error:
+                self.telling.failed(error)
+                raise
             progress = waiting.progress
+            self.telling.committed(waiting.rows, waiting.messages, progress, begun)
 
     async def _waiting(self, tail: Tail, translator: Translator, progress: Progress) -> Waiting:
         """The next records of each shard, until a transaction is full."""
@@ -120,6 +139,7 @@ class Relay:
         )
         positions, verdict_numbers = list(progress.positions), list(progress.verdicts)
         letter_numbers = list(progress.dead_letters)
+        taken: list[Row] = []
         messages: list[Message] = []
         size = 0
         translator.expect(events)
@@ -140,6 +160,7 @@ class Relay:
                 case DeadLetterRow():
                     new = [dead_letter_message(row)]
                     letter_numbers[row.shard] = row.number
+            taken.append(row)
             messages.extend(new)
             size += sum(len(message.value or b"") + 512 for message in new)
-        return Waiting(messages, Progress(tuple(positions), tuple(verdict_numbers), tuple(letter_numbers)))
+        return Waiting(taken, messages, Progress(tuple(positions), tuple(verdict_numbers), tuple(letter_numbers)))

@@ -101,7 +101,7 @@ class Keys:
         self._is_file = "://" not in location
         self._document = b""
         self._stamp: tuple[int, int, int] | None = None
-        self._looked_at = self._asked_for_kid_at = float("-inf")
+        self._looked_at = self._asked_for_kid_at = self._current_at = float("-inf")
         self._reading = asyncio.Lock()
 
     def named(self, kid: str | None) -> list[PyJWK]:
@@ -109,6 +109,10 @@ class Keys:
         if kid is None:
             return [key for keys in self.by_id.values() for key in keys]
         return self.by_id.get(kid, [])
+
+    def age(self) -> float:
+        """Seconds since the keys were last known to be those of the set."""
+        return self.clock() - self._current_at
 
     async def load(self) -> None:
         """Read the set for the first time. Raises NoKeys."""
@@ -131,7 +135,10 @@ class Keys:
             if now - self._looked_at < LOOK_AT_FILE_SECONDS:
                 return False
             self._looked_at = now
-            return self._stamp_of_file() != self._stamp
+            if self._stamp_of_file() != self._stamp:
+                return True
+            self._current_at = now
+            return False
         if now - self._looked_at > CACHE_SECONDS:
             return True
         unknown = any(kid is not None and kid not in self.by_id for kid in kids)
@@ -159,6 +166,7 @@ class Keys:
             self._document = document
             self.generation += 1
         self._stamp = stamp
+        self._current_at = self.clock()
 
 
 def _read_file(path: str) -> bytes:

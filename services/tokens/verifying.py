@@ -1,8 +1,9 @@
 """From a bearer token to what it says, or a refusal. A token that was verified once is not verified again."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jwt
 from jwt.exceptions import PyJWTError
@@ -26,8 +27,23 @@ _SIGNATURE_ONLY: Any = {
 }
 
 
+Reason = Literal["missing", "malformed", "unknown_key", "wrong_claims", "expired", "not_yet_valid", "not_allowed"]
+
+
+def by_reason(failures: Mapping[str, int]) -> list[tuple[tuple[str], int]]:
+    """Failures by reason, also those that never happened: a counter's first step is seen only if it stood at zero."""
+    return [((reason,), failures.get(reason, 0)) for reason in get_args(Reason)]
+
+
 class InvalidToken(Exception):
-    """The token proves nothing; the message says why without repeating any of it."""
+    """The token proves nothing; the message says why without repeating any of it.
+
+    ``reason``: the same in a word, for who counts. ``not_allowed``: a good token that does not speak for this.
+    """
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +59,16 @@ class Claims:
     def check(self, at: float) -> None:
         """Raise InvalidToken where the token does not hold at that time (seconds since 1970)."""
         if at >= self.expires_at:
-            raise InvalidToken("the token has expired: get a new one")
+            raise InvalidToken("expired", "the token has expired: get a new one")
         if at < self.not_before - CLOCKS_DIFFER_SECONDS:
-            raise InvalidToken("the token is not valid yet")
+            raise InvalidToken("not_yet_valid", "the token is not valid yet")
 
 
 def bearer(header: str) -> str:
     """The token of an authorization header's value. Raises InvalidToken."""
     match = _BEARER.fullmatch(header)
     if match is None:
-        raise InvalidToken("send the header authorization: Bearer <JWT>")
+        raise InvalidToken("malformed", "send the header authorization: Bearer <JWT>")
     return match[1]
 
 
@@ -96,14 +112,14 @@ class Verifier:
 
     def _verify(self, token: str) -> Claims:
         if len(token) > TOKEN_CHARACTERS_MAX:
-            raise InvalidToken(f"the token is longer than {TOKEN_CHARACTERS_MAX} characters")
+            raise InvalidToken("malformed", f"the token is longer than {TOKEN_CHARACTERS_MAX} characters")
         try:
             header = jwt.get_unverified_header(token)
         except PyJWTError:
-            raise InvalidToken("the token is no JWT") from None
+            raise InvalidToken("malformed", "the token is no JWT") from None
         typ = header.get("typ")
         if not (typ is None or (isinstance(typ, str) and typ.lower() in _TYPES)):
-            raise InvalidToken("the token is of another type: send an access token")
+            raise InvalidToken("malformed", "the token is of another type: send an access token")
         for key in self.keys.named(header.get("kid")):
             if key.algorithm_name != header.get("alg"):
                 continue
@@ -112,21 +128,25 @@ class Verifier:
             except PyJWTError:
                 continue
             return _claims(said)
-        raise InvalidToken("no known key signed the token: use RS256, ES256 or EdDSA and a key of the JWK set")
+        raise InvalidToken(
+            "unknown_key", "no known key signed the token: use RS256, ES256 or EdDSA and a key of the JWK set"
+        )
 
 
 def _claims(said: dict[str, Any]) -> Claims:
     try:
         user_id, root_account_id = parse_id(said.get("sub")), parse_id(said.get("root_account_id"))
     except ValueError:
-        raise InvalidToken("sub and root_account_id must be ids: positive integers as decimal strings") from None
+        raise InvalidToken(
+            "wrong_claims", "sub and root_account_id must be ids: positive integers as decimal strings"
+        ) from None
     expires_at, not_before = said.get("exp"), said.get("nbf", 0)
     if not (_is_time(expires_at) and _is_time(not_before)):
-        raise InvalidToken("exp is required, and exp and nbf are seconds since 1970")
+        raise InvalidToken("wrong_claims", "exp is required, and exp and nbf are seconds since 1970")
     scope = said.get("scope", "")
     scopes = scope.split() if isinstance(scope, str) else scope
     if not (isinstance(scopes, list) and all(isinstance(part, str) for part in scopes)):
-        raise InvalidToken("scope must be a text of words, or a list of words")
+        raise InvalidToken("wrong_claims", "scope must be a text of words, or a list of words")
     return Claims(user_id, root_account_id, frozenset(scopes), float(expires_at), float(not_before))  # type: ignore[arg-type]
 
 

@@ -85,6 +85,7 @@ async def test_a_relay_killed_and_one_paused_inside_a_transaction_do_no_harm(sys
     paused.signal(signal.SIGCONT)
     await goes_on(system)
     await until(lambda: "cannot relay" in paused.log.read_text(), "the paused relay was told that it is not alone")
+    assert paused.told("moderation_relay_fenced_total") == 1
     await paused.ready()
     await sending.end()
     await until(lambda: len(system.outside.verdicts) == len(sending.ids), "every verdict", 60)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.tools.places import ROOT, free_port
 from services.topics import topic
@@ -77,6 +79,27 @@ class Process:
                 return error.code, json.load(error)["status"]
         except OSError:
             return 0, "does not answer"
+
+    def live(self) -> int:
+        """Status of the live page; 0 while nobody answers."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/health/live", timeout=1) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+        except OSError:
+            return 0
+
+    def metrics(self) -> list[Metric]:
+        """What the process tells Prometheus."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:
+            return list(text_string_to_metric_families(answer.read().decode()))
+
+    def told(self, name: str, **labels: str) -> float:
+        """The sum of a metric's series with these labels."""
+        samples = [sample for family in self.metrics() for sample in family.samples if sample.name == name]
+        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
     async def ready(self) -> None:
         await until(lambda: self.health()[0] == 200, f"{self.name} is ready ({self.log})")

@@ -1,0 +1,123 @@
+"""What the relay tells about itself, taken from what it has done."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import asyncpg
+from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
+
+from services.eventlog.shards import SHARDS
+from services.eventlog.tail import EventRow
+from services.eventlog.unpublished import Unpublished, open_dead_letters, unpublished
+from services.outputs.records import Message
+from services.outputs.translation import PUBLISHED, Row
+from services.telemetry.instruments import Labels
+from services.telemetry.metrics import RelayMetrics
+from services.topics import Progress
+
+SHARD_LIST = list(range(SHARDS))
+KINDS = ("events", "verdicts", "dead-letters")
+
+
+class Telling:
+    """``progress``: how far this relay has come, None while it is not the one that writes."""
+
+    def __init__(self, metrics: RelayMetrics) -> None:
+        self.metrics = metrics
+        self.progress: Progress | None = None
+        self._lives = 0
+        self._publishing: set[int] = set()
+        self._waiting: list[Unpublished] = []
+        self._dead_letters: tuple[int, float] | None = None
+        for topic in (*KINDS, *PUBLISHED):
+            metrics.records.labels(topic)
+        for topic in ("events", *PUBLISHED):
+            metrics.publish_seconds.of(topic)
+        for outcome in ("committed", "failed"):
+            metrics.transactions.labels(outcome)
+        metrics.position.read = lambda: self._by_shard_and_topic(self._positions())
+        metrics.log_position.read = lambda: self._by_shard_and_topic([w.heads for w in self._waiting])
+        metrics.lag_seconds.read = lambda: self._by_shard_and_topic([w.ages for w in self._waiting])
+        metrics.lag_records.read = lambda: self._by_shard_and_topic(self._lags())
+        metrics.dead_letters_open.read = lambda: [((), letters[0]) for letters in [self._dead_letters] if letters]
+        metrics.dead_letters_oldest.read = lambda: [((), letters[1]) for letters in [self._dead_letters] if letters]
+
+    def standing_by(self) -> None:
+        """Another relay writes, or none does."""
+        self.metrics.active.set(0)
+        self.progress, self._waiting, self._dead_letters = None, [], None
+        self._publishing.clear()
+
+    def took_over(self, progress: Progress) -> None:
+        """This relay writes from here on."""
+        self.metrics.active.set(1)
+        self.progress = progress
+
+    def new_producer(self) -> None:
+        """A producer was made; the first one is nothing to speak of."""
+        if self._lives:
+            self.metrics.producers.inc()
+        self._lives += 1
+
+    def committed(self, rows: Iterable[Row], messages: Sequence[Message], progress: Progress, begun: float) -> None:
+        """A Kafka transaction that began at ``begun`` (monotonic seconds) is committed."""
+        self.progress = progress
+        self.metrics.transactions.labels("committed").inc()
+        self.metrics.transaction_seconds.observe(time.monotonic() - begun)
+        self.metrics.transaction_records.observe(len(messages))
+        for topic, count in Counter(message.topic for message in messages).items():
+            self.metrics.records.labels(topic).inc(count)
+        self._count_events([row for row in rows if isinstance(row, EventRow)])
+
+    def _count_events(self, rows: list[EventRow]) -> None:
+        now = time.time()
+        ages = [now - row.recorded_at.timestamp() for row in rows]
+        live = [age for row, age in zip(rows, ages, strict=True) if row.live_number is not None]
+        for row, age in zip(rows, ages, strict=True):
+            if row.type == "grade_published":
+                self._publishing.add(row.stream)
+            elif row.type == "grades_posted":
+                self._publishing.discard(row.stream)
+                self.metrics.publication_seconds.observe(age)
+        self.metrics.publications_active.set(len(self._publishing))
+        self.metrics.publish_seconds.observe(ages, "events")
+        for topic in PUBLISHED:
+            self.metrics.publish_seconds.observe(live, topic)
+
+    def failed(self, error: BaseException) -> None:
+        """The transaction under way was not committed, or nobody knows; fenced, where another relay took over."""
+        if isinstance(error, asyncio.CancelledError):
+            return
+        self.metrics.transactions.labels("failed").inc()
+        if isinstance(error, ProducerFenced | InvalidProducerEpoch):
+            self.metrics.fenced.inc()
+
+    async def look(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        """Ask the log what is not on the topics yet."""
+        progress = self.progress
+        if progress is None:
+            return
+        self._dead_letters = await open_dead_letters(connection, SHARD_LIST)
+        self._waiting = await unpublished(
+            connection, SHARD_LIST, progress.positions, progress.verdicts, progress.dead_letters
+        )
+
+    def _positions(self) -> list[tuple[int, int, int]]:
+        if self.progress is None:
+            return []
+        return list(zip(self.progress.positions, self.progress.verdicts, self.progress.dead_letters, strict=True))
+
+    def _lags(self) -> list[tuple[int, ...]]:
+        """What was relayed since the last look at the log waits no more."""
+        return [
+            tuple(max(head - position, 0) for head, position in zip(waiting.heads, positions, strict=True))
+            for waiting, positions in zip(self._waiting, self._positions(), strict=False)
+        ]
+
+    @staticmethod
+    def _by_shard_and_topic(values: Iterable[Sequence[float]]) -> Iterable[tuple[Labels, float]]:
+        for shard, of_shard in enumerate(values):
+            for kind, value in zip(KINDS, of_shard, strict=True):
+                yield (str(shard), kind), value

@@ -1,0 +1,26 @@
+"""Histograms that count a batch at once say what prometheus_client's own would say."""
+
+import random
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+
+from services.telemetry.instruments import BatchHistogram
+from services.telemetry.metrics import SECONDS
+
+
+def test_a_histogram_of_batches_is_the_histogram_of_its_values() -> None:
+    chance = random.Random(20260101)
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    batches = BatchHistogram("wait_seconds", "Seconds", "topic", SECONDS, ours)
+    values = Histogram("wait_seconds", "Seconds", ("topic",), buckets=SECONDS, registry=theirs)
+    for size in (0, 1, 2, 7, 500):
+        for topic in ("events", "verdicts"):
+            # Exact in binary, so that the sum does not depend on the order; some on a bound, some beyond all.
+            exact = [0.0, 0.25, 0.5, 1.0, 60.0, 61.0, *(chance.randrange(4_000) / 64 for _ in range(20))]
+            batch = [chance.choice(exact) for _ in range(size)]
+            batches.observe(list(batch), topic)
+            values.labels(topic)
+            for value in batch:
+                values.labels(topic).observe(value)
+
+    assert generate_latest(ours) == generate_latest(theirs)

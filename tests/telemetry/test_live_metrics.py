@@ -1,0 +1,90 @@
+"""What the processes tell on /metrics while they work: all of the catalogue, and what the log says."""
+
+import uuid
+from collections.abc import Callable
+from functools import partial
+
+import asyncpg
+import pytest
+
+from services.eventlog.shards import SHARDS
+from services.telemetry.lag import State
+from services.telemetry.metrics import GatewayMetrics, HandlerMetrics, ProcessMetrics, RelayMetrics
+from tests.cases.bad_inputs import DOCUMENT
+from tests.conftest import System
+from tests.processes.client import Client
+from tests.processes.running import Process, until
+
+CATALOGUE: dict[str, Callable[[], ProcessMetrics]] = {
+    "handler": HandlerMetrics,
+    "relay": RelayMetrics,
+    "gateway": GatewayMetrics,
+}
+# Told only where tokens are asked for: see test_outages.
+OF_TOKENS = {"moderation_auth_failures", "moderation_jwks_age_seconds"}
+
+
+@pytest.fixture(scope="module")
+async def worked(seeded: System, gateway: Client) -> dict[str, Process]:
+    """The processes by name, when each has done every kind of work."""
+    refused = {**DOCUMENT["bases"]["record_grade"], "command_id": str(uuid.uuid4()), "assignment_id": "999"}
+    assert (await seeded.outside.verdict(refused))["reason"] == "not_found"
+    seen = len(seeded.outside.records["dead-letters"])
+    await seeded.outside.send_raw(b"nothing that can be read", b"1001")
+    await until(lambda: len(seeded.outside.records["dead-letters"]) > seen, "a dead letter")
+    path = "/api/v1/courses/1001/assignments/2001/provisional_grades/publish"
+    assert (await gateway.ask("POST", path, 21)).status_code == 403
+    processes = {process.name: process for process in seeded.processes}
+    # Positions and lag are looked at once a second.
+    await until(lambda: processes["relay"].told("moderation_log_position", topic="events"), "a look at the log")
+    await until(lambda: processes["handler"].told("moderation_server_up") == 2, "a look at the topic")
+    return processes
+
+
+@pytest.mark.parametrize(("name", "metrics"), CATALOGUE.items())
+def test_every_metric_of_the_catalogue_has_values_and_every_metric_is_of_the_catalogue(
+    worked: dict[str, Process], name: str, metrics: Callable[[], ProcessMetrics]
+) -> None:
+    families = worked[name].metrics()
+    catalogue = {family.name: family.documentation for family in metrics().registry.collect()}
+    without = {family.name for family in families if not family.samples}
+
+    assert {family.name: family.documentation for family in families} == catalogue
+    assert without <= (OF_TOKENS if name == "handler" else set())
+
+
+async def test_at_rest_the_metrics_are_what_the_log_says(seeded: System, worked: dict[str, Process]) -> None:
+    handler, relay = worked["handler"], worked["relay"]
+    told: dict[str, Callable[[], set[float]]] = {
+        "verdict": lambda: {
+            handler.told("moderation_commands_total"),
+            relay.told("moderation_relay_position", topic="verdicts"),
+        },
+        "event": lambda: {
+            relay.told("moderation_relay_position", topic="events"),
+            relay.told("moderation_log_position", topic="events"),
+        },
+        "dead_letter": lambda: {
+            handler.told("moderation_dead_letters_total"),
+            relay.told("moderation_dead_letters_open"),
+        },
+        "(select 1 from verdict union all select 1 from dead_letter) record": lambda: {
+            handler.told("moderation_command_seconds_count"),
+            handler.told("moderation_batch_commands_sum"),
+        },
+    }
+    connection = await asyncpg.connect(seeded.database_url)
+    try:
+        for rows, numbers in told.items():
+            count = await connection.fetchval(f"select count(*) from {rows}")
+            assert count
+            await until(partial(is_told, numbers, count), f"{count} rows of {rows} are told")
+    finally:
+        await connection.close()
+    assert handler.told("moderation_consumer_lag_records") == relay.told("moderation_relay_lag_records") == 0
+    states = [sample for family in handler.metrics() for sample in family.samples if "consumer_state" in sample.name]
+    assert [(len(states), sample.value) for sample in states] == [(SHARDS, State.OK)] * SHARDS
+
+
+def is_told(numbers: Callable[[], set[float]], count: int) -> bool:
+    return numbers() == {count}

@@ -15,6 +15,7 @@ from services.tokens.keys import is_location
 
 LMS_URL = "the http or https URL of the LMS's web pages"
 JWKS = "the path of a JWK set file, or its https URL"
+DATABASE_URL = "postgresql://user:password@host:port/database"
 
 
 class WrongSettings(Exception):
@@ -49,7 +50,7 @@ class Settings(BaseSettings):
 class DatabaseSettings(Settings):
     """Where the log is."""
 
-    database_url: SecretStr = Field(description="postgresql://user:password@host:port/database")
+    database_url: SecretStr = Field(description=DATABASE_URL)
 
     @field_validator("database_url")
     @classmethod
@@ -109,9 +110,10 @@ class HandlerSettings(ProcessSettings):
         return self
 
 
-class RelaySettings(ProcessSettings):
-    """The relay. ``live_events_shard``: None sends local ids, a number Canvas's global ids (shard * 10**13 + id).
+class FormSettings(Settings):
+    """What published records look like, whoever emits or checks them; the same for all processes of an installation.
 
+    ``live_events_shard``: None sends local ids, a number Canvas's global ids (shard * 10**13 + id).
     ``lms_url``: by which Caliper events name the LMS; they name ``event_source`` where it is not set.
     """
 
@@ -129,6 +131,20 @@ class RelaySettings(ProcessSettings):
     @classmethod
     def _is_base_url(cls, value: str | None) -> str | None:
         return None if value is None else checked_base_url(value) + "/"
+
+
+class RelaySettings(ProcessSettings, FormSettings):
+    """The relay."""
+
+
+class ReplaySettings(DatabaseSettings, KafkaSettings, FormSettings):
+    """Emitting again."""
+
+
+class VerifySettings(KafkaSettings, FormSettings):
+    """The checker of topics; without ``database_url`` it sees what any consumer sees."""
+
+    database_url: SecretStr | None = Field(default=None, description=DATABASE_URL)
 
 
 class GatewaySettings(ProcessSettings):

@@ -91,32 +91,70 @@ async def create(bootstrap: str, prefix: str, shards: int = SHARDS) -> list[str]
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        brokers = len((await admin.describe_cluster())["brokers"])
-        replicas = 3 if brokers >= 3 else 1
-        durable = {"min.insync.replicas": "2"} if replicas == 3 else {}
         existing = set(await admin.list_topics())
         missing = [name for name in SETTINGS if topic(prefix, name) not in existing]
-        new = [
-            NewTopic(
-                topic(prefix, name),
-                partitions(name, shards),
-                replicas,
-                topic_configs={**SETTINGS[name], **durable, "unclean.leader.election.enable": "false"},
-            )
-            for name in missing
-        ]
-        if new:
-            response: Any = await admin.create_topics(new)
-            failures = [f"{e[0]}: {e[2] or e[1]}" for e in response.topic_errors if e[1] not in (0, ALREADY_EXISTS)]
-            if failures:
-                raise WrongTopics("topics could not be created: " + "; ".join(failures))
+        wanted = [(topic(prefix, name), partitions(name, shards), SETTINGS[name]) for name in missing]
+        await _make(bootstrap, admin, wanted)
     finally:
         await admin.close()
-    if new:
-        await _leaders(bootstrap, [TopicPartition(made.name, n) for made in new for n in range(made.num_partitions)])
     if len(missing) == len(SETTINGS):
         await write_progress(bootstrap, prefix, Progress.start(shards))
     return [topic(prefix, name) for name in missing]
+
+
+async def provide_output(bootstrap: str, full_name: str, shards: int = SHARDS) -> bool:
+    """Create a topic of any name that is to hold what an output does, or check that it can; True if it was created.
+
+    Raises:
+        WrongTopics: it cannot be created, or exists and cannot hold that; with every finding.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        if full_name not in await admin.list_topics():
+            await _make(bootstrap, admin, [(full_name, shards, _OUTPUT)])
+            return True
+        count = len((await admin.describe_topics([full_name]))[0]["partitions"])
+        found = await _settings_of(admin, full_name)
+    finally:
+        await admin.close()
+    findings = []
+    if count < shards:
+        findings.append(f"it has {count} partitions, fewer than {shards}")
+    if found.get("cleanup.policy") != "delete":
+        findings.append(f"cleanup.policy={found.get('cleanup.policy')} would remove records: it must be delete")
+    if int(found.get("max.message.bytes", 0)) < 4 * MIB:
+        findings.append(f"max.message.bytes={found.get('max.message.bytes')} is less than {4 * MIB}")
+    if findings:
+        raise WrongTopics(f"topic {full_name}: " + "; ".join(findings))
+    return False
+
+
+async def partition_count(bootstrap: str, full_name: str) -> int:
+    """How many partitions a topic has; 0 if there is none of that name."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        if full_name not in await admin.list_topics():
+            return 0
+        return len((await admin.describe_topics([full_name]))[0]["partitions"])
+    finally:
+        await admin.close()
+
+
+async def _make(bootstrap: str, admin: AIOKafkaAdminClient, wanted: list[tuple[str, int, Mapping[str, str]]]) -> None:
+    """Create topics (full name, partitions, settings) and return when they can be used."""
+    if not wanted:
+        return
+    brokers = len((await admin.describe_cluster())["brokers"])
+    replicas = 3 if brokers >= 3 else 1
+    common = {"unclean.leader.election.enable": "false", **({"min.insync.replicas": "2"} if replicas == 3 else {})}
+    new = [NewTopic(name, count, replicas, topic_configs={**settings, **common}) for name, count, settings in wanted]
+    response: Any = await admin.create_topics(new)
+    failures = [f"{e[0]}: {e[2] or e[1]}" for e in response.topic_errors if e[1] not in (0, ALREADY_EXISTS)]
+    if failures:
+        raise WrongTopics("topics could not be created: " + "; ".join(failures))
+    await _leaders(bootstrap, [TopicPartition(name, n) for name, count, _ in wanted for n in range(count)])
 
 
 async def _leaders(bootstrap: str, places: list[TopicPartition]) -> None:

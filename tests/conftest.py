@@ -69,16 +69,19 @@ class System:
     processes: list[Process]
     outside: Outside
 
-    def process(self, name: str, **environment: str) -> Process:
-        """A handler or relay of this system, not started."""
-        settings = {
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings that name this system."""
+        return {
             "DATABASE_URL": self.database_url,
             "KAFKA_BOOTSTRAP": self.bootstrap,
             "TOPIC_PREFIX": self.prefix,
-            **({"LMS_URL": LMS_URL} if name == "relay" else {}),
-            **environment,
+            "LMS_URL": LMS_URL,
         }
-        process = Process(name, settings, self.folder / f"{name}-{len(self.processes)}.log")
+
+    def process(self, name: str, **environment: str) -> Process:
+        """A handler or relay of this system, not started."""
+        process = Process(name, {**self.environment, **environment}, self.folder / f"{name}-{len(self.processes)}.log")
         self.processes.append(process)
         return process
 

@@ -1,37 +1,97 @@
 """Reading topics as a consumer that believes only what was committed."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 READ_SECONDS_MAX = 30
+TAIL_OFFSETS = 64
+
+Record: TypeAlias = ConsumerRecord[Any, Any]
 
 
-async def read_to_end(bootstrap: str, places: Sequence[TopicPartition]) -> AsyncIterator[ConsumerRecord[Any, Any]]:
-    """What was committed on the partitions, from their beginning to where they end now.
-
-    Raises:
-        TimeoutError: nothing new came for a while, and the end was not reached.
-    """
+@asynccontextmanager
+async def reader(bootstrap: str, places: Sequence[TopicPartition]) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer without a group, on the partitions' beginnings."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         isolation_level="read_committed",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
+        fetch_max_wait_ms=50,
     )
     await consumer.start()
     try:
         consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        for place in places:
-            deadline = time.monotonic() + READ_SECONDS_MAX
-            while await consumer.position(place) < ends[place]:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"{place.topic} could not be read to its end: {READ_SECONDS_MAX} s without news")
-                for record in (await consumer.getmany(place, timeout_ms=200)).get(place, []):
-                    deadline = time.monotonic() + READ_SECONDS_MAX
-                    yield record
+        yield consumer
     finally:
         await consumer.stop()
+
+
+async def read_until(
+    consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]
+) -> AsyncIterator[tuple[TopicPartition, list[Record]]]:
+    """What was committed on the partitions, from where the consumer stands up to those offsets.
+
+    Raises:
+        TimeoutError: nothing new came for a while, and an end was not reached.
+    """
+    left = {place for place, end in ends.items() if await consumer.position(place) < end}
+    deadline = time.monotonic() + READ_SECONDS_MAX
+    while left:
+        if time.monotonic() > deadline:
+            topics = ", ".join(sorted({place.topic for place in left}))
+            raise TimeoutError(f"{topics} could not be read to the end: {READ_SECONDS_MAX} s without news")
+        for place, records in (await consumer.getmany(*left, timeout_ms=200)).items():
+            deadline = time.monotonic() + READ_SECONDS_MAX
+            yield place, records
+        left = {place for place in left if await consumer.position(place) < ends[place]}
+
+
+async def read_to_end(bootstrap: str, places: Sequence[TopicPartition]) -> AsyncIterator[Record]:
+    """What was committed on the partitions, from their beginning to where they end now.
+
+    Raises:
+        TimeoutError: nothing new came for a while, and the end was not reached.
+    """
+    async with reader(bootstrap, places) as consumer:
+        async for _, records in read_until(consumer, await consumer.end_offsets(places)):
+            for record in records:
+                yield record
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The last committed record of a partition: None if there is none, because it is ``new`` or all was removed."""
+
+    record: Record | None
+    new: bool
+
+
+async def last_records(bootstrap: str, places: Sequence[TopicPartition]) -> dict[TopicPartition, Last]:
+    """The last committed record of each partition, found by reading backwards.
+
+    Raises:
+        TimeoutError: nothing new came for a while, and the end was not reached.
+    """
+    async with reader(bootstrap, places) as consumer:
+        begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        found: dict[TopicPartition, Last] = {}
+        looking, window = set(places), TAIL_OFFSETS
+        while looking:
+            starts = {place: max(begins[place], ends[place] - window) for place in looking}
+            for place, start in starts.items():
+                consumer.seek(place, start)
+            last: dict[TopicPartition, Record] = {}
+            async for place, records in read_until(consumer, {place: ends[place] for place in looking}):
+                last |= {place: records[-1]} if records else {}
+            for place, start in starts.items():
+                if place in last or start == begins[place]:
+                    found[place] = Last(last.get(place), new=begins[place] == 0)
+            looking -= set(found)
+            window *= 16
+        return found

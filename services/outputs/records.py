@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from services.eventlog.tail import DeadLetterRow, EventRow, VerdictRow
+from services.settings import FormSettings
 
 GLOBAL_ID_BASE = 10**13
 UNKNOWN_ACCOUNT = "unknown"
@@ -34,6 +35,11 @@ class Form:
     source: str
     ids_shard: int | None = None
     account_url: str | None = None
+
+    @classmethod
+    def of(cls, settings: FormSettings) -> "Form":
+        """As an installation's settings say."""
+        return cls(settings.event_source, settings.live_events_shard, settings.lms_url)
 
     def id(self, local: int | None) -> str | None:
         """An id in a live event."""

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from services.eventlog.history import Row, Series
 from services.eventlog.tail import DeadLetterRow, EventRow, Tail, VerdictRow
 from services.outputs.caliper import caliper_message
 from services.outputs.live import grade_change, live_message
@@ -18,7 +19,6 @@ from services.outputs.records import (
 )
 
 Json: TypeAlias = dict[str, Any]
-Row: TypeAlias = EventRow | VerdictRow | DeadLetterRow
 
 PUBLISHED: Mapping[str, Callable[[EventRow, Json, Json, Form], Message]] = {
     "live-events": live_message,
@@ -26,6 +26,13 @@ PUBLISHED: Mapping[str, Callable[[EventRow, Json, Json, Form], Message]] = {
 }
 """Topics (names without prefix) with a record for each event that has a ``live_number``, and how it is made of the row,
 its metadata and its grade_change."""
+SERIES: Mapping[str, Series] = {
+    "events": "events",
+    **dict.fromkeys(PUBLISHED, "published"),
+    "verdicts": "verdicts",
+    "dead-letters": "dead_letters",
+}
+"""The output topics, and the series of the log that each repeats: its numbers are the topic's ``ce_sequence``."""
 
 
 class Translator:
@@ -36,9 +43,9 @@ class Translator:
         self._people = People(tail)
         self._last: tuple[EventRow, Json] | None = None
 
-    def expect(self, rows: Sequence[EventRow]) -> None:
+    def expect(self, rows: Sequence[Row]) -> None:
         """Say which rows, in the order of the log, are translated next: fewer reads then serve them all."""
-        self._people.expect(rows)
+        self._people.expect([row for row in rows if isinstance(row, EventRow)])
 
     def event(self, row: EventRow, metadata: Json) -> Message:
         """The record on ``events``; ``metadata``: the row's, parsed."""
@@ -65,3 +72,10 @@ class Translator:
                 return self.verdict(row)
             case DeadLetterRow():
                 return dead_letter_message(row)
+
+
+def number_of(output: str, row: Row) -> int:
+    """The number that a row has on that topic (without prefix): its ``ce_sequence``, but for dead letters."""
+    if isinstance(row, EventRow):
+        return row.position if output == "events" else row.live_number or 0
+    return row.number

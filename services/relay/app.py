@@ -10,11 +10,12 @@ import orjson
 from aiokafka.errors import KafkaError
 
 from services.eventlog.connecting import READER, connect, trouble
+from services.eventlog.history import Row
 from services.eventlog.shards import SHARDS
 from services.eventlog.tail import DeadLetterRow, EventRow, Tail, VerdictRow
 from services.health import Health
 from services.outputs.records import Form, Message, dead_letter_message
-from services.outputs.translation import PUBLISHED, Row, Translator
+from services.outputs.translation import PUBLISHED, Translator
 from services.relay.kafka import NoProgress, Publisher
 from services.relay.telling import Telling
 from services.settings import RelaySettings
@@ -52,7 +53,7 @@ class Relay:
         self.settings = settings
         self.health = health
         self.telling = telling
-        self.form = Form(settings.event_source, settings.live_events_shard, settings.lms_url)
+        self.form = Form.of(settings)
 
     async def run(self) -> None:
         """Relay until cancelled. Infrastructure that fails is tried again; what needs an operator says so and waits."""

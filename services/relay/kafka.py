@@ -1,16 +1,13 @@
 """The Kafka side of the relay: one transactional producer, and its progress."""
 
-import time
 from collections.abc import Sequence
-from typing import Any
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 
 from services.outputs.reading import read_to_end
 from services.outputs.records import Message
-from services.topics import MIB, PROGRESS_KEY, Progress, topic
-
-TRANSACTION_TIMEOUT_MS = 15_000
+from services.outputs.sending import send, transactional_producer
+from services.topics import PROGRESS_KEY, Progress, topic
 
 
 class NoProgress(Exception):
@@ -23,15 +20,7 @@ class Publisher:
     def __init__(self, bootstrap: str, prefix: str) -> None:
         self._bootstrap = bootstrap
         self._prefix = prefix
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap,
-            transactional_id=f"{prefix}.relay",
-            acks="all",
-            enable_idempotence=True,
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            max_batch_size=int(3.5 * MIB),
-            max_request_size=5 * MIB,
-        )
+        self._producer = transactional_producer(bootstrap, f"{prefix}.relay")
 
     async def start(self) -> Progress:
         """Fence whoever was there, end what they left open, and read how far they came.
@@ -49,26 +38,8 @@ class Publisher:
     async def publish(self, messages: Sequence[Message], progress: Progress) -> None:
         """Messages and the progress they make, all or nothing for read_committed readers."""
         async with self._producer.transaction():
-            for (name, shard), batch in self._batches(messages):
-                await self._producer.send_batch(batch, topic(self._prefix, name), partition=shard)
+            await send(self._producer, messages, lambda name: topic(self._prefix, name))
             await self._producer.send(topic(self._prefix, "progress"), progress.encode(), key=PROGRESS_KEY, partition=0)
-
-    def _batches(self, messages: Sequence[Message]) -> list[tuple[tuple[str, int], Any]]:
-        """Record batches by topic and partition, in order; a full one is followed by the next."""
-        now = int(time.time() * 1000)
-        open_batches: dict[tuple[str, int], Any] = {}
-        done: list[tuple[tuple[str, int], Any]] = []
-        for message in messages:
-            place = (message.topic, message.shard)
-            batch = open_batches.get(place)
-            fields = {"key": message.key, "value": message.value, "timestamp": now, "headers": message.headers}
-            if batch is None or batch.append(**fields) is None:
-                if batch is not None:
-                    done.append((place, batch))
-                batch = open_batches[place] = self._producer.create_batch()
-                if batch.append(**fields) is None:
-                    raise ValueError(f"a record for {message.topic} is larger than a batch may be")
-        return [*done, *open_batches.items()]
 
 
 async def read_progress(bootstrap: str, prefix: str) -> Progress:

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 import asyncpg
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 
+from services.eventlog.history import Row
 from services.eventlog.shards import SHARDS
 from services.eventlog.tail import EventRow
 from services.eventlog.unpublished import Unpublished, open_dead_letters, unpublished
 from services.outputs.records import Message
-from services.outputs.translation import PUBLISHED, Row
+from services.outputs.translation import PUBLISHED
 from services.telemetry.instruments import Labels
 from services.telemetry.metrics import RelayMetrics
 from services.topics import Progress

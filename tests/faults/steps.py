@@ -40,14 +40,8 @@ async def send_all(system: System, commands: list[Json]) -> None:
 
 async def run(system: System, module: str, *arguments: str) -> None:
     """One of the service's commands, as an operator runs it; CalledProcessError when it fails."""
-    environment = {
-        "DATABASE_URL": system.database_url,
-        "KAFKA_BOOTSTRAP": system.bootstrap,
-        "TOPIC_PREFIX": system.prefix,
-    }
-    await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, check=True
-    )
+    command = [sys.executable, "-m", module, *arguments]
+    await asyncio.to_thread(subprocess.run, command, cwd=ROOT, env=system.environment, check=True)
 
 
 async def started(system: System, **environment: str) -> Process:

@@ -1,0 +1,188 @@
+"""Reading the log again, for who checks topics against it or emits again: by number, and by what a record is about.
+
+Every output topic repeats one *series* of the log, whose numbers are dense in each shard: positions of events, numbers
+of published grades, of verdicts, of dead letters.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+import asyncpg
+
+from services.eventlog.shards import SHARDS, shard_of_course
+from services.eventlog.tail import DeadLetterRow, EventRow, VerdictRow
+
+Series = Literal["events", "published", "verdicts", "dead_letters"]
+Row: TypeAlias = EventRow | VerdictRow | DeadLetterRow
+
+HEADS = """
+select h.shard, h.position, h.live_number, h.verdict_number, h.dead_letter_number from heads($1::smallint[]) h
+"""
+# A producer may have sent the same dead letter's place in another life of the topic: the time tells them apart.
+PLACES = """
+select k.i, d.shard, d.number
+from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) with ordinality k(topic, partition, "offset", at, i)
+join source s on s.topic = k.topic
+join dead_letter d on d.source = s.number and d.partition = k.partition and d."offset" = k."offset"
+                  and d.append_time = k.at
+"""
+SHARD_OF_ASSIGNMENT = "select s.shard from stream s where s.root_account = $1 and s.assignment = $2"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Part of the log: what is left None does not narrow it.
+
+    ``since`` and ``until`` bound when it was recorded: ``since`` included, ``until`` left out.
+
+    Raises:
+        ValueError: ids without the root account that they belong to, or times without an offset.
+    """
+
+    root_account: int | None = None
+    course: int | None = None
+    assignment: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.root_account is None and (self.course is not None or self.assignment is not None):
+            raise ValueError("a course or an assignment is selected within a root account: name it too")
+        if any(at is not None and at.tzinfo is None for at in (self.since, self.until)):
+            raise ValueError("a time needs an offset, e.g. 2026-01-31T12:00:00Z")
+
+    def __str__(self) -> str:
+        stated = {name: getattr(self, name) for name in self.__slots__}
+        texts = {name: at.isoformat() if isinstance(at, datetime) else at for name, at in stated.items()}
+        return " ".join(f"{name}={text}" for name, text in texts.items() if text is not None) or "everything"
+
+
+EVERYTHING = Selection()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a dead letter came from; ``append_time`` in milliseconds since 1970."""
+
+    topic: str
+    partition: int
+    offset: int
+    append_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """How one series is read: columns of its row, where they stand, its number, and what a selection asks of it."""
+
+    columns: str
+    tables: str
+    shard: str
+    number: str
+    selected: str
+    row: type[EventRow] | type[VerdictRow] | type[DeadLetterRow]
+    head: int
+
+
+def _events(number: str, head: int) -> _Table:
+    return _Table(
+        "e.shard, e.position, e.live_number, s.root_account, s.course, s.assignment, e.type, e.data, e.metadata,"
+        " e.recorded_at, s.number",
+        "event e join stream s on s.number = e.stream",
+        "e.shard",
+        number,
+        "($4::bigint is null or s.root_account = $4) and ($5::bigint is null or s.course = $5)"
+        " and ($6::bigint is null or s.assignment = $6)"
+        " and ($7::timestamptz is null or e.recorded_at >= $7) and ($8::timestamptz is null or e.recorded_at < $8)",
+        EventRow,
+        head,
+    )
+
+
+_TABLES: dict[Series, _Table] = {
+    "events": _events("e.position", 1),
+    "published": _events("e.live_number", 2),
+    # A verdict's ids and time are in its metadata, as they are on the topic.
+    "verdicts": _Table(
+        "v.shard, v.number, v.key, v.body, v.metadata",
+        "verdict v",
+        "v.shard",
+        "v.number",
+        "($4::bigint is null or v.root_account = $4)"
+        " and ($5::bigint is null or v.metadata ->> 'course_id' = $5::bigint::text)"
+        " and ($6::bigint is null or v.metadata ->> 'assignment_id' = $6::bigint::text)"
+        " and ($7::timestamptz is null or (v.metadata ->> 'time')::timestamptz >= $7)"
+        " and ($8::timestamptz is null or (v.metadata ->> 'time')::timestamptz < $8)",
+        VerdictRow,
+        3,
+    ),
+    # Nobody can say which course a record is about that could not be read.
+    "dead_letters": _Table(
+        "d.shard, d.number, d.key, d.value, d.headers, d.reason, d.message, s.topic, d.partition, d.\"offset\","
+        " d.append_time",
+        "dead_letter d join source s on s.number = d.source",
+        "d.shard",
+        "d.number",
+        "$4::bigint is null and $5::bigint is null and $6::bigint is null"
+        " and ($7::timestamptz is null or d.recorded_at >= $7) and ($8::timestamptz is null or d.recorded_at < $8)",
+        DeadLetterRow,
+        4,
+    ),
+}  # fmt: skip
+
+
+class History:
+    """Reads over one connection. Every method may raise asyncpg's and OSError's errors."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self.connection = connection
+
+    async def heads(self, series: Series, shards: Sequence[int]) -> list[int]:
+        """The highest number of each shard (0: none), in the order given."""
+        rows = {row[0]: row[_TABLES[series].head] for row in await self.connection.fetch(HEADS, shards)}
+        return [rows[shard] for shard in shards]
+
+    async def shards(self, selection: Selection) -> list[int]:
+        """The shards that selected rows can be in, ascending."""
+        if selection.course is not None:
+            return [shard_of_course(selection.course)]
+        if selection.assignment is not None:
+            ids = (selection.root_account, selection.assignment)
+            found = await self.connection.fetchval(SHARD_OF_ASSIGNMENT, *ids)
+            return [] if found is None else [int(found)]
+        return list(range(SHARDS))
+
+    async def rows(
+        self, series: Series, shard: int, after: int, last: int, selection: Selection, rows_max: int
+    ) -> list[Row]:
+        """The first ``rows_max`` selected rows of a shard with numbers above ``after`` up to ``last``, in order."""
+        table = _TABLES[series]
+        window = (shard, after, last)
+        return [table.row(*row) for row in await self._selected(table, table.columns, window, selection, rows_max)]
+
+    async def numbers(self, series: Series, shard: int, after: int, last: int, selection: Selection) -> list[int]:
+        """The numbers of all selected rows of a shard above ``after`` up to ``last``, in order."""
+        table = _TABLES[series]
+        return [row[0] for row in await self._selected(table, table.number, (shard, after, last), selection, None)]
+
+    async def rows_at(self, series: Series, shard: int, numbers: Sequence[int]) -> list[Row]:
+        """The rows of a shard with these numbers, as far as they exist, in order."""
+        table = _TABLES[series]
+        where = f"{table.shard} = $1 and {table.number} = any($2::bigint[])"
+        query = f"select {table.columns} from {table.tables} where {where} order by {table.number}"
+        return [table.row(*row) for row in await self.connection.fetch(query, shard, numbers)]
+
+    async def dead_letters_from(self, places: Sequence[Place]) -> list[tuple[int, int] | None]:
+        """(shard, number) of the dead letters of these records; None where the log has none."""
+        columns = [[getattr(place, name) for place in places] for name in Place.__slots__]
+        found = {row[0]: (row[1], row[2]) for row in await self.connection.fetch(PLACES, *columns)}
+        return [found.get(index) for index in range(1, len(places) + 1)]
+
+    async def _selected(
+        self, table: _Table, columns: str, window: tuple[int, int, int], selection: Selection, rows_max: int | None
+    ) -> list[asyncpg.Record]:
+        where = f"{table.shard} = $1 and {table.number} > $2 and {table.number} <= $3 and {table.selected}"
+        query = f"select {columns} from {table.tables} where {where} order by {table.number} limit $9"
+        bounds = [getattr(selection, name) for name in selection.__slots__]
+        return await self.connection.fetch(query, *window, *bounds, rows_max)

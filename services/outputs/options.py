@@ -1,0 +1,55 @@
+"""What the commands that read topics or emit again share: options that select, bars, errors in words."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import asyncpg
+import typer
+from aiokafka.errors import KafkaError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from services.eventlog.connecting import trouble
+from services.eventlog.history import Selection
+
+FAILURES = (KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+"""What infrastructure raises when it does not answer."""
+TIMES = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d"]
+
+RootAccount = Annotated[int | None, typer.Option(help="The root account of the ids; 1 where none is given.")]
+Course = Annotated[int | None, typer.Option(help="One course.")]
+Assignment = Annotated[int | None, typer.Option(help="One assignment.")]
+Since = Annotated[datetime | None, typer.Option(formats=TIMES, help="Recorded at this time or later; UTC by default.")]
+Until = Annotated[datetime | None, typer.Option(formats=TIMES, help="Recorded before this time.")]
+
+
+def selection(
+    root_account: int | None, course: int | None, assignment: int | None, since: datetime | None, until: datetime | None
+) -> Selection:
+    """What the options select; times without an offset are UTC."""
+    if root_account is None and (course is not None or assignment is not None):
+        root_account = 1
+    since, until = (at.replace(tzinfo=UTC) if at and at.tzinfo is None else at for at in (since, until))
+    return Selection(root_account, course, assignment, since, until)
+
+
+def bars() -> Progress:
+    """Progress bars on standard error; none where that is no terminal."""
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:<32}"),
+        BarColumn(30),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+def in_words(error: Exception) -> str:
+    """What does not answer."""
+    if isinstance(error, KafkaError):
+        return f"Kafka does not answer: {type(error).__name__}"
+    if isinstance(error, TimeoutError) and error.args:
+        return str(error)
+    return trouble(error)

@@ -1,0 +1,112 @@
+"""Check topics: ``python -m services.outputs.verify [TOPIC…]``, all outputs by default.
+
+With DATABASE_URL beside the log, else as a consumer can. Exit code 0: nothing is wrong; 1: something is, and what
+is printed; 2: it could not be checked.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from services.eventlog.connecting import READER, connect
+from services.eventlog.history import History, Selection
+from services.eventlog.tail import Tail
+from services.outputs import options
+from services.outputs.comparing import Comparison
+from services.outputs.records import Form
+from services.outputs.translation import SERIES, Translator
+from services.outputs.verifying import CannotVerify, Verified, verify
+from services.settings import VerifySettings, WrongSettings
+from services.topics import topic
+
+SOUND, UNSOUND, UNCHECKED = 0, 1, 2
+
+
+async def check(
+    settings: VerifySettings, topics: Mapping[str, str], selection: Selection, bars: Progress
+) -> list[Verified]:
+    """The topics (full names, and the output that each repeats) one after another, with a bar for each."""
+    results = []
+    async with AsyncExitStack() as stack:
+        log = None
+        if settings.database_url is not None:
+            connection = await connect(settings.database_url.get_secret_value(), "verify", READER)
+            stack.push_async_callback(connection.close)
+            form = Form.of(settings)
+            log = partial(Comparison, history=History(connection), translator=Translator(Tail(connection), form))
+        for full_name, output in topics.items():
+            task = bars.add_task(full_name, total=None)
+            comparison = None if log is None else log(output)
+            results.append(
+                await verify(
+                    settings.kafka_bootstrap,
+                    full_name,
+                    output,
+                    comparison,
+                    selection,
+                    lambda _, read, of, task=task: bars.update(task, completed=read, total=of),  # type: ignore[misc]
+                )
+            )
+    return results
+
+
+def say(console: Console, result: Verified) -> None:
+    """One topic in words."""
+    replayed = f", {result.replayed} of them replayed" if result.replayed else ""
+    beside = "compared with the log" if result.compared else "as a consumer sees it"
+    mark = "[green]✓[/]" if result.sound else "[red]✗[/]"
+    console.print(f"{mark} {result.topic}: {result.records} records{replayed}, {beside}")
+    for shard, first, last in result.removed:
+        console.print(f"  [dim]shard {shard}: {first}..{last} removed by retention[/]")
+    for finding in result.findings:
+        console.print(f"  [red]{finding}[/]")
+    if result.more_findings:
+        console.print(f"  [red]and {result.more_findings} more[/]")
+
+
+def main(
+    topics: Annotated[list[str] | None, typer.Argument(help="Full names; all outputs of TOPIC_PREFIX if none.")] = None,
+    of: Annotated[str | None, typer.Option(help=f"Which output the topics repeat: {', '.join(SERIES)}.")] = None,
+    root_account: options.RootAccount = None,
+    course: options.Course = None,
+    assignment: options.Assignment = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Gaps, repeats, disorder, wrong ids and bytes of topics. What a replay put on a topic is selected as it was."""
+    asked = {name: of or name.rsplit(".", 1)[-1] for name in topics or ()}
+    unknown = sorted({output for output in asked.values() if output not in SERIES})
+    if unknown:
+        raise typer.BadParameter(f"which output does {', '.join(asked)} repeat? --of {'|'.join(SERIES)}")
+    selected = options.selection(root_account, course, assignment, since, until)
+    try:
+        settings = VerifySettings()
+        asked = asked or {topic(settings.topic_prefix, output): output for output in SERIES}
+        with options.bars() as bars:
+            results = asyncio.run(check(settings, asked, selected, bars))
+    except (CannotVerify, WrongSettings) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(UNCHECKED) from None
+    except options.FAILURES as error:
+        typer.echo(options.in_words(error), err=True)
+        raise typer.Exit(UNCHECKED) from None
+    if as_json:
+        typer.echo(json.dumps([result.as_json() for result in results]))
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        for result in results:
+            say(console, result)
+    sys.exit(SOUND if all(result.sound for result in results) else UNSOUND)
+
+
+if __name__ == "__main__":
+    typer.run(main)

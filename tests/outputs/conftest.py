@@ -1,0 +1,52 @@
+"""One recorded season for all tests of what reads topics and emits again."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from services.outputs.translation import SERIES
+from tests.cases.adapter import World
+from tests.conftest import System, made_system
+from tests.faults.steps import courses, send_all
+from tests.faults.test_kills import prepared
+from tests.outputs.recorded import Recorded
+from tests.processes.running import until
+
+STUDENTS = 6
+
+
+@pytest.fixture(scope="session")
+async def recorded(
+    bootstrap: str, new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Recorded]:
+    """Two courses with a publication each, forty more courses, two unreadable records."""
+    async for system in made_system(bootstrap, new_database(), tmp_path_factory.mktemp("recorded")):
+        await play(system)
+        recording = Recorded(system, {})
+        for output in SERIES:
+            recording.records[output] = await recording.read(output)
+        yield recording
+
+
+async def play(system: System) -> None:
+    """A season, until all of it is on the topics; then the processes end."""
+    processes = [system.process("handler", HANDLER_INSTANCE="recorded"), system.process("relay")]
+    for process in processes:
+        process.start()
+    for process in processes:
+        await process.ready()
+    commands = courses(40)
+    for world in (World(), World()):
+        commands += prepared(world)
+        grade = {"operation": "grade", "actor": "ta0", "assignment": "a", "score": 7}
+        commands += [world.operation({**grade, "student": f"s{n}"}) for n in range(STUDENTS)]
+        commands.append(world.operation({"operation": "publish", "actor": "fg", "assignment": "a"}))
+    await send_all(system, commands)
+    outside = system.outside
+    for value in (b'{"command_id": "unreadable', b""):
+        await outside.send_raw(value, commands[-1]["course_id"].encode(), [("ce_sequence", b"7")])
+    await until(lambda: len(outside.verdicts) == len(commands), "every verdict")
+    await until(lambda: len(outside.records["dead-letters"]) == 2, "both dead letters")
+    await until(lambda: len(outside.records["live-events"]) == 2 * STUDENTS, "every published grade")
+    for process in processes:
+        process.stop()

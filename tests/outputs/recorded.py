@@ -1,0 +1,94 @@
+"""A log and its topics as a handler and a relay left them, and copies of the topics with faults planted in them."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import asyncpg
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from services.eventlog.history import EVERYTHING, History, Selection
+from services.eventlog.shards import SHARDS
+from services.eventlog.tail import Tail
+from services.outputs.comparing import Comparison
+from services.outputs.reading import read_to_end
+from services.outputs.records import Form
+from services.outputs.translation import Translator
+from services.outputs.verifying import Verified, verify
+from services.topics import provide_output, topic
+from tests.conftest import LMS_URL, System
+
+FORM = Form("urn:moderated-grading", account_url=f"{LMS_URL}/")
+_NUMBERS = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A record to put on a topic; partition: its shard."""
+
+    shard: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+    def header(self, name: str) -> bytes | None:
+        return dict(self.headers)[name]
+
+    def stating(self, **changed: str | None) -> "Copy":
+        """With other headers; None takes one away."""
+        kept = [(name, value) for name, value in self.headers if changed.get(name, "") is not None]
+        texts = {name: text.encode() for name, text in changed.items() if text is not None}
+        new = [(name, value) for name, value in texts.items() if name not in dict(kept)]
+        return replace(self, headers=(*((name, texts.get(name, value)) for name, value in kept), *new))
+
+    @property
+    def number(self) -> int:
+        return int(self.header("ce_sequence") or b"0")
+
+    def again(self) -> "Copy":
+        return self.stating(replay="true")
+
+
+@dataclass
+class Recorded:
+    """``system``: its processes have ended. ``records``: of each output, by shard, as they were relayed."""
+
+    system: System
+    records: dict[str, dict[int, list[Copy]]]
+
+    async def read(self, output: str, full_name: str | None = None) -> dict[int, list[Copy]]:
+        """What a topic holds now."""
+        name = full_name or topic(self.system.prefix, output)
+        found: dict[int, list[Copy]] = {shard: [] for shard in range(SHARDS)}
+        async for record in read_to_end(self.system.bootstrap, [TopicPartition(name, n) for n in range(SHARDS)]):
+            headers = tuple((header, value) for header, value in record.headers)
+            found[record.partition].append(Copy(record.partition, record.key, record.value, headers))
+        return found
+
+    async def planted(self, records: Mapping[int, Sequence[Copy]]) -> str:
+        """A new topic that holds these records; its name."""
+        name = f"{self.system.prefix}-planted-{next(_NUMBERS)}"
+        await provide_output(self.system.bootstrap, name)
+        producer = AIOKafkaProducer(bootstrap_servers=self.system.bootstrap, max_request_size=5 << 20, linger_ms=5)
+        await producer.start()
+        for record in itertools.chain(*records.values()):
+            headers = list(record.headers)
+            await producer.send(name, record.value, record.key, partition=record.shard, headers=headers)
+        await producer.stop()
+        return name
+
+    async def verified(
+        self, full_name: str, output: str, beside_log: bool, selection: Selection = EVERYTHING
+    ) -> Verified:
+        """What the checker says of a topic."""
+        connection = await asyncpg.connect(self.system.database_url)
+        try:
+            translator = Translator(Tail(connection), FORM)
+            log = Comparison(output, History(connection), translator) if beside_log else None
+            return await verify(self.system.bootstrap, full_name, output, log, selection, settle_seconds=0)
+        finally:
+            await connection.close()
+
+    def fullest(self, output: str) -> int:
+        """The shard with the most records."""
+        return max(self.records[output], key=lambda shard: len(self.records[output][shard]))

@@ -1,7 +1,8 @@
 """How far the graders of an assignment agree: figures as JSON, as CSV, or as metrics for one assignment."""
 
 import asyncio
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -13,12 +14,20 @@ from services.agreement.figures import agreement
 from services.agreement.marks import marking_of
 from services.gateway.answers import answer, bad_request
 from services.gateway.documents import OWN_AGREEMENT
-from services.gateway.own import AsOfTime, AsOfVersion, asked_state
+from services.gateway.own import Asked, AsOfTime, AsOfVersion, asked_state
 from services.gateway.parts import GatewayParts, KnownCaller
 from services.moderation.grading import SCORE_MAX
 
 FORMATS = ("json", "csv", "prometheus")
-TOLERANCE_CHARACTERS_MAX = 20
+_POINTS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+Tolerance = Annotated[
+    Asked,
+    Query(
+        description="in points; 5 % of the points possible unless said",
+        json_schema_extra={"pattern": f"^{_POINTS.pattern}$"},
+    ),
+]
+Format = Annotated[str, Query(description="of the answer", json_schema_extra={"enum": list(FORMATS)})]
 router = APIRouter(prefix="/api/moderation/v1")
 
 
@@ -30,8 +39,8 @@ async def assignment_agreement(
     assignment_id: str,
     version: AsOfVersion = None,
     at: AsOfTime = None,
-    tolerance: Annotated[str | None, Query(description="in points; 5 % of the points possible unless said")] = None,
-    format: Annotated[str, Query(description="json, csv, or prometheus")] = "json",
+    tolerance: Tolerance = None,
+    format: Format = "json",
 ) -> Response:
     """Agreement between an assignment's graders, for auditors; also as of a version or time."""
     if format not in FORMATS:
@@ -49,10 +58,6 @@ async def assignment_agreement(
 
 
 def _points(text: str) -> Decimal:
-    try:
-        found = Decimal(text) if len(text) <= TOLERANCE_CHARACTERS_MAX else Decimal("nan")
-    except InvalidOperation:
-        found = Decimal("nan")
-    if not (found.is_finite() and 0 <= found <= SCORE_MAX):
+    if not _POINTS.fullmatch(text):
         raise bad_request(f"send tolerance as a number of points from 0 to {SCORE_MAX}")
-    return found
+    return Decimal(text)

@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from services.eventlog.connecting import READER, Pool, pool, trouble
@@ -38,6 +39,7 @@ LOGGER = logging.getLogger("gateway")
 CONNECTIONS_MAX = 8
 READ_SECONDS_MAX = 10
 INTERNAL_ERROR = {"errors": [{"message": "An error occurred.", "error_code": "internal_server_error"}]}
+ROUTERS = (reads.router, writes.router, own.router, agreement.router, operations.router)
 ALWAYS = [
     (b"cache-control", b"max-age=0, private, must-revalidate"),
     (b"x-content-type-options", b"nosniff"),
@@ -133,13 +135,20 @@ def application(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for router in (reads.router, writes.router, own.router, agreement.router, operations.router):
+    for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(Manners)
     _answer_errors(app)
     document = without_own_errors(app.openapi())
     app.openapi = lambda: document  # type: ignore[method-assign]
     return app
+
+
+def _allowed(request: Request) -> str:
+    """All methods of a path; the router names those of the first route alone."""
+    routes = (route for router in ROUTERS for route in router.routes if isinstance(route, Route))
+    found = (route.methods or () for route in routes if route.matches(request.scope)[0] != Match.NONE)
+    return ", ".join(sorted({method for methods in found for method in methods}))
 
 
 def _answer_errors(app: FastAPI) -> None:
@@ -155,7 +164,8 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def no_such_page(request: Request, error: HTTPException) -> Response:
         body = NOT_FOUND if error.status_code == 404 else {"errors": [{"message": str(error.detail)}]}
-        return answer(request, body, error.status_code, error.headers)
+        headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
+        return answer(request, body, error.status_code, headers)
 
     @app.exception_handler(RequestValidationError)
     async def wrong_parameters(request: Request, error: RequestValidationError) -> Response:

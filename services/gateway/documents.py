@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from schemas import agreement, canvas
+from schemas.fields import ID_MAX, ITEMS_MAX
 from schemas.verdicts import Verdict
 
 Document = dict[str, Any]
@@ -14,7 +15,20 @@ _RATE = {
     "X-Request-Cost": {"schema": {"type": "string"}},
     "X-Rate-Limit-Remaining": {"schema": {"type": "string"}},
 }
-_ID = {"oneOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[1-9][0-9]{0,18}$"}]}
+
+
+def _up_to(maximum: int) -> str:
+    """A pattern of the positive decimal numbers up to one."""
+    digits = str(maximum)
+    shorter = [f"[1-9][0-9]{{0,{len(digits) - 2}}}"]
+    for place, digit in enumerate(digits):
+        lowest, rest = int(place == 0), len(digits) - place - 1
+        if int(digit) > lowest:
+            shorter.append(f"{digits[:place]}[{lowest}-{int(digit) - 1}][0-9]{{{rest}}}")
+    return f"^({'|'.join([*shorter, digits])})$"
+
+
+_ID = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": ID_MAX}, {"type": "string", "pattern": _up_to(ID_MAX)}]}
 _REFUSALS: Answers = {
     400: {"model": canvas.Message, "description": "The request is wrong, or Canvas's rules refuse it"},
     401: {"model": canvas.Errors, "description": "Nobody known asks"},
@@ -60,18 +74,22 @@ def writing(
     refusals: Answers = {**_REFUSALS, 400: {**_REFUSALS[400], "model": refusal}}
     extra: Document = {"parameters": [_IDEMPOTENCY_KEY]}
     if fields:
-        nested = {"schema": {"type": "object", "properties": fields}}
-        flat = {
-            "schema": {"type": "object", "properties": form or {f"{name}[]": part for name, part in fields.items()}}
-        }
+        lists = {f"{name}[]": {**part, "minItems": 1} for name, part in fields.items()}
+        nested = {"schema": _object(fields, required=form is None)}
+        flat = {"schema": _object(form or lists, required=form is None)}
         extra["requestBody"] = {
+            "required": form is None,
             "content": {
                 "application/json": nested,
                 "application/x-www-form-urlencoded": flat,
                 "multipart/form-data": flat,
-            }
+            },
         }
     return {"responses": {200: found, **_WRITING, **refusals}, "openapi_extra": extra}
+
+
+def _object(properties: dict[str, Document], *, required: bool) -> Document:
+    return {"type": "object", "properties": properties, **({"required": list(properties)} if required else {})}
 
 
 def _query(name: str, description: str, schema: Document, *, required: bool = False) -> Document:
@@ -80,35 +98,36 @@ def _query(name: str, description: str, schema: Document, *, required: bool = Fa
 
 _PAGES = (
     _query("page", "from 1", {"type": "integer", "minimum": 1}),
-    _query("per_page", "10 unless said, at most 100", {"type": "integer", "minimum": 1, "maximum": 100}),
+    # Whatever is no number counts as 10, as in Canvas: it is not refused.
+    _query("per_page", "10 unless said; from 1 to 100", {"type": ["integer", "string"]}),
 )
 _INCLUDE = _query(
     "include[]",
-    "what to add",
-    {"type": "array", "items": {"enum": ["provisional_grades", "submission_comments", "rubric_assessment"]}},
+    "what to add: provisional_grades, submission_comments, rubric_assessment; others are passed over",
+    {"type": "array", "items": {"type": "string"}},
 )
 _LAST_UPDATED_AT = _query(
     "last_updated_at", "the submission's change time as known to the caller", {"type": "string", "format": "date-time"}
 )
-_GRADE: dict[str, Document] = {
+# Canvas reads true out of these and false out of everything else: nothing is refused.
+_FLAG: Document = {"description": "true, t, 1, on, yes or y; everything else is false", "examples": [True]}
+_TEXT = ["string", "number", "null"]
+_NOTHING = [{"type": "null"}, {"const": ""}]
+_GRADE_PARTS: dict[str, dict[str, Document]] = {
     "submission": {
-        "type": "object",
-        "properties": {
-            "posted_grade": {"type": "string", "maxLength": 255},
-            "excuse": {"type": "boolean"},
-            "provisional": {"type": "boolean"},
-            "final": {"type": "boolean"},
-            "graded_anonymously": {"type": "boolean"},
-        },
+        "posted_grade": {"type": _TEXT, "maxLength": 255},
+        "excuse": _FLAG,
+        "provisional": _FLAG,
+        "final": _FLAG,
+        "graded_anonymously": _FLAG,
     },
-    "comment": {"type": "object", "properties": {"text_comment": {"type": "string", "maxLength": 65_536}}},
-    "rubric_assessment": {"type": "object"},
+    "comment": {"text_comment": {"type": _TEXT, "maxLength": 65_536}},
+    "rubric_assessment": {},
 }
-_GRADE_FORM = {
-    f"{group}[{name}]": schema
-    for group in ("submission", "comment")
-    for name, schema in _GRADE[group]["properties"].items()
+_GRADE: dict[str, Document] = {
+    group: {"anyOf": [{"type": "object", "properties": parts}, *_NOTHING]} for group, parts in _GRADE_PARTS.items()
 }
+_GRADE_FORM = {f"{group}[{name}]": schema for group, parts in _GRADE_PARTS.items() for name, schema in parts.items()}
 
 LIST_STUDENTS = reading(list[canvas.User], "The moderation set, by user id", paginated=True, query=_PAGES)
 STATUS = reading(
@@ -119,7 +138,10 @@ STATUS = reading(
 ANONYMOUS_STATUS = reading(
     canvas.Status,
     "The same by the submission's anonymous id",
-    query=(_query("anonymous_id", "of the submission", {"type": "string"}, required=True), _LAST_UPDATED_AT),
+    query=(
+        _query("anonymous_id", "of the submission", {"type": "string", "minLength": 1}, required=True),
+        _LAST_UPDATED_AT,
+    ),
 )
 SHOW_SUBMISSION = reading(canvas.Submission, "A student's submission", query=(_INCLUDE,))
 LIST_SUBMISSIONS = reading(
@@ -131,7 +153,7 @@ LIST_GRADEABLE = reading(
 ADD_STUDENTS = writing(
     list[canvas.User],
     "All students that count, new in the set or not",
-    {"student_ids": {"type": "array", "items": _ID}},
+    {"student_ids": {"type": "array", "items": _ID, "minItems": 1, "maxItems": ITEMS_MAX}},
     refusal=canvas.Message,
 )
 ADD_STUDENTS["responses"][400] = {
@@ -141,7 +163,7 @@ ADD_STUDENTS["responses"][400] = {
 BULK_SELECT = writing(
     list[canvas.Selection],
     "The selections that changed",
-    {"provisional_grade_ids": {"type": "array", "items": _ID}},
+    {"provisional_grade_ids": {"type": "array", "items": _ID, "maxItems": ITEMS_MAX}},
 )
 SELECT = writing(canvas.Selection, "The selection", {})
 PUBLISH = writing(canvas.Message, "All chosen grades are published", {})

@@ -1,12 +1,12 @@
 """The service's own endpoints: verdicts of commands, an assignment's state now and then, its audit trail."""
 
 import re
-from datetime import UTC, datetime
 from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from pydantic.json_schema import SkipJsonSchema
 
 from schemas.fields import is_uuid
 from services.eventlog.reader import FoundVerdict
@@ -14,18 +14,29 @@ from services.gateway.answers import answer, bad_request, not_found, unauthorize
 from services.gateway.authentication import Caller
 from services.gateway.documents import OWN_COMMAND, OWN_EVENTS, OWN_STATE
 from services.gateway.pages import link_header, page_of
-from services.gateway.parameters import path_id
+from services.gateway.parameters import path_id, time_of
 from services.gateway.parts import GatewayParts, KnownCaller, Parts
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.document import state_document
 
 AUDITOR = "view_audit_trail"
-VERSION_MAX = 2**31 - 1
 router = APIRouter(prefix="/api/moderation/v1")
-AsOfVersion = Annotated[str | None, Query(description="as the stream stood at this version")]
-AsOfTime = Annotated[str | None, Query(description="as it stood at this time (RFC 3339)")]
-_RECORD = re.compile(r"(\d{1,9})-(\d{1,18})")
+# What is no such text is refused here and not by FastAPI, with its remedy.
+Asked = str | SkipJsonSchema[None]
+_VERSION = re.compile("[1-9][0-9]{0,8}")
+AsOfVersion = Annotated[
+    Asked,
+    Query(description="as the stream stood at this version", json_schema_extra={"pattern": f"^{_VERSION.pattern}$"}),
+]
+AsOfTime = Annotated[
+    Asked, Query(description="as it stood at this time (RFC 3339)", json_schema_extra={"format": "date-time"})
+]
+_RECORD = re.compile(r"([0-9]{1,9})-([0-9]{1,18})")
+AtRecord = Annotated[
+    Asked,
+    Query(description="PARTITION-OFFSET, as Location named it", json_schema_extra={"pattern": f"^{_RECORD.pattern}$"}),
+]
 
 
 @router.get("/commands/{command_id}", operation_id="get_command", **OWN_COMMAND)
@@ -34,7 +45,7 @@ async def command(
     parts: GatewayParts,
     caller: KnownCaller,
     command_id: str,
-    record: Annotated[str | None, Query(description="PARTITION-OFFSET, as Location named it")] = None,
+    record: AtRecord = None,
 ) -> Response:
     """The verdict of a command, for its actor and for auditors; 202 while the record waits to be decided."""
     if not is_uuid(command_id):
@@ -56,7 +67,7 @@ async def command(
 
 def _place(record: str) -> tuple[int, int]:
     match = _RECORD.fullmatch(record)
-    if match is None or int(match[1]) > VERSION_MAX:
+    if match is None:
         raise bad_request("send record as PARTITION-OFFSET, as Location named it")
     return int(match[1]), int(match[2])
 
@@ -117,7 +128,7 @@ async def asked_state(
     if version is not None and at is not None:
         raise bad_request("send version or at, not both")
     until_version = None if version is None else _version(version)
-    until = None if at is None else _time(at)
+    until = None if at is None else time_of(at, "at")
     number = await _audited(parts, caller, assignment_id)
     if until_version is None and until is None:
         found = await parts.states.assignment(caller.root_account_id, number)
@@ -145,17 +156,6 @@ def _is_auditor(course: Course, caller: Caller) -> bool:
 
 
 def _version(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and 0 < int(text) <= VERSION_MAX):
+    if not _VERSION.fullmatch(text):
         raise bad_request("send version as a number from 1")
     return int(text)
-
-
-def _time(text: str) -> datetime:
-    try:
-        # In a query an unescaped + has become a blank.
-        at = datetime.fromisoformat(text.replace(" ", "+"))
-        if at.tzinfo is None:
-            raise ValueError
-        return at.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise bad_request("send at as an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z") from None

@@ -1,6 +1,6 @@
 """Canvas's operations that read: what the log says now, as the caller may see it."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -16,7 +16,7 @@ from services.gateway.documents import (
     STATUS,
 )
 from services.gateway.pages import link_header, list_of, page_of
-from services.gateway.parameters import params_of, path_id
+from services.gateway.parameters import params_of, path_id, time_of
 from services.gateway.parts import ASSIGNMENT_PATH, GatewayParts, KnownCaller, allowed
 from services.moderation.viewing import user
 
@@ -112,9 +112,4 @@ def _last_updated_at(request: Request) -> datetime | None:
     text = request.query_params.get("last_updated_at")
     if not text:
         return None
-    try:
-        # In a query an unescaped + has become a blank. Without an offset it is UTC, as in Canvas.
-        at = datetime.fromisoformat(text.replace(" ", "+"))
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise bad_request("send last_updated_at as an ISO 8601 time, such as 2026-01-31T12:00:00Z") from None
+    return time_of(text, "last_updated_at")

@@ -125,6 +125,12 @@ async def test_a_wrong_request_is_told_what_is_wrong(
         assert list(answer.json()) == ["error"]
 
 
+async def test_a_method_that_a_path_does_not_know_is_told_which_it_does(seeded: System, gateway: Client) -> None:
+    for path, methods in (("moderated_students", "GET, POST"), ("submissions/31", "GET, PUT"), ("submissions", "GET")):
+        answer = await gateway.ask("PATCH", f"{PATH}/{path}", MODERATOR)
+        assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+
+
 async def test_answers_have_canvas_manners(seeded: System, gateway: Client) -> None:
     listed = await gateway.ask("GET", f"{PATH}/moderated_students?per_page=2&page=2", MODERATOR)
     assert [user["id"] for user in listed.json()] == [33, 34]

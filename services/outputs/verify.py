@@ -7,7 +7,7 @@ is printed; 2: it could not be checked.
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Annotated
@@ -24,7 +24,7 @@ from services.outputs.comparing import Comparison
 from services.outputs.records import Form
 from services.outputs.translation import SERIES, Translator
 from services.outputs.verifying import CannotVerify, Verified, verify
-from services.settings import VerifySettings, WrongSettings
+from services.settings import KafkaSettings, VerifySettings, WrongSettings
 from services.topics import topic
 
 SOUND, UNSOUND, UNCHECKED = 0, 1, 2
@@ -72,6 +72,19 @@ def say(console: Console, result: Verified) -> None:
         console.print(f"  [red]and {result.more_findings} more[/]")
 
 
+def named(topics: Sequence[str] | None, of: str | None) -> dict[str, str]:
+    """Topics and the output that each repeats: ``of``, or what its name ends with. Raises typer.BadParameter."""
+    asked = {name: of or name.rsplit(".", 1)[-1] for name in topics or ()}
+    if any(output not in SERIES for output in asked.values()):
+        raise typer.BadParameter(f"which output does {', '.join(asked)} repeat? --of {'|'.join(SERIES)}")
+    return asked
+
+
+def outputs(settings: KafkaSettings) -> dict[str, str]:
+    """All the service's output topics."""
+    return {topic(settings.topic_prefix, output): output for output in SERIES}
+
+
 def main(
     topics: Annotated[list[str] | None, typer.Argument(help="Full names; all outputs of TOPIC_PREFIX if none.")] = None,
     of: Annotated[str | None, typer.Option(help=f"Which output the topics repeat: {', '.join(SERIES)}.")] = None,
@@ -83,14 +96,11 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Gaps, repeats, disorder, wrong ids and bytes of topics. What a replay put on a topic is selected as it was."""
-    asked = {name: of or name.rsplit(".", 1)[-1] for name in topics or ()}
-    unknown = sorted({output for output in asked.values() if output not in SERIES})
-    if unknown:
-        raise typer.BadParameter(f"which output does {', '.join(asked)} repeat? --of {'|'.join(SERIES)}")
+    asked = named(topics, of)
     selected = options.selection(root_account, course, assignment, since, until)
     try:
         settings = VerifySettings()
-        asked = asked or {topic(settings.topic_prefix, output): output for output in SERIES}
+        asked = asked or outputs(settings)
         with options.bars() as bars:
             results = asyncio.run(check(settings, asked, selected, bars))
     except (CannotVerify, WrongSettings) as error:

@@ -20,6 +20,15 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+def small_course() -> list[Json]:
+    """Given steps: final grader fg, graders ta1 and ta2, students s1 and s2, a moderated essay a1 of ten points."""
+    steps: list[Json] = [{"do": "enroll", "user": "fg", "role": "teacher"}]
+    steps += [{"do": "enroll", "user": name, "role": "ta"} for name in ("ta1", "ta2")]
+    steps += [{"do": "enroll", "user": name, "role": "student"} for name in ("s1", "s2")]
+    return [*steps, {"do": "assignment", "id": "a1", "moderated_grading": True, "grader_count": 2, "final_grader": "fg",
+                     "points_possible": 10, "grading_type": "points"}]  # fmt: skip
+
+
 class World:
     """One empty world: a course of its own; names are bound to ids as they appear."""
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from schemas.agreement import Agreement
-from tests.cases.adapter import World
+from tests.cases.adapter import World, small_course
 from tests.conftest import System
 from tests.processes.client import Client
 
@@ -29,11 +29,7 @@ class Marked:
 @pytest.fixture(scope="module")
 async def marked(running: System, gateway: Client) -> Marked:
     world = World()
-    steps: list[Json] = [{"do": "enroll", "user": "fg", "role": "teacher"}]
-    steps += [{"do": "enroll", "user": name, "role": "ta"} for name in ("ta1", "ta2")]
-    steps += [{"do": "enroll", "user": name, "role": "student"} for name in ("s1", "s2")]
-    steps += [{"do": "assignment", "id": "a1", "moderated_grading": True, "grader_count": 2, "final_grader": "fg",
-               "points_possible": 10, "grading_type": "points"}]  # fmt: skip
+    steps = small_course()
     steps += [
         {"do": "grade", "assignment": "a1", "actor": actor, "student": student, "score": score}
         for actor, student, score in (("ta1", "s1", 6), ("ta2", "s1", 8), ("ta1", "s2", 5), ("ta2", "s2", 5))

@@ -1,0 +1,275 @@
+"""``verdict``, ``state`` and ``history``: what became of a command, and what an assignment is and was."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from schemas.fields import is_uuid
+from services.console.cli.running import (
+    FINDING,
+    AsJson,
+    Connection,
+    NotThere,
+    RootAccount,
+    of_log,
+    out,
+    plain,
+    print_json,
+    row,
+    show_facts,
+    table,
+    time_text,
+)
+from services.console.telling import happening
+from services.eventlog.causes import Causes, Decision, Effect
+from services.eventlog.log import Stored
+from services.eventlog.reader import Reader
+from services.eventlog.states import as_of
+from services.moderation.document import state_document
+from services.outputs.options import TIMES
+
+Json = dict[str, Any]
+EVENTS_SHOWN = 10
+ROWS = 50
+ROWS_MAX = 10_000
+AssignmentId = Annotated[int, typer.Argument(help="The assignment's id.")]
+
+
+def verdict(
+    command_id: Annotated[str, typer.Argument(help="The command's UUID.")],
+    root_account: RootAccount = 1,
+    as_json: AsJson = False,
+) -> None:
+    """What became of a command: its record, its verdict, its events. Exit code 1 where it was refused."""
+    if not is_uuid(command_id):
+        raise typer.BadParameter("COMMAND_ID is not a UUID such as 0193a6a1-7a5e-7c3e-8f00-3b1e6d9a4c11")
+
+    async def look(connection: Connection) -> tuple[Decision, list[Effect]]:
+        causes = Causes(connection)
+        decision = await causes.decision(root_account, command_id.lower())
+        if decision is None:
+            raise NotThere(f"no verdict for {command_id} in root account {root_account}: unknown, or not decided yet")
+        return decision, await causes.effects(root_account, decision)
+
+    decision, effects = of_log(look)
+    said = orjson.loads(decision.body)
+    if as_json:
+        print_json(_verdict_document(decision, effects, said))
+    else:
+        _show_verdict(out(), decision, effects, said)
+    if said["status"] != "accepted":
+        raise typer.Exit(FINDING)
+
+
+def _verdict_document(decision: Decision, effects: list[Effect], said: Json) -> Json:
+    return {
+        "verdict": said,
+        "record": {
+            "topic": decision.topic,
+            "partition": decision.partition,
+            "offset": decision.offset,
+            "appended_at": time_text(_appended_at(decision)),
+        },
+        "shard": decision.shard,
+        "verdict_number": decision.number,
+        "events": [
+            {
+                "id": effect.id,
+                "event_type": effect.type,
+                "stream_version": effect.version,
+                "position": effect.position,
+                "live_number": effect.live_number,
+            }
+            for effect in effects
+        ],
+    }
+
+
+def _show_verdict(console: Console, decision: Decision, effects: list[Effect], said: Json) -> None:
+    accepted = said["status"] == "accepted"
+    console.print(Text(said["status"], style="bold green" if accepted else "bold red"), _kind(said))
+    seconds = (datetime.fromisoformat(said["decided_at"]) - _appended_at(decision)).total_seconds()
+    facts = {
+        "reason": said["reason"],
+        "message": said["message"],
+        "course": said["course_id"],
+        "assignment": said["assignment_id"],
+        "stream version": said["stream_version"],
+        "decided": f"{said['decided_at']}, {max(seconds, 0):.3f} s after it was appended",
+        "record": f"{decision.topic} partition {decision.partition} offset {decision.offset}",
+        "verdict": f"shard {decision.shard} number {decision.number}",
+        "correlation": said["correlation_id"],
+    }
+    show_facts(console, facts)
+    for error in said["errors"]:
+        console.print(Text(f"  {plain(error['path'] or 'command')}: {plain(error['message'])}", style="red"))
+    if effects:
+        events = table("event", "version", "events", "live-events", right=("version", "events", "live-events"))
+        for effect in effects[:EVENTS_SHOWN]:
+            row(events, effect.type, effect.version, effect.position, effect.live_number)
+        console.print(events)
+        if len(effects) > EVENTS_SHOWN:
+            console.print(f"and {len(effects) - EVENTS_SHOWN} events more: see --json.")
+        console.print(Text(f"Numbers are ce_sequence in partition {decision.shard} of each topic.", style="dim"))
+
+
+def _kind(said: Json) -> Text:
+    return Text(plain(said["type"] or "a command of no readable type"))
+
+
+def _appended_at(decision: Decision) -> datetime:
+    return datetime.fromtimestamp(decision.append_time / 1_000, UTC)
+
+
+def state(
+    assignment_id: AssignmentId,
+    version: Annotated[int | None, typer.Option(min=1, help="As its stream stood at this version.")] = None,
+    at: Annotated[
+        datetime | None, typer.Option(formats=TIMES, help="As it stood at this time; UTC by default.")
+    ] = None,
+    root_account: RootAccount = 1,
+    as_json: AsJson = False,
+) -> None:
+    """An assignment as it stands, or as it stood at a version or time."""
+    if version is not None and at is not None:
+        raise typer.BadParameter("give --version or --at, not both")
+    then = at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
+
+    async def look(connection: Connection) -> Json:
+        found = await as_of(Reader(connection), root_account, assignment_id, version=version, at=then)
+        if found is None:
+            raise NotThere(f"no assignment {assignment_id} in root account {root_account}{_when(version, then)}")
+        return state_document(*found)
+
+    found = of_log(look)
+    if as_json:
+        print_json(found)
+    else:
+        _show_state(out(), found)
+
+
+def _when(version: int | None, at: datetime | None) -> str:
+    if version is not None:
+        return f" at version {version}"
+    return "" if at is None else f" at {time_text(at)}"
+
+
+def _show_state(console: Console, found: Json) -> None:
+    settings = found["settings"]
+    title = Text.assemble((plain(settings["name"]), "bold"), (f" · version {found['version']}", "dim"))
+    console.print(title, soft_wrap=True)
+    published = found["grades_published_at"]
+    points = settings["points_possible"]
+    facts = {
+        "assignment": f"{found['assignment_id']} of course {found['course_id']}",
+        "grading": settings["grading_type"] if points is None else f"{settings['grading_type']}, {points:g} points",
+        "moderation": _moderation(settings),
+        "graders": ", ".join(str(grader["user_id"]) for grader in found["moderation_graders"]) or "none yet",
+        "published": published or "not yet",
+    }
+    show_facts(console, facts)
+    if settings["deleted"]:
+        console.print(Text("  deleted", style="red"))
+    _show_students(console, found)
+
+
+def _moderation(settings: Json) -> str:
+    if not settings["moderated_grading"]:
+        return "off"
+    final = settings["final_grader_id"]
+    return f"up to {settings['grader_count']} graders, final grader {final or 'nobody'}"
+
+
+def _show_students(console: Console, found: Json) -> None:
+    """A row a student: every mark with its grader, a line each, the chosen one ticked; and the gradebook's."""
+    marks: dict[int, list[Json]] = {}
+    for grade in found["provisional_grades"]:
+        marks.setdefault(grade["student_id"], []).append(grade)
+    chosen = {member["student_id"]: member["selected_provisional_grade_id"] for member in found["moderation_set"]}
+    gradebook = {submission["student_id"]: _gradebook(submission) for submission in found["submissions"]}
+    made = table("student", "provisional grades, ✓ chosen", "gradebook", right=("student",))
+    students = sorted({*marks, *chosen, *gradebook})
+    shown = [student for student in students if student in marks or gradebook.get(student) is not None]
+    for student in shown:
+        lines = [
+            f"{'✓' if grade['provisional_grade_id'] == chosen.get(student) else ' '} {_mark(grade)}"
+            for grade in marks.get(student, ())
+        ]
+        row(made, student, "\n".join(lines) or "  –", gradebook.get(student))
+    if shown:
+        console.print(made)
+    rest = len(students) - len(shown)
+    if rest:
+        console.print(Text(f"  {rest} student{'' if rest == 1 else 's'} without any grade", style="dim"))
+
+
+def _mark(grade: Json) -> str:
+    entered = "cleared" if grade["grade"] is None else grade["grade"]
+    text = "remark" if grade["graded_at"] is None else entered
+    return f"{text} by {grade['scorer_id']}{', final' if grade['final'] else ''}"
+
+
+def _gradebook(submission: Json) -> str | None:
+    if submission["excused"]:
+        return "excused"
+    if submission["grade"] is None:
+        return None
+    return f"{submission['grade']}{', posted' if submission['posted_at'] else ''}"
+
+
+def history(
+    assignment_id: AssignmentId,
+    after: Annotated[int, typer.Option(min=0, help="Only events after this version of its stream.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=ROWS_MAX, help="At most so many events.")] = ROWS,
+    root_account: RootAccount = 1,
+    as_json: AsJson = False,
+) -> None:
+    """What happened to an assignment, by whom and by which command, oldest first."""
+
+    async def look(connection: Connection) -> tuple[list[Stored], int]:
+        reader = Reader(connection)
+        streams = await reader.streams(root_account, None, assignment_id)
+        if not streams:
+            raise NotThere(f"no assignment {assignment_id} in root account {root_account}")
+        found = await reader.page(streams[0].number, after, after + limit)
+        more = await reader.page(streams[0].number, after + limit, after + limit + 1)
+        return found, len(more)
+
+    found, more = of_log(look)
+    events = [_event(stored) for stored in found]
+    if as_json:
+        print_json({"events": events, "more": bool(more)})
+        return
+    console = out()
+    console.print(_timeline(events))
+    if more:
+        again = f"--after {after + limit}"
+        console.print(Text(f"There is more: the same with {again}.", style="dim"))
+
+
+def _event(stored: Stored) -> Json:
+    metadata = orjson.loads(stored.metadata)
+    return {
+        "id": metadata["id"],
+        "event_type": stored.type,
+        "position": stored.position,
+        "command_id": metadata["command_id"],
+        **orjson.loads(stored.data),
+    }
+
+
+def _timeline(events: list[Json]) -> Any:
+    made = table("version", "time (UTC)", "by", "student", "what happened", right=("version",), fold="what happened")
+    day = None
+    for event in events:
+        date, time = event["recorded_at"].rstrip("Z").split("T")
+        if date != day:
+            row(made, "", date, "", "", "", style="bold")
+            day = date
+        what = happening(event["event_type"], event)
+        row(made, event["stream_version"], time, event["user_id"], event["student_id"], what)
+    return made

@@ -1,0 +1,75 @@
+"""Events in words, a line each, for timelines: what was done, with ids, without names and the texts of comments."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Json = Mapping[str, Any]
+LISTED_MAX = 3
+
+
+def happening(event_type: str, data: Json) -> str:
+    """What an event says of the student it is about; ``data``: its value on the events topic."""
+    payload = data["payload"]
+    match event_type:
+        case "provisional_grade_created":
+            return f"graded {_grade(payload)}{', final' if payload['final'] else ''}"
+        case "provisional_grade_updated":
+            old, new = payload.get("grade", (None, None))
+            return f"regraded {_value(new)}, was {_value(old)}" if "grade" in payload else "graded the same again"
+        case "provisional_comment_created" | "submission_comment_recorded":
+            return f"commented ({len(payload['comment'])} characters)"
+        case "provisional_grade_selected":
+            return f"chose grade {payload['id']}"
+        case "grade_published":
+            old, new = payload["grade"]
+            return f"published {_value(new)}, was {_value(old)}"
+        case "grader_slot_taken":
+            return "took a grader's slot"
+        case "students_selected_for_moderation":
+            return f"to the moderation set: {_listed(payload['student_ids'])}"
+        case "grades_posted":
+            return "published the assignment"
+        case "submission_posted":
+            return f"posted {_grade(payload)} to the student"
+        case "submission_hidden":
+            return f"hid {_grade(payload)} from the student"
+        case "submission_updated" | "assignment_updated" | "course_updated":
+            return _changes(payload)
+        case "users_updated" | "enrollments_updated" | "admins_updated":
+            (rows,) = payload.values()
+            return f"{event_type.removesuffix('_updated')}: {_listed([row['user_id'] for row in rows])}"
+        case "assignment_created":
+            return "made the assignment"
+    return f"stated {', '.join(name for name, value in payload.items() if value is not None) or 'nothing'}"
+
+
+def _grade(payload: Json) -> str:
+    score, grade = payload["score"], payload["grade"]
+    if score is None:
+        return "nothing" if grade is None else str(grade)
+    return str(grade) if grade == f"{score:g}" else f"{grade} ({score:g} points)"
+
+
+def _changes(payload: Json) -> str:
+    return ", ".join(
+        f"{name} {_value(pair[0])} → {_value(pair[1])}" if isinstance(pair, list) and len(pair) == 2 else name
+        for name, pair in payload.items()
+    )
+
+
+def _value(value: Any) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case list() | dict():
+            return f"{len(value)} items"
+    return str(value)
+
+
+def _listed(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - LISTED_MAX} more" if len(ids) > LISTED_MAX else ""
+    return ", ".join(ids[:LISTED_MAX]) + more

@@ -107,7 +107,13 @@ async def serving(health: Health, registry: CollectorRegistry, port: int) -> Any
         yield
         return
     config = uvicorn.Config(
-        Pages(health, registry), host="127.0.0.1", port=port, log_config=None, lifespan="off", access_log=False
+        Pages(health, registry),
+        host="127.0.0.1",
+        port=port,
+        log_config=None,
+        log_level="warning",
+        lifespan="off",
+        access_log=False,
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve())

@@ -96,7 +96,8 @@ class Watch:
 
     def _say(self, server: str, problem: str | None) -> None:
         if problem != self.health.servers.get(server):
-            LOGGER.log(logging.WARNING if problem else logging.INFO, "%s", problem or f"{server} answers again")
+            level, said = (logging.WARNING, problem) if problem else (logging.INFO, "it answers again")
+            LOGGER.log(level, "%s", said, extra={"server": server})
         self.health.server(server, problem)
         self.metrics.server_up.labels(server).set(problem is None)
         self.health.beat("watch")

@@ -147,7 +147,7 @@ class Stack:
             while (problem := _problem(environment[f"{name.upper()}_URL"])) is not None:
                 if time.monotonic() > deadline:
                     tail = (STATE / "logs" / f"{name}.log").read_text().splitlines()[-10:]
-                    sys.exit(f"deploy/stack: the {name} is not ready: {problem}\n" + "\n".join(tail))
+                    sys.exit(f"deploy/stack: the {name} is not ready: {problem}\n" + "\n".join(map(readable, tail)))
                 time.sleep(0.1)
 
 
@@ -188,6 +188,17 @@ def _problem(url: str) -> str | None:
         return str(error)
 
 
+def readable(line: str) -> str:
+    """A line of a log for people; as it stands where it is not one of ours."""
+    try:
+        said = json.loads(line)
+        text = f"{said['time']} {said['level']:<8} {said['logger']}: {said['message']}"
+    except (ValueError, TypeError, KeyError):
+        return line
+    places = said.get("exception", {})
+    return text + "".join(f"\n    {part}" for part in [places.get("message"), *places.get("at", ())] if part)
+
+
 def _remembered(file: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(file.read_text())
@@ -212,7 +223,7 @@ def main(arguments: list[str]) -> None:
             print(token(said))
         case ["logs", *names] if len(names) <= 1:
             for file in sorted((STATE / "logs").glob(f"{names[0] if names else '*'}.log")):
-                print(f"== {file.name}", *file.read_text().splitlines()[-50:], sep="\n")
+                print(f"== {file.name}", *map(readable, file.read_text().splitlines()[-50:]), sep="\n")
         case _:
             sys.exit(USAGE)
 

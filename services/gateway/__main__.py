@@ -9,6 +9,7 @@ import uvloop
 
 from services.gateway.app import build
 from services.settings import GatewaySettings
+from services.telemetry.logs import configure
 from services.tokens.keys import Keys
 
 HEADER_BYTES_MAX = 64 << 10
@@ -17,8 +18,9 @@ DRAIN_SECONDS = 20
 
 async def main() -> None:
     """Serve until SIGTERM or SIGINT; requests in hand are answered first."""
+    configure("gateway")
     settings = GatewaySettings()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger().setLevel(settings.log_level)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     keys = Keys(settings.jwks)
     await keys.load()
@@ -30,6 +32,7 @@ async def main() -> None:
         app,
         host=settings.gateway_host,
         port=settings.gateway_port,
+        log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,

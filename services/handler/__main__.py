@@ -13,6 +13,7 @@ from services.handler.app import build
 from services.handler.telling import Telling
 from services.health import Health, serving
 from services.settings import HandlerSettings
+from services.telemetry.logs import configure
 from services.telemetry.metrics import HandlerMetrics
 from services.tokens.keys import Keys
 from services.topics import check
@@ -30,9 +31,12 @@ async def authority_of(settings: HandlerSettings) -> Authority | None:
 
 async def main() -> None:
     """Run until SIGTERM or SIGINT; a batch in hand is finished first."""
+    configure("handler")
     settings = HandlerSettings()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger().setLevel(settings.log_level)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    # It warns at each start that it makes no topics; what it says of partitions we say ourselves.
+    logging.getLogger("faststream").setLevel(logging.ERROR)
     fetching.install()
     await check(settings.kafka_bootstrap, settings.topic_prefix)
     authority = await authority_of(settings)

@@ -25,6 +25,7 @@ from services.settings import HandlerSettings
 from services.topics import topic
 
 LOGGER = logging.getLogger("handler")
+FRAMEWORK_LOGGER = logging.getLogger("faststream")
 RETRIES_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 DRAIN_SECONDS = 10
 # One attempt at a batch: connecting and its queries have limits of their own, which end it before that.
@@ -88,6 +89,8 @@ class Subscriber(ConsumerRebalanceListener):
         without waiting for a new command. It may come too late for the first batch, which looks for itself.
         """
         self.telling.metrics.rebalances.inc()
+        numbers = sorted(place.partition for place in assigned)
+        LOGGER.info("%s decides partitions %s", self.name, ", ".join(map(str, numbers)) or "none")
         self.lag.forget()
         self.health.say(self.name, None)
         if self.places is not None:
@@ -187,6 +190,7 @@ def build(
     broker = KafkaBroker(
         settings.kafka_bootstrap,
         allow_auto_create_topics=False,
+        logger=FRAMEWORK_LOGGER,
         graceful_timeout=30.0,
         log_level=logging.DEBUG,
         consumer_only=True,
@@ -219,7 +223,7 @@ def build(
         registered(_typed(subscriber))
         # The loop that FastStream runs begins each turn with this question, also when nothing comes.
         vars(registered)["get_msg"] = subscriber.beating(registered.get_msg)
-    return FastStream(broker), subscribers
+    return FastStream(broker, logger=FRAMEWORK_LOGGER), subscribers
 
 
 def _typed(subscriber: Subscriber) -> Callable[..., Awaitable[None]]:

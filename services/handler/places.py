@@ -102,4 +102,4 @@ class Places:
             ' retention passed what was decided. If that is right, run: python -m services.eventlog.source "why", and'
             " restart the handler"
         )
-        LOGGER.error("%s", self.stopped[partition])
+        LOGGER.error("%s", self.stopped[partition], extra={"partition": partition})

@@ -11,6 +11,7 @@ from services.health import Health, serving
 from services.relay.app import Relay
 from services.relay.telling import Telling
 from services.settings import RelaySettings
+from services.telemetry.logs import configure
 from services.telemetry.metrics import RelayMetrics
 from services.topics import check
 from services.watching import Watch, watching
@@ -18,8 +19,9 @@ from services.watching import Watch, watching
 
 async def main() -> None:
     """Run until SIGTERM or SIGINT."""
+    configure("relay")
     settings = RelaySettings()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger().setLevel(settings.log_level)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     await check(settings.kafka_bootstrap, settings.topic_prefix)
     health, metrics = Health(), RelayMetrics()

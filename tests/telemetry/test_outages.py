@@ -11,10 +11,12 @@ import pytest
 
 from deploy.tools import servers
 from deploy.tools.kafka import KafkaServer
+from tests.cases.adapter import World
 from tests.cases.tokens import Issuer
 from tests.conftest import RUN, System
-from tests.faults.steps import courses, send_all
+from tests.faults.steps import send_all
 from tests.processes.running import Process, until
+from tests.telemetry.test_logs import NAME, assert_discreet
 
 SECONDS_MAX = 5
 
@@ -82,6 +84,10 @@ async def say(processes: list[Process], status: int, about: str) -> None:
         waiting = [process for process, (found, said) in pages if found != status or about not in said]
 
 
+def up(process: Process) -> float:
+    return process.told("moderation_server_up", server="postgresql")
+
+
 async def test_servers_that_go_away_and_come_back(system: System, wire: Wire, issuer: Issuer) -> None:
     jwks = str(issuer.write_set(system.folder / "users.jwks"))
     handler, relay = system.process("handler", COMMAND_AUTH="required", JWKS=jwks), system.process("relay")
@@ -95,11 +101,12 @@ async def test_servers_that_go_away_and_come_back(system: System, wire: Wire, is
 
     await wire.cut()
     await say(processes, 503, "PostgreSQL does not answer")
-    assert [process.told("moderation_server_up", server="postgresql") for process in processes] == [0, 0, 0]
-    await send_all(system, courses(3))
+    await until(lambda: not any(up(process) for process in processes), "it is told that PostgreSQL is not up")
+    await send_all(system, [World().command("upsert_course", {"name": NAME}) for _ in range(3)])
     await until(lambda: handler.told("moderation_consumer_lag_seconds") > 1, "undecided commands grow old")
     await wire.mend()
     await say(processes, 200, "ready")
+    assert_discreet(processes, {NAME})
     await until(lambda: len(system.outside.verdicts) == 3, "what came meanwhile is decided")
     assert handler.told("moderation_auth_failures_total", reason="missing") == 3
     assert handler.told("moderation_db_transactions_total", outcome="failed") > 0

@@ -1,0 +1,120 @@
+"""Logs: one line of JSON a fact, and nothing in them that a command said."""
+
+import json
+import logging
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.eventlog.log import Log
+from services.telemetry.logs import JsonLines
+from services.topics import WrongTopics
+from tests.cases.bad_inputs import DOCUMENT
+from tests.conftest import System
+from tests.processes.client import Client
+from tests.processes.running import Json, Process
+
+NAME, COMMENT, TOKEN = "Canaria Serinus", "sings before dawn, 3/10", "eyJjYW5hcnkiOiJ0b2tlbiJ9"
+CANARIES = (NAME, COMMENT, TOKEN)
+FIELDS = {"time", "level", "process", "logger", "message"}
+TEXTS = {"name", "sortable_name", "display_name", "comment", "text_comment", "token"}
+CASES = Path(__file__).parent.parent / "cases"
+
+
+def logged(error: BaseException, message: str, *values: object) -> Json:
+    record = logging.LogRecord("faststream", logging.ERROR, "", 0, message, values, (type(error), error, None))
+    text = JsonLines("handler").format(record)
+    assert "\n" not in text
+    line: Json = json.loads(text)
+    return line
+
+
+async def test_what_postgresql_says_of_a_row_is_not_repeated(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    log = Log(connection)
+    await log.open_source(NAME, "first")
+    await connection.execute("create unique index on source (topic)")
+    try:
+        with pytest.raises(asyncpg.UniqueViolationError) as caught:
+            await log.open_source(NAME, "second")
+    finally:
+        await connection.close()
+    error = caught.value
+    assert NAME in str(error)
+
+    line = logged(error, f"UniqueViolationError: {error}")
+
+    assert line["exception"]["type"] == "asyncpg.exceptions.UniqueViolationError"
+    assert line["message"].startswith("UniqueViolationError: ")
+    assert NAME not in json.dumps(line)
+
+
+def test_our_own_exceptions_say_what_to_do() -> None:
+    remedy = "topic moderation.events does not exist:\nrun python -m services.topics"
+    assert logged(WrongTopics(remedy), "ended")["exception"]["message"] == remedy
+
+
+def lines(process: Process) -> list[str]:
+    return process.log.read_text().splitlines()
+
+
+def assert_discreet(processes: list[Process], said: set[str]) -> None:
+    """Every line is JSON with the fields that all lines have, and none holds anything that was said."""
+    for process in processes:
+        found = lines(process)
+        assert all({"time", "level", "process", "logger", "message"} <= json.loads(line).keys() for line in found), (
+            found
+        )
+        assert [(text, line) for line in found for text in said if text in line] == []
+
+
+def texts(part: Any, under: str = "") -> Iterator[str]:
+    """Names, comments and tokens anywhere in a document."""
+    if isinstance(part, dict):
+        for key, value in part.items():
+            yield from texts(value, key)
+    elif isinstance(part, list):
+        for value in part:
+            yield from texts(value, under)
+    elif isinstance(part, str) and under in TEXTS:
+        yield part
+
+
+async def test_nothing_that_a_command_said_is_in_a_log(seeded: System, gateway: Client) -> None:
+    bases, outside = DOCUMENT["bases"], seeded.outside
+
+    def command(base: str, **changes: Any) -> Json:
+        return {**bases[base], "command_id": str(uuid.uuid4()), **changes}
+
+    user = {"user_id": "902", "name": NAME}
+    good = [
+        command("upsert_users", data={"users": [user]}),
+        command("comment", data={"student_id": "31", "comment": COMMENT}),
+    ]
+    refused = [
+        command("comment", assignment_id="999", data={"student_id": "31", "comment": COMMENT}),
+        command("upsert_users", data={"users": [{**user, NAME: COMMENT}]}),
+        command("comment", data={"student_id": COMMENT, "comment": NAME}),
+    ]
+    for each in (*good, *refused):
+        status = (await outside.verdict(each))["status"]
+        assert status == ("accepted" if each in good else "rejected")
+    headers = [("authorization", f"Bearer {TOKEN}".encode()), (NAME, COMMENT.encode())]
+    last = command("upsert_users", data={"users": [user]})
+    await outside.send_raw(f'{{"name": "{NAME}", "comment": "{COMMENT}"'.encode(), NAME.encode(), headers)
+    await outside.send_raw(json.dumps(last).encode(), NAME.encode(), headers)
+    await outside.verdict_of(last["command_id"])
+    path = "/api/v1/courses/1001/assignments/2001/submissions/31"
+    for token in (TOKEN, gateway.bearer(21).removeprefix("Bearer ")):
+        bearer = {"authorization": f"Bearer {token}"}
+        body = {"comment[text_comment]": COMMENT, "submission[provisional]": "true"}
+        await gateway.ask("PUT", path, headers=bearer, data=body)
+        await gateway.ask("PUT", path, headers=bearer, content=f'{{"comment": "{COMMENT}'.encode())
+        await gateway.ask("GET", f"/api/v1/courses/{NAME}?comment={COMMENT}", headers=bearer)
+
+    corpus = {text for file in CASES.glob("*.json") for text in texts(json.loads(file.read_text())) if len(text) > 5}
+    assert_discreet(seeded.processes, {*CANARIES, *corpus, gateway.bearer(21).removeprefix("Bearer "), "eyJ"})

@@ -1,0 +1,62 @@
+"""What PostgreSQL takes at the most: the rows that a handler appends, inserted without a question."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+import asyncpg
+
+from services.eventlog.batch import Batch
+from services.eventlog.connecting import WRITER, connect
+from services.eventlog.log import Log
+
+EVENTS = """
+insert into event (shard, position, live_number, stream, version, type, type_version, data, metadata, recorded_at)
+select e.shard, e.position, null, e.stream, e.version, e.type, 1, e.data, e.metadata, $2
+from unnest($1::event_row[]) e
+"""
+VERDICTS = """
+insert into verdict (shard, number, root_account, command_id, first, content_hash, source, partition, "offset",
+                     append_time, key, body, metadata)
+select v.shard, v.number, v.root_account, v.command_id, v.first, v.content_hash, $2, v.partition, v."offset",
+       v.append_time, v.key, v.body, v.metadata
+from unnest($1::verdict_row[]) v
+"""
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+async def plain_inserts(url: str, batches: Sequence[Batch]) -> float:
+    """Commands a second when the same rows of every batch are inserted in one transaction, into the same indexes."""
+
+    async def insert(connection: "Connection", batch: Batch) -> None:
+        async with connection.transaction():
+            await connection.execute(EVENTS, batch.events, batch.at)
+            await connection.execute(VERDICTS, batch.verdicts, batch.source)
+
+    return await _per_second(url, batches, insert)
+
+
+async def appends(url: str, batches: Sequence[Batch]) -> float:
+    """Commands a second of the append alone."""
+
+    async def append(connection: "Connection", batch: Batch) -> None:
+        if not await Log(connection).append(batch):
+            raise RuntimeError("the log refused a batch that was decided on it")
+
+    return await _per_second(url, batches, append)
+
+
+async def _per_second(
+    url: str, batches: Sequence[Batch], write: "Callable[[Connection, Batch], Awaitable[None]]"
+) -> float:
+    connection = await connect(url, "bench", WRITER)
+    try:
+        # The first one plans; it counts no more than a handler's start does.
+        await write(connection, batches[0])
+        begun = time.perf_counter()
+        for batch in batches[1:]:
+            await write(connection, batch)
+        seconds = time.perf_counter() - begun
+    finally:
+        await connection.close()
+    return sum(len(batch.verdicts) for batch in batches[1:]) / seconds

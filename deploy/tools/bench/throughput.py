@@ -1,0 +1,66 @@
+"""How many commands a handler decides a second, beside the ceiling and the peers."""
+
+from functools import partial
+
+from deploy.tools.bench import ceiling, peers
+from deploy.tools.bench.deciding import courses_in_every_shard, decide, set_up
+from deploy.tools.bench.figures import Case, Figure, Rounds, Scale, Target, alternating, figure, ratio
+from deploy.tools.bench.load import mixed_records
+from deploy.tools.bench.site import Site
+from deploy.tools.bench.waiting import required, tokens, waiting
+
+STUDENTS = 50
+BATCH_RECORDS = 1_000
+DEFAULT = "handler, 2 subscribers"
+ONE_TOKEN, OWN_TOKENS = "handler, COMMAND_AUTH=required", "… and a token of its own for each command"
+PLAIN, APPEND = "ceiling: plain inserts of its rows", "append alone"
+CONSUMER = "aiokafka's consumer, nothing decided"
+PER_MESSAGE, LIBRARY = "FastStream handler, message by message", "eventsourcing library"
+
+
+async def handler(site: Site, scale: Scale) -> list[Figure]:
+    """Mixed commands through one handler; plain inserts of the same rows; the append alone; peers."""
+    url = site.database()
+    courses = await set_up(url, courses_in_every_shard(scale.of(2, 1)), scale.of(STUDENTS, 10))
+    records = mixed_records(courses, scale.of(60_000, 3_000))
+    plain = await waiting(site, url, records)
+    signed = await waiting(site, url, mixed_records(courses, scale.of(60_000, 3_000), tokens(each_its_own=False)))
+    own = await waiting(site, url, mixed_records(courses, scale.of(20_000, 3_000), tokens(each_its_own=True)))
+    some = partial(decide, records=records[: scale.of(30_000, 3_000)], batch_records=BATCH_RECORDS)
+    batches = await plain.on_a_copy(some)
+
+    handlers = {"handler, 1 subscriber": "1", DEFAULT: "2", "handler, 3 subscribers": "3"}
+    if scale.short:
+        handlers = {DEFAULT: "2"}
+    cases: dict[str, Case] = {
+        **{case: partial(plain.numbers, HANDLER_SUBSCRIBERS=subscribers) for case, subscribers in handlers.items()},
+        ONE_TOKEN: partial(signed.numbers, **required()),
+        OWN_TOKENS: partial(own.numbers, **required()),
+        PLAIN: partial(plain.on_a_copy, partial(ceiling.plain_inserts, batches=batches)),
+        APPEND: partial(plain.on_a_copy, partial(ceiling.appends, batches=batches)),
+        LIBRARY: partial(plain.on_a_copy, partial(peers.eventsourcing, commands=scale.of(1_000, 20))),
+        PER_MESSAGE: partial(peers.faststream_per_message, plain.installation, scale.of(1_000, 20)),
+        CONSUMER: partial(peers.bare_consumer, plain.installation, len(records)),
+    }
+    return _figures(await alternating(cases, scale.of(5, 1)), list(cases))
+
+
+def _figures(seen: Rounds, cases: list[str]) -> list[Figure]:
+    targets = {DEFAULT: Target(20_000)}
+    processor = [
+        figure(f"{case}: processor time, {of}", "µs", seen.of(case, name), target)
+        for case in (DEFAULT, ONE_TOKEN)
+        for of, name, target in (
+            ("handler", "handler_us", Target(40, at_most=True)),
+            ("PostgreSQL", "backend_us", None),
+        )
+    ]
+    own = seen.of(DEFAULT)
+    return [
+        *(figure(case, "/s", seen.of(case), targets.get(case)) for case in cases),
+        *processor,
+        ratio("append alone, of the ceiling", "%", seen.of(APPEND), seen.of(PLAIN), Target(85)),
+        ratio(f"{DEFAULT}, of the ceiling", "%", own, seen.of(PLAIN), Target(40)),
+        ratio(f"{DEFAULT}, to the eventsourcing library", "times", own, seen.of(LIBRARY), Target(20)),
+        ratio(f"{DEFAULT}, to message by message", "times", own, seen.of(PER_MESSAGE), Target(100)),
+    ]

@@ -1,0 +1,90 @@
+"""Commands that wait on the topic, so that what is measured is the handler and nothing before it."""
+
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TypeVar
+
+from deploy.tools.bench import watching
+from deploy.tools.bench.load import Json, Record
+from deploy.tools.bench.processes import Running
+from deploy.tools.bench.site import Installation, Site
+from deploy.tools.bench.watching import Rate
+from deploy.tools.places import STATE
+from deploy.tools.stack import make_keys
+from services.tokens.signing import Signer
+
+Answer = TypeVar("Answer")
+KEYS = STATE / "bench-keys"
+TOKEN_SECONDS = 24 * 3_600
+Beside = Callable[[str], AbstractContextManager[None]]
+
+
+def nothing_beside(url: str) -> AbstractContextManager[None]:
+    """The log is left to the handler."""
+    return nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """``installation``: a log to begin with, which stays as it is, and topics on which ``commands`` wait.
+
+    ``before``: how many verdicts that log holds.
+    """
+
+    site: Site
+    installation: Installation
+    before: int
+    commands: int
+
+    async def decided(self, environment: Mapping[str, str], beside: Beside = nothing_beside) -> Rate:
+        """A handler decides all of them, on a copy of the log. ``beside``: what else happens to it meanwhile."""
+
+        async def handle(url: str) -> Rate:
+            settings = {**self.installation.environment, "DATABASE_URL": url, **environment}
+            with beside(url), Running("services.handler", settings) as handler:
+                return await watching.rate(url, [handler], self.before, self.commands, skipped=self.commands // 10)
+
+        return await self.on_a_copy(handle)
+
+    async def numbers(self, **environment: str) -> dict[str, float]:
+        """The same for a round of a benchmark."""
+        return (await self.decided(environment)).numbers()
+
+    async def on_a_copy(self, work: Callable[[str], Awaitable[Answer]]) -> Answer:
+        """Work on a copy of the log, dropped afterwards."""
+        url = self.site.database(self.installation.url)
+        try:
+            return await work(url)
+        finally:
+            self.site.drop(url)
+
+
+async def waiting(site: Site, url: str, records: Sequence[Record]) -> Waiting:
+    """Records on new topics beside a log that holds their courses."""
+    installation = await site.installation(url)
+    installation.send(records)
+    return Waiting(site, installation, await watching.verdicts(url), len(records))
+
+
+def required() -> dict[str, str]:
+    """Settings of a handler that believes nobody without a token of :func:`tokens`."""
+    make_keys(KEYS)
+    return {"COMMAND_AUTH": "required", "JWKS": str(KEYS / "commands.jwks")}
+
+
+def tokens(each_its_own: bool) -> Callable[[Json], str]:
+    """Tokens for commands: one for each user, as from users who send their own commands, or one for each command."""
+    make_keys(KEYS)
+    signer, held = Signer(KEYS / "issuer.key"), dict[int, str]()
+
+    def token(command: Json) -> str:
+        user = int(command["actor"]["user_id"])
+        if each_its_own:
+            return signer.token(user, 1, TOKEN_SECONDS, jti=str(uuid.uuid4()))
+        if user not in held:
+            held[user] = signer.token(user, 1, TOKEN_SECONDS)
+        return held[user]
+
+    return token

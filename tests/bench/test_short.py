@@ -1,0 +1,34 @@
+"""Every benchmark in its short form, so that none rots: it measures something, whatever that is."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from deploy.tools.bench.__main__ import BENCHMARKS
+from deploy.tools.bench.figures import Figure, Scale
+from deploy.tools.bench.plots import AXES, plot
+from deploy.tools.bench.site import Site
+from deploy.tools.servers import Given
+
+AT_ONCE = 3
+
+
+def test_every_benchmark_measures(bootstrap: str, postgres: str, tmp_path: Path) -> None:
+    site = Site(Given(bootstrap), Given(postgres))
+
+    async def measured(name: str) -> list[Figure]:
+        return list(await BENCHMARKS[name](site, Scale(short=True)))
+
+    try:
+        # Side by side: what they find is not looked at.
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            found = dict(
+                zip(BENCHMARKS, threads.map(lambda name: asyncio.run(measured(name)), BENCHMARKS), strict=True)
+            )
+    finally:
+        site.clean()
+
+    for name, figures in found.items():
+        assert figures, name
+        assert all(value > 0 for each in figures for value in each.values), (name, figures)
+        assert bool(plot(name, figures, tmp_path)) == (name in AXES), name

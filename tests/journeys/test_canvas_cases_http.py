@@ -11,7 +11,7 @@ from tests.cases.adapter import World
 from tests.cases.check import check_emits, check_events, same, state_holds
 from tests.cases.over_http import AUDITOR, assignment_path, auditor, request
 from tests.conftest import System
-from tests.journeys.test_canvas_cases import CASES, READING, documents
+from tests.journeys.test_canvas_cases import CASES, READING, Replayed, documents, replayed
 from tests.processes.client import Client
 from tests.processes.running import until
 
@@ -97,7 +97,9 @@ async def caused_by(system: System, answers: list[httpx.Response]) -> tuple[list
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
-async def test_the_gateway_answers_as_canvas_does(case: Json, running: System, gateway: Client) -> None:
+async def test_the_gateway_answers_as_canvas_does_and_leaves_what_kafka_leaves(
+    case: Json, running: System, gateway: Client
+) -> None:
     world, when, then = World(), case["when"], case["then"]
     await replay_given(running, gateway, world, case)
     before = await documents(running, world)
@@ -111,11 +113,15 @@ async def test_the_gateway_answers_as_canvas_does(case: Json, running: System, g
     if "as" in when and answers[0].status_code == 200:
         bind(world, when, answers[0])
         assert len({world.grades[name] for name in then.get("same_pg", [when["as"]])}) == 1
+    events: list[tuple[str, Json]] = []
+    emitted: list[Json] = []
     if when.get("operation") not in READING and answers[0].status_code != 401:
         events, emitted = await caused_by(running, answers)
-        check_events(world, then, events)
-        check_emits(world, then, emitted)
+    check_events(world, then, events)
+    check_emits(world, then, emitted)
     after = await documents(running, world)
+    over_http = Replayed(world, [], events, emitted, after)
+    assert over_http.comparable() == (await replayed(case, running)).comparable()
     for state in then.get("state", ()):
         assert state_holds(world, state, after), (state, after)
     for name, document in after.items():

@@ -83,6 +83,11 @@ class ProcessSettings(DatabaseSettings, KafkaSettings):
     log_level: str = Field(
         default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR"
     )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="the http or https URL of an OpenTelemetry collector, or leave it unset for no traces",
+    )
 
 
 class HandlerSettings(ProcessSettings):

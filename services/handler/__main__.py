@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -19,6 +20,9 @@ from services.tokens.keys import Keys
 from services.topics import check
 from services.watching import Watch, watching
 
+if TYPE_CHECKING:
+    from services.handler.tracing import CommandTraces
+
 
 async def authority_of(settings: HandlerSettings) -> Authority | None:
     """Who judges the senders of records, with its keys read; None with COMMAND_AUTH=off."""
@@ -27,6 +31,16 @@ async def authority_of(settings: HandlerSettings) -> Authority | None:
     keys = Keys(settings.jwks)
     await keys.load()
     return Authority(keys)
+
+
+def traces_of(settings: HandlerSettings) -> "CommandTraces | None":
+    """Who tells of decided commands; None where no collector is named."""
+    if settings.otel_exporter_otlp_endpoint is None:
+        return None
+    # The SDK takes time and memory: only where it is asked for.
+    from services.handler.tracing import CommandTraces
+
+    return CommandTraces()
 
 
 async def main() -> None:
@@ -40,7 +54,7 @@ async def main() -> None:
     fetching.install()
     await check(settings.kafka_bootstrap, settings.topic_prefix)
     authority = await authority_of(settings)
-    health, telling = Health(), Telling(HandlerMetrics(), authority)
+    health, telling = Health(), Telling(HandlerMetrics(), authority, traces_of(settings))
     application, subscribers = build(settings, health, telling, authority)
 
     async def look() -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import ConsumerRecord
 
@@ -13,6 +13,9 @@ from services.telemetry.instruments import Labels
 from services.telemetry.lag import Held, Lag
 from services.telemetry.metrics import HandlerMetrics
 from services.tokens.verifying import by_reason
+
+if TYPE_CHECKING:
+    from services.handler.tracing import CommandTraces
 
 Record = ConsumerRecord[Any, Any]
 
@@ -29,8 +32,11 @@ def first_of_each(records: Iterable[Record]) -> dict[int, Held]:
 class Telling:
     """Shared by the subscribers of one process."""
 
-    def __init__(self, metrics: HandlerMetrics, authority: Authority | None) -> None:
+    def __init__(
+        self, metrics: HandlerMetrics, authority: Authority | None, traces: "CommandTraces | None" = None
+    ) -> None:
         self.metrics = metrics
+        self.traces = traces
         self._lags: list[Lag] = []
         for command_type in TYPES:
             metrics.commands.labels(command_type, "accepted", "")
@@ -67,6 +73,8 @@ class Telling:
                 self._repeated.inc(count)
         for reason, count in settled.dead_letters.items():
             metrics.dead_letters.labels(reason).inc(count)
+        if self.traces is not None:
+            self.traces.decided(records, begun, now, settled.append_seconds)
 
     def redelivered(self, count: int) -> None:
         """So many records of a batch had been decided before."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -16,6 +17,19 @@ from services.telemetry.metrics import RelayMetrics
 from services.topics import check
 from services.watching import Watch, watching
 
+if TYPE_CHECKING:
+    from services.relay.tracing import RecordTraces
+
+
+def traces_of(settings: RelaySettings) -> "RecordTraces | None":
+    """Who tells of published records; None where no collector is named."""
+    if settings.otel_exporter_otlp_endpoint is None:
+        return None
+    # The SDK takes time and memory: only where it is asked for.
+    from services.relay.tracing import RecordTraces
+
+    return RecordTraces(settings.topic_prefix)
+
 
 async def main() -> None:
     """Run until SIGTERM or SIGINT."""
@@ -25,7 +39,7 @@ async def main() -> None:
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     await check(settings.kafka_bootstrap, settings.topic_prefix)
     health, metrics = Health(), RelayMetrics()
-    telling = Telling(metrics)
+    telling = Telling(metrics, traces_of(settings))
     watch = Watch(settings, "relay", READER, health, metrics, ask_postgres=telling.look)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

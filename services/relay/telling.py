@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import asyncpg
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
@@ -18,6 +19,9 @@ from services.telemetry.instruments import Labels
 from services.telemetry.metrics import RelayMetrics
 from services.topics import Progress
 
+if TYPE_CHECKING:
+    from services.relay.tracing import RecordTraces
+
 SHARD_LIST = list(range(SHARDS))
 KINDS = ("events", "verdicts", "dead-letters")
 
@@ -25,8 +29,9 @@ KINDS = ("events", "verdicts", "dead-letters")
 class Telling:
     """``progress``: how far this relay has come, None while it is not the one that writes."""
 
-    def __init__(self, metrics: RelayMetrics) -> None:
+    def __init__(self, metrics: RelayMetrics, traces: "RecordTraces | None" = None) -> None:
         self.metrics = metrics
+        self.traces = traces
         self.progress: Progress | None = None
         self._lives = 0
         self._publishing: set[int] = set()
@@ -66,11 +71,15 @@ class Telling:
         """A Kafka transaction that began at ``begun`` (monotonic seconds) is committed."""
         self.progress = progress
         self.metrics.transactions.labels("committed").inc()
-        self.metrics.transaction_seconds.observe(time.monotonic() - begun)
+        seconds = time.monotonic() - begun
+        self.metrics.transaction_seconds.observe(seconds)
         self.metrics.transaction_records.observe(len(messages))
         for topic, count in Counter(message.topic for message in messages).items():
             self.metrics.records.labels(topic).inc(count)
         self._count_events([row for row in rows if isinstance(row, EventRow)])
+        if self.traces is not None:
+            ended = time.time()
+            self.traces.published(messages, ended - seconds, ended)
 
     def _count_events(self, rows: list[EventRow]) -> None:
         now = time.time()

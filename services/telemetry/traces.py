@@ -1,0 +1,96 @@
+"""Traces over OTLP/HTTP, off unless OTEL_EXPORTER_OTLP_ENDPOINT is set; the SDK's other variables work too.
+
+A command's trace is its producer's, named by the record's ``traceparent``: what the handler, the log and the relay do
+with it are spans below the producer's. The log keeps the producer's ``traceparent`` and the published records carry it:
+a record is the same bytes with tracing on, off, and in a replay a year later. The work on a batch is a trace of its
+own, to which the spans of its commands are linked. A command that names no trace, or one that is not sampled, gets no
+span.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Link, Span, SpanKind, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from services.telemetry import VERSION
+
+# The conventions for messaging are still in development, and names move: these are those of version 1.44.
+SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
+SYSTEM = "messaging.system"
+OPERATION = "messaging.operation.type"
+DESTINATION = "messaging.destination.name"
+PARTITION = "messaging.destination.partition.id"
+OFFSET = "messaging.kafka.offset"
+COUNT = "messaging.batch.message_count"
+DATABASE = "db.system.name"
+
+SAMPLED = 1
+Attributes = dict[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a batch has of one command; ``traceparent``: the producer's."""
+
+    traceparent: str
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A part of the work on a batch; times are seconds since 1970."""
+
+    name: str
+    attributes: Attributes
+    begun: float
+    ended: float
+
+
+class Traces:
+    """Tells of batches when they are done, so that nothing is to be ended when one fails."""
+
+    def __init__(self, process: str, kind: SpanKind) -> None:
+        resource = Resource.create({"service.name": f"moderation-{process}", "service.version": VERSION})
+        provider = TracerProvider(resource=resource)
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._tracer = provider.get_tracer("services", VERSION, SCHEMA)
+        self._propagator = TraceContextTextMapPropagator()
+        self._kind = kind
+
+    def batch(self, name: str, shares: Sequence[Share], begun: float, ended: float, steps: Iterable[Step] = ()) -> None:
+        """A batch from ``begun`` to ``ended`` (seconds since 1970), and each command's share in the command's trace."""
+        sampled = [share for share in shares if int(share.traceparent[-2:], 16) & SAMPLED]
+        if not sampled:
+            return
+        of_batch: Attributes = {SYSTEM: "kafka", COUNT: len(shares)}
+        whole = self._span(f"{name} batch", of_batch, Context(), begun, kind=SpanKind.INTERNAL)
+        link = [Link(whole.get_span_context())]
+        for share in sampled:
+            parent = self._propagator.extract({"traceparent": share.traceparent})
+            span = self._span(name, {SYSTEM: "kafka", **share.attributes}, parent, begun, kind=self._kind, links=link)
+            for step in steps:
+                below = self._span(step.name, step.attributes, set_span_in_context(span), step.begun)
+                below.end(_nanoseconds(step.ended))
+            span.end(_nanoseconds(ended))
+        whole.end(_nanoseconds(ended))
+
+    def _span(
+        self,
+        name: str,
+        attributes: Attributes,
+        parent: Context,
+        begun: float,
+        kind: SpanKind = SpanKind.CLIENT,
+        links: Sequence[Link] = (),
+    ) -> Span:
+        return self._tracer.start_span(name, parent, kind, attributes, links, _nanoseconds(begun))
+
+
+def _nanoseconds(seconds: float) -> int:
+    return int(seconds * 1_000_000_000)

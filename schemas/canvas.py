@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from schemas.domain_events import DomainEvent, EventName
 from schemas.fields import ID_MAX, ID_PATTERN, UUID_PATTERN
+from schemas.verdicts import Verdict
 
 Id = Annotated[int, Field(ge=1, le=ID_MAX)] | Annotated[str, Field(pattern=ID_PATTERN)]
 Second = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
@@ -207,6 +208,12 @@ class AssignmentState(BaseModel):
     moderation_graders: list[ModerationGrader]
     provisional_grades: list[StateGrade]
     submissions: list[StateSubmission]
+
+
+class CommandVerdict(Verdict):
+    """A verdict over HTTP: the ids of its result are strings for a client that asks for such."""
+
+    result: Any
 
 
 class AuditEvent(DomainEvent):

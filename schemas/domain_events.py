@@ -1,33 +1,35 @@
 """Domain events as they leave (contract section 5); the record's ``ce_type`` is ``moderation.<name>.v1``."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, create_model
 
+from schemas import payloads
 from schemas.commands import Strict
 from schemas.fields import IdText, TimeText
 
-EventName = Literal[
-    "course_updated",
-    "users_updated",
-    "enrollments_updated",
-    "admins_updated",
+CourseEventName = Literal["course_updated", "users_updated", "enrollments_updated", "admins_updated"]
+AssignmentEventName = Literal[
     "assignment_created",
     "assignment_updated",
-    "submission_recorded",
-    "submission_comment_recorded",
     "grader_slot_taken",
     "students_selected_for_moderation",
+    "grades_posted",
+]
+StudentEventName = Literal[
+    "submission_recorded",
+    "submission_comment_recorded",
     "provisional_grade_created",
     "provisional_grade_updated",
     "provisional_comment_created",
     "provisional_grade_selected",
     "submission_updated",
     "grade_published",
-    "grades_posted",
     "submission_posted",
     "submission_hidden",
 ]
+EventName = Literal[CourseEventName, AssignmentEventName, StudentEventName]
 
 
 class DomainEvent(Strict):
@@ -42,3 +44,29 @@ class DomainEvent(Strict):
     stream_version: Annotated[int, Field(ge=1)]
     recorded_at: TimeText
     payload: dict[str, Any]
+
+
+def _class_name(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_"))
+
+
+def _model(name: str, about: str) -> type[DomainEvent]:
+    """The event of that name: its payload closed; ids that it is not about are null."""
+    payload = getattr(payloads, _class_name(name))
+    fields: dict[str, Any] = {"payload": (payload, ...)}
+    if about == "course":
+        fields["assignment_id"] = (None, ...)
+    else:
+        fields["assignment_id"] = (IdText, ...)
+    for field in ("student_id", "submission_id"):
+        fields[field] = (IdText if about == "student" else None, ...)
+    doc = f"``{name}``. {(payload.__doc__ or '').strip()}".strip()
+    return create_model(_class_name(name), __base__=DomainEvent, __doc__=doc, **fields)
+
+
+EVENTS: Mapping[str, type[DomainEvent]] = {
+    **{name: _model(name, "course") for name in get_args(CourseEventName)},
+    **{name: _model(name, "assignment") for name in get_args(AssignmentEventName)},
+    **{name: _model(name, "student") for name in get_args(StudentEventName)},
+}
+"""By name, what stands on ``moderation.events``."""

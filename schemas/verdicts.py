@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from schemas.commands import Strict
-from schemas.fields import UUID_PATTERN, IdText, TimeText
+from schemas.fields import ID_MAX, UUID_PATTERN, IdText, TimeText
 
 Reason = Literal[
     "invalid_command",
@@ -48,12 +49,109 @@ class FieldError(Strict):
     message: str
 
 
+IdNumber = Annotated[int, Field(ge=1, le=ID_MAX)]
+Second = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
+Points = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class ProvisionalGradeResult(Strict):
+    """Canvas's ProvisionalGrade, without what depends on who looks at it."""
+
+    provisional_grade_id: IdNumber
+    score: Points | None
+    entered_score: Points | None
+    grade: str | None
+    entered_grade: str | None
+    graded_at: Second | None
+    graded_anonymously: bool | None
+    final: bool
+    grade_matches_current_submission: bool
+    scorer_id: IdNumber
+
+
+class SelectionResult(Strict):
+    """A choice; ``anonymous_id`` stands for ``student_id`` where students are anonymous to the actor."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["student_id"]}, {"required": ["anonymous_id"]}]}
+    )
+
+    assignment_id: IdNumber
+    student_id: IdNumber | SkipJsonSchema[None] = None
+    anonymous_id: Annotated[str, Field(pattern=r"^[0-9A-Za-z]+$")] | SkipJsonSchema[None] = None
+    selected_provisional_grade_id: IdNumber
+
+
+class StudentResult(Strict):
+    """A student who was named and is in the moderation set now."""
+
+    id: IdNumber
+
+
+class MessageResult(Strict):
+    """What Canvas says to a publication."""
+
+    message: Literal["OK"]
+
+
+Result = ProvisionalGradeResult | SelectionResult | MessageResult | list[SelectionResult] | list[StudentResult] | None
+
+
+def _shaped(*keys: str) -> dict[str, Any]:
+    """One of the results, told from the others by the keys that it alone has."""
+    return {"type": "object", "required": list(keys)}
+
+
+_RESULTS: dict[str, dict[str, Any]] = {
+    "record_provisional_grade": _shaped("provisional_grade_id"),
+    "record_provisional_comment": _shaped("provisional_grade_id"),
+    "select_provisional_grade": _shaped("selected_provisional_grade_id"),
+    "bulk_select_provisional_grades": {"type": "array", "items": _shaped("selected_provisional_grade_id")},
+    "select_students_for_moderation": {"type": "array", "items": _shaped("id")},
+    "publish_provisional_grades": _shaped("message"),
+}
+"""What an accepted command of moderation is answered, by its type; facts are answered nothing."""
+_NULL = {"type": "null"}
+
+
+def _rules() -> list[Any]:
+    """What fields say of each other, in JSON Schema: the same as the validator of :class:`Verdict`."""
+    accepted = {"properties": {"status": {"const": "accepted"}}}
+    silent = {"reason": _NULL, "error_code": _NULL, "message": _NULL, "http_status": {"const": STATUS_ACCEPTED}}
+    refusal = {
+        "reason": {"type": "string"}, "message": {"type": "string"}, "events": {"const": 0}, "result": _NULL
+    }  # fmt: skip
+    rules: list[Any] = [{"if": accepted, "then": {"properties": silent}, "else": {"properties": refusal}}]
+    for kind, result in _RESULTS.items():
+        of_kind = {"properties": {"status": {"const": "accepted"}, "type": {"const": kind}}}
+        rules.append({"if": of_kind, "then": {"properties": {"result": result}}})
+    moderation = {"properties": {"type": {"enum": list(_RESULTS)}}}
+    rules.append({"if": moderation, "else": {"properties": {"result": _NULL}}})
+    rules += [
+        {
+            "if": {"properties": {"reason": {"const": reason}}},
+            "then": {"properties": {"http_status": {"const": status}}},
+        }
+        for reason, status in STATUS_OF_REASON.items()
+    ]
+    others = {"type": "string", "not": {"enum": list(STATUS_OF_REASON)}}
+    rules.append(
+        {"if": {"properties": {"reason": others}}, "then": {"properties": {"http_status": {"const": STATUS_OTHERWISE}}}}
+    )
+    return rules
+
+
 class Verdict(Strict):
-    """``stream_version``: of the assignment's stream, of the course's for course facts, null where neither is known."""
+    """``stream_version``: of the assignment's stream, of the course's for course facts, null where neither is known.
+
+    ``result``: what the Canvas API would answer; null for facts and refusals.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"allOf": _rules()})
 
     command_id: Annotated[str, Field(pattern=UUID_PATTERN)]
     root_account_id: IdText | None
-    type: str | None
+    type: Annotated[str, Field(pattern=r"^[a-z_]{1,64}$")] | None
     status: Literal["accepted", "rejected"]
     reason: Reason | None
     error_code: str | None
@@ -64,7 +162,7 @@ class Verdict(Strict):
     assignment_id: IdText | None
     stream_version: Annotated[int, Field(ge=0)] | None
     events: Annotated[int, Field(ge=0)]
-    result: Any
+    result: Result
     decided_at: TimeText
     duplicate: bool
     correlation_id: str | None

@@ -6,7 +6,6 @@ from pydantic import BaseModel
 
 from schemas import agreement, canvas
 from schemas.fields import ID_MAX, ITEMS_MAX
-from schemas.verdicts import Verdict
 
 Document = dict[str, Any]
 Answers = dict[int | str, dict[str, Any]]
@@ -170,7 +169,7 @@ PUBLISH = writing(canvas.Message, "All chosen grades are published", {})
 GRADE = writing(canvas.Graded, "The submission after it", _GRADE, form=_GRADE_FORM, refusal=canvas.GradingError)
 OWN_COMMAND: Document = {
     "responses": {
-        200: {"model": Verdict, "description": "The verdict", "headers": _RATE},
+        200: {"model": canvas.CommandVerdict, "description": "The verdict", "headers": _RATE},
         202: {"model": canvas.Pending, "description": "The record waits to be decided"},
         **_REFUSALS,
     }

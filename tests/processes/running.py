@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.tools.places import ROOT, free_port
 from services.topics import topic
+from tests.processes.contracts import breach
 
 Json = dict[str, Any]
 DEADLINE_SECONDS = 30
@@ -106,7 +107,10 @@ class Process:
 
 
 class Outside:
-    """A producer of commands and a read_committed reader of everything the relay writes."""
+    """A producer of commands and a read_committed reader of everything the relay writes.
+
+    Every record it reads is held against its contract; the tests that wait for records fail at the first breach.
+    """
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
         self.bootstrap = bootstrap
@@ -116,6 +120,7 @@ class Outside:
         }
         self.verdicts: dict[str, list[Json]] = {}
         self.caused: dict[tuple[str, str], list[tuple[str, Json]]] = {}
+        self.breaches: list[str] = []
 
     async def start(self) -> None:
         await self.renew_producer()
@@ -146,12 +151,18 @@ class Outside:
         await self.consumer.stop()
         await self.uncommitted.stop()
         await self.producer.stop()
+        self.assert_contracts_kept()
+
+    def assert_contracts_kept(self) -> None:
+        """Nothing was read that is not as the schemas say."""
+        assert not self.breaches, self.breaches[:3]
 
     async def _read(self) -> None:
         while True:
             for partition, records in (await self.consumer.getmany(timeout_ms=100)).items():
                 name = partition.topic.removeprefix(f"{self.prefix}.")
                 self.records[name].extend(records)
+                self.breaches += filter(None, (breach(name, record) for record in records))
                 for record in records:
                     if name == "verdicts":
                         verdict = json.loads(record.value or b"")
@@ -179,11 +190,13 @@ class Outside:
 
     async def verdict_of(self, command_id: str, number: int = 1) -> Json:
         await until(lambda: len(self.verdicts.get(command_id, ())) >= number, f"verdict {number} of {command_id}")
+        self.assert_contracts_kept()
         return self.verdicts[command_id][number - 1]
 
     async def caused_by(self, name: str, command_id: str, count: int) -> list[tuple[str, Json]]:
         """What a command caused on a topic, once ``count`` records are there."""
         await until(lambda: len(self.caused.get((name, command_id), ())) >= count, f"{count} on {name} of {command_id}")
+        self.assert_contracts_kept()
         return self.caused.get((name, command_id), [])
 
     async def caught_up(self, name: str) -> None:

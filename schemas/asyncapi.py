@@ -1,0 +1,247 @@
+"""The AsyncAPI 3.0 document of all topics, made from the catalog; ``python -m schemas.generate`` writes it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from schemas import catalog
+from schemas.catalog import MESSAGES, Message
+
+Json = dict[str, Any]
+EXAMPLES = Path(__file__).parent / "examples"
+PREFIX = "moderation"
+KAFKA_BINDINGS = "0.5.0"
+MIB = 1 << 20
+FORTNIGHT_MS = 14 * 24 * 3600 * 1000
+OUTPUT = {"cleanup.policy": ["delete"], "retention.ms": FORTNIGHT_MS, "max.message.bytes": 4 * MIB}
+CONFIGURATION: dict[str, Json] = {
+    "commands": {
+        "cleanup.policy": ["delete"],
+        "retention.ms": FORTNIGHT_MS,
+        "max.message.bytes": MIB,
+        "compression.type": "uncompressed",
+        "message.timestamp.type": "LogAppendTime",
+    },
+    "verdicts": OUTPUT,
+    "live-events": OUTPUT,
+    "caliper": OUTPUT,
+    "events": {**OUTPUT, "retention.ms": -1},
+    "dead-letters": OUTPUT,
+    "progress": {"cleanup.policy": ["compact"]},
+}
+PARTITIONS = 12
+ABOUT = {
+    "commands": (
+        "Commands",
+        "Facts of the LMS, and the commands of moderation. The order within a course is the order that counts.",
+    ),
+    "verdicts": ("Verdicts", "Exactly one verdict for every command record that has a readable `command_id`."),
+    "live-events": (
+        "Live events",
+        "Published grades as Canvas Live Events. Validate openly: a later version may send more keys.",
+    ),
+    "caliper": ("Caliper", "The same grades, with the same numbers, as IMS Caliper 1.1 envelopes."),
+    "events": ("Domain events", "Everything that happened, for integrators and auditors."),
+    "dead-letters": (
+        "Dead letters",
+        "Records that no verdict can be addressed to, byte for byte, with the reason in headers.",
+    ),
+    "progress": ("Progress", "The relay's own: how far it has come. Nothing for consumers."),
+}
+DESCRIPTION = """Moderated grading by Canvas's rules. Commands come in on one topic and get one verdict each; published
+grades leave as Canvas Live Events and as IMS Caliper.
+
+- The prefix `moderation` of all topics is a setting. Every topic has as many partitions as the log has shards.
+- Produce with the course's id in decimal as the key, murmur2 partitioning, `acks=all`, idempotent; draw `command_id`
+  once and reuse it for every retry.
+- Consume with `isolation.level=read_committed`. What the relay writes is a CloudEvent in binary mode: tell records
+  apart by `ce_id`, and see that nothing is missing by `ce_sequence`, which is dense per topic and partition.
+- Values may gain keys in later versions; none is taken away or changes its type."""
+
+
+def text() -> str:
+    """The document as YAML."""
+    head = "# Made by python -m schemas.generate: change schemas/, not this file.\n"
+    return head + yaml.dump(document(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def document() -> Json:
+    """The document as JSON."""
+    topics = list(ABOUT)
+    return {
+        "asyncapi": "3.0.0",
+        "id": "urn:moderated-grading",
+        "info": {
+            "title": "Moderated Grading",
+            "version": "1.0.0",
+            "description": DESCRIPTION,
+            "license": {"name": "Apache-2.0"},
+            "tags": [{"name": "kafka"}, {"name": "cloudevents"}, {"name": "canvas"}, {"name": "caliper"}],
+        },
+        "defaultContentType": "application/json",
+        "servers": {
+            "kafka": {
+                "host": "{bootstrap}",
+                "protocol": "kafka",
+                "description": "The brokers that KAFKA_BOOTSTRAP names",
+                "variables": {"bootstrap": {"default": "localhost:9092", "description": "host:port of a broker"}},
+            }
+        },
+        "channels": {topic: _channel(topic) for topic in topics},
+        "operations": _operations(),
+        "components": {
+            "messages": {message.name: _message(message) for message in MESSAGES} | {"progress": _progress()},
+            "schemas": {f"{topic}-headers": catalog.headers_of_topic(topic) for topic in topics if topic != "progress"},
+            "correlationIds": {
+                "command": {
+                    "description": "A verdict carries the command's own id.",
+                    "location": "$message.payload#/command_id",
+                },
+                "cause": {
+                    "description": "What follows from a command carries its id.",
+                    "location": "$message.header#/ce_causationid",
+                },
+            },
+        },
+    }
+
+
+def _channel(topic: str) -> Json:
+    title, description = ABOUT[topic]
+    names = ["progress"] if topic == "progress" else [message.name for message in catalog.of_topic(topic)]
+    return {
+        "address": f"{PREFIX}.{topic}",
+        "title": title,
+        "description": description,
+        "servers": [{"$ref": "#/servers/kafka"}],
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
+        "bindings": {
+            "kafka": {
+                "topic": f"{PREFIX}.{topic}",
+                "partitions": 1 if topic == "progress" else PARTITIONS,
+                "replicas": 3,
+                "topicConfiguration": CONFIGURATION[topic],
+                "bindingVersion": KAFKA_BINDINGS,
+            }
+        },
+    }
+
+
+def _operations() -> Json:
+    commands = [message.name for message in catalog.of_topic("commands")]
+    of_users = [name for name in commands if not name.startswith(("upsert", "configure")) and name not in _FACTS]
+    reply = {"channel": {"$ref": "#/channels/verdicts"}, "messages": [{"$ref": "#/channels/verdicts/messages/verdict"}]}
+    operations = {
+        "decideCommands": {
+            **_operation("receive", "commands", commands, "The handler decides every command; its verdict follows."),
+            "bindings": {"kafka": {"groupId": _constant(f"{PREFIX}.handler"), "bindingVersion": KAFKA_BINDINGS}},
+            "reply": reply,
+        },
+        "sendCommandsOfRequests": {
+            **_operation(
+                "send", "commands", of_users, "The gateway makes a command of every HTTP request that writes."
+            ),
+            "bindings": {"kafka": {"clientId": _constant(f"{PREFIX}-gateway"), "bindingVersion": KAFKA_BINDINGS}},
+            "reply": reply,
+        },
+    }
+    for topic, said in _SENDING.items():
+        names = ["progress"] if topic == "progress" else [message.name for message in catalog.of_topic(topic)]
+        words = "".join(word.capitalize() for word in topic.split("-"))
+        operations[f"publish{words}"] = _operation("send", topic, names, said)
+    return operations
+
+
+_FACTS = frozenset({"record_submission", "record_submission_comment", "post_grades", "hide_grades"})
+_SENDING = {
+    "verdicts": "The relay answers every command.",
+    "live-events": "The relay publishes grades: when they are published, posted or hidden.",
+    "caliper": "The relay publishes the same grades as Caliper events, in the same transaction.",
+    "events": "The relay publishes every event of the log, in its order.",
+    "dead-letters": "The relay hands on what cannot be answered.",
+    "progress": "The relay notes how far it has come, in the same transaction as what it sent.",
+}
+
+
+def _operation(action: str, topic: str, names: list[str], summary: str) -> Json:
+    return {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{topic}"},
+        "summary": summary,
+        "messages": [{"$ref": f"#/channels/{topic}/messages/{name}"} for name in names],
+    }
+
+
+def _message(message: Message) -> Json:
+    made: Json = {"name": message.name, "title": _title(message.name), "summary": message.summary}
+    made["contentType"] = "application/json" if message.value is not None else "application/octet-stream"
+    headers: Json = {"$ref": f"#/components/schemas/{message.topic}-headers"}
+    of_message = {"properties": {"ce_type": _constant(message.ce_type)}} if message.ce_type is not None else None
+    made["headers"] = headers if of_message is None else {"allOf": [headers, {"type": "object", **of_message}]}
+    if message.value is not None:
+        made["payload"] = draft_07(message.value)
+        answered = message.topic in ("commands", "verdicts")
+        made["correlationId"] = {"$ref": f"#/components/correlationIds/{'command' if answered else 'cause'}"}
+    key = {"type": "string", "description": "The course's id in decimal.", "examples": ["1001"]}
+    made["bindings"] = {"kafka": {"key": key, "bindingVersion": KAFKA_BINDINGS}}
+    made["examples"] = [{"name": message.name, **json.loads((EXAMPLES / f"{message.name}.json").read_text())}]
+    return made
+
+
+def _progress() -> Json:
+    key = _constant("relay")
+    return {
+        "name": "progress",
+        "title": "Progress",
+        "summary": "The last number of each shard that is on the topics. Its form may change with any version.",
+        "contentType": "application/json",
+        "payload": {"type": "object"},
+        "bindings": {"kafka": {"key": key, "bindingVersion": KAFKA_BINDINGS}},
+    }
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _constant(value: str) -> Json:
+    return {"type": "string", "const": value}
+
+
+def draft_07(schema: Json) -> Json:
+    """The same schema in AsyncAPI's own dialect, which is draft 7's; references are replaced by what they name."""
+    definitions = schema.get("$defs", {})
+
+    def said(node: Any) -> Any:
+        if isinstance(node, list):
+            return [said(part) for part in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            rest = {key: part for key, part in node.items() if key != "$ref"}
+            return {**said(definitions[node["$ref"].rpartition("/")[2]]), **said(rest)}
+        made = {key: said(part) for key, part in node.items() if key not in ("$defs", "$schema", "$id")}
+        if "prefixItems" in made:
+            made |= {"items": made.pop("prefixItems"), "additionalItems": False}
+        if "dependentRequired" in made:
+            made["dependencies"] = made.pop("dependentRequired")
+        return made
+
+    found: Json = said(schema)
+    return found
+
+
+class _Dumper(yaml.SafeDumper):
+    """Long texts as blocks, nothing by alias."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Dumper.add_representer(str, _text)

@@ -1,0 +1,54 @@
+"""Write the contracts' files anew: ``python -m schemas.generate``.
+
+``generated/``: a JSON Schema for every message's value, and one for the headers of each topic; ``asyncapi.yaml``.
+What changed against ``released/`` in a way that breaks others is refused by a test.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from schemas import asyncapi
+from schemas.catalog import DIALECT, HTTP_REQUEST, MESSAGES, headers_of_topic
+
+FOLDER = Path(__file__).parent
+GENERATED = FOLDER / "generated"
+
+
+def files() -> dict[str, str]:
+    """Text of every generated file, by its path below ``schemas``."""
+    made = {"generated/http_request.schema.json": _json(HTTP_REQUEST)}
+    for message in MESSAGES:
+        if message.value is not None:
+            folder = f"{message.topic}/" if message.topic in ("commands", "events") else ""
+            made[f"generated/{folder}{message.name}.schema.json"] = _json(message.value)
+    for topic, headers in headers_by_topic().items():
+        made[f"generated/headers/{topic}.schema.json"] = _json(headers)
+    made["asyncapi.yaml"] = asyncapi.text()
+    return made
+
+
+def headers_by_topic() -> dict[str, dict[str, Any]]:
+    """The headers of each topic's records, whichever of its messages they are of."""
+    found = {}
+    for topic in dict.fromkeys(message.topic for message in MESSAGES):
+        schema = headers_of_topic(topic)
+        found[topic] = {"$schema": DIALECT, "$id": f"urn:moderated-grading:headers:{topic}", **schema}
+    return found
+
+
+def _json(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Write all files; what no message needs any more goes."""
+    shutil.rmtree(GENERATED, ignore_errors=True)
+    for path, text in files().items():
+        (FOLDER / path).parent.mkdir(parents=True, exist_ok=True)
+        (FOLDER / path).write_text(text)
+
+
+if __name__ == "__main__":
+    main()

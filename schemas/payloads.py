@@ -1,0 +1,230 @@
+"""Payloads of the domain events, one class a name (contract section 5).
+
+Where Canvas audits the same fact the payload is Canvas's: plain values when created, ``[old, new]`` for what changed.
+What did not change, or was not stated, is left out; null is a value. Ids are decimal strings, scores numbers, times
+RFC 3339 in milliseconds.
+"""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
+from schemas.commands import Strict
+from schemas.fields import IdText, TimeText
+
+T = TypeVar("T")
+LeftOut = SkipJsonSchema[None]
+Changed = tuple[T | None, T | None] | LeftOut
+"""``[old, new]``, or left out."""
+Points = Annotated[float, Field(allow_inf_nan=False)]
+Bands = list[tuple[str, Points]]
+AnonymousId = Annotated[str, Field(pattern=r"^[0-9A-Za-z]+$")]
+GradingType = Literal["points", "percent", "letter_grade", "gpa_scale", "pass_fail", "not_graded"]
+ModerationSet = Literal["assigned", "selected"]
+EnrollmentType = Literal[
+    "StudentEnrollment", "TeacherEnrollment", "TaEnrollment", "DesignerEnrollment", "ObserverEnrollment"
+]
+EnrollmentState = Literal["active", "inactive", "invited", "completed", "deleted"]
+Count = Annotated[int, Field(ge=0)]
+
+
+class CourseUpdated(Strict):
+    name: Changed[str] = None
+    sis_source_id: Changed[str] = None
+    account_id: Changed[IdText] = None
+    root_account_uuid: Changed[str] = None
+    root_account_lti_guid: Changed[str] = None
+    grading_scheme: Changed[Bands] = None
+
+
+class User(Strict):
+    user_id: IdText
+    name: str | None = None
+    sortable_name: str | None = None
+    short_name: str | None = None
+    sis_user_id: str | None = None
+    login_id: str | None = None
+    created_at: TimeText | None = None
+
+
+class UsersUpdated(Strict):
+    """New values only. Names, logins and SIS ids of people stand here and nowhere else."""
+
+    users: list[User]
+
+
+class Enrollment(Strict):
+    user_id: IdText
+    type: EnrollmentType
+    section_id: IdText | None
+    state: EnrollmentState
+    limited_to_section: bool
+    permissions: dict[str, bool]
+
+
+class EnrollmentsUpdated(Strict):
+    """Whole rows; one enrollment is (user, type, section)."""
+
+    enrollments: list[Enrollment]
+
+
+class Admin(Strict):
+    user_id: IdText
+    permissions: list[str]
+
+
+class AdminsUpdated(Strict):
+    """Whole rows; no permissions: the role was removed."""
+
+    admins: list[Admin]
+
+
+class AssignmentCreated(Strict):
+    """All settings that have a value."""
+
+    name: str
+    points_possible: Points | LeftOut = None
+    grading_type: GradingType
+    grading_scheme: Bands | LeftOut = None
+    moderated_grading: bool
+    grader_count: Count | LeftOut = None
+    final_grader_id: IdText | LeftOut = None
+    anonymous_grading: bool | LeftOut = None
+    graders_anonymous_to_graders: bool | LeftOut = None
+    grader_names_visible_to_final_grader: bool | LeftOut = None
+    grader_comments_visible_to_graders: bool | LeftOut = None
+    moderation_set: ModerationSet | LeftOut = None
+    assigned_to: list[IdText] | LeftOut = None
+    deleted: bool | LeftOut = None
+
+
+class AssignmentUpdated(Strict):
+    """``kept_in_moderation_set``: students who stay in a set that is hand-picked from now on."""
+
+    name: Changed[str] = None
+    points_possible: Changed[Points] = None
+    grading_type: Changed[GradingType] = None
+    grading_scheme: Changed[Bands] = None
+    moderated_grading: Changed[bool] = None
+    grader_count: Changed[Count] = None
+    final_grader_id: Changed[IdText] = None
+    anonymous_grading: Changed[bool] = None
+    graders_anonymous_to_graders: Changed[bool] = None
+    grader_names_visible_to_final_grader: Changed[bool] = None
+    grader_comments_visible_to_graders: Changed[bool] = None
+    moderation_set: Changed[ModerationSet] = None
+    assigned_to: Changed[list[IdText]] = None
+    deleted: Changed[bool] = None
+    kept_in_moderation_set: list[IdText] | LeftOut = None
+
+
+class SubmissionRecorded(Strict):
+    """New values only, of the gradebook as the LMS states it."""
+
+    submission_id: IdText | None = None
+    anonymous_id: AnonymousId | None = None
+    attempt: Count | None = None
+    submitted_at: TimeText | None = None
+    score: Points | None = None
+    grade: str | None = None
+    grader_id: IdText | None = None
+    graded_at: TimeText | None = None
+    excused: bool | LeftOut = None
+    posted_at: TimeText | None = None
+
+
+class SubmissionCommentRecorded(Strict):
+    author_id: IdText
+    comment: str
+    created_at: TimeText
+
+
+class GraderSlotTaken(Strict):
+    """``anonymous_id``: how the grader is named where graders are anonymous."""
+
+    grader_id: IdText
+    anonymous_id: AnonymousId
+
+
+class StudentsSelectedForModeration(Strict):
+    student_ids: list[IdText]
+
+
+class ProvisionalGradeCreated(Strict):
+    """``graded_at`` is null where a comment alone made it: it counts as not entered."""
+
+    id: IdText
+    score: Points | None
+    grade: str | None
+    graded_at: TimeText | None
+    final: bool
+    source_provisional_grade_id: IdText | None
+    graded_anonymously: bool | None
+    scorer_id: IdText
+    rubric_assessment: dict[str, Any] | LeftOut = None
+
+
+class ProvisionalGradeUpdated(Strict):
+    id: IdText
+    score: Changed[Points] = None
+    grade: Changed[str] = None
+    graded_at: Changed[TimeText] = None
+    graded_anonymously: Changed[bool] = None
+    scorer_id: Changed[IdText] = None
+    rubric_assessment: Changed[dict[str, Any]] = None
+
+
+class ProvisionalCommentCreated(Strict):
+    """``id``: the comment's."""
+
+    id: IdText
+    comment: str
+    author_id: IdText
+    provisional_grade_id: IdText
+
+
+class ProvisionalGradeSelected(Strict):
+    id: IdText
+    student_id: IdText
+
+
+class SubmissionUpdated(Strict):
+    """An excusal that changed."""
+
+    excused: tuple[bool, bool]
+
+
+class GradePublished(Strict):
+    """The chosen provisional grade, its scorer, ``[old, new]`` of the gradebook; ``was_graded``: its state before."""
+
+    provisional_grade_id: IdText
+    scorer_id: IdText
+    score: tuple[Points | None, Points | None]
+    grade: tuple[str | None, str | None]
+    graded_at: TimeText
+    graded_anonymously: bool | None
+    was_graded: bool
+
+
+class GradesPosted(Strict):
+    """Canvas's name for the publication; it closes one."""
+
+    grades_published_at: tuple[None, TimeText]
+
+
+class SubmissionPosted(Strict):
+    """The grade as it stands, which students can see from ``posted_at`` on."""
+
+    score: Points | None
+    grade: str | None
+    grader_id: IdText | None
+    posted_at: TimeText
+
+
+class SubmissionHidden(Strict):
+    """The grade as it stands, which students can no longer see."""
+
+    score: Points | None
+    grade: str | None
+    grader_id: IdText | None

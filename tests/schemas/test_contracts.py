@@ -1,0 +1,153 @@
+"""The contracts as files: current, valid, closed, and with an example of every message that means what it says."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from faststream.specification import AsyncAPI
+from jsonschema import Draft202012Validator
+
+from schemas import asyncapi, generate
+from schemas.catalog import MESSAGES, Message
+from services import topics
+from services.deciding.parse import Parsed, parse
+from services.handler.app import build
+from services.handler.telling import Telling
+from services.health import Health
+from services.settings import HandlerSettings
+from services.telemetry.metrics import HandlerMetrics
+from services.topics import partitions
+from tests.schemas.samples import DATA, command
+
+Json = dict[str, Any]
+FOLDER = Path(generate.FOLDER)
+EXAMPLES = {message.name: json.loads((FOLDER / f"examples/{message.name}.json").read_text()) for message in MESSAGES}
+WITH_SCHEMA = [message for message in MESSAGES if message.value is not None]
+
+
+def generated() -> dict[str, Json]:
+    return {path: json.loads(text) for path, text in generate.files().items() if path.endswith(".json")}
+
+
+def test_the_generated_files_are_current() -> None:
+    wanted = generate.files()
+    found = {str(path.relative_to(FOLDER)) for path in (FOLDER / "generated").rglob("*.json")} | {"asyncapi.yaml"}
+    assert found == set(wanted)
+    stale = [path for path, text in wanted.items() if (FOLDER / path).read_text() != text]
+    assert stale == [], "run python -m schemas.generate"
+
+
+def test_every_schema_is_json_schema_2020_12_and_has_an_id_of_its_own() -> None:
+    schemas = generated()
+    for schema in schemas.values():
+        Draft202012Validator.check_schema(schema)
+    assert len({schema["$id"] for schema in schemas.values()}) == len(schemas) == 15 + 19 + 3 + 1 + 6
+
+
+def test_every_message_has_an_example_and_every_example_a_message() -> None:
+    assert {path.stem for path in (FOLDER / "examples").iterdir()} == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.name)
+def test_an_example_fits_its_message_and_is_read_as_what_it_is(message: Message) -> None:
+    example = EXAMPLES[message.name]
+    assert set(example) == {"headers", "payload"}
+    jsonschema_rs.validator_for(message.headers).validate(example["headers"])
+    if message.value is not None:
+        jsonschema_rs.validator_for(message.value).validate(example["payload"])
+    if message.topic == "commands":
+        said = parse(json.dumps(example["payload"]).encode())
+        assert isinstance(said, Parsed)
+        assert said.command.type == message.name
+
+
+def objects(schema: Any, value: Any) -> Iterator[Json]:
+    """Every object in a value that is not free by contract."""
+    if isinstance(value, dict):
+        yield value
+        for name, part in value.items():
+            if name not in ("rubric_assessment", "permissions"):
+                yield from objects(schema, part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from objects(schema, part)
+
+
+@pytest.mark.parametrize("message", WITH_SCHEMA, ids=lambda message: message.name)
+def test_no_object_of_a_message_may_hold_a_key_more(message: Message) -> None:
+    validator = jsonschema_rs.validator_for(message.value or {})
+    value = EXAMPLES[message.name]["payload"]
+    for node in objects(message.value, value):
+        node["surprise"] = 1
+        assert not validator.is_valid(value), node
+        del node["surprise"]
+    assert validator.is_valid(value)
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_a_command_with_every_field_stated_fits_its_schema(kind: str) -> None:
+    validator = jsonschema_rs.validator_for(generated()[f"generated/commands/{kind}.schema.json"])
+    validator.validate(command(kind))
+    for name in DATA[kind]:
+        changed = command(kind, data={**DATA[kind], name: object})
+        changed["data"][name] = {"no": "such thing"} if name != "rubric_assessment" else 7
+        assert not validator.is_valid(changed), name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"http_status": 400}, {"reason": "unauthorized"}, {"message": "x"}, {"result": None}, {"result": {"id": 1}},
+        {"status": "rejected"}, {"type": "upsert_course"}, {"root_account_id": 1}, {"type": "x y"},
+    ],
+)  # fmt: skip
+def test_the_schema_of_verdicts_refuses_one_that_contradicts_itself(change: Json) -> None:
+    validator = jsonschema_rs.validator_for(generated()["generated/verdict.schema.json"])
+    assert not validator.is_valid({**EXAMPLES["verdict"]["payload"], **change})
+
+
+def test_asyncapi_names_the_topics_as_the_service_makes_them() -> None:
+    channels = asyncapi.document()["channels"]
+    assert set(channels) == set(topics.SETTINGS)
+    for name, channel in channels.items():
+        kafka = channel["bindings"]["kafka"]
+        assert channel["address"] == kafka["topic"] == topics.topic("moderation", name)
+        assert kafka["partitions"] == partitions(name)
+        said = {
+            key: ",".join(part) if isinstance(part, list) else str(part)
+            for key, part in kafka["topicConfiguration"].items()
+        }
+        assert said == dict(topics.SETTINGS[name])
+
+
+def test_asyncapi_says_of_the_handler_what_its_framework_says() -> None:
+    settings = HandlerSettings(database_url="postgresql://u@h/d", kafka_bootstrap="localhost:9092")
+    application, _ = build(settings, Health(), Telling(HandlerMetrics(), None), None)
+    broker: Any = application.broker
+    seen = AsyncAPI(broker, schema_version="3.0.0").to_specification().to_jsonable()
+    document = asyncapi.document()
+    ours = {channel["address"]: name for name, channel in document["channels"].items()}
+    for operation in seen["operations"].values():
+        channel = seen["channels"][operation["channel"]["$ref"].rpartition("/")[2]]
+        matching = [
+            ours_too
+            for ours_too in document["operations"].values()
+            if ours_too["action"] == operation["action"]
+            and ours_too["channel"]["$ref"] == f"#/channels/{ours[channel['address']]}"
+        ]
+        assert len(matching) == 1
+        groups = {subscriber.group_id for subscriber in broker.subscribers}
+        assert groups == {matching[0]["bindings"]["kafka"]["groupId"]["const"]}
+
+
+def test_a_command_s_verdict_is_documented_as_its_reply() -> None:
+    document = asyncapi.document()
+    decide = document["operations"]["decideCommands"]
+    assert decide["reply"]["channel"]["$ref"] == "#/channels/verdicts"
+    assert len(decide["messages"]) == len(DATA)
+    messages = document["components"]["messages"]
+    correlations = {messages[name]["correlationId"]["$ref"] for name in [*DATA, "verdict"]}
+    assert correlations == {"#/components/correlationIds/command"}

@@ -61,9 +61,14 @@ def unavailable(what: str) -> Refused:
 
 def answer(request: Request, body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer; ids as strings where the request accepts only those."""
-    if STRING_IDS in request.headers.get("accept", ""):
+    if string_ids(request):
         body = with_string_ids(body)
     return Response(orjson.dumps(body), status, headers, media_type=JSON)
+
+
+def string_ids(request: Request) -> bool:
+    """Whether the request accepts ids as strings only."""
+    return STRING_IDS in request.headers.get("accept", "")
 
 
 def with_string_ids(value: Any) -> Any:

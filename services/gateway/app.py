@@ -25,6 +25,7 @@ from services.gateway.commands import Commands, Pending, pending
 from services.gateway.documents import without_own_errors
 from services.gateway.metrics import METRICS
 from services.gateway.parts import Parts
+from services.gateway.rows import StateDocuments
 from services.gateway.sender import Sender
 from services.gateway.states import States
 from services.gateway.verdicts import Verdicts
@@ -95,6 +96,7 @@ def build(settings: GatewaySettings, keys: Keys) -> FastAPI:
             health=health,
             reader=reader,
             states=States(reader),
+            documents=StateDocuments(),
             sender=sender,
             verdicts=verdicts,
             commands=Commands(sender, verdicts, signer, settings.verdict_wait_seconds, settings.gateway_url),

@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from schemas.fields import is_uuid
 from services.eventlog.reader import FoundVerdict
-from services.gateway.answers import answer, bad_request, not_found, unauthorized
+from services.gateway.answers import answer, bad_request, not_found, string_ids, unauthorized
 from services.gateway.authentication import Caller
 from services.gateway.documents import OWN_COMMAND, OWN_EVENTS, OWN_STATE
 from services.gateway.pages import link_header, page_of
@@ -98,7 +98,8 @@ async def state(
 ) -> Response:
     """An assignment's whole state, for auditors."""
     found = await asked_state(parts, caller, assignment_id, version, at)
-    return answer(request, state_document(*found))
+    now = version is None and at is None and not string_ids(request)
+    return answer(request, parts.documents.document(*found) if now else state_document(*found))
 
 
 @router.get("/assignments/{assignment_id}/events", operation_id="list_assignment_events", **OWN_EVENTS)

@@ -10,6 +10,7 @@ from services.eventlog.reader import Reader
 from services.gateway.answers import bad_request, not_found, unauthorized
 from services.gateway.authentication import Authentication, Caller
 from services.gateway.commands import Commands
+from services.gateway.rows import StateDocuments
 from services.gateway.sender import Sender
 from services.gateway.states import States
 from services.gateway.verdicts import Verdicts
@@ -27,6 +28,7 @@ class Parts:
     health: Health
     reader: Reader
     states: States
+    documents: StateDocuments
     sender: Sender
     verdicts: Verdicts
     commands: Commands

@@ -58,6 +58,8 @@ class Submission:
     grade_matches_current_submission: bool = True
     graded_anonymously: bool | None = None
     updated_at: datetime | None = None
+    # How many events have touched it or a provisional grade of its student: whether what was made of them holds.
+    revision: int = 0
     rubric_assessment: Mapping[str, Any] | None = None
     comments: list[Comment] = field(default_factory=list)
 
@@ -114,6 +116,8 @@ class Assignment:
     # Drawn when first asked for, the same whenever that is: see anonymous_id.
     drawn_anonymous_ids: dict[int, str] = field(default_factory=dict)
     drawn_for: dict[str, int] = field(default_factory=dict)
+    # Lists of students as they were last shown, with the course's version then; emptied when others may be in them.
+    lists: dict[Any, tuple[int, list[int]]] = field(default_factory=dict)
 
     def is_assigned(self, course: Course, student_id: int) -> bool:
         """Whether the assignment is assigned to the student now."""

@@ -1,5 +1,6 @@
 """The state of an assignment as the contract's JSON document (section 6): a pure function of the fold."""
 
+from collections.abc import Callable
 from typing import Any
 
 from services.moderation.assignment import Assignment, Comment, ProvisionalGrade, Submission
@@ -7,9 +8,20 @@ from services.moderation.course import Course
 from services.moderation.payload import number, time
 from services.moderation.settings import SETTINGS
 
+Row = dict[str, Any]
 
-def state_document(course: Course, assignment: Assignment) -> dict[str, Any]:
-    """Ids as integers, scores as numbers, times RFC 3339 in milliseconds; lists in the order of ids."""
+
+def state_document(
+    course: Course,
+    assignment: Assignment,
+    *,
+    grade: Callable[[ProvisionalGrade], Any] | None = None,
+    submission: Callable[[int], Any] | None = None,
+) -> dict[str, Any]:
+    """Ids as integers, scores as numbers, times RFC 3339 in milliseconds; lists in the order of ids.
+
+    ``grade``, ``submission``: what gives the rows instead of :func:`grade_row` and :func:`submission_row`.
+    """
     students = sorted(
         s for s in course.student_ordinals if assignment.is_assigned(course, s) or s in assignment.submissions
     )
@@ -27,8 +39,11 @@ def state_document(course: Course, assignment: Assignment) -> dict[str, Any]:
             {"user_id": user, "anonymous_id": anonymous_id, "slot_taken": True}
             for user, anonymous_id in sorted(assignment.slots.items())
         ],
-        "provisional_grades": [_grade(grade) for _, grade in sorted(assignment.provisional_grades.items())],
-        "submissions": [_submission(course, assignment, student) for student in students],
+        "provisional_grades": [(grade or grade_row)(each) for _, each in sorted(assignment.provisional_grades.items())],
+        "submissions": [
+            submission(student) if submission is not None else submission_row(course, assignment, student)
+            for student in students
+        ],
     }
 
 
@@ -43,7 +58,8 @@ def _setting(name: str, assignment: Assignment) -> Any:
     return sorted(value) if name == "assigned_to" else value
 
 
-def _grade(grade: ProvisionalGrade) -> dict[str, Any]:
+def grade_row(grade: ProvisionalGrade) -> Row:
+    """A provisional grade of the document."""
     return {
         "provisional_grade_id": grade.provisional_grade_id,
         "student_id": grade.student_id,
@@ -57,7 +73,8 @@ def _grade(grade: ProvisionalGrade) -> dict[str, Any]:
     }
 
 
-def _submission(course: Course, assignment: Assignment, student_id: int) -> dict[str, Any]:
+def submission_row(course: Course, assignment: Assignment, student_id: int) -> Row:
+    """A student's submission of the document."""
     submission: Submission = assignment.submission(student_id)
     return {
         "student_id": student_id,

@@ -84,6 +84,7 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             assignment.slots[grader] = anonymous_id
         case StudentsSelectedForModeration(student_ids=students):
             assignment.added.update(students)
+            assignment.lists.clear()
         case ProvisionalGradeCreated():
             grade = ProvisionalGrade(
                 event.provisional_grade_id,
@@ -135,6 +136,7 @@ def _submission(assignment: Assignment, student_id: int, at: datetime) -> Submis
     if submission is None:
         submission = assignment.submissions[student_id] = Submission()
     submission.updated_at = at
+    submission.revision += 1
     return submission
 
 
@@ -146,6 +148,7 @@ def _comment(assignment: Assignment, drawn: int | None, author_id: int, text: st
 
 
 def _configure(assignment: Assignment, settings: Iterable[tuple[str, Any]], position: int) -> None:
+    assignment.lists.clear()
     for name, value in settings:
         if name == "assigned_to":
             _assign(assignment, None if value is None else frozenset(value), position)
@@ -165,6 +168,7 @@ def _assign(assignment: Assignment, students: frozenset[int] | None, position: i
 def _record(assignment: Assignment, submission: Submission, student_id: int, stated: Mapping[str, Any]) -> None:
     if stated.get("anonymous_id") is not None:
         assignment.stated_anonymous_ids.setdefault(stated["anonymous_id"], student_id)
+        assignment.lists.clear()
     if "submission_id" in stated:
         if submission.submission_id is not None:
             del assignment.stated_submission_ids[submission.submission_id]

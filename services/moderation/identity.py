@@ -3,6 +3,8 @@
 Canvas: app/models/abstract_assignment.rb (can_view_other_grader_identities?, can_view_other_grader_comments?).
 """
 
+from functools import cached_property
+
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 
@@ -30,3 +32,47 @@ def sees_graders_comments(course: Course, assignment: Assignment, user_id: int) 
     if not assignment.moderated_grading or assignment.permits_moderation(course, user_id):
         return True
     return assignment.grader_comments_visible_to_graders and may_grade_or_look(course, user_id)
+
+
+class Viewer:
+    """A user who looks at an assignment. What holds for all that is shown is asked once: good until a change."""
+
+    def __init__(self, course: Course, assignment: Assignment, user_id: int) -> None:
+        self.course = course
+        self.assignment = assignment
+        self.user_id = user_id
+
+    @cached_property
+    def moderates(self) -> bool:
+        """Whether the user permits moderation of the assignment."""
+        return self.assignment.permits_moderation(self.course, self.user_id)
+
+    @cached_property
+    def looks(self) -> bool:
+        """Whether the gradebook is open to the user."""
+        return may_grade_or_look(self.course, self.user_id)
+
+    @cached_property
+    def names_graders(self) -> bool:
+        """Whether other graders are named to the user."""
+        return sees_graders(self.course, self.assignment, self.user_id)
+
+    @cached_property
+    def reads_graders(self) -> bool:
+        """Whether other graders' remarks are shown to the user."""
+        return sees_graders_comments(self.course, self.assignment, self.user_id)
+
+    @cached_property
+    def hides_students(self) -> bool:
+        """Whether students are anonymous now."""
+        return self.assignment.hides_students(self.course)
+
+    @property
+    def names_students(self) -> bool:
+        """Whether students are named to the user (Canvas: can_view_student_names?)."""
+        return self.looks and not self.hides_students
+
+    def name_of(self, user_id: int) -> str | None:
+        """A user's name as the LMS stated it."""
+        name: str | None = self.course.users.get(user_id, {}).get("name")
+        return name

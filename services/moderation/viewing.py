@@ -3,8 +3,7 @@
 Ids are integers, times strings with seconds, as in Canvas's JSON. Links to the LMS begin with ``lms_url``.
 """
 
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +11,7 @@ from services.moderation import comments
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course
 from services.moderation.decision import ALREADY_PUBLISHED, NOT_FOUND, NOT_MODERATED, UNAUTHORIZED, Rejected
-from services.moderation.identity import may_grade_or_look, sees_graders
+from services.moderation.identity import Viewer
 from services.moderation.payload import number, seconds
 
 Json = dict[str, Any]
@@ -23,33 +22,37 @@ WITH_STATUS = frozenset({"submission_comments", "rubric_assessment"})
 """What status always includes."""
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Viewer):
     """A course and an assignment as one user sees them."""
 
-    course: Course
-    assignment: Assignment
-    user_id: int
-    lms_url: str
-
-    @property
-    def moderates(self) -> bool:
-        """Whether the user permits moderation of the assignment."""
-        return self.assignment.permits_moderation(self.course, self.user_id)
+    def __init__(self, course: Course, assignment: Assignment, user_id: int, lms_url: str) -> None:
+        super().__init__(course, assignment, user_id)
+        self.lms_url = lms_url
 
     def moderated_students(self) -> list[int] | Rejected:
         """The moderation set's students, ascending (Canvas: ModerationSetController#index)."""
         if not self.moderates:
             return UNAUTHORIZED
+        return self._listed("set", self._members)
+
+    def _members(self) -> list[int]:
         candidates = {*self.course.student_ordinals, *self.assignment.added}
         return sorted(s for s in candidates if self.assignment.is_in_set(self.course, s))
+
+    def _listed(self, key: Any, make: Callable[[], list[int]]) -> list[int]:
+        """A list of a class, made once for all pages of it."""
+        version, students = self.assignment.lists.get(key, (0, []))
+        if version != self.course.version:
+            students = make()
+            self.assignment.lists[key] = self.course.version, students
+        return students
 
     def status(self, student_id: int | None, last_updated_at: datetime | None) -> Json | Rejected:
         """Canvas: ProvisionalGradesController#status; ``student_id`` None: found nowhere."""
         course, assignment = self.course, self.assignment
         if student_id is None or not has_submission(course, assignment, student_id):
             return NOT_FOUND
-        if not may_grade_or_look(course, self.user_id):
+        if not self.looks:
             return UNAUTHORIZED
         if not assignment.moderated_grading:
             return NOT_MODERATED
@@ -74,8 +77,8 @@ class View:
             "selected": chosen == grade.provisional_grade_id,
             "readonly": not grade.final and grade.scorer_id != self.user_id,
         }
-        if sees_graders(self.course, self.assignment, self.user_id):
-            shown["scorer_name"] = self.course.users.get(grade.scorer_id, {}).get("name")
+        if self.names_graders:
+            shown["scorer_name"] = self.name_of(grade.scorer_id)
         return shown
 
     def provisional_grades(self, student_id: int, included: Included) -> list[Json]:
@@ -101,7 +104,7 @@ class View:
             or grade.graded_at is None
             or submitted_at <= grade.graded_at,
         }
-        if sees_graders(self.course, self.assignment, self.user_id):
+        if self.names_graders:
             shown["scorer_id"] = grade.scorer_id
             if "rubric_assessment" in included:
                 shown["rubric_assessments"] = self._rubric_assessments(grade)
@@ -109,9 +112,7 @@ class View:
             shown["anonymous_grader_id"] = self.assignment.slots.get(grade.scorer_id)
         shown["speedgrader_url"] = self.speedgrader_url(grade.student_id)
         if "submission_comments" in included:
-            shown["submission_comments"] = comments.of_grade(
-                self.course, self.assignment, self.user_id, grade.student_id, grade.comments
-            )
+            shown["submission_comments"] = comments.of_grade(self, grade.student_id, grade.comments)
         return shown
 
     def _rubric_assessments(self, grade: ProvisionalGrade) -> list[Json]:
@@ -120,7 +121,7 @@ class View:
         return [
             {
                 "assessor_id": grade.scorer_id,
-                "assessor_name": self.course.users.get(grade.scorer_id, {}).get("name"),
+                "assessor_name": self.name_of(grade.scorer_id),
                 "data": grade.rubric_assessment,
             }
         ]
@@ -128,7 +129,7 @@ class View:
     def speedgrader_url(self, student_id: int) -> str:
         """The LMS's grading page of the student."""
         assignment = self.assignment
-        if assignment.students_named(self.course, self.user_id):
+        if self.names_students:
             who = f"student_id={student_id}"
         else:
             who = f"anonymous_id={assignment.anonymous_id(self.course, student_id)}"
@@ -143,15 +144,13 @@ class View:
         if not has_submission(self.course, self.assignment, student_id):
             return NOT_FOUND
         own = student_id == self.user_id
-        looks = may_grade_or_look(self.course, self.user_id)
+        looks = self.looks
         grader = looks and self._reaches(student_id)
         if not (own or grader):
             return NOT_FOUND if looks else UNAUTHORIZED
         shown = self._submission(student_id, hidden=not grader)
         if "submission_comments" in included:
-            shown["submission_comments"] = comments.of_submission(
-                self.course, self.assignment, self.user_id, student_id
-            )
+            shown["submission_comments"] = comments.of_submission(self, student_id)
         rubric = self.assignment.submission(student_id).rubric_assessment
         if "rubric_assessment" in included and rubric is not None and (grader or shown["posted_at"]):
             shown["rubric_assessment"] = rubric
@@ -185,7 +184,7 @@ class View:
             "workflow_state": "submitted" if unposted and held.workflow_state == "graded" else held.workflow_state,
             "grade_matches_current_submission": held.grade_matches_current_submission,
         }
-        if student_id == self.user_id or assignment.students_named(course, self.user_id):
+        if student_id == self.user_id or self.names_students:
             shown["user_id"] = student_id
         else:
             shown["anonymous_id"] = assignment.anonymous_id(course, student_id)
@@ -193,9 +192,12 @@ class View:
 
     def submissions(self) -> list[int] | Rejected:
         """The students whose submissions the user may list, in the order of the list."""
-        if not may_grade_or_look(self.course, self.user_id):
+        if not self.looks:
             return UNAUTHORIZED
         sections = self.course.sections_seen_by(self.user_id)
+        return self._listed((sections, self.names_students), lambda: self._visible(sections))
+
+    def _visible(self, sections: frozenset[int | None] | None) -> list[int]:
         students = (s for s in self.course.student_ordinals if self.course.is_visible_student(s, sections))
         return self._ordered([s for s in students if self.assignment.is_assigned(self.course, s)])
 
@@ -205,14 +207,14 @@ class View:
         return UNAUTHORIZED if grades and not self.moderates else students
 
     def _ordered(self, students: Sequence[int]) -> list[int]:
-        if self.assignment.students_named(self.course, self.user_id):
+        if self.names_students:
             return sorted(students)
         return sorted(students, key=lambda student: self.assignment.anonymous_id(self.course, student))
 
     def gradeable_student(self, student_id: int, included: Included) -> Json:
         """Canvas: SubmissionsApiController#gradeable_students."""
         shown: Json = {}
-        if self.assignment.students_named(self.course, self.user_id):
+        if self.names_students:
             known = self.course.users.get(student_id, {})
             shown["id"] = student_id
             shown["display_name"] = known.get("short_name") or known.get("name")

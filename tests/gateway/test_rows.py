@@ -1,0 +1,65 @@
+"""What the gateway keeps of lists and documents never tells old news."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from services.gateway.rows import StateDocuments
+from services.moderation import commands as asked
+from services.moderation.viewing import View
+from tests.moderation.memory import ADMIN, ANN, BEN, CAT, ESSAY, FINAL_GRADER, TA1, TA2, Memory, admin, office
+
+NORTH = 51
+Step = Callable[[Memory], Any]
+
+
+def submitted(student: int, **stated: Any) -> Step:
+    return lambda memory: memory.accept(asked.RecordSubmission(student_id=student, stated=stated))
+
+
+STEPS: list[Step] = [
+    lambda memory: memory.grade(TA1, ANN, 5, comment="well"),
+    lambda memory: memory.grade(TA2, ANN, 6),
+    lambda memory: memory.grade(TA1, ANN, 7),
+    lambda memory: memory.comment(TA1, BEN),
+    lambda memory: memory.grade(FINAL_GRADER, CAT, excuse=True),
+    lambda memory: memory.select(memory.assignments[ESSAY].of_student[ANN][0].provisional_grade_id),
+    submitted(BEN, anonymous_id="zzzzz", submission_id=77),
+    submitted(BEN, anonymous_id="11111"),
+    submitted(CAT, attempt=1, submitted_at=datetime(2025, 1, 1, tzinfo=UTC)),
+    lambda memory: memory.enroll(34, "Student"),
+    lambda memory: memory.enroll(BEN, "Student", "inactive"),
+    lambda memory: memory.configure(assigned_to=[ANN, CAT]),
+    lambda memory: memory.configure(moderation_set="selected"),
+    lambda memory: memory.accept(asked.SelectStudentsForModeration(student_ids=(BEN, CAT)), FINAL_GRADER),
+    lambda memory: memory.configure(anonymous_grading=False),
+    lambda memory: memory.configure(anonymous_grading=True, assigned_to=None),
+    lambda memory: memory.enroll(TA1, "Ta", section=NORTH, limited_to_section=True),
+    lambda memory: memory.enroll(CAT, "Student", "deleted"),
+    lambda memory: memory.publish(),
+    lambda memory: memory.accept(asked.PostGrades(student_ids=(ANN,), posted_at=None)),
+    lambda memory: memory.accept(
+        asked.RecordSubmissionComment(student_id=ANN, author_id=TA1, comment="more", created_at=None)
+    ),
+    submitted(ANN, score=Decimal(9), grade="9"),
+]
+
+
+def lists(memory: Memory) -> list[Any]:
+    course, assignment = memory.courses[1001], memory.assignments[ESSAY]
+    views = [View(course, assignment, user, "") for user in (FINAL_GRADER, ADMIN, TA1, ANN)]
+    return [shown() for view in views for shown in (view.moderated_students, view.submissions)]
+
+
+def test_lists_and_documents_are_those_of_now_after_every_change() -> None:
+    memory, documents = office(anonymous_grading=True), StateDocuments()
+    admin(memory, "select_final_grade")
+    for step in [lambda _: None, *STEPS]:
+        step(memory)
+        assert lists(memory) == lists(memory) == lists(memory.read_again())
+        course, assignment = memory.courses[1001], memory.assignments[ESSAY]
+        for _ in range(2):
+            assert orjson.loads(orjson.dumps(documents.document(course, assignment))) == memory.document()

@@ -183,6 +183,29 @@ class GatewaySettings(ProcessSettings):
         return checked_base_url(value)
 
 
+class ConsoleSettings(ProcessSettings):
+    """The console. ``console_url``: over https its cookie is for https alone; ``jwks``: whose tokens open it.
+
+    ``command_auth``: as the handler's, so that a dry run judges as the handler would.
+    """
+
+    console_port: int = Field(ge=1, le=65_535, description="the port to serve the console on")
+    console_host: str = Field(default="127.0.0.1", description="the address to serve the console on")
+    console_url: str = Field(description="the http or https URL that operators reach the console by")
+    jwks: str = Field(description=JWKS)
+    command_auth: Literal["off", "required"] = Field(default="off", description="off or required")
+
+    @field_validator("jwks")
+    @classmethod
+    def _is_location(cls, value: str) -> str:
+        return checked_location(value) or value
+
+    @field_validator("console_url")
+    @classmethod
+    def _is_base_url(cls, value: str) -> str:
+        return checked_base_url(value)
+
+
 def checked_location(value: str | None) -> str | None:
     """Raise ValueError where a JWK set could not be there."""
     if value is not None and not is_location(value):

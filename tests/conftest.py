@@ -97,6 +97,12 @@ class System:
         process.environment |= {"GATEWAY_PORT": str(process.port), "GATEWAY_URL": process.url}
         return process
 
+    def console(self, issuer: Issuer, **environment: str) -> Process:
+        """A console that an issuer's tokens open, not started."""
+        process = self.process("console", JWKS=str(issuer.write_set(self.folder / "users.jwks")), **environment)
+        process.environment |= {"CONSOLE_PORT": str(process.port), "CONSOLE_URL": process.url}
+        return process
+
 
 async def made_system(bootstrap: str, database_url: str, folder: Path) -> AsyncIterator[System]:
     prefix = f"{RUN}-{next(_NUMBERS)}"

@@ -12,7 +12,6 @@ PROCESSES = sorted(path.parent.name for path in SERVICES.glob("*/__main__.py"))
 LIBRARIES = {
     "moderation": set[str](),
     "agreement": {"moderation"},
-    "console": {"moderation", "eventlog", "tokens", "deciding", "outputs", "agreement", "settings", "topics"},
     "eventlog": {"moderation", "settings", "topics"},
     "tokens": set[str](),
     "deciding": {"moderation", "eventlog", "tokens"},

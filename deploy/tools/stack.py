@@ -20,7 +20,7 @@ from services.tokens.signing import Signer, new_key, write_key, write_set
 SOURCES = FOLDER / "sources.json"
 ENVIRONMENT = FOLDER / "environment.json"
 READY_SECONDS = 60
-PROCESSES = ("handler", "relay", "gateway")
+PROCESSES = ("handler", "relay", "gateway", "console")
 KEYS = FOLDER / "keys"
 TOKEN_SECONDS = 24 * 3600
 LMS_URL = "http://canvas.example"
@@ -128,6 +128,13 @@ class Stack:
             "JWKS": str(KEYS / "users.jwks"),
             "COMMAND_KEY": str(KEYS / "gateway.key"),
         }
+        port = settings["console"]["HEALTH_PORT"]
+        settings["console"] |= {
+            "CONSOLE_PORT": port,
+            "CONSOLE_URL": f"http://127.0.0.1:{port}",
+            "COMMAND_AUTH": settings["handler"]["COMMAND_AUTH"],
+            "JWKS": str(KEYS / "users.jwks"),
+        }
         PROCESSES_FILE.write_text(json.dumps(settings))
         with (STATE / "logs" / "supervisor.log").open("ab") as log:
             supervisor = subprocess.Popen(
@@ -172,7 +179,9 @@ def token(arguments: list[str]) -> str:
     """A bearer token for the stack's gateway, and for its handler where COMMAND_AUTH=required."""
     parser = argparse.ArgumentParser("deploy/stack token")
     parser.add_argument("user_id", type=int, help="whom the token speaks for")
-    parser.add_argument("--scope", help="such as moderation.facts, to state facts on Kafka")
+    parser.add_argument(
+        "--scope", help="such as moderation.facts, to state facts on Kafka, or moderation.operator, for the console"
+    )
     parser.add_argument("--root-account", type=int, default=1, help="the root account, 1 unless said")
     said = parser.parse_args(arguments)
     if not (KEYS / "issuer.key").exists():

@@ -8,6 +8,8 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 WRITER = "moderation_writer"
 """May add to the log; nobody may change it."""
 READER = "moderation_reader"
+OPERATOR = "moderation_operator"
+"""Reads, and keeps what operators do."""
 
 
 async def connect(url: str, process: str, role: str) -> "asyncpg.Connection[asyncpg.Record]":

@@ -19,10 +19,8 @@ join heads($1) h on h.shard = k.shard
 order by array_position($1, k.shard)
 """
 DEAD_LETTERS = """
-select coalesce(sum(h.dead_letter_number), 0)::bigint,
-       extract(epoch from clock_timestamp() - min((select d.recorded_at from dead_letter d
-                                                   where d.shard = h.shard and d.number = 1)))
-from heads($1::smallint[]) h
+select count(*), extract(epoch from clock_timestamp() - min(d.recorded_at)) from dead_letter d
+where not exists (select from dead_letter_settled s where (s.shard, s.number) = (d.shard, d.number))
 """
 
 
@@ -46,10 +44,8 @@ async def unpublished(
     return [Unpublished((r[0], r[1], r[2]), (float(r[3] or 0), float(r[4] or 0), float(r[5] or 0))) for r in rows]
 
 
-async def open_dead_letters(
-    connection: "asyncpg.Connection[asyncpg.Record]", shards: Sequence[int]
-) -> tuple[int, float]:
+async def open_dead_letters(connection: "asyncpg.Connection[asyncpg.Record]") -> tuple[int, float]:
     """How many dead letters nobody has dealt with, and the age of the oldest in seconds (0 if there is none)."""
-    row = await connection.fetchrow(DEAD_LETTERS, shards)
+    row = await connection.fetchrow(DEAD_LETTERS)
     assert row is not None
     return int(row[0]), float(row[1] or 0)

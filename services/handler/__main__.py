@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from services.deciding import fetching
 from services.deciding.authority import Authority
 from services.eventlog.connecting import WRITER
-from services.handler import fetching
 from services.handler.app import build
 from services.handler.telling import Telling
 from services.health import Health, serving

@@ -109,7 +109,7 @@ class Telling:
         progress = self.progress
         if progress is None:
             return
-        self._dead_letters = await open_dead_letters(connection, SHARD_LIST)
+        self._dead_letters = await open_dead_letters(connection)
         self._waiting = await unpublished(
             connection, SHARD_LIST, progress.positions, progress.verdicts, progress.dead_letters
         )

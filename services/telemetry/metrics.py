@@ -183,6 +183,22 @@ class RelayMetrics(ProcessMetrics):
         )
 
 
+class ConsoleMetrics(TokenMetrics):
+    """The console's."""
+
+    def __init__(self) -> None:
+        super().__init__("console")
+        self.actions = self._counter(
+            "moderation_operator_actions_total",
+            "Actions of operators kept, by kind: redrive, discard, reveal, replay",
+            "kind",
+        )
+        self.live_clients = self._gauge("moderation_sse_clients", "Pages that are kept fresh now")
+        self.redrives_waiting = self._scraped(
+            "moderation_redrives_waiting", "1 while a redrive that was decided cannot be sent, else 0"
+        )
+
+
 class GatewayMetrics(TokenMetrics):
     """The gateway's."""
 

@@ -35,7 +35,7 @@ async def until(claim: Callable[[], Any], what: str, seconds: float = DEADLINE_S
 
 
 class Process:
-    """One of our processes: ``name`` is handler, relay or gateway."""
+    """One of our processes: ``name`` is handler, relay, gateway or console."""
 
     def __init__(self, name: str, environment: dict[str, str], log: Path) -> None:
         self.name = name

@@ -1,0 +1,129 @@
+"""How things stand, as plain records and in words: what ``watch`` gathers and the first page shows."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from services.eventlog.watching import Behind, Decided
+from services.telemetry.lag import State
+
+FINE = "up to date"
+# As the metric moderation_consumer_state has them; whether the handler tries is not to be seen from here.
+NAMES = {State.OK: FINE, State.WARNING: "falling behind", State.STALLED: "stalled", State.STOPPED: "stopped"}
+# A record that is decided while we look at it is no lag.
+LATE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """Of the commands topic. ``waiting``: records not decided, an upper bound where producers used transactions;
+    ``oldest_seconds``: the age of the oldest of them, 0 where none waits."""
+
+    number: int
+    state: str
+    waiting: int
+    oldest_seconds: float
+    decided: int
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One that is not wholly on the topic. ``per_second``, ``seconds_left``: None before that can be said."""
+
+    root_account: int
+    course: int
+    assignment: int
+    command_id: str
+    published: int
+    total: int
+    per_second: float | None
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """``minutes``: commands decided in each 10 seconds of the last 15 minutes, the oldest first.
+
+    ``p50``, ``p99``: seconds from append to decision of the last commands, None before any. ``problems``: what cannot
+    be seen at present, and why. ``rejected``: refusals in the last 15 minutes.
+    """
+
+    at: datetime | None = None
+    decided: int = 0
+    rejected: int = 0
+    flow: tuple[int, ...] = ()
+    p50: float | None = None
+    p99: float | None = None
+    partitions: tuple[Partition, ...] = ()
+    outputs: tuple[Behind, ...] = ()
+    publications: tuple[Publication, ...] = ()
+    recent: tuple[Decided, ...] = ()
+    open_letters: int = 0
+    oldest_letter: datetime | None = None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def unpublished_since(self) -> datetime | None:
+        """Since when the oldest record waits for a topic."""
+        return min((output.since for output in self.outputs if output.since), default=None)
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nobody is needed."""
+        return self.level == "calm"
+
+    @property
+    def level(self) -> str:
+        """``calm``, ``look`` (dead letters are open) or ``alarm`` (something is late, or cannot be seen)."""
+        if self.problems or self.late():
+            return "alarm"
+        return "look" if self.open_letters else "calm"
+
+    def late(self) -> list[str]:
+        """What takes longer than it should, one sentence each."""
+        found = []
+        slow = [p for p in self.partitions if p.state != FINE and p.oldest_seconds > LATE_SECONDS]
+        if slow:
+            worst = max(slow, key=lambda p: p.oldest_seconds)
+            waiting = sum(p.waiting for p in slow)
+            where = f"partition {worst.number} is {worst.state}"
+            found.append(
+                f"{count(waiting, 'command')} not decided, the oldest waiting {lasting(worst.oldest_seconds)}: {where}"
+            )
+        since = self.unpublished_since
+        if since is not None and self.at is not None and (self.at - since).total_seconds() > LATE_SECONDS:
+            waiting = sum(output.waiting for output in self.outputs)
+            found.append(
+                f"{count(waiting, 'record')} not on the topics, the oldest waiting"
+                f" {lasting((self.at - since).total_seconds())}: the relay is behind or stopped"
+            )
+        return found
+
+    def sentence(self) -> str:
+        """One glance."""
+        if self.problems:
+            return self.problems[0]
+        late = self.late()
+        if late:
+            return "; ".join(late)
+        if self.open_letters:
+            return f"Every command is decided and every grade is out; {count(self.open_letters, 'dead letter')} open"
+        return "Every command is decided and every grade is out"
+
+
+def count(number: int, thing: str) -> str:
+    """``1 command``, ``2,000 commands``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def lasting(seconds: float) -> str:
+    """A span of time in words as short as a glance."""
+    if seconds < 1:
+        return f"{seconds * 1_000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    whole = timedelta(seconds=int(seconds))
+    days, rest = whole.days, whole.seconds
+    hours, minutes = rest // 3600, rest % 3600 // 60
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest % 60} s"

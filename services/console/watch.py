@@ -1,0 +1,197 @@
+"""The console's eye: follows the log, the commands topic and the relay's progress, and says how things stand."""
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+from aiokafka.errors import KafkaError
+
+from services.console.broker import Broker
+from services.console.now import NAMES, Now, Partition, Publication
+from services.console.tally import Tally
+from services.eventlog.connecting import Pool, trouble
+from services.eventlog.failures import Failures
+from services.eventlog.watching import Behind, Publishing, Watching
+from services.health import Health
+from services.telemetry.lag import Looks
+from services.topics import Progress
+
+LOGGER = logging.getLogger("console")
+LOOK_SECONDS = 0.2
+ASK_BROKER_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+ROWS_PER_SHARD_MAX = 1_000
+PUBLICATIONS_MAX = 50
+STOPPED_SECONDS = 60
+# A question that takes long is asked the more seldom.
+REST_PER_WORK = 20
+NO_POSTGRES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+
+
+class Watch:
+    """``now``: how things stand; ``version`` grows with each change of it. ``tally``: the verdicts, counted.
+
+    ``clock``: how far PostgreSQL's clock is ahead of ours.
+    """
+
+    def __init__(self, pool: Pool, bootstrap: str, prefix: str, health: Health) -> None:
+        self.watching = Watching(pool)
+        self.failures = Failures(pool)
+        self.bootstrap = bootstrap
+        self.prefix = prefix
+        self.tally = Tally()
+        self.now = Now(problems=("The console is starting",))
+        self.version = 0
+        self.health = health
+        self.progress: Progress | None = None
+        self._changed = asyncio.Event()
+        self.clock = timedelta()
+        self._partitions: tuple[Partition, ...] = ()
+        self._looks: dict[int, Looks] = {}
+        self._outputs: tuple[Behind, ...] = ()
+        self._publications: tuple[Publication, ...] = ()
+        self._rates: dict[str, tuple[float, int]] = {}
+        self._letters: tuple[int, datetime | None] = (0, None)
+        self._letters_at = 0.0
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_log())
+            tasks.create_task(self._follow_broker())
+
+    async def changed_since(self, version: int, seconds: float) -> bool:
+        """Wait until ``now`` is newer than a version; False where it is not in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self.version == version:
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _say(self) -> None:
+        at = datetime.now(UTC) + self.clock
+        self.health.beat("watch")
+        now = Now(
+            at=at,
+            decided=self.tally.decided,
+            rejected=self.tally.rejected(at),
+            flow=self.tally.flow(at),
+            p50=self.tally.latency(at, 0.5),
+            p99=self.tally.latency(at, 0.99),
+            partitions=self._partitions,
+            outputs=self._outputs,
+            publications=self._publications,
+            recent=tuple(self.tally.recent),
+            open_letters=self._letters[0],
+            oldest_letter=self._letters[1],
+            problems=tuple(self.health.servers.values()),
+        )
+        self.now = now
+        self.version += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _server(self, name: str, problem: str | None) -> None:
+        if problem != self.health.servers.get(name):
+            LOGGER.log(logging.WARNING if problem else logging.INFO, "%s", problem or f"{name} answers again")
+        self.health.server(name, problem)
+
+    async def _follow_log(self) -> None:
+        while True:
+            begun = time.monotonic()
+            try:
+                is_behind = await self._look()
+                self._server("postgresql", None)
+                self.health.problem = None
+            except NO_POSTGRES as error:
+                self._server("postgresql", trouble(error))
+                is_behind = False
+            self._say()
+            await asyncio.sleep(0 if is_behind else max(LOOK_SECONDS - (time.monotonic() - begun), 0.05))
+
+    async def _look(self) -> bool:
+        """One look at the log; True where more waits to be read."""
+        fresh = await self.watching.decided(self.tally.numbers, ROWS_PER_SHARD_MAX)
+        self.tally.add(fresh)
+        self.clock = await self.watching.now() - datetime.now(UTC)
+        if self.progress is not None:
+            self._outputs = tuple(await self.watching.behind(self.progress))
+            live = next(output for output in self._outputs if output.topic == "live-events")
+            found = await self.watching.publishing(self.progress, PUBLICATIONS_MAX) if live.waiting else []
+            self._publications = self._publishing(found)
+        begun = time.monotonic()
+        if begun >= self._letters_at:
+            self._letters = await self.failures.count_open()
+            ended = time.monotonic()
+            self._letters_at = ended + REST_PER_WORK * (ended - begun)
+        return len(fresh) >= ROWS_PER_SHARD_MAX
+
+    def _publishing(self, found: list[Publishing]) -> tuple[Publication, ...]:
+        """With the rate since each was first seen."""
+        now = time.monotonic()
+        self._rates = {p.command_id: self._rates.get(p.command_id, (now, p.total - p.waiting)) for p in found}
+        publications = []
+        for p in found:
+            since, before = self._rates[p.command_id]
+            published = p.total - p.waiting
+            rate = (published - before) / (now - since) if now > since else 0.0
+            publications.append(
+                Publication(
+                    root_account=p.root_account,
+                    course=p.course,
+                    assignment=p.assignment,
+                    command_id=p.command_id,
+                    published=published,
+                    total=p.total,
+                    per_second=rate or None,
+                    seconds_left=p.waiting / rate if rate else None,
+                )
+            )
+        return tuple(publications)
+
+    async def _follow_broker(self) -> None:
+        while True:
+            broker = Broker(self.bootstrap, self.prefix)
+            try:
+                await broker.start()
+                self.progress = await broker.first_progress()
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._follow_progress(broker))
+                    tasks.create_task(self._follow_commands(broker))
+            except* (KafkaError, OSError, TimeoutError) as errors:
+                self._server("kafka", f"Kafka does not answer: {type(errors.exceptions[0]).__name__}")
+            finally:
+                await broker.stop()
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _follow_progress(self, broker: Broker) -> None:
+        while True:
+            self.progress = await broker.next_progress() or self.progress
+
+    async def _follow_commands(self, broker: Broker) -> None:
+        while True:
+            begun = time.monotonic()
+            try:
+                watermarks = await self.watching.watermarks(broker.commands, broker.partitions)
+            except NO_POSTGRES:
+                watermarks = None  # Said by whoever follows the log.
+            if watermarks is not None:
+                lag = await broker.lag(watermarks)
+                self._partitions = tuple(
+                    self._partition(number, watermarks[number], *lag[number]) for number in sorted(lag)
+                )
+            self._server("kafka", None)
+            await asyncio.sleep(max(ASK_BROKER_SECONDS - (time.monotonic() - begun), 0.1))
+
+    def _partition(self, number: int, watermark: int, waiting: int, first_appended: int | None) -> Partition:
+        looks, oldest = self._looks.setdefault(number, Looks()), 0.0
+        looks.add(time.monotonic(), watermark + 1, watermark + 1 + waiting)
+        if first_appended is not None:
+            at = datetime.now(UTC) + self.clock
+            oldest = max(at.timestamp() - first_appended / 1_000, 0.0)
+        state = NAMES[looks.state(tried=oldest < STOPPED_SECONDS)]
+        return Partition(number, state, waiting, oldest, watermark + 1)

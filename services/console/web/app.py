@@ -1,0 +1,154 @@
+"""The HTTP application: its parts, its pages, and the manners that every answer has."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, MutableMapping
+from typing import Any
+from urllib.parse import quote
+
+import asyncpg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
+
+from services.console.actions import Actions
+from services.console.redriving import Redriver
+from services.console.watch import Watch
+from services.console.web import acting, failures, now, signing
+from services.console.web.acting import KINDS
+from services.console.web.metrics import METRICS
+from services.console.web.parts import Parts
+from services.console.web.rendering import Rendering
+from services.console.web.session import Forbidden, NotSignedIn, Sessions
+from services.deciding.authority import Authority
+from services.eventlog.connecting import OPERATOR, pool, trouble
+from services.health import Health
+from services.settings import ConsoleSettings
+from services.tokens.keys import Keys
+from services.tokens.verifying import by_reason
+
+LOGGER = logging.getLogger("console")
+CONNECTIONS_MAX = 8
+QUERY_SECONDS_MAX = 10
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+ALWAYS = [
+    (b"content-security-policy", POLICY.encode()),
+    (b"referrer-policy", b"same-origin"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+
+
+class Manners:
+    """Around every request: the headers every answer has; nothing is kept by a browser unless it says so."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                given = message.get("headers", [])
+                kept = [] if any(name == b"cache-control" for name, _ in given) else [(b"cache-control", b"no-store")]
+                message["headers"] = [*given, *ALWAYS, *kept]
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+
+def build(settings: ConsoleSettings, keys: Keys) -> FastAPI:
+    """The application; it connects when it starts, and serves also while PostgreSQL and Kafka are away."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        connections = await pool(settings.url(), "console", OPERATOR, CONNECTIONS_MAX, QUERY_SECONDS_MAX)
+        health = Health()
+        watch = Watch(connections, settings.kafka_bootstrap, settings.topic_prefix, health)
+        secure = settings.console_url.startswith("https:")
+        redriver = Redriver(settings.url(), settings.kafka_bootstrap, settings.topic_prefix)
+        authority = Authority(keys) if settings.command_auth == "required" else None
+        app.state.parts = Parts(
+            settings=settings,
+            health=health,
+            sessions=Sessions(keys, secure=secure),
+            rendering=Rendering(),
+            pool=connections,
+            watch=watch,
+            actions=Actions(settings.url(), settings.kafka_bootstrap, redriver.commands, authority),
+            redriver=redriver,
+        )
+        tell(app.state.parts)
+        running = [asyncio.create_task(watch.run()), asyncio.create_task(redriver.run())]
+        yield
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        connections.terminate()
+
+    return application(lifespan)
+
+
+def tell(parts: Parts) -> None:
+    """Let the metrics read what the parts know."""
+    METRICS.auth_failures.read = lambda: by_reason(parts.sessions.failures)
+    METRICS.jwks_age.read = lambda: [((), parts.sessions.keys.age())]
+    METRICS.ready.read = lambda: [((), float(parts.health.wrong() is None))]
+    METRICS.server_up.labels("kafka").set_function(lambda: "kafka" not in parts.health.servers)
+    METRICS.server_up.labels("postgresql").set_function(lambda: "postgresql" not in parts.health.servers)
+    METRICS.clock_offset.labels("postgresql").set_function(lambda: parts.watch.clock.total_seconds())
+    METRICS.redrives_waiting.read = lambda: [((), float(parts.redriver.problem is not None))]
+    for kind in KINDS:
+        METRICS.actions.labels(kind)
+
+
+def application(lifespan: Lifespan[FastAPI]) -> FastAPI:
+    """The pages and the manners; ``lifespan`` gives it its parts."""
+    app = FastAPI(title="Moderated Grading console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    for router in (signing.router, now.router, failures.router, acting.router):
+        app.include_router(router)
+    app.add_middleware(Manners)
+    _answer_errors(app)
+    return app
+
+
+def _answer_errors(app: FastAPI) -> None:
+    @app.exception_handler(NotSignedIn)
+    async def not_signed_in(request: Request, error: NotSignedIn) -> Response:
+        if error.by_bearer or request.method != "GET":
+            return _problem(request, 401, "Sign in first", str(error) or "Nothing was done.")
+        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/sign-in?next={quote(path, safe='/')}", 303)
+
+    @app.exception_handler(Forbidden)
+    async def forbidden(request: Request, error: Forbidden) -> Response:
+        return _problem(request, 403, "Not allowed", str(error))
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        title = "There is no such page" if error.status_code == 404 else "This cannot be done"
+        detail = "" if error.detail == "Not Found" else str(error.detail)
+        return _problem(request, error.status_code, title, detail)
+
+    @app.exception_handler(RequestValidationError)
+    async def wrong_fields(request: Request, error: RequestValidationError) -> Response:
+        fields = ", ".join(sorted({str(detail["loc"][-1]) for detail in error.errors()}))
+        return _problem(request, 400, "This cannot be done", f"cannot be used as they are: {fields}")
+
+    async def away(request: Request, error: Exception) -> Response:
+        LOGGER.warning("%s", trouble(error))
+        return _problem(request, 503, "PostgreSQL does not answer", f"{trouble(error)}. Load the page again.")
+
+    for kind in (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        app.add_exception_handler(kind, away)
+
+
+def _problem(request: Request, status: int, title: str, detail: str) -> Response:
+    rendering: Rendering = request.app.state.parts.rendering
+    return rendering.page(request, "problem.html", status, title=title, detail=detail)

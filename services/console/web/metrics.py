@@ -1,0 +1,5 @@
+"""The console's own metrics, one set a process."""
+
+from services.telemetry.metrics import ConsoleMetrics
+
+METRICS = ConsoleMetrics()

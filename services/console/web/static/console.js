@@ -1,0 +1,80 @@
+"use strict";
+// Keeps the page fresh by server-sent events. Without it every page works and is renewed by loading it again.
+(() => {
+  const url = document.documentElement.dataset.live;
+  if (!url) return;
+  const STALE_MS = 4000, ANNOUNCE_MS = 5000, HIDDEN_MS = 20000, AGAIN_MS = 1000;
+  const connection = document.getElementById("connection");
+  const announcement = document.getElementById("announcement");
+  const pause = document.getElementById("pause");
+  let source = null, heardAt = Date.now(), announcedAt = 0, title = "", paused = false, hiding = 0;
+
+  const clock = (at) => new Date(at).toISOString().slice(11, 19);
+
+  function say(text) {
+    if (connection.textContent !== text) connection.textContent = text;
+    connection.hidden = text === "";
+    document.documentElement.classList.toggle("stale", text !== "");
+  }
+
+  function put(id, html) {
+    const element = document.getElementById(id);
+    if (!element) return;
+    const focused = element.contains(document.activeElement) ? document.activeElement : null;
+    const href = focused && focused.getAttribute("href");
+    element.innerHTML = html;
+    if (href) {
+      const again = [...element.querySelectorAll("a")].find((link) => link.getAttribute("href") === href);
+      if (again) again.focus({ preventScroll: true });
+    }
+  }
+
+  function heard(event) {
+    heardAt = Date.now();
+    say("");
+    const parts = JSON.parse(event.data);
+    for (const [id, html] of Object.entries(parts)) if (id !== "title" && id !== "level") put(id, html);
+    if (parts.title !== undefined) title = parts.title;
+    if (document.querySelector("[data-title]") && title) document.title = title + " · Moderated Grading";
+    // A screen reader hears a change of the sentence, and not more often than every five seconds.
+    if (title && announcement.textContent !== title && heardAt - announcedAt > ANNOUNCE_MS) {
+      announcement.textContent = title;
+      announcedAt = heardAt;
+    }
+  }
+
+  function open() {
+    close();
+    source = new EventSource(url);
+    source.addEventListener("parts", heard);
+  }
+
+  function close() {
+    if (source) source.close();
+    source = null;
+  }
+
+  setInterval(() => {
+    if (paused || document.hidden) return;
+    if (Date.now() - heardAt > STALE_MS) {
+      say("Stale since " + clock(heardAt) + ": the console does not answer. Trying again.");
+    }
+    // A browser gives up on a stream that was refused; we do not.
+    if (!source || source.readyState === EventSource.CLOSED) open();
+  }, AGAIN_MS);
+
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(hiding);
+    if (document.hidden) hiding = setTimeout(close, HIDDEN_MS);
+    else if (!paused && !source) { heardAt = Date.now(); open(); }
+  });
+
+  pause.hidden = false;
+  pause.addEventListener("click", () => {
+    paused = !paused;
+    pause.textContent = paused ? "Resume live updates" : "Pause live updates";
+    if (paused) close(); else { heardAt = Date.now(); open(); }
+  });
+
+  open();
+})();

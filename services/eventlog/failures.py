@@ -1,0 +1,165 @@
+"""Reading what failed: dead letters and what became of them, verdicts of refusal. Never writes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from services.eventlog.connecting import Pool
+
+OPEN = "not exists (select from dead_letter_settled s where (s.shard, s.number) = (d.shard, d.number))"
+
+COUNT_OPEN = f"select count(*), min(d.recorded_at) from dead_letter d where {OPEN}"
+GROUPS = f"""
+select d.reason, count(*), min(d.recorded_at), max(d.recorded_at), array_agg(distinct d.partition),
+       (array_agg(d.message order by d.recorded_at desc))[1]
+from dead_letter d where {OPEN} group by d.reason order by count(*) desc, d.reason
+"""
+DEAD_LETTERS = """
+select d.shard, d.number, t.topic, d.partition, d."offset", d.append_time, d.reason, d.message, d.recorded_at,
+       coalesce(octet_length(d.value), 0), null::bytea, null::bytea, null::bytea, a.id, a.kind, x.partition, x."offset"
+from dead_letter d join source t on t.number = d.source
+left join dead_letter_settled s on (s.shard, s.number) = (d.shard, d.number)
+left join operator_action a on a.id = s.action
+left join redriven x on (x.action, x.ordinal) = (s.action, s.ordinal)
+where ($1::text is null or d.reason = $1) and ($2::integer is null or d.partition = $2)
+  and ($3::boolean is null or $3 = (s.action is null)) and ($4::uuid is null or s.action = $4)
+  and ($5::timestamptz is null or (d.recorded_at, d.shard, d.number) < ($5, $6::smallint, $7::bigint))
+order by d.recorded_at desc, d.shard desc, d.number desc limit $8
+"""
+DEAD_LETTER = """
+select d.shard, d.number, t.topic, d.partition, d."offset", d.append_time, d.reason, d.message, d.recorded_at,
+       coalesce(octet_length(d.value), 0), d.key, d.value, d.headers, a.id, a.kind, x.partition, x."offset"
+from dead_letter d join source t on t.number = d.source
+left join dead_letter_settled s on (s.shard, s.number) = (d.shard, d.number)
+left join operator_action a on a.id = s.action
+left join redriven x on (x.action, x.ordinal) = (s.action, s.ordinal)
+where d.shard = $1 and d.number = $2
+"""
+COUNT_SELECTED = f"""
+select count(*), max(d.recorded_at) from dead_letter d
+where {OPEN} and ($1::text is null or d.reason = $1) and ($2::integer is null or d.partition = $2)
+  and ($3::timestamptz is null or d.recorded_at <= $3)
+"""
+# The outcome of the record at a place of the topic's present life.
+OUTCOME = """
+select v.body, v.root_account, null::smallint, null::bigint
+from verdict v where v.source = (select max(number) from source where topic = $1) and v.partition = $2
+  and v."offset" = $3
+union all
+select null, null, d.shard, d.number
+from dead_letter d where d.source = (select max(number) from source where topic = $1) and d.partition = $2
+  and d."offset" = $3
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which open dead letters: one ``letter`` (shard, number), or those of a reason or partition ``until`` a time."""
+
+    letter: tuple[int, int] | None = None
+    reason: str | None = None
+    partition: int | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Open dead letters of one cause; ``message``: the newest one's."""
+
+    reason: str
+    count: int
+    first: datetime
+    last: datetime
+    partitions: list[int]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """``append_time``: milliseconds since 1970. ``size``: of its value, in bytes. ``key``, ``value``, ``headers``: None
+    in lists.
+
+    ``action``, ``settled``: what was done about it (``redrive`` or ``discard``), None while it is open;
+    ``redriven_partition``, ``redriven_offset``: where the redriven record stands.
+    """
+
+    shard: int
+    number: int
+    topic: str
+    partition: int
+    offset: int
+    append_time: int
+    reason: str
+    message: str
+    recorded_at: datetime
+    size: int
+    key: bytes | None
+    value: bytes | None
+    headers: bytes | None
+    action: UUID | None
+    settled: str | None
+    redriven_partition: int | None
+    redriven_offset: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Of one record: the body (JSON) of its verdict, or (shard, number) of its dead letter."""
+
+    verdict: str | None
+    root_account: int | None
+    dead_letter: tuple[int, int] | None
+
+
+class Failures:
+    """Reads over one connection or pool. Every method may raise asyncpg's and OSError's errors."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
+        self.connection = connection
+
+    async def count_open(self) -> tuple[int, datetime | None]:
+        """How many dead letters are open, and since when the oldest is."""
+        row = await self.connection.fetchrow(COUNT_OPEN)
+        assert row is not None
+        return row[0], row[1]
+
+    async def groups(self) -> list[Group]:
+        """Open dead letters by cause, the largest group first."""
+        return [Group(*row) for row in await self.connection.fetch(GROUPS)]
+
+    async def dead_letters(
+        self,
+        rows_max: int,
+        *,
+        reason: str | None = None,
+        partition: int | None = None,
+        is_open: bool | None = None,
+        action: UUID | None = None,
+        before: tuple[datetime, int, int] | None = None,
+    ) -> list[DeadLetter]:
+        """Dead letters, newest first, without their contents; ``before``: (recorded_at, shard, number) of the last."""
+        at, shard, number = before or (None, None, None)
+        rows = await self.connection.fetch(
+            DEAD_LETTERS, reason, partition, is_open, action, at, shard, number, rows_max
+        )
+        return [DeadLetter(*row) for row in rows]
+
+    async def dead_letter(self, shard: int, number: int) -> DeadLetter | None:
+        """One with its contents."""
+        row = await self.connection.fetchrow(DEAD_LETTER, shard, number)
+        return None if row is None else DeadLetter(*row)
+
+    async def count_selected(self, selection: Selection) -> tuple[int, datetime | None]:
+        """How many open dead letters a group has, and when its newest was recorded."""
+        row = await self.connection.fetchrow(COUNT_SELECTED, selection.reason, selection.partition, selection.until)
+        assert row is not None
+        return row[0], row[1]
+
+    async def outcome(self, topic: str, partition: int, offset: int) -> Outcome | None:
+        """What came of the record at a place, None while it is not decided."""
+        row = await self.connection.fetchrow(OUTCOME, topic, partition, offset)
+        if row is None:
+            return None
+        return Outcome(row[0], row[1], None if row[2] is None else (row[2], row[3]))

@@ -1,0 +1,200 @@
+"""What operators do, kept as they do it: actions, the dead letters they settle, and how far a redrive has come."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from services.eventlog.connecting import Pool
+from services.eventlog.failures import OPEN, Selection
+
+ACT = """
+insert into operator_action (id, kind, root_account, user_id, reason, detail) values ($1, $2, $3, $4, $5, $6)
+"""
+SETTLE = f"""
+insert into dead_letter_settled (shard, number, action, ordinal)
+select d.shard, d.number, $1, row_number() over (order by d.source, d.partition, d."offset") - 1
+from dead_letter d
+where {OPEN} and ($2::smallint is null or (d.shard = $2 and d.number = $3))
+  and ($4::text is null or d.reason = $4) and ($5::integer is null or d.partition = $5)
+  and ($6::timestamptz is null or d.recorded_at <= $6)
+  and ($7::bigint is null
+       or coalesce(octet_length(d.value), 0) + coalesce(octet_length(d.key), 0) + octet_length(d.headers) <= $7)
+"""
+BEGIN_REDRIVE = """
+insert into redrive (action, topic, producer_id, producer_epoch, partitions, ends) values ($1, $2, $3, $4, $5, $6)
+"""
+ACTIONS = """
+select a.id, a.kind, a.root_account, a.user_id, a.reason, a.detail, a.acted_at,
+       (select count(*) from dead_letter_settled s where s.action = a.id),
+       (select count(*) from redriven r where r.action = a.id)
+from operator_action a
+where ($1::uuid is null or a.id = $1) and ($2::timestamptz is null or (a.acted_at, a.id) < ($2, $3::uuid))
+order by a.acted_at desc, a.id desc limit $4
+"""
+UNFINISHED = """
+select r.action, r.topic, r.producer_id, r.producer_epoch, r.partitions, r.ends
+from redrive r join operator_action a on a.id = r.action
+where r.action <> all($1::uuid[])
+  and exists (select from dead_letter_settled s where s.action = r.action
+              and not exists (select from redriven x where (x.action, x.ordinal) = (s.action, s.ordinal)))
+order by a.acted_at
+"""
+NOT_SENT = """
+select s.ordinal, d.shard, d.number, d.partition, d.key, d.value, d.headers
+from dead_letter_settled s join dead_letter d using (shard, number)
+where s.action = $1 and not exists (select from redriven x where (x.action, x.ordinal) = (s.action, s.ordinal))
+order by s.ordinal limit $2
+"""
+SENT = """
+select d.partition, count(*) from redriven x
+join dead_letter_settled s on (s.action, s.ordinal) = (x.action, x.ordinal) join dead_letter d using (shard, number)
+where x.action = $1 group by d.partition
+"""
+REDRIVEN = """
+insert into redriven (action, ordinal, partition, "offset")
+select $1, s.ordinal, k.partition, k."offset"
+from unnest($2::smallint[], $3::bigint[], $4::integer[], $5::bigint[]) k(shard, number, partition, "offset")
+join dead_letter_settled s on s.action = $1 and (s.shard, s.number) = (k.shard, k.number)
+on conflict do nothing
+"""
+LOCK = "select pg_try_advisory_lock(hashtextextended($1, 0))"
+
+
+class AlreadyActed(Exception):
+    """This very action has been done: the form was sent twice."""
+
+
+class AlreadySettled(Exception):
+    """Nothing of what was asked for is open: somebody has redriven or discarded it, or it is too large to redrive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """``detail``: JSON. ``settled``: dead letters it settled; ``redriven``: how many of them are on the topic."""
+
+    id: UUID
+    kind: str
+    root_account: int
+    user_id: int
+    reason: str
+    detail: str
+    acted_at: datetime | None = None
+    settled: int = 0
+    redriven: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Redrive:
+    """The producer whose sequence numbers a redrive uses, and where each partition ended before it began."""
+
+    action: UUID
+    topic: str
+    producer_id: int
+    producer_epoch: int
+    ends: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A dead letter that is to be sent; ``partition``: where it came from."""
+
+    ordinal: int
+    shard: int
+    number: int
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: bytes
+
+
+class Operating:
+    """Writes of operators over one connection with the role OPERATOR. May raise asyncpg's and OSError's errors."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self.connection = connection
+
+    async def act(
+        self, action: Action, selection: Selection | None, redrive: Redrive | None, bytes_max: int | None = None
+    ) -> int:
+        """Keep an action together with what it does to dead letters, all or nothing; how many it settled.
+
+        ``selection`` None: it settles none. ``bytes_max``: larger ones are left open.
+
+        Raises:
+            AlreadyActed, AlreadySettled: nothing is written.
+        """
+        try:
+            async with self.connection.transaction():
+                await self.connection.execute(
+                    ACT, action.id, action.kind, action.root_account, action.user_id, action.reason, action.detail
+                )
+                if selection is None:
+                    return 0
+                settled = await self._settle(action.id, selection, bytes_max)
+                if redrive is not None:
+                    await self._begin(redrive)
+                return settled
+        except asyncpg.UniqueViolationError as error:
+            if error.constraint_name == "operator_action_pkey":
+                raise AlreadyActed from None
+            raise AlreadySettled from None
+
+    async def _settle(self, action: UUID, selection: Selection, bytes_max: int | None) -> int:
+        shard, number = selection.letter or (None, None)
+        status = await self.connection.execute(
+            SETTLE, action, shard, number, selection.reason, selection.partition, selection.until, bytes_max
+        )
+        settled = int(status.split()[-1])
+        if settled == 0:
+            raise AlreadySettled
+        return settled
+
+    async def _begin(self, redrive: Redrive) -> None:
+        await self.connection.execute(
+            BEGIN_REDRIVE,
+            redrive.action,
+            redrive.topic,
+            redrive.producer_id,
+            redrive.producer_epoch,
+            list(redrive.ends),
+            list(redrive.ends.values()),
+        )
+
+    async def try_lock(self, name: str) -> bool:
+        """Take the session-level lock of that name, which ends with the connection; False if another holds it."""
+        return bool(await self.connection.fetchval(LOCK, name))
+
+    async def unfinished(self, finished: Sequence[UUID] = ()) -> list[Redrive]:
+        """Redrives of which something is not known to be on the topic, oldest first; ``finished`` are not looked at."""
+        rows = await self.connection.fetch(UNFINISHED, list(finished))
+        return [Redrive(row[0], row[1], row[2], row[3], dict(zip(row[4], row[5], strict=True))) for row in rows]
+
+    async def not_sent(self, action: UUID, rows_max: int) -> list[Waiting]:
+        """What is next to be sent, in order."""
+        return [Waiting(*row) for row in await self.connection.fetch(NOT_SENT, action, rows_max)]
+
+    async def sent(self, action: UUID) -> dict[int, int]:
+        """How many are on the topic, by the partition they came from."""
+        return {row[0]: row[1] for row in await self.connection.fetch(SENT, action)}
+
+    async def redriven(self, action: UUID, places: Sequence[tuple[int, int, int, int]]) -> None:
+        """Keep where records stand now: (shard, number) of the dead letter, (partition, offset) on the topic."""
+        columns = list(zip(*places, strict=True)) or [(), (), (), ()]
+        await self.connection.execute(REDRIVEN, action, *(list(column) for column in columns))
+
+
+async def actions(
+    connection: "asyncpg.Connection[asyncpg.Record] | Pool", before: tuple[datetime, UUID] | None, rows_max: int
+) -> list[Action]:
+    """What operators did, newest first; ``before``: those earlier than this (time, id)."""
+    at, action = before or (None, None)
+    return [Action(*row) for row in await connection.fetch(ACTIONS, None, at, action, rows_max)]
+
+
+async def action_of(connection: "asyncpg.Connection[asyncpg.Record] | Pool", action: UUID) -> Action | None:
+    """One action."""
+    row = await connection.fetchrow(ACTIONS, action, None, None, 1)
+    return None if row is None else Action(*row)

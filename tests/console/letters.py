@@ -1,0 +1,59 @@
+"""Dead letters of an earlier topic, so that no watermark of the present one moves, and what stands on that."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from services.deciding.encode import headers_json
+from services.deciding.rehearsing import record_of
+from services.eventlog.batch import Batch, Place
+from services.eventlog.connecting import WRITER, connect
+from services.eventlog.log import Log
+from services.topics import topic
+from tests.conftest import System
+
+APPENDED_AT = 1_790_000_000_000
+HEADERS: list[tuple[str, bytes | None]] = [("kept", b"\x00\xff"), ("empty", None)]
+_OFFSETS = itertools.count()
+
+
+async def dead(
+    system: System, partition: int, values: Sequence[bytes | None], reason: str = "not_json", message: str = "no JSON"
+) -> list[tuple[int, int]]:
+    """Append dead letters of a partition, in order, and return their (shard, number)."""
+    earlier = topic(system.prefix, "earlier-commands")
+    connection = await connect(system.database_url, "test", WRITER)
+    try:
+        log = Log(connection)
+        source = await log.current_source(earlier)
+        found = await log.look_up([partition], [])
+        offsets = [next(_OFFSETS) for _ in values]
+        batch = Batch(source, found.at, found.heads, {partition: offsets[0]})
+        for offset, value in zip(offsets, values, strict=True):
+            headers = headers_json(record_of(earlier, partition, APPENDED_AT, None, None, HEADERS))
+            place = Place(partition, offset, APPENDED_AT)
+            batch.add_dead_letter(partition, place, b"1001", value, headers, reason, message)
+        assert await log.append(batch)
+        return [(row[0], row[1]) for row in batch.dead_letters]
+    finally:
+        await connection.close()
+
+
+async def on_topic(system: System, partition: int) -> list[ConsumerRecord[Any, Any]]:
+    """Everything on a partition of the commands topic, committed or not."""
+    place = TopicPartition(topic(system.prefix, "commands"), partition)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=system.bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        consumer.assign([place])
+        end, records = (await consumer.end_offsets([place]))[place], []
+        while await consumer.position(place) < end:
+            for batch in (await consumer.getmany(timeout_ms=200)).values():
+                records.extend(batch)
+        return records
+    finally:
+        await consumer.stop()

@@ -1,0 +1,212 @@
+"""Who is let in to the console, what they may do, and what its pages say: over HTTP, without a browser."""
+
+import asyncio
+import html
+import json
+import re
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from services.telemetry.metrics import ConsoleMetrics
+from tests.cases.bad_inputs import DOCUMENT
+from tests.console.conftest import Console
+from tests.console.letters import dead, on_topic
+from tests.processes.running import until
+
+WHY = {"why": "the exporter was mended"}
+PAGES = ("/", "/failures", "/failures/dead-letters", "/actions")
+
+
+async def letter_of(console: Console, value: bytes = b"{", partition: int = 9, **given: Any) -> str:
+    ((shard, number),) = await dead(console.system, partition, [value], **given)
+    return f"{shard}-{number}"
+
+
+@asynccontextmanager
+async def signed_in(console: Console) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=console.url, timeout=30) as client:
+        answer = await client.post("/sign-in", data={"token": console.token("operator"), "next": "/failures"})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/failures")
+        yield client
+
+
+def csrf_of(page: httpx.Response) -> str:
+    found = re.search(r'name="csrf" value="([0-9a-f]+)"', page.text)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_sends_who_is_not_signed_in_to_sign_in_and_back(path: str, console: Console) -> None:
+    answer = await console.http.get(path)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/sign-in?next={path}")
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_is_let_do_nothing_but_what_is_ours(path: str, console: Console) -> None:
+    answer = await console.ask("GET", path)
+    assert answer.status_code == 200
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["cache-control"] == "no-store"
+    assert not re.search(
+        r"<script(?![^>]*\bsrc=\"/static/)|\bstyle=|\bon\w+=|<style|https?://(?!www\.w3\.org)", answer.text
+    )
+
+
+@pytest.mark.parametrize("token", ["", "no token", "none of the scopes", "other issuer", "expired"])
+async def test_what_proves_nothing_opens_nothing(token: str, console: Console) -> None:
+    made = {
+        "none of the scopes": console.issuer.token(77, scope="moderation.facts"),
+        "other issuer": console.issuer.named("tampered_payload", 77),
+        "expired": console.issuer.token(77, scope="moderation.admin", exp=1),
+    }.get(token, token)
+    answer = await console.http.post("/sign-in", data={"token": made})
+    assert answer.status_code == 401
+    assert "set-cookie" not in answer.headers
+    assert made == "" or made not in answer.text
+    by_bearer = await console.http.get("/", headers={"authorization": f"Bearer{' ' * bool(made)}{made}"})
+    assert by_bearer.status_code == 401
+
+
+async def test_a_session_is_a_cookie_that_no_script_and_no_other_site_can_use(console: Console) -> None:
+    answer = await console.http.post("/sign-in", data={"token": console.token("viewer"), "next": "//elsewhere.example"})
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert answer.headers["location"] == "/"
+    async with signed_in(console) as client:
+        page = await client.get("/failures")
+        assert page.status_code == 200
+        out = await client.post("/sign-out", data={"csrf": csrf_of(page)})
+        assert out.headers["location"] == "/sign-in"
+        assert (await client.get("/failures")).status_code == 303
+
+
+async def test_a_form_that_another_site_or_session_made_does_nothing(console: Console) -> None:
+    letter = await letter_of(console)
+    async with signed_in(console) as client:
+        csrf = csrf_of(await client.get(f"/act/discard?letter={letter}"))
+        form = {"letter": letter, "action": str(uuid.uuid4()), **WHY}
+        forged = [
+            await client.post("/act/discard", data=form),
+            await client.post("/act/discard", data={**form, "csrf": "0" * len(csrf)}),
+            await client.post("/act/discard", data={**form, "csrf": csrf}, headers={"sec-fetch-site": "cross-site"}),
+        ]
+        assert [answer.status_code for answer in forged] == [403, 403, 403]
+        assert "open" in (await client.get(f"/failures/dead-letters/{letter}")).text
+        assert (await client.post("/act/discard", data={**form, "csrf": csrf})).status_code == 303
+
+
+async def test_a_viewer_sees_no_button_that_acts_and_is_refused(console: Console) -> None:
+    letter = await letter_of(console)
+    page = await console.ask("GET", f"/failures/dead-letters/{letter}")
+    group = await console.ask("GET", "/failures/dead-letters?reason=not_json")
+    for shown in (page.text, group.text):
+        assert "/act/" not in shown
+        assert "dry-run" not in shown
+    form = {"letter": letter, "action": str(uuid.uuid4()), **WHY}
+    for kind in ("redrive", "discard", "reveal"):
+        assert (await console.ask("GET", f"/act/{kind}?letter={letter}")).status_code == 403
+        assert (await console.ask("POST", f"/act/{kind}", data=form)).status_code == 403
+    assert (await console.ask("POST", f"/failures/dead-letters/{letter}/dry-run")).status_code == 403
+    operator = await console.ask("POST", "/act/discard", "operator", data={**form, "letter": "", "reason": "not_json"})
+    assert operator.status_code == 403
+
+
+async def test_a_double_click_and_the_back_button_send_one_record(console: Console) -> None:
+    letter = await letter_of(console, b"{clicked")
+    form = {"letter": letter, "action": str(uuid.uuid4()), **WHY}
+    answers = await asyncio.gather(*(console.ask("POST", "/act/redrive", "operator", data=form) for _ in range(3)))
+    assert {(a.status_code, a.headers["location"]) for a in answers} == {(303, f"/actions/{form['action']}")}
+    other_tab = await console.ask("POST", "/act/redrive", "operator", data={**form, "action": str(uuid.uuid4())})
+    assert other_tab.status_code == 409
+    async with asyncio.timeout(20):
+        while not (found := [r for r in await on_topic(console.system, 9) if r.value == b"{clicked"]):
+            pass
+    await until(
+        lambda: any(r.value == b"{clicked" for r in console.system.outside.records["dead-letters"]), "its outcome"
+    )
+    assert len(found) == 1
+    page = await console.ask("GET", f"/failures/dead-letters/{letter}")
+    assert f"redriven</a>&nbsp;to&nbsp;9/{found[0].offset}" in page.text
+    assert "a dead letter again" in page.text
+
+
+async def test_the_content_is_shown_to_who_said_why_and_to_nobody_else(console: Console) -> None:
+    secret = b'{"comment": "Zadie Quill wrote this'
+    letter = await letter_of(console, secret)
+    path = f"/failures/dead-letters/{letter}"
+    masked = await console.ask("GET", path, "admin")
+    assert "Zadie" not in masked.text
+    assert "comment" in masked.text
+    form = {"letter": letter, "action": str(uuid.uuid4()), **WHY}
+    revealed = await console.ask("POST", "/act/reveal", "operator", data=form)
+    content = revealed.headers["location"].removesuffix("#content")
+    assert "Zadie Quill" in (await console.ask("GET", content, "operator")).text
+    assert "Zadie" not in (await console.ask("GET", content, "viewer")).text
+    other = {"authorization": f"Bearer {console.issuer.token(78, scope='moderation.admin')}"}
+    assert "Zadie" not in (await console.http.get(content, headers=other)).text
+    actions = (await console.ask("GET", f"/actions/{form['action']}")).text
+    assert WHY["why"] in actions
+    assert "user 77" in actions
+
+
+async def test_a_dry_run_says_on_the_page_what_would_come_of_it(console: Console) -> None:
+    readable = await letter_of(
+        console, json.dumps(DOCUMENT["bases"]["upsert_course"]).encode(), reason="was_unreadable"
+    )
+    page = await console.ask("GET", f"/failures/dead-letters/{readable}")
+    assert "The version that runs now can read it" in page.text
+    dry = await console.ask("POST", f"/failures/dead-letters/{readable}/dry-run", "operator")
+    assert "Nothing was written" in dry.text
+    unreadable = await letter_of(console)
+    page = await console.ask("GET", f"/failures/dead-letters/{unreadable}")
+    assert "stays unreadable until the code changes" in page.text
+    dry = await console.ask("POST", f"/failures/dead-letters/{unreadable}/dry-run", "operator")
+    assert "a dead letter again" in dry.text
+
+
+async def test_numbers_on_the_page_are_those_of_the_log_when_nothing_moves(console: Console) -> None:
+    await console.system.outside.verdict({**DOCUMENT["bases"]["upsert_course"], "command_id": str(uuid.uuid4())})
+    await letter_of(console)
+    connection = await asyncpg.connect(console.system.database_url)
+    try:
+        decided = await connection.fetchval("select count(*) from verdict")
+        open_letters = await connection.fetchval(
+            "select count(*) from dead_letter d where not exists (select from dead_letter_settled s"
+            " where (s.shard, s.number) = (d.shard, d.number))"
+        )
+        refused = await connection.fetch(
+            "select body->>'type', body->>'reason', count(*) from verdict"
+            " where body->>'reason' is not null group by 1, 2"
+        )
+    finally:
+        await connection.close()
+    wanted = (f'<dd id="decided">{decided:,}</dd>', f">{open_letters:,} dead letter")
+    async with asyncio.timeout(10):
+        page = ""
+        while not all(number in page for number in wanted):
+            page = (await console.ask("GET", "/")).text
+    failures = html.unescape((await console.ask("GET", "/failures")).text)
+    by_cause = re.findall(r'rejections\?type=(\w*)&reason=(\w+)">[^<]*</a></td><td class="number">([\d,]+)<', failures)
+    assert {(kind or None, reason, int(count.replace(",", ""))) for kind, reason, count in by_cause} == {
+        tuple(row) for row in refused
+    }
+    by_letter = re.findall(r'class="number">([\d,]+)</td>', failures.split("Refused commands")[0])
+    assert sum(int(count.replace(",", "")) for count in by_letter) == open_letters
+
+
+async def test_the_console_tells_every_metric_of_its_catalogue(console: Console) -> None:
+    families = console.process.metrics()
+    catalogue = {family.name: family.documentation for family in ConsoleMetrics().registry.collect()}
+    assert {family.name: family.documentation for family in families} == catalogue
+    assert {family.name for family in families if not family.samples} == set()
+    assert console.process.told("moderation_ready") == 1

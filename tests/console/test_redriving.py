@@ -1,0 +1,202 @@
+"""A dead letter is redriven once, in its order and byte for byte, whatever happens between Kafka and PostgreSQL."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.console.actions import Actions, Actor, NoReason
+from services.console.redriving import LETTER_BYTES_MAX, Redriver
+from services.eventlog.connecting import OPERATOR, Pool, pool
+from services.eventlog.failures import Failures, Selection
+from services.eventlog.operating import AlreadyActed, AlreadySettled, Operating, action_of
+from services.topics import MIB, topic
+from tests.cases.bad_inputs import DOCUMENT
+from tests.conftest import System, made_system
+from tests.console.letters import HEADERS, dead, on_topic
+
+Json = dict[str, Any]
+WHO = Actor(root_account=1, user_id=77)
+WHY = "the exporter was mended"
+
+
+class Bench:
+    """A log, topics and what operators can do; no handler."""
+
+    def __init__(self, system: System, actions: Actions, connections: Pool) -> None:
+        self.system = system
+        self.actions = actions
+        self.pool = connections
+        self.failures = Failures(connections)
+
+    def redriver(self) -> Redriver:
+        return Redriver(self.system.database_url, self.system.bootstrap, self.system.prefix)
+
+    async def redrive(self, selection: Selection, action: uuid.UUID | None = None) -> uuid.UUID:
+        action = action or uuid.uuid4()
+        await self.actions.redrive(action, WHO, WHY, selection)
+        return action
+
+    async def counts(self) -> list[int]:
+        tables = ("event", "verdict", "dead_letter", "stream", "operator_action", "dead_letter_settled", "redriven")
+        return [await self.pool.fetchval(f"select count(*) from {table}") for table in tables]
+
+
+@pytest.fixture(scope="module")
+async def bench(
+    bootstrap: str, new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Bench]:
+    async for system in made_system(bootstrap, new_database(), tmp_path_factory.mktemp("redriving")):
+        connections = await pool(system.database_url, "test", OPERATOR, 4, 10)
+        actions = Actions(system.database_url, bootstrap, topic(system.prefix, "commands"), None)
+        yield Bench(system, actions, connections)
+        connections.terminate()
+
+
+async def test_a_partition_is_redriven_in_order_byte_for_byte_and_marked(bench: Bench) -> None:
+    values = [b"{first", b"\xff\xfe", None, b"", b'{"last": 1}']
+    letters = await dead(bench.system, 0, values)
+    action = await bench.redrive(Selection(partition=0))
+    await bench.redriver().drain()
+    records = await on_topic(bench.system, 0)
+    assert [record.value for record in records] == values
+    assert {record.key for record in records} == {b"1001"}
+    for record, (shard, number) in zip(records, letters, strict=True):
+        marks = [("redrive_action", str(action).encode()), ("redrive_dead_letter", f"{shard}-{number}".encode())]
+        assert list(record.headers) == [*HEADERS, *marks]
+    kept = await action_of(bench.pool, action)
+    assert kept is not None
+    assert (kept.kind, kept.user_id, kept.reason, kept.settled, kept.redriven) == ("redrive", 77, WHY, 5, 5)
+    assert json.loads(kept.detail) == {"partition": 0}
+
+
+async def test_the_same_form_twice_and_another_tab_redrive_once(bench: Bench) -> None:
+    (letter,) = await dead(bench.system, 1, [b"{"])
+    selection, action = Selection(letter=letter), uuid.uuid4()
+    twice = await asyncio.gather(
+        *(bench.redrive(selection, action) for _ in range(2)), bench.redrive(selection), return_exceptions=True
+    )
+    failures = [type(outcome) for outcome in twice if isinstance(outcome, Exception)]
+    assert len(failures) == 2
+    assert set(failures) <= {AlreadyActed, AlreadySettled}
+    with pytest.raises(AlreadySettled):
+        await bench.actions.discard(uuid.uuid4(), WHO, WHY, selection)
+    await asyncio.gather(*(bench.redriver().drain() for _ in range(3)))
+    await bench.redriver().drain()
+    assert len(await on_topic(bench.system, 1)) == 1
+
+
+@pytest.mark.parametrize("sees", ["the topic", "nothing"])
+async def test_a_crash_between_kafka_and_postgresql_sends_nothing_twice(
+    sees: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partition = 2 if sees == "the topic" else 3
+    values: list[bytes | None] = [b"{%d" % number for number in range(5 if sees == "nothing" else 12)]
+    await dead(bench.system, partition, values)
+    action = await bench.redrive(Selection(partition=partition))
+    dying, noted = bench.redriver(), Operating.redriven
+
+    async def crash(operating: Operating, of: uuid.UUID, places: list[tuple[int, int, int, int]]) -> None:
+        if places:
+            raise ConnectionError("killed between Kafka's acknowledgement and PostgreSQL")
+        await noted(operating, of, places)
+
+    monkeypatch.setattr(Operating, "redriven", crash)
+    with pytest.raises(ConnectionError):
+        await dying.drain()
+    monkeypatch.setattr(Operating, "redriven", noted)
+    assert [record.value for record in await on_topic(bench.system, partition)] == values
+    after = bench.redriver()
+    if sees == "nothing":
+        # Its records may be on their way still, where no reader sees them: then the broker knows them again.
+        async def blind(_: Any) -> list[tuple[int, int, int, int]]:
+            return []
+
+        monkeypatch.setattr(after, "_arrived", blind)
+    await after.drain()
+    assert [record.value for record in await on_topic(bench.system, partition)] == values
+    kept = await action_of(bench.pool, action)
+    assert kept is not None
+    assert kept.redriven == len(values)
+
+
+async def test_a_redrive_that_was_decided_and_never_sent_is_sent_by_whoever_comes_next(bench: Bench) -> None:
+    (letter,) = await dead(bench.system, 4, [b"{"])
+    await bench.redrive(Selection(letter=letter))
+    assert await on_topic(bench.system, 4) == []
+    await bench.redriver().drain()
+    assert len(await on_topic(bench.system, 4)) == 1
+
+
+async def test_a_group_is_what_the_form_showed_and_no_letter_that_died_later(bench: Bench) -> None:
+    await dead(bench.system, 5, [b"1", b"2"], reason="shown")
+    count, until = await bench.failures.count_selected(Selection(reason="shown"))
+    await dead(bench.system, 5, [b"3"], reason="shown")
+    await bench.redrive(Selection(reason="shown", until=until))
+    await bench.redriver().drain()
+    assert count == 2
+    assert [record.value for record in await on_topic(bench.system, 5)] == [b"1", b"2"]
+    assert len(await bench.failures.dead_letters(10, reason="shown", is_open=True)) == 1
+
+
+async def test_a_record_too_large_to_be_marked_stays_open(bench: Bench) -> None:
+    fits, too_large = b"{" * (LETTER_BYTES_MAX - 200), b"{" * (MIB - 200)
+    letters = await dead(bench.system, 6, [fits, too_large])
+    await bench.redrive(Selection(partition=6))
+    await bench.redriver().drain()
+    assert [record.value for record in await on_topic(bench.system, 6)] == [fits]
+    with pytest.raises(AlreadySettled):
+        await bench.redrive(Selection(letter=letters[1]))
+
+
+@pytest.mark.parametrize("reason", ["", "  \n", "x" * 1_001, "nul\x00"])
+async def test_without_a_reason_nothing_is_done(reason: str, bench: Bench) -> None:
+    (letter,) = await dead(bench.system, 7, [b"{"])
+    before = await bench.counts()
+    with pytest.raises(NoReason):
+        await bench.actions.discard(uuid.uuid4(), WHO, reason, Selection(letter=letter))
+    assert await bench.counts() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "outcome"),
+    [
+        ("upsert_course", ("accepted", None, ("course_updated",))),
+        ("assignment", ("rejected", "not_found", ())),
+        ("nonsense", (None, "not_json", ())),
+    ],
+)
+async def test_a_dry_run_says_what_would_come_of_it_and_writes_nothing(
+    command: str, outcome: tuple[Any, ...], bench: Bench
+) -> None:
+    bases = {**DOCUMENT["bases"], "nonsense": None}
+    value = b"{" if command == "nonsense" else json.dumps(bases[command]).encode()
+    (letter,) = await dead(bench.system, 8, [value])
+    found = await bench.failures.dead_letter(*letter)
+    assert found is not None
+    before, ends = await bench.counts(), len(await on_topic(bench.system, 8))
+    rehearsed = await bench.actions.dry_run(found)
+    verdict = rehearsed.verdict or {"status": None, "reason": rehearsed.reason}
+    assert (verdict["status"], verdict["reason"], rehearsed.events) == outcome
+    assert (await bench.counts(), len(await on_topic(bench.system, 8))) == (before, ends)
+
+
+@pytest.mark.parametrize("table", ["operator_action", "dead_letter_settled", "redrive", "redriven"])
+async def test_what_operators_did_can_be_changed_by_nobody(table: str, bench: Bench) -> None:
+    column = {"operator_action": "kind", "dead_letter_settled": "shard"}.get(table, "action")
+    changes = [f"update {table} set {column} = {column}", f"delete from {table}", f"truncate {table} cascade"]
+    owner = await asyncpg.connect(bench.system.database_url)
+    try:
+        for change in changes:
+            for role in ("origin", "replica"):
+                await owner.execute(f"set session_replication_role = {role}")
+                with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
+                    await owner.execute(change)
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await bench.pool.execute(change)
+    finally:
+        await owner.close()

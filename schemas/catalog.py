@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from schemas import headers
 from schemas.caliper import Envelope
-from schemas.commands import AboutAssignment, Command
+from schemas.commands import Command
 from schemas.domain_events import EVENTS
 from schemas.live_events import GradeChange
 from schemas.requests import HEADER, HttpRequest
@@ -74,11 +74,8 @@ def _commands() -> list[Message]:
     found = []
     for model in get_args(Command):
         name = get_args(model.model_fields["type"].annotation)[0]
-        about = "an assignment" if issubclass(model, AboutAssignment) else "a course"
         schema = schema_of(model, f"commands:{name}")
-        found.append(
-            Message(name, "commands", schema, headers.of_commands(), f"Asks for or states something of {about}")
-        )
+        found.append(Message(name, "commands", schema, headers.of_commands(), _summary(model)))
     return found
 
 

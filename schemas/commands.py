@@ -37,13 +37,13 @@ class Actor(Strict):
 class Envelope(Strict):
     """What every command has. ``version`` 1 is the only one there is."""
 
-    command_id: CommandId
-    version: Version = 1
-    issued_at: Time
-    root_account_id: Id
-    course_id: Id
-    actor: Actor | None = None
-    correlation_id: CorrelationId | None = None
+    command_id: CommandId = Field(description="drawn once by the producer and reused for every retry")
+    version: Version = Field(default=1, description="of the command's form")
+    issued_at: Time = Field(description="when the producer made the command; it decides nothing")
+    root_account_id: Id = Field(description="all other ids are ids of this account")
+    course_id: Id = Field(description="in decimal it is the record's key")
+    actor: Actor | None = Field(default=None, description="on whose behalf; facts have none")
+    correlation_id: CorrelationId | None = Field(default=None, description="carried into everything that follows")
 
 
 class AboutCourse(Envelope):
@@ -186,76 +186,106 @@ class NoData(Strict):
 
 
 class UpsertCourse(AboutCourse):
+    """States a course: its names, its account, its default grading scheme."""
+
     type: Literal["upsert_course"]
     data: CourseData
 
 
 class UpsertUsers(AboutCourse):
+    """States people by their ids; their names are required on first mention."""
+
     type: Literal["upsert_users"]
     data: UsersData
 
 
 class UpsertEnrollments(AboutCourse):
+    """States who is in the course as what; one enrollment is (user, type, section)."""
+
     type: Literal["upsert_enrollments"]
     data: EnrollmentsData
 
 
 class UpsertAdmins(AboutCourse):
+    """States account-level roles, known to this course; an empty list of permissions removes one."""
+
     type: Literal["upsert_admins"]
     data: AdminsData
 
 
 class ConfigureAssignment(AboutAssignment):
+    """States an assignment's settings; the first one makes it."""
+
     type: Literal["configure_assignment"]
     data: AssignmentData
 
 
 class RecordSubmission(AboutAssignment):
+    """States a student's submission and what the gradebook says of it."""
+
     type: Literal["record_submission"]
     data: SubmissionData
 
 
 class RecordSubmissionComment(AboutAssignment):
+    """States an ordinary comment that is on a submission already."""
+
     type: Literal["record_submission_comment"]
     data: SubmissionCommentData
 
 
 class PostGrades(AboutAssignment):
+    """Grades become visible to students; each whose state changes is told again as a grade_change, not muted."""
+
     type: Literal["post_grades"]
     data: PostData
 
 
 class HideGrades(AboutAssignment):
+    """Grades are hidden from students again; each whose state changes is told again, muted."""
+
     type: Literal["hide_grades"]
     data: HideData
 
 
 class RecordProvisionalGrade(AboutAssignment):
+    """Gives, changes or clears a provisional grade, with or without a comment; or excuses the student."""
+
     type: Literal["record_provisional_grade"]
     data: ProvisionalGradeData
 
 
 class RecordProvisionalComment(AboutAssignment):
+    """Comments on a provisional grade, and makes one without a score where there is none."""
+
     type: Literal["record_provisional_comment"]
     data: ProvisionalCommentData
 
 
 class SelectStudentsForModeration(AboutAssignment):
+    """Adds students to the moderation set."""
+
     type: Literal["select_students_for_moderation"]
     data: StudentsData
 
 
 class SelectProvisionalGrade(AboutAssignment):
+    """Chooses a provisional grade for its student."""
+
     type: Literal["select_provisional_grade"]
     data: SelectionData
 
 
 class BulkSelectProvisionalGrades(AboutAssignment):
+    """Chooses provisional grades for many students; of one student the last one counts."""
+
     type: Literal["bulk_select_provisional_grades"]
     data: BulkSelectionData
 
 
 class PublishProvisionalGrades(AboutAssignment):
+    """Publishes the chosen grades of all students, or of none."""
+
     type: Literal["publish_provisional_grades"]
     data: NoData
 

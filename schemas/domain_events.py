@@ -60,8 +60,7 @@ def _model(name: str, about: str) -> type[DomainEvent]:
         fields["assignment_id"] = (IdText, ...)
     for field in ("student_id", "submission_id"):
         fields[field] = (IdText if about == "student" else None, ...)
-    doc = f"``{name}``. {(payload.__doc__ or '').strip()}".strip()
-    return create_model(_class_name(name), __base__=DomainEvent, __doc__=doc, **fields)
+    return create_model(_class_name(name), __base__=DomainEvent, __doc__=payload.__doc__, **fields)
 
 
 EVENTS: Mapping[str, type[DomainEvent]] = {

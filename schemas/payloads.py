@@ -30,6 +30,8 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class CourseUpdated(Strict):
+    """What the LMS states of the course: names, account, default grading scheme."""
+
     name: Changed[str] = None
     sis_source_id: Changed[str] = None
     account_id: Changed[IdText] = None
@@ -49,7 +51,7 @@ class User(Strict):
 
 
 class UsersUpdated(Strict):
-    """New values only. Names, logins and SIS ids of people stand here and nowhere else."""
+    """People of the course, new values only. Their names, logins and SIS ids stand here and nowhere else."""
 
     users: list[User]
 
@@ -64,7 +66,7 @@ class Enrollment(Strict):
 
 
 class EnrollmentsUpdated(Strict):
-    """Whole rows; one enrollment is (user, type, section)."""
+    """Who is in the course as what: whole rows; one enrollment is (user, type, section)."""
 
     enrollments: list[Enrollment]
 
@@ -75,13 +77,13 @@ class Admin(Strict):
 
 
 class AdminsUpdated(Strict):
-    """Whole rows; no permissions: the role was removed."""
+    """Account-level roles: whole rows; no permissions: the role was removed."""
 
     admins: list[Admin]
 
 
 class AssignmentCreated(Strict):
-    """All settings that have a value."""
+    """An assignment with all settings that have a value."""
 
     name: str
     points_possible: Points | LeftOut = None
@@ -100,7 +102,10 @@ class AssignmentCreated(Strict):
 
 
 class AssignmentUpdated(Strict):
-    """``kept_in_moderation_set``: students who stay in a set that is hand-picked from now on."""
+    """Settings that changed.
+
+    ``kept_in_moderation_set``: students who stay in a set that is hand-picked from now on.
+    """
 
     name: Changed[str] = None
     points_possible: Changed[Points] = None
@@ -120,7 +125,7 @@ class AssignmentUpdated(Strict):
 
 
 class SubmissionRecorded(Strict):
-    """New values only, of the gradebook as the LMS states it."""
+    """The gradebook as the LMS states it, new values only."""
 
     submission_id: IdText | None = None
     anonymous_id: AnonymousId | None = None
@@ -135,24 +140,28 @@ class SubmissionRecorded(Strict):
 
 
 class SubmissionCommentRecorded(Strict):
+    """An ordinary comment that was on the submission already."""
+
     author_id: IdText
     comment: str
     created_at: TimeText
 
 
 class GraderSlotTaken(Strict):
-    """``anonymous_id``: how the grader is named where graders are anonymous."""
+    """A grader took a slot. ``anonymous_id``: how they are named where graders are anonymous."""
 
     grader_id: IdText
     anonymous_id: AnonymousId
 
 
 class StudentsSelectedForModeration(Strict):
+    """Students who were added to the moderation set."""
+
     student_ids: list[IdText]
 
 
 class ProvisionalGradeCreated(Strict):
-    """``graded_at`` is null where a comment alone made it: it counts as not entered."""
+    """A provisional grade. ``graded_at`` is null where a comment alone made it: it counts as not entered."""
 
     id: IdText
     score: Points | None
@@ -166,6 +175,8 @@ class ProvisionalGradeCreated(Strict):
 
 
 class ProvisionalGradeUpdated(Strict):
+    """A grader changed their own provisional grade, or the moderator the final one."""
+
     id: IdText
     score: Changed[Points] = None
     grade: Changed[str] = None
@@ -176,7 +187,7 @@ class ProvisionalGradeUpdated(Strict):
 
 
 class ProvisionalCommentCreated(Strict):
-    """``id``: the comment's."""
+    """A comment on a provisional grade. ``id``: the comment's."""
 
     id: IdText
     comment: str
@@ -185,6 +196,8 @@ class ProvisionalCommentCreated(Strict):
 
 
 class ProvisionalGradeSelected(Strict):
+    """The moderator chose this provisional grade for the student."""
+
     id: IdText
     student_id: IdText
 
@@ -196,7 +209,10 @@ class SubmissionUpdated(Strict):
 
 
 class GradePublished(Strict):
-    """The chosen provisional grade, its scorer, ``[old, new]`` of the gradebook; ``was_graded``: its state before."""
+    """One student's grade was published: the chosen provisional grade, its scorer, old and new grade.
+
+    ``was_graded``: the submission's state before.
+    """
 
     provisional_grade_id: IdText
     scorer_id: IdText
@@ -208,13 +224,13 @@ class GradePublished(Strict):
 
 
 class GradesPosted(Strict):
-    """Canvas's name for the publication; it closes one."""
+    """The publication as a whole; it closes one. Canvas's name for it."""
 
     grades_published_at: tuple[None, TimeText]
 
 
 class SubmissionPosted(Strict):
-    """The grade as it stands, which students can see from ``posted_at`` on."""
+    """The grade as it stands, which the student can see from ``posted_at`` on."""
 
     score: Points | None
     grade: str | None
@@ -223,7 +239,7 @@ class SubmissionPosted(Strict):
 
 
 class SubmissionHidden(Strict):
-    """The grade as it stands, which students can no longer see."""
+    """The grade as it stands, which the student can no longer see."""
 
     score: Points | None
     grade: str | None

@@ -1,0 +1,21 @@
+// Holds AsyncAPI documents against the official schema and rules: node check.js FILE…
+// Prints a JSON object: for each file the errors and warnings found, as "path: message".
+const { readFileSync } = require('node:fs');
+const { Parser } = require('@asyncapi/parser');
+
+const ERROR_OR_WARNING = 1;
+
+async function main(files) {
+  const parser = new Parser();
+  const found = {};
+  for (const file of files) {
+    const { document, diagnostics } = await parser.parse(readFileSync(file, 'utf8'));
+    found[file] = diagnostics
+      .filter((diagnostic) => diagnostic.severity <= ERROR_OR_WARNING)
+      .map((diagnostic) => `${diagnostic.path.join('.')}: ${diagnostic.message}`);
+    if (!document && found[file].length === 0) found[file].push('cannot be read as AsyncAPI');
+  }
+  console.log(JSON.stringify(found));
+}
+
+main(process.argv.slice(2));

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from schemas import commands as wire
 from services.deciding.refusal import Invalid, Unreadable, no_constant, refused
 from services.deciding.translate import to_core
+from services.deciding.upgrades import UPGRADES, upgraded
 from services.moderation.commands import Command
 
 __all__ = ["Invalid", "Parsed", "Unreadable", "parse"]
@@ -33,10 +34,20 @@ def parse(value: bytes | None) -> Parsed | Invalid | Unreadable:
         if not _no_key_twice(value, command):
             _ONCE.decode(value.decode())
     except ValidationError as error:
-        return refused(value, error)
+        older = _older(value)
+        return refused(value, error) if older is None else parse(older)
     except ValueError:
         return refused(value, None)
     return Parsed(to_core(command), _hash_of(command), command.correlation_id)
+
+
+def _older(value: bytes) -> bytes | None:
+    """What is a command of an earlier version in the form of the next one; None for all else."""
+    try:
+        next_form = upgraded(_ONCE.decode(value.decode())) if UPGRADES else None
+        return None if next_form is None else orjson.dumps(next_form)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _no_key_twice(value: bytes, command: wire.Command) -> bool:
@@ -50,9 +61,11 @@ def _no_key_twice(value: bytes, command: wire.Command) -> bool:
     return value.translate(None, b" \t\n\r").count(b'":') == read
 
 
-def _once(pairs: list[tuple[str, Any]]) -> None:
-    if len(dict(pairs)) < len(pairs):
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    read = dict(pairs)
+    if len(read) < len(pairs):
         raise ValueError("a key stands twice in one object")
+    return read
 
 
 # No parser refuses a key that stands twice; which of the two counts would be the parser's choice.

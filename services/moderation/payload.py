@@ -191,7 +191,7 @@ def from_payload(name: str, payload: dict[str, Any], *, student_id: int | None, 
             return happened.ProvisionalCommentCreated(
                 **about,
                 provisional_grade_id=int(payload["provisional_grade_id"]),
-                comment_id=int(payload["id"]) if "id" in payload else None,
+                comment_id=None if payload["id"] is None else int(payload["id"]),
                 author_id=int(payload["author_id"]),
                 comment=payload["comment"],
             )

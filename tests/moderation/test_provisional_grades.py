@@ -1,6 +1,5 @@
 """Making and changing provisional grades: who may, in which order it is refused, what it leaves behind."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -8,9 +7,8 @@ import pytest
 from services.moderation import commands as asked
 from services.moderation.assignment import IDS_PER_ASSIGNMENT
 from services.moderation.decision import Rejected
-from services.moderation.events import ProvisionalCommentCreated, ProvisionalGradeUpdated
-from services.moderation.evolve import evolve_assignment
-from services.moderation.payload import from_payload, to_payload
+from services.moderation.events import ProvisionalGradeUpdated
+from services.moderation.payload import to_payload
 from tests.moderation.memory import (
     ADMIN,
     ANN,
@@ -18,7 +16,6 @@ from tests.moderation.memory import (
     CAT,
     ESSAY,
     FINAL_GRADER,
-    START,
     STRANGER,
     TA1,
     TA2,
@@ -246,19 +243,6 @@ def test_a_comment_is_audited_as_in_canvas_and_its_id_is_its_own() -> None:
     assert len({*ids, *public}) == 4
     again = memory.read_again().assignments[ESSAY].submissions[ANN]
     assert [comment.comment_id for comment in again.comments] == public
-
-
-def test_a_comment_recorded_before_ids_were_drawn_reads_as_one_with_an_id() -> None:
-    old = {"provisional_grade_id": "7", "author_id": "21", "comment": "x", "created_at": "2026-01-01T00:00:00.000Z"}
-    read = from_payload("provisional_comment_created", old, student_id=ANN, submission_id=1)
-    assert isinstance(read, ProvisionalCommentCreated)
-    memory = office()
-    number = memory.grade(TA1, ANN, 5)
-    assignment = memory.assignments[ESSAY]
-    changed = replace(read, provisional_grade_id=number)
-    evolve_assignment(assignment, changed, position=99, at=START)
-    (comment,) = assignment.provisional_grades[number].comments
-    assert (comment.comment_id, comment.created_at) == (assignment.number * IDS_PER_ASSIGNMENT + 1, START)
 
 
 def test_a_selected_grade_may_still_be_commented() -> None:

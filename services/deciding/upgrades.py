@@ -1,0 +1,21 @@
+"""Commands of versions before the current one, brought to the form that is read today.
+
+Producers change when they can: when a type of command gets a new version, an entry here keeps the one before it
+understood. The first version of every type is 1, and so far it is the current one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+Json = dict[str, Any]
+UPGRADES: dict[tuple[str, int], Callable[[Json], Json]] = {}
+"""By type and version: the command as the next version has it, its ``version`` included."""
+
+
+def upgraded(command: object) -> Json | None:
+    """A command as the next version has it; None for what is not of an earlier version."""
+    if not isinstance(command, dict):
+        return None
+    kind, version = command.get("type"), command.get("version", 1)
+    upgrade = UPGRADES.get((kind, version)) if isinstance(kind, str) and type(version) is int else None
+    return None if upgrade is None else upgrade(command)

@@ -1,0 +1,28 @@
+"""Stored payloads of earlier versions of the service, brought to the form that is read today.
+
+What is stored stays as it is. A change to a payload that :func:`services.moderation.payload.from_payload` could not
+read gets an entry here, by the event's name and the ``type_version`` it was stored with; an entry meets every form that
+this version ever had, and leaves the newer ones as they are.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Payload = dict[str, Any]
+
+
+def _comment_without_id(payload: Payload) -> Payload:
+    """Comments had a time of their own and no id; their time is the event's."""
+    kept = {name: part for name, part in payload.items() if name != "created_at"}
+    return {"id": None, **kept}
+
+
+UPGRADES: Mapping[tuple[str, int], Callable[[Payload], Payload]] = {
+    ("provisional_comment_created", 1): _comment_without_id,
+}
+
+
+def upgraded(name: str, type_version: int, payload: Payload) -> Payload:
+    """The payload as an event of that name has it today."""
+    upgrade = UPGRADES.get((name, type_version))
+    return payload if upgrade is None else upgrade(payload)

@@ -1,0 +1,108 @@
+"""Commands and stored events of earlier versions, kept here as they were: they are understood for ever.
+
+``NAME.VERSION.json``. The command of version 0 is a made one: no type of command has had a second version yet.
+"""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.deciding.parse import Invalid, Parsed, parse
+from services.deciding.upgrades import UPGRADES
+from services.eventlog.fold import evolve_stored_assignment
+from services.eventlog.log import Stored
+from services.eventlog.tail import EventRow
+from services.moderation.assignment import Assignment, ProvisionalGrade
+from services.moderation.commands import RecordProvisionalComment
+from services.outputs.caliper import caliper_id_of
+from services.outputs.live import grade_change
+from services.outputs.people import NOBODY, Named
+from services.outputs.records import Form
+from tests.processes.contracts import validator
+from tests.schemas.samples import DATA
+
+Json = dict[str, Any]
+KEPT = Path(__file__).parent
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+# What the log holds of a command: were it another one day, a producer that sends again would be refused.
+CONTENT_HASHES = {
+    "upsert_course": "56ca24145221b00853c3d51a89dc47f4",
+    "upsert_users": "b602f7bf603ad976f07ed92c05f3679e",
+    "upsert_enrollments": "f770c7e2c0c675a4381d3c6b42041c79",
+    "upsert_admins": "cce5f414b1c3bfd672dc0d8719b0cdcb",
+    "configure_assignment": "8318a2a19b67405b6d8337a8d0b6f341",
+    "record_submission": "a49cd15f8708c800d4a8db688d393e15",
+    "record_submission_comment": "4f0977adb0481df4149c7961f4804c6a",
+    "record_provisional_grade": "61f9a25f2afa0a8ad43262bbcfd6fde1",
+    "record_provisional_comment": "e7e0e1ca6ee1d8d321e14bcd0d377236",
+    "select_students_for_moderation": "78741be9c99ce6af071a45326c67d28a",
+    "select_provisional_grade": "85f02a8fd67e659738dc085c73ab1325",
+    "bulk_select_provisional_grades": "79dc6faa4304b5f7bb17412b9bb637b9",
+    "publish_provisional_grades": "1d0e15346b3e57f0c2b0c61be5e1dff1",
+    "post_grades": "d162fe13209a30a7f2f4c2c0734866b7",
+    "hide_grades": "2db5c8844896f30c1ff639737ec9bac3",
+}
+
+
+def kept(name: str) -> Json:
+    found: Json = json.loads((KEPT / name).read_text())
+    return found
+
+
+def to_version_1(command: Json) -> Json:
+    """``student`` and ``text`` were renamed."""
+    data = command["data"]
+    return {**command, "version": 1, "data": {"student_id": data["student"], "comment": data["text"]}}
+
+
+def test_every_type_of_command_is_read_as_it_was_first_released_and_has_the_same_content() -> None:
+    lines = (KEPT / "commands.1.jsonl").read_text().splitlines()
+    said = [parse(line.encode()) for line in lines]
+    assert {each.command.type: each.content_hash.hex() for each in said if isinstance(each, Parsed)} == CONTENT_HASHES
+    assert set(CONTENT_HASHES) == set(DATA)
+
+
+def test_a_command_of_an_earlier_version_is_upgraded_and_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = json.dumps(kept("record_provisional_comment.0.json")).encode()
+    refused = parse(old)
+    assert isinstance(refused, Invalid)
+    assert refused.reason == "unsupported_version"
+    monkeypatch.setitem(UPGRADES, ("record_provisional_comment", 0), to_version_1)
+    said = parse(old)
+    assert isinstance(said, Parsed)
+    assert said.command.data == RecordProvisionalComment(student_id=31, comment="See page 3.")
+    assert said == parse(json.dumps(to_version_1(json.loads(old))).encode())
+
+
+@pytest.mark.parametrize(
+    "wrong", [b'"version": 0, "version": 0', b'"version": "0"', b'"version": 0.0', b'"version": 7', b'"version": [0]']
+)
+def test_what_is_of_no_earlier_version_is_refused_as_before(wrong: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(UPGRADES, ("record_provisional_comment", 0), to_version_1)
+    said = parse((KEPT / "record_provisional_comment.0.json").read_bytes().replace(b'"version": 0', wrong))
+    assert isinstance(said, Invalid)
+    assert said.reason in ("unsupported_version", "invalid_command")
+
+
+def test_a_comment_stored_without_an_id_becomes_one_with_an_id() -> None:
+    old = kept("provisional_comment_created.1.json")
+    assert not validator("events/provisional_comment_created").is_valid(old["data"])
+    assignment = Assignment(1, b"secret", 1, 1001, 2001)
+    assignment.provisional_grades[1_048_577] = ProvisionalGrade(1_048_577, 31, 21, final=False)
+    stored = Stored(1, 7, 7, old["type"], old["type_version"], json.dumps(old["data"]), "{}", AT)
+    evolve_stored_assignment(assignment, stored)
+    (comment,) = assignment.provisional_grades[1_048_577].comments
+    assert (comment.author_id, comment.comment, comment.created_at) == (21, "See page 3.", AT)
+    assert comment.comment_id > 0
+
+
+def test_a_grade_published_before_requests_were_told_of_is_a_job_s_and_keeps_its_caliper_id() -> None:
+    old = kept("grade_published.1.json")
+    row = EventRow(3, 412, 5, 1, 1001, 2001, old["type"], json.dumps(old["data"]), "", AT, 1)
+    change = grade_change(row, old["metadata"], Named(NOBODY, NOBODY), Form("urn:moderated-grading"))
+    validator("grade_change").validate(change)
+    assert (change["metadata"]["job_id"], change["body"]["grading_complete"]) == ("412", True)
+    assert caliper_id_of(old["metadata"]) == "35033342-46ad-4cd7-a4ff-775b4f266660"

@@ -2,7 +2,7 @@
 
 import typer
 
-from services.console.cli import assignments, exports, topics
+from services.console.cli import assignments, exports, topics, verdicts
 
 EPILOG = (
     "Exit codes: 0 fine; 1 a finding, which is printed; 2 wrong usage or settings; 3 Kafka or PostgreSQL does not"
@@ -20,7 +20,7 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    app.command("verdict")(assignments.verdict)
+    app.command("verdict")(verdicts.verdict)
     app.command("state")(assignments.state)
     app.command("history")(assignments.history)
     app.command("verify")(topics.verify)

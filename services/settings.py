@@ -213,6 +213,25 @@ def checked_location(value: str | None) -> str | None:
     return value
 
 
+class RehearsalSettings(DatabaseSettings, KafkaSettings):
+    """Who tries what would come of a command. ``command_auth``, ``jwks``: as the handler's, to judge as it would."""
+
+    command_auth: Literal["off", "required"] = Field(default="off", description="off or required")
+    jwks: str | None = Field(default=None, description=JWKS)
+
+    @field_validator("jwks")
+    @classmethod
+    def _is_location(cls, value: str | None) -> str | None:
+        return checked_location(value)
+
+
+class OperatorSettings(RehearsalSettings):
+    """Who repairs from the command line. ``jwks``: whose tokens are believed, ``operator_token``'s and commands'."""
+
+    jwks: str = Field(description=JWKS)
+    operator_token: SecretStr = Field(description="a token with scope moderation.operator or moderation.admin")
+
+
 def checked_base_url(value: str) -> str:
     """The URL without a slash at its end. Raises ValueError where it is none that links can begin with."""
     parts = urlsplit(value)

@@ -186,9 +186,9 @@ async def check(bootstrap: str, prefix: str, shards: int = SHARDS) -> None:
     findings = []
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await consumer.start()
-    await admin.start()
     try:
+        await consumer.start()
+        await admin.start()
         existing = await consumer.topics()
         for name in SETTINGS:
             full = topic(prefix, name)

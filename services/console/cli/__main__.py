@@ -1,13 +1,15 @@
 """The commands by their names."""
 
+import logging
+
 import typer
 
-from services.console.cli import assignments, exports, topics, verdicts
+from services.console.cli import assignments, exports, letters, repairs, standing, topics, verdicts
 
 EPILOG = (
     "Exit codes: 0 fine; 1 a finding, which is printed; 2 wrong usage or settings; 3 Kafka or PostgreSQL does not"
     " answer; 4 there is nothing of that name. Settings come from the environment: DATABASE_URL, KAFKA_BOOTSTRAP,"
-    " TOPIC_PREFIX."
+    " TOPIC_PREFIX; to act on dead letters also OPERATOR_TOKEN and JWKS."
 )
 
 
@@ -20,13 +22,26 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
+    app.command("status")(standing.status)
     app.command("verdict")(verdicts.verdict)
     app.command("state")(assignments.state)
     app.command("history")(assignments.history)
+    of_letters = typer.Typer(
+        help="Records that nobody could be answered for: look, try, send again, close.", no_args_is_help=True
+    )
+    of_letters.command("list")(letters.list_letters)
+    of_letters.command("show")(letters.show_letter)
+    of_letters.command("dry-run")(letters.dry_run)
+    of_letters.command("redrive")(repairs.redrive)
+    of_letters.command("discard")(repairs.discard)
+    of_letters.command("reveal")(repairs.reveal)
+    app.add_typer(of_letters, name="dead-letters")
     app.command("verify")(topics.verify)
     app.command("export")(exports.export_events)
     return app
 
 
 if __name__ == "__main__":
+    # What it says of servers that are away is said once, by the command.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     build()()

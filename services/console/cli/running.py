@@ -1,8 +1,9 @@
 """What the commands share: how they end, and how they print for people and for scripts."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn, TypeAlias, TypeVar
 
@@ -28,6 +29,10 @@ class NotThere(Exception):
     """There is nothing of that name; the message says what was looked for."""
 
 
+class Away(Exception):
+    """A server does not answer; the message says which, and what that leaves behind."""
+
+
 class Refused(Exception):
     """What was asked for is not done, for want of a right or of a reason; the message says which."""
 
@@ -40,6 +45,8 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
         end(USAGE, str(error))
     except NotThere as error:
         end(NOTHING, str(error))
+    except Away as error:
+        end(AWAY, str(error))
     except BrokenPipeError:
         raise  # Nobody reads our output any more: typer ends quietly.
     except FAILURES as error:
@@ -72,13 +79,20 @@ def of_log(work: Callable[[Connection], Awaitable[T]]) -> T:
     """Do something that reads the log alone."""
 
     async def connected() -> T:
-        connection = await connect(DatabaseSettings().url(), "cli", READER)
-        try:
+        async with reading(DatabaseSettings().url()) as connection:
             return await work(connection)
-        finally:
-            await connection.close()
 
     return run(connected)
+
+
+@contextlib.asynccontextmanager
+async def reading(url: str) -> AsyncIterator[Connection]:
+    """A connection that may read and no more."""
+    connection = await connect(url, "cli", READER)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 def out() -> Console:

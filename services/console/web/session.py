@@ -8,27 +8,16 @@ import hmac
 import time
 from collections import Counter
 from dataclasses import dataclass
-from enum import IntEnum
 
 from fastapi import Request
 from fastapi.responses import Response
 
+from services.console.roles import SCOPES, Role, role_of
 from services.tokens.keys import Keys
 from services.tokens.verifying import Claims, InvalidToken, Verifier, bearer, key_id
 
 # Browsers keep no cookie beyond 4,096 characters, its name and attributes included.
 COOKIE_CHARACTERS_MAX = 3_800
-
-
-class Role(IntEnum):
-    """What somebody may do; each includes those before it."""
-
-    VIEWER = 1
-    OPERATOR = 2
-    ADMIN = 3
-
-
-SCOPES = {f"moderation.{role.name.lower()}": role for role in Role}
 
 
 class NotSignedIn(Exception):
@@ -109,7 +98,7 @@ class Sessions:
         await self.keys.refresh(() if self.verifier.knows(token) else [key_id(token)])
         claims = self.verifier.claims(token)
         claims.check(time.time())
-        if not claims.scopes & set(SCOPES):
+        if role_of(claims.scopes) is None:
             raise InvalidToken("not_allowed", f"the token has none of the scopes {', '.join(SCOPES)}")
         return claims
 
@@ -150,7 +139,8 @@ def check_form(person: Person, request: Request, csrf: str) -> None:
 
 
 def _person(claims: Claims, csrf: str | None) -> Person:
-    role = max(role for scope, role in SCOPES.items() if scope in claims.scopes)
+    role = role_of(claims.scopes)
+    assert role is not None
     return Person(claims.user_id, claims.root_account_id, role, csrf)
 
 

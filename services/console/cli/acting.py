@@ -1,0 +1,44 @@
+"""Who acts from the command line: the bearer of OPERATOR_TOKEN, believed as the console believes tokens."""
+
+import time
+
+from services.console.actions import Actions, Actor
+from services.console.cli.running import Refused
+from services.console.roles import Role, role_of
+from services.deciding.authority import Authority
+from services.settings import OperatorSettings, RehearsalSettings
+from services.tokens.keys import Keys, NoKeys
+from services.tokens.verifying import InvalidToken, Verifier
+from services.topics import topic
+
+
+async def operator(settings: OperatorSettings, needed: Role) -> Actor:
+    """The token's user. Raises Refused where it is not believed, or does not give the role."""
+    keys = await _keys(settings.jwks)
+    try:
+        claims = Verifier(keys).claims(settings.operator_token.get_secret_value())
+        claims.check(time.time())
+    except InvalidToken as error:
+        raise Refused(f"OPERATOR_TOKEN is not believed: {error}") from None
+    role = role_of(claims.scopes)
+    if role is None or role < needed:
+        raise Refused(f"this takes a token with scope moderation.{needed.name.lower()}: nothing was done")
+    return Actor(claims.root_account_id, claims.user_id)
+
+
+async def actions_of(settings: RehearsalSettings) -> Actions:
+    """What the console does, here; a dry run judges tokens as the handler does. Raises Refused where it cannot."""
+    authority = None
+    if settings.command_auth == "required" and settings.jwks is not None:
+        authority = Authority(await _keys(settings.jwks))
+    commands = topic(settings.topic_prefix, "commands")
+    return Actions(settings.url(), settings.kafka_bootstrap, commands, authority)
+
+
+async def _keys(location: str) -> Keys:
+    keys = Keys(location)
+    try:
+        await keys.load()
+    except NoKeys as error:
+        raise Refused(f"JWKS cannot be read: {error}") from None
+    return keys

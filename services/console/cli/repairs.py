@@ -1,0 +1,220 @@
+"""``dead-letters redrive|discard|reveal``: what operators do, kept with who and why, by the console's own code."""
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable
+from typing import Annotated
+from uuid import UUID, uuid4
+
+import orjson
+import typer
+
+from services.console.actions import REASON_CHARACTERS_MAX, NoReason
+from services.console.cli.acting import actions_of, operator
+from services.console.cli.letters import (
+    ACCEPTED,
+    DEAD_AGAIN,
+    LETTERS_MAX,
+    REFUSED,
+    Cause,
+    Json,
+    LetterId,
+    Partition,
+    SomeLetterId,
+    check_selected,
+    letter_of,
+    place_of,
+    show,
+    show_counts,
+)
+from services.console.cli.running import (
+    FINDING,
+    AsJson,
+    Away,
+    Connection,
+    NotThere,
+    Refused,
+    out,
+    print_json,
+    reading,
+    run,
+)
+from services.console.masking import readable
+from services.console.redriving import Redriver
+from services.console.roles import Role
+from services.eventlog.failures import DeadLetter, Failures, Selection
+from services.eventlog.operating import AlreadySettled, action_of
+from services.outputs.options import FAILURES, bars, in_words
+from services.settings import OperatorSettings
+
+UNDECIDED = "not decided yet"
+NO_REASON = f"--reason takes 1 to {REASON_CHARACTERS_MAX} characters, none of them a control character"
+POLL_SECONDS = 0.1
+Why = Annotated[str, typer.Option("--reason", help="Why: kept with your name and the time.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before acting on a group.")]
+
+
+def redrive(
+    why: Why,
+    letter_id: SomeLetterId = None,
+    cause: Cause = None,
+    partition: Partition = None,
+    yes: Yes = False,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for verdicts.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Send dead letters again, in their order, each once. Exit code 1 unless all are accepted in time."""
+    check_selected(letter_id, cause, partition)
+    action = uuid4()
+
+    async def work() -> Json:
+        settings = OperatorSettings()
+        actor = await operator(settings, Role.OPERATOR)
+        actions = await actions_of(settings)
+        async with reading(settings.url()) as connection:
+            selection = await _selection(Failures(connection), letter_id, cause, partition, yes, "Redrive")
+            settled = await _done(actions.redrive(action, actor, why, selection))
+            redriver = Redriver(settings.url(), settings.kafka_bootstrap, settings.topic_prefix)
+            await _send(connection, redriver, action, settled)
+            outcomes = await _outcomes(Failures(connection), redriver.commands, action, wait)
+        return {"action": str(action), "redriven": settled, "outcomes": dict(outcomes)}
+
+    done = run(work)
+    if as_json:
+        print_json(done)
+    else:
+        show_counts(out(), Counter(done["outcomes"]), f"Action {action}.")
+    if done["outcomes"].keys() != {ACCEPTED}:
+        raise typer.Exit(FINDING)
+
+
+async def _selection(
+    failures: Failures, letter_id: str | None, cause: str | None, partition: int | None, yes: bool, deed: str
+) -> Selection:
+    """What is to be acted on: of a group what is open now. Raises NotThere, Refused."""
+    if letter_id is not None:
+        await letter_of(failures, letter_id)
+        return Selection(letter=place_of(letter_id))
+    count, until = await failures.count_selected(Selection(reason=cause, partition=partition))
+    if count == 0:
+        raise NotThere("no open dead letter of that kind")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise Refused(f"{deed} {count} dead letters? Say --yes")
+        typer.confirm(f"{deed} {count} dead letters?", abort=True, err=True)
+    return Selection(reason=cause, partition=partition, until=until)
+
+
+async def _done(deed: Awaitable[int]) -> int:
+    """How many dead letters it settled. Raises Refused, NotThere."""
+    try:
+        return await deed
+    except NoReason:
+        raise Refused(NO_REASON) from None
+    except AlreadySettled:
+        raise NotThere("nothing of this is open: redriven or discarded meanwhile, or too large to redrive") from None
+
+
+async def _send(connection: Connection, redriver: Redriver, action: UUID, settled: int) -> None:
+    """Send what the action has decided, or watch the console at it, until all is on the topic. Raises Away."""
+    sending = asyncio.create_task(_drained(redriver))
+    with bars() as progress:
+        task = progress.add_task("on the topic", total=settled)
+        while not sending.done():
+            await asyncio.wait({sending}, timeout=POLL_SECONDS)
+            kept = await action_of(connection, action)
+            progress.update(task, completed=0 if kept is None else kept.redriven)
+    try:
+        sending.result()
+    except FAILURES as error:
+        left = f"action {action} is kept, and whoever redrives next sends what is not on the topic yet"
+        raise Away(f"{in_words(error)}: {left}") from None
+
+
+async def _drained(redriver: Redriver) -> None:
+    while not await redriver.drain():
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _outcomes(failures: Failures, commands: str, action: UUID, seconds: float) -> Counter[str]:
+    """What came of the action's records, waiting so long for those that are not decided."""
+    deadline = time.monotonic() + seconds
+    waiting = await failures.dead_letters(LETTERS_MAX, action=action)
+    counts: Counter[str] = Counter()
+    while True:
+        undecided = []
+        for letter in waiting:
+            outcome = await _outcome(failures, commands, letter)
+            if outcome is None:
+                undecided.append(letter)
+            else:
+                counts[outcome] += 1
+        waiting = undecided
+        if not waiting or time.monotonic() > deadline:
+            break
+        await asyncio.sleep(POLL_SECONDS)
+    if waiting:
+        counts[UNDECIDED] = len(waiting)
+    return counts
+
+
+async def _outcome(failures: Failures, commands: str, letter: DeadLetter) -> str | None:
+    assert letter.redriven_partition is not None
+    assert letter.redriven_offset is not None
+    found = await failures.outcome(commands, letter.redriven_partition, letter.redriven_offset)
+    if found is None:
+        return None
+    if found.verdict is None:
+        return DEAD_AGAIN
+    verdict = orjson.loads(found.verdict)
+    return ACCEPTED if verdict["status"] == "accepted" else f"{REFUSED}: {verdict['reason']}"
+
+
+def discard(
+    why: Why,
+    letter_id: SomeLetterId = None,
+    cause: Cause = None,
+    partition: Partition = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Close dead letters for good; they stay in the log. A group takes a token with scope moderation.admin."""
+    check_selected(letter_id, cause, partition)
+    action = uuid4()
+
+    async def work() -> Json:
+        settings = OperatorSettings()
+        actor = await operator(settings, Role.OPERATOR if letter_id is not None else Role.ADMIN)
+        actions = await actions_of(settings)
+        async with reading(settings.url()) as connection:
+            selection = await _selection(Failures(connection), letter_id, cause, partition, yes, "Discard")
+            settled = await _done(actions.discard(action, actor, why, selection))
+        return {"action": str(action), "discarded": settled}
+
+    done = run(work)
+    if as_json:
+        print_json(done)
+    else:
+        out().print(f"{done['discarded']} discarded. Action {action}.", soft_wrap=True)
+
+
+def reveal(why: Why, letter_id: LetterId, as_json: AsJson = False) -> None:
+    """The content of a dead letter as it came; that you looked at it is kept."""
+    place = place_of(letter_id)
+
+    async def work() -> DeadLetter:
+        settings = OperatorSettings()
+        actor = await operator(settings, Role.OPERATOR)
+        actions = await actions_of(settings)
+        async with reading(settings.url()) as connection:
+            letter = await letter_of(Failures(connection), letter_id)
+        try:
+            await actions.reveal(uuid4(), actor, why, place)
+        except NoReason:
+            raise Refused(NO_REASON) from None
+        return letter
+
+    letter = run(work)
+    show(letter, readable(letter.value), as_json)

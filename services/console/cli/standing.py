@@ -1,0 +1,198 @@
+"""``status``: whether every command is decided and every grade is out, in one glance."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import typer
+from aiokafka.errors import KafkaError
+from rich.console import Console
+from rich.text import Text
+
+from services.console.broker import Broker
+from services.console.cli.running import (
+    AWAY,
+    FINDING,
+    AsJson,
+    Connection,
+    out,
+    print_json,
+    reading,
+    row,
+    run,
+    show_facts,
+    table,
+    time_text,
+)
+from services.console.now import NAMES, Now, Partition, Publication, count, lasting
+from services.eventlog.failures import Failures
+from services.eventlog.shards import SHARDS
+from services.eventlog.tail import Tail
+from services.eventlog.watching import Publishing, Watching
+from services.outputs.options import FAILURES, in_words
+from services.settings import ProcessSettings
+from services.telemetry.lag import WINDOW, Looks
+from services.topics import Progress, WrongTopics, check
+
+PUBLICATIONS_MAX = 20
+BETWEEN_LOOKS_SECONDS = 0.2
+
+
+def status(as_json: AsJson = False) -> None:
+    """How things stand. Exit code 1 where somebody should look: something late, stalled, or a dead letter open."""
+    now = run(_look)
+    if as_json:
+        print_json(_document(now))
+    else:
+        _show(out(), now)
+    if now.problems:
+        raise typer.Exit(AWAY)
+    if not now.is_calm:
+        raise typer.Exit(FINDING)
+
+
+async def _look() -> Now:
+    """As much as can be seen: Kafka and PostgreSQL are asked one without the other."""
+    settings = ProcessSettings()
+    async with AsyncExitStack() as stack:
+        problem, progress = None, None
+        broker = Broker(settings.kafka_bootstrap, settings.topic_prefix)
+        stack.push_async_callback(broker.stop)
+        try:
+            await check(settings.kafka_bootstrap, settings.topic_prefix)
+            await broker.start()
+            progress = await broker.first_progress()
+        except WrongTopics as error:
+            problem = str(error)
+        except (KafkaError, OSError, TimeoutError) as error:
+            problem = f"Kafka does not answer: {type(error).__name__}"
+        problems = () if problem is None else (problem,)
+        try:
+            connection = await stack.enter_async_context(reading(settings.url()))
+            return await _seen(connection, broker if problem is None else None, progress, problems)
+        except FAILURES as error:
+            return Now(problems=(*problems, in_words(error)))
+
+
+async def _seen(
+    connection: Connection, broker: Broker | None, progress: Progress | None, problems: tuple[str, ...]
+) -> Now:
+    watching = Watching(connection)
+    heads = await Tail(connection).heads(range(SHARDS))
+    letters, oldest = await Failures(connection).count_open()
+    partitions: tuple[Partition, ...] = () if broker is None else await _partitions(watching, broker)
+    behind = [] if progress is None else await watching.behind(progress)
+    publishing = [] if progress is None else await watching.publishing(progress, PUBLICATIONS_MAX)
+    return Now(
+        at=await watching.now(),
+        decided=sum(head[1] for head in heads),
+        partitions=partitions,
+        outputs=tuple(behind),
+        publications=tuple(map(_publication, publishing)),
+        open_letters=letters,
+        oldest_letter=oldest,
+        problems=problems,
+    )
+
+
+async def _partitions(watching: Watching, broker: Broker) -> tuple[Partition, ...]:
+    """Each with its state: of one look where nothing waits, else of a window of them."""
+    looks = {number: Looks() for number in broker.partitions}
+    while True:
+        watermarks = await watching.watermarks(broker.commands, broker.partitions)
+        lag = await broker.lag(watermarks)
+        now = (await watching.now()).timestamp()
+        for number, (waiting, _) in lag.items():
+            looks[number].add(now, watermarks[number] + 1, watermarks[number] + 1 + waiting)
+        if not any(waiting for waiting, _ in lag.values()) or len(looks[min(lag)].window) == WINDOW:
+            break
+        await asyncio.sleep(BETWEEN_LOOKS_SECONDS)
+    return tuple(
+        Partition(
+            number,
+            NAMES[looks[number].state(tried=True)],
+            waiting,
+            0.0 if first is None else max(now - first / 1_000, 0.0),
+            watermarks[number] + 1,
+        )
+        for number, (waiting, first) in sorted(lag.items())
+    )
+
+
+def _publication(found: Publishing) -> Publication:
+    """Without a rate, which one look cannot tell."""
+    return Publication(
+        found.root_account,
+        found.course,
+        found.assignment,
+        found.command_id,
+        found.total - found.waiting,
+        found.total,
+        None,
+        None,
+    )
+
+
+def _document(now: Now) -> dict[str, Any]:
+    return {
+        "level": now.level,
+        "sentence": now.sentence(),
+        "problems": list(now.problems),
+        "at": None if now.at is None else time_text(now.at),
+        "decided": now.decided,
+        "partitions": [asdict(partition) for partition in now.partitions],
+        "outputs": [
+            {
+                "topic": output.topic,
+                "waiting": output.waiting,
+                "since": None if output.since is None else time_text(output.since),
+            }
+            for output in now.outputs
+        ],
+        "publications": [asdict(publication) for publication in now.publications],
+        "dead_letters": {
+            "open": now.open_letters,
+            "oldest": None if now.oldest_letter is None else time_text(now.oldest_letter),
+        },
+    }
+
+
+def _show(console: Console, now: Now) -> None:
+    glyph, style = {"calm": ("✓", "green"), "look": ("!", "yellow"), "alarm": ("✗", "red")}[now.level]
+    console.print(Text.assemble((f"{glyph} ", style), (now.sentence(), "bold")), soft_wrap=True)
+    for problem in now.problems[1:]:
+        console.print(Text(f"  {problem}", style="red"), soft_wrap=True)
+    facts = {
+        "decided": count(now.decided, "command record"),
+        "waiting": _sum([partition.waiting for partition in now.partitions], "command"),
+        "not out": _sum([output.waiting for output in now.outputs], "record"),
+        "dead letters": f"{now.open_letters} open" + _since(now.oldest_letter),
+    }
+    if now.at is None:
+        return
+    show_facts(console, facts)
+    slow = [partition for partition in now.partitions if partition.waiting]
+    if slow:
+        made = table("partition", "state", "waiting", "oldest", right=("partition", "waiting"))
+        for partition in slow:
+            row(made, partition.number, partition.state, partition.waiting, lasting(partition.oldest_seconds))
+        console.print(made)
+    late = [output for output in now.outputs if output.waiting]
+    if late:
+        made = table("topic", "not out", "since (UTC)", right=("not out",))
+        for output in late:
+            row(made, output.topic, output.waiting, None if output.since is None else time_text(output.since))
+        console.print(made)
+    for publication in now.publications:
+        out_of = f"{publication.published} of {publication.total} grades"
+        console.print(f"publication of assignment {publication.assignment}: {out_of} on the topic", soft_wrap=True)
+
+
+def _sum(numbers: list[int], thing: str) -> str:
+    return count(sum(numbers), thing) if numbers else "unknown"
+
+
+def _since(oldest: datetime | None) -> str:
+    return "" if oldest is None else f", the oldest since {time_text(oldest)}"

@@ -1,0 +1,20 @@
+"""What somebody may do, by the scopes of their token."""
+
+from collections.abc import Collection
+from enum import IntEnum
+
+
+class Role(IntEnum):
+    """Each includes those before it."""
+
+    VIEWER = 1
+    OPERATOR = 2
+    ADMIN = 3
+
+
+SCOPES = {f"moderation.{role.name.lower()}": role for role in Role}
+
+
+def role_of(scopes: Collection[str]) -> Role | None:
+    """The highest role that the scopes give, None where they give none."""
+    return max((role for scope, role in SCOPES.items() if scope in scopes), default=None)

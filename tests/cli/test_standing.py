@@ -1,0 +1,46 @@
+"""``status`` says in one glance how things stand, as the log and the topics have it, also when one of them is away."""
+
+import asyncio
+
+import asyncpg
+
+from tests.cli.conftest import CommandLine, Season
+from tests.conftest import System
+
+
+async def test_at_rest_nothing_waits_and_what_failed_is_counted(
+    cli: CommandLine, season: Season, running: System
+) -> None:
+    for name in ("verdicts", "events", "live-events"):
+        await running.outside.caught_up(name)
+    text, document = await asyncio.gather(cli.run("status"), cli.run("status", "--json"))
+
+    connection = await asyncpg.connect(running.database_url)
+    verdicts = await connection.fetchval("select count(*) from verdict")
+    settled = await connection.fetchval("select count(*) from dead_letter_settled")
+    opened = await connection.fetchval("select count(*) from dead_letter") - settled
+    await connection.close()
+    found = document.json()
+    assert (found["decided"], found["dead_letters"]["open"], found["problems"]) == (verdicts, opened, [])
+    assert len(found["partitions"]) == 12
+    assert {partition["waiting"] for partition in found["partitions"]} == {0}
+    assert {output["waiting"] for output in found["outputs"]} == {0}
+    calm = opened == 0
+    assert (text.code, found["level"]) == ((0, "calm") if calm else (1, "look"))
+    assert text.out.startswith(("✓ " if calm else "! ") + "Every command is decided and every grade is out")
+
+
+async def test_with_kafka_away_the_rest_is_said_and_with_both_away_that(cli: CommandLine, season: Season) -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
+    without_kafka, without_both = await asyncio.gather(
+        cli.run("status", KAFKA_BOOTSTRAP="127.0.0.1:1"),
+        cli.run("status", "--json", KAFKA_BOOTSTRAP="127.0.0.1:1", DATABASE_URL=nowhere),
+    )
+
+    assert (without_kafka.code, without_both.code) == (3, 3)
+    assert without_kafka.err == ""
+    assert without_kafka.out.startswith("✗ Kafka does not answer: ")
+    assert "waiting        unknown" in without_kafka.out
+    assert "dead letters   " in without_kafka.out
+    problems = without_both.json()["problems"]
+    assert [problem.split(":")[0] for problem in problems] == ["Kafka does not answer", "PostgreSQL does not answer"]

@@ -4,9 +4,7 @@
 """
 
 import asyncio
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -14,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from services.eventlog.shards import SHARDS
+from services.progress import KEY, Progress
 from services.settings import KafkaSettings
 
 MIB = 1 << 20
@@ -36,40 +35,13 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
     "caliper": _OUTPUT,
     "events": {**_OUTPUT, "retention.ms": "-1"},
     "dead-letters": _OUTPUT,
-    "progress": {"cleanup.policy": "compact"},
+    # Small segments: only those that are full are compacted, and each transaction writes a record.
+    "progress": {"cleanup.policy": "compact", "segment.bytes": str(16 * MIB)},
 }
 
 
 class WrongTopics(Exception):
     """Topics are missing or have other settings than the contract's; the message names each and the remedy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the relay has come: the last number of each shard that is on the topics (0: none)."""
-
-    positions: tuple[int, ...]
-    verdicts: tuple[int, ...]
-    dead_letters: tuple[int, ...]
-
-    @classmethod
-    def start(cls, shards: int = SHARDS) -> "Progress":
-        """Nothing relayed yet."""
-        return cls((0,) * shards, (0,) * shards, (0,) * shards)
-
-    def encode(self) -> bytes:
-        """JSON, the value of the progress record."""
-        fields = {"positions": self.positions, "verdicts": self.verdicts, "dead_letters": self.dead_letters}
-        return json.dumps(fields).encode()
-
-    @classmethod
-    def decode(cls, value: bytes) -> "Progress":
-        """The reverse of :meth:`encode`."""
-        fields = json.loads(value)
-        return cls(tuple(fields["positions"]), tuple(fields["verdicts"]), tuple(fields["dead_letters"]))
-
-
-PROGRESS_KEY = b"relay"
 
 
 def topic(prefix: str, name: str) -> str:
@@ -172,7 +144,7 @@ async def write_progress(bootstrap: str, prefix: str, progress: Progress) -> Non
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
     await producer.start()
     try:
-        await producer.send_and_wait(topic(prefix, "progress"), progress.encode(), key=PROGRESS_KEY, partition=0)
+        await producer.send_and_wait(topic(prefix, "progress"), progress.encode(), key=KEY, partition=0)
     finally:
         await producer.stop()
 

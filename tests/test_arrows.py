@@ -12,11 +12,11 @@ PROCESSES = sorted(path.parent.name for path in SERVICES.glob("*/__main__.py"))
 LIBRARIES = {
     "moderation": set[str](),
     "agreement": {"moderation"},
-    "eventlog": {"moderation", "settings", "topics"},
+    "eventlog": {"moderation", "progress", "settings", "topics"},
     "tokens": set[str](),
     "deciding": {"moderation", "eventlog", "tokens"},
     "telemetry": set[str](),
-    "outputs": {"eventlog", "settings", "topics"},
+    "outputs": {"eventlog", "progress", "settings", "topics"},
 }
 
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from services.topics import PROGRESS_KEY, Progress, topic
+from services.progress import KEY, Progress
+from services.topics import topic
 
 ANSWER_SECONDS_MAX = 3.0
 PROBE_MILLISECONDS = 150
@@ -99,6 +100,6 @@ class Broker:
         found = None
         for records in (await self._follower.getmany(timeout_ms=500)).values():
             for record in records:
-                if record.key == PROGRESS_KEY and record.value is not None:
+                if record.key == KEY and record.value is not None:
                     found = Progress.decode(record.value)
         return found

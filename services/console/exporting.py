@@ -55,7 +55,7 @@ async def export(
     history: History, selection: Selection, lines: Lines, begun: list[int], on_progress: OnProgress
 ) -> Exported:
     """Write what stands in the log now after the positions of ``begun``, shard after shard, each in order."""
-    heads = await history.heads("events", range(SHARDS))
+    heads = (await history.heads(range(SHARDS)))["events"]
     shards = await history.shards(selection)
     positions, events = list(begun), 0
     total, seen = sum(max(heads[shard] - begun[shard], 0) for shard in shards), 0

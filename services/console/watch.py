@@ -15,8 +15,8 @@ from services.eventlog.connecting import Pool, trouble
 from services.eventlog.failures import Failures
 from services.eventlog.watching import Behind, Publishing, Watching
 from services.health import Health
+from services.progress import Progress
 from services.telemetry.lag import Looks
-from services.topics import Progress
 
 LOGGER = logging.getLogger("console")
 LOOK_SECONDS = 0.2

@@ -1,25 +1,27 @@
-"""Reading the log again, for who checks topics against it or emits again: by number, and by what a record is about.
-
-Every output topic repeats one *series* of the log, whose numbers are dense in each shard: positions of events, numbers
-of published grades, of verdicts, of dead letters.
-"""
+"""Reading the log again, for who checks topics against it or emits again: by number, and by what a record is about."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeAlias
 
 import asyncpg
 
 from services.eventlog.shards import SHARDS, shard_of_course
-from services.eventlog.tail import DeadLetterRow, EventRow, VerdictRow
+from services.eventlog.tail import (
+    DEAD_LETTER,
+    EVENT,
+    FIELDS,
+    OF_SOURCE,
+    OF_STREAM,
+    VERDICT,
+    DeadLetterRow,
+    EventRow,
+    Row,
+    Series,
+    Tail,
+    VerdictRow,
+)
 
-Series = Literal["events", "published", "verdicts", "dead_letters"]
-Row: TypeAlias = EventRow | VerdictRow | DeadLetterRow
-
-HEADS = """
-select h.shard, h.position, h.live_number, h.verdict_number, h.dead_letter_number from heads($1::smallint[]) h
-"""
 # A producer may have sent the same dead letter's place in another life of the topic: the time tells them apart.
 PLACES = """
 select k.i, d.shard, d.number
@@ -27,6 +29,19 @@ from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) with ordinali
 join source s on s.topic = k.topic
 join dead_letter d on d.source = s.number and d.partition = k.partition and d."offset" = k."offset"
                   and d.append_time = k.at
+"""
+# Times never fall within a shard: the last row before a time is found from its end on.
+NUMBERS_BEFORE = """
+select k.shard,
+       coalesce((select t.position from event t where t.shard = k.shard and t.recorded_at < $2
+                 order by t.position desc limit 1), 0),
+       coalesce((select t.live_number from event t where t.shard = k.shard and t.live_number is not null
+                 and t.recorded_at < $2 order by t.live_number desc limit 1), 0),
+       coalesce((select t.number from verdict t where t.shard = k.shard and (t.metadata ->> 'time')::timestamptz < $2
+                 order by t.number desc limit 1), 0),
+       coalesce((select t.number from dead_letter t where t.shard = k.shard and t.recorded_at < $2
+                 order by t.number desc limit 1), 0)
+from unnest($1::smallint[]) k(shard)
 """
 SHARD_OF_ASSIGNMENT = "select s.shard from stream s where s.root_account = $1 and s.assignment = $2"
 
@@ -78,70 +93,39 @@ class _Table:
 
     columns: str
     tables: str
-    shard: str
     number: str
     selected: str
-    row: type[EventRow] | type[VerdictRow] | type[DeadLetterRow]
-    head: int
+    row: type[Row]
 
 
-def _events(number: str, head: int) -> _Table:
-    return _Table(
-        "e.shard, e.position, e.live_number, s.root_account, s.course, s.assignment, e.type, e.data, e.metadata,"
-        " e.recorded_at, s.number",
-        "event e join stream s on s.number = e.stream",
-        "e.shard",
-        number,
-        "($4::bigint is null or s.root_account = $4) and ($5::bigint is null or s.course = $5)"
-        " and ($6::bigint is null or s.assignment = $6)"
-        " and ($7::timestamptz is null or e.recorded_at >= $7) and ($8::timestamptz is null or e.recorded_at < $8)",
-        EventRow,
-        head,
-    )
-
-
+_OF_EVENT = """
+    ($4::bigint is null or s.root_account = $4) and ($5::bigint is null or s.course = $5)
+    and ($6::bigint is null or s.assignment = $6)
+    and ($7::timestamptz is null or t.recorded_at >= $7) and ($8::timestamptz is null or t.recorded_at < $8)
+"""
+# A verdict's ids and time are in its metadata, as they are on the topic.
+_OF_VERDICT = """
+    ($4::bigint is null or t.root_account = $4)
+    and ($5::bigint is null or t.metadata ->> 'course_id' = $5::bigint::text)
+    and ($6::bigint is null or t.metadata ->> 'assignment_id' = $6::bigint::text)
+    and ($7::timestamptz is null or (t.metadata ->> 'time')::timestamptz >= $7)
+    and ($8::timestamptz is null or (t.metadata ->> 'time')::timestamptz < $8)
+"""
+# Nobody can say which course a record is about that could not be read.
+_OF_DEAD_LETTER = """
+    $4::bigint is null and $5::bigint is null and $6::bigint is null
+    and ($7::timestamptz is null or t.recorded_at >= $7) and ($8::timestamptz is null or t.recorded_at < $8)
+"""
 _TABLES: dict[Series, _Table] = {
-    "events": _events("e.position", 1),
-    "published": _events("e.live_number", 2),
-    # A verdict's ids and time are in its metadata, as they are on the topic.
-    "verdicts": _Table(
-        "v.shard, v.number, v.key, v.body, v.metadata",
-        "verdict v",
-        "v.shard",
-        "v.number",
-        "($4::bigint is null or v.root_account = $4)"
-        " and ($5::bigint is null or v.metadata ->> 'course_id' = $5::bigint::text)"
-        " and ($6::bigint is null or v.metadata ->> 'assignment_id' = $6::bigint::text)"
-        " and ($7::timestamptz is null or (v.metadata ->> 'time')::timestamptz >= $7)"
-        " and ($8::timestamptz is null or (v.metadata ->> 'time')::timestamptz < $8)",
-        VerdictRow,
-        3,
-    ),
-    # Nobody can say which course a record is about that could not be read.
-    "dead_letters": _Table(
-        "d.shard, d.number, d.key, d.value, d.headers, d.reason, d.message, s.topic, d.partition, d.\"offset\","
-        " d.append_time",
-        "dead_letter d join source s on s.number = d.source",
-        "d.shard",
-        "d.number",
-        "$4::bigint is null and $5::bigint is null and $6::bigint is null"
-        " and ($7::timestamptz is null or d.recorded_at >= $7) and ($8::timestamptz is null or d.recorded_at < $8)",
-        DeadLetterRow,
-        4,
-    ),
-}  # fmt: skip
+    "events": _Table(EVENT, f"event t {OF_STREAM}", "t.position", _OF_EVENT, EventRow),
+    "published": _Table(EVENT, f"event t {OF_STREAM}", "t.live_number", _OF_EVENT, EventRow),
+    "verdicts": _Table(VERDICT, "verdict t", "t.number", _OF_VERDICT, VerdictRow),
+    "dead_letters": _Table(DEAD_LETTER, f"dead_letter t {OF_SOURCE}", "t.number", _OF_DEAD_LETTER, DeadLetterRow),
+}
 
 
-class History:
+class History(Tail):
     """Reads over one connection. Every method may raise asyncpg's and OSError's errors."""
-
-    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        self.connection = connection
-
-    async def heads(self, series: Series, shards: Sequence[int]) -> list[int]:
-        """The highest number of each shard (0: none), in the order given."""
-        rows = {row[0]: row[_TABLES[series].head] for row in await self.connection.fetch(HEADS, shards)}
-        return [rows[shard] for shard in shards]
 
     async def shards(self, selection: Selection) -> list[int]:
         """The shards that selected rows can be in, ascending."""
@@ -152,6 +136,11 @@ class History:
             found = await self.connection.fetchval(SHARD_OF_ASSIGNMENT, *ids)
             return [] if found is None else [int(found)]
         return list(range(SHARDS))
+
+    async def numbers_before(self, shards: Sequence[int], at: datetime) -> dict[Series, list[int]]:
+        """The last number of each series in each shard that was recorded before a time (0: none)."""
+        rows = {row[0]: row for row in await self.connection.fetch(NUMBERS_BEFORE, shards, at)}
+        return {series: [rows[shard][field] for shard in shards] for series, field in FIELDS.items()}
 
     async def rows(
         self, series: Series, shard: int, after: int, last: int, selection: Selection, rows_max: int
@@ -169,7 +158,7 @@ class History:
     async def rows_at(self, series: Series, shard: int, numbers: Sequence[int]) -> list[Row]:
         """The rows of a shard with these numbers, as far as they exist, in order."""
         table = _TABLES[series]
-        where = f"{table.shard} = $1 and {table.number} = any($2::bigint[])"
+        where = f"t.shard = $1 and {table.number} = any($2::bigint[])"
         query = f"select {table.columns} from {table.tables} where {where} order by {table.number}"
         return [table.row(*row) for row in await self.connection.fetch(query, shard, numbers)]
 
@@ -182,7 +171,7 @@ class History:
     async def _selected(
         self, table: _Table, columns: str, window: tuple[int, int, int], selection: Selection, rows_max: int | None
     ) -> list[asyncpg.Record]:
-        where = f"{table.shard} = $1 and {table.number} > $2 and {table.number} <= $3 and {table.selected}"
+        where = f"t.shard = $1 and {table.number} > $2 and {table.number} <= $3 and {table.selected}"
         query = f"select {columns} from {table.tables} where {where} order by {table.number} limit $9"
         bounds = [getattr(selection, name) for name in selection.__slots__]
         return await self.connection.fetch(query, *window, *bounds, rows_max)

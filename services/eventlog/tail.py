@@ -1,47 +1,19 @@
-"""Reading the log in order, for the relay: what stands after the last number of each shard."""
+"""Reading the log in order, for the relay: what stands after the last number of each shard.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+The log has four *series*, whose numbers are dense in each shard: events by their position, those of them that have a
+published form by their live number, verdicts, dead letters. Every output topic repeats one of them.
+"""
+
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Literal, NamedTuple, TypeAlias
 
 import asyncpg
 
-HEADS = "select h.shard, h.position, h.verdict_number, h.dead_letter_number from heads($1::smallint[]) h"
-EVENTS = """
-select e.shard, e.position, e.live_number, s.root_account, s.course, s.assignment, e.type, e.data, e.metadata,
-       e.recorded_at, s.number
-from unnest($1::smallint[], $2::bigint[]) k(shard, after)
-cross join lateral (select * from event e where e.shard = k.shard and e.position > k.after
-                    order by e.position limit $3) e
-join stream s on s.number = e.stream
-order by e.shard, e.position
-"""
-VERDICTS = """
-select v.shard, v.number, v.key, v.body, v.metadata
-from unnest($1::smallint[], $2::bigint[]) k(shard, after)
-cross join lateral (select * from verdict v where v.shard = k.shard and v.number > k.after
-                    order by v.number limit $3) v
-order by v.shard, v.number
-"""
-DEAD_LETTERS = """
-select d.shard, d.number, d.key, d.value, d.headers, d.reason, d.message, s.topic, d.partition, d."offset",
-       d.append_time
-from unnest($1::smallint[], $2::bigint[]) k(shard, after)
-cross join lateral (select * from dead_letter d where d.shard = k.shard and d.number > k.after
-                    order by d.number limit $3) d
-join source s on s.number = d.source
-order by d.shard, d.number
-"""
-SIS_IDS = """
-select e.position, e.data from stream s join event e on e.stream = s.number and e.type = 'users_updated'
-where s.root_account = $1 and s.course = $2 and s.assignment is null and e.position > $3 and e.position < $4
-order by e.position
-"""
-LOCK = "select pg_try_advisory_lock(hashtextextended($1, 0))"
+Series = Literal["events", "published", "verdicts", "dead_letters"]
 
 
-@dataclass(frozen=True, slots=True)
-class EventRow:
+class EventRow(NamedTuple):
     """``data``: the value on the events topic; ``metadata``: JSON; ``live_number``: None without a grade_change."""
 
     shard: int
@@ -57,8 +29,9 @@ class EventRow:
     stream: int
 
 
-@dataclass(frozen=True, slots=True)
-class VerdictRow:
+class VerdictRow(NamedTuple):
+    """``body``: the value on the verdicts topic; ``metadata``: JSON."""
+
     shard: int
     number: int
     key: bytes | None
@@ -66,8 +39,7 @@ class VerdictRow:
     metadata: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetterRow:
+class DeadLetterRow(NamedTuple):
     """``append_time``: milliseconds since 1970."""
 
     shard: int
@@ -83,36 +55,101 @@ class DeadLetterRow:
     append_time: int
 
 
+Row: TypeAlias = EventRow | VerdictRow | DeadLetterRow
+
+EVENT = (
+    "t.shard, t.position, t.live_number, s.root_account, s.course, s.assignment, t.type, t.data, t.metadata,"
+    " t.recorded_at, s.number"
+)
+VERDICT = "t.shard, t.number, t.key, t.body, t.metadata"
+DEAD_LETTER = (
+    't.shard, t.number, t.key, t.value, t.headers, t.reason, t.message, s.topic, t.partition, t."offset", t.append_time'
+)
+OF_STREAM = "join stream s on s.number = t.stream"
+OF_SOURCE = "join source s on s.number = t.source"
+
+HEADS = """
+select h.shard, h.position, h.live_number, h.verdict_number, h.dead_letter_number from heads($1::smallint[]) h
+"""
+PUBLISHED_AT = """
+select coalesce((select t.live_number from event t
+                 where t.shard = k.shard and t.live_number is not null and t.position <= k.position
+                 order by t.live_number desc limit 1), 0)
+from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, position, i) order by k.i
+"""
+
+
+def _after(columns: str, table: str, number: str, size: str, join: str) -> str:
+    """Of each shard the rows above a number up to another: at most so many, and no more once they make so many bytes.
+
+    A row may be megabytes. The lateral join reads an index from its place on, whatever the planner knows of the table.
+    """
+    return f"""
+select {columns}
+from unnest($1::smallint[], $2::bigint[], $3::bigint[]) k(shard, after, last)
+cross join lateral (
+    select *, sum({size}) over (order by {number} rows unbounded preceding) - {size} as bytes_before
+    from (select * from {table} where shard = k.shard and {number} > k.after and {number} <= k.last
+          order by {number} limit $4) t
+) t
+{join}
+where t.bytes_before < $5
+order by t.shard, t.{number}
+"""
+
+
+READS: Mapping[Series, tuple[str, type[Row]]] = {
+    "events": (_after(EVENT, "event", "position", "octet_length(data::text)", OF_STREAM), EventRow),
+    "published": (_after(EVENT, "event", "live_number", "octet_length(data::text)", OF_STREAM), EventRow),
+    "verdicts": (_after(VERDICT, "verdict", "number", "octet_length(body::text)", ""), VerdictRow),
+    "dead_letters": (
+        _after(DEAD_LETTER, "dead_letter", "number", "coalesce(octet_length(value), 0)", OF_SOURCE),
+        DeadLetterRow,
+    ),
+}
+USERS_UPDATED = """
+select e.position, e.data from stream s join event e on e.stream = s.number and e.type = 'users_updated'
+where s.root_account = $1 and s.course = $2 and s.assignment is null and e.position > $3 and e.position < $4
+order by e.position
+"""
+LOCK = "select pg_try_advisory_lock(hashtextextended($1, 0))"
+FIELDS: Mapping[Series, int] = {"events": 1, "published": 2, "verdicts": 3, "dead_letters": 4}
+
+
 class Tail:
-    """Reads over one connection."""
+    """Reads over one connection. Every method may raise asyncpg's and OSError's errors."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.connection = connection
 
-    async def heads(self, shards: Sequence[int]) -> list[tuple[int, int, int]]:
-        """Highest position, verdict number and dead letter number of each shard, in the order given."""
-        rows = {row[0]: (row[1], row[2], row[3]) for row in await self.connection.fetch(HEADS, shards)}
-        return [rows[shard] for shard in shards]
+    async def heads(self, shards: Sequence[int]) -> dict[Series, list[int]]:
+        """The highest number of each series in each shard (0: none), in the order given, all from one snapshot."""
+        rows = {row[0]: row for row in await self.connection.fetch(HEADS, shards)}
+        return {series: [rows[shard][field] for shard in shards] for series, field in FIELDS.items()}
 
     async def read(
         self,
+        series: Series,
         shards: Sequence[int],
-        positions: Sequence[int],
-        verdicts: Sequence[int],
-        dead_letters: Sequence[int],
+        after: Sequence[int],
+        last: Sequence[int],
         rows_max: int,
-    ) -> tuple[list[EventRow], list[VerdictRow], list[DeadLetterRow]]:
-        """What stands after the given numbers, at most ``rows_max`` a shard and kind, from one snapshot."""
-        async with self.connection.transaction(isolation="repeatable_read", readonly=True):
-            return (
-                [EventRow(*row) for row in await self.connection.fetch(EVENTS, shards, positions, rows_max)],
-                [VerdictRow(*row) for row in await self.connection.fetch(VERDICTS, shards, verdicts, rows_max)],
-                [DeadLetterRow(*r) for r in await self.connection.fetch(DEAD_LETTERS, shards, dead_letters, rows_max)],
-            )
+        bytes_max: int,
+    ) -> list[Row]:
+        """What stands above the numbers ``after`` up to ``last``, shard by shard, in order.
+
+        At most ``rows_max`` a shard, and no more of a shard once its rows make up ``bytes_max``; always one at least.
+        """
+        query, row = READS[series]
+        return [row(*found) for found in await self.connection.fetch(query, shards, after, last, rows_max, bytes_max)]
+
+    async def published_at(self, shards: Sequence[int], positions: Sequence[int]) -> list[int]:
+        """The live number that each shard had come to at a position (0: none)."""
+        return [row[0] for row in await self.connection.fetch(PUBLISHED_AT, shards, positions)]
 
     async def users_updated(self, root_account: int, course: int, after: int, before: int) -> list[tuple[int, str]]:
         """(position, data) of a course's users_updated events between two positions, both left out."""
-        rows = await self.connection.fetch(SIS_IDS, root_account, course, after, before)
+        rows = await self.connection.fetch(USERS_UPDATED, root_account, course, after, before)
         return [(row[0], row[1]) for row in rows]
 
     async def try_lock(self, name: str) -> bool:

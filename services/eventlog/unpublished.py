@@ -1,22 +1,23 @@
 """What stands in the log and is not on the topics: how many rows of each shard, and how old the oldest is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import asyncpg
 
+from services.eventlog.tail import Series, Tail
+
 # Numbers are dense: the oldest unpublished row is the one with the next number.
-UNPUBLISHED = """
-select h.position, h.verdict_number, h.dead_letter_number,
-       extract(epoch from clock_timestamp() - (select e.recorded_at from event e
-                                               where e.shard = k.shard and e.position = k.position + 1)),
-       extract(epoch from clock_timestamp() - (select (v.metadata->>'time')::timestamptz from verdict v
-                                               where v.shard = k.shard and v.number = k.verdict + 1)),
-       extract(epoch from clock_timestamp() - (select d.recorded_at from dead_letter d
-                                               where d.shard = k.shard and d.number = k.dead_letter + 1))
-from unnest($1::smallint[], $2::bigint[], $3::bigint[], $4::bigint[]) k(shard, position, verdict, dead_letter)
-join heads($1) h on h.shard = k.shard
-order by array_position($1, k.shard)
+RECORDED_AT: Mapping[Series, str] = {
+    "events": "(select e.recorded_at from event e where e.shard = k.shard and e.position = k.number + 1)",
+    "published": "(select e.recorded_at from event e where e.shard = k.shard and e.live_number = k.number + 1)",
+    "verdicts": "(select (v.metadata ->> 'time')::timestamptz from verdict v"
+    " where v.shard = k.shard and v.number = k.number + 1)",
+    "dead_letters": "(select d.recorded_at from dead_letter d where d.shard = k.shard and d.number = k.number + 1)",
+}
+AGES = """
+select extract(epoch from clock_timestamp() - {recorded_at})
+from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, number, i) order by k.i
 """
 DEAD_LETTERS = """
 select count(*), extract(epoch from clock_timestamp() - min(d.recorded_at)) from dead_letter d
@@ -26,22 +27,25 @@ where not exists (select from dead_letter_settled s where (s.shard, s.number) = 
 
 @dataclass(frozen=True, slots=True)
 class Unpublished:
-    """Of one shard. ``heads``, ``ages``: of events, verdicts and dead letters; ages in seconds, 0 if none waits."""
+    """Of one shard, by topic in the order asked for: heads, and ages in seconds of the oldest row (0 if none waits)."""
 
-    heads: tuple[int, int, int]
-    ages: tuple[float, float, float]
+    heads: tuple[int, ...]
+    ages: tuple[float, ...]
 
 
 async def unpublished(
     connection: "asyncpg.Connection[asyncpg.Record]",
     shards: Sequence[int],
-    positions: Sequence[int],
-    verdicts: Sequence[int],
-    dead_letters: Sequence[int],
+    topics: Sequence[tuple[Series, Sequence[int]]],
 ) -> list[Unpublished]:
-    """What stands after the given numbers, by shard in the order given."""
-    rows = await connection.fetch(UNPUBLISHED, shards, positions, verdicts, dead_letters)
-    return [Unpublished((r[0], r[1], r[2]), (float(r[3] or 0), float(r[4] or 0), float(r[5] or 0))) for r in rows]
+    """What stands after the numbers that each topic is at, by shard in the order given."""
+    heads = await Tail(connection).heads(shards)
+    ages = [
+        [float(row[0] or 0) for row in await connection.fetch(AGES.format(recorded_at=RECORDED_AT[series]), shards, at)]
+        for series, at in topics
+    ]
+    by_shard = zip(zip(*(heads[series] for series, _ in topics), strict=True), zip(*ages, strict=True), strict=True)
+    return [Unpublished(*of_shard) for of_shard in by_shard]
 
 
 async def open_dead_letters(connection: "asyncpg.Connection[asyncpg.Record]") -> tuple[int, float]:

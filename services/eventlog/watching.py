@@ -1,14 +1,16 @@
 """Watching the log from beside: what is new in it, and what the topics do not have yet. Never writes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
 
 from services.eventlog.connecting import Pool
 from services.eventlog.shards import SHARDS
-from services.topics import Progress
+from services.eventlog.tail import FIELDS, HEADS
+from services.eventlog.unpublished import RECORDED_AT
+from services.progress import SERIES, Progress
 
 SHARD_LIST = list(range(SHARDS))
 
@@ -24,35 +26,18 @@ WATERMARKS = """
 select p, watermark(s.number, p) from unnest($2::integer[]) p
 cross join (select number from source where topic = $1 order by number desc limit 1) s
 """
-# How many rows stand after each position, and the time of the first of them.
+# How many rows stand after each number, and the time of the first of them.
 BEHIND = """
-select 'events', coalesce(sum(h.position - k.position), 0)::bigint, min(e.recorded_at)
-from heads($1::smallint[]) h join unnest($1::smallint[], $2::bigint[]) k(shard, position) on k.shard = h.shard
-left join lateral (select e.recorded_at from event e where e.shard = k.shard and e.position > k.position
-                   order by e.position limit 1) e on true
-union all
-select 'live-events', coalesce(sum(l.count), 0)::bigint, min(l.first)
-from unnest($1::smallint[], $2::bigint[]) k(shard, position)
-cross join lateral (select count(*), min(e.recorded_at) as first from event e
-                    where e.shard = k.shard and e.position > k.position and e.live_number is not null) l
-union all
-select 'verdicts', coalesce(sum(h.verdict_number - k.number), 0)::bigint, min(v.at)
-from heads($1::smallint[]) h join unnest($1::smallint[], $3::bigint[]) k(shard, number) on k.shard = h.shard
-left join lateral (select (v.metadata->>'time')::timestamptz as at from verdict v
-                   where v.shard = k.shard and v.number > k.number order by v.number limit 1) v on true
-union all
-select 'dead-letters', coalesce(sum(h.dead_letter_number - k.number), 0)::bigint, min(d.recorded_at)
-from heads($1::smallint[]) h join unnest($1::smallint[], $4::bigint[]) k(shard, number) on k.shard = h.shard
-left join lateral (select d.recorded_at from dead_letter d where d.shard = k.shard and d.number > k.number
-                   order by d.number limit 1) d on true
+select coalesce(sum(k.head - k.number), 0)::bigint, min({recorded_at})
+from unnest($1::smallint[], $2::bigint[], $3::bigint[]) k(shard, number, head)
 """
 # Grades that are in the log and not on the topic, by the command that published them; and all that it published.
 PUBLISHING = """
 select s.root_account, s.course, s.assignment, w.command_id, w.waiting, t.total, w.since
 from (select e.stream, e.metadata->>'command_id' as command_id, count(*) as waiting, min(e.recorded_at) as since,
              max(e.version) as version
-      from unnest($1::smallint[], $2::bigint[]) k(shard, position)
-      join event e on e.shard = k.shard and e.position > k.position and e.live_number is not null
+      from unnest($1::smallint[], $2::bigint[]) k(shard, number)
+      join event e on e.shard = k.shard and e.live_number > k.number
       group by 1, 2) w
 join stream s on s.number = w.stream
 cross join lateral (select count(*) as total from event e
@@ -128,16 +113,20 @@ class Watching:
 
     async def behind(self, progress: Progress) -> list[Behind]:
         """What the topics do not have yet, the relay having come so far."""
-        rows = await self.connection.fetch(
-            BEHIND, SHARD_LIST, list(progress.positions), list(progress.verdicts), list(progress.dead_letters)
-        )
-        found = [Behind(*row) for row in rows]
-        # The two topics of published grades are written in one transaction.
-        return [*found, *(replace(behind, topic="caliper") for behind in found if behind.topic == "live-events")]
+        heads = await self.connection.fetch(HEADS, SHARD_LIST)
+        found = []
+        for output, numbers in progress.sequences.items():
+            series = SERIES[output]
+            query = BEHIND.format(recorded_at=RECORDED_AT[series])
+            for row in await self.connection.fetch(query, SHARD_LIST, numbers, [row[FIELDS[series]] for row in heads]):
+                found.append(Behind(output, row[0], row[1]))
+        return found
 
     async def publishing(self, progress: Progress, rows_max: int) -> list[Publishing]:
         """Publications that are not wholly on the topic, the oldest first."""
-        rows = await self.connection.fetch(PUBLISHING, SHARD_LIST, list(progress.positions), rows_max)
+        if "live-events" not in progress.sequences:
+            return []  # A record of the first form: the relay's next one says it.
+        rows = await self.connection.fetch(PUBLISHING, SHARD_LIST, progress.sequences["live-events"], rows_max)
         return [Publishing(*row) for row in rows]
 
     async def now(self) -> datetime:

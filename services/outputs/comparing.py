@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.eventlog.history import History, Row
+from services.eventlog.history import History
+from services.eventlog.tail import Row
 from services.outputs.ledger import Kind
 from services.outputs.marks import marks_of, place_of
 from services.outputs.reading import Record
 from services.outputs.records import Message
-from services.outputs.translation import SERIES, Translator, number_of
+from services.outputs.translation import Translator, number_of
+from services.progress import SERIES
 
 ROWS_MAX = 500
 NOT_IN_LOG = "not in the log"

@@ -47,6 +47,12 @@ def marks_of(headers: Sequence[tuple[str, bytes | None]]) -> Marks:
     )
 
 
+def is_ours(headers: Sequence[tuple[str, bytes | None]]) -> bool:
+    """Whether a record on an output topic is numbered, or a dead letter."""
+    marks = marks_of(headers)
+    return marks.number is not None or place_of(marks.headers) is not None
+
+
 def place_of(headers: Sequence[tuple[str, bytes | None]]) -> Place | None:
     """Where a dead letter came from; None where it does not say so. Of two headers of a name the last is ours."""
     named = dict(headers)

@@ -1,7 +1,7 @@
 """Reading topics as a consumer that believes only what was committed."""
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -66,14 +66,16 @@ async def read_to_end(bootstrap: str, places: Sequence[TopicPartition]) -> Async
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """The last committed record of a partition: None if there is none, because it is ``new`` or all was removed."""
+    """The last wanted record of a partition, None if there is none; ``new``: none was ever removed by retention."""
 
     record: Record | None
     new: bool
 
 
-async def last_records(bootstrap: str, places: Sequence[TopicPartition]) -> dict[TopicPartition, Last]:
-    """The last committed record of each partition, found by reading backwards.
+async def last_records(
+    bootstrap: str, places: Sequence[TopicPartition], wanted: Callable[[Record], bool]
+) -> dict[TopicPartition, Last]:
+    """The last committed record of each partition of those that are wanted, found by reading backwards.
 
     Raises:
         TimeoutError: nothing new came for a while, and the end was not reached.
@@ -88,7 +90,8 @@ async def last_records(bootstrap: str, places: Sequence[TopicPartition]) -> dict
                 consumer.seek(place, start)
             last: dict[TopicPartition, Record] = {}
             async for place, records in read_until(consumer, {place: ends[place] for place in looking}):
-                last |= {place: records[-1]} if records else {}
+                for record in filter(wanted, records):
+                    last[place] = record
             for place, start in starts.items():
                 if place in last or start == begins[place]:
                     found[place] = Last(last.get(place), new=begins[place] == 0)

@@ -15,7 +15,7 @@ from services.eventlog.connecting import READER, connect
 from services.outputs import options
 from services.outputs.records import Form
 from services.outputs.replaying import Order, Refused, Step, replay
-from services.outputs.translation import SERIES
+from services.progress import SERIES
 from services.settings import ReplaySettings, WrongSettings
 from services.topics import WrongTopics
 

@@ -12,16 +12,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import asyncpg
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from services.eventlog.history import History, Selection
-from services.eventlog.shards import SHARDS
-from services.eventlog.tail import Tail
-from services.outputs.marks import marks_of, place_of, replayed
-from services.outputs.reading import last_records
+from services.outputs.ends import ends_of
+from services.outputs.marks import replayed
 from services.outputs.records import Form, Message
 from services.outputs.sending import send, transactional_producer
-from services.outputs.translation import SERIES, Translator, number_of
+from services.outputs.translation import Translator, number_of
+from services.progress import SERIES
 from services.topics import SETTINGS, provide_output
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -123,7 +122,7 @@ class _Replay:
         self.producer = producer
         self.bootstrap = bootstrap
         self.history = History(connection)
-        self.translator = Translator(Tail(connection), form)
+        self.translator = Translator(self.history, form)
         self.order = order
         self.series = SERIES[order.output]
         self.emitted = 0
@@ -131,7 +130,7 @@ class _Replay:
 
     async def run(self) -> AsyncIterator[Step]:
         shards = await self.history.shards(self.order.selection)
-        heads = dict(zip(shards, await self.history.heads(self.series, shards), strict=True))
+        heads = dict(zip(shards, (await self.history.heads(shards))[self.series], strict=True))
         done = await self._done(heads)
         of = sum(heads.values())
         yield Step(0, sum(done.values()), of)
@@ -153,20 +152,13 @@ class _Replay:
 
     async def _done(self, heads: dict[int, int]) -> dict[int, int]:
         """By shard, the number of the last record that the target holds (0: none)."""
-        places = [TopicPartition(self.order.target, shard) for shard in range(SHARDS)]
-        done = dict.fromkeys(heads, 0)
-        for place, last in (await last_records(self.bootstrap, places)).items():
-            if last.record is None:
-                continue
-            marks = marks_of(last.record.headers)
-            if not marks.replay or marks.selection != str(self.order):
-                holds = f"a replay of {marks.selection}" if marks.selection else "records of another kind"
-                raise Refused(f"{self.order.target} holds {holds}, not of {self.order}: choose another topic")
-            done[place.partition] = marks.number or 0
-            if self.order.output == "dead-letters" and (origin := place_of(marks.headers)) is not None:
-                found = (await self.history.dead_letters_from([origin]))[0]
-                done[place.partition] = found[1] if found else 0
-        return done
+        output, target = self.order.output, self.order.target
+        ends = (await ends_of(self.bootstrap, self.history, {output: target}))[output]
+        for end in ends:
+            if end.number is not None and end.selection != str(self.order):
+                holds = f"a replay of {end.selection}" if end.selection else "records of another kind"
+                raise Refused(f"{target} holds {holds}, not of {self.order}: choose another topic")
+        return {shard: ends[shard].number or 0 for shard in heads}
 
     def _parts(self, messages: Sequence[Message]) -> list[list[Message]]:
         """What one transaction takes each: at most 4 MiB, and at most what may be sent in a second."""

@@ -5,8 +5,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from services.eventlog.history import Row, Series
-from services.eventlog.tail import DeadLetterRow, EventRow, Tail, VerdictRow
+from services.eventlog.tail import DeadLetterRow, EventRow, Row, Tail, VerdictRow
 from services.outputs.caliper import caliper_message
 from services.outputs.live import grade_change, live_message
 from services.outputs.people import People
@@ -26,13 +25,6 @@ PUBLISHED: Mapping[str, Callable[[EventRow, Json, Json, Form], Message]] = {
 }
 """Topics (names without prefix) with a record for each event that has a ``live_number``, and how it is made of the row,
 its metadata and its grade_change."""
-SERIES: Mapping[str, Series] = {
-    "events": "events",
-    **dict.fromkeys(PUBLISHED, "published"),
-    "verdicts": "verdicts",
-    "dead-letters": "dead_letters",
-}
-"""The output topics, and the series of the log that each repeats: its numbers are the topic's ``ce_sequence``."""
 
 
 class Translator:

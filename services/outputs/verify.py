@@ -18,12 +18,12 @@ from rich.progress import Progress
 
 from services.eventlog.connecting import READER, connect
 from services.eventlog.history import History, Selection
-from services.eventlog.tail import Tail
 from services.outputs import options
 from services.outputs.comparing import Comparison
 from services.outputs.records import Form
-from services.outputs.translation import SERIES, Translator
+from services.outputs.translation import Translator
 from services.outputs.verifying import CannotVerify, Verified, verify
+from services.progress import SERIES
 from services.settings import KafkaSettings, VerifySettings, WrongSettings
 from services.topics import topic
 
@@ -41,7 +41,8 @@ async def check(
             connection = await connect(settings.database_url.get_secret_value(), "verify", READER)
             stack.push_async_callback(connection.close)
             form = Form.of(settings)
-            log = partial(Comparison, history=History(connection), translator=Translator(Tail(connection), form))
+            history = History(connection)
+            log = partial(Comparison, history=history, translator=Translator(history, form))
         for full_name, output in topics.items():
             task = bars.add_task(full_name, total=None)
             comparison = None if log is None else log(output)

@@ -19,7 +19,7 @@ from services.outputs.comparing import NOT_IN_LOG, Comparison
 from services.outputs.ledger import Entry, Finding, Ledger
 from services.outputs.marks import Marks, marks_of, place_of
 from services.outputs.reading import Record, read_until, reader
-from services.outputs.translation import SERIES
+from services.progress import SERIES
 from services.topics import partition_count
 
 NUMBERS_MAX = 10_000
@@ -109,7 +109,7 @@ class _Verification:
         heads = [0] * SHARDS
         if self.comparison is not None:
             # Asked before the topic's ends: what is in the log by now is on the topic soon.
-            heads = await self.comparison.history.heads(SERIES[self.output], range(SHARDS))
+            heads = (await self.comparison.history.heads(range(SHARDS)))[SERIES[self.output]]
         places = [TopicPartition(self.topic, number) for number in range(await partition_count(bootstrap, self.topic))]
         if not places:
             raise CannotVerify(f"there is no topic {self.topic}")

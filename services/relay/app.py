@@ -3,47 +3,31 @@
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from typing import NoReturn
 
 import asyncpg
-import orjson
 from aiokafka.errors import KafkaError
 
 from services.eventlog.connecting import READER, connect, trouble
-from services.eventlog.history import Row
-from services.eventlog.shards import SHARDS
-from services.eventlog.tail import DeadLetterRow, EventRow, Tail, VerdictRow
+from services.eventlog.history import History
 from services.health import Health
-from services.outputs.records import Form, Message, dead_letter_message
-from services.outputs.translation import PUBLISHED, Translator
-from services.relay.kafka import NoProgress, Publisher
+from services.outputs.ends import ends_of, full_names
+from services.outputs.records import Form
+from services.outputs.translation import Translator
+from services.progress import OUTPUTS
+from services.relay.checking import SHARD_LIST, NeedsOperator, check, completed, on_new_topics
+from services.relay.gathering import Gathering, Waiting
+from services.relay.kafka import Publisher, lock_name
 from services.relay.telling import Telling
 from services.settings import RelaySettings
-from services.topics import Progress
+from services.topics import topic
 
 LOGGER = logging.getLogger("relay")
-RECORDS_MAX = 5_000
-BYTES_MAX = 4 << 20
-ROWS_PER_SHARD_MAX = 1_000
 IDLE_SECONDS = (0.005, 0.010, 0.025)
 STAND_BY_SECONDS = 0.25
 # Fencing who was there, and reading the progress topic to its end.
 TAKE_OVER_SECONDS_MAX = 60
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-SHARD_LIST = list(range(SHARDS))
-
-
-class AheadOfLog(Exception):
-    """The topics hold more than the log: it was restored to an earlier time."""
-
-
-@dataclass(slots=True)
-class Waiting:
-    """What one transaction takes, and the progress after it."""
-
-    rows: list[Row]
-    messages: list[Message]
-    progress: Progress
 
 
 class Relay:
@@ -54,34 +38,32 @@ class Relay:
         self.health = health
         self.telling = telling
         self.form = Form.of(settings)
+        self._failures = 0
 
-    async def run(self) -> None:
+    async def run(self) -> NoReturn:
         """Relay until cancelled. Infrastructure that fails is tried again; what needs an operator says so and waits."""
-        failures = 0
         while True:
             try:
                 await self._one_life()
             except (KafkaError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-                pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
+                pause = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
                 kafka = isinstance(error, KafkaError)
                 self.health.problem = f"cannot relay: {type(error).__name__}" if kafka else trouble(error)
                 LOGGER.warning("%s; again in %s s", self.health.problem, pause)
-                failures += 1
-            except (NoProgress, AheadOfLog) as error:
+                self._failures += 1
+            except NeedsOperator as error:
                 if self.health.problem != str(error):
                     LOGGER.error("%s", error)
                 self.health.problem = str(error)
                 pause = RETRY_SECONDS[-1]
-            else:
-                failures, pause = 0, RETRY_SECONDS[0]
             await asyncio.sleep(pause)
 
-    async def _one_life(self) -> None:
+    async def _one_life(self) -> NoReturn:
         connection = await connect(self.settings.url(), "relay", READER)
         try:
-            tail = Tail(connection)
+            history = History(connection)
             self.health.beat("relay")
-            while not await tail.try_lock(f"relay {self.settings.topic_prefix}"):
+            while not await history.try_lock(lock_name(self.settings.topic_prefix)):
                 self.health.problem = None  # Standing by is what a second relay is for.
                 self.telling.standing_by()
                 self.health.beat("relay")
@@ -90,78 +72,59 @@ class Relay:
             self.telling.new_producer()
             self.health.beat("relay", TAKE_OVER_SECONDS_MAX)
             try:
-                progress = await publisher.start()
-                await self._check(tail, progress)
-                self.telling.took_over(progress)
+                gathering = await self._gathering(publisher, history)
                 LOGGER.info("relaying")
                 self.health.problem = None
-                await self._relay(tail, publisher, progress)
+                await self._relay(gathering, publisher)
             finally:
                 await publisher.close()
         finally:
             connection.terminate()
 
-    async def _check(self, tail: Tail, progress: Progress) -> None:
-        heads = await tail.heads(SHARD_LIST)
-        for shard, (position, verdict, dead_letter) in enumerate(heads):
-            known = (progress.positions[shard], progress.verdicts[shard], progress.dead_letters[shard])
-            if known[0] > position or known[1] > verdict or known[2] > dead_letter:
-                raise AheadOfLog(
-                    f"shard {shard}: the topics are at {known}, the log ends at {heads[shard]}: it was restored to an"
-                    " earlier time. Restore a later backup, or give the topics a new prefix and fill them from the log"
-                )
+    async def _gathering(self, publisher: Publisher, history: History) -> Gathering:
+        """Take over: from where the relay before has come, if log and topics agree."""
+        names = full_names(self.settings.topic_prefix, OUTPUTS)
+        found = await publisher.start()
+        if found is None:
+            raise NeedsOperator(
+                f"{topic(self.settings.topic_prefix, 'progress')} holds no record. Go on after what the topics hold, or"
+                " emit everything again, with: python -m services.relay.rewind topics|start"
+            )
+        ends = await ends_of(self.settings.kafka_bootstrap, history, names)
+        progress = await completed(found[0], history, ends)
+        progress = await on_new_topics(progress, found[1], history)
+        check(progress, await history.heads(SHARD_LIST), ends)
+        self.telling.took_over(progress)
+        published = await history.published_at(SHARD_LIST, progress.sequences["events"])
+        return Gathering(history, Translator(history, self.form), progress, published)
 
-    async def _relay(self, tail: Tail, publisher: Publisher, progress: Progress) -> None:
-        translator = Translator(tail, self.form)
+    async def _relay(self, gathering: Gathering, publisher: Publisher) -> NoReturn:
         idle = 0
         while True:
             self.health.beat("relay")
-            heads = await tail.heads(SHARD_LIST)
-            known = list(zip(progress.positions, progress.verdicts, progress.dead_letters, strict=True))
-            if heads == known:
+            if not gathering.waiting:
+                await gathering.read()
+            if not gathering.waiting:
                 await asyncio.sleep(IDLE_SECONDS[min(idle, len(IDLE_SECONDS) - 1)])
                 idle += 1
                 continue
             idle = 0
-            waiting = await self._waiting(tail, translator, progress)
-            begun = time.monotonic()
+            waiting = await gathering.take()
+            # What the broker takes to commit is time to read what comes next.
+            reading = asyncio.create_task(gathering.read())
             try:
-                await publisher.publish(waiting.messages, waiting.progress)
-            except BaseException as error:
-                self.telling.failed(error)
-                raise
-            progress = waiting.progress
-            self.telling.committed(waiting.rows, waiting.messages, progress, begun)
+                await self._publish(publisher, waiting)
+                await reading
+            finally:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
 
-    async def _waiting(self, tail: Tail, translator: Translator, progress: Progress) -> Waiting:
-        """The next records of each shard, until a transaction is full."""
-        events, verdicts, dead_letters = await tail.read(
-            SHARD_LIST, progress.positions, progress.verdicts, progress.dead_letters, ROWS_PER_SHARD_MAX
-        )
-        positions, verdict_numbers = list(progress.positions), list(progress.verdicts)
-        letter_numbers = list(progress.dead_letters)
-        taken: list[Row] = []
-        messages: list[Message] = []
-        size = 0
-        translator.expect(events)
-        rows: list[Row] = [*events, *verdicts, *dead_letters]
-        for row in rows:
-            if size > BYTES_MAX or len(messages) >= RECORDS_MAX:
-                break
-            match row:
-                case EventRow():
-                    metadata = orjson.loads(row.metadata)
-                    new = [translator.event(row, metadata)]
-                    if row.live_number is not None:
-                        new += [await translator.published(output, row, metadata) for output in PUBLISHED]
-                    positions[row.shard] = row.position
-                case VerdictRow():
-                    new = [translator.verdict(row)]
-                    verdict_numbers[row.shard] = row.number
-                case DeadLetterRow():
-                    new = [dead_letter_message(row)]
-                    letter_numbers[row.shard] = row.number
-            taken.append(row)
-            messages.extend(new)
-            size += sum(len(message.value or b"") + 512 for message in new)
-        return Waiting(taken, messages, Progress(tuple(positions), tuple(verdict_numbers), tuple(letter_numbers)))
+    async def _publish(self, publisher: Publisher, waiting: Waiting) -> None:
+        begun = time.monotonic()
+        try:
+            await publisher.publish(waiting.messages, waiting.progress)
+        except BaseException as error:
+            self.telling.failed(error)
+            raise
+        self._failures = 0
+        self.telling.committed(waiting.rows, waiting.messages, waiting.progress, begun)

@@ -1,17 +1,15 @@
 """The Kafka side of the relay: one transactional producer, and its progress."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from aiokafka import TopicPartition
 
-from services.outputs.reading import read_to_end
+from services.outputs.reading import last_records
 from services.outputs.records import Message
 from services.outputs.sending import send, transactional_producer
-from services.topics import PROGRESS_KEY, Progress, topic
-
-
-class NoProgress(Exception):
-    """The relay does not know how far it has come, and will not guess."""
+from services.progress import KEY, Progress
+from services.topics import topic
 
 
 class Publisher:
@@ -22,14 +20,18 @@ class Publisher:
         self._prefix = prefix
         self._producer = transactional_producer(bootstrap, f"{prefix}.relay")
 
-    async def start(self) -> Progress:
-        """Fence whoever was there, end what they left open, and read how far they came.
+    async def start(self) -> tuple[Progress, datetime] | None:
+        """Fence whoever was there, end what they left open, and read how far they came, and when they last said so.
 
-        Raises:
-            NoProgress: the progress topic holds no record.
+        None if nothing says it.
         """
         await self._producer.start()
-        return await read_progress(self._bootstrap, self._prefix)
+        place = TopicPartition(topic(self._prefix, "progress"), 0)
+        last = await last_records(self._bootstrap, [place], lambda r: r.key == KEY and r.value is not None)
+        record = last[place].record
+        if record is None or record.value is None:
+            return None
+        return Progress.decode(record.value), datetime.fromtimestamp(record.timestamp / 1000, UTC)
 
     async def close(self) -> None:
         """Close; an open transaction is aborted by whoever starts next, or by the broker."""
@@ -39,22 +41,9 @@ class Publisher:
         """Messages and the progress they make, all or nothing for read_committed readers."""
         async with self._producer.transaction():
             await send(self._producer, messages, lambda name: topic(self._prefix, name))
-            await self._producer.send(topic(self._prefix, "progress"), progress.encode(), key=PROGRESS_KEY, partition=0)
+            await self._producer.send(topic(self._prefix, "progress"), progress.encode(), key=KEY, partition=0)
 
 
-async def read_progress(bootstrap: str, prefix: str) -> Progress:
-    """The last committed progress record.
-
-    Raises:
-        NoProgress: there is none.
-    """
-    found: Progress | None = None
-    async for record in read_to_end(bootstrap, [TopicPartition(topic(prefix, "progress"), 0)]):
-        if record.key == PROGRESS_KEY and record.value is not None:
-            found = Progress.decode(record.value)
-    if found is None:
-        raise NoProgress(
-            f"{topic(prefix, 'progress')} holds no record. Resume from the highest ce_sequence on the topics, or from"
-            " the log's start if the topics are empty, with: python -m services.relay.rewind topics|start"
-        )
-    return found
+def lock_name(prefix: str) -> str:
+    """Of the lock in PostgreSQL that whoever writes the service's outputs holds."""
+    return f"relay {prefix}"

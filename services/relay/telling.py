@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING
 import asyncpg
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 
-from services.eventlog.history import Row
 from services.eventlog.shards import SHARDS
-from services.eventlog.tail import EventRow
+from services.eventlog.tail import EventRow, Row
 from services.eventlog.unpublished import Unpublished, open_dead_letters, unpublished
 from services.outputs.records import Message
 from services.outputs.translation import PUBLISHED
+from services.progress import OUTPUTS, SERIES, Progress
 from services.telemetry.instruments import Labels
 from services.telemetry.metrics import RelayMetrics
-from services.topics import Progress
 
 if TYPE_CHECKING:
     from services.relay.tracing import RecordTraces
 
 SHARD_LIST = list(range(SHARDS))
-KINDS = ("events", "verdicts", "dead-letters")
 
 
 class Telling:
@@ -37,7 +35,7 @@ class Telling:
         self._publishing: set[int] = set()
         self._waiting: list[Unpublished] = []
         self._dead_letters: tuple[int, float] | None = None
-        for topic in (*KINDS, *PUBLISHED):
+        for topic in OUTPUTS:
             metrics.records.labels(topic)
         for topic in ("events", *PUBLISHED):
             metrics.publish_seconds.of(topic)
@@ -111,13 +109,13 @@ class Telling:
             return
         self._dead_letters = await open_dead_letters(connection)
         self._waiting = await unpublished(
-            connection, SHARD_LIST, progress.positions, progress.verdicts, progress.dead_letters
+            connection, SHARD_LIST, [(SERIES[topic], progress.sequences[topic]) for topic in OUTPUTS]
         )
 
-    def _positions(self) -> list[tuple[int, int, int]]:
+    def _positions(self) -> list[tuple[int, ...]]:
         if self.progress is None:
             return []
-        return list(zip(self.progress.positions, self.progress.verdicts, self.progress.dead_letters, strict=True))
+        return list(zip(*(self.progress.sequences[topic] for topic in OUTPUTS), strict=True))
 
     def _lags(self) -> list[tuple[int, ...]]:
         """What was relayed since the last look at the log waits no more."""
@@ -129,5 +127,5 @@ class Telling:
     @staticmethod
     def _by_shard_and_topic(values: Iterable[Sequence[float]]) -> Iterable[tuple[Labels, float]]:
         for shard, of_shard in enumerate(values):
-            for kind, value in zip(KINDS, of_shard, strict=True):
+            for kind, value in zip(OUTPUTS, of_shard, strict=True):
                 yield (str(shard), kind), value

@@ -16,7 +16,7 @@ from aiokafka import ConsumerRecord
 from services.deciding.batches import Deciding
 from services.eventlog.log import Log
 from services.eventlog.shards import SHARDS, shard_of_course
-from services.eventlog.tail import Tail
+from services.eventlog.tail import Series, Tail
 from tests.cases.adapter import World
 from tests.processes.running import Json
 
@@ -84,9 +84,11 @@ class Work:
     async def relay(self) -> None:
         shards = list(range(SHARDS))
         heads = await self.tail.heads(shards)
-        after = [[max(head[kind] - 5, 0) for head in heads] for kind in range(3)]
-        events, verdicts, _ = await self.tail.read(shards, after[0], after[1], after[2], 1_000)
-        assert len(events) == len(verdicts) == 5 * len({shard_of_course(w.course_id) for w in self.commands.worlds})
+        used = len({shard_of_course(w.course_id) for w in self.commands.worlds})
+        kinds: tuple[Series, ...] = ("events", "verdicts")
+        for series in kinds:
+            after = [max(head - 5, 0) for head in heads[series]]
+            assert len(await self.tail.read(series, shards, after, heads[series], 1_000, 1 << 20)) == 5 * used
 
     async def costs(self) -> dict[str, int]:
         """Blocks that each kind of work fetches, the cache of a subscriber being warm."""

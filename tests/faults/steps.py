@@ -28,8 +28,33 @@ async def until_decided(system: System, wanted: int) -> None:
     raise AssertionError(f"{await count(system)} of {wanted} records decided")
 
 
+STUDENTS = 60
+
+
 def courses(number: int) -> list[Json]:
     return [World().command("upsert_course", {"name": f"Course {n}"}) for n in range(number)]
+
+
+def prepared(world: World) -> list[Json]:
+    """A course with a roster and a moderated assignment."""
+    steps: list[Json] = [{"do": "enroll", "user": "fg", "role": "teacher"}]
+    steps += [{"do": "enroll", "user": f"ta{n}", "role": "ta"} for n in range(2)]
+    steps += [{"do": "enroll", "user": f"s{n}", "role": "student"} for n in range(STUDENTS)]
+    steps += [
+        {
+            "do": "assignment", "id": "a", "moderated_grading": True, "grader_count": 2, "final_grader": "fg",
+            "points_possible": 100, "grading_type": "points",
+        }
+    ]  # fmt: skip
+    return [command for step in steps for command in world.given(step)]
+
+
+def publication(students: int) -> list[Json]:
+    """A course with an assignment, grades of so many of its students, and their publication."""
+    world = World()
+    grade = {"operation": "grade", "actor": "ta0", "assignment": "a", "score": 7}
+    grades = [world.operation({**grade, "student": f"s{n}"}) for n in range(students)]
+    return [*prepared(world), *grades, world.operation({"operation": "publish", "actor": "fg", "assignment": "a"})]
 
 
 async def send_all(system: System, commands: list[Json]) -> None:

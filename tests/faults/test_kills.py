@@ -11,26 +11,12 @@ import pytest
 
 from tests.cases.adapter import World
 from tests.conftest import System
+from tests.faults.steps import STUDENTS, prepared
 from tests.processes.running import Json, Process, until
 
 COMMANDS = 20_000
 COURSES = 6
-STUDENTS = 60
 KILLS = 4
-
-
-def prepared(world: World) -> list[Json]:
-    """A course with a roster and a moderated assignment."""
-    steps: list[Json] = [{"do": "enroll", "user": "fg", "role": "teacher"}]
-    steps += [{"do": "enroll", "user": f"ta{n}", "role": "ta"} for n in range(2)]
-    steps += [{"do": "enroll", "user": f"s{n}", "role": "student"} for n in range(STUDENTS)]
-    steps += [
-        {
-            "do": "assignment", "id": "a", "moderated_grading": True, "grader_count": 2, "final_grader": "fg",
-            "points_possible": 100, "grading_type": "points",
-        }
-    ]  # fmt: skip
-    return [command for step in steps for command in world.given(step)]
 
 
 def season(worlds: list[World], chance: random.Random) -> list[tuple[bytes, bytes]]:

@@ -4,11 +4,9 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from services.outputs.translation import SERIES
-from tests.cases.adapter import World
+from services.progress import SERIES
 from tests.conftest import System, made_system
-from tests.faults.steps import courses, send_all
-from tests.faults.test_kills import prepared
+from tests.faults.steps import courses, publication, send_all
 from tests.outputs.recorded import Recorded
 from tests.processes.running import until
 
@@ -36,11 +34,8 @@ async def play(system: System) -> None:
     for process in processes:
         await process.ready()
     commands = courses(40)
-    for world in (World(), World()):
-        commands += prepared(world)
-        grade = {"operation": "grade", "actor": "ta0", "assignment": "a", "score": 7}
-        commands += [world.operation({**grade, "student": f"s{n}"}) for n in range(STUDENTS)]
-        commands.append(world.operation({"operation": "publish", "actor": "fg", "assignment": "a"}))
+    for _ in range(2):
+        commands += publication(STUDENTS)
     await send_all(system, commands)
     outside = system.outside
     for value in (b'{"command_id": "unreadable', b""):

@@ -9,7 +9,6 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from services.eventlog.history import EVERYTHING, History, Selection
 from services.eventlog.shards import SHARDS
-from services.eventlog.tail import Tail
 from services.outputs.comparing import Comparison
 from services.outputs.reading import read_to_end
 from services.outputs.records import Form
@@ -83,8 +82,8 @@ class Recorded:
         """What the checker says of a topic."""
         connection = await asyncpg.connect(self.system.database_url)
         try:
-            translator = Translator(Tail(connection), FORM)
-            log = Comparison(output, History(connection), translator) if beside_log else None
+            history = History(connection)
+            log = Comparison(output, history, Translator(history, FORM)) if beside_log else None
             return await verify(self.system.bootstrap, full_name, output, log, selection, settle_seconds=0)
         finally:
             await connection.close()

@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from deploy.tools.places import ROOT
-from services.outputs.translation import SERIES
+from services.progress import SERIES
 from services.topics import topic
 from tests.outputs.recorded import Copy, Recorded
 

@@ -21,7 +21,8 @@ from deploy.tools.bench.site import Installation, Site
 from services.eventlog.connecting import READER, connect
 from services.eventlog.shards import SHARDS
 from services.eventlog.tail import Tail
-from services.topics import Progress, topic, write_progress
+from services.progress import OUTPUTS, SERIES, Progress
+from services.topics import topic, write_progress
 
 PERCENTILES = (0.5, 0.99)
 # One command in so many makes a live event: a published grade is posted, or hidden again.
@@ -52,8 +53,10 @@ async def relayed(installation: Installation) -> Progress:
         heads = await Tail(connection).heads(range(SHARDS))
     finally:
         await connection.close()
-    positions, verdicts, dead_letters = zip(*heads, strict=True)
-    progress = Progress(positions, verdicts, dead_letters)
+    sequences = {output: tuple(heads[SERIES[output]]) for output in OUTPUTS}
+    # Topics that are being filled again are not held against the progress: these are empty.
+    replays = {output: tuple(number + 1 for number in numbers) for output, numbers in sequences.items()}
+    progress = Progress(sequences, replays)
     await write_progress(installation.bootstrap, installation.prefix, progress)
     return progress
 

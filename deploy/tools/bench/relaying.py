@@ -19,7 +19,8 @@ from deploy.tools.bench.waiting import Waiting, waiting
 from services.deciding.batches import Deciding
 from services.eventlog.connecting import WRITER, connect
 from services.eventlog.log import Log
-from services.topics import Progress, topic
+from services.progress import Progress
+from services.topics import topic
 
 SECONDS_MAX = 120
 COMMITS_PER_SECOND, EVENTS_A_COMMIT = 50, 10
@@ -76,8 +77,8 @@ def _progress(target: Installation, pid: int, before: Progress, wanted: int) -> 
             if message is None or message.error():
                 continue
             now, used, progress = time.monotonic(), processor_seconds(pid), Progress.decode(message.value() or b"")
-            commands = sum(progress.verdicts) - sum(before.verdicts)
-            records = commands + sum(progress.positions) - sum(before.positions)
+            commands = sum(progress.sequences["verdicts"]) - sum(before.sequences["verdicts"])
+            records = sum(map(sum, progress.sequences.values())) - sum(map(sum, before.sequences.values()))
             if first is None and commands:
                 first = now, used, commands, records
             if first is not None and commands >= wanted:

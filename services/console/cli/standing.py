@@ -32,9 +32,10 @@ from services.eventlog.shards import SHARDS
 from services.eventlog.tail import Tail
 from services.eventlog.watching import Publishing, Watching
 from services.outputs.options import FAILURES, in_words
+from services.progress import Progress
 from services.settings import ProcessSettings
 from services.telemetry.lag import WINDOW, Looks
-from services.topics import Progress, WrongTopics, check
+from services.topics import WrongTopics, check
 
 PUBLICATIONS_MAX = 20
 BETWEEN_LOOKS_SECONDS = 0.2
@@ -87,7 +88,7 @@ async def _seen(
     publishing = [] if progress is None else await watching.publishing(progress, PUBLICATIONS_MAX)
     return Now(
         at=await watching.now(),
-        decided=sum(head[1] for head in heads),
+        decided=sum(heads["verdicts"]),
         partitions=partitions,
         outputs=tuple(behind),
         publications=tuple(map(_publication, publishing)),

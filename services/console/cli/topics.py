@@ -7,9 +7,9 @@ from rich.console import Console
 
 from services.console.cli.running import FINDING, AsJson, NotThere, print_json, run
 from services.outputs import options
-from services.outputs.translation import SERIES
 from services.outputs.verify import check, named, outputs, say
 from services.outputs.verifying import CannotVerify, Verified
+from services.progress import SERIES
 from services.settings import VerifySettings
 
 

@@ -1,0 +1,61 @@
+"""How far the relay has come, as its own topic keeps it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from services.eventlog.shards import SHARDS
+from services.eventlog.tail import Series
+
+SERIES: Mapping[str, Series] = {
+    "verdicts": "verdicts",
+    "live-events": "published",
+    "caliper": "published",
+    "events": "events",
+    "dead-letters": "dead_letters",
+}
+"""The topics that the relay fills, without prefix, and the series of the log that each repeats: its numbers are the
+topic's ``ce_sequence``."""
+OUTPUTS = tuple(SERIES)
+KEY = b"relay"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """``sequences``: by topic, the last number of each shard that is on it (0: none).
+
+    ``replays``: by topic that is filled again, the number of each shard up to which it had been filled before: so far
+    its records are emitted with ``replay: true``. Topics that are not named were never rewound, or have caught up.
+    """
+
+    sequences: Mapping[str, tuple[int, ...]]
+    replays: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, shards: int = SHARDS) -> "Progress":
+        """Nothing relayed yet."""
+        return cls(dict.fromkeys(OUTPUTS, (0,) * shards))
+
+    def encode(self) -> bytes:
+        """JSON, the value of the progress record."""
+        return json.dumps({"sequences": self.sequences, "replays": self.replays}).encode()
+
+    @classmethod
+    def decode(cls, value: bytes) -> "Progress":
+        """The reverse of :meth:`encode`.
+
+        Of a record of the first form the topics of published grades are not named: it counted them with the events.
+        """
+        fields = json.loads(value)
+        if "positions" in fields:
+            names = {"events": "positions", "verdicts": "verdicts", "dead-letters": "dead_letters"}
+            return cls({topic: tuple(fields[name]) for topic, name in names.items()})
+        return cls(*({topic: tuple(n) for topic, n in fields[name].items()} for name in ("sequences", "replays")))
+
+    def replayed_until(self, topic: str, shard: int) -> int:
+        """The last number that had been on the topic before it is filled again; 0 if it is not."""
+        return self.replays[topic][shard] if topic in self.replays else 0
+
+    def replaying(self, topic: str, shard: int) -> bool:
+        """Whether what is emitted next had been emitted before."""
+        return self.sequences[topic][shard] < self.replayed_until(topic, shard)

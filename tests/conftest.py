@@ -24,6 +24,16 @@ RUN = f"tests-{uuid.uuid4().hex[:8]}"
 _NUMBERS = itertools.count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=5, help="how often relays are killed inside a transaction")
+
+
+@pytest.fixture
+def kills(pytestconfig: pytest.Config) -> int:
+    """How often a fault test kills what it tests."""
+    return int(pytestconfig.getoption("--kills"))
+
+
 @pytest.fixture(scope="session")
 def bootstrap() -> Iterator[str]:
     server = servers.kafka(RUN)

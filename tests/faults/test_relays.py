@@ -1,14 +1,17 @@
-"""Two relays; one killed and one paused, both inside a Kafka transaction: every record once, in order."""
+"""Two relays, killed and paused inside Kafka transactions: every record once, in order, for every client that reads."""
 
 import asyncio
 import signal
+from operator import itemgetter
 
 import asyncpg
+import pytest
 from aiokafka import TopicPartition
 
 from services.eventlog.shards import SHARDS
 from services.topics import topic
 from tests.conftest import System
+from tests.faults.readers import reading
 from tests.faults.steps import Sending
 from tests.faults.test_kills import assert_dense
 from tests.processes.running import Process, until
@@ -67,18 +70,18 @@ async def release_lock(system: System) -> None:
         await connection.close()
 
 
-async def test_a_relay_killed_and_one_paused_inside_a_transaction_do_no_harm(system: System) -> None:
-    killed, paused = system.process("relay"), system.process("relay")
-    for process in (system.process("handler"), killed, paused):
-        process.start()
-        await process.ready()
-    sending = Sending(system)
+async def taken_over(system: System, active: Process, standing_by: Process) -> None:
+    """Kill the relay that writes inside a transaction; the other one goes on, and the killed one stands by."""
+    await stopped_inside_a_transaction(system, active)
+    active.kill()
     await goes_on(system)
-    await stopped_inside_a_transaction(system, killed)
-    killed.kill()
-    await goes_on(system)
-    killed.start()
-    await killed.ready()
+    active.start()
+    await until(lambda: standing_by.told("moderation_relay_active") == 1, "the other relay writes")
+    await active.ready()
+
+
+async def fenced(system: System, paused: Process) -> None:
+    """Pause the relay that writes inside a transaction until another has gone on, and let it go on as well."""
     await stopped_inside_a_transaction(system, paused)
     await release_lock(system)
     await others_have_sent(system)
@@ -87,10 +90,35 @@ async def test_a_relay_killed_and_one_paused_inside_a_transaction_do_no_harm(sys
     await until(lambda: "cannot relay" in paused.log.read_text(), "the paused relay was told that it is not alone")
     assert paused.told("moderation_relay_fenced_total") == 1
     await paused.ready()
-    await sending.end()
-    await until(lambda: len(system.outside.verdicts) == len(sending.ids), "every verdict", 60)
-    for name in ("verdicts", "events"):
-        await system.outside.caught_up(name)
-        assert_dense(system.outside.records[name])
-        assert len(system.outside.records[name]) == len(sending.ids)
-    assert set(system.outside.verdicts) == set(sending.ids)
+
+
+@pytest.mark.timeout(900)
+async def test_relays_killed_and_paused_inside_transactions_do_no_harm(system: System, kills: int) -> None:
+    active, standing_by = system.process("relay"), system.process("relay")
+    for process in (system.process("handler"), active, standing_by):
+        process.start()
+        await process.ready()
+    events = topic(system.prefix, "events")
+    with reading(system.bootstrap, events, system.folder) as others:
+        sending = Sending(system)
+        await goes_on(system)
+        for _ in range(kills):
+            await taken_over(system, active, standing_by)
+            active, standing_by = standing_by, active
+        await fenced(system, active)
+        await sending.end()
+        await until(lambda: len(system.outside.verdicts) == len(sending.ids), "every verdict", 60)
+        for name in ("verdicts", "events"):
+            await system.outside.caught_up(name)
+            assert_dense(system.outside.records[name])
+            assert len(system.outside.records[name]) == len(sending.ids)
+        assert set(system.outside.verdicts) == set(sending.ids)
+        ours = [
+            (record.partition, int(headers["ce_sequence"]), headers["ce_id"].decode())
+            for record in system.outside.records["events"]
+            for headers in [dict(record.headers)]
+        ]
+        for name, reader in others.items():
+            await until(lambda reader=reader: len(reader.seen) >= len(ours), f"{name} has read all")  # type: ignore[misc]
+            # Partitions may come in any order, each in its own.
+            assert sorted(reader.seen, key=itemgetter(0)) == sorted(ours, key=itemgetter(0)), name

@@ -7,9 +7,8 @@ Json = Mapping[str, Any]
 LISTED_MAX = 3
 
 
-def happening(event_type: str, data: Json) -> str:
-    """What an event says of the student it is about; ``data``: its value on the events topic."""
-    payload = data["payload"]
+def happening(event_type: str, payload: Json) -> str:
+    """What an event says; ``payload``: in the form that it has today."""
     match event_type:
         case "provisional_grade_created":
             return f"graded {_grade(payload)}{', final' if payload['final'] else ''}"

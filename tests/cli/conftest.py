@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from deploy.tools.places import ROOT
+from services.console.cli.__main__ import build
 from tests.cases.adapter import World, small_course
 from tests.conftest import System
 
 Json = dict[str, Any]
+_ONE_AT_A_TIME = asyncio.Lock()
 HOSTILE = "Essay [bold]\N{RIGHT-TO-LEFT OVERRIDE}& <b>"
 
 
@@ -52,6 +55,16 @@ class CommandLine:
         out, err = await process.communicate()
         assert process.returncode is not None
         return Ran(process.returncode, out.decode(), err.decode())
+
+    async def here(self, *arguments: str, **settings: str) -> Ran:
+        """The same in this process, which costs a tenth: for what differs by its arguments alone."""
+        environment = {"COLUMNS": "80", **self.environment, **settings}
+        # Standard output is the process's: one at a time.
+        async with _ONE_AT_A_TIME:
+            ended = await asyncio.to_thread(CliRunner().invoke, build(), arguments, env=environment)
+        if ended.exception is not None and not isinstance(ended.exception, SystemExit):
+            raise ended.exception
+        return Ran(ended.exit_code, ended.stdout, ended.stderr)
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ async def test_an_export_that_was_cut_goes_on_at_a_whole_line(
     cli: CommandLine, season: Season, running: System, tmp_path: Path
 ) -> None:
     file, account = tmp_path / "events.jsonl", ("--assignment", season.essay)
-    first = await cli.run("export", "--to", str(file), *account, "--json")
+    first = await cli.here("export", "--to", str(file), *account, "--json")
     whole = file.read_text()
     # As it stands when the process dies within a line of the next page.
     note = json.loads((tmp_path / "events.jsonl.resume").read_text())
@@ -48,7 +48,7 @@ async def test_an_export_that_was_cut_goes_on_at_a_whole_line(
     file.write_text("".join(kept) + lines[len(kept)][:20])
 
     again = await cli.run("export", "--to", str(file), *account, "--json")
-    once_more = await cli.run("export", "--to", str(file), *account)
+    once_more = await cli.here("export", "--to", str(file), *account)
 
     assert file.read_text() == whole
     assert (first.json()["events"], again.json()["events"]) == (len(lines), len(lines) - len(kept))
@@ -60,14 +60,14 @@ async def test_a_file_that_holds_something_else_is_left_as_it_is(
 ) -> None:
     foreign, other = tmp_path / "notes.txt", tmp_path / "events.jsonl"
     foreign.write_text("mine")
-    await cli.run("export", "--to", str(other), "--assignment", season.essay)
+    await cli.here("export", "--to", str(other), "--assignment", season.essay)
     before = other.read_text()
 
     refused = await asyncio.gather(
-        cli.run("export", "--to", str(foreign)),
-        cli.run("export", "--to", str(other)),
-        cli.run("export", "--to", str(tmp_path / "missing" / "events.jsonl")),
-        cli.run("export", "--json"),
+        cli.here("export", "--to", str(foreign)),
+        cli.here("export", "--to", str(other)),
+        cli.here("export", "--to", str(tmp_path / "missing" / "events.jsonl")),
+        cli.here("export", "--json"),
     )
 
     assert [ran.code for ran in refused] == [2, 2, 2, 2]

@@ -65,10 +65,10 @@ def readable() -> bytes:
 async def test_letters_are_listed_and_shown_without_their_content(office: Office) -> None:
     cause, ids = await office.dead(b"{", json.dumps({"comment": SECRET}).encode())
     listed, text, shown, unknown = await asyncio.gather(
-        office.operator.run("dead-letters", "list", "--cause", cause, "--limit", "1", "--json"),
+        office.operator.here("dead-letters", "list", "--cause", cause, "--limit", "1", "--json"),
         office.operator.run("dead-letters", "list", "--cause", cause),
-        office.operator.run("dead-letters", "show", ids[1]),
-        office.operator.run("dead-letters", "show", "5-999999"),
+        office.operator.here("dead-letters", "show", ids[1]),
+        office.operator.here("dead-letters", "show", "5-999999"),
     )
 
     assert [letter["id"] for letter in listed.json()["dead_letters"]] == [ids[1]]
@@ -89,7 +89,7 @@ async def test_a_dry_run_tells_what_would_come_of_each_and_writes_nothing(office
 
     group, one = await asyncio.gather(
         office.operator.run("dead-letters", "dry-run", "--cause", cause, "--json"),
-        office.operator.run("dead-letters", "dry-run", ids[0]),
+        office.operator.here("dead-letters", "dry-run", ids[0]),
     )
 
     assert [(row["id"], row["outcome"]) for row in group.json()] == [
@@ -105,9 +105,9 @@ async def test_a_group_is_redriven_once_and_who_and_why_are_kept(office: Office)
     cause, ids = await office.dead(readable(), readable())
     redrive = ("dead-letters", "redrive", "--cause", cause, "--reason", WHY)
 
-    unconfirmed = await office.operator.run(*redrive)
+    unconfirmed = await office.operator.here(*redrive)
     done = await office.operator.run(*redrive, "--yes", "--json")
-    again = await office.operator.run(*redrive, "--yes")
+    again = await office.operator.here(*redrive, "--yes")
 
     assert (unconfirmed.code, unconfirmed.err) == (2, "Redrive 2 dead letters? Say --yes\n")
     assert done.code == 0, done.err
@@ -119,10 +119,10 @@ async def test_a_group_is_redriven_once_and_who_and_why_are_kept(office: Office)
 
 async def test_what_is_dead_again_is_a_finding_and_is_discarded_with_a_reason(office: Office) -> None:
     _, ids = await office.dead(b"{")
-    redriven = await office.operator.run("dead-letters", "redrive", ids[0], "--reason", WHY)
-    twice = await office.operator.run("dead-letters", "discard", ids[0], "--reason", WHY)
+    redriven = await office.operator.here("dead-letters", "redrive", ids[0], "--reason", WHY)
+    twice = await office.operator.here("dead-letters", "discard", ids[0], "--reason", WHY)
     _, others = await office.dead(SECRET.encode())
-    revealed = await office.operator.run("dead-letters", "reveal", others[0], "--reason", WHY)
+    revealed = await office.operator.here("dead-letters", "reveal", others[0], "--reason", WHY)
     discarded = await office.operator.run("dead-letters", "discard", others[0], "--reason", WHY, "--json")
 
     assert redriven.code == 1
@@ -144,11 +144,11 @@ async def test_who_may_not_gives_no_reason_or_names_nothing_does_nothing(office:
     forged = CommandLine({**office.operator.environment, "OPERATOR_TOKEN": "abc"})
 
     refused = await asyncio.gather(
-        office.by_role["viewer"].run("dead-letters", "redrive", ids[0], *reason),
-        office.operator.run("dead-letters", "discard", "--cause", cause, "--yes", *reason),
-        office.operator.run("dead-letters", "redrive", ids[0], "--reason", " "),
-        office.operator.run("dead-letters", "redrive", *reason),
-        forged.run("dead-letters", "discard", ids[0], *reason),
+        office.by_role["viewer"].here("dead-letters", "redrive", ids[0], *reason),
+        office.operator.here("dead-letters", "discard", "--cause", cause, "--yes", *reason),
+        office.operator.here("dead-letters", "redrive", ids[0], "--reason", " "),
+        office.operator.here("dead-letters", "redrive", *reason),
+        forged.here("dead-letters", "discard", ids[0], *reason),
     )
 
     assert [ran.code for ran in refused] == [2, 2, 2, 2, 2]

@@ -13,7 +13,7 @@ async def test_at_rest_nothing_waits_and_what_failed_is_counted(
 ) -> None:
     for name in ("verdicts", "events", "live-events"):
         await running.outside.caught_up(name)
-    text, document = await asyncio.gather(cli.run("status"), cli.run("status", "--json"))
+    text, document = await asyncio.gather(cli.run("status"), cli.here("status", "--json"))
 
     connection = await asyncpg.connect(running.database_url)
     verdicts = await connection.fetchval("select count(*) from verdict")
@@ -34,7 +34,7 @@ async def test_with_kafka_away_the_rest_is_said_and_with_both_away_that(cli: Com
     nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
     without_kafka, without_both = await asyncio.gather(
         cli.run("status", KAFKA_BOOTSTRAP="127.0.0.1:1"),
-        cli.run("status", "--json", KAFKA_BOOTSTRAP="127.0.0.1:1", DATABASE_URL=nowhere),
+        cli.here("status", "--json", KAFKA_BOOTSTRAP="127.0.0.1:1", DATABASE_URL=nowhere),
     )
 
     assert (without_kafka.code, without_both.code) == (3, 3)

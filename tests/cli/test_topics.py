@@ -13,8 +13,8 @@ async def test_the_topics_of_the_running_system_are_what_the_log_says(
 
     text, document, missing = await asyncio.gather(
         cli.run("verify", topic),
-        cli.run("verify", topic, "--json"),
-        cli.run("verify", f"{running.prefix}.nothing", "--of", "events"),
+        cli.here("verify", topic, "--json"),
+        cli.here("verify", f"{running.prefix}.nothing", "--of", "events"),
     )
 
     assert text.code == 0, text.err

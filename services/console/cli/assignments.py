@@ -27,6 +27,7 @@ from services.eventlog.log import Stored
 from services.eventlog.reader import Reader
 from services.eventlog.states import as_of
 from services.moderation.document import state_document
+from services.moderation.upgrades import upgraded
 from services.outputs.options import TIMES
 
 Json = dict[str, Any]
@@ -166,6 +167,7 @@ def _event(stored: Stored) -> Json:
     return {
         "id": metadata["id"],
         "event_type": stored.type,
+        "type_version": stored.type_version,
         "position": stored.position,
         "command_id": metadata["command_id"],
         **orjson.loads(stored.data),
@@ -180,6 +182,7 @@ def _timeline(events: list[Json]) -> Any:
         if date != day:
             row(made, "", date, "", "", "", style="bold")
             day = date
-        what = happening(event["event_type"], event)
+        payload = upgraded(event["event_type"], event["type_version"], event["payload"])
+        what = happening(event["event_type"], payload)
         row(made, event["stream_version"], time, event["user_id"], event["student_id"], what)
     return made

@@ -7,8 +7,9 @@ Json = Mapping[str, Any]
 LISTED_MAX = 3
 
 
-def happening(event_type: str, payload: Json) -> str:
-    """What an event says; ``payload``: in the form that it has today."""
+def happening(event_type: str, data: Json) -> str:
+    """What an event says; ``data``: its value on the events topic, the payload in the form it has today."""
+    payload = data["payload"]
     match event_type:
         case "provisional_grade_created":
             return f"graded {_grade(payload)}{', final' if payload['final'] else ''}"

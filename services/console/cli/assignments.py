@@ -183,6 +183,6 @@ def _timeline(events: list[Json]) -> Any:
             row(made, "", date, "", "", "", style="bold")
             day = date
         payload = upgraded(event["event_type"], event["type_version"], event["payload"])
-        what = happening(event["event_type"], payload)
+        what = happening(event["event_type"], {**event, "payload": payload})
         row(made, event["stream_version"], time, event["user_id"], event["student_id"], what)
     return made

@@ -122,7 +122,8 @@ def publish(actor: int, course: Course, assignment: Assignment, at: datetime) ->
     sections = course.sections_seen_by(actor)
     events: list[Event] = []
     for student, grades in sorted(assignment.of_student.items()):
-        if not course.is_visible_student(student, sections):
+        # An unassigned student's submission is deleted in Canvas, and lives again when they are assigned again.
+        if not (course.is_visible_student(student, sections) and assignment.is_assigned(course, student)):
             continue
         chosen = publication_choice(grades, assignment.selected(course, student))
         if isinstance(chosen, Rejected):

@@ -65,7 +65,7 @@ def record_grade(
         return INVALID_SCORE
     final = data.final and moderator
     existing = assignment.own_grade(student, actor, final)
-    if existing is not None and sent and _is_locked(existing, course, assignment):
+    if existing is not None and _is_locked(existing, course, assignment):
         return MODIFY_SELECTED
     if existing is None and final and not assignment.of_student.get(student):
         return FINAL_WITHOUT_PROVISIONAL
@@ -193,14 +193,17 @@ def _converted(data: RecordProvisionalGrade, course: Course, assignment: Assignm
 
 
 def _is_locked(grade: ProvisionalGrade, course: Course, assignment: Assignment) -> bool:
-    """A selected grade is its grader's no longer, unless the grader is the final grader."""
+    """A selected grade is its grader's no longer, unless the grader is the final grader; an excusal would blank it."""
     selected = assignment.selected(course, grade.student_id) == grade.provisional_grade_id
     return selected and not assignment.is_final_grader(course, grade.scorer_id)
 
 
 def _slot(assignment: Assignment, actor: int) -> list[Event]:
-    """A slot is per assignment; the final grader holds one too, which does not count while they are final grader."""
-    if actor in assignment.slots:
+    """A slot is per moderated assignment; the final grader's does not count while they are final grader.
+
+    Canvas: app/models/abstract_assignment.rb, ensure_grader_can_adjudicate.
+    """
+    if actor in assignment.slots or not assignment.moderated_grading:
         return []
     return [GraderSlotTaken(grader_id=actor, anonymous_id=assignment.grader_anonymous_id(actor))]
 

@@ -146,7 +146,11 @@ def test_a_final_grader_removed_from_the_course_is_final_grader_no_longer() -> N
 def test_without_moderation_nobody_needs_a_slot() -> None:
     memory = office(moderated_grading=False, grader_count=0)
     for grader in (TA1, TA2, TA3):
-        memory.grade(grader, ANN, 5)
+        memory.comment(grader, ANN)
+    # Nor is one taken for later.
+    memory.configure(moderated_grading=True, grader_count=1)
+    memory.grade(TA3, ANN, 5)
+    assert memory.refuse(Grade(student_id=ANN, score=FIVE), TA1) == "max_graders_reached"
 
 
 def test_an_admin_needs_a_slot_even_for_a_final_grade() -> None:
@@ -300,11 +304,12 @@ def test_a_provisional_grader_never_changes_an_excusal() -> None:
     assert memory.gradebook(ANN)["excused"] is True
 
 
-def test_a_selected_grade_is_closed_to_grades_and_scores_only() -> None:
+def test_a_selected_grade_is_closed_to_all_but_comments() -> None:
     memory = full()
     memory.grade(FINAL_GRADER, ANN, excuse=True)
-    assert memory.refuse(Grade(student_id=ANN, score=FIVE), TA1) == "modify_selected"
-    assert names(memory.accept(Grade(student_id=ANN, excuse=True), TA1)) == ["provisional_grade_updated"]
+    for data in (Grade(student_id=ANN, score=FIVE), Grade(student_id=ANN, excuse=True, comment="why")):
+        assert memory.refuse(data, TA1) == "modify_selected"
+    assert names(memory.accept(Grade(student_id=ANN, comment="why"), TA1)) == ["provisional_comment_created"]
 
 
 def test_a_final_grader_may_change_their_selected_grade_and_nobody_elses() -> None:

@@ -96,6 +96,16 @@ def test_whose_student_is_gone_or_out_of_sight_is_passed_over() -> None:
     assert memory.refuse(PUBLISH, FINAL_GRADER) == "already_published"
 
 
+def test_whom_the_assignment_is_not_for_any_more_is_passed_over() -> None:
+    memory = office()
+    memory.grade(TA1, ANN, 5)
+    memory.grade(TA1, BEN, 5)
+    memory.grade(TA2, BEN, 6)
+    memory.configure(assigned_to=[ANN, CAT])
+    assert list(published(memory.publish())) == [ANN]
+    assert memory.gradebook(BEN)["score"] is None
+
+
 def test_an_inactive_student_and_one_outside_the_set_are_published() -> None:
     memory = office(moderation_set="selected")
     memory.grade(TA1, ANN, 5)

@@ -29,7 +29,7 @@ CONFIGURATION: dict[str, Json] = {
     "caliper": OUTPUT,
     "events": {**OUTPUT, "retention.ms": -1},
     "dead-letters": OUTPUT,
-    "progress": {"cleanup.policy": ["compact"]},
+    "progress": {"cleanup.policy": ["compact"], "segment.bytes": 16 * MIB},
 }
 PARTITIONS = 12
 ABOUT = {

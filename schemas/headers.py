@@ -55,6 +55,7 @@ def of_output(topic: str, ce_type: str) -> Json:
         "ce_correlationid": text("the command's `correlation_id`", maxLength=200),
         "traceparent": text("the command's", TRACEPARENT),
         "replay": text("there where the record is emitted again", "^true$"),
+        "replay_selection": text("what was asked to be emitted again, on a topic of somebody's own"),
     }
     if topic == "live-events":
         required["event_name"] = text("as in the value's metadata", "^grade_change$")

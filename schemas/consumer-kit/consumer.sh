@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Prints every published grade once, a line of JSON each, and stops where one is missing. Needs kcat.
+#   KAFKA_BOOTSTRAP=localhost:9092 ./consumer.sh moderation.live-events [-e]      (-e: until the topic's end)
+# The numbers of a replay have gaps, for it is a selection: GAPS=allowed reads it.
+set -euo pipefail
+kcat -C -q -u -b "$KAFKA_BOOTSTRAP" -t "$1" -o beginning -X isolation.level=read_committed "${@:2}" -f '%h\t%s\n' |
+    awk -F '\t' -v gaps="${GAPS:-refused}" '
+        # The first header of a name is the service'"'"'s: what others had a say in stands behind.
+        function header(name) {
+            return match($1, name "=[^,]*") ? substr($1, RSTART + length(name) + 1, RLENGTH - length(name) - 1) : ""
+        }
+        {
+            id = header("ce_id"); shard = header("ce_shard"); sequence = header("ce_sequence") + 0
+            if (id in seen) next
+            seen[id]
+            if (gaps == "refused" && shard in last && sequence != last[shard] + 1) {
+                print "shard " shard ": " sequence " came after " last[shard] > "/dev/stderr"
+                exit 3
+            }
+            last[shard] = sequence
+            print $2
+            fflush()
+        }'

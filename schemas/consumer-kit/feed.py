@@ -1,0 +1,44 @@
+"""Puts a sequence of the corpus on topics of your own, for your consumer to read. Needs aiokafka.
+
+    KAFKA_BOOTSTRAP=localhost:9092 python feed.py corpus/redelivery.jsonl my-prefix
+
+Records go to my-prefix.live-events, my-prefix.caliper and my-prefix.events, in the partitions they were read from; the
+topics are made with twelve.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+PARTITIONS = 12
+
+
+async def main(file: Path, prefix: str) -> None:
+    bootstrap = os.environ["KAFKA_BOOTSTRAP"]
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    topics = {f"{prefix}.{record['topic']}" for record in records} - set(await admin.list_topics())
+    await admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in topics])
+    await admin.close()
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+    await producer.start()
+    for record in records:
+        await producer.send_and_wait(
+            f"{prefix}.{record['topic']}",
+            json.dumps(record["value"], separators=(",", ":")).encode(),
+            key=record["key"].encode(),
+            partition=record["partition"],
+            headers=[(name, value.encode()) for name, value in record["headers"].items()],
+        )
+    await producer.stop()
+    print(f"{len(records)} records")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))

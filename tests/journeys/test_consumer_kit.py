@@ -1,0 +1,136 @@
+"""The consumer kit: its corpus is what the service sends, and its consumers hold what they should."""
+
+import asyncio
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.tools import consumer_kit
+from deploy.tools.consumer_kit import CORPUS
+from tests.conftest import RUN, System
+from tests.processes.contracts import VALUES, validator
+
+Json = dict[str, Any]
+KIT = CORPUS.parent
+EXPECTED: dict[str, Json] = json.loads((CORPUS / "expected.json").read_text())
+COURSE = 7_001_000
+
+
+def lines(name: str) -> list[Json]:
+    return [json.loads(line) for line in (CORPUS / f"{name}.jsonl").read_text().splitlines()]
+
+
+async def run(bootstrap: str, *command: str | Path, **environment: str) -> str:
+    """What one of the kit's programs prints, run as a team runs it."""
+    done = await asyncio.to_thread(
+        subprocess.run, command, cwd=KIT, env={**os.environ, "KAFKA_BOOTSTRAP": bootstrap, **environment},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def held(file: Path) -> dict[str, Json]:
+    """What the table of consumer.py holds, by submission."""
+    with sqlite3.connect(file) as database:
+        rows = database.execute("select submission_id, student_id, score, grade, posted from grade").fetchall()
+    database.close()
+    return {row[0]: {"student_id": row[1], "score": row[2], "grade": row[3], "posted": bool(row[4])} for row in rows}
+
+
+@pytest.fixture(scope="module")
+async def fed(bootstrap: str) -> str:
+    """Topics of a team's own, by sequence, with the corpus on them."""
+    prefix = f"{RUN}-kit"
+    for name in EXPECTED:
+        await run(bootstrap, sys.executable, "feed.py", CORPUS / f"{name}.jsonl", f"{prefix}-{name}")
+    return prefix
+
+
+def test_the_corpus_fits_the_contracts() -> None:
+    assert {path.stem for path in CORPUS.glob("*.jsonl")} == set(EXPECTED)
+    for name in EXPECTED:
+        assert consumer_kit.expected(lines(name)) == EXPECTED[name]
+        for line in lines(name):
+            validator(f"headers/{line['topic']}").validate(line["headers"])
+            value = VALUES.get(line["topic"]) or f"events/{line['headers']['ce_type'].split('.')[1]}"
+            validator(value).validate(line["value"])
+
+
+async def test_the_running_service_sends_what_the_corpus_holds(
+    running: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"DATABASE_URL": running.database_url, "KAFKA_BOOTSTRAP": running.bootstrap}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TOPIC_PREFIX", running.prefix)
+    recorded = await consumer_kit.record(running.bootstrap, running.prefix, COURSE)
+    for name, found in recorded.items():
+        assert sorted(map(outline, found)) == sorted(map(outline, lines(name))), name
+
+
+def outline(line: Json) -> str:
+    """What a record is, without its ids, times and numbers."""
+
+    def shape(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: shape(part) for name, part in value.items()}
+        return [shape(part) for part in value] if isinstance(value, list) else type(value).__name__
+
+    headers = sorted(set(line["headers"]) - {"traceparent"})
+    return json.dumps([line["topic"], line["headers"]["ce_type"], headers, shape(line["value"])], sort_keys=True)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+async def test_the_python_consumer_holds_what_is_expected(name: str, fed: str, bootstrap: str, tmp_path: Path) -> None:
+    topic, table = f"{fed}-{name}.live-events", tmp_path / "grades.sqlite"
+    said = await run(bootstrap, sys.executable, "consumer.py", topic, str(table), "--once")
+    assert held(table) == EXPECTED[name]["grades"]
+    assert said.count("counted") == EXPECTED[name]["events"]
+    assert said.count("known") == len([line for line in lines(name) if line["topic"] == "live-events"]) - said.count(
+        "counted"
+    )
+
+
+async def test_who_has_the_events_counts_nothing_of_a_replay_twice(fed: str, bootstrap: str, tmp_path: Path) -> None:
+    table = tmp_path / "grades.sqlite"
+    for name, counted in (("post-and-hide", EXPECTED["post-and-hide"]["events"]), ("replay", 0)):
+        said = await run(bootstrap, sys.executable, "consumer.py", f"{fed}-{name}.live-events", str(table), "--once")
+        assert said.count("counted") == counted
+    assert held(table) == EXPECTED["post-and-hide"]["grades"]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+async def test_the_shell_consumer_prints_every_event_once(name: str, fed: str, bootstrap: str) -> None:
+    said = await run(bootstrap, "./consumer.sh", f"{fed}-{name}.live-events", "-e")
+    events: dict[str, Json] = {}
+    for line in lines(name):
+        if line["topic"] == "live-events":
+            events.setdefault(line["headers"]["ce_id"], line["value"])
+    assert [json.loads(line) for line in said.splitlines()] == list(events.values())
+
+
+async def test_both_consumers_stop_where_an_event_is_missing(bootstrap: str, tmp_path: Path) -> None:
+    kept = [line for line in lines("post-and-hide") if line["topic"] == "live-events"]
+    del kept[1]
+    gapped, prefix = tmp_path / "gap.jsonl", f"{RUN}-kit-gap"
+    gapped.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    await run(bootstrap, sys.executable, "feed.py", gapped, prefix)
+    topic, table = f"{prefix}.live-events", tmp_path / "grades.sqlite"
+    for command in ([sys.executable, "consumer.py", topic, str(table), "--once"], ["./consumer.sh", topic, "-e"]):
+        with pytest.raises(AssertionError, match=r"shard \d+: \d+ came after \d+"):
+            await run(bootstrap, *command)
+    assert len(held(table)) == 1
+
+
+async def test_the_python_consumer_reads_the_running_service(running: System, tmp_path: Path) -> None:
+    table = tmp_path / "grades.sqlite"
+    topic = f"{running.prefix}.live-events"
+    await run(running.bootstrap, sys.executable, "consumer.py", topic, str(table), "--once")
+    again = await run(running.bootstrap, sys.executable, "consumer.py", topic, str(table), "--once")
+    assert (again.count("counted"), held(table) != {}) == (0, True)

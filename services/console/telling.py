@@ -5,6 +5,7 @@ from typing import Any
 
 Json = Mapping[str, Any]
 LISTED_MAX = 3
+TEXT_MAX = 24
 
 
 def happening(event_type: str, data: Json) -> str:
@@ -51,10 +52,14 @@ def _grade(payload: Json) -> str:
 
 
 def _changes(payload: Json) -> str:
-    return ", ".join(
-        f"{name} {_value(pair[0])} → {_value(pair[1])}" if isinstance(pair, list) and len(pair) == 2 else name
-        for name, pair in payload.items()
-    )
+    return ", ".join(_change(name, change) for name, change in payload.items())
+
+
+def _change(name: str, change: Any) -> str:
+    if not isinstance(change, list) or len(change) != 2:
+        return name
+    old, new = change
+    return f"{name} {_value(new)}" if old is None else f"{name} {_value(old)} → {_value(new)}"
 
 
 def _value(value: Any) -> str:
@@ -67,7 +72,8 @@ def _value(value: Any) -> str:
             return f"{value:g}"
         case list() | dict():
             return f"{len(value)} items"
-    return str(value)
+    text = str(value)
+    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 1] + "…"
 
 
 def _listed(ids: Sequence[str]) -> str:

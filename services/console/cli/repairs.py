@@ -49,7 +49,7 @@ from services.eventlog.operating import AlreadySettled, action_of
 from services.outputs.options import FAILURES, bars, in_words
 from services.settings import OperatorSettings
 
-UNDECIDED = "not decided yet"
+UNDECIDED, NOT_LOOKED_AT = "not decided yet", "more, not looked at"
 NO_REASON = f"--reason takes 1 to {REASON_CHARACTERS_MAX} characters, none of them a control character"
 POLL_SECONDS = 0.1
 Why = Annotated[str, typer.Option("--reason", help="Why: kept with your name and the time.")]
@@ -79,6 +79,8 @@ def redrive(
             redriver = Redriver(settings.url(), settings.kafka_bootstrap, settings.topic_prefix)
             await _send(connection, redriver, action, settled)
             outcomes = await _outcomes(Failures(connection), redriver.commands, action, wait)
+            if settled > outcomes.total():
+                outcomes[NOT_LOOKED_AT] = settled - outcomes.total()
         return {"action": str(action), "redriven": settled, "outcomes": dict(outcomes)}
 
     done = run(work)

@@ -91,7 +91,10 @@ class Stack:
 
     def _choose(self) -> None:
         """Servers may come from elsewhere next time, or be named no more: what is chosen now holds until ``down``."""
-        environment = {"TOPIC_PREFIX": os.environ.get("TOPIC_PREFIX", "moderation")}
+        environment = {
+            "TOPIC_PREFIX": os.environ.get("TOPIC_PREFIX", "moderation"),
+            "LMS_URL": os.environ.get("LMS_URL", LMS_URL),
+        }
         for kind, variable in servers.VARIABLES.items():
             self.sources[kind] = servers.source(kind)
             if self.sources[kind] == "given":
@@ -118,13 +121,10 @@ class Stack:
             "COMMAND_AUTH": os.environ.get("COMMAND_AUTH", "off"),
             "JWKS": str(KEYS / "commands.jwks"),
         }
-        lms_url = os.environ.get("LMS_URL", LMS_URL)
-        settings["relay"]["LMS_URL"] = lms_url
         port = settings["gateway"]["HEALTH_PORT"]
         settings["gateway"] |= {
             "GATEWAY_PORT": port,
             "GATEWAY_URL": f"http://127.0.0.1:{port}",
-            "LMS_URL": lms_url,
             "JWKS": str(KEYS / "users.jwks"),
             "COMMAND_KEY": str(KEYS / "gateway.key"),
         }

@@ -49,7 +49,10 @@ class Authority:
     def may_tell_request(self, record: Record) -> bool:
         """Whether the record of a believed sender may say which HTTP request it came by: a gateway's may."""
         token = _token(record)
-        return token is not None and REQUEST_SCOPE in self.verifier.claims(token).scopes
+        try:
+            return token is not None and REQUEST_SCOPE in self.verifier.claims(token).scopes
+        except InvalidToken:
+            return False
 
 
 def _token(record: Record) -> str | None:

@@ -29,6 +29,11 @@ def breach(topic: str, record: ConsumerRecord[Any, Any]) -> str | None:
     return wrong and f"{topic}, partition {record.partition}, offset {record.offset}: {wrong}; {record.value!r:.500}"
 
 
+def command_breach(command: dict[str, Any]) -> str | None:
+    """What of a command that was accepted is not as its schema says; None where all is."""
+    return _wrong(f"commands/{command['type']}", command)
+
+
 def _wrong(path: str, instance: Any) -> str | None:
     schema = validator(path)
     if schema.is_valid(instance):

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.tools.places import ROOT, free_port
 from services.topics import topic
-from tests.processes.contracts import breach
+from tests.processes.contracts import breach, command_breach
 
 Json = dict[str, Any]
 DEADLINE_SECONDS = 30
@@ -120,6 +120,7 @@ class Outside:
         }
         self.verdicts: dict[str, list[Json]] = {}
         self.caused: dict[tuple[str, str], list[tuple[str, Json]]] = {}
+        self.sent: dict[str, Json] = {}
         self.breaches: list[str] = []
 
     async def start(self) -> None:
@@ -165,15 +166,22 @@ class Outside:
                 self.breaches += filter(None, (breach(name, record) for record in records))
                 for record in records:
                     if name == "verdicts":
-                        verdict = json.loads(record.value or b"")
-                        self.verdicts.setdefault(verdict["command_id"], []).append(verdict)
+                        self._see_verdict(json.loads(record.value or b""))
                     elif name != "dead-letters":
                         headers = dict(record.headers)
                         kind = headers["ce_type"].decode().split(".")[1]
                         place = (name, headers["ce_causationid"].decode())
                         self.caused.setdefault(place, []).append((kind, json.loads(record.value or b"")))
 
+    def _see_verdict(self, verdict: Json) -> None:
+        """A command that is accepted keeps to its schema."""
+        self.verdicts.setdefault(verdict["command_id"], []).append(verdict)
+        sent = self.sent.pop(verdict["command_id"], None)
+        if sent is not None and verdict["status"] == "accepted":
+            self.breaches += filter(None, [command_breach(sent)])
+
     async def send(self, command: Json) -> None:
+        self.sent[command["command_id"]] = command
         await self.send_raw(json.dumps(command).encode(), command["course_id"].encode())
 
     async def send_raw(

@@ -7,7 +7,7 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from schemas.generate import FOLDER
-from tests.processes.contracts import breach
+from tests.processes.contracts import breach, command_breach
 
 TOPICS = {
     "verdict": "verdicts",
@@ -40,3 +40,9 @@ def test_a_value_with_a_key_more_is_a_breach_that_says_where_it_was_read(name: s
     assert found is not None
     assert f"{TOPICS[name]}, partition 0, offset 1" in found
     assert "surprise" in found
+
+
+def test_an_accepted_command_that_its_schema_refuses_is_a_breach() -> None:
+    command = json.loads((FOLDER / "examples/select_provisional_grade.json").read_text())["payload"]
+    assert command_breach(command) is None
+    assert "surprise" in str(command_breach({**command, "data": {**command["data"], "surprise": 1}}))

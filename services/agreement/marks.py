@@ -1,17 +1,20 @@
 """What the figures are made of: the marks that graders gave independently, and the grade that was decided on.
 
 A mark is an entered provisional grade with a score that is not the final one, as it stands: a grader has one for a
-student, so it is their latest. A remark without a grade and a grade that was cleared are no marks. Students who have
-left since still count: the graders did mark their work.
+student, so it is their latest. A moderator's ordinary provisional grade is a mark like any other. A remark without a
+grade and a grade that was cleared are no marks. Students who have left since still count: their work was marked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 from services.agreement.scale import Scale, scale_of
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course
+
+CATEGORIES_REMEMBERED = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +45,20 @@ class Marking:
 def marking_of(course: Course, assignment: Assignment) -> Marking:
     """The marks of an assignment as it stands."""
     scale = scale_of(course, assignment)
+    # A class has few different marks, and a scheme may have thousands of bands to look through.
+    category = lru_cache(CATEGORIES_REMEMBERED)(scale.category)
     works = (
-        _work(scale, grades, assignment.selected(course, student))
+        _work(category, grades, assignment.selected(course, student))
         for student, grades in sorted(assignment.of_student.items())
     )
     return Marking(scale, tuple(work for work in works if work.marks))
 
 
-def _work(scale: Scale, grades: list[ProvisionalGrade], chosen: int | None) -> Work:
+def _work(
+    category: Callable[[Decimal, str | None], int | None], grades: list[ProvisionalGrade], chosen: int | None
+) -> Work:
     marks = {
-        grade.scorer_id: Mark(grade.score, scale.category(grade.score, grade.grade))
+        grade.scorer_id: Mark(grade.score, category(grade.score, grade.grade))
         for grade in grades
         if not grade.final and grade.graded_at is not None and grade.score is not None
     }

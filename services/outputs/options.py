@@ -14,13 +14,17 @@ from services.eventlog.history import Selection
 
 FAILURES = (KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """What infrastructure raises when it does not answer."""
-TIMES = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d"]
+TIMES = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%d"]
+"""RFC 3339 as the service writes it, and shorter; %z also takes Z."""
+TIME = "TIME"
 
 RootAccount = Annotated[int | None, typer.Option(help="The root account of the ids; 1 where none is given.")]
 Course = Annotated[int | None, typer.Option(help="One course.")]
 Assignment = Annotated[int | None, typer.Option(help="One assignment.")]
-Since = Annotated[datetime | None, typer.Option(formats=TIMES, help="Recorded at this time or later; UTC by default.")]
-Until = Annotated[datetime | None, typer.Option(formats=TIMES, help="Recorded before this time.")]
+Since = Annotated[
+    datetime | None, typer.Option(formats=TIMES, metavar=TIME, help="Recorded at this time or later; UTC by default.")
+]
+Until = Annotated[datetime | None, typer.Option(formats=TIMES, metavar=TIME, help="Recorded before this time.")]
 
 
 def selection(

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from deploy.tools.places import ROOT
 from services.console.cli.__main__ import build
 from tests.cases.adapter import World, small_course
+from tests.cases.tokens import Issuer
 from tests.conftest import System
 
 Json = dict[str, Any]
@@ -75,6 +76,18 @@ def cli(running: System) -> CommandLine:
         "TOPIC_PREFIX": running.prefix,
     }
     return CommandLine(settings)
+
+
+@pytest.fixture(scope="session")
+def operators(cli: CommandLine, running: System, issuer: Issuer) -> dict[str, CommandLine]:
+    """The command line by the role that user 77's token gives."""
+    keys = str(issuer.write_set(running.folder / "operators.jwks"))
+    return {
+        role: CommandLine(
+            {**cli.environment, "JWKS": keys, "OPERATOR_TOKEN": issuer.token(77, scope=f"moderation.{role}")}
+        )
+        for role in ("viewer", "operator", "admin")
+    }
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,14 @@ async def test_a_command_that_nobody_knows_and_one_that_is_none(cli: CommandLine
 
 
 async def test_an_assignment_now_and_before_it_was_published(cli: CommandLine, season: Season) -> None:
-    before = str(season.verdict("select_provisional_grade")["stream_version"])
+    selected = season.verdict("select_provisional_grade")
+    before = str(selected["stream_version"])
 
-    text, now, then, beyond = await asyncio.gather(
+    text, now, then, that_time, beyond = await asyncio.gather(
         cli.run("state", season.essay),
         cli.here("state", season.essay, "--json"),
         cli.here("state", season.essay, "--version", before, "--json"),
+        cli.here("state", season.essay, "--at", selected["decided_at"], "--json"),
         cli.here("state", season.essay, "--version", "9999"),
     )
 
@@ -49,6 +51,7 @@ async def test_an_assignment_now_and_before_it_was_published(cli: CommandLine, s
     assert [s["grade"] for s in now.json()["submissions"]] == ["8", None]
     assert [s["grade"] for s in then.json()["submissions"]] == [None, None]
     assert then.json()["version"] == int(before)
+    assert that_time.json() == then.json()
     assert (beyond.code, beyond.err.strip()) == (4, f"no assignment {season.essay} in root account 1 at version 9999")
     assert text.code == 0
     assert f"✓ 8 by {season.world.user('ta2')}" in text.out

@@ -10,7 +10,6 @@ import asyncpg
 import pytest
 
 from tests.cases.adapter import World
-from tests.cases.tokens import Issuer
 from tests.cli.conftest import CommandLine
 from tests.conftest import System
 from tests.console.letters import dead
@@ -23,17 +22,11 @@ SECRET = "Geheimnis der Ada Lovelace"
 class Office:
     """The command line with a token, and the database beside it. Each asks for a cause of its own."""
 
-    def __init__(self, cli: CommandLine, system: System, issuer: Issuer, connection: Any) -> None:
+    def __init__(self, by_role: dict[str, CommandLine], system: System, connection: Any) -> None:
         self.system = system
         self.connection = connection
-        keys = str(issuer.write_set(system.folder / "operators.jwks"))
-        self.by_role = {
-            role: CommandLine(
-                {**cli.environment, "JWKS": keys, "OPERATOR_TOKEN": issuer.token(77, scope=f"moderation.{role}")}
-            )
-            for role in ("viewer", "operator", "admin")
-        }
-        self.operator = self.by_role["operator"]
+        self.by_role = by_role
+        self.operator = by_role["operator"]
 
     async def dead(self, *values: bytes) -> tuple[str, list[str]]:
         """Dead letters of a cause of their own: the cause, and their ids."""
@@ -51,9 +44,9 @@ class Office:
 
 
 @pytest.fixture
-async def office(cli: CommandLine, running: System, issuer: Issuer) -> Any:
+async def office(operators: dict[str, CommandLine], running: System) -> Any:
     connection = await asyncpg.connect(running.database_url)
-    yield Office(cli, running, issuer, connection)
+    yield Office(operators, running, connection)
     await connection.close()
 
 

@@ -1,8 +1,12 @@
 """Who acts from the command line: the bearer of OPERATOR_TOKEN, believed as the console believes tokens."""
 
 import time
+from collections.abc import Awaitable
+from typing import Annotated, TypeVar
 
-from services.console.actions import Actions, Actor
+import typer
+
+from services.console.actions import REASON_CHARACTERS_MAX, Actions, Actor, NoReason
 from services.console.cli.running import Refused
 from services.console.roles import Role, role_of
 from services.deciding.authority import Authority
@@ -10,6 +14,9 @@ from services.settings import OperatorSettings, RehearsalSettings
 from services.tokens.keys import Keys, NoKeys
 from services.tokens.verifying import InvalidToken, Verifier
 from services.topics import topic
+
+T = TypeVar("T")
+Why = Annotated[str, typer.Option("--reason", help="Why: kept with your name and the time.")]
 
 
 async def operator(settings: OperatorSettings, needed: Role) -> Actor:
@@ -24,6 +31,15 @@ async def operator(settings: OperatorSettings, needed: Role) -> Actor:
     if role is None or role < needed:
         raise Refused(f"this takes a token with scope moderation.{needed.name.lower()}: nothing was done")
     return Actor(claims.root_account_id, claims.user_id)
+
+
+async def kept(deed: Awaitable[T]) -> T:
+    """What a deed comes to, which is kept with its reason. Raises Refused where there is none."""
+    try:
+        return await deed
+    except NoReason:
+        characters = f"1 to {REASON_CHARACTERS_MAX} characters, none of them a control character"
+        raise Refused(f"--reason takes {characters}") from None
 
 
 async def actions_of(settings: RehearsalSettings) -> Actions:

@@ -28,7 +28,7 @@ from services.eventlog.reader import Reader
 from services.eventlog.states import as_of
 from services.moderation.document import state_document
 from services.moderation.upgrades import upgraded
-from services.outputs.options import TIMES
+from services.outputs.options import TIME, TIMES
 
 Json = dict[str, Any]
 ROWS = 50
@@ -40,7 +40,7 @@ def state(
     assignment_id: AssignmentId,
     version: Annotated[int | None, typer.Option(min=1, help="As its stream stood at this version.")] = None,
     at: Annotated[
-        datetime | None, typer.Option(formats=TIMES, help="As it stood at this time; UTC by default.")
+        datetime | None, typer.Option(formats=TIMES, metavar=TIME, help="As it stood at this time; UTC by default.")
     ] = None,
     root_account: RootAccount = 1,
     as_json: AsJson = False,

@@ -11,8 +11,7 @@ from uuid import UUID, uuid4
 import orjson
 import typer
 
-from services.console.actions import REASON_CHARACTERS_MAX, NoReason
-from services.console.cli.acting import actions_of, operator
+from services.console.cli.acting import Why, actions_of, kept, operator
 from services.console.cli.letters import (
     ACCEPTED,
     DEAD_AGAIN,
@@ -50,9 +49,7 @@ from services.outputs.options import FAILURES, bars, in_words
 from services.settings import OperatorSettings
 
 UNDECIDED, NOT_LOOKED_AT = "not decided yet", "more, not looked at"
-NO_REASON = f"--reason takes 1 to {REASON_CHARACTERS_MAX} characters, none of them a control character"
 POLL_SECONDS = 0.1
-Why = Annotated[str, typer.Option("--reason", help="Why: kept with your name and the time.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before acting on a group.")]
 
 
@@ -75,7 +72,7 @@ def redrive(
         actions = await actions_of(settings)
         async with reading(settings.url()) as connection:
             selection = await _selection(Failures(connection), letter_id, cause, partition, yes, "Redrive")
-            settled = await _done(actions.redrive(action, actor, why, selection))
+            settled = await _settled(actions.redrive(action, actor, why, selection))
             redriver = Redriver(settings.url(), settings.kafka_bootstrap, settings.topic_prefix)
             await _send(connection, redriver, action, settled)
             outcomes = await _outcomes(Failures(connection), redriver.commands, action, wait)
@@ -109,12 +106,10 @@ async def _selection(
     return Selection(reason=cause, partition=partition, until=until)
 
 
-async def _done(deed: Awaitable[int]) -> int:
-    """How many dead letters it settled. Raises Refused, NotThere."""
+async def _settled(deed: Awaitable[int]) -> int:
+    """How many dead letters a deed settled. Raises Refused, NotThere."""
     try:
-        return await deed
-    except NoReason:
-        raise Refused(NO_REASON) from None
+        return await kept(deed)
     except AlreadySettled:
         raise NotThere("nothing of this is open: redriven or discarded meanwhile, or too large to redrive") from None
 
@@ -192,7 +187,7 @@ def discard(
         actions = await actions_of(settings)
         async with reading(settings.url()) as connection:
             selection = await _selection(Failures(connection), letter_id, cause, partition, yes, "Discard")
-            settled = await _done(actions.discard(action, actor, why, selection))
+            settled = await _settled(actions.discard(action, actor, why, selection))
         return {"action": str(action), "discarded": settled}
 
     done = run(work)
@@ -212,10 +207,7 @@ def reveal(why: Why, letter_id: LetterId, as_json: AsJson = False) -> None:
         actions = await actions_of(settings)
         async with reading(settings.url()) as connection:
             letter = await letter_of(Failures(connection), letter_id)
-        try:
-            await actions.reveal(uuid4(), actor, why, place)
-        except NoReason:
-            raise Refused(NO_REASON) from None
+        await kept(actions.reveal(uuid4(), actor, why, place))
         return letter
 
     letter = run(work)

@@ -1,8 +1,9 @@
-"""The stack left running: ``deploy/stack up | down | env | token USER_ID | logs [NAME]``."""
+"""The stack left running: ``deploy/stack up | down | env | monitor | token USER_ID | logs [NAME]``."""
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from deploy.monitoring.targets import configure
 from deploy.tools import servers
 from deploy.tools.places import ROOT, STATE, end, free_port, running_pid
 from deploy.tools.postgres import create_database
@@ -24,7 +26,7 @@ PROCESSES = ("handler", "relay", "gateway", "console")
 KEYS = FOLDER / "keys"
 TOKEN_SECONDS = 24 * 3600
 LMS_URL = "http://canvas.example"
-USAGE = "usage: deploy/stack up | down | env | token USER_ID [--scope S] [--root-account ID] | logs [NAME]"
+USAGE = "usage: deploy/stack up | down | env | monitor | token USER_ID [--scope S] [--root-account ID] | logs [NAME]"
 
 
 class Stack:
@@ -208,6 +210,20 @@ def readable(line: str) -> str:
     return text + "".join(f"\n    {part}" for part in [places.get("message"), *places.get("at", ())] if part)
 
 
+def monitor(environment: dict[str, str]) -> None:
+    """Become a Prometheus that watches the stack, until it is interrupted. SystemExit where there is none."""
+    program = shutil.which("prometheus")
+    if program is None:
+        sys.exit("deploy/stack: prometheus is missing: run deploy/setup tests, or install it")
+    folder, port = FOLDER / "prometheus", free_port()
+    folder.mkdir(exist_ok=True)
+    urls = {name: environment[f"{name.upper()}_URL"] for name in PROCESSES}
+    settings = configure(folder, {name: url.removeprefix("http://") for name, url in urls.items()})
+    print(f"Prometheus: http://127.0.0.1:{port}/alerts (Ctrl-C ends it); its data is in {folder}", flush=True)
+    arguments = [f"--config.file={settings}", f"--storage.tsdb.path={folder / 'data'}", "--log.level=warn"]
+    os.execv(program, [program, *arguments, f"--web.listen-address=127.0.0.1:{port}"])
+
+
 def _remembered(file: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(file.read_text())
@@ -228,6 +244,8 @@ def main(arguments: list[str]) -> None:
         case ["env"]:
             for name, value in Stack().environment().items():
                 print(f"{name}={value}")
+        case ["monitor"]:
+            monitor(Stack().environment())
         case ["token", *said]:
             print(token(said))
         case ["logs", *names] if len(names) <= 1:

@@ -19,10 +19,6 @@ AGES = """
 select extract(epoch from clock_timestamp() - {recorded_at})
 from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, number, i) order by k.i
 """
-DEAD_LETTERS = """
-select count(*), extract(epoch from clock_timestamp() - min(d.recorded_at)) from dead_letter d
-where not exists (select from dead_letter_settled s where (s.shard, s.number) = (d.shard, d.number))
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +42,3 @@ async def unpublished(
     ]
     by_shard = zip(zip(*(heads[series] for series, _ in topics), strict=True), zip(*ages, strict=True), strict=True)
     return [Unpublished(*of_shard) for of_shard in by_shard]
-
-
-async def open_dead_letters(connection: "asyncpg.Connection[asyncpg.Record]") -> tuple[int, float]:
-    """How many dead letters nobody has dealt with, and the age of the oldest in seconds (0 if there is none)."""
-    row = await connection.fetchrow(DEAD_LETTERS)
-    assert row is not None
-    return int(row[0]), float(row[1] or 0)

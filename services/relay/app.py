@@ -77,6 +77,7 @@ class Relay:
                 self.health.problem = None
                 await self._relay(gathering, publisher)
             finally:
+                self.telling.lost()
                 await publisher.close()
         finally:
             connection.terminate()

@@ -4,14 +4,16 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import asyncpg
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 
+from services.eventlog.failures import Failures
 from services.eventlog.shards import SHARDS
 from services.eventlog.tail import EventRow, Row
-from services.eventlog.unpublished import Unpublished, open_dead_letters, unpublished
+from services.eventlog.unpublished import Unpublished, unpublished
 from services.outputs.records import Message
 from services.outputs.translation import PUBLISHED
 from services.progress import OUTPUTS, SERIES, Progress
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from services.relay.tracing import RecordTraces
 
 SHARD_LIST = list(range(SHARDS))
+# Where many dead letters are open, they are counted the more seldom.
+REST_PER_WORK = 20
 
 
 class Telling:
@@ -34,7 +38,8 @@ class Telling:
         self._lives = 0
         self._publishing: set[int] = set()
         self._waiting: list[Unpublished] = []
-        self._dead_letters: tuple[int, float] | None = None
+        self._dead_letters: tuple[int, datetime | None] | None = None
+        self._count_again_at = 0.0
         for topic in OUTPUTS:
             metrics.records.labels(topic)
         for topic in ("events", *PUBLISHED):
@@ -45,8 +50,8 @@ class Telling:
         metrics.log_position.read = lambda: self._by_shard_and_topic([w.heads for w in self._waiting])
         metrics.lag_seconds.read = lambda: self._by_shard_and_topic([w.ages for w in self._waiting])
         metrics.lag_records.read = lambda: self._by_shard_and_topic(self._lags())
-        metrics.dead_letters_open.read = lambda: [((), letters[0]) for letters in [self._dead_letters] if letters]
-        metrics.dead_letters_oldest.read = lambda: [((), letters[1]) for letters in [self._dead_letters] if letters]
+        metrics.dead_letters_open.read = self._open_dead_letters
+        metrics.dead_letters_oldest.read = self._oldest_dead_letter
 
     def standing_by(self) -> None:
         """Another relay writes, or none does."""
@@ -58,6 +63,10 @@ class Telling:
         """This relay writes from here on."""
         self.metrics.active.set(1)
         self.progress = progress
+
+    def lost(self) -> None:
+        """This relay's connection or producer failed: until both are made anew nobody writes."""
+        self.metrics.active.set(0)
 
     def new_producer(self) -> None:
         """A producer was made; the first one is nothing to speak of."""
@@ -107,10 +116,23 @@ class Telling:
         progress = self.progress
         if progress is None:
             return
-        self._dead_letters = await open_dead_letters(connection)
         self._waiting = await unpublished(
             connection, SHARD_LIST, [(SERIES[topic], progress.sequences[topic]) for topic in OUTPUTS]
         )
+        begun = time.monotonic()
+        if begun >= self._count_again_at:
+            self._dead_letters = await Failures(connection).count_open()
+            ended = time.monotonic()
+            self._count_again_at = ended + REST_PER_WORK * (ended - begun)
+
+    def _open_dead_letters(self) -> Iterable[tuple[Labels, float]]:
+        return [] if self._dead_letters is None else [((), self._dead_letters[0])]
+
+    def _oldest_dead_letter(self) -> Iterable[tuple[Labels, float]]:
+        if self._dead_letters is None:
+            return []
+        since = self._dead_letters[1]
+        return [((), 0.0 if since is None else max(time.time() - since.timestamp(), 0.0))]
 
     def _positions(self) -> list[tuple[int, ...]]:
         if self.progress is None:

@@ -44,15 +44,15 @@ class BatchHistogram(Collector):
     """A histogram that takes the values of a whole batch at once: a fifth of the cost of one call for each value."""
 
     def __init__(
-        self, name: str, help: str, label: str | None, buckets: Sequence[float], registry: CollectorRegistry
+        self, name: str, help: str, labels: Labels, buckets: Sequence[float], registry: CollectorRegistry
     ) -> None:
         self.name = name
         self.help = help
-        self.label_names = () if label is None else (label,)
+        self.label_names = labels
         self.buckets = tuple(buckets)
         self._counts: dict[Labels, list[int]] = {}
         self._sums: dict[Labels, float] = {}
-        if label is None:
+        if not labels:
             self.of()
         registry.register(self)
 

@@ -4,20 +4,32 @@ Base units; no ids in labels; labels take values from closed lists only: types a
 shards, topics, servers. ``server``: ``kafka`` or ``postgresql``; ``topic``: a name without prefix.
 """
 
+from typing import NamedTuple
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from services.telemetry.instruments import BatchHistogram, Scraped, ScrapedCounter, new_registry
+from services.telemetry.instruments import BatchHistogram, Labels, Scraped, ScrapedCounter, new_registry
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
 REQUEST_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10)
 RECORDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 
 
+class Described(NamedTuple):
+    """A metric as it is documented."""
+
+    name: str
+    kind: str
+    labels: Labels
+    help: str
+
+
 class ProcessMetrics:
-    """What every process tells. ``registry``: all of a process's metrics, for its ``/metrics``."""
+    """What every process tells. ``registry``: all of a process's metrics, for its ``/metrics``; ``described``: ours."""
 
     def __init__(self, process: str) -> None:
         self.registry: CollectorRegistry = new_registry(process)
+        self.described: list[Described] = []
         self.ready = self._scraped("moderation_ready", "1 while /health/ready answers 200, else 0")
         self.server_up = self._gauge(
             "moderation_server_up", "1 if the server answered this process when it last asked, else 0", "server"
@@ -30,19 +42,28 @@ class ProcessMetrics:
         )
 
     def _counter(self, name: str, help: str, *labels: str) -> Counter:
+        self.described.append(Described(name, "counter", labels, help))
         return Counter(name, help, labels, registry=self.registry)
 
+    def _scraped_counter(self, name: str, help: str, *labels: str) -> ScrapedCounter:
+        self.described.append(Described(name, "counter", labels, help))
+        return ScrapedCounter(name, help, labels, self.registry)
+
     def _gauge(self, name: str, help: str, *labels: str) -> Gauge:
+        self.described.append(Described(name, "gauge", labels, help))
         return Gauge(name, help, labels, registry=self.registry)
 
     def _scraped(self, name: str, help: str, *labels: str) -> Scraped:
+        self.described.append(Described(name, "gauge", labels, help))
         return Scraped(name, help, labels, self.registry)
 
     def _histogram(self, name: str, help: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        self.described.append(Described(name, "histogram", labels, help))
         return Histogram(name, help, labels, buckets=buckets, registry=self.registry)
 
-    def _batches(self, name: str, help: str, label: str | None = None) -> BatchHistogram:
-        return BatchHistogram(name, help, label, SECONDS, self.registry)
+    def _batches(self, name: str, help: str, *labels: str) -> BatchHistogram:
+        self.described.append(Described(name, "histogram", labels, help))
+        return BatchHistogram(name, help, labels, SECONDS, self.registry)
 
 
 class TokenMetrics(ProcessMetrics):
@@ -50,8 +71,8 @@ class TokenMetrics(ProcessMetrics):
 
     def __init__(self, process: str) -> None:
         super().__init__(process)
-        self.auth_failures = ScrapedCounter(
-            "moderation_auth_failures_total", "Tokens not believed, by reason", ("reason",), self.registry
+        self.auth_failures = self._scraped_counter(
+            "moderation_auth_failures_total", "Tokens not believed, by reason", "reason"
         )
         self.jwks_age = self._scraped(
             "moderation_jwks_age_seconds",

@@ -11,7 +11,7 @@ from services.telemetry.metrics import SECONDS
 def test_a_histogram_of_batches_is_the_histogram_of_its_values() -> None:
     chance = random.Random(20260101)
     ours, theirs = CollectorRegistry(), CollectorRegistry()
-    batches = BatchHistogram("wait_seconds", "Seconds", "topic", SECONDS, ours)
+    batches = BatchHistogram("wait_seconds", "Seconds", ("topic",), SECONDS, ours)
     values = Histogram("wait_seconds", "Seconds", ("topic",), buckets=SECONDS, registry=theirs)
     for size in (0, 1, 2, 7, 500):
         for topic in ("events", "verdicts"):

@@ -1,44 +1,20 @@
 """What the processes tell on /metrics while they work: all of the catalogue, and what the log says."""
 
-import uuid
 from collections.abc import Callable
 from functools import partial
 
 import asyncpg
 import pytest
 
+from deploy.monitoring.documentation import CATALOGUE
 from services.eventlog.shards import SHARDS
 from services.telemetry.lag import State
-from services.telemetry.metrics import GatewayMetrics, HandlerMetrics, ProcessMetrics, RelayMetrics
-from tests.cases.bad_inputs import DOCUMENT
+from services.telemetry.metrics import ProcessMetrics
 from tests.conftest import System
-from tests.processes.client import Client
 from tests.processes.running import Process, until
 
-CATALOGUE: dict[str, Callable[[], ProcessMetrics]] = {
-    "handler": HandlerMetrics,
-    "relay": RelayMetrics,
-    "gateway": GatewayMetrics,
-}
 # Told only where tokens are asked for: see test_outages.
 OF_TOKENS = {"moderation_auth_failures", "moderation_jwks_age_seconds"}
-
-
-@pytest.fixture(scope="module")
-async def worked(seeded: System, gateway: Client) -> dict[str, Process]:
-    """The processes by name, when each has done every kind of work."""
-    refused = {**DOCUMENT["bases"]["record_grade"], "command_id": str(uuid.uuid4()), "assignment_id": "999"}
-    assert (await seeded.outside.verdict(refused))["reason"] == "not_found"
-    seen = len(seeded.outside.records["dead-letters"])
-    await seeded.outside.send_raw(b"nothing that can be read", b"1001")
-    await until(lambda: len(seeded.outside.records["dead-letters"]) > seen, "a dead letter")
-    path = "/api/v1/courses/1001/assignments/2001/provisional_grades/publish"
-    assert (await gateway.ask("POST", path, 21)).status_code == 403
-    processes = {process.name: process for process in seeded.processes}
-    # Positions and lag are looked at once a second.
-    await until(lambda: processes["relay"].told("moderation_log_position", topic="events"), "a look at the log")
-    await until(lambda: processes["handler"].told("moderation_server_up") == 2, "a look at the topic")
-    return processes
 
 
 @pytest.mark.parametrize(("name", "metrics"), CATALOGUE.items())

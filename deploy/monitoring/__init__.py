@@ -1,0 +1,1 @@
+"""What operators install: Prometheus's rules and Alertmanager's, Grafana's dashboards, the runbook."""

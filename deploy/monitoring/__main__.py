@@ -1,0 +1,8 @@
+"""Write the dashboards and the list of metrics: ``python -m deploy.monitoring``."""
+
+from deploy.monitoring.generated import generated
+
+if __name__ == "__main__":
+    for path, text in generated().items():
+        path.write_text(text)
+        print(f"wrote {path.name}")

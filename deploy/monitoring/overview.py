@@ -1,0 +1,165 @@
+"""The dashboard for who has one glance: is every command decided, and is every grade out?"""
+
+from deploy.monitoring.panels import (
+    NONE_IS_GOOD,
+    REJECTED,
+    Json,
+    Panel,
+    Query,
+    dashboard,
+    p50_and_p99,
+    quantile,
+    rate,
+    series,
+    stat,
+)
+
+LATE = ((None, "green"), (2, "yellow"), (10, "red"))
+OBJECTIVE_99 = ((None, "red"), (0.99, "green"))
+OBJECTIVE_999 = ((None, "red"), (0.999, "green"))
+
+
+def met(name: str, bound: str, labels: str = "") -> str:
+    """The share of a histogram's values that stayed within a bound, over the time that is shown."""
+    within = f'le="{bound}"' + (f",{labels}" if labels else "")
+    below = f"sum(increase({series(name + '_bucket', within)}[$__range]))"
+    return f"{below} / sum(increase({series(name + '_count', labels)}[$__range]))"
+
+
+def overview() -> Json:
+    """Whether it goes well, for who has one glance."""
+    objectives = [
+        stat(
+            "Decided within 2 s (objective 99 %)",
+            "percentunit",
+            met("moderation_command_seconds", "2.0"),
+            steps=OBJECTIVE_99,
+            decimals=2,
+            description="Commands decided within 2 s of the broker's append, of those decided in the time shown.",
+        ),
+        stat(
+            "Decided within 10 s (objective 99.9 %)",
+            "percentunit",
+            met("moderation_command_seconds", "10.0"),
+            steps=OBJECTIVE_999,
+            decimals=3,
+        ),
+        stat(
+            "Grades out within 5 s (objective 99 %)",
+            "percentunit",
+            met("moderation_publish_seconds", "5.0", 'topic="live-events"'),
+            steps=OBJECTIVE_99,
+            decimals=2,
+            description="Published grades on live-events within 5 s of their commit in the log.",
+        ),
+        stat(
+            "Oldest undecided command", "s", f"max({series('moderation_consumer_lag_seconds')})", steps=LATE, decimals=1
+        ),
+        stat(
+            "Oldest record not on its topic",
+            "s",
+            f"max({series('moderation_relay_lag_seconds')})",
+            steps=LATE,
+            decimals=1,
+        ),
+        stat("Open dead letters", "short", f"max({series('moderation_dead_letters_open')})", steps=NONE_IS_GOOD),
+    ]
+    budget = Panel(
+        "How fast do the error budgets burn?",
+        "none",
+        [
+            Query(
+                "moderation:objective_miss:ratio_rate1h / on (objective) moderation:objective_budget:ratio",
+                "{{objective}}",
+            )
+        ],
+        description="1: just so that a month's budget lasts a month. 14.4 for an hour wakes somebody.",
+    )
+    work = [
+        Panel(
+            "How many commands are decided?",
+            "ops",
+            [Query(f"sum by (outcome) ({rate('moderation_commands_total')})", "{{outcome}}")],
+        ),
+        Panel("How long does a command take?", "s", p50_and_p99("moderation_command_seconds")),
+        budget,
+        Panel(
+            "What are commands refused for?",
+            "ops",
+            [Query(f"sum by (reason) ({rate('moderation_commands_total', REJECTED)})", "{{reason}}")],
+        ),
+        Panel(
+            "How many records leave?",
+            "ops",
+            [Query(f"sum by (topic) ({rate('moderation_relay_records_total')})", "{{topic}}")],
+        ),
+        Panel("How long until a grade is out?", "s", p50_and_p99("moderation_publish_seconds", 'topic="live-events"')),
+    ]
+    http = [
+        Panel(
+            "How are requests answered?",
+            "reqps",
+            [Query(f"sum by (status) ({rate('moderation_gateway_requests_total')})", "{{status}}")],
+        ),
+        Panel(
+            "How long do requests take?",
+            "s",
+            [Query(quantile(0.99, "moderation_gateway_request_seconds", "operation"), "{{operation}} p99")],
+        ),
+        Panel(
+            "How do commands of requests end?",
+            "ops",
+            [Query(f"sum by (outcome) ({rate('moderation_gateway_commands_total')})", "{{outcome}}")],
+        ),
+        Panel("How long does the gateway wait for verdicts?", "s", p50_and_p99("moderation_gateway_verdict_seconds")),
+        Panel(
+            "How full is the gateway?",
+            "short",
+            [
+                Query(series("moderation_db_pool_in_use"), "{{instance}} connections at work"),
+                Query(series("moderation_db_pool_size"), "{{instance}} connections at most"),
+            ],
+        ),
+        Panel(
+            "How much does the gateway hold and read?",
+            "short",
+            [
+                Query(series("moderation_gateway_events_held"), "{{instance}} events held"),
+                Query(
+                    f"sum by (instance) ({rate('moderation_gateway_events_folded_total')})",
+                    "{{instance}} read a second",
+                ),
+                Query(f"sum({rate('moderation_gateway_rate_limited_total')})", "requests refused a second"),
+            ],
+        ),
+    ]
+    processes = [
+        Panel(
+            "Which processes are ready?",
+            "none",
+            [Query(series("moderation_ready"), "{{job}} {{instance}}")],
+            kind="state-timeline",
+            mappings=((0, "not ready", "red"), (1, "ready", "green")),
+            steps=((None, "red"), (1, "green")),
+        ),
+        Panel("How busy are they?", "percentunit", [Query(rate("process_cpu_seconds_total"), "{{job}} {{instance}}")]),
+        Panel("How much memory?", "bytes", [Query(series("process_resident_memory_bytes"), "{{job}} {{instance}}")]),
+        Panel(
+            "Which version runs?",
+            "none",
+            [
+                Query(
+                    f"count by (process, version, python) ({series('moderation_build_info')})",
+                    "{{process}} {{version}}",
+                )
+            ],
+            width=24,
+            height=5,
+        ),
+    ]
+    return dashboard(
+        "moderation-overview",
+        "Moderated grading: overview",
+        "Is every command decided, and is every grade out?",
+        [("Objectives", objectives), ("Work", work), ("HTTP", http), ("Processes", processes)],
+    )

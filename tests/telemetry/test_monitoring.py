@@ -1,0 +1,146 @@
+"""Dashboards, rules and runbook: made from the code, well formed, and about metrics that there are."""
+
+import json
+import re
+import shutil
+import subprocess
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy.monitoring.documentation import CATALOGUE
+from deploy.monitoring.generated import FOLDER, generated
+from tests.processes.running import Json, Process
+
+NAME = re.compile(r"\b(moderation[a-z0-9_:]+|process_[a-z_]+|up)\b(?=[\[{ )]|$)")
+DASHBOARDS = sorted((FOLDER / "grafana").glob("*.json"))
+RULES = sorted((FOLDER / "rules").glob("*.yml"))
+PLAIN = {"row"}
+VARIABLES = {"datasource", "job", "instance"}
+
+
+def panels(path: Path) -> list[Json]:
+    found: list[Json] = json.loads(path.read_text())["panels"]
+    return found
+
+
+def expressions(path: Path) -> list[str]:
+    return [target["expr"] for panel in panels(path) for target in panel.get("targets", ())]
+
+
+def rules() -> list[Json]:
+    return [rule for path in RULES for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+
+
+def alerts() -> dict[str, Json]:
+    return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+def names(expression: str) -> set[str]:
+    return set(NAME.findall(re.sub(r'"[^"]*"', '""', expression)))
+
+
+def promtool(*arguments: str | Path) -> str:
+    program = shutil.which("promtool")
+    assert program is not None, "promtool is missing: run deploy/setup tests"
+    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("path", generated(), ids=lambda path: path.name)
+def test_what_is_made_from_code_is_what_the_code_makes(path: Path) -> None:
+    assert path.read_text() == generated()[path], "run python -m deploy.monitoring"
+
+
+def test_rules_are_right_and_every_alert_fires_when_it_should_and_only_then() -> None:
+    promtool("check", "config", "--syntax-only", FOLDER / "prometheus.yml")
+    promtool("check", "rules", *RULES)
+    promtool("test", "rules", *sorted((FOLDER / "tests").glob("*.yml")))
+
+
+def test_every_alert_has_cases_of_firing_and_of_not_firing() -> None:
+    cases: set[tuple[str, bool]] = set()
+    for path in (FOLDER / "tests").glob("*.yml"):
+        for test in yaml.safe_load(path.read_text())["tests"]:
+            cases |= {(case["alertname"], bool(case["exp_alerts"])) for case in test["alert_rule_test"]}
+    assert cases == {(alert, fires) for alert in alerts() for fires in (True, False)}
+
+
+@pytest.mark.parametrize("alert", alerts())
+def test_an_alert_says_how_bad_it_is_what_it_is_and_what_to_do(alert: str) -> None:
+    rule = alerts()[alert]
+    severity, said = rule["labels"]["severity"], rule["annotations"]
+    runbook = (FOLDER / "runbook.md").read_text()
+    entry = re.search(rf"^### {alert}\n\*(\w+)\.\*(.*?)(?=^##|\Z)", runbook, re.DOTALL | re.MULTILINE)
+    assert entry is not None, f"no entry {alert} in the runbook"
+    assert (entry[1], len(entry[2].split()) > 15) == (severity, True)
+    assert said["runbook"] == f"deploy/monitoring/runbook.md#{alert.lower()}"
+    assert said["dashboard"].removeprefix("/d/") in {json.loads(path.read_text())["uid"] for path in DASHBOARDS}
+    assert said["summary"]
+
+
+def test_the_runbook_speaks_of_alerts_that_there_are() -> None:
+    assert set(re.findall(r"^### (\w+)$", (FOLDER / "runbook.md").read_text(), re.MULTILINE)) == alerts().keys()
+
+
+def test_what_is_inhibited_and_by_what_are_alerts_and_none_inhibits_itself() -> None:
+    found = yaml.safe_load((FOLDER / "alertmanager.yml").read_text())["inhibit_rules"]
+
+    def matched(matchers: list[str]) -> set[str]:
+        patterns = [re.fullmatch(r'alertname=~?"(.+)"', matcher) for matcher in matchers]
+        assert all(patterns), matchers
+        parts = [part for pattern in patterns if pattern for part in pattern[1].split("|")]
+        hits = {part: {alert for alert in alerts() if re.fullmatch(part, alert)} for part in parts}
+        assert all(hits.values()), hits
+        return set().union(*hits.values())
+
+    for rule in found:
+        assert not matched(rule["source_matchers"]) & matched(rule["target_matchers"])
+    servers = matched(found[0]["source_matchers"])
+    assert servers == {"KafkaAway", "PostgreSQLAway"}
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_a_dashboard_is_well_formed(path: Path) -> None:
+    board = json.loads(path.read_text())
+    found = [panel for panel in board["panels"] if panel["type"] not in PLAIN]
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(set(ids)) == len(ids)
+    assert {variable["name"] for variable in board["templating"]["list"]} == VARIABLES
+    for panel in found:
+        title = panel["title"]
+        assert title, panel
+        assert panel["fieldConfig"]["defaults"]["unit"], title
+        assert panel["datasource"]["uid"] == "${datasource}", title
+        assert panel["targets"], title
+        assert panel["type"] != "timeseries" or title.endswith("?"), title
+        for target in panel["targets"]:
+            for name in names(target["expr"]) - {rule.get("record") for rule in rules()}:
+                selectors = re.findall(rf"\b{name}\b(\S*)", target["expr"])
+                assert all('{job=~"$job",instance=~"$instance"' in selector for selector in selectors), title
+    for one, other in combinations(board["panels"], 2):
+        assert not overlap(one["gridPos"], other["gridPos"]), (one["title"], other["title"])
+    assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in board["panels"])
+
+
+def overlap(a: dict[str, int], b: dict[str, int]) -> bool:
+    beside = a["x"] + a["w"] <= b["x"] or b["x"] + b["w"] <= a["x"]
+    return not (beside or a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"])
+
+
+def test_dashboards_and_rules_name_metrics_that_live_processes_tell(worked: dict[str, Process]) -> None:
+    live = {sample.name for process in worked.values() for family in process.metrics() for sample in family.samples}
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+    asked = [rule["expr"] for rule in rules()] + [each for path in DASHBOARDS for each in expressions(path)]
+
+    assert set().union(*map(names, asked)) - live - recorded - {"up"} == set()
+
+
+def test_every_metric_is_on_a_dashboard_or_in_a_rule() -> None:
+    asked = " ".join([rule["expr"] for rule in rules()] + [each for path in DASHBOARDS for each in expressions(path)])
+    described = {each.name for metrics in CATALOGUE.values() for each in metrics().described}
+
+    assert {name for name in described if name not in asked} == set()

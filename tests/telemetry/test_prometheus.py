@@ -1,0 +1,121 @@
+"""A real Prometheus on the running system: targets up, rules evaluated, dashboards answered, and what the log says."""
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from deploy.monitoring.targets import configure
+from deploy.tools.places import free_port
+from tests.conftest import System
+from tests.processes.running import Json, Process, until
+from tests.telemetry.test_monitoring import DASHBOARDS, expressions
+
+VARIABLES = {"$__rate_interval": "1m", "$__range": "1h", "$job": ".*", "$instance": ".*"}
+
+
+class Prometheus:
+    def __init__(self, url: str) -> None:
+        self.http = httpx.AsyncClient(base_url=url, timeout=10)
+
+    async def ask(self, path: str, **parameters: str) -> Any:
+        answer = await self.http.get(f"/api/v1/{path}", params=parameters)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]
+
+    async def query(self, expression: str) -> list[Json]:
+        found: list[Json] = (await self.ask("query", query=expression))["result"]
+        return found
+
+    async def becomes(self, expression: str, value: float) -> None:
+        """Wait until a query has one series, of that value."""
+        async with asyncio.timeout(15):
+            while [float(each["value"][1]) for each in await self.query(expression)] != [value]:
+                await asyncio.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+async def prometheus(worked: dict[str, Process], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Prometheus]:
+    """As it is configured here, only that it asks every second."""
+    program = shutil.which("prometheus")
+    assert program is not None, "prometheus is missing: run deploy/setup tests"
+    folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
+    settings = configure(folder, {name: process.url.removeprefix("http://") for name, process in worked.items()})
+    settings.write_text(settings.read_text().replace(": 15s", ": 1s"))
+    popen = started(
+        folder / "log", program, f"--config.file={settings}", f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    )  # fmt: skip
+    made = Prometheus(f"http://127.0.0.1:{port}")
+    try:
+        await until(lambda: answers(folder), "Prometheus listens")
+        yield made
+    finally:
+        await made.http.aclose()
+        popen.kill()
+        popen.wait()
+
+
+def started(log: Path, *command: str) -> "subprocess.Popen[bytes]":
+    with log.open("wb") as file:
+        return subprocess.Popen(command, stdout=file, stderr=file)
+
+
+def answers(folder: Path) -> bool:
+    return "Server is ready to receive web requests" in (folder / "log").read_text()
+
+
+async def test_every_target_is_up_and_every_rule_is_evaluated(prometheus: Prometheus) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            targets = (await prometheus.ask("targets"))["activeTargets"]
+            groups = (await prometheus.ask("rules"))["groups"]
+            states = {target["labels"]["job"]: target["health"] for target in targets}
+            health = {rule["health"] for group in groups for rule in group["rules"]}
+            if set(states.values()) == {"up"} and health == {"ok"}:
+                break
+            await asyncio.sleep(0.1)
+    assert states.keys() == {f"moderation-{name}" for name in ("handler", "relay", "gateway", "console")}
+    assert len(groups) == 6
+
+
+async def test_every_panel_is_answered(prometheus: Prometheus) -> None:
+    waiting = [plain(expression) for path in DASHBOARDS for expression in expressions(path)]
+    # A rate takes two looks of Prometheus.
+    for _ in range(100):
+        waiting = [asked for asked in waiting if not await prometheus.query(asked)]
+        if not waiting:
+            return
+        await asyncio.sleep(0.1)
+    assert waiting == []
+
+
+def plain(expression: str) -> str:
+    """As Grafana asks it."""
+    for variable, value in VARIABLES.items():
+        expression = expression.replace(variable, value)
+    return expression
+
+
+async def test_what_prometheus_says_is_what_the_log_says(prometheus: Prometheus, seeded: System) -> None:
+    connection = await asyncpg.connect(seeded.database_url)
+    try:
+        for expression, rows in {
+            "sum(moderation_commands_total)": "verdict",
+            "max(moderation_dead_letters_open)": "dead_letter",
+            'sum(moderation_relay_position{topic="events"})': "event",
+        }.items():
+            await prometheus.becomes(expression, await connection.fetchval(f"select count(*) from {rows}"))
+    finally:
+        await connection.close()
+
+
+async def test_no_alert_fires_while_all_is_well(prometheus: Prometheus) -> None:
+    found = await prometheus.ask("alerts")
+    assert [alert for alert in found["alerts"] if alert["state"] == "firing"] == []

@@ -115,6 +115,7 @@ _NOTHING = [{"type": "null"}, {"const": ""}]
 _GRADE_PARTS: dict[str, dict[str, Document]] = {
     "submission": {
         "posted_grade": {"type": _TEXT, "maxLength": 255},
+        "score": {"type": ["number", "string", "null"], "description": "a number, where there is no posted_grade"},
         "excuse": _FLAG,
         "provisional": _FLAG,
         "final": _FLAG,

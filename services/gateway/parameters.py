@@ -18,6 +18,7 @@ Params = dict[str, Any]
 BODY_BYTES_MAX = 1 << 20
 FIELDS_MAX = 20_000
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
+_DECIMAL = re.compile(r"[+-]?[0-9]{1,10}(\.[0-9]{1,15})?", re.ASCII)
 _TRUE = ("true", "t", "1", "on", "yes", "y")
 
 
@@ -152,6 +153,16 @@ def text(params: Params, name: str, shown: str) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise bad_request(f"send {shown} as a text")
     return repr(value)
+
+
+def number(params: Params, name: str, shown: str) -> float | None:
+    """A plain decimal number; None where it is absent, null or empty. Raises Refused for anything else."""
+    found = text(params, name, shown)
+    if found in (None, ""):
+        return None
+    if found is None or not _DECIMAL.fullmatch(found):
+        raise bad_request(f"send {shown} as a plain number such as 7.5")
+    return float(found)
 
 
 def ids(params: Params, name: str) -> list[int] | None:

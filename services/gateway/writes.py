@@ -10,7 +10,7 @@ from services.gateway.answers import Refused, answer, bad_request, not_found, un
 from services.gateway.authentication import Caller
 from services.gateway.commands import Asked, accepted_or_refused
 from services.gateway.documents import ADD_STUDENTS, BULK_SELECT, GRADE, PUBLISH, SELECT
-from services.gateway.parameters import Params, flag, ids, nested, params_of, path_id, text
+from services.gateway.parameters import Params, flag, ids, nested, number, params_of, path_id, text
 from services.gateway.parts import ASSIGNMENT_PATH, GatewayParts, KnownCaller, Parts, allowed
 from services.moderation.viewing import View, user
 
@@ -108,6 +108,10 @@ async def _grading(parts: Parts, caller: Caller, place: tuple[int, int], student
     posted = text(submission, "posted_grade", "submission[posted_grade]")
     if posted is not None:
         data["posted_grade"] = posted
+    # SpeedGrader's own way to say it: a grade that somebody sends is not passed over unsaid.
+    score = number(submission, "score", "submission[score]")
+    if score is not None:
+        data["score"] = score
     if submission.get("excuse") is not None:
         data["excuse"] = flag(submission["excuse"])
     if not (len(data) > 1 or words or rubric):

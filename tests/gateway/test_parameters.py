@@ -13,7 +13,7 @@ from services.gateway.answers import Refused, with_string_ids
 from services.gateway.authentication import Caller
 from services.gateway.commands import command_id_of, uuid7
 from services.gateway.pages import Page, link_header, page_of
-from services.gateway.parameters import BODY_BYTES_MAX, flag, ids, nested, params_of, text, time_of
+from services.gateway.parameters import BODY_BYTES_MAX, flag, ids, nested, number, params_of, text, time_of
 
 Json = dict[str, Any]
 
@@ -126,6 +126,11 @@ def test_values_are_what_they_are_asked_to_be() -> None:
     for wrong in no_ids:
         with pytest.raises(Refused):
             ids(wrong, "a")
+    assert [number({"a": sent}, "a", "a") for sent in ("7.50", -3, "")] == [7.5, -3, None]
+    no_numbers: list[Json] = [{"a": "x"}, {"a": "1e3"}, {"a": "nan"}, {"a": True}, {"a": " 7"}]
+    for wrong in no_numbers:
+        with pytest.raises(Refused):
+            number(wrong, "a", "a")
     no_texts: list[Json] = [{"a": True}, {"a": []}, {"a": {}}]
     for wrong in no_texts:
         with pytest.raises(Refused):

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import time
 from typing import Any
 
 import pytest
@@ -59,10 +58,9 @@ def raw_status(gateway: Client, path: str, headers: Json) -> int:
 async def test_a_bad_request_has_the_status_that_the_corpus_expects(
     entry: Json, seeded: System, gateway: Client
 ) -> None:
-    begun = time.monotonic()
-    status = await status_of(entry, gateway)
+    async with asyncio.timeout(60):
+        status = await status_of(entry, gateway)
     assert str(status) in [entry["expected"], *entry.get("also_ok", ())]
-    assert time.monotonic() - begun < 10
     good = await gateway.ask("GET", f"{PATH}/moderated_students", MODERATOR)
     assert good.status_code == 200
 
@@ -100,6 +98,9 @@ async def test_a_token_that_does_not_hold_is_refused(claims: Json, seeded: Syste
         ("PUT", "submissions/31", {"data": {**GRADE, "submission[posted_grade]": "7" * 256}}, 400, "posted_grade"),
         ("PUT", "submissions/31", {"data": {**GRADE, "submission[excuse]": "true"}}, 400, "simultaneously"),
         ("PUT", "submissions/31", {"json": {"submission": "x"}}, 400, "send submission as an object"),
+        ("PUT", "submissions/31", {"data": {"submission[score]": "much"}}, 400, "plain number"),
+        ("PUT", "submissions/31", {"data": {"submission[score]": "7"}}, 403, "user not authorized"),
+        ("PUT", "submissions/31", {"data": {"comment[text_comment]": "x"}}, 400, "submission[provisional]=true"),
         ("PUT", "submissions/31", {"json": {"submission": {"posted_grade": True}}}, 400, "posted_grade"),
         ("PUT", "submissions/99999", {"data": GRADE}, 400, "enrolled"),
         ("PUT", "submissions/sis_user_id:nobody", {"data": GRADE}, 404, "does not exist"),
@@ -169,6 +170,12 @@ async def test_the_same_grade_arrives_in_every_encoding(seeded: System, gateway:
         (grade,) = answer.json()["provisional_grades"]
         assert (grade["score"], grade["grade"]) == (7, "7")
         assert [comment["comment"] for comment in grade["submission_comments"]] == ["Grüße & more"] * number
+
+
+async def test_a_score_is_taken_as_a_grade_is(seeded: System, gateway: Client) -> None:
+    sent = {"submission[score]": "6.50", "submission[provisional]": "true"}
+    graded = await gateway.ask("PUT", f"{PATH}/submissions/38", MODERATOR, data=sent)
+    assert [(grade["score"], grade["grade"]) for grade in graded.json()["provisional_grades"]] == [(6.5, "6.5")]
 
 
 async def test_a_user_who_asks_too_much_waits_and_others_do_not(running: System, gateway: Client) -> None:

@@ -15,10 +15,12 @@ from typing import Any
 
 from schemas.asyncapi import document, draft_07
 from schemas.generate import FOLDER, GENERATED
+from schemas.http_contracts import contracts_of
 
 Json = dict[str, Any]
 RELEASED = FOLDER / "released"
-WRITTEN_BY_OTHERS = ("commands/", "headers/commands", "http_request")
+OPENAPI = "openapi"
+WRITTEN_BY_OTHERS = ("commands/", "headers/commands", "http_request", "http-request/")
 SAME = ("pattern", "format", "const", "allOf", "dependencies", "if", "then", "else", "not")
 LEAST = ("minLength", "minimum", "minItems", "minProperties")
 MOST = ("maxLength", "maximum", "maxItems", "maxProperties")
@@ -30,6 +32,8 @@ def breaks(released: dict[str, Json], present: dict[str, Json]) -> list[str]:
     """What breaks whom, by path of the contract; contracts that are new break nobody."""
     found = [f"{path}: removed" for path in released if path not in present]
     for path in released.keys() & present.keys():
+        if released[path] == present[path]:
+            continue
         if path == "channels":
             found += _moved(released[path], present[path])
             continue
@@ -113,12 +117,14 @@ def _types(schema: Json) -> set[str]:
 def contracts(folder: Path) -> dict[str, Json]:
     """Every contract in a folder, by its path there without ``.schema.json``."""
     paths = sorted(folder.rglob("*.json"))
-    return {str(path.relative_to(folder)).removesuffix(".json").removesuffix(".schema"): _read(path) for path in paths}
+    found = {str(path.relative_to(folder)).removesuffix(".json").removesuffix(".schema"): _read(path) for path in paths}
+    over_http = contracts_of(found.pop(OPENAPI)) if OPENAPI in found else {}
+    return found | over_http
 
 
 def present() -> dict[str, Json]:
-    """The contracts as they are, with the channels."""
-    return {**contracts(GENERATED), "channels": _channels()}
+    """The contracts as they are, with the channels and those of HTTP."""
+    return {**contracts(GENERATED), "channels": _channels(), **contracts_of(_read(FOLDER / f"{OPENAPI}.json"))}
 
 
 def _channels() -> Json:
@@ -138,6 +144,7 @@ def release() -> None:
     """The present contracts are the released ones from now on."""
     shutil.rmtree(RELEASED, ignore_errors=True)
     shutil.copytree(GENERATED, RELEASED)
+    shutil.copy(FOLDER / f"{OPENAPI}.json", RELEASED)
     (RELEASED / "channels.json").write_text(json.dumps(_channels(), indent=2) + "\n")
 
 

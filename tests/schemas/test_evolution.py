@@ -42,6 +42,8 @@ JOB = ("$defs", "JobMetadata")
 GRADE = "commands/record_provisional_grade"
 GRADE_DATA = ("$defs", "ProvisionalGradeData")
 PUBLISHED = "events/grade_published"
+ASKED = "http-request/GET /api/moderation/v1/assignments/{assignment_id}/state"
+ANSWERED = "http-answer/GET /api/moderation/v1/assignments/{assignment_id}/state 200"
 BREAKING: dict[str, tuple[dict[str, Json], str]] = {
     "a topic lost": (changed("channels", **{"moderation.caliper": None}), "channels: moderation.caliper"),
     "a message lost": ({path: schema for path, schema in NOW.items() if path != PUBLISHED}, f"{PUBLISHED}: removed"),
@@ -75,6 +77,13 @@ BREAKING: dict[str, tuple[dict[str, Json], str]] = {
         changed("commands/upsert_users", "$defs", "UsersData", "properties", "users", minItems=1), "minItems",
     ),
     "headers of commands closed now": (changed("headers/commands", additionalProperties=False), "closed now"),
+    "an answer's key lost over HTTP": (
+        without(ANSWERED, "$defs", "StateSubmission", "properties", "score"), "/submissions[]/score: removed",
+    ),
+    "a parameter that is required now over HTTP": (
+        changed(ASKED, required=["path assignment_id", "query version"]), "/query version: required now",
+    ),
+    "an operation lost": ({path: schema for path, schema in NOW.items() if path != ASKED}, f"{ASKED}: removed"),
     "null no longer clears": (changed(GRADE, *GRADE_DATA, "properties", "comment", type="string"), "other types"),
 }  # fmt: skip
 HARMLESS: dict[str, dict[str, Json]] = {
@@ -84,6 +93,8 @@ HARMLESS: dict[str, dict[str, Json]] = {
     "a header more": changed("headers/events", "properties", ce_new={"type": "string"}),
     "a field more in a command": changed(GRADE, *GRADE_DATA, "properties", late={"type": "boolean"}),
     "a field of a command that may be left out now": changed(GRADE, *GRADE_DATA, required=[]),
+    "a parameter more over HTTP": changed(ASKED, "properties", **{"query more": {"type": "string"}}),
+    "a key more in an answer": changed(ANSWERED, "$defs", "StateSubmission", "properties", more={"type": "string"}),
     "a longer text": changed(GRADE, *GRADE_DATA, "properties", "comment", maxLength=100_000),
     "another description": changed(PUBLISHED, description="Otherwise said."),
     "a number that is whole now": changed("grade_change", *BODY, "points_possible", type=["integer", "null"]),

@@ -1,7 +1,7 @@
 """What a record's headers say of it: its id, its number, and whether it is emitted again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from services.eventlog.history import Place
 from services.outputs.records import Headers, Message
@@ -26,7 +26,7 @@ class Marks:
 def replayed(message: Message, selection: str | None = None) -> Message:
     """A record to emit again: the same, and the header ``replay: true``."""
     added: Headers = [REPLAY] if selection is None else [REPLAY, (SELECTION, selection.encode())]
-    return replace(message, headers=[*message.headers, *added])
+    return message._replace(headers=[*message.headers, *added])
 
 
 def marks_of(headers: Sequence[tuple[str, bytes | None]]) -> Marks:

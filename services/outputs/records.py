@@ -2,7 +2,9 @@
 
 import base64
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -12,10 +14,11 @@ from services.settings import FormSettings
 GLOBAL_ID_BASE = 10**13
 UNKNOWN_ACCOUNT = "unknown"
 Headers = list[tuple[str, bytes | None]]
+SPECVERSION = ("ce_specversion", b"1.0")
+CONTENT_TYPE = ("content-type", b"application/json")
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A record to send to the partition ``shard`` of ``topic`` (a name without prefix)."""
 
     topic: str
@@ -108,8 +111,19 @@ def dead_letter_message(row: DeadLetterRow) -> Message:
 
 def time_of(row: EventRow) -> str:
     """When the event was recorded: RFC 3339, UTC, milliseconds."""
-    at = row.recorded_at
+    return _time_text(row.recorded_at)
+
+
+# The texts that many records share: of a batch, of an account, of a type.
+@lru_cache(maxsize=1_024)
+def _time_text(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+@lru_cache(maxsize=1_024)
+def _source(base: str, root_account: int | None, topic: str) -> bytes:
+    account = UNKNOWN_ACCOUNT if root_account is None else root_account
+    return f"{base}/root_accounts/{account}/{topic}".encode()
 
 
 def subject_of(row: EventRow, metadata: dict[str, Any]) -> str:
@@ -136,18 +150,17 @@ def headers_of(
     subject: str,
 ) -> Headers:
     """CloudEvents 1.0 in binary mode, and what follows from the command: every record but dead letters has these."""
-    account = UNKNOWN_ACCOUNT if root_account is None else root_account
     headers: Headers = [
-        ("ce_specversion", b"1.0"),
+        SPECVERSION,
         ("ce_id", ce_id.encode()),
-        ("ce_source", f"{form.source}/root_accounts/{account}/{topic}".encode()),
+        ("ce_source", _source(form.source, root_account, topic)),
         ("ce_type", ce_type.encode()),
         ("ce_time", time.encode()),
         ("ce_subject", subject.encode()),
         ("ce_shard", b"%d" % shard),
         ("ce_sequence", b"%020d" % sequence),
         ("ce_causationid", metadata["command_id"].encode()),
-        ("content-type", b"application/json"),
+        CONTENT_TYPE,
     ]
     if "correlation_id" in metadata:
         headers.append(("ce_correlationid", metadata["correlation_id"].encode()))

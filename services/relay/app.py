@@ -101,24 +101,23 @@ class Relay:
 
     async def _relay(self, gathering: Gathering, publisher: Publisher) -> NoReturn:
         idle = 0
+        waiting: Waiting | None = None
         while True:
             self.health.beat("relay")
-            if not gathering.waiting:
-                await gathering.read()
-            if not gathering.waiting:
+            waiting = waiting or await gathering.next()
+            if waiting is None:
                 await asyncio.sleep(IDLE_SECONDS[min(idle, len(IDLE_SECONDS) - 1)])
                 idle += 1
                 continue
             idle = 0
-            waiting = await gathering.take()
-            # What the broker takes to commit is time to read what comes next.
-            reading = asyncio.create_task(gathering.read())
+            # While the broker commits there is time to read and translate what comes next.
+            following = asyncio.create_task(gathering.next_if_full())
             try:
                 await self._publish(publisher, waiting)
-                await reading
+                waiting = await following
             finally:
-                reading.cancel()
-                await asyncio.gather(reading, return_exceptions=True)
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
 
     async def _publish(self, publisher: Publisher, waiting: Waiting) -> None:
         begun = time.monotonic()

@@ -1,5 +1,6 @@
 """What waits for the topics: rows of the log after the relay's progress, translated, one transaction after another."""
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from services.progress import SERIES, Progress
 RECORDS_MAX = 5_000
 BYTES_MAX = 4 << 20
 BYTES_PER_SHARD_MAX = 1 << 20
+# Others get their turn meanwhile: the transaction before is being sent.
+ROWS_IN_ONE_GO = 500
 # About what the headers of a record take.
 HEADERS_BYTES = 512
 SHARD_LIST = list(range(SHARDS))
@@ -44,16 +47,21 @@ class Gathering:
         self._translator = translator
         self._progress = progress
         self._sequences = {output: list(numbers) for output, numbers in progress.sequences.items()}
-        self._read = {output: list(numbers) for output, numbers in progress.sequences.items()}
+        self._ahead = {output: list(numbers) for output, numbers in progress.sequences.items()}
         self._published = list(published)
         self._rows: deque[tuple[Sequence[str], Row]] = deque()
 
-    @property
-    def waiting(self) -> bool:
-        """Whether there is something for a transaction."""
-        return bool(self._rows)
+    async def next(self) -> Waiting | None:
+        """What the next transaction takes; None if nothing waits."""
+        await self._read()
+        return await self._take() if self._rows else None
 
-    async def read(self) -> None:
+    async def next_if_full(self) -> Waiting | None:
+        """The same while another transaction is under way: what is less than a full one can still grow."""
+        await self._read()
+        return await self._take() if len(self._rows) >= RECORDS_MAX else None
+
+    async def _read(self) -> None:
         """Read what is new, unless there is enough for a transaction already."""
         if len(self._rows) >= RECORDS_MAX:
             return
@@ -67,7 +75,7 @@ class Gathering:
 
     async def _new(self, output: str, last: Sequence[int]) -> list[Row]:
         """The next rows of a topic up to the numbers ``last``, from all shards alike."""
-        read = self._read[output]
+        read = self._ahead[output]
         shards = [shard for shard in SHARD_LIST if read[shard] < last[shard]]
         if not shards:
             return []
@@ -83,12 +91,12 @@ class Gathering:
         if not isinstance(row, EventRow) or row.live_number is None:
             return ("events",)
         self._published[row.shard] = row.live_number
-        level = [output for output in PUBLISHED if self._read[output][row.shard] == row.live_number - 1]
+        level = [output for output in PUBLISHED if self._ahead[output][row.shard] == row.live_number - 1]
         for output in level:
-            self._read[output][row.shard] = row.live_number
+            self._ahead[output][row.shard] = row.live_number
         return ("events", *level)
 
-    async def take(self) -> Waiting:
+    async def _take(self) -> Waiting:
         """The next transaction: at most RECORDS_MAX records or BYTES_MAX, and always one row."""
         taken: list[Row] = []
         messages: list[Message] = []
@@ -105,6 +113,8 @@ class Gathering:
                 messages.append(message)
                 size += len(message.value or b"") + HEADERS_BYTES
             taken.append(row)
+            if len(taken) % ROWS_IN_ONE_GO == 0:
+                await asyncio.sleep(0)
         self._progress = self._reached()
         return Waiting(taken, messages, self._progress)
 

@@ -34,10 +34,9 @@ async def emitted(recorded: Recorded, progress: Progress, a_life: int) -> tuple[
             published = await history.published_at(SHARD_LIST, progress.sequences["events"])
             life = Gathering(history, Translator(history, FORM), progress, published)
             for _ in range(a_life):
-                await life.read()
-                if not life.waiting:
+                waiting = await life.next()
+                if waiting is None:
                     return found, progress
-                waiting = await life.take()
                 assert 0 < len(waiting.messages) < 7 + len(PUBLISHED) + 1
                 progress = waiting.progress
                 for message in waiting.messages:

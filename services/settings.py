@@ -183,7 +183,7 @@ class GatewaySettings(ProcessSettings):
         return checked_base_url(value)
 
 
-class ConsoleSettings(ProcessSettings):
+class ConsoleSettings(ProcessSettings, FormSettings):
     """The console. ``console_url``: over https its cookie is for https alone; ``jwks``: whose tokens open it.
 
     ``command_auth``: as the handler's, so that a dry run judges as the handler would.
@@ -202,7 +202,7 @@ class ConsoleSettings(ProcessSettings):
 
     @field_validator("console_url")
     @classmethod
-    def _is_base_url(cls, value: str) -> str:
+    def _links_begin_with(cls, value: str) -> str:
         return checked_base_url(value)
 
 

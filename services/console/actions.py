@@ -77,6 +77,12 @@ class Actions:
         async with self._connected() as connection:
             await Operating(connection).act(kept, None, None)
 
+    async def replay(self, action: UUID, actor: Actor, reason: str, detail: dict[str, object]) -> None:
+        """Keep that a part of the log is to be emitted again. Raises NoReason, AlreadyActed."""
+        kept = _action(action, "replay", actor, reason, detail)
+        async with self._connected() as connection:
+            await Operating(connection).act(kept, None, None)
+
     async def dry_run(self, letter: DeadLetter) -> Rehearsal:
         """What would come of a dead letter if it were redriven now; nothing is written, not even that it was asked."""
         headers = headers_of(letter.headers or b"[]")

@@ -29,8 +29,11 @@ KNOWN = frozenset(["true", "false", "null", *_vocabulary(COMMAND.json_schema())]
 
 def masked(value: bytes | None, bytes_max: int = SHOWN_BYTES_MAX) -> str:
     """Letters as x, digits as 9, our own names and all punctuation as they are; what is not UTF-8 as �."""
-    text = "" if value is None else value[:bytes_max].decode("utf-8", "replace") + _rest(value, bytes_max)
-    return _WORD.sub(lambda word: word[0] if word[0] in KNOWN else "".join(map(_kind, word[0])), _symbols(text))
+    if value is None:
+        return ""
+    text = _symbols(value[:bytes_max].decode("utf-8", "replace"))
+    shown = _WORD.sub(lambda word: word[0] if word[0] in KNOWN else "".join(map(_kind, word[0])), text)
+    return shown + _rest(value, bytes_max)
 
 
 def readable(value: bytes | None, bytes_max: int = REVEALED_BYTES_MAX) -> str:

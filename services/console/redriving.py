@@ -92,11 +92,19 @@ class Redriver:
         self.commands = topic(prefix, "commands")
         self.problem: str | None = None
         self._finished: set[UUID] = set()
-        self._wanted = asyncio.Event()
+        self._wanted, self._drained = asyncio.Event(), asyncio.Event()
 
     def wake(self) -> None:
         """Look at once."""
         self._wanted.set()
+
+    async def finished(self, action: UUID, seconds: float) -> bool:
+        """Wait until all of an action is sent, but not longer than that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while action not in self._finished:
+                    await self._drained.wait()
+        return action in self._finished
 
     async def run(self) -> None:
         """Send whatever waits to be sent, until cancelled; what fails is tried again."""
@@ -104,6 +112,8 @@ class Redriver:
             try:
                 await self.drain()
                 self.problem = None
+                self._drained.set()
+                self._drained = asyncio.Event()
             except (KafkaError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 kafka = isinstance(error, KafkaError)
                 self.problem = f"Kafka does not answer: {type(error).__name__}" if kafka else trouble(error)

@@ -13,6 +13,10 @@ select t.topic, v.partition, v."offset", v.append_time, v.shard, v.number, v.bod
 from verdict v join source t on t.number = v.source
 where v.command_id = $1 and v.root_account = $2 and v.first
 """
+DECISION_AT = """
+select t.topic, v.partition, v."offset", v.append_time, v.shard, v.number, v.body
+from verdict v join source t on t.number = v.source where v.shard = $1 and v.number = $2
+"""
 # An accepted command's events end at the version that its verdict names, in the assignment's stream or the course's.
 EFFECTS = """
 select e.shard, e.position, e.live_number, s.assignment, e.version, e.type, e.metadata->>'id', e.recorded_at
@@ -25,7 +29,7 @@ order by e.position
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The first verdict of a command: ``body`` is its JSON, ``shard`` and ``number`` its place on the verdicts topic.
+    """A verdict: ``body`` is its JSON, ``shard`` and ``number`` its place on the verdicts topic.
 
     ``topic``, ``partition``, ``offset``: of the command's record; ``append_time`` in milliseconds since 1970.
     """
@@ -62,6 +66,11 @@ class Causes:
     async def decision(self, root_account: int, command_id: str) -> Decision | None:
         """What settled a command, None while nothing has."""
         row = await self.connection.fetchrow(DECISION, command_id, root_account)
+        return None if row is None else Decision(*row)
+
+    async def decision_at(self, shard: int, number: int) -> Decision | None:
+        """The verdict of that number, whether or not it settled its command."""
+        row = await self.connection.fetchrow(DECISION_AT, shard, number)
         return None if row is None else Decision(*row)
 
     async def effects(self, root_account: int, decision: Decision) -> list[Effect]:

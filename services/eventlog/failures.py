@@ -44,11 +44,11 @@ where {OPEN} and ($1::text is null or d.reason = $1) and ($2::integer is null or
 """
 # The outcome of the record at a place of the topic's present life.
 OUTCOME = """
-select v.body, v.root_account, null::smallint, null::bigint
+select v.body, v.shard, v.number, null::smallint, null::bigint
 from verdict v where v.source = (select max(number) from source where topic = $1) and v.partition = $2
   and v."offset" = $3
 union all
-select null, null, d.shard, d.number
+select null, null, null, d.shard, d.number
 from dead_letter d where d.source = (select max(number) from source where topic = $1) and d.partition = $2
   and d."offset" = $3
 """
@@ -106,10 +106,10 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one record: the body (JSON) of its verdict, or (shard, number) of its dead letter."""
+    """Of one record: the body (JSON) and (shard, number) of its verdict, or (shard, number) of its dead letter."""
 
     verdict: str | None
-    root_account: int | None
+    verdict_number: tuple[int, int] | None
     dead_letter: tuple[int, int] | None
 
 
@@ -162,4 +162,5 @@ class Failures:
         row = await self.connection.fetchrow(OUTCOME, topic, partition, offset)
         if row is None:
             return None
-        return Outcome(row[0], row[1], None if row[2] is None else (row[2], row[3]))
+        numbers = (None if row[n] is None else (row[n], row[n + 1]) for n in (1, 3))
+        return Outcome(row[0], *numbers)

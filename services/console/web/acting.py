@@ -22,7 +22,14 @@ from services.eventlog.operating import AlreadyActed, AlreadySettled, action_of,
 
 router = APIRouter()
 ROWS_MAX = 50
+# Long enough for a few records: whoever redrives one sees that it has been.
+SEEN_TO_END_SECONDS = 2.0
 KINDS = ("redrive", "discard", "reveal")
+
+NOT_OPEN = (
+    "Nothing of this is open: it has been redriven or discarded, see Actions, or it is too large to carry a redrive's"
+    " mark. Nothing was done."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,8 @@ async def _form(
         letter = await found(parts, asked.letter)
     else:
         count, until = await Failures(parts.pool).count_selected(asked.selection())
+    if kind != "reveal" and (not count or (letter is not None and letter.settled is not None)):
+        raise HTTPException(409, NOT_OPEN)
     return parts.rendering.page(
         request,
         "act.html",
@@ -114,6 +123,7 @@ async def act(
         if kind == "redrive":
             await parts.actions.redrive(action, actor, why, selection)
             parts.redriver.wake()
+            await parts.redriver.finished(action, SEEN_TO_END_SECONDS)
         elif kind == "discard":
             await parts.actions.discard(action, actor, why, selection)
         else:
@@ -123,8 +133,7 @@ async def act(
     except AlreadyActed:
         pass
     except AlreadySettled:
-        detail = "Somebody has redriven or discarded them meanwhile, or they are too large to carry a redrive's mark."
-        raise HTTPException(409, f"Nothing of this is open. {detail}") from None
+        raise HTTPException(409, NOT_OPEN) from None
     except (KafkaError, TimeoutError) as error:
         raise HTTPException(503, f"Kafka does not answer ({type(error).__name__}). Nothing was done.") from None
     else:

@@ -16,8 +16,9 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from services.console.actions import Actions
 from services.console.redriving import Redriver
+from services.console.topics import Checks, Replays
 from services.console.watch import Watch
-from services.console.web import acting, failures, now, signing
+from services.console.web import acting, assignments, failures, now, signing, topics
 from services.console.web.acting import KINDS
 from services.console.web.metrics import METRICS
 from services.console.web.parts import Parts
@@ -83,10 +84,16 @@ def build(settings: ConsoleSettings, keys: Keys) -> FastAPI:
             watch=watch,
             actions=Actions(settings.url(), settings.kafka_bootstrap, redriver.commands, authority),
             redriver=redriver,
+            checks=Checks(settings),
+            replays=Replays(settings),
         )
         tell(app.state.parts)
-        running = [asyncio.create_task(watch.run()), asyncio.create_task(redriver.run())]
+        parts: Parts = app.state.parts
+        works = (watch.run(), redriver.run(), parts.replays.resume(connections))
+        running = [asyncio.create_task(work) for work in works]
         yield
+        parts.checks.stop()
+        parts.replays.stop()
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -104,14 +111,14 @@ def tell(parts: Parts) -> None:
     METRICS.server_up.labels("postgresql").set_function(lambda: "postgresql" not in parts.health.servers)
     METRICS.clock_offset.labels("postgresql").set_function(lambda: parts.watch.clock.total_seconds())
     METRICS.redrives_waiting.read = lambda: [((), float(parts.redriver.problem is not None))]
-    for kind in KINDS:
+    for kind in (*KINDS, "replay"):
         METRICS.actions.labels(kind)
 
 
 def application(lifespan: Lifespan[FastAPI]) -> FastAPI:
     """The pages and the manners; ``lifespan`` gives it its parts."""
     app = FastAPI(title="Moderated Grading console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    for router in (signing.router, now.router, failures.router, acting.router):
+    for router in (signing.router, now.router, failures.router, assignments.router, topics.router, acting.router):
         app.include_router(router)
     app.add_middleware(Manners)
     _answer_errors(app)

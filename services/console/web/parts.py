@@ -9,6 +9,7 @@ from fastapi import Depends, HTTPException, Request
 
 from services.console.actions import Actions
 from services.console.redriving import Redriver
+from services.console.topics import Checks, Replays
 from services.console.watch import Watch
 from services.console.web.rendering import Rendering
 from services.console.web.session import Forbidden, Person, Sessions, check_form
@@ -29,6 +30,8 @@ class Parts:
     watch: Watch
     actions: Actions
     redriver: Redriver
+    checks: Checks
+    replays: Replays
 
 
 def parts_of(request: Request) -> Parts:

@@ -16,7 +16,13 @@ from services.console.now import count, lasting
 FOLDER = Path(__file__).parent
 STATIC = {path.name: path.read_bytes() for path in sorted((FOLDER / "static").iterdir())}
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
-PAGES = (("/", "Now"), ("/failures", "Failures"), ("/actions", "Actions"))
+PAGES = (
+    ("/", "Now"),
+    ("/failures", "Failures"),
+    ("/assignments", "Assignments"),
+    ("/topics", "Topics"),
+    ("/actions", "Actions"),
+)
 STAMP = hashlib.blake2b(b"".join(STATIC.values()), digest_size=6).hexdigest()
 """In every link to a static file: a new version is asked for at once, the old one kept for ever."""
 TEXT_CHARACTERS_MAX = 500

@@ -1,9 +1,13 @@
 "use strict";
+// A slider says beside it where it stands.
+for (const slider of document.querySelectorAll("[data-shows]")) {
+  slider.addEventListener("input", () => { document.getElementById(slider.dataset.shows).value = slider.value; });
+}
 // Keeps the page fresh by server-sent events. Without it every page works and is renewed by loading it again.
 (() => {
   const url = document.documentElement.dataset.live;
   if (!url) return;
-  const STALE_MS = 4000, ANNOUNCE_MS = 5000, HIDDEN_MS = 20000, AGAIN_MS = 1000;
+  const STALE_MS = 3000, ANNOUNCE_MS = 5000, HIDDEN_MS = 20000, AGAIN_MS = 500;
   const connection = document.getElementById("connection");
   const announcement = document.getElementById("announcement");
   const pause = document.getElementById("pause");

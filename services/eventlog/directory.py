@@ -1,0 +1,40 @@
+"""Which assignments there are, the latest made first. Never writes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from services.eventlog.connecting import Pool
+
+# A page at a time: of each stream on it only the first and the last event are read.
+ASSIGNMENTS = """
+select s.number, s.root_account, s.course, s.assignment, l.version, l.recorded_at, f.data->'payload'->>'name'
+from stream s
+cross join lateral (select e.version, e.recorded_at from event e where e.stream = s.number
+                    order by e.version desc limit 1) l
+join event f on f.stream = s.number and f.version = 1
+where s.assignment is not null and ($1::bigint is null or s.assignment = $1 or s.course = $1)
+  and ($2::bigint is null or s.number < $2)
+order by s.number desc limit $3
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """``name``: as it was made; ``version``, ``changed_at``: of its last event."""
+
+    number: int
+    root_account: int
+    course: int
+    assignment: int
+    version: int
+    changed_at: datetime
+    name: str | None
+
+
+async def assignments(
+    connection: "asyncpg.Connection[asyncpg.Record] | Pool", wanted: int | None, before: int | None, rows_max: int
+) -> list[Listed]:
+    """Assignments by their stream's number, descending. ``wanted``: an assignment's or a course's id."""
+    return [Listed(*row) for row in await connection.fetch(ASSIGNMENTS, wanted, before, rows_max)]

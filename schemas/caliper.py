@@ -168,7 +168,10 @@ class GradeEvent(Strict):
 
 
 class Envelope(Strict):
-    """``sendTime`` is the event's own: whenever an event is sent, it is the same bytes."""
+    """A grade that was published, posted or hidden, as one GradeEvent.
+
+    ``sendTime`` is the event's own: whenever an event is sent, it is the same bytes.
+    """
 
     sensor: Iri
     sendTime: TimeText

@@ -50,7 +50,8 @@ class FieldError(Strict):
 
 
 IdNumber = Annotated[int, Field(ge=1, le=ID_MAX)]
-Second = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
+SECONDS = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
+Second = Annotated[str, Field(pattern=SECONDS)]
 Points = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -142,8 +143,9 @@ def _rules() -> list[Any]:
 
 
 class Verdict(Strict):
-    """``stream_version``: of the assignment's stream, of the course's for course facts, null where neither is known.
+    """What became of a command.
 
+    ``stream_version``: of the assignment's stream, of the course's for course facts, null where neither is known.
     ``result``: what the Canvas API would answer; null for facts and refusals.
     """
 

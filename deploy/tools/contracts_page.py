@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from deploy.tools.places import ROOT, STATE
 from schemas import asyncapi, fields
 from schemas.headers import MILLISECONDS, TRACEPARENT, UUID_LOWER
+from schemas.verdicts import SECONDS
 
 Json = dict[str, Any]
 DAY_MS = 24 * 3600 * 1000
@@ -29,6 +30,7 @@ NAMED = {
     fields.TIME_PATTERN: "RFC 3339 time with an offset",
     TRACEPARENT: "W3C traceparent",
     MILLISECONDS: "UTC time in milliseconds",
+    SECONDS: "UTC time in seconds",
     fields.NO_NUL: "text without NUL",
     fields.NO_CONTROL: "text without control characters",
 }
@@ -71,7 +73,7 @@ def rows(schema: Json, depth: int = 0) -> Iterator[Row]:
         yield Row(name, depth, kind(field), name in required, field.get("description", ""))
         for choice, inner in _objects(field):
             if choice:
-                yield Row(choice, depth + 1, "either this", False, inner.get("description", ""))
+                yield Row(choice, depth + 1, "one of the choices", False, inner.get("description", ""))
             yield from rows(inner, depth + 1 + bool(choice))
 
 
@@ -93,7 +95,7 @@ def kind(schema: Json) -> str:
     if schema.get("oneOf") == ID["oneOf"]:
         return "id, as a number or as text"
     for word in ("anyOf", "oneOf"):
-        if word in schema:
+        if word in schema and "properties" not in schema:
             return " or ".join(dict.fromkeys(map(kind, schema[word])))
     types = schema["type"] if isinstance(schema.get("type"), list) else [schema.get("type", "anything")]
     return " or ".join(_kind(schema, each) for each in types)
@@ -111,6 +113,8 @@ def _kind(schema: Json, of: str) -> str:
         pattern = schema.get("pattern", "")
         named = NAMED.get(pattern, f"/{pattern}/" if pattern else "text")
         return named + _limits(schema, "minLength", "maxLength")
+    if schema.get("maximum") == fields.ID_MAX:
+        return "id, as a number"
     return of + (_limits(schema, "minimum", "maximum") if of in ("number", "integer") else "")
 
 

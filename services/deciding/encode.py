@@ -14,7 +14,7 @@ from services.moderation.assignment import Assignment
 from services.moderation.commands import Command
 from services.moderation.course import Course
 from services.moderation.decision import HTTP_STATUS, Accepted, Rejected
-from services.moderation.events import Event
+from services.moderation.events import Event, GradePublished
 from services.moderation.payload import to_payload
 
 OUTPUT_BYTES_MAX = 3 << 20
@@ -84,6 +84,10 @@ def event_json(event: Event, command: Command, version: int, at_text: str, of_as
 def live_facts(event: Event, course: Course, assignment: Assignment) -> dict[str, Any]:
     """What a grade_change needs besides the event itself; no names of people and no SIS ids of theirs."""
     facts = event.grade_change()
+    submission = assignment.submission(getattr(event, "student_id", 0))
+    if isinstance(event, GradePublished):
+        # Publishing posts nothing, and hides nothing that the LMS had posted before.
+        facts["muted"] = submission.posted_at is None
     return {
         "assignment_name": assignment.name,
         "points_possible": None if assignment.points_possible is None else float(assignment.points_possible),
@@ -91,14 +95,10 @@ def live_facts(event: Event, course: Course, assignment: Assignment) -> dict[str
         "sis_source_id": course.sis_source_id,
         "root_account_uuid": course.root_account_uuid,
         "root_account_lti_guid": course.root_account_lti_guid,
-        "grading_complete": _is_complete(facts["score"], getattr(event, "student_id", 0), assignment),
+        # Canvas: Submission#graded?. An excused submission needs no score; one that was never graded is not complete.
+        "grading_complete": facts["score"] is not None or submission.excused,
         **facts,
     }
-
-
-def _is_complete(score: float | None, student_id: int, assignment: Assignment) -> bool:
-    """Canvas: Submission#graded? An excused submission needs no score; one that was never graded is not complete."""
-    return score is not None or assignment.submission(student_id).excused
 
 
 def accepted_verdict(

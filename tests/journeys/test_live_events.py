@@ -186,6 +186,14 @@ async def test_posting_and_hiding_repeat_the_grade_of_each_student_whose_state_c
     assert len(of(running, "live-events", world.course_id)) == 1 + 2 + 1 + 1
 
 
+async def test_a_grade_published_onto_one_that_was_posted_is_not_muted(running: System) -> None:
+    world = await prepared(running)
+    stated = {"student_id": world.user("s0"), "score": 3, "grade": "3", "posted_at": "2026-01-01T00:00:00Z"}
+    await accepted(running, [world.command("record_submission", stated, "essay")])
+    body = (await published(running, world))["body"]
+    assert (body["muted"], body["old_score"], body["score"]) == (False, 3.0, 17.0)
+
+
 async def test_a_grade_that_does_not_change_and_a_comment_alone_emit_nothing(running: System) -> None:
     world = await prepared(running)
     standing = world.given(

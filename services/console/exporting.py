@@ -109,10 +109,14 @@ class File:
             if self.path.exists() and self.path.stat().st_size:
                 raise CannotGoOn(f"{self.path} is not an export that can be gone on with: name another file")
             return {"positions": [0] * SHARDS, "bytes": 0}
-        known: dict[str, Any] = json.loads(self.resume.read_text())
-        if known["selection"] != self.selected:
-            raise CannotGoOn(f"{self.path} holds {known['selection']}, not {self.selected}: name another file")
-        if not self.path.exists() or self.path.stat().st_size < known["bytes"]:
+        try:
+            known: dict[str, Any] = json.loads(self.resume.read_text())
+            selected, length = known["selection"], int(known["bytes"])
+        except (ValueError, KeyError, TypeError):
+            raise CannotGoOn(f"{self.resume} cannot be read: remove it and {self.path} to begin anew") from None
+        if selected != self.selected:
+            raise CannotGoOn(f"{self.path} holds {selected}, not {self.selected}: name another file")
+        if not self.path.exists() or self.path.stat().st_size < length:
             raise CannotGoOn(f"{self.path} is shorter than it was: remove {self.resume} to begin anew")
         return known
 

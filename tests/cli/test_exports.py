@@ -62,15 +62,18 @@ async def test_a_file_that_holds_something_else_is_left_as_it_is(
     foreign.write_text("mine")
     await cli.here("export", "--to", str(other), "--assignment", season.essay)
     before = other.read_text()
+    broken = tmp_path / "broken.jsonl"
+    broken.with_name("broken.jsonl.resume").write_text("{")
 
     refused = await asyncio.gather(
         cli.here("export", "--to", str(foreign)),
         cli.here("export", "--to", str(other)),
         cli.here("export", "--to", str(tmp_path / "missing" / "events.jsonl")),
+        cli.here("export", "--to", str(broken)),
         cli.here("export", "--json"),
     )
 
-    assert [ran.code for ran in refused] == [2, 2, 2, 2]
+    assert [ran.code for ran in refused] == [2, 2, 2, 2, 2]
     assert "is not an export" in refused[0].err
     assert f"holds root_account=1 assignment={season.essay}, not everything" in refused[1].err
     assert (foreign.read_text(), other.read_text()) == ("mine", before)

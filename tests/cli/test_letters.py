@@ -144,7 +144,10 @@ async def test_who_may_not_gives_no_reason_or_names_nothing_does_nothing(office:
         forged.here("dead-letters", "discard", ids[0], *reason),
     )
 
+    away = await office.operator.run("dead-letters", "redrive", ids[0], *reason, KAFKA_BOOTSTRAP="127.0.0.1:1")
+
     assert [ran.code for ran in refused] == [2, 2, 2, 2, 2]
+    assert (away.code, away.err) == (3, "Kafka does not answer: KafkaConnectionError. Nothing was done\n")
     assert "scope moderation.operator" in refused[0].err
     assert "scope moderation.admin" in refused[1].err
     assert "OPERATOR_TOKEN is not believed" in refused[4].err

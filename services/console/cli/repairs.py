@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import orjson
 import typer
+from aiokafka.errors import KafkaError
 
 from services.console.cli.acting import Why, actions_of, kept, operator
 from services.console.cli.letters import (
@@ -107,11 +108,13 @@ async def _selection(
 
 
 async def _settled(deed: Awaitable[int]) -> int:
-    """How many dead letters a deed settled. Raises Refused, NotThere."""
+    """How many dead letters a deed settled. Raises Refused, NotThere, Away."""
     try:
         return await kept(deed)
     except AlreadySettled:
         raise NotThere("nothing of this is open: redriven or discarded meanwhile, or too large to redrive") from None
+    except (KafkaError, TimeoutError) as error:
+        raise Away(f"Kafka does not answer: {type(error).__name__}. Nothing was done") from None
 
 
 async def _send(connection: Connection, redriver: Redriver, action: UUID, settled: int) -> None:

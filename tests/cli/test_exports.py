@@ -37,7 +37,7 @@ async def test_an_export_that_was_cut_goes_on_at_a_whole_line(
     file, account = tmp_path / "events.jsonl", ("--assignment", season.essay)
     first = await cli.here("export", "--to", str(file), *account, "--json")
     whole = file.read_text()
-    # As it stands when the process dies within a line of the next page.
+    # As it stands when the process dies within a line, far into the next page.
     note = json.loads((tmp_path / "events.jsonl.resume").read_text())
     lines = whole.splitlines(keepends=True)
     kept = lines[: len(lines) // 2]
@@ -45,7 +45,7 @@ async def test_an_export_that_was_cut_goes_on_at_a_whole_line(
     shard = lines_of(whole)[0]["shard"]
     note["positions"][shard] = lines_of(kept[-1])[0]["position"]
     (tmp_path / "events.jsonl.resume").write_text(json.dumps(note))
-    file.write_text("".join(kept) + lines[len(kept)][:20])
+    file.write_text("".join(kept) + whole + lines[-1][:20])
 
     again = await cli.run("export", "--to", str(file), *account, "--json")
     once_more = await cli.here("export", "--to", str(file), *account)

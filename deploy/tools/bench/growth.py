@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import psycopg
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from deploy.tools.bench import ceiling, watching
@@ -123,7 +124,10 @@ async def _joined(site: Site, template: str, records: Sequence[Record], count: i
 
 
 def _have_partitions(admin: AdminClient, group: str) -> int:
-    described = admin.describe_consumer_groups([group])[group].result()
+    try:
+        described = admin.describe_consumer_groups([group])[group].result()
+    except KafkaException:
+        return 0  # The group's coordinator is not ready yet.
     return sum(bool(member.assignment.topic_partitions) for member in described.members)
 
 

@@ -10,7 +10,7 @@ from services.deciding.authority import Authority
 from services.deciding.decisions import CONFIGURE, Decisions, Fresh, Item, Record, read
 from services.deciding.parse import Parsed
 from services.deciding.settled import Settled
-from services.deciding.states import States
+from services.deciding.states import ENTRIES_MAX, States
 from services.eventlog.batch import Batch
 from services.eventlog.log import Log
 from services.moderation.commands import ASSIGNMENT_COMMANDS
@@ -23,14 +23,16 @@ class Moved(Exception):
 class Deciding:
     """Decides batches for one subscriber, over one connection, with the states it holds.
 
-    ``authority``: judges who sent a record; None believes everybody.
+    ``authority``: judges who sent a record; None believes everybody. ``entries_max``: see States.
     """
 
-    def __init__(self, log: Log, source: int, authority: Authority | None = None) -> None:
+    def __init__(
+        self, log: Log, source: int, authority: Authority | None = None, entries_max: int = ENTRIES_MAX
+    ) -> None:
         self.log = log
         self.source = source
         self.authority = authority
-        self.states = States()
+        self.states = States(entries_max)
 
     async def settle(self, records: Sequence[Record]) -> Settled:
         """Give every record its verdict or its dead letter, in one transaction, and say what became of them.

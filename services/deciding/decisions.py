@@ -167,7 +167,7 @@ class Decisions:
 
     def _live_only(self, decision: Accepted, record: Record, command: Command, course: Course) -> dict[str, Any]:
         """What events with a live event keep besides: the HTTP request the command came by, if it came by one."""
-        if not any(event.emits_grade_change for event in decision.events):
+        if not record.headers or not any(event.emits_grade_change for event in decision.events):
             return {}
         request = request_told(record, self.authority)
         if request is None:
@@ -200,9 +200,9 @@ class Decisions:
     ) -> None:
         """Put a decision's events in the batch and let the states follow."""
         target: Course | Assignment = course if assignment is None else assignment
+        key = (stream.root_account, stream.course if stream.assignment is None else stream.assignment)
         if not target.version:
             self.batch.add_stream(stream.number, stream.root_account, stream.course, stream.assignment, shard)
-            key = (stream.root_account, stream.course if stream.assignment is None else stream.assignment)
             if assignment is None:
                 self.states.courses[key] = (course, stream)
             else:
@@ -220,8 +220,7 @@ class Decisions:
                 metadata["live"] = live_facts(event, course, assignment)
             if assignment is not None and event.name == ASSIGNMENT_CREATED:
                 metadata["secret"] = assignment.secret.hex()
-            position = self.batch.next_position(shard)
-            self.batch.add_event(
+            position = self.batch.add_event(
                 shard,
                 live,
                 stream.number,
@@ -234,6 +233,7 @@ class Decisions:
                 evolve_course(course, cast(CourseEvent, event), position=position, at=self.batch.at)
             else:
                 evolve_assignment(assignment, cast(AssignmentEvent, event), position=position, at=self.batch.at)
+                self.states.note_size(key, len(data))
 
     def _refusal(self, said: Parsed | Invalid, rejected: Rejected) -> bytes:
         self.outcomes[type_of(said), "rejected", rejected.reason] += 1

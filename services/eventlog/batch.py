@@ -46,19 +46,17 @@ class Batch:
             head = self.drawn[shard] = Head()
         return head
 
-    def next_position(self, shard: int) -> int:
-        """The position that the next event of the shard will have."""
-        return self.heads[shard].position + self._drawn(shard).position + 1
-
     def add_stream(self, number: int, root_account: int, course: int, assignment: int | None, shard: int) -> None:
         """A stream that begins with this batch."""
         self.streams.append((number, root_account, course, assignment, shard))
 
-    def add_event(self, shard: int, live: bool, stream: int, version: int, name: str, data: str, metadata: str) -> None:
-        """The next event of a shard; ``live``: it has a published form of its own on live-events."""
-        position = self.next_position(shard)
-        self._drawn(shard).position += 1
+    def add_event(self, shard: int, live: bool, stream: int, version: int, name: str, data: str, metadata: str) -> int:
+        """The next event of a shard, and its position; ``live``: it has published forms of its own."""
+        drawn = self._drawn(shard)
+        drawn.position += 1
+        position = self.heads[shard].position + drawn.position
         self.events.append((shard, position, live, stream, version, name, data, metadata))
+        return position
 
     def add_verdict(
         self,

@@ -1,9 +1,10 @@
 """Reading and appending, for a handler: one connection, one writer."""
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import asyncpg
 
@@ -34,18 +35,20 @@ select s.number, s.root_account, s.course, s.assignment, s.shard
 from unnest($3::bigint[], $4::bigint[]) k(root, course)
 join stream s on s.root_account = k.root and s.course = k.course and s.assignment is null
 """
+# Of the metadata, folding needs the first event's alone: it holds the stream's secret.
 EVENTS = """
-select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at
+select e.stream, e.position, e.version, e.type, e.type_version, e.data,
+       case when e.version = 1 then e.metadata else '{}' end, e.recorded_at
 from event e where e.stream = any($1::bigint[]) order by e.stream, e.version
 """
 LOCK = "select 1 from shard s where s.shard = any($1::smallint[]) order by s.shard for update"
 APPEND = "select append($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+EVENTS_AT_A_TIME = 5_000
 OPEN_SOURCE = "insert into source (topic, reason) values ($1, $2) returning number"
 CURRENT_SOURCE = "select number from source where topic = $1 order by number desc limit 1"
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A stored event: ``data`` and ``metadata`` are JSON texts."""
 
     stream: int
@@ -119,9 +122,11 @@ class Log:
         )
         return [Stream(*row) for row in rows]
 
-    async def events(self, streams: Sequence[int]) -> list[Stored]:
-        """All events of the streams, each stream in order."""
-        return [Stored(*row) for row in await self.connection.fetch(EVENTS, streams)]
+    async def events(self, streams: Sequence[int]) -> AsyncIterator[Stored]:
+        """All events of the streams, each stream in order; few are in memory at once, however many there are."""
+        async with self.connection.transaction():
+            async for row in self.connection.cursor(EVENTS, streams, prefetch=EVENTS_AT_A_TIME):
+                yield Stored(*row)
 
     async def draw_stream_numbers(self, count: int) -> list[tuple[int, bytes]]:
         """Fresh stream numbers, each with a random secret of 16 bytes. An unused one is lost, which harms nothing."""

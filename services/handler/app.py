@@ -16,6 +16,7 @@ from pydantic import SkipValidation
 
 from services.deciding.authority import Authority
 from services.deciding.batches import Deciding, Moved
+from services.deciding.states import ENTRIES_MAX
 from services.eventlog.connecting import WRITER, connect, trouble
 from services.eventlog.log import Log
 from services.handler.places import Places
@@ -69,6 +70,7 @@ class Subscriber(ConsumerRebalanceListener):
         self.name = name
         self.settings = settings
         self.authority = authority
+        self.entries_max = ENTRIES_MAX // settings.handler_subscribers
         self.health = health
         self.telling = telling
         self.lag = telling.new_lag()
@@ -151,7 +153,7 @@ class Subscriber(ConsumerRebalanceListener):
             self.connection = await connect(self.settings.url(), "handler", WRITER)
             log = Log(self.connection)
             source = await log.current_source(self.commands)
-            self.deciding, self.places = Deciding(log, source, self.authority), Places(log, source)
+            self.deciding, self.places = Deciding(log, source, self.authority, self.entries_max), Places(log, source)
         return self.deciding, self.places
 
     def beating(self, poll: Poll) -> Poll:

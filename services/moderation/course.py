@@ -32,7 +32,7 @@ class Enrollment:
     section_id: int | None
     state: str = "active"
     limited_to_section: bool = False
-    permissions: dict[str, bool] = field(default_factory=dict)
+    permissions: Mapping[str, bool] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
         """As it is stored."""

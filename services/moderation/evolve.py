@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, assert_never
 
 from services.moderation.assignment import Assignment, Choice, Comment, ProvisionalGrade, Submission
@@ -58,12 +59,18 @@ def _enroll(course: Course, enrollments: list[Enrollment], position: int) -> Non
     students = {e.user_id for e in enrollments if course.is_enrolled_student(e.user_id)}
     for enrollment in enrollments:
         user = enrollment.user_id
-        course.enrollments.setdefault(user, {})[enrollment.type, enrollment.section_id] = enrollment
+        course.enrollments.setdefault(user, {})[_kind(enrollment.type, enrollment.section_id)] = enrollment
         if enrollment.type == STUDENT:
             course.student_ordinals.setdefault(user, len(course.student_ordinals) + 1)
     for student in students:
         if not course.is_enrolled_student(student):
             course.unenrolled_at[student] = position
+
+
+@lru_cache(maxsize=4_096)
+def _kind(type_: str, section_id: int | None) -> tuple[str, int | None]:
+    """One key for all who are enrolled in the same way: a class would hold thousands of equal ones."""
+    return type_, section_id
 
 
 def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, position: int, at: datetime) -> None:

@@ -1,0 +1,28 @@
+"""What a subscriber holds in memory is bounded, and what it forgot is read again."""
+
+import asyncpg
+
+from services.deciding.batches import Deciding
+from services.eventlog.log import Log
+from tests.eventlog.test_cost import COURSES, Commands
+
+ENTRIES_MAX = 45
+VERSIONS = "select version from event where type = 'provisional_grade_updated' order by stream"
+
+
+async def test_the_least_recently_used_go_first_and_come_back_as_the_log_tells_them(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        log, commands = Log(connection), Commands()
+        deciding = Deciding(log, await log.current_source("commands"), entries_max=ENTRIES_MAX)
+        await deciding.settle(commands.facts())
+        for _ in range(2):
+            for start in range(COURSES):
+                await deciding.settle(commands.grades(COURSES)[start : start + 1])
+                assert 0 < deciding.states.entries <= ENTRIES_MAX
+                assert 0 < len(deciding.states.assignments) < COURSES
+        versions = [row["version"] for row in await connection.fetch(VERSIONS)]
+    finally:
+        await connection.close()
+
+    assert versions == [4] * COURSES

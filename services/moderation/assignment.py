@@ -108,7 +108,7 @@ class Assignment:
     of_student: dict[int, list[ProvisionalGrade]] = field(default_factory=dict)
     submissions: dict[int, Submission] = field(default_factory=dict)
     # How many comments there ever were, public copies included: part of the ids the service draws.
-    comments: int = 0
+    comments_made: int = 0
     # Whose submission an id that the LMS stated is now.
     stated_submission_ids: dict[int, int] = field(default_factory=dict)
     # Whom the LMS stated an anonymous id for first. Reserved for that student for ever.
@@ -196,7 +196,7 @@ class Assignment:
 
     def next_comment_id(self) -> int:
         """Ascending and unique like those of provisional grades."""
-        return self.number * IDS_PER_ASSIGNMENT + self.comments + 1
+        return self.number * IDS_PER_ASSIGNMENT + self.comments_made + 1
 
     def grader_anonymous_id(self, user_id: int) -> str:
         """Five base-58 characters, unique within the assignment's graders."""

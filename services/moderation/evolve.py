@@ -150,7 +150,7 @@ def _submission(assignment: Assignment, student_id: int, at: datetime) -> Submis
 def _comment(assignment: Assignment, drawn: int | None, author_id: int, text: str, created_at: datetime) -> Comment:
     """One comment more; ``drawn``: the id it has already."""
     made = Comment(drawn or assignment.next_comment_id(), author_id, text, created_at)
-    assignment.comments += 1
+    assignment.comments_made += 1
     return made
 
 

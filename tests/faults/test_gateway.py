@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -35,10 +36,10 @@ async def decided(system: System, room: Room, handler: Process) -> None:
     assert handler.stop() == 0
 
 
-async def settled(client: Client, location: str, user: int) -> httpx.Response:
-    """The answer at a Location once the command is decided."""
-    async with asyncio.timeout(30):
-        while (answer := await client.ask("GET", location, user)).status_code == 202:
+async def settled(client: Client, method: str, path: str, user: int, **options: Any) -> httpx.Response:
+    """The answer once the command is decided: at a Location, or to a request with an Idempotency-Key."""
+    async with asyncio.timeout(60):
+        while (answer := await client.ask(method, path, user, **options)).status_code == 202:
             await asyncio.sleep(0.02)
     return answer
 
@@ -68,19 +69,19 @@ async def test_a_write_that_nobody_decides_in_time_is_found_where_the_answer_say
         assert (await room.gateway.ask("GET", unknown, grader)).status_code == 404
 
         handler.start()
-        verdict = await settled(room.gateway, location, grader)
+        verdict = await settled(room.gateway, "GET", location, grader)
         assert (verdict.status_code, verdict.json()["status"], verdict.json()["duplicate"]) == (200, "accepted", False)
-        repeated = await settled(room.gateway, again.headers["location"], grader)
+        repeated = await settled(room.gateway, "GET", again.headers["location"], grader)
         assert {**repeated.json(), "duplicate": False} == verdict.json()
         assert (await room.gateway.ask("GET", location, other)).status_code == 404
         assert (await room.gateway.ask("GET", location, int(room.world.user(AUDITOR)))).json() == verdict.json()
 
-        third = await room.gateway.ask("PUT", path_of(room), grader, headers=named, data=GRADE)
+        third = await settled(room.gateway, "PUT", path_of(room), grader, headers=named, data=GRADE)
         (grade,) = third.json()["provisional_grades"]
         assert (third.status_code, len(grade["submission_comments"])) == (200, 1)
-        changed = await room.gateway.ask("PUT", path_of(room), grader, headers=named, data={**GRADE, **OTHER})
+        changed = await settled(room.gateway, "PUT", path_of(room), grader, headers=named, data={**GRADE, **OTHER})
         assert (changed.status_code, "Idempotency-Key" in changed.text) == (422, True)
-        fresh = await room.gateway.ask("PUT", path_of(room), other, headers=named, data=GRADE)
+        fresh = await settled(room.gateway, "PUT", path_of(room), other, headers=named, data=GRADE)
         assert fresh.status_code == 200
     finally:
         await room.gateway.http.aclose()

@@ -16,7 +16,7 @@ from tests.conftest import System
 from tests.processes.client import Client
 
 Json = dict[str, Any]
-WRITES = 40
+WRITES = 25
 
 
 @pytest.fixture

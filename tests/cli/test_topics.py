@@ -1,6 +1,10 @@
-"""``verify`` through the command line: its codes are those of the others."""
+"""``verify`` and ``replay`` through the command line: their codes are those of the others, and deeds are kept."""
 
 import asyncio
+import json
+import uuid
+
+import asyncpg
 
 from tests.cli.conftest import CommandLine, Season
 from tests.conftest import System
@@ -22,3 +26,32 @@ async def test_the_topics_of_the_running_system_are_what_the_log_says(
     (result,) = document.json()
     assert (document.code, result["output"], result["findings"]) == (0, "live-events", [])
     assert (missing.code, missing.err) == (4, f"there is no topic {running.prefix}.nothing\n")
+
+
+async def test_a_replay_is_kept_with_its_reason_and_goes_on_where_it_ended(
+    operators: dict[str, CommandLine], season: Season, running: System
+) -> None:
+    target, course = f"{running.prefix}-audit", ("--course", str(season.world.course_id))
+    command, why = ("replay", "live-events", target, *course, "--reason"), "the auditors lost theirs"
+
+    refused, unreasoned = [
+        await operators["viewer"].here(*command, why), await operators["operator"].here(*command, " "),
+    ]  # fmt: skip
+    first = await operators["operator"].run(*command, why, "--json")
+    again = await operators["operator"].here(*command, why)
+    checked = await operators["operator"].here("verify", target, "--of", "live-events", *course)
+    own = await operators["operator"].here("replay", "live-events", f"{running.prefix}.verdicts", "--reason", why)
+
+    assert (refused.code, unreasoned.code, own.code) == (2, 2, 2)
+    assert "scope moderation.operator" in refused.err
+    assert (first.code, first.json()["emitted"]) == (0, 1)
+    assert " 0 records emitted now. Action " in again.out
+    assert checked.code == 0, checked.out
+    connection = await asyncpg.connect(running.database_url)
+    kept = await connection.fetchrow(
+        "select kind, user_id, reason, detail from operator_action where id = $1", uuid.UUID(first.json()["action"])
+    )
+    await connection.close()
+    assert kept is not None
+    assert (kept["kind"], kept["user_id"], kept["reason"]) == ("replay", 77, why)
+    assert json.loads(kept["detail"])["target"] == target

@@ -37,6 +37,7 @@ def build() -> typer.Typer:
     of_letters.command("reveal")(repairs.reveal)
     app.add_typer(of_letters, name="dead-letters")
     app.command("verify")(topics.verify)
+    app.command("replay")(topics.replay)
     app.command("export")(exports.export_events)
     return app
 

@@ -1,16 +1,37 @@
-"""``verify``: the topics against the log."""
+"""``verify`` and ``replay``: the topics against the log, and a part of the log again for somebody."""
 
 from typing import Annotated
+from uuid import uuid4
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
-from services.console.cli.running import FINDING, AsJson, NotThere, print_json, run
+from services.console.cli.acting import Why, actions_of, kept, operator
+from services.console.cli.running import (
+    FINDING,
+    AsJson,
+    Away,
+    NotThere,
+    Refused,
+    out,
+    plain,
+    print_json,
+    reading,
+    run,
+)
+from services.console.roles import Role
+from services.console.topics import detail_of
+from services.eventlog.tail import Tail
 from services.outputs import options
+from services.outputs.replay import emit
+from services.outputs.replaying import Order, Step
+from services.outputs.replaying import Refused as NotReplayed
 from services.outputs.verify import check, named, outputs, say
 from services.outputs.verifying import CannotVerify, Verified
 from services.progress import SERIES
-from services.settings import VerifySettings
+from services.settings import OperatorSettings, ReplaySettings, VerifySettings
+from services.topics import WrongTopics
 
 
 def verify(
@@ -44,3 +65,49 @@ def verify(
             say(console, result)
     if not all(result.sound for result in results):
         raise typer.Exit(FINDING)
+
+
+def replay(
+    output: Annotated[str, typer.Argument(help=f"What to emit: {', '.join(SERIES)}.")],
+    target: Annotated[str, typer.Argument(help="Full name of the topic to fill: made if missing, never a service's.")],
+    why: Why,
+    root_account: options.RootAccount = None,
+    course: options.Course = None,
+    assignment: options.Assignment = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    per_second: Annotated[float | None, typer.Option(help="At most so many records a second.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A part of the log again: same ids and numbers, with replay: true. The same command goes on where one ended."""
+    try:
+        order = Order(output, target, options.selection(root_account, course, assignment, since, until), per_second)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    action = uuid4()
+
+    async def work() -> Step:
+        settings, mine = ReplaySettings(), OperatorSettings()
+        actor = await operator(mine, Role.OPERATOR)
+        await kept((await actions_of(mine)).replay(action, actor, why, detail_of(order)))
+        async with reading(settings.url()) as connection:
+            # A console that starts meanwhile leaves it to us.
+            await Tail(connection).try_lock(f"replay {action}")
+            return await _emitted(settings, order)
+
+    step = run(work)
+    if as_json:
+        print_json({"action": str(action), "target": target, "order": str(order), "emitted": step.emitted})
+    else:
+        said = f"{target} holds {order}: {step.emitted} records emitted now. Action {action}."
+        out().print(Text(plain(said)), soft_wrap=True)
+
+
+async def _emitted(settings: ReplaySettings, order: Order) -> Step:
+    with options.bars() as bars:
+        try:
+            return await emit(settings, order, bars)
+        except (NotReplayed, WrongTopics) as error:
+            raise Refused(str(error)) from None
+        except options.FAILURES as error:
+            raise Away(f"{options.in_words(error)}. The same command goes on where this one ended") from None

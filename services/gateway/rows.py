@@ -13,8 +13,8 @@ from services.moderation.document import grade_row, state_document, submission_r
 # The assignment least recently asked for goes first. A row is half a kilobyte.
 ROWS_MAX = 100_000
 
-# By id: the student's revision it was made at, and the row.
-Encoded = dict[int, tuple[int, orjson.Fragment]]
+# By id: what the row was made of, the student's revision above all, and the row.
+Encoded = dict[int, tuple[int | tuple[int, int], orjson.Fragment]]
 
 
 @dataclass(slots=True)
@@ -47,11 +47,12 @@ class StateDocuments:
             return held[1]
 
         def submission(student_id: int) -> orjson.Fragment:
-            revision = assignment.submission(student_id).revision
+            # A drawn id gives way to one that is stated for another student.
+            made_of = assignment.submission(student_id).revision, assignment.submission_id(course, student_id)
             held = rows.submissions.get(student_id)
-            if held is None or held[0] != revision:
+            if held is None or held[0] != made_of:
                 row = submission_row(course, assignment, student_id)
-                held = rows.submissions[student_id] = revision, _encoded(row)
+                held = rows.submissions[student_id] = made_of, _encoded(row)
             return held[1]
 
         found = state_document(course, assignment, grade=grade, submission=submission)

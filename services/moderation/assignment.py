@@ -174,21 +174,12 @@ class Assignment:
         return self.submissions.get(student_id, NEVER_TOUCHED)
 
     def submission_id(self, course: Course, student_id: int) -> int:
-        """The stated id, else the one the service draws."""
+        """The stated id, else the one the service draws; past one that the LMS has stated for somebody else."""
         stated = self.submission(student_id).submission_id
         if stated is not None:
             return stated
-        return self.number * IDS_PER_ASSIGNMENT + course.student_ordinals.get(student_id, 0)
-
-    def student_of_submission_id(self, course: Course, submission_id: int) -> int | None:
-        """Whose submission an id is, or would be again if nothing else were stated for it."""
-        stated = self.stated_submission_ids.get(submission_id)
-        if stated is not None:
-            return stated
-        ordinal = submission_id - self.number * IDS_PER_ASSIGNMENT
-        if not 0 < ordinal <= len(course.student_ordinals):
-            return None
-        return next(islice(course.student_ordinals, ordinal - 1, None))
+        drawn = self.number * IDS_PER_ASSIGNMENT + course.student_ordinals.get(student_id, 0)
+        return drawn if drawn not in self.stated_submission_ids else drawn + IDS_PER_ASSIGNMENT // 2
 
     def next_provisional_grade_id(self) -> int:
         """Ascending, unique over all assignments, below 2**53."""

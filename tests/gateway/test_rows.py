@@ -31,6 +31,7 @@ STEPS: list[Step] = [
     submitted(BEN, anonymous_id="11111"),
     submitted(CAT, attempt=1, submitted_at=datetime(2025, 1, 1, tzinfo=UTC)),
     lambda memory: memory.enroll(34, "Student"),
+    lambda memory: submitted(ANN, submission_id=memory.gradebook(34)["submission_id"])(memory),
     lambda memory: memory.enroll(BEN, "Student", "inactive"),
     lambda memory: memory.configure(assigned_to=[ANN, CAT]),
     lambda memory: memory.configure(moderation_set="selected"),

@@ -93,7 +93,10 @@ def verdict_message(row: VerdictRow, form: Form) -> Message:
 
 
 def dead_letter_message(row: DeadLetterRow) -> Message:
-    """A record that no verdict could be addressed to, byte for byte, with the reason in headers."""
+    """A record that no verdict could be addressed to, byte for byte, with the reason in headers.
+
+    A header's name that was not UTF-8 is escaped: its bytes would stop every consumer built on aiokafka, for ever.
+    """
     headers: Headers = [
         (base64.b64decode(name).decode(), None if value is None else base64.b64decode(value))
         for name, value in orjson.loads(row.headers)

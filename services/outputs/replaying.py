@@ -18,7 +18,7 @@ from services.eventlog.history import History, Selection
 from services.outputs.ends import ends_of
 from services.outputs.marks import replayed
 from services.outputs.records import Form, Message
-from services.outputs.sending import send, transactional_producer
+from services.outputs.sending import close, commit, transactional_producer
 from services.outputs.translation import Translator, number_of
 from services.progress import SERIES
 from services.topics import SETTINGS, provide_output
@@ -105,7 +105,7 @@ async def replay(
         async for step in _Replay(producer, bootstrap, connection, form, order).run():
             yield step
     finally:
-        await producer.stop()
+        await close(producer)
 
 
 class _Replay:
@@ -176,6 +176,5 @@ class _Replay:
     async def _emit(self, messages: Sequence[Message]) -> None:
         if self.order.per_second is not None:
             await asyncio.sleep(self.started + self.emitted / self.order.per_second - time.monotonic())
-        async with self.producer.transaction():
-            await send(self.producer, messages, lambda _: self.order.target)
+        await commit(self.producer, messages, lambda _: self.order.target)
         self.emitted += len(messages)

@@ -1,5 +1,6 @@
 """Sending records in Kafka transactions, to the partition of their shard."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +11,8 @@ from services.outputs.records import Message
 from services.topics import MIB
 
 TRANSACTION_TIMEOUT_MS = 15_000
+COMMIT_SECONDS_MAX = 20
+CLOSE_SECONDS_MAX = 5
 
 
 def transactional_producer(bootstrap: str, transactional_id: str) -> AIOKafkaProducer:
@@ -25,10 +28,40 @@ def transactional_producer(bootstrap: str, transactional_id: str) -> AIOKafkaPro
     )
 
 
-async def send(producer: AIOKafkaProducer, messages: Sequence[Message], full_name: Callable[[str], str]) -> None:
-    """Send within the open transaction; ``full_name``: of the topic of a message."""
-    for (name, shard), batch in _batches(producer, messages):
-        await producer.send_batch(batch, full_name(name), partition=shard)
+async def commit(
+    producer: AIOKafkaProducer,
+    messages: Sequence[Message],
+    full_name: Callable[[str], str],
+    also: tuple[str, bytes, bytes] | None = None,
+) -> None:
+    """One transaction; ``full_name``: of the topic of a message; ``also``: topic, key and value of one record more.
+
+    A batch that the broker refuses fails its own future and nothing else, and aiokafka would commit the others: so
+    every answer is awaited first. When anything fails nothing is committed, and the producer is not to be used on. An
+    end that is not known after the transaction's time is one that failed: the broker has aborted it.
+
+    Raises:
+        KafkaError, TimeoutError: the transaction failed, or nobody knows.
+    """
+    async with asyncio.timeout(COMMIT_SECONDS_MAX):
+        await producer.begin_transaction()
+        sent = []
+        for (name, shard), batch in _batches(producer, messages):
+            sent.append(await producer.send_batch(batch, full_name(name), partition=shard))
+        if also is not None:
+            topic, key, value = also
+            sent.append(await producer.send(topic, value, key=key, partition=0))
+        await asyncio.gather(*sent)
+        await producer.commit_transaction()
+
+
+async def close(producer: AIOKafkaProducer) -> None:
+    """Close, without waiting for a broker that does not answer: what is open is aborted by whoever starts next."""
+    try:
+        await asyncio.wait_for(producer.stop(), CLOSE_SECONDS_MAX)
+    except TimeoutError:
+        # What stop() does after its records are out, which they will never be; the sender has no other name.
+        await asyncio.gather(producer._sender.close(), producer.client.close(), return_exceptions=True)
 
 
 def _batches(producer: AIOKafkaProducer, messages: Sequence[Message]) -> list[tuple[tuple[str, int], Any]]:

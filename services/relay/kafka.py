@@ -1,5 +1,6 @@
 """The Kafka side of the relay: one transactional producer, and its progress."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -7,9 +8,12 @@ from aiokafka import TopicPartition
 
 from services.outputs.reading import last_records
 from services.outputs.records import Message
-from services.outputs.sending import send, transactional_producer
+from services.outputs.sending import close, commit, transactional_producer
 from services.progress import KEY, Progress
 from services.topics import topic
+
+# A transaction that somebody left open ends by itself before that.
+START_SECONDS_MAX = 45
 
 
 class Publisher:
@@ -25,7 +29,8 @@ class Publisher:
 
         None if nothing says it.
         """
-        await self._producer.start()
+        async with asyncio.timeout(START_SECONDS_MAX):
+            await self._producer.start()
         place = TopicPartition(topic(self._prefix, "progress"), 0)
         last = await last_records(self._bootstrap, [place], lambda r: r.key == KEY and r.value is not None)
         record = last[place].record
@@ -35,13 +40,12 @@ class Publisher:
 
     async def close(self) -> None:
         """Close; an open transaction is aborted by whoever starts next, or by the broker."""
-        await self._producer.stop()
+        await close(self._producer)
 
     async def publish(self, messages: Sequence[Message], progress: Progress) -> None:
         """Messages and the progress they make, all or nothing for read_committed readers."""
-        async with self._producer.transaction():
-            await send(self._producer, messages, lambda name: topic(self._prefix, name))
-            await self._producer.send(topic(self._prefix, "progress"), progress.encode(), key=KEY, partition=0)
+        of_progress = (topic(self._prefix, "progress"), KEY, progress.encode())
+        await commit(self._producer, messages, lambda name: topic(self._prefix, name), of_progress)
 
 
 def lock_name(prefix: str) -> str:

@@ -7,12 +7,14 @@ from operator import itemgetter
 import asyncpg
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from services.eventlog.shards import SHARDS
 from services.topics import topic
 from tests.conftest import System
 from tests.faults.readers import reading
-from tests.faults.steps import Sending
+from tests.faults.steps import Sending, courses, send_all
 from tests.faults.test_kills import assert_dense
 from tests.processes.running import Process, until
 
@@ -122,3 +124,31 @@ async def test_relays_killed_and_paused_inside_transactions_do_no_harm(system: S
             await until(lambda reader=reader: len(reader.seen) >= len(ours), f"{name} has read all")  # type: ignore[misc]
             # Partitions may come in any order, each in its own.
             assert sorted(reader.seen, key=itemgetter(0)) == sorted(ours, key=itemgetter(0)), name
+
+
+async def limited(system: System, name: str, bytes_max: int) -> None:
+    """Set how large a batch a topic takes, and return when the broker goes by it."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
+    await admin.start()
+    resource = ConfigResource(
+        ConfigResourceType.TOPIC, topic(system.prefix, name), {"max.message.bytes": str(bytes_max)}
+    )
+    await admin.alter_configs([resource])
+    await admin.close()
+
+
+async def test_what_a_topic_refuses_is_not_left_out_but_comes_when_it_does_so_no_more(system: System) -> None:
+    handler, relay = system.process("handler"), system.process("relay")
+    for process in (handler, relay):
+        process.start()
+        await process.ready()
+    await limited(system, "events", 100)
+    await send_all(system, courses(30))
+    await until(lambda: "MessageSizeTooLarge" in relay.health()[1], "the relay says what is wrong")
+    assert not system.outside.records["verdicts"], "a transaction is committed that lacks records"
+    await limited(system, "events", 4 << 20)
+    await until(lambda: len(system.outside.records["verdicts"]) == 30, "every verdict")
+    await until(lambda: len(system.outside.records["events"]) == 30, "every event")
+    for name in ("verdicts", "events"):
+        assert_dense(system.outside.records[name])
+    await relay.ready()

@@ -25,7 +25,7 @@ NOT_DONE = 2
 async def emit(settings: ReplaySettings, order: Order, bars: Progress) -> Step:
     """Carry out an order with a bar; returns its last step."""
     connection = await connect(settings.url(), "replay", READER)
-    task = bars.add_task(f"{order} → {order.target}", total=None)
+    task = bars.add_task(order.target, total=None)
     try:
         step = Step(0, 0, 0)
         form = Form.of(settings)

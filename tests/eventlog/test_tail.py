@@ -1,0 +1,62 @@
+"""What the relay reads at a time: no more than it can hold, however large the rows are, and every row some time."""
+
+import json
+
+import asyncpg
+import pytest
+
+from services.eventlog.batch import Batch, Place
+from services.eventlog.log import Log
+from services.eventlog.tail import Row, Series, Tail
+
+SHARDS = [3, 7]
+KIB = 1 << 10
+
+
+async def fill(log: Log) -> None:
+    """Two shards with ten events, verdicts and dead letters each, the n-th of n KiB; each second event is published."""
+    found = await log.look_up(SHARDS, [])
+    batch = Batch(await log.current_source("commands"), found.at, found.heads, {0: 0})
+    offset = 0
+    for shard in SHARDS:
+        await log.connection.execute("insert into stream values ($1, 1, $1, null, $2)", 1000 + shard, shard)
+        for n in range(1, 11):
+            text = json.dumps("x" * n * KIB)
+            batch.add_event(shard, n % 2 == 0, 1000 + shard, n, "course_updated", text, "{}")
+            command = f"00000000-0000-4000-8000-{offset:012d}"
+            batch.add_verdict(shard, 1, command, True, b"hash", Place(0, offset, 1), None, text, "{}")
+            batch.add_dead_letter(shard, Place(0, offset + 1, 1), None, b"x" * n * KIB, b"[]", "empty", "no value")
+            offset += 2
+    assert await log.append(batch)
+
+
+def number(series: Series, row: Row) -> int | None:
+    return row[2] if series == "published" else row[1]  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("series", ["events", "published", "verdicts", "dead_letters"])
+async def test_a_read_ends_where_rows_or_bytes_are_enough_and_takes_one_row_always(
+    database_url: str, series: Series
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        await fill(Log(connection))
+        tail = Tail(connection)
+        heads = (await tail.heads(SHARDS))[series]
+        last = 5 if series == "published" else 10
+        assert heads == [last, last]
+
+        async def numbers(after: list[int], until: list[int], rows_max: int, bytes_max: int) -> list[tuple[int, int]]:
+            rows = await tail.read(series, SHARDS, after, until, rows_max, bytes_max)
+            return [(row.shard, number(series, row) or 0) for row in rows]
+
+        everything = [(shard, n) for shard in SHARDS for n in range(1, last + 1)]
+        assert await numbers([0, 0], heads, 1_000, 1 << 30) == everything
+        assert await numbers([0, 0], heads, 2, 1 << 30) == [(3, 1), (3, 2), (7, 1), (7, 2)]
+        assert await numbers([0, 3], [2, 4], 1_000, 1 << 30) == [(3, 1), (3, 2), (7, 4)]
+        assert await numbers([last - 1, last - 1], heads, 1_000, 1) == [(3, last), (7, last)]
+        first_two = 6 * KIB if series == "published" else 3 * KIB
+        assert await numbers([0, last], heads, 1_000, first_two) == [(3, 1), (3, 2)]
+        assert await numbers([0, last], heads, 1_000, first_two + 100) == [(3, 1), (3, 2), (3, 3)]
+    finally:
+        await connection.close()

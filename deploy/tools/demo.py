@@ -109,6 +109,7 @@ def summary(console: Console, theatre: Theatre) -> None:
     table.add_row("provisional grades", str(theatre.events["provisional_grade_created"]))
     table.add_row("published grades", str(theatre.events["grade_published"]))
     table.add_row("grade_change events", str(len(theatre.live)))
+    table.add_row("the same as Caliper GradeEvents", str(theatre.caliper))
     table.add_row(
         "command → verdict p50 / p99", f"{percentile(theatre.seconds, 0.5)} / {percentile(theatre.seconds, 0.99)}"
     )
@@ -130,6 +131,8 @@ def findings(season: Season, theatre: Theatre) -> list[str]:
         wrong.append(f"{graded} students were graded, the grades of {len(published)} were published")
     if theatre.events["grade_published"] != len(theatre.live):
         wrong.append(f"{theatre.events['grade_published']} grades published, {len(theatre.live)} grade_change events")
+    if theatre.caliper != len(theatre.live):
+        wrong.append(f"{len(theatre.live)} grade_change events, {theatre.caliper} Caliper events")
     if theatre.commands != theatre.sent.total() + 1:
         wrong.append(f"{theatre.sent.total() + 1} records sent, {theatre.commands} on the topic")
     if len(theatre.dead_letters) != 1:

@@ -22,7 +22,9 @@ class Theatre:
         self.prefix = prefix
         self.console = console
         self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
-        names = [f"{prefix}.{name}" for name in ("commands", "verdicts", "events", "live-events", "dead-letters")]
+        names = [
+            f"{prefix}.{name}" for name in ("commands", "verdicts", "events", "live-events", "caliper", "dead-letters")
+        ]
         self.consumer = AIOKafkaConsumer(
             *names,
             bootstrap_servers=bootstrap,
@@ -38,6 +40,7 @@ class Theatre:
         self.seconds: list[float] = []
         self.live: list[Json] = []
         self.live_seconds: list[float] = []
+        self.caliper = 0
         self.events: Counter[str] = Counter()
         self.dead_letters: list[Any] = []
 
@@ -78,6 +81,8 @@ class Theatre:
             self.live.append(event)
             show_grade(self.console, event["body"])
             self.live_seconds.append(now - self.sent_at[headers["ce_causationid"].decode()])
+        elif name == "caliper":
+            self.caliper += 1
         else:
             self.events[headers["ce_type"].decode().split(".")[1]] += 1
 

@@ -227,6 +227,25 @@ def test_a_sample_fits_and_every_key_of_it_is_needed(sample: dict[str, Json]) ->
                 GradeChange.model_validate_json(orjson.dumps(lacking))
 
 
+# What the best known consumer's columns take; its ids are 64-bit integers.
+WIDTHS = {
+    "producer": 12, "event_name": 12, "request_id": 36, "session_id": 32, "user_agent": 512, "job_tag": 100,
+}  # fmt: skip
+
+
+def test_what_the_service_itself_says_is_as_short_as_consumers_keep_it(season: Season) -> None:
+    for change in [OF_A_REQUEST, *map(json.loads, season.changes)]:
+        metadata = change["metadata"]
+        assert all(len(metadata[name]) <= width for name, width in WIDTHS.items() if name in metadata)
+        ids = [value for part in change.values() for name, value in part.items() if name.endswith("_id")]
+        numbers = [int(value) for value in ids if value is not None and value.isdecimal()]
+        assert len(numbers) >= 8
+        assert max(numbers) < 2**63
+    too_long = {**OF_A_REQUEST, "metadata": {**OF_A_REQUEST["metadata"], "user_agent": "x" * 513}}
+    with pytest.raises(ValidationError):
+        GradeChange.model_validate_json(orjson.dumps(too_long))
+
+
 def test_a_request_of_nobody_known_and_one_without_a_login_fit() -> None:
     metadata = OF_A_REQUEST["metadata"]
     without_login = {k: v for k, v in metadata.items() if k not in ("user_login", "user_account_id", "user_sis_id")}

@@ -181,6 +181,17 @@ class Assignment:
         drawn = self.number * IDS_PER_ASSIGNMENT + course.student_ordinals.get(student_id, 0)
         return drawn if drawn not in self.stated_submission_ids else drawn + IDS_PER_ASSIGNMENT // 2
 
+    def student_of_submission_id(self, course: Course, submission_id: int) -> int | None:
+        """Whose an id is for good: the one it was stated for, and once grades are published the one it was drawn for."""
+        holder = self.stated_submission_ids.get(submission_id)
+        if holder is not None or self.grades_published_at is None:
+            return holder
+        ordinal = submission_id % (IDS_PER_ASSIGNMENT // 2)
+        if not 0 < ordinal <= len(course.student_ordinals):
+            return None
+        student = next(islice(course.student_ordinals, ordinal - 1, None))
+        return student if self.submission_id(course, student) == submission_id else None
+
     def next_provisional_grade_id(self) -> int:
         """Ascending, unique over all assignments, below 2**53."""
         return self.number * IDS_PER_ASSIGNMENT + len(self.provisional_grades) + 1

@@ -134,7 +134,7 @@ def record_submission(data: asked.RecordSubmission, course: Course, assignment: 
     changed = {name: new for name, new in stated.items() if getattr(submission, name) != new}
     for name, holder in (
         ("anonymous_id", assignment.student_of_anonymous_id),
-        ("submission_id", lambda _, number: assignment.stated_submission_ids.get(number)),
+        ("submission_id", assignment.student_of_submission_id),
     ):
         wanted = changed.get(name)
         if wanted is not None and holder(course, wanted) not in (None, student):

@@ -268,6 +268,17 @@ def test_two_students_never_have_one_submission_id() -> None:
     assert memory.read_again().document() == memory.document()
 
 
+def test_a_submission_id_that_grades_were_published_under_stays_its_students() -> None:
+    memory = office()
+    memory.grade(TA1, BEN, 5)
+    published = memory.gradebook(BEN)["submission_id"]
+    memory.publish()
+    assert memory.refuse(submission(ANN, submission_id=published)) == "invalid_command"
+    assert memory.gradebook(BEN)["submission_id"] == published
+    memory.accept(submission(BEN, submission_id=published))
+    memory.accept(submission(ANN, submission_id=published + 1_000))
+
+
 def test_a_comment_of_another_time_or_text_is_another_comment() -> None:
     memory = office()
     for fact in (comment(ANN, at=DAY1), comment(ANN, at=DAY2), comment(ANN, "again", DAY1), comment(BEN, at=DAY1)):

@@ -182,7 +182,7 @@ class Assignment:
         return drawn if drawn not in self.stated_submission_ids else drawn + IDS_PER_ASSIGNMENT // 2
 
     def student_of_submission_id(self, course: Course, submission_id: int) -> int | None:
-        """Whose an id is for good: the one it was stated for, and once grades are published the one it was drawn for."""
+        """Whose an id is for good: whom it was stated for; once grades are published also whom it was drawn for."""
         holder = self.stated_submission_ids.get(submission_id)
         if holder is not None or self.grades_published_at is None:
             return holder

@@ -13,7 +13,8 @@ from services.settings import FormSettings
 
 GLOBAL_ID_BASE = 10**13
 UNKNOWN_ACCOUNT = "unknown"
-Headers = list[tuple[str, bytes | None]]
+Header = tuple[str, bytes | None]
+Headers = list[Header]
 SPECVERSION = ("ce_specversion", b"1.0")
 CONTENT_TYPE = ("content-type", b"application/json")
 
@@ -124,9 +125,14 @@ def _time_text(at: datetime) -> str:
 
 
 @lru_cache(maxsize=1_024)
-def _source(base: str, root_account: int | None, topic: str) -> bytes:
+def _source(base: str, root_account: int | None, topic: str) -> Header:
     account = UNKNOWN_ACCOUNT if root_account is None else root_account
-    return f"{base}/root_accounts/{account}/{topic}".encode()
+    return "ce_source", f"{base}/root_accounts/{account}/{topic}".encode()
+
+
+@lru_cache(maxsize=1_024)
+def _shared(name: str, text: str) -> Header:
+    return name, text.encode()
 
 
 def subject_of(row: EventRow, metadata: dict[str, Any]) -> str:
@@ -156,11 +162,11 @@ def headers_of(
     headers: Headers = [
         SPECVERSION,
         ("ce_id", ce_id.encode()),
-        ("ce_source", _source(form.source, root_account, topic)),
-        ("ce_type", ce_type.encode()),
-        ("ce_time", time.encode()),
+        _source(form.source, root_account, topic),
+        _shared("ce_type", ce_type),
+        _shared("ce_time", time),
         ("ce_subject", subject.encode()),
-        ("ce_shard", b"%d" % shard),
+        _shared("ce_shard", str(shard)),
         ("ce_sequence", b"%020d" % sequence),
         ("ce_causationid", metadata["command_id"].encode()),
         CONTENT_TYPE,

@@ -1,6 +1,7 @@
 """Settings, topics check, health page, relay."""
 
 import asyncio
+import gc
 import logging
 import signal
 from typing import TYPE_CHECKING
@@ -45,6 +46,10 @@ async def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with serving(health, metrics.registry, settings.health_port), watching(watch):
+        # As the handler's: what is made for a transaction lives no longer than it.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
         relaying = asyncio.create_task(Relay(settings, health, telling).run())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({relaying, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -56,7 +56,7 @@ class Scale:
     @property
     def tolerance(self) -> Decimal | None:
         """How far apart two marks may be, in points, where nobody says."""
-        return None if self.points is None else self.points * TOLERANCE_SHARE
+        return None if self.points is None else Decimal(number_text(self.points * TOLERANCE_SHARE))
 
     def category(self, score: Decimal, grade: str | None) -> int | None:
         """Place among the categories, from 0; the band that was given counts, while the scheme still has it.

@@ -11,6 +11,7 @@ from schemas.agreement import Agreement
 from services.agreement.document import about_of, agreement_csv, agreement_document, agreement_metrics
 from services.agreement.figures import agreement
 from services.agreement.marks import marking_of
+from services.agreement.scale import scale_of
 from tests.moderation.memory import ANN, BEN, CAT, COURSE, ESSAY, FINAL_GRADER, TA1, TA2, TA3, Memory, office
 
 Json = dict[str, Any]
@@ -59,6 +60,7 @@ def test_the_tolerance_is_a_twentieth_of_the_points_unless_somebody_says_another
     memory.grade(TA2, ANN, "6.5")
 
     assert figures(memory)["tolerance"] == 0.5
+    assert str(scale_of(memory.courses[COURSE], memory.assignments[ESSAY]).tolerance) == "0.5"
     assert figures(memory)["within_tolerance_rate"]["value"] == 1
     assert figures(memory, Decimal("0.4"))["within_tolerance_rate"]["value"] == 0
 

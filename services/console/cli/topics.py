@@ -25,7 +25,7 @@ from services.console.topics import detail_of
 from services.eventlog.tail import Tail
 from services.outputs import options
 from services.outputs.replay import emit
-from services.outputs.replaying import Order, Step
+from services.outputs.replaying import Order, Step, refuse_own
 from services.outputs.replaying import Refused as NotReplayed
 from services.outputs.verify import check, named, outputs, say
 from services.outputs.verifying import CannotVerify, Verified
@@ -82,7 +82,8 @@ def replay(
     """A part of the log again: same ids and numbers, with replay: true. The same command goes on where one ended."""
     try:
         order = Order(output, target, options.selection(root_account, course, assignment, since, until), per_second)
-    except ValueError as error:
+        refuse_own(target)
+    except (ValueError, NotReplayed) as error:
         raise typer.BadParameter(str(error)) from None
     action = uuid4()
 

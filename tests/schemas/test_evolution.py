@@ -64,6 +64,13 @@ BREAKING: dict[str, tuple[dict[str, Json], str]] = {
     "a pair that is one value now": (
         changed(PUBLISHED, "$defs", "GradePublished", "properties", "score", type="number"), "/score: other types",
     ),
+    "the half of a pair that is a text now": (
+        changed(PUBLISHED, "$defs", "GradePublished", "properties", "score", "prefixItems", "1", type="string"),
+        "/score[1]: other types",
+    ),
+    "a key of a list's objects lost": (
+        without("events/users_updated", "$defs", "User", "properties", "user_id"), "/users[]/user_id: removed",
+    ),
     "a command's field lost": (without(GRADE, *GRADE_DATA, "properties", "comment"), "/data/comment: removed"),
     "a command's field that is required now": (
         changed(GRADE, *GRADE_DATA, required=["student_id", "comment"]), "/data/comment: required now",

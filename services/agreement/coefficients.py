@@ -23,7 +23,7 @@ ALPHA_CELLS_MAX = 4_000_000
 
 REASONS: Mapping[Reason, str] = {
     "no_shared_works": "no work was marked by two graders",
-    "one_work": "a spread needs two works",
+    "one_work": "one work alone tells nothing of spread or chance",
     "nothing_decided": "no grade was chosen for a work that this grader marked",
     "no_variance": "all marks are the same, which could not but agree",
     "no_categories": "the assignment is worth no points",
@@ -46,6 +46,8 @@ def weighted_kappa(first: Sequence[int], second: Sequence[int], categories: int)
     """Cohen's kappa of two graders with quadratic weights (Cohen 1968); both lists are in the order of the works."""
     if not first:
         return Figure(None, 0, "no_shared_works")
+    if len(first) == 1:
+        return Figure(None, 1, "one_work")
     if len({*first, *second}) == 1:
         # All chance: whatever two constant graders say, they could not but agree.
         return Figure(None, len(first), "no_variance")
@@ -64,6 +66,8 @@ def alpha(works: Sequence[Sequence[float]], level: Level) -> Figure:
     count = len(works)
     if not works:
         return Figure(None, 0, "no_shared_works")
+    if count == 1:
+        return Figure(None, 1, "one_work")
     values = len({value for work in works for value in work})
     if values == 1:
         return Figure(None, count, "no_variance")

@@ -163,7 +163,9 @@ class _Table(Collector):
             "moderation_agreement", "Agreement between the graders of an assignment", labels=_LABELS
         )
         count = GaugeMetricFamily(
-            "moderation_agreement_count", "What an agreement figure was taken over", labels=_LABELS
+            "moderation_agreement_compared",
+            "Pairs of marks or works that an agreement figure was taken over",
+            labels=_LABELS,
         )
         for row in rows(self.found):
             labels = [assignment, row.name, str(row.grader or ""), str(row.other or "")]

@@ -49,10 +49,12 @@ def test_kappa_counts_categories_that_nobody_used() -> None:
 
 def test_what_cannot_be_told_is_none_with_its_reason() -> None:
     assert weighted_kappa([], [], 5) == Figure(None, 0, "no_shared_works")
+    assert weighted_kappa([3], [4], 5) == Figure(None, 1, "one_work")
     assert weighted_kappa([3, 3], [3, 3], 5) == Figure(None, 2, "no_variance")
     assert weighted_kappa([3, 3], [4, 4], 5) == Figure(0.0, 2)
     assert weighted_kappa([0, 1], [1, 1], 10_000) == Figure(None, 2, "too_large")
     assert alpha([], "interval") == Figure(None, 0, "no_shared_works")
+    assert alpha([[7, 8]], "interval") == Figure(None, 1, "one_work")
     assert alpha([[7, 7], [7, 7, 7]], "interval") == Figure(None, 2, "no_variance")
     many = [[float(score), float(score + 1)] for score in range(round(ALPHA_CELLS_MAX ** (1 / 3)))]
     assert alpha(many, "interval") == Figure(None, len(many), "too_large")

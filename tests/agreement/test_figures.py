@@ -197,12 +197,23 @@ def test_points_without_a_maximum_have_neither_tolerance_nor_categories() -> Non
 
 def test_kappa_of_the_assignment_weighs_each_pair_by_its_works() -> None:
     memory = marked_by_three()
+    memory.grade(TA3, BEN, 3)
+    memory.grade(TA2, CAT, 9)
 
     found = figures(memory)
 
     known = [(p["quadratic_weighted_kappa"]["value"], p["works"]) for p in found["pairs"]]
-    assert [works for _, works in known] == [2, 1, 1]
-    assert found["quadratic_weighted_kappa"]["value"] == pytest.approx(sum(k * w for k, w in known) / 4, abs=1e-5)
+    assert [works for _, works in known] == [3, 2, 2]
+    assert found["quadratic_weighted_kappa"]["value"] == pytest.approx(sum(k * w for k, w in known) / 7, abs=1e-5)
+    assert len({kappa for kappa, _ in known}) == 3
+
+
+def test_one_work_in_common_tells_nothing_of_chance() -> None:
+    found = figures(marked_by_three())
+
+    alone = [p["quadratic_weighted_kappa"] for p in found["pairs"] if p["works"] == 1]
+    assert alone == [{"value": None, "count": 1, "reason": "one_work"}] * 2
+    assert found["quadratic_weighted_kappa"]["count"] == 2
 
 
 def test_the_table_says_the_same_as_csv_and_as_metrics() -> None:
@@ -219,5 +230,5 @@ def test_the_table_says_the_same_as_csv_and_as_metrics() -> None:
     assert f"{ESSAY},{assignment.version},difference_from_decided_mean,{TA1},,,0,nothing_decided" in lines
     labels = f'assignment="{ESSAY}",figure="difference_from_others_mean",grader="{TA1}",other_grader=""'
     assert f"moderation_agreement{{{labels}}} -1.5" in metrics
-    assert f"moderation_agreement_count{{{labels}}} 2.0" in metrics
+    assert f"moderation_agreement_compared{{{labels}}} 2.0" in metrics
     assert not any(line.startswith("moderation_agreement{") and "from_decided" in line for line in metrics)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.structs import RecordMetadata
 
 from services.outputs.records import Message
 from services.topics import MIB
@@ -33,8 +34,11 @@ async def commit(
     messages: Sequence[Message],
     full_name: Callable[[str], str],
     also: tuple[str, bytes, bytes] | None = None,
+    look: Callable[[Sequence[RecordMetadata]], None] = lambda placed: None,
 ) -> None:
     """One transaction; ``full_name``: of the topic of a message; ``also``: topic, key and value of one record more.
+
+    ``look`` sees where the batches stand before they are committed; what it raises keeps them from being so.
 
     A batch that the broker refuses fails its own future and nothing else, and aiokafka would commit the others: so
     every answer is awaited first. When anything fails nothing is committed, and the producer is not to be used on. An
@@ -51,7 +55,7 @@ async def commit(
         if also is not None:
             topic, key, value = also
             sent.append(await producer.send(topic, value, key=key, partition=0))
-        await asyncio.gather(*sent)
+        look(await asyncio.gather(*sent))
         await producer.commit_transaction()
 
 

@@ -122,7 +122,7 @@ class Relay:
     async def _publish(self, publisher: Publisher, waiting: Waiting) -> None:
         begun = time.monotonic()
         try:
-            await publisher.publish(waiting.messages, waiting.progress)
+            await publisher.publish(waiting.messages, waiting.before, waiting.progress)
         except BaseException as error:
             self.telling.failed(error)
             raise

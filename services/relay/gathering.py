@@ -28,10 +28,11 @@ Json: TypeAlias = dict[str, Any]
 
 @dataclass(slots=True)
 class Waiting:
-    """What one transaction takes, and the progress after it."""
+    """What one transaction takes, and the progress before and after it."""
 
     rows: list[Row]
     messages: list[Message]
+    before: Progress
     progress: Progress
 
 
@@ -115,8 +116,8 @@ class Gathering:
             taken.append(row)
             if len(taken) % ROWS_IN_ONE_GO == 0:
                 await asyncio.sleep(0)
-        self._progress = self._reached()
-        return Waiting(taken, messages, self._progress)
+        before, self._progress = self._progress, self._reached()
+        return Waiting(taken, messages, before, self._progress)
 
     async def _message(self, output: str, row: Row, metadata: Json) -> Message:
         match row:

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from aiokafka import TopicPartition
+from aiokafka.structs import RecordMetadata
 
 from services.outputs.reading import last_records
 from services.outputs.records import Message
 from services.outputs.sending import close, commit, transactional_producer
 from services.progress import KEY, Progress
+from services.relay.checking import NeedsOperator
 from services.topics import topic
 
 # A transaction that somebody left open ends by itself before that.
@@ -42,10 +44,22 @@ class Publisher:
         """Close; an open transaction is aborted by whoever starts next, or by the broker."""
         await close(self._producer)
 
-    async def publish(self, messages: Sequence[Message], progress: Progress) -> None:
-        """Messages and the progress they make, all or nothing for read_committed readers."""
+    async def publish(self, messages: Sequence[Message], before: Progress, progress: Progress) -> None:
+        """Messages and the progress they make, all or nothing for read_committed readers.
+
+        Raises:
+            NeedsOperator: a topic begins here that was filled ``before``: it was made again while the relay ran.
+        """
+
+        def look(placed: Sequence[RecordMetadata]) -> None:
+            for place in placed:
+                output, shard = place.topic.removeprefix(f"{self._prefix}."), place.partition
+                filled = before.sequences.get(output)
+                if place.offset == 0 and filled and filled[shard] and not before.replaying(output, shard):
+                    raise NeedsOperator(f"{place.topic} was made again while the relay ran")
+
         of_progress = (topic(self._prefix, "progress"), KEY, progress.encode())
-        await commit(self._producer, messages, lambda name: topic(self._prefix, name), of_progress)
+        await commit(self._producer, messages, lambda name: topic(self._prefix, name), of_progress, look)
 
 
 def lock_name(prefix: str) -> str:

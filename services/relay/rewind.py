@@ -54,7 +54,7 @@ async def rewind(settings: ReplaySettings, where: str, outputs: Sequence[str]) -
             replays[output] = _emitted(output, before, held, heads[SERIES[output]])
             sequences[output] = held if where == "topics" else (0,) * len(SHARD_LIST)
         progress = Progress(sequences, {o: until for o, until in replays.items() if any(until)})
-        await publisher.publish([], progress)
+        await publisher.publish([], progress, progress)
         return progress
     finally:
         await publisher.close()

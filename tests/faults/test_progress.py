@@ -116,6 +116,26 @@ async def test_one_lost_topic_is_filled_again_and_nothing_is_repeated_on_the_oth
     assert after == before
 
 
+async def test_a_topic_that_is_made_again_while_the_relay_runs_is_noticed_before_it_goes_on(system: System) -> None:
+    await started(system)
+    relay = await relaying(system)
+    await send_all(system, courses(40))
+    await until(lambda: len(system.outside.records["events"]) == 40, "40 events")
+    await lose(system, "events")
+    await send_all(system, courses(40))
+    await until(lambda: "services.relay.rewind topics events" in relay.health()[1], "the remedy")
+    relay.kill()
+    await run(system, "services.relay.rewind", "topics", "events")
+    relay.start()
+    await relay.ready()
+    async with asyncio.timeout(30):
+        while len(held := (await on_topics(system, ["events"]))["events"]) < 80:
+            await asyncio.sleep(0.05)
+    assert sorted(("replay", b"true") in copy.headers for copy in held) == [False] * 40 + [True] * 40
+    name = topics.topic(system.prefix, "events")
+    assert (await Recorded(system, {}).verified(name, "events", True)).sound
+
+
 async def test_when_all_topics_are_lost_the_difference_is_named_and_they_are_filled_again(system: System) -> None:
     handler = await started(system)
     relay = await relaying(system)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import subprocess
 from decimal import Decimal
 from typing import Any
 
@@ -232,3 +233,14 @@ def test_the_table_says_the_same_as_csv_and_as_metrics() -> None:
     assert f"moderation_agreement{{{labels}}} -1.5" in metrics
     assert f"moderation_agreement_compared{{{labels}}} 2.0" in metrics
     assert not any(line.startswith("moderation_agreement{") and "from_decided" in line for line in metrics)
+
+
+def test_prometheus_takes_the_metrics_without_complaint() -> None:
+    memory = marked_by_three()
+    assignment = memory.assignments[ESSAY]
+    found = agreement(marking_of(memory.courses[COURSE], assignment))
+
+    text = agreement_metrics(about_of(assignment), found)
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
+
+    assert (checked.returncode, checked.stderr) == (0, b"")

@@ -92,6 +92,8 @@ async def test_a_dry_run_tells_what_would_come_of_each_and_writes_nothing(office
     assert (group.code, one.code) == (1, 0)
     assert "1 accepted. Nothing was written." in one.out
     assert await office.counts() == before
+    nothing = await office.operator.here("dead-letters", "dry-run", "--cause", "unheard_of")
+    assert (nothing.code, nothing.err) == (4, "no open dead letter of that kind\n")
 
 
 async def test_a_group_is_redriven_once_and_who_and_why_are_kept(office: Office) -> None:

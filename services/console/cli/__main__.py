@@ -4,7 +4,7 @@ import logging
 
 import typer
 
-from services.console.cli import assignments, exports, letters, repairs, standing, topics, verdicts
+from services.console.cli import assignments, exports, letters, rehearsals, repairs, standing, topics, verdicts
 
 EPILOG = (
     "Exit codes: 0 fine; 1 a finding, which is printed; 2 wrong usage or settings; 3 Kafka or PostgreSQL does not"
@@ -31,7 +31,7 @@ def build() -> typer.Typer:
     )
     of_letters.command("list")(letters.list_letters)
     of_letters.command("show")(letters.show_letter)
-    of_letters.command("dry-run")(letters.dry_run)
+    of_letters.command("dry-run")(rehearsals.dry_run)
     of_letters.command("redrive")(repairs.redrive)
     of_letters.command("discard")(repairs.discard)
     of_letters.command("reveal")(repairs.reveal)

@@ -1,17 +1,13 @@
-"""``dead-letters list|show|dry-run``: what nobody could be answered, and what would come of it now. Writes nothing."""
+"""``dead-letters list|show``: what nobody could be answered, by cause and one by one. Writes nothing."""
 
-from collections import Counter
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from services.console.cli.acting import actions_of
 from services.console.cli.running import (
-    FINDING,
     AsJson,
     Connection,
     NotThere,
@@ -19,26 +15,19 @@ from services.console.cli.running import (
     out,
     plain,
     print_json,
-    reading,
     row,
-    run,
     show_facts,
     table,
     time_text,
 )
 from services.console.masking import masked
 from services.console.redriving import headers_of
-from services.deciding.rehearsing import Rehearsal
 from services.eventlog.failures import DeadLetter, Failures, Group
-from services.outputs.options import bars
-from services.settings import RehearsalSettings
 
 Json = dict[str, Any]
 LETTERS = 50
 LETTERS_MAX = 10_000
-OUTCOMES_SHOWN = 50
 KEY_BYTES_MAX = 200
-ACCEPTED, REFUSED, DEAD_AGAIN = "accepted", "refused", "dead letter again"
 LetterId = Annotated[str, typer.Argument(metavar="ID", help="SHARD-NUMBER, as dead-letters list shows it.")]
 SomeLetterId = Annotated[str | None, typer.Argument(metavar="ID", help="One, by its SHARD-NUMBER.")]
 Cause = Annotated[str | None, typer.Option(help="All open ones of a cause.")]
@@ -100,7 +89,7 @@ def list_letters(
     if letters:
         _show_letters(console, letters)
     if more:
-        console.print(Text(f"There is more: the same with --before {_id(letters[-1])}.", style="dim"))
+        console.print(Text(f"There is more: the same with --before {id_of(letters[-1])}.", style="dim"))
 
 
 def _show_groups(console: Console, groups: list[Group]) -> None:
@@ -118,12 +107,13 @@ def _show_letters(console: Console, letters: list[DeadLetter]) -> None:
     made = table("dead letter", "died (UTC)", "cause", "record", "state", fold="cause")
     for letter in letters:
         place = f"{letter.partition} @ {letter.offset}"
-        row(made, _id(letter), _minute(letter.recorded_at), letter.reason, place, _state(letter))
+        row(made, id_of(letter), _minute(letter.recorded_at), letter.reason, place, _state(letter))
     console.print(made)
     console.print(Text("record: partition @ offset on the commands topic.", style="dim"))
 
 
-def _id(letter: DeadLetter) -> str:
+def id_of(letter: DeadLetter) -> str:
+    """SHARD-NUMBER."""
     return f"{letter.shard}-{letter.number}"
 
 
@@ -149,7 +139,7 @@ def letter_document(letter: DeadLetter) -> Json:
     """A dead letter without any content of the record."""
     redriven = letter.redriven_partition is not None
     return {
-        "id": _id(letter),
+        "id": id_of(letter),
         "state": _state(letter),
         "cause": letter.reason,
         "message": letter.message,
@@ -184,7 +174,7 @@ def show(letter: DeadLetter, content: str | None, as_json: bool) -> None:
         print_json({**letter_document(letter), "shape": shape, **({} if content is None else {"content": content})})
         return
     console = out()
-    console.print(Text(f"dead letter {_id(letter)}", style="bold"), Text(_state(letter)))
+    console.print(Text(f"dead letter {id_of(letter)}", style="bold"), Text(_state(letter)))
     facts = {
         "cause": letter.reason,
         "message": letter.message,
@@ -200,72 +190,9 @@ def show(letter: DeadLetter, content: str | None, as_json: bool) -> None:
     console.print(Text(plain(shape["value"] if content is None else content) or "(no value)"), soft_wrap=True)
 
 
-def dry_run(
-    letter_id: SomeLetterId = None, cause: Cause = None, partition: Partition = None, as_json: AsJson = False
-) -> None:
-    """What would come of dead letters if they were redriven now, each alone. Exit code 1 unless all were accepted."""
-    check_selected(letter_id, cause, partition)
-    done = run(partial(_rehearse, letter_id, cause, partition))
-    outcomes = [_outcome(rehearsal) for _, rehearsal in done]
-    if as_json:
-        print_json([{"id": _id(letter), **outcome} for (letter, _), outcome in zip(done, outcomes, strict=True)])
-    else:
-        _show_outcomes(out(), [letter for letter, _ in done], outcomes)
-    if any(outcome["outcome"] != ACCEPTED for outcome in outcomes):
-        raise typer.Exit(FINDING)
-
-
 def check_selected(letter_id: str | None, cause: str | None, partition: int | None) -> None:
     """Raise typer.BadParameter unless one dead letter or a group is named."""
     if letter_id is not None:
         place_of(letter_id)
     if (letter_id is None) == (cause is None and partition is None):
         raise typer.BadParameter("say which: an ID, or --cause or --partition")
-
-
-async def _rehearse(
-    letter_id: str | None, cause: str | None, partition: int | None
-) -> list[tuple[DeadLetter, Rehearsal]]:
-    settings = RehearsalSettings()
-    actions = await actions_of(settings)
-    async with reading(settings.url()) as connection:
-        failures = Failures(connection)
-        if letter_id is not None:
-            wanted = [letter_id]
-        else:
-            found = await failures.dead_letters(LETTERS_MAX, reason=cause, partition=partition, is_open=True)
-            wanted = [_id(letter) for letter in reversed(found)]
-        with bars() as progress:
-            task = progress.add_task("dead letters", total=len(wanted))
-            done = []
-            for each in wanted:
-                letter = await letter_of(failures, each)
-                done.append((letter, await actions.dry_run(letter)))
-                progress.advance(task)
-        return done
-
-
-def _outcome(rehearsal: Rehearsal) -> Json:
-    verdict = rehearsal.verdict
-    if verdict is None:
-        return {"outcome": DEAD_AGAIN, "reason": rehearsal.reason, "message": rehearsal.message, "events": []}
-    outcome = ACCEPTED if verdict["status"] == "accepted" else REFUSED
-    events = list(rehearsal.events)
-    return {"outcome": outcome, "reason": verdict["reason"], "message": verdict["message"], "events": events}
-
-
-def _show_outcomes(console: Console, letters: list[DeadLetter], outcomes: list[Json]) -> None:
-    made = table("dead letter", "outcome", "why, or what would happen", fold="why, or what would happen")
-    for letter, outcome in zip(letters[:OUTCOMES_SHOWN], outcomes, strict=False):
-        happens = ", ".join(outcome["events"]) or "nothing new"
-        why = happens if outcome["outcome"] == ACCEPTED else f"{outcome['reason']}: {outcome['message']}"
-        row(made, _id(letter), outcome["outcome"], why)
-    if letters:
-        console.print(made)
-    show_counts(console, Counter(outcome["outcome"] for outcome in outcomes), "Nothing was written.")
-
-
-def show_counts(console: Console, counts: Counter[str], then: str = "") -> None:
-    """How many came to what, in one line."""
-    said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "no open dead letter of that kind"
-    console.print(Text(f"{said}. {then}".strip()), soft_wrap=True)

@@ -14,10 +14,7 @@ from aiokafka.errors import KafkaError
 
 from services.console.cli.acting import Why, actions_of, kept, operator
 from services.console.cli.letters import (
-    ACCEPTED,
-    DEAD_AGAIN,
     LETTERS_MAX,
-    REFUSED,
     Cause,
     Json,
     LetterId,
@@ -27,8 +24,8 @@ from services.console.cli.letters import (
     letter_of,
     place_of,
     show,
-    show_counts,
 )
+from services.console.cli.rehearsals import ACCEPTED, DEAD_AGAIN, NONE_OPEN, REFUSED, show_counts
 from services.console.cli.running import (
     FINDING,
     AsJson,
@@ -99,7 +96,7 @@ async def _selection(
         return Selection(letter=place_of(letter_id))
     count, until = await failures.count_selected(Selection(reason=cause, partition=partition))
     if count == 0:
-        raise NotThere("no open dead letter of that kind")
+        raise NotThere(NONE_OPEN)
     if not yes:
         if not sys.stdin.isatty():
             raise Refused(f"{deed} {count} dead letters? Say --yes")
@@ -120,15 +117,16 @@ async def _settled(deed: Awaitable[int]) -> int:
 async def _send(connection: Connection, redriver: Redriver, action: UUID, settled: int) -> None:
     """Send what the action has decided, or watch the console at it, until all is on the topic. Raises Away."""
     sending = asyncio.create_task(_drained(redriver))
-    with bars() as progress:
-        task = progress.add_task("on the topic", total=settled)
-        while not sending.done():
-            await asyncio.wait({sending}, timeout=POLL_SECONDS)
-            kept = await action_of(connection, action)
-            progress.update(task, completed=0 if kept is None else kept.redriven)
     try:
+        with bars() as progress:
+            task = progress.add_task("on the topic", total=settled)
+            while not sending.done():
+                await asyncio.wait({sending}, timeout=POLL_SECONDS)
+                kept = await action_of(connection, action)
+                progress.update(task, completed=0 if kept is None else kept.redriven)
         sending.result()
     except FAILURES as error:
+        sending.cancel()
         left = f"action {action} is kept, and whoever redrives next sends what is not on the topic yet"
         raise Away(f"{in_words(error)}: {left}") from None
 

@@ -16,6 +16,7 @@ from services.console.cli.running import (
     AWAY,
     FINDING,
     AsJson,
+    Away,
     Connection,
     out,
     print_json,
@@ -68,13 +69,19 @@ async def _look() -> Now:
         except WrongTopics as error:
             problem = str(error)
         except (KafkaError, OSError, TimeoutError) as error:
-            problem = f"Kafka does not answer: {type(error).__name__}"
+            problem = _without_kafka(error)
         problems = () if problem is None else (problem,)
         try:
             connection = await stack.enter_async_context(reading(settings.url()))
             return await _seen(connection, broker if problem is None else None, progress, problems)
+        except Away as error:
+            return Now(problems=(str(error),))
         except FAILURES as error:
             return Now(problems=(*problems, in_words(error)))
+
+
+def _without_kafka(error: Exception) -> str:
+    return f"Kafka does not answer: {type(error).__name__}"
 
 
 async def _seen(
@@ -103,7 +110,10 @@ async def _partitions(watching: Watching, broker: Broker) -> tuple[Partition, ..
     looks = {number: Looks() for number in broker.partitions}
     while True:
         watermarks = await watching.watermarks(broker.commands, broker.partitions)
-        lag = await broker.lag(watermarks)
+        try:
+            lag = await broker.lag(watermarks)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise Away(_without_kafka(error)) from None
         now = (await watching.now()).timestamp()
         for number, (waiting, _) in lag.items():
             looks[number].add(now, watermarks[number] + 1, watermarks[number] + 1 + waiting)

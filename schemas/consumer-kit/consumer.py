@@ -41,6 +41,12 @@ def count(database: sqlite3.Connection, headers: dict[str, str], event: dict[str
     return True
 
 
+async def at_end(consumer: AIOKafkaConsumer) -> bool:
+    places = consumer.assignment()
+    ends = await consumer.end_offsets(places) if places else {}
+    return bool(ends) and all([await consumer.position(place) >= end for place, end in ends.items()])
+
+
 async def main(topic: str, file: str, once: bool) -> None:
     database = sqlite3.connect(file)
     database.executescript(TABLES)
@@ -55,14 +61,15 @@ async def main(topic: str, file: str, once: bool) -> None:
     await consumer.start()
     try:
         while True:
-            batches = await consumer.getmany(timeout_ms=1_000)
+            batches = await consumer.getmany(timeout_ms=200)
             for records in batches.values():
                 for record in records:
                     headers = {name: value.decode() for name, value in record.headers}
                     new = count(database, headers, json.loads(record.value or b""))
                     print("counted" if new else "known", headers["ce_subject"], flush=True)
-            await consumer.commit()  # After the table: what is read again is known by its ce_id.
-            if once and not batches:
+            if batches:
+                await consumer.commit()  # After the table: what is read again is known by its ce_id.
+            if once and await at_end(consumer):
                 return
     finally:
         await consumer.stop()

@@ -4,7 +4,17 @@ import logging
 
 import typer
 
-from services.console.cli import assignments, exports, letters, rehearsals, repairs, standing, topics, verdicts
+from services.console.cli import (
+    agreements,
+    assignments,
+    exports,
+    letters,
+    rehearsals,
+    repairs,
+    standing,
+    topics,
+    verdicts,
+)
 
 EPILOG = (
     "Exit codes: 0 fine; 1 a finding, which is printed; 2 wrong usage or settings; 3 Kafka or PostgreSQL does not"
@@ -26,6 +36,7 @@ def build() -> typer.Typer:
     app.command("verdict")(verdicts.verdict)
     app.command("state")(assignments.state)
     app.command("history")(assignments.history)
+    app.command("agreement")(agreements.agreement_of)
     of_letters = typer.Typer(
         help="Records that nobody could be answered for: look, try, send again, close.", no_args_is_help=True
     )

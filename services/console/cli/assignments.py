@@ -26,6 +26,8 @@ from services.console.telling import happening
 from services.eventlog.log import Stored
 from services.eventlog.reader import Reader
 from services.eventlog.states import as_of
+from services.moderation.assignment import Assignment
+from services.moderation.course import Course
 from services.moderation.document import state_document
 from services.moderation.upgrades import upgraded
 from services.outputs.options import TIME, TIMES
@@ -36,31 +38,40 @@ ROWS_MAX = 10_000
 AssignmentId = Annotated[int, typer.Argument(help="The assignment's id.")]
 
 
+Version = Annotated[int | None, typer.Option(min=1, help="As its stream stood at this version.")]
+At = Annotated[
+    datetime | None, typer.Option(formats=TIMES, metavar=TIME, help="As it stood at this time; UTC by default.")
+]
+
+
 def state(
     assignment_id: AssignmentId,
-    version: Annotated[int | None, typer.Option(min=1, help="As its stream stood at this version.")] = None,
-    at: Annotated[
-        datetime | None, typer.Option(formats=TIMES, metavar=TIME, help="As it stood at this time; UTC by default.")
-    ] = None,
+    version: Version = None,
+    at: At = None,
     root_account: RootAccount = 1,
     as_json: AsJson = False,
 ) -> None:
     """An assignment as it stands, or as it stood at a version or time."""
-    if version is not None and at is not None:
-        raise typer.BadParameter("give --version or --at, not both")
-    then = at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
-
-    async def look(connection: Connection) -> Json:
-        found = await as_of(Reader(connection), root_account, assignment_id, version=version, at=then)
-        if found is None:
-            raise NotThere(f"no assignment {assignment_id} in root account {root_account}{_when(version, then)}")
-        return state_document(*found)
-
-    found = of_log(look)
+    found = state_document(*stood(assignment_id, version, at, root_account))
     if as_json:
         print_json(found)
     else:
         _show_state(out(), found)
+
+
+def stood(assignment_id: int, version: int | None, at: datetime | None, root_account: int) -> tuple[Course, Assignment]:
+    """A course and an assignment of it as they stand or stood. Exits where there was none."""
+    if version is not None and at is not None:
+        raise typer.BadParameter("give --version or --at, not both")
+    then = at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
+
+    async def look(connection: Connection) -> tuple[Course, Assignment]:
+        found = await as_of(Reader(connection), root_account, assignment_id, version=version, at=then)
+        if found is None:
+            raise NotThere(f"no assignment {assignment_id} in root account {root_account}{_when(version, then)}")
+        return found
+
+    return of_log(look)
 
 
 def _when(version: int | None, at: datetime | None) -> str:

@@ -20,6 +20,7 @@ from services.settings import DatabaseSettings, WrongSettings
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+FACT_WIDTH = 15
 FINE, FINDING, USAGE, AWAY, NOTHING = 0, 1, 2, 3, 4
 RootAccount = Annotated[int, typer.Option(help="The root account that ids belong to.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -70,9 +71,10 @@ def time_text(at: datetime) -> str:
 
 def show_facts(console: Console, facts: Mapping[str, Any]) -> None:
     """Names and values, one a line; what is None is left out."""
+    width = max(FACT_WIDTH, *(len(name) + 2 for name in facts))
     for name, value in facts.items():
         if value is not None:
-            console.print(Text.assemble((f"  {name:<15}", "dim"), plain(value)), soft_wrap=True)
+            console.print(Text.assemble((f"  {plain(name):<{width}}", "dim"), plain(value)), soft_wrap=True)
 
 
 def of_log(work: Callable[[Connection], Awaitable[T]]) -> T:

@@ -1,0 +1,26 @@
+"""``agreement``: the figures of graders in a terminal, for scripts, and as CSV."""
+
+from schemas.agreement import Agreement
+from tests.cli.conftest import CommandLine, Season
+
+
+async def test_the_figures_of_an_assignment_are_told_in_words_in_json_and_as_csv(
+    cli: CommandLine, season: Season
+) -> None:
+    text = await cli.run("agreement", season.essay, "--tolerance", "2")
+    document = await cli.here("agreement", season.essay, "--json")
+    table = await cli.here("agreement", season.essay, "--csv")
+    before = await cli.here("agreement", season.essay, "--version", "1")
+    wrong = await cli.here("agreement", season.essay, "--tolerance", "-1")
+
+    figures = Agreement.model_validate(document.json())
+    assert (figures.marks, figures.exact_rate.value, figures.tolerance) == (2, 0, 0.5)
+    assert text.code == 0, text.err
+    assert "within 2 points  100% of 1 pair of marks" in text.out
+    assert "none: one work alone tells nothing of spread or chance" in text.out
+    strict = next(line for line in text.out.splitlines() if line.split()[:1] == [season.world.user("ta1")])
+    assert strict.split() == [season.world.user("ta1"), "1", "0", "-2.00", "(1)", "-2.00", "(1)"]
+    assert f"{season.essay},{figures.version},exact_rate,,,0.0,1," in table.out.splitlines()
+    assert "none: no work was marked by two graders" in before.out
+    assert (before.code, wrong.code) == (0, 2)
+    assert max(map(len, text.out.splitlines())) <= 80

@@ -6,7 +6,11 @@ declare
 begin
     foreach name in array array['moderation_writer', 'moderation_reader'] loop
         if not exists (select from pg_roles where rolname = name) then
-            execute format('create role %I nologin', name);
+            begin
+                execute format('create role %I nologin', name);
+            exception when duplicate_object or unique_violation then
+                -- Roles are the server's: another of its databases is migrated at the same time.
+            end;
         end if;
         if not pg_has_role(current_user, name, 'member') then
             execute format('grant %I to %I', name, current_user);

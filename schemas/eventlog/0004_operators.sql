@@ -62,7 +62,11 @@ alter table redriven enable always trigger append_only;
 do $$
 begin
     if not exists (select from pg_roles where rolname = 'moderation_operator') then
-        create role moderation_operator nologin;
+        begin
+            create role moderation_operator nologin;
+        exception when duplicate_object or unique_violation then
+            -- Roles are the server's: another of its databases is migrated at the same time.
+        end;
     end if;
     if not pg_has_role(current_user, 'moderation_operator', 'member') then
         execute format('grant moderation_operator to %I', current_user);

@@ -54,7 +54,8 @@ async def sent(producer: AIOKafkaProducer, system: System, bad: Record, partitio
 
 
 def dead_letters(system: System, partition: int, offset: int) -> list[Any]:
-    place = {"original_partition": b"%d" % partition, "original_offset": b"%d" % offset}
+    commands = topic(system.prefix, "commands").encode()
+    place = {"original_topic": commands, "original_partition": b"%d" % partition, "original_offset": b"%d" % offset}
     return [r for r in system.outside.records["dead-letters"] if place.items() <= dict(r.headers).items()]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import asyncpg
 import typer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
@@ -52,8 +52,8 @@ def bars() -> Progress:
 
 def in_words(error: Exception) -> str:
     """What does not answer."""
+    if isinstance(error, KafkaTimeoutError) and error.args:
+        return str(error.args[0])
     if isinstance(error, KafkaError):
         return f"Kafka does not answer: {type(error).__name__}"
-    if isinstance(error, TimeoutError) and error.args:
-        return str(error)
     return trouble(error)

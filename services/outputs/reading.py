@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 
 READ_SECONDS_MAX = 30
 TAIL_OFFSETS = 64
@@ -38,14 +39,14 @@ async def read_until(
     """What was committed on the partitions, from where the consumer stands up to those offsets.
 
     Raises:
-        TimeoutError: nothing new came for a while, and an end was not reached.
+        KafkaTimeoutError: nothing new came for a while, and an end was not reached.
     """
     at = {place: await consumer.position(place) for place in ends}
     deadline = time.monotonic() + READ_SECONDS_MAX
     while left := [place for place, end in ends.items() if at[place] < end]:
         if time.monotonic() > deadline:
             topics = ", ".join(sorted({place.topic for place in left}))
-            raise TimeoutError(f"{topics} could not be read to the end: {READ_SECONDS_MAX} s without news")
+            raise KafkaTimeoutError(f"{topics} could not be read to the end: {READ_SECONDS_MAX} s without news")
         for place, records in (await consumer.getmany(*left, timeout_ms=200)).items():
             yield place, records
         # What was aborted is passed over without a record.
@@ -58,7 +59,7 @@ async def read_to_end(bootstrap: str, places: Sequence[TopicPartition]) -> Async
     """What was committed on the partitions, from their beginning to where they end now.
 
     Raises:
-        TimeoutError: nothing new came for a while, and the end was not reached.
+        KafkaTimeoutError: nothing new came for a while, and the end was not reached.
     """
     async with reader(bootstrap, places) as consumer:
         async for _, records in read_until(consumer, await consumer.end_offsets(places)):
@@ -80,7 +81,7 @@ async def last_records(
     """The last committed record of each partition of those that are wanted, found by reading backwards.
 
     Raises:
-        TimeoutError: nothing new came for a while, and the end was not reached.
+        KafkaTimeoutError: nothing new came for a while, and the end was not reached.
     """
     async with reader(bootstrap, places) as consumer:
         begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)

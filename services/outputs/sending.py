@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import RecordMetadata
 
 from services.outputs.records import Message
@@ -45,18 +46,31 @@ async def commit(
     end that is not known after the transaction's time is one that failed: the broker has aborted it.
 
     Raises:
-        KafkaError, TimeoutError: the transaction failed, or nobody knows.
+        KafkaError: the transaction failed, or nobody knows.
     """
-    async with asyncio.timeout(COMMIT_SECONDS_MAX):
-        await producer.begin_transaction()
-        sent = []
-        for (name, shard), batch in _batches(producer, messages):
-            sent.append(await producer.send_batch(batch, full_name(name), partition=shard))
-        if also is not None:
-            topic, key, value = also
-            sent.append(await producer.send(topic, value, key=key, partition=0))
-        look(await asyncio.gather(*sent))
-        await producer.commit_transaction()
+    try:
+        async with asyncio.timeout(COMMIT_SECONDS_MAX):
+            await _commit(producer, messages, full_name, also, look)
+    except TimeoutError:
+        raise KafkaTimeoutError(f"a transaction took longer than {COMMIT_SECONDS_MAX} s") from None
+
+
+async def _commit(
+    producer: AIOKafkaProducer,
+    messages: Sequence[Message],
+    full_name: Callable[[str], str],
+    also: tuple[str, bytes, bytes] | None,
+    look: Callable[[Sequence[RecordMetadata]], None],
+) -> None:
+    await producer.begin_transaction()
+    sent = []
+    for (name, shard), batch in _batches(producer, messages):
+        sent.append(await producer.send_batch(batch, full_name(name), partition=shard))
+    if also is not None:
+        topic, key, value = also
+        sent.append(await producer.send(topic, value, key=key, partition=0))
+    look(await asyncio.gather(*sent))
+    await producer.commit_transaction()
 
 
 async def close(producer: AIOKafkaProducer) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import RecordMetadata
 
 from services.outputs.reading import last_records
@@ -31,8 +32,11 @@ class Publisher:
 
         None if nothing says it.
         """
-        async with asyncio.timeout(START_SECONDS_MAX):
-            await self._producer.start()
+        try:
+            async with asyncio.timeout(START_SECONDS_MAX):
+                await self._producer.start()
+        except TimeoutError:
+            raise KafkaTimeoutError(f"no transaction could be begun in {START_SECONDS_MAX} s") from None
         place = TopicPartition(topic(self._prefix, "progress"), 0)
         last = await last_records(self._bootstrap, [place], lambda r: r.key == KEY and r.value is not None)
         record = last[place].record

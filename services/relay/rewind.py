@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 
 from services.eventlog.connecting import READER, connect
 from services.eventlog.history import History
+from services.outputs import options
 from services.outputs.ends import End, ends_of, full_names
 from services.outputs.marks import marks_of
 from services.outputs.reading import read_to_end
@@ -92,6 +93,8 @@ def main(where: str, outputs: Sequence[str]) -> str:
         progress = asyncio.run(rewind(ReplaySettings(), where, outputs or OUTPUTS))
     except (NeedsOperator, WrongSettings) as error:
         sys.exit(str(error))
+    except options.FAILURES as error:
+        sys.exit(options.in_words(error))
     lines = []
     for output in outputs or OUTPUTS:
         again = sum(progress.replays.get(output, progress.sequences[output])) - sum(progress.sequences[output])

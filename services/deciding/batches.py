@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import asyncpg
 
@@ -14,6 +14,9 @@ from services.deciding.states import ENTRIES_MAX, States
 from services.eventlog.batch import Batch
 from services.eventlog.log import Log
 from services.moderation.commands import ASSIGNMENT_COMMANDS
+
+# Assignments that one transaction of a batch reads at the most: of a large class each takes megabytes.
+READ_AT_ONCE_MAX = 100
 
 
 class Moved(Exception):
@@ -35,19 +38,42 @@ class Deciding:
         self.states = States(entries_max)
 
     async def settle(self, records: Sequence[Record]) -> Settled:
-        """Give every record its verdict or its dead letter, in one transaction, and say what became of them.
+        """Give every record its verdict or its dead letter, and say what became of them.
 
-        Optimistic first; where somebody else has written since the look, everything is decided again under the locks.
-        Raises what PostgreSQL raises when it is away; nothing is then settled and nothing is held.
+        In one transaction, unless more assignments must be read for it than are to be in memory at once. Optimistic
+        first; where somebody else has written since the look, everything is decided again under the locks.
+        Raises what PostgreSQL raises when it is away; nothing more is then settled and nothing is held.
         """
         if self.authority is not None:
             await self.authority.prepare(records)
-        items = [read(record) for record in records]
-        shards = sorted({item.shard for item in items})
+        settled = Settled(Counter(), Counter())
         try:
-            settled = await self._attempt(items, shards)
-            if settled is not None:
-                return settled
+            for part in self._parts([read(record) for record in records]):
+                settled.add(await self._settle(part))
+        except BaseException:
+            self.states.clear()
+            raise
+        return settled
+
+    def _parts(self, items: Sequence[Item]) -> Iterator[list[Item]]:
+        """A batch, cut where it needs more assignments that are not held than may be read at once."""
+        part: list[Item] = []
+        absent: set[tuple[int, int]] = set()
+        for item in items:
+            if isinstance(item.said, Parsed) and (assignment := item.said.command.assignment_id) is not None:
+                key = (item.said.command.root_account_id, assignment)
+                if key not in self.states.assignments and key not in absent:
+                    if len(absent) == READ_AT_ONCE_MAX:
+                        yield part
+                        part, absent = [], set()
+                    absent.add(key)
+            part.append(item)
+        yield part
+
+    async def _settle(self, items: Sequence[Item]) -> Settled:
+        shards = sorted({item.shard for item in items})
+        settled = await self._attempt(items, shards)
+        if settled is None:
             self.states.clear()
             async with self.log.connection.transaction():
                 await self.log.lock(shards)
@@ -55,10 +81,7 @@ class Deciding:
                 if settled is None:
                     raise Moved
             settled.attempts = 2
-            return settled
-        except BaseException:
-            self.states.clear()
-            raise
+        return settled
 
     async def _attempt(self, items: Sequence[Item], shards: Sequence[int]) -> Settled | None:
         """Look, decide, append. None where somebody else wrote meanwhile."""

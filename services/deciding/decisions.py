@@ -116,7 +116,8 @@ class Decisions:
         text = body.decode()
         if first:
             self.settled[item.key] = (said.content_hash, text)
-        metadata = {**caused, "time": self.at_text, "root_account_id": root_account, **about(said)}
+        caused["time"], caused["root_account_id"] = self.at_text, root_account
+        caused["course_id"], caused["assignment_id"], caused["actor_id"] = about(said)
         self.batch.add_verdict(
             item.shard,
             root_account,
@@ -126,7 +127,7 @@ class Decisions:
             place,
             verdict_key(said, record),
             text,
-            orjson.dumps(metadata).decode(),
+            orjson.dumps(caused).decode(),
         )
 
     def _decided(self, said: Parsed, record: Record, shard: int, caused: dict[str, Any]) -> tuple[bytes, bool]:
@@ -140,7 +141,7 @@ class Decisions:
             verdict = accepted_verdict(
                 command, decision, target.version + len(decision.events), self.at_text, said.correlation_id
             )
-            if len(verdict) <= OUTPUT_BYTES_MAX and all(len(data) <= OUTPUT_BYTES_MAX for data in encoded):
+            if max(len(verdict), *map(len, encoded)) <= OUTPUT_BYTES_MAX:
                 if decision.events:
                     live_only = self._live_only(decision, record, command, course)
                     self._record(
@@ -283,8 +284,9 @@ def verdict_key(said: Parsed | Invalid, record: Record) -> bytes | None:
     return record.key if course is None else str(course).encode()
 
 
-def about(said: Parsed | Invalid) -> dict[str, int | None]:
+def about(said: Parsed | Invalid) -> tuple[int | None, int | None, int | None]:
     """Course and assignment for a verdict's subject, and the actor: whom the gateway may show it to."""
-    named: Command | Invalid = said.command if isinstance(said, Parsed) else said
-    actor_id = said.command.actor_id if isinstance(said, Parsed) else None
-    return {"course_id": named.course_id, "assignment_id": named.assignment_id, "actor_id": actor_id}
+    if isinstance(said, Parsed):
+        command = said.command
+        return command.course_id, command.assignment_id, command.actor_id
+    return said.course_id, said.assignment_id, None

@@ -17,5 +17,12 @@ class Settled:
 
     outcomes: Counter[Outcome]
     dead_letters: Counter[str]
-    append_seconds: float
+    append_seconds: float = 0.0
     attempts: int = 1
+
+    def add(self, part: "Settled") -> None:
+        """Count another part of the batch."""
+        self.outcomes += part.outcomes
+        self.dead_letters += part.dead_letters
+        self.append_seconds += part.append_seconds
+        self.attempts = max(self.attempts, part.attempts)

@@ -1,5 +1,6 @@
 """The streams a subscriber holds in memory: read once, changed in place, dropped when in doubt."""
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -71,8 +72,10 @@ class States:
                 state = Course(root_account_id=stream.root_account, course_id=stream.course)
                 self.courses[stream.root_account, stream.course] = (state, stream)
         if streams:
-            async for stored in log.events(list(streams)):
-                self._evolve(streams[stored.stream], stored)
+            async with contextlib.aclosing(log.events(list(streams))) as reading:
+                async for some in reading:
+                    for stored in some:
+                        self._evolve(streams[stored.stream], stored)
 
     def _evolve(self, stream: Stream, stored: Stored) -> None:
         if stream.assignment is None:

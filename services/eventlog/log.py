@@ -1,7 +1,8 @@
 """Reading and appending, for a handler: one connection, one writer."""
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -122,11 +123,22 @@ class Log:
         )
         return [Stream(*row) for row in rows]
 
-    async def events(self, streams: Sequence[int]) -> AsyncIterator[Stored]:
-        """All events of the streams, each stream in order; few are in memory at once, however many there are."""
+    async def events(self, streams: Sequence[int]) -> AsyncGenerator[list[Stored], None]:
+        """All events of the streams, each stream in order, some at a time; the next are read while these are used.
+
+        To be closed (``contextlib.aclosing``), or the connection is not free again.
+        """
         async with self.connection.transaction():
-            async for row in self.connection.cursor(EVENTS, streams, prefetch=EVENTS_AT_A_TIME):
-                yield Stored(*row)
+            cursor = await self.connection.cursor(EVENTS, streams)
+            rows = await cursor.fetch(EVENTS_AT_A_TIME)
+            while rows:
+                reading = asyncio.create_task(cursor.fetch(EVENTS_AT_A_TIME))
+                await asyncio.sleep(0)  # The question is on its way before these are used.
+                try:
+                    yield [Stored(*row) for row in rows]
+                    rows = await reading
+                finally:
+                    await asyncio.gather(reading, return_exceptions=True)
 
     async def draw_stream_numbers(self, count: int) -> list[tuple[int, bytes]]:
         """Fresh stream numbers, each with a random secret of 16 bytes. An unused one is lost, which harms nothing."""

@@ -119,15 +119,18 @@ class Course:
         """Sections a caller is limited to, None for no limit (Canvas: Course#section_visibilities_for)."""
         if user_id in self.admins:
             return None
-        active = [e for e in self.enrollments.get(user_id, {}).values() if e.state == "active" and e.type != STUDENT]
-        if not active or any(not e.limited_to_section for e in active):
-            return None
-        return frozenset(e.section_id for e in active)
+        sections = []
+        for enrollment in self.enrollments.get(user_id, _NONE).values():
+            if enrollment.state == "active" and enrollment.type != STUDENT:
+                if not enrollment.limited_to_section:
+                    return None
+                sections.append(enrollment.section_id)
+        return frozenset(sections) if sections else None
 
     def is_visible_student(self, student_id: int, sections: frozenset[int | None] | None) -> bool:
         """A gradable student in one of the sections (None: in any)."""
-        held = self.enrollments.get(student_id)
-        return held is not None and any(
-            e.type == STUDENT and e.state in GRADABLE and (sections is None or e.section_id in sections)
-            for e in held.values()
-        )
+        for enrollment in self.enrollments.get(student_id, _NONE).values():
+            graded = enrollment.type == STUDENT and enrollment.state in GRADABLE
+            if graded and (sections is None or enrollment.section_id in sections):
+                return True
+        return False

@@ -102,8 +102,16 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _out(name, value) for name, value in fields.items()}
 
 
+# Most of an assignment's events are changes of grades: in these two a call for each value took half of the time.
 def _changed(changes: happened.Changes) -> dict[str, Any]:
-    return {name: [_out(name, old), _out(name, new)] for name, (old, new) in changes.items()}
+    changed = {}
+    for name, (old, new) in changes.items():
+        written = _WRITTEN.get(name)
+        if written is None:
+            changed[name] = [old, new]
+        else:
+            changed[name] = [None if old is None else written(old), None if new is None else written(new)]
+    return changed
 
 
 def _read(fields: Mapping[str, Any], *left_out: str) -> dict[str, Any]:
@@ -111,7 +119,6 @@ def _read(fields: Mapping[str, Any], *left_out: str) -> dict[str, Any]:
 
 
 def _read_changes(fields: Mapping[str, Any], *left_out: str) -> dict[str, tuple[Any, Any]]:
-    # Most of an assignment's events are changes of grades: a call for each value would take longer than all the rest.
     changes = {}
     for name, pair in fields.items():
         if name in left_out:

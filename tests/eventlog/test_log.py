@@ -178,4 +178,4 @@ async def test_the_bytes_of_an_event_are_kept(logs: Connect) -> None:
     written = '{"b": 1.0,  "a":"é", "b2":1e2}'
     batch.add_event(1, False, 1001, 1, "course_updated", written, json.dumps({}))
     assert await log.append(batch)
-    assert [event.data async for event in log.events([1001])] == [written]
+    assert [[event.data for event in events] async for events in log.events([1001])] == [[written]]

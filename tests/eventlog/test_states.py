@@ -1,7 +1,9 @@
 """What a subscriber holds in memory is bounded, and what it forgot is read again."""
 
 import asyncpg
+import pytest
 
+from services.deciding import batches
 from services.deciding.batches import Deciding
 from services.eventlog.log import Log
 from tests.eventlog.test_cost import COURSES, Commands
@@ -25,4 +27,25 @@ async def test_the_least_recently_used_go_first_and_come_back_as_the_log_tells_t
     finally:
         await connection.close()
 
+    assert versions == [4] * COURSES
+
+
+async def test_a_batch_that_needs_many_assignments_is_decided_in_parts_and_each_record_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "READ_AT_ONCE_MAX", 5)
+    connection = await asyncpg.connect(database_url)
+    try:
+        log, commands = Log(connection), Commands()
+        source = await log.current_source("commands")
+        await Deciding(log, source).settle(commands.facts())
+        sent = [*commands.grades(COURSES), *commands.grades(COURSES)]
+        settled = await Deciding(log, source).settle(sent)
+        decided = await connection.fetch('select partition, "offset", append_time from verdict order by 1, 2')
+        versions = [row["version"] for row in await connection.fetch(VERSIONS)]
+    finally:
+        await connection.close()
+
+    assert sum(settled.outcomes.values()) == 2 * COURSES
+    assert len(decided) == len({(row["partition"], row["offset"]) for row in decided}) == commands.ends.total()
     assert versions == [4] * COURSES

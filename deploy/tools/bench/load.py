@@ -95,7 +95,7 @@ def mixed(courses: Sequence[Course], number: int) -> Json:
     """The command of that number: 60 % grades, 20 % selections, 10 % comments, 10 % refusals."""
     turn, place = divmod(number, len(courses))
     course = courses[place]
-    assignment = course.course_id * 100 + turn % len(course.numbers)
+    assignment = course.course_id * 100 + turn // 10 % len(course.numbers)
     selected_from = course.students - course.students // SELECTED_SHARE
     student = turn * 7919 % selected_from
     match turn % 10:

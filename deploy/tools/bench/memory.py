@@ -21,16 +21,17 @@ EVENTS_A_STUDENT = 6
 async def memory(site: Site, scale: Scale) -> list[Figure]:
     """A handler's memory when it has decided a command in each of so many assignments of 300 provisional grades."""
     figures = []
-    course = await original(site, scale.of(300, 20))
+    course = await original(site, scale.of(300, 20), scale.of(10, 2))
     url = site.database()
-    courses = await course.copied(url, scale.of(4_000, 24))
+    courses = await course.copied(url, scale.of(400, 12))
+    marked = [(each, assignment) for each in courses for assignment in each.numbers]
     installation = await site.installation(url)
     before, decided = await verdicts(url), 0
     with Running("services.handler", installation.environment) as handler:
         await handler.ready()
         figures.append(figure("a handler that just started", "MiB", [handler.memory_mib()]))
-        for hot in (scale.of(1_000, 12), len(courses)):
-            installation.send([_remark(each, next(iter(each.numbers))) for each in courses[decided:hot]])
+        for hot in (scale.of(1_000, 12), len(marked)):
+            installation.send([_remark(*each) for each in marked[decided:hot]])
             await reached(url, before + hot)
             decided = hot
             case = f"after commands in {hot:,} assignments"

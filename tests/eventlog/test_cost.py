@@ -14,6 +14,7 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from services.deciding.batches import Deciding
+from services.eventlog.batch import Batch
 from services.eventlog.log import Log
 from services.eventlog.shards import SHARDS, shard_of_course
 from services.eventlog.tail import Series, Tail
@@ -99,10 +100,10 @@ class Work:
             "places of redelivered records": self.look_at_places,
             "what waits for the relay": self.relay,
         }
-        return {name: await self._blocks(work) for name, work in kinds.items()}
+        return {name: await self.blocks(work) for name, work in kinds.items()}
 
-    async def _blocks(self, work: Callable[[], Awaitable[None]]) -> int:
-        """Counts are kept for each transaction: the work is done inside one."""
+    async def blocks(self, work: Callable[[], Awaitable[object]]) -> int:
+        """Blocks that work fetches. Counts are kept for each transaction: it is done inside one."""
         async with self.connection.transaction(isolation="repeatable_read"):
             before = await self.connection.fetchrow(COUNTS)
             await work()
@@ -150,3 +151,22 @@ async def test_a_batch_costs_the_same_however_much_is_in_the_log(
     for found in (late, started_late):
         dearer = {name: (early[name], found[name]) for name in early if found[name] > early[name] * 3 // 2}
         assert not dearer, dearer
+
+
+async def test_a_published_grade_costs_the_same_however_many_are_published_at_once(
+    connect: Callable[[], Awaitable[Connection]],
+) -> None:
+    connection = await connect()
+    log = Log(connection)
+    source = await log.current_source("commands")
+    work = Work(connection, source, Commands())
+    await connection.execute("insert into stream values (1, 1, 1, null, 0)")
+    versions, costs = itertools.count(1), []
+    for grades in (1_000, 4_000):
+        found = await log.look_up([0], [])
+        batch = Batch(source, found.at, found.heads, {})
+        for _ in range(grades):
+            batch.add_event(0, True, 1, next(versions), "grade_published", "{}", "{}")
+        costs.append(await work.blocks(lambda batch=batch: log.append(batch)) / grades)  # type: ignore[misc]
+
+    assert costs[1] < costs[0] * 1.5, costs

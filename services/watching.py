@@ -125,10 +125,16 @@ async def clock_offset(connection: "asyncpg.Connection[asyncpg.Record]") -> floa
     return server.timestamp() - (asked + time.time()) / 2
 
 
+def _told(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        LOGGER.error("the watch ended by an exception", exc_info=error)
+
+
 @contextlib.asynccontextmanager
 async def watching(watch: Watch) -> AsyncIterator[None]:
-    """Watch while the block runs."""
+    """Watch while the block runs. A watch that ends by a defect is told of, and the process is then not live."""
     task = asyncio.create_task(watch.run())
+    task.add_done_callback(_told)
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from fastapi import FastAPI, Request
@@ -35,6 +35,9 @@ from services.tokens.keys import Keys
 from services.tokens.signing import Signer
 from services.tokens.verifying import by_reason
 from services.topics import topic
+
+if TYPE_CHECKING:
+    from services.gateway.tracing import RequestTraces
 
 LOGGER = logging.getLogger("gateway")
 CONNECTIONS_MAX = 8
@@ -99,7 +102,9 @@ def build(settings: GatewaySettings, keys: Keys) -> FastAPI:
             documents=StateDocuments(),
             sender=sender,
             verdicts=verdicts,
-            commands=Commands(sender, verdicts, signer, settings.verdict_wait_seconds, settings.gateway_url),
+            commands=Commands(
+                sender, verdicts, signer, settings.verdict_wait_seconds, settings.gateway_url, traces_of(settings)
+            ),
             commands_topic=commands,
             gateway_url=settings.gateway_url,
             lms_url=settings.lms_url,
@@ -113,6 +118,16 @@ def build(settings: GatewaySettings, keys: Keys) -> FastAPI:
         connections.terminate()
 
     return application(lifespan)
+
+
+def traces_of(settings: GatewaySettings) -> "RequestTraces | None":
+    """Who tells of commands over HTTP; None where no collector is named."""
+    if settings.otel_exporter_otlp_endpoint is None:
+        return None
+    # The SDK takes time and memory: only where it is asked for.
+    from services.gateway.tracing import RequestTraces
+
+    return RequestTraces()
 
 
 def tell(parts: Parts, connections: Pool) -> None:

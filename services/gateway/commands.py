@@ -7,7 +7,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from fastapi import Request
@@ -23,6 +23,9 @@ from services.gateway.telling import TOLD_WITH, http_request
 from services.gateway.verdicts import Verdicts
 from services.tokens.signing import Signer
 from services.tokens.verifying import REQUEST_SCOPE
+
+if TYPE_CHECKING:
+    from services.gateway.tracing import RequestTraces
 
 # Judged when the broker appends the record: as long as one may wait for the other after an outage.
 TOKEN_SECONDS = 600
@@ -51,16 +54,23 @@ class Asked:
 
 
 class Commands:
-    """Sends commands and waits for what the log says to them."""
+    """Sends commands and waits for what the log says to them. ``traces``: who tells of it, None where nobody asked."""
 
     def __init__(
-        self, sender: Sender, verdicts: Verdicts, signer: Signer | None, wait_seconds: float, gateway_url: str
+        self,
+        sender: Sender,
+        verdicts: Verdicts,
+        signer: Signer | None,
+        wait_seconds: float,
+        gateway_url: str,
+        traces: "RequestTraces | None" = None,
     ) -> None:
         self.sender = sender
         self.verdicts = verdicts
         self.signer = signer
         self.wait_seconds = wait_seconds
         self.gateway_url = gateway_url
+        self.traces = traces
 
     async def verdict(self, request: Request, caller: Caller, asked: Asked) -> dict[str, Any]:
         """The verdict of the command.
@@ -69,8 +79,16 @@ class Commands:
             Refused: the request cannot be a command (400), or nothing was handed to Kafka (503).
             Pending: it was, and there is no verdict in time.
         """
+        traceparent = request.headers.get("traceparent", "")
+        clients = traceparent if _TRACEPARENT.fullmatch(traceparent) else None
+        if self.traces is None:
+            return await self._verdict(request, caller, asked, clients)
+        with self.traces.command(asked.type, clients) as own:
+            return await self._verdict(request, caller, asked, own)
+
+    async def _verdict(self, request: Request, caller: Caller, asked: Asked, traceparent: str | None) -> dict[str, Any]:
         command_id = command_id_of(request, caller)
-        record = self._record(request, caller, asked, command_id)
+        record = self._record(request, caller, asked, command_id, traceparent)
         if self.verdicts.problem is not None:
             raise unavailable(self.verdicts.problem)
         deadline = time.monotonic() + self.wait_seconds
@@ -89,7 +107,9 @@ class Commands:
         METRICS.commands.labels(asked.type, verdict["status"]).inc()
         return verdict
 
-    def _record(self, request: Request, caller: Caller, asked: Asked, command_id: str) -> Record:
+    def _record(
+        self, request: Request, caller: Caller, asked: Asked, command_id: str, traceparent: str | None
+    ) -> Record:
         command = {
             "command_id": command_id,
             "type": asked.type,
@@ -107,8 +127,7 @@ class Commands:
         except ValidationError as error:
             raise bad_request(_said_of(error)) from None
         headers = [("content-type", b"application/json")]
-        traceparent = request.headers.get("traceparent", "")
-        if _TRACEPARENT.fullmatch(traceparent):
+        if traceparent is not None:
             headers.append(("traceparent", traceparent.encode()))
         told = http_request(request, self.gateway_url) if asked.type in TOLD_WITH else None
         if told is not None:

@@ -58,6 +58,7 @@ class Telling:
         self.metrics.active.set(0)
         self.progress, self._waiting, self._dead_letters = None, [], None
         self._publishing.clear()
+        self.metrics.publications_active.set(0)
 
     def took_over(self, progress: Progress) -> None:
         """This relay writes from here on."""

@@ -1,13 +1,14 @@
 """Traces over OTLP/HTTP, off unless OTEL_EXPORTER_OTLP_ENDPOINT is set; the SDK's other variables work too.
 
-A command's trace is its producer's, named by the record's ``traceparent``: what the handler, the log and the relay do
-with it are spans below the producer's. The log keeps the producer's ``traceparent`` and the published records carry it:
-a record is the same bytes with tracing on, off, and in a replay a year later. The work on a batch is a trace of its
-own, to which the spans of its commands are linked. A command that names no trace, or one that is not sampled, gets no
-span.
+A command's trace is its producer's, named by the record's ``traceparent``; a gateway is the producer for its clients,
+with a span below theirs. What the handler, the log and the relay do with the command are spans below the producer's.
+The log keeps that ``traceparent`` and the published records carry it: a record is the same bytes with tracing on, off,
+and in a replay a year later. The work on a batch is a trace of its own, to which the spans of its commands are linked.
+A command that names no trace, or one that is not sampled, gets no span.
 """
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from opentelemetry.context import Context
@@ -29,6 +30,7 @@ PARTITION = "messaging.destination.partition.id"
 OFFSET = "messaging.kafka.offset"
 COUNT = "messaging.batch.message_count"
 DATABASE = "db.system.name"
+COMMAND_TYPE = "moderation.command.type"
 
 SAMPLED = 1
 Attributes = dict[str, str | int]
@@ -53,7 +55,7 @@ class Step:
 
 
 class Traces:
-    """Tells of batches when they are done, so that nothing is to be ended when one fails."""
+    """A process's tracer. Of batches it tells when they are done: nothing is to be ended when one fails."""
 
     def __init__(self, process: str, kind: SpanKind) -> None:
         resource = Resource.create({"service.name": f"moderation-{process}", "service.version": VERSION})
@@ -79,6 +81,18 @@ class Traces:
                 below.end(_nanoseconds(step.ended))
             span.end(_nanoseconds(ended))
         whole.end(_nanoseconds(ended))
+
+    @contextlib.contextmanager
+    def span(self, name: str, attributes: Attributes, traceparent: str | None) -> Iterator[str]:
+        """A span around the block, below the one that is named or in a trace of its own; it yields its traceparent."""
+        parent = Context() if traceparent is None else self._propagator.extract({"traceparent": traceparent})
+        span = self._tracer.start_span(name, parent, self._kind, attributes)
+        own: dict[str, str] = {}
+        self._propagator.inject(own, set_span_in_context(span))
+        try:
+            yield own["traceparent"]
+        finally:
+            span.end()
 
     def _span(
         self,

@@ -1,21 +1,25 @@
 """One command's way, from its producer to the published records, is one trace in a collector."""
 
 import json
+import secrets
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from deploy.tools.places import ROOT
 from tests.cases.adapter import World
-from tests.conftest import System
+from tests.cases.tokens import Issuer
+from tests.conftest import System, made_system
+from tests.processes.client import Client
 from tests.processes.running import until
 
-TRACE, PRODUCER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-TRACEPARENT = f"00-{TRACE}-{PRODUCER}-01"
-SOON = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
+PRODUCER = "00f067aa0ba902b7"
 
 
 class Collector(ThreadingHTTPServer):
@@ -57,7 +61,7 @@ class Receiving(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
     with Collector() as made:
         thread = threading.Thread(target=made.serve_forever)
@@ -67,13 +71,34 @@ def collector() -> Iterator[Collector]:
         thread.join()
 
 
-async def test_a_command_is_one_trace_from_producer_to_published_records(system: System, collector: Collector) -> None:
-    named = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, **SOON}
-    for process in (system.process("handler", **named), system.process("relay", **named)):
-        process.start()
+@pytest.fixture(scope="module")
+async def traced(
+    bootstrap: str,
+    new_database: Callable[[], str],
+    tmp_path_factory: pytest.TempPathFactory,
+    issuer: Issuer,
+    collector: Collector,
+) -> AsyncIterator[System]:
+    """A system whose processes tell the collector; its last one is a gateway."""
+    named = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    async for made in made_system(bootstrap, new_database(), tmp_path_factory.mktemp("traced")):
+        for process in (
+            made.process("handler", **named),
+            made.process("relay", **named),
+            made.gateway(issuer, **named),
+        ):
+            process.start()
+        for process in made.processes:
+            await process.ready()
+        yield made
+
+
+async def test_a_command_is_one_trace_from_producer_to_published_records(traced: System, collector: Collector) -> None:
+    trace = secrets.token_hex(16)
+    traceparent = f"00-{trace}-{PRODUCER}-01"
     command, without = (World().command("upsert_course", {"name": "Modern History"}) for _ in range(2))
-    outside = system.outside
-    await outside.send_raw(json.dumps(command).encode(), b"1", [("traceparent", TRACEPARENT.encode())])
+    outside, before = traced.outside, len(collector.spans)
+    await outside.send_raw(json.dumps(command).encode(), b"1", [("traceparent", traceparent.encode())])
     await outside.send(without)
     for each in (command, without):
         await outside.verdict_of(each["command_id"])
@@ -84,25 +109,61 @@ async def test_a_command_is_one_trace_from_producer_to_published_records(system:
         "moderation-handler: append to the log",
         "moderation-relay: publish records",
     }
-    await until(lambda: set(collector.trace(TRACE)) == wanted, f"{wanted} of {TRACE}")
-    found = collector.trace(TRACE)
+    await until(lambda: set(collector.trace(trace)) == wanted, f"{wanted} of {trace}")
+    found = collector.trace(trace)
     [decided], [appended] = found["moderation-handler: decide command"], found["moderation-handler: append to the log"]
     published = found["moderation-relay: publish records"]
     assert [span.parent_span_id.hex() for span in (decided, *published)] == [PRODUCER] * 3
     assert appended.parent_span_id == decided.span_id
     assert decided.start_time_unix_nano <= appended.start_time_unix_nano < appended.end_time_unix_nano
     assert {attribute(span, "messaging.destination.name") for span in published} == {
-        f"{system.prefix}.events",
-        f"{system.prefix}.verdicts",
+        f"{traced.prefix}.events",
+        f"{traced.prefix}.verdicts",
     }
     batches = {span.span_id: span for _, span in collector.spans if span.name.endswith(" batch")}
     assert [batches[link.span_id].name for link in decided.links] == ["decide command batch"]
     assert {batches[link.span_id].name for span in published for link in span.links} == {"publish records batch"}
     for name in ("events", "verdicts"):
         headers = [dict(record.headers) for record in outside.records[name]]
-        traced = {h["ce_causationid"].decode(): h.get("traceparent") for h in headers}
-        assert traced == {command["command_id"]: TRACEPARENT.encode(), without["command_id"]: None}
-    assert {span.trace_id.hex() for _, span in collector.spans if span.span_id not in batches} == {TRACE}
+        carried = {h["ce_causationid"].decode(): h.get("traceparent") for h in headers}
+        assert carried[command["command_id"]] == traceparent.encode()
+        assert carried[without["command_id"]] is None
+    assert {span.trace_id.hex() for _, span in collector.spans[before:] if span.span_id not in batches} == {trace}
+
+
+async def test_a_command_over_http_is_one_trace_from_client_to_published_records(
+    traced: System, collector: Collector, issuer: Issuer
+) -> None:
+    trace, gateway = secrets.token_hex(16), traced.processes[-1]
+    traceparent = f"00-{trace}-{PRODUCER}-01"
+    seen = len(traced.outside.records["verdicts"])
+    client = Client(gateway.url, issuer)
+    path = "/api/v1/courses/1001/assignments/2001/provisional_grades/publish"
+    assert (await client.ask("POST", path, 21, {"traceparent": traceparent})).status_code == 404
+    assert (await client.ask("POST", path, 21)).status_code == 404
+    await client.http.aclose()
+
+    wanted = {"gateway: command over HTTP", "handler: decide command", "relay: publish records"}
+    await until(
+        lambda: {f"moderation-{each}" for each in wanted} <= set(collector.trace(trace)), f"{wanted} of {trace}"
+    )
+    found = collector.trace(trace)
+    [asked] = found["moderation-gateway: command over HTTP"]
+    below = [*found["moderation-handler: decide command"], *found["moderation-relay: publish records"]]
+    assert asked.parent_span_id.hex() == PRODUCER
+    assert {span.parent_span_id for span in below} == {asked.span_id}
+    await until(lambda: len(traced.outside.records["verdicts"]) == seen + 2, "a verdict each")
+    verdicts = traced.outside.records["verdicts"][seen:]
+    carried = {dict(record.headers)["traceparent"].decode() for record in verdicts}
+    assert f"00-{trace}-{asked.span_id.hex()}-01" in carried
+    assert len({traceparent.split("-")[1] for traceparent in carried}) == 2, "who names no trace begins one"
+
+
+def test_without_a_collector_no_process_loads_the_sdk() -> None:
+    modules = "services.handler.__main__, services.relay.__main__, services.gateway.__main__"
+    code = f"import sys, {modules}; print([name for name in sys.modules if name.startswith('opentelemetry.sdk')])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def attribute(span: Span, name: str) -> str:

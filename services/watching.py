@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import datetime
 
 import asyncpg
@@ -127,13 +127,13 @@ async def clock_offset(connection: "asyncpg.Connection[asyncpg.Record]") -> floa
 
 def _told(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        LOGGER.error("the watch ended by an exception", exc_info=error)
+        LOGGER.error("work beside the process's own was ended by an exception", exc_info=error)
 
 
 @contextlib.asynccontextmanager
-async def watching(watch: Watch) -> AsyncIterator[None]:
-    """Watch while the block runs. A watch that ends by a defect is told of, and the process is then not live."""
-    task = asyncio.create_task(watch.run())
+async def beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Work that never ends, while the block runs. Where a defect ends it, that is logged."""
+    task = asyncio.create_task(work)
     task.add_done_callback(_told)
     try:
         yield

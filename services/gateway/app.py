@@ -110,7 +110,8 @@ def build(settings: GatewaySettings, keys: Keys) -> FastAPI:
             lms_url=settings.lms_url,
         )
         tell(app.state.parts, connections)
-        running = [asyncio.create_task(sender.run()), asyncio.create_task(verdicts.run())]
+        work = (sender.run(), verdicts.run(), keys.keep_current())
+        running = [asyncio.create_task(each) for each in work]
         yield
         for task in running:
             task.cancel()

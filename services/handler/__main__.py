@@ -1,6 +1,7 @@
 """Settings, topics check, health page, application."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from services.telemetry.logs import configure
 from services.telemetry.metrics import HandlerMetrics
 from services.tokens.keys import Keys
 from services.topics import check
-from services.watching import Watch, watching
+from services.watching import Watch, beside
 
 if TYPE_CHECKING:
     from services.handler.tracing import CommandTraces
@@ -58,8 +59,6 @@ async def main() -> None:
     application, subscribers = build(settings, health, telling, authority)
 
     async def look() -> None:
-        if authority is not None:
-            await authority.keys.refresh()
         if health.problem is None:
             await asyncio.gather(*(subscriber.look() for subscriber in subscribers))
 
@@ -72,7 +71,11 @@ async def main() -> None:
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
 
-    async with serving(health, telling.metrics.registry, settings.health_port), watching(watch):
+    async with contextlib.AsyncExitStack() as running:
+        await running.enter_async_context(serving(health, telling.metrics.registry, settings.health_port))
+        await running.enter_async_context(beside(watch.run()))
+        if authority is not None:
+            await running.enter_async_context(beside(authority.keys.keep_current()))
         await application.run(log_level=logging.DEBUG)
 
 

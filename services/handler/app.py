@@ -29,6 +29,7 @@ LOGGER = logging.getLogger("handler")
 FRAMEWORK_LOGGER = logging.getLogger("faststream")
 RETRIES_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 DRAIN_SECONDS = 10
+POSITION_SECONDS_MAX = 0.5
 # One attempt at a batch: connecting and its queries have limits of their own, which end it before that.
 BATCH_SECONDS_MAX = 150
 Records = tuple[ConsumerRecord[Any, Any], ...]
@@ -174,9 +175,10 @@ class Subscriber(ConsumerRebalanceListener):
         # Also without a partition of its own it is to know whether Kafka answers.
         ends = await consumer.end_offsets(assigned or [TopicPartition(self.commands, 0)])
         try:
-            positions = {place.partition: await consumer.position(place) for place in assigned}
-        except IllegalStateError:
-            return  # A partition was taken away meanwhile.
+            async with asyncio.timeout(POSITION_SECONDS_MAX):
+                positions = {place.partition: await consumer.position(place) for place in assigned}
+        except (IllegalStateError, TimeoutError):
+            return  # The partitions are being assigned anew: the next look will do.
         self.lag.look(positions, {place.partition: end for place, end in ends.items()})
 
     async def _disconnect(self) -> None:

@@ -16,7 +16,7 @@ from services.settings import RelaySettings
 from services.telemetry.logs import configure
 from services.telemetry.metrics import RelayMetrics
 from services.topics import check
-from services.watching import Watch, watching
+from services.watching import Watch, beside
 
 if TYPE_CHECKING:
     from services.relay.tracing import RecordTraces
@@ -45,7 +45,7 @@ async def main() -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with serving(health, metrics.registry, settings.health_port), watching(watch):
+    async with serving(health, metrics.registry, settings.health_port), beside(watch.run()):
         # As the handler's: what is made for a transaction lives no longer than it.
         gc.collect()
         gc.freeze()

@@ -91,7 +91,7 @@ class Telling:
 
     def _count_events(self, rows: list[EventRow]) -> None:
         now = time.time()
-        ages = [now - row.recorded_at.timestamp() for row in rows]
+        ages = [max(now - row.recorded_at.timestamp(), 0.0) for row in rows]
         live = [age for row, age in zip(rows, ages, strict=True) if row.live_number is not None]
         for row, age in zip(rows, ages, strict=True):
             if row.type == "grade_published":

@@ -103,6 +103,7 @@ class Keys:
         self._stamp: tuple[int, int, int] | None = None
         self._looked_at = self._asked_for_kid_at = self._current_at = float("-inf")
         self._reading = asyncio.Lock()
+        self._problem: str | None = None
 
     def named(self, kid: str | None) -> list[PyJWK]:
         """The keys of that id; all of them for a token that names none."""
@@ -126,8 +127,17 @@ class Keys:
         async with self._reading:
             try:
                 await self._read()
+                self._problem = None
             except NoKeys as error:
-                LOGGER.warning("the known keys stay in use: %s", error)
+                if str(error) != self._problem:
+                    LOGGER.warning("the known keys stay in use: %s", error)
+                self._problem = str(error)
+
+    async def keep_current(self) -> None:
+        """Read the set again whenever that is due, until cancelled: also while nobody shows a token."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(LOOK_AT_FILE_SECONDS)
 
     def _due(self, kids: Iterable[str | None]) -> bool:
         now = self.clock()

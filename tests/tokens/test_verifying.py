@@ -142,15 +142,25 @@ async def test_a_changed_file_is_read_again(issuer: Issuer, tmp_path: Path) -> N
     assert verifier.claims(issuer.token()).user_id == 21
 
 
-async def test_a_file_that_is_gone_or_broken_leaves_the_known_keys(issuer: Issuer, tmp_path: Path) -> None:
+async def test_a_file_that_is_gone_or_broken_leaves_the_known_keys_is_told_once_and_makes_them_old(
+    issuer: Issuer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     clock, path = Clock(), tmp_path / "jwks.json"
     keys = Keys(str(issuer.write_set(path)), clock)
     await keys.load()
     for breaking in (lambda: path.write_text("{"), path.unlink):
         breaking()
+        for _ in range(3):
+            clock.now += 2
+            await keys.refresh()
+        assert Verifier(keys).claims(issuer.token()).user_id == 21
+    assert (keys.age(), len(caplog.messages)) == (12, 2)
+
+    issuer.write_set(path)
+    for _ in range(2):
         clock.now += 2
         await keys.refresh()
-        assert Verifier(keys).claims(issuer.token()).user_id == 21
+        assert keys.age() == 0
 
 
 class _Pages(http.server.BaseHTTPRequestHandler):

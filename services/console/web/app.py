@@ -89,7 +89,7 @@ def build(settings: ConsoleSettings, keys: Keys) -> FastAPI:
         )
         tell(app.state.parts)
         parts: Parts = app.state.parts
-        works = (watch.run(), redriver.run(), parts.replays.resume(connections))
+        works = (watch.run(), redriver.run(), parts.replays.resume(connections), keys.keep_current())
         running = [asyncio.create_task(work) for work in works]
         yield
         parts.checks.stop()

@@ -7,6 +7,7 @@ import subprocess
 from itertools import combinations
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -42,10 +43,10 @@ def names(expression: str) -> set[str]:
     return set(NAME.findall(re.sub(r'"[^"]*"', '""', expression)))
 
 
-def promtool(*arguments: str | Path) -> str:
+def promtool(*arguments: str | Path, told: str = "") -> str:
     program = shutil.which("promtool")
     assert program is not None, "promtool is missing: run deploy/setup tests"
-    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, *map(str, arguments)], input=told, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -137,6 +138,11 @@ def test_dashboards_and_rules_name_metrics_that_live_processes_tell(worked: dict
     asked = [rule["expr"] for rule in rules()] + [each for path in DASHBOARDS for each in expressions(path)]
 
     assert set().union(*map(names, asked)) - live - recorded - {"up"} == set()
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_prometheus_finds_nothing_to_mend_in_what_a_process_tells(worked: dict[str, Process], name: str) -> None:
+    promtool("check", "metrics", told=httpx.get(f"{worked[name].url}/metrics").text)
 
 
 def test_every_metric_is_on_a_dashboard_or_in_a_rule() -> None:

@@ -149,6 +149,9 @@ def what_next(console: Console, season: Season) -> None:
     console.print(f"  token=$(deploy/stack token {course.final_grader})", soft_wrap=True)
     url = f"{os.environ['GATEWAY_URL']}{path}?include[]=provisional_grades"
     console.print(f'  curl -gsH "Authorization: Bearer $token" "{url}"', soft_wrap=True, markup=False)
+    console.print("[dim]The console shows how it all stands, and this season; the second line makes a token for it:[/]")
+    console.print(f"  {os.environ['CONSOLE_URL']}/assignments?id={course.course_id}", soft_wrap=True)
+    console.print("  deploy/stack token 1 --scope moderation.operator")
     console.print("  deploy/stack down")
 
 

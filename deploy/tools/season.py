@@ -31,6 +31,7 @@ FIRST = [
     "Sam",
     "Tia",
 ]
+STAFF = ["Vera Moss", "Noor Haddad", "Tom Okafor", "Ines Ruiz"]
 LAST = ["Abel", "Brandt", "Costa", "Diaz", "Evans", "Fischer"]
 
 
@@ -119,6 +120,8 @@ class Season:
                 {"user_id": s, "name": name, "sis_user_id": f"S-{s - self.base}"}
                 for s, name in zip(course.students, half, strict=True)
             ]
+            people = (course.final_grader, *course.graders)
+            users += [{"user_id": p, "name": name} for p, name in zip(people, STAFF, strict=True)]
             yield self.command(course, "upsert_users", {"users": users})
             staff = [(course.final_grader, "TeacherEnrollment"), *((g, "TaEnrollment") for g in course.graders)]
             everybody = [*staff, *((student, "StudentEnrollment") for student in course.students)]

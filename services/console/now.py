@@ -11,6 +11,7 @@ FINE = "up to date"
 NAMES = {State.OK: FINE, State.WARNING: "falling behind", State.STALLED: "stalled", State.STOPPED: "stopped"}
 # A record that is decided while we look at it is no lag.
 LATE_SECONDS = 2.0
+TOO_LATE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class Now:
     """``minutes``: commands decided in each 10 seconds of the last 15 minutes, the oldest first.
 
     ``p50``, ``p99``: seconds from append to decision of the last commands, None before any. ``problems``: what cannot
-    be seen at present, and why. ``rejected``: refusals in the last 15 minutes.
+    be seen at present, and why. ``rejected``: refusals in the last 15 minutes. ``counting``: the console has not yet
+    read all of the log since it started, and its counts still grow.
     """
 
     at: datetime | None = None
@@ -60,6 +62,7 @@ class Now:
     open_letters: int = 0
     oldest_letter: datetime | None = None
     problems: tuple[str, ...] = ()
+    counting: bool = False
 
     @property
     def unpublished_since(self) -> datetime | None:
@@ -81,11 +84,13 @@ class Now:
     def late(self) -> list[str]:
         """What takes longer than it should, one sentence each."""
         found = []
-        slow = [p for p in self.partitions if p.state != FINE and p.oldest_seconds > LATE_SECONDS]
+        slow = [
+            p for p in self.partitions if p.oldest_seconds > (TOO_LATE_SECONDS if p.state == FINE else LATE_SECONDS)
+        ]
         if slow:
             worst = max(slow, key=lambda p: p.oldest_seconds)
             waiting = sum(p.waiting for p in slow)
-            where = f"partition {worst.number} is {worst.state}"
+            where = f"partition {worst.number} is {'late' if worst.state == FINE else worst.state}"
             found.append(
                 f"{count(waiting, 'command')} not decided, the oldest waiting {lasting(worst.oldest_seconds)}: {where}"
             )

@@ -15,6 +15,11 @@ Why never twice:
    offset; anything older or out of order it refuses.
 
 A record's order is that of its partition: the next is sent when the one before it is acknowledged.
+
+A database restored to before an action has forgotten it: its dead letters are open again, and redriving them once more
+sends a second record, with the same command ids as the first; the handler gives each id one verdict, whatever comes.
+A dead letter keeps no ``authorization``: with COMMAND_AUTH=required what is redriven is refused as unauthenticated, and
+a dry run says so.
 """
 
 import asyncio
@@ -116,8 +121,10 @@ class Redriver:
                 self._drained = asyncio.Event()
             except (KafkaError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 kafka = isinstance(error, KafkaError)
-                self.problem = f"Kafka does not answer: {type(error).__name__}" if kafka else trouble(error)
-                LOGGER.warning("a redrive waits: %s", self.problem)
+                problem = f"Kafka does not answer: {type(error).__name__}" if kafka else trouble(error)
+                if problem != self.problem:
+                    LOGGER.warning("a redrive waits: %s", problem)
+                self.problem = problem
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), LOOK_SECONDS)
             self._wanted.clear()

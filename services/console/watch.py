@@ -55,6 +55,7 @@ class Watch:
         self._rates: dict[str, tuple[float, int]] = {}
         self._letters: tuple[int, datetime | None] = (0, None)
         self._letters_at = 0.0
+        self._counting = True
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -89,6 +90,7 @@ class Watch:
             open_letters=self._letters[0],
             oldest_letter=self._letters[1],
             problems=tuple(self.health.servers.values()),
+            counting=self._counting,
         )
         self.now = now
         self.version += 1
@@ -104,7 +106,7 @@ class Watch:
         while True:
             begun = time.monotonic()
             try:
-                is_behind = await self._look()
+                is_behind = self._counting = await self._look()
                 self._server("postgresql", None)
                 self.health.problem = None
             except NO_POSTGRES as error:

@@ -4,6 +4,8 @@ import asyncio
 import html
 import json
 import re
+import time
+import urllib.request
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -76,7 +78,8 @@ async def test_what_proves_nothing_opens_nothing(token: str, console: Console) -
 
 
 async def test_a_session_is_a_cookie_that_no_script_and_no_other_site_can_use(console: Console) -> None:
-    answer = await console.http.post("/sign-in", data={"token": console.token("viewer"), "next": "//elsewhere.example"})
+    async with httpx.AsyncClient(base_url=console.url) as browser:
+        answer = await browser.post("/sign-in", data={"token": console.token("viewer"), "next": "//elsewhere.example"})
     cookie = answer.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
@@ -189,7 +192,7 @@ async def test_numbers_on_the_page_are_those_of_the_log_when_nothing_moves(conso
         )
     finally:
         await connection.close()
-    wanted = (f'<dd id="decided">{decided:,}</dd>', f">{open_letters:,} dead letter")
+    wanted = (f'<dd id="decided">{decided:,}</dd>', f"The oldest of {open_letters:,} open dead letter")
     async with asyncio.timeout(10):
         page = ""
         while not all(number in page for number in wanted):
@@ -252,3 +255,77 @@ async def test_the_way_of_a_command_leads_to_its_places_on_the_topics(console: C
         assert f"{console.system.prefix}.{name}, partition {record.partition}, offset {record.offset}," in answer.text
     assert "upsert_course" in answer.text
     assert DOCUMENT["bases"]["upsert_course"]["data"]["name"] not in answer.text
+
+
+async def test_a_publication_that_the_relay_has_not_brought_out_is_under_way_and_late(console: Console) -> None:
+    outside = console.system.outside
+    people = [(11, "TeacherEnrollment"), (21, "TaEnrollment"), *((n, "StudentEnrollment") for n in range(31, 35))]
+    rows = [{"user_id": user, "type": kind, "state": "active"} for user, kind in people]
+
+    def command(base: str, **changes: Any) -> dict[str, Any]:
+        ids = {"command_id": str(uuid.uuid4()), "course_id": "9200"}
+        return {**DOCUMENT["bases"][base], **ids, **changes}
+
+    of = {"assignment_id": "9201"}
+    grades = [{"student_id": str(student), "posted_grade": "7"} for student in range(31, 35)]
+    commands = [
+        command("upsert_course"),
+        command("upsert_users", type="upsert_enrollments", data={"enrollments": rows}),
+        command("assignment", **of),
+        *(command("record_grade", **of, data=grade, actor={"user_id": "21"}) for grade in grades),
+    ]
+    for each in commands:
+        assert (await outside.verdict(each))["status"] == "accepted"
+    relay = next(process for process in console.system.processes if process.name == "relay")
+    relay.kill()
+    publish = command("record_grade", **of, type="publish_provisional_grades", data={}, actor={"user_id": "11"})
+    try:
+        await outside.send(publish)
+        async with asyncio.timeout(20):
+            page = ""
+            while "0 of 4 grades are out" not in page or "not on the topics" not in page:
+                page = (await console.ask("GET", "/")).text
+    finally:
+        relay.start()
+        await relay.ready()
+    assert "/assignments/1/9201" in page
+    assert (await outside.verdict_of(publish["command_id"]))["status"] == "accepted"
+    async with asyncio.timeout(20):
+        while "None: every published grade is on the topic" not in page:
+            page = (await console.ask("GET", "/")).text
+
+
+async def test_commands_that_nobody_decides_are_said_to_wait(console: Console) -> None:
+    handler = next(process for process in console.system.processes if process.name == "handler")
+    handler.kill()
+    command = {**DOCUMENT["bases"]["upsert_course"], "command_id": str(uuid.uuid4()), "course_id": "9300"}
+    try:
+        await console.system.outside.send(command)
+        async with asyncio.timeout(20):
+            while "1 command not decided, the oldest waiting" not in (await console.ask("GET", "/")).text:
+                pass
+    finally:
+        handler.start()
+        await handler.ready()
+    await console.system.outside.verdict_of(command["command_id"])
+    async with asyncio.timeout(20):
+        while "not decided, the oldest" in (await console.ask("GET", "/")).text:
+            pass
+
+
+async def test_a_stream_ends_with_the_session(console: Console) -> None:
+    async with httpx.AsyncClient(base_url=console.url) as stranger:
+        assert (await stranger.get("/live")).status_code == 204
+        assert (await stranger.get("/session")).status_code == 204
+    assert (await console.ask("GET", "/session")).status_code == 200
+    brief = console.issuer.token(77, scope="moderation.viewer", exp=int(time.time()) + 2)
+    request = urllib.request.Request(f"{console.url}/live", headers={"authorization": f"Bearer {brief}"})
+    sent = await asyncio.to_thread(read_to_its_end, request)
+    data = next(line for line in sent.splitlines() if line.startswith(b"data: ")).removeprefix(b"data: ")
+    assert {"title", "status", "partitions", "recent"} <= json.loads(data).keys()
+
+
+def read_to_its_end(request: urllib.request.Request) -> bytes:
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        content: bytes = answer.read()
+    return content

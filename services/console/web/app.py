@@ -64,7 +64,7 @@ class Manners:
         await self.app(scope, receive, with_headers)
 
 
-def build(settings: ConsoleSettings, keys: Keys) -> FastAPI:
+def build(settings: ConsoleSettings, keys: Keys) -> ASGIApp:
     """The application; it connects when it starts, and serves also while PostgreSQL and Kafka are away."""
 
     @contextlib.asynccontextmanager
@@ -99,7 +99,8 @@ def build(settings: ConsoleSettings, keys: Keys) -> FastAPI:
         await asyncio.gather(*running, return_exceptions=True)
         connections.terminate()
 
-    return application(lifespan)
+    # Outside of all, so that also what the framework answers by itself has the manners.
+    return Manners(application(lifespan))
 
 
 def tell(parts: Parts) -> None:
@@ -120,7 +121,6 @@ def application(lifespan: Lifespan[FastAPI]) -> FastAPI:
     app = FastAPI(title="Moderated Grading console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     for router in (signing.router, now.router, failures.router, assignments.router, topics.router, acting.router):
         app.include_router(router)
-    app.add_middleware(Manners)
     _answer_errors(app)
     return app
 
@@ -128,6 +128,8 @@ def application(lifespan: Lifespan[FastAPI]) -> FastAPI:
 def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(NotSignedIn)
     async def not_signed_in(request: Request, error: NotSignedIn) -> Response:
+        if request.url.path in ("/live", "/session"):
+            return Response(status_code=204)  # It ends a browser's stream; a page in its place would not.
         if error.by_bearer or request.method != "GET":
             return _problem(request, 401, "Sign in first", str(error) or "Nothing was done.")
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
@@ -154,6 +156,10 @@ def _answer_errors(app: FastAPI) -> None:
 
     for kind in (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
         app.add_exception_handler(kind, away)
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        return _problem(request, 500, "The console made a mistake", "Its log says which. What the page asked is safe.")
 
 
 def _problem(request: Request, status: int, title: str, detail: str) -> Response:

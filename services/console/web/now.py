@@ -58,14 +58,14 @@ def rendered(rendering: Rendering, now: Now) -> dict[str, str]:
 @router.get("/live")
 async def live(parts: ConsoleParts, person: Viewer) -> Response:
     """Server-sent events: first everything, then what has changed, and a beat each second to show that we are there."""
-    return EventSourceResponse(_events(parts.watch, parts.rendering), ping=3_600)
+    return EventSourceResponse(_events(parts.watch, parts.rendering, person.expires_at), ping=3_600)
 
 
-async def _events(watch: Watch, rendering: Rendering) -> AsyncIterator[ServerSentEvent]:
+async def _events(watch: Watch, rendering: Rendering, until: float) -> AsyncIterator[ServerSentEvent]:
     sent: dict[str, str] = {}
     version, beat_at = -1, 0.0
     with METRICS.live_clients.track_inprogress():
-        while True:
+        while time.time() < until:
             await watch.changed_since(version, BEAT_SECONDS)
             version = watch.version
             html = rendered(rendering, watch.now)

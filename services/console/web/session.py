@@ -37,12 +37,16 @@ class Forbidden(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who was let in. ``csrf``: what their forms carry; None with a bearer token, which no site can send."""
+    """Somebody who was let in, until ``expires_at`` (seconds since 1970).
+
+    ``csrf``: what their forms carry; None with a bearer token, which no other site can send.
+    """
 
     user_id: int
     root_account_id: int
     role: Role
     csrf: str | None
+    expires_at: float
 
     @property
     def operates(self) -> bool:
@@ -141,7 +145,7 @@ def check_form(person: Person, request: Request, csrf: str) -> None:
 def _person(claims: Claims, csrf: str | None) -> Person:
     role = role_of(claims.scopes)
     assert role is not None
-    return Person(claims.user_id, claims.root_account_id, role, csrf)
+    return Person(claims.user_id, claims.root_account_id, role, csrf, claims.expires_at)
 
 
 def _csrf(token: str) -> str:

@@ -46,6 +46,12 @@ async def sign_out(
     return answer
 
 
+@router.get("/session")
+async def session(person: Viewer) -> Response:
+    """Whether whoever asks is signed in: 200, else 204. A page whose stream was refused asks it."""
+    return JSONResponse({"status": "signed in"})
+
+
 def _own_path(path: str) -> str:
     """The path of a page of ours, the first one's for anything else."""
     is_own = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()

@@ -11,7 +11,7 @@ for (const slider of document.querySelectorAll("[data-shows]")) {
   const connection = document.getElementById("connection");
   const announcement = document.getElementById("announcement");
   const pause = document.getElementById("pause");
-  let source = null, heardAt = Date.now(), announcedAt = 0, title = "", paused = false, hiding = 0;
+  let source = null, heardAt = Date.now(), announcedAt = 0, title = "", paused = false, over = false, hiding = 0;
 
   const clock = (at) => new Date(at).toISOString().slice(11, 19);
 
@@ -60,11 +60,15 @@ for (const slider of document.querySelectorAll("[data-shows]")) {
 
   setInterval(() => {
     if (paused || document.hidden) return;
-    if (Date.now() - heardAt > STALE_MS) {
+    if (!over && Date.now() - heardAt > STALE_MS) {
       say("Stale since " + clock(heardAt) + ": the console does not answer. Trying again.");
     }
-    // A browser gives up on a stream that was refused; we do not.
-    if (!source || source.readyState === EventSource.CLOSED) open();
+    if (over || (source && source.readyState !== EventSource.CLOSED)) return;
+    // A browser gives up on a stream that was refused; we ask why, and begin again unless nobody is signed in.
+    fetch("/session").then((answer) => {
+      over = answer.status === 204;
+      if (over) { say("You are signed out: load the page again to sign in."); close(); } else open();
+    }).catch(() => {});
   }, AGAIN_MS);
 
   document.addEventListener("visibilitychange", () => {

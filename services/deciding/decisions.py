@@ -141,7 +141,7 @@ class Decisions:
             verdict = accepted_verdict(
                 command, decision, target.version + len(decision.events), self.at_text, said.correlation_id
             )
-            if max(len(verdict), *map(len, encoded)) <= OUTPUT_BYTES_MAX:
+            if max(map(len, (verdict, *encoded))) <= OUTPUT_BYTES_MAX:
                 if decision.events:
                     live_only = self._live_only(decision, record, command, course)
                     self._record(

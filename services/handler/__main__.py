@@ -11,7 +11,7 @@ import uvloop
 from services.deciding import fetching
 from services.deciding.authority import Authority
 from services.eventlog.connecting import WRITER
-from services.handler.app import build
+from services.handler.app import FRAMEWORK_LOGGER, build
 from services.handler.telling import Telling
 from services.health import Health, serving
 from services.settings import HandlerSettings
@@ -51,7 +51,7 @@ async def main() -> None:
     logging.getLogger().setLevel(settings.log_level)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     # It warns at each start that it makes no topics; what it says of partitions we say ourselves.
-    logging.getLogger("faststream").setLevel(logging.ERROR)
+    FRAMEWORK_LOGGER.setLevel(logging.ERROR)
     fetching.install()
     await check(settings.kafka_bootstrap, settings.topic_prefix)
     authority = await authority_of(settings)

@@ -26,7 +26,8 @@ from services.settings import HandlerSettings
 from services.topics import topic
 
 LOGGER = logging.getLogger("handler")
-FRAMEWORK_LOGGER = logging.getLogger("faststream")
+# Not by the name of "faststream": that logger has a handler and a form of its own.
+FRAMEWORK_LOGGER = logging.getLogger("handler.framework")
 RETRIES_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 DRAIN_SECONDS = 10
 POSITION_SECONDS_MAX = 0.5

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from services.eventlog.log import Log
+from services.handler.app import FRAMEWORK_LOGGER
 from services.telemetry.logs import JsonLines
 from services.topics import WrongTopics
 from tests.cases.bad_inputs import DOCUMENT
@@ -51,6 +52,10 @@ async def test_what_postgresql_says_of_a_row_is_not_repeated(database_url: str) 
     assert line["exception"]["type"] == "asyncpg.exceptions.UniqueViolationError"
     assert line["message"].startswith("UniqueViolationError: ")
     assert NAME not in json.dumps(line)
+
+
+def test_what_the_framework_says_goes_the_same_way() -> None:
+    assert (FRAMEWORK_LOGGER.handlers, FRAMEWORK_LOGGER.propagate) == ([], True)
 
 
 def test_our_own_exceptions_say_what_to_do() -> None:

@@ -7,7 +7,6 @@ import uvicorn
 import uvloop
 
 from services.console.web.app import build
-from services.deciding import fetching
 from services.settings import ConsoleSettings
 from services.telemetry.logs import configure
 from services.tokens.keys import Keys
@@ -21,7 +20,6 @@ async def main() -> None:
     settings = ConsoleSettings()
     logging.getLogger().setLevel(settings.log_level)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    fetching.install()
     keys = Keys(settings.jwks)
     await keys.load()
     config = uvicorn.Config(

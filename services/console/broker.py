@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from services.deciding import fetching
 from services.progress import KEY, Progress
 from services.topics import topic
 
@@ -19,6 +20,7 @@ class Broker:
     """Two consumers without a group: nothing they do is seen by others. Methods raise KafkaError, TimeoutError."""
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
+        fetching.install()  # Producers write to the commands topic what they like.
         self.commands = topic(prefix, "commands")
         self._progress_place = TopicPartition(topic(prefix, "progress"), 0)
         common = {"bootstrap_servers": bootstrap, "enable_auto_commit": False, "isolation_level": "read_committed"}

@@ -34,6 +34,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from services.deciding import fetching
 from services.eventlog.connecting import OPERATOR, connect, trouble
 from services.eventlog.operating import Operating, Redrive, Waiting
 from services.topics import MIB, topic
@@ -91,6 +92,7 @@ class Redriver:
     """Sends what actions have decided. Any process may run one; they take turns."""
 
     def __init__(self, url: str, bootstrap: str, prefix: str) -> None:
+        fetching.install()  # What stands on the commands topic between our records may be anything.
         self.url = url
         self.bootstrap = bootstrap
         self.lock = f"redrive {prefix}"

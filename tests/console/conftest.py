@@ -39,7 +39,7 @@ async def console(
 ) -> AsyncIterator[Console]:
     async for system in made_system(bootstrap, new_database(), tmp_path_factory.mktemp("console")):
         console = system.console(issuer)
-        for process in (system.process("handler"), system.process("relay"), console):
+        for process in (system.process("handler", HANDLER_INSTANCE="console"), system.process("relay"), console):
             process.start()
         for process in system.processes:
             await process.ready()

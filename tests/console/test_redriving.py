@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from services.console.actions import Actions, Actor, NoReason
 from services.console.redriving import LETTER_BYTES_MAX, Redriver
@@ -15,9 +16,10 @@ from services.eventlog.connecting import OPERATOR, Pool, pool
 from services.eventlog.failures import Failures, Selection
 from services.eventlog.operating import AlreadyActed, AlreadySettled, Operating, action_of
 from services.topics import MIB, topic
-from tests.cases.bad_inputs import DOCUMENT
+from tests.cases.bad_inputs import DOCUMENT, Record
 from tests.conftest import System, made_system
 from tests.console.letters import HEADERS, dead, on_topic
+from tests.journeys.test_bad_inputs import sent
 
 Json = dict[str, Any]
 WHO = Actor(root_account=1, user_id=77)
@@ -130,6 +132,18 @@ async def test_a_redrive_that_was_decided_and_never_sent_is_sent_by_whoever_come
     assert await on_topic(bench.system, 4) == []
     await bench.redriver().drain()
     assert len(await on_topic(bench.system, 4)) == 1
+
+
+async def test_a_record_that_kills_readers_does_not_keep_a_redrive_from_going_on(bench: Bench) -> None:
+    (letter,) = await dead(bench.system, 9, [b"{"])
+    await bench.redrive(Selection(letter=letter))
+    producer = AIOKafkaProducer(bootstrap_servers=bench.system.bootstrap)
+    await producer.start()
+    poison = Record("", None, b"poison", [(b"\xff", b"")])
+    await sent(producer, bench.system, poison, 9)
+    await producer.stop()
+    await bench.redriver().drain()
+    assert [record.value for record in await on_topic(bench.system, 9)] == [b"poison", b"{"]
 
 
 async def test_a_group_is_what_the_form_showed_and_no_letter_that_died_later(bench: Bench) -> None:

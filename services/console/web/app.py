@@ -159,7 +159,7 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
-        return _problem(request, 500, "The console made a mistake", "Its log says which. What the page asked is safe.")
+        return _problem(request, 500, "The console made a mistake", "Its log says which.")
 
 
 def _problem(request: Request, status: int, title: str, detail: str) -> Response:

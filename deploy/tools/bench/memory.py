@@ -23,7 +23,7 @@ async def memory(site: Site, scale: Scale) -> list[Figure]:
     figures = []
     course = await original(site, scale.of(300, 20), scale.of(10, 2))
     url = site.database()
-    courses = await course.copied(url, scale.of(400, 12))
+    courses = await course.copied(url, scale.of(200, 12))
     marked = [(each, assignment) for each in courses for assignment in each.numbers]
     installation = await site.installation(url)
     before, decided = await verdicts(url), 0

@@ -257,28 +257,36 @@ async def test_the_way_of_a_command_leads_to_its_places_on_the_topics(console: C
     assert DOCUMENT["bases"]["upsert_course"]["data"]["name"] not in answer.text
 
 
-async def test_a_publication_that_the_relay_has_not_brought_out_is_under_way_and_late(console: Console) -> None:
-    outside = console.system.outside
+def command(base: str, **changes: Any) -> dict[str, Any]:
+    """A command of the corpus's in a course of our own."""
+    return {**DOCUMENT["bases"][base], "command_id": str(uuid.uuid4()), "course_id": "9200", **changes}
+
+
+@pytest.fixture(scope="session")
+async def moderated(console: Console) -> dict[str, str]:
+    """An assignment whose four students have a provisional grade each."""
     people = [(11, "TeacherEnrollment"), (21, "TaEnrollment"), *((n, "StudentEnrollment") for n in range(31, 35))]
     rows = [{"user_id": user, "type": kind, "state": "active"} for user, kind in people]
-
-    def command(base: str, **changes: Any) -> dict[str, Any]:
-        ids = {"command_id": str(uuid.uuid4()), "course_id": "9200"}
-        return {**DOCUMENT["bases"][base], **ids, **changes}
-
-    of = {"assignment_id": "9201"}
+    assignment = {"assignment_id": "9201"}
     grades = [{"student_id": str(student), "posted_grade": "7"} for student in range(31, 35)]
     commands = [
         command("upsert_course"),
         command("upsert_users", type="upsert_enrollments", data={"enrollments": rows}),
-        command("assignment", **of),
-        *(command("record_grade", **of, data=grade, actor={"user_id": "21"}) for grade in grades),
+        command("assignment", **assignment),
+        *(command("record_grade", **assignment, data=grade, actor={"user_id": "21"}) for grade in grades),
     ]
     for each in commands:
-        assert (await outside.verdict(each))["status"] == "accepted"
+        assert (await console.system.outside.verdict(each))["status"] == "accepted"
+    return assignment
+
+
+async def test_a_publication_that_the_relay_has_not_brought_out_is_under_way_and_late(
+    console: Console, moderated: dict[str, str]
+) -> None:
+    outside = console.system.outside
     relay = next(process for process in console.system.processes if process.name == "relay")
     relay.kill()
-    publish = command("record_grade", **of, type="publish_provisional_grades", data={}, actor={"user_id": "11"})
+    publish = command("record_grade", **moderated, type="publish_provisional_grades", data={}, actor={"user_id": "11"})
     try:
         await outside.send(publish)
         async with asyncio.timeout(20):
@@ -329,3 +337,49 @@ def read_to_its_end(request: urllib.request.Request) -> bytes:
     with urllib.request.urlopen(request, timeout=10) as answer:
         content: bytes = answer.read()
     return content
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/assignments/1/9223372036854775808", 404),
+        ("/assignments/99999999999999999999/1", 404),
+        ("/assignments/one/two", 400),
+        ("/assignments?id=-1", 400),
+        ("/assignments?id=99999999999999999999999", 400),
+        ("/failures/dead-letters?partition=x", 400),
+        ("/failures/dead-letters?before=0001-01-01T00:00:00%2B14:00~1-1", 400),
+        ("/failures/dead-letters/9999-999999999999999999", 404),
+        ("/failures/dead-letters/1", 404),
+        ("/failures/rejections", 400),
+        ("/verdicts/1-999999", 404),
+        ("/commands/1/no-uuid", 400),
+        ("/commands/0/0193a6a1-7a5e-7c3e-8f00-3b1e6d9a4c11", 404),
+        ("/actions/0193a6a1-7a5e-7c3e-8f00-3b1e6d9a4c11", 404),
+        ("/act/anything?letter=1-1", 404),
+        ("/act/redrive", 400),
+        ("/static/../app.py", 404),
+        ("/nowhere", 404),
+    ],
+)
+async def test_a_link_that_leads_nowhere_is_told_so_on_a_page_of_ours(path: str, status: int, console: Console) -> None:
+    answer = await console.ask("GET", path, "operator")
+    assert answer.status_code == status
+    assert answer.headers["content-security-policy"]
+    assert "<h1>" in answer.text
+
+
+async def test_a_state_is_shown_as_of_a_version_or_time_beside_another_and_nowhere_beyond(
+    console: Console, moderated: dict[str, str]
+) -> None:
+    page = f"/assignments/1/{moderated['assignment_id']}"
+    first = await console.ask("GET", f"{page}?version=1")
+    assert "As it stood at version 1" in first.text
+    assert "What its first event stated" in first.text
+    compared = await console.ask("GET", f"{page}?version=4&compare=1")
+    assert "What differs from version 1" in compared.text
+    assert "provisional_grades.[" in compared.text
+    assert (await console.ask("GET", f"{page}?at=2099-01-01T00:00:00")).status_code == 404
+    assert (await console.ask("GET", f"{page}?at=2020-01-01")).status_code == 404
+    assert (await console.ask("GET", f"{page}?version=9999")).status_code == 404
+    assert (await console.ask("GET", f"{page}?compare=9999")).status_code == 404

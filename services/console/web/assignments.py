@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -69,34 +70,22 @@ async def one(
     before: str = "",
 ) -> Response:
     """An assignment as it stands, or stood at a version or time; what changed since another version; its timeline."""
-    reader_ = Reader(parts.pool)
-    streams = await reader_.streams(root_account, None, assignment) if 0 < assignment <= ID_MAX else []
-    if not streams or not 0 < root_account <= ID_MAX:
-        raise HTTPException(404, "no such assignment in this root account")
-    then = {"version": _number(version, VERSION_MAX)} if version else {"at": moment_of(_as_utc(at))} if at else {}
-    found = await as_of(reader_, root_account, assignment, **then)
-    latest = await as_of(reader_, root_account, assignment) if then else found
-    if found is None or latest is None:
-        raise HTTPException(404, "it did not stand so: before its first event, or beyond now")
-    course, state = found
-    number = state.version
-    other = _number(compare, VERSION_MAX) if compare else number - 1
-    earlier = await as_of(reader_, root_account, assignment, version=other) if other > 0 else None
-    document = state_document(course, state)
-    differences = changes(None if earlier is None else state_document(*earlier), document)
-    first = (max(students, 1) - 1) * ROWS_MAX
-    rows = students_of(document)
+    shown = await _shown(Reader(parts.pool), root_account, assignment, version, at, compare)
+    document = state_document(shown.course, shown.state)
+    differences = changes(shown.earlier, document)
+    first, rows = (max(students, 1) - 1) * ROWS_MAX, students_of(document)
+    number = shown.state.version
     until = min(_number(before, VERSION_MAX) - 1 if before else number, number)
-    events = await reader_.page(streams[0].number, max(until - ROWS_MAX, 0), until)
+    events = await Reader(parts.pool).page(shown.stream, max(until - ROWS_MAX, 0), until)
     return parts.rendering.page(
         request,
         "assignment.html",
         root_account=root_account,
-        course=course,
-        state=state,
+        course=shown.course,
+        state=shown.state,
         version=number,
-        last_version=latest[1].version,
-        compared=other,
+        last_version=shown.last_version,
+        compared=shown.compared,
         changes=differences[:CHANGES_MAX],
         more_changes=len(differences) > CHANGES_MAX,
         settings=document["settings"],
@@ -105,11 +94,44 @@ async def one(
         students_page=max(students, 1),
         more_students=len(rows) > first + ROWS_MAX,
         query={"version": version, "at": at, "compare": compare},
-        names=_names(course, state),
+        names=_names(shown.course, shown.state),
         events=[_told(stored) for stored in reversed(events)],
         next_before=until - ROWS_MAX + 1 if until > ROWS_MAX else None,
-        **await _agreement(course, state),
+        **await _agreement(shown.course, shown.state),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A state that is asked for. ``earlier``: the document it is compared with, None before the first event."""
+
+    stream: int
+    course: Course
+    state: Assignment
+    last_version: int
+    compared: int
+    earlier: dict[str, Any] | None
+
+
+async def _shown(reader_: Reader, root_account: int, assignment: int, version: str, at: str, compare: str) -> Shown:
+    """Raises HTTPException where it never stood so."""
+    if not (0 < root_account <= ID_MAX and 0 < assignment <= ID_MAX):
+        raise HTTPException(404)
+    streams = await reader_.streams(root_account, None, assignment)
+    if not streams:
+        raise HTTPException(404, "no such assignment in this root account")
+    then = {"version": _number(version, VERSION_MAX)} if version else {"at": moment_of(_as_utc(at))} if at else {}
+    found = await as_of(reader_, root_account, assignment, **then)
+    latest = await as_of(reader_, root_account, assignment) if then else found
+    if found is None or latest is None:
+        raise HTTPException(404, "it did not stand so: before its first event, or beyond now")
+    compared, earlier = _number(compare, VERSION_MAX) if compare else found[1].version - 1, None
+    if compared > 0:
+        before = await as_of(reader_, root_account, assignment, version=compared)
+        if before is None:
+            raise HTTPException(404, f"it has no version {compared} to compare with")
+        earlier = state_document(*before)
+    return Shown(streams[0].number, *found, latest[1].version, compared, earlier)
 
 
 def _as_utc(text: str) -> str:

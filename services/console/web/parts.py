@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
@@ -80,7 +80,8 @@ def moment_of(text: str) -> datetime:
     """A time in a link of ours. Raises HTTPException."""
     try:
         at = datetime.fromisoformat(text.replace(" ", "+"))
-    except ValueError:
+        at.astimezone(UTC)
+    except (ValueError, OverflowError):
         at = datetime.min
     if at.tzinfo is None:
         raise HTTPException(400, "send times as they stand in our links, in ISO 8601 with an offset")

@@ -80,6 +80,7 @@ class Subscriber(ConsumerRebalanceListener):
         self.connection: asyncpg.Connection[asyncpg.Record] | None = None
         self.deciding: Deciding | None = None
         self.places: Places | None = None
+        self.undecidable: set[int] = set()
         self.registered: Any = None
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
@@ -96,6 +97,7 @@ class Subscriber(ConsumerRebalanceListener):
         numbers = sorted(place.partition for place in assigned)
         LOGGER.info("%s decides partitions %s", self.name, ", ".join(map(str, numbers)) or "none")
         self.lag.forget()
+        self.undecidable.clear()
         self.health.say(self.name, None)
         if self.places is not None:
             self.places.forget()
@@ -115,7 +117,11 @@ class Subscriber(ConsumerRebalanceListener):
             LOGGER.warning("could not look at the log on assignment (%s): the first batch will", type(error).__name__)
 
     async def handle(self, records: Records, message: KafkaMessage) -> None:
-        """Settle a batch. Infrastructure is retried with backoff, then raised: nothing is acknowledged then."""
+        """Settle a batch. Infrastructure is retried with backoff, then raised: nothing is acknowledged then.
+
+        Any other exception is a bug. No record is passed over for it: its partition waits for other code, and is tried
+        again after a pause; the others of the batch go on.
+        """
         self.lag.begin(first_of_each(records))
         try:
             for pause in (*RETRIES_SECONDS, None):
@@ -136,6 +142,11 @@ class Subscriber(ConsumerRebalanceListener):
                         raise
                     LOGGER.warning("%s; again in %s s", trouble(error), pause)
                     await asyncio.sleep(pause)
+                except Exception:
+                    LOGGER.exception("a batch cannot be decided: its partitions are tried one by one")
+                    self.telling.failed()
+                    await self._settle_apart(records, message)
+                    return
         finally:
             self.lag.end(self.places.stopped if self.places is not None else ())
 
@@ -148,7 +159,36 @@ class Subscriber(ConsumerRebalanceListener):
             places.decided(fresh)
             self.telling.settled(fresh, settled, begun)
         self.telling.redelivered(places.redelivered)
-        self.health.say(self.name, places.problem)
+        if self.undecidable:
+            self.undecidable.difference_update(record.partition for record in records)
+        self.health.say(self.name, places.problem or self._bug())
+
+    async def _settle_apart(self, records: Records, message: KafkaMessage) -> None:
+        """Settle each partition's records by themselves. Raises, after a pause, where some cannot be decided."""
+        by_partition: dict[int, list[ConsumerRecord[Any, Any]]] = {}
+        for record in records:
+            by_partition.setdefault(record.partition, []).append(record)
+        failure: Exception | None = None
+        for partition, own in by_partition.items():
+            try:
+                await self._settle(tuple(own), message)
+            except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Moved):
+                raise
+            except Exception as error:
+                LOGGER.exception("partition %s cannot be decided", partition)
+                failure = error
+                self.undecidable.add(partition)
+        if failure is not None:
+            self.health.say(self.name, self._bug())
+            self.health.beat(self.name, BATCH_SECONDS_MAX)
+            await asyncio.sleep(RETRIES_SECONDS[-1])
+            raise failure
+
+    def _bug(self) -> str | None:
+        if not self.undecidable:
+            return None
+        numbers = ", ".join(map(str, sorted(self.undecidable)))
+        return f"partition {numbers} cannot be decided: a bug, or events that newer code wrote (see the log)"
 
     async def _connected(self) -> tuple[Deciding, Places]:
         if self.connection is None or self.connection.is_closed() or self.deciding is None or self.places is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -11,10 +12,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from services.eventlog.batch import Batch, Place
 from services.eventlog.log import Log
-from services.eventlog.shards import SHARDS
+from services.eventlog.shards import SHARDS, shard_of_course
+from tests.cases.adapter import World
 from tests.conftest import System
 from tests.faults.steps import Sending, count, courses, send_all, started, until_decided
-from tests.processes.running import Process
+from tests.processes.running import Process, until
 
 # An acknowledgement that was on its way when the handler was stopped has arrived before so many questions are answered.
 LOOKS = 20
@@ -119,3 +121,40 @@ async def test_a_batch_over_several_partitions_that_fails_once_is_decided_once(
         assert await connection.fetchval("select count(distinct partition) from verdict") == SHARDS
         over = "select count(distinct partition) from verdict where number > 1 group by xmin::text order by 1 desc"
         assert await connection.fetchval(over) > 1, "no batch was over several partitions"
+
+
+FROM_THE_FUTURE = """
+insert into event (shard, position, stream, version, type, type_version, data, metadata, recorded_at)
+select e.shard, (select max(position) from event where shard = e.shard) + 1, e.stream, e.version + 1,
+       'course_dissolved', 1, e.data, e.metadata, e.recorded_at
+from event e join stream s on s.number = e.stream where s.course = $1
+"""
+
+
+async def test_what_this_code_cannot_decide_holds_up_its_partition_alone_and_is_not_tried_without_a_pause(
+    system: System,
+) -> None:
+    handler = await started(system, HANDLER_SUBSCRIBERS="1")
+    commands = courses(12)
+    await send_all(system, commands)
+    await until_decided(system, len(commands))
+    of_shard = {shard_of_course(int(command["course_id"])): command["course_id"] for command in commands}
+    (bad_shard, bad), (_, good) = list(of_shard.items())[:2]
+    async with connected(system) as connection:
+        await connection.execute(FROM_THE_FUTURE, int(bad))
+    handler.signal(signal.SIGSTOP)
+    asked = {
+        course: World().command("upsert_course", {"name": "again"}) | {"course_id": course} for course in (bad, good)
+    }
+    await send_all(system, list(asked.values()))
+    handler.signal(signal.SIGCONT)
+    await until(lambda: handler.health()[0] == 503, "the handler says so")
+    await until_decided(system, len(commands) + 1)
+    assert f"partition {bad_shard} cannot be decided" in handler.health()[1]
+    # What came later for others is decided too, and each try is one line or two, not thousands.
+    await send_all(system, [{**asked[good], "command_id": str(uuid.uuid4())}])
+    await until_decided(system, len(commands) + 2)
+    assert len(handler.log.read_text().splitlines()) < 30
+    async with connected(system) as connection:
+        settled = "select count(*) from verdict where command_id = $1"
+        assert await connection.fetchval(settled, asked[bad]["command_id"]) == 0

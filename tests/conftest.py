@@ -135,12 +135,9 @@ async def system(bootstrap: str, database_url: str, tmp_path: Path) -> AsyncIter
         yield made
 
 
-@pytest.fixture(scope="session")
-async def running(
-    bootstrap: str, new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[System]:
-    """One handler and one relay for all tests that do them no harm; such a test uses a course of its own."""
-    async for made in made_system(bootstrap, new_database(), tmp_path_factory.mktemp("running")):
+async def at_work(bootstrap: str, database_url: str, folder: Path) -> AsyncIterator[System]:
+    """Fresh database and topics with one handler and one relay."""
+    async for made in made_system(bootstrap, database_url, folder):
         for process in (made.process("handler", HANDLER_INSTANCE="shared"), made.process("relay")):
             process.start()
         for process in made.processes:
@@ -148,8 +145,7 @@ async def running(
         yield made
 
 
-@pytest.fixture(scope="session")
-async def seeded(running: System) -> System:
+async def seed(system: System) -> None:
     """Course 1001 of the corpus: final grader 11, graders 21 and 22, students 31 to 40."""
     people = [(11, "TeacherEnrollment"), (21, "TaEnrollment"), (22, "TaEnrollment")]
     people += [(student, "StudentEnrollment") for student in range(31, 41)]
@@ -160,8 +156,23 @@ async def seeded(running: System) -> System:
         DOCUMENT["bases"]["assignment"],
     ]
     for fact in facts:
-        verdict = await running.outside.verdict({**fact, "command_id": str(uuid.uuid4())})
+        verdict = await system.outside.verdict({**fact, "command_id": str(uuid.uuid4())})
         assert verdict["status"] == "accepted", verdict
+
+
+@pytest.fixture(scope="session")
+async def running(
+    bootstrap: str, new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[System]:
+    """For all tests that do it no harm; such a test uses a course of its own."""
+    async for made in at_work(bootstrap, new_database(), tmp_path_factory.mktemp("running")):
+        yield made
+
+
+@pytest.fixture(scope="session")
+async def seeded(running: System) -> System:
+    """The shared system with course 1001."""
+    await seed(running)
     return running
 
 

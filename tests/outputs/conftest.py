@@ -33,11 +33,14 @@ async def play(system: System) -> None:
         process.start()
     for process in processes:
         await process.ready()
-    commands = courses(40)
-    for _ in range(2):
-        commands += publication(STUDENTS)
-    await send_all(system, commands)
     outside = system.outside
+    commands = courses(40)
+    await send_all(system, commands)
+    # The rest is decided at another time.
+    await until(lambda: len(outside.verdicts) == len(commands), "the courses' verdicts")
+    rest = [command for _ in range(2) for command in publication(STUDENTS)]
+    await send_all(system, rest)
+    commands += rest
     for value in (b'{"command_id": "unreadable', b""):
         await outside.send_raw(value, commands[-1]["course_id"].encode(), [("ce_sequence", b"7")])
     await until(lambda: len(outside.verdicts) == len(commands), "every verdict")

@@ -77,7 +77,9 @@ async def test_an_assignment_is_emitted_without_its_course(recorded: Recorded) -
 
 
 async def test_two_time_ranges_that_meet_are_everything_once(recorded: Recorded) -> None:
-    times = sorted((copy.header("ce_time") or b"").decode() for r in recorded.records["events"].values() for copy in r)
+    times = sorted(
+        {(copy.header("ce_time") or b"").decode() for r in recorded.records["events"].values() for copy in r}
+    )
     middle = datetime.fromisoformat(times[len(times) // 2]).astimezone(UTC)
     found = []
     for selection in (Selection(until=middle), Selection(since=middle)):

@@ -29,7 +29,7 @@ def test_every_metric_of_the_catalogue_has_values_and_every_metric_is_of_the_cat
     assert without <= (OF_TOKENS if name == "handler" else set())
 
 
-async def test_at_rest_the_metrics_are_what_the_log_says(seeded: System, worked: dict[str, Process]) -> None:
+async def test_at_rest_the_metrics_are_what_the_log_says(measured: System, worked: dict[str, Process]) -> None:
     handler, relay = worked["handler"], worked["relay"]
     told: dict[str, Callable[[], set[float]]] = {
         "verdict": lambda: {
@@ -49,7 +49,7 @@ async def test_at_rest_the_metrics_are_what_the_log_says(seeded: System, worked:
             handler.told("moderation_batch_commands_sum"),
         },
     }
-    connection = await asyncpg.connect(seeded.database_url)
+    connection = await asyncpg.connect(measured.database_url)
     try:
         for rows, numbers in told.items():
             count = await connection.fetchval(f"select count(*) from {rows}")
@@ -57,7 +57,10 @@ async def test_at_rest_the_metrics_are_what_the_log_says(seeded: System, worked:
             await until(partial(is_told, numbers, count), f"{count} rows of {rows} are told")
     finally:
         await connection.close()
-    assert handler.told("moderation_consumer_lag_records") == relay.told("moderation_relay_lag_records") == 0
+    await until(
+        lambda: handler.told("moderation_consumer_lag_records") == relay.told("moderation_relay_lag_records") == 0,
+        "nothing waits",
+    )
     states = [sample for family in handler.metrics() for sample in family.samples if "consumer_state" in sample.name]
     assert [(len(states), sample.value) for sample in states] == [(SHARDS, State.OK)] * SHARDS
 

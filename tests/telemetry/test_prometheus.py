@@ -103,8 +103,8 @@ def plain(expression: str) -> str:
     return expression
 
 
-async def test_what_prometheus_says_is_what_the_log_says(prometheus: Prometheus, seeded: System) -> None:
-    connection = await asyncpg.connect(seeded.database_url)
+async def test_what_prometheus_says_is_what_the_log_says(prometheus: Prometheus, measured: System) -> None:
+    connection = await asyncpg.connect(measured.database_url)
     try:
         for expression, rows in {
             "sum(moderation_commands_total)": "verdict",

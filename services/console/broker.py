@@ -56,7 +56,8 @@ class Broker:
     async def lag(self, watermarks: Mapping[int, int]) -> dict[int, tuple[int, int | None]]:
         """Records above each watermark, and the append time (milliseconds) of the first; None where none waits.
 
-        The count includes the marks of a producer's transactions, if any used them, while a record waits.
+        Below 0 where a partition ends before its watermark: the topic was made again or cut. The count includes the
+        marks of a producer's transactions, if any used them, while a record waits.
         """
         async with asyncio.timeout(ANSWER_SECONDS_MAX):
             places = self._places([number for number in self.partitions if number in watermarks])
@@ -66,9 +67,9 @@ class Broker:
             first: dict[int, int] = {}
             if waiting:
                 first = await self._first_appended(waiting, watermarks)
+        lags = {number: end - watermarks[number] - 1 for number, end in ends.items()}
         return {
-            number: (end - watermarks[number] - 1, first[number]) if number in first else (0, None)
-            for number, end in ends.items()
+            number: (lag, first[number]) if number in first else (min(lag, 0), None) for number, lag in lags.items()
         }
 
     async def _first_appended(self, waiting: list[int], watermarks: Mapping[int, int]) -> dict[int, int]:

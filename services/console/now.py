@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Self
 
+from services.console.owners import NOBODY
 from services.eventlog.watching import Behind, Decided
 from services.telemetry.lag import State
 
@@ -17,13 +19,25 @@ TOO_LATE_SECONDS = 5.0
 @dataclass(frozen=True, slots=True)
 class Partition:
     """Of the commands topic. ``waiting``: records not decided, an upper bound where producers used transactions;
-    ``oldest_seconds``: the age of the oldest of them, 0 where none waits."""
+    ``oldest_seconds``: the age of the oldest of them, 0 where none waits. ``owner``: the member of the handlers' group
+    that decides it, NOBODY where none does, None where that is not known. ``is_cut``: it ends before what was decided
+    of it, so it is not the topic that the log knows."""
 
     number: int
     state: str
     waiting: int
     oldest_seconds: float
     decided: int
+    owner: str | None = None
+    is_cut: bool = False
+
+    @classmethod
+    def seen(
+        cls, number: int, watermark: int, lag: int, oldest_seconds: float, state: State, owner: str | None
+    ) -> Self:
+        """From what the log and the brokers say. ``lag``: records above the watermark, below 0 where it is cut."""
+        name = NAMES[State.STOPPED if lag < 0 else state]
+        return cls(number, name, max(lag, 0), oldest_seconds, watermark + 1, owner, lag < 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +108,7 @@ class Now:
             found.append(
                 f"{count(waiting, 'command')} not decided, the oldest waiting {lasting(worst.oldest_seconds)}: {where}"
             )
+        found += self._undecidable()
         since = self.unpublished_since
         if since is not None and self.at is not None and (self.at - since).total_seconds() > LATE_SECONDS:
             waiting = sum(output.waiting for output in self.outputs)
@@ -103,16 +118,41 @@ class Now:
             )
         return found
 
+    def _undecidable(self) -> list[str]:
+        """Why commands that come now would wait, whether or not one waits yet."""
+        found = []
+        cut = [p.number for p in self.partitions if p.is_cut]
+        if cut:
+            found.append(
+                f"{_partitions(cut)} of the commands topic ends before what was decided of it: the topic was made again"
+                " or cut, and handlers stop there"
+            )
+        unheld = [p.number for p in self.partitions if p.owner == NOBODY]
+        if unheld and len(unheld) == len(self.partitions):
+            found.append("no handler runs")
+        elif unheld:
+            found.append(f"no handler decides {_partitions(unheld)}")
+        return found
+
+    @property
+    def cut(self) -> bool:
+        """Whether a partition is not the one that the log knows."""
+        return any(p.is_cut for p in self.partitions)
+
     def sentence(self) -> str:
         """One glance."""
         if self.problems:
             return self.problems[0]
-        late = self.late()
+        late = "; ".join(self.late())
         if late:
-            return "; ".join(late)
+            return late[0].upper() + late[1:]
         if self.open_letters:
             return f"Every command is decided and every grade is out; {count(self.open_letters, 'dead letter')} open"
         return "Every command is decided and every grade is out"
+
+
+def _partitions(numbers: list[int]) -> str:
+    return f"partition{'' if len(numbers) == 1 else 's'} {', '.join(map(str, numbers))}"
 
 
 def count(number: int, thing: str) -> str:

@@ -9,7 +9,8 @@ import asyncpg
 from aiokafka.errors import KafkaError
 
 from services.console.broker import Broker
-from services.console.now import NAMES, Now, Partition, Publication
+from services.console.now import Now, Partition, Publication
+from services.console.owners import Owners
 from services.console.tally import Tally
 from services.eventlog.connecting import Pool, trouble
 from services.eventlog.failures import Failures
@@ -21,6 +22,7 @@ from services.telemetry.lag import Looks
 LOGGER = logging.getLogger("console")
 LOOK_SECONDS = 0.2
 ASK_BROKER_SECONDS = 1.0
+ASK_OWNERS_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 ROWS_PER_SHARD_MAX = 1_000
 PUBLICATIONS_MAX = 50
@@ -157,24 +159,32 @@ class Watch:
 
     async def _follow_broker(self) -> None:
         while True:
-            broker = Broker(self.bootstrap, self.prefix)
+            broker, owners = Broker(self.bootstrap, self.prefix), Owners(self.bootstrap, self.prefix)
             try:
                 await broker.start()
+                await owners.start()
                 self.progress = await broker.first_progress()
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._follow_progress(broker))
-                    tasks.create_task(self._follow_commands(broker))
+                    tasks.create_task(self._follow_commands(broker, owners))
+                    tasks.create_task(self._follow_owners(owners))
             except* (KafkaError, OSError, TimeoutError) as errors:
                 self._server("kafka", f"Kafka does not answer: {type(errors.exceptions[0]).__name__}")
             finally:
                 await broker.stop()
+                await owners.stop()
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow_progress(self, broker: Broker) -> None:
         while True:
             self.progress = await broker.next_progress() or self.progress
 
-    async def _follow_commands(self, broker: Broker) -> None:
+    async def _follow_owners(self, owners: Owners) -> None:
+        while True:
+            await owners.look()
+            await asyncio.sleep(ASK_OWNERS_SECONDS)
+
+    async def _follow_commands(self, broker: Broker, owners: Owners) -> None:
         while True:
             begun = time.monotonic()
             try:
@@ -184,16 +194,19 @@ class Watch:
             if watermarks is not None:
                 lag = await broker.lag(watermarks)
                 self._partitions = tuple(
-                    self._partition(number, watermarks[number], *lag[number]) for number in sorted(lag)
+                    self._partition(number, watermarks[number], *lag[number], owners.of(number))
+                    for number in sorted(lag)
                 )
             self._server("kafka", None)
             await asyncio.sleep(max(ASK_BROKER_SECONDS - (time.monotonic() - begun), 0.1))
 
-    def _partition(self, number: int, watermark: int, waiting: int, first_appended: int | None) -> Partition:
+    def _partition(
+        self, number: int, watermark: int, lag: int, first_appended: int | None, owner: str | None
+    ) -> Partition:
         looks, oldest = self._looks.setdefault(number, Looks()), 0.0
-        looks.add(time.monotonic(), watermark + 1, watermark + 1 + waiting)
+        looks.add(time.monotonic(), watermark + 1, watermark + 1 + lag)
         if first_appended is not None:
             at = datetime.now(UTC) + self.clock
             oldest = max(at.timestamp() - first_appended / 1_000, 0.0)
-        state = NAMES[looks.state(tried=oldest < STOPPED_SECONDS)]
-        return Partition(number, state, waiting, oldest, watermark + 1)
+        state = looks.state(tried=oldest < STOPPED_SECONDS)
+        return Partition.seen(number, watermark, lag, oldest, state, owner)

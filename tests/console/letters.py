@@ -20,10 +20,15 @@ _OFFSETS = itertools.count()
 
 
 async def dead(
-    system: System, partition: int, values: Sequence[bytes | None], reason: str = "not_json", message: str = "no JSON"
+    system: System,
+    partition: int,
+    values: Sequence[bytes | None],
+    reason: str = "not_json",
+    message: str = "no JSON",
+    of: str = "earlier-commands",
 ) -> list[tuple[int, int]]:
-    """Append dead letters of a partition, in order, and return their (shard, number)."""
-    earlier = topic(system.prefix, "earlier-commands")
+    """Append dead letters of a topic's partition, in order, and return their (shard, number)."""
+    earlier = topic(system.prefix, of)
     connection = await connect(system.database_url, "test", WRITER)
     try:
         log = Log(connection)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.console.now import Now, Partition, count, lasting
+from services.console.owners import NOBODY
 from services.console.tally import BUCKETS, RECENT_MAX, Tally
 from services.console.web.now import CHART_HEIGHT, bars
 from services.console.web.rendering import foreign, visible
@@ -44,6 +45,25 @@ def test_commands_that_wait_too_long_are_an_alarm(partition: Partition, told: st
     found = changed(partitions=(*CALM.partitions, partition), open_letters=1)
     assert found.level == ("look" if told is None else "alarm")
     assert found.late() == ([] if told is None else [told])
+
+
+def owned(*owners: str | None) -> Now:
+    return changed(partitions=tuple(Partition(n, "up to date", 0, 0.0, 7, owner) for n, owner in enumerate(owners)))
+
+
+@pytest.mark.parametrize(
+    ("owners", "sentence"),
+    [
+        ((NOBODY, NOBODY), "No handler runs"),
+        (("one-0", NOBODY, NOBODY), "No handler decides partitions 1, 2"),
+        (("one-0", "one-1"), "Every command is decided and every grade is out"),
+        ((None, None), "Every command is decided and every grade is out"),
+    ],
+)
+def test_partitions_that_no_handler_holds_are_an_alarm_before_a_command_waits(
+    owners: tuple[str | None, ...], sentence: str
+) -> None:
+    assert owned(*owners).sentence() == sentence
 
 
 def test_records_that_no_topic_has_yet_are_an_alarm_after_seconds() -> None:

@@ -27,7 +27,8 @@ from services.console.cli.running import (
     table,
     time_text,
 )
-from services.console.now import NAMES, Now, Partition, Publication, count, lasting
+from services.console.now import Now, Partition, Publication, count, lasting
+from services.console.owners import NOBODY, Owners
 from services.eventlog.failures import Failures
 from services.eventlog.shards import SHARDS
 from services.eventlog.tail import Tail
@@ -61,10 +62,14 @@ async def _look() -> Now:
     async with AsyncExitStack() as stack:
         problem, progress = None, None
         broker = Broker(settings.kafka_bootstrap, settings.topic_prefix)
+        owners = Owners(settings.kafka_bootstrap, settings.topic_prefix)
         stack.push_async_callback(broker.stop)
+        stack.push_async_callback(owners.stop)
         try:
             await check(settings.kafka_bootstrap, settings.topic_prefix)
             await broker.start()
+            await owners.start()
+            await owners.look()
             progress = await broker.first_progress()
         except WrongTopics as error:
             problem = str(error)
@@ -73,7 +78,7 @@ async def _look() -> Now:
         problems = () if problem is None else (problem,)
         try:
             connection = await stack.enter_async_context(reading(settings.url()))
-            return await _seen(connection, broker if problem is None else None, progress, problems)
+            return await _seen(connection, broker if problem is None else None, owners, progress, problems)
         except Away as error:
             return Now(problems=(str(error),))
         except FAILURES as error:
@@ -85,12 +90,16 @@ def _without_kafka(error: Exception) -> str:
 
 
 async def _seen(
-    connection: Connection, broker: Broker | None, progress: Progress | None, problems: tuple[str, ...]
+    connection: Connection,
+    broker: Broker | None,
+    owners: Owners,
+    progress: Progress | None,
+    problems: tuple[str, ...],
 ) -> Now:
     watching = Watching(connection)
     heads = await Tail(connection).heads(range(SHARDS))
     letters, oldest = await Failures(connection).count_open()
-    partitions: tuple[Partition, ...] = () if broker is None else await _partitions(watching, broker)
+    partitions: tuple[Partition, ...] = () if broker is None else await _partitions(watching, broker, owners)
     behind = [] if progress is None else await watching.behind(progress)
     publishing = [] if progress is None else await watching.publishing(progress, PUBLICATIONS_MAX)
     return Now(
@@ -105,7 +114,7 @@ async def _seen(
     )
 
 
-async def _partitions(watching: Watching, broker: Broker) -> tuple[Partition, ...]:
+async def _partitions(watching: Watching, broker: Broker, owners: Owners) -> tuple[Partition, ...]:
     """Each with its state: of one look where nothing waits, else of a window of them."""
     looks = {number: Looks() for number in broker.partitions}
     while True:
@@ -117,16 +126,17 @@ async def _partitions(watching: Watching, broker: Broker) -> tuple[Partition, ..
         now = (await watching.now()).timestamp()
         for number, (waiting, _) in lag.items():
             looks[number].add(now, watermarks[number] + 1, watermarks[number] + 1 + waiting)
-        if not any(waiting for waiting, _ in lag.values()) or len(looks[min(lag)].window) == WINDOW:
+        if not any(waiting > 0 for waiting, _ in lag.values()) or len(looks[min(lag)].window) == WINDOW:
             break
         await asyncio.sleep(BETWEEN_LOOKS_SECONDS)
     return tuple(
-        Partition(
+        Partition.seen(
             number,
-            NAMES[looks[number].state(tried=True)],
+            watermarks[number],
             waiting,
             0.0 if first is None else max(now - first / 1_000, 0.0),
-            watermarks[number] + 1,
+            looks[number].state(tried=True),
+            owners.of(number),
         )
         for number, (waiting, first) in sorted(lag.items())
     )
@@ -184,11 +194,12 @@ def _show(console: Console, now: Now) -> None:
     if now.at is None:
         return
     show_facts(console, facts)
-    slow = [partition for partition in now.partitions if partition.waiting]
+    slow = [p for p in now.partitions if p.waiting or p.is_cut or p.owner == NOBODY]
     if slow:
-        made = table("partition", "state", "waiting", "oldest", right=("partition", "waiting"))
+        made = table("partition", "state", "waiting", "oldest", "owner", right=("partition", "waiting"))
         for partition in slow:
-            row(made, partition.number, partition.state, partition.waiting, lasting(partition.oldest_seconds))
+            oldest = lasting(partition.oldest_seconds) if partition.waiting else None
+            row(made, partition.number, partition.state, partition.waiting, oldest, partition.owner)
         console.print(made)
     late = [output for output in now.outputs if output.waiting]
     if late:

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from services.console.now import count, lasting
+from services.console.owners import NOBODY
 
 FOLDER = Path(__file__).parent
 STATIC = {path.name: path.read_bytes() for path in sorted((FOLDER / "static").iterdir())}
@@ -40,7 +41,7 @@ class Rendering:
             lstrip_blocks=True,
         )
         self.environment.filters.update(lasting=lasting, when=when, day=day, foreign=foreign, words=words)
-        self.environment.globals.update(count=count, stamp=STAMP, pages=PAGES)
+        self.environment.globals.update(count=count, stamp=STAMP, pages=PAGES, nobody=NOBODY)
 
     def page(self, request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         """A page for whoever asks; ``values`` are the template's."""

@@ -1,0 +1,42 @@
+"""What the console sees of the brokers: who decides each partition, and topics that are not those the log knows."""
+
+import asyncio
+import re
+
+from services.console.owners import NOBODY
+from services.console.watch import Watch
+from services.eventlog.connecting import OPERATOR, pool
+from services.health import Health
+from tests.conftest import System
+from tests.console.conftest import Console
+from tests.console.letters import dead
+from tests.processes.running import until
+
+
+async def test_a_topic_that_ends_before_what_was_decided_of_it_and_that_nobody_decides_is_an_alarm(
+    system: System,
+) -> None:
+    await dead(system, 3, [b"{", b"{"], of="commands")
+    connections = await pool(system.database_url, "test", OPERATOR, 2, 10)
+    watch = Watch(connections, system.bootstrap, system.prefix, Health())
+    watching = asyncio.create_task(watch.run())
+    try:
+        await until(lambda: {p.owner for p in watch.now.partitions} == {NOBODY}, "what the brokers say")
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        connections.terminate()
+    assert [(p.number, p.state, p.waiting) for p in watch.now.partitions if p.is_cut] == [(3, "stopped", 0)]
+    assert watch.now.sentence().startswith(
+        "Partition 3 of the commands topic ends before what was decided of it: the topic was made again or cut, and"
+        " handlers stop there; no handler runs"
+    )
+
+
+async def test_each_partition_names_the_member_of_the_group_that_decides_it(console: Console) -> None:
+    async with asyncio.timeout(10):
+        owners: list[str] = []
+        while len(owners) < 12:
+            page = (await console.ask("GET", "/")).text
+            owners = re.findall(r"<td><bdi>(console-\d)</bdi></td>", page)
+    assert set(owners) == {"console-0", "console-1"}

@@ -42,7 +42,8 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One that is not wholly on the topic. ``per_second``, ``seconds_left``: None before that can be said."""
+    """One that is not wholly on the topic. ``per_second``, ``seconds_left``: None before that can be said, and while
+    nothing comes out: for how long is ``still_seconds``, of the last seconds that were looked at."""
 
     root_account: int
     course: int
@@ -52,6 +53,7 @@ class Publication:
     total: int
     per_second: float | None
     seconds_left: float | None
+    still_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

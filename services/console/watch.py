@@ -11,10 +11,11 @@ from aiokafka.errors import KafkaError
 from services.console.broker import Broker
 from services.console.now import Now, Partition, Publication
 from services.console.owners import Owners
+from services.console.pace import Pace
 from services.console.tally import Tally
 from services.eventlog.connecting import Pool, trouble
 from services.eventlog.failures import Failures
-from services.eventlog.watching import Behind, Publishing, Watching
+from services.eventlog.watching import Behind, Watching
 from services.health import Health
 from services.progress import Progress
 from services.telemetry.lag import Looks
@@ -54,7 +55,7 @@ class Watch:
         self._looks: dict[int, Looks] = {}
         self._outputs: tuple[Behind, ...] = ()
         self._publications: tuple[Publication, ...] = ()
-        self._rates: dict[str, tuple[float, int]] = {}
+        self._pace = Pace()
         self._letters: tuple[int, datetime | None] = (0, None)
         self._letters_at = 0.0
         self._counting = True
@@ -126,36 +127,13 @@ class Watch:
             self._outputs = tuple(await self.watching.behind(self.progress))
             live = next(output for output in self._outputs if output.topic == "live-events")
             found = await self.watching.publishing(self.progress, PUBLICATIONS_MAX) if live.waiting else []
-            self._publications = self._publishing(found)
+            self._publications = self._pace.of(found)
         begun = time.monotonic()
         if begun >= self._letters_at:
             self._letters = await self.failures.count_open()
             ended = time.monotonic()
             self._letters_at = ended + REST_PER_WORK * (ended - begun)
         return len(fresh) >= ROWS_PER_SHARD_MAX
-
-    def _publishing(self, found: list[Publishing]) -> tuple[Publication, ...]:
-        """With the rate since each was first seen."""
-        now = time.monotonic()
-        self._rates = {p.command_id: self._rates.get(p.command_id, (now, p.total - p.waiting)) for p in found}
-        publications = []
-        for p in found:
-            since, before = self._rates[p.command_id]
-            published = p.total - p.waiting
-            rate = (published - before) / (now - since) if now > since else 0.0
-            publications.append(
-                Publication(
-                    root_account=p.root_account,
-                    course=p.course,
-                    assignment=p.assignment,
-                    command_id=p.command_id,
-                    published=published,
-                    total=p.total,
-                    per_second=rate or None,
-                    seconds_left=p.waiting / rate if rate else None,
-                )
-            )
-        return tuple(publications)
 
     async def _follow_broker(self) -> None:
         while True:

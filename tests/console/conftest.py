@@ -1,36 +1,25 @@
-"""One console on a system of its own, for its tests leave dead letters that no handler made."""
+"""A console on a system of its own, for its tests leave dead letters that no handler made, and who looks at it."""
 
+import json
+import shutil
+import uuid
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
+from playwright.async_api import Browser, Page, async_playwright
 
+from tests.cases.bad_inputs import DOCUMENT
 from tests.cases.tokens import Issuer
-from tests.conftest import System, made_system
-from tests.processes.running import Process
+from tests.conftest import made_system
+from tests.console.letters import dead
+from tests.console.looking import ASSIGNMENT, HOSTILE, Console, Json, letter, sent
+from tests.processes.running import until
 
-
-@dataclass
-class Console:
-    """``system``: what it looks at."""
-
-    system: System
-    process: Process
-    issuer: Issuer
-    http: httpx.AsyncClient
-
-    @property
-    def url(self) -> str:
-        return self.process.url
-
-    def token(self, role: str, user_id: int = 77) -> str:
-        return self.issuer.token(user_id, scope=f"moderation.{role}")
-
-    async def ask(self, method: str, path: str, role: str = "viewer", **options: object) -> httpx.Response:
-        """As a program with a bearer token."""
-        headers = {"authorization": f"Bearer {self.token(role)}"}
-        return await self.http.request(method, path, headers=headers, **options)  # type: ignore[arg-type]
+SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+Opened = Callable[..., AbstractAsyncContextManager[Page]]
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +34,70 @@ async def console(
             await process.ready()
         async with httpx.AsyncClient(base_url=console.url, timeout=30) as http:
             yield Console(system, console, issuer, http)
+
+
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    program = shutil.which("chromium")
+    assert program is not None, "Chromium is missing: run deploy/setup tests"
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program, args=SWITCHES)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+def opened(chromium: Browser, console: Console) -> Opened:
+    """Opens a page as somebody who has signed in; what the browser complains of is a failure."""
+
+    @asynccontextmanager
+    async def open_page(role: str = "operator", **options: Any) -> AsyncIterator[Page]:
+        context = await chromium.new_context(base_url=console.url, **options)
+        page = await context.new_page()
+        complaints: list[str] = []
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        await page.goto("/sign-in")
+        await page.fill("#token", console.token(role))
+        await page.click("button.main")
+        yield page
+        await context.close()
+        expected = ("ERR_CONNECTION", "ERR_INCOMPLETE", "status of 404", "status of 409")
+        assert [said for said in complaints if not any(part in said for part in expected)] == []
+
+    return open_page
+
+
+@pytest.fixture(scope="session")
+async def season(console: Console) -> Console:
+    """One assignment with names that mean no good, grades and a comment, published; letters of both kinds."""
+    system = console.system
+    graders = [{"user_id": user, "name": f"{HOSTILE} {user}"} for user in (11, 21)]
+    people = [(11, "TeacherEnrollment"), (21, "TaEnrollment"), (31, "StudentEnrollment"), (32, "StudentEnrollment")]
+    rows = [{"user_id": user, "type": kind, "state": "active"} for user, kind in people]
+    of_assignment: Json = {"assignment_id": str(ASSIGNMENT)}
+    settings = {**DOCUMENT["bases"]["assignment"]["data"], "name": HOSTILE}
+    grade = {"student_id": "31", "posted_grade": "7", "comment": HOSTILE}
+    verdicts = [
+        await sent(console, "upsert_course", data={"name": HOSTILE}),
+        await sent(console, "upsert_users", data={"users": graders}),
+        await sent(console, "upsert_users", type="upsert_enrollments", data={"enrollments": rows}),
+        await sent(console, "assignment", **of_assignment, data=settings),
+        await sent(console, "record_grade", **of_assignment, data=grade, actor={"user_id": "21"}),
+        await sent(
+            console, "record_grade", **of_assignment, data={**grade, "posted_grade": "9"}, actor={"user_id": "11"}
+        ),
+        await sent(console, "record_grade", **of_assignment, data=grade, actor={"user_id": "31"}),
+    ]
+    assert [verdict["status"] for verdict in verdicts] == ["accepted"] * 6 + ["rejected"], verdicts
+    letters = len(system.outside.records["dead-letters"])
+    await system.outside.send_raw(HOSTILE.encode(), HOSTILE.encode(), [(HOSTILE, HOSTILE.encode())], partition=2)
+    await until(lambda: len(system.outside.records["dead-letters"]) > letters, "the dead letter")
+    readable = json.dumps({**DOCUMENT["bases"]["upsert_course"], "command_id": str(uuid.uuid4())}).encode()
+    await dead(system, 2, [readable], reason="was_unreadable", message=HOSTILE)
+    form = {"letter": await letter(console, "reason=was_unreadable"), "action": str(uuid.uuid4()), "why": HOSTILE}
+    kept = await console.ask("POST", "/act/discard", "operator", data={**form, "why": HOSTILE})
+    assert kept.status_code == 303
+    await console.ask("POST", "/topics/check", "operator")
+    return console

@@ -17,8 +17,8 @@ import pytest
 
 from services.telemetry.metrics import ConsoleMetrics
 from tests.cases.bad_inputs import DOCUMENT
-from tests.console.conftest import Console
 from tests.console.letters import dead, on_topic
+from tests.console.looking import Console, Json, graded
 from tests.processes.running import until
 
 WHY = {"why": "the exporter was mended"}
@@ -257,50 +257,10 @@ async def test_the_way_of_a_command_leads_to_its_places_on_the_topics(console: C
     assert DOCUMENT["bases"]["upsert_course"]["data"]["name"] not in answer.text
 
 
-def command(base: str, **changes: Any) -> dict[str, Any]:
-    """A command of the corpus's in a course of our own."""
-    return {**DOCUMENT["bases"][base], "command_id": str(uuid.uuid4()), "course_id": "9200", **changes}
-
-
 @pytest.fixture(scope="session")
-async def moderated(console: Console) -> dict[str, str]:
+async def moderated(console: Console) -> Json:
     """An assignment whose four students have a provisional grade each."""
-    people = [(11, "TeacherEnrollment"), (21, "TaEnrollment"), *((n, "StudentEnrollment") for n in range(31, 35))]
-    rows = [{"user_id": user, "type": kind, "state": "active"} for user, kind in people]
-    assignment = {"assignment_id": "9201"}
-    grades = [{"student_id": str(student), "posted_grade": "7"} for student in range(31, 35)]
-    commands = [
-        command("upsert_course"),
-        command("upsert_users", type="upsert_enrollments", data={"enrollments": rows}),
-        command("assignment", **assignment),
-        *(command("record_grade", **assignment, data=grade, actor={"user_id": "21"}) for grade in grades),
-    ]
-    for each in commands:
-        assert (await console.system.outside.verdict(each))["status"] == "accepted"
-    return assignment
-
-
-async def test_a_publication_that_the_relay_has_not_brought_out_is_under_way_and_late(
-    console: Console, moderated: dict[str, str]
-) -> None:
-    outside = console.system.outside
-    relay = next(process for process in console.system.processes if process.name == "relay")
-    relay.kill()
-    publish = command("record_grade", **moderated, type="publish_provisional_grades", data={}, actor={"user_id": "11"})
-    try:
-        await outside.send(publish)
-        async with asyncio.timeout(20):
-            page = ""
-            while "0 of 4 grades are out" not in page or "not on the topics" not in page:
-                page = (await console.ask("GET", "/")).text
-    finally:
-        relay.start()
-        await relay.ready()
-    assert "/assignments/1/9201" in page
-    assert (await outside.verdict_of(publish["command_id"]))["status"] == "accepted"
-    async with asyncio.timeout(20):
-        while "None: every published grade is on the topic" not in page:
-            page = (await console.ask("GET", "/")).text
+    return await graded(console, 9200, 9201, students=4)
 
 
 async def test_commands_that_nobody_decides_are_said_to_wait(console: Console) -> None:
@@ -370,7 +330,7 @@ async def test_a_link_that_leads_nowhere_is_told_so_on_a_page_of_ours(path: str,
 
 
 async def test_a_state_is_shown_as_of_a_version_or_time_beside_another_and_nowhere_beyond(
-    console: Console, moderated: dict[str, str]
+    console: Console, moderated: Json
 ) -> None:
     page = f"/assignments/1/{moderated['assignment_id']}"
     first = await console.ask("GET", f"{page}?version=1")

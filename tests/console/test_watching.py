@@ -8,8 +8,8 @@ from services.console.watch import Watch
 from services.eventlog.connecting import OPERATOR, pool
 from services.health import Health
 from tests.conftest import System
-from tests.console.conftest import Console
 from tests.console.letters import dead
+from tests.console.looking import Console
 from tests.processes.running import until
 
 

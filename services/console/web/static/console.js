@@ -11,7 +11,7 @@ for (const slider of document.querySelectorAll("[data-shows]")) {
   const connection = document.getElementById("connection");
   const announcement = document.getElementById("announcement");
   const pause = document.getElementById("pause");
-  let source = null, heardAt = Date.now(), announcedAt = 0, title = "", paused = false, over = false, hiding = 0;
+  let source = null, heardAt = Date.now(), askedAt = heardAt, announcedAt = 0, title = "", paused = false, over = false, hiding = 0;
 
   const clock = (at) => new Date(at).toISOString().slice(11, 19);
 
@@ -28,8 +28,8 @@ for (const slider of document.querySelectorAll("[data-shows]")) {
     const href = focused && focused.getAttribute("href");
     element.innerHTML = html;
     if (href) {
-      const again = [...element.querySelectorAll("a")].find((link) => link.getAttribute("href") === href);
-      if (again) again.focus({ preventScroll: true });
+      const same = [...element.querySelectorAll("a")].find((link) => link.getAttribute("href") === href);
+      if (same) same.focus({ preventScroll: true });
     }
   }
 
@@ -53,6 +53,13 @@ for (const slider of document.querySelectorAll("[data-shows]")) {
     source.addEventListener("parts", heard);
   }
 
+  // What is shown is as old as when it was heard; that it is stale is said only when no answer comes in time.
+  function again() {
+    askedAt = Date.now();
+    say("");
+    open();
+  }
+
   function close() {
     if (source) source.close();
     source = null;
@@ -60,7 +67,7 @@ for (const slider of document.querySelectorAll("[data-shows]")) {
 
   setInterval(() => {
     if (paused || document.hidden) return;
-    if (!over && Date.now() - heardAt > STALE_MS) {
+    if (!over && Date.now() - Math.max(heardAt, askedAt) > STALE_MS) {
       say("Stale since " + clock(heardAt) + ": the console does not answer. Trying again.");
     }
     if (over || (source && source.readyState !== EventSource.CLOSED)) return;
@@ -71,18 +78,23 @@ for (const slider of document.querySelectorAll("[data-shows]")) {
     }).catch(() => {});
   }, AGAIN_MS);
 
-  document.addEventListener("visibilitychange", () => {
+  function turned() {
     clearTimeout(hiding);
     if (document.hidden) hiding = setTimeout(close, HIDDEN_MS);
-    else if (!paused && !source) { heardAt = Date.now(); open(); }
-  });
+    else if (!paused && !source) again();
+  }
+
+  document.addEventListener("visibilitychange", turned);
 
   pause.hidden = false;
   pause.addEventListener("click", () => {
     paused = !paused;
     pause.textContent = paused ? "Resume live updates" : "Pause live updates";
-    if (paused) close(); else { heardAt = Date.now(); open(); }
+    if (!paused) return again();
+    close();
+    say("Paused at " + clock(Date.now()) + ": nothing below changes until you resume live updates, at the end of the page.");
   });
 
   open();
+  turned();
 })();

@@ -1,0 +1,68 @@
+"""A console and what it looks at; commands of the corpus's for it to show."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tests.cases.bad_inputs import DOCUMENT
+from tests.cases.tokens import Issuer
+from tests.conftest import System
+from tests.processes.running import Process
+
+Json = dict[str, Any]
+HOSTILE = '</td><script>window.pwned=1</script><img src=x onerror="window.pwned=2">\u202e\u2066evil\u200b' + "W" * 90
+COURSE, ASSIGNMENT = 7001, 7002
+
+
+@dataclass
+class Console:
+    """``system``: what it looks at."""
+
+    system: System
+    process: Process
+    issuer: Issuer
+    http: httpx.AsyncClient
+
+    @property
+    def url(self) -> str:
+        return self.process.url
+
+    def token(self, role: str, user_id: int = 77) -> str:
+        return self.issuer.token(user_id, scope=f"moderation.{role}")
+
+    async def ask(self, method: str, path: str, role: str = "viewer", **options: object) -> httpx.Response:
+        """As a program with a bearer token."""
+        headers = {"authorization": f"Bearer {self.token(role)}"}
+        return await self.http.request(method, path, headers=headers, **options)  # type: ignore[arg-type]
+
+
+async def sent(console: Console, kind: str, *, course: int = COURSE, **changes: Any) -> Json:
+    """Send a command of the corpus's and await its verdict."""
+    command = {**DOCUMENT["bases"][kind], "command_id": str(uuid.uuid4()), "course_id": str(course), **changes}
+    return await console.system.outside.verdict(command)
+
+
+async def graded(console: Console, course: int, assignment: int, students: int) -> Json:
+    """An assignment of so many students, from 31 on, with a provisional grade each; the fields that name it."""
+    people = [(11, "TeacherEnrollment"), (21, "TaEnrollment")]
+    people += [(student, "StudentEnrollment") for student in range(31, 31 + students)]
+    rows = [{"user_id": user, "type": kind, "state": "active"} for user, kind in people]
+    of: Json = {"assignment_id": str(assignment)}
+    verdicts = [
+        await sent(console, "upsert_course", course=course),
+        await sent(console, "upsert_users", course=course, type="upsert_enrollments", data={"enrollments": rows}),
+        await sent(console, "assignment", course=course, **of),
+    ]
+    for student in range(31, 31 + students):
+        grade = {"student_id": str(student), "posted_grade": "7"}
+        verdicts.append(await sent(console, "record_grade", course=course, **of, data=grade, actor={"user_id": "21"}))
+    assert {verdict["status"] for verdict in verdicts} == {"accepted"}, verdicts
+    return {**of, "course_id": str(course)}
+
+
+async def letter(console: Console, query: str) -> str:
+    """The newest dead letter of a list."""
+    text = (await console.ask("GET", f"/failures/dead-letters?{query}")).text
+    return text.split("/failures/dead-letters/")[1].split('"')[0]

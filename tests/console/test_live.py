@@ -1,0 +1,224 @@
+"""The first page in a real Chromium while things change: soon, true, and with nobody looking quiet."""
+
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+from aiokafka import AIOKafkaProducer
+from playwright.async_api import Page
+
+from services.console.broker import Broker
+from services.progress import KEY, Progress
+from services.topics import topic
+from tests.cases.bad_inputs import DOCUMENT
+from tests.console.conftest import Opened
+from tests.console.looking import Console, graded, sent
+from tests.processes.running import Process, until
+
+EVENTS = 200
+AWAY_SECONDS = 10
+# Keeps when each course's decision was painted first.
+WATCH_RECENT = """
+window.painted = {};
+const look = () => requestAnimationFrame(() => {
+  for (const row of document.querySelectorAll("#recent tr")) painted[row.cells[3]?.textContent] ??= Date.now();
+});
+new MutationObserver(look).observe(document.getElementById("recent"), {childList: true});
+"""
+
+
+def process(console: Console, name: str) -> Process:
+    return next(process for process in console.system.processes if process.name == name)
+
+
+@asynccontextmanager
+async def log_of(console: Console) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    connection = await asyncpg.connect(console.system.database_url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def at(moment: float) -> None:
+    """Wait for a moment of the monotonic clock."""
+    await until(lambda: time.monotonic() >= moment, "the moment")
+
+
+async def is_live(page: Page) -> None:
+    """Wait until the page has heard of the decisions."""
+    await page.goto("/")
+    await page.locator("#recent a").first.wait_for()
+
+
+async def streams(console: Console, count: int) -> None:
+    """Wait until so many pages keep a stream open."""
+    await until(lambda: console.process.told("moderation_sse_clients") == count, f"{count} streams", 10)
+
+
+async def test_a_decision_is_on_the_page_within_a_second_of_its_commit(season: Console, opened: Opened) -> None:
+    courses = range(7_100, 7_100 + EVENTS)
+    async with opened("viewer") as page:
+        await is_live(page)
+        await page.evaluate(WATCH_RECENT)
+        for course in courses:
+            await sent(season, "upsert_course", course=course)
+        await page.locator("#recent td", has_text=str(courses[-1])).wait_for()
+        painted = await page.evaluate("painted")
+    async with log_of(season) as log:
+        # Before its commit: what is measured is more than what is promised.
+        decided = await log.fetch(
+            "select body->>'course_id', extract(epoch from (metadata->>'time')::timestamptz)::float8 from verdict"
+            " where (body->>'course_id')::bigint between $1 and $2",
+            courses[0],
+            courses[-1],
+        )
+    took = sorted(painted.get(course, float("inf")) / 1_000 - at for course, at in decided)
+    assert len(took) == EVENTS
+    assert took[EVENTS * 95 // 100 - 1] <= 1, took[-20:]
+
+
+async def test_a_console_that_is_gone_for_ten_seconds_is_said_to_be_and_comes_back_by_itself(
+    season: Console, opened: Opened
+) -> None:
+    async with opened("viewer") as page:
+        await is_live(page)
+        gone_at = time.monotonic()
+        season.process.kill()
+        try:
+            await page.locator("#connection", has_text="Stale since").wait_for(timeout=5_000)
+            said = re.search(r"since (\d\d:\d\d:\d\d)", await page.inner_text("#connection"))
+            for course in range(7_400, 7_405):
+                await sent(season, "upsert_course", course=course)
+            await at(gone_at + AWAY_SECONDS)
+            assert await page.locator("#recent td", has_text="7404").count() == 0
+        finally:
+            season.process.start()
+            await season.process.ready()
+        await page.locator("#recent td", has_text="7404").wait_for(timeout=3_000)
+        assert await page.locator("#connection").is_hidden()
+        shown = await page.locator("#recent td:nth-child(2) a").evaluate_all("links => links.map(a => a.pathname)")
+    assert said is not None
+    now = datetime.now(UTC).replace(microsecond=0)
+    since = datetime.combine(now.date(), datetime.strptime(said[1], "%H:%M:%S").time(), UTC)
+    assert AWAY_SECONDS - 1 <= (now - since).total_seconds() % 86_400 <= AWAY_SECONDS + 10
+    async with log_of(season) as log:
+        rows = await log.fetch(
+            "select '/verdicts/' || shard || '-' || number from verdict"
+            " order by (metadata->>'time')::timestamptz desc, shard desc, number desc limit $1",
+            len(shown),
+        )
+    assert shown == [row[0] for row in rows]
+
+
+async def test_a_tab_that_nobody_looks_at_closes_its_stream_and_is_fresh_again_when_somebody_does(
+    season: Console, opened: Opened
+) -> None:
+    async with opened("viewer") as page:
+        await page.clock.install()
+        await page.add_init_script("Object.defineProperty(document, 'hidden', {get: () => window.covered === true})")
+        await is_live(page)
+        await streams(season, 1)
+        turn = "covered => { window.covered = covered; document.dispatchEvent(new Event('visibilitychange')) }"
+        await page.evaluate(turn, True)
+        await page.clock.run_for(10_000)
+        await page.evaluate(turn, False)
+        await page.clock.run_for(25_000)
+        await streams(season, 1)
+        await page.evaluate(turn, True)
+        await page.clock.run_for(30_000)
+        await streams(season, 0)
+        await sent(season, "upsert_course", course=7_501)
+        assert await page.locator("#recent td", has_text="7501").count() == 0
+        await page.evaluate(turn, False)
+        await page.locator("#recent td", has_text="7501").wait_for(timeout=3_000)
+
+
+async def test_whoever_pauses_a_page_is_told_so_and_sees_it_stand_still_until_they_resume(
+    season: Console, opened: Opened
+) -> None:
+    async with opened("viewer") as page:
+        await is_live(page)
+        await page.click("#pause")
+        await page.locator("#connection", has_text="Paused at").wait_for()
+        await streams(season, 0)
+        await sent(season, "upsert_course", course=7_502)
+        assert await page.locator("#recent td", has_text="7502").count() == 0
+        await page.click("#pause")
+        await page.locator("#recent td", has_text="7502").wait_for(timeout=3_000)
+        assert await page.locator("#connection").is_hidden()
+
+
+@asynccontextmanager
+async def relay_away(console: Console) -> AsyncIterator[tuple[Progress, Any]]:
+    """Without a relay: how far it had come, and a function that says, in its place, that it has come further."""
+    system, relay = console.system, process(console, "relay")
+    for name in system.outside.records:
+        await system.outside.caught_up(name)
+    relay.kill()
+    broker = Broker(system.bootstrap, system.prefix)
+    producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap)
+    await broker.start()
+    await producer.start()
+    before = await broker.first_progress()
+    assert before is not None
+
+    async def come(progress: Progress) -> None:
+        await producer.send_and_wait(topic(system.prefix, "progress"), progress.encode(), key=KEY)
+
+    try:
+        yield before, come
+    finally:
+        await come(before)
+        await producer.stop()
+        await broker.stop()
+        relay.start()
+        await relay.ready()
+
+
+def further(before: Progress, shard: int, grades: int) -> Progress:
+    """So many published grades of a shard later."""
+    numbers = list(before.sequences["live-events"])
+    numbers[shard] += grades
+    return replace(before, sequences={**before.sequences, "live-events": tuple(numbers)})
+
+
+async def test_a_publication_says_how_much_of_it_is_out_how_fast_it_comes_and_until_when(
+    season: Console, opened: Opened
+) -> None:
+    of = await graded(season, 7_600, 7_601, students=40)
+    base = DOCUMENT["bases"]["record_grade"]
+    command = {**base, "command_id": str(uuid.uuid4()), **of, "type": "publish_provisional_grades", "data": {}}
+    async with opened("viewer") as page:
+        await is_live(page)
+        under_way = page.locator("#publications p")
+        async with relay_away(season) as (before, come), log_of(season) as log:
+            await season.system.outside.send({**command, "actor": {"user_id": "11"}})
+            await under_way.get_by_text("0 of 40 grades are out").wait_for()
+            seen_at = time.monotonic()
+            shard = await log.fetchval(
+                "select shard from event where metadata->>'command_id' = $1", command["command_id"]
+            )
+            for grades in range(1, 21):
+                await come(further(before, shard, grades))
+                await at(seen_at + grades / 10)
+            await under_way.get_by_text("20 of 40 grades are out").wait_for(timeout=2_000)
+            told, took = await under_way.inner_text(), time.monotonic() - seen_at
+            late = page.locator("#status", has_text="the relay is behind or stopped")
+            await late.wait_for()
+            href = await under_way.locator("a").get_attribute("href")
+            bar = await page.locator("#publications progress").evaluate("bar => [bar.value, bar.max]")
+        await page.locator("#publications", has_text="None: every published grade is on the topic").wait_for()
+    found = re.search(r"20 of 40 grades are out, ([\d.]+) a second, ([\d.]+) s left", told)
+    assert found is not None, told
+    rate, left = float(found[1]), float(found[2])
+    assert 0.7 <= rate / (20 / took) <= 1.3, (rate, took)
+    assert abs(left - 20 / rate) < 0.2
+    assert (href, bar) == ("/assignments/1/7601", [20, 40])
+    assert len(await season.system.outside.caused_by("live-events", command["command_id"], 40)) == 40

@@ -19,6 +19,10 @@ Reason = Literal[
     "no_tolerance",
     "too_large",
 ]
+IntraclassReason = Literal["no_shared_works", "few_works", "no_variance", "no_measurement", "too_large"]
+
+
+Interval = Annotated[list[float], Field(min_length=2, max_length=2)] | None
 
 
 class Figure(BaseModel):
@@ -27,6 +31,20 @@ class Figure(BaseModel):
     value: float | None
     count: Count
     reason: Reason | None
+
+
+class IntraclassCorrelation(BaseModel):
+    """ICC(A,1), as McGraw and Wong 1996 call it: two-way random effects, absolute agreement, of a single mark.
+
+    Shrout and Fleiss 1979 call it ICC(2,1). It is taken over the scores of those works alone that all the compared
+    graders marked, ``count`` of them; none of fewer than three, nor of complete and incomplete. ``interval`` is that of
+    95 % confidence, null also where the graders differ by the same on every work.
+    """
+
+    value: float | None
+    interval: Interval
+    count: Count
+    reason: IntraclassReason | None
 
 
 class Difference(BaseModel):
@@ -54,8 +72,9 @@ class Pair(BaseModel):
     exact_rate: Figure
     within_tolerance_rate: Figure
     difference: Difference
-    limits_of_agreement: Annotated[list[float], Field(min_length=2, max_length=2)] | None
+    limits_of_agreement: Interval
     quadratic_weighted_kappa: Figure
+    intraclass_correlation: IntraclassCorrelation
 
 
 class Distance(BaseModel):
@@ -70,6 +89,7 @@ class Agreement(BaseModel):
 
     ``quadratic_weighted_kappa`` is the mean of the pairs of graders', weighted by their works, over ``categories``
     (lowest first): tenths of the points possible, bands of the grading scheme, or incomplete and complete.
+    ``intraclass_correlation`` compares all graders of the assignment; where they take turns see that of each pair.
     """
 
     assignment_id: Id
@@ -87,6 +107,7 @@ class Agreement(BaseModel):
     within_tolerance_rate: Figure
     quadratic_weighted_kappa: Figure
     krippendorff_alpha: Figure
+    intraclass_correlation: IntraclassCorrelation
     graders: list[Grader]
     pairs: list[Pair]
     distances: list[Distance]

@@ -1,9 +1,4 @@
-"""Chance-corrected agreement, by libraries: weighted kappa (PyCM) and Krippendorff's alpha (krippendorff).
-
-ICC is left out: the library that has it brings pandas, SciPy, statsmodels and Matplotlib along, and its textbook form
-wants every student marked by every grader, which moderated grading never has. Alpha over scores is its kin (the
-interval metric compares variances as ICC(1) does) and takes missing marks as they are.
-"""
+"""Chance-corrected agreement, by libraries: weighted kappa (PyCM) and Krippendorff's alpha (krippendorff)."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,21 +9,23 @@ import krippendorff
 import numpy
 from pycm import ConfusionMatrix
 
-from schemas.agreement import Reason
+from schemas.agreement import IntraclassReason, Reason
 from services.agreement.scale import Level
 
 # What a library may hold at once: alpha's is a cube of students and values, three times, in numbers of 8 bytes.
 KAPPA_CELLS_MAX = 250_000
 ALPHA_CELLS_MAX = 4_000_000
 
-REASONS: Mapping[Reason, str] = {
+REASONS: Mapping[Reason | IntraclassReason, str] = {
     "no_shared_works": "no work was marked by two graders",
     "one_work": "one work alone tells nothing of spread or chance",
     "nothing_decided": "no grade was chosen for a work that this grader marked",
     "no_variance": "all marks are the same, which could not but agree",
     "no_categories": "the assignment is worth no points",
     "no_tolerance": "the assignment is worth no points: name a tolerance",
-    "too_large": "too many works and different marks to compare",
+    "too_large": "too many works, graders or different marks to compare",
+    "few_works": "fewer than three works were marked by all these graders",
+    "no_measurement": "complete and incomplete are no measurements",
 }
 """In words, after "none: "."""
 
@@ -39,7 +36,7 @@ class Figure:
 
     value: float | None
     count: int
-    reason: Reason | None = None
+    reason: Reason | IntraclassReason | None = None
 
 
 def weighted_kappa(first: Sequence[int], second: Sequence[int], categories: int) -> Figure:

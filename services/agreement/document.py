@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from services.agreement.coefficients import Figure
 from services.agreement.figures import Agreement, Difference
+from services.agreement.intraclass import Intraclass
 from services.moderation.assignment import Assignment
 from services.moderation.payload import number
 
@@ -55,6 +56,7 @@ def agreement_document(about: About, found: Agreement) -> Json:
         "within_tolerance_rate": _figure(found.within_tolerance),
         "quadratic_weighted_kappa": _figure(found.kappa),
         "krippendorff_alpha": _figure(found.alpha),
+        "intraclass_correlation": _intraclass(found.intraclass),
         "graders": [
             {
                 "user_id": grader.user_id,
@@ -74,6 +76,7 @@ def agreement_document(about: About, found: Agreement) -> Json:
                 "difference": _difference(pair.difference),
                 "limits_of_agreement": _limits(pair.difference),
                 "quadratic_weighted_kappa": _figure(pair.kappa),
+                "intraclass_correlation": _intraclass(pair.intraclass),
             }
             for pair in found.pairs
         ],
@@ -88,6 +91,11 @@ def _figure(figure: Figure) -> Json:
 
 def _difference(difference: Difference) -> Json:
     return {"mean": _figure(difference.mean), "standard_deviation": _figure(difference.deviation)}
+
+
+def _intraclass(found: Intraclass) -> Json:
+    interval = None if found.interval is None else [round(limit, DIGITS) for limit in found.interval]
+    return {**_figure(found.figure), "interval": interval}
 
 
 def _limits(difference: Difference) -> list[float] | None:
@@ -113,6 +121,7 @@ def rows(found: Agreement) -> Iterator[Row]:
     yield Row("within_tolerance_rate", found.within_tolerance)
     yield Row("quadratic_weighted_kappa", found.kappa)
     yield Row("krippendorff_alpha", found.alpha)
+    yield from _with_interval(found.intraclass)
     for grader in found.graders:
         yield from _signed("difference_from_others", grader.from_others, grader.user_id)
         yield from _signed("difference_from_decided", grader.from_decided, grader.user_id)
@@ -121,11 +130,18 @@ def rows(found: Agreement) -> Iterator[Row]:
         yield Row("within_tolerance_rate", pair.within_tolerance, pair.first, pair.second)
         yield from _signed("difference", pair.difference, pair.first, pair.second)
         yield Row("quadratic_weighted_kappa", pair.kappa, pair.first, pair.second)
+        yield from _with_interval(pair.intraclass, pair.first, pair.second)
 
 
 def _signed(name: str, difference: Difference, grader: int, other: int | None = None) -> Iterator[Row]:
     yield Row(f"{name}_mean", difference.mean, grader, other)
     yield Row(f"{name}_standard_deviation", difference.deviation, grader, other)
+
+
+def _with_interval(found: Intraclass, grader: int | None = None, other: int | None = None) -> Iterator[Row]:
+    yield Row("intraclass_correlation", found.figure, grader, other)
+    for name, limit in zip(("low", "high"), found.interval or (), strict=False):
+        yield Row(f"intraclass_correlation_{name}", Figure(limit, found.figure.count), grader, other)
 
 
 def agreement_csv(about: About, found: Agreement) -> str:

@@ -15,11 +15,14 @@ from statistics import fmean, stdev
 
 from schemas.agreement import Reason
 from services.agreement.coefficients import KAPPA_CELLS_MAX, Figure, alpha, weighted_kappa
+from services.agreement.intraclass import Intraclass, intraclass, no_intraclass
 from services.agreement.marks import Mark, Marking, Work
 from services.agreement.scale import Scale
 
 # Bars of the distances: equal marks, then up to one, two, … widths apart, then all that is farther.
 WIDTHS = 4
+# Each takes some ten milliseconds.
+INTRACLASS_PAIRS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Pair:
     within_tolerance: Figure
     difference: Difference
     kappa: Figure
+    intraclass: Intraclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ class Agreement:
     ``kappa``: the mean of the pairs of graders' kappas, each weighted by its works (Light 1971 weighs them alike, and a
     pair with two works in common would then count as much as one with two hundred). ``alpha`` is taken over scores
     (interval), bands (ordinal) or complete and incomplete (nominal); over bins where a large class has too many scores.
+    ``intraclass``: over the works that every grader of the assignment marked; where graders take turns there are none,
+    and those of pairs of graders tell more.
     """
 
     scale: Scale
@@ -80,6 +86,7 @@ class Agreement:
     within_tolerance: Figure
     kappa: Figure
     alpha: Figure
+    intraclass: Intraclass
     graders: tuple[Grader, ...]
     pairs: tuple[Pair, ...]
     distances: tuple[Distance, ...]
@@ -97,6 +104,7 @@ def agreement(marking: Marking, tolerance: Decimal | None = None) -> Agreement:
         for one, other in combinations(work.marks, 2):
             of_pair[one, other].append((work.marks[one], work.marks[other]))
     compared = [marks for pair in of_pair.values() for marks in pair]
+    graders = sorted({grader for work in works for grader in work.marks})
     pairs = _pairs(of_pair, scale, allowed)
     return Agreement(
         scale,
@@ -108,7 +116,8 @@ def agreement(marking: Marking, tolerance: Decimal | None = None) -> Agreement:
         _within(compared, allowed),
         _mean_kappa(pairs),
         _alpha(scale, works),
-        tuple(_grader(user_id, works) for user_id in sorted({grader for work in works for grader in work.marks})),
+        _intraclass(scale, works, graders),
+        tuple(_grader(user_id, works) for user_id in graders),
         pairs,
         _distances(compared, allowed or scale.tolerance),
     )
@@ -127,6 +136,9 @@ def _pairs(
             _within(marks, tolerance),
             _difference([float(one.score - other.score) for one, other in marks], "no_shared_works"),
             _kappa(marks, categories) if affordable else Figure(None, len(marks), "too_large"),
+            _intraclass_of_pair(scale, marks)
+            if len(of_pair) <= INTRACLASS_PAIRS_MAX
+            else no_intraclass(len(marks), "too_large"),
         )
         for users, marks in sorted(of_pair.items())
     )
@@ -174,6 +186,22 @@ def _alpha(scale: Scale, works: Sequence[Work]) -> Figure:
         return alpha(places, scale.level)
     found = alpha([[float(mark.score) for mark in marks] for marks in shared], scale.level)
     return alpha(places, scale.level) if found.reason == "too_large" and scale.categories else found
+
+
+def _intraclass(scale: Scale, works: Sequence[Work], graders: Sequence[int]) -> Intraclass:
+    if not any(len(work.marks) > 1 for work in works):
+        return no_intraclass(0, "no_shared_works")
+    by_all = [[work.marks[grader].score for grader in graders] for work in works if len(work.marks) == len(graders)]
+    return _measured(scale, by_all)
+
+
+def _intraclass_of_pair(scale: Scale, marks: Marks) -> Intraclass:
+    return _measured(scale, [(one.score, other.score) for one, other in marks])
+
+
+def _measured(scale: Scale, works: Sequence[Sequence[Decimal]]) -> Intraclass:
+    """Scores are points, also below letters; complete and incomplete are points by name alone."""
+    return no_intraclass(len(works), "no_measurement") if scale.level == "nominal" else intraclass(works)
 
 
 def _grader(user_id: int, works: Sequence[Work]) -> Grader:

@@ -177,7 +177,7 @@ def test_where_there_is_nothing_to_tell_the_reason_is_told(marks: dict[int, int]
 
     found = figures(memory)
 
-    for name in ("quadratic_weighted_kappa", "krippendorff_alpha"):
+    for name in ("quadratic_weighted_kappa", "krippendorff_alpha", "intraclass_correlation"):
         assert (found[name]["value"], found[name]["reason"]) == (None, reason)
     if len(marks) < 2:
         assert found["exact_rate"] == found["within_tolerance_rate"] == NONE_SHARED
@@ -207,6 +207,36 @@ def test_kappa_of_the_assignment_weighs_each_pair_by_its_works() -> None:
     assert [works for _, works in known] == [3, 2, 2]
     assert found["quadratic_weighted_kappa"]["value"] == pytest.approx(sum(k * w for k, w in known) / 7, abs=1e-5)
     assert len({kappa for kappa, _ in known}) == 3
+
+
+def test_intraclass_correlation_is_over_the_works_that_all_the_compared_graders_marked() -> None:
+    memory = office(grader_count=3)
+    marks = {ANN: (5, 7, 4), BEN: (3, 4, 4), CAT: (9, 8, None)}
+    for student, scores in marks.items():
+        for user, score in zip((TA1, TA2, TA3), scores, strict=True):
+            if score is not None:
+                memory.grade(user, student, score)
+
+    found = figures(memory)
+
+    of_pair = {tuple(pair["user_ids"]): pair["intraclass_correlation"] for pair in found["pairs"]}
+    few = {"value": None, "interval": None, "count": 2, "reason": "few_works"}
+    assert found["intraclass_correlation"] == of_pair[TA1, TA3] == of_pair[TA2, TA3] == few
+    # Mean squares: between works 25 / 2, between graders 2 / 3, residual 7 / 6.
+    assert of_pair[TA1, TA2]["value"] == pytest.approx((12.5 - 7 / 6) / (12.5 + 7 / 6 + 2 / 3 * (2 / 3 - 7 / 6)))
+    low, high = of_pair[TA1, TA2]["interval"]
+    assert low < of_pair[TA1, TA2]["value"] < high
+    assert of_pair[TA1, TA2]["count"] == 3
+
+
+def test_complete_and_incomplete_are_no_measurements() -> None:
+    memory = office(grading_type="pass_fail")
+    for student, (one, other) in {ANN: ("pass", "pass"), BEN: ("fail", "fail"), CAT: ("pass", "fail")}.items():
+        memory.grade(TA1, student, posted_grade=one)
+        memory.grade(TA2, student, posted_grade=other)
+
+    expected = {"value": None, "interval": None, "count": 3, "reason": "no_measurement"}
+    assert figures(memory)["intraclass_correlation"] == expected
 
 
 def test_one_work_in_common_tells_nothing_of_chance() -> None:

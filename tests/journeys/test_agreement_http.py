@@ -11,11 +11,16 @@ from tests.conftest import System
 from tests.processes.client import Client
 
 Json = dict[str, Any]
+MARKS = (
+    ("ta1", "s1", 6),
+    ("ta2", "s1", 8),
+    *((user, work, score) for work, score in (("s2", 5), ("s3", 3)) for user in ("ta1", "ta2")),
+)
 
 
 @dataclass
 class Marked:
-    """An essay of ten points: s1 has 6 and 8 of ta1 and ta2, s2 has 5 and 5; then ta2's 8 becomes a 6."""
+    """An essay of ten points: of ta1 and ta2, s1 has 6 and 8, s2 5 and 5, s3 3 and 3; then the 8 becomes a 6."""
 
     gateway: Client
     path: str
@@ -29,10 +34,10 @@ class Marked:
 @pytest.fixture(scope="module")
 async def marked(running: System, gateway: Client) -> Marked:
     world = World()
-    steps = small_course()
+    steps = [{"do": "enroll", "user": "s3", "role": "student"}, *small_course()]
     steps += [
         {"do": "grade", "assignment": "a1", "actor": actor, "student": student, "score": score}
-        for actor, student, score in (("ta1", "s1", 6), ("ta2", "s1", 8), ("ta1", "s2", 5), ("ta2", "s2", 5))
+        for actor, student, score in MARKS
     ]
     auditor = {"user_id": world.user("auditor"), "permissions": ["view_audit_trail"]}
     commands = [world.command("upsert_admins", {"admins": [auditor]})]
@@ -55,12 +60,16 @@ async def test_figures_are_served_now_and_as_of_a_version(marked: Marked) -> Non
         assert answer.status_code == 200, answer.text
         Agreement.model_validate(answer.json())
     assert now.json()["exact_rate"]["value"] == 1
-    assert (then.json()["exact_rate"]["value"], then.json()["tolerance"]) == (0.5, 1.5)
+    assert (then.json()["exact_rate"]["value"], then.json()["tolerance"]) == (pytest.approx(2 / 3, abs=1e-6), 1.5)
+    # Mean squares then: between works 8, between graders 2 / 3, residual 2 / 3.
+    assert now.json()["intraclass_correlation"] == {"value": 1, "interval": None, "count": 3, "reason": None}
+    assert then.json()["intraclass_correlation"]["value"] == pytest.approx((8 - 2 / 3) / (8 + 2 / 3), abs=1e-6)
     assert then.json()["version"] == marked.before
     strict, generous = then.json()["graders"]
     assert (strict["user_id"], generous["user_id"]) == (marked.users["ta1"], marked.users["ta2"])
-    assert generous["difference_from_others"]["mean"] == {"value": 1, "count": 2, "reason": None}
-    assert not any(str(marked.users[student]) in now.text for student in ("s1", "s2"))
+    mean = generous["difference_from_others"]["mean"]
+    assert (mean["value"], mean["count"]) == (pytest.approx(2 / 3, abs=1e-6), 3)
+    assert not any(str(marked.users[student]) in now.text for student in ("s1", "s2", "s3"))
 
 
 async def test_the_same_figures_leave_as_csv_and_as_metrics(marked: Marked) -> None:
@@ -68,7 +77,8 @@ async def test_the_same_figures_leave_as_csv_and_as_metrics(marked: Marked) -> N
     metrics = await marked.ask("auditor", "?format=prometheus")
 
     assert table.headers["content-type"] == "text/csv; charset=utf-8"
-    assert ",exact_rate,,,1.0,2," in table.text
+    assert ",exact_rate,,,1.0,3," in table.text
+    assert ",intraclass_correlation,,,1.0,3," in table.text
     assert metrics.headers["content-type"].startswith("text/plain")
     assert 'figure="exact_rate",grader="",other_grader=""} 1.0' in metrics.text
     regular = (await marked.gateway.ask("GET", "/metrics")).text

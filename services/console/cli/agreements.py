@@ -1,5 +1,6 @@
 """``agreement``: how far an assignment's graders agree, as it stands or stood."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated
 
@@ -9,7 +10,8 @@ from rich.text import Text
 
 from services.agreement.coefficients import REASONS, Figure
 from services.agreement.document import about_of, agreement_csv, agreement_document
-from services.agreement.figures import Agreement, Difference, agreement
+from services.agreement.figures import Agreement, Difference, Pair, agreement
+from services.agreement.intraclass import Intraclass
 from services.agreement.marks import marking_of
 from services.console.cli.assignments import AssignmentId, At, Version, stood
 from services.console.cli.running import AsJson, RootAccount, out, print_json, row, show_facts, table
@@ -39,10 +41,11 @@ def agreement_of(
     elif as_csv:
         typer.echo(agreement_csv(about, found), nl=False)
     else:
-        _show(out(), found)
+        show(out(), found)
 
 
-def _show(console: Console, found: Agreement) -> None:
+def show(console: Console, found: Agreement) -> None:
+    """The figures as text: of the assignment, of each grader, and of each two where there are more."""
     tolerance = "tolerance" if found.tolerance is None else f"{number_text(found.tolerance)} points"
     shared = f"{found.works_shared} marked by several"
     facts = {
@@ -51,6 +54,7 @@ def _show(console: Console, found: Agreement) -> None:
         f"within {tolerance}": _share(found.within_tolerance),
         "weighted kappa": _number(found.kappa),
         "alpha": _number(found.alpha),
+        "ICC(A,1)": f"{_number(found.intraclass.figure)}{_interval(found.intraclass)}",
     }
     show_facts(console, facts)
     if not found.graders:
@@ -61,6 +65,18 @@ def _show(console: Console, found: Agreement) -> None:
         row(made, grader.user_id, grader.marks, grader.selected, _difference(grader.from_others), decided)
     console.print(made)
     console.print(Text("Mean differences in points ± standard deviation, over so many works.", style="dim"))
+    if len(found.pairs) > 1:
+        _show_pairs(console, found.pairs)
+
+
+def _show_pairs(console: Console, pairs: Sequence[Pair]) -> None:
+    made = table("grader", "other grader", "works", "kappa", "ICC(A,1)", right=("works", "kappa"))
+    for pair in pairs:
+        kappa = None if pair.kappa.value is None else f"{pair.kappa.value:.2f}"
+        found = pair.intraclass
+        correlation = None if found.figure.value is None else f"{found.figure.value:.2f}{_interval(found)}"
+        row(made, pair.first, pair.second, pair.works, kappa, correlation)
+    console.print(made)
 
 
 def _share(figure: Figure) -> str:
@@ -69,6 +85,10 @@ def _share(figure: Figure) -> str:
 
 def _number(figure: Figure) -> str:
     return _none(figure) if figure.value is None else f"{figure.value:.2f} over {count(figure.count, 'work')}"
+
+
+def _interval(found: Intraclass) -> str:
+    return "" if found.interval is None else f" (95 %: {found.interval[0]:.2f} to {found.interval[1]:.2f})"
 
 
 def _none(figure: Figure) -> str:

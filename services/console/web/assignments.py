@@ -14,6 +14,7 @@ from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
 
 from schemas.fields import ID_MAX
+from services.agreement.coefficients import REASONS
 from services.agreement.figures import agreement
 from services.agreement.marks import marking_of
 from services.agreement.plots import bias_plot, distance_plot
@@ -162,7 +163,8 @@ async def _agreement(course: Course, state: Assignment) -> dict[str, Any]:
     figures = await asyncio.to_thread(agreement, marking_of(course, state))
     called = {grader.user_id: course.users.get(grader.user_id, {}).get("name") for grader in figures.graders}
     names = {user_id: visible(name or str(user_id)) for user_id, name in called.items()}
-    return {"agreed": figures, "plots": (Markup(distance_plot(figures)), Markup(bias_plot(figures, names)))}
+    plots = Markup(distance_plot(figures)), Markup(bias_plot(figures, names))
+    return {"agreed": figures, "reasons": REASONS, "plots": plots}
 
 
 def _told(stored: Stored) -> dict[str, Any]:

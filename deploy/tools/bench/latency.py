@@ -4,25 +4,21 @@ Open loop: commands are sent when they are due whatever became of the earlier on
 due. So a stall counts for every command that fell into it.
 """
 
-import asyncio
 import contextlib
-import json
-import time
 from collections.abc import AsyncIterator, Sequence
-
-from confluent_kafka import Producer
 
 from deploy.tools.bench.arrivals import Arrivals
 from deploy.tools.bench.deciding import courses_in_every_shard, decide, set_up
 from deploy.tools.bench.figures import Figure, Scale, Target, figure, percentile
 from deploy.tools.bench.load import FINAL_GRADER, FIRST_STUDENT, Course, Json, command, mixed, record
 from deploy.tools.bench.processes import Running
+from deploy.tools.bench.sending import Sender
 from deploy.tools.bench.site import Installation, Site
 from services.eventlog.connecting import READER, connect
 from services.eventlog.shards import SHARDS
 from services.eventlog.tail import Tail
 from services.progress import OUTPUTS, SERIES, Progress
-from services.topics import topic, write_progress
+from services.topics import write_progress
 
 PERCENTILES = (0.5, 0.99)
 # One command in so many makes a live event: a published grade is posted, or hidden again.
@@ -69,8 +65,9 @@ async def latency(site: Site, scale: Scale) -> list[Figure]:
     rates = (10, 100, 500, 2_000) if not scale.short else (100,)
     figures: list[Figure] = []
     async with working(site, url) as installation:
+        sender = Sender(installation)
         with Arrivals(installation, ("verdicts", "live-events")) as arrivals:
-            await _sent(installation, arrivals, [_command(courses, -1 - n) for n in range(200)], 200)
+            await _sent(sender, arrivals, [_command(courses, -1 - n) for n in range(200)], 200)
             number = 0
             for per_second in rates:
                 found: dict[str, list[list[float]]] = {"verdicts": [], "live-events": []}
@@ -78,7 +75,7 @@ async def latency(site: Site, scale: Scale) -> list[Figure]:
                     count = max(per_second * scale.of(10, 1), scale.of(200, 1))
                     commands = [_command(courses, number + n) for n in range(count)]
                     number += count
-                    for name, waits in (await _sent(installation, arrivals, commands, per_second)).items():
+                    for name, waits in (await _sent(sender, arrivals, commands, per_second)).items():
                         found[name].append(waits)
                 figures += _figures(per_second, found)
     return figures
@@ -98,39 +95,14 @@ def _figures(per_second: int, found: dict[str, list[list[float]]]) -> list[Figur
 
 
 async def _sent(
-    installation: Installation, arrivals: Arrivals, commands: Sequence[Json], per_second: float
+    sender: Sender, arrivals: Arrivals, commands: Sequence[Json], per_second: float
 ) -> dict[str, list[float]]:
-    due = await asyncio.to_thread(send_when_due, installation, commands, per_second)
+    due = await sender.send(commands, per_second)
     live = [made["command_id"] for made in commands if made["type"] in ("post_grades", "hide_grades")]
     return {
         name: [seen - due[each] for each, seen in zip(ids, await arrivals.of(name, ids), strict=True)]
         for name, ids in (("verdicts", list(due)), ("live-events", live))
     }
-
-
-def send_when_due(installation: Installation, commands: Sequence[Json], per_second: float) -> dict[str, float]:
-    """Send commands evenly spaced, and return when each was due (time.monotonic()) by its id."""
-    producer = Producer(
-        {
-            "bootstrap.servers": installation.bootstrap,
-            "enable.idempotence": True,
-            "partitioner": "murmur2_random",
-            "linger.ms": 0,
-        }
-    )
-    name = topic(installation.prefix, "commands")
-    producer.list_topics(name)
-    values = [json.dumps(made).encode() for made in commands]
-    due: dict[str, float] = {}
-    begun = time.monotonic() + 0.1
-    for number, (made, value) in enumerate(zip(commands, values, strict=True)):
-        at = due[made["command_id"]] = begun + number / per_second
-        if (early := at - time.monotonic()) > 0:
-            time.sleep(early)
-        producer.produce(name, value, made["course_id"].encode())
-        producer.poll(0)
-    producer.flush()
-    return due
 
 
 def _published(course: Course) -> int:
@@ -166,14 +138,17 @@ async def publication(site: Site, scale: Scale) -> list[Figure]:
         (course,) = await set_up(url, [1_001], students, assignments_each=rounds + 1)
         first, *others = course.numbers
         async with working(site, url) as installation:
+            sender = Sender(installation)
             with Arrivals(installation, ("verdicts", "live-events")) as arrivals:
-                cold = await _publish(installation, arrivals, course, first)
+                # Of another course: nothing of the one that is measured is in the handler's memory yet.
+                await _sent(sender, arrivals, [command(course.course_id + 1, "upsert_course", {"name": "Other"})], 1)
+                cold = await _publish(sender, arrivals, course, first)
                 values = []
                 for assignment in others:
                     data = {"student_id": FIRST_STUDENT, "comment": "Ready."}
                     remark = command(course.course_id, "record_provisional_comment", data, assignment, FINAL_GRADER)
-                    await _sent(installation, arrivals, [remark], 1)
-                    values.append(await _publish(installation, arrivals, course, assignment))
+                    await _sent(sender, arrivals, [remark], 1)
+                    values.append(await _publish(sender, arrivals, course, assignment))
         figures += [
             figure(f"{students:,} students", "ms", values, targets.get(students)),
             figure(f"{students:,} students, by a handler that just started", "ms", [cold]),
@@ -182,8 +157,8 @@ async def publication(site: Site, scale: Scale) -> list[Figure]:
     return figures
 
 
-async def _publish(installation: Installation, arrivals: Arrivals, course: Course, assignment: int) -> float:
+async def _publish(sender: Sender, arrivals: Arrivals, course: Course, assignment: int) -> float:
     made = _publication(course.course_id, assignment)
-    due = await asyncio.to_thread(send_when_due, installation, [made], 1)
+    due = await sender.send([made], 1)
     (last,) = await arrivals.of("live-events", [made["command_id"]], course.students)
     return (last - due[made["command_id"]]) * 1_000

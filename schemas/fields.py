@@ -25,6 +25,7 @@ SCORE_MAX = 10**9
 NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
 ID_REMEDY = "send a positive integer below 2**63, as a JSON integer or a decimal string"
+COMMAND_ID_REMEDY = "send a UUID in 8-4-4-4-12 form that is not the nil UUID"
 ID_PATTERN = r"^[1-9][0-9]{0,18}$"
 UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 TIME_PATTERN = (
@@ -60,12 +61,6 @@ def _parse_version(value: object) -> int:
     if type(value) is int and value == 1:
         return value
     raise ValueError("send the integer 1, or leave it out")
-
-
-def _parse_command_id(value: object) -> str:
-    if is_uuid(value) and value != NIL_UUID:
-        return str(value).lower()
-    raise ValueError("send a UUID in 8-4-4-4-12 form that is not the nil UUID")
 
 
 def _parse_time(value: object) -> datetime:
@@ -150,9 +145,20 @@ _ID_CORE = core_schema.custom_error_schema(
     custom_error_type="id",
     custom_error_message=ID_REMEDY,
 )
+# Likewise. Of the UUIDs only the nil UUID has no digit but zeros.
+_COMMAND_ID_CORE = core_schema.custom_error_schema(
+    core_schema.chain_schema(
+        [
+            core_schema.str_schema(strict=True, pattern=UUID_PATTERN, to_lower=True),
+            core_schema.str_schema(pattern="[1-9a-f]"),
+        ]
+    ),
+    custom_error_type="command_id",
+    custom_error_message=COMMAND_ID_REMEDY,
+)
 Id = Annotated[int, GetPydanticSchema(lambda _source, _handler: _ID_CORE), WithJsonSchema(_ID_SCHEMA)]
 Version = Annotated[int, PlainValidator(_parse_version), WithJsonSchema({"type": "integer", "const": 1})]
-CommandId = Annotated[str, PlainValidator(_parse_command_id), WithJsonSchema(_UUID_SCHEMA)]
+CommandId = Annotated[str, GetPydanticSchema(lambda _source, _handler: _COMMAND_ID_CORE), WithJsonSchema(_UUID_SCHEMA)]
 Time = Annotated[datetime, PlainValidator(_parse_time), WithJsonSchema(_TIME_SCHEMA)]
 """Aware, in UTC, cut to milliseconds once parsed."""
 Name = Annotated[str, StringConstraints(strict=True, max_length=NAME_MAX, pattern=NO_NUL)]

@@ -30,7 +30,7 @@ def parse(value: bytes | None) -> Parsed | Invalid | Unreadable:
     if not value:
         return Unreadable("empty", "the record has no value")
     try:
-        command = wire.COMMAND.validate_json(value)
+        command = _read(value)
         if not _no_key_twice(value, command):
             _ONCE.decode(value.decode())
     except ValidationError as error:
@@ -39,6 +39,10 @@ def parse(value: bytes | None) -> Parsed | Invalid | Unreadable:
     except ValueError:
         return refused(value, None)
     return Parsed(to_core(command), _hash_of(command), command.correlation_id)
+
+
+# The adapter's own method is the same after a look at options that are not used here.
+_read = wire.COMMAND.validator.validate_json
 
 
 def _older(value: bytes) -> bytes | None:

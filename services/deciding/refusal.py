@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from schemas.commands import Command
-from schemas.fields import CORRELATION_ID_MAX, ID_REMEDY, NESTING_MAX, NO_CONTROL, is_uuid, parse_id
+from schemas.fields import COMMAND_ID_REMEDY, CORRELATION_ID_MAX, ID_REMEDY, NESTING_MAX, NO_CONTROL, is_uuid, parse_id
 
 # Keys and indexes from the command down to a field.
 Place = tuple[int | str, ...]
@@ -206,6 +206,7 @@ _REMEDIES = {
     "literal_error": "send {expected}",
     "value_error": "{error}",
     "id": ID_REMEDY,
+    "command_id": COMMAND_ID_REMEDY,
     "union_tag_invalid": "send one of " + ", ".join(TYPES),
     "union_tag_not_found": "send one of " + ", ".join(TYPES),
 }

@@ -12,6 +12,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from faststream import AckPolicy, FastStream
 from faststream.kafka import KafkaBroker, Topic
 from faststream.kafka.annotations import KafkaMessage
+from faststream.message import AckStatus
 from pydantic import SkipValidation
 
 from services.deciding.authority import Authority
@@ -19,6 +20,7 @@ from services.deciding.batches import Deciding, Moved
 from services.deciding.states import ENTRIES_MAX
 from services.eventlog.connecting import WRITER, connect, trouble
 from services.eventlog.log import Log
+from services.handler.committing import Commits
 from services.handler.places import Places
 from services.handler.telling import Telling, first_of_each
 from services.health import Health
@@ -31,6 +33,7 @@ FRAMEWORK_LOGGER = logging.getLogger("handler.framework")
 RETRIES_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 DRAIN_SECONDS = 10
 POSITION_SECONDS_MAX = 0.5
+COMMIT_SECONDS_MAX = 2
 # One attempt at a batch: connecting and its queries have limits of their own, which end it before that.
 BATCH_SECONDS_MAX = 150
 Records = tuple[ConsumerRecord[Any, Any], ...]
@@ -81,11 +84,13 @@ class Subscriber(ConsumerRebalanceListener):
         self.deciding: Deciding | None = None
         self.places: Places | None = None
         self.undecidable: set[int] = set()
+        self.commits = Commits()
         self.registered: Any = None
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Let the batch in hand finish, so that the next owner does not meet it."""
         await self.registered.lock.wait_release(DRAIN_SECONDS)
+        await self.commits.done(COMMIT_SECONDS_MAX)
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Partitions may have been another's meanwhile: look at the log again.
@@ -129,6 +134,7 @@ class Subscriber(ConsumerRebalanceListener):
                 self.lag.tried()
                 try:
                     await self._settle(records, message)
+                    await self._settled(message)
                     return
                 except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Moved) as error:
                     self.telling.failed()
@@ -146,6 +152,7 @@ class Subscriber(ConsumerRebalanceListener):
                     LOGGER.exception("a batch cannot be decided: its partitions are tried one by one")
                     self.telling.failed()
                     await self._settle_apart(records, message)
+                    await self._settled(message)
                     return
         finally:
             self.lag.end(self.places.stopped if self.places is not None else ())
@@ -159,9 +166,16 @@ class Subscriber(ConsumerRebalanceListener):
             places.decided(fresh)
             self.telling.settled(fresh, settled, begun)
         self.telling.redelivered(places.redelivered)
+        self.commits.commit(message.consumer, places.offsets(records))  # type: ignore[arg-type]
         if self.undecidable:
             self.undecidable.difference_update(record.partition for record in records)
         self.health.say(self.name, places.problem or self._bug())
+
+    async def _settled(self, message: KafkaMessage) -> None:
+        """Nothing is left for FastStream to acknowledge: it would commit again, and wait. The last batch waits."""
+        message.committed = AckStatus.ACKED
+        if not self.registered.running:
+            await self.commits.done(COMMIT_SECONDS_MAX)
 
     async def _settle_apart(self, records: Records, message: KafkaMessage) -> None:
         """Settle each partition's records by themselves. Raises, after a pause, where some cannot be decided."""

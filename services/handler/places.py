@@ -82,6 +82,16 @@ class Places:
         for record in records:
             self.watermarks[record.partition] = record.offset
 
+    def offsets(self, records: Sequence[Record]) -> dict[TopicPartition, int]:
+        """Where to read on in the partitions of these records, but for those that are stopped."""
+        places = {TopicPartition(record.topic, record.partition) for record in records}
+        decided = {place: self.watermarks.get(place.partition, -1) for place in places}
+        return {
+            place: offset + 1
+            for place, offset in decided.items()
+            if offset >= 0 and place.partition not in self.stopped
+        }
+
     async def _is_redelivery(self, partition: int, found: Sequence[Record], watermark: int) -> bool:
         again = {record.offset: record.timestamp for record in found if record.offset <= watermark}
         decided = await self.log.append_times(self.source, partition, min(again), max(again))

@@ -76,6 +76,21 @@ async def test_what_was_committed_and_not_acknowledged_is_not_decided_twice(syst
         assert await connection.fetchval("select bool_and(first) from verdict")
 
 
+async def test_a_handler_that_is_stopped_in_good_order_has_acknowledged_all_that_it_decided(system: System) -> None:
+    handler = await started(system)
+    sending = Sending(system)
+    await until_decided(system, 100)
+    assert handler.stop() == 0
+    await sending.end()
+    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
+    await admin.start()
+    try:
+        assert await count(system) >= 100
+        assert await unacknowledged(system, admin) == 0
+    finally:
+        await admin.close()
+
+
 async def until_appending(connection: "asyncpg.Connection[asyncpg.Record]") -> int:
     """The handler's backend, once its append waits for a lock."""
     waiting = (

@@ -5,17 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import psycopg
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from deploy.tools.bench import ceiling, watching
 from deploy.tools.bench.deciding import courses_in_every_shard, decide, set_up
 from deploy.tools.bench.figures import Case, Figure, Scale, Target, alternating, figure, ratio
 from deploy.tools.bench.filling import original
-from deploy.tools.bench.load import Course, Record, mixed_records
-from deploy.tools.bench.processes import Running, until
+from deploy.tools.bench.load import Course, mixed_records
+from deploy.tools.bench.processes import Running
 from deploy.tools.bench.site import Installation, Site
-from deploy.tools.bench.waiting import nothing_beside, waiting
+from deploy.tools.bench.waiting import joined, nothing_beside, waiting
 
 Numbers = dict[str, float]
 
@@ -98,7 +96,7 @@ async def handlers(site: Site, scale: Scale) -> list[Figure]:
     records = mixed_records(courses, scale.of(60_000, 3_000))
     counts = (1, 2, 3)[: scale.of(3, 1)]
     cases: dict[str, Case] = {
-        f"{count} handler{'s' * (count > 1)}": partial(_joined, site, url, records, count) for count in counts
+        f"{count} handler{'s' * (count > 1)}": partial(joined, site, url, records, count) for count in counts
     }
     seen = await alternating(cases, scale.of(5, 1))
     one = seen.of("1 handler")
@@ -106,29 +104,6 @@ async def handlers(site: Site, scale: Scale) -> list[Figure]:
         *(figure(case, "/s", seen.of(case)) for case in cases),
         *(ratio(f"{case}, of one's", "%", seen.of(case), one, Target(100)) for case in list(cases)[1:]),
     ]
-
-
-async def _joined(site: Site, template: str, records: Sequence[Record], count: int) -> Numbers:
-    url = site.database(template)
-    installation = await site.installation(url)
-    before = await watching.verdicts(url)
-    admin = AdminClient({"bootstrap.servers": installation.bootstrap})
-    group = f"{installation.prefix}.handler"
-    with contextlib.ExitStack() as stack:
-        running = [stack.enter_context(Running("services.handler", installation.environment)) for _ in range(count)]
-        await until(lambda: _have_partitions(admin, group) == 2 * count, f"{count} handlers with partitions")
-        installation.send(records)
-        rate = await watching.rate(url, running, before, len(records))
-    site.drop(url)
-    return rate.numbers()
-
-
-def _have_partitions(admin: AdminClient, group: str) -> int:
-    try:
-        described = admin.describe_consumer_groups([group])[group].result()
-    except KafkaException:
-        return 0  # The group's coordinator is not ready yet.
-    return sum(bool(member.assignment.topic_partitions) for member in described.members)
 
 
 async def never_analyzed(site: Site, scale: Scale) -> list[Figure]:

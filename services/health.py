@@ -19,8 +19,9 @@ class Health:
     """What a process says of itself.
 
     Ready: nothing is wrong. ``problem``: what is wrong with the process itself; ``parts``: with a part of it by name;
-    ``servers``: with a server that it needs. Live: every loop begins another turn in time; while a server is away none
-    has to, because a restart would not bring the server back.
+    ``servers``: with a server that it needs. Live: every loop gives a sign in time, with each turn and, within a turn,
+    with each question to a server and its answer; while a server is away none has to, because a restart would not bring
+    the server back.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -51,11 +52,11 @@ class Health:
         return "; ".join(dict.fromkeys(problem for problem in found if problem is not None)) or None
 
     def beat(self, loop: str, seconds: float = LOOP_SECONDS_MAX) -> None:
-        """A loop begins a turn, and unless it is stuck begins the next one within so many seconds."""
+        """A loop gives a sign, and unless it is stuck gives the next one within so many seconds."""
         self._due[loop] = self.clock() + seconds
 
     def stuck(self) -> str | None:
-        """Loops that should have begun another turn by now, None when there are none."""
+        """Loops that should have given another sign by now, None when there are none."""
         now = self.clock()
         late = sorted(loop for loop, due in self._due.items() if due < now)
         return f"stuck: {', '.join(late)}" if late and not self.servers else None
@@ -101,14 +102,14 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(health: Health, registry: CollectorRegistry, port: int) -> Any:
-    """Serve the pages on 127.0.0.1 while the block runs; port 0 serves nothing."""
+async def serving(health: Health, registry: CollectorRegistry, host: str, port: int) -> Any:
+    """Serve the pages while the block runs; port 0 serves nothing."""
     if port == 0:
         yield
         return
     config = uvicorn.Config(
         Pages(health, registry),
-        host="127.0.0.1",
+        host=host,
         port=port,
         log_config=None,
         log_level="warning",

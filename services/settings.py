@@ -77,9 +77,14 @@ class KafkaSettings(Settings):
 
 
 class ProcessSettings(DatabaseSettings, KafkaSettings):
-    """What every process reads. ``health_port``: 0 serves no health page."""
+    """What every process reads.
+
+    ``health_port``: 0 serves no health page; ``health_host``: by which a kubelet or a Prometheus on another machine
+    reaches it. The gateway and the console serve theirs beside all else.
+    """
 
     health_port: int = Field(default=0, ge=0, le=65_535, description="a port, or 0 for no health page")
+    health_host: str = Field(default="127.0.0.1", description="the address to serve the health page on")
     log_level: str = Field(
         default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR"
     )

@@ -1,6 +1,7 @@
 """Connections to the log that may do no more than their process needs, and give up rather than hang."""
 
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -10,15 +11,68 @@ WRITER = "moderation_writer"
 READER = "moderation_reader"
 OPERATOR = "moderation_operator"
 """Reads, and keeps what operators do."""
+ANSWER_SECONDS_MAX = 60
+"""A question that PostgreSQL has not answered by then fails."""
+T = TypeVar("T")
 
 
-async def connect(url: str, process: str, role: str) -> "asyncpg.Connection[asyncpg.Record]":
+class Attended(asyncpg.Connection):
+    """A connection that tells how long it may keep its owner: ``beat(seconds)`` before a question, ``beat()`` after it.
+
+    So whoever watches over its owner knows a slow server from an owner that is stuck.
+    """
+
+    beat: Callable[..., None] = staticmethod(lambda *seconds: None)
+
+    async def execute(self, *question: Any, **options: Any) -> Any:
+        return await self.attended(super().execute(*question, **options))
+
+    async def fetch(self, *question: Any, **options: Any) -> Any:
+        return await self.attended(super().fetch(*question, **options))
+
+    async def fetchrow(self, *question: Any, **options: Any) -> Any:
+        return await self.attended(super().fetchrow(*question, **options))
+
+    async def fetchval(self, *question: Any, **options: Any) -> Any:
+        return await self.attended(super().fetchval(*question, **options))
+
+    def cursor(self, *question: Any, **options: Any) -> Any:
+        return self._cursor(super().cursor(*question, **options))
+
+    async def _cursor(self, factory: Awaitable[Any]) -> "AttendedCursor":
+        return AttendedCursor(self, await self.attended(factory))
+
+    async def attended(self, answer: Awaitable[T]) -> T:
+        """An answer of this connection, once it is there."""
+        self.beat(ANSWER_SECONDS_MAX + 5)
+        try:
+            return await answer
+        finally:
+            self.beat()
+
+
+class AttendedCursor:
+    """A cursor of such a connection."""
+
+    def __init__(self, connection: Attended, cursor: Any) -> None:
+        self._connection = connection
+        self._cursor = cursor
+
+    async def fetch(self, rows_max: int) -> Any:
+        """The next rows."""
+        return await self._connection.attended(self._cursor.fetch(rows_max))
+
+
+async def connect(url: str, process: str, role: str) -> Attended:
     """A connection of a process (as PostgreSQL's own views will call it) with a role's rights.
 
     Raises:
         OSError, TimeoutError, asyncpg.PostgresError: PostgreSQL does not answer, or refuses.
     """
-    return await asyncpg.connect(url, timeout=5, command_timeout=60, server_settings=server_settings(process, role))
+    settings = server_settings(process, role)
+    return await asyncpg.connect(
+        url, timeout=5, command_timeout=ANSWER_SECONDS_MAX, connection_class=Attended, server_settings=settings
+    )
 
 
 def pool(url: str, process: str, role: str, connections_max: int, seconds_max: float) -> Pool:

@@ -72,7 +72,8 @@ async def main() -> None:
         gc.set_threshold(50_000, 20, 100)
 
     async with contextlib.AsyncExitStack() as running:
-        await running.enter_async_context(serving(health, telling.metrics.registry, settings.health_port))
+        pages = serving(health, telling.metrics.registry, settings.health_host, settings.health_port)
+        await running.enter_async_context(pages)
         await running.enter_async_context(beside(watch.run()))
         if authority is not None:
             await running.enter_async_context(beside(authority.keys.keep_current()))

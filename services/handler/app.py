@@ -1,6 +1,7 @@
 """The FastStream application: k batch subscribers of one consumer group, each with its own connection and states."""
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -18,7 +19,7 @@ from pydantic import SkipValidation
 from services.deciding.authority import Authority
 from services.deciding.batches import Deciding, Moved
 from services.deciding.states import ENTRIES_MAX
-from services.eventlog.connecting import WRITER, connect, trouble
+from services.eventlog.connecting import WRITER, Attended, connect, trouble
 from services.eventlog.log import Log
 from services.handler.committing import Commits
 from services.handler.places import Places
@@ -34,8 +35,6 @@ RETRIES_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 DRAIN_SECONDS = 10
 POSITION_SECONDS_MAX = 0.5
 COMMIT_SECONDS_MAX = 2
-# One attempt at a batch: connecting and its queries have limits of their own, which end it before that.
-BATCH_SECONDS_MAX = 150
 Records = tuple[ConsumerRecord[Any, Any], ...]
 Poll = Callable[[AIOKafkaConsumer], Coroutine[Any, Any, Records]]
 
@@ -80,7 +79,7 @@ class Subscriber(ConsumerRebalanceListener):
         self.telling = telling
         self.lag = telling.new_lag()
         self.commands = topic(settings.topic_prefix, "commands")
-        self.connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self.connection: Attended | None = None
         self.deciding: Deciding | None = None
         self.places: Places | None = None
         self.undecidable: set[int] = set()
@@ -130,7 +129,7 @@ class Subscriber(ConsumerRebalanceListener):
         self.lag.begin(first_of_each(records))
         try:
             for pause in (*RETRIES_SECONDS, None):
-                self.health.beat(self.name, BATCH_SECONDS_MAX)
+                self.health.beat(self.name)
                 self.lag.tried()
                 try:
                     await self._settle(records, message)
@@ -194,7 +193,7 @@ class Subscriber(ConsumerRebalanceListener):
                 self.undecidable.add(partition)
         if failure is not None:
             self.health.say(self.name, self._bug())
-            self.health.beat(self.name, BATCH_SECONDS_MAX)
+            self.health.beat(self.name)
             await asyncio.sleep(RETRIES_SECONDS[-1])
             raise failure
 
@@ -207,6 +206,7 @@ class Subscriber(ConsumerRebalanceListener):
     async def _connected(self) -> tuple[Deciding, Places]:
         if self.connection is None or self.connection.is_closed() or self.deciding is None or self.places is None:
             self.connection = await connect(self.settings.url(), "handler", WRITER)
+            self.connection.beat = functools.partial(self.health.beat, self.name)
             log = Log(self.connection)
             source = await log.current_source(self.commands)
             self.deciding, self.places = Deciding(log, source, self.authority, self.entries_max), Places(log, source)

@@ -45,7 +45,8 @@ async def main() -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with serving(health, metrics.registry, settings.health_port), beside(watch.run()):
+    pages = serving(health, metrics.registry, settings.health_host, settings.health_port)
+    async with pages, beside(watch.run()):
         # As the handler's: what is made for a transaction lives no longer than it.
         gc.collect()
         gc.freeze()

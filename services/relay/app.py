@@ -1,6 +1,7 @@
 """The relay's loop: stand by, take over, bring what is waiting to the topics."""
 
 import asyncio
+import functools
 import logging
 import time
 from typing import NoReturn
@@ -10,14 +11,14 @@ from aiokafka.errors import KafkaError
 
 from services.eventlog.connecting import READER, connect, trouble
 from services.eventlog.history import History
-from services.health import Health
+from services.health import LOOP_SECONDS_MAX, Health
 from services.outputs.ends import ends_of, full_names
 from services.outputs.records import Form
 from services.outputs.translation import Translator
 from services.progress import OUTPUTS
 from services.relay.checking import SHARD_LIST, NeedsOperator, check, completed, on_new_topics
 from services.relay.gathering import Gathering, Waiting
-from services.relay.kafka import Publisher, lock_name
+from services.relay.kafka import START_SECONDS_MAX, Publisher, lock_name
 from services.relay.telling import Telling
 from services.settings import RelaySettings
 from services.topics import topic
@@ -25,8 +26,6 @@ from services.topics import topic
 LOGGER = logging.getLogger("relay")
 IDLE_SECONDS = (0.005, 0.010, 0.025)
 STAND_BY_SECONDS = 0.25
-# Fencing who was there, and reading the progress topic to its end.
-TAKE_OVER_SECONDS_MAX = 60
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -60,6 +59,7 @@ class Relay:
 
     async def _one_life(self) -> NoReturn:
         connection = await connect(self.settings.url(), "relay", READER)
+        connection.beat = functools.partial(self.health.beat, "relay")
         try:
             history = History(connection)
             self.health.beat("relay")
@@ -70,7 +70,7 @@ class Relay:
                 await asyncio.sleep(STAND_BY_SECONDS)
             publisher = Publisher(self.settings.kafka_bootstrap, self.settings.topic_prefix)
             self.telling.new_producer()
-            self.health.beat("relay", TAKE_OVER_SECONDS_MAX)
+            self.health.beat("relay", START_SECONDS_MAX + LOOP_SECONDS_MAX)
             try:
                 gathering = await self._gathering(publisher, history)
                 LOGGER.info("relaying")
@@ -86,6 +86,7 @@ class Relay:
         """Take over: from where the relay before has come, if log and topics agree."""
         names = full_names(self.settings.topic_prefix, OUTPUTS)
         found = await publisher.start()
+        self.health.beat("relay")
         if found is None:
             raise NeedsOperator(
                 f"{topic(self.settings.topic_prefix, 'progress')} holds no record. Go on after what the topics hold, or"

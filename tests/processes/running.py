@@ -39,6 +39,8 @@ class Process:
 
     def __init__(self, name: str, environment: dict[str, str], log: Path) -> None:
         self.name = name
+        self.module = f"services.{name}"
+        self.host = environment.get("HEALTH_HOST", "127.0.0.1")
         self.port = free_port()
         self.environment = {**os.environ, **environment, "HEALTH_PORT": str(self.port)}
         self.log = log
@@ -46,11 +48,11 @@ class Process:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            command = [sys.executable, "-m", f"services.{self.name}"]
+            command = [sys.executable, "-m", self.module]
             self.popen = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
 
     def signal(self, number: int) -> None:
@@ -73,7 +75,7 @@ class Process:
     def health(self) -> tuple[int, str]:
         """Status and reason of the ready page; 0 while nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=1) as answer:
+            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=1) as answer:
                 return answer.status, json.load(answer)["status"]
         except urllib.error.HTTPError as error:
             with error:

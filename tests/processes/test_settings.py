@@ -8,7 +8,8 @@ PASSWORD = "hunter2"
 GOOD = {"KAFKA_BOOTSTRAP": "localhost:9092", "DATABASE_URL": f"postgresql://log:{PASSWORD}@localhost/log"}
 OPTIONAL = [
     "TOPIC_PREFIX", "EVENT_SOURCE", "LIVE_EVENTS_SHARD", "HANDLER_SUBSCRIBERS", "HANDLER_INSTANCE",
-    "HANDLER_BATCH_RECORDS", "COMMAND_AUTH", "JWKS", "HEALTH_PORT", "LOG_LEVEL",
+    "HANDLER_BATCH_RECORDS", "COMMAND_AUTH", "JWKS", "HEALTH_PORT", "HEALTH_HOST",
+    "LOG_LEVEL",
 ]  # fmt: skip
 
 
@@ -24,7 +25,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_only_kafka_and_the_database_must_be_named() -> None:
     handler, relay = HandlerSettings(), RelaySettings()
     assert (handler.handler_subscribers, handler.handler_batch_records, handler.handler_instance) == (2, 1_000, None)
-    assert (handler.topic_prefix, handler.health_port, handler.log_level) == ("moderation", 0, "INFO")
+    assert (handler.topic_prefix, handler.log_level) == ("moderation", "INFO")
+    assert (handler.health_host, handler.health_port) == ("127.0.0.1", 0)
     assert (relay.event_source, relay.live_events_shard) == ("urn:moderated-grading", None)
     assert handler.url() == GOOD["DATABASE_URL"]
 

@@ -90,7 +90,8 @@ def up(process: Process) -> float:
 
 async def test_servers_that_go_away_and_come_back(system: System, wire: Wire, issuer: Issuer) -> None:
     jwks = str(issuer.write_set(system.folder / "users.jwks"))
-    handler, relay = system.process("handler", COMMAND_AUTH="required", JWKS=jwks), system.process("relay")
+    handler = system.process("handler", COMMAND_AUTH="required", JWKS=jwks)
+    relay = system.process("relay", HEALTH_HOST="127.0.0.2")
     processes = [handler, relay, system.gateway(issuer)]
     for process in processes:
         process.start()

@@ -22,6 +22,19 @@ SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 Opened = Callable[..., AbstractAsyncContextManager[Page]]
 
 
+@pytest.fixture
+def say(pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Tells a figure that was measured to whoever wants to hear more than points."""
+    terminal = pytestconfig.pluginmanager.getplugin("terminalreporter")
+
+    def tell(text: str) -> None:
+        if pytestconfig.get_verbosity() > 0:
+            with capsys.disabled():
+                terminal.write_line(text)
+
+    return tell
+
+
 @pytest.fixture(scope="session")
 async def console(
     bootstrap: str, new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory, issuer: Issuer
@@ -58,11 +71,13 @@ def opened(chromium: Browser, console: Console) -> Opened:
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        await page.goto("/sign-in")
-        await page.fill("#token", console.token(role))
-        await page.click("button.main")
-        yield page
-        await context.close()
+        try:
+            await page.goto("/sign-in")
+            await page.fill("#token", console.token(role))
+            await page.click("button.main")
+            yield page
+        finally:
+            await context.close()
         expected = ("ERR_CONNECTION", "ERR_INCOMPLETE", "status of 404", "status of 409")
         assert [said for said in complaints if not any(part in said for part in expected)] == []
 

@@ -1,17 +1,22 @@
 """A console and what it looks at; commands of the corpus's for it to show."""
 
+import time
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+import asyncpg
 import httpx
 
 from tests.cases.bad_inputs import DOCUMENT
 from tests.cases.tokens import Issuer
 from tests.conftest import System
-from tests.processes.running import Process
+from tests.processes.running import Process, until
 
 Json = dict[str, Any]
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 HOSTILE = '</td><script>window.pwned=1</script><img src=x onerror="window.pwned=2">\u202e\u2066evil\u200b' + "W" * 90
 COURSE, ASSIGNMENT = 7001, 7002
 
@@ -66,3 +71,18 @@ async def letter(console: Console, query: str) -> str:
     """The newest dead letter of a list."""
     text = (await console.ask("GET", f"/failures/dead-letters?{query}")).text
     return text.split("/failures/dead-letters/")[1].split('"')[0]
+
+
+@asynccontextmanager
+async def log_of(console: Console) -> AsyncIterator[Connection]:
+    """Its log, for whoever compares."""
+    connection = await asyncpg.connect(console.system.database_url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def at(moment: float) -> None:
+    """Wait for a moment of the monotonic clock."""
+    await until(lambda: time.monotonic() >= moment, "the moment")

@@ -1,5 +1,6 @@
 """The first page, and the stream that keeps every page fresh."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -17,6 +18,8 @@ from services.console.web.rendering import Rendering
 
 router = APIRouter()
 BEAT_SECONDS = 1.0
+# Sooner than anybody reads, and seldom enough for the battery of who watches all night.
+BETWEEN_SECONDS = 0.3
 RETRY_MILLISECONDS = 1_000
 CHART_WIDTH, CHART_HEIGHT = 720, 64
 PARTS = ("status", "notices", "figures", "partitions", "outputs", "publications", "recent")
@@ -74,3 +77,4 @@ async def _events(watch: Watch, rendering: Rendering, until: float) -> AsyncIter
             if changed or now - beat_at >= BEAT_SECONDS:
                 sent, beat_at = html, now
                 yield ServerSentEvent(json.dumps(changed), event="parts", id=str(version), retry=RETRY_MILLISECONDS)
+                await asyncio.sleep(BETWEEN_SECONDS)

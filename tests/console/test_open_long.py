@@ -1,0 +1,97 @@
+"""The first page stays light however long it is open: ``--minutes`` of 200 commands a second."""
+
+import itertools
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.async_api import Browser, CDPSession
+
+from tests.cases.bad_inputs import DOCUMENT
+from tests.console.conftest import Opened
+from tests.console.looking import Console, Json, at, graded
+
+COMMANDS_A_SECOND = 200
+TICKS_A_SECOND = 20
+WARM_SECONDS = 1
+MIB = 1 << 20
+
+
+@pytest.fixture
+def minutes(pytestconfig: pytest.Config) -> float:
+    """How long the page is open."""
+    return float(pytestconfig.getoption("--minutes"))
+
+
+def commands(of: Json) -> Iterator[bytes]:
+    """Grades that change, and a course that is stated again, for ever."""
+    for number in itertools.count():
+        grade = {"student_id": str(31 + number % 20), "posted_grade": str(number % 11)}
+        changes = {"data": grade, "actor": {"user_id": "21"}, **of} if number % 4 else {"course_id": of["course_id"]}
+        base = DOCUMENT["bases"]["record_grade" if number % 4 else "upsert_course"]
+        yield json.dumps({**base, "command_id": str(uuid.uuid4()), **changes}).encode()
+
+
+async def load(console: Console, of: Json, seconds: float) -> None:
+    """Send so many commands a second, whatever becomes of them."""
+    begun, values = time.monotonic(), commands(of)
+    for tick in range(round(seconds * TICKS_A_SECOND)):
+        for value in itertools.islice(values, COMMANDS_A_SECOND // TICKS_A_SECOND):
+            await console.system.outside.send_raw(value, of["course_id"].encode())
+        await at(begun + (tick + 1) / TICKS_A_SECOND)
+
+
+class Measured:
+    """What a page uses: seconds of its process, bytes that its scripts hold after a collection, nodes."""
+
+    def __init__(self, session: CDPSession, browser: CDPSession) -> None:
+        self.session, self.browser = session, browser
+
+    async def heap(self) -> float:
+        await self.session.send("HeapProfiler.collectGarbage")
+        return await self._metric("JSHeapUsedSize")
+
+    async def elements(self) -> float:
+        """Nodes of documents, those that nobody shows any more too."""
+        return await self._metric("Nodes")
+
+    async def processor(self) -> float:
+        found = (await self.browser.send("SystemInfo.getProcessInfo"))["processInfo"]
+        return float(sum(process["cpuTime"] for process in found if process["type"] == "renderer"))
+
+    async def _metric(self, name: str) -> float:
+        metrics = (await self.session.send("Performance.getMetrics"))["metrics"]
+        return next(float(metric["value"]) for metric in metrics if metric["name"] == name)
+
+
+async def test_a_page_that_is_open_for_long_uses_little_of_a_core_and_holds_on_to_nothing(
+    season: Console, chromium: Browser, minutes: float, opened: Opened, say: Callable[[str], None]
+) -> None:
+    of, outside = await graded(season, 7_700, 7_701, students=20), season.system.outside
+    # Who reads everything would be busier than what is measured.
+    outside.consumer.pause(*outside.consumer.assignment())
+    async with opened("operator") as page:
+        await page.goto("/")
+        measured = Measured(await page.context.new_cdp_session(page), await chromium.new_browser_cdp_session())
+        await measured.session.send("Performance.enable")
+        await load(season, of, WARM_SECONDS)
+        heap, elements, used, begun = (
+            await measured.heap(),
+            await measured.elements(),
+            await measured.processor(),
+            time.monotonic(),
+        )
+        await load(season, of, minutes * 60)
+        share = (await measured.processor() - used) / (time.monotonic() - begun)
+        grown, more = await measured.heap() - heap, await measured.elements() - elements
+        last_minute = await page.locator("#figures dd").first.inner_text()
+        await page.locator("#status", has_text="Every command is decided and every grade is out").wait_for()
+    await outside.consumer.seek_to_end()
+    outside.consumer.resume(*outside.consumer.assignment())
+    say(f"{minutes} min: {share:.1%} of a core, heap {grown / MIB:+.2f} MiB, {more:+.0f} nodes, {COMMANDS_A_SECOND}/s")
+    assert int(last_minute.replace(",", "")) >= 0.9 * COMMANDS_A_SECOND * min(60, WARM_SECONDS + minutes * 60 - 1)
+    assert share <= 0.05
+    assert grown <= 10 * MIB
+    assert more <= 2_000

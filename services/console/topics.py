@@ -28,7 +28,7 @@ from services.topics import WrongTopics, topic
 LOGGER = logging.getLogger("console")
 AGAIN_SECONDS = 5.0
 GOES_ON_FOR = timedelta(days=1)
-ACTIONS_MAX = 200
+REPLAYS_MAX = 200
 
 
 @dataclass(slots=True)
@@ -136,10 +136,9 @@ class Replays:
         """Go on with what was ordered before this process began; tried until PostgreSQL answers."""
         while True:
             with contextlib.suppress(*FAILURES):
-                for action in await actions(pool, None, ACTIONS_MAX):
-                    is_fresh = action.acted_at is not None and datetime.now(UTC) - action.acted_at < GOES_ON_FOR
-                    if action.kind == "replay" and is_fresh:
-                        self.start(action.id, order_of(json.loads(action.detail)))
+                since = datetime.now(UTC) - GOES_ON_FOR
+                for action in await actions(pool, None, REPLAYS_MAX, kind="replay", since=since):
+                    self.start(action.id, order_of(json.loads(action.detail)))
                 return
             await asyncio.sleep(AGAIN_SECONDS)
 

@@ -32,6 +32,7 @@ select a.id, a.kind, a.root_account, a.user_id, a.reason, a.detail, a.acted_at,
        (select count(*) from redriven r where r.action = a.id)
 from operator_action a
 where ($1::uuid is null or a.id = $1) and ($2::timestamptz is null or (a.acted_at, a.id) < ($2, $3::uuid))
+  and ($5::text is null or a.kind = $5) and ($6::timestamptz is null or a.acted_at >= $6)
 order by a.acted_at desc, a.id desc limit $4
 """
 UNFINISHED = """
@@ -187,14 +188,19 @@ class Operating:
 
 
 async def actions(
-    connection: "asyncpg.Connection[asyncpg.Record] | Pool", before: tuple[datetime, UUID] | None, rows_max: int
+    connection: "asyncpg.Connection[asyncpg.Record] | Pool",
+    before: tuple[datetime, UUID] | None,
+    rows_max: int,
+    *,
+    kind: str | None = None,
+    since: datetime | None = None,
 ) -> list[Action]:
-    """What operators did, newest first; ``before``: those earlier than this (time, id)."""
+    """What operators did, newest first; ``before``: those earlier than this (time, id); ``since``: none earlier."""
     at, action = before or (None, None)
-    return [Action(*row) for row in await connection.fetch(ACTIONS, None, at, action, rows_max)]
+    return [Action(*row) for row in await connection.fetch(ACTIONS, None, at, action, rows_max, kind, since)]
 
 
 async def action_of(connection: "asyncpg.Connection[asyncpg.Record] | Pool", action: UUID) -> Action | None:
     """One action."""
-    row = await connection.fetchrow(ACTIONS, action, None, None, 1)
+    row = await connection.fetchrow(ACTIONS, action, None, None, 1, None, None)
     return None if row is None else Action(*row)

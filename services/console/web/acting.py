@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from services.console.actions import REASON_CHARACTERS_MAX, Actor, NoReason
+from services.console.topics import GOES_ON_FOR
 from services.console.web.failures import found
 from services.console.web.metrics import METRICS
 from services.console.web.parts import ConsoleParts, Operator, Parts, Viewer, letter_of, moment_of
@@ -185,6 +186,8 @@ async def one(request: Request, parts: ConsoleParts, person: Viewer, action_id: 
         detail=json.loads(action.detail),
         letters=letters[:ROWS_MAX],
         problem=parts.redriver.problem,
+        replay=parts.replays.under_way.get(action_id),
+        goes_on=action.acted_at is not None and datetime.now(UTC) - action.acted_at < GOES_ON_FOR,
         next_before=None if last is None else f"{day(last.recorded_at)}~{last.shard}-{last.number}",
     )
 

@@ -43,10 +43,10 @@ async def check(parts: ConsoleParts, person: Operator) -> Response:
 
 @router.get("/replay")
 async def form(request: Request, parts: ConsoleParts, person: Viewer) -> Response:
-    """What is to be emitted again, where to, and why."""
+    """What is to be emitted again, where to, and why; a link may fill it in."""
     if not person.operates:
         raise Forbidden("This takes a token with scope moderation.operator. Nothing was done.")
-    return _form(request, parts, uuid4(), dict.fromkeys(FIELDS, ""), "", None)
+    return _form(request, parts, uuid4(), {name: request.query_params.get(name, "") for name in FIELDS}, "", None)
 
 
 def _form(

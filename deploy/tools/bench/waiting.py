@@ -94,8 +94,13 @@ def tokens(each_its_own: bool) -> Callable[[Json], str]:
     return token
 
 
-async def joined(site: Site, template: str, records: Sequence[Record], count: int) -> dict[str, float]:
-    """So many handlers decide records that are sent when all of them have partitions; each on a copy of the log."""
+async def joined(
+    site: Site, template: str, records: Sequence[Record], count: int, first: Sequence[Record] = ()
+) -> dict[str, float]:
+    """So many handlers decide, on a copy of the log, records that are sent when all of them have partitions.
+
+    ``first``: what is decided before anything counts, so that what the others need is in memory.
+    """
     url = site.database(template)
     installation = await site.installation(url)
     before = await watching.verdicts(url)
@@ -104,8 +109,10 @@ async def joined(site: Site, template: str, records: Sequence[Record], count: in
     with contextlib.ExitStack() as stack:
         running = [stack.enter_context(Running("services.handler", installation.environment)) for _ in range(count)]
         await until(lambda: _have_partitions(admin, group) == 2 * count, f"{count} handlers with partitions")
+        installation.send(first)
+        await watching.reached(url, before + len(first))
         installation.send(records)
-        rate = await watching.rate(url, running, before, len(records))
+        rate = await watching.rate(url, running, before + len(first), len(records))
     site.drop(url)
     return rate.numbers()
 

@@ -14,7 +14,7 @@ from deploy.tools.bench.latency import PERCENTILES, working
 from deploy.tools.bench.load import FINAL_GRADER, FIRST_STUDENT, SECOND_GRADER, SELECTED_SHARE, Course
 from deploy.tools.bench.processes import Running
 from deploy.tools.bench.site import Site
-from deploy.tools.bench.waiting import KEYS, TOKEN_SECONDS, required
+from deploy.tools.bench.waiting import KEYS, TOKEN_SECONDS, require_tokens
 from services.moderation.assignment import IDS_PER_ASSIGNMENT
 from services.tokens.signing import Signer
 
@@ -41,7 +41,7 @@ async def http(site: Site, scale: Scale) -> list[Figure]:
     """50 requests a second: writes, then reads of each kind, on an assignment of 5,000 students."""
     url = site.database()
     (course,) = await set_up(url, [1_001], scale.of(5_000, 20))
-    keys = required()
+    keys = require_tokens()
     async with working(site, url, **keys) as installation:
         gateway = Running("services.gateway", installation.environment)
         gateway.environment |= {

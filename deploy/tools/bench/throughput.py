@@ -8,7 +8,7 @@ from deploy.tools.bench.deciding import courses_in_every_shard, decide, set_up
 from deploy.tools.bench.figures import Case, Figure, Rounds, Scale, Target, alternating, figure, ratio
 from deploy.tools.bench.load import mixed_records
 from deploy.tools.bench.site import Site
-from deploy.tools.bench.waiting import joined, required, tokens, waiting
+from deploy.tools.bench.waiting import joined, require_tokens, tokens, waiting
 
 STUDENTS = 50
 BATCH_RECORDS = 1_000
@@ -25,21 +25,25 @@ async def handler(site: Site, scale: Scale) -> list[Figure]:
     """Mixed commands through one handler; plain inserts of the same rows; the append alone; peers."""
     url = site.database()
     courses = await set_up(url, courses_in_every_shard(scale.of(2, 1)), scale.of(STUDENTS, 10))
-    records = mixed_records(courses, scale.of(60_000, 3_000))
+    mix = partial(mixed_records, courses)
+    first, count = mix(10 * len(courses)), scale.of(60_000, 3_000)
+    records, signed = mix(count, first=len(first)), mix(count, tokens(each_its_own=False), len(first))
+    own = mix(scale.of(20_000, 3_000), tokens(each_its_own=True), len(first))
     plain = await waiting(site, url, records)
-    signed = await waiting(site, url, mixed_records(courses, scale.of(60_000, 3_000), tokens(each_its_own=False)))
-    own = await waiting(site, url, mixed_records(courses, scale.of(20_000, 3_000), tokens(each_its_own=True)))
     some = partial(decide, records=records[: scale.of(30_000, 3_000)], batch_records=BATCH_RECORDS)
     batches = await plain.on_a_copy(some)
 
     handlers = {"handler, 1 subscriber": "1", DEFAULT: "2", "handler, 3 subscribers": "3"}
     if scale.short:
         handlers = {DEFAULT: "2"}
+    decided = partial(joined, site, url, first=first)
+    believed = mix(len(first), tokens(each_its_own=False))
+    required = partial(joined, site, url, first=believed, settings=require_tokens())
     cases: dict[str, Case] = {
-        **{case: partial(plain.numbers, HANDLER_SUBSCRIBERS=subscribers) for case, subscribers in handlers.items()},
-        ONE_A_CORE: partial(joined, site, url, records, CORES),
-        ONE_TOKEN: partial(signed.numbers, **required()),
-        OWN_TOKENS: partial(own.numbers, **required()),
+        **{case: partial(decided, records, settings={"HANDLER_SUBSCRIBERS": k}) for case, k in handlers.items()},
+        ONE_A_CORE: partial(decided, records, CORES),
+        ONE_TOKEN: partial(required, signed),
+        OWN_TOKENS: partial(required, own),
         PLAIN: partial(plain.on_a_copy, partial(ceiling.plain_inserts, batches=batches)),
         APPEND: partial(plain.on_a_copy, partial(ceiling.appends, batches=batches)),
         LIBRARY: partial(plain.on_a_copy, partial(peers.eventsourcing, commands=scale.of(1_000, 20))),

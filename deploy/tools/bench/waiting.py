@@ -17,11 +17,13 @@ from deploy.tools.bench.site import Installation, Site
 from deploy.tools.bench.watching import Rate
 from deploy.tools.places import STATE
 from deploy.tools.stack import make_keys
+from services.settings import HandlerSettings
 from services.tokens.signing import Signer
 
 Answer = TypeVar("Answer")
 KEYS = STATE / "bench-keys"
 TOKEN_SECONDS = 24 * 3_600
+SUBSCRIBERS = HandlerSettings.model_fields["handler_subscribers"].default
 Beside = Callable[[str], AbstractContextManager[None]]
 
 
@@ -52,10 +54,6 @@ class Waiting:
 
         return await self.on_a_copy(handle)
 
-    async def numbers(self, **environment: str) -> dict[str, float]:
-        """The same for a round of a benchmark."""
-        return (await self.decided(environment)).numbers()
-
     async def on_a_copy(self, work: Callable[[str], Awaitable[Answer]]) -> Answer:
         """Work on a copy of the log, dropped afterwards."""
         url = self.site.database(self.installation.url)
@@ -72,7 +70,7 @@ async def waiting(site: Site, url: str, records: Sequence[Record]) -> Waiting:
     return Waiting(site, installation, await watching.verdicts(url), len(records))
 
 
-def required() -> dict[str, str]:
+def require_tokens() -> dict[str, str]:
     """Settings of a handler that believes nobody without a token of :func:`tokens`."""
     make_keys(KEYS)
     return {"COMMAND_AUTH": "required", "JWKS": str(KEYS / "commands.jwks")}
@@ -95,20 +93,28 @@ def tokens(each_its_own: bool) -> Callable[[Json], str]:
 
 
 async def joined(
-    site: Site, template: str, records: Sequence[Record], count: int, first: Sequence[Record] = ()
+    site: Site,
+    template: str,
+    records: Sequence[Record],
+    count: int = 1,
+    first: Sequence[Record] = (),
+    settings: Mapping[str, str] | None = None,
 ) -> dict[str, float]:
     """So many handlers decide, on a copy of the log, records that are sent when all of them have partitions.
 
     ``first``: what is decided before anything counts, so that what the others need is in memory.
     """
+    settings = settings or {}
+    subscribers = count * int(settings.get("HANDLER_SUBSCRIBERS", SUBSCRIBERS))
     url = site.database(template)
     installation = await site.installation(url)
     before = await watching.verdicts(url)
     admin = AdminClient({"bootstrap.servers": installation.bootstrap})
     group = f"{installation.prefix}.handler"
     with contextlib.ExitStack() as stack:
-        running = [stack.enter_context(Running("services.handler", installation.environment)) for _ in range(count)]
-        await until(lambda: _have_partitions(admin, group) == 2 * count, f"{count} handlers with partitions")
+        environment = {**installation.environment, **settings}
+        running = [stack.enter_context(Running("services.handler", environment)) for _ in range(count)]
+        await until(lambda: _have_partitions(admin, group) == subscribers, f"{count} handlers with partitions")
         installation.send(first)
         await watching.reached(url, before + len(first))
         installation.send(records)

@@ -27,7 +27,7 @@ _NUMBERS = itertools.count(1)
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=5, help="how often relays are killed inside a transaction")
     parser.addoption("--seasons", type=int, default=2, help="how many random seasons the console's numbers are held to")
-    parser.addoption("--minutes", type=float, default=0.05, help="how long the console is left open under load")
+    parser.addoption("--minutes", type=float, default=0.03, help="how long the console is left open under load")
 
 
 @pytest.fixture

@@ -98,8 +98,8 @@ class Now:
         return "look" if self.open_letters else "calm"
 
     def late(self) -> list[str]:
-        """What takes longer than it should, one sentence each."""
-        found = []
+        """What takes longer than it should, its causes first, one sentence each."""
+        found = self._undecidable()
         slow = [
             p for p in self.partitions if p.oldest_seconds > (TOO_LATE_SECONDS if p.state == FINE else LATE_SECONDS)
         ]
@@ -110,7 +110,6 @@ class Now:
             found.append(
                 f"{count(waiting, 'command')} not decided, the oldest waiting {lasting(worst.oldest_seconds)}: {where}"
             )
-        found += self._undecidable()
         since = self.unpublished_since
         if since is not None and self.at is not None and (self.at - since).total_seconds() > LATE_SECONDS:
             waiting = sum(output.waiting for output in self.outputs)
@@ -141,16 +140,17 @@ class Now:
         """Whether a partition is not the one that the log knows."""
         return any(p.is_cut for p in self.partitions)
 
+    def sentences(self) -> list[str]:
+        """One glance, a cause or a consequence each."""
+        late = [text[0].upper() + text[1:] for text in self.late()]
+        if self.problems or late:
+            return list(self.problems[:1]) or late
+        letters = f"; {count(self.open_letters, 'dead letter')} open" if self.open_letters else ""
+        return [f"Every command is decided and every grade is out{letters}"]
+
     def sentence(self) -> str:
-        """One glance."""
-        if self.problems:
-            return self.problems[0]
-        late = "; ".join(self.late())
-        if late:
-            return late[0].upper() + late[1:]
-        if self.open_letters:
-            return f"Every command is decided and every grade is out; {count(self.open_letters, 'dead letter')} open"
-        return "Every command is decided and every grade is out"
+        """The same in a line."""
+        return ". ".join(self.sentences())
 
 
 def _partitions(numbers: list[int]) -> str:

@@ -182,7 +182,7 @@ def further(before: Progress, shard: int, grades: int) -> Progress:
 async def test_a_publication_says_how_much_of_it_is_out_how_fast_it_comes_and_until_when(
     season: Console, opened: Opened
 ) -> None:
-    of = await graded(season, 7_600, 7_601, students=40)
+    of = await graded(season, 7_600, 7_601, students=20)
     base = DOCUMENT["bases"]["record_grade"]
     command = {**base, "command_id": str(uuid.uuid4()), **of, "type": "publish_provisional_grades", "data": {}}
     async with opened("viewer") as page:
@@ -190,28 +190,28 @@ async def test_a_publication_says_how_much_of_it_is_out_how_fast_it_comes_and_un
         under_way = page.locator("#publications p")
         async with relay_away(season) as (before, come), log_of(season) as log:
             await season.system.outside.send({**command, "actor": {"user_id": "11"}})
-            await under_way.get_by_text("0 of 40 grades are out").wait_for()
+            await under_way.get_by_text("0 of 20 grades are out").wait_for()
             seen_at = time.monotonic()
             shard = await log.fetchval(
                 "select shard from event where metadata->>'command_id' = $1", command["command_id"]
             )
-            for grades in range(1, 21):
+            for grades in range(1, 11):
                 await come(further(before, shard, grades))
                 await at(seen_at + grades / 10)
-            await under_way.get_by_text("20 of 40 grades are out").wait_for(timeout=2_000)
+            await under_way.get_by_text("10 of 20 grades are out").wait_for(timeout=2_000)
             told, took = await under_way.inner_text(), time.monotonic() - seen_at
             late = page.locator("#status", has_text="the relay is behind or stopped")
             await late.wait_for()
             href = await under_way.locator("a").get_attribute("href")
             bar = await page.locator("#publications progress").evaluate("bar => [bar.value, bar.max]")
         await page.locator("#publications", has_text="None: every published grade is on the topic").wait_for()
-    found = re.search(r"20 of 40 grades are out, ([\d.]+) a second, ([\d.]+) s left", told)
+    found = re.search(r"10 of 20 grades are out, ([\d.]+) a second, ([\d.]+) s left", told)
     assert found is not None, told
     rate, left = float(found[1]), float(found[2])
-    assert 0.7 <= rate / (20 / took) <= 1.3, (rate, took)
-    assert abs(left - 20 / rate) < 0.2
-    assert (href, bar) == ("/assignments/1/7601", [20, 40])
-    assert len(await season.system.outside.caused_by("live-events", command["command_id"], 40)) == 40
+    assert 0.7 <= rate / (10 / took) <= 1.3, (rate, took)
+    assert abs(left - 10 / rate) < 0.2
+    assert (href, bar) == ("/assignments/1/7601", [10, 20])
+    assert len(await season.system.outside.caused_by("live-events", command["command_id"], 20)) == 20
 
 
 async def test_a_screen_reader_hears_what_changes_and_not_more_than_every_five_seconds(

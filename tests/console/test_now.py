@@ -66,6 +66,14 @@ def test_partitions_that_no_handler_holds_are_an_alarm_before_a_command_waits(
     assert owned(*owners).sentence() == sentence
 
 
+def test_a_cause_comes_before_what_follows_from_it_and_each_has_a_line_of_its_own() -> None:
+    found = changed(partitions=(Partition(0, "stalled", 5, 12.0, 7, NOBODY),))
+    assert found.sentences() == [
+        "No handler runs",
+        "5 commands not decided, the oldest waiting 12 s: partition 0 is stalled",
+    ]
+
+
 def test_records_that_no_topic_has_yet_are_an_alarm_after_seconds() -> None:
     behind = changed(outputs=(Behind("live-events", 3, AT - timedelta(seconds=61)), Behind("events", 4, AT)))
     assert behind.sentence() == (

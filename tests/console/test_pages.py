@@ -272,6 +272,8 @@ async def test_commands_that_nobody_decides_are_said_to_wait(console: Console) -
         async with asyncio.timeout(20):
             while "1 command not decided, the oldest waiting" not in (await console.ask("GET", "/")).text:
                 pass
+        other = html.unescape((await console.ask("GET", "/failures")).text)
+        assert re.search(r'<a href="/">[^<]*1 command not decided, the oldest waiting', other)
     finally:
         handler.start()
         await handler.ready()

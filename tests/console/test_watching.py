@@ -29,7 +29,7 @@ async def test_a_topic_that_ends_before_what_was_decided_of_it_and_that_nobody_d
     assert [(p.number, p.state, p.waiting) for p in watch.now.partitions if p.is_cut] == [(3, "stopped", 0)]
     assert watch.now.sentence().startswith(
         "Partition 3 of the commands topic ends before what was decided of it: the topic was made again or cut, and"
-        " handlers stop there; no handler runs"
+        " handlers stop there. No handler runs"
     )
 
 
@@ -38,5 +38,5 @@ async def test_each_partition_names_the_member_of_the_group_that_decides_it(cons
         owners: list[str] = []
         while len(owners) < 12:
             page = (await console.ask("GET", "/")).text
-            owners = re.findall(r"<td><bdi>(console-\d)</bdi></td>", page)
+            owners = re.findall(r'<td class="owner"><bdi>(console-\d)</bdi></td>', page)
     assert set(owners) == {"console-0", "console-1"}

@@ -22,7 +22,7 @@ BEAT_SECONDS = 1.0
 BETWEEN_SECONDS = 0.3
 RETRY_MILLISECONDS = 1_000
 CHART_WIDTH, CHART_HEIGHT = 720, 64
-PARTS = ("status", "notices", "figures", "partitions", "outputs", "publications", "recent")
+PARTS = ("glance", "status", "notices", "figures", "partitions", "outputs", "publications", "recent")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """Offsets reset, topics made again, databases restored: no command twice, none passed over."""
 
 import asyncio
+import contextlib
 import json
+import subprocess
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,6 +51,10 @@ async def test_commands_of_a_topic_that_was_made_again_are_not_passed_over(syste
     await send_all(system, courses(200))
     await until_decided(system, 200)
     handler.kill()
+    for arguments in (["--help"], ["nothing is wrong with it"]):
+        with contextlib.suppress(subprocess.CalledProcessError):
+            await run(system, "services.eventlog.source", *arguments)
+    assert await count(system, "source") == 1
     await system.outside.producer.stop()
     admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()

@@ -27,7 +27,8 @@ import base64
 import contextlib
 import json
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import asyncpg
@@ -42,6 +43,7 @@ from services.topics import MIB, topic
 LOGGER = logging.getLogger("console")
 ACTION_HEADER = "redrive_action"
 LETTER_HEADER = "redrive_dead_letter"
+LETTER_MARK = re.compile(rb"(\d{1,4})-(\d{1,18})")
 RECORDS_MAX = 50
 ANSWER_SECONDS_MAX = 30
 STOP_SECONDS_MAX = 5
@@ -68,6 +70,14 @@ def redriven_headers(action: UUID, letter: Waiting) -> Headers:
         (ACTION_HEADER, str(action).encode()),
         (LETTER_HEADER, b"%d-%d" % (letter.shard, letter.number)),
     ]
+
+
+def marked_letter(action: UUID, headers: Mapping[str, bytes | None]) -> tuple[int, int] | None:
+    """(shard, number) of the dead letter that a record of this redrive is; None for others, who may write anything."""
+    mark = LETTER_MARK.fullmatch(headers.get(LETTER_HEADER) or b"")
+    if headers.get(ACTION_HEADER) != str(action).encode() or mark is None:
+        return None
+    return int(mark[1]), int(mark[2])
 
 
 async def reserve(bootstrap: str, commands: str, action: UUID) -> Redrive:
@@ -98,6 +108,8 @@ class Redriver:
         self.lock = f"redrive {prefix}"
         self.commands = topic(prefix, "commands")
         self.problem: str | None = None
+        """Why what waits to be sent cannot be; None also where nothing is known to wait."""
+        self._is_waiting = False
         self._finished: set[UUID] = set()
         self._wanted, self._drained = asyncio.Event(), asyncio.Event()
 
@@ -124,9 +136,9 @@ class Redriver:
             except (KafkaError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 kafka = isinstance(error, KafkaError)
                 problem = f"Kafka does not answer: {type(error).__name__}" if kafka else trouble(error)
-                if problem != self.problem:
+                if self._is_waiting and problem != self.problem:
                     LOGGER.warning("a redrive waits: %s", problem)
-                self.problem = problem
+                self.problem = problem if self._is_waiting else None
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), LOOK_SECONDS)
             self._wanted.clear()
@@ -136,12 +148,12 @@ class Redriver:
         connection = await connect(self.url, "redrive", OPERATOR)
         try:
             operating = Operating(connection)
-            waiting = await operating.unfinished(list(self._finished))
-            if not waiting:
+            self._is_waiting = bool(await operating.unfinished(self._finished))
+            if not self._is_waiting:
                 return True
             if not await operating.try_lock(self.lock):
                 return False
-            for redrive in await operating.unfinished(list(self._finished)):
+            for redrive in await operating.unfinished(self._finished):
                 await self._finish(operating, redrive)
                 self._finished.add(redrive.action)
             return True
@@ -157,8 +169,8 @@ class Redriver:
         manager.set_pid_and_epoch(redrive.producer_id, redrive.producer_epoch)
         for partition, sent in (await operating.sent(redrive.action)).items():
             manager.increment_sequence_number(TopicPartition(redrive.topic, self._target(redrive, partition)), sent)
-        await producer.start()
         try:
+            await producer.start()
             while waiting := await operating.not_sent(redrive.action, RECORDS_MAX):
                 async with asyncio.timeout(ANSWER_SECONDS_MAX):
                     places = await self._send(producer, redrive, waiting)
@@ -199,8 +211,8 @@ class Redriver:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
         )
-        await consumer.start()
         try:
+            await consumer.start()
             places = [TopicPartition(redrive.topic, number) for number in redrive.ends]
             ends = await consumer.end_offsets(places)
             grown = [place for place in places if ends[place] != redrive.ends[place.partition]]
@@ -213,10 +225,9 @@ class Redriver:
             for place in grown:
                 while await consumer.position(place) < ends[place]:
                     for record in (await consumer.getmany(place, timeout_ms=200)).get(place, []):
-                        headers = dict(record.headers)
-                        if headers.get(ACTION_HEADER) == str(redrive.action).encode():
-                            shard, number = headers[LETTER_HEADER].split(b"-")
-                            found.append((int(shard), int(number), record.partition, record.offset))
+                        letter = marked_letter(redrive.action, dict(record.headers))
+                        if letter is not None:
+                            found.append((*letter, record.partition, record.offset))
             return found
         finally:
             await consumer.stop()

@@ -35,12 +35,12 @@ where ($1::uuid is null or a.id = $1) and ($2::timestamptz is null or (a.acted_a
   and ($5::text is null or a.kind = $5) and ($6::timestamptz is null or a.acted_at >= $6)
 order by a.acted_at desc, a.id desc limit $4
 """
-UNFINISHED = """
-select r.action, r.topic, r.producer_id, r.producer_epoch, r.partitions, r.ends
+REDRIVES = """
+select r.action, r.topic, r.producer_id, r.producer_epoch, r.partitions, r.ends,
+       exists (select from dead_letter_settled s where s.action = r.action
+               and not exists (select from redriven x where (x.action, x.ordinal) = (s.action, s.ordinal)))
 from redrive r join operator_action a on a.id = r.action
 where r.action <> all($1::uuid[])
-  and exists (select from dead_letter_settled s where s.action = r.action
-              and not exists (select from redriven x where (x.action, x.ordinal) = (s.action, s.ordinal)))
 order by a.acted_at
 """
 NOT_SENT = """
@@ -168,10 +168,16 @@ class Operating:
         """Take the session-level lock of that name, which ends with the connection; False if another holds it."""
         return bool(await self.connection.fetchval(LOCK, name))
 
-    async def unfinished(self, finished: Sequence[UUID] = ()) -> list[Redrive]:
-        """Redrives of which something is not known to be on the topic, oldest first; ``finished`` are not looked at."""
-        rows = await self.connection.fetch(UNFINISHED, list(finished))
-        return [Redrive(row[0], row[1], row[2], row[3], dict(zip(row[4], row[5], strict=True))) for row in rows]
+    async def unfinished(self, finished: set[UUID]) -> list[Redrive]:
+        """Redrives of which something is not known to be on the topic, oldest first.
+
+        ``finished`` are not looked at; those found to be are added to it, and stay so.
+        """
+        rows = await self.connection.fetch(REDRIVES, list(finished))
+        finished.update(row[0] for row in rows if not row[6])
+        return [
+            Redrive(row[0], row[1], row[2], row[3], dict(zip(row[4], row[5], strict=True))) for row in rows if row[6]
+        ]
 
     async def not_sent(self, action: UUID, rows_max: int) -> list[Waiting]:
         """What is next to be sent, in order."""

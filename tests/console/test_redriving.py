@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from services.console.actions import Actions, Actor, NoReason
-from services.console.redriving import LETTER_BYTES_MAX, Redriver
+from services.console.redriving import ACTION_HEADER, LETTER_BYTES_MAX, Redriver
 from services.eventlog.connecting import OPERATOR, Pool, pool
 from services.eventlog.failures import Failures, Selection
 from services.eventlog.operating import AlreadyActed, AlreadySettled, Operating, action_of
@@ -20,6 +20,7 @@ from tests.cases.bad_inputs import DOCUMENT, Record
 from tests.conftest import System, made_system
 from tests.console.letters import HEADERS, dead, on_topic
 from tests.journeys.test_bad_inputs import sent
+from tests.processes.running import until
 
 Json = dict[str, Any]
 WHO = Actor(root_account=1, user_id=77)
@@ -130,20 +131,29 @@ async def test_a_redrive_that_was_decided_and_never_sent_is_sent_by_whoever_come
     (letter,) = await dead(bench.system, 4, [b"{"])
     await bench.redrive(Selection(letter=letter))
     assert await on_topic(bench.system, 4) == []
+    cut_off = Redriver(bench.system.database_url, "127.0.0.1:1", bench.system.prefix)
+    trying = asyncio.create_task(cut_off.run())
+    await until(lambda: cut_off.problem is not None, "that it cannot be sent is said")
+    trying.cancel()
+    await asyncio.gather(trying, return_exceptions=True)
+    assert cut_off.problem == "Kafka does not answer: KafkaConnectionError"
     await bench.redriver().drain()
     assert len(await on_topic(bench.system, 4)) == 1
 
 
-async def test_a_record_that_kills_readers_does_not_keep_a_redrive_from_going_on(bench: Bench) -> None:
-    (letter,) = await dead(bench.system, 9, [b"{"])
-    await bench.redrive(Selection(letter=letter))
+@pytest.mark.parametrize("poisons", ["readers", "marks"])
+async def test_what_others_write_does_not_keep_a_redrive_from_going_on(poisons: str, bench: Bench) -> None:
+    partition = 9 if poisons == "readers" else 10
+    (letter,) = await dead(bench.system, partition, [b"{"])
+    action = await bench.redrive(Selection(letter=letter))
+    mark = (ACTION_HEADER.encode(), str(action).encode())
     producer = AIOKafkaProducer(bootstrap_servers=bench.system.bootstrap)
     await producer.start()
-    poison = Record("", None, b"poison", [(b"\xff", b"")])
-    await sent(producer, bench.system, poison, 9)
+    poison = Record("", None, b"poison", [(b"\xff", b"")] if poisons == "readers" else [mark])
+    await sent(producer, bench.system, poison, partition)
     await producer.stop()
     await bench.redriver().drain()
-    assert [record.value for record in await on_topic(bench.system, 9)] == [b"poison", b"{"]
+    assert [record.value for record in await on_topic(bench.system, partition)] == [b"poison", b"{"]
 
 
 async def test_a_group_is_what_the_form_showed_and_no_letter_that_died_later(bench: Bench) -> None:

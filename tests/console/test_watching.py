@@ -1,10 +1,14 @@
 """What the console sees of the brokers: who decides each partition, and topics that are not those the log knows."""
 
 import asyncio
+import contextlib
 import re
+from functools import partial
 
 from services.console.owners import NOBODY
+from services.console.redriving import Redriver
 from services.console.watch import Watch
+from services.console.web.app import ended
 from services.eventlog.connecting import OPERATOR, pool
 from services.health import Health
 from tests.conftest import System
@@ -40,3 +44,22 @@ async def test_each_partition_names_the_member_of_the_group_that_decides_it(cons
             page = (await console.ask("GET", "/")).text
             owners = re.findall(r'<td class="owner"><bdi>(console-\d)</bdi></td>', page)
     assert set(owners) == {"console-0", "console-1"}
+
+
+async def test_a_work_that_ended_by_a_defect_makes_the_console_not_ready() -> None:
+    async def defect() -> None:
+        raise KeyError
+
+    health = Health()
+    health.problem = None
+    task = asyncio.create_task(defect(), name="redriving")
+    task.add_done_callback(partial(ended, health))
+    await asyncio.gather(task, return_exceptions=True)
+    assert health.wrong() == "redriving has ended by an error that the log names: restart the console"
+
+
+async def test_while_postgresql_is_away_no_redrive_is_said_to_wait_that_nobody_has_asked_for() -> None:
+    redriver = Redriver("postgresql://nobody@127.0.0.1:1/nothing", "127.0.0.1:1", "away")
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(redriver.run(), 0.5)
+    assert redriver.problem is None

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, MutableMapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -89,8 +90,15 @@ def build(settings: ConsoleSettings, keys: Keys) -> ASGIApp:
         )
         tell(app.state.parts)
         parts: Parts = app.state.parts
-        works = (watch.run(), redriver.run(), parts.replays.resume(connections), keys.keep_current())
-        running = [asyncio.create_task(work) for work in works]
+        works = {
+            "watching": watch.run(),
+            "redriving": redriver.run(),
+            "replaying": parts.replays.resume(connections),
+            "reading keys": keys.keep_current(),
+        }
+        running = [asyncio.create_task(work, name=name) for name, work in works.items()]
+        for task in running:
+            task.add_done_callback(partial(ended, health))
         yield
         parts.checks.stop()
         parts.replays.stop()
@@ -101,6 +109,14 @@ def build(settings: ConsoleSettings, keys: Keys) -> ASGIApp:
 
     # Outside of all, so that also what the framework answers by itself has the manners.
     return Manners(application(lifespan))
+
+
+def ended(health: Health, task: "asyncio.Task[None]") -> None:
+    """Say that a work of the console has ended by a defect: without it, pages only look well."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        LOGGER.error("%s has ended", task.get_name(), exc_info=error)
+        health.say(task.get_name(), f"{task.get_name()} has ended by an error that the log names: restart the console")
 
 
 def tell(parts: Parts) -> None:

@@ -87,6 +87,10 @@ class Stack:
         urls = {f"{name.upper()}_URL": f"http://127.0.0.1:{settings[name]['HEALTH_PORT']}" for name in PROCESSES}
         return {**found, **urls}
 
+    def url(self, process: str) -> str:
+        """Where a process of the running stack is. SystemExit when it is not up."""
+        return self.environment()[f"{process.upper()}_URL"]
+
     def is_up(self) -> bool:
         """Whether the supervisor runs."""
         return self._supervisor() is not None
@@ -236,7 +240,9 @@ def main(arguments: list[str]) -> None:
     """The command line."""
     match arguments:
         case ["up"]:
-            Stack().up()
+            stack = Stack()
+            stack.up()
+            print(f"ready: the gateway at {stack.url('gateway')}, the console at {stack.url('console')}")
         case ["down"]:
             Stack().down()
         case ["is-up"]:
@@ -251,6 +257,8 @@ def main(arguments: list[str]) -> None:
         case ["logs", *names] if len(names) <= 1:
             for file in sorted((STATE / "logs").glob(f"{names[0] if names else '*'}.log")):
                 print(f"== {file.name}", *map(readable, file.read_text().splitlines()[-50:]), sep="\n")
+        case ["--help" | "-h" | "help"]:
+            print(USAGE)
         case _:
             sys.exit(USAGE)
 

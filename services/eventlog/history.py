@@ -43,6 +43,10 @@ select k.shard,
                  order by t.number desc limit 1), 0)
 from unnest($1::smallint[]) k(shard)
 """
+KNOWN = """
+select exists (select from stream s where s.root_account = $1
+               and ($2::bigint is null or s.course = $2) and ($3::bigint is null or s.assignment = $3))
+"""
 SHARD_OF_ASSIGNMENT = "select s.shard from stream s where s.root_account = $1 and s.assignment = $2"
 
 
@@ -136,6 +140,13 @@ class History(Tail):
             found = await self.connection.fetchval(SHARD_OF_ASSIGNMENT, *ids)
             return [] if found is None else [int(found)]
         return list(range(SHARDS))
+
+    async def knows(self, selection: Selection) -> bool:
+        """Whether there is such a course or assignment in the log; True where a selection names none."""
+        if selection.course is None and selection.assignment is None:
+            return True
+        ids = (selection.root_account, selection.course, selection.assignment)
+        return bool(await self.connection.fetchval(KNOWN, *ids))
 
     async def numbers_before(self, shards: Sequence[int], at: datetime) -> dict[Series, list[int]]:
         """The last number of each series in each shard that was recorded before a time (0: none)."""

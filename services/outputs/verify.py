@@ -28,6 +28,7 @@ from services.settings import KafkaSettings, VerifySettings, WrongSettings
 from services.topics import topic
 
 SOUND, UNSOUND, UNCHECKED = 0, 1, 2
+COMPARE_SETTINGS = "changed: where all are, compare EVENT_SOURCE, LIVE_EVENTS_SHARD and LMS_URL with the relay's"
 
 
 async def check(
@@ -71,10 +72,14 @@ def say(console: Console, result: Verified) -> None:
         console.print(f"  [red]{finding}[/]")
     if result.more_findings:
         console.print(f"  [red]and {result.more_findings} more[/]")
+    if any(finding.kind == "changed" for finding in result.findings):
+        console.print(f"  [dim]{COMPARE_SETTINGS}[/]")
 
 
 def named(topics: Sequence[str] | None, of: str | None) -> dict[str, str]:
     """Topics and the output that each repeats: ``of``, or what its name ends with. Raises typer.BadParameter."""
+    if of is not None and not topics:
+        raise typer.BadParameter(f"--of {of} is about topics that are named: name them")
     asked = {name: of or name.rsplit(".", 1)[-1] for name in topics or ()}
     if any(output not in SERIES for output in asked.values()):
         raise typer.BadParameter(f"which output does {', '.join(asked)} repeat? --of {'|'.join(SERIES)}")

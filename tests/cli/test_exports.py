@@ -71,9 +71,12 @@ async def test_a_file_that_holds_something_else_is_left_as_it_is(
         cli.here("export", "--to", str(tmp_path / "missing" / "events.jsonl")),
         cli.here("export", "--to", str(broken)),
         cli.here("export", "--json"),
+        cli.here("export", "--to", str(tmp_path / "slip.jsonl"), "--course", "1"),
     )
 
-    assert [ran.code for ran in refused] == [2, 2, 2, 2, 2]
+    assert [ran.code for ran in refused] == [2, 2, 2, 2, 2, 4]
+    assert refused[5].err == "there is nothing of root_account=1 course=1 in the log\n"
+    assert not (tmp_path / "slip.jsonl").exists()
     assert "is not an export" in refused[0].err
     assert f"holds root_account=1 assignment={season.essay}, not everything" in refused[1].err
     assert (foreign.read_text(), other.read_text()) == ("mine", before)

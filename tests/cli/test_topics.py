@@ -14,16 +14,21 @@ async def test_the_topics_of_the_running_system_are_what_the_log_says(
 ) -> None:
     topic = f"{running.prefix}.live-events"
 
-    text, document, missing = await asyncio.gather(
+    text, document, missing, unnamed, elsewhere = await asyncio.gather(
         cli.run("verify", topic),
         cli.here("verify", topic, "--json"),
         cli.here("verify", f"{running.prefix}.nothing", "--of", "events"),
+        cli.here("verify", "--of", "events"),
+        cli.here("verify", f"{running.prefix}.caliper", LMS_URL="http://another.example"),
     )
 
     assert text.code == 0, text.err
     assert text.out.startswith(f"✓ {topic}: ")
     (result,) = document.json()
     assert (document.code, result["output"], result["findings"]) == (0, "live-events", [])
+    assert unnamed.code == 2
+    assert elsewhere.code == 1
+    assert "compare EVENT_SOURCE, LIVE_EVENTS_SHARD and LMS_URL with the relay's" in elsewhere.out
     assert (missing.code, missing.err) == (4, f"there is no topic {running.prefix}.nothing\n")
 
 
@@ -40,8 +45,9 @@ async def test_a_replay_is_kept_with_its_reason_and_goes_on_where_it_ended(
     again = await operators["operator"].here(*command, why)
     checked = await operators["operator"].here("verify", target, "--of", "live-events", *course)
     own = await operators["operator"].here("replay", "live-events", f"{running.prefix}.verdicts", "--reason", why)
+    slip = await operators["operator"].here(*command[:3], "--course", "1", "--reason", why)
 
-    assert (refused.code, unreasoned.code, own.code) == (2, 2, 2)
+    assert (refused.code, unreasoned.code, own.code, slip.code) == (2, 2, 2, 4)
     assert "scope moderation.operator" in refused.err
     assert (first.code, first.json()["emitted"]) == (0, 1)
     assert " 0 records emitted now. Action " in again.out

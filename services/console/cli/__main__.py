@@ -1,6 +1,7 @@
 """The commands by their names."""
 
 import logging
+import os
 
 import typer
 
@@ -19,7 +20,7 @@ from services.console.cli import (
 EPILOG = (
     "Exit codes: 0 fine; 1 a finding, which is printed; 2 wrong usage or settings; 3 Kafka or PostgreSQL does not"
     " answer; 4 there is nothing of that name. Settings come from the environment: DATABASE_URL, KAFKA_BOOTSTRAP,"
-    " TOPIC_PREFIX; to act on dead letters also OPERATOR_TOKEN and JWKS."
+    " TOPIC_PREFIX; to redrive, discard, reveal and replay also OPERATOR_TOKEN and JWKS."
 )
 
 
@@ -56,4 +57,4 @@ def build() -> typer.Typer:
 if __name__ == "__main__":
     # What it says of servers that are away is said once, by the command.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    build()()
+    build()(prog_name=os.environ.get("OPERATE_AS"))

@@ -35,7 +35,7 @@ from services.outputs.options import TIME, TIMES
 Json = dict[str, Any]
 ROWS = 50
 ROWS_MAX = 10_000
-AssignmentId = Annotated[int, typer.Argument(help="The assignment's id.")]
+AssignmentId = Annotated[int, typer.Argument(metavar="ASSIGNMENT_ID", help="The assignment's id.")]
 
 
 Version = Annotated[int | None, typer.Option(min=1, help="As its stream stood at this version.")]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from services.console.cli.running import USAGE, AsJson, Connection, end, of_log, out, print_json
+from services.console.cli.running import USAGE, AsJson, Connection, check_known, end, of_log, out, print_json
 from services.console.exporting import CannotGoOn, Exported, File, Lines, export
 from services.eventlog.history import History
 from services.eventlog.shards import SHARDS
@@ -36,6 +36,7 @@ def export_events(
     if as_json and to is None:
         raise typer.BadParameter("--json prints a summary: say --to FILE, where the events go")
     selection = options.selection(root_account, course, assignment, since, until)
+    of_log(partial(check_known, selection=selection))
     try:
         file = None if to is None else File(to, selection)
     except (CannotGoOn, OSError) as error:

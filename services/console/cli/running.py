@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from services.eventlog.connecting import READER, connect
+from services.eventlog.history import History, Selection
 from services.outputs.options import FAILURES, in_words
 from services.settings import DatabaseSettings, WrongSettings
 
@@ -85,6 +86,12 @@ def of_log(work: Callable[[Connection], Awaitable[T]]) -> T:
             return await work(connection)
 
     return run(connected)
+
+
+async def check_known(connection: Connection, selection: Selection) -> None:
+    """Raise NotThere unless the log has the course or assignment: a slip of the pen selects nothing, silently."""
+    if not await History(connection).knows(selection):
+        raise NotThere(f"there is nothing of {selection} in the log")
 
 
 @contextlib.asynccontextmanager

@@ -14,6 +14,7 @@ from services.console.cli.running import (
     Away,
     NotThere,
     Refused,
+    check_known,
     out,
     plain,
     print_json,
@@ -35,7 +36,9 @@ from services.topics import WrongTopics
 
 
 def verify(
-    topics: Annotated[list[str] | None, typer.Argument(help="Full names; all outputs of TOPIC_PREFIX if none.")] = None,
+    topics: Annotated[
+        list[str] | None, typer.Argument(metavar="TOPIC…", help="Full names; all outputs of TOPIC_PREFIX if none.")
+    ] = None,
     of: Annotated[str | None, typer.Option(help=f"Which output the topics repeat: {', '.join(SERIES)}.")] = None,
     root_account: options.RootAccount = None,
     course: options.Course = None,
@@ -68,8 +71,11 @@ def verify(
 
 
 def replay(
-    output: Annotated[str, typer.Argument(help=f"What to emit: {', '.join(SERIES)}.")],
-    target: Annotated[str, typer.Argument(help="Full name of the topic to fill: made if missing, never a service's.")],
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help=f"What to emit: {', '.join(SERIES)}.")],
+    target: Annotated[
+        str,
+        typer.Argument(metavar="TARGET", help="Full name of the topic to fill: made if missing, never a service's."),
+    ],
     why: Why,
     root_account: options.RootAccount = None,
     course: options.Course = None,
@@ -90,8 +96,9 @@ def replay(
     async def work() -> Step:
         settings, mine = ReplaySettings(), OperatorSettings()
         actor = await operator(mine, Role.OPERATOR)
-        await kept((await actions_of(mine)).replay(action, actor, why, detail_of(order)))
         async with reading(settings.url()) as connection:
+            await check_known(connection, order.selection)
+            await kept((await actions_of(mine)).replay(action, actor, why, detail_of(order)))
             # A console that starts meanwhile leaves it to us.
             await Tail(connection).try_lock(f"replay {action}")
             return await _emitted(settings, order)

@@ -31,7 +31,7 @@ EVENTS_SHOWN = 10
 
 
 def verdict(
-    command_id: Annotated[str, typer.Argument(help="The command's UUID.")],
+    command_id: Annotated[str, typer.Argument(metavar="COMMAND_ID", help="The command's UUID.")],
     root_account: RootAccount = 1,
     as_json: AsJson = False,
 ) -> None:

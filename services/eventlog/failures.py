@@ -56,12 +56,20 @@ from dead_letter d where d.source = (select max(number) from source where topic 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which open dead letters: one ``letter`` (shard, number), or those of a reason or partition ``until`` a time."""
+    """Which open dead letters: one ``letter`` (shard, number), or those of a reason or partition ``until`` a time.
+
+    Raises:
+        ValueError: it names none of these; what nobody named is not acted on.
+    """
 
     letter: tuple[int, int] | None = None
     reason: str | None = None
     partition: int | None = None
     until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.letter is None and self.reason is None and self.partition is None:
+            raise ValueError("say which dead letters: one, or those of a reason or a partition")
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,9 +118,20 @@ async def test_a_viewer_sees_no_button_that_acts_and_is_refused(console: Console
     for kind in ("redrive", "discard", "reveal"):
         assert (await console.ask("GET", f"/act/{kind}?letter={letter}")).status_code == 403
         assert (await console.ask("POST", f"/act/{kind}", data=form)).status_code == 403
-    assert (await console.ask("POST", f"/failures/dead-letters/{letter}/dry-run")).status_code == 403
+    for path in (f"/failures/dead-letters/{letter}/dry-run", "/topics/replay", "/topics/check"):
+        assert (await console.ask("POST", path, data=form)).status_code == 403
     operator = await console.ask("POST", "/act/discard", "operator", data={**form, "letter": "", "reason": "not_json"})
     assert operator.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "group", [{"partition": "nine"}, {"partition": "nine", "reason": "not_json"}, {"until": "now"}]
+)
+async def test_a_group_that_cannot_be_understood_is_none_and_not_all(group: Json, console: Console) -> None:
+    letter = await letter_of(console)
+    form = {**group, "action": str(uuid.uuid4()), **WHY}
+    assert (await console.ask("POST", "/act/discard", "admin", data=form)).status_code == 400
+    assert "Discard…" in (await console.ask("GET", f"/failures/dead-letters/{letter}", "operator")).text
 
 
 async def test_a_double_click_and_the_back_button_send_one_record(console: Console) -> None:

@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from services.console.actions import REASON_CHARACTERS_MAX, Actor, NoReason
 from services.console.topics import GOES_ON_FOR
-from services.console.web.failures import found
+from services.console.web.failures import found, partition_of
 from services.console.web.metrics import METRICS
 from services.console.web.parts import ConsoleParts, Operator, Parts, Viewer, letter_of, moment_of
 from services.console.web.rendering import day
@@ -48,9 +48,8 @@ class Asked:
             return Selection(letter=letter_of(self.letter))
         if not self.reason and not self.partition:
             raise HTTPException(400, "say which dead letters: letter, reason or partition")
-        partition = int(self.partition) if self.partition.isdecimal() and len(self.partition) < 10 else None
         until: datetime | None = moment_of(self.until) if self.until else None
-        return Selection(reason=self.reason or None, partition=partition, until=until)
+        return Selection(reason=self.reason or None, partition=partition_of(self.partition), until=until)
 
     def query(self) -> str:
         """As it stands in a link."""

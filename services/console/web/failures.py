@@ -45,7 +45,7 @@ async def dead_letters(
     before: str = "",
 ) -> Response:
     """Dead letters, newest first, a page at a time."""
-    number = _partition(partition)
+    number = partition_of(partition)
     if state not in STATES:
         raise HTTPException(400, "state is open, settled or all")
     is_open = None if state == "all" else state == "open"
@@ -156,7 +156,8 @@ async def _revealed(parts: Parts, person: Person, letter: DeadLetter, revealed: 
     return readable(letter.value) if is_theirs and is_of_this and is_fresh and person.operates else None
 
 
-def _partition(text: str) -> int | None:
+def partition_of(text: str) -> int | None:
+    """The partition in a link or form, None where it names none. Raises HTTPException."""
     if not text:
         return None
     if not text.isdecimal() or len(text) > 9:

@@ -224,7 +224,8 @@ async def test_a_screen_reader_hears_what_changes_and_not_more_than_every_five_s
         region = page.locator("#announcement[role=status]")
 
         async def told() -> str:
-            """One more has failed, and the page says so; what is heard then."""
+            """One more has failed a second later, and the page says so; what is heard then."""
+            await page.clock.run_for(1_000)
             before = await page.title()
             await dead(season.system, 6, [b"{heard"], reason="heard")
             await expect(page).not_to_have_title(before)

@@ -91,7 +91,8 @@ async def test_a_page_that_is_open_for_long_uses_little_of_a_core_and_holds_on_t
     await outside.consumer.seek_to_end()
     outside.consumer.resume(*outside.consumer.assignment())
     say(f"{minutes} min: {share:.1%} of a core, heap {grown / MIB:+.2f} MiB, {more:+.0f} nodes, {COMMANDS_A_SECOND}/s")
-    assert int(last_minute.replace(",", "")) >= 0.9 * COMMANDS_A_SECOND * min(60, WARM_SECONDS + minutes * 60 - 1)
+    # Of six tens of seconds, the last of which has only begun.
+    assert int(last_minute.replace(",", "")) >= 0.9 * COMMANDS_A_SECOND * min(50, WARM_SECONDS + minutes * 60 - 1)
     assert share <= 0.05
     assert grown <= 10 * MIB
     assert more <= 2_000

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -32,6 +33,16 @@ class Prometheus:
     async def query(self, expression: str) -> list[Json]:
         found: list[Json] = (await self.ask("query", query=expression))["result"]
         return found
+
+    async def holds(self, alerts: set[str]) -> None:
+        """Wait until these alerts and no others are pending, or firing: most fire after minutes of it."""
+        found: set[str] = set()
+        for _ in range(150):
+            found = {alert["labels"]["alertname"] for alert in (await self.ask("alerts"))["alerts"]}
+            if found == alerts:
+                return
+            await asyncio.sleep(0.1)
+        assert found == alerts
 
     async def becomes(self, expression: str, value: float) -> None:
         """Wait until a query has one series, of that value."""
@@ -116,6 +127,15 @@ async def test_what_prometheus_says_is_what_the_log_says(prometheus: Prometheus,
         await connection.close()
 
 
-async def test_no_alert_fires_while_all_is_well(prometheus: Prometheus) -> None:
-    found = await prometheus.ask("alerts")
-    assert [alert for alert in found["alerts"] if alert["state"] == "firing"] == []
+async def test_while_all_is_well_no_rule_holds_but_that_of_the_open_dead_letter(prometheus: Prometheus) -> None:
+    await prometheus.holds({"DeadLettersOpen"})
+
+
+async def test_a_handler_that_answers_nobody_is_missed(prometheus: Prometheus, worked: dict[str, Process]) -> None:
+    handler = worked["handler"].popen
+    assert handler is not None
+    handler.send_signal(signal.SIGSTOP)
+    try:
+        await prometheus.holds({"DeadLettersOpen", "HandlerAbsent", "ProcessDown"})
+    finally:
+        handler.send_signal(signal.SIGCONT)

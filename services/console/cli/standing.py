@@ -40,6 +40,8 @@ from services.telemetry.lag import WINDOW, Looks
 from services.topics import WrongTopics, check
 
 PUBLICATIONS_MAX = 20
+# Kafka's client takes 40 of a broker that hangs: too long for whoever looks at three in the morning.
+KAFKA_SECONDS_MAX = 10
 BETWEEN_LOOKS_SECONDS = 0.2
 
 
@@ -66,11 +68,12 @@ async def _look() -> Now:
         stack.push_async_callback(broker.stop)
         stack.push_async_callback(owners.stop)
         try:
-            await check(settings.kafka_bootstrap, settings.topic_prefix)
-            await broker.start()
-            await owners.start()
-            await owners.look()
-            progress = await broker.first_progress()
+            async with asyncio.timeout(KAFKA_SECONDS_MAX):
+                await check(settings.kafka_bootstrap, settings.topic_prefix)
+                await broker.start()
+                await owners.start()
+                await owners.look()
+                progress = await broker.first_progress()
         except WrongTopics as error:
             problem = str(error)
         except (KafkaError, OSError, TimeoutError) as error:

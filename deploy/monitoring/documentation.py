@@ -39,14 +39,15 @@ The handler looks at its partitions once a second; ten looks decide, without a t
 ## Ready and live
 
 Ready: Kafka and PostgreSQL have answered within the last seconds (each is asked every second and given three), no
-partition is stopped, the relay knows how far it has come. Live: every loop begins another turn in time: 25 s, and 150 s
-for a batch, whose queries have limits of their own. While a server is away no loop is called stuck: a restart would not
-bring it back.
+partition is stopped, the relay knows how far it has come. Live: every loop gives a sign every 25 s, with each turn and
+within it with each query and its answer; it may take longer only while a query is under way (60 s at most) or a
+producer is being begun (45 s in the relay, 60 s in the gateway). While a server is away no loop is called stuck: a
+restart would not bring it back.
 
 ## Left out on purpose
 
-- A pool's figures in the handler and the relay: each subscriber, and the relay, has one connection; the gateway has a
-  pool and tells of it.
+- A pool's figures in the handler and the relay: each subscriber, and the relay, has one connection; the gateway and the
+  console have a pool and tell of it.
 - Projections' lag: there are none; the gateway folds the log when it is asked.
 - A hash chain's (`chain_ok`, `chain_verified_position`, `head_age_seconds`): the log has none; append-only is kept by
   triggers and rights, and numbers are dense.

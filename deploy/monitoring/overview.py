@@ -113,7 +113,7 @@ def overview() -> Json:
         ),
         Panel("How long does the gateway wait for verdicts?", "s", p50_and_p99("moderation_gateway_verdict_seconds")),
         Panel(
-            "How full is the gateway?",
+            "How full are the pools of gateway and console?",
             "short",
             [
                 Query(series("moderation_db_pool_in_use"), "{{instance}} connections at work"),

@@ -7,6 +7,7 @@ from typing import Any
 Json = dict[str, Any]
 COLUMNS = 24
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+LEGEND = {"displayMode": "list", "placement": "bottom", "showLegend": True}
 REJECTED = 'outcome="rejected"'
 Steps = Sequence[tuple[float | None, str]]
 NONE_IS_GOOD: Steps = ((None, "green"), (1, "red"))
@@ -118,7 +119,7 @@ def _panel(panel: Panel) -> Json:
         case "timeseries":
             defaults["custom"] = {"fillOpacity": 10, "showPoints": "never"}
             defaults["min"] = 0
-            options = {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}}
+            options = {"legend": LEGEND, "tooltip": {"mode": "multi"}}
         case "stat":
             options = {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "background", "graphMode": "area"}
         case "state-timeline":

@@ -204,7 +204,16 @@ class RelayMetrics(ProcessMetrics):
         )
 
 
-class ConsoleMetrics(TokenMetrics):
+class PageMetrics(TokenMetrics):
+    """What a process tells that answers HTTP requests from a pool of connections."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__(process)
+        self.pool_in_use = self._scraped("moderation_db_pool_in_use", "Connections of the pool that are at work")
+        self.pool_size = self._scraped("moderation_db_pool_size", "Connections that the pool may have")
+
+
+class ConsoleMetrics(PageMetrics):
     """The console's."""
 
     def __init__(self) -> None:
@@ -220,7 +229,7 @@ class ConsoleMetrics(TokenMetrics):
         )
 
 
-class GatewayMetrics(TokenMetrics):
+class GatewayMetrics(PageMetrics):
     """The gateway's."""
 
     def __init__(self) -> None:
@@ -253,5 +262,3 @@ class GatewayMetrics(TokenMetrics):
             "moderation_producer_recreated_total",
             "Producers made after the first one, each because the last one failed",
         )
-        self.pool_in_use = self._scraped("moderation_db_pool_in_use", "Connections of the pool that are at work")
-        self.pool_size = self._scraped("moderation_db_pool_size", "Connections that the pool may have")

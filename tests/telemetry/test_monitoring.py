@@ -6,10 +6,14 @@ import shutil
 import subprocess
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.monitoring.documentation import CATALOGUE
 from deploy.monitoring.generated import FOLDER, generated
@@ -19,6 +23,7 @@ NAME = re.compile(r"\b(moderation[a-z0-9_:]+|process_[a-z_]+|up)\b(?=[\[{ )]|$)"
 DASHBOARDS = sorted((FOLDER / "grafana").glob("*.json"))
 RULES = sorted((FOLDER / "rules").glob("*.yml"))
 PLAIN = {"row"}
+register_default_plugins()
 VARIABLES = {"datasource", "job", "instance"}
 
 
@@ -43,12 +48,12 @@ def names(expression: str) -> set[str]:
     return set(NAME.findall(re.sub(r'"[^"]*"', '""', expression)))
 
 
-def promtool(*arguments: str | Path, told: str = "") -> str:
-    program = shutil.which("promtool")
-    assert program is not None, "promtool is missing: run deploy/setup tests"
+def checked(tool: str, *arguments: str | Path, told: str = "") -> None:
+    """Prometheus's own tool has nothing to say against it."""
+    program = shutil.which(tool)
+    assert program is not None, f"{tool} is missing: run deploy/setup tests"
     done = subprocess.run([program, *map(str, arguments)], input=told, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("path", generated(), ids=lambda path: path.name)
@@ -57,9 +62,9 @@ def test_what_is_made_from_code_is_what_the_code_makes(path: Path) -> None:
 
 
 def test_rules_are_right_and_every_alert_fires_when_it_should_and_only_then() -> None:
-    promtool("check", "config", "--syntax-only", FOLDER / "prometheus.yml")
-    promtool("check", "rules", *RULES)
-    promtool("test", "rules", *sorted((FOLDER / "tests").glob("*.yml")))
+    checked("promtool", "check", "config", "--syntax-only", FOLDER / "prometheus.yml")
+    checked("promtool", "check", "rules", *RULES)
+    checked("promtool", "test", "rules", *sorted((FOLDER / "tests").glob("*.yml")))
 
 
 def test_every_alert_has_cases_of_firing_and_of_not_firing() -> None:
@@ -88,6 +93,7 @@ def test_the_runbook_speaks_of_alerts_that_there_are() -> None:
 
 
 def test_what_is_inhibited_and_by_what_are_alerts_and_none_inhibits_itself() -> None:
+    checked("amtool", "check-config", FOLDER / "alertmanager.yml")
     found = yaml.safe_load((FOLDER / "alertmanager.yml").read_text())["inhibit_rules"]
 
     def matched(matchers: list[str]) -> set[str]:
@@ -127,6 +133,27 @@ def test_a_dashboard_is_well_formed(path: Path) -> None:
     assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in board["panels"])
 
 
+def lost(written: Any, read: Any, place: str = "") -> list[str]:
+    """Where Grafana's own models, which add their defaults, do not give back what was written."""
+    if isinstance(written, dict) and isinstance(read, dict):
+        return [each for key, value in written.items() for each in lost(value, read.get(key), f"{place}.{key}")]
+    if isinstance(written, list) and isinstance(read, list) and len(written) == len(read):
+        return [each for n, pair in enumerate(zip(written, read, strict=True)) for each in lost(*pair, f"{place}.{n}")]
+    return [] if written == read else [place]
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_grafana_knows_every_field_of_a_dashboard_and_its_links_lead_to_dashboards(path: Path) -> None:
+    boards = [json.loads(each.read_text()) for each in DASHBOARDS]
+    board = json.loads(path.read_text())
+
+    assert lost(board, json.loads(JSONEncoder().encode(Dashboard.from_json(board)))) == []
+    assert len({each["uid"] for each in boards}) == len(boards)
+    assert board["links"]
+    for link in board["links"]:
+        assert all(set(link["tags"]) <= set(each["tags"]) for each in boards)
+
+
 def overlap(a: dict[str, int], b: dict[str, int]) -> bool:
     beside = a["x"] + a["w"] <= b["x"] or b["x"] + b["w"] <= a["x"]
     return not (beside or a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"])
@@ -142,7 +169,7 @@ def test_dashboards_and_rules_name_metrics_that_live_processes_tell(worked: dict
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_prometheus_finds_nothing_to_mend_in_what_a_process_tells(worked: dict[str, Process], name: str) -> None:
-    promtool("check", "metrics", told=httpx.get(f"{worked[name].url}/metrics").text)
+    checked("promtool", "check", "metrics", told=httpx.get(f"{worked[name].url}/metrics").text)
 
 
 def test_every_metric_is_on_a_dashboard_or_in_a_rule() -> None:

@@ -127,6 +127,8 @@ def tell(parts: Parts) -> None:
     METRICS.server_up.labels("kafka").set_function(lambda: "kafka" not in parts.health.servers)
     METRICS.server_up.labels("postgresql").set_function(lambda: "postgresql" not in parts.health.servers)
     METRICS.clock_offset.labels("postgresql").set_function(lambda: parts.watch.clock.total_seconds())
+    METRICS.pool_in_use.read = lambda: [((), parts.pool.get_size() - parts.pool.get_idle_size())]
+    METRICS.pool_size.read = lambda: [((), parts.pool.get_max_size())]
     METRICS.redrives_waiting.read = lambda: [((), float(parts.redriver.problem is not None))]
     for kind in (*KINDS, "replay"):
         METRICS.actions.labels(kind)

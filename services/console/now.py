@@ -99,7 +99,7 @@ class Now:
 
     def late(self) -> list[str]:
         """What takes longer than it should, its causes first, one sentence each."""
-        found = self._undecidable()
+        found = self._stops()
         slow = [
             p for p in self.partitions if p.oldest_seconds > (TOO_LATE_SECONDS if p.state == FINE else LATE_SECONDS)
         ]
@@ -119,14 +119,21 @@ class Now:
             )
         return found
 
-    def _undecidable(self) -> list[str]:
-        """Why commands that come now would wait, whether or not one waits yet."""
+    def _stops(self) -> list[str]:
+        """Why what comes now would wait, whether or not anything waits yet."""
         found = []
         cut = [p.number for p in self.partitions if p.is_cut]
         if cut:
             found.append(
                 f"{_partitions(cut)} of the commands topic ends before what was decided of it: the topic was made again"
                 " or cut, and handlers stop there"
+            )
+        ahead = [output.topic for output in self.outputs if output.ahead]
+        if ahead:
+            found.append(
+                f"{'topic' if len(ahead) == 1 else 'topics'} {', '.join(ahead)}"
+                f" {'has' if len(ahead) == 1 else 'have'} records that the log does not know: the log was"
+                " restored to an earlier time, and the relay stops there"
             )
         unheld = [p.number for p in self.partitions if p.owner == NOBODY]
         if unheld and len(unheld) == len(self.partitions):
@@ -139,6 +146,11 @@ class Now:
     def cut(self) -> bool:
         """Whether a partition is not the one that the log knows."""
         return any(p.is_cut for p in self.partitions)
+
+    @property
+    def ahead(self) -> bool:
+        """Whether a topic has what the log does not know."""
+        return any(output.ahead for output in self.outputs)
 
     def sentences(self) -> list[str]:
         """One glance, a cause or a consequence each."""

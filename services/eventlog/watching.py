@@ -26,9 +26,10 @@ WATERMARKS = """
 select p, watermark(s.number, p) from unnest($2::integer[]) p
 cross join (select number from source where topic = $1 order by number desc limit 1) s
 """
-# How many rows stand after each number, and the time of the first of them.
+# How many rows stand after each number, and the time of the first of them; how many numbers there are no rows for.
 BEHIND = """
-select coalesce(sum(k.head - k.number), 0)::bigint, min({recorded_at})
+select coalesce(sum(greatest(k.head - k.number, 0)), 0)::bigint, min({recorded_at}),
+       coalesce(sum(greatest(k.number - k.head, 0)), 0)::bigint
 from unnest($1::smallint[], $2::bigint[], $3::bigint[]) k(shard, number, head)
 """
 # Grades that are in the log and not on the topic, by the command that published them; and all that it published.
@@ -75,11 +76,15 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """What a topic does not have yet: how many records, and since when the oldest waits (None: nothing waits)."""
+    """What a topic does not have yet: how many records, and since when the oldest waits (None: nothing waits).
+
+    ``ahead``: records on the topic that the log does not know, for it was restored to an earlier time.
+    """
 
     topic: str
     waiting: int
     since: datetime | None
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ class Watching:
             series = SERIES[output]
             query = BEHIND.format(recorded_at=RECORDED_AT[series])
             for row in await self.connection.fetch(query, SHARD_LIST, numbers, [row[FIELDS[series]] for row in heads]):
-                found.append(Behind(output, row[0], row[1]))
+                found.append(Behind(output, *row))
         return found
 
     async def publishing(self, progress: Progress, rows_max: int) -> list[Publishing]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+from dataclasses import replace
 from functools import partial
 
 from services.console.owners import NOBODY
@@ -11,30 +12,43 @@ from services.console.watch import Watch
 from services.console.web.app import ended
 from services.eventlog.connecting import OPERATOR, pool
 from services.health import Health
+from services.progress import KEY, Progress
+from services.topics import topic
 from tests.conftest import System
 from tests.console.letters import dead
 from tests.console.looking import Console
 from tests.processes.running import until
 
 
-async def test_a_topic_that_ends_before_what_was_decided_of_it_and_that_nobody_decides_is_an_alarm(
+async def test_topics_that_are_not_those_the_log_knows_are_an_alarm_and_so_is_that_no_handler_runs(
     system: System,
 ) -> None:
     await dead(system, 3, [b"{", b"{"], of="commands")
+    start = Progress.start()
+    ahead = replace(start, sequences={**start.sequences, "events": (0, 5, *[0] * 10)})
+    progress = topic(system.prefix, "progress")
+    await system.outside.producer.send_and_wait(progress, ahead.encode(), key=KEY)
     connections = await pool(system.database_url, "test", OPERATOR, 2, 10)
     watch = Watch(connections, system.bootstrap, system.prefix, Health())
     watching = asyncio.create_task(watch.run())
     try:
-        await until(lambda: {p.owner for p in watch.now.partitions} == {NOBODY}, "what the brokers say")
+        await until(lambda: watch.now.outputs and {p.owner for p in watch.now.partitions} == {NOBODY}, "all is seen")
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         connections.terminate()
     assert [(p.number, p.state, p.waiting) for p in watch.now.partitions if p.is_cut] == [(3, "stopped", 0)]
-    assert watch.now.sentence().startswith(
+    assert {(output.topic, output.waiting, output.ahead) for output in watch.now.outputs} >= {
+        ("events", 0, 5),
+        ("dead-letters", 2, 0),
+    }
+    assert watch.now.sentences()[:3] == [
         "Partition 3 of the commands topic ends before what was decided of it: the topic was made again or cut, and"
-        " handlers stop there. No handler runs"
-    )
+        " handlers stop there",
+        "Topic events has records that the log does not know: the log was restored to an earlier time, and the relay"
+        " stops there",
+        "No handler runs",
+    ]
 
 
 async def test_each_partition_names_the_member_of_the_group_that_decides_it(console: Console) -> None:

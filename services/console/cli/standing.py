@@ -172,6 +172,7 @@ def _document(now: Now) -> dict[str, Any]:
                 "topic": output.topic,
                 "waiting": output.waiting,
                 "since": None if output.since is None else time_text(output.since),
+                "ahead": output.ahead,
             }
             for output in now.outputs
         ],
@@ -204,11 +205,12 @@ def _show(console: Console, now: Now) -> None:
             oldest = lasting(partition.oldest_seconds) if partition.waiting else None
             row(made, partition.number, partition.state, partition.waiting, oldest, partition.owner)
         console.print(made)
-    late = [output for output in now.outputs if output.waiting]
+    late = [output for output in now.outputs if output.waiting or output.ahead]
     if late:
-        made = table("topic", "not out", "since (UTC)", right=("not out",))
+        made = table("topic", "not out", "since (UTC)", "not in the log", right=("not out", "not in the log"))
         for output in late:
-            row(made, output.topic, output.waiting, None if output.since is None else time_text(output.since))
+            since = None if output.since is None else time_text(output.since)
+            row(made, output.topic, output.waiting, since, output.ahead)
         console.print(made)
     for publication in now.publications:
         out_of = f"{publication.published} of {publication.total} grades"

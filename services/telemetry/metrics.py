@@ -220,7 +220,8 @@ class ConsoleMetrics(PageMetrics):
         super().__init__("console")
         self.actions = self._counter(
             "moderation_operator_actions_total",
-            "Actions of operators kept, by kind: redrive, discard, reveal, replay",
+            "Actions of operators that this console kept, by kind: redrive, discard, reveal, replay; the command line's"
+            " are in the log alone",
             "kind",
         )
         self.live_clients = self._gauge("moderation_sse_clients", "Pages that are kept fresh now")

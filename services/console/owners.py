@@ -53,17 +53,29 @@ class Owners:
         if error:
             self.known = None
         elif state == _AGREED or state in _NO_MEMBERS:
-            self.known = {number: name for member in members for number, name in self._held(*member)}
+            try:
+                self.known = {number: name for member in members for number, name in self._held(*member)}
+            except ValueError:
+                self.known = None
 
     def of(self, partition: int) -> str | None:
         """Who decides a partition, NOBODY where no handler does, None where that is not known."""
         return None if self.known is None else self.known.get(partition, NOBODY)
 
     def _held(self, member_id: str, client: str, host: str, _: bytes, assigned: bytes) -> list[tuple[int, str]]:
-        assignment: Any = ConsumerProtocolMemberAssignment.decode(assigned)
         found = _MEMBER.fullmatch(member_id)
         name = found[1] if found is not None else member_id
         name = f"a handler at {host.lstrip('/')}" if name == client else name
-        return [
-            (number, name) for held, numbers in assignment.assignment if held == self.commands for number in numbers
-        ]
+        return [(number, name) for number in partitions_of(self.commands, assigned)]
+
+
+def partitions_of(name: str, assigned: bytes) -> list[int]:
+    """The partitions of a topic that a member holds, by the bytes of its assignment: none where it has no such bytes.
+
+    Raises:
+        ValueError: they are not a consumer's assignment; whoever may join the group writes them.
+    """
+    if not assigned:
+        return []
+    assignment: Any = ConsumerProtocolMemberAssignment.decode(assigned)
+    return [number for held, numbers in assignment.assignment or () if held == name for number in numbers or ()]

@@ -6,7 +6,10 @@ import re
 from dataclasses import replace
 from functools import partial
 
-from services.console.owners import NOBODY
+import pytest
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
+
+from services.console.owners import NOBODY, partitions_of
 from services.console.redriving import Redriver
 from services.console.watch import Watch
 from services.console.web.app import ended
@@ -77,3 +80,12 @@ async def test_while_postgresql_is_away_no_redrive_is_said_to_wait_that_nobody_h
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(redriver.run(), 0.5)
     assert redriver.problem is None
+
+
+def test_what_a_member_of_the_group_holds_is_read_from_its_assignment_whatever_that_is() -> None:
+    assigned = ConsumerProtocolMemberAssignment(0, [("commands", [1, 5]), ("another", [2])], b"").encode()
+    assert partitions_of("commands", assigned) == [1, 5]
+    assert partitions_of("commands", b"") == partitions_of("commands", b"\xff" * 40) == []
+    for broken in (b"\x00", assigned[:9]):
+        with pytest.raises(ValueError, match="."):
+            partitions_of("commands", broken)

@@ -37,11 +37,15 @@ class Rendering:
             loader=FileSystemLoader(FOLDER / "templates"),
             autoescape=True,
             undefined=StrictUndefined,
+            auto_reload=False,
             trim_blocks=True,
             lstrip_blocks=True,
         )
         self.environment.filters.update(lasting=lasting, when=when, day=day, foreign=foreign, words=words)
         self.environment.globals.update(count=count, stamp=STAMP, pages=PAGES, nobody=NOBODY)
+        # All at once: those of a newer version, put in place under a running process, are not this code's.
+        for name in self.environment.list_templates():
+            self.environment.get_template(name)
 
     def page(self, request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         """A page for whoever asks; ``values`` are the template's."""

@@ -18,7 +18,7 @@ import pytest
 from services.telemetry.metrics import ConsoleMetrics
 from tests.cases.bad_inputs import DOCUMENT
 from tests.console.letters import dead, on_topic
-from tests.console.looking import Console, Json, graded
+from tests.console.looking import Console, Json, graded, sent
 from tests.processes.running import until
 
 WHY = {"why": "the exporter was mended"}
@@ -356,3 +356,29 @@ async def test_a_state_is_shown_as_of_a_version_or_time_beside_another_and_nowhe
     assert (await console.ask("GET", f"{page}?at=2020-01-01")).status_code == 404
     assert (await console.ask("GET", f"{page}?version=9999")).status_code == 404
     assert (await console.ask("GET", f"{page}?compare=9999")).status_code == 404
+
+
+async def test_how_far_graders_agree_is_shown_then_and_now_and_what_there_is_not_says_why(console: Console) -> None:
+    of = await graded(console, 9400, 9401, students=3)
+    marks = (("21", "31", 9), ("11", "31", 9), ("11", "32", 8), ("11", "33", 6))
+    verdicts = [
+        await sent(
+            console,
+            "record_grade",
+            course=9400,
+            assignment_id=of["assignment_id"],
+            actor={"user_id": grader},
+            data={"student_id": student, "score": score},
+        )
+        for grader, student, score in marks
+    ]
+    assert {verdict["status"] for verdict in verdicts} == {"accepted"}, verdicts
+    page = f"/assignments/1/{of['assignment_id']}"
+
+    now, then = [
+        (await console.ask("GET", path)).text for path in (page, f"{page}?version={verdicts[-2]['stream_version']}")
+    ]
+
+    # Mean squares: between works 19 / 6, between graders 0, residual 1 / 2.
+    assert re.search(r"Intraclass correlation \(A,1\)</dt><dd>0\.80 <small>-?\d\.\d\d to \d\.\d\d</small>", now)
+    assert re.search(r"Intraclass correlation \(A,1\)</dt><dd>– <small[^>]*>fewer than three works were marked", then)

@@ -255,7 +255,10 @@ def main(arguments: list[str]) -> None:
         case ["token", *said]:
             print(token(said))
         case ["logs", *names] if len(names) <= 1:
-            for file in sorted((STATE / "logs").glob(f"{names[0] if names else '*'}.log")):
+            files = sorted((STATE / "logs").glob(f"{names[0] if names else '*'}.log"))
+            if not files:
+                sys.exit(f"deploy/stack: there is no log of that name: {', '.join(PROCESSES)}")
+            for file in files:
                 print(f"== {file.name}", *map(readable, file.read_text().splitlines()[-50:]), sep="\n")
         case ["--help" | "-h" | "help"]:
             print(USAGE)

@@ -237,7 +237,7 @@ class GatewayMetrics(PageMetrics):
         super().__init__("gateway")
         self.requests = self._counter(
             "moderation_gateway_requests_total",
-            "Requests answered, by operation and HTTP status",
+            "Requests answered, by operation (other: health, metrics, paths that there are not) and HTTP status",
             "operation",
             "status",
         )

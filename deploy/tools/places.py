@@ -1,8 +1,8 @@
 """Folders, ports and processes of this clone."""
 
 import contextlib
-import hashlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -12,7 +12,25 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".state"
-CLONE = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
+
+
+def _clone() -> str:
+    """What this clone's data and containers are called by: drawn once, so that a later clone in the same folder, or one
+    whose state was deleted, does not find the log of the former one.
+    """
+    file = STATE / "clone"
+    if not file.exists():
+        STATE.mkdir(exist_ok=True)
+        drawn = STATE / f"clone-{os.getpid()}"
+        drawn.write_text(secrets.token_hex(6))
+        # Whole or not there, and the first one counts: another process may draw at the same time.
+        with contextlib.suppress(FileExistsError):
+            os.link(drawn, file)
+        drawn.unlink()
+    return file.read_text()
+
+
+CLONE = _clone()
 
 
 def free_port() -> int:

@@ -138,7 +138,10 @@ class Replays:
             with contextlib.suppress(*FAILURES):
                 since = datetime.now(UTC) - GOES_ON_FOR
                 for action in await actions(pool, None, REPLAYS_MAX, kind="replay", since=since):
-                    self.start(action.id, order_of(json.loads(action.detail)))
+                    order = order_of(json.loads(action.detail))
+                    # One without an end is a command line's: its user goes on with it, we would add what is new.
+                    if order.selection.until is not None:
+                        self.start(action.id, order)
                 return
             await asyncio.sleep(AGAIN_SECONDS)
 

@@ -32,6 +32,11 @@ async def test_a_replay_that_was_under_way_when_the_console_was_killed_goes_on_a
     form = {"output": "verdicts", "target": target, "course": of["course_id"], "per_second": str(A_SECOND)}
     action = str(uuid.uuid4())
     ordered = {**form, "action": action, "why": "an auditor asks"}
+    of_a_command_line = uuid.uuid4()
+    async with log_of(console) as log:
+        detail = {"output": "verdicts", "target": f"{target}-without-an-end"}
+        query = "insert into operator_action values ($1, 'replay', 1, 77, 'an auditor asked', $2)"
+        await log.execute(query, of_a_command_line, json.dumps(detail))
     assert (await console.ask("POST", "/topics/replay", "operator", data=ordered)).status_code == 303
     async with asyncio.timeout(20):
         while not re.search(r"\D[1-9]\d* records? so far", (await console.ask("GET", f"/actions/{action}")).text):
@@ -50,16 +55,20 @@ async def test_a_replay_that_was_under_way_when_the_console_was_killed_goes_on_a
     assert 0 < len(before) < len(rows) == STUDENTS + 3
     assert await on_target(console, target) == [row[0] for row in rows]
     assert f"{len(rows) - len(before)} records emitted by this process" in page
+    left = (await console.ask("GET", f"/actions/{of_a_command_line}")).text
+    assert "Carried out by a command line, without an end" in left
 
 
 async def test_a_replay_of_long_ago_says_how_to_go_on_with_it_and_fills_the_form(console: Console) -> None:
-    action, detail = uuid.uuid4(), {"output": "verdicts", "target": "audit.of-old", "course": 9_400, "root_account": 1}
+    action, until = uuid.uuid4(), datetime.now(UTC) - timedelta(days=2)
+    detail = {"output": "verdicts", "target": "audit.of-old", "course": 9_400, "root_account": 1}
+    detail |= {"until": until.isoformat()}
     async with log_of(console) as log:
         await log.execute(
             "insert into operator_action values ($1, 'replay', 1, 77, 'an auditor asked', $2, $3)",
             action,
             json.dumps(detail),
-            datetime.now(UTC) - timedelta(days=2),
+            until,
         )
     page = (await console.ask("GET", f"/actions/{action}", "operator")).text
     assert "ordered more than a day ago" in page

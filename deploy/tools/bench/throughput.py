@@ -30,7 +30,7 @@ async def handler(site: Site, scale: Scale) -> list[Figure]:
     records, signed = mix(count, first=len(first)), mix(count, tokens(each_its_own=False), len(first))
     own = mix(scale.of(20_000, 3_000), tokens(each_its_own=True), len(first))
     plain = await waiting(site, url, records)
-    some = partial(decide, records=records[: scale.of(30_000, 3_000)], batch_records=BATCH_RECORDS)
+    some = partial(decide, records=records, batch_records=BATCH_RECORDS)
     batches = await plain.on_a_copy(some)
 
     handlers = {"handler, 1 subscriber": "1", DEFAULT: "2", "handler, 3 subscribers": "3"}

@@ -13,6 +13,7 @@ from services.eventlog.failures import OPEN, Selection
 ACT = """
 insert into operator_action (id, kind, root_account, user_id, reason, detail) values ($1, $2, $3, $4, $5, $6)
 """
+# What another settles at the same time is left to it, and is none of ours.
 SETTLE = f"""
 insert into dead_letter_settled (shard, number, action, ordinal)
 select d.shard, d.number, $1, row_number() over (order by d.source, d.partition, d."offset") - 1
@@ -22,6 +23,7 @@ where {OPEN} and ($2::smallint is null or (d.shard = $2 and d.number = $3))
   and ($6::timestamptz is null or d.recorded_at <= $6)
   and ($7::bigint is null
        or coalesce(octet_length(d.value), 0) + coalesce(octet_length(d.key), 0) + octet_length(d.headers) <= $7)
+on conflict do nothing
 """
 BEGIN_REDRIVE = """
 insert into redrive (action, topic, producer_id, producer_epoch, partitions, ends) values ($1, $2, $3, $4, $5, $6)
@@ -138,10 +140,8 @@ class Operating:
                 if redrive is not None:
                     await self._begin(redrive)
                 return settled
-        except asyncpg.UniqueViolationError as error:
-            if error.constraint_name == "operator_action_pkey":
-                raise AlreadyActed from None
-            raise AlreadySettled from None
+        except asyncpg.UniqueViolationError:
+            raise AlreadyActed from None
 
     async def _settle(self, action: UUID, selection: Selection, bytes_max: int | None) -> int:
         shard, number = selection.letter or (None, None)

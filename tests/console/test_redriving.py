@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from services.console.actions import Actions, Actor, NoReason
 from services.console.redriving import ACTION_HEADER, LETTER_BYTES_MAX, Redriver
-from services.eventlog.connecting import OPERATOR, Pool, pool
+from services.eventlog.connecting import OPERATOR, Pool, connect, pool
 from services.eventlog.failures import Failures, Selection
 from services.eventlog.operating import Action, AlreadyActed, AlreadySettled, Operating, action_of
 from services.topics import MIB, topic
@@ -96,13 +96,15 @@ async def test_the_same_form_twice_and_another_tab_redrive_once(bench: Bench) ->
 async def test_of_a_group_somebody_else_takes_one_at_the_same_time_and_the_rest_is_redriven(bench: Bench) -> None:
     letters = await dead(bench.system, 11, [b"1", b"2"])
     waits = "select count(*) from pg_locks where not granted"
-    async with bench.pool.acquire() as connection, connection.transaction():
+    connection = await connect(bench.system.database_url, "test", OPERATOR)
+    async with connection.transaction():
         theirs = Action(uuid.uuid4(), "discard", 1, 78, WHY, "{}")
         await Operating(connection).act(theirs, Selection(letter=letters[0]), None)
         group = asyncio.create_task(bench.redrive(Selection(partition=11)))
         async with asyncio.timeout(10):
             while not await bench.pool.fetchval(waits):
                 await asyncio.sleep(0.02)
+    await connection.close()
     await group
     await bench.redriver().drain()
     assert [record.value for record in await on_topic(bench.system, 11)] == [b"2"]

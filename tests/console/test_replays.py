@@ -27,7 +27,7 @@ async def on_target(console: Console, target: str) -> list[str]:
 async def test_a_replay_that_was_under_way_when_the_console_was_killed_goes_on_and_doubles_nothing(
     console: Console,
 ) -> None:
-    of = await graded(console, 9_400, 9_401, STUDENTS)
+    of = await graded(console, 9_700, 9_701, STUDENTS)
     target = f"{console.system.prefix}-of-a-course"
     form = {"output": "verdicts", "target": target, "course": of["course_id"], "per_second": str(A_SECOND)}
     action = str(uuid.uuid4())
@@ -61,7 +61,7 @@ async def test_a_replay_that_was_under_way_when_the_console_was_killed_goes_on_a
 
 async def test_a_replay_of_long_ago_says_how_to_go_on_with_it_and_fills_the_form(console: Console) -> None:
     action, until = uuid.uuid4(), datetime.now(UTC) - timedelta(days=2)
-    detail = {"output": "verdicts", "target": "audit.of-old", "course": 9_400, "root_account": 1}
+    detail = {"output": "verdicts", "target": "audit.of-old", "course": 9_700, "root_account": 1}
     detail |= {"until": until.isoformat()}
     async with log_of(console) as log:
         await log.execute(
@@ -75,7 +75,7 @@ async def test_a_replay_of_long_ago_says_how_to_go_on_with_it_and_fills_the_form
     link = re.search(r'id="again" href="([^"]+)"', page)
     assert link is not None
     form = (await console.ask("GET", link[1].replace("&amp;", "&"), "operator")).text
-    for value in ("audit.of-old", "9400"):
+    for value in ("audit.of-old", "9700"):
         assert f'value="{value}"' in form
     assert "<option selected>verdicts</option>" in form
     assert 'id="again"' not in (await console.ask("GET", f"/actions/{action}")).text

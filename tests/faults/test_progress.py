@@ -16,7 +16,7 @@ from services.outputs.ends import End
 from services.progress import KEY, OUTPUTS, SERIES, Progress
 from services.relay.checking import NeedsOperator, check
 from tests.conftest import System
-from tests.faults.steps import courses, publication, run, send_all, started
+from tests.faults.steps import count, courses, publication, run, send_all, started, until_decided
 from tests.faults.test_kills import assert_dense
 from tests.outputs.recorded import Copy, Recorded
 from tests.processes.running import Process, until
@@ -45,6 +45,13 @@ async def stops(relay: Process, remedy: str) -> None:
     relay.start()
     await until(lambda: relay.health()[0] == 503 and remedy in relay.health()[1], f"the remedy: {remedy}")
     relay.kill()
+
+
+async def published(system: System, commands: int, grades: int) -> None:
+    """Wait until all that the log holds is on the topics: what is killed then is in no transaction."""
+    records, events = system.outside.records, await count(system, "event")
+    wanted = {"verdicts": commands, "events": events, "live-events": grades, "caliper": grades}
+    await until(lambda: {name: len(records[name]) for name in wanted} == wanted, "everything on its topics")
 
 
 async def on_topics(system: System, outputs: Sequence[str] = tuple(SERIES)) -> dict[str, list[Copy]]:
@@ -96,8 +103,10 @@ async def test_a_relay_without_progress_stops_and_resumes_where_it_is_told(syste
 async def test_one_lost_topic_is_filled_again_and_nothing_is_repeated_on_the_others(system: System) -> None:
     await started(system)
     relay = await relaying(system)
-    await send_all(system, publication(5))
-    await until(lambda: len(system.outside.records["live-events"]) == 5, "every published grade")
+    commands = publication(5)
+    await send_all(system, commands)
+    await until_decided(system, len(commands))
+    await published(system, len(commands), 5)
     with pytest.raises(subprocess.CalledProcessError):  # A relay is running.
         await run(system, "services.relay.rewind", "start")
     relay.kill()
@@ -139,8 +148,10 @@ async def test_a_topic_that_is_made_again_while_the_relay_runs_is_noticed_before
 async def test_when_all_topics_are_lost_the_difference_is_named_and_they_are_filled_again(system: System) -> None:
     handler = await started(system)
     relay = await relaying(system)
-    await send_all(system, publication(5))
-    await until(lambda: len(system.outside.records["live-events"]) == 5, "every published grade")
+    commands = publication(5)
+    await send_all(system, commands)
+    await until_decided(system, len(commands))
+    await published(system, len(commands), 5)
     relay.kill()
     handler.kill()
     before = await on_topics(system)
@@ -164,8 +175,10 @@ async def test_when_all_topics_are_lost_the_difference_is_named_and_they_are_fil
 async def test_progress_of_the_first_form_is_understood(system: System) -> None:
     await started(system)
     relay = await relaying(system)
-    await send_all(system, publication(5))
-    await until(lambda: len(system.outside.records["live-events"]) == 5, "every published grade")
+    commands = publication(5)
+    await send_all(system, commands)
+    await until_decided(system, len(commands))
+    await published(system, len(commands), 5)
     relay.kill()
     before = await on_topics(system)
     names = {"events": "positions", "verdicts": "verdicts", "dead-letters": "dead_letters"}

@@ -1,5 +1,6 @@
 """A console and what it looks at; commands of the corpus's for it to show."""
 
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import httpx
 from tests.cases.bad_inputs import DOCUMENT
 from tests.cases.tokens import Issuer
 from tests.conftest import System
+from tests.console.letters import dead
 from tests.processes.running import Process, until
 
 Json = dict[str, Any]
@@ -86,3 +88,22 @@ async def log_of(console: Console) -> AsyncIterator[Connection]:
 async def at(moment: float) -> None:
     """Wait for a moment of the monotonic clock."""
     await until(lambda: time.monotonic() >= moment, "the moment")
+
+
+async def letter_of(console: Console, value: bytes = b"{", partition: int = 9, **given: Any) -> str:
+    ((shard, number),) = await dead(console.system, partition, [value], **given)
+    return f"{shard}-{number}"
+
+
+@asynccontextmanager
+async def signed_in(console: Console) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=console.url, timeout=30) as client:
+        answer = await client.post("/sign-in", data={"token": console.token("operator"), "next": "/failures"})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/failures")
+        yield client
+
+
+def csrf_of(page: httpx.Response) -> str:
+    found = re.search(r'name="csrf" value="([0-9a-f]+)"', page.text)
+    assert found is not None
+    return found[1]

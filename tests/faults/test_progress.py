@@ -90,7 +90,7 @@ async def test_a_relay_without_progress_stops_and_resumes_where_it_is_told(syste
     await run(system, "services.relay.rewind", "start")
     relay.start()
     await send_all(system, courses(40))
-    await until(lambda: len(outside.records["events"]) == 200, "every event again, and the new ones")
+    await until(lambda: len(outside.records["events"]) == len(outside.records["verdicts"]) == 200, "200 of each")
     reading = Recorded(system, {})
     for output, held in (await on_topics(system, ["events", "verdicts"])).items():
         again = [copy for copy in held if ("replay", b"true") in copy.headers]

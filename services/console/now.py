@@ -19,15 +19,16 @@ TOO_LATE_SECONDS = 5.0
 @dataclass(frozen=True, slots=True)
 class Partition:
     """Of the commands topic. ``waiting``: records not decided, an upper bound where producers used transactions;
-    ``oldest_seconds``: the age of the oldest of them, 0 where none waits. ``owner``: the member of the handlers' group
-    that decides it, NOBODY where none does, None where that is not known. ``is_cut``: it ends before what was decided
-    of it, so it is not the topic that the log knows."""
+    ``oldest_seconds``: the age of the oldest of them, 0 where none waits. ``decided_offset``: of the first record that
+    is not decided, as Kafka counts what a group has committed. ``owner``: the member of the handlers' group that
+    decides it, NOBODY where none does, None where that is not known. ``is_cut``: it ends before what was decided of it,
+    so it is not the topic that the log knows."""
 
     number: int
     state: str
     waiting: int
     oldest_seconds: float
-    decided: int
+    decided_offset: int
     owner: str | None = None
     is_cut: bool = False
 

@@ -5,7 +5,8 @@ Why never twice:
 1. What is redriven is decided in PostgreSQL, in the transaction of the action. A dead letter is settled once (primary
    key) and an action is done once (its id is drawn with the form), so a double click, a second tab and the back button
    find it done. Only then is anything sent; a crash before loses nothing, for whoever comes next sends it.
-2. Of several processes one sends at a time: a session-level lock of PostgreSQL's.
+2. Of several processes one sends at a time: a session-level lock of PostgreSQL's, which ends with the connection that
+   any error ends.
 3. Who goes on after a crash first reads the commands topic from where it ended before the action: what carries the
    action's headers has arrived, and is noted as sent.
 4. What was on its way in the moment of the crash, or comes from a process that was paused and woke up late, is refused
@@ -28,7 +29,7 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from uuid import UUID
 
 import asyncpg
@@ -126,39 +127,54 @@ class Redriver:
         return action in self._finished
 
     async def run(self) -> None:
-        """Send whatever waits to be sent, until cancelled; what fails is tried again."""
+        """Send whatever waits to be sent, until cancelled; what fails is tried again, over a connection of its own."""
         while True:
             try:
-                await self.drain()
-                self.problem = None
-                self._drained.set()
-                self._drained = asyncio.Event()
+                async with self._connected() as operating:
+                    while True:
+                        await self._drain(operating)
+                        self.problem = None
+                        self._drained.set()
+                        self._drained = asyncio.Event()
+                        await self._next_look()
             except (KafkaError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 kafka = isinstance(error, KafkaError)
                 problem = f"Kafka does not answer: {type(error).__name__}" if kafka else trouble(error)
                 if self._is_waiting and problem != self.problem:
                     LOGGER.warning("a redrive waits: %s", problem)
                 self.problem = problem if self._is_waiting else None
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), LOOK_SECONDS)
-            self._wanted.clear()
+            await self._next_look()
+
+    async def _next_look(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wanted.wait(), LOOK_SECONDS)
+        self._wanted.clear()
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Operating]:
+        connection = await connect(self.url, "redrive", OPERATOR)
+        try:
+            yield Operating(connection)
+        finally:
+            connection.terminate()
 
     async def drain(self) -> bool:
         """Send all that waits; False where another process is at it. Raises what Kafka and PostgreSQL raise."""
-        connection = await connect(self.url, "redrive", OPERATOR)
-        try:
-            operating = Operating(connection)
-            self._is_waiting = bool(await operating.unfinished(self._finished))
-            if not self._is_waiting:
-                return True
-            if not await operating.try_lock(self.lock):
-                return False
-            for redrive in await operating.unfinished(self._finished):
-                await self._finish(operating, redrive)
-                self._finished.add(redrive.action)
+        async with self._connected() as operating:
+            return await self._drain(operating)
+
+    async def _drain(self, operating: Operating) -> bool:
+        """The same over a connection, which is left without the lock; after an error it must not be used on."""
+        self._is_waiting = bool(await operating.unfinished(self._finished))
+        if not self._is_waiting:
             return True
-        finally:
-            connection.terminate()
+        if not await operating.try_lock(self.lock):
+            return False
+        for redrive in await operating.unfinished(self._finished):
+            await self._finish(operating, redrive)
+            self._finished.add(redrive.action)
+        await operating.unlock(self.lock)
+        return True
 
     async def _finish(self, operating: Operating, redrive: Redrive) -> None:
         await operating.redriven(redrive.action, await self._arrived(redrive))

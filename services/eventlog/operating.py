@@ -64,6 +64,7 @@ join dead_letter_settled s on s.action = $1 and (s.shard, s.number) = (k.shard, 
 on conflict do nothing
 """
 LOCK = "select pg_try_advisory_lock(hashtextextended($1, 0))"
+UNLOCK = "select pg_advisory_unlock(hashtextextended($1, 0))"
 
 
 class AlreadyActed(Exception):
@@ -167,6 +168,10 @@ class Operating:
     async def try_lock(self, name: str) -> bool:
         """Take the session-level lock of that name, which ends with the connection; False if another holds it."""
         return bool(await self.connection.fetchval(LOCK, name))
+
+    async def unlock(self, name: str) -> None:
+        """Let others take it."""
+        await self.connection.execute(UNLOCK, name)
 
     async def unfinished(self, finished: set[UUID]) -> list[Redrive]:
         """Redrives of which something is not known to be on the topic, oldest first.

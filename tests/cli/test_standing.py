@@ -4,6 +4,7 @@ import asyncio
 
 import asyncpg
 
+from services.eventlog.watching import Watching
 from tests.cli.conftest import CommandLine, Season
 from tests.conftest import System
 
@@ -24,10 +25,11 @@ async def test_at_rest_nothing_waits_and_what_failed_is_counted(
     verdicts = await connection.fetchval("select count(*) from verdict")
     settled = await connection.fetchval("select count(*) from dead_letter_settled")
     opened = await connection.fetchval("select count(*) from dead_letter") - settled
+    watermarks = await Watching(connection).watermarks(f"{running.prefix}.commands", range(12))
     await connection.close()
     found = document.json()
     assert (found["decided"], found["dead_letters"]["open"], found["problems"]) == (verdicts, opened, [])
-    assert len(found["partitions"]) == 12
+    assert {partition["number"]: partition["decided_offset"] - 1 for partition in found["partitions"]} == watermarks
     assert {partition["waiting"] for partition in found["partitions"]} == {0}
     assert {output["waiting"] for output in found["outputs"]} == {0}
     calm = opened == 0

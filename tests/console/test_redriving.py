@@ -4,6 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -11,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from services.console.actions import Actions, Actor, NoReason
-from services.console.redriving import ACTION_HEADER, LETTER_BYTES_MAX, Redriver
+from services.console.redriving import ACTION_HEADER, LETTER_BYTES_MAX, LOOK_SECONDS, Redriver
 from services.eventlog.connecting import OPERATOR, Pool, connect, pool
 from services.eventlog.failures import Failures, Selection
 from services.eventlog.operating import Action, AlreadyActed, AlreadySettled, Operating, action_of
@@ -19,6 +20,7 @@ from services.topics import MIB, topic
 from tests.cases.bad_inputs import DOCUMENT, Record
 from tests.conftest import System, made_system
 from tests.console.letters import HEADERS, dead, on_topic
+from tests.console.looking import Connection
 from tests.journeys.test_bad_inputs import sent
 from tests.processes.running import until
 
@@ -156,6 +158,50 @@ async def test_a_redrive_that_was_decided_and_never_sent_is_sent_by_whoever_come
     assert cut_off.problem == "Kafka does not answer: KafkaConnectionError"
     await bench.redriver().drain()
     assert len(await on_topic(bench.system, 4)) == 1
+
+
+REDRIVERS = """
+select pid, query_start from pg_stat_activity
+where application_name = 'moderation-redrive' and datname = current_database() and query_start is not null
+"""
+LOCKS = """
+select count(*) from pg_locks where locktype = 'advisory'
+  and database = (select oid from pg_database where datname = current_database())
+"""
+
+
+async def held_by_redriver(owner: Connection, not_this: int | None = None) -> int:
+    """The one connection of a redriver, over which it has looked again after a rest."""
+    first: dict[int, datetime] = {}
+    async with asyncio.timeout(20):
+        while True:
+            found = await owner.fetch(REDRIVERS)
+            for pid, looked_at in found:
+                rested = looked_at - first.setdefault(pid, looked_at)
+                if pid != not_this and rested.total_seconds() > LOOK_SECONDS:
+                    assert len(found) == 1
+                    return int(pid)
+            await asyncio.sleep(0.02)
+
+
+async def test_an_idle_redriver_keeps_its_connection_and_without_it_sends_over_another(bench: Bench) -> None:
+    (letter,) = await dead(bench.system, 7, [b"{"])
+    owner = await asyncpg.connect(bench.system.database_url)
+    redriver = bench.redriver()
+    running = asyncio.create_task(redriver.run())
+    try:
+        held = await held_by_redriver(owner)
+        await owner.execute("select pg_terminate_backend($1)", held)
+        action = await bench.redrive(Selection(letter=letter))
+        redriver.wake()
+        assert await redriver.finished(action, 20)
+        assert len(await on_topic(bench.system, 7)) == 1
+        await held_by_redriver(owner, not_this=held)
+        assert await owner.fetchval(LOCKS) == 0, "others wait for a lock that nobody needs"
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await owner.close()
 
 
 @pytest.mark.parametrize("poisons", ["readers", "marks"])

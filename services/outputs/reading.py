@@ -1,5 +1,6 @@
 """Reading topics as a consumer that believes only what was committed."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,17 +11,20 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
 READ_SECONDS_MAX = 30
+POLL_SECONDS = 0.01
 TAIL_OFFSETS = 64
 
 Record: TypeAlias = ConsumerRecord[Any, Any]
 
 
 @asynccontextmanager
-async def reader(bootstrap: str, places: Sequence[TopicPartition]) -> AsyncIterator[AIOKafkaConsumer]:
+async def reader(
+    bootstrap: str, places: Sequence[TopicPartition], isolation_level: str = "read_committed"
+) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer without a group, on the partitions' beginnings."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
-        isolation_level="read_committed",
+        isolation_level=isolation_level,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         fetch_max_wait_ms=50,
@@ -65,6 +69,25 @@ async def read_to_end(bootstrap: str, places: Sequence[TopicPartition]) -> Async
         async for _, records in read_until(consumer, await consumer.end_offsets(places)):
             for record in records:
                 yield record
+
+
+async def until_readable(bootstrap: str, places: Sequence[TopicPartition]) -> None:
+    """Return once all that stands on the partitions now was committed or aborted, and is seen to be.
+
+    Kafka answers a commit before it writes it to the partitions: for some milliseconds a reader ends before it.
+
+    Raises:
+        KafkaTimeoutError: a transaction stays open.
+    """
+    async with reader(bootstrap, places, "read_uncommitted") as all_that_stands:
+        ends = await all_that_stands.end_offsets(places)
+    deadline = time.monotonic() + READ_SECONDS_MAX
+    async with reader(bootstrap, places) as consumer:
+        while any(at < ends[place] for place, at in (await consumer.end_offsets(places)).items()):
+            if time.monotonic() > deadline:
+                topics = ", ".join(sorted({place.topic for place in places}))
+                raise KafkaTimeoutError(f"a transaction on {topics} is open for {READ_SECONDS_MAX} s")
+            await asyncio.sleep(POLL_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import asyncpg
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from services.eventlog.history import History, Selection
+from services.eventlog.shards import SHARDS
 from services.outputs.ends import ends_of
 from services.outputs.marks import replayed
+from services.outputs.reading import until_readable
 from services.outputs.records import Form, Message
 from services.outputs.sending import close, commit, transactional_producer
 from services.outputs.translation import Translator, number_of
@@ -90,7 +92,7 @@ async def replay(
 ) -> AsyncGenerator[Step, None]:
     """Emit again, and say after each transaction how far it is; may be ended at any step and started again later.
 
-    One at a time to a target: whoever starts fences whoever was there.
+    What was emitted can be read when this ends. One at a time to a target: whoever starts fences whoever was there.
 
     Raises:
         Refused: the target is one of the service's own, holds something else, or cannot hold it.
@@ -104,6 +106,7 @@ async def replay(
     try:
         async for step in _Replay(producer, bootstrap, connection, form, order).run():
             yield step
+        await until_readable(bootstrap, [TopicPartition(order.target, shard) for shard in range(SHARDS)])
     finally:
         await close(producer)
 

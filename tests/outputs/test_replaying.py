@@ -13,8 +13,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.tools.places import ROOT
 from services.eventlog.history import EVERYTHING, Selection
+from services.eventlog.shards import SHARDS
 from services.outputs.replaying import Order, Refused, refuse_own, replay
-from services.topics import WrongTopics, partition_count
+from services.outputs.sending import transactional_producer
+from services.topics import WrongTopics, partition_count, provide_output
 from tests.outputs.recorded import FORM, Copy, Recorded
 
 _TARGETS = iter(range(1, 1_000))
@@ -62,6 +64,24 @@ async def test_a_course_is_emitted_as_it_was_with_its_ids_and_numbers(recorded: 
     result = await recorded.verified(order.target, output, True, order.selection)
     assert result.sound, result.findings
     assert result.records == result.replayed == emitted
+
+
+async def test_a_replay_has_ended_when_what_it_emitted_can_be_read(recorded: Recorded) -> None:
+    order = Order("live-events", target(recorded), EVERYTHING)
+    await provide_output(recorded.system.bootstrap, order.target)
+    other = transactional_producer(recorded.system.bootstrap, f"{order.target}.other")
+    await other.start()
+    await other.begin_transaction()
+    for shard in range(SHARDS):
+        await other.send_and_wait(order.target, b"{}", partition=shard)
+
+    replaying = asyncio.create_task(replayed(recorded, order))
+    done, _ = await asyncio.wait({replaying}, timeout=1)
+    assert not done, "readers end before the other's open transaction"
+    await other.abort_transaction()
+    await other.stop()
+    emitted = await replaying
+    assert emitted == sum(map(len, (await recorded.read("live-events", order.target)).values())) > 0
 
 
 async def test_an_assignment_is_emitted_without_its_course(recorded: Recorded) -> None:

@@ -35,6 +35,10 @@ RETRIES_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 DRAIN_SECONDS = 10
 POSITION_SECONDS_MAX = 0.5
 COMMIT_SECONDS_MAX = 2
+# PostgreSQL does not answer, or what it did is not known.
+AWAY = (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+# Somebody else has decided records of the batch, or has its partitions meanwhile: it is to be fetched anew.
+ANEW = (Moved, KafkaError)
 Records = tuple[ConsumerRecord[Any, Any], ...]
 Poll = Callable[[AIOKafkaConsumer], Coroutine[Any, Any, Records]]
 
@@ -85,6 +89,7 @@ class Subscriber(ConsumerRebalanceListener):
         self.undecidable: set[int] = set()
         self.commits = Commits()
         self.registered: Any = None
+        self.stopping = False
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Let the batch in hand finish, so that the next owner does not meet it."""
@@ -103,8 +108,7 @@ class Subscriber(ConsumerRebalanceListener):
         self.lag.forget()
         self.undecidable.clear()
         self.health.say(self.name, None)
-        if self.places is not None:
-            self.places.forget()
+        self._forget_places()
         try:
             connection = await connect(self.settings.url(), "handler", WRITER)
             try:
@@ -117,7 +121,7 @@ class Subscriber(ConsumerRebalanceListener):
             for place in assigned:
                 if consumer is not None and await consumer.position(place) > max(watermarks[place.partition], 0):
                     consumer.seek(place, max(watermarks[place.partition], 0))
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, KafkaError) as error:
+        except (*AWAY, KafkaError) as error:
             LOGGER.warning("could not look at the log on assignment (%s): the first batch will", type(error).__name__)
 
     async def handle(self, records: Records, message: KafkaMessage) -> None:
@@ -135,12 +139,11 @@ class Subscriber(ConsumerRebalanceListener):
                     await self._settle(records, message)
                     await self._settled(message)
                     return
-                except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Moved) as error:
+                except ANEW:
                     self.telling.failed()
-                    if self.places is not None:
-                        self.places.forget()
-                    if isinstance(error, Moved):
-                        raise
+                    raise
+                except AWAY as error:
+                    self.telling.failed()
                     self.health.say(self.name, trouble(error))
                     await self._disconnect()
                     if pause is None:
@@ -150,9 +153,14 @@ class Subscriber(ConsumerRebalanceListener):
                 except Exception:
                     LOGGER.exception("a batch cannot be decided: its partitions are tried one by one")
                     self.telling.failed()
+                    self._forget_places()
                     await self._settle_apart(records, message)
                     await self._settled(message)
                     return
+        except BaseException:
+            # All of the batch is fetched again, also of partitions that were to be read from further back.
+            self._forget_places()
+            raise
         finally:
             self.lag.end(self.places.stopped if self.places is not None else ())
 
@@ -173,8 +181,13 @@ class Subscriber(ConsumerRebalanceListener):
     async def _settled(self, message: KafkaMessage) -> None:
         """Nothing is left for FastStream to acknowledge: it would commit again, and wait. The last batch waits."""
         message.committed = AckStatus.ACKED
-        if not self.registered.running:
+        if self.stopping:
             await self.commits.done(COMMIT_SECONDS_MAX)
+
+    async def stop(self) -> None:
+        """Return when Kafka knows all offsets; from here on no batch ends before Kafka knows its own."""
+        self.stopping = True
+        await self.commits.done(COMMIT_SECONDS_MAX)
 
     async def _settle_apart(self, records: Records, message: KafkaMessage) -> None:
         """Settle each partition's records by themselves. Raises, after a pause, where some cannot be decided."""
@@ -185,7 +198,7 @@ class Subscriber(ConsumerRebalanceListener):
         for partition, own in by_partition.items():
             try:
                 await self._settle(tuple(own), message)
-            except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Moved):
+            except (*AWAY, *ANEW):
                 raise
             except Exception as error:
                 LOGGER.exception("partition %s cannot be decided", partition)
@@ -217,7 +230,12 @@ class Subscriber(ConsumerRebalanceListener):
 
         async def polled(consumer: AIOKafkaConsumer) -> Records:
             self.health.beat(self.name)
-            return await poll(consumer)
+            try:
+                return await poll(consumer)
+            except Exception:
+                # What other partitions had given already is lost with a record that cannot be read.
+                self._forget_places()
+                raise
 
         return polled
 
@@ -235,6 +253,10 @@ class Subscriber(ConsumerRebalanceListener):
         except (IllegalStateError, TimeoutError):
             return  # The partitions are being assigned anew: the next look will do.
         self.lag.look(positions, {place.partition: end for place, end in ends.items()})
+
+    def _forget_places(self) -> None:
+        if self.places is not None:
+            self.places.forget()
 
     async def _disconnect(self) -> None:
         if self.connection is not None:
@@ -282,7 +304,7 @@ def build(
         registered(_typed(subscriber))
         # The loop that FastStream runs begins each turn with this question, also when nothing comes.
         vars(registered)["get_msg"] = subscriber.beating(registered.get_msg)
-    return FastStream(broker, logger=FRAMEWORK_LOGGER), subscribers
+    return FastStream(broker, logger=FRAMEWORK_LOGGER, on_shutdown=[s.stop for s in subscribers]), subscribers
 
 
 def _typed(subscriber: Subscriber) -> Callable[..., Awaitable[None]]:

@@ -29,11 +29,14 @@ class Places:
         self.watermarks: dict[int, int] = {}
         self.stopped: dict[int, str] = {}
         self.redelivered = 0
+        self._reread: set[int] = set()
 
     def forget(self) -> None:
-        """After an assignment, or when in doubt: watermarks and the topic are looked at again."""
-        self.watermarks.clear()
-        self.stopped.clear()
+        """After an assignment, or when in doubt: watermarks and the topic are looked at again.
+
+        A batch may be in hand meanwhile: it goes on with what it knew.
+        """
+        self.watermarks, self.stopped, self._reread = {}, {}, set()
 
     @property
     def problem(self) -> str | None:
@@ -44,17 +47,25 @@ class Places:
         """The records that are to be decided, in order.
 
         The first batch of a partition that starts above the watermark is read again from the watermark on, once: so
-        the last decided record is seen to be where it was, and what a restored log forgot is decided again.
+        the last decided record is seen to be where it was, and what a restored log forgot is decided again. Likewise
+        every later batch that does not go on where the one before ended: what lies between may have been lost on its
+        way to us, or be what no reader is given (a transaction's marker).
         """
+        watermarks, stopped, reread = self.watermarks, self.stopped, self._reread
         by_partition: dict[int, list[Record]] = {}
         for record in records:
             by_partition.setdefault(record.partition, []).append(record)
-        unknown = [partition for partition in by_partition if partition not in self.watermarks]
+        unsure = [
+            partition
+            for partition, found in by_partition.items()
+            if partition not in watermarks
+            or (found[0].offset > watermarks[partition] + 1 and partition not in reread and partition not in stopped)
+        ]
         sought: set[int] = set()
-        if unknown:
-            for partition, watermark in (await self.log.watermarks(self.source, unknown)).items():
+        if unsure:
+            for partition, watermark in (await self.log.watermarks(self.source, unsure)).items():
                 first = by_partition[partition][0]
-                self.watermarks[partition] = watermark
+                watermarks[partition] = watermark
                 if first.offset > max(watermark, 0):
                     beginning = await self._beginning(consumer, first)
                     back_to = max(watermark, 0)
@@ -64,16 +75,19 @@ class Places:
                     elif max(back_to, beginning) < first.offset:
                         consumer.seek(TopicPartition(first.topic, partition), max(back_to, beginning))
                         sought.add(partition)
+        reread |= sought
         self.redelivered = 0
         fresh: list[Record] = []
         for partition, found in by_partition.items():
-            if partition in sought or partition in self.stopped:
+            if partition in sought or partition in stopped:
                 continue
-            watermark = self.watermarks[partition]
+            watermark = watermarks[partition]
             if found[0].offset <= watermark and not await self._is_redelivery(partition, found, watermark):
                 continue
             new = [record for record in found if record.offset > watermark]
             self.redelivered += len(found) - len(new)
+            if new:
+                reread.discard(partition)
             fresh.extend(new)
         return fresh
 

@@ -1,0 +1,221 @@
+"""Records that were fetched and never reached the decisions: they are read again, or missed aloud."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.errors import CorruptRecordException, IllegalStateError
+from faststream.kafka.message import KafkaAckableMessage
+
+from services import topics
+from services.deciding.batches import Deciding
+from services.eventlog.connecting import WRITER, connect
+from services.eventlog.log import Log
+from services.handler import app
+from services.handler.places import Places
+from services.handler.telling import Telling
+from services.health import Health
+from services.settings import HandlerSettings
+from services.telemetry.metrics import HandlerMetrics
+from tests.conftest import System
+from tests.faults.steps import count, courses
+from tests.processes.running import Json
+
+Record = ConsumerRecord[Any, Any]
+
+
+@asynccontextmanager
+async def reading(system: System, *partitions: int) -> AsyncIterator[AIOKafkaConsumer]:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=system.bootstrap,
+        group_id=f"{system.prefix}.reader",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(topics.topic(system.prefix, "commands"), number) for number in partitions])
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def fetched(consumer: AIOKafkaConsumer, records_max: int) -> list[Record]:
+    async with asyncio.timeout(30):
+        while not (found := await consumer.getmany(timeout_ms=100, max_records=records_max)):
+            pass
+    return [record for records in found.values() for record in records]
+
+
+async def send(system: System, commands: Sequence[Json], partition: int) -> None:
+    for command in commands:
+        await system.outside.send_raw(json.dumps(command).encode(), partition=partition)
+    await system.outside.producer.flush()
+
+
+class Reader:
+    """Fetches, looks which records are new, and decides them."""
+
+    def __init__(self, deciding: Deciding, consumer: AIOKafkaConsumer) -> None:
+        self.deciding = deciding
+        self.places = Places(deciding.log, deciding.source)
+        self.consumer = consumer
+
+    async def settle(self, records: Sequence[Record]) -> None:
+        if fresh := await self.places.new_records(records, self.consumer):
+            await self.deciding.settle(fresh)
+            self.places.decided(fresh)
+
+
+@pytest.fixture
+async def deciding(system: System) -> AsyncIterator[Deciding]:
+    connection = await connect(system.database_url, "handler", WRITER)
+    log = Log(connection)
+    yield Deciding(log, await log.current_source(topics.topic(system.prefix, "commands")))
+    await connection.close()
+
+
+async def test_a_batch_that_is_lost_after_it_was_fetched_is_fetched_again(system: System, deciding: Deciding) -> None:
+    await send(system, courses(9), partition=0)
+    async with reading(system, 0) as consumer:
+        reader = Reader(deciding, consumer)
+        await reader.settle(await fetched(consumer, 3))
+        lost = await fetched(consumer, 3)
+        assert [record.offset for record in lost] == [3, 4, 5]
+        async with asyncio.timeout(30):
+            while await count(system) < 9:
+                await reader.settle(await fetched(consumer, 3))
+
+
+async def test_commands_between_markers_of_transactions_are_decided(system: System, deciding: Deciding) -> None:
+    commands = topics.topic(system.prefix, "commands")
+    producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap, transactional_id=f"{system.prefix}.lms")
+    await producer.start()
+    for command in courses(4):
+        async with producer.transaction():
+            await producer.send_and_wait(commands, json.dumps(command).encode(), partition=0)
+    await producer.stop()
+    async with reading(system, 0) as consumer:
+        reader = Reader(deciding, consumer)
+        async with asyncio.timeout(30):
+            while await count(system) < 4:
+                await reader.settle(await fetched(consumer, 1))
+
+
+async def test_records_that_retention_takes_from_a_reader_that_is_late_stop_the_partition(
+    system: System, deciding: Deciding
+) -> None:
+    await send(system, courses(3), partition=0)
+    async with reading(system, 0) as consumer:
+        reader = Reader(deciding, consumer)
+        await reader.settle(await fetched(consumer, 3))
+        await send(system, courses(3), partition=0)
+        admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
+        await admin.start()
+        place = TopicPartition(topics.topic(system.prefix, "commands"), 0)
+        await admin.delete_records({place: RecordsToDelete(before_offset=5)})
+        await admin.close()
+        await consumer.seek_to_beginning(place)  # As aiokafka does where a place is out of range.
+        await reader.settle(await fetched(consumer, 3))
+        assert "records 3 to 4 are gone by retention" in (reader.places.problem or "")
+        assert await count(system) == 3
+
+
+async def test_a_look_at_the_log_goes_on_with_what_it_knew_when_partitions_are_assigned_meanwhile(
+    system: System, deciding: Deciding
+) -> None:
+    for partition in (0, 1):
+        await send(system, courses(2), partition)
+    async with reading(system, 0, 1) as consumer:
+        reader = Reader(deciding, consumer)
+        first = await fetched(consumer, 1)
+        await reader.settle(first)
+        others: list[Record] = []
+        while len(others) < 3:
+            others += await fetched(consumer, 3)
+        looking = asyncio.create_task(reader.places.new_records(others, consumer))
+        await asyncio.sleep(0)
+        reader.places.forget()
+        assert await looking == others
+
+
+def subscriber_of(system: System) -> app.Subscriber:
+    settings = HandlerSettings(
+        database_url=system.database_url, kafka_bootstrap=system.bootstrap, topic_prefix=system.prefix
+    )
+    _, (subscriber, *_) = app.build(settings, Health(), Telling(HandlerMetrics(), None), None)
+    return subscriber
+
+
+async def test_a_batch_is_fetched_again_also_where_it_is_lost_again_with_a_record_that_cannot_be_read(
+    system: System,
+) -> None:
+    async def fails(consumer: AIOKafkaConsumer) -> tuple[Record, ...]:
+        assert await fetched(consumer, 3)
+        raise CorruptRecordException
+
+    await send(system, courses(12), partition=0)
+    subscriber = subscriber_of(system)
+    async with reading(system, 0) as consumer:
+
+        async def handle() -> None:
+            batch = tuple(await fetched(consumer, 3))
+            await subscriber.handle(batch, KafkaAckableMessage(batch, b"", consumer=consumer))
+
+        for _ in range(3):
+            await handle()
+            with pytest.raises(CorruptRecordException):
+                await subscriber.beating(fails)(consumer)
+        async with asyncio.timeout(30):
+            while await count(system) < 12:
+                await handle()
+    await subscriber._disconnect()
+
+
+async def test_a_batch_of_a_partition_that_is_anothers_meanwhile_is_left_to_the_other(system: System) -> None:
+    await send(system, courses(3), partition=0)
+    subscriber = subscriber_of(system)
+    async with reading(system, 0) as consumer:
+        batch = (await fetched(consumer, 3))[1:]
+        consumer.assign([TopicPartition(batch[0].topic, 1)])
+        with pytest.raises(IllegalStateError):
+            await subscriber.handle(tuple(batch), KafkaAckableMessage(tuple(batch), b"", consumer=consumer))
+    await subscriber._disconnect()
+    assert subscriber.health.parts == {}
+    assert await count(system) == 0
+
+
+async def test_what_cannot_be_decided_in_one_partition_takes_nothing_from_another_that_is_read_from_further_back(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "RETRIES_SECONDS", (0.0,))
+    await send(system, courses(4), partition=0)
+    await send(system, courses(1), partition=1)
+
+    async def fails(*_: Any) -> None:
+        raise AssertionError("a bug")
+
+    subscriber = subscriber_of(system)
+    async with reading(system, 0, 1) as consumer:
+        by_partition: dict[int, list[Record]] = {0: [], 1: []}
+        while sum(map(len, by_partition.values())) < 5:
+            for record in await fetched(consumer, 9):
+                by_partition[record.partition].append(record)
+        # As when the group's offset is ahead of a log that was restored.
+        batch = (*by_partition[0][2:], *by_partition[1])
+        message = KafkaAckableMessage(raw_message=batch, body=b"", consumer=consumer)
+        monkeypatch.setattr(Deciding, "settle", fails)
+        for _ in range(2):
+            with pytest.raises(AssertionError, match="a bug"):
+                await subscriber.handle(batch, message)
+        monkeypatch.undo()
+        await subscriber.handle(batch, message)
+        await subscriber._disconnect()
+        assert await count(system) == 1
+        assert await consumer.position(TopicPartition(batch[0].topic, 0)) == 0

@@ -1,7 +1,7 @@
-"""What the brokers alone know: the end of the commands topic, the age of what waits there, the relay's progress."""
+"""What the brokers alone know: where topics end, the age of what waits on the commands topic, the relay's progress."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -17,7 +17,7 @@ PROGRESS_BACK = 50
 
 
 class Broker:
-    """Two consumers without a group: nothing they do is seen by others. Methods raise KafkaError, TimeoutError."""
+    """Consumers without a group: nothing they do is seen by others. Methods raise KafkaError, TimeoutError."""
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
         fetching.install()  # Producers write to the commands topic what they like.
@@ -32,12 +32,15 @@ class Broker:
             fetch_max_wait_ms=50,
         )
         self._follower = AIOKafkaConsumer(**common, auto_offset_reset="earliest", fetch_max_wait_ms=500)
+        # Reads nothing: a question would wait until a fetch before it on the same connection has found something.
+        self._surveyor = AIOKafkaConsumer(**common)
 
     async def start(self) -> None:
         """Connect; without a group a consumer has all partitions, also those that come later."""
         async with asyncio.timeout(ANSWER_SECONDS_MAX):
             await self._probe.start()
             await self._follower.start()
+            await self._surveyor.start()
             self._follower.assign([self._progress_place])
 
     @property
@@ -46,9 +49,9 @@ class Broker:
         return sorted(place.partition for place in self._probe.assignment())
 
     async def stop(self) -> None:
-        """Close both."""
-        await self._probe.stop()
-        await self._follower.stop()
+        """Close all."""
+        for consumer in (self._probe, self._follower, self._surveyor):
+            await consumer.stop()
 
     def _places(self, partitions: list[int]) -> list[TopicPartition]:
         return [TopicPartition(self.commands, number) for number in partitions]
@@ -86,6 +89,16 @@ class Broker:
                 break
         self._probe.pause(*places)
         return found
+
+    async def bounds(self, topics: Iterable[str]) -> dict[TopicPartition, tuple[int, int]]:
+        """Where the partitions of these topics (full names) begin and end, of those that there are."""
+        async with asyncio.timeout(ANSWER_SECONDS_MAX):
+            cluster = await self._surveyor._client.fetch_all_metadata()
+            numbers = {name: cluster.partitions_for_topic(name) or () for name in topics}
+            places = [TopicPartition(name, number) for name in numbers for number in numbers[name]]
+            begins = await self._surveyor.beginning_offsets(places)
+            ends = await self._surveyor.end_offsets(places)
+        return {place: (begins[place], ends[place]) for place in places}
 
     async def first_progress(self) -> Progress | None:
         """The relay's last progress record; it stands at the topic's end, behind it only a transaction's mark."""

@@ -42,6 +42,15 @@ class Partition:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """A topic (without prefix) that does not hold what was put on it; ``is_missing``: there is none of that name."""
+
+    topic: str
+    words: str
+    is_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Publication:
     """One that is not wholly on the topic. ``per_second``, ``seconds_left``: None before that can be said, and while
     nothing comes out: for how long is ``still_seconds``, of the last seconds that were looked at."""
@@ -62,8 +71,9 @@ class Now:
     """``minutes``: commands decided in each 10 seconds of the last 15 minutes, the oldest first.
 
     ``p50``, ``p99``: seconds from append to decision of the last commands, None before any. ``problems``: what cannot
-    be seen at present, and why. ``rejected``: refusals in the last 15 minutes. ``counting``: the console has not yet
-    read all of the log since it started, and its counts still grow.
+    be seen at present, and why. ``lost``: topics that do not hold what was put on them. ``rejected``: refusals in the
+    last 15 minutes. ``counting``: the console has not yet read all of the log since it started, and its counts still
+    grow.
     """
 
     at: datetime | None = None
@@ -79,6 +89,7 @@ class Now:
     open_letters: int = 0
     oldest_letter: datetime | None = None
     problems: tuple[str, ...] = ()
+    lost: tuple[Lost, ...] = ()
     counting: bool = False
 
     @property
@@ -141,7 +152,7 @@ class Now:
             found.append("no handler runs")
         elif unheld:
             found.append(f"no handler decides {_partitions(unheld)}")
-        return found
+        return [*found, *(lost.words for lost in self.lost)]
 
     @property
     def cut(self) -> bool:
@@ -152,6 +163,22 @@ class Now:
     def ahead(self) -> bool:
         """Whether a topic has what the log does not know."""
         return any(output.ahead for output in self.outputs)
+
+    @property
+    def differing(self) -> list[str]:
+        """The topics that are there, and do not hold what the relay put on them."""
+        return [lost.topic for lost in self.lost if not lost.is_missing]
+
+    @property
+    def missing(self) -> bool:
+        """Whether a topic is not there."""
+        return any(lost.is_missing for lost in self.lost)
+
+    @property
+    def rewind(self) -> str:
+        """The command after which the relay fills again what differs; where its progress is lost, of all topics."""
+        outputs = [] if "progress" in self.differing else self.differing
+        return " ".join(["python -m services.relay.rewind topics", *outputs])
 
     def sentences(self) -> list[str]:
         """One glance, a cause or a consequence each."""

@@ -1,6 +1,7 @@
 """The console's eye: follows the log, the commands topic and the relay's progress, and says how things stand."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from datetime import UTC, datetime, timedelta
@@ -9,12 +10,14 @@ import asyncpg
 from aiokafka.errors import KafkaError
 
 from services.console.broker import Broker
-from services.console.now import Now, Partition, Publication
+from services.console.losses import Losses
+from services.console.now import Lost, Now, Partition, Publication
 from services.console.owners import Owners
 from services.console.pace import Pace
 from services.console.tally import Tally
 from services.eventlog.connecting import Pool, trouble
 from services.eventlog.failures import Failures
+from services.eventlog.history import History
 from services.eventlog.watching import Behind, Watching
 from services.health import Health
 from services.progress import Progress
@@ -24,6 +27,7 @@ LOGGER = logging.getLogger("console")
 LOOK_SECONDS = 0.2
 ASK_BROKER_SECONDS = 1.0
 ASK_OWNERS_SECONDS = 2.0
+COMPARE_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 ROWS_PER_SHARD_MAX = 1_000
 PUBLICATIONS_MAX = 50
@@ -55,6 +59,7 @@ class Watch:
         self._looks: dict[int, Looks] = {}
         self._outputs: tuple[Behind, ...] = ()
         self._publications: tuple[Publication, ...] = ()
+        self._lost: tuple[Lost, ...] = ()
         self._pace = Pace()
         self._letters: tuple[int, datetime | None] = (0, None)
         self._letters_at = 0.0
@@ -93,6 +98,7 @@ class Watch:
             open_letters=self._letters[0],
             oldest_letter=self._letters[1],
             problems=tuple(self.health.servers.values()),
+            lost=self._lost,
             counting=self._counting,
         )
         self.now = now
@@ -146,6 +152,7 @@ class Watch:
                     tasks.create_task(self._follow_progress(broker))
                     tasks.create_task(self._follow_commands(broker, owners))
                     tasks.create_task(self._follow_owners(owners))
+                    tasks.create_task(self._follow_topics(Losses(broker, self.bootstrap, self.prefix)))
             except* (KafkaError, OSError, TimeoutError) as errors:
                 self._server("kafka", f"Kafka does not answer: {type(errors.exceptions[0]).__name__}")
             finally:
@@ -161,6 +168,14 @@ class Watch:
         while True:
             await owners.look()
             await asyncio.sleep(ASK_OWNERS_SECONDS)
+
+    async def _follow_topics(self, losses: Losses) -> None:
+        history = History(self.watching.connection)
+        while True:
+            # While PostgreSQL is away, which is said by whoever follows the log, the last that was seen stands.
+            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError):
+                self._lost = await losses.look(history)
+            await asyncio.sleep(COMPARE_SECONDS)
 
     async def _follow_commands(self, broker: Broker, owners: Owners) -> None:
         while True:

@@ -129,7 +129,7 @@ _TABLES: dict[Series, _Table] = {
 
 
 class History(Tail):
-    """Reads over one connection. Every method may raise asyncpg's and OSError's errors."""
+    """Reads over one connection or pool. Every method may raise asyncpg's and OSError's errors."""
 
     async def shards(self, selection: Selection) -> list[int]:
         """The shards that selected rows can be in, ascending."""

@@ -10,6 +10,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import asyncpg
 
+from services.eventlog.connecting import Pool
+
 Series = Literal["events", "published", "verdicts", "dead_letters"]
 
 
@@ -117,9 +119,9 @@ FIELDS: Mapping[Series, int] = {"events": 1, "published": 2, "verdicts": 3, "dea
 
 
 class Tail:
-    """Reads over one connection. Every method may raise asyncpg's and OSError's errors."""
+    """Reads over one connection or pool. Every method may raise asyncpg's and OSError's errors."""
 
-    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
         self.connection = connection
 
     async def heads(self, shards: Sequence[int]) -> dict[Series, list[int]]:
@@ -153,5 +155,5 @@ class Tail:
         return [(row[0], row[1]) for row in rows]
 
     async def try_lock(self, name: str) -> bool:
-        """Take the session-level lock of that name, which ends with the connection; False if another holds it."""
+        """Take the session-level lock of that name, which ends with the connection, not a pool's; False if held."""
         return bool(await self.connection.fetchval(LOCK, name))

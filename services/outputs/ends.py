@@ -1,7 +1,8 @@
 """Where topics end: the number of the last record of each shard, as whoever goes on filling them must know it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from aiokafka import TopicPartition
 
@@ -9,6 +10,7 @@ from services.eventlog.history import History
 from services.eventlog.shards import SHARDS
 from services.outputs.marks import is_ours, marks_of, place_of
 from services.outputs.reading import Record, last_records
+from services.progress import KEY, Progress
 from services.topics import topic
 
 
@@ -23,6 +25,38 @@ class End:
     new: bool = True
     replay: bool = False
     selection: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A shard of an output that does not end where the relay left it: with the number ``at``, not with ``relayed``."""
+
+    output: str
+    shard: int
+    at: int
+    relayed: int
+
+    def __str__(self) -> str:
+        why = "records were lost, or it was made again" if self.at < self.relayed else "progress was lost"
+        return (
+            f"shard {self.shard} of {self.output} ends at {self.at}, and {self.relayed} is the last that was relayed:"
+            f" {why}"
+        )
+
+
+def differences(progress: Progress, ends: Mapping[str, Sequence[End]]) -> list[Difference]:
+    """The first shard of each output that differs; where retention removed all, nobody knows.
+
+    Outputs that the progress does not name are not looked at, nor those that are being filled again.
+    """
+    found = []
+    for output in (output for output in ends if output in progress.sequences):
+        for shard, (number, end) in enumerate(zip(progress.sequences[output], ends[output], strict=True)):
+            at = 0 if end.number is None and end.new else end.number
+            if at is not None and at != number and not progress.replaying(output, shard):
+                found.append(Difference(output, shard, at, number))
+                break
+    return found
 
 
 async def ends_of(bootstrap: str, history: History, topics: Mapping[str, str]) -> dict[str, list[End]]:
@@ -45,6 +79,20 @@ async def ends_of(bootstrap: str, history: History, topics: Mapping[str, str]) -
             for number, last, mark in zip(numbers, of_topic, marks, strict=True)
         ]
     return ends
+
+
+async def progress_on(bootstrap: str, full_name: str) -> tuple[Progress, datetime] | None:
+    """How far the relay has come, as its topic says it, and when it last said so; None where it holds no record.
+
+    Raises:
+        KafkaError: Kafka does not answer.
+    """
+    place = TopicPartition(full_name, 0)
+    last = await last_records(bootstrap, [place], lambda record: record.key == KEY and record.value is not None)
+    record = last[place].record
+    if record is None or record.value is None:
+        return None
+    return Progress.decode(record.value), datetime.fromtimestamp(record.timestamp / 1000, UTC)
 
 
 async def _number(output: str, history: History, record: Record) -> int | None:

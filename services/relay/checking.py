@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from services.eventlog.history import History
 from services.eventlog.shards import SHARDS
 from services.eventlog.tail import Series
-from services.outputs.ends import End
+from services.outputs.ends import End, differences
 from services.progress import OUTPUTS, SERIES, Progress
 
 SHARD_LIST = list(range(SHARDS))
@@ -61,22 +61,11 @@ def check(progress: Progress, heads: Mapping[Series, Sequence[int]], ends: Mappi
                     " an earlier time. Restore a later backup, or give the topics a new prefix and fill them from the"
                     " log"
                 )
-    found = [difference for output in OUTPUTS if (difference := _difference(output, progress, ends[output]))]
+    found = differences(progress, ends)
     if found:
-        outputs = " ".join(output for output, _ in found)
-        words = "; ".join(words for _, words in found)
+        outputs = " ".join(difference.output for difference in found)
+        words = "; ".join(map(str, found))
         raise NeedsOperator(
             f"{words}. Go on after what the topics hold, and emit again what they lost, with:"
             f" python -m services.relay.rewind topics {outputs}"
         )
-
-
-def _difference(output: str, progress: Progress, ends: Sequence[End]) -> tuple[str, str] | None:
-    """The first shard that does not end where the relay's progress says; where retention removed all, nobody knows."""
-    for shard, (number, end) in enumerate(zip(progress.sequences[output], ends, strict=True)):
-        at = 0 if end.number is None and end.new else end.number
-        if at is None or at == number or progress.replaying(output, shard):
-            continue
-        why = "records were lost, or it was made again" if at < number else "progress was lost"
-        return output, f"shard {shard} of {output} ends at {at}, and {number} is the last that was relayed: {why}"
-    return None

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
-from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import RecordMetadata
 
-from services.outputs.reading import last_records
+from services.outputs.ends import progress_on
 from services.outputs.records import Message
 from services.outputs.sending import close, commit, transactional_producer
 from services.progress import KEY, Progress
@@ -37,12 +36,7 @@ class Publisher:
                 await self._producer.start()
         except TimeoutError:
             raise KafkaTimeoutError(f"no transaction could be begun in {START_SECONDS_MAX} s") from None
-        place = TopicPartition(topic(self._prefix, "progress"), 0)
-        last = await last_records(self._bootstrap, [place], lambda r: r.key == KEY and r.value is not None)
-        record = last[place].record
-        if record is None or record.value is None:
-            return None
-        return Progress.decode(record.value), datetime.fromtimestamp(record.timestamp / 1000, UTC)
+        return await progress_on(self._bootstrap, topic(self._prefix, "progress"))
 
     async def close(self) -> None:
         """Close; an open transaction is aborted by whoever starts next, or by the broker."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -27,9 +27,11 @@ from services.console.cli.running import (
     table,
     time_text,
 )
-from services.console.now import Now, Partition, Publication, count, lasting
+from services.console.losses import Losses
+from services.console.now import Lost, Now, Partition, Publication, count, lasting
 from services.console.owners import NOBODY, Owners
 from services.eventlog.failures import Failures
+from services.eventlog.history import History
 from services.eventlog.shards import SHARDS
 from services.eventlog.tail import Tail
 from services.eventlog.watching import Publishing, Watching
@@ -43,6 +45,7 @@ PUBLICATIONS_MAX = 20
 # Kafka's client takes 40 of a broker that hangs: too long for whoever looks at three in the morning.
 KAFKA_SECONDS_MAX = 10
 BETWEEN_LOOKS_SECONDS = 0.2
+BEFORE_ALARM_SECONDS = 2.0
 
 
 def status(as_json: AsJson = False) -> None:
@@ -81,7 +84,9 @@ async def _look() -> Now:
         problems = () if problem is None else (problem,)
         try:
             connection = await stack.enter_async_context(reading(settings.url()))
-            return await _seen(connection, broker if problem is None else None, owners, progress, problems)
+            now = await _seen(connection, broker if problem is None else None, owners, progress, problems)
+            losses = Losses(broker, settings.kafka_bootstrap, settings.topic_prefix)
+            return now if problem is not None else replace(now, lost=await _lost(connection, losses))
         except Away as error:
             return Now(problems=(str(error),))
         except FAILURES as error:
@@ -115,6 +120,19 @@ async def _seen(
         oldest_letter=oldest,
         problems=problems,
     )
+
+
+async def _lost(connection: Connection, losses: Losses) -> tuple[Lost, ...]:
+    """Topics that do not hold what was put on them, also when they are looked at again."""
+    try:
+        async with asyncio.timeout(KAFKA_SECONDS_MAX):
+            found = await losses.look(History(connection))
+            if losses.is_suspect:
+                await asyncio.sleep(BEFORE_ALARM_SECONDS)
+                found = await losses.look(History(connection))
+            return found
+    except (KafkaError, TimeoutError) as error:
+        raise Away(_without_kafka(error)) from None
 
 
 async def _partitions(watching: Watching, broker: Broker, owners: Owners) -> tuple[Partition, ...]:
@@ -176,6 +194,7 @@ def _document(now: Now) -> dict[str, Any]:
             }
             for output in now.outputs
         ],
+        "lost": [asdict(lost) for lost in now.lost],
         "publications": [asdict(publication) for publication in now.publications],
         "dead_letters": {
             "open": now.open_letters,
@@ -197,6 +216,8 @@ def _show(console: Console, now: Now) -> None:
     }
     if now.at is None:
         return
+    if now.differing:
+        console.print(f"  with the relays stopped, run {now.rewind}: what is lost is emitted again", soft_wrap=True)
     show_facts(console, facts)
     slow = [p for p in now.partitions if p.waiting or p.is_cut or p.owner == NOBODY]
     if slow:

@@ -1,0 +1,121 @@
+"""A topic that lost what the relay had put on it is an alarm, also while nothing is published and nobody reads it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
+from services.console import watch as watching
+from services.console.broker import Broker
+from services.console.losses import Losses
+from services.console.watch import Watch
+from services.eventlog.connecting import OPERATOR, pool
+from services.eventlog.history import History
+from services.health import Health
+from services.topics import topic
+from tests.cli.conftest import CommandLine
+from tests.conftest import System, seed
+from tests.faults.steps import run
+from tests.faults.test_progress import lose
+from tests.processes.running import Process, until
+
+CALM = "Every command is decided and every grade is out"
+
+
+@pytest.fixture
+async def idle(system: System) -> Process:
+    """A relay that has brought course 1001 to the topics, and has nothing to do; the handler beside it."""
+    for process in (system.process("handler", HANDLER_INSTANCE="losses"), system.process("relay")):
+        process.start()
+    for process in system.processes:
+        await process.ready()
+    await seed(system)
+    await until(lambda: len(system.outside.records["events"]) == 3, "the events are on the topic")
+    return system.processes[1]
+
+
+@pytest.fixture
+async def losses(system: System) -> AsyncIterator[Losses]:
+    broker = Broker(system.bootstrap, system.prefix)
+    await broker.start()
+    yield Losses(broker, system.bootstrap, system.prefix)
+    await broker.stop()
+
+
+@pytest.fixture
+async def history(system: System) -> AsyncIterator[History]:
+    connection = await asyncpg.connect(system.database_url)
+    yield History(connection)
+    await connection.close()
+
+
+async def told(losses: Losses, history: History, wanted: dict[str, str]) -> None:
+    """Wait until looks find this."""
+    found: dict[str, str] = {}
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(20):
+            while found != wanted:
+                found = {lost.topic: lost.words for lost in await losses.look(history)}
+    assert found == wanted
+
+
+def made_again(system: System, output: str, shard: int, number: int) -> str:
+    return (
+        f"shard {shard} of {output} ends at 0, and {number} is the last that was relayed: records were lost, or it was"
+        " made again"
+    )
+
+
+@pytest.mark.usefixtures("idle")
+async def test_what_is_lost_while_nothing_is_published_is_told_and_what_retention_removes_is_not(
+    system: System, losses: Losses, history: History
+) -> None:
+    shard = system.outside.records["events"][0].partition
+    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
+    await admin.start()
+    place = TopicPartition(topic(system.prefix, "events"), shard)
+    for removed in ({}, {place: RecordsToDelete(before_offset=-1)}):
+        await admin.delete_records(removed)
+        for _ in range(3):
+            assert (await losses.look(history), losses.is_suspect) == ((), False)
+
+    await lose(system, "verdicts")
+    assert (await losses.look(history), losses.is_suspect) == ((), True)
+    lost = {"verdicts": made_again(system, "verdicts", shard, 3)}
+    await told(losses, history, lost)
+    await admin.delete_topics([topic(system.prefix, "caliper")])
+    await told(losses, history, {**lost, "caliper": "topic caliper does not exist"})
+    await admin.close()
+    await lose(system, "caliper", "progress")
+    await told(losses, history, {"progress": "topic progress holds no record, so the relay's progress is lost"})
+
+
+async def test_a_console_started_later_and_status_say_what_to_do_and_are_calm_when_it_is_done(
+    system: System, idle: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "COMPARE_SECONDS", 0.2)
+    shard = system.outside.records["events"][0].partition
+    await lose(system, "events", "verdicts")
+    connections = await pool(system.database_url, "test", OPERATOR, 2, 10)
+    watch = Watch(connections, system.bootstrap, system.prefix, Health())
+    running = asyncio.create_task(watch.run())
+    try:
+        sentences = {made_again(system, output, shard, 3).capitalize() for output in ("events", "verdicts")}
+        await until(lambda: set(watch.now.sentences()) == sentences, "what was lost is said")
+        assert watch.now.rewind == "python -m services.relay.rewind topics verdicts events"
+        status = await CommandLine(system.environment).run("status")
+        assert status.code == 1
+        assert status.out.startswith(f"✗ {watch.now.sentence()}\n  with the relays stopped, run {watch.now.rewind}: ")
+
+        idle.kill()
+        await run(system, "services.relay.rewind", "topics", "verdicts", "events")
+        idle.start()
+        await until(lambda: watch.now.sentences() == [CALM], "what was lost is there again")
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        connections.terminate()

@@ -7,6 +7,7 @@ from typing import Any
 from services.moderation.scheme import Scheme
 
 STUDENT = "StudentEnrollment"
+INSTRUCTORS = frozenset({"TeacherEnrollment", "TaEnrollment"})
 # Canvas: app/models/role_override.rb. select_final_grade of a course role only makes somebody eligible to be named.
 DEFAULT_PERMISSIONS: dict[str, frozenset[str]] = {
     "TeacherEnrollment": frozenset({"manage_grades", "view_all_grades", "select_final_grade"}),
@@ -90,9 +91,13 @@ class Course:
         return next((role for role in ROLES if role in held), ADMIN_ROLE if user_id in self.admins else None)
 
     def removed(self, user_id: int) -> bool:
-        """Whether the user was enrolled and every enrolment has been deleted."""
-        held = self.enrollments.get(user_id)
-        return held is not None and all(e.state == "deleted" for e in held.values())
+        """Whether the user was an instructor here, or enrolled as anything else, and no longer is.
+
+        Who is left as a student or an observer instructs nobody (Canvas: Enrollment#remove_user_as_final_grader?).
+        """
+        held = self.enrollments.get(user_id, _NONE).values()
+        counting = [e for e in held if e.type in INSTRUCTORS] or held
+        return bool(counting) and all(e.state == "deleted" for e in counting)
 
     def is_enrolled_student(self, user_id: int) -> bool:
         """A student whose enrolment is not deleted, whatever its state."""

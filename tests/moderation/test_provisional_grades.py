@@ -143,6 +143,19 @@ def test_a_final_grader_removed_from_the_course_is_final_grader_no_longer() -> N
     assert memory.refuse(asked.PublishProvisionalGrades(), FINAL_GRADER) == "unauthorized"
 
 
+@pytest.mark.parametrize("kind", ["Student", "Observer", "Designer"])
+def test_a_final_grader_who_instructs_no_longer_is_final_grader_no_longer(kind: str) -> None:
+    memory = office()
+    memory.enroll(FINAL_GRADER, kind)
+    number = memory.grade(TA1, ANN, 5)
+    memory.enroll(FINAL_GRADER, "Teacher", "completed")
+    memory.select(number)
+    memory.enroll(FINAL_GRADER, "Teacher", "deleted")
+    assert memory.refuse(asked.SelectProvisionalGrade(provisional_grade_id=number), FINAL_GRADER) == "unauthorized"
+    memory.enroll(FINAL_GRADER, "Ta", "inactive")
+    memory.select(number)
+
+
 def test_without_moderation_nobody_needs_a_slot() -> None:
     memory = office(moderated_grading=False, grader_count=0)
     for grader in (TA1, TA2, TA3):

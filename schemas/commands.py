@@ -155,6 +155,9 @@ class HideData(Strict):
 class ProvisionalGradeData(Strict):
     student_id: Id
     posted_grade: GradeText | None = None
+    prefer_points_over_scheme: bool | None = Field(
+        default=None, description="a number in posted_grade is points even where the scheme has a band of that name"
+    )
     score: Number | None = None
     excuse: bool | None = None
     final: bool | None = None

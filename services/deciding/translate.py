@@ -46,6 +46,7 @@ def _data(command: wire.Command) -> asked.Data:
             return asked.RecordProvisionalGrade(
                 student_id=data.student_id,
                 posted_grade=data.posted_grade,
+                prefer_points_over_scheme=bool(data.prefer_points_over_scheme),
                 score=data.score,
                 excuse=data.excuse,
                 final=bool(data.final),

@@ -138,13 +138,19 @@ class Commands:
         return Record(command_id, asked.course_id, value, headers)
 
 
+def idempotency_key(request: Request) -> str | None:
+    """The request's Idempotency-Key, None where it has none. Raises Refused for what is no key."""
+    key = request.headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise bad_request("send an Idempotency-Key of 1 to 255 printable ASCII characters")
+    return key
+
+
 def command_id_of(request: Request, caller: Caller) -> str:
     """A fresh UUIDv7; with an Idempotency-Key the UUIDv8 that stands for it, the same in every gateway."""
-    key = request.headers.get("idempotency-key")
+    key = idempotency_key(request)
     if key is None:
         return uuid7()
-    if not _KEY.fullmatch(key):
-        raise bad_request("send an Idempotency-Key of 1 to 255 printable ASCII characters")
     said = (caller.root_account_id, caller.user_id, request.method, request.url.path, key)
     digest = hashlib.sha256(orjson.dumps(said)).digest()
     return _uuid(digest[:16], 8)

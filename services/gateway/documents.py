@@ -115,6 +115,7 @@ _NOTHING = [{"type": "null"}, {"const": ""}]
 _GRADE_PARTS: dict[str, dict[str, Document]] = {
     "submission": {
         "posted_grade": {"type": _TEXT, "maxLength": 255},
+        "grade": {"type": _TEXT, "maxLength": 255, "description": "the same, where there is no posted_grade"},
         "score": {"type": ["number", "string", "null"], "description": "a number, where there is no posted_grade"},
         "excuse": _FLAG,
         "provisional": _FLAG,
@@ -124,10 +125,15 @@ _GRADE_PARTS: dict[str, dict[str, Document]] = {
     "comment": {"text_comment": {"type": _TEXT, "maxLength": 65_536}},
     "rubric_assessment": {},
 }
+_PREFER_POINTS = {
+    "prefer_points_over_scheme": {**_FLAG, "description": "a number is points, whatever bands are called"}
+}
 _GRADE: dict[str, Document] = {
     group: {"anyOf": [{"type": "object", "properties": parts}, *_NOTHING]} for group, parts in _GRADE_PARTS.items()
-}
-_GRADE_FORM = {f"{group}[{name}]": schema for group, parts in _GRADE_PARTS.items() for name, schema in parts.items()}
+} | _PREFER_POINTS
+_GRADE_FORM = {
+    f"{group}[{name}]": schema for group, parts in _GRADE_PARTS.items() for name, schema in parts.items()
+} | _PREFER_POINTS
 
 LIST_STUDENTS = reading(list[canvas.User], "The moderation set, by user id", paginated=True, query=_PAGES)
 STATUS = reading(

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from services.gateway.addresses import place_of, user_of, view_of
 from services.gateway.answers import Refused, answer, bad_request, not_found, unauthorized
 from services.gateway.authentication import Caller
-from services.gateway.commands import Asked, accepted_or_refused
+from services.gateway.commands import Asked, accepted_or_refused, idempotency_key
 from services.gateway.documents import ADD_STUDENTS, BULK_SELECT, GRADE, PUBLISH, SELECT
 from services.gateway.parameters import Params, flag, ids, nested, number, params_of, path_id, text
 from services.gateway.parts import ASSIGNMENT_PATH, GatewayParts, KnownCaller, Parts, allowed
@@ -16,6 +16,8 @@ from services.moderation.viewing import View, user
 
 router = APIRouter(prefix=ASSIGNMENT_PATH)
 ANSWERED_WITH = frozenset({"provisional_grades", "submission_comments"})
+GRADING = ("posted_grade", "score", "excuse")
+NOT_TEXT = ("file_ids", "media_comment_id")
 
 
 @router.post("/moderated_students", operation_id="select_students_for_moderation", **ADD_STUDENTS)
@@ -79,12 +81,20 @@ async def grade(
     try:
         params = await params_of(request)
         student = await _student(parts, caller, course_id, assignment_id, user_id)
-        asked = await _grading(parts, caller, place, student, params)
+        asked = grading_of(place, student, params)
+        if asked is not None and not flag(nested(params, "submission").get("provisional")):
+            await _refuse_ordinary(parts, caller, place, grades=not asked.data.keys().isdisjoint(GRADING))
+        if any(nested(params, "comment").get(name) for name in NOT_TEXT):
+            raise bad_request(
+                "comments are taken here as text alone: send comment[text_comment], no files and no media"
+            )
         if asked is not None:
             verdict = await parts.commands.verdict(request, caller, asked)
             accepted_or_refused(verdict, of_grading=True)
             view = await _after(parts, caller, place, verdict)
         else:
+            # Nothing is asked, and a key that is none is refused all the same.
+            idempotency_key(request)
             view = await view_of(parts, caller, course_id, assignment_id)
     except Refused as refused:
         if refused.status == 400 and isinstance(refused.body, dict) and "message" in refused.body:
@@ -94,8 +104,8 @@ async def grade(
     return answer(request, {**shown, "all_submissions": [shown]})
 
 
-async def _grading(parts: Parts, caller: Caller, place: tuple[int, int], student: int, params: Params) -> Asked | None:
-    """The command that the parameters ask for, None where they ask for nothing.
+def grading_of(place: tuple[int, int], student: int, params: Params) -> Asked | None:
+    """The command that the parameters ask for, None where they ask for nothing. Raises Refused for what is not taken.
 
     Canvas: app/controllers/submissions_api_controller.rb, update.
     """
@@ -105,10 +115,11 @@ async def _grading(parts: Parts, caller: Caller, place: tuple[int, int], student
     if words is not None and not words.strip():
         words = None
     data: dict[str, Any] = {"student_id": student}
-    posted = text(submission, "posted_grade", "submission[posted_grade]")
-    if posted is not None:
-        data["posted_grade"] = posted
-    # SpeedGrader's own way to say it: a grade that somebody sends is not passed over unsaid.
+    # SpeedGrader's own ways to say it besides: a grade that somebody sends is not passed over unsaid.
+    for name in ("grade", "posted_grade"):
+        posted = text(submission, name, f"submission[{name}]")
+        if posted is not None:
+            data["posted_grade"] = posted
     score = number(submission, "score", "submission[score]")
     if score is not None:
         data["score"] = score
@@ -116,8 +127,6 @@ async def _grading(parts: Parts, caller: Caller, place: tuple[int, int], student
         data["excuse"] = flag(submission["excuse"])
     if not (len(data) > 1 or words or rubric):
         return None
-    if not flag(submission.get("provisional")):
-        await _refuse_ordinary(parts, caller, place, grades=len(data) > 1)
     if submission.get("final") is not None:
         data["final"] = flag(submission["final"])
     if words is not None:
@@ -126,6 +135,8 @@ async def _grading(parts: Parts, caller: Caller, place: tuple[int, int], student
         return Asked("record_provisional_comment", *place, data)
     if rubric:
         data["rubric_assessment"] = rubric
+    if "posted_grade" in data and flag(params.get("prefer_points_over_scheme")):
+        data["prefer_points_over_scheme"] = True
     if submission.get("graded_anonymously") is not None:
         data["graded_anonymously"] = flag(submission["graded_anonymously"])
     return Asked("record_provisional_grade", *place, data)

@@ -94,6 +94,7 @@ class HideGrades:
 class RecordProvisionalGrade:
     student_id: int
     posted_grade: str | None = None
+    prefer_points_over_scheme: bool = False
     score: Decimal | None = None
     excuse: bool | None = None
     final: bool = False

@@ -33,12 +33,22 @@ class Grade:
     grade: str
 
 
-def from_text(text: str, grading_type: str, points_possible: Decimal | None, scheme: Scheme | None) -> Grade | None:
-    """Grade and score of a grade text; None if it yields no score."""
+def from_text(
+    text: str,
+    grading_type: str,
+    points_possible: Decimal | None,
+    scheme: Scheme | None,
+    *,
+    prefer_points: bool = False,
+) -> Grade | None:
+    """Grade and score of a grade text; None if it yields no score.
+
+    ``prefer_points``: a number is a number of points even where the scheme has a band of that name.
+    """
     if not text.strip() or grading_type == "not_graded":
         return None
     bands = scheme or schemes.DEFAULT
-    score = _interpreted(text, grading_type, points_possible or _ZERO, bands)
+    score = _interpreted(text, grading_type, points_possible or _ZERO, bands, prefer_points)
     if grading_type == "pass_fail":
         # Unreadable text is taken for 0 before it is compared; a readable number must be full points or 0.
         score = _ZERO if score is None else score
@@ -62,13 +72,13 @@ def number_text(number: Decimal) -> str:
     return str(whole) if whole == number else format(number, "f").rstrip("0")
 
 
-def _interpreted(text: str, grading_type: str, points: Decimal, bands: Scheme) -> Decimal | None:
+def _interpreted(text: str, grading_type: str, points: Decimal, bands: Scheme, prefer_points: bool) -> Decimal | None:
     if text.endswith("%") and _NUMBER.fullmatch(text[:-1]):
         return _share(points, Decimal(text[:-1]))
     # A scheme may name its bands by numbers: they come before points, and points before pass and fail.
     by_name = schemes.percent_of(bands, text) if grading_type in _SCHEME_TYPES else None
     if _NUMBER.fullmatch(text):
-        return Decimal(text) if by_name is None else _share(points, by_name)
+        return Decimal(text) if by_name is None or prefer_points else _share(points, by_name)
     if text in _PASS:
         return points
     if text in _FAIL:

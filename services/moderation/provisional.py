@@ -186,7 +186,13 @@ def _record_remark(
 def _converted(data: RecordProvisionalGrade, course: Course, assignment: Assignment) -> grading.Grade | None:
     scheme = assignment.grading_scheme or course.grading_scheme
     if data.posted_grade:
-        return grading.from_text(data.posted_grade, assignment.grading_type, assignment.points_possible, scheme)
+        return grading.from_text(
+            data.posted_grade,
+            assignment.grading_type,
+            assignment.points_possible,
+            scheme,
+            prefer_points=data.prefer_points_over_scheme,
+        )
     if data.score is not None:
         return grading.from_score(data.score, assignment.grading_type, assignment.points_possible, scheme)
     return None

@@ -71,6 +71,27 @@ async def test_forms_that_stand_for_nothing_are_not_found(room: Room) -> None:
     await room.ask("GET", f"/api/v1/courses/{was}/assignments/{assignment}/moderated_students", "fg", 404)
 
 
+async def test_a_key_that_is_none_is_refused_also_where_nothing_is_asked(room: Room) -> None:
+    path = f"submissions/{room.world.user('s1')}"
+    for body in ({}, {"submission": {"posted_grade": "7", "provisional": True}}):
+        refused = await room.ask("PUT", path, "ta1", 400, json=body, headers={"Idempotency-Key": "é".encode()})
+        assert "Idempotency-Key" in refused["error"]
+    await room.ask("PUT", path, "ta1", json={}, headers={"Idempotency-Key": "a key"})
+
+
+async def test_files_sent_with_a_comment_are_refused_and_so_is_its_grade(room: Room) -> None:
+    path = f"submissions/{room.world.user('s1')}"
+    said = {"submission": {"posted_grade": "7"}, "comment": {"text_comment": "see there", "file_ids": [5]}}
+    assert (await room.ask("PUT", path, "ta1", 403, json=said))["status"] == "unauthorized"
+    provisional = {**said, "submission": {"grade": "7", "provisional": True}}
+    refused = await room.ask("PUT", path, "ta1", 400, json=provisional)
+    assert "comment[text_comment]" in refused["error"]
+    media = {"submission": {"provisional": True}, "comment": {"media_comment_id": "m-1"}}
+    await room.ask("PUT", path, "ta1", 400, json=media)
+    graded = await room.ask("PUT", path, "ta1", json={**provisional, "comment": {"text_comment": "well"}})
+    assert [grade["score"] for grade in graded["provisional_grades"]] == [7]
+
+
 async def test_who_sees_whose_grades_names_and_comments(room: Room) -> None:
     world = room.world
     await room.configure(graders_anonymous_to_graders=True, grader_names_visible_to_final_grader=False)

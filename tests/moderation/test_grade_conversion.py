@@ -86,6 +86,15 @@ def test_a_number_names_the_band_of_the_same_value() -> None:
     assert text("+3", "gpa_scale", TEN, GPA) == Grade(Decimal(3), "0")
 
 
+@pytest.mark.parametrize("kind", ["letter_grade", "gpa_scale"])
+def test_a_number_is_points_whatever_bands_are_called_for_who_prefers_points(kind: str) -> None:
+    assert from_text("3", kind, TEN, GPA, prefer_points=True) == Grade(Decimal(3), "0")
+    assert from_text("0", kind, TEN, GPA, prefer_points=True) == Grade(ZERO, "0")
+    # Nothing else is read differently.
+    assert from_text("30%", kind, TEN, GPA, prefer_points=True) == Grade(Decimal(3), "0")
+    assert from_text("b", kind, TEN, None, prefer_points=True) == text("b", kind)
+
+
 def test_letters_of_a_band_are_read_in_any_case_and_written_in_the_schemes() -> None:
     assert text("a-", "letter_grade", Decimal(100)) == Grade(Decimal(93), "A-")
     assert text("b\N{MINUS SIGN}", "letter_grade", ZERO) == Grade(ZERO, "B-")

@@ -283,6 +283,13 @@ def test_a_text_counts_before_a_score_unless_it_is_empty() -> None:
     assert memory.refuse(Grade(student_id=CAT, score=FIVE, posted_grade="?"), TA1) == "invalid_score"
 
 
+def test_a_number_is_points_where_the_command_says_so() -> None:
+    memory = office(grading_type="gpa_scale", grading_scheme=(("4", Decimal("0.9")), ("0", Decimal(0))))
+    assert memory.provisional(memory.grade(TA1, ANN, posted_grade="0"))["score"] == 8.9
+    memory.grade(TA1, ANN, posted_grade="0", prefer_points_over_scheme=True)
+    assert [grade["score"] for grade in memory.document()["provisional_grades"]] == [0]
+
+
 def test_the_scheme_of_the_assignment_comes_before_that_of_the_course() -> None:
     memory = office(grading_type="letter_grade")
     top = Grade(student_id=ANN, score=Decimal(10))

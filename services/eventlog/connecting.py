@@ -13,6 +13,8 @@ OPERATOR = "moderation_operator"
 """Reads, and keeps what operators do."""
 ANSWER_SECONDS_MAX = 60
 """A question that PostgreSQL has not answered by then fails."""
+AWAY = (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What is raised where PostgreSQL does not answer, or nobody knows what it did."""
 T = TypeVar("T")
 
 

@@ -2,7 +2,7 @@
 
 For a topic that was deleted and made again, or cut: its offsets start anew, and without a new source the handler stops
 rather than take a new record for an old one. It cannot be taken back and has every record of the topic decided again,
-so it is refused while the topic still holds what was decided last.
+so it is refused while the topic still holds what was decided of it.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from services.eventlog.beginnings import first_records, is_another
 from services.eventlog.connecting import WRITER, connect, trouble
 from services.eventlog.log import Log
 from services.settings import DatabaseSettings, KafkaSettings, WrongSettings
@@ -29,7 +30,7 @@ async def main(reason: str, *, anyway: bool) -> None:
         log = Log(connection)
         if not anyway and not await _is_another(settings.kafka_bootstrap, commands, log):
             sys.exit(
-                f"{commands} still holds what was decided last: nothing was done. A new source has every record of it"
+                f"{commands} still holds what was decided: nothing was done. A new source has every record of it"
                 " decided again; say --anyway if that is meant"
             )
         print(f"{commands} is now source {await log.open_source(commands, reason)}")
@@ -38,7 +39,7 @@ async def main(reason: str, *, anyway: bool) -> None:
 
 
 async def _is_another(bootstrap: str, commands: str, log: Log) -> bool:
-    """Whether some partition does not hold its last decided record any more, where it was."""
+    """Whether some partition does not hold its last decided record any more, or its first, where it was."""
     source = await log.current_source(commands)
     watermarks = await log.watermarks(source, await _partitions(bootstrap, commands))
     decided: dict[TopicPartition, tuple[int, int]] = {}
@@ -54,11 +55,15 @@ async def _is_another(bootstrap: str, commands: str, log: Log) -> bool:
         ends = await consumer.end_offsets(list(decided))
         # The first record of that time or later: asked of the index, for what a record holds may be anything.
         found = await consumer.offsets_for_times({place: time for place, (_, time) in decided.items()})
+        beginnings = await first_records(consumer, decided)
     finally:
         await consumer.stop()
     for place, (offset, time) in decided.items():
         first = found[place]
         if ends[place] <= offset or first is None or first.timestamp != time or first.offset > offset:
+            return True
+    for place, beginning in beginnings.items():
+        if await is_another(log, source, place.partition, beginning):
             return True
     return False
 
@@ -82,7 +87,7 @@ def asked(arguments: list[str]) -> argparse.Namespace:
         description="Begin a new life of the commands topic, which was made again or cut. It cannot be taken back.",
     )
     parser.add_argument("reason", help="why the topic begins anew: kept for good")
-    parser.add_argument("--anyway", action="store_true", help="also where the topic holds what was decided last")
+    parser.add_argument("--anyway", action="store_true", help="also where the topic holds what was decided")
     said = parser.parse_args(arguments)
     if not said.reason.strip():
         parser.error("say why the topic begins anew")

@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-import asyncpg
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 from faststream import AckPolicy, FastStream
@@ -19,9 +18,12 @@ from pydantic import SkipValidation
 from services.deciding.authority import Authority
 from services.deciding.batches import Deciding, Moved
 from services.deciding.states import ENTRIES_MAX
-from services.eventlog.connecting import WRITER, Attended, connect, trouble
+from services.eventlog.connecting import AWAY, WRITER, Attended, connect, trouble
 from services.eventlog.log import Log
+from services.eventlog.shards import SHARDS
 from services.handler.committing import Commits
+from services.handler.looking import Beginnings, share_anew
+from services.handler.parsing import Records, raw_decoder, total_parser
 from services.handler.places import Places
 from services.handler.telling import Telling, first_of_each
 from services.health import Health
@@ -35,38 +37,11 @@ RETRIES_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 DRAIN_SECONDS = 10
 POSITION_SECONDS_MAX = 0.5
 COMMIT_SECONDS_MAX = 2
-# PostgreSQL does not answer, or what it did is not known.
-AWAY = (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+# So soon partitions that are added to the topic are read.
+METADATA_MILLISECONDS_MAX = 30_000
 # Somebody else has decided records of the batch, or has its partitions meanwhile: it is to be fetched anew.
 ANEW = (Moved, KafkaError)
-Records = tuple[ConsumerRecord[Any, Any], ...]
 Poll = Callable[[AIOKafkaConsumer], Coroutine[Any, Any, Records]]
-
-
-async def total_parser(records: Records, original: Callable[[Records], Awaitable[Any]]) -> Any:
-    """FastStream's message around our records, without a look at their headers: none of them can make it fail."""
-    first = records[0]
-    bare: ConsumerRecord[Any, Any] = ConsumerRecord(
-        topic=first.topic,
-        partition=first.partition,
-        offset=first.offset,
-        timestamp=first.timestamp,
-        timestamp_type=first.timestamp_type,
-        key=None,
-        value=b"",
-        checksum=None,
-        serialized_key_size=0,
-        serialized_value_size=0,
-        headers=(),
-    )
-    message = await original((bare,))
-    message.raw_message = records
-    return message
-
-
-async def raw_decoder(message: Any) -> Any:
-    """The records as they are: no JSON work in the framework."""
-    return message.raw_message
 
 
 class Subscriber(ConsumerRebalanceListener):
@@ -90,6 +65,8 @@ class Subscriber(ConsumerRebalanceListener):
         self.commits = Commits()
         self.registered: Any = None
         self.stopping = False
+        self.beginnings = Beginnings(settings.url())
+        self.partitions = SHARDS
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Let the batch in hand finish, so that the next owner does not meet it."""
@@ -245,6 +222,7 @@ class Subscriber(ConsumerRebalanceListener):
         if consumer is None:
             return
         assigned = consumer.assignment()
+        self.partitions = share_anew(consumer, self.commands, self.partitions)
         # Also without a partition of its own it is to know whether Kafka answers.
         ends = await consumer.end_offsets(assigned or [TopicPartition(self.commands, 0)])
         try:
@@ -253,6 +231,12 @@ class Subscriber(ConsumerRebalanceListener):
         except (IllegalStateError, TimeoutError):
             return  # The partitions are being assigned anew: the next look will do.
         self.lag.look(positions, {place.partition: end for place, end in ends.items()})
+        if (places := self.places) is not None:
+            others = await self.beginnings.others(consumer, assigned, places.source)
+            for partition, offset in others.items():
+                places.is_another(partition, offset)
+            if others:
+                self.health.say(self.name, places.problem)
 
     def _forget_places(self) -> None:
         if self.places is not None:
@@ -271,6 +255,7 @@ def build(
     broker = KafkaBroker(
         settings.kafka_bootstrap,
         allow_auto_create_topics=False,
+        metadata_max_age_ms=METADATA_MILLISECONDS_MAX,
         logger=FRAMEWORK_LOGGER,
         graceful_timeout=30.0,
         log_level=logging.DEBUG,

@@ -106,12 +106,17 @@ class Places:
             if offset >= 0 and place.partition not in self.stopped
         }
 
+    def is_another(self, partition: int, offset: int) -> None:
+        """Somebody has found another record where this one was decided."""
+        if partition not in self.stopped:
+            self._stop(partition, f"record {offset} is not the one that was decided there")
+
     async def _is_redelivery(self, partition: int, found: Sequence[Record], watermark: int) -> bool:
         again = {record.offset: record.timestamp for record in found if record.offset <= watermark}
         decided = await self.log.append_times(self.source, partition, min(again), max(again))
         strangers = [offset for offset, time in again.items() if decided.get(offset) != time]
         if strangers:
-            self._stop(partition, f"record {strangers[0]} is not the one that was decided there")
+            self.is_another(partition, strangers[0])
         return not strangers
 
     @staticmethod

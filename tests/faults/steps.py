@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import asyncpg
+from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.tools.places import ROOT
+from services import topics
 from tests.cases.adapter import World
 from tests.conftest import System
 from tests.processes.running import Json, Process
@@ -67,6 +69,20 @@ async def run(system: System, module: str, *arguments: str) -> None:
     """One of the service's commands, as an operator runs it; CalledProcessError when it fails."""
     command = [sys.executable, "-m", module, *arguments]
     await asyncio.to_thread(subprocess.run, command, cwd=ROOT, env=system.environment, check=True)
+
+
+async def made_again(system: System) -> None:
+    """The commands topic is deleted and made again; ``outside`` has a producer that knows the new one."""
+    await system.outside.producer.stop()
+    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
+    await admin.start()
+    commands = topics.topic(system.prefix, "commands")
+    await admin.delete_topics([commands])
+    while commands in await admin.list_topics():
+        await asyncio.sleep(0.05)
+    await topics.create(system.bootstrap, system.prefix)
+    await admin.close()
+    await system.outside.renew_producer()
 
 
 async def started(system: System, **environment: str) -> Process:

@@ -14,6 +14,7 @@ from faststream.kafka.message import KafkaAckableMessage
 
 from services import topics
 from services.deciding.batches import Deciding
+from services.eventlog import source
 from services.eventlog.connecting import WRITER, connect
 from services.eventlog.log import Log
 from services.handler import app
@@ -23,7 +24,7 @@ from services.health import Health
 from services.settings import HandlerSettings
 from services.telemetry.metrics import HandlerMetrics
 from tests.conftest import System
-from tests.faults.steps import count, courses
+from tests.faults.steps import count, courses, made_again
 from tests.processes.running import Json
 
 Record = ConsumerRecord[Any, Any]
@@ -176,6 +177,37 @@ async def test_a_batch_is_fetched_again_also_where_it_is_lost_again_with_a_recor
             while await count(system) < 12:
                 await handle()
     await subscriber._disconnect()
+
+
+async def test_a_topic_made_again_while_a_handler_stood_still_is_found_out_by_what_it_begins_with(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send(system, courses(2), partition=0)
+    subscriber = subscriber_of(system)
+
+    async def handle(consumer: AIOKafkaConsumer) -> None:
+        batch = tuple(await fetched(consumer, 9))
+        await subscriber.handle(batch, KafkaAckableMessage(batch, b"", consumer=consumer))
+
+    async with reading(system, 0) as consumer:
+        subscriber.registered.consumer = consumer
+        await handle(consumer)
+        await subscriber.look()
+        assert subscriber.health.parts == {}
+    await made_again(system)
+    await send(system, courses(4), partition=0)
+    async with reading(system, 0) as consumer:
+        subscriber.registered.consumer = consumer
+        consumer.seek(TopicPartition(topics.topic(system.prefix, "commands"), 0), 2)
+        await handle(consumer)
+        assert await count(system) == 4
+        await subscriber.look()
+    await subscriber._disconnect()
+    assert "services.eventlog.source" in subscriber.health.parts[subscriber.name]
+    for name, value in system.environment.items():
+        monkeypatch.setenv(name, value)
+    await source.main("it was made again", anyway=False)
+    assert await count(system, "source") == 2
 
 
 async def test_a_batch_of_a_partition_that_is_anothers_meanwhile_is_left_to_the_other(system: System) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from deploy.tools.postgres import create_database
 from services import topics
 from tests.cases.adapter import World
 from tests.conftest import System
-from tests.faults.steps import count, courses, run, send_all, started, until_decided
+from tests.faults.steps import count, courses, made_again, run, send_all, started, until_decided
 from tests.processes.running import Json, until
 
 
@@ -55,16 +55,7 @@ async def test_commands_of_a_topic_that_was_made_again_are_not_passed_over(syste
         with contextlib.suppress(subprocess.CalledProcessError):
             await run(system, "services.eventlog.source", *arguments)
     assert await count(system, "source") == 1
-    await system.outside.producer.stop()
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
-    await admin.start()
-    commands = topics.topic(system.prefix, "commands")
-    await admin.delete_topics([commands])
-    while commands in await admin.list_topics():
-        await asyncio.sleep(0.05)
-    await topics.create(system.bootstrap, system.prefix)
-    await admin.close()
-    await system.outside.renew_producer()
+    await made_again(system)
     await send_all(system, courses(400))
     again = system.process("handler", HANDLER_INSTANCE="redelivered")
     again.start()
@@ -145,3 +136,22 @@ async def test_the_largest_records_come_out_at_the_other_end(running: System) ->
     unreadable = b"x" * ((1 << 20) - 200)
     await outside.send_raw(unreadable, b"1001")
     await until(lambda: any(r.value == unreadable for r in outside.records["dead-letters"]), "the dead letter")
+
+
+async def test_partitions_that_are_added_are_read_also_by_a_handler_that_takes_up_its_name_again(
+    system: System,
+) -> None:
+    handler = await started(system)
+    await send_all(system, courses(40))
+    await until_decided(system, 40)
+    handler.kill()
+    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
+    await admin.start()
+    await admin.create_partitions({topics.topic(system.prefix, "commands"): NewPartitions(total_count=24)})
+    await admin.close()
+    await system.outside.producer.stop()
+    await system.outside.renew_producer()
+    await started(system)
+    for number, command in enumerate(courses(24)):
+        await system.outside.send_raw(json.dumps(command).encode(), partition=number)
+    await until_decided(system, 64)

@@ -61,7 +61,8 @@ def record_grade(
     grade = _converted(data, course, assignment)
     submission = assignment.submission(student)
     excused = bool(data.excuse) and grade is None if moderator else submission.excused
-    if grade is None and not excused and data.posted_grade != "":
+    # Who asks for nothing clears nothing, also where the student is excused.
+    if grade is None and data.posted_grade != "" and not (excused and (sent or data.excuse is not None)):
         return INVALID_SCORE
     final = data.final and moderator
     existing = assignment.own_grade(student, actor, final)
@@ -136,6 +137,9 @@ def _record_remark(
     existing = assignment.own_grade(student, actor, final)
     if existing is None and final and not assignment.of_student.get(student):
         return FINAL_WITHOUT_PROVISIONAL
+    rated = existing is not None and data.rubric_assessment not in (None, existing.rubric_assessment)
+    if existing is not None and rated and _is_locked(existing, course, assignment):
+        return MODIFY_SELECTED
     number = assignment.submission_id(course, student)
     events: list[Event] = _slot(assignment, actor)
     if existing is None:
@@ -157,7 +161,7 @@ def _record_remark(
         changes: dict[str, tuple[Any, Any]] = {}
         if existing.scorer_id != actor:
             changes["scorer_id"] = (existing.scorer_id, actor)
-        if data.rubric_assessment is not None and data.rubric_assessment != existing.rubric_assessment:
+        if rated:
             changes["rubric_assessment"] = (existing.rubric_assessment, data.rubric_assessment)
         if changes:
             events.append(

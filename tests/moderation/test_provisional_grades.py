@@ -332,6 +332,30 @@ def test_a_selected_grade_is_closed_to_all_but_comments() -> None:
     assert names(memory.accept(Grade(student_id=ANN, comment="why"), TA1)) == ["provisional_comment_created"]
 
 
+def test_a_selected_grade_keeps_the_rubric_it_was_selected_with() -> None:
+    memory = office()
+    rubric, other = {"criterion_1": {"points": 3}}, {"criterion_1": {"points": 4}}
+    memory.select(memory.grade(TA1, ANN, 5, rubric_assessment=rubric))
+    memory.grade(TA2, ANN, 6, rubric_assessment=rubric)
+    for comment in (None, "why"):
+        changed = Grade(student_id=ANN, rubric_assessment=other, comment=comment)
+        assert memory.refuse(changed, TA1) == "modify_selected"
+    assert names(memory.accept(Grade(student_id=ANN, rubric_assessment=other), TA2)) == ["provisional_grade_updated"]
+    again = Grade(student_id=ANN, rubric_assessment=rubric, comment="as before")
+    assert names(memory.accept(again, TA1)) == ["provisional_comment_created"]
+
+
+def test_who_asks_for_nothing_clears_no_grade_of_an_excused_student() -> None:
+    memory = office()
+    number = memory.grade(TA1, ANN, 5)
+    memory.grade(FINAL_GRADER, ANN, excuse=True)
+    for nothing in (Grade(student_id=ANN), Grade(student_id=ANN, graded_anonymously=True, comment=" ")):
+        assert memory.refuse(nothing, TA1) == "invalid_score"
+    assert memory.provisional(number)["score"] == 5
+    memory.grade(TA1, ANN, posted_grade="")
+    assert memory.provisional(number)["score"] is None
+
+
 def test_a_final_grader_may_change_their_selected_grade_and_nobody_elses() -> None:
     memory = full()
     admin(memory, "select_final_grade")
@@ -379,4 +403,8 @@ def test_a_rubric_is_kept_with_its_grade() -> None:
     assert kept.rubric_assessment == rubric
     changed = memory.accept(Grade(student_id=ANN, rubric_assessment={"criterion_1": {"points": 4}}), TA1)
     assert names(changed) == ["provisional_grade_updated"]
+    assert kept.rubric_assessment == {"criterion_1": {"points": 4}}
+    memory.grade(TA1, ANN, 6, rubric_assessment=rubric)
+    memory.grade(TA1, ANN, 7)
+    assert kept.rubric_assessment == rubric
     assert memory.read_again().assignments[ESSAY] == memory.assignments[ESSAY]

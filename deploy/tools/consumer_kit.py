@@ -7,10 +7,10 @@ record, with what a right consumer holds in the end (``expected.json``).
 import asyncio
 import json
 import os
-import subprocess
 import sys
 import time
 import uuid
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,11 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from deploy.tools.places import ROOT
+from services.eventlog.connecting import READER, connect
+from services.eventlog.history import Selection
+from services.outputs.records import Form
+from services.outputs.replaying import Order, replay
+from services.settings import ReplaySettings
 
 Json = dict[str, Any]
 CORPUS = ROOT / "schemas" / "consumer-kit" / "corpus"
@@ -137,8 +142,15 @@ async def redelivered(desk: Desk, published: list[Json]) -> list[Json]:
 async def replayed(desk: Desk) -> list[Json]:
     """The course's live events, emitted again by the service to a topic of a consumer's own."""
     target = f"{desk.prefix}-kit-{desk.course}"
-    command = [sys.executable, "-m", "services.outputs.replay", "live-events", target, "--course", str(desk.course)]
-    await asyncio.to_thread(subprocess.run, command, cwd=ROOT, check=True, capture_output=True)
+    settings = ReplaySettings()
+    order = Order("live-events", target, Selection(root_account=1, course=desk.course))
+    connection = await connect(settings.url(), "replay", READER)
+    try:
+        async with aclosing(replay(desk.bootstrap, connection, Form.of(settings), order)) as steps:
+            async for _ in steps:
+                pass
+    finally:
+        await connection.close()
     consumer = AIOKafkaConsumer(
         target, bootstrap_servers=desk.bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
     )

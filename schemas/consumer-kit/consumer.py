@@ -20,7 +20,7 @@ create table if not exists shard (number text primary key, sequence integer);
 
 
 class Missing(Exception):
-    """Events are missing: ask for them with ``python -m services.outputs.replay``."""
+    """Events are missing: ask the service's operators to emit them again (``deploy/operate replay``)."""
 
 
 def count(database: sqlite3.Connection, headers: dict[str, str], event: dict[str, Any]) -> bool:

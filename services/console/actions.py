@@ -12,7 +12,7 @@ import asyncpg
 from services.console.redriving import LETTER_BYTES_MAX, headers_of, reserve
 from services.deciding.authority import Authority
 from services.deciding.rehearsing import Rehearsal, record_of, rehearse
-from services.eventlog.connecting import OPERATOR, connect
+from services.eventlog.connecting import OPERATOR, connect, leave
 from services.eventlog.failures import DeadLetter, Selection
 from services.eventlog.operating import Action, Operating
 
@@ -50,7 +50,7 @@ class Actions:
         try:
             yield connection
         finally:
-            await connection.close()
+            await leave(connection)
 
     async def redrive(self, action: UUID, actor: Actor, reason: str, selection: Selection) -> int:
         """Decide that open dead letters go back onto the topic in their order, and how many; a Redriver sends them.

@@ -1,5 +1,6 @@
 """Connections to the log that may do no more than their process needs, and give up rather than hang."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
@@ -15,6 +16,7 @@ ANSWER_SECONDS_MAX = 60
 """A question that PostgreSQL has not answered by then fails."""
 AWAY = (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """What is raised where PostgreSQL does not answer, or nobody knows what it did."""
+LEAVE_SECONDS_MAX = 2
 T = TypeVar("T")
 
 
@@ -75,6 +77,12 @@ async def connect(url: str, process: str, role: str) -> Attended:
     return await asyncpg.connect(
         url, timeout=5, command_timeout=ANSWER_SECONDS_MAX, connection_class=Attended, server_settings=settings
     )
+
+
+async def leave(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Close a connection, also of a server that has stopped to answer."""
+    with contextlib.suppress(TimeoutError):
+        await connection.close(timeout=LEAVE_SECONDS_MAX)
 
 
 def pool(url: str, process: str, role: str, connections_max: int, seconds_max: float) -> Pool:

@@ -27,6 +27,10 @@ Since = Annotated[
 Until = Annotated[datetime | None, typer.Option(formats=TIMES, metavar=TIME, help="Recorded before this time.")]
 
 
+class DoesNotAnswer(TimeoutError):
+    """A server was waited for long enough; the message names it."""
+
+
 def selection(
     root_account: int | None, course: int | None, assignment: int | None, since: datetime | None, until: datetime | None
 ) -> Selection:
@@ -52,6 +56,8 @@ def bars() -> Progress:
 
 def in_words(error: Exception) -> str:
     """What does not answer."""
+    if isinstance(error, DoesNotAnswer):
+        return str(error)
     if isinstance(error, KafkaTimeoutError) and error.args:
         return str(error.args[0])
     if isinstance(error, KafkaError):

@@ -6,6 +6,7 @@ is printed; 2: it could not be checked.
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -16,9 +17,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from services.eventlog.connecting import READER, connect
+from services.eventlog.connecting import READER, connect, leave
 from services.eventlog.history import History, Selection
 from services.outputs import options
+from services.outputs.attending import attended, kafka, postgresql
 from services.outputs.comparing import Comparison
 from services.outputs.records import Form
 from services.outputs.translation import Translator
@@ -37,10 +39,13 @@ async def check(
     """The topics (full names, and the output that each repeats) one after another, with a bar for each."""
     results = []
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(attended(kafka(settings.kafka_bootstrap)))
         log = None
         if settings.database_url is not None:
-            connection = await connect(settings.database_url.get_secret_value(), "verify", READER)
-            stack.push_async_callback(connection.close)
+            url = settings.database_url.get_secret_value()
+            await stack.enter_async_context(attended(postgresql(url)))
+            connection = await connect(url, "verify", READER)
+            stack.push_async_callback(leave, connection)
             form = Form.of(settings)
             history = History(connection)
             log = partial(Comparison, history=history, translator=Translator(history, form))
@@ -125,4 +130,6 @@ def main(
 
 
 if __name__ == "__main__":
+    # What it says of servers that are away is said once, by us.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     typer.run(main)

@@ -17,6 +17,7 @@ from services.eventlog.shards import SHARDS
 from services.outputs.replaying import Order, Refused, refuse_own, replay
 from services.outputs.sending import transactional_producer
 from services.topics import WrongTopics, partition_count, provide_output
+from tests.cases.tokens import Issuer
 from tests.outputs.recorded import FORM, Copy, Recorded
 
 _TARGETS = iter(range(1, 1_000))
@@ -126,10 +127,13 @@ async def test_a_replay_that_ended_goes_on_where_it_was_and_repeats_nothing(reco
     assert await replayed(recorded, Order(output, order.target, order.selection)) == 0
 
 
-async def test_a_killed_replay_started_again_leaves_each_record_once(recorded: Recorded) -> None:
+async def test_a_killed_replay_started_again_leaves_each_record_once(recorded: Recorded, issuer: Issuer) -> None:
     name = target(recorded)
-    command = [sys.executable, "-m", "services.outputs.replay", "verdicts", name]
-    settings = recorded.system.environment
+    command = [sys.executable, "-m", "services.console.cli", "replay", "verdicts", name, "--reason", "they are lost"]
+    settings = recorded.system.environment | {
+        "JWKS": str(issuer.write_set(recorded.system.folder / "operators.jwks")),
+        "OPERATOR_TOKEN": issuer.token(77, scope="moderation.operator"),
+    }
     killed = await asyncio.create_subprocess_exec(*command, "--per-second", "10", cwd=ROOT, env=settings)
     async with asyncio.timeout(30):
         while not await partition_count(recorded.system.bootstrap, name) or not any(

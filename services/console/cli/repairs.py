@@ -43,6 +43,7 @@ from services.console.redriving import Redriver
 from services.console.roles import Role
 from services.eventlog.failures import DeadLetter, Failures, Selection
 from services.eventlog.operating import AlreadySettled, action_of
+from services.outputs.attending import attended, kafka
 from services.outputs.options import FAILURES, bars, in_words
 from services.settings import OperatorSettings
 
@@ -70,7 +71,8 @@ def redrive(
         actions = await actions_of(settings)
         async with reading(settings.url()) as connection:
             selection = await _selection(Failures(connection), letter_id, cause, partition, yes, "Redrive")
-            settled = await _settled(actions.redrive(action, actor, why, selection))
+            async with attended(kafka(settings.kafka_bootstrap)):
+                settled = await _settled(actions.redrive(action, actor, why, selection))
             redriver = Redriver(settings.url(), settings.kafka_bootstrap, settings.topic_prefix)
             await _send(connection, redriver, action, settled)
             outcomes = await _outcomes(Failures(connection), redriver.commands, action, wait)
@@ -118,13 +120,14 @@ async def _send(connection: Connection, redriver: Redriver, action: UUID, settle
     """Send what the action has decided, or watch the console at it, until all is on the topic. Raises Away."""
     sending = asyncio.create_task(_drained(redriver))
     try:
-        with bars() as progress:
-            task = progress.add_task("on the topic", total=settled)
-            while not sending.done():
-                await asyncio.wait({sending}, timeout=POLL_SECONDS)
-                kept = await action_of(connection, action)
-                progress.update(task, completed=0 if kept is None else kept.redriven)
-        sending.result()
+        async with attended(kafka(redriver.bootstrap)):
+            with bars() as progress:
+                task = progress.add_task("on the topic", total=settled)
+                while not sending.done():
+                    await asyncio.wait({sending}, timeout=POLL_SECONDS)
+                    kept = await action_of(connection, action)
+                    progress.update(task, completed=0 if kept is None else kept.redriven)
+            sending.result()
     except FAILURES as error:
         sending.cancel()
         left = f"action {action} is kept, and whoever redrives next sends what is not on the topic yet"
@@ -208,7 +211,7 @@ def reveal(why: Why, letter_id: LetterId, as_json: AsJson = False) -> None:
         actions = await actions_of(settings)
         async with reading(settings.url()) as connection:
             letter = await letter_of(Failures(connection), letter_id)
-        await kept(actions.reveal(uuid4(), actor, why, place))
+            await kept(actions.reveal(uuid4(), actor, why, place))
         return letter
 
     letter = run(work)

@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from services.eventlog.connecting import READER, connect
+from services.eventlog.connecting import READER, connect, leave
 from services.eventlog.history import History, Selection
+from services.outputs.attending import attended, postgresql
 from services.outputs.options import FAILURES, in_words
 from services.settings import DatabaseSettings, WrongSettings
 
@@ -96,12 +97,13 @@ async def check_known(connection: Connection, selection: Selection) -> None:
 
 @contextlib.asynccontextmanager
 async def reading(url: str) -> AsyncIterator[Connection]:
-    """A connection that may read and no more."""
-    connection = await connect(url, "cli", READER)
-    try:
-        yield connection
-    finally:
-        await connection.close()
+    """A connection that may read and no more; whoever waits for PostgreSQL meanwhile is told so."""
+    async with attended(postgresql(url)):
+        connection = await connect(url, "cli", READER)
+        try:
+            yield connection
+        finally:
+            await leave(connection)
 
 
 def out() -> Console:

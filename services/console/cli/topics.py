@@ -1,5 +1,6 @@
 """``verify`` and ``replay``: the topics against the log, and a part of the log again for somebody."""
 
+from contextlib import aclosing
 from typing import Annotated
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from services.console.cli.running import (
     FINDING,
     AsJson,
     Away,
+    Connection,
     NotThere,
     Refused,
     check_known,
@@ -25,9 +27,11 @@ from services.console.roles import Role
 from services.console.topics import detail_of
 from services.eventlog.tail import Tail
 from services.outputs import options
-from services.outputs.replay import emit
+from services.outputs.attending import attended, kafka
+from services.outputs.records import Form
 from services.outputs.replaying import Order, Step, refuse_own
 from services.outputs.replaying import Refused as NotReplayed
+from services.outputs.replaying import replay as emit
 from services.outputs.verify import check, named, outputs, say
 from services.outputs.verifying import CannotVerify, Verified
 from services.progress import SERIES
@@ -101,7 +105,7 @@ def replay(
             await kept((await actions_of(mine)).replay(action, actor, why, detail_of(order)))
             # A console that starts meanwhile leaves it to us.
             await Tail(connection).try_lock(f"replay {action}")
-            return await _emitted(settings, order)
+            return await _emitted(settings, order, connection)
 
     step = run(work)
     if as_json:
@@ -111,10 +115,18 @@ def replay(
         out().print(Text(plain(said)), soft_wrap=True)
 
 
-async def _emitted(settings: ReplaySettings, order: Order) -> Step:
+async def _emitted(settings: ReplaySettings, order: Order, connection: Connection) -> Step:
+    step, form = Step(0, 0, 0), Form.of(settings)
     with options.bars() as bars:
+        task = bars.add_task(order.target, total=None)
         try:
-            return await emit(settings, order, bars)
+            async with (
+                attended(kafka(settings.kafka_bootstrap)),
+                aclosing(emit(settings.kafka_bootstrap, connection, form, order)) as steps,
+            ):
+                async for step in steps:
+                    bars.update(task, completed=step.looked_at, total=step.of)
+            return step
         except (NotReplayed, WrongTopics) as error:
             raise Refused(str(error)) from None
         except options.FAILURES as error:

@@ -1,0 +1,77 @@
+"""A server that takes connections and says nothing is named soon, and given up with the code of one that is away."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.outputs import attending
+from services.outputs.attending import Server, attended
+from services.outputs.options import DoesNotAnswer
+from tests.cli.conftest import CommandLine
+from tests.conftest import System
+from tests.console.letters import dead
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {"SAY": 0.5, "GIVE_UP": 2.0, "BETWEEN": 0.1, "AGAIN": 0.1, "ANSWER": 0.2}
+    for name, seconds in times.items():
+        monkeypatch.setattr(attending, f"{name}_SECONDS{'_MAX' if name == 'ANSWER' else ''}", seconds)
+
+
+@pytest.fixture
+async def mute() -> AsyncIterator[str]:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1 << 16):
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1")
+    yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+
+
+@pytest.mark.parametrize("command", ["verify", "replay", "redrive"])
+async def test_a_kafka_that_hangs_is_named_and_given_up(
+    command: str, mute: str, operators: dict[str, CommandLine], running: System
+) -> None:
+    ((shard, number),) = await dead(running, 5, [b"{"], f"hanging_{command}")
+    why = ("--reason", "they are lost")
+    commands = {
+        "verify": ("verify",),
+        "replay": ("replay", "verdicts", f"{running.prefix}-hangs", *why),
+        "redrive": ("dead-letters", "redrive", f"{shard}-{number}", *why),
+    }
+    ran = await operators["operator"].here(*commands[command], KAFKA_BOOTSTRAP=mute)
+    assert ran.code == 3
+    waits, ends = ran.err.splitlines()
+    assert re.fullmatch(rf"Kafka at {mute} does not answer; still trying, until \d\d:\d\d:\d\d UTC", waits)
+    assert ends.startswith(f"Kafka at {mute} has not answered for 2 s")
+    letter = await operators["operator"].here("dead-letters", "show", f"{shard}-{number}")
+    assert letter.out.startswith(f"dead letter {shard}-{number} open\n")
+
+
+async def test_work_goes_on_when_a_server_answers_again(capsys: pytest.CaptureFixture[str]) -> None:
+    silent, back = True, asyncio.Event()
+
+    async def answers() -> bool:
+        return not silent
+
+    async def work() -> str:
+        nonlocal silent
+        async with attended(Server("PostgreSQL at db:5432", answers)):
+            while "still trying" not in (said := capsys.readouterr().err):
+                await asyncio.sleep(0.02)
+            silent = False
+            while "PostgreSQL at db:5432 answers again" not in said:
+                await asyncio.sleep(0.02)
+                said += capsys.readouterr().err
+            return "done"
+
+    assert await work() == "done"
+    silent = True
+    with pytest.raises(DoesNotAnswer, match="PostgreSQL at db:5432 has not answered for 2 s"):
+        async with attended(Server("PostgreSQL at db:5432", answers)):
+            await back.wait()

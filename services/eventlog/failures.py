@@ -37,10 +37,17 @@ left join operator_action a on a.id = s.action
 left join redriven x on (x.action, x.ordinal) = (s.action, s.ordinal)
 where d.shard = $1 and d.number = $2
 """
-COUNT_SELECTED = f"""
-select count(*), max(d.recorded_at) from dead_letter d
-where {OPEN} and ($1::text is null or d.reason = $1) and ($2::integer is null or d.partition = $2)
-  and ($3::timestamptz is null or d.recorded_at <= $3)
+SIZE = "coalesce(octet_length(d.value), 0) + coalesce(octet_length(d.key), 0) + octet_length(d.headers)"
+NAMED_MAX = 20
+SELECTED = f"""
+select count(*) filter (where fits), max(recorded_at), count(*) filter (where not fits),
+       coalesce((array_agg(shard || '-' || number order by recorded_at, shard, number)
+                 filter (where not fits))[:{NAMED_MAX}], '{{}}')
+from (select d.shard, d.number, d.recorded_at, $1::bigint is null or {SIZE} <= $1 as fits
+      from dead_letter d
+      where {OPEN} and ($2::smallint is null or (d.shard = $2 and d.number = $3))
+        and ($4::text is null or d.reason = $4) and ($5::integer is null or d.partition = $5)
+        and ($6::timestamptz is null or d.recorded_at <= $6)) d
 """
 # The outcome of the record at a place of the topic's present life.
 OUTCOME = """
@@ -70,6 +77,19 @@ class Selection:
     def __post_init__(self) -> None:
         if self.letter is None and self.reason is None and self.partition is None:
             raise ValueError("say which dead letters: one, or those of a reason or a partition")
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """How many open dead letters an action takes; ``until``: when the newest of the group was recorded.
+
+    ``left_out``: how many are too large for it; ``named``: the first of those, each as SHARD-NUMBER.
+    """
+
+    count: int
+    until: datetime | None
+    left_out: int
+    named: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +179,13 @@ class Failures:
         row = await self.connection.fetchrow(DEAD_LETTER, shard, number)
         return None if row is None else DeadLetter(*row)
 
-    async def count_selected(self, selection: Selection) -> tuple[int, datetime | None]:
-        """How many open dead letters a group has, and when its newest was recorded."""
-        row = await self.connection.fetchrow(COUNT_SELECTED, selection.reason, selection.partition, selection.until)
+    async def selected(self, selection: Selection, bytes_max: int | None = None) -> Selected:
+        """Which open dead letters are acted on; ``bytes_max``: larger ones are not."""
+        letter = selection.letter or (None, None)
+        group = (selection.reason, selection.partition, selection.until)
+        row = await self.connection.fetchrow(SELECTED, bytes_max, *letter, *group)
         assert row is not None
-        return row[0], row[1]
+        return Selected(*row)
 
     async def outcome(self, topic: str, partition: int, offset: int) -> Outcome | None:
         """What came of the record at a place, None while it is not decided."""

@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from services.eventlog.connecting import Pool
-from services.eventlog.failures import OPEN, Selection
+from services.eventlog.failures import OPEN, SIZE, Selection
 
 ACT = """
 insert into operator_action (id, kind, root_account, user_id, reason, detail) values ($1, $2, $3, $4, $5, $6)
@@ -21,8 +21,7 @@ from dead_letter d
 where {OPEN} and ($2::smallint is null or (d.shard = $2 and d.number = $3))
   and ($4::text is null or d.reason = $4) and ($5::integer is null or d.partition = $5)
   and ($6::timestamptz is null or d.recorded_at <= $6)
-  and ($7::bigint is null
-       or coalesce(octet_length(d.value), 0) + coalesce(octet_length(d.key), 0) + octet_length(d.headers) <= $7)
+  and ($7::bigint is null or {SIZE} <= $7)
 on conflict do nothing
 """
 BEGIN_REDRIVE = """

@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from services.topics import MIB
 from tests.cases.adapter import World
 from tests.cli.conftest import CommandLine
 from tests.conftest import System
@@ -110,6 +111,20 @@ async def test_a_group_is_redriven_once_and_who_and_why_are_kept(office: Office)
     assert (again.code, again.err) == (4, "no open dead letter of that kind\n")
     kept = await office.action(done.json()["action"])
     assert (kept["kind"], kept["root_account"], kept["user_id"], kept["reason"]) == ("redrive", 1, 77, WHY)
+
+
+async def test_what_is_too_large_to_be_sent_is_not_counted_but_named(office: Office) -> None:
+    cause, ids = await office.dead(readable(), b"{" * (MIB - 200))
+    redrive = ("dead-letters", "redrive", "--cause", cause, "--reason", WHY)
+
+    unconfirmed = await office.operator.here(*redrive)
+    done = await office.operator.here(*redrive, "--yes", "--json")
+    again = await office.operator.here(*redrive, "--yes")
+
+    named = f"left out, too large to carry a redrive's mark: {ids[1]}\n"
+    assert unconfirmed.err == f"{named}Redrive 1 dead letter? Say --yes\n"
+    assert (done.code, done.err, done.json()["redriven"], done.json()["left_out"]) == (1, named, 1, 1)
+    assert (again.code, again.err) == (4, f"{named}no open dead letter of that kind\n")
 
 
 async def test_what_is_dead_again_is_a_finding_and_is_discarded_with_a_reason(office: Office) -> None:

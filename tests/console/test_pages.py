@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from services.telemetry.metrics import ConsoleMetrics
+from services.topics import MIB
 from tests.cases.bad_inputs import DOCUMENT
 from tests.console.letters import on_topic
 from tests.console.looking import Console, Json, graded, letter_of, sent
@@ -45,6 +46,25 @@ async def test_a_double_click_and_the_back_button_send_one_record(console: Conso
     page = await console.ask("GET", f"/failures/dead-letters/{letter}")
     assert f"redriven</a>&nbsp;to&nbsp;9/{found[0].offset}" in page.text
     assert "a dead letter again" in page.text
+
+
+async def test_a_form_counts_what_it_will_send_and_names_what_is_too_large(console: Console) -> None:
+    reason = f"large_{uuid.uuid4().hex[:8]}"
+    too_large = await letter_of(console, b"{" * (MIB - 200), reason=reason)
+    assert "it stays open until somebody discards it" in html.unescape(
+        (await console.ask("GET", f"/act/redrive?letter={too_large}", "operator")).text
+    )
+    await letter_of(console, b"{", reason=reason)
+    form = (await console.ask("GET", f"/act/redrive?reason={reason}", "operator")).text
+    assert "Redrive 1 open dead letter?" in form
+    assert "Left out: 1 dead letter," in form
+    assert f'<a href="/failures/dead-letters/{too_large}">' in form
+    fields = {"reason": reason, "action": str(uuid.uuid4()), **WHY}
+    done = await console.ask("POST", "/act/redrive", "operator", data=fields)
+    async with asyncio.timeout(20):
+        while "1 dead letter back on the topic" not in (await console.ask("GET", done.headers["location"])).text:
+            await asyncio.sleep(0.05)
+    assert "Discard 1 open dead letter?" in (await console.ask("GET", f"/act/discard?reason={reason}", "admin")).text
 
 
 async def test_the_content_is_shown_to_who_said_why_and_to_nobody_else(console: Console) -> None:

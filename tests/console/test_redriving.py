@@ -221,11 +221,11 @@ async def test_what_others_write_does_not_keep_a_redrive_from_going_on(poisons: 
 
 async def test_a_group_is_what_the_form_showed_and_no_letter_that_died_later(bench: Bench) -> None:
     await dead(bench.system, 5, [b"1", b"2"], reason="shown")
-    count, until = await bench.failures.count_selected(Selection(reason="shown"))
+    shown = await bench.failures.selected(Selection(reason="shown"))
     await dead(bench.system, 5, [b"3"], reason="shown")
-    await bench.redrive(Selection(reason="shown", until=until))
+    await bench.redrive(Selection(reason="shown", until=shown.until))
     await bench.redriver().drain()
-    assert count == 2
+    assert shown.count == 2
     assert [record.value for record in await on_topic(bench.system, 5)] == [b"1", b"2"]
     assert len(await bench.failures.dead_letters(10, reason="shown", is_open=True)) == 1
 
@@ -233,8 +233,12 @@ async def test_a_group_is_what_the_form_showed_and_no_letter_that_died_later(ben
 async def test_a_record_too_large_to_be_marked_stays_open(bench: Bench) -> None:
     fits, too_large = b"{" * (LETTER_BYTES_MAX - 200), b"{" * (MIB - 200)
     letters = await dead(bench.system, 6, [fits, too_large])
-    await bench.redrive(Selection(partition=6))
+    shown = await bench.failures.selected(Selection(partition=6), LETTER_BYTES_MAX)
+    action = await bench.redrive(Selection(partition=6))
     await bench.redriver().drain()
+    kept = await action_of(bench.pool, action)
+    assert kept is not None
+    assert (shown.count, shown.left_out, shown.named) == (kept.settled, 1, ["{}-{}".format(*letters[1])])
     assert [record.value for record in await on_topic(bench.system, 6)] == [fits]
     with pytest.raises(AlreadySettled):
         await bench.redrive(Selection(letter=letters[1]))

@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Annotated
 from uuid import UUID, uuid4
 
@@ -39,7 +40,8 @@ from services.console.cli.running import (
     run,
 )
 from services.console.masking import readable
-from services.console.redriving import Redriver
+from services.console.now import count
+from services.console.redriving import LETTER_BYTES_MAX, Redriver
 from services.console.roles import Role
 from services.eventlog.failures import DeadLetter, Failures, Selection
 from services.eventlog.operating import AlreadySettled, action_of
@@ -61,7 +63,7 @@ def redrive(
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for verdicts.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Send dead letters again, in their order, each once. Exit code 1 unless all are accepted in time."""
+    """Send dead letters again, in their order, each once. Exit code 1 unless all are sent, and accepted in time."""
     check_selected(letter_id, cause, partition)
     action = uuid4()
 
@@ -70,7 +72,8 @@ def redrive(
         actor = await operator(settings, Role.OPERATOR)
         actions = await actions_of(settings)
         async with reading(settings.url()) as connection:
-            selection = await _selection(Failures(connection), letter_id, cause, partition, yes, "Redrive")
+            wanted = _wanted(letter_id, cause, partition)
+            selection, left_out = await _selection(Failures(connection), wanted, yes, "Redrive", LETTER_BYTES_MAX)
             async with attended(kafka(settings.kafka_bootstrap)):
                 settled = await _settled(actions.redrive(action, actor, why, selection))
             redriver = Redriver(settings.url(), settings.kafka_bootstrap, settings.topic_prefix)
@@ -78,32 +81,41 @@ def redrive(
             outcomes = await _outcomes(Failures(connection), redriver.commands, action, wait)
             if settled > outcomes.total():
                 outcomes[NOT_LOOKED_AT] = settled - outcomes.total()
-        return {"action": str(action), "redriven": settled, "outcomes": dict(outcomes)}
+        return {"action": str(action), "redriven": settled, "left_out": left_out, "outcomes": dict(outcomes)}
 
     done = run(work)
     if as_json:
         print_json(done)
     else:
         show_counts(out(), Counter(done["outcomes"]), f"Action {action}.")
-    if done["outcomes"].keys() != {ACCEPTED}:
+    if done["outcomes"].keys() != {ACCEPTED} or done["left_out"]:
         raise typer.Exit(FINDING)
 
 
+def _wanted(letter_id: str | None, cause: str | None, partition: int | None) -> Selection:
+    return Selection(None if letter_id is None else place_of(letter_id), cause, partition)
+
+
 async def _selection(
-    failures: Failures, letter_id: str | None, cause: str | None, partition: int | None, yes: bool, deed: str
-) -> Selection:
-    """What is to be acted on: of a group what is open now. Raises NotThere, Refused."""
-    if letter_id is not None:
-        await letter_of(failures, letter_id)
-        return Selection(letter=place_of(letter_id))
-    count, until = await failures.count_selected(Selection(reason=cause, partition=partition))
-    if count == 0:
+    failures: Failures, wanted: Selection, yes: bool, deed: str, bytes_max: int | None = None
+) -> tuple[Selection, int]:
+    """What is to be acted on, of a group what is open now, and how many it leaves out. Raises NotThere, Refused."""
+    if wanted.letter is not None:
+        await letter_of(failures, "{}-{}".format(*wanted.letter))
+    chosen = await failures.selected(wanted, bytes_max)
+    if chosen.left_out:
+        more = " …" if chosen.left_out > len(chosen.named) else ""
+        typer.echo(f"left out, too large to carry a redrive's mark: {', '.join(chosen.named)}{more}", err=True)
+    if wanted.letter is not None:
+        return wanted, chosen.left_out
+    if chosen.count == 0:
         raise NotThere(NONE_OPEN)
     if not yes:
+        asked = f"{deed} {count(chosen.count, 'dead letter')}?"
         if not sys.stdin.isatty():
-            raise Refused(f"{deed} {count} dead letters? Say --yes")
-        typer.confirm(f"{deed} {count} dead letters?", abort=True, err=True)
-    return Selection(reason=cause, partition=partition, until=until)
+            raise Refused(f"{asked} Say --yes")
+        typer.confirm(asked, abort=True, err=True)
+    return replace(wanted, until=chosen.until), chosen.left_out
 
 
 async def _settled(deed: Awaitable[int]) -> int:
@@ -190,7 +202,7 @@ def discard(
         actor = await operator(settings, Role.OPERATOR if letter_id is not None else Role.ADMIN)
         actions = await actions_of(settings)
         async with reading(settings.url()) as connection:
-            selection = await _selection(Failures(connection), letter_id, cause, partition, yes, "Discard")
+            selection, _ = await _selection(Failures(connection), _wanted(letter_id, cause, partition), yes, "Discard")
             settled = await _settled(actions.discard(action, actor, why, selection))
         return {"action": str(action), "discarded": settled}
 

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from services.console.actions import REASON_CHARACTERS_MAX, Actor, NoReason
+from services.console.redriving import LETTER_BYTES_MAX
 from services.console.topics import GOES_ON_FOR
 from services.console.web.failures import found, partition_of
 from services.console.web.metrics import METRICS
@@ -27,6 +28,10 @@ ROWS_MAX = 50
 SEEN_TO_END_SECONDS = 2.0
 KINDS = ("redrive", "discard", "reveal")
 
+TOO_LARGE = (
+    "With a redrive's mark it would be larger than a record of the commands topic may be. Nothing was done: it stays"
+    " open until somebody discards it."
+)
 NOT_OPEN = (
     "Nothing of this is open: it has been redriven or discarded, see Actions, or it is too large to carry a redrive's"
     " mark. Nothing was done."
@@ -83,13 +88,11 @@ async def form(
 async def _form(
     request: Request, parts: Parts, kind: str, asked: Asked, action: UUID, why: str, problem: str | None
 ) -> Response:
-    letter, count, until = None, 1, None
-    if asked.letter:
-        letter = await found(parts, asked.letter)
-    else:
-        count, until = await Failures(parts.pool).count_selected(asked.selection())
-    if kind != "reveal" and (not count or (letter is not None and letter.settled is not None)):
-        raise HTTPException(409, NOT_OPEN)
+    letter = await found(parts, asked.letter) if asked.letter else None
+    bytes_max = LETTER_BYTES_MAX if kind == "redrive" else None
+    chosen = await Failures(parts.pool).selected(asked.selection(), bytes_max)
+    if kind != "reveal" and not chosen.count:
+        raise HTTPException(409, TOO_LARGE if chosen.left_out else NOT_OPEN)
     return parts.rendering.page(
         request,
         "act.html",
@@ -97,8 +100,8 @@ async def _form(
         kind=kind,
         asked=asked,
         letter=letter,
-        selected=count,
-        until="" if until is None else day(until),
+        chosen=chosen,
+        until="" if asked.letter or chosen.until is None else day(chosen.until),
         action=action,
         why=why,
         why_max=REASON_CHARACTERS_MAX,

@@ -216,6 +216,8 @@ def test_the_comment_sent_with_a_final_grade_belongs_to_the_final_grade() -> Non
     final = memory.grade(FINAL_GRADER, ANN, 7, final=True, comment="decided")
     assert [c["comment"] for c in memory.provisional(final)["submission_comments"]] == ["decided"]
     assert len(memory.document()["provisional_grades"]) == 2
+    # What a moderator says without calling it final is an ordinary comment.
+    assert memory.comment(FINAL_GRADER, ANN) not in (final, memory.comment(FINAL_GRADER, BEN))
 
 
 def test_a_comment_alone_takes_a_slot_and_enters_no_grade() -> None:

@@ -1,0 +1,80 @@
+"""Who may do what: every operation, asked by everybody there is."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.moderation import commands as asked
+from services.moderation.decision import Rejected
+from services.moderation.viewing import View
+from tests.moderation.memory import ADMIN, ANN, BEN, ESSAY, FINAL_GRADER, START, STRANGER, TA1, TEACHER, Memory, office
+
+DESIGNER, OBSERVER, MODERATOR_ADMIN, CLERK = 61, 62, 63, 64
+GRADES = frozenset({"manage_grades", "view_all_grades"})
+GRADERS = {FINAL_GRADER, TEACHER, TA1, ADMIN, MODERATOR_ADMIN}
+MODERATORS = {FINAL_GRADER, MODERATOR_ADMIN, CLERK}
+EVERYBODY = {*GRADERS, *MODERATORS, DESIGNER, OBSERVER, BEN, STRANGER}
+
+
+def a_course_with_everybody() -> tuple[Memory, int]:
+    """And a grade of Ann's work. The clerk has the account-level right to select, and none to see or give grades."""
+    memory = office(grader_count=9)
+    memory.enroll(DESIGNER, "Designer")
+    memory.enroll(OBSERVER, "Observer")
+    roles = {ADMIN: GRADES, MODERATOR_ADMIN: {*GRADES, "select_final_grade"}, CLERK: {"select_final_grade"}}
+    admins = tuple(asked.StatedAdmin(user_id=user, permissions=tuple(held)) for user, held in roles.items())
+    memory.accept(asked.UpsertAdmins(admins=admins))
+    return memory, memory.grade(TA1, ANN, 5)
+
+
+@pytest.mark.parametrize(
+    ("operation", "may"),
+    [
+        (lambda _: asked.RecordProvisionalGrade(student_id=ANN, score=Decimal(6)), GRADERS),
+        (lambda _: asked.RecordProvisionalGrade(student_id=ANN, rubric_assessment={}), GRADERS),
+        (lambda _: asked.RecordProvisionalComment(student_id=ANN, comment="well"), GRADERS),
+        (lambda _: asked.SelectStudentsForModeration(student_ids=(ANN,)), MODERATORS),
+        (lambda grade: asked.SelectProvisionalGrade(provisional_grade_id=grade), MODERATORS),
+        (lambda grade: asked.BulkSelectProvisionalGrades(provisional_grade_ids=(grade,)), MODERATORS),
+        (lambda _: asked.PublishProvisionalGrades(), MODERATORS & GRADERS),
+    ],
+    ids=["grade", "rubric", "comment", "add to the set", "select", "bulk select", "publish"],
+)
+def test_who_may_change_what(operation: Callable[[int], asked.Data], may: set[int]) -> None:
+    allowed = set()
+    for user in EVERYBODY:
+        memory, grade = a_course_with_everybody()
+        decision = memory.ask(operation(grade), user)
+        if isinstance(decision, Rejected):
+            assert decision.reason == "unauthorized", user
+        else:
+            allowed.add(user)
+    assert allowed == may
+
+
+@pytest.mark.parametrize(
+    ("look", "may"),
+    [
+        (lambda view: view.moderated_students(), MODERATORS),
+        (lambda view: view.status(ANN, None), GRADERS),
+        # Whoever moderates sees the marks only where they may see grades at all.
+        (lambda view: view.status(ANN, START), MODERATORS & GRADERS),
+        (lambda view: view.submissions(), GRADERS),
+        (lambda view: view.submission(ANN, ()), GRADERS | {ANN}),
+        (lambda view: view.gradeable_students(grades=False), GRADERS),
+        (lambda view: view.gradeable_students(grades=True), MODERATORS & GRADERS),
+    ],
+    ids=["the set", "status", "long status", "submissions", "submission", "gradeable students", "with their grades"],
+)
+def test_who_may_see_what(look: Callable[[View], Any], may: set[int]) -> None:
+    memory, _ = a_course_with_everybody()
+    allowed = set()
+    for user in {*EVERYBODY, ANN}:
+        shown = look(View(memory.courses[1001], memory.assignments[ESSAY], user, "https://lms.example"))
+        if isinstance(shown, Rejected):
+            assert shown.reason == "unauthorized", user
+        else:
+            allowed.add(user)
+    assert allowed == may

@@ -13,10 +13,10 @@ from services.deciding.settled import Settled
 from services.deciding.states import ENTRIES_MAX, States
 from services.eventlog.batch import Batch
 from services.eventlog.log import Log
-from services.moderation.commands import ASSIGNMENT_COMMANDS
+from services.moderation.commands import ASSIGNMENT_COMMANDS, Command
 
-# Assignments that one transaction of a batch reads at the most: of a large class each takes megabytes.
-READ_AT_ONCE_MAX = 100
+# Courses and assignments that one transaction of a batch reads at the most: of a large class each takes megabytes.
+READ_AT_ONCE_MAX = 200
 
 
 class Moved(Exception):
@@ -56,19 +56,27 @@ class Deciding:
         return settled
 
     def _parts(self, items: Sequence[Item]) -> Iterator[list[Item]]:
-        """A batch, cut where it needs more assignments that are not held than may be read at once."""
+        """A batch, cut where it needs more streams that are not held than may be read at once."""
         part: list[Item] = []
-        absent: set[tuple[int, int]] = set()
+        absent: set[tuple[int, int, int | None]] = set()
         for item in items:
-            if isinstance(item.said, Parsed) and (assignment := item.said.command.assignment_id) is not None:
-                key = (item.said.command.root_account_id, assignment)
-                if key not in self.states.assignments and key not in absent:
-                    if len(absent) == READ_AT_ONCE_MAX:
-                        yield part
-                        part, absent = [], set()
-                    absent.add(key)
+            if isinstance(item.said, Parsed) and (new := self._absent(item.said.command)):
+                absent.update(new)
+                if len(absent) > READ_AT_ONCE_MAX and part:
+                    yield part
+                    part, absent = [], set(new)
             part.append(item)
         yield part
+
+    def _absent(self, command: Command) -> list[tuple[int, int, int | None]]:
+        """Root account, course and assignment (None: the course itself) of what a command needs and is not held."""
+        root, course, assignment = command.root_account_id, command.course_id, command.assignment_id
+        absent: list[tuple[int, int, int | None]] = []
+        if (root, course) not in self.states.courses:
+            absent.append((root, course, None))
+        if assignment is not None and (root, assignment) not in self.states.assignments:
+            absent.append((root, course, assignment))
+        return absent
 
     async def _settle(self, items: Sequence[Item]) -> Settled:
         shards = sorted({item.shard for item in items})

@@ -98,13 +98,13 @@ class Places:
 
     def offsets(self, records: Sequence[Record]) -> dict[TopicPartition, int]:
         """Where to read on in the partitions of these records, but for those that are stopped."""
-        places = {TopicPartition(record.topic, record.partition) for record in records}
-        decided = {place: self.watermarks.get(place.partition, -1) for place in places}
-        return {
-            place: offset + 1
-            for place, offset in decided.items()
-            if offset >= 0 and place.partition not in self.stopped
+        decided = {
+            partition: self.watermarks.get(partition, -1)
+            for partition in {record.partition for record in records}
+            if partition not in self.stopped
         }
+        topic = records[0].topic
+        return {TopicPartition(topic, partition): offset + 1 for partition, offset in decided.items() if offset >= 0}
 
     def is_another(self, partition: int, offset: int) -> None:
         """Somebody has found another record where this one was decided."""

@@ -9,6 +9,8 @@ from services.eventlog.log import Log
 from tests.eventlog.test_cost import COURSES, Commands
 
 ENTRIES_MAX = 45
+READ_AT_ONCE_MAX = 5
+TRANSACTIONS = "select count(distinct xmin::text) from verdict"
 VERSIONS = "select version from event where type = 'provisional_grade_updated' order by stream"
 
 
@@ -33,7 +35,7 @@ async def test_the_least_recently_used_go_first_and_come_back_as_the_log_tells_t
 async def test_a_batch_that_needs_many_assignments_is_decided_in_parts_and_each_record_once(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "READ_AT_ONCE_MAX", 5)
+    monkeypatch.setattr(batches, "READ_AT_ONCE_MAX", READ_AT_ONCE_MAX)
     connection = await asyncpg.connect(database_url)
     try:
         log, commands = Log(connection), Commands()
@@ -49,3 +51,23 @@ async def test_a_batch_that_needs_many_assignments_is_decided_in_parts_and_each_
     assert sum(settled.outcomes.values()) == 2 * COURSES
     assert len(decided) == len({(row["partition"], row["offset"]) for row in decided}) == commands.ends.total()
     assert versions == [4] * COURSES
+
+
+async def test_a_batch_that_needs_many_courses_is_decided_in_parts(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "READ_AT_ONCE_MAX", READ_AT_ONCE_MAX)
+    connection = await asyncpg.connect(database_url)
+    try:
+        log, commands = Log(connection), Commands()
+        source = await log.current_source("commands")
+        await Deciding(log, source).settle(commands.facts())
+        before = await connection.fetchval(TRANSACTIONS)
+        again = [record for record in commands.facts() if b"upsert_enrollments" in (record.value or b"")]
+        settled = await Deciding(log, source).settle(again)
+        parts = await connection.fetchval(TRANSACTIONS) - before
+    finally:
+        await connection.close()
+
+    assert sum(settled.outcomes.values()) == len(again)
+    assert parts == -(-COURSES // READ_AT_ONCE_MAX)

@@ -38,7 +38,7 @@ def command(course: int, type_: str, data: Json, assignment: int | None = None, 
     made: Json = {
         "command_id": str(uuid.uuid4()),
         "type": type_,
-        "issued_at": "2026-01-01T00:00:00Z",
+        "issued_at": "2026-01-01T00:00:00.123Z",
         "root_account_id": "1",
         "course_id": str(course),
         "data": data,

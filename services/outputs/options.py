@@ -1,5 +1,6 @@
 """What the commands that read topics or emit again share: options that select, bars, errors in words."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from schemas.fields import ID_MAX
 from services.eventlog.connecting import trouble
 from services.eventlog.history import Selection
 
@@ -18,9 +20,21 @@ TIMES = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f", "%Y
 """RFC 3339 as the service writes it, and shorter; %z also takes Z."""
 TIME = "TIME"
 
-RootAccount = Annotated[int | None, typer.Option(help="The root account of the ids; 1 where none is given.")]
-Course = Annotated[int | None, typer.Option(help="One course.")]
-Assignment = Annotated[int | None, typer.Option(help="One assignment.")]
+
+def identifier(text: str) -> int:
+    """An id of the contract's. Raises typer.BadParameter."""
+    value = int(text) if re.fullmatch("[0-9]{1,19}", str(text)) else 0
+    if not 1 <= value <= ID_MAX:
+        raise typer.BadParameter(f"{text} is no id: a number from 1 to {ID_MAX}")
+    return value
+
+
+RootAccount = Annotated[
+    int | None,
+    typer.Option(parser=identifier, metavar="ID", help="The root account of the ids; 1 where none is given."),
+]
+Course = Annotated[int | None, typer.Option(parser=identifier, metavar="ID", help="One course.")]
+Assignment = Annotated[int | None, typer.Option(parser=identifier, metavar="ID", help="One assignment.")]
 Since = Annotated[
     datetime | None, typer.Option(formats=TIMES, metavar=TIME, help="Recorded at this time or later; UTC by default.")
 ]

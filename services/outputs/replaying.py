@@ -6,6 +6,7 @@ of each partition; nothing that could be lost apart from the records, or be ahea
 """
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -54,8 +55,8 @@ class Order:
     def __post_init__(self) -> None:
         if self.output not in SERIES:
             raise ValueError(f"there is no output {self.output}: choose from {', '.join(SERIES)}")
-        if self.per_second is not None and self.per_second <= 0:
-            raise ValueError("records a second must be more than 0")
+        if self.per_second is not None and not 0 < self.per_second < math.inf:
+            raise ValueError("records a second must be more than 0, and finite")
         if self.output == "dead-letters" and self.selection.root_account is not None:
             raise ValueError("a dead letter could not be read, so it is of no account, course or assignment")
 

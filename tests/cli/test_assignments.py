@@ -3,6 +3,8 @@
 import asyncio
 import uuid
 
+import pytest
+
 from schemas.canvas import AssignmentState, AuditEvent
 from tests.cli.conftest import CommandLine, Season
 
@@ -90,3 +92,21 @@ async def test_a_database_that_is_away_or_not_named_is_told_apart_from_a_finding
     assert (away.code, away.err) == (3, "PostgreSQL does not answer: ConnectionRefusedError\n")
     assert unnamed.code == 2
     assert unnamed.err.startswith("DATABASE_URL is not set: set it to postgresql://")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("state", "99999999999999999999"),
+        ("history", "0"),
+        ("export", "--course", "9223372036854775808"),
+        ("state", "1", "--version", "9999999999"),
+        ("dead-letters", "list", "--partition", "9999999999"),
+    ],
+)
+async def test_a_number_that_can_be_no_id_is_wrong_usage_and_no_server_that_is_away(
+    arguments: tuple[str, ...], cli: CommandLine
+) -> None:
+    ran = await cli.here(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert "does not answer" not in ran.err

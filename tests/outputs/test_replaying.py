@@ -211,6 +211,8 @@ def test_an_order_says_what_cannot_be() -> None:
     wrong: list[tuple[str, Selection, float | None]] = [
         ("commands", EVERYTHING, None),
         ("events", EVERYTHING, 0),
+        ("events", EVERYTHING, float("nan")),
+        ("events", EVERYTHING, float("inf")),
         ("dead-letters", Selection(root_account=1), None),
     ]
     for output, selection, rate in wrong:

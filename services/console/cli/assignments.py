@@ -30,15 +30,16 @@ from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.document import state_document
 from services.moderation.upgrades import upgraded
-from services.outputs.options import TIME, TIMES
+from services.outputs.options import TIME, TIMES, identifier
 
 Json = dict[str, Any]
 ROWS = 50
 ROWS_MAX = 10_000
-AssignmentId = Annotated[int, typer.Argument(metavar="ASSIGNMENT_ID", help="The assignment's id.")]
+VERSION_MAX = 1_000_000_000
+AssignmentId = Annotated[int, typer.Argument(parser=identifier, metavar="ASSIGNMENT_ID", help="The assignment's id.")]
 
 
-Version = Annotated[int | None, typer.Option(min=1, help="As its stream stood at this version.")]
+Version = Annotated[int | None, typer.Option(min=1, max=VERSION_MAX, help="As its stream stood at this version.")]
 At = Annotated[
     datetime | None, typer.Option(formats=TIMES, metavar=TIME, help="As it stood at this time; UTC by default.")
 ]
@@ -145,7 +146,9 @@ def _gradebook(submission: Json) -> str | None:
 
 def history(
     assignment_id: AssignmentId,
-    after: Annotated[int, typer.Option(min=0, help="Only events after this version of its stream.")] = 0,
+    after: Annotated[
+        int, typer.Option(min=0, max=VERSION_MAX, help="Only events after this version of its stream.")
+    ] = 0,
     limit: Annotated[int, typer.Option(min=1, max=ROWS_MAX, help="At most so many events.")] = ROWS,
     root_account: RootAccount = 1,
     as_json: AsJson = False,

@@ -28,10 +28,13 @@ Json = dict[str, Any]
 LETTERS = 50
 LETTERS_MAX = 10_000
 KEY_BYTES_MAX = 200
+PARTITION_MAX = 1_000_000
 LetterId = Annotated[str, typer.Argument(metavar="ID", help="SHARD-NUMBER, as dead-letters list shows it.")]
 SomeLetterId = Annotated[str | None, typer.Argument(metavar="ID", help="One, by its SHARD-NUMBER.")]
 Cause = Annotated[str | None, typer.Option(help="All open ones of a cause.")]
-Partition = Annotated[int | None, typer.Option(min=0, help="All open ones of a partition of the commands topic.")]
+Partition = Annotated[
+    int | None, typer.Option(min=0, max=PARTITION_MAX, help="All open ones of a partition of the commands topic.")
+]
 
 
 def place_of(letter_id: str) -> tuple[int, int]:
@@ -52,7 +55,9 @@ async def letter_of(failures: Failures, letter_id: str) -> DeadLetter:
 
 def list_letters(
     cause: Annotated[str | None, typer.Option(help="Only those of this cause.")] = None,
-    partition: Annotated[int | None, typer.Option(min=0, help="Only those of this partition.")] = None,
+    partition: Annotated[
+        int | None, typer.Option(min=0, max=PARTITION_MAX, help="Only those of this partition.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Also those that were redriven or discarded.")] = False,
     before: Annotated[str | None, typer.Option(metavar="ID", help="Only older ones than this.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=LETTERS_MAX, help="At most so many.")] = LETTERS,

@@ -17,14 +17,14 @@ from rich.text import Text
 from services.eventlog.connecting import READER, connect, leave
 from services.eventlog.history import History, Selection
 from services.outputs.attending import attended, postgresql
-from services.outputs.options import FAILURES, in_words
+from services.outputs.options import FAILURES, identifier, in_words
 from services.settings import DatabaseSettings, WrongSettings
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 FACT_WIDTH = 15
 FINE, FINDING, USAGE, AWAY, NOTHING = 0, 1, 2, 3, 4
-RootAccount = Annotated[int, typer.Option(help="The root account that ids belong to.")]
+RootAccount = Annotated[int, typer.Option(parser=identifier, metavar="ID", help="The root account that ids belong to.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 

@@ -49,7 +49,7 @@ BEFORE_ALARM_SECONDS = 2.0
 
 
 def status(as_json: AsJson = False) -> None:
-    """How things stand. Exit code 1 where somebody should look: something late, stalled, or a dead letter open."""
+    """How things stand. Exit code 1 where somebody should look: what is late, stalled or lost, a dead letter open."""
     now = run(_look)
     if as_json:
         print_json(_document(now))

@@ -51,9 +51,11 @@ async def command(
     if not is_uuid(command_id):
         raise not_found()
     place = None if record is None else _place(record)
+    # In this order: what is decided between the two questions has a verdict by the second one.
+    pending = await _is_pending(parts, command_id.lower(), place)
     found = await _verdict(parts, caller, command_id.lower(), place)
     if found is None:
-        if await _is_pending(parts, command_id.lower(), place):
+        if pending:
             return answer(request, {"command_id": command_id.lower(), "status": "pending"}, 202, {"Retry-After": "1"})
         raise not_found()
     metadata = orjson.loads(found.metadata)

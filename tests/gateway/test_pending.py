@@ -1,0 +1,72 @@
+"""A command's verdict is told, or that it waits for one, whenever in the middle of an answer it is decided."""
+
+import json
+import uuid
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import asyncpg
+import pytest
+from fastapi import Request
+
+from services.eventlog.batch import Batch, Place
+from services.eventlog.log import Log
+from services.eventlog.reader import FoundVerdict, Reader
+from services.gateway.authentication import Caller
+from services.gateway.own import command
+
+T = TypeVar("T")
+TOPIC, SHARD = "commands", 1
+GRADER = Caller(user_id=21, root_account_id=1)
+
+
+class Interrupted(Reader):
+    """Something happens once so many questions are answered."""
+
+    def __init__(self, connection: Any, questions: int, happens: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(connection)
+        self.questions = questions
+        self.happens = happens
+
+    async def _asked(self, answer: Awaitable[T]) -> T:
+        found = await answer
+        self.questions -= 1
+        if self.questions == 0:
+            await self.happens()
+        return found
+
+    async def watermark(self, *question: Any) -> int:
+        return await self._asked(super().watermark(*question))
+
+    async def verdicts_at(self, *question: Any) -> list[FoundVerdict]:
+        return await self._asked(super().verdicts_at(*question))
+
+    async def first_verdict(self, *question: Any) -> FoundVerdict | None:
+        return await self._asked(super().first_verdict(*question))
+
+
+@pytest.mark.parametrize(("questions", "status"), [(1, 200), (2, 200), (3, 202)])
+async def test_a_command_that_is_decided_between_two_questions_to_the_log_is_found(
+    questions: int, status: int, database_url: str
+) -> None:
+    connection, command_id = await asyncpg.connect(database_url), str(uuid.uuid4())
+    log = Log(connection)
+    source = await log.current_source(TOPIC)
+
+    async def decide() -> None:
+        found = await log.look_up([SHARD], [])
+        batch = Batch(source, found.at, found.heads, {SHARD: 0})
+        body, metadata = {"command_id": command_id, "status": "accepted"}, {"actor_id": GRADER.user_id}
+        place = Place(SHARD, 0, 1)
+        batch.add_verdict(SHARD, 1, command_id, True, b"hash", place, None, json.dumps(body), json.dumps(metadata))
+        assert await log.append(batch)
+
+    reader = Interrupted(connection, questions, decide)
+    parts: Any = SimpleNamespace(reader=reader, commands_topic=TOPIC)
+    request = Request({"type": "http", "headers": [], "method": "GET", "path": "/"})
+    try:
+        answer = await command(request, parts, GRADER, command_id, record=f"{SHARD}-0")
+    finally:
+        await connection.close()
+    assert answer.status_code == status

@@ -44,6 +44,7 @@ class Desk:
     course: int
     producer: AIOKafkaProducer
     consumer: AIOKafkaConsumer
+    uncommitted: AIOKafkaConsumer
 
     def command(self, kind: str, data: Json, actor: int | None = None) -> Json:
         """A command about the course, or about its one assignment."""
@@ -75,6 +76,14 @@ class Desk:
                     elif line["topic"] in OUTPUTS:
                         owed -= line["topic"] == "events"
                         read.append(line)
+            return read + await self.rest()
+
+    async def rest(self) -> list[Json]:
+        """What stands on the topics beside what was read: those of one transaction may be served in any order."""
+        read: list[Json] = []
+        for place, end in (await self.uncommitted.end_offsets(self.consumer.assignment())).items():
+            while await self.consumer.position(place) < end:
+                read += [line for line in await self.read() if line["topic"] in OUTPUTS]
         return read
 
     async def read(self) -> list[Json]:
@@ -188,16 +197,19 @@ async def record(bootstrap: str, prefix: str, course: int) -> dict[str, list[Jso
         *(f"{prefix}.{name}" for name in (*OUTPUTS, "verdicts")),
         bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="latest",
     )  # fmt: skip
+    uncommitted = AIOKafkaConsumer(bootstrap_servers=bootstrap)
     await producer.start()
     await consumer.start()
+    await uncommitted.start()
     try:
         await consumer.seek_to_end()
         for place in consumer.assignment():
             await consumer.position(place)
-        return await play(Desk(prefix, bootstrap, course, producer, consumer))
+        return await play(Desk(prefix, bootstrap, course, producer, consumer, uncommitted))
     finally:
         await producer.stop()
         await consumer.stop()
+        await uncommitted.stop()
 
 
 def write(folder: Path, sequences: dict[str, list[Json]]) -> None:

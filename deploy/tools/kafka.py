@@ -15,6 +15,7 @@ from deploy.tools.places import STATE, answers, end, free_port, remove, running_
 
 JARS = STATE / "kafka" / "jars"
 START_SECONDS = 60
+DELETE_SECONDS = 240
 SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
@@ -63,8 +64,9 @@ def delete_topics(bootstrap: str, prefix: str) -> None:
     """Delete every topic whose name begins with ``prefix``."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
     names = [name for name in admin.list_topics(timeout=START_SECONDS).topics if name.startswith(prefix)]
-    for deleted in admin.delete_topics(names).values() if names else ():
-        deleted.result(START_SECONDS)
+    deletions = admin.delete_topics(names, request_timeout=DELETE_SECONDS) if names else {}
+    for deleted in deletions.values():
+        deleted.result(DELETE_SECONDS)
 
 
 class KafkaServer:

@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from deploy.tools.places import free_port, remove, running_pid
 
 USER = "moderation"
 SETTINGS = {"max_connections": "200", "shared_buffers": "256MB", "max_wal_size": "4GB"}
+ALONE_SECONDS_MAX = 60
 INITDB = ("-E", "UTF8", "--locale=C.UTF-8")
 
 
@@ -40,8 +42,9 @@ def create_database(url: str, name: str, template: str = "template1") -> str:
     """Make a database on the server of ``url``, unless it is there, and return its URL."""
     with psycopg.connect(url, autocommit=True) as connection:
         if connection.execute("select from pg_database where datname = %s", (name,)).fetchone() is None:
-            connection.execute(
-                sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
+            _once_alone(
+                connection,
+                sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)),
             )
     return database(url, name)
 
@@ -50,7 +53,22 @@ def drop_databases(url: str, prefix: str) -> None:
     """Drop every database on the server of ``url`` whose name begins with ``prefix``."""
     with psycopg.connect(url, autocommit=True) as connection:
         for (name,) in connection.execute("select datname from pg_database where starts_with(datname, %s)", (prefix,)):
-            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+            _once_alone(connection, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+def _once_alone(connection: psycopg.Connection, statement: sql.Composed) -> None:
+    """Execute once nobody else is connected to the database that is copied or dropped.
+
+    Of whoever was killed the server may know a while later, longer than it waits by itself.
+    """
+    deadline = time.monotonic() + ALONE_SECONDS_MAX
+    while True:
+        try:
+            connection.execute(statement)
+            return
+        except psycopg.errors.ObjectInUse:
+            if time.monotonic() > deadline:
+                raise
 
 
 def binaries() -> Path:

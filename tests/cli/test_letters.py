@@ -14,9 +14,11 @@ from tests.cases.adapter import World
 from tests.cli.conftest import CommandLine
 from tests.conftest import System
 from tests.console.letters import dead
+from tests.faults.steps import until_at_rest
 
 Json = dict[str, Any]
 WHY = "the exporter was mended"
+WAIT = ("--wait", "60")
 SECRET = "Geheimnis der Ada Lovelace"
 
 
@@ -46,6 +48,8 @@ class Office:
 
 @pytest.fixture
 async def office(operators: dict[str, CommandLine], running: System) -> Any:
+    # What is counted is to change by what is done here alone.
+    await until_at_rest(running)
     connection = await asyncpg.connect(running.database_url)
     yield Office(operators, running, connection)
     await connection.close()
@@ -99,7 +103,7 @@ async def test_a_dry_run_tells_what_would_come_of_each_and_writes_nothing(office
 
 async def test_a_group_is_redriven_once_and_who_and_why_are_kept(office: Office) -> None:
     cause, ids = await office.dead(readable(), readable())
-    redrive = ("dead-letters", "redrive", "--cause", cause, "--reason", WHY)
+    redrive = ("dead-letters", "redrive", "--cause", cause, "--reason", WHY, *WAIT)
 
     unconfirmed = await office.operator.here(*redrive)
     done = await office.operator.run(*redrive, "--yes", "--json")
@@ -129,7 +133,7 @@ async def test_what_is_too_large_to_be_sent_is_not_counted_but_named(office: Off
 
 async def test_what_is_dead_again_is_a_finding_and_is_discarded_with_a_reason(office: Office) -> None:
     _, ids = await office.dead(b"{")
-    redriven = await office.operator.here("dead-letters", "redrive", ids[0], "--reason", WHY)
+    redriven = await office.operator.here("dead-letters", "redrive", ids[0], "--reason", WHY, *WAIT)
     twice = await office.operator.here("dead-letters", "discard", ids[0], "--reason", WHY)
     _, others = await office.dead(SECRET.encode())
     revealed = await office.operator.here("dead-letters", "reveal", others[0], "--reason", WHY)

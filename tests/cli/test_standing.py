@@ -5,20 +5,25 @@ import asyncio
 import asyncpg
 
 from services.eventlog.watching import Watching
-from tests.cli.conftest import CommandLine, Season
+from tests.cli.conftest import CommandLine, Ran, Season
 from tests.conftest import System
-
-LOOKS_MAX = 50
+from tests.faults.steps import until_at_rest
+from tests.processes.running import until
 
 
 async def test_at_rest_nothing_waits_and_what_failed_is_counted(
     cli: CommandLine, season: Season, running: System
 ) -> None:
-    # Other tests may have sent what they do not wait for.
-    for _ in range(LOOKS_MAX):
-        document = await cli.here("status", "--json")
-        if not any(part["waiting"] for part in (*document.json()["partitions"], *document.json()["outputs"])):
-            break
+    await until_at_rest(running)
+
+    async def seen() -> Ran | None:
+        ran = await cli.here("status", "--json")
+        found = ran.json()
+        # Kafka and the relay may be slow to say so.
+        waits = any(part["waiting"] for part in (*found["partitions"], *found["outputs"]))
+        return None if waits or found["problems"] else ran
+
+    document = await until(seen, "nothing waits")
     text = await cli.run("status")
 
     connection = await asyncpg.connect(running.database_url)

@@ -9,14 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.cases.bad_inputs import DOCUMENT
 from tests.cases.tokens import Issuer
 from tests.conftest import made_system
 from tests.console.letters import dead
 from tests.console.looking import ASSIGNMENT, HOSTILE, Console, Json, letter, sent
-from tests.processes.running import until
+from tests.processes.running import DEADLINE_SECONDS, until
 
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 Opened = Callable[..., AbstractAsyncContextManager[Page]]
@@ -45,7 +45,7 @@ async def console(
             process.start()
         for process in system.processes:
             await process.ready()
-        async with httpx.AsyncClient(base_url=console.url, timeout=30) as http:
+        async with httpx.AsyncClient(base_url=console.url, timeout=90) as http:
             yield Console(system, console, issuer, http)
 
 
@@ -53,6 +53,7 @@ async def console(
 async def chromium() -> AsyncIterator[Browser]:
     program = shutil.which("chromium")
     assert program is not None, "Chromium is missing: run deploy/setup tests"
+    expect.set_options(timeout=DEADLINE_SECONDS * 1_000)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=SWITCHES)
         yield browser
@@ -66,6 +67,7 @@ def opened(chromium: Browser, console: Console) -> Opened:
     @asynccontextmanager
     async def open_page(role: str = "operator", **options: Any) -> AsyncIterator[Page]:
         context = await chromium.new_context(base_url=console.url, **options)
+        context.set_default_timeout(DEADLINE_SECONDS * 1_000)
         page = await context.new_page()
         complaints: list[str] = []
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
@@ -75,6 +77,7 @@ def opened(chromium: Browser, console: Console) -> Opened:
             await page.goto("/sign-in")
             await page.fill("#token", console.token(role))
             await page.click("button.main")
+            await page.wait_for_url(lambda url: "/sign-in" not in url)
             yield page
         finally:
             await context.close()

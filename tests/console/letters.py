@@ -33,15 +33,17 @@ async def dead(
     try:
         log = Log(connection)
         source = await log.current_source(earlier)
-        found = await log.look_up([partition], [])
-        offsets = [next(_OFFSETS) for _ in values]
-        batch = Batch(source, found.at, found.heads, {partition: offsets[0]})
-        for offset, value in zip(offsets, values, strict=True):
-            headers = headers_json(record_of(earlier, partition, APPENDED_AT, None, None, HEADERS))
-            place = Place(partition, offset, APPENDED_AT)
-            batch.add_dead_letter(partition, place, b"1001", value, headers, reason, message)
-        assert await log.append(batch)
-        return [(row[0], row[1]) for row in batch.dead_letters]
+        headers = headers_json(record_of(earlier, partition, APPENDED_AT, None, None, HEADERS))
+        while True:
+            found = await log.look_up([partition], [])
+            offsets = [next(_OFFSETS) for _ in values]
+            batch = Batch(source, found.at, found.heads, {partition: offsets[0]})
+            for offset, value in zip(offsets, values, strict=True):
+                place = Place(partition, offset, APPENDED_AT)
+                batch.add_dead_letter(partition, place, b"1001", value, headers, reason, message)
+            # A handler may have written to the shard since the look.
+            if await log.append(batch):
+                return [(row[0], row[1]) for row in batch.dead_letters]
     finally:
         await connection.close()
 

@@ -97,7 +97,7 @@ async def letter_of(console: Console, value: bytes = b"{", partition: int = 9, *
 
 @asynccontextmanager
 async def signed_in(console: Console) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=console.url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=console.url, timeout=90) as client:
         answer = await client.post("/sign-in", data={"token": console.token("operator"), "next": "/failures"})
         assert (answer.status_code, answer.headers["location"]) == (303, "/failures")
         yield client

@@ -50,7 +50,7 @@ async def test_what_proves_nothing_opens_nothing(token: str, console: Console) -
 
 
 async def test_a_session_is_a_cookie_that_no_script_and_no_other_site_can_use(console: Console) -> None:
-    async with httpx.AsyncClient(base_url=console.url) as browser:
+    async with httpx.AsyncClient(base_url=console.url, timeout=90) as browser:
         answer = await browser.post("/sign-in", data={"token": console.token("viewer"), "next": "//elsewhere.example"})
     cookie = answer.headers["set-cookie"].lower()
     assert "httponly" in cookie
@@ -97,18 +97,22 @@ async def test_a_viewer_sees_no_button_that_acts_and_is_refused(console: Console
 
 
 async def test_a_stream_ends_with_the_session(console: Console) -> None:
-    async with httpx.AsyncClient(base_url=console.url) as stranger:
+    async with httpx.AsyncClient(base_url=console.url, timeout=90) as stranger:
         assert (await stranger.get("/live")).status_code == 204
         assert (await stranger.get("/session")).status_code == 204
     assert (await console.ask("GET", "/session")).status_code == 200
-    brief = console.issuer.token(77, scope="moderation.viewer", exp=int(time.time()) + 2)
-    request = urllib.request.Request(f"{console.url}/live", headers={"authorization": f"Bearer {brief}"})
-    sent = await asyncio.to_thread(read_to_its_end, request)
-    data = next(line for line in sent.splitlines() if line.startswith(b"data: ")).removeprefix(b"data: ")
-    assert {"title", "status", "partitions", "recent"} <= json.loads(data).keys()
+    # On a machine that stands still a session may have ended before it began.
+    for seconds in (2, 8, 30):
+        brief = console.issuer.token(77, scope="moderation.viewer", exp=int(time.time()) + seconds)
+        request = urllib.request.Request(f"{console.url}/live", headers={"authorization": f"Bearer {brief}"})
+        sent = await asyncio.to_thread(read_to_its_end, request)
+        data = [line.removeprefix(b"data: ") for line in sent.splitlines() if line.startswith(b"data: ")]
+        if data:
+            break
+    assert {"title", "status", "partitions", "recent"} <= json.loads(data[0]).keys()
 
 
 def read_to_its_end(request: urllib.request.Request) -> bytes:
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         content: bytes = answer.read()
     return content

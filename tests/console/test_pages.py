@@ -5,18 +5,24 @@ import html
 import json
 import re
 import uuid
+from functools import partial
 
-import asyncpg
 import pytest
 
 from services.telemetry.metrics import ConsoleMetrics
 from services.topics import MIB
 from tests.cases.bad_inputs import DOCUMENT
 from tests.console.letters import on_topic
-from tests.console.looking import Console, Json, graded, letter_of, sent
+from tests.console.looking import Console, Json, graded, letter_of, log_of, sent
+from tests.faults.steps import until_at_rest
 from tests.processes.running import until
 
 WHY = {"why": "the exporter was mended"}
+
+
+async def says(console: Console, path: str, *texts: str) -> bool:
+    page = await console.ask("GET", path)
+    return all(text in page.text for text in texts)
 
 
 @pytest.mark.parametrize(
@@ -36,16 +42,12 @@ async def test_a_double_click_and_the_back_button_send_one_record(console: Conso
     assert {(a.status_code, a.headers["location"]) for a in answers} == {(303, f"/actions/{form['action']}")}
     other_tab = await console.ask("POST", "/act/redrive", "operator", data={**form, "action": str(uuid.uuid4())})
     assert other_tab.status_code == 409
-    async with asyncio.timeout(20):
-        while not (found := [r for r in await on_topic(console.system, 9) if r.value == b"{clicked"]):
-            pass
     await until(
         lambda: any(r.value == b"{clicked" for r in console.system.outside.records["dead-letters"]), "its outcome"
     )
-    assert len(found) == 1
-    page = await console.ask("GET", f"/failures/dead-letters/{letter}")
-    assert f"redriven</a>&nbsp;to&nbsp;9/{found[0].offset}" in page.text
-    assert "a dead letter again" in page.text
+    (found,) = [r for r in await on_topic(console.system, 9) if r.value == b"{clicked"]
+    said = [f"redriven</a>&nbsp;to&nbsp;9/{found.offset}", "a dead letter again"]
+    await until(partial(says, console, f"/failures/dead-letters/{letter}", *said), "what came of it is shown")
 
 
 async def test_a_form_counts_what_it_will_send_and_names_what_is_too_large(console: Console) -> None:
@@ -104,24 +106,19 @@ async def test_a_dry_run_says_on_the_page_what_would_come_of_it(console: Console
 async def test_numbers_on_the_page_are_those_of_the_log_when_nothing_moves(console: Console) -> None:
     await console.system.outside.verdict({**DOCUMENT["bases"]["upsert_course"], "command_id": str(uuid.uuid4())})
     await letter_of(console)
-    connection = await asyncpg.connect(console.system.database_url)
-    try:
-        decided = await connection.fetchval("select count(*) from verdict")
-        open_letters = await connection.fetchval(
+    await until_at_rest(console.system)
+    async with log_of(console) as log:
+        decided = await log.fetchval("select count(*) from verdict")
+        open_letters = await log.fetchval(
             "select count(*) from dead_letter d where not exists (select from dead_letter_settled s"
             " where (s.shard, s.number) = (d.shard, d.number))"
         )
-        refused = await connection.fetch(
+        refused = await log.fetch(
             "select body->>'type', body->>'reason', count(*) from verdict"
             " where body->>'reason' is not null group by 1, 2"
         )
-    finally:
-        await connection.close()
     wanted = (f'<dd id="decided">{decided:,}</dd>', f"The oldest of {open_letters:,} open dead letter")
-    async with asyncio.timeout(10):
-        page = ""
-        while not all(number in page for number in wanted):
-            page = (await console.ask("GET", "/")).text
+    await until(partial(says, console, "/", *wanted), f"the page says {wanted}")
     failures = html.unescape((await console.ask("GET", "/failures")).text)
     by_cause = re.findall(r'rejections\?type=(\w*)&reason=(\w+)">[^<]*</a></td><td class="number">([\d,]+)<', failures)
     assert {(kind or None, reason, int(count.replace(",", ""))) for kind, reason, count in by_cause} == {
@@ -136,7 +133,7 @@ async def test_the_console_tells_every_metric_of_its_catalogue(console: Console)
     catalogue = {family.name: family.documentation for family in ConsoleMetrics().registry.collect()}
     assert {family.name: family.documentation for family in families} == catalogue
     assert {family.name for family in families if not family.samples} == set()
-    assert console.process.told("moderation_ready") == 1
+    await until(lambda: console.process.told("moderation_ready") == 1, "it is told that it is ready")
 
 
 async def test_a_replay_is_kept_carried_out_and_refused_where_a_topic_is_the_services_own(console: Console) -> None:
@@ -147,19 +144,19 @@ async def test_a_replay_is_kept_carried_out_and_refused_where_a_topic_is_the_ser
     assert own.status_code == 400
     assert (await console.ask("POST", "/topics/replay", "viewer", data=form)).status_code == 403
     assert (await console.ask("POST", "/topics/replay", "operator", data=form)).status_code == 303
-    async with asyncio.timeout(20):
-        while "all of it is there" not in (await console.ask("GET", "/topics")).text:
-            pass
-    assert target in (await console.ask("GET", f"/actions/{form['action']}")).text
+    await until(partial(says, console, f"/actions/{form['action']}", target, "all of it is there"), "it is done")
 
 
 async def test_topics_are_checked_against_the_log(console: Console) -> None:
     assert (await console.ask("POST", "/topics/check", "viewer")).status_code == 403
     await console.ask("POST", "/topics/check", "operator")
-    async with asyncio.timeout(30):
-        while "A check is under way" in (page := await console.ask("GET", "/topics", "operator")).text:
-            pass
-    assert page.text.count("as the log says") == 5
+
+    async def checked() -> str:
+        text = (await console.ask("GET", "/topics", "operator")).text
+        return "" if "A check is under way" in text else text
+
+    page = await until(checked, "the check is done")
+    assert page.count("as the log says") == 5
 
 
 async def test_the_way_of_a_command_leads_to_its_places_on_the_topics(console: Console) -> None:
@@ -194,18 +191,18 @@ async def test_commands_that_nobody_decides_are_said_to_wait(console: Console) -
     command = {**DOCUMENT["bases"]["upsert_course"], "command_id": str(uuid.uuid4()), "course_id": "9300"}
     try:
         await console.system.outside.send(command)
-        async with asyncio.timeout(20):
-            while "1 command not decided, the oldest waiting" not in (await console.ask("GET", "/")).text:
-                pass
+        await until(partial(says, console, "/", "1 command not decided, the oldest waiting"), "that it waits is said")
         other = html.unescape((await console.ask("GET", "/failures")).text)
         assert re.search(r'<a href="/">[^<]*1 command not decided, the oldest waiting', other)
     finally:
         handler.start()
         await handler.ready()
     await console.system.outside.verdict_of(command["command_id"])
-    async with asyncio.timeout(20):
-        while "not decided, the oldest" in (await console.ask("GET", "/")).text:
-            pass
+
+    async def is_said_no_more() -> bool:
+        return not await says(console, "/", "not decided, the oldest")
+
+    await until(is_said_no_more, "it is said no more")
 
 
 @pytest.mark.parametrize(

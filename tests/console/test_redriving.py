@@ -22,7 +22,7 @@ from tests.conftest import System, made_system
 from tests.console.letters import HEADERS, dead, on_topic
 from tests.console.looking import Connection
 from tests.journeys.test_bad_inputs import sent
-from tests.processes.running import until
+from tests.processes.running import DEADLINE_SECONDS, until
 
 Json = dict[str, Any]
 WHO = Actor(root_account=1, user_id=77)
@@ -40,6 +40,10 @@ class Bench:
 
     def redriver(self) -> Redriver:
         return Redriver(self.system.database_url, self.system.bootstrap, self.system.prefix)
+
+    async def drain(self, redriver: Redriver | None = None) -> None:
+        """Send all that waits; whoever did so before may hold the lock until the server knows that they are gone."""
+        await until((redriver or self.redriver()).drain, "it is this one's turn")
 
     async def redrive(self, selection: Selection, action: uuid.UUID | None = None) -> uuid.UUID:
         action = action or uuid.uuid4()
@@ -66,7 +70,7 @@ async def test_a_partition_is_redriven_in_order_byte_for_byte_and_marked(bench: 
     values = [b"{first", b"\xff\xfe", None, b"", b'{"last": 1}']
     letters = await dead(bench.system, 0, values)
     action = await bench.redrive(Selection(partition=0))
-    await bench.redriver().drain()
+    await bench.drain()
     records = await on_topic(bench.system, 0)
     assert [record.value for record in records] == values
     assert {record.key for record in records} == {b"1001"}
@@ -91,24 +95,25 @@ async def test_the_same_form_twice_and_another_tab_redrive_once(bench: Bench) ->
     with pytest.raises(AlreadySettled):
         await bench.actions.discard(uuid.uuid4(), WHO, WHY, selection)
     await asyncio.gather(*(bench.redriver().drain() for _ in range(3)))
-    await bench.redriver().drain()
+    await bench.drain()
     assert len(await on_topic(bench.system, 1)) == 1
 
 
 async def test_of_a_group_somebody_else_takes_one_at_the_same_time_and_the_rest_is_redriven(bench: Bench) -> None:
     letters = await dead(bench.system, 11, [b"1", b"2"])
-    waits = "select count(*) from pg_locks where not granted"
+    waits = (
+        "select count(*) from pg_locks l join pg_stat_activity a using (pid)"
+        " where not l.granted and a.datname = current_database()"
+    )
     connection = await connect(bench.system.database_url, "test", OPERATOR)
     async with connection.transaction():
         theirs = Action(uuid.uuid4(), "discard", 1, 78, WHY, "{}")
         await Operating(connection).act(theirs, Selection(letter=letters[0]), None)
         group = asyncio.create_task(bench.redrive(Selection(partition=11)))
-        async with asyncio.timeout(10):
-            while not await bench.pool.fetchval(waits):
-                await asyncio.sleep(0.02)
+        await until(lambda: bench.pool.fetchval(waits), "the group waits for it")
     await connection.close()
     await group
-    await bench.redriver().drain()
+    await bench.drain()
     assert [record.value for record in await on_topic(bench.system, 11)] == [b"2"]
 
 
@@ -129,7 +134,7 @@ async def test_a_crash_between_kafka_and_postgresql_sends_nothing_twice(
 
     monkeypatch.setattr(Operating, "redriven", crash)
     with pytest.raises(ConnectionError):
-        await dying.drain()
+        await bench.drain(dying)
     monkeypatch.setattr(Operating, "redriven", noted)
     assert [record.value for record in await on_topic(bench.system, partition)] == values
     after = bench.redriver()
@@ -139,7 +144,7 @@ async def test_a_crash_between_kafka_and_postgresql_sends_nothing_twice(
             return []
 
         monkeypatch.setattr(after, "_arrived", blind)
-    await after.drain()
+    await bench.drain(after)
     assert [record.value for record in await on_topic(bench.system, partition)] == values
     kept = await action_of(bench.pool, action)
     assert kept is not None
@@ -156,7 +161,7 @@ async def test_a_redrive_that_was_decided_and_never_sent_is_sent_by_whoever_come
     trying.cancel()
     await asyncio.gather(trying, return_exceptions=True)
     assert cut_off.problem == "Kafka does not answer: KafkaConnectionError"
-    await bench.redriver().drain()
+    await bench.drain()
     assert len(await on_topic(bench.system, 4)) == 1
 
 
@@ -173,15 +178,15 @@ select count(*) from pg_locks where locktype = 'advisory'
 async def held_by_redriver(owner: Connection, not_this: int | None = None) -> int:
     """The one connection of a redriver, over which it has looked again after a rest."""
     first: dict[int, datetime] = {}
-    async with asyncio.timeout(20):
-        while True:
-            found = await owner.fetch(REDRIVERS)
-            for pid, looked_at in found:
-                rested = looked_at - first.setdefault(pid, looked_at)
-                if pid != not_this and rested.total_seconds() > LOOK_SECONDS:
-                    assert len(found) == 1
-                    return int(pid)
-            await asyncio.sleep(0.02)
+
+    async def rested() -> int | None:
+        found = await owner.fetch(REDRIVERS)
+        rests = {pid: looked_at - first.setdefault(pid, looked_at) for pid, looked_at in found}
+        if len(found) != 1 or not_this in rests or rests[found[0][0]].total_seconds() <= LOOK_SECONDS:
+            return None
+        return int(found[0][0])
+
+    return int(await until(rested, "one redriver's connection rests"))
 
 
 async def test_an_idle_redriver_keeps_its_connection_and_without_it_sends_over_another(bench: Bench) -> None:
@@ -194,7 +199,7 @@ async def test_an_idle_redriver_keeps_its_connection_and_without_it_sends_over_a
         await owner.execute("select pg_terminate_backend($1)", held)
         action = await bench.redrive(Selection(letter=letter))
         redriver.wake()
-        assert await redriver.finished(action, 20)
+        assert await redriver.finished(action, DEADLINE_SECONDS)
         assert len(await on_topic(bench.system, 7)) == 1
         await held_by_redriver(owner, not_this=held)
         assert await owner.fetchval(LOCKS) == 0, "others wait for a lock that nobody needs"
@@ -215,7 +220,7 @@ async def test_what_others_write_does_not_keep_a_redrive_from_going_on(poisons: 
     poison = Record("", None, b"poison", [(b"\xff", b"")] if poisons == "readers" else [mark])
     await sent(producer, bench.system, poison, partition)
     await producer.stop()
-    await bench.redriver().drain()
+    await bench.drain()
     assert [record.value for record in await on_topic(bench.system, partition)] == [b"poison", b"{"]
 
 
@@ -224,7 +229,7 @@ async def test_a_group_is_what_the_form_showed_and_no_letter_that_died_later(ben
     shown = await bench.failures.selected(Selection(reason="shown"))
     await dead(bench.system, 5, [b"3"], reason="shown")
     await bench.redrive(Selection(reason="shown", until=shown.until))
-    await bench.redriver().drain()
+    await bench.drain()
     assert shown.count == 2
     assert [record.value for record in await on_topic(bench.system, 5)] == [b"1", b"2"]
     assert len(await bench.failures.dead_letters(10, reason="shown", is_open=True)) == 1
@@ -235,7 +240,7 @@ async def test_a_record_too_large_to_be_marked_stays_open(bench: Bench) -> None:
     letters = await dead(bench.system, 6, [fits, too_large])
     shown = await bench.failures.selected(Selection(partition=6), LETTER_BYTES_MAX)
     action = await bench.redrive(Selection(partition=6))
-    await bench.redriver().drain()
+    await bench.drain()
     kept = await action_of(bench.pool, action)
     assert kept is not None
     assert (shown.count, shown.left_out, shown.named) == (kept.settled, 1, ["{}-{}".format(*letters[1])])

@@ -15,6 +15,7 @@ from services.console.tally import RECENT_MAX
 from services.topics import topic
 from tests.console.conftest import Opened
 from tests.console.looking import Connection, Console, log_of
+from tests.faults.steps import until_at_rest
 from tests.processes.running import DEADLINE_SECONDS
 
 Numbers = dict[str, Any]
@@ -51,6 +52,7 @@ def records(season: Season, chance: random.Random) -> Iterator[tuple[int, bytes]
 
 async def play(console: Console, log: Connection, season: Season, chance: random.Random) -> None:
     """Send a season, and await that all of it is decided and out."""
+    await until_at_rest(console.system)
     before, sent = await settled(log), 0
     for course, value in records(season, chance):
         await console.system.outside.send_raw(value, str(course).encode())
@@ -76,6 +78,7 @@ async def repair(console: Console, log: Connection, chance: random.Random) -> No
         f"select d.partition, min(d.shard || '-' || d.number) from dead_letter d where {OPEN} group by 1"
     )
     redriven, discarded = chance.sample(rows, 2)
+    await until_at_rest(console.system)
     before = await settled(log)
     count = await log.fetchval(f"select count(*) from dead_letter d where partition = $1 and {OPEN}", redriven[0])
     for kind, asked in (("redrive", {"partition": str(redriven[0])}), ("discard", {"letter": discarded[1]})):

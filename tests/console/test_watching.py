@@ -55,12 +55,12 @@ async def test_topics_that_are_not_those_the_log_knows_are_an_alarm_and_so_is_th
 
 
 async def test_each_partition_names_the_member_of_the_group_that_decides_it(console: Console) -> None:
-    async with asyncio.timeout(10):
-        owners: list[str] = []
-        while len(owners) < 12:
-            page = (await console.ask("GET", "/")).text
-            owners = re.findall(r'<td class="owner"><bdi>(console-\d)</bdi></td>', page)
-    assert set(owners) == {"console-0", "console-1"}
+    async def named() -> list[str]:
+        page = (await console.ask("GET", "/")).text
+        owners = re.findall(r'<td class="owner"><bdi>(console-\d)</bdi></td>', page)
+        return owners if len(owners) == 12 else []
+
+    assert set(await until(named, "each partition names somebody")) == {"console-0", "console-1"}
 
 
 async def test_a_work_that_ended_by_a_defect_makes_the_console_not_ready() -> None:

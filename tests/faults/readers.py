@@ -74,8 +74,9 @@ class Java:
 
     @property
     def seen(self) -> list[Seen]:
-        """What it has printed so far."""
-        found = (LINE.match(line) for line in self._printed.read_bytes().splitlines())
+        """What it has printed so far; of a line that is not whole yet nothing."""
+        whole = self._printed.read_bytes().rpartition(b"\n")[0]
+        found = (LINE.match(line) for line in whole.splitlines())
         return [(int(line[1]), int(line[3]), line[2].decode()) for line in found if line]
 
     def close(self) -> None:

@@ -5,13 +5,17 @@ import subprocess
 import sys
 
 import asyncpg
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.tools.places import ROOT
 from services import topics
+from services.eventlog.operating import Operating
+from services.eventlog.shards import SHARDS
+from services.eventlog.watching import Watching
 from tests.cases.adapter import World
 from tests.conftest import System
-from tests.processes.running import Json, Process
+from tests.processes.running import Json, Process, until
 
 
 async def count(system: System, table: str = "verdict") -> int:
@@ -23,11 +27,50 @@ async def count(system: System, table: str = "verdict") -> int:
 
 
 async def until_decided(system: System, wanted: int) -> None:
-    for _ in range(1_000):
-        if await count(system) >= wanted:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"{await count(system)} of {wanted} records decided")
+    async def is_decided() -> bool:
+        return await count(system) >= wanted
+
+    await until(is_decided, f"{wanted} records are decided")
+
+
+async def until_relayed(system: System, decided: int) -> None:
+    """Wait until so many verdicts are in the log, and all that it then holds has been read from its topics.
+
+    Each topic is waited for: a relay may bring them one after the other. What is emitted again counts twice.
+    """
+    await until_decided(system, decided)
+    live = await count(system, "event where live_number is not null")
+    wanted = {
+        "verdicts": await count(system),
+        "events": await count(system, "event"),
+        "live-events": live,
+        "caliper": live,
+        "dead-letters": await count(system, "dead_letter"),
+    }
+    records = system.outside.records
+    await until(lambda: all(len(records[name]) >= wanted[name] for name in wanted), f"{wanted} on the topics")
+    assert {name: len(records[name]) for name in wanted} == wanted
+
+
+async def until_at_rest(system: System) -> None:
+    """Wait until whatever stands on the commands topic is decided, and whatever is redriven stands there.
+
+    For who counts what is in the log: tests before may have sent what they did not wait for.
+    """
+    commands = topics.topic(system.prefix, "commands")
+    places = [TopicPartition(commands, number) for number in range(SHARDS)]
+    connection = await asyncpg.connect(system.database_url)
+
+    async def is_at_rest() -> bool:
+        waiting = await Operating(connection).unfinished(set())
+        ends = await system.outside.uncommitted.end_offsets(places)
+        decided = await Watching(connection).watermarks(commands, range(SHARDS))
+        return not waiting and all(decided[place.partition] + 1 == end for place, end in ends.items())
+
+    try:
+        await until(is_at_rest, "all is decided")
+    finally:
+        await connection.close()
 
 
 STUDENTS = 60

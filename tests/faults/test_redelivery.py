@@ -15,7 +15,7 @@ from services import topics
 from tests.cases.adapter import World
 from tests.conftest import System
 from tests.faults.steps import count, courses, made_again, run, send_all, started, until_decided
-from tests.processes.running import Json, until
+from tests.processes.running import DEADLINE_SECONDS, Json, until
 
 
 async def reset_to_the_beginning(system: System) -> None:
@@ -90,7 +90,7 @@ async def test_without_its_topics_the_handler_says_so_and_makes_none(system: Sys
     handler = system.process("handler", TOPIC_PREFIX=prefix)
     handler.start()
     assert handler.popen is not None
-    assert await asyncio.to_thread(handler.popen.wait, 30) != 0
+    assert await asyncio.to_thread(handler.popen.wait, DEADLINE_SECONDS) != 0
     assert f"topic {prefix}.commands does not exist: run python -m services.topics" in handler.log.read_text()
     admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from operator import itemgetter
+from typing import Any
 
 import asyncpg
 import pytest
@@ -14,9 +15,9 @@ from services.eventlog.shards import SHARDS
 from services.topics import topic
 from tests.conftest import System
 from tests.faults.readers import reading
-from tests.faults.steps import Sending, courses, send_all
+from tests.faults.steps import Sending, courses, send_all, until_relayed
 from tests.faults.test_kills import assert_dense
-from tests.processes.running import Process, until
+from tests.processes.running import DEADLINE_SECONDS, Process, until
 
 # A commit that was on its way when the relay was stopped has arrived before so many questions are answered.
 LOOKS = 20
@@ -32,13 +33,14 @@ async def ends(system: System) -> tuple[int, int]:
 
 async def stopped_inside_a_transaction(system: System, relay: Process) -> None:
     """Pause the relay at a moment when it has sent records and has not ended their transaction."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(2 * DEADLINE_SECONDS):
         while True:
             relay.signal(signal.SIGSTOP)
             for _ in range(LOOKS):
                 uncommitted, committed = await ends(system)
                 if uncommitted == committed:
                     break
+                await asyncio.sleep(0.01)
             else:
                 return
             relay.signal(signal.SIGCONT)
@@ -48,15 +50,17 @@ async def stopped_inside_a_transaction(system: System, relay: Process) -> None:
 async def goes_on(system: System) -> None:
     """More verdicts are seen by a reader of what is committed."""
     seen = len(system.outside.records["verdicts"])
-    await until(lambda: len(system.outside.records["verdicts"]) > seen + 50, "verdicts go on", 60)
+    await until(lambda: len(system.outside.records["verdicts"]) > seen + 50, "verdicts go on")
 
 
 async def others_have_sent(system: System) -> None:
     """Somebody sends, whether or not a reader sees it: a transaction that is open hides what follows."""
     before, _ = await ends(system)
-    async with asyncio.timeout(30):
-        while (await ends(system))[0] < before + 50:
-            await asyncio.sleep(0.01)
+
+    async def more_is_there() -> bool:
+        return (await ends(system))[0] >= before + 50
+
+    await until(more_is_there, "somebody sends")
 
 
 async def release_lock(system: System) -> None:
@@ -89,7 +93,8 @@ async def fenced(system: System, paused: Process) -> None:
     await others_have_sent(system)
     paused.signal(signal.SIGCONT)
     await goes_on(system)
-    await until(lambda: "cannot relay" in paused.log.read_text(), "the paused relay was told that it is not alone")
+    await until(lambda: paused.told("moderation_relay_fenced_total"), "the paused relay was told that it is not alone")
+    await until(lambda: "cannot relay" in paused.log.read_text(), "it says so")
     assert paused.told("moderation_relay_fenced_total") == 1
     await paused.ready()
 
@@ -109,7 +114,7 @@ async def test_relays_killed_and_paused_inside_transactions_do_no_harm(system: S
             active, standing_by = standing_by, active
         await fenced(system, active)
         await sending.end()
-        await until(lambda: len(system.outside.verdicts) == len(sending.ids), "every verdict", 60)
+        await until(lambda: len(system.outside.verdicts) == len(sending.ids), "every verdict", 2 * DEADLINE_SECONDS)
         for name in ("verdicts", "events"):
             await system.outside.caught_up(name)
             assert_dense(system.outside.records[name])
@@ -134,6 +139,12 @@ async def limited(system: System, name: str, bytes_max: int) -> None:
         ConfigResourceType.TOPIC, topic(system.prefix, name), {"max.message.bytes": str(bytes_max)}
     )
     await admin.alter_configs([resource])
+
+    async def goes_by_it() -> bool:
+        answers: list[Any] = await admin.describe_configs([ConfigResource(resource.resource_type, resource.name)])
+        return ("max.message.bytes", str(bytes_max)) in [entry[:2] for entry in answers[0].resources[0][4]]
+
+    await until(goes_by_it, "the broker goes by it")
     await admin.close()
 
 
@@ -147,8 +158,7 @@ async def test_what_a_topic_refuses_is_not_left_out_but_comes_when_it_does_so_no
     await until(lambda: "MessageSizeTooLarge" in relay.health()[1], "the relay says what is wrong")
     assert not system.outside.records["verdicts"], "a transaction is committed that lacks records"
     await limited(system, "events", 4 << 20)
-    await until(lambda: len(system.outside.records["verdicts"]) == 30, "every verdict")
-    await until(lambda: len(system.outside.records["events"]) == 30, "every event")
+    await until_relayed(system, 30)
     for name in ("verdicts", "events"):
         assert_dense(system.outside.records[name])
     await relay.ready()

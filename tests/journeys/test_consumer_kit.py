@@ -14,6 +14,7 @@ import pytest
 from deploy.tools import consumer_kit
 from deploy.tools.consumer_kit import CORPUS
 from tests.conftest import RUN, System
+from tests.faults.steps import until_at_rest, until_relayed
 from tests.processes.contracts import VALUES, validator
 
 Json = dict[str, Any]
@@ -129,6 +130,8 @@ async def test_both_consumers_stop_where_an_event_is_missing(bootstrap: str, tmp
 
 
 async def test_the_python_consumer_reads_the_running_service(running: System, tmp_path: Path) -> None:
+    await until_at_rest(running)
+    await until_relayed(running, 1)
     table = tmp_path / "grades.sqlite"
     topic = f"{running.prefix}.live-events"
     await run(running.bootstrap, sys.executable, "consumer.py", topic, str(table), "--once")

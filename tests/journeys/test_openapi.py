@@ -105,7 +105,8 @@ async def test_the_gateway_does_what_its_document_says(running: System, gateway:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "schemathesis.cli", "--config-file", str(file), "run", str(FILE), "--url", gateway.url,
         "--header", f"Authorization: {gateway.bearer(known['caller'][0])}", "--seed", "1",
-        "--no-color", "--continue-on-failure", "--generation-database", "none", "--no-shrink",
+        "--suppress-health-check", "too_slow", "--no-color", "--continue-on-failure",
+        "--generation-database", "none", "--no-shrink",
         cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     said, _ = await process.communicate()

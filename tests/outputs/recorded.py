@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from services.eventlog.history import EVERYTHING, History, Selection
 from services.eventlog.shards import SHARDS
 from services.outputs.comparing import Comparison
-from services.outputs.reading import read_to_end
+from services.outputs.reading import read_until, reader
 from services.outputs.records import Form
 from services.outputs.translation import Translator
 from services.outputs.verifying import Verified, verify
@@ -56,12 +56,16 @@ class Recorded:
     records: dict[str, dict[int, list[Copy]]]
 
     async def read(self, output: str, full_name: str | None = None) -> dict[int, list[Copy]]:
-        """What a topic holds now."""
+        """What a topic holds now. Of a transaction that is ended the brokers tell each partition a little later."""
         name = full_name or topic(self.system.prefix, output)
+        places = [TopicPartition(name, n) for n in range(SHARDS)]
         found: dict[int, list[Copy]] = {shard: [] for shard in range(SHARDS)}
-        async for record in read_to_end(self.system.bootstrap, [TopicPartition(name, n) for n in range(SHARDS)]):
-            headers = tuple((header, value) for header, value in record.headers)
-            found[record.partition].append(Copy(record.partition, record.key, record.value, headers))
+        async with reader(self.system.bootstrap, places) as consumer:
+            ends = await self.system.outside.uncommitted.end_offsets(places)
+            async for place, records in read_until(consumer, ends):
+                for record in records:
+                    headers = tuple((header, value) for header, value in record.headers)
+                    found[place.partition].append(Copy(place.partition, record.key, record.value, headers))
         return found
 
     async def planted(self, records: Mapping[int, Sequence[Copy]]) -> str:

@@ -19,6 +19,7 @@ from services.outputs.sending import transactional_producer
 from services.topics import WrongTopics, partition_count, provide_output
 from tests.cases.tokens import Issuer
 from tests.outputs.recorded import FORM, Copy, Recorded
+from tests.processes.running import until
 
 _TARGETS = iter(range(1, 1_000))
 
@@ -135,11 +136,12 @@ async def test_a_killed_replay_started_again_leaves_each_record_once(recorded: R
         "OPERATOR_TOKEN": issuer.token(77, scope="moderation.operator"),
     }
     killed = await asyncio.create_subprocess_exec(*command, "--per-second", "10", cwd=ROOT, env=settings)
-    async with asyncio.timeout(30):
-        while not await partition_count(recorded.system.bootstrap, name) or not any(
-            (await recorded.read("verdicts", name)).values()
-        ):
-            await asyncio.sleep(0.05)
+
+    async def is_under_way() -> bool:
+        exists = await partition_count(recorded.system.bootstrap, name)
+        return bool(exists) and any((await recorded.read("verdicts", name)).values())
+
+    await until(is_under_way, "the replay is under way")
     killed.kill()
     assert await killed.wait() == -signal.SIGKILL
     again = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=settings)

@@ -15,7 +15,7 @@ class Client:
     def __init__(self, url: str, issuer: Issuer) -> None:
         self.url = url
         self.issuer = issuer
-        self.http = httpx.AsyncClient(base_url=url, timeout=30)
+        self.http = httpx.AsyncClient(base_url=url, timeout=90)
         self._tokens: dict[tuple[int, str], str] = {}
 
     def bearer(self, user_id: int, root_account_id: str = "1") -> str:

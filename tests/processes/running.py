@@ -1,6 +1,7 @@
 """Real handler and relay processes, and clients that see them from outside."""
 
 import asyncio
+import inspect
 import json
 import os
 import signal
@@ -9,10 +10,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -21,17 +23,23 @@ from services.topics import topic
 from tests.processes.contracts import breach, command_breach
 
 Json = dict[str, Any]
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 60
+"""Only what is wrong takes so long: a slow machine, or one that stands still for a while, does not."""
+ANSWER_SECONDS = 10
 
 
 async def until(claim: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
-    """Poll until the claim is true, and return what it returned."""
+    """Poll until the claim, which may have to be awaited, is true, and return what it returned."""
     deadline = time.monotonic() + seconds
-    while not (found := claim()):
+    while True:
+        found = claim()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
+            return found
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {what}")
         await asyncio.sleep(0.01)
-    return found
 
 
 class Process:
@@ -68,14 +76,14 @@ class Process:
     def stop(self) -> int:
         assert self.popen is not None
         self.popen.send_signal(signal.SIGTERM)
-        code = self.popen.wait(40)
+        code = self.popen.wait(DEADLINE_SECONDS)
         self.popen = None
         return code
 
-    def health(self) -> tuple[int, str]:
-        """Status and reason of the ready page; 0 while nobody answers."""
+    def said_on(self, page: str) -> tuple[int, str]:
+        """Status of the ready or live page, and what it says; 0 while nobody answers."""
         try:
-            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=1) as answer:
+            with urllib.request.urlopen(f"{self.url}/health/{page}", timeout=ANSWER_SECONDS) as answer:
                 return answer.status, json.load(answer)["status"]
         except urllib.error.HTTPError as error:
             with error:
@@ -83,20 +91,13 @@ class Process:
         except OSError:
             return 0, "does not answer"
 
-    def live(self) -> int:
-        """Status of the live page; 0 while nobody answers."""
-        try:
-            with urllib.request.urlopen(f"{self.url}/health/live", timeout=1) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            error.close()
-            return error.code
-        except OSError:
-            return 0
+    def health(self) -> tuple[int, str]:
+        """Status and reason of the ready page."""
+        return self.said_on("ready")
 
     def metrics(self) -> list[Metric]:
         """What the process tells Prometheus."""
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=DEADLINE_SECONDS) as answer:
             return list(text_string_to_metric_families(answer.read().decode()))
 
     def told(self, name: str, **labels: str) -> float:
@@ -216,7 +217,8 @@ class Outside:
         """
         places = [place for place in self.consumer.assignment() if place.topic == topic(self.prefix, name)]
         assert places, f"{name} is not read"
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            for place, end in (await self.uncommitted.end_offsets(places)).items():
-                while await self.consumer.position(place) < end:
-                    await asyncio.sleep(0.002)
+        for place, end in (await self.uncommitted.end_offsets(places)).items():
+            await until(partial(self._has_read, place, end), f"{name} is read to its end")
+
+    async def _has_read(self, place: TopicPartition, end: int) -> bool:
+        return bool(await self.consumer.position(place) >= end)

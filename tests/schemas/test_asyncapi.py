@@ -7,8 +7,6 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
-
 from deploy.tools.contracts_page import page
 from deploy.tools.places import ROOT, STATE
 from schemas.catalog import MESSAGES
@@ -32,7 +30,6 @@ def findings(*files: Path) -> list[list[str]]:
     return list(json.loads(checked.stdout).values())
 
 
-@pytest.mark.timeout(180)
 def test_the_document_is_valid_and_what_is_wrong_with_others_is_found(tmp_path: Path) -> None:
     text, files = DOCUMENT.read_text(), [DOCUMENT]
     for name, (right, wrong, _) in PLANTED.items():

@@ -169,7 +169,7 @@ def test_dashboards_and_rules_name_metrics_that_live_processes_tell(worked: dict
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_prometheus_finds_nothing_to_mend_in_what_a_process_tells(worked: dict[str, Process], name: str) -> None:
-    checked("promtool", "check", "metrics", told=httpx.get(f"{worked[name].url}/metrics").text)
+    checked("promtool", "check", "metrics", told=httpx.get(f"{worked[name].url}/metrics", timeout=90).text)
 
 
 def test_every_metric_is_on_a_dashboard_or_in_a_rule() -> None:

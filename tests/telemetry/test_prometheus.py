@@ -1,6 +1,5 @@
 """A real Prometheus on the running system: targets up, rules evaluated, dashboards answered, and what the log says."""
 
-import asyncio
 import shutil
 import signal
 import subprocess
@@ -18,12 +17,14 @@ from tests.conftest import System
 from tests.processes.running import Json, Process, until
 from tests.telemetry.test_monitoring import DASHBOARDS, expressions
 
+# What is seen of a moment in which the machine stood still goes away after a minute of rates.
+ALERTS_SECONDS = 150
 VARIABLES = {"$__rate_interval": "1m", "$__range": "1h", "$job": ".*", "$instance": ".*"}
 
 
 class Prometheus:
     def __init__(self, url: str) -> None:
-        self.http = httpx.AsyncClient(base_url=url, timeout=10)
+        self.http = httpx.AsyncClient(base_url=url, timeout=90)
 
     async def ask(self, path: str, **parameters: str) -> Any:
         answer = await self.http.get(f"/api/v1/{path}", params=parameters)
@@ -36,19 +37,19 @@ class Prometheus:
 
     async def holds(self, alerts: set[str]) -> None:
         """Wait until these alerts and no others are pending, or firing: most fire after minutes of it."""
-        found: set[str] = set()
-        for _ in range(150):
-            found = {alert["labels"]["alertname"] for alert in (await self.ask("alerts"))["alerts"]}
-            if found == alerts:
-                return
-            await asyncio.sleep(0.1)
-        assert found == alerts
+
+        async def are_held() -> bool:
+            return {alert["labels"]["alertname"] for alert in (await self.ask("alerts"))["alerts"]} == alerts
+
+        await until(are_held, f"{alerts} and no others", ALERTS_SECONDS)
 
     async def becomes(self, expression: str, value: float) -> None:
         """Wait until a query has one series, of that value."""
-        async with asyncio.timeout(15):
-            while [float(each["value"][1]) for each in await self.query(expression)] != [value]:
-                await asyncio.sleep(0.1)
+
+        async def is_told() -> bool:
+            return [float(each["value"][1]) for each in await self.query(expression)] == [value]
+
+        await until(is_told, f"{expression} is {value}")
 
 
 @pytest.fixture(scope="module")
@@ -83,28 +84,28 @@ def answers(folder: Path) -> bool:
 
 
 async def test_every_target_is_up_and_every_rule_is_evaluated(prometheus: Prometheus) -> None:
-    async with asyncio.timeout(30):
-        while True:
-            targets = (await prometheus.ask("targets"))["activeTargets"]
-            groups = (await prometheus.ask("rules"))["groups"]
-            states = {target["labels"]["job"]: target["health"] for target in targets}
-            health = {rule["health"] for group in groups for rule in group["rules"]}
-            if set(states.values()) == {"up"} and health == {"ok"}:
-                break
-            await asyncio.sleep(0.1)
-    assert states.keys() == {f"moderation-{name}" for name in ("handler", "relay", "gateway", "console")}
-    assert len(groups) == 6
+    wanted = {(f"moderation-{name}", "up") for name in ("handler", "relay", "gateway", "console")}
+
+    async def all_is_well() -> bool:
+        targets = (await prometheus.ask("targets"))["activeTargets"]
+        groups = (await prometheus.ask("rules"))["groups"]
+        states = {(target["labels"]["job"], target["health"]) for target in targets}
+        health = {rule["health"] for group in groups for rule in group["rules"]}
+        return (states, health, len(groups)) == (wanted, {"ok"}, 6)
+
+    await until(all_is_well, "every target is up, every rule is evaluated")
 
 
 async def test_every_panel_is_answered(prometheus: Prometheus) -> None:
     waiting = [plain(expression) for path in DASHBOARDS for expression in expressions(path)]
+
+    async def are_answered() -> bool:
+        waiting[:] = [asked for asked in waiting if not await prometheus.query(asked)]
+        return not waiting
+
     # A rate takes two looks of Prometheus.
-    for _ in range(100):
-        waiting = [asked for asked in waiting if not await prometheus.query(asked)]
-        if not waiting:
-            return
-        await asyncio.sleep(0.1)
-    assert waiting == []
+    assert waiting
+    await until(are_answered, f"answers to {waiting}")
 
 
 def plain(expression: str) -> str:

@@ -61,8 +61,8 @@ async def create(bootstrap: str, prefix: str, shards: int = SHARDS) -> list[str]
     remedies, rather than emit everything again.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
     try:
+        await admin.start()
         existing = set(await admin.list_topics())
         missing = [name for name in SETTINGS if topic(prefix, name) not in existing]
         wanted = [(topic(prefix, name), partitions(name, shards), SETTINGS[name]) for name in missing]
@@ -81,8 +81,8 @@ async def provide_output(bootstrap: str, full_name: str, shards: int = SHARDS) -
         WrongTopics: it cannot be created, or exists and cannot hold that; with every finding.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
     try:
+        await admin.start()
         if full_name not in await admin.list_topics():
             await _make(bootstrap, admin, [(full_name, shards, _OUTPUT)])
             return True
@@ -105,8 +105,8 @@ async def provide_output(bootstrap: str, full_name: str, shards: int = SHARDS) -
 async def partition_count(bootstrap: str, full_name: str) -> int:
     """How many partitions a topic has; 0 if there is none of that name."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
     try:
+        await admin.start()
         if full_name not in await admin.list_topics():
             return 0
         return len((await admin.describe_topics([full_name]))[0]["partitions"])
@@ -132,8 +132,8 @@ async def _make(bootstrap: str, admin: AIOKafkaAdminClient, wanted: list[tuple[s
 async def _leaders(bootstrap: str, places: list[TopicPartition]) -> None:
     """Return when the leader of every partition serves it; its name is known a little earlier than that."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, retry_backoff_ms=20)
-    await consumer.start()
     try:
+        await consumer.start()
         await consumer.end_offsets(places)
     finally:
         await consumer.stop()
@@ -142,8 +142,8 @@ async def _leaders(bootstrap: str, places: list[TopicPartition]) -> None:
 async def write_progress(bootstrap: str, prefix: str, progress: Progress) -> None:
     """Set the relay's progress; only while no relay is running, and for a new topic."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
-    await producer.start()
     try:
+        await producer.start()
         await producer.send_and_wait(topic(prefix, "progress"), progress.encode(), key=KEY, partition=0)
     finally:
         await producer.stop()

@@ -181,11 +181,12 @@ class Redriver:
         producer = AIOKafkaProducer(
             bootstrap_servers=self.bootstrap, enable_idempotence=True, acks="all", max_request_size=2 * MIB
         )
-        manager = producer._txn_manager
-        manager.set_pid_and_epoch(redrive.producer_id, redrive.producer_epoch)
-        for partition, sent in (await operating.sent(redrive.action)).items():
-            manager.increment_sequence_number(TopicPartition(redrive.topic, self._target(redrive, partition)), sent)
         try:
+            manager = producer._txn_manager
+            manager.set_pid_and_epoch(redrive.producer_id, redrive.producer_epoch)
+            for partition, sent in (await operating.sent(redrive.action)).items():
+                place = TopicPartition(redrive.topic, self._target(redrive, partition))
+                manager.increment_sequence_number(place, sent)
             await producer.start()
             while waiting := await operating.not_sent(redrive.action, RECORDS_MAX):
                 async with asyncio.timeout(ANSWER_SECONDS_MAX):

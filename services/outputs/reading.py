@@ -29,8 +29,8 @@ async def reader(
         enable_auto_commit=False,
         fetch_max_wait_ms=50,
     )
-    await consumer.start()
     try:
+        await consumer.start()
         consumer.assign(places)
         yield consumer
     finally:

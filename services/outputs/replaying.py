@@ -103,8 +103,8 @@ async def replay(
     refuse_own(order.target)
     await provide_output(bootstrap, order.target)
     producer = transactional_producer(bootstrap, f"{order.target}.replay")
-    await producer.start()
     try:
+        await producer.start()
         async for step in _Replay(producer, bootstrap, connection, form, order).run():
             yield step
         await until_readable(bootstrap, [TopicPartition(order.target, shard) for shard in range(SHARDS)])

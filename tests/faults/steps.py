@@ -128,6 +128,17 @@ async def made_again(system: System) -> None:
     await system.outside.renew_producer()
 
 
+async def rewound(system: System, *arguments: str) -> None:
+    """Set the relay's progress, once the server knows that the relay which was killed is gone."""
+    relays = "pg_stat_activity where datname = current_database() and application_name like 'moderation-relay%'"
+
+    async def is_gone() -> bool:
+        return await count(system, relays) == 0
+
+    await until(is_gone, "no relay is connected")
+    await run(system, "services.relay.rewind", *arguments)
+
+
 async def started(system: System, **environment: str) -> Process:
     handler = system.process("handler", HANDLER_INSTANCE="redelivered", **environment)
     handler.start()

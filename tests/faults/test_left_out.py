@@ -25,7 +25,7 @@ from services.settings import HandlerSettings
 from services.telemetry.metrics import HandlerMetrics
 from tests.conftest import System
 from tests.faults.steps import count, courses, made_again
-from tests.processes.running import Json
+from tests.processes.running import DEADLINE_SECONDS, Json
 
 Record = ConsumerRecord[Any, Any]
 
@@ -48,7 +48,7 @@ async def reading(system: System, *partitions: int) -> AsyncIterator[AIOKafkaCon
 
 
 async def fetched(consumer: AIOKafkaConsumer, records_max: int) -> list[Record]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while not (found := await consumer.getmany(timeout_ms=100, max_records=records_max)):
             pass
     return [record for records in found.values() for record in records]
@@ -89,7 +89,7 @@ async def test_a_batch_that_is_lost_after_it_was_fetched_is_fetched_again(system
         await reader.settle(await fetched(consumer, 3))
         lost = await fetched(consumer, 3)
         assert [record.offset for record in lost] == [3, 4, 5]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while await count(system) < 9:
                 await reader.settle(await fetched(consumer, 3))
 
@@ -104,7 +104,7 @@ async def test_commands_between_markers_of_transactions_are_decided(system: Syst
     await producer.stop()
     async with reading(system, 0) as consumer:
         reader = Reader(deciding, consumer)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while await count(system) < 4:
                 await reader.settle(await fetched(consumer, 1))
 
@@ -173,7 +173,7 @@ async def test_a_batch_is_fetched_again_also_where_it_is_lost_again_with_a_recor
             await handle()
             with pytest.raises(CorruptRecordException):
                 await subscriber.beating(fails)(consumer)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while await count(system) < 12:
                 await handle()
     await subscriber._disconnect()

@@ -17,7 +17,7 @@ from services.outputs.ends import End
 from services.progress import KEY, OUTPUTS, SERIES, Progress
 from services.relay.checking import NeedsOperator, check
 from tests.conftest import System
-from tests.faults.steps import courses, publication, run, send_all, started, until_relayed
+from tests.faults.steps import courses, publication, rewound, run, send_all, started, until_relayed
 from tests.faults.test_kills import assert_dense
 from tests.outputs.recorded import Copy, Recorded
 from tests.processes.running import Process, until
@@ -73,7 +73,7 @@ async def test_a_relay_without_progress_stops_and_resumes_where_it_is_told(syste
     await lose(system, "progress")
     await stops(relay, "services.relay.rewind topics|start")
 
-    await run(system, "services.relay.rewind", "topics")
+    await rewound(system, "topics")
     relay.start()
     await relay.ready()
     await send_all(system, courses(40))
@@ -83,7 +83,7 @@ async def test_a_relay_without_progress_stops_and_resumes_where_it_is_told(syste
     assert not any("replay" in dict(record.headers) for record in outside.records["events"])
 
     relay.kill()
-    await run(system, "services.relay.rewind", "start")
+    await rewound(system, "start")
     relay.start()
     await send_all(system, courses(40))
     await until(lambda: len(outside.records["events"]) == len(outside.records["verdicts"]) == 200, "200 of each")
@@ -109,7 +109,7 @@ async def test_one_lost_topic_is_filled_again_and_nothing_is_repeated_on_the_oth
     await lose(system, "live-events")
     await stops(relay, "services.relay.rewind topics live-events")
 
-    await run(system, "services.relay.rewind", "topics", "live-events")
+    await rewound(system, "topics", "live-events")
     relay.start()
     await relay.ready()
     await holds(system, before)
@@ -132,7 +132,7 @@ async def test_a_topic_that_is_made_again_while_the_relay_runs_is_noticed_before
     await send_all(system, [{**command, "command_id": str(uuid.uuid4()), **changed} for command in commands])
     await until(lambda: "services.relay.rewind topics events" in relay.health()[1], "the remedy")
     relay.kill()
-    await run(system, "services.relay.rewind", "topics", "events")
+    await rewound(system, "topics", "events")
     relay.start()
     await relay.ready()
 

@@ -140,3 +140,20 @@ async def beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def together(*works: Coroutine[None, None, None]) -> None:
+    """Works that never end, side by side, until one fails: raises its error, when the others have ended.
+
+    Cancelled it is cancelled, whatever the works raise then. A TaskGroup raises their errors instead, and whoever tries
+    again after those would not know to end.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -22,6 +22,7 @@ from services.eventlog.watching import Behind, Watching
 from services.health import Health
 from services.progress import Progress
 from services.telemetry.lag import Looks
+from services.watching import together
 
 LOGGER = logging.getLogger("console")
 LOOK_SECONDS = 0.2
@@ -67,9 +68,7 @@ class Watch:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_log())
-            tasks.create_task(self._follow_broker())
+        await together(self._follow_log(), self._follow_broker())
 
     async def changed_since(self, version: int, seconds: float) -> bool:
         """Wait until ``now`` is newer than a version; False where it is not in time."""
@@ -148,13 +147,14 @@ class Watch:
                 await broker.start()
                 await owners.start()
                 self.progress = await broker.first_progress()
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._follow_progress(broker))
-                    tasks.create_task(self._follow_commands(broker, owners))
-                    tasks.create_task(self._follow_owners(owners))
-                    tasks.create_task(self._follow_topics(Losses(broker, self.bootstrap, self.prefix)))
-            except* (KafkaError, OSError, TimeoutError) as errors:
-                self._server("kafka", f"Kafka does not answer: {type(errors.exceptions[0]).__name__}")
+                await together(
+                    self._follow_progress(broker),
+                    self._follow_commands(broker, owners),
+                    self._follow_owners(owners),
+                    self._follow_topics(Losses(broker, self.bootstrap, self.prefix)),
+                )
+            except (KafkaError, OSError, TimeoutError) as error:
+                self._server("kafka", f"Kafka does not answer: {type(error).__name__}")
             finally:
                 await broker.stop()
                 await owners.stop()

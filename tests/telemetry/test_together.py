@@ -1,0 +1,44 @@
+"""Works side by side: one that fails ends all, and who is told to end does."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+import pytest
+
+from services.watching import together
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+async def failing() -> None:
+    raise OSError("Kafka is away")
+
+
+async def failing_when_cancelled() -> None:
+    try:
+        await forever()
+    except asyncio.CancelledError:
+        for _ in range(5):  # Its owner is cancelled meanwhile.
+            await asyncio.sleep(0)
+        raise OSError("Kafka is away") from None
+
+
+async def test_the_error_of_one_work_ends_all() -> None:
+    before = asyncio.all_tasks()
+    with pytest.raises(OSError, match="Kafka is away"):
+        await together(forever(), failing())
+    assert asyncio.all_tasks() <= before
+
+
+@pytest.mark.parametrize("beside", [forever, failing])
+async def test_who_is_cancelled_is_cancelled_whatever_the_works_say_to_that(
+    beside: Callable[[], Coroutine[None, None, None]],
+) -> None:
+    owner = asyncio.create_task(together(failing_when_cancelled(), beside()))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    owner.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await owner

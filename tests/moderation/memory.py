@@ -204,6 +204,14 @@ def office(**settings: Any) -> Memory:
     return memory
 
 
+def full() -> Memory:
+    """Both slots are taken; Ann's grade by TA1 is selected."""
+    memory = office()
+    memory.select(memory.grade(TA1, ANN, 5))
+    memory.grade(TA2, ANN, 6)
+    return memory
+
+
 def admin(memory: Memory, *permissions: str) -> None:
     """Give ADMIN an account-level role."""
     role = asked.StatedAdmin(user_id=ADMIN, permissions=("manage_grades", "view_all_grades", *permissions))

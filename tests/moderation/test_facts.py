@@ -1,39 +1,13 @@
 """Facts from the LMS: what they must say, what they change, and that saying them again changes nothing."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
 from services.moderation import commands as asked
 from services.moderation.decision import Accepted, Rejected
-from services.moderation.payload import to_payload
-from tests.moderation.memory import ANN, BEN, CAT, ESSAY, STRANGER, TA1, TEACHER, Memory, names, office
-
-DAY1, DAY2, DAY3 = (datetime(2025, 12, day, tzinfo=UTC) for day in (1, 2, 3))
-
-
-def users(*rows: tuple[int, dict[str, Any]]) -> asked.UpsertUsers:
-    return asked.UpsertUsers(users=tuple(asked.StatedUser(user_id=user, stated=stated) for user, stated in rows))
-
-
-def enrollment(user: int, **stated: Any) -> asked.UpsertEnrollments:
-    row = asked.StatedEnrollment(user_id=user, type="StudentEnrollment", section_id=None, stated=stated)
-    return asked.UpsertEnrollments(enrollments=(row,))
-
-
-def submission(student: int, **stated: Any) -> asked.RecordSubmission:
-    return asked.RecordSubmission(student_id=student, stated=stated)
-
-
-def comment(student: int, text: str = "seen", at: datetime | None = None) -> asked.RecordSubmissionComment:
-    return asked.RecordSubmissionComment(student_id=student, author_id=TEACHER, comment=text, created_at=at)
-
-
-def assignment(**stated: Any) -> asked.ConfigureAssignment:
-    whole = {"name": "Essay", "points_possible": Decimal(10), "grading_type": "points", "moderated_grading": True}
-    return asked.ConfigureAssignment(stated={**whole, **stated})
+from tests.moderation.memory import ANN, BEN, ESSAY, STRANGER, TA1, Memory, office
+from tests.moderation.stating import DAY1, DAY2, assignment, comment, enrollment, submission, users
 
 
 @pytest.mark.parametrize(
@@ -172,163 +146,6 @@ def test_permissions_of_an_enrolment_go_over_those_of_its_type_until_cleared() -
     assert course.may(TA1, "manage_grades")
     memory.enroll(STRANGER, "Designer", permissions={"manage_grades": True})
     assert course.may(STRANGER, "manage_grades")
-
-
-@pytest.mark.parametrize("graded", [True, False])
-def test_moderation_is_not_switched_while_grades_exist(graded: bool) -> None:
-    memory = office()
-    memory.comment(TA1, ANN)
-    if graded:
-        memory.accept(submission(ANN, score=Decimal(5), grade="5"))
-    else:
-        memory.grade(TA1, ANN, 5)
-    refused = memory.ask(asked.ConfigureAssignment(stated={"moderated_grading": False}))
-    assert isinstance(refused, Rejected)
-    assert refused.reason == "moderation_locked"
-    assert refused.message == "Moderated grading setting cannot be changed if graded submissions exist"
-    assert memory.configure(moderated_grading=True, grader_count=3).events != ()
-
-
-def test_moderation_is_switched_while_there_are_comments_only() -> None:
-    memory = office()
-    memory.comment(TA1, ANN)
-    memory.configure(moderated_grading=False)
-
-
-def test_without_moderation_its_settings_are_at_their_defaults() -> None:
-    settings = {
-        "final_grader_id": TEACHER,
-        "grader_count": 3,
-        "graders_anonymous_to_graders": True,
-        "grader_names_visible_to_final_grader": False,
-        "grader_comments_visible_to_graders": False,
-    }
-    memory = office(**settings)
-    (event,) = memory.configure(moderated_grading=False).events
-    assert to_payload(event) == {
-        "moderated_grading": [True, False],
-        "final_grader_id": [str(TEACHER), None],
-        "grader_count": [3, 0],
-        "graders_anonymous_to_graders": [True, False],
-        "grader_names_visible_to_final_grader": [False, True],
-        "grader_comments_visible_to_graders": [False, True],
-    }
-    assert memory.configure(**settings).events == ()
-    never = office(moderated_grading=False, **settings)
-    assert {name: never.document()["settings"][name] for name in settings} == {
-        "final_grader_id": None,
-        "grader_count": 0,
-        "graders_anonymous_to_graders": False,
-        "grader_names_visible_to_final_grader": True,
-        "grader_comments_visible_to_graders": True,
-    }
-
-
-@pytest.mark.parametrize(
-    ("before", "switched_on"),
-    [
-        ({"moderated_grading": False}, {"moderated_grading": True, "final_grader_id": TEACHER, "grader_count": 2}),
-        ({}, {"anonymous_grading": True}),
-    ],
-)
-def test_all_that_canvas_tracks_is_told_when_moderation_or_anonymity_is_switched_on(
-    before: dict[str, Any], switched_on: dict[str, Any]
-) -> None:
-    memory = office(final_grader_id=TEACHER, grader_count=2, **before)
-    (event,) = memory.configure(**switched_on).events
-    old = {"moderated_grading": True, "anonymous_grading": False, "grader_count": 2, "final_grader_id": str(TEACHER)}
-    old |= {"grader_count": 0, "final_grader_id": None} if before else {}
-    assert to_payload(event) == {
-        "points_possible": [10, 10],
-        "anonymous_grading": [False, "anonymous_grading" in switched_on],
-        "moderated_grading": [bool(not before), True],
-        "final_grader_id": [old["final_grader_id"], str(TEACHER)],
-        "grader_count": [old["grader_count"], 2],
-        "grader_names_visible_to_final_grader": [True, True],
-        "grader_comments_visible_to_graders": [True, True],
-        "graders_anonymous_to_graders": [False, False],
-    }
-    (later,) = memory.configure(grader_count=5).events
-    assert to_payload(later) == {"grader_count": [2, 5]}
-
-
-def test_two_students_never_have_one_submission_id() -> None:
-    memory = office()
-    memory.accept(submission(ANN, submission_id=777))
-    refused = memory.ask(submission(CAT, submission_id=777))
-    assert isinstance(refused, Rejected)
-    assert refused.errors[0][0] == "data.submission_id"
-    memory.accept(submission(ANN, submission_id=778))
-    memory.accept(submission(CAT, submission_id=777))
-    # What the LMS says comes before what was drawn: whose id that was draws another one.
-    drawn = memory.gradebook(BEN)["submission_id"]
-    memory.accept(submission(ANN, submission_id=drawn))
-    ids = {student: memory.gradebook(student)["submission_id"] for student in (ANN, BEN, CAT)}
-    assert (ids[ANN], ids[CAT], len({*ids.values()})) == (drawn, 777, 3)
-    assert memory.read_again().document() == memory.document()
-
-
-def test_a_submission_id_that_grades_were_published_under_stays_its_students() -> None:
-    memory = office()
-    memory.grade(TA1, BEN, 5)
-    published = memory.gradebook(BEN)["submission_id"]
-    memory.publish()
-    assert memory.refuse(submission(ANN, submission_id=published)) == "invalid_command"
-    assert memory.gradebook(BEN)["submission_id"] == published
-    memory.accept(submission(BEN, submission_id=published))
-    memory.accept(submission(ANN, submission_id=published + 1_000))
-
-
-def test_a_comment_of_another_time_or_text_is_another_comment() -> None:
-    memory = office()
-    for fact in (comment(ANN, at=DAY1), comment(ANN, at=DAY2), comment(ANN, "again", DAY1), comment(BEN, at=DAY1)):
-        assert names(memory.accept(fact)) == ["submission_comment_recorded"]
-    assert memory.accept(comment(ANN)).events == ()
-
-
-def test_the_copies_that_publication_made_are_known_when_the_lms_states_them() -> None:
-    memory = office()
-    memory.grade(TA1, ANN, 5, comment="well")
-    memory.publish()
-    stated = asked.RecordSubmissionComment(student_id=ANN, author_id=TA1, comment="well", created_at=None)
-    assert memory.accept(stated).events == ()
-
-
-@pytest.mark.parametrize(
-    ("facts", "state", "matches"),
-    [
-        ([], "unsubmitted", True),
-        ([{"attempt": 1, "submitted_at": DAY1}], "submitted", True),
-        ([{"score": Decimal(5), "grade": "5"}], "graded", True),
-        ([{"submitted_at": DAY2, "score": Decimal(5), "graded_at": DAY3}], "graded", True),
-        ([{"submitted_at": DAY3, "score": Decimal(5), "graded_at": DAY2}], "submitted", False),
-        ([{"score": Decimal(5)}, {"submitted_at": DAY2, "attempt": 2}], "submitted", False),
-        ([{"score": Decimal(5), "graded_at": DAY1}, {"submitted_at": DAY2}], "submitted", False),
-        ([{"score": Decimal(5), "graded_at": DAY2}, {"submitted_at": DAY1}], "graded", True),
-        ([{"score": Decimal(5), "graded_at": DAY1}, {"submitted_at": DAY2}, {"graded_at": DAY3}], "graded", True),
-        ([{"score": Decimal(5), "graded_at": DAY1}, {"submitted_at": DAY2}, {"score": Decimal(6)}], "graded", True),
-        ([{"score": Decimal(5), "submitted_at": DAY1}, {"score": None}], "submitted", True),
-        ([{"score": Decimal(5)}, {"posted_at": DAY1}], "graded", True),
-    ],
-)
-def test_the_state_of_a_submission_follows_its_work_and_its_grade(
-    facts: list[dict[str, Any]], state: str, matches: bool
-) -> None:
-    memory = office()
-    for stated in facts:
-        memory.accept(submission(ANN, **stated))
-    row = memory.gradebook(ANN)
-    assert (row["workflow_state"], row["grade_matches_current_submission"]) == (state, matches)
-
-
-def test_a_stated_submission_id_stands_until_it_is_cleared() -> None:
-    memory = office()
-    drawn = memory.gradebook(ANN)["submission_id"]
-    (event,) = memory.accept(submission(ANN, submission_id=777)).events
-    assert getattr(event, "submission_id", None) == 777
-    assert memory.gradebook(ANN)["submission_id"] == 777
-    memory.accept(submission(ANN, submission_id=None))
-    assert memory.gradebook(ANN)["submission_id"] == drawn
 
 
 def test_no_fact_but_posting_and_hiding_is_told_to_the_world() -> None:

@@ -1,0 +1,143 @@
+"""Who is shown the names and comments of which graders."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from services.moderation import commands as asked
+from services.moderation.identity import sees_graders, sees_graders_comments
+from tests.moderation.memory import (
+    ADMIN,
+    ANN,
+    BEN,
+    ESSAY,
+    FINAL_GRADER,
+    STRANGER,
+    TA1,
+    TA2,
+    TA3,
+    TEACHER,
+    admin,
+    office,
+)
+from tests.moderation.seen import COMMENTS, Json, as_seen_by, commented, post, submission, told
+
+TABLES = json.loads((Path(__file__).parents[1] / "cases" / "decision_tables.json").read_text())
+VIEWERS = {
+    "provisional_grader": TA1,
+    "grader": TA1,
+    "final_grader": FINAL_GRADER,
+    "admin_with_select_final_grade": ADMIN,
+    "student": ANN,
+}
+
+
+@pytest.mark.parametrize("row", TABLES["sees_other_graders"]["rows"], ids=lambda row: row["id"])
+def test_graders_are_named_as_in_canvas(row: Json) -> None:
+    given = dict(row["given"])
+    viewer, published = VIEWERS[given.pop("viewer")], given.pop("published")
+    memory = office(moderated_grading=given.pop("moderated"), **given)
+    admin(memory, "select_final_grade")
+    if published:
+        memory.publish()
+    seen = sees_graders(memory.courses[1001], memory.assignments[ESSAY], viewer)
+    assert seen == row["then"]["sees_other_graders"]
+
+
+@pytest.mark.parametrize("row", TABLES["sees_other_graders_comments"]["rows"], ids=lambda row: row["id"])
+def test_graders_comments_are_shared_as_in_canvas(row: Json) -> None:
+    given = dict(row["given"])
+    viewer = VIEWERS[given.pop("viewer")]
+    memory = office(moderated_grading=given.pop("moderated"), **given)
+    admin(memory, "select_final_grade")
+    seen = sees_graders_comments(memory.courses[1001], memory.assignments[ESSAY], viewer)
+    assert seen == row["then"]["sees_other_graders_comments"]
+
+
+ALL = ["sorry", "by TA1", "by TA2", "by the final grader", "hello"]
+
+
+@pytest.mark.parametrize(
+    ("shared", "user", "texts"),
+    [
+        (True, FINAL_GRADER, ALL),
+        (False, FINAL_GRADER, ALL),
+        (False, ADMIN, ALL),
+        (True, TA3, ALL),
+        (True, TA1, ALL),
+        (False, TA3, ["sorry"]),
+        (False, TA1, ["sorry", "by TA1"]),
+        (False, TEACHER, ["sorry", "hello"]),
+        (True, ANN, ["sorry"]),
+    ],
+)
+def test_before_the_publication_a_comment_is_read_by_whom_canvas_lets(
+    shared: bool, user: int, texts: list[str]
+) -> None:
+    memory = commented(grader_comments_visible_to_graders=shared)
+    admin(memory, "select_final_grade")
+    assert told(submission(memory, user)) == texts
+
+
+@pytest.mark.parametrize(
+    ("posted", "user", "texts"),
+    [
+        # TA1 was chosen: the public copy, made last, stands for the original.
+        (False, FINAL_GRADER, ["sorry", "by TA2", "by the final grader", "hello", "by TA1"]),
+        (False, TA3, ["sorry", "by the final grader", "by TA1"]),
+        (False, TA2, ["sorry", "by TA2", "by the final grader", "by TA1"]),
+        (False, ANN, ["sorry"]),
+        (True, ANN, ["sorry", "by the final grader", "hello", "by TA1"]),
+    ],
+)
+def test_after_the_publication_the_chosen_graders_copies_stand_for_the_originals(
+    posted: bool, user: int, texts: list[str]
+) -> None:
+    memory = commented(grader_comments_visible_to_graders=False)
+    memory.publish()
+    if posted:
+        post(memory)
+    shown = submission(memory, user)
+    assert sorted(told(shown)) == sorted(texts)
+    assert len({comment["id"] for comment in shown["submission_comments"]}) == len(texts)
+
+
+def test_who_may_neither_grade_nor_look_reads_nothing_of_others() -> None:
+    memory = commented()
+    for user in (BEN, STRANGER):
+        assert as_seen_by(memory, user).submission(ANN, COMMENTS) == as_seen_by(memory, user).submissions()
+
+
+@pytest.mark.parametrize(
+    ("settings", "user", "named"),
+    [
+        ({}, TA2, True),
+        ({"graders_anonymous_to_graders": True}, TA2, False),
+        ({"graders_anonymous_to_graders": True}, FINAL_GRADER, True),
+        ({"grader_names_visible_to_final_grader": False}, FINAL_GRADER, False),
+    ],
+)
+def test_an_anonymous_grader_is_anonymous_in_everything_shown(settings: Json, user: int, named: bool) -> None:
+    memory = commented(**settings)
+    memory.accept(asked.UpsertUsers(users=(asked.StatedUser(user_id=TA1, stated={"name": "Tom"}),)))
+    shown = submission(memory, user)
+    line = next(c for c in shown["submission_comments"] if c["comment"] == "by TA1")
+    anonymous_id = memory.assignments[ESSAY].slots[TA1]
+    if named:
+        assert (line["author_id"], line["author_name"], "anonymous_id" in line) == (TA1, "Tom", False)
+    else:
+        assert (line["anonymous_id"], {"author_id", "author_name"} & line.keys()) == (anonymous_id, set())
+    if user == FINAL_GRADER:
+        first = shown["provisional_grades"][0]
+        assert first.get("scorer_id") == (TA1 if named else None)
+        assert first.get("anonymous_grader_id") == (None if named else anonymous_id)
+        assert ("rubric_assessments" in first) is named
+
+
+def test_a_student_reads_who_wrote_once_grades_are_posted() -> None:
+    memory = commented(graders_anonymous_to_graders=True)
+    memory.publish()
+    post(memory)
+    lines = submission(memory, ANN)["submission_comments"]
+    assert all("author_id" in line for line in lines)

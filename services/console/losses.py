@@ -54,8 +54,7 @@ class Losses:
     A transaction's marks reach one partition after the other, so a difference counts once two looks have seen it.
     """
 
-    def __init__(self, broker: Broker, bootstrap: str, prefix: str) -> None:
-        self.broker = broker
+    def __init__(self, bootstrap: str, prefix: str) -> None:
         self.bootstrap = bootstrap
         self.names = {name: topic(prefix, name) for name in SETTINGS}
         self.outputs = full_names(prefix, OUTPUTS)
@@ -63,13 +62,13 @@ class Losses:
         self._found: Found = {}
         self.is_suspect = False
 
-    async def look(self, history: History) -> tuple[Lost, ...]:
+    async def look(self, broker: Broker, history: History) -> tuple[Lost, ...]:
         """What this look found and the one before it found as well.
 
         Raises:
             KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
         """
-        bounds = await self.broker.bounds(self.names.values())
+        bounds = await broker.bounds(self.names.values())
         if bounds == self._sound:
             return ()
         async with asyncio.timeout(READ_SECONDS_MAX):  # A client does not get over a topic that goes while it is read.

@@ -1,7 +1,6 @@
 """The console's eye: follows the log, the commands topic and the relay's progress, and says how things stand."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from datetime import UTC, datetime, timedelta
@@ -60,6 +59,7 @@ class Watch:
         self._looks: dict[int, Looks] = {}
         self._outputs: tuple[Behind, ...] = ()
         self._publications: tuple[Publication, ...] = ()
+        self._losses = Losses(bootstrap, prefix)
         self._lost: tuple[Lost, ...] = ()
         self._pace = Pace()
         self._letters: tuple[int, datetime | None] = (0, None)
@@ -151,7 +151,7 @@ class Watch:
                     self._follow_progress(broker),
                     self._follow_commands(broker, owners),
                     self._follow_owners(owners),
-                    self._follow_topics(Losses(broker, self.bootstrap, self.prefix)),
+                    self._follow_topics(broker),
                 )
             except (KafkaError, OSError, TimeoutError) as error:
                 self._server("kafka", f"Kafka does not answer: {type(error).__name__}")
@@ -169,12 +169,15 @@ class Watch:
             await owners.look()
             await asyncio.sleep(ASK_OWNERS_SECONDS)
 
-    async def _follow_topics(self, losses: Losses) -> None:
+    async def _follow_topics(self, broker: Broker) -> None:
         history = History(self.watching.connection)
         while True:
-            # While PostgreSQL is away, which is said by whoever follows the log, the last that was seen stands.
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError):
-                self._lost = await losses.look(history)
+            try:
+                self._lost = await self._losses.look(broker, history)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                # That PostgreSQL is away says whoever follows the log; the last that was seen stands meanwhile.
+                if isinstance(error, TimeoutError) and "postgresql" not in self.health.servers:
+                    raise
             await asyncio.sleep(COMPARE_SECONDS)
 
     async def _follow_commands(self, broker: Broker, owners: Owners) -> None:

@@ -40,11 +40,11 @@ async def idle(system: System) -> Process:
 
 
 @pytest.fixture
-async def losses(system: System) -> AsyncIterator[Losses]:
-    broker = Broker(system.bootstrap, system.prefix)
-    await broker.start()
-    yield Losses(broker, system.bootstrap, system.prefix)
-    await broker.stop()
+async def broker(system: System) -> AsyncIterator[Broker]:
+    made = Broker(system.bootstrap, system.prefix)
+    await made.start()
+    yield made
+    await made.stop()
 
 
 @pytest.fixture
@@ -54,20 +54,20 @@ async def history(system: System) -> AsyncIterator[History]:
     await connection.close()
 
 
-async def told(losses: Losses, history: History, wanted: dict[str, str]) -> None:
+async def told(losses: Losses, broker: Broker, history: History, wanted: dict[str, str]) -> None:
     """Wait until looks find this."""
 
     async def are_found() -> bool:
         # One look may meet a topic that is just being deleted.
         with contextlib.suppress(KafkaError, TimeoutError):
-            return {lost.topic: lost.words for lost in await losses.look(history)} == wanted
+            return {lost.topic: lost.words for lost in await losses.look(broker, history)} == wanted
         return False
 
     await until(are_found, f"looks find {wanted}")
 
 
-async def is_sound(losses: Losses, history: History) -> bool:
-    return (await losses.look(history), losses.is_suspect) == ((), False)
+async def is_sound(losses: Losses, broker: Broker, history: History) -> bool:
+    return (await losses.look(broker, history), losses.is_suspect) == ((), False)
 
 
 def made_again(system: System, output: str, shard: int, number: int) -> str:
@@ -79,28 +79,29 @@ def made_again(system: System, output: str, shard: int, number: int) -> str:
 
 @pytest.mark.usefixtures("idle")
 async def test_what_is_lost_while_nothing_is_published_is_told_and_what_retention_removes_is_not(
-    system: System, losses: Losses, history: History
+    system: System, broker: Broker, history: History
 ) -> None:
+    losses = Losses(system.bootstrap, system.prefix)
     shard = system.outside.records["events"][0].partition
     admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
     place = TopicPartition(topic(system.prefix, "events"), shard)
     # The marks of the last transaction may have reached one partition and not the other.
-    await until(lambda: is_sound(losses, history), "nothing is lost")
+    await until(lambda: is_sound(losses, broker, history), "nothing is lost")
     for removed in ({}, {place: RecordsToDelete(before_offset=-1)}):
         await admin.delete_records(removed)
         for _ in range(3):
-            assert await is_sound(losses, history)
+            assert await is_sound(losses, broker, history)
 
     await lose(system, "verdicts")
-    assert (await losses.look(history), losses.is_suspect) == ((), True)
+    assert (await losses.look(broker, history), losses.is_suspect) == ((), True)
     lost = {"verdicts": made_again(system, "verdicts", shard, 3)}
-    await told(losses, history, lost)
+    await told(losses, broker, history, lost)
     await admin.delete_topics([topic(system.prefix, "caliper")])
-    await told(losses, history, {**lost, "caliper": "topic caliper does not exist"})
+    await told(losses, broker, history, {**lost, "caliper": "topic caliper does not exist"})
     await admin.close()
     await lose(system, "caliper", "progress")
-    await told(losses, history, {"progress": "topic progress holds no record, so the relay's progress is lost"})
+    await told(losses, broker, history, {"progress": "topic progress holds no record, so the relay's progress is lost"})
 
 
 async def test_a_console_started_later_and_status_say_what_to_do_and_are_calm_when_it_is_done(

@@ -85,8 +85,8 @@ async def _look() -> Now:
         try:
             connection = await stack.enter_async_context(reading(settings.url()))
             now = await _seen(connection, broker if problem is None else None, owners, progress, problems)
-            losses = Losses(broker, settings.kafka_bootstrap, settings.topic_prefix)
-            return now if problem is not None else replace(now, lost=await _lost(connection, losses))
+            losses = Losses(settings.kafka_bootstrap, settings.topic_prefix)
+            return now if problem is not None else replace(now, lost=await _lost(connection, broker, losses))
         except Away as error:
             return Now(problems=(str(error),))
         except FAILURES as error:
@@ -122,14 +122,14 @@ async def _seen(
     )
 
 
-async def _lost(connection: Connection, losses: Losses) -> tuple[Lost, ...]:
+async def _lost(connection: Connection, broker: Broker, losses: Losses) -> tuple[Lost, ...]:
     """Topics that do not hold what was put on them, also when they are looked at again."""
     try:
         async with asyncio.timeout(KAFKA_SECONDS_MAX):
-            found = await losses.look(History(connection))
+            found = await losses.look(broker, History(connection))
             if losses.is_suspect:
                 await asyncio.sleep(BEFORE_ALARM_SECONDS)
-                found = await losses.look(History(connection))
+                found = await losses.look(broker, History(connection))
             return found
     except (KafkaError, TimeoutError) as error:
         raise Away(_without_kafka(error)) from None

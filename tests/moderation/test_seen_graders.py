@@ -1,6 +1,7 @@
 """Who is shown the names and comments of which graders."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,53 @@ def test_graders_comments_are_shared_as_in_canvas(row: Json) -> None:
     assert seen == row["then"]["sees_other_graders_comments"]
 
 
+HIDDEN = {
+    "grader_names_visible_to_final_grader": False,
+    "grader_comments_visible_to_graders": False,
+    "graders_anonymous_to_graders": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("settings", "viewer", "before", "after"),
+    [
+        ({}, TA1, True, True),
+        ({"graders_anonymous_to_graders": True}, TA1, False, True),
+        # Whose comments are hidden is not named either, though graders are not anonymous.
+        ({"grader_comments_visible_to_graders": False}, TA1, False, True),
+        ({"grader_names_visible_to_final_grader": False}, TA1, True, True),
+        ({"grader_names_visible_to_final_grader": False}, FINAL_GRADER, False, True),
+        ({"graders_anonymous_to_graders": True, "grader_comments_visible_to_graders": False}, FINAL_GRADER, True, True),
+        (HIDDEN, TEACHER, False, True),
+        (HIDDEN, ADMIN, True, True),
+        ({}, ANN, False, False),
+        ({}, STRANGER, False, False),
+    ],
+)
+def test_who_graders_are_is_known_to_all_who_grade_once_grades_are_published(
+    settings: Json, viewer: int, before: bool, after: bool
+) -> None:
+    memory = office(**settings)
+    admin(memory, "select_final_grade")
+    # Who may look is enough: nobody here needs the right to grade for it.
+    memory.enroll(TA1, "Ta", permissions={"manage_grades": False})
+    memory.enroll(TEACHER, "Teacher", permissions={"view_all_grades": False})
+    assert sees_graders(memory.courses[1001], memory.assignments[ESSAY], viewer) is before
+    memory.publish()
+    assert sees_graders(memory.courses[1001], memory.assignments[ESSAY], viewer) is after
+
+
+@pytest.mark.parametrize(
+    ("shared", "readers"), [(True, {FINAL_GRADER, ADMIN, TA1, TEACHER}), (False, {FINAL_GRADER, ADMIN})]
+)
+def test_comments_are_shared_among_those_who_grade_and_always_with_moderators(shared: bool, readers: set[int]) -> None:
+    memory = office(grader_comments_visible_to_graders=shared)
+    admin(memory, "select_final_grade")
+    everybody = (FINAL_GRADER, ADMIN, TA1, TEACHER, ANN, STRANGER)
+    course, assignment = memory.courses[1001], memory.assignments[ESSAY]
+    assert {user for user in everybody if sees_graders_comments(course, assignment, user)} == readers
+
+
 ALL = ["sorry", "by TA1", "by TA2", "by the final grader", "hello"]
 
 
@@ -77,6 +125,10 @@ def test_before_the_publication_a_comment_is_read_by_whom_canvas_lets(
 ) -> None:
     memory = commented(grader_comments_visible_to_graders=shared)
     admin(memory, "select_final_grade")
+    assert told(submission(memory, user)) == texts
+    # A grade of before, by somebody who marks again now, stands for no comment of theirs.
+    stated = {"score": Decimal(3), "grade": "3", "grader_id": TA1}
+    memory.accept(asked.RecordSubmission(student_id=ANN, stated=stated))
     assert told(submission(memory, user)) == texts
 
 
@@ -114,6 +166,8 @@ def test_who_may_neither_grade_nor_look_reads_nothing_of_others() -> None:
     [
         ({}, TA2, True),
         ({"graders_anonymous_to_graders": True}, TA2, False),
+        # Nobody is anonymous to themselves.
+        ({"graders_anonymous_to_graders": True}, TA1, True),
         ({"graders_anonymous_to_graders": True}, FINAL_GRADER, True),
         ({"grader_names_visible_to_final_grader": False}, FINAL_GRADER, False),
     ],

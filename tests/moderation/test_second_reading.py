@@ -1,0 +1,140 @@
+"""Two readings of Canvas's rules come to the same, whatever is said by whom in whatever order."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import pytest
+
+from services.moderation import commands as asked
+from services.moderation.assignment import IDS_PER_ASSIGNMENT
+from services.moderation.decision import Rejected
+from tests.moderation.memory import (
+    ADMIN,
+    ANN,
+    BEN,
+    CAT,
+    FINAL_GRADER,
+    STRANGER,
+    TA1,
+    TA2,
+    TA3,
+    TEACHER,
+    Memory,
+    admin,
+    office,
+)
+from tests.moderation.second_reading import TEXTS, Person, SecondReading
+
+TYPES = {
+    **dict.fromkeys((FINAL_GRADER, TEACHER), "TeacherEnrollment"),
+    **dict.fromkeys((TA1, TA2, TA3), "TaEnrollment"),
+    **dict.fromkeys((ANN, BEN, CAT), "StudentEnrollment"),
+}
+# Those who can do much are asked more often than the others.
+ACTORS = [FINAL_GRADER, TA1, TA2, ADMIN] * 3 + [TEACHER, TA3, ANN, STRANGER]
+STUDENTS = [ANN, BEN, CAT] * 6 + [TA1, STRANGER]
+STATES = ["active", "active", "inactive", "invited", "completed", "deleted"]
+ASSIGNED = [None, (ANN, BEN), (BEN, CAT), (CAT,), (ANN, BEN, CAT)]
+FINAL_GRADERS = [FINAL_GRADER, FINAL_GRADER, TEACHER, TA2, None]
+
+
+def graded(draw: Random) -> asked.Data:
+    student, final = draw.choice(STUDENTS), draw.random() < 0.3
+    if draw.random() < 0.6:
+        return asked.RecordProvisionalGrade(student_id=student, score=Decimal(draw.randint(0, 12)), final=final)
+    text = draw.choice([None, None, *TEXTS])
+    score = draw.choice([None, None, Decimal(5)])
+    excuse = draw.choice([None, True, True, False])
+    return asked.RecordProvisionalGrade(student_id=student, posted_grade=text, score=score, excuse=excuse, final=final)
+
+
+def commented(draw: Random) -> asked.Data:
+    student, final = draw.choice(STUDENTS), draw.random() < 0.3
+    return asked.RecordProvisionalComment(student_id=student, comment="well", final=final)
+
+
+def chosen(draw: Random) -> asked.Data:
+    numbers = tuple(draw.randint(1, 12) for _ in range(draw.randint(0, 4)))
+    if draw.random() < 0.3:
+        return asked.BulkSelectProvisionalGrades(provisional_grade_ids=numbers)
+    return asked.SelectProvisionalGrade(provisional_grade_id=draw.randint(1, 9))
+
+
+def added(draw: Random) -> asked.Data:
+    return asked.SelectStudentsForModeration(student_ids=tuple(draw.choices(STUDENTS, k=draw.randint(0, 2))))
+
+
+def published(draw: Random) -> asked.Data:
+    return asked.PublishProvisionalGrades()
+
+
+def enrolled(draw: Random) -> asked.Data:
+    user = draw.choice(sorted(TYPES))
+    stated = {"state": draw.choice(STATES), "limited_to_section": draw.random() < 0.2}
+    row = asked.StatedEnrollment(user_id=user, type=TYPES[user], section_id=None, stated=stated)
+    return asked.UpsertEnrollments(enrollments=(row,))
+
+
+def configured(draw: Random) -> asked.Data:
+    settings = {
+        "grader_count": draw.randint(0, 3),
+        "final_grader_id": draw.choice(FINAL_GRADERS),
+        "assigned_to": draw.choice(ASSIGNED),
+    }
+    name = draw.choice(sorted(settings))
+    return asked.ConfigureAssignment(stated={name: settings[name]})
+
+
+SAID: dict[Callable[[Random], asked.Data], int] = {
+    graded: 40, commented: 10, chosen: 25, added: 4, published: 3, enrolled: 8, configured: 6,
+}  # fmt: skip
+
+
+def with_ids(data: asked.Data) -> asked.Data:
+    """The command with the provisional grades' ids for their numbers."""
+    match data:
+        case asked.SelectProvisionalGrade(provisional_grade_id=number):
+            return asked.SelectProvisionalGrade(provisional_grade_id=IDS_PER_ASSIGNMENT + number)
+        case asked.BulkSelectProvisionalGrades(provisional_grade_ids=numbers):
+            ids = tuple(IDS_PER_ASSIGNMENT + number for number in numbers)
+            return asked.BulkSelectProvisionalGrades(provisional_grade_ids=ids)
+    return data
+
+
+def number_of(provisional_grade_id: int | None) -> int | None:
+    return None if provisional_grade_id is None else provisional_grade_id - IDS_PER_ASSIGNMENT
+
+
+def everything(memory: Memory) -> dict[str, Any]:
+    shown = memory.document()
+    return {
+        "marks": [
+            (number_of(g["provisional_grade_id"]), g["student_id"], g["final"], g["scorer_id"], g["score"],
+             g["graded_at"] is not None)
+            for g in shown["provisional_grades"]
+        ],
+        "set": {student: number_of(chosen) for student, chosen in memory.chosen().items()},
+        "slots": {grader["user_id"] for grader in shown["moderation_graders"]},
+        "excused": {s["student_id"] for s in shown["submissions"] if s["excused"]},
+        "gradebook": {
+            s["student_id"]: (s["score"], s["grader_id"]) for s in shown["submissions"] if s["grader_id"] is not None
+        },
+        "published": shown["grades_published_at"] is not None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_two_readings_of_the_rules_come_to_the_same(seed: int) -> None:
+    draw = Random(seed)
+    memory = office()
+    admin(memory, "select_final_grade")
+    people = {user: Person(type_) for user, type_ in TYPES.items()}
+    second = SecondReading(people, frozenset({ADMIN}), grader_count=2, final_grader=FINAL_GRADER)
+    for say in draw.choices(list(SAID), list(SAID.values()), k=60):
+        data, actor = say(draw), draw.choice(ACTORS)
+        decision = memory.ask(with_ids(data), actor)
+        refused = decision.reason if isinstance(decision, Rejected) else None
+        assert refused == second.say(data, actor), data
+        assert everything(memory) == second.everything()

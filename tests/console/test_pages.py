@@ -63,9 +63,7 @@ async def test_a_form_counts_what_it_will_send_and_names_what_is_too_large(conso
     assert f'<a href="/failures/dead-letters/{too_large}">' in form
     fields = {"reason": reason, "action": str(uuid.uuid4()), **WHY}
     done = await console.ask("POST", "/act/redrive", "operator", data=fields)
-    async with asyncio.timeout(20):
-        while "1 dead letter back on the topic" not in (await console.ask("GET", done.headers["location"])).text:
-            await asyncio.sleep(0.05)
+    await until(partial(says, console, done.headers["location"], "1 dead letter back on the topic"), "it is redriven")
     assert "Discard 1 open dead letter?" in (await console.ask("GET", f"/act/discard?reason={reason}", "admin")).text
 
 

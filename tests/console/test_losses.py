@@ -24,6 +24,8 @@ from tests.faults.steps import rewound, until_relayed
 from tests.faults.test_progress import lose
 from tests.processes.running import Process, until
 
+# Longer than a look takes.
+LOOKED_SECONDS = 3
 CALM = "Every command is decided and every grade is out"
 
 
@@ -129,3 +131,24 @@ async def test_a_console_started_later_and_status_say_what_to_do_and_are_calm_wh
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         connections.terminate()
+
+
+async def test_a_postgresql_that_is_away_while_topics_are_looked_at_is_not_said_to_be_kafka(
+    system: System, broker: Broker
+) -> None:
+    place = {"topic": topic(system.prefix, "commands"), "partition": "0", "offset": "7", "timestamp": "1790000000000"}
+    told = {"dead_letter_reason": "not_json", "dead_letter_message": "no JSON"}
+    headers = told | {f"original_{name}": text for name, text in place.items()}
+    letters = topic(system.prefix, "dead-letters")
+    encoded = [(name, text.encode()) for name, text in headers.items()]
+    await system.outside.producer.send_and_wait(letters, b"{", headers=encoded, partition=0)
+    connections = await pool("postgresql://nobody@127.0.0.1:1/nothing", "test", OPERATOR, 2, 10)
+    health = Health()
+    health.server("postgresql", "PostgreSQL does not answer")
+    watch = Watch(connections, system.bootstrap, system.prefix, health)
+    looking = asyncio.create_task(watch._follow_topics(broker))
+    done, _ = await asyncio.wait({looking}, timeout=LOOKED_SECONDS)
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
+    connections.terminate()
+    assert not done, "it went on, for it is not Kafka that is away"

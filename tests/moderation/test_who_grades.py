@@ -10,6 +10,7 @@ from tests.moderation.memory import (
     ADMIN,
     ANN,
     BEN,
+    ESSAY,
     FINAL_GRADER,
     STRANGER,
     TA1,
@@ -156,3 +157,18 @@ def test_an_admin_needs_a_slot_even_for_a_final_grade() -> None:
     memory = full()
     admin(memory, "select_final_grade")
     assert memory.refuse(Grade(student_id=ANN, score=FIVE, final=True), ADMIN) == "max_graders_reached"
+
+
+def test_nobody_moderates_where_there_is_no_final_grader() -> None:
+    memory = office(final_grader_id=None)
+    course, assignment = memory.courses[1001], memory.assignments[ESSAY]
+    assert not any(assignment.permits_moderation(course, user) for user in (None, FINAL_GRADER, TEACHER, STRANGER))
+
+
+def test_who_may_neither_grade_nor_look_has_no_room_among_the_graders() -> None:
+    memory = office(final_grader_id=STRANGER)
+    memory.enroll(TA1, "Ta", permissions={"manage_grades": False})
+    memory.enroll(TA2, "Ta", permissions={"manage_grades": False, "view_all_grades": False})
+    course, assignment = memory.courses[1001], memory.assignments[ESSAY]
+    asking = (TEACHER, TA1, TA2, ANN, STRANGER)
+    assert [user for user in asking if assignment.can_be_moderated_grader(course, user)] == [TEACHER, TA1]

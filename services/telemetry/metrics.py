@@ -228,6 +228,11 @@ class ConsoleMetrics(PageMetrics):
         self.redrives_waiting = self._scraped(
             "moderation_redrives_waiting", "1 while a redrive that was decided cannot be sent, else 0"
         )
+        self.topics_lost = self._scraped(
+            "moderation_topics_lost",
+            "1 while a topic is not there, or does not end where the relay left it, else 0",
+            "topic",
+        )
 
 
 class GatewayMetrics(PageMetrics):

@@ -14,6 +14,7 @@ from services.console import watch as watching
 from services.console.broker import Broker
 from services.console.losses import Losses
 from services.console.watch import Watch
+from services.console.web.metrics import topics_lost
 from services.eventlog.connecting import OPERATOR, pool
 from services.eventlog.history import History
 from services.health import Health
@@ -119,6 +120,7 @@ async def test_a_console_started_later_and_status_say_what_to_do_and_are_calm_wh
         sentences = {made_again(system, output, shard, 3).capitalize() for output in ("events", "verdicts")}
         await until(lambda: set(watch.now.sentences()) == sentences, "what was lost is said")
         assert watch.now.rewind == "python -m services.relay.rewind topics verdicts events"
+        assert {name for (name,), value in topics_lost(watch.now) if value} == {"events", "verdicts"}
         status = await CommandLine(system.environment).run("status")
         assert status.code == 1
         assert status.out.startswith(f"✗ {watch.now.sentence()}\n  with the relays stopped, run {watch.now.rewind}: ")
@@ -127,6 +129,7 @@ async def test_a_console_started_later_and_status_say_what_to_do_and_are_calm_wh
         await rewound(system, "topics", "verdicts", "events")
         idle.start()
         await until(lambda: watch.now.sentences() == [CALM], "what was lost is there again")
+        assert {value for _, value in topics_lost(watch.now)} == {0}
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -21,7 +21,7 @@ from services.console.topics import Checks, Replays
 from services.console.watch import Watch
 from services.console.web import acting, assignments, failures, now, signing, topics
 from services.console.web.acting import KINDS
-from services.console.web.metrics import METRICS
+from services.console.web.metrics import METRICS, topics_lost
 from services.console.web.parts import Parts
 from services.console.web.rendering import Rendering
 from services.console.web.session import Forbidden, NotSignedIn, Sessions
@@ -129,6 +129,7 @@ def tell(parts: Parts) -> None:
     METRICS.clock_offset.labels("postgresql").set_function(lambda: parts.watch.clock.total_seconds())
     METRICS.pool_in_use.read = lambda: [((), parts.pool.get_size() - parts.pool.get_idle_size())]
     METRICS.pool_size.read = lambda: [((), parts.pool.get_max_size())]
+    METRICS.topics_lost.read = lambda: topics_lost(parts.watch.now)
     METRICS.redrives_waiting.read = lambda: [((), float(parts.redriver.problem is not None))]
     for kind in (*KINDS, "replay"):
         METRICS.actions.labels(kind)

@@ -1,5 +1,6 @@
 """Real Kafka and PostgreSQL, one of each a session; databases and topics fresh for who asks for them."""
 
+import asyncio
 import itertools
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -70,6 +71,20 @@ def new_database(postgres: str) -> Callable[[], str]:
 @pytest.fixture
 def database_url(new_database: Callable[[], str]) -> str:
     return new_database()
+
+
+@pytest.fixture
+async def mute() -> AsyncIterator[str]:
+    """A server that takes connections and says nothing."""
+
+    async def say_nothing(reading: asyncio.StreamReader, writing: asyncio.StreamWriter) -> None:
+        while await reading.read(1 << 16):
+            pass
+        writing.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1")
+    yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
 
 
 @dataclass

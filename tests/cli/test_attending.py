@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -21,18 +20,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     times = {"SAY": 0.5, "GIVE_UP": GIVE_UP_SECONDS, "BETWEEN": 0.1, "AGAIN": 0.1, "ANSWER": 0.2}
     for name, seconds in times.items():
         monkeypatch.setattr(attending, f"{name}_SECONDS{'_MAX' if name == 'ANSWER' else ''}", seconds)
-
-
-@pytest.fixture
-async def mute() -> AsyncIterator[str]:
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.read(1 << 16):
-            pass
-        writer.close()
-
-    server = await asyncio.start_server(say_nothing, "127.0.0.1")
-    yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    server.close()
 
 
 @pytest.mark.parametrize("command", ["verify", "replay", "redrive"])

@@ -3,26 +3,11 @@
 import asyncio
 import gc
 import warnings
-from collections.abc import AsyncIterator
 
 import pytest
 from aiokafka import TopicPartition
 
 from services.outputs.reading import reader
-
-
-@pytest.fixture
-async def mute() -> AsyncIterator[str]:
-    """A server that takes connections and says nothing."""
-
-    async def say_nothing(reading: asyncio.StreamReader, writing: asyncio.StreamWriter) -> None:
-        while await reading.read(1 << 16):
-            pass
-        writing.close()
-
-    server = await asyncio.start_server(say_nothing, "127.0.0.1")
-    yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    server.close()
 
 
 async def test_a_reader_that_is_given_up_while_it_connects_is_closed(mute: str) -> None:

@@ -23,6 +23,7 @@ from services.tokens.signing import Signer
 Answer = TypeVar("Answer")
 KEYS = STATE / "bench-keys"
 TOKEN_SECONDS = 24 * 3_600
+ANSWER_SECONDS_MAX = 2
 SUBSCRIBERS = HandlerSettings.model_fields["handler_subscribers"].default
 Beside = Callable[[str], AbstractContextManager[None]]
 
@@ -125,7 +126,8 @@ async def joined(
 
 def _have_partitions(admin: AdminClient, group: str) -> int:
     try:
-        described = admin.describe_consumer_groups([group])[group].result()
+        # Asked before the group's coordinator is ready, it waits for its own limit: a minute, unless told.
+        described = admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS_MAX)[group].result()
     except KafkaException:
-        return 0  # The group's coordinator is not ready yet.
+        return 0
     return sum(bool(member.assignment.topic_partitions) for member in described.members)

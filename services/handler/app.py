@@ -128,12 +128,11 @@ class Subscriber(ConsumerRebalanceListener):
                     LOGGER.warning("%s; again in %s s", trouble(error), pause)
                     await asyncio.sleep(pause)
                 except Exception:
-                    LOGGER.exception("a batch cannot be decided: its partitions are tried one by one")
+                    LOGGER.exception("a batch cannot be looked at")
                     self.telling.failed()
-                    self._forget_places()
-                    await self._settle_apart(records, message)
-                    await self._settled(message)
-                    return
+                    self.health.say(self.name, "what is to be decided cannot be looked at: a bug (see the log)")
+                    await asyncio.sleep(RETRIES_SECONDS[-1])
+                    raise
         except BaseException:
             # All of the batch is fetched again, also of partitions that were to be read from further back.
             self._forget_places()
@@ -142,18 +141,58 @@ class Subscriber(ConsumerRebalanceListener):
             self.lag.end(self.places.stopped if self.places is not None else ())
 
     async def _settle(self, records: Records, message: KafkaMessage) -> None:
-        deciding, places = await self._connected()
+        _, places = await self._connected()
         begun = time.time()
         fresh = await places.new_records(records, message.consumer)  # type: ignore[arg-type]
+        held: list[ConsumerRecord[Any, Any]] = []
         if fresh:
-            settled = await deciding.settle(fresh)
-            places.decided(fresh)
-            self.telling.settled(fresh, settled, begun)
+            try:
+                await self._decide(fresh, begun)
+            except (*AWAY, *ANEW):
+                raise
+            except Exception:
+                LOGGER.exception("a batch cannot be decided: its partitions are tried one by one")
+                self.telling.failed()
+                held = await self._decide_apart(fresh, begun)
         self.telling.redelivered(places.redelivered)
         self.commits.commit(message.consumer, places.offsets(records))  # type: ignore[arg-type]
-        if self.undecidable:
+        if held or self.undecidable:
             self.undecidable.difference_update(record.partition for record in records)
+            self.undecidable.update(record.partition for record in held)
         self.health.say(self.name, places.problem or self._bug())
+        if held:
+            await self._hold(held, message.consumer)  # type: ignore[arg-type]
+
+    async def _decide(self, fresh: Sequence[ConsumerRecord[Any, Any]], begun: float) -> None:
+        deciding, places = await self._connected()
+        settled = await deciding.settle(fresh)
+        places.decided(fresh)
+        self.telling.settled(fresh, settled, begun)
+
+    async def _decide_apart(
+        self, fresh: Sequence[ConsumerRecord[Any, Any]], begun: float
+    ) -> list[ConsumerRecord[Any, Any]]:
+        """Decide each partition's records by themselves; the first of each partition that cannot be decided."""
+        by_partition: dict[int, list[ConsumerRecord[Any, Any]]] = {}
+        for record in fresh:
+            by_partition.setdefault(record.partition, []).append(record)
+        held = []
+        for partition, own in by_partition.items():
+            try:
+                await self._decide(own, begun)
+            except (*AWAY, *ANEW):
+                raise
+            except Exception:
+                LOGGER.exception("partition %s cannot be decided", partition)
+                held.append(own[0])
+        return held
+
+    async def _hold(self, held: Sequence[ConsumerRecord[Any, Any]], consumer: AIOKafkaConsumer) -> None:
+        """Read these partitions again from there, after a pause. Of the others nothing is read twice for it."""
+        for record in held:
+            consumer.seek(TopicPartition(record.topic, record.partition), record.offset)
+        self.health.beat(self.name)
+        await asyncio.sleep(RETRIES_SECONDS[-1])
 
     async def _settled(self, message: KafkaMessage) -> None:
         """Nothing is left for FastStream to acknowledge: it would commit again, and wait. The last batch waits."""
@@ -165,27 +204,6 @@ class Subscriber(ConsumerRebalanceListener):
         """Return when Kafka knows all offsets; from here on no batch ends before Kafka knows its own."""
         self.stopping = True
         await self.commits.done(COMMIT_SECONDS_MAX)
-
-    async def _settle_apart(self, records: Records, message: KafkaMessage) -> None:
-        """Settle each partition's records by themselves. Raises, after a pause, where some cannot be decided."""
-        by_partition: dict[int, list[ConsumerRecord[Any, Any]]] = {}
-        for record in records:
-            by_partition.setdefault(record.partition, []).append(record)
-        failure: Exception | None = None
-        for partition, own in by_partition.items():
-            try:
-                await self._settle(tuple(own), message)
-            except (*AWAY, *ANEW):
-                raise
-            except Exception as error:
-                LOGGER.exception("partition %s cannot be decided", partition)
-                failure = error
-                self.undecidable.add(partition)
-        if failure is not None:
-            self.health.say(self.name, self._bug())
-            self.health.beat(self.name)
-            await asyncio.sleep(RETRIES_SECONDS[-1])
-            raise failure
 
     def _bug(self) -> str | None:
         if not self.undecidable:

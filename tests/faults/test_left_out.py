@@ -14,6 +14,7 @@ from faststream.kafka.message import KafkaAckableMessage
 
 from services import topics
 from services.deciding.batches import Deciding
+from services.deciding.settled import Settled
 from services.eventlog import source
 from services.eventlog.connecting import WRITER, connect
 from services.eventlog.log import Log
@@ -146,6 +147,11 @@ async def test_a_look_at_the_log_goes_on_with_what_it_knew_when_partitions_are_a
         assert await looking == others
 
 
+async def handle(subscriber: app.Subscriber, consumer: AIOKafkaConsumer, records: Sequence[Record]) -> None:
+    batch = tuple(records)
+    await subscriber.handle(batch, KafkaAckableMessage(batch, b"", consumer=consumer))
+
+
 def subscriber_of(system: System) -> app.Subscriber:
     settings = HandlerSettings(
         database_url=system.database_url, kafka_bootstrap=system.bootstrap, topic_prefix=system.prefix
@@ -164,18 +170,13 @@ async def test_a_batch_is_fetched_again_also_where_it_is_lost_again_with_a_recor
     await send(system, courses(12), partition=0)
     subscriber = subscriber_of(system)
     async with reading(system, 0) as consumer:
-
-        async def handle() -> None:
-            batch = tuple(await fetched(consumer, 3))
-            await subscriber.handle(batch, KafkaAckableMessage(batch, b"", consumer=consumer))
-
         for _ in range(3):
-            await handle()
+            await handle(subscriber, consumer, await fetched(consumer, 3))
             with pytest.raises(CorruptRecordException):
                 await subscriber.beating(fails)(consumer)
         async with asyncio.timeout(DEADLINE_SECONDS):
             while await count(system) < 12:
-                await handle()
+                await handle(subscriber, consumer, await fetched(consumer, 3))
     await subscriber._disconnect()
 
 
@@ -184,14 +185,9 @@ async def test_a_topic_made_again_while_a_handler_stood_still_is_found_out_by_wh
 ) -> None:
     await send(system, courses(2), partition=0)
     subscriber = subscriber_of(system)
-
-    async def handle(consumer: AIOKafkaConsumer) -> None:
-        batch = tuple(await fetched(consumer, 9))
-        await subscriber.handle(batch, KafkaAckableMessage(batch, b"", consumer=consumer))
-
     async with reading(system, 0) as consumer:
         subscriber.registered.consumer = consumer
-        await handle(consumer)
+        await handle(subscriber, consumer, await fetched(consumer, 9))
         await subscriber.look()
         assert subscriber.health.parts == {}
     await made_again(system)
@@ -199,7 +195,7 @@ async def test_a_topic_made_again_while_a_handler_stood_still_is_found_out_by_wh
     async with reading(system, 0) as consumer:
         subscriber.registered.consumer = consumer
         consumer.seek(TopicPartition(topics.topic(system.prefix, "commands"), 0), 2)
-        await handle(consumer)
+        await handle(subscriber, consumer, await fetched(consumer, 9))
         assert await count(system) == 4
         await subscriber.look()
     await subscriber._disconnect()
@@ -217,7 +213,7 @@ async def test_a_batch_of_a_partition_that_is_anothers_meanwhile_is_left_to_the_
         batch = (await fetched(consumer, 3))[1:]
         consumer.assign([TopicPartition(batch[0].topic, 1)])
         with pytest.raises(IllegalStateError):
-            await subscriber.handle(tuple(batch), KafkaAckableMessage(tuple(batch), b"", consumer=consumer))
+            await handle(subscriber, consumer, batch)
     await subscriber._disconnect()
     assert subscriber.health.parts == {}
     assert await count(system) == 0
@@ -240,14 +236,41 @@ async def test_what_cannot_be_decided_in_one_partition_takes_nothing_from_anothe
             for record in await fetched(consumer, 9):
                 by_partition[record.partition].append(record)
         # As when the group's offset is ahead of a log that was restored.
-        batch = (*by_partition[0][2:], *by_partition[1])
-        message = KafkaAckableMessage(raw_message=batch, body=b"", consumer=consumer)
+        batch = [*by_partition[0][2:], *by_partition[1]]
         monkeypatch.setattr(Deciding, "settle", fails)
         for _ in range(2):
-            with pytest.raises(AssertionError, match="a bug"):
-                await subscriber.handle(batch, message)
+            await handle(subscriber, consumer, batch)
+            assert "cannot be decided" in subscriber.health.parts[subscriber.name]
+            batch = await fetched(consumer, 9)
         monkeypatch.undo()
-        await subscriber.handle(batch, message)
-        await subscriber._disconnect()
-        assert await count(system) == 1
-        assert await consumer.position(TopicPartition(batch[0].topic, 0)) == 0
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await handle(subscriber, consumer, batch)
+            while await count(system) < 5:
+                await handle(subscriber, consumer, await fetched(consumer, 9))
+    await subscriber._disconnect()
+    assert subscriber.health.parts == {}
+
+
+async def test_what_cannot_be_decided_in_one_partition_keeps_nothing_of_another_waiting(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "RETRIES_SECONDS", (0.0,))
+    settle = Deciding.settle
+
+    async def fails_in_0(deciding: Deciding, records: Sequence[Record]) -> Settled:
+        assert all(record.partition == 1 for record in records), "a bug"
+        return await settle(deciding, records)
+
+    monkeypatch.setattr(Deciding, "settle", fails_in_0)
+    subscriber = subscriber_of(system)
+    await send(system, courses(1), partition=0)
+    async with reading(system, 0, 1) as consumer:
+        for number in range(1, 4):
+            await send(system, courses(1), partition=1)
+            batch: list[Record] = []
+            while {record.partition for record in batch} != {0, 1}:
+                batch += await fetched(consumer, 9)
+            await handle(subscriber, consumer, batch)
+            assert await count(system) == number
+    await subscriber._disconnect()
+    assert "partition 0 cannot be decided" in subscriber.health.parts[subscriber.name]

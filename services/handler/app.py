@@ -41,6 +41,7 @@ COMMIT_SECONDS_MAX = 2
 METADATA_MILLISECONDS_MAX = 30_000
 # Somebody else has decided records of the batch, or has its partitions meanwhile: it is to be fetched anew.
 ANEW = (Moved, KafkaError)
+Fresh = Sequence[ConsumerRecord[Any, Any]]
 Poll = Callable[[AIOKafkaConsumer], Coroutine[Any, Any, Records]]
 
 
@@ -141,19 +142,19 @@ class Subscriber(ConsumerRebalanceListener):
             self.lag.end(self.places.stopped if self.places is not None else ())
 
     async def _settle(self, records: Records, message: KafkaMessage) -> None:
-        _, places = await self._connected()
-        begun = time.time()
+        deciding, places = await self._connected()
+        decide = functools.partial(self._decide, deciding, places, time.time())
         fresh = await places.new_records(records, message.consumer)  # type: ignore[arg-type]
-        held: list[ConsumerRecord[Any, Any]] = []
+        held: Fresh = ()
         if fresh:
             try:
-                await self._decide(fresh, begun)
+                await decide(fresh)
             except (*AWAY, *ANEW):
                 raise
             except Exception:
                 LOGGER.exception("a batch cannot be decided: its partitions are tried one by one")
                 self.telling.failed()
-                held = await self._decide_apart(fresh, begun)
+                held = await _decide_apart(fresh, decide)
         self.telling.redelivered(places.redelivered)
         self.commits.commit(message.consumer, places.offsets(records))  # type: ignore[arg-type]
         if held or self.undecidable:
@@ -163,31 +164,12 @@ class Subscriber(ConsumerRebalanceListener):
         if held:
             await self._hold(held, message.consumer)  # type: ignore[arg-type]
 
-    async def _decide(self, fresh: Sequence[ConsumerRecord[Any, Any]], begun: float) -> None:
-        deciding, places = await self._connected()
+    async def _decide(self, deciding: Deciding, places: Places, begun: float, fresh: Fresh) -> None:
         settled = await deciding.settle(fresh)
         places.decided(fresh)
         self.telling.settled(fresh, settled, begun)
 
-    async def _decide_apart(
-        self, fresh: Sequence[ConsumerRecord[Any, Any]], begun: float
-    ) -> list[ConsumerRecord[Any, Any]]:
-        """Decide each partition's records by themselves; the first of each partition that cannot be decided."""
-        by_partition: dict[int, list[ConsumerRecord[Any, Any]]] = {}
-        for record in fresh:
-            by_partition.setdefault(record.partition, []).append(record)
-        held = []
-        for partition, own in by_partition.items():
-            try:
-                await self._decide(own, begun)
-            except (*AWAY, *ANEW):
-                raise
-            except Exception:
-                LOGGER.exception("partition %s cannot be decided", partition)
-                held.append(own[0])
-        return held
-
-    async def _hold(self, held: Sequence[ConsumerRecord[Any, Any]], consumer: AIOKafkaConsumer) -> None:
+    async def _hold(self, held: Fresh, consumer: AIOKafkaConsumer) -> None:
         """Read these partitions again from there, after a pause. Of the others nothing is read twice for it."""
         for record in held:
             consumer.seek(TopicPartition(record.topic, record.partition), record.offset)
@@ -264,6 +246,23 @@ class Subscriber(ConsumerRebalanceListener):
         if self.connection is not None:
             self.connection.terminate()
         self.connection = self.deciding = self.places = None
+
+
+async def _decide_apart(fresh: Fresh, decide: Callable[[Fresh], Awaitable[None]]) -> Fresh:
+    """Decide each partition's records by themselves; the first of each partition that cannot be decided."""
+    by_partition: dict[int, list[ConsumerRecord[Any, Any]]] = {}
+    for record in fresh:
+        by_partition.setdefault(record.partition, []).append(record)
+    held = []
+    for partition, own in by_partition.items():
+        try:
+            await decide(own)
+        except (*AWAY, *ANEW):
+            raise
+        except Exception:
+            LOGGER.exception("partition %s cannot be decided", partition)
+            held.append(own[0])
+    return held
 
 
 def build(

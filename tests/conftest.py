@@ -12,8 +12,8 @@ import pytest
 from deploy.tools import servers
 from deploy.tools.kafka import delete_topics
 from deploy.tools.postgres import create_database, drop_databases
-from services import topics
 from services.eventlog.migrate import migrate
+from services.kafka import topics
 from tests.cases.bad_inputs import DOCUMENT
 from tests.cases.tokens import Issuer
 from tests.processes.client import Client

@@ -19,11 +19,11 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from deploy.tools.places import ROOT
+from services.config import ReplaySettings
 from services.eventlog.connecting import READER, connect
 from services.eventlog.history import Selection
 from services.outputs.records import Form
 from services.outputs.replaying import Order, replay
-from services.settings import ReplaySettings
 
 Json = dict[str, Any]
 CORPUS = ROOT / "schemas" / "consumer-kit" / "corpus"

@@ -53,7 +53,7 @@ class Stack:
         given = self.sources["postgres"] == "given"
         environment["DATABASE_URL"] = postgres.address if given else create_database(postgres.address, "moderation")
         ENVIRONMENT.write_text(json.dumps(environment))
-        for module in ("services.eventlog.migrate", "services.topics"):
+        for module in ("services.eventlog.migrate", "services.kafka.topics"):
             done = subprocess.run(
                 [sys.executable, "-m", module],
                 cwd=ROOT,

@@ -6,8 +6,8 @@ import logging
 import uvicorn
 import uvloop
 
+from services.config import ConsoleSettings
 from services.console.web.app import build
-from services.settings import ConsoleSettings
 from services.telemetry.logs import configure
 from services.tokens.keys import Keys
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.deciding import fetching
-from services.progress import KEY, Progress
-from services.topics import topic
+from services.kafka.relay_progress import KEY, Progress
+from services.kafka.topics import topic
 
 ANSWER_SECONDS_MAX = 3.0
 PROBE_MILLISECONDS = 150

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import orjson
 
 from services.eventlog.history import History, Selection
-from services.eventlog.shards import SHARDS
 from services.eventlog.tail import EventRow
+from services.kafka.partitioning import SHARDS
 
 PAGE = 2_000
 OnProgress = Callable[[int, int], None]

@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import KafkaError
 
-from services.topics import topic
+from services.kafka.topics import topic
 
 ANSWER_SECONDS_MAX = 3.0
 NOBODY = "nobody"

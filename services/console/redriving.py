@@ -39,7 +39,7 @@ from aiokafka.errors import KafkaError
 from services.deciding import fetching
 from services.eventlog.connecting import OPERATOR, connect, trouble
 from services.eventlog.operating import Operating, Redrive, Waiting
-from services.topics import MIB, topic
+from services.kafka.topics import MIB, topic
 
 LOGGER = logging.getLogger("console")
 ACTION_HEADER = "redrive_action"

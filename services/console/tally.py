@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.eventlog.shards import SHARDS
 from services.eventlog.watching import Decided
+from services.kafka.partitioning import SHARDS
 
 BUCKET_SECONDS = 10
 BUCKETS = 90

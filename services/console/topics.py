@@ -11,19 +11,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from services.config import ConsoleSettings
 from services.eventlog.connecting import READER, Pool, connect
 from services.eventlog.history import History, Selection
 from services.eventlog.operating import actions
 from services.eventlog.tail import Tail
+from services.kafka.relay_progress import SERIES
+from services.kafka.topics import WrongTopics, topic
 from services.outputs.comparing import Comparison
 from services.outputs.options import FAILURES, in_words
 from services.outputs.records import Form
 from services.outputs.replaying import Order, Refused, Step, replay
 from services.outputs.translation import Translator
 from services.outputs.verifying import CannotVerify, Verified, verify
-from services.progress import SERIES
-from services.settings import ConsoleSettings
-from services.topics import WrongTopics, topic
 
 LOGGER = logging.getLogger("console")
 AGAIN_SECONDS = 5.0

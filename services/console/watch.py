@@ -18,10 +18,10 @@ from services.eventlog.connecting import Pool, trouble
 from services.eventlog.failures import Failures
 from services.eventlog.history import History
 from services.eventlog.watching import Behind, Watching
-from services.health import Health
-from services.progress import Progress
+from services.kafka.relay_progress import Progress
+from services.runtime.health import Health
+from services.runtime.server_monitor import together
 from services.telemetry.lag import Looks
-from services.watching import together
 
 LOGGER = logging.getLogger("console")
 LOOK_SECONDS = 0.2

@@ -27,7 +27,7 @@ from services.deciding.settled import UNKNOWN_TYPE, Outcome
 from services.deciding.states import States
 from services.eventlog.batch import Batch, Place
 from services.eventlog.log import Stream
-from services.eventlog.shards import SHARDS, shard_of_course
+from services.kafka.partitioning import SHARDS, shard_of_course
 from services.moderation.assignment import Assignment
 from services.moderation.commands import ASSIGNMENT_COMMANDS, Command
 from services.moderation.course import Course

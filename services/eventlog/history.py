@@ -6,7 +6,6 @@ from datetime import datetime
 
 import asyncpg
 
-from services.eventlog.shards import SHARDS, shard_of_course
 from services.eventlog.tail import (
     DEAD_LETTER,
     EVENT,
@@ -21,6 +20,7 @@ from services.eventlog.tail import (
     Tail,
     VerdictRow,
 )
+from services.kafka.partitioning import SHARDS, shard_of_course
 
 # A producer may have sent the same dead letter's place in another life of the topic: the time tells them apart.
 PLACES = """

@@ -9,8 +9,8 @@ import sys
 import psycopg
 from yoyo import get_backend, read_migrations
 
-from services.eventlog.shards import SHARDS
-from services.settings import DatabaseSettings
+from services.config import DatabaseSettings
+from services.kafka.partitioning import SHARDS
 
 
 class WrongShards(Exception):

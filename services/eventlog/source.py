@@ -14,11 +14,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from services.config import DatabaseSettings, KafkaSettings, WrongSettings
 from services.eventlog.beginnings import first_records, is_another
 from services.eventlog.connecting import WRITER, connect, trouble
 from services.eventlog.log import Log
-from services.settings import DatabaseSettings, KafkaSettings, WrongSettings
-from services.topics import topic
+from services.kafka.topics import topic
 
 
 async def main(reason: str, *, anyway: bool) -> None:
@@ -73,7 +73,7 @@ async def _partitions(bootstrap: str, commands: str) -> list[int]:
     try:
         await admin.start()
         if commands not in await admin.list_topics():
-            sys.exit(f"topic {commands} does not exist: run python -m services.topics")
+            sys.exit(f"topic {commands} does not exist: run python -m services.kafka.topics")
         (described,) = await admin.describe_topics([commands])
         return [partition["partition"] for partition in described["partitions"]]
     finally:

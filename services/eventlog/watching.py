@@ -7,10 +7,10 @@ from datetime import datetime
 import asyncpg
 
 from services.eventlog.connecting import Pool
-from services.eventlog.shards import SHARDS
 from services.eventlog.tail import FIELDS, HEADS
 from services.eventlog.unpublished import RECORDED_AT
-from services.progress import SERIES, Progress
+from services.kafka.partitioning import SHARDS
+from services.kafka.relay_progress import SERIES, Progress
 
 SHARD_LIST = list(range(SHARDS))
 

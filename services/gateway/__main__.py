@@ -7,8 +7,8 @@ import logging
 import uvicorn
 import uvloop
 
+from services.config import GatewaySettings
 from services.gateway.app import build
-from services.settings import GatewaySettings
 from services.telemetry.logs import configure
 from services.tokens.keys import Keys
 

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from services.config import GatewaySettings
 from services.eventlog.connecting import READER, Pool, pool, trouble
 from services.eventlog.reader import Reader
 from services.gateway import agreement, operations, own, reads, writes
@@ -29,12 +30,11 @@ from services.gateway.rows import StateDocuments
 from services.gateway.sender import Sender
 from services.gateway.states import States
 from services.gateway.verdicts import Verdicts
-from services.health import Health
-from services.settings import GatewaySettings
+from services.kafka.topics import topic
+from services.runtime.health import Health
 from services.tokens.keys import Keys
 from services.tokens.signing import Signer
 from services.tokens.verifying import by_reason
-from services.topics import topic
 
 if TYPE_CHECKING:
     from services.gateway.tracing import RequestTraces

@@ -16,9 +16,9 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from services.eventlog.shards import shard_of_course
 from services.gateway.metrics import METRICS
-from services.health import Health
+from services.kafka.partitioning import shard_of_course
+from services.runtime.health import Health
 
 LOGGER = logging.getLogger("gateway")
 PROBE_SECONDS = 1.0

@@ -10,8 +10,8 @@ import asyncpg
 from services.eventlog.connecting import READER, connect, trouble
 from services.eventlog.reader import FoundVerdict, Reader
 from services.gateway.metrics import METRICS
-from services.health import Health
-from services.watching import ANSWER_SECONDS_MAX, clock_offset
+from services.runtime.health import Health
+from services.runtime.server_monitor import ANSWER_SECONDS_MAX, clock_offset
 
 LOGGER = logging.getLogger("gateway")
 ASK_EVERY_SECONDS = 0.005

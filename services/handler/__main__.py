@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from services.config import HandlerSettings
 from services.deciding import fetching
 from services.deciding.authority import Authority
 from services.eventlog.connecting import WRITER
 from services.handler.app import FRAMEWORK_LOGGER, build
 from services.handler.telling import Telling
-from services.health import Health, serving
-from services.settings import HandlerSettings
+from services.kafka.topics import check
+from services.runtime.health import Health, serving
+from services.runtime.server_monitor import Watch, beside
 from services.telemetry.logs import configure
 from services.telemetry.metrics import HandlerMetrics
 from services.tokens.keys import Keys
-from services.topics import check
-from services.watching import Watch, beside
 
 if TYPE_CHECKING:
     from services.handler.tracing import CommandTraces

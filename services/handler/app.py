@@ -15,20 +15,20 @@ from faststream.kafka.annotations import KafkaMessage
 from faststream.message import AckStatus
 from pydantic import SkipValidation
 
+from services.config import HandlerSettings
 from services.deciding.authority import Authority
 from services.deciding.batches import Deciding, Moved
 from services.deciding.states import ENTRIES_MAX
 from services.eventlog.connecting import AWAY, WRITER, Attended, connect, trouble
 from services.eventlog.log import Log
-from services.eventlog.shards import SHARDS
 from services.handler.committing import Commits
 from services.handler.looking import Beginnings, share_anew
 from services.handler.parsing import Records, raw_decoder, total_parser
 from services.handler.places import Places
 from services.handler.telling import Telling, first_of_each
-from services.health import Health
-from services.settings import HandlerSettings
-from services.topics import topic
+from services.kafka.partitioning import SHARDS
+from services.kafka.topics import topic
+from services.runtime.health import Health
 
 LOGGER = logging.getLogger("handler")
 # Not by the name of "faststream": that logger has a handler and a form of its own.

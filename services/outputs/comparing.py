@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from services.eventlog.history import History
 from services.eventlog.tail import Row
+from services.kafka.relay_progress import SERIES
 from services.outputs.ledger import Kind
 from services.outputs.marks import marks_of, place_of
 from services.outputs.reading import Record
 from services.outputs.records import Message
 from services.outputs.translation import Translator, number_of
-from services.progress import SERIES
 
 ROWS_MAX = 500
 NOT_IN_LOG = "not in the log"

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from aiokafka import TopicPartition
 
 from services.eventlog.history import History
-from services.eventlog.shards import SHARDS
+from services.kafka.partitioning import SHARDS
+from services.kafka.relay_progress import KEY, Progress
+from services.kafka.topics import topic
 from services.outputs.marks import is_ours, marks_of, place_of
 from services.outputs.reading import Record, last_records
-from services.progress import KEY, Progress
-from services.topics import topic
 
 
 @dataclass(frozen=True, slots=True)

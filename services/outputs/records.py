@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from services.config import FormSettings
 from services.eventlog.tail import DeadLetterRow, EventRow, VerdictRow
-from services.settings import FormSettings
 
 GLOBAL_ID_BASE = 10**13
 UNKNOWN_ACCOUNT = "unknown"

@@ -16,15 +16,15 @@ import asyncpg
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from services.eventlog.history import History, Selection
-from services.eventlog.shards import SHARDS
+from services.kafka.partitioning import SHARDS
+from services.kafka.relay_progress import SERIES
+from services.kafka.topics import SETTINGS, provide_output
 from services.outputs.ends import ends_of
 from services.outputs.marks import replayed
 from services.outputs.reading import until_readable
 from services.outputs.records import Form, Message
 from services.outputs.sending import close, commit, transactional_producer
 from services.outputs.translation import Translator, number_of
-from services.progress import SERIES
-from services.topics import SETTINGS, provide_output
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 COMMANDS = re.compile(r"(^|[._-])commands$")

@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import RecordMetadata
 
+from services.kafka.topics import MIB
 from services.outputs.records import Message
-from services.topics import MIB
 
 TRANSACTION_TIMEOUT_MS = 15_000
 COMMIT_SECONDS_MAX = 20

@@ -17,17 +17,17 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from services.config import KafkaSettings, VerifySettings, WrongSettings
 from services.eventlog.connecting import READER, connect, leave
 from services.eventlog.history import History, Selection
+from services.kafka.relay_progress import SERIES
+from services.kafka.topics import topic
 from services.outputs import options
 from services.outputs.attending import attended, kafka, postgresql
 from services.outputs.comparing import Comparison
 from services.outputs.records import Form
 from services.outputs.translation import Translator
 from services.outputs.verifying import CannotVerify, Verified, verify
-from services.progress import SERIES
-from services.settings import KafkaSettings, VerifySettings, WrongSettings
-from services.topics import topic
 
 SOUND, UNSOUND, UNCHECKED = 0, 1, 2
 COMPARE_SETTINGS = "changed: where all are, compare EVENT_SOURCE, LIVE_EVENTS_SHARD and LMS_URL with the relay's"

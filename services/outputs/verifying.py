@@ -14,13 +14,13 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.eventlog.history import EVERYTHING, Selection
-from services.eventlog.shards import SHARDS
+from services.kafka.partitioning import SHARDS
+from services.kafka.relay_progress import SERIES
+from services.kafka.topics import partition_count
 from services.outputs.comparing import NOT_IN_LOG, Comparison
 from services.outputs.ledger import Entry, Finding, Ledger
 from services.outputs.marks import Marks, marks_of, place_of
 from services.outputs.reading import Record, read_until, reader
-from services.progress import SERIES
-from services.topics import partition_count
 
 NUMBERS_MAX = 10_000
 SETTLE_SECONDS = 10.0

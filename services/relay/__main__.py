@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from services.config import RelaySettings
 from services.eventlog.connecting import READER
-from services.health import Health, serving
+from services.kafka.topics import check
 from services.relay.app import Relay
 from services.relay.telling import Telling
-from services.settings import RelaySettings
+from services.runtime.health import Health, serving
+from services.runtime.server_monitor import Watch, beside
 from services.telemetry.logs import configure
 from services.telemetry.metrics import RelayMetrics
-from services.topics import check
-from services.watching import Watch, beside
 
 if TYPE_CHECKING:
     from services.relay.tracing import RecordTraces

@@ -9,19 +9,19 @@ from typing import NoReturn
 import asyncpg
 from aiokafka.errors import KafkaError
 
+from services.config import RelaySettings
 from services.eventlog.connecting import READER, connect, trouble
 from services.eventlog.history import History
-from services.health import LOOP_SECONDS_MAX, Health
+from services.kafka.relay_progress import OUTPUTS
+from services.kafka.topics import topic
 from services.outputs.ends import ends_of, full_names
 from services.outputs.records import Form
 from services.outputs.translation import Translator
-from services.progress import OUTPUTS
 from services.relay.checking import SHARD_LIST, NeedsOperator, check, completed, on_new_topics
 from services.relay.gathering import Gathering, Waiting
 from services.relay.kafka import START_SECONDS_MAX, Publisher, lock_name
 from services.relay.telling import Telling
-from services.settings import RelaySettings
-from services.topics import topic
+from services.runtime.health import LOOP_SECONDS_MAX, Health
 
 LOGGER = logging.getLogger("relay")
 IDLE_SECONDS = (0.005, 0.010, 0.025)

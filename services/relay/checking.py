@@ -5,10 +5,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.eventlog.history import History
-from services.eventlog.shards import SHARDS
 from services.eventlog.tail import Series
+from services.kafka.partitioning import SHARDS
+from services.kafka.relay_progress import OUTPUTS, SERIES, Progress
 from services.outputs.ends import End, differences
-from services.progress import OUTPUTS, SERIES, Progress
 
 SHARD_LIST = list(range(SHARDS))
 CLOCKS_DIFFER_MAX = timedelta(minutes=1)

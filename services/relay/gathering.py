@@ -8,12 +8,12 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from services.eventlog.shards import SHARDS
 from services.eventlog.tail import DeadLetterRow, EventRow, Row, Tail, VerdictRow
+from services.kafka.partitioning import SHARDS
+from services.kafka.relay_progress import SERIES, Progress
 from services.outputs.marks import replayed
 from services.outputs.records import Message, dead_letter_message
 from services.outputs.translation import PUBLISHED, Translator, number_of
-from services.progress import SERIES, Progress
 
 RECORDS_MAX = 5_000
 BYTES_MAX = 4 << 20

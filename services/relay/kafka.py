@@ -7,12 +7,12 @@ from datetime import datetime
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import RecordMetadata
 
+from services.kafka.relay_progress import KEY, Progress
+from services.kafka.topics import topic
 from services.outputs.ends import progress_on
 from services.outputs.records import Message
 from services.outputs.sending import close, commit, transactional_producer
-from services.progress import KEY, Progress
 from services.relay.checking import NeedsOperator
-from services.topics import topic
 
 # A transaction that somebody left open ends by itself before that.
 START_SECONDS_MAX = 45

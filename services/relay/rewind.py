@@ -11,17 +11,17 @@ from collections.abc import Sequence
 
 from aiokafka import TopicPartition
 
+from services.config import ReplaySettings, WrongSettings
 from services.eventlog.connecting import READER, connect
 from services.eventlog.history import History
+from services.kafka.relay_progress import OUTPUTS, SERIES, Progress
+from services.kafka.topics import topic
 from services.outputs import options
 from services.outputs.ends import End, ends_of, full_names
 from services.outputs.marks import marks_of
 from services.outputs.reading import read_to_end
-from services.progress import OUTPUTS, SERIES, Progress
 from services.relay.checking import SHARD_LIST, NeedsOperator, completed
 from services.relay.kafka import Publisher, lock_name
-from services.settings import ReplaySettings, WrongSettings
-from services.topics import topic
 
 USAGE = f"usage: python -m services.relay.rewind topics|start [{'|'.join(OUTPUTS)} …]"
 

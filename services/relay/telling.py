@@ -11,12 +11,12 @@ import asyncpg
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 
 from services.eventlog.failures import Failures
-from services.eventlog.shards import SHARDS
 from services.eventlog.tail import EventRow, Row
 from services.eventlog.unpublished import Unpublished, unpublished
+from services.kafka.partitioning import SHARDS
+from services.kafka.relay_progress import OUTPUTS, SERIES, Progress
 from services.outputs.records import Message
 from services.outputs.translation import PUBLISHED
-from services.progress import OUTPUTS, SERIES, Progress
 from services.telemetry.instruments import Labels
 from services.telemetry.metrics import RelayMetrics
 

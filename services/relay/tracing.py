@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from opentelemetry.trace import SpanKind
 
+from services.kafka.topics import topic
 from services.outputs.records import Message
 from services.telemetry.traces import COUNT, DESTINATION, OPERATION, PARTITION, Share, Traces
-from services.topics import topic
 
 
 class RecordTraces:

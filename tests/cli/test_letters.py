@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.topics import MIB
+from services.kafka.topics import MIB
 from tests.cases.adapter import World
 from tests.cli.conftest import CommandLine
 from tests.conftest import System

@@ -11,7 +11,7 @@ from services.deciding.rehearsing import record_of
 from services.eventlog.batch import Batch, Place
 from services.eventlog.connecting import WRITER, connect
 from services.eventlog.log import Log
-from services.topics import topic
+from services.kafka.topics import topic
 from tests.conftest import System
 
 APPENDED_AT = 1_790_000_000_000

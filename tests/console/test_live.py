@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaProducer
 from playwright.async_api import Page, expect
 
 from services.console.broker import Broker
-from services.progress import KEY, Progress
-from services.topics import topic
+from services.kafka.relay_progress import KEY, Progress
+from services.kafka.topics import topic
 from tests.cases.bad_inputs import DOCUMENT
 from tests.console.conftest import Opened
 from tests.console.letters import dead

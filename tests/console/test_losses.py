@@ -17,8 +17,8 @@ from services.console.watch import Watch
 from services.console.web.metrics import topics_lost
 from services.eventlog.connecting import OPERATOR, pool
 from services.eventlog.history import History
-from services.health import Health
-from services.topics import topic
+from services.kafka.topics import topic
+from services.runtime.health import Health
 from tests.cli.conftest import CommandLine
 from tests.conftest import System, seed
 from tests.faults.steps import rewound, until_relayed

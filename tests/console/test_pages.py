@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
+from services.kafka.topics import MIB
 from services.telemetry.metrics import ConsoleMetrics
-from services.topics import MIB
 from tests.cases.bad_inputs import DOCUMENT
 from tests.console.letters import on_topic
 from tests.console.looking import Console, Json, graded, letter_of, log_of, sent

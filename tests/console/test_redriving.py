@@ -16,7 +16,7 @@ from services.console.redriving import ACTION_HEADER, LETTER_BYTES_MAX, LOOK_SEC
 from services.eventlog.connecting import OPERATOR, Pool, connect, pool
 from services.eventlog.failures import Failures, Selection
 from services.eventlog.operating import Action, AlreadyActed, AlreadySettled, Operating, action_of
-from services.topics import MIB, topic
+from services.kafka.topics import MIB, topic
 from tests.cases.bad_inputs import DOCUMENT, Record
 from tests.conftest import System, made_system
 from tests.console.letters import HEADERS, dead, on_topic

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from aiokafka import TopicPartition
 
-from services.eventlog.shards import SHARDS
+from services.kafka.partitioning import SHARDS
 from services.outputs.reading import read_to_end
 from tests.console.looking import Console, graded, log_of
 from tests.processes.running import until

@@ -12,7 +12,7 @@ from playwright.async_api import Page
 
 from deploy.tools.season import Season, encode
 from services.console.tally import RECENT_MAX
-from services.topics import topic
+from services.kafka.topics import topic
 from tests.console.conftest import Opened
 from tests.console.looking import Connection, Console, log_of
 from tests.faults.steps import until_at_rest

@@ -14,9 +14,9 @@ from services.console.redriving import Redriver
 from services.console.watch import Watch
 from services.console.web.app import ended
 from services.eventlog.connecting import OPERATOR, pool
-from services.health import Health
-from services.progress import KEY, Progress
-from services.topics import topic
+from services.kafka.relay_progress import KEY, Progress
+from services.kafka.topics import topic
+from services.runtime.health import Health
 from tests.conftest import System
 from tests.console.letters import dead
 from tests.console.looking import Console

@@ -16,8 +16,8 @@ from aiokafka import ConsumerRecord
 from services.deciding.batches import Deciding
 from services.eventlog.batch import Batch
 from services.eventlog.log import Log
-from services.eventlog.shards import SHARDS, shard_of_course
 from services.eventlog.tail import Series, Tail
+from services.kafka.partitioning import SHARDS, shard_of_course
 from tests.cases.adapter import World
 from tests.processes.running import Json
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer, TopicPartition
 
 from deploy.tools.kafka import JARS
-from services.eventlog.shards import SHARDS
+from services.kafka.partitioning import SHARDS
 
 LINE = re.compile(rb"^Partition:(\d+)\t.*\bce_id:([0-9a-f-]+),.*\bce_sequence:(\d+)")
 Seen = tuple[int, int, str]

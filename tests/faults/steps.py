@@ -9,10 +9,10 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.tools.places import ROOT
-from services import topics
 from services.eventlog.operating import Operating
-from services.eventlog.shards import SHARDS
 from services.eventlog.watching import Watching
+from services.kafka import topics
+from services.kafka.partitioning import SHARDS
 from tests.cases.adapter import World
 from tests.conftest import System
 from tests.processes.running import Json, Process, until

@@ -13,8 +13,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from services.eventlog.batch import Batch, Place
 from services.eventlog.log import Log
-from services.eventlog.shards import SHARDS, shard_of_course
 from services.handler.app import RETRIES_SECONDS
+from services.kafka.partitioning import SHARDS, shard_of_course
 from tests.cases.adapter import World
 from tests.conftest import System
 from tests.faults.steps import Sending, count, courses, send_all, started, until_decided

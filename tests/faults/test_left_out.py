@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import CorruptRecordException, IllegalStateError
 from faststream.kafka.message import KafkaAckableMessage
 
-from services import topics
+from services.config import HandlerSettings
 from services.deciding.batches import Deciding
 from services.deciding.settled import Settled
 from services.eventlog import source
@@ -21,8 +21,8 @@ from services.eventlog.log import Log
 from services.handler import app
 from services.handler.places import Places
 from services.handler.telling import Telling
-from services.health import Health
-from services.settings import HandlerSettings
+from services.kafka import topics
+from services.runtime.health import Health
 from services.telemetry.metrics import HandlerMetrics
 from tests.conftest import System
 from tests.faults.steps import count, courses, made_again

@@ -11,10 +11,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from services import topics
 from services.eventlog.tail import Series
+from services.kafka import topics
+from services.kafka.relay_progress import KEY, OUTPUTS, SERIES, Progress
 from services.outputs.ends import End
-from services.progress import KEY, OUTPUTS, SERIES, Progress
 from services.relay.checking import NeedsOperator, check
 from tests.conftest import System
 from tests.faults.steps import courses, publication, rewound, run, send_all, started, until_relayed
@@ -32,7 +32,7 @@ async def lose(system: System, *outputs: str) -> None:
     while names & set(await admin.list_topics()):
         await asyncio.sleep(0.05)
     await admin.close()
-    await run(system, "services.topics")
+    await run(system, "services.kafka.topics")
 
 
 async def relaying(system: System) -> Process:

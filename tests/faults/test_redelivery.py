@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from deploy.tools.postgres import create_database
-from services import topics
+from services.kafka import topics
 from tests.cases.adapter import World
 from tests.conftest import System
 from tests.faults.steps import count, courses, made_again, run, send_all, started, until_decided
@@ -91,7 +91,7 @@ async def test_without_its_topics_the_handler_says_so_and_makes_none(system: Sys
     handler.start()
     assert handler.popen is not None
     assert await asyncio.to_thread(handler.popen.wait, DEADLINE_SECONDS) != 0
-    assert f"topic {prefix}.commands does not exist: run python -m services.topics" in handler.log.read_text()
+    assert f"topic {prefix}.commands does not exist: run python -m services.kafka.topics" in handler.log.read_text()
     admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
     assert not [name for name in await admin.list_topics() if name.startswith(prefix)]

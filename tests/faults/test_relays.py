@@ -11,8 +11,8 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from services.eventlog.shards import SHARDS
-from services.topics import topic
+from services.kafka.partitioning import SHARDS
+from services.kafka.topics import topic
 from tests.conftest import System
 from tests.faults.readers import reading
 from tests.faults.steps import Sending, courses, send_all, until_relayed

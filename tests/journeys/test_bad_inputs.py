@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
-from services.topics import topic
+from services.kafka.topics import topic
 from tests.cases.bad_inputs import DOCUMENT, SINGLE, Record, record
 from tests.conftest import System
 from tests.processes.running import until

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from services.progress import SERIES
+from services.kafka.relay_progress import SERIES
 from tests.conftest import System, made_system
 from tests.faults.steps import courses, publication, send_all, until_relayed
 from tests.outputs.recorded import Recorded

@@ -8,13 +8,13 @@ import asyncpg
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from services.eventlog.history import EVERYTHING, History, Selection
-from services.eventlog.shards import SHARDS
+from services.kafka.partitioning import SHARDS
+from services.kafka.topics import provide_output, topic
 from services.outputs.comparing import Comparison
 from services.outputs.reading import read_until, reader
 from services.outputs.records import Form
 from services.outputs.translation import Translator
 from services.outputs.verifying import Verified, verify
-from services.topics import provide_output, topic
 from tests.conftest import LMS_URL, System
 
 FORM = Form("urn:moderated-grading", account_url=f"{LMS_URL}/")

@@ -6,10 +6,10 @@ import asyncpg
 import pytest
 
 from services.eventlog.history import History
-from services.eventlog.shards import SHARDS
+from services.kafka.partitioning import SHARDS
+from services.kafka.relay_progress import OUTPUTS, SERIES, Progress
 from services.outputs.records import Message
 from services.outputs.translation import PUBLISHED, Translator
-from services.progress import OUTPUTS, SERIES, Progress
 from services.relay import gathering
 from services.relay.checking import SHARD_LIST, on_new_topics
 from services.relay.gathering import Gathering

@@ -13,10 +13,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.tools.places import ROOT
 from services.eventlog.history import EVERYTHING, Selection
-from services.eventlog.shards import SHARDS
+from services.kafka.partitioning import SHARDS
+from services.kafka.topics import WrongTopics, partition_count, provide_output
 from services.outputs.replaying import Order, Refused, refuse_own, replay
 from services.outputs.sending import transactional_producer
-from services.topics import WrongTopics, partition_count, provide_output
 from tests.cases.tokens import Issuer
 from tests.outputs.recorded import FORM, Copy, Recorded
 from tests.processes.running import until

@@ -13,8 +13,8 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from deploy.tools.places import ROOT
-from services.progress import SERIES
-from services.topics import topic
+from services.kafka.relay_progress import SERIES
+from services.kafka.topics import topic
 from tests.outputs.recorded import Copy, Recorded
 
 Records = list[Copy]

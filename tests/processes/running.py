@@ -19,7 +19,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.tools.places import ROOT, free_port
-from services.topics import topic
+from services.kafka.topics import topic
 from tests.processes.contracts import breach, command_breach
 
 Json = dict[str, Any]

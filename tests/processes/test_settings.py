@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.settings import DatabaseSettings, HandlerSettings, RelaySettings, WrongSettings
+from services.config import DatabaseSettings, HandlerSettings, RelaySettings, WrongSettings
 
 PASSWORD = "hunter2"
 GOOD = {"KAFKA_BOOTSTRAP": "localhost:9092", "DATABASE_URL": f"postgresql://log:{PASSWORD}@localhost/log"}

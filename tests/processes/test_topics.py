@@ -1,4 +1,4 @@
-"""The topics that ``python -m services.topics`` makes can be used at once."""
+"""The topics that ``python -m services.kafka.topics`` makes can be used at once."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ import logging
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from services import topics
+from services.kafka import topics
 from tests.conftest import RUN
 
 

@@ -12,14 +12,14 @@ from jsonschema import Draft202012Validator
 
 from schemas import asyncapi, generate
 from schemas.catalog import MESSAGES, Message
-from services import topics
+from services.config import HandlerSettings
 from services.deciding.parse import Parsed, parse
 from services.handler.app import build
 from services.handler.telling import Telling
-from services.health import Health
-from services.settings import HandlerSettings
+from services.kafka import topics
+from services.kafka.topics import partitions
+from services.runtime.health import Health
 from services.telemetry.metrics import HandlerMetrics
-from services.topics import partitions
 from tests.schemas.samples import DATA, command
 
 Json = dict[str, Any]

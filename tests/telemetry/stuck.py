@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from services.handler import __main__ as handler
 from services.handler.places import Places
-from services.health import Health
+from services.runtime.health import Health
 
 HALF_A_MINUTE = 30
 PASSED, STANDS_STILL = "half a minute has passed", "a batch stands still"

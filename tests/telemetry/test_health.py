@@ -1,6 +1,6 @@
 """Ready and live: a server that is away makes a process unready and never dead; a stuck loop makes it dead."""
 
-from services.health import LOOP_SECONDS_MAX, Health
+from services.runtime.health import LOOP_SECONDS_MAX, Health
 
 
 class Clock:

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from deploy.monitoring.documentation import CATALOGUE
-from services.eventlog.shards import SHARDS
+from services.kafka.partitioning import SHARDS
 from services.telemetry.lag import State
 from services.telemetry.metrics import ProcessMetrics
 from tests.conftest import System

@@ -12,8 +12,8 @@ import pytest
 
 from services.eventlog.log import Log
 from services.handler.app import FRAMEWORK_LOGGER
+from services.kafka.topics import WrongTopics
 from services.telemetry.logs import JsonLines
-from services.topics import WrongTopics
 from tests.cases.bad_inputs import DOCUMENT
 from tests.conftest import System
 from tests.processes.client import Client
@@ -59,7 +59,7 @@ def test_what_the_framework_says_goes_the_same_way() -> None:
 
 
 def test_our_own_exceptions_say_what_to_do() -> None:
-    remedy = "topic moderation.events does not exist:\nrun python -m services.topics"
+    remedy = "topic moderation.events does not exist:\nrun python -m services.kafka.topics"
     assert logged(WrongTopics(remedy), "ended")["exception"]["message"] == remedy
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from services.watching import together
+from services.runtime.server_monitor import together
 
 
 async def forever() -> None:

@@ -10,8 +10,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from deploy.tools.bench.processes import until
 from deploy.tools.bench.site import Installation
-from services.eventlog.shards import SHARDS
-from services.topics import topic
+from services.kafka.partitioning import SHARDS
+from services.kafka.topics import topic
 
 
 class Arrivals:

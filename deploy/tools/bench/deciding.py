@@ -13,7 +13,7 @@ from services.deciding.batches import Deciding
 from services.eventlog.batch import Batch
 from services.eventlog.connecting import WRITER, connect
 from services.eventlog.log import Log
-from services.eventlog.shards import SHARDS, shard_of_course
+from services.kafka.partitioning import SHARDS, shard_of_course
 
 BATCH_RECORDS = 1_000
 # Not the commands topic's: what a handler reads there later is new whatever its offsets.

@@ -15,7 +15,7 @@ from deploy.tools.bench.deciding import decide, facts
 from deploy.tools.bench.load import Course, assignments, mixed_records, record
 from deploy.tools.bench.site import Site
 from services.eventlog.log import Log
-from services.eventlog.shards import SHARDS, shard_of_course
+from services.kafka.partitioning import SHARDS, shard_of_course
 
 COURSE = 7_000_000_001
 # Ids that the service draws are number * 2**20 + n. With a number that is a multiple of 5**6 they are, as decimal

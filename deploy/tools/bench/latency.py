@@ -15,10 +15,10 @@ from deploy.tools.bench.processes import Running
 from deploy.tools.bench.sending import Sender
 from deploy.tools.bench.site import Installation, Site
 from services.eventlog.connecting import READER, connect
-from services.eventlog.shards import SHARDS
 from services.eventlog.tail import Tail
-from services.progress import OUTPUTS, SERIES, Progress
-from services.topics import write_progress
+from services.kafka.partitioning import SHARDS
+from services.kafka.relay_progress import OUTPUTS, SERIES, Progress
+from services.kafka.topics import write_progress
 
 PERCENTILES = (0.5, 0.99)
 # One command in so many makes a live event: a published grade is posted, or hidden again.

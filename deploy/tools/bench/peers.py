@@ -13,8 +13,8 @@ from eventsourcing.domain import Aggregate, event
 from deploy.tools.bench import per_message
 from deploy.tools.bench.processes import Running
 from deploy.tools.bench.site import Installation
-from services.eventlog.shards import SHARDS
-from services.topics import topic
+from services.kafka.partitioning import SHARDS
+from services.kafka.topics import topic
 
 SECONDS_MAX = 120
 

@@ -19,8 +19,8 @@ from deploy.tools.bench.waiting import Waiting, waiting
 from services.deciding.batches import Deciding
 from services.eventlog.connecting import WRITER, connect
 from services.eventlog.log import Log
-from services.progress import Progress
-from services.topics import topic
+from services.kafka.relay_progress import Progress
+from services.kafka.topics import topic
 
 SECONDS_MAX = 120
 COMMITS_PER_SECOND, EVENTS_A_COMMIT = 50, 10

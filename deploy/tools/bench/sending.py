@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 
 from deploy.tools.bench.load import Json
 from deploy.tools.bench.site import Installation
-from services.topics import topic
+from services.kafka.topics import topic
 
 
 class Sender:

@@ -13,8 +13,8 @@ from deploy.tools.bench.load import Record
 from deploy.tools.kafka import delete_topics
 from deploy.tools.postgres import create_database, drop_databases
 from deploy.tools.servers import Server
-from services import topics
 from services.eventlog.migrate import migrate
+from services.kafka import topics
 
 TABLES = ("stream", "event", "verdict", "dead_letter")
 DURABLE = ("fsync", "synchronous_commit", "full_page_writes")

@@ -17,7 +17,7 @@ from deploy.tools.bench.site import Installation, Site
 from deploy.tools.bench.watching import Rate
 from deploy.tools.places import STATE
 from deploy.tools.stack import make_keys
-from services.settings import HandlerSettings
+from services.config import HandlerSettings
 from services.tokens.signing import Signer
 
 Answer = TypeVar("Answer")

@@ -6,14 +6,14 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from services.config import OperatorSettings, RehearsalSettings
 from services.console.actions import REASON_CHARACTERS_MAX, Actions, Actor, NoReason
 from services.console.cli.running import Refused
 from services.console.roles import Role, role_of
 from services.deciding.authority import Authority
-from services.settings import OperatorSettings, RehearsalSettings
+from services.kafka.topics import topic
 from services.tokens.keys import Keys, NoKeys
 from services.tokens.verifying import InvalidToken, Verifier
-from services.topics import topic
 
 T = TypeVar("T")
 Why = Annotated[str, typer.Option("--reason", help="Why: kept with your name and the time.")]

@@ -10,7 +10,7 @@ import typer
 from services.console.cli.running import USAGE, AsJson, Connection, check_known, end, of_log, out, print_json
 from services.console.exporting import CannotGoOn, Exported, File, Lines, export
 from services.eventlog.history import History
-from services.eventlog.shards import SHARDS
+from services.kafka.partitioning import SHARDS
 from services.outputs import options
 
 

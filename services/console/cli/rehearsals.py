@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from services.config import RehearsalSettings
 from services.console.cli.acting import actions_of
 from services.console.cli.letters import (
     LETTERS_MAX,
@@ -22,7 +23,6 @@ from services.console.cli.running import FINDING, AsJson, NotThere, out, print_j
 from services.deciding.rehearsing import Rehearsal
 from services.eventlog.failures import DeadLetter, Failures
 from services.outputs.options import bars
-from services.settings import RehearsalSettings
 
 OUTCOMES_SHOWN = 50
 ACCEPTED, REFUSED, DEAD_AGAIN = "accepted", "refused", "dead letter again"

@@ -13,6 +13,7 @@ import orjson
 import typer
 from aiokafka.errors import KafkaError
 
+from services.config import OperatorSettings
 from services.console.cli.acting import Why, actions_of, kept, operator
 from services.console.cli.letters import (
     LETTERS_MAX,
@@ -47,7 +48,6 @@ from services.eventlog.failures import DeadLetter, Failures, Selection
 from services.eventlog.operating import AlreadySettled, action_of
 from services.outputs.attending import attended, kafka
 from services.outputs.options import FAILURES, bars, in_words
-from services.settings import OperatorSettings
 
 UNDECIDED, NOT_LOOKED_AT = "not decided yet", "more, not looked at"
 POLL_SECONDS = 0.1

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from services.config import DatabaseSettings, WrongSettings
 from services.eventlog.connecting import READER, connect, leave
 from services.eventlog.history import History, Selection
 from services.outputs.attending import attended, postgresql
 from services.outputs.options import FAILURES, identifier, in_words
-from services.settings import DatabaseSettings, WrongSettings
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.text import Text
 
+from services.config import ProcessSettings
 from services.console.broker import Broker
 from services.console.cli.running import (
     AWAY,
@@ -32,14 +33,13 @@ from services.console.now import Lost, Now, Partition, Publication, count, lasti
 from services.console.owners import NOBODY, Owners
 from services.eventlog.failures import Failures
 from services.eventlog.history import History
-from services.eventlog.shards import SHARDS
 from services.eventlog.tail import Tail
 from services.eventlog.watching import Publishing, Watching
+from services.kafka.partitioning import SHARDS
+from services.kafka.relay_progress import Progress
+from services.kafka.topics import WrongTopics, check
 from services.outputs.options import FAILURES, in_words
-from services.progress import Progress
-from services.settings import ProcessSettings
 from services.telemetry.lag import WINDOW, Looks
-from services.topics import WrongTopics, check
 
 PUBLICATIONS_MAX = 20
 # Kafka's client takes 40 of a broker that hangs: too long for whoever looks at three in the morning.

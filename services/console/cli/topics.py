@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from services.config import OperatorSettings, ReplaySettings, VerifySettings
 from services.console.cli.acting import Why, actions_of, kept, operator
 from services.console.cli.running import (
     FINDING,
@@ -26,6 +27,8 @@ from services.console.cli.running import (
 from services.console.roles import Role
 from services.console.topics import detail_of
 from services.eventlog.tail import Tail
+from services.kafka.relay_progress import SERIES
+from services.kafka.topics import WrongTopics
 from services.outputs import options
 from services.outputs.attending import attended, kafka
 from services.outputs.records import Form
@@ -34,9 +37,6 @@ from services.outputs.replaying import Refused as NotReplayed
 from services.outputs.replaying import replay as emit
 from services.outputs.verify import check, named, outputs, say
 from services.outputs.verifying import CannotVerify, Verified
-from services.progress import SERIES
-from services.settings import OperatorSettings, ReplaySettings, VerifySettings
-from services.topics import WrongTopics
 
 
 def verify(

@@ -15,6 +15,7 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from services.config import ConsoleSettings
 from services.console.actions import Actions
 from services.console.redriving import Redriver
 from services.console.topics import Checks, Replays
@@ -27,8 +28,7 @@ from services.console.web.rendering import Rendering
 from services.console.web.session import Forbidden, NotSignedIn, Sessions
 from services.deciding.authority import Authority
 from services.eventlog.connecting import OPERATOR, pool, trouble
-from services.health import Health
-from services.settings import ConsoleSettings
+from services.runtime.health import Health
 from services.tokens.keys import Keys
 from services.tokens.verifying import by_reason
 

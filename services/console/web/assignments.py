@@ -28,13 +28,13 @@ from services.eventlog.directory import assignments
 from services.eventlog.log import Stored
 from services.eventlog.reader import Reader
 from services.eventlog.states import as_of
+from services.kafka.topics import topic
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.document import state_document
 from services.moderation.upgrades import upgraded
 from services.outputs.finding import offsets_of
 from services.outputs.reading import read_until, reader
-from services.topics import topic
 
 router = APIRouter()
 ROWS_MAX = 50

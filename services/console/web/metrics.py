@@ -1,8 +1,8 @@
 """The console's own metrics, one set a process."""
 
 from services.console.now import Now
+from services.kafka.topics import SETTINGS
 from services.telemetry.metrics import ConsoleMetrics
-from services.topics import SETTINGS
 
 METRICS = ConsoleMetrics()
 

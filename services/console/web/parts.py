@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 
+from services.config import ConsoleSettings
 from services.console.actions import Actions
 from services.console.redriving import Redriver
 from services.console.topics import Checks, Replays
@@ -14,8 +15,7 @@ from services.console.watch import Watch
 from services.console.web.rendering import Rendering
 from services.console.web.session import Forbidden, Person, Sessions, check_form
 from services.eventlog.connecting import Pool
-from services.health import Health
-from services.settings import ConsoleSettings
+from services.runtime.health import Health
 
 
 @dataclass(frozen=True, slots=True)

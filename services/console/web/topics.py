@@ -14,8 +14,8 @@ from services.console.web.metrics import METRICS
 from services.console.web.parts import ConsoleParts, Operator, Parts, Viewer
 from services.console.web.session import Forbidden
 from services.eventlog.operating import AlreadyActed
+from services.kafka.relay_progress import SERIES
 from services.outputs.replaying import Order, Refused, refuse_own
-from services.progress import SERIES
 
 router = APIRouter(prefix="/topics")
 FIELDS = ("output", "target", "root_account", "course", "assignment", "since", "until", "per_second")

@@ -14,11 +14,11 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from services.config import ProcessSettings
 from services.eventlog.connecting import connect, trouble
-from services.health import Health
-from services.settings import ProcessSettings
+from services.kafka.topics import topic
+from services.runtime.health import Health
 from services.telemetry.metrics import ProcessMetrics
-from services.topics import topic
 
 LOGGER = logging.getLogger("watch")
 LOOK_EVERY_SECONDS = 1.0

@@ -1,6 +1,6 @@
 """The service's topics: names, settings, creation and the check at start.
 
-``python -m services.topics`` creates what is missing (KAFKA_BOOTSTRAP, TOPIC_PREFIX).
+``python -m services.kafka.topics`` creates what is missing (KAFKA_BOOTSTRAP, TOPIC_PREFIX).
 """
 
 import asyncio
@@ -11,9 +11,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from services.eventlog.shards import SHARDS
-from services.progress import KEY, Progress
-from services.settings import KafkaSettings
+from services.config import KafkaSettings
+from services.kafka.partitioning import SHARDS
+from services.kafka.relay_progress import KEY, Progress
 
 MIB = 1 << 20
 ALREADY_EXISTS = 36
@@ -165,7 +165,7 @@ async def check(bootstrap: str, prefix: str, shards: int = SHARDS) -> None:
         for name in SETTINGS:
             full = topic(prefix, name)
             if full not in existing:
-                findings.append(f"topic {full} does not exist: run python -m services.topics")
+                findings.append(f"topic {full} does not exist: run python -m services.kafka.topics")
                 continue
             count = len((await admin.describe_topics([full]))[0]["partitions"])
             # More partitions of commands are no loss: order then holds within a partition, the log's shards stay.

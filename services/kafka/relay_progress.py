@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.eventlog.shards import SHARDS
 from services.eventlog.tail import Series
+from services.kafka.partitioning import SHARDS
 
 SERIES: Mapping[str, Series] = {
     "verdicts": "verdicts",

@@ -1,0 +1,1 @@
+"""Kafka: topics, partitioning, relay progress and client workarounds."""

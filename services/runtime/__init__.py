@@ -1,0 +1,1 @@
+"""What every process shares: start, health endpoints, server monitoring."""

@@ -14,7 +14,7 @@ from services.agreement.coefficients import Figure
 from services.agreement.figures import Agreement, Difference
 from services.agreement.intraclass import Intraclass
 from services.moderation.assignment import Assignment
-from services.moderation.payload import number
+from services.moderation.event_payloads import number
 
 Json = dict[str, Any]
 

@@ -9,7 +9,7 @@ from html import escape
 
 from services.agreement.coefficients import REASONS
 from services.agreement.figures import Agreement, Distance, Grader
-from services.moderation.grading import number_text
+from services.moderation.grade_conversion import number_text
 
 WIDTH = 360
 _ROW = 22

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from services.moderation import scheme as schemes
+from services.moderation import grading_scheme
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
-from services.moderation.grading import number_text
-from services.moderation.scheme import Scheme
+from services.moderation.grade_conversion import number_text
+from services.moderation.grading_scheme import Scheme
 
 Level = Literal["interval", "ordinal", "nominal"]
 BINS = 10
@@ -64,8 +64,8 @@ class Scale:
         None where there are no categories.
         """
         if self.bands:
-            given = None if grade is None else schemes.own_case(self.bands, grade)
-            name = given or schemes.name_of(self.bands, score, self.points or Decimal(100))
+            given = None if grade is None else grading_scheme.own_case(self.bands, grade)
+            name = given or grading_scheme.name_of(self.bands, score, self.points or Decimal(100))
             return len(self.bands) - 1 - [band for band, _ in self.bands].index(name)
         if self.points is None:
             return None
@@ -80,7 +80,7 @@ def scale_of(course: Course, assignment: Assignment) -> Scale:
     points = assignment.points_possible
     worth = points if points is not None and points > 0 else None
     if assignment.grading_type in _ORDERED:
-        bands = schemes.ordered(assignment.grading_scheme or course.grading_scheme or schemes.DEFAULT)
+        bands = grading_scheme.ordered(assignment.grading_scheme or course.grading_scheme or grading_scheme.DEFAULT)
         return Scale(assignment.grading_type, worth, bands, "ordinal")
     if assignment.grading_type == "pass_fail":
         return Scale(assignment.grading_type, worth, _PASS_FAIL, "nominal")

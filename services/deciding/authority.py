@@ -8,7 +8,7 @@ from aiokafka import ConsumerRecord
 
 from services.deciding.parse import Invalid, Parsed
 from services.moderation.commands import MODERATION_COMMANDS
-from services.moderation.decision import Rejected
+from services.moderation.decisions import Rejected
 from services.tokens.keys import Keys
 from services.tokens.verifying import FACTS_SCOPE, REQUEST_SCOPE, Claims, InvalidToken, Verifier, bearer, key_id
 

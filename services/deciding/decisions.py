@@ -32,7 +32,7 @@ from services.moderation.assignment import Assignment
 from services.moderation.commands import ASSIGNMENT_COMMANDS, Command
 from services.moderation.course import Course
 from services.moderation.decide import decide
-from services.moderation.decision import COMMAND_ID_REUSED, TOO_LARGE, Accepted, Decision, Rejected
+from services.moderation.decisions import COMMAND_ID_REUSED, TOO_LARGE, Accepted, Decision, Rejected
 from services.moderation.events import AssignmentEvent, CourseEvent
 from services.moderation.evolve import evolve_assignment, evolve_course
 

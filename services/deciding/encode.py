@@ -13,9 +13,9 @@ from aiokafka import ConsumerRecord
 from services.moderation.assignment import Assignment
 from services.moderation.commands import Command
 from services.moderation.course import Course
-from services.moderation.decision import HTTP_STATUS, Accepted, Rejected
+from services.moderation.decisions import HTTP_STATUS, Accepted, Rejected
+from services.moderation.event_payloads import to_payload
 from services.moderation.events import Event, GradePublished
-from services.moderation.payload import to_payload
 
 OUTPUT_BYTES_MAX = 3 << 20
 HTTP_ACCEPTED = 200

@@ -3,12 +3,12 @@
 from typing import Any, assert_never
 
 from schemas import commands as wire
-from services.moderation import commands as asked
+from services.moderation import commands
 
 
-def to_core(command: wire.Command) -> asked.Command:
+def to_core(command: wire.Command) -> commands.Command:
     """The core's command; absent and null stay apart in what is ``stated``."""
-    return asked.Command(
+    return commands.Command(
         command_id=command.command_id,
         type=command.type,
         root_account_id=command.root_account_id,
@@ -33,17 +33,17 @@ def _scheme(stated: dict[str, Any]) -> dict[str, Any]:
     return stated
 
 
-def _enrollment(row: wire.Enrollment) -> asked.StatedEnrollment:
+def _enrollment(row: wire.Enrollment) -> commands.StatedEnrollment:
     stated = _stated(row, "user_id", "type", "section_id")
     if row.permissions is not None:
         stated["permissions"] = row.permissions.model_dump(exclude_none=True)
-    return asked.StatedEnrollment(user_id=row.user_id, type=row.type, section_id=row.section_id, stated=stated)
+    return commands.StatedEnrollment(user_id=row.user_id, type=row.type, section_id=row.section_id, stated=stated)
 
 
-def _data(command: wire.Command) -> asked.Data:
+def _data(command: wire.Command) -> commands.Data:
     match command:
         case wire.RecordProvisionalGrade(data=data):
-            return asked.RecordProvisionalGrade(
+            return commands.RecordProvisionalGrade(
                 student_id=data.student_id,
                 posted_grade=data.posted_grade,
                 prefer_points_over_scheme=bool(data.prefer_points_over_scheme),
@@ -55,38 +55,38 @@ def _data(command: wire.Command) -> asked.Data:
                 rubric_assessment=data.rubric_assessment,
             )
         case wire.RecordProvisionalComment(data=data):
-            return asked.RecordProvisionalComment(
+            return commands.RecordProvisionalComment(
                 student_id=data.student_id, comment=data.comment, final=bool(data.final)
             )
         case wire.SelectProvisionalGrade(data=data):
-            return asked.SelectProvisionalGrade(provisional_grade_id=data.provisional_grade_id)
+            return commands.SelectProvisionalGrade(provisional_grade_id=data.provisional_grade_id)
         case wire.BulkSelectProvisionalGrades(data=data):
-            return asked.BulkSelectProvisionalGrades(provisional_grade_ids=tuple(data.provisional_grade_ids))
+            return commands.BulkSelectProvisionalGrades(provisional_grade_ids=tuple(data.provisional_grade_ids))
         case wire.SelectStudentsForModeration(data=data):
-            return asked.SelectStudentsForModeration(student_ids=_ids(data.student_ids) or ())
+            return commands.SelectStudentsForModeration(student_ids=_ids(data.student_ids) or ())
         case wire.PublishProvisionalGrades():
-            return asked.PublishProvisionalGrades()
+            return commands.PublishProvisionalGrades()
         case wire.RecordSubmission(data=data):
-            return asked.RecordSubmission(student_id=data.student_id, stated=_stated(data, "student_id"))
+            return commands.RecordSubmission(student_id=data.student_id, stated=_stated(data, "student_id"))
         case wire.RecordSubmissionComment(data=data):
-            return asked.RecordSubmissionComment(
+            return commands.RecordSubmissionComment(
                 student_id=data.student_id, author_id=data.author_id, comment=data.comment, created_at=data.created_at
             )
         case wire.PostGrades(data=data):
-            return asked.PostGrades(student_ids=_ids(data.student_ids), posted_at=data.posted_at)
+            return commands.PostGrades(student_ids=_ids(data.student_ids), posted_at=data.posted_at)
         case wire.HideGrades(data=data):
-            return asked.HideGrades(student_ids=_ids(data.student_ids))
+            return commands.HideGrades(student_ids=_ids(data.student_ids))
         case wire.ConfigureAssignment(data=data):
-            return asked.ConfigureAssignment(stated=_scheme(_stated(data)))
+            return commands.ConfigureAssignment(stated=_scheme(_stated(data)))
         case wire.UpsertCourse(data=data):
-            return asked.UpsertCourse(stated=_scheme(_stated(data)))
+            return commands.UpsertCourse(stated=_scheme(_stated(data)))
         case wire.UpsertUsers(data=data):
-            users = (asked.StatedUser(user_id=u.user_id, stated=_stated(u, "user_id")) for u in data.users)
-            return asked.UpsertUsers(users=tuple(users))
+            users = (commands.StatedUser(user_id=u.user_id, stated=_stated(u, "user_id")) for u in data.users)
+            return commands.UpsertUsers(users=tuple(users))
         case wire.UpsertEnrollments(data=data):
-            return asked.UpsertEnrollments(enrollments=tuple(_enrollment(row) for row in data.enrollments))
+            return commands.UpsertEnrollments(enrollments=tuple(_enrollment(row) for row in data.enrollments))
         case wire.UpsertAdmins(data=data):
-            admins = (asked.StatedAdmin(user_id=a.user_id, permissions=tuple(a.permissions)) for a in data.admins)
-            return asked.UpsertAdmins(admins=tuple(admins))
+            admins = (commands.StatedAdmin(user_id=a.user_id, permissions=tuple(a.permissions)) for a in data.admins)
+            return commands.UpsertAdmins(admins=tuple(admins))
         case _:
             assert_never(command)

@@ -7,10 +7,10 @@ import orjson
 from services.eventlog.log import Stored, Stream
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
+from services.moderation.event_payloads import from_payload
 from services.moderation.events import AssignmentEvent, CourseEvent, Event
 from services.moderation.evolve import evolve_assignment, evolve_course
-from services.moderation.payload import from_payload
-from services.moderation.upgrades import upgraded
+from services.moderation.upcasters import upgraded
 
 
 def evolve_stored_course(course: Course, stored: Stored) -> None:

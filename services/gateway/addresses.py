@@ -7,8 +7,8 @@ from services.gateway.answers import not_found
 from services.gateway.authentication import Caller
 from services.gateway.parameters import path_id
 from services.gateway.parts import Parts
+from services.moderation.canvas_views import View
 from services.moderation.course import Course
-from services.moderation.viewing import View
 
 _HEX = "hex:"
 

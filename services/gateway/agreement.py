@@ -16,7 +16,7 @@ from services.gateway.answers import answer, bad_request
 from services.gateway.documents import OWN_AGREEMENT
 from services.gateway.own import Asked, AsOfTime, AsOfVersion, asked_state
 from services.gateway.parts import GatewayParts, KnownCaller
-from services.moderation.grading import SCORE_MAX
+from services.moderation.grade_conversion import SCORE_MAX
 
 FORMATS = ("json", "csv", "prometheus")
 _POINTS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")

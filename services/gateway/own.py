@@ -18,7 +18,7 @@ from services.gateway.parameters import path_id, time_of
 from services.gateway.parts import GatewayParts, KnownCaller, Parts
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
-from services.moderation.document import state_document
+from services.moderation.state_document import state_document
 
 AUDITOR = "view_audit_trail"
 router = APIRouter(prefix="/api/moderation/v1")

@@ -14,7 +14,7 @@ from services.gateway.rows import StateDocuments
 from services.gateway.sender import Sender
 from services.gateway.states import States
 from services.gateway.verdicts import Verdicts
-from services.moderation.decision import Rejected
+from services.moderation.decisions import Rejected
 from services.runtime.health import Health
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from services.gateway.documents import (
 from services.gateway.pages import link_header, list_of, page_of
 from services.gateway.parameters import params_of, path_id, time_of
 from services.gateway.parts import ASSIGNMENT_PATH, GatewayParts, KnownCaller, allowed
-from services.moderation.viewing import user
+from services.moderation.canvas_views import user
 
 router = APIRouter(prefix=ASSIGNMENT_PATH)
 

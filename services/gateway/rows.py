@@ -8,7 +8,7 @@ import orjson
 
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course
-from services.moderation.document import grade_row, state_document, submission_row
+from services.moderation.state_document import grade_row, state_document, submission_row
 
 # The assignment least recently asked for goes first. A row is half a kilobyte.
 ROWS_MAX = 100_000

@@ -12,7 +12,7 @@ from services.gateway.commands import Asked, accepted_or_refused, idempotency_ke
 from services.gateway.documents import ADD_STUDENTS, BULK_SELECT, GRADE, PUBLISH, SELECT
 from services.gateway.parameters import Params, flag, ids, nested, number, params_of, path_id, text
 from services.gateway.parts import ASSIGNMENT_PATH, GatewayParts, KnownCaller, Parts, allowed
-from services.moderation.viewing import View, user
+from services.moderation.canvas_views import View, user
 
 router = APIRouter(prefix=ASSIGNMENT_PATH)
 ANSWERED_WITH = frozenset({"provisional_grades", "submission_comments"})

@@ -10,7 +10,7 @@ from itertools import count, islice
 from typing import Any
 
 from services.moderation.course import Course
-from services.moderation.scheme import Scheme
+from services.moderation.grading_scheme import Scheme
 
 IDS_PER_ASSIGNMENT = 1 << 20
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"

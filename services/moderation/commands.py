@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from services.moderation.record import record
+from services.moderation.value_object import record
 
 Stated = Mapping[str, Any]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.moderation.scheme import Scheme
+from services.moderation.grading_scheme import Scheme
 
 STUDENT = "StudentEnrollment"
 INSTRUCTORS = frozenset({"TeacherEnrollment", "TaEnrollment"})

@@ -3,12 +3,11 @@
 from datetime import datetime
 from typing import assert_never
 
-from services.moderation import commands as asked
-from services.moderation import facts, moderating, provisional
+from services.moderation import commands, lms_facts, provisional_grades, selection
 from services.moderation.assignment import Assignment
 from services.moderation.commands import Command
 from services.moderation.course import Course
-from services.moderation.decision import NOT_FOUND, UNAUTHENTICATED, Decision
+from services.moderation.decisions import NOT_FOUND, UNAUTHENTICATED, Decision
 
 
 def decide(command: Command, course: Course, assignment: Assignment | None, *, at: datetime) -> Decision:
@@ -18,59 +17,59 @@ def decide(command: Command, course: Course, assignment: Assignment | None, *, a
     """
     data = command.data
     match data:
-        case asked.UpsertCourse():
-            return facts.upsert_course(data, course)
-        case asked.UpsertUsers():
-            return facts.upsert_users(data, course)
-        case asked.UpsertEnrollments():
-            return facts.upsert_enrollments(data, course)
-        case asked.UpsertAdmins():
-            return facts.upsert_admins(data, course)
-    if not isinstance(data, asked.AssignmentFact) and command.actor_id is None:
+        case commands.UpsertCourse():
+            return lms_facts.upsert_course(data, course)
+        case commands.UpsertUsers():
+            return lms_facts.upsert_users(data, course)
+        case commands.UpsertEnrollments():
+            return lms_facts.upsert_enrollments(data, course)
+        case commands.UpsertAdmins():
+            return lms_facts.upsert_admins(data, course)
+    if not isinstance(data, commands.AssignmentFact) and command.actor_id is None:
         return UNAUTHENTICATED
     if not course.version or assignment is None or assignment.course_id != command.course_id:
         return NOT_FOUND
-    if isinstance(data, asked.ConfigureAssignment):
-        return facts.configure_assignment(data, course, assignment)
+    if isinstance(data, commands.ConfigureAssignment):
+        return lms_facts.configure_assignment(data, course, assignment)
     if not assignment.version:
         return NOT_FOUND
     # The moderation set is found also of a deleted assignment (Canvas: ModerationSetController#load_assignment).
-    if assignment.deleted and not isinstance(data, asked.SelectStudentsForModeration):
+    if assignment.deleted and not isinstance(data, commands.SelectStudentsForModeration):
         return NOT_FOUND
     return _about_assignment(data, command.actor_id or 0, course, assignment, at)
 
 
 def _about_assignment(
-    data: asked.Moderation
-    | asked.RecordSubmission
-    | asked.RecordSubmissionComment
-    | asked.PostGrades
-    | asked.HideGrades,
+    data: commands.Moderation
+    | commands.RecordSubmission
+    | commands.RecordSubmissionComment
+    | commands.PostGrades
+    | commands.HideGrades,
     actor: int,
     course: Course,
     assignment: Assignment,
     at: datetime,
 ) -> Decision:
     match data:
-        case asked.RecordProvisionalGrade():
-            return provisional.record_grade(data, actor, course, assignment, at)
-        case asked.RecordProvisionalComment():
-            return provisional.record_comment(data, actor, course, assignment)
-        case asked.SelectProvisionalGrade():
-            return moderating.select(data, actor, course, assignment)
-        case asked.BulkSelectProvisionalGrades():
-            return moderating.bulk_select(data, actor, course, assignment)
-        case asked.SelectStudentsForModeration():
-            return moderating.select_students(data, actor, course, assignment)
-        case asked.PublishProvisionalGrades():
-            return moderating.publish(actor, course, assignment, at)
-        case asked.RecordSubmission():
-            return facts.record_submission(data, course, assignment)
-        case asked.RecordSubmissionComment():
-            return facts.record_submission_comment(data, course, assignment, at)
-        case asked.PostGrades():
-            return facts.post_grades(data, course, assignment, at)
-        case asked.HideGrades():
-            return facts.hide_grades(data, course, assignment)
+        case commands.RecordProvisionalGrade():
+            return provisional_grades.record_grade(data, actor, course, assignment, at)
+        case commands.RecordProvisionalComment():
+            return provisional_grades.record_comment(data, actor, course, assignment)
+        case commands.SelectProvisionalGrade():
+            return selection.select(data, actor, course, assignment)
+        case commands.BulkSelectProvisionalGrades():
+            return selection.bulk_select(data, actor, course, assignment)
+        case commands.SelectStudentsForModeration():
+            return selection.select_students(data, actor, course, assignment)
+        case commands.PublishProvisionalGrades():
+            return selection.publish(actor, course, assignment, at)
+        case commands.RecordSubmission():
+            return lms_facts.record_submission(data, course, assignment)
+        case commands.RecordSubmissionComment():
+            return lms_facts.record_submission_comment(data, course, assignment, at)
+        case commands.PostGrades():
+            return lms_facts.post_grades(data, course, assignment, at)
+        case commands.HideGrades():
+            return lms_facts.hide_grades(data, course, assignment)
         case _:
             assert_never(data)

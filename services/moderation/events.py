@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from services.moderation.record import record
+from services.moderation.value_object import record
 
 Change = tuple[Any, Any]
 Changes = Mapping[str, Change]

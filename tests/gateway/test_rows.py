@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from services.gateway.rows import StateDocuments
-from services.moderation import commands as asked
-from services.moderation.viewing import View
+from services.moderation import commands
+from services.moderation.canvas_views import View
 from tests.moderation.memory import ADMIN, ANN, BEN, CAT, ESSAY, FINAL_GRADER, TA1, TA2, Memory, admin, office
 
 NORTH = 51
@@ -17,7 +17,7 @@ Step = Callable[[Memory], Any]
 
 
 def submitted(student: int, **stated: Any) -> Step:
-    return lambda memory: memory.accept(asked.RecordSubmission(student_id=student, stated=stated))
+    return lambda memory: memory.accept(commands.RecordSubmission(student_id=student, stated=stated))
 
 
 STEPS: list[Step] = [
@@ -35,15 +35,15 @@ STEPS: list[Step] = [
     lambda memory: memory.enroll(BEN, "Student", "inactive"),
     lambda memory: memory.configure(assigned_to=[ANN, CAT]),
     lambda memory: memory.configure(moderation_set="selected"),
-    lambda memory: memory.accept(asked.SelectStudentsForModeration(student_ids=(BEN, CAT)), FINAL_GRADER),
+    lambda memory: memory.accept(commands.SelectStudentsForModeration(student_ids=(BEN, CAT)), FINAL_GRADER),
     lambda memory: memory.configure(anonymous_grading=False),
     lambda memory: memory.configure(anonymous_grading=True, assigned_to=None),
     lambda memory: memory.enroll(TA1, "Ta", section=NORTH, limited_to_section=True),
     lambda memory: memory.enroll(CAT, "Student", "deleted"),
     lambda memory: memory.publish(),
-    lambda memory: memory.accept(asked.PostGrades(student_ids=(ANN,), posted_at=None)),
+    lambda memory: memory.accept(commands.PostGrades(student_ids=(ANN,), posted_at=None)),
     lambda memory: memory.accept(
-        asked.RecordSubmissionComment(student_id=ANN, author_id=TA1, comment="more", created_at=None)
+        commands.RecordSubmissionComment(student_id=ANN, author_id=TA1, comment="more", created_at=None)
     ),
     submitted(ANN, score=Decimal(9), grade="9"),
 ]

@@ -11,8 +11,8 @@ import pytest
 
 from services.deciding.states import States
 from services.eventlog.log import Log
-from services.moderation import commands as asked
-from services.moderation.document import state_document
+from services.moderation import commands
+from services.moderation.state_document import state_document
 from tests.cases.adapter import World
 from tests.cases.check import check_emits, check_events, state_holds
 from tests.cases.compared import Names
@@ -29,9 +29,9 @@ async def documents(system: System, world: World) -> dict[str, Any]:
     try:
         states = States()
         for number in world.assignments.values():
-            ask = asked.Command(
+            ask = commands.Command(
                 command_id="", type="publish_provisional_grades", root_account_id=1, course_id=world.course_id,
-                assignment_id=number, actor_id=None, data=asked.PublishProvisionalGrades(),
+                assignment_id=number, actor_id=None, data=commands.PublishProvisionalGrades(),
             )  # fmt: skip
             await states.load(Log(connection), [ask])
         course, _ = states.courses[1, world.course_id]

@@ -5,16 +5,16 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from services.moderation import commands as asked
+from services.moderation import commands
 from services.moderation.assignment import Assignment
 from services.moderation.commands import Command
 from services.moderation.course import Course
 from services.moderation.decide import decide
-from services.moderation.decision import Accepted, Decision, Rejected
-from services.moderation.document import state_document
+from services.moderation.decisions import Accepted, Decision, Rejected
+from services.moderation.event_payloads import from_payload, to_payload
 from services.moderation.events import AssignmentEvent, CourseEvent, Event
 from services.moderation.evolve import evolve_assignment, evolve_course
-from services.moderation.payload import from_payload, to_payload
+from services.moderation.state_document import state_document
 
 Json = dict[str, Any]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -55,10 +55,10 @@ class Memory:
         return held or Assignment(len(self.assignments) + 1, b"secret %d" % number, 1, command.course_id, number)
 
     def ask(
-        self, data: asked.Data, actor: int | None = None, assignment: int = ESSAY, course: int = COURSE
+        self, data: commands.Data, actor: int | None = None, assignment: int = ESSAY, course: int = COURSE
     ) -> Decision:
         """Decide one command about a course and an assignment."""
-        number = None if isinstance(data, asked.CourseFact) else assignment
+        number = None if isinstance(data, commands.CourseFact) else assignment
         return self.decide(
             Command(
                 command_id="",
@@ -71,13 +71,13 @@ class Memory:
             )
         )
 
-    def accept(self, data: asked.Data, actor: int | None = None, assignment: int = ESSAY) -> Accepted:
+    def accept(self, data: commands.Data, actor: int | None = None, assignment: int = ESSAY) -> Accepted:
         """Decide one command that must be accepted."""
         decision = self.ask(data, actor, assignment)
         assert isinstance(decision, Accepted), decision
         return decision
 
-    def refuse(self, data: asked.Data, actor: int | None = None, assignment: int = ESSAY) -> str:
+    def refuse(self, data: commands.Data, actor: int | None = None, assignment: int = ESSAY) -> str:
         """The reason for which one command is refused; a refusal leaves no trace."""
         before = self.everything()
         decision = self.ask(data, actor, assignment)
@@ -115,37 +115,37 @@ class Memory:
         self, user: int, kind: str, state: str = "active", section: int | None = None, **stated: Any
     ) -> Accepted:
         """One enrolment."""
-        row = asked.StatedEnrollment(
+        row = commands.StatedEnrollment(
             user_id=user, type=f"{kind}Enrollment", section_id=section, stated={"state": state, **stated}
         )
-        return self.accept(asked.UpsertEnrollments(enrollments=(row,)))
+        return self.accept(commands.UpsertEnrollments(enrollments=(row,)))
 
     def configure(self, assignment: int = ESSAY, **stated: Any) -> Accepted:
         """Settings of an assignment."""
-        return self.accept(asked.ConfigureAssignment(stated=stated), assignment=assignment)
+        return self.accept(commands.ConfigureAssignment(stated=stated), assignment=assignment)
 
     def grade(self, actor: int, student: int, score: int | str | None = None, **fields: Any) -> int:
         """A provisional grade; its id."""
         points = None if score is None else Decimal(score)
-        data = asked.RecordProvisionalGrade(student_id=student, score=points, **fields)
+        data = commands.RecordProvisionalGrade(student_id=student, score=points, **fields)
         number = self.accept(data, actor).result["provisional_grade_id"]
         assert isinstance(number, int)
         return number
 
     def comment(self, actor: int, student: int, text: str = "well", final: bool = False) -> int:
         """A provisional comment; the id of its provisional grade."""
-        data = asked.RecordProvisionalComment(student_id=student, comment=text, final=final)
+        data = commands.RecordProvisionalComment(student_id=student, comment=text, final=final)
         number = self.accept(data, actor).result["provisional_grade_id"]
         assert isinstance(number, int)
         return number
 
     def select(self, number: int, actor: int = FINAL_GRADER) -> Accepted:
         """Choose a provisional grade."""
-        return self.accept(asked.SelectProvisionalGrade(provisional_grade_id=number), actor)
+        return self.accept(commands.SelectProvisionalGrade(provisional_grade_id=number), actor)
 
     def publish(self, actor: int = FINAL_GRADER) -> Accepted:
         """Publish the grades."""
-        return self.accept(asked.PublishProvisionalGrades(), actor)
+        return self.accept(commands.PublishProvisionalGrades(), actor)
 
     def provisional(self, number: int) -> Json:
         """One provisional grade of the document."""
@@ -185,7 +185,7 @@ def apply(
 def office(**settings: Any) -> Memory:
     """A course with a final grader, a teacher, three TAs, three students and a moderated essay of 10 points."""
     memory = Memory()
-    memory.accept(asked.UpsertCourse(stated={"name": "Course"}))
+    memory.accept(commands.UpsertCourse(stated={"name": "Course"}))
     for user in (FINAL_GRADER, TEACHER):
         memory.enroll(user, "Teacher")
     for user in (TA1, TA2, TA3):
@@ -214,8 +214,8 @@ def full() -> Memory:
 
 def admin(memory: Memory, *permissions: str) -> None:
     """Give ADMIN an account-level role."""
-    role = asked.StatedAdmin(user_id=ADMIN, permissions=("manage_grades", "view_all_grades", *permissions))
-    memory.accept(asked.UpsertAdmins(admins=(role,)))
+    role = commands.StatedAdmin(user_id=ADMIN, permissions=("manage_grades", "view_all_grades", *permissions))
+    memory.accept(commands.UpsertAdmins(admins=(role,)))
 
 
 def names(decision: Accepted) -> list[str]:

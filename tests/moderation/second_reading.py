@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from services.moderation import commands as asked
+from services.moderation import commands
 
 TEXTS = {"": None, "?": None, "7": Decimal(7), "50%": Decimal(5)}
 INSTRUCTORS = ("TeacherEnrollment", "TaEnrollment")
@@ -54,34 +54,34 @@ class SecondReading:
     def __post_init__(self) -> None:
         self.choices = dict.fromkeys(self._assigned())
 
-    def say(self, data: asked.Data, actor: int) -> str | None:
+    def say(self, data: commands.Data, actor: int) -> str | None:
         """What is said changes what is; the reason, if it is refused."""
         match data:
-            case asked.UpsertEnrollments() | asked.ConfigureAssignment():
+            case commands.UpsertEnrollments() | commands.ConfigureAssignment():
                 self._state(data)
                 return None
-            case asked.RecordProvisionalGrade():
+            case commands.RecordProvisionalGrade():
                 return self._grade(data, actor)
-            case asked.RecordProvisionalComment():
+            case commands.RecordProvisionalComment():
                 return self._comment(data, actor)
-            case asked.PublishProvisionalGrades():
+            case commands.PublishProvisionalGrades():
                 return self._publish(actor)
         if not self._moderates(actor):
             return "unauthorized"
         match data:
-            case asked.SelectStudentsForModeration(student_ids=students):
+            case commands.SelectStudentsForModeration(student_ids=students):
                 return self._add(students, actor)
-            case asked.SelectProvisionalGrade(provisional_grade_id=number):
+            case commands.SelectProvisionalGrade(provisional_grade_id=number):
                 return self._choose(number)
-            case asked.BulkSelectProvisionalGrades(provisional_grade_ids=numbers):
+            case commands.BulkSelectProvisionalGrades(provisional_grade_ids=numbers):
                 for number in numbers:
                     self._choose(number)
                 return None
         raise TypeError(f"{data} is not read here")
 
-    def _state(self, data: asked.UpsertEnrollments | asked.ConfigureAssignment) -> None:
+    def _state(self, data: commands.UpsertEnrollments | commands.ConfigureAssignment) -> None:
         before = self._assigned()
-        if isinstance(data, asked.UpsertEnrollments):
+        if isinstance(data, commands.UpsertEnrollments):
             for row in data.enrollments:
                 limited = row.stated["limited_to_section"]
                 self.people[row.user_id] = Person(row.type, row.stated["state"], limited, row.section_id)
@@ -152,7 +152,7 @@ class SecondReading:
         mark.scorer = actor
         return mark
 
-    def _grade(self, data: asked.RecordProvisionalGrade, actor: int) -> str | None:
+    def _grade(self, data: commands.RecordProvisionalGrade, actor: int) -> str | None:
         student, text = data.student_id, data.posted_grade
         refused = self._who_may(student, actor)
         if refused is not None:
@@ -179,7 +179,7 @@ class SecondReading:
         (self.excused.add if excused else self.excused.discard)(student)
         return None
 
-    def _comment(self, data: asked.RecordProvisionalComment, actor: int) -> str | None:
+    def _comment(self, data: commands.RecordProvisionalComment, actor: int) -> str | None:
         refused = self._who_may(data.student_id, actor)
         if refused is not None:
             return refused

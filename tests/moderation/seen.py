@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from services.moderation import commands as asked
-from services.moderation.decision import Rejected
-from services.moderation.viewing import View
+from services.moderation import commands
+from services.moderation.canvas_views import View
+from services.moderation.decisions import Rejected
 from tests.moderation.memory import (
     ANN,
     ESSAY,
@@ -36,11 +36,11 @@ def told(shown: Json) -> list[str]:
 
 
 def ordinary(memory: Memory, author: int, text: str, student: int = ANN) -> None:
-    memory.accept(asked.RecordSubmissionComment(student_id=student, author_id=author, comment=text, created_at=None))
+    memory.accept(commands.RecordSubmissionComment(student_id=student, author_id=author, comment=text, created_at=None))
 
 
 def post(memory: Memory) -> None:
-    memory.accept(asked.PostGrades(student_ids=None, posted_at=None))
+    memory.accept(commands.PostGrades(student_ids=None, posted_at=None))
 
 
 def commented(**settings: Any) -> Memory:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from services.deciding.parse import Parsed, parse
-from services.moderation.decision import HTTP_STATUS, Accepted, Decision
+from services.moderation.decisions import HTTP_STATUS, Accepted, Decision
+from services.moderation.event_payloads import to_payload
 from services.moderation.events import Event
-from services.moderation.payload import to_payload
 from tests.cases.adapter import World
 from tests.cases.check import check_emits, check_events, state_holds
 from tests.moderation import memory as office

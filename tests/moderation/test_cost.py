@@ -13,8 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from services.moderation import commands as asked
-from services.moderation import payload
+from services.moderation import commands, event_payloads
 from tests.moderation.memory import ANN, ESSAY, FINAL_GRADER, TA1, TA2, Memory, office
 
 SMALL, LARGE = 10, 1_000
@@ -24,7 +23,7 @@ NEW_STUDENTS_FROM = 10_000
 def instructions(run: Callable[[], Any]) -> int:
     """Bytecode instructions executed in the rules while something runs."""
     counted = 0
-    for cached in (payload.time, payload.seconds):
+    for cached in (event_payloads.time, event_payloads.seconds):
         cached.cache_clear()
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -48,50 +47,54 @@ def class_of(size: int) -> Memory:
     """Everybody is graded, chosen and commented; anonymous ids have been drawn."""
     memory = office(anonymous_grading=True)
     rows = tuple(
-        asked.StatedEnrollment(user_id=student, type="StudentEnrollment", section_id=None, stated={"state": "active"})
+        commands.StatedEnrollment(
+            user_id=student, type="StudentEnrollment", section_id=None, stated={"state": "active"}
+        )
         for student in range(NEW_STUDENTS_FROM, NEW_STUDENTS_FROM + size)
     )
-    memory.accept(asked.UpsertEnrollments(enrollments=rows))
+    memory.accept(commands.UpsertEnrollments(enrollments=rows))
     for student in (ANN, *range(NEW_STUDENTS_FROM, NEW_STUDENTS_FROM + size)):
         memory.select(memory.grade(TA1, student, 5, comment="fine"))
     return memory
 
 
-def commands(memory: Memory) -> dict[str, tuple[asked.Data, int | None]]:
+def commands_by_name(memory: Memory) -> dict[str, tuple[commands.Data, int | None]]:
     grade = memory.assignments[ESSAY].own_grade(ANN, TA1, final=False)
     assert grade is not None
     number = grade.provisional_grade_id
     return {
-        "grade": (asked.RecordProvisionalGrade(student_id=ANN, score=Decimal(7)), TA2),
-        "final grade": (asked.RecordProvisionalGrade(student_id=ANN, score=Decimal(7), final=True), FINAL_GRADER),
-        "refused grade": (asked.RecordProvisionalGrade(student_id=ANN, score=Decimal(7)), TA1),
-        "comment": (asked.RecordProvisionalComment(student_id=ANN, comment="well"), TA1),
-        "select": (asked.SelectProvisionalGrade(provisional_grade_id=number), FINAL_GRADER),
-        "bulk select": (asked.BulkSelectProvisionalGrades(provisional_grade_ids=(number,)), FINAL_GRADER),
-        "add to the set": (asked.SelectStudentsForModeration(student_ids=(ANN,)), FINAL_GRADER),
-        "submission id": (asked.RecordSubmission(student_id=ANN, stated={"submission_id": 7}), None),
-        "submission": (asked.RecordSubmission(student_id=ANN, stated={"attempt": 1}), None),
-        "anonymous id": (asked.RecordSubmission(student_id=ANN, stated={"anonymous_id": "Ann01"}), None),
+        "grade": (commands.RecordProvisionalGrade(student_id=ANN, score=Decimal(7)), TA2),
+        "final grade": (commands.RecordProvisionalGrade(student_id=ANN, score=Decimal(7), final=True), FINAL_GRADER),
+        "refused grade": (commands.RecordProvisionalGrade(student_id=ANN, score=Decimal(7)), TA1),
+        "comment": (commands.RecordProvisionalComment(student_id=ANN, comment="well"), TA1),
+        "select": (commands.SelectProvisionalGrade(provisional_grade_id=number), FINAL_GRADER),
+        "bulk select": (commands.BulkSelectProvisionalGrades(provisional_grade_ids=(number,)), FINAL_GRADER),
+        "add to the set": (commands.SelectStudentsForModeration(student_ids=(ANN,)), FINAL_GRADER),
+        "submission id": (commands.RecordSubmission(student_id=ANN, stated={"submission_id": 7}), None),
+        "submission": (commands.RecordSubmission(student_id=ANN, stated={"attempt": 1}), None),
+        "anonymous id": (commands.RecordSubmission(student_id=ANN, stated={"anonymous_id": "Ann01"}), None),
         "submission comment": (
-            asked.RecordSubmissionComment(student_id=ANN, author_id=TA1, comment="hm", created_at=None),
+            commands.RecordSubmissionComment(student_id=ANN, author_id=TA1, comment="hm", created_at=None),
             None,
         ),
         "enrolment": (
-            asked.UpsertEnrollments(
+            commands.UpsertEnrollments(
                 enrollments=(
-                    asked.StatedEnrollment(
+                    commands.StatedEnrollment(
                         user_id=ANN, type="StudentEnrollment", section_id=None, stated={"state": "inactive"}
                     ),
                 )
             ),
             None,
         ),
-        "settings": (asked.ConfigureAssignment(stated={"grader_count": 3}), None),
+        "settings": (commands.ConfigureAssignment(stated={"grader_count": 3}), None),
     }
 
 
 def costs(memory: Memory) -> dict[str, int]:
-    return {name: instructions(partial(memory.ask, data, actor)) for name, (data, actor) in commands(memory).items()}
+    return {
+        name: instructions(partial(memory.ask, data, actor)) for name, (data, actor) in commands_by_name(memory).items()
+    }
 
 
 class NotWalked(dict[Any, Any]):
@@ -119,15 +122,15 @@ def test_a_command_about_one_student_executes_the_same_in_any_class() -> None:
     assert min(small.values()) > 0
 
 
-@pytest.mark.parametrize("name", commands(class_of(SMALL)))
+@pytest.mark.parametrize("name", commands_by_name(class_of(SMALL)))
 def test_a_command_about_one_student_walks_through_nothing_large(name: str) -> None:
     memory = class_of(SMALL)
-    data, actor = commands(memory)[name]
+    data, actor = commands_by_name(memory)[name]
     not_walked(memory).ask(data, actor)
 
 
 def test_a_publication_walks_through_the_class_once() -> None:
-    publish = asked.PublishProvisionalGrades()
+    publish = commands.PublishProvisionalGrades()
     small, large = (instructions(partial(class_of(size).ask, publish, FINAL_GRADER)) for size in (SMALL, LARGE))
     assert small < large < small * LARGE / SMALL
     with pytest.raises(AssertionError, match="walked"):

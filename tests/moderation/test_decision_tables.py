@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from services.moderation import grading
+from services.moderation import grade_conversion
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course, Enrollment
-from services.moderation.decision import Rejected
-from services.moderation.moderating import publication_choice
+from services.moderation.decisions import Rejected
+from services.moderation.selection import publication_choice
 
 TABLES = json.loads((Path(__file__).parents[1] / "cases" / "decision_tables.json").read_text())
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,13 +31,13 @@ def test_a_grade_comes_to_the_score_and_text_that_canvas_gives(row: dict[str, An
     bands = scheme and tuple((name, Decimal(repr(bound))) for name, bound in scheme)
     points = Decimal(given["points_possible"])
     if "posted_grade" in when:
-        grade = grading.from_text(when["posted_grade"], given["grading_type"], points, bands)
+        grade = grade_conversion.from_text(when["posted_grade"], given["grading_type"], points, bands)
     else:
-        grade = grading.from_score(Decimal(repr(when["score"])), given["grading_type"], points, bands)
+        grade = grade_conversion.from_score(Decimal(repr(when["score"])), given["grading_type"], points, bands)
     if "error_code" in then:
         assert grade is None
     else:
-        assert grade == grading.Grade(Decimal(repr(then["score"])), then["grade"])
+        assert grade == grade_conversion.Grade(Decimal(repr(then["score"])), then["grade"])
 
 
 @pytest.mark.parametrize("row", rows("publish_choice_per_student"))

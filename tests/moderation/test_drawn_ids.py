@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from services.moderation import commands as asked
+from services.moderation import commands
 from services.moderation.assignment import IDS_PER_ASSIGNMENT, Assignment
 from services.moderation.course import Course
 from tests.moderation.memory import ANN, BEN, CAT, ESSAY, TA1, TA2, Memory, office
@@ -14,8 +14,8 @@ BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]{5}")
 LARGE_CLASS = 60_000
 
 
-def stated(memory: Memory, student: int, anonymous_id: str | None) -> asked.RecordSubmission:
-    return asked.RecordSubmission(student_id=student, stated={"anonymous_id": anonymous_id})
+def stated(memory: Memory, student: int, anonymous_id: str | None) -> commands.RecordSubmission:
+    return commands.RecordSubmission(student_id=student, stated={"anonymous_id": anonymous_id})
 
 
 def ids(memory: Memory) -> dict[int, str]:
@@ -55,7 +55,7 @@ def test_an_anonymous_id_is_the_same_whenever_and_for_whomever_it_is_asked_first
 def test_another_assignment_has_other_anonymous_ids() -> None:
     memory = office()
     settings = {"name": "Second", "points_possible": None, "grading_type": "points", "moderated_grading": True}
-    memory.accept(asked.ConfigureAssignment(stated=settings), assignment=2002)
+    memory.accept(commands.ConfigureAssignment(stated=settings), assignment=2002)
     other = {row["student_id"]: row["anonymous_id"] for row in memory.document(2002)["submissions"]}
     assert not set(other.values()) & set(ids(memory).values())
 

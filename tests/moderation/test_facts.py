@@ -4,19 +4,22 @@ from decimal import Decimal
 
 import pytest
 
-from services.moderation import commands as asked
-from services.moderation.decision import Accepted, Rejected
+from services.moderation import commands
+from services.moderation.decisions import Accepted, Rejected
 from tests.moderation.memory import ANN, BEN, ESSAY, STRANGER, TA1, Memory, office
 from tests.moderation.stating import DAY1, DAY2, assignment, comment, enrollment, submission, users
 
 
 @pytest.mark.parametrize(
     "fact",
-    [asked.UpsertCourse(stated={}), users((1, {"name": "Ann"})), enrollment(ANN, state="active"), asked.UpsertAdmins(
-        admins=(asked.StatedAdmin(user_id=1, permissions=("manage_grades",)),)
-    )],
-)  # fmt: skip
-def test_any_fact_about_a_course_begins_it(fact: asked.Data) -> None:
+    [
+        commands.UpsertCourse(stated={}),
+        users((1, {"name": "Ann"})),
+        enrollment(ANN, state="active"),
+        commands.UpsertAdmins(admins=(commands.StatedAdmin(user_id=1, permissions=("manage_grades",)),)),
+    ],
+)
+def test_any_fact_about_a_course_begins_it(fact: commands.Data) -> None:
     memory = Memory()
     assert len(memory.accept(fact).events) == 1
     assert memory.courses[1001].version == 1
@@ -24,16 +27,16 @@ def test_any_fact_about_a_course_begins_it(fact: asked.Data) -> None:
 
 
 @pytest.mark.parametrize(
-    "fact", [assignment(), submission(ANN), comment(ANN), asked.PostGrades(student_ids=None, posted_at=None)]
+    "fact", [assignment(), submission(ANN), comment(ANN), commands.PostGrades(student_ids=None, posted_at=None)]
 )
-def test_an_assignment_of_no_course_is_not_found(fact: asked.Data) -> None:
+def test_an_assignment_of_no_course_is_not_found(fact: commands.Data) -> None:
     refused = Memory().ask(fact)
     assert isinstance(refused, Rejected)
     assert refused.reason == "not_found"
 
 
 @pytest.mark.parametrize("fact", [submission(STRANGER, attempt=1), comment(STRANGER), submission(TA1), comment(TA1)])
-def test_the_work_of_nobody_enrolled_as_a_student_is_not_found(fact: asked.Data) -> None:
+def test_the_work_of_nobody_enrolled_as_a_student_is_not_found(fact: commands.Data) -> None:
     assert office().refuse(fact) == "not_found"
 
 
@@ -42,7 +45,7 @@ def test_an_assignment_names_what_is_missing_when_first_mentioned(left_out: str)
     memory = office()
     whole = assignment().stated
     refused = memory.ask(
-        asked.ConfigureAssignment(stated={n: v for n, v in whole.items() if n != left_out}), assignment=2002
+        commands.ConfigureAssignment(stated={n: v for n, v in whole.items() if n != left_out}), assignment=2002
     )
     assert isinstance(refused, Rejected)
     assert refused.reason == "invalid_command"
@@ -64,11 +67,11 @@ def test_points_may_be_nothing_from_the_start() -> None:
         enrollment(STRANGER),
         enrollment(STRANGER, state=None),
         enrollment(ANN, state=None),
-        asked.ConfigureAssignment(stated={"name": None}),
-        asked.ConfigureAssignment(stated={"moderated_grading": None}),
+        commands.ConfigureAssignment(stated={"name": None}),
+        commands.ConfigureAssignment(stated={"moderated_grading": None}),
     ],
 )
-def test_what_must_be_there_can_be_neither_left_out_at_first_nor_cleared(fact: asked.Data) -> None:
+def test_what_must_be_there_can_be_neither_left_out_at_first_nor_cleared(fact: commands.Data) -> None:
     assert office().refuse(fact) == "invalid_command"
 
 
@@ -84,7 +87,7 @@ def test_settings_go_back_to_their_defaults_when_cleared() -> None:
     memory = office(moderation_set="selected", anonymous_grading=True, grader_names_visible_to_final_grader=False)
     cleared = ("moderation_set", "anonymous_grading", "grader_names_visible_to_final_grader", "grader_count")
     stated = dict.fromkeys((*cleared, "final_grader_id", "points_possible"))
-    memory.accept(asked.ConfigureAssignment(stated=stated))
+    memory.accept(commands.ConfigureAssignment(stated=stated))
     settings = memory.document()["settings"]
     assert [settings[name] for name in cleared] == ["assigned", False, True, 0]
     assert settings["final_grader_id"] is None
@@ -94,11 +97,11 @@ def test_settings_go_back_to_their_defaults_when_cleared() -> None:
 @pytest.mark.parametrize(
     "fact",
     [
-        asked.UpsertCourse(stated={"name": "Physics", "grading_scheme": (("P", Decimal("0.5")), ("F", Decimal(0)))}),
+        commands.UpsertCourse(stated={"name": "Physics", "grading_scheme": (("P", Decimal("0.5")), ("F", Decimal(0)))}),
         users((1, {"name": "Ann", "created_at": DAY1}), (2, {"name": "Ben"}), (1, {"login_id": "ann"})),
         enrollment(ANN, state="inactive", limited_to_section=True, permissions={"manage_grades": True}),
-        asked.UpsertAdmins(admins=(asked.StatedAdmin(user_id=1, permissions=("b", "a", "a")),)),
-        asked.UpsertAdmins(admins=(asked.StatedAdmin(user_id=1, permissions=()),)),
+        commands.UpsertAdmins(admins=(commands.StatedAdmin(user_id=1, permissions=("b", "a", "a")),)),
+        commands.UpsertAdmins(admins=(commands.StatedAdmin(user_id=1, permissions=()),)),
         assignment(assigned_to=[BEN, ANN, BEN], grading_scheme=(("P", Decimal("0.5")), ("F", Decimal(0)))),
         submission(ANN, submission_id=5, attempt=1, submitted_at=DAY1, score=Decimal("1.50"), grade="1.5"),
         submission(ANN, excused=True, posted_at=DAY2, anonymous_id="abcDE"),
@@ -107,7 +110,7 @@ def test_settings_go_back_to_their_defaults_when_cleared() -> None:
         comment(ANN, at=DAY1),
     ],
 )
-def test_a_fact_stated_again_changes_nothing_even_after_a_restart(fact: asked.Data) -> None:
+def test_a_fact_stated_again_changes_nothing_even_after_a_restart(fact: commands.Data) -> None:
     memory = office()
     memory.accept(fact)
     before = memory.everything()

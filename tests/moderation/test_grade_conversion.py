@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from services.moderation import scheme
-from services.moderation.grading import GRADE_CHARACTERS_MAX, SCORE_MAX, Grade, from_score, from_text
-from services.moderation.payload import exact, number
-from services.moderation.scheme import Scheme
+from services.moderation import grading_scheme
+from services.moderation.event_payloads import exact, number
+from services.moderation.grade_conversion import GRADE_CHARACTERS_MAX, SCORE_MAX, Grade, from_score, from_text
+from services.moderation.grading_scheme import Scheme
 
 TEN, ZERO = Decimal(10), Decimal(0)
 GPA: Scheme = (("4.0", Decimal("0.9")), ("3.0", Decimal("0.8")), ("0", Decimal(0)))
@@ -104,7 +104,7 @@ def test_letters_of_a_band_are_read_in_any_case_and_written_in_the_schemes() -> 
 @pytest.mark.parametrize(("below", "percent"), [("0.89", "89"), ("0.8901", "89.9"), ("0.5", "89")])
 def test_a_band_at_least_a_point_below_steps_down_a_whole_point(below: str, percent: str) -> None:
     bands: Scheme = (("A", Decimal("0.9")), ("B", Decimal(below)), ("C", ZERO))
-    assert scheme.percent_of(bands, "B") == Decimal(percent)
+    assert grading_scheme.percent_of(bands, "B") == Decimal(percent)
 
 
 def test_nobody_is_lifted_into_a_band_by_rounding() -> None:
@@ -119,7 +119,7 @@ def test_nobody_is_lifted_into_a_band_by_rounding() -> None:
 def test_a_score_outside_the_scheme_gets_the_nearest_band() -> None:
     assert from_score(Decimal(-5), "letter_grade", TEN, None) == Grade(Decimal(-5), "F")
     assert from_score(Decimal(50), "letter_grade", TEN, None) == Grade(Decimal(50), "A")
-    assert scheme.name_of((("high", Decimal("0.9")), ("low", Decimal("0.5"))), Decimal(1), TEN) == "low"
+    assert grading_scheme.name_of((("high", Decimal("0.9")), ("low", Decimal("0.5"))), Decimal(1), TEN) == "low"
 
 
 def test_a_scheme_counts_by_its_bounds_whatever_its_order() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.moderation import commands as asked
+from services.moderation import commands
 from tests.moderation.memory import (
     ADMIN,
     ANN,
@@ -28,11 +28,11 @@ NORTH, SOUTH = 51, 52
 
 
 def add(memory: Memory, *students: int, actor: int = FINAL_GRADER) -> Any:
-    return memory.accept(asked.SelectStudentsForModeration(student_ids=students), actor)
+    return memory.accept(commands.SelectStudentsForModeration(student_ids=students), actor)
 
 
 def bulk(memory: Memory, *grades: int) -> Any:
-    return memory.accept(asked.BulkSelectProvisionalGrades(provisional_grade_ids=grades), FINAL_GRADER)
+    return memory.accept(commands.BulkSelectProvisionalGrades(provisional_grade_ids=grades), FINAL_GRADER)
 
 
 def test_every_assigned_student_is_in_the_set_as_long_as_they_are_assigned() -> None:
@@ -66,7 +66,7 @@ def test_a_hand_picked_set_holds_whom_was_picked() -> None:
     add(memory, BEN)
     assert memory.chosen() == {BEN: None}
     assert memory.refuse(
-        asked.SelectProvisionalGrade(provisional_grade_id=memory.grade(TA1, ANN, 5)), FINAL_GRADER
+        commands.SelectProvisionalGrade(provisional_grade_id=memory.grade(TA1, ANN, 5)), FINAL_GRADER
     ) == ("not_in_moderation_set")
 
 
@@ -102,7 +102,7 @@ def test_a_choice_that_was_lost_no_longer_locks_the_grade_nor_decides_the_public
     memory.enroll(ANN, "Student", "deleted")
     memory.enroll(ANN, "Student")
     memory.grade(TA1, ANN, 7)
-    assert memory.refuse(asked.PublishProvisionalGrades(), FINAL_GRADER) == "selection_required"
+    assert memory.refuse(commands.PublishProvisionalGrades(), FINAL_GRADER) == "selection_required"
 
 
 def test_a_student_who_moves_to_another_section_in_one_statement_was_never_away() -> None:
@@ -112,10 +112,10 @@ def test_a_student_who_moves_to_another_section_in_one_statement_was_never_away(
     grade = memory.grade(TA1, ANN, 5)
     memory.select(grade)
     rows = tuple(
-        asked.StatedEnrollment(user_id=ANN, type="StudentEnrollment", section_id=section, stated={"state": state})
+        commands.StatedEnrollment(user_id=ANN, type="StudentEnrollment", section_id=section, stated={"state": state})
         for section, state in ((NORTH, "deleted"), (SOUTH, "active"))
     )
-    memory.accept(asked.UpsertEnrollments(enrollments=rows))
+    memory.accept(commands.UpsertEnrollments(enrollments=rows))
     assert memory.chosen()[ANN] == grade
     memory.enroll(ANN, "Student", "deleted", section=SOUTH)
     memory.enroll(ANN, "Student", section=NORTH)
@@ -158,15 +158,15 @@ def test_an_account_role_is_limited_to_no_section() -> None:
 
 def test_nobody_named_is_refused_after_who_may() -> None:
     memory = office()
-    nobody = asked.SelectStudentsForModeration(student_ids=())
+    nobody = commands.SelectStudentsForModeration(student_ids=())
     assert memory.refuse(nobody, TA1) == "unauthorized"
     assert memory.refuse(nobody, FINAL_GRADER) == "missing_student_ids"
 
 
 def test_selecting_checks_who_then_what_then_the_set() -> None:
     memory = office(moderation_set="selected")
-    grade = asked.SelectProvisionalGrade(provisional_grade_id=memory.grade(TA1, ANN, 5))
-    unknown = asked.SelectProvisionalGrade(provisional_grade_id=5)
+    grade = commands.SelectProvisionalGrade(provisional_grade_id=memory.grade(TA1, ANN, 5))
+    unknown = commands.SelectProvisionalGrade(provisional_grade_id=5)
     assert memory.refuse(unknown, None) == "unauthenticated"
     assert memory.refuse(unknown, TA1) == "unauthorized"
     assert memory.refuse(unknown, FINAL_GRADER) == "not_found"
@@ -203,7 +203,7 @@ def test_students_are_named_as_in_canvas(row: dict[str, Any]) -> None:
     if given.get("published"):
         memory.publish()
     if "active_student_unposted" in given and not given["active_student_unposted"]:
-        memory.accept(asked.PostGrades(student_ids=None, posted_at=None))
+        memory.accept(commands.PostGrades(student_ids=None, posted_at=None))
     named = memory.assignments[ESSAY].students_named(memory.courses[1001], FINAL_GRADER)
     assert named == row["then"]["students_named"]
 
@@ -224,22 +224,24 @@ def test_without_moderation_names_stay_hidden_while_an_active_student_is_unposte
     memory.enroll(CAT, "Student", "inactive")
     add(memory, ANN, actor=ADMIN)
     grade = memory.grade(TA1, ANN, 5)
-    memory.accept(asked.PostGrades(student_ids=(ANN,), posted_at=None))
+    memory.accept(commands.PostGrades(student_ids=(ANN,), posted_at=None))
     assert "anonymous_id" in memory.select(grade, ADMIN).result
-    memory.accept(asked.PostGrades(student_ids=(BEN,), posted_at=None))
+    memory.accept(commands.PostGrades(student_ids=(BEN,), posted_at=None))
     assert memory.select(grade, ADMIN).result["student_id"] == ANN
 
 
 def test_the_set_of_a_deleted_assignment_can_still_be_added_to() -> None:
     memory = office(moderation_set="selected", deleted=True)
     assert add(memory, ANN).result == [{"id": ANN}]
-    assert memory.refuse(asked.PublishProvisionalGrades(), FINAL_GRADER) == "not_found"
+    assert memory.refuse(commands.PublishProvisionalGrades(), FINAL_GRADER) == "not_found"
 
 
 def test_who_may_not_see_grades_sees_no_names_either() -> None:
     memory = office()
     grade = memory.grade(TA1, ANN, 5)
-    memory.accept(asked.UpsertAdmins(admins=(asked.StatedAdmin(user_id=ADMIN, permissions=("select_final_grade",)),)))
+    memory.accept(
+        commands.UpsertAdmins(admins=(commands.StatedAdmin(user_id=ADMIN, permissions=("select_final_grade",)),))
+    )
     assert "anonymous_id" in memory.select(grade, ADMIN).result
     admin(memory, "select_final_grade")
     assert memory.select(grade, ADMIN).result["student_id"] == ANN

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from services.moderation import commands as asked
-from services.moderation.decision import Rejected
-from services.moderation.viewing import View
+from services.moderation import commands
+from services.moderation.canvas_views import View
+from services.moderation.decisions import Rejected
 from tests.moderation.memory import ADMIN, ANN, BEN, ESSAY, FINAL_GRADER, START, STRANGER, TA1, TEACHER, Memory, office
 
 DESIGNER, OBSERVER, MODERATOR_ADMIN, CLERK = 61, 62, 63, 64
@@ -24,25 +24,25 @@ def a_course_with_everybody() -> tuple[Memory, int]:
     memory.enroll(DESIGNER, "Designer")
     memory.enroll(OBSERVER, "Observer")
     roles = {ADMIN: GRADES, MODERATOR_ADMIN: {*GRADES, "select_final_grade"}, CLERK: {"select_final_grade"}}
-    admins = tuple(asked.StatedAdmin(user_id=user, permissions=tuple(held)) for user, held in roles.items())
-    memory.accept(asked.UpsertAdmins(admins=admins))
+    admins = tuple(commands.StatedAdmin(user_id=user, permissions=tuple(held)) for user, held in roles.items())
+    memory.accept(commands.UpsertAdmins(admins=admins))
     return memory, memory.grade(TA1, ANN, 5)
 
 
 @pytest.mark.parametrize(
     ("operation", "may"),
     [
-        (lambda _: asked.RecordProvisionalGrade(student_id=ANN, score=Decimal(6)), GRADERS),
-        (lambda _: asked.RecordProvisionalGrade(student_id=ANN, rubric_assessment={}), GRADERS),
-        (lambda _: asked.RecordProvisionalComment(student_id=ANN, comment="well"), GRADERS),
-        (lambda _: asked.SelectStudentsForModeration(student_ids=(ANN,)), MODERATORS),
-        (lambda grade: asked.SelectProvisionalGrade(provisional_grade_id=grade), MODERATORS),
-        (lambda grade: asked.BulkSelectProvisionalGrades(provisional_grade_ids=(grade,)), MODERATORS),
-        (lambda _: asked.PublishProvisionalGrades(), MODERATORS & GRADERS),
+        (lambda _: commands.RecordProvisionalGrade(student_id=ANN, score=Decimal(6)), GRADERS),
+        (lambda _: commands.RecordProvisionalGrade(student_id=ANN, rubric_assessment={}), GRADERS),
+        (lambda _: commands.RecordProvisionalComment(student_id=ANN, comment="well"), GRADERS),
+        (lambda _: commands.SelectStudentsForModeration(student_ids=(ANN,)), MODERATORS),
+        (lambda grade: commands.SelectProvisionalGrade(provisional_grade_id=grade), MODERATORS),
+        (lambda grade: commands.BulkSelectProvisionalGrades(provisional_grade_ids=(grade,)), MODERATORS),
+        (lambda _: commands.PublishProvisionalGrades(), MODERATORS & GRADERS),
     ],
     ids=["grade", "rubric", "comment", "add to the set", "select", "bulk select", "publish"],
 )
-def test_who_may_change_what(operation: Callable[[int], asked.Data], may: set[int]) -> None:
+def test_who_may_change_what(operation: Callable[[int], commands.Data], may: set[int]) -> None:
     allowed = set()
     for user in EVERYBODY:
         memory, grade = a_course_with_everybody()

@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from services.moderation import commands as asked
-from services.moderation.payload import to_payload
+from services.moderation import commands
+from services.moderation.event_payloads import to_payload
 from tests.moderation.memory import (
     ANN,
     BEN,
@@ -18,8 +18,8 @@ from tests.moderation.memory import (
     office,
 )
 
-Grade = asked.RecordProvisionalGrade
-Comment = asked.RecordProvisionalComment
+Grade = commands.RecordProvisionalGrade
+Comment = commands.RecordProvisionalComment
 
 
 def test_the_comment_sent_with_a_final_grade_belongs_to_the_final_grade() -> None:

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from services.moderation import commands as asked
+from services.moderation import commands
 from services.moderation.assignment import IDS_PER_ASSIGNMENT
 from services.moderation.events import ProvisionalGradeUpdated
 from tests.moderation.memory import (
@@ -21,8 +21,8 @@ from tests.moderation.memory import (
     office,
 )
 
-Grade = asked.RecordProvisionalGrade
-Comment = asked.RecordProvisionalComment
+Grade = commands.RecordProvisionalGrade
+Comment = commands.RecordProvisionalComment
 FIVE = Decimal(5)
 
 
@@ -91,7 +91,9 @@ def test_the_scheme_of_the_assignment_comes_before_that_of_the_course() -> None:
     memory = office(grading_type="letter_grade")
     top = Grade(student_id=ANN, score=Decimal(10))
     assert memory.accept(top, TA1).result["grade"] == "A"
-    memory.accept(asked.UpsertCourse(stated={"grading_scheme": (("Very good", Decimal("0.9")), ("Poor", Decimal(0)))}))
+    memory.accept(
+        commands.UpsertCourse(stated={"grading_scheme": (("Very good", Decimal("0.9")), ("Poor", Decimal(0)))})
+    )
     assert memory.accept(top, TA1).result["grade"] == "Very good"
     memory.configure(grading_scheme=(("Distinction", Decimal("0.7")), ("Pass", Decimal(0))))
     assert memory.accept(top, TA1).result["grade"] == "Distinction"
@@ -186,7 +188,7 @@ def test_a_grade_older_than_the_work_does_not_match_it() -> None:
     memory = office()
     memory.grade(TA1, ANN, 5)
     later = memory.log[-1][2].replace(year=2027)
-    memory.accept(asked.RecordSubmission(student_id=ANN, stated={"submitted_at": later, "attempt": 2}))
+    memory.accept(commands.RecordSubmission(student_id=ANN, stated={"submitted_at": later, "attempt": 2}))
     answer = memory.accept(Comment(student_id=ANN, comment="old"), TA1).result
     assert answer["grade_matches_current_submission"] is False
 

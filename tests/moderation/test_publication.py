@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from services.moderation import commands as asked
-from services.moderation.decision import Accepted, Rejected
+from services.moderation import commands
+from services.moderation.decisions import Accepted, Rejected
 from services.moderation.events import GradePublished, SubmissionHidden, SubmissionPosted
 from tests.moderation.memory import (
     ADMIN,
@@ -25,20 +25,20 @@ from tests.moderation.memory import (
     office,
 )
 
-PUBLISH = asked.PublishProvisionalGrades()
+PUBLISH = commands.PublishProvisionalGrades()
 NORTH, SOUTH = 51, 52
 
 
 def record(memory: Memory, student: int, **stated: Any) -> Accepted:
-    return memory.accept(asked.RecordSubmission(student_id=student, stated=stated))
+    return memory.accept(commands.RecordSubmission(student_id=student, stated=stated))
 
 
 def post(memory: Memory, *students: int) -> Accepted:
-    return memory.accept(asked.PostGrades(student_ids=students or None, posted_at=None))
+    return memory.accept(commands.PostGrades(student_ids=students or None, posted_at=None))
 
 
 def hide(memory: Memory, *students: int) -> Accepted:
-    return memory.accept(asked.HideGrades(student_ids=students or None))
+    return memory.accept(commands.HideGrades(student_ids=students or None))
 
 
 def published(decision: Accepted) -> dict[int, GradePublished]:
@@ -218,16 +218,16 @@ def test_grading_and_selecting_go_on_after_publication_without_effect() -> None:
     ("fact", "message"),
     [
         (
-            asked.PostGrades(student_ids=None, posted_at=None),
+            commands.PostGrades(student_ids=None, posted_at=None),
             "Assignments under moderation cannot be posted before grades are published",
         ),
         (
-            asked.HideGrades(student_ids=None),
+            commands.HideGrades(student_ids=None),
             "Assignments under moderation cannot be hidden before grades are published",
         ),
     ],
 )
-def test_nothing_is_posted_or_hidden_before_publication(fact: asked.Data, message: str) -> None:
+def test_nothing_is_posted_or_hidden_before_publication(fact: commands.Data, message: str) -> None:
     refused = office().ask(fact)
     assert isinstance(refused, Rejected)
     assert (refused.reason, refused.message) == ("not_published", message)
@@ -260,7 +260,7 @@ def test_posting_and_hiding_tell_of_each_student_whose_state_changes() -> None:
 def test_an_assignment_without_moderation_is_posted_at_the_time_that_is_stated() -> None:
     memory = office(moderated_grading=False)
     at = datetime(2026, 5, 1, tzinfo=UTC)
-    memory.accept(asked.PostGrades(student_ids=(ANN,), posted_at=at))
+    memory.accept(commands.PostGrades(student_ids=(ANN,), posted_at=at))
     assert memory.gradebook(ANN)["posted_at"] == "2026-05-01T00:00:00.000Z"
 
 

@@ -8,16 +8,16 @@ from typing import Any, cast
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from services.moderation import commands as asked
+from services.moderation import commands
 from services.moderation.assignment import Assignment
 from services.moderation.commands import Command
 from services.moderation.course import Course
 from services.moderation.decide import decide
-from services.moderation.decision import Accepted
-from services.moderation.document import state_document
+from services.moderation.decisions import Accepted
+from services.moderation.event_payloads import from_payload, to_payload
 from services.moderation.events import AssignmentEvent, CourseEvent, Event
 from services.moderation.evolve import evolve_assignment, evolve_course
-from services.moderation.payload import from_payload, to_payload
+from services.moderation.state_document import state_document
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MODERATOR, TA, STUDENTS = 11, 21, (31, 32, 33)
@@ -34,7 +34,7 @@ class History:
     def nothing() -> tuple[Course, Assignment]:
         return Course(1, 1001), Assignment(7, b"secret", 1, 1001, 2001)
 
-    def decide(self, data: asked.Data, actor: int | None = None) -> Any:
+    def decide(self, data: commands.Data, actor: int | None = None) -> Any:
         command = Command(
             command_id="", type="", root_account_id=1, course_id=1001, assignment_id=2001, actor_id=actor, data=data
         )
@@ -53,14 +53,14 @@ def evolve(course: Course, assignment: Assignment, of_course: bool, event: Event
         evolve_assignment(assignment, cast(AssignmentEvent, event), position=position, at=at)
 
 
-def enrolled(user: int, kind: str, state: str = "active") -> asked.UpsertEnrollments:
-    row = asked.StatedEnrollment(user_id=user, type=kind, section_id=None, stated={"state": state})
-    return asked.UpsertEnrollments(enrollments=(row,))
+def enrolled(user: int, kind: str, state: str = "active") -> commands.UpsertEnrollments:
+    row = commands.StatedEnrollment(user_id=user, type=kind, section_id=None, stated={"state": state})
+    return commands.UpsertEnrollments(enrollments=(row,))
 
 
 def begun() -> History:
     history = History()
-    history.decide(asked.UpsertCourse(stated={"name": "Course"}))
+    history.decide(commands.UpsertCourse(stated={"name": "Course"}))
     history.decide(enrolled(MODERATOR, "TeacherEnrollment"))
     history.decide(enrolled(TA, "TaEnrollment"))
     for student in STUDENTS:
@@ -69,7 +69,7 @@ def begun() -> History:
         "name": "Essay", "points_possible": Decimal(10), "grading_type": "points", "moderated_grading": True,
         "grader_count": 1, "final_grader_id": MODERATOR,
     }  # fmt: skip
-    history.decide(asked.ConfigureAssignment(stated=stated))
+    history.decide(commands.ConfigureAssignment(stated=stated))
     return history
 
 
@@ -79,10 +79,10 @@ scores = some.decimals(-100, 100, places=2)
 facts = some.one_of(
     some.builds(enrolled, students, some.just("StudentEnrollment"), states),
     some.builds(
-        lambda student, score: asked.RecordSubmission(student_id=student, stated={"score": score}), students, scores
+        lambda student, score: commands.RecordSubmission(student_id=student, stated={"score": score}), students, scores
     ),
     some.builds(
-        lambda name: asked.ConfigureAssignment(stated=name),
+        lambda name: commands.ConfigureAssignment(stated=name),
         some.sampled_from([
             {"moderation_set": "selected"}, {"moderation_set": "assigned"}, {"assigned_to": [31, 32]},
             {"assigned_to": None}, {"grader_count": 2}, {"anonymous_grading": True},
@@ -90,14 +90,18 @@ facts = some.one_of(
     ),
 )  # fmt: skip
 grades = some.builds(
-    asked.RecordProvisionalGrade, student_id=students, score=some.none() | scores, excuse=some.none() | some.booleans(),
-    final=some.booleans(), comment=some.none() | some.text(max_size=5),
-)  # fmt: skip
+    commands.RecordProvisionalGrade,
+    student_id=students,
+    score=some.none() | scores,
+    excuse=some.none() | some.booleans(),
+    final=some.booleans(),
+    comment=some.none() | some.text(max_size=5),
+)
 moderation = some.one_of(
     grades,
-    some.builds(asked.SelectProvisionalGrade, provisional_grade_id=some.integers(7 << 20, (7 << 20) + 5)),
-    some.builds(asked.SelectStudentsForModeration, student_ids=some.lists(students).map(tuple)),
-    some.just(asked.PublishProvisionalGrades()),
+    some.builds(commands.SelectProvisionalGrade, provisional_grade_id=some.integers(7 << 20, (7 << 20) + 5)),
+    some.builds(commands.SelectStudentsForModeration, student_ids=some.lists(students).map(tuple)),
+    some.just(commands.PublishProvisionalGrades()),
 )
 steps = some.lists(some.tuples(some.one_of(facts, moderation), some.sampled_from([MODERATOR, TA])), max_size=15)
 
@@ -113,7 +117,7 @@ def replayed(log: list[tuple[bool, Event]]) -> Iterator[tuple[bool, Event]]:
 
 @settings(max_examples=150, deadline=None)
 @given(steps)
-def test_a_state_read_from_the_log_is_the_state_that_was_held(history_steps: list[tuple[asked.Data, int]]) -> None:
+def test_a_state_read_from_the_log_is_the_state_that_was_held(history_steps: list[tuple[commands.Data, int]]) -> None:
     history = begun()
     for data, actor in history_steps:
         history.decide(data, actor)
@@ -126,7 +130,7 @@ def test_a_state_read_from_the_log_is_the_state_that_was_held(history_steps: lis
 @settings(max_examples=150, deadline=None)
 @given(steps, facts)
 def test_a_fact_stated_twice_changes_nothing_the_second_time(
-    history_steps: list[tuple[asked.Data, int]], fact: asked.Data
+    history_steps: list[tuple[commands.Data, int]], fact: commands.Data
 ) -> None:
     history = begun()
     for data, actor in history_steps:

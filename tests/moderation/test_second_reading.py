@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from services.moderation import commands as asked
+from services.moderation import commands
 from services.moderation.assignment import IDS_PER_ASSIGNMENT
-from services.moderation.decision import Rejected
+from services.moderation.decisions import Rejected
 from tests.moderation.memory import (
     ADMIN,
     ANN,
@@ -40,66 +40,68 @@ ASSIGNED = [None, (ANN, BEN), (BEN, CAT), (CAT,), (ANN, BEN, CAT)]
 FINAL_GRADERS = [FINAL_GRADER, FINAL_GRADER, TEACHER, TA2, None]
 
 
-def graded(draw: Random) -> asked.Data:
+def graded(draw: Random) -> commands.Data:
     student, final = draw.choice(STUDENTS), draw.random() < 0.3
     if draw.random() < 0.6:
-        return asked.RecordProvisionalGrade(student_id=student, score=Decimal(draw.randint(0, 12)), final=final)
+        return commands.RecordProvisionalGrade(student_id=student, score=Decimal(draw.randint(0, 12)), final=final)
     text = draw.choice([None, None, *TEXTS])
     score = draw.choice([None, None, Decimal(5)])
     excuse = draw.choice([None, True, True, False])
-    return asked.RecordProvisionalGrade(student_id=student, posted_grade=text, score=score, excuse=excuse, final=final)
+    return commands.RecordProvisionalGrade(
+        student_id=student, posted_grade=text, score=score, excuse=excuse, final=final
+    )
 
 
-def commented(draw: Random) -> asked.Data:
+def commented(draw: Random) -> commands.Data:
     student, final = draw.choice(STUDENTS), draw.random() < 0.3
-    return asked.RecordProvisionalComment(student_id=student, comment="well", final=final)
+    return commands.RecordProvisionalComment(student_id=student, comment="well", final=final)
 
 
-def chosen(draw: Random) -> asked.Data:
+def chosen(draw: Random) -> commands.Data:
     numbers = tuple(draw.randint(1, 12) for _ in range(draw.randint(0, 4)))
     if draw.random() < 0.3:
-        return asked.BulkSelectProvisionalGrades(provisional_grade_ids=numbers)
-    return asked.SelectProvisionalGrade(provisional_grade_id=draw.randint(1, 9))
+        return commands.BulkSelectProvisionalGrades(provisional_grade_ids=numbers)
+    return commands.SelectProvisionalGrade(provisional_grade_id=draw.randint(1, 9))
 
 
-def added(draw: Random) -> asked.Data:
-    return asked.SelectStudentsForModeration(student_ids=tuple(draw.choices(STUDENTS, k=draw.randint(0, 2))))
+def added(draw: Random) -> commands.Data:
+    return commands.SelectStudentsForModeration(student_ids=tuple(draw.choices(STUDENTS, k=draw.randint(0, 2))))
 
 
-def published(draw: Random) -> asked.Data:
-    return asked.PublishProvisionalGrades()
+def published(draw: Random) -> commands.Data:
+    return commands.PublishProvisionalGrades()
 
 
-def enrolled(draw: Random) -> asked.Data:
+def enrolled(draw: Random) -> commands.Data:
     user = draw.choice(sorted(TYPES))
     stated = {"state": draw.choice(STATES), "limited_to_section": draw.random() < 0.2}
-    row = asked.StatedEnrollment(user_id=user, type=TYPES[user], section_id=None, stated=stated)
-    return asked.UpsertEnrollments(enrollments=(row,))
+    row = commands.StatedEnrollment(user_id=user, type=TYPES[user], section_id=None, stated=stated)
+    return commands.UpsertEnrollments(enrollments=(row,))
 
 
-def configured(draw: Random) -> asked.Data:
+def configured(draw: Random) -> commands.Data:
     settings = {
         "grader_count": draw.randint(0, 3),
         "final_grader_id": draw.choice(FINAL_GRADERS),
         "assigned_to": draw.choice(ASSIGNED),
     }
     name = draw.choice(sorted(settings))
-    return asked.ConfigureAssignment(stated={name: settings[name]})
+    return commands.ConfigureAssignment(stated={name: settings[name]})
 
 
-SAID: dict[Callable[[Random], asked.Data], int] = {
+SAID: dict[Callable[[Random], commands.Data], int] = {
     graded: 40, commented: 10, chosen: 25, added: 4, published: 3, enrolled: 8, configured: 6,
 }  # fmt: skip
 
 
-def with_ids(data: asked.Data) -> asked.Data:
+def with_ids(data: commands.Data) -> commands.Data:
     """The command with the provisional grades' ids for their numbers."""
     match data:
-        case asked.SelectProvisionalGrade(provisional_grade_id=number):
-            return asked.SelectProvisionalGrade(provisional_grade_id=IDS_PER_ASSIGNMENT + number)
-        case asked.BulkSelectProvisionalGrades(provisional_grade_ids=numbers):
+        case commands.SelectProvisionalGrade(provisional_grade_id=number):
+            return commands.SelectProvisionalGrade(provisional_grade_id=IDS_PER_ASSIGNMENT + number)
+        case commands.BulkSelectProvisionalGrades(provisional_grade_ids=numbers):
             ids = tuple(IDS_PER_ASSIGNMENT + number for number in numbers)
-            return asked.BulkSelectProvisionalGrades(provisional_grade_ids=ids)
+            return commands.BulkSelectProvisionalGrades(provisional_grade_ids=ids)
     return data
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.moderation import commands as asked
-from services.moderation.identity import sees_graders, sees_graders_comments
+from services.moderation import commands
+from services.moderation.visibility import sees_graders, sees_graders_comments
 from tests.moderation.memory import (
     ADMIN,
     ANN,
@@ -128,7 +128,7 @@ def test_before_the_publication_a_comment_is_read_by_whom_canvas_lets(
     assert told(submission(memory, user)) == texts
     # A grade of before, by somebody who marks again now, stands for no comment of theirs.
     stated = {"score": Decimal(3), "grade": "3", "grader_id": TA1}
-    memory.accept(asked.RecordSubmission(student_id=ANN, stated=stated))
+    memory.accept(commands.RecordSubmission(student_id=ANN, stated=stated))
     assert told(submission(memory, user)) == texts
 
 
@@ -174,7 +174,7 @@ def test_who_may_neither_grade_nor_look_reads_nothing_of_others() -> None:
 )
 def test_an_anonymous_grader_is_anonymous_in_everything_shown(settings: Json, user: int, named: bool) -> None:
     memory = commented(**settings)
-    memory.accept(asked.UpsertUsers(users=(asked.StatedUser(user_id=TA1, stated={"name": "Tom"}),)))
+    memory.accept(commands.UpsertUsers(users=(commands.StatedUser(user_id=TA1, stated={"name": "Tom"}),)))
     shown = submission(memory, user)
     line = next(c for c in shown["submission_comments"] if c["comment"] == "by TA1")
     anonymous_id = memory.assignments[ESSAY].slots[TA1]

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.moderation import commands as asked
-from services.moderation.decision import Rejected
+from services.moderation import commands
+from services.moderation.decisions import Rejected
 from tests.moderation.memory import ANN, BEN, CAT, TA1, names, office
 from tests.moderation.stating import DAY1, DAY2, DAY3, comment, submission
 
@@ -49,7 +49,7 @@ def test_the_copies_that_publication_made_are_known_when_the_lms_states_them() -
     memory = office()
     memory.grade(TA1, ANN, 5, comment="well")
     memory.publish()
-    stated = asked.RecordSubmissionComment(student_id=ANN, author_id=TA1, comment="well", created_at=None)
+    stated = commands.RecordSubmissionComment(student_id=ANN, author_id=TA1, comment="well", created_at=None)
     assert memory.accept(stated).events == ()
 
 

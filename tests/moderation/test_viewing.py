@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from services.moderation import commands as asked
-from services.moderation.decision import Rejected
+from services.moderation import commands
+from services.moderation.decisions import Rejected
 from tests.moderation.memory import (
     ADMIN,
     ANN,
@@ -78,7 +78,9 @@ def test_a_rubric_goes_with_its_grade_and_with_the_publication_to_the_work() -> 
 def test_a_student_sees_the_grade_once_it_is_posted() -> None:
     memory = office()
     memory.accept(
-        asked.RecordSubmission(student_id=ANN, stated={"attempt": 1, "submitted_at": datetime(2025, 1, 1, tzinfo=UTC)})
+        commands.RecordSubmission(
+            student_id=ANN, stated={"attempt": 1, "submitted_at": datetime(2025, 1, 1, tzinfo=UTC)}
+        )
     )
     memory.grade(TA1, ANN, 5)
     memory.publish()
@@ -99,8 +101,8 @@ def test_a_grader_limited_to_a_section_neither_sees_nor_grades_others() -> None:
     elsewhere = as_seen_by(memory, TA1).submission(BEN, COMMENTS)
     assert isinstance(elsewhere, Rejected)
     assert elsewhere.reason == "not_found"
-    assert memory.refuse(asked.RecordProvisionalGrade(student_id=BEN, score=Decimal(5)), TA1) == "not_found"
-    assert memory.refuse(asked.RecordProvisionalComment(student_id=BEN, comment="x"), TA1) == "not_found"
+    assert memory.refuse(commands.RecordProvisionalGrade(student_id=BEN, score=Decimal(5)), TA1) == "not_found"
+    assert memory.refuse(commands.RecordProvisionalComment(student_id=BEN, comment="x"), TA1) == "not_found"
     memory.grade(TA1, ANN, 5)
     assert told(submission(memory, TA1, ANN)) == []
 

@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from services.moderation import commands as asked
-from services.moderation.decision import Rejected
+from services.moderation import commands
+from services.moderation.decisions import Rejected
 from tests.moderation.memory import (
     ADMIN,
     ANN,
@@ -22,8 +22,8 @@ from tests.moderation.memory import (
     office,
 )
 
-Grade = asked.RecordProvisionalGrade
-Comment = asked.RecordProvisionalComment
+Grade = commands.RecordProvisionalGrade
+Comment = commands.RecordProvisionalComment
 FIVE = Decimal(5)
 
 
@@ -50,7 +50,7 @@ FIVE = Decimal(5)
     ],
 )
 def test_a_refusal_names_the_first_rule_that_is_broken(
-    actor: int | None, grade: asked.RecordProvisionalGrade | asked.RecordProvisionalComment, reason: str
+    actor: int | None, grade: commands.RecordProvisionalGrade | commands.RecordProvisionalComment, reason: str
 ) -> None:
     assert full().refuse(grade, actor) == reason
 
@@ -69,7 +69,7 @@ def test_what_cannot_be_found_is_not_found_whoever_asks() -> None:
 
 def test_an_assignment_is_not_found_through_another_course() -> None:
     memory = office()
-    memory.ask(asked.UpsertCourse(stated={"name": "Other"}), course=1002)
+    memory.ask(commands.UpsertCourse(stated={"name": "Other"}), course=1002)
     through_other = memory.ask(Grade(student_id=ANN, score=FIVE), TA1, course=1002)
     assert isinstance(through_other, Rejected)
     assert through_other.reason == "not_found"
@@ -123,11 +123,13 @@ def test_a_former_final_grader_counts_again_and_keeps_what_they_hold() -> None:
 
 def test_a_final_grader_removed_from_the_course_is_final_grader_no_longer() -> None:
     memory = office()
-    memory.accept(asked.UpsertAdmins(admins=(asked.StatedAdmin(user_id=FINAL_GRADER, permissions=("manage_grades",)),)))
+    memory.accept(
+        commands.UpsertAdmins(admins=(commands.StatedAdmin(user_id=FINAL_GRADER, permissions=("manage_grades",)),))
+    )
     memory.enroll(FINAL_GRADER, "Teacher", "inactive")
     memory.select(memory.grade(TA1, ANN, 5))
     memory.enroll(FINAL_GRADER, "Teacher", "deleted")
-    assert memory.refuse(asked.PublishProvisionalGrades(), FINAL_GRADER) == "unauthorized"
+    assert memory.refuse(commands.PublishProvisionalGrades(), FINAL_GRADER) == "unauthorized"
 
 
 @pytest.mark.parametrize("kind", ["Student", "Observer", "Designer"])
@@ -138,7 +140,7 @@ def test_a_final_grader_who_instructs_no_longer_is_final_grader_no_longer(kind: 
     memory.enroll(FINAL_GRADER, "Teacher", "completed")
     memory.select(number)
     memory.enroll(FINAL_GRADER, "Teacher", "deleted")
-    assert memory.refuse(asked.SelectProvisionalGrade(provisional_grade_id=number), FINAL_GRADER) == "unauthorized"
+    assert memory.refuse(commands.SelectProvisionalGrade(provisional_grade_id=number), FINAL_GRADER) == "unauthorized"
     memory.enroll(FINAL_GRADER, "Ta", "inactive")
     memory.select(number)
 

@@ -22,9 +22,9 @@ from services.deciding.encode import (
 )
 from services.deciding.parse import Invalid, Parsed, parse
 from services.eventlog.tail import EventRow
-from services.moderation import decision as decisions
+from services.moderation import decisions
 from services.moderation.commands import Command
-from services.moderation.decision import HTTP_STATUS, Accepted, Decision, Rejected
+from services.moderation.decisions import HTTP_STATUS, Accepted, Decision, Rejected
 from services.moderation.events import Event
 from services.outputs.live import grade_change
 from services.outputs.people import NOBODY, Named, Person

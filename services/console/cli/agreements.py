@@ -16,7 +16,7 @@ from services.agreement.marks import marking_of
 from services.console.cli.assignments import AssignmentId, At, Version, stood
 from services.console.cli.running import AsJson, RootAccount, out, print_json, row, show_facts, table
 from services.console.now import count
-from services.moderation.grading import SCORE_MAX, number_text
+from services.moderation.grade_conversion import SCORE_MAX, number_text
 
 Tolerance = Annotated[
     float | None, typer.Option(min=0, max=float(SCORE_MAX), help="In points; 5 % of the points possible unless said.")

@@ -28,8 +28,8 @@ from services.eventlog.reader import Reader
 from services.eventlog.states import as_of
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
-from services.moderation.document import state_document
-from services.moderation.upgrades import upgraded
+from services.moderation.state_document import state_document
+from services.moderation.upcasters import upgraded
 from services.outputs.options import TIME, TIMES, identifier
 
 Json = dict[str, Any]

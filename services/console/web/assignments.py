@@ -31,8 +31,8 @@ from services.eventlog.states import as_of
 from services.kafka.topics import topic
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
-from services.moderation.document import state_document
-from services.moderation.upgrades import upgraded
+from services.moderation.state_document import state_document
+from services.moderation.upcasters import upgraded
 from services.outputs.finding import offsets_of
 from services.outputs.reading import read_until, reader
 

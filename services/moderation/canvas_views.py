@@ -7,12 +7,12 @@ from collections.abc import Callable, Container, Sequence
 from datetime import datetime
 from typing import Any
 
-from services.moderation import comments
+from services.moderation import comment_visibility
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course
-from services.moderation.decision import ALREADY_PUBLISHED, NOT_FOUND, NOT_MODERATED, UNAUTHORIZED, Rejected
-from services.moderation.identity import Viewer
-from services.moderation.payload import number, seconds
+from services.moderation.decisions import ALREADY_PUBLISHED, NOT_FOUND, NOT_MODERATED, UNAUTHORIZED, Rejected
+from services.moderation.event_payloads import number, seconds
+from services.moderation.visibility import Viewer
 
 Json = dict[str, Any]
 Included = Container[str]
@@ -112,7 +112,7 @@ class View(Viewer):
             shown["anonymous_grader_id"] = self.assignment.slots.get(grade.scorer_id)
         shown["speedgrader_url"] = self.speedgrader_url(grade.student_id)
         if "submission_comments" in included:
-            shown["submission_comments"] = comments.of_grade(self, grade.student_id, grade.comments)
+            shown["submission_comments"] = comment_visibility.of_grade(self, grade.student_id, grade.comments)
         return shown
 
     def _rubric_assessments(self, grade: ProvisionalGrade) -> list[Json]:
@@ -150,7 +150,7 @@ class View(Viewer):
             return NOT_FOUND if looks else UNAUTHORIZED
         shown = self._submission(student_id, hidden=not grader)
         if "submission_comments" in included:
-            shown["submission_comments"] = comments.of_submission(self, student_id)
+            shown["submission_comments"] = comment_visibility.of_submission(self, student_id)
         rubric = self.assignment.submission(student_id).rubric_assessment
         if "rubric_assessment" in included and rubric is not None and (grader or shown["posted_at"]):
             shown["rubric_assessment"] = rubric

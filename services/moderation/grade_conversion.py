@@ -6,9 +6,9 @@ Canvas: app/models/abstract_assignment.rb (compute_grade_and_score, interpret_gr
 import re
 from decimal import ROUND_HALF_UP, Context, Decimal
 
-from services.moderation import scheme as schemes
-from services.moderation.record import record
-from services.moderation.scheme import Scheme
+from services.moderation import grading_scheme
+from services.moderation.grading_scheme import Scheme
+from services.moderation.value_object import record
 
 SCORE_MAX = Decimal(10) ** 9
 GRADE_CHARACTERS_MAX = 255
@@ -47,7 +47,7 @@ def from_text(
     """
     if not text.strip() or grading_type == "not_graded":
         return None
-    bands = scheme or schemes.DEFAULT
+    bands = scheme or grading_scheme.DEFAULT
     score = _interpreted(text, grading_type, points_possible or _ZERO, bands, prefer_points)
     if grading_type == "pass_fail":
         # Unreadable text is taken for 0 before it is compared; a readable number must be full points or 0.
@@ -63,7 +63,7 @@ def from_score(
     """Grade and score of a number of points, which Canvas takes on every type but not_graded as it is."""
     if grading_type == "not_graded":
         return None
-    return _graded(score, grading_type, points_possible or _ZERO, scheme or schemes.DEFAULT, None)
+    return _graded(score, grading_type, points_possible or _ZERO, scheme or grading_scheme.DEFAULT, None)
 
 
 def number_text(number: Decimal) -> str:
@@ -76,7 +76,7 @@ def _interpreted(text: str, grading_type: str, points: Decimal, bands: Scheme, p
     if text.endswith("%") and _NUMBER.fullmatch(text[:-1]):
         return _share(points, Decimal(text[:-1]))
     # A scheme may name its bands by numbers: they come before points, and points before pass and fail.
-    by_name = schemes.percent_of(bands, text) if grading_type in _SCHEME_TYPES else None
+    by_name = grading_scheme.percent_of(bands, text) if grading_type in _SCHEME_TYPES else None
     if _NUMBER.fullmatch(text):
         return Decimal(text) if by_name is None or prefer_points else _share(points, by_name)
     if text in _PASS:
@@ -109,10 +109,10 @@ def _text(score: Decimal, grading_type: str, points: Decimal, bands: Scheme, giv
         passed = score > 0 if points else given in _PASS
         return "complete" if passed else "incomplete"
     if points:
-        return schemes.name_of(bands, score, points)
+        return grading_scheme.name_of(bands, score, points)
     # Worth nothing: any name fits, so the one that was given stands; a bare score is taken for a percentage.
-    named = None if given is None else schemes.own_case(bands, given)
-    return schemes.name_of(bands, score, Decimal(100)) if named is None else named
+    named = None if given is None else grading_scheme.own_case(bands, given)
+    return grading_scheme.name_of(bands, score, Decimal(100)) if named is None else named
 
 
 def _percent(score: Decimal, points: Decimal) -> Decimal:

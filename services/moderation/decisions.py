@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.moderation.events import Event
-from services.moderation.record import record
+from services.moderation.value_object import record
 
 
 @record()

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from services.moderation.assignment import Assignment, Comment, ProvisionalGrade, Submission
+from services.moderation.assignment_settings import SETTINGS
 from services.moderation.course import Course
-from services.moderation.payload import number, time
-from services.moderation.settings import SETTINGS
+from services.moderation.event_payloads import number, time
 
 Row = dict[str, Any]
 

@@ -1,6 +1,7 @@
 """Stored payloads of earlier versions of the service, brought to the form that is read today.
 
-What is stored stays as it is. A change to a payload that :func:`services.moderation.payload.from_payload` could not
+What is stored stays as it is. A change to a payload that :func:`services.moderation.event_payloads.from_payload`
+could not
 read gets an entry here, by the event's name and the ``type_version`` it was stored with; an entry meets every form that
 this version ever had, and leaves the newer ones as they are.
 """

@@ -8,11 +8,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from services.moderation import grading, payload
+from services.moderation import event_payloads, grade_conversion
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.commands import RecordProvisionalComment, RecordProvisionalGrade
 from services.moderation.course import Course
-from services.moderation.decision import (
+from services.moderation.decisions import (
     BLANK_COMMENT,
     FINAL_WITHOUT_PROVISIONAL,
     GRADE_AND_EXCUSE,
@@ -187,10 +187,10 @@ def _record_remark(
     return Accepted(tuple(events), result)
 
 
-def _converted(data: RecordProvisionalGrade, course: Course, assignment: Assignment) -> grading.Grade | None:
+def _converted(data: RecordProvisionalGrade, course: Course, assignment: Assignment) -> grade_conversion.Grade | None:
     scheme = assignment.grading_scheme or course.grading_scheme
     if data.posted_grade:
-        return grading.from_text(
+        return grade_conversion.from_text(
             data.posted_grade,
             assignment.grading_type,
             assignment.points_possible,
@@ -198,7 +198,7 @@ def _converted(data: RecordProvisionalGrade, course: Course, assignment: Assignm
             prefer_points=data.prefer_points_over_scheme,
         )
     if data.score is not None:
-        return grading.from_score(data.score, assignment.grading_type, assignment.points_possible, scheme)
+        return grade_conversion.from_score(data.score, assignment.grading_type, assignment.points_possible, scheme)
     return None
 
 
@@ -260,14 +260,14 @@ def _result(
     submitted_at: datetime | None,
 ) -> dict[str, Any]:
     """Canvas's ProvisionalGrade, without what depends on who looks at it."""
-    points = payload.number(score)
+    points = event_payloads.number(score)
     return {
         "provisional_grade_id": grade_id,
         "score": points,
         "entered_score": points,
         "grade": text,
         "entered_grade": text,
-        "graded_at": payload.seconds(graded_at),
+        "graded_at": event_payloads.seconds(graded_at),
         "graded_anonymously": graded_anonymously,
         "final": final,
         "grade_matches_current_submission": submitted_at is None or graded_at is None or submitted_at <= graded_at,

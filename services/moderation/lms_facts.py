@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from services.moderation import commands as asked
+from services.moderation import commands
 from services.moderation.assignment import Assignment
+from services.moderation.assignment_settings import OF_MODERATION, REQUIRED, SETTINGS, TRACKED
 from services.moderation.course import COURSE_FIELDS, Course, Enrollment
-from services.moderation.decision import (
+from services.moderation.decisions import (
     MODERATION_LOCKED,
     NOT_FOUND,
     NOT_HIDDEN_YET,
@@ -31,10 +32,9 @@ from services.moderation.events import (
     SubmissionRecorded,
     UsersUpdated,
 )
-from services.moderation.settings import OF_MODERATION, REQUIRED, SETTINGS, TRACKED
 
 
-def upsert_course(data: asked.UpsertCourse, course: Course) -> Decision:
+def upsert_course(data: commands.UpsertCourse, course: Course) -> Decision:
     changes = {
         name: (getattr(course, name), new)
         for name in COURSE_FIELDS
@@ -45,7 +45,7 @@ def upsert_course(data: asked.UpsertCourse, course: Course) -> Decision:
     return Accepted((CourseUpdated(changes=changes),))
 
 
-def upsert_users(data: asked.UpsertUsers, course: Course) -> Decision:
+def upsert_users(data: commands.UpsertUsers, course: Course) -> Decision:
     rows: dict[int, dict[str, Any]] = {}
     for index, user in enumerate(data.users):
         known = {**course.users.get(user.user_id, {}), **rows.get(user.user_id, {})}
@@ -57,7 +57,7 @@ def upsert_users(data: asked.UpsertUsers, course: Course) -> Decision:
     return Accepted((UsersUpdated(users=tuple(rows.values())),)) if rows else NOTHING_CHANGED
 
 
-def upsert_enrollments(data: asked.UpsertEnrollments, course: Course) -> Decision:
+def upsert_enrollments(data: commands.UpsertEnrollments, course: Course) -> Decision:
     rows: dict[tuple[int, str, int | None], dict[str, Any]] = {}
     for index, stated in enumerate(data.enrollments):
         key = (stated.user_id, stated.type, stated.section_id)
@@ -78,7 +78,7 @@ def _cleared(name: str, value: Any) -> Any:
     return {} if name == "permissions" else False
 
 
-def upsert_admins(data: asked.UpsertAdmins, course: Course) -> Decision:
+def upsert_admins(data: commands.UpsertAdmins, course: Course) -> Decision:
     wanted = {admin.user_id: frozenset(admin.permissions) for admin in data.admins}
     rows = tuple(
         {"user_id": user, "permissions": sorted(permissions)}
@@ -88,7 +88,7 @@ def upsert_admins(data: asked.UpsertAdmins, course: Course) -> Decision:
     return Accepted((AdminsUpdated(admins=rows),)) if rows else NOTHING_CHANGED
 
 
-def configure_assignment(data: asked.ConfigureAssignment, course: Course, assignment: Assignment) -> Decision:
+def configure_assignment(data: commands.ConfigureAssignment, course: Course, assignment: Assignment) -> Decision:
     stated = {name: SETTINGS[name] if new is None else new for name, new in data.stated.items()}
     if "assigned_to" in stated and stated["assigned_to"] is not None:
         stated["assigned_to"] = frozenset(stated["assigned_to"])
@@ -125,7 +125,7 @@ def _as_they_are(assignment: Assignment) -> dict[str, tuple[Any, Any]]:
     return {name: (held, held) for name in TRACKED if (held := getattr(assignment, name)) is not None}
 
 
-def record_submission(data: asked.RecordSubmission, course: Course, assignment: Assignment) -> Decision:
+def record_submission(data: commands.RecordSubmission, course: Course, assignment: Assignment) -> Decision:
     student = data.student_id
     if not course.is_enrolled_student(student):
         return NOT_FOUND
@@ -146,7 +146,7 @@ def record_submission(data: asked.RecordSubmission, course: Course, assignment: 
 
 
 def record_submission_comment(
-    data: asked.RecordSubmissionComment, course: Course, assignment: Assignment, at: datetime
+    data: commands.RecordSubmissionComment, course: Course, assignment: Assignment, at: datetime
 ) -> Decision:
     student = data.student_id
     if not course.is_enrolled_student(student):
@@ -166,7 +166,7 @@ def record_submission_comment(
     return Accepted((event,))
 
 
-def post_grades(data: asked.PostGrades, course: Course, assignment: Assignment, at: datetime) -> Decision:
+def post_grades(data: commands.PostGrades, course: Course, assignment: Assignment, at: datetime) -> Decision:
     if assignment.moderated_grading and assignment.grades_published_at is None:
         return NOT_POSTED_YET
     return Accepted(
@@ -185,7 +185,7 @@ def post_grades(data: asked.PostGrades, course: Course, assignment: Assignment, 
     )
 
 
-def hide_grades(data: asked.HideGrades, course: Course, assignment: Assignment) -> Decision:
+def hide_grades(data: commands.HideGrades, course: Course, assignment: Assignment) -> Decision:
     if assignment.moderated_grading and assignment.grades_published_at is None:
         return NOT_HIDDEN_YET
     return Accepted(

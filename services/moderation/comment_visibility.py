@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.moderation.assignment import Comment
-from services.moderation.identity import Viewer
-from services.moderation.payload import seconds
+from services.moderation.event_payloads import seconds
+from services.moderation.visibility import Viewer
 
 Json = dict[str, Any]
 

@@ -14,7 +14,7 @@ from services.moderation.commands import (
     SelectStudentsForModeration,
 )
 from services.moderation.course import Course
-from services.moderation.decision import (
+from services.moderation.decisions import (
     ALREADY_PUBLISHED,
     MISSING_STUDENT_IDS,
     NOT_FOUND,

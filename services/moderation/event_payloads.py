@@ -11,9 +11,9 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from services.moderation import events as happened
+from services.moderation import events
 from services.moderation.events import Event
-from services.moderation.scheme import Scheme
+from services.moderation.grading_scheme import Scheme
 
 
 def number(value: Decimal | None) -> int | float | None:
@@ -103,7 +103,7 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # Most of an assignment's events are changes of grades: in these two a call for each value took half of the time.
-def _changed(changes: happened.Changes) -> dict[str, Any]:
+def _changed(changes: events.Changes) -> dict[str, Any]:
     changed = {}
     for name, (old, new) in changes.items():
         written = _WRITTEN.get(name)
@@ -135,7 +135,7 @@ def _read_changes(fields: Mapping[str, Any], *left_out: str) -> dict[str, tuple[
 def to_payload(event: Event) -> dict[str, Any]:
     """JSON-able payload of an event; ids of student and submission stand in the envelope."""
     match event:
-        case happened.ProvisionalGradeCreated():
+        case events.ProvisionalGradeCreated():
             payload: dict[str, Any] = {
                 "id": str(event.provisional_grade_id),
                 "score": number(event.score),
@@ -149,18 +149,18 @@ def to_payload(event: Event) -> dict[str, Any]:
             if event.rubric_assessment is not None:
                 payload["rubric_assessment"] = event.rubric_assessment
             return payload
-        case happened.ProvisionalGradeUpdated():
+        case events.ProvisionalGradeUpdated():
             return {"id": str(event.provisional_grade_id), **_changed(event.changes)}
-        case happened.ProvisionalCommentCreated():
+        case events.ProvisionalCommentCreated():
             return {
                 "id": str(event.comment_id),
                 "comment": event.comment,
                 "author_id": str(event.author_id),
                 "provisional_grade_id": str(event.provisional_grade_id),
             }
-        case happened.ProvisionalGradeSelected():
+        case events.ProvisionalGradeSelected():
             return {"id": str(event.provisional_grade_id), "student_id": str(event.student_id)}
-        case happened.GradePublished():
+        case events.GradePublished():
             return {
                 "provisional_grade_id": str(event.provisional_grade_id),
                 "scorer_id": str(event.scorer_id),
@@ -170,36 +170,36 @@ def to_payload(event: Event) -> dict[str, Any]:
                 "graded_anonymously": event.graded_anonymously,
                 "was_graded": event.was_graded,
             }
-        case happened.GraderSlotTaken():
+        case events.GraderSlotTaken():
             return {"grader_id": str(event.grader_id), "anonymous_id": event.anonymous_id}
-        case happened.SubmissionUpdated() | happened.CourseUpdated():
+        case events.SubmissionUpdated() | events.CourseUpdated():
             return _changed(event.changes)
-        case happened.GradesPosted():
+        case events.GradesPosted():
             return {"grades_published_at": [None, time(event.grades_published_at)]}
-        case happened.SubmissionPosted():
+        case events.SubmissionPosted():
             return {**_grade(event), "posted_at": time(event.posted_at)}
-        case happened.SubmissionHidden():
+        case events.SubmissionHidden():
             return _grade(event)
-        case happened.StudentsSelectedForModeration():
+        case events.StudentsSelectedForModeration():
             return {"student_ids": [str(student) for student in event.student_ids]}
-        case happened.SubmissionRecorded():
+        case events.SubmissionRecorded():
             return _plain(event.stated)
-        case happened.SubmissionCommentRecorded():
+        case events.SubmissionCommentRecorded():
             return {"author_id": str(event.author_id), "comment": event.comment, "created_at": time(event.created_at)}
-        case happened.AssignmentCreated():
+        case events.AssignmentCreated():
             return _plain(event.settings)
-        case happened.AssignmentUpdated():
+        case events.AssignmentUpdated():
             kept = {"kept_in_moderation_set": [str(student) for student in event.kept]} if event.kept else {}
             return {**_changed(event.changes), **kept}
-        case happened.UsersUpdated():
+        case events.UsersUpdated():
             return {"users": [_plain(row) for row in event.users]}
-        case happened.EnrollmentsUpdated():
+        case events.EnrollmentsUpdated():
             return {"enrollments": [_plain(row) for row in event.enrollments]}
-        case happened.AdminsUpdated():
+        case events.AdminsUpdated():
             return {"admins": [_plain(row) for row in event.admins]}
 
 
-def _grade(event: happened.SubmissionPosted | happened.SubmissionHidden) -> dict[str, Any]:
+def _grade(event: events.SubmissionPosted | events.SubmissionHidden) -> dict[str, Any]:
     grader = None if event.grader_id is None else str(event.grader_id)
     return {"score": number(event.score), "grade": event.grade, "grader_id": grader}
 
@@ -210,12 +210,12 @@ def from_payload(name: str, payload: dict[str, Any], *, student_id: int | None, 
     match name:
         case "provisional_grade_created":
             fields = _read(payload, "id", "source_provisional_grade_id")
-            return happened.ProvisionalGradeCreated(**about, provisional_grade_id=int(payload["id"]), **fields)
+            return events.ProvisionalGradeCreated(**about, provisional_grade_id=int(payload["id"]), **fields)
         case "provisional_grade_updated":
             changes = _read_changes(payload, "id")
-            return happened.ProvisionalGradeUpdated(**about, provisional_grade_id=int(payload["id"]), changes=changes)
+            return events.ProvisionalGradeUpdated(**about, provisional_grade_id=int(payload["id"]), changes=changes)
         case "provisional_comment_created":
-            return happened.ProvisionalCommentCreated(
+            return events.ProvisionalCommentCreated(
                 **about,
                 provisional_grade_id=int(payload["provisional_grade_id"]),
                 comment_id=None if payload["id"] is None else int(payload["id"]),
@@ -223,10 +223,10 @@ def from_payload(name: str, payload: dict[str, Any], *, student_id: int | None, 
                 comment=payload["comment"],
             )
         case "provisional_grade_selected":
-            return happened.ProvisionalGradeSelected(**about, provisional_grade_id=int(payload["id"]))
+            return events.ProvisionalGradeSelected(**about, provisional_grade_id=int(payload["id"]))
         case "grade_published":
             old, new = payload["score"]
-            return happened.GradePublished(
+            return events.GradePublished(
                 **about,
                 provisional_grade_id=int(payload["provisional_grade_id"]),
                 scorer_id=int(payload["scorer_id"]),
@@ -238,39 +238,39 @@ def from_payload(name: str, payload: dict[str, Any], *, student_id: int | None, 
             )
         case "grader_slot_taken":
             grader = int(payload["grader_id"])
-            return happened.GraderSlotTaken(grader_id=grader, anonymous_id=payload["anonymous_id"])
+            return events.GraderSlotTaken(grader_id=grader, anonymous_id=payload["anonymous_id"])
         case "submission_updated":
-            return happened.SubmissionUpdated(**about, changes=_read_changes(payload))
+            return events.SubmissionUpdated(**about, changes=_read_changes(payload))
         case "course_updated":
-            return happened.CourseUpdated(changes=_read_changes(payload))
+            return events.CourseUpdated(changes=_read_changes(payload))
         case "grades_posted":
-            return happened.GradesPosted(grades_published_at=_in("graded_at", payload["grades_published_at"][1]))
+            return events.GradesPosted(grades_published_at=_in("graded_at", payload["grades_published_at"][1]))
         case "submission_posted":
-            return happened.SubmissionPosted(**about, **_read(payload))
+            return events.SubmissionPosted(**about, **_read(payload))
         case "submission_hidden":
-            return happened.SubmissionHidden(**about, **_read(payload))
+            return events.SubmissionHidden(**about, **_read(payload))
         case "students_selected_for_moderation":
             students = tuple(int(student) for student in payload["student_ids"])
-            return happened.StudentsSelectedForModeration(student_ids=students)
+            return events.StudentsSelectedForModeration(student_ids=students)
         case "submission_recorded":
-            return happened.SubmissionRecorded(**about, stated=_read(payload))
+            return events.SubmissionRecorded(**about, stated=_read(payload))
         case "submission_comment_recorded":
-            return happened.SubmissionCommentRecorded(
+            return events.SubmissionCommentRecorded(
                 **about,
                 author_id=int(payload["author_id"]),
                 comment=payload["comment"],
                 created_at=_in("created_at", payload["created_at"]),
             )
         case "assignment_created":
-            return happened.AssignmentCreated(settings=_read(payload))
+            return events.AssignmentCreated(settings=_read(payload))
         case "assignment_updated":
             kept = tuple(int(student) for student in payload.get("kept_in_moderation_set", ()))
             changes = _read_changes(payload, "kept_in_moderation_set")
-            return happened.AssignmentUpdated(changes=changes, kept=kept)
+            return events.AssignmentUpdated(changes=changes, kept=kept)
         case "users_updated":
-            return happened.UsersUpdated(users=tuple(_read(row) for row in payload["users"]))
+            return events.UsersUpdated(users=tuple(_read(row) for row in payload["users"]))
         case "enrollments_updated":
-            return happened.EnrollmentsUpdated(enrollments=tuple(_read(row) for row in payload["enrollments"]))
+            return events.EnrollmentsUpdated(enrollments=tuple(_read(row) for row in payload["enrollments"]))
         case "admins_updated":
-            return happened.AdminsUpdated(admins=tuple(_read(row) for row in payload["admins"]))
+            return events.AdminsUpdated(admins=tuple(_read(row) for row in payload["admins"]))
     raise ValueError(f"unknown event {name!r}: it was written by a newer version of the service")

@@ -20,8 +20,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from deploy.tools.places import ROOT
 from services.config import ReplaySettings
-from services.eventlog.connecting import READER, connect
-from services.eventlog.history import Selection
+from services.eventlog.feed_history import Selection
+from services.eventlog.postgres import READER, connect
 from services.outputs.records import Form
 from services.outputs.replaying import Order, replay
 

@@ -12,9 +12,9 @@ import asyncpg
 from services.console.redriving import LETTER_BYTES_MAX, headers_of, reserve
 from services.deciding.authority import Authority
 from services.deciding.rehearsing import Rehearsal, record_of, rehearse
-from services.eventlog.connecting import OPERATOR, connect, leave
-from services.eventlog.failures import DeadLetter, Selection
-from services.eventlog.operating import Action, Operating
+from services.eventlog.dead_letters import DeadLetter, Selection
+from services.eventlog.operator_actions import Action, Operating
+from services.eventlog.postgres import OPERATOR, connect, leave
 
 REASON_CHARACTERS_MAX = 1_000
 

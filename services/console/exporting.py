@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import orjson
 
-from services.eventlog.history import History, Selection
-from services.eventlog.tail import EventRow
+from services.eventlog.feed_history import History, Selection
+from services.eventlog.feeds import EventRow
 from services.kafka.partitioning import SHARDS
 
 PAGE = 2_000

@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 
 from services.console.broker import Broker
 from services.console.now import Lost, count
-from services.eventlog.history import History
+from services.eventlog.feed_history import History
 from services.kafka.relay_progress import OUTPUTS
 from services.kafka.topics import SETTINGS, partitions, topic
 from services.outputs.ends import Difference, differences, ends_of, full_names, progress_on

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from services.console.owners import NOBODY
-from services.eventlog.watching import Behind, Decided
+from services.eventlog.pipeline_queries import Behind, Decided
 from services.telemetry.lag import State
 
 FINE = "up to date"

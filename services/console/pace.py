@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from services.console.now import Publication
-from services.eventlog.watching import Publishing
+from services.eventlog.pipeline_queries import Publishing
 
 WINDOW_SECONDS = 10.0
 Seen = deque[tuple[float, int]]

@@ -37,8 +37,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.deciding import fetching
-from services.eventlog.connecting import OPERATOR, connect, trouble
-from services.eventlog.operating import Operating, Redrive, Waiting
+from services.eventlog.operator_actions import Operating, Redrive, Waiting
+from services.eventlog.postgres import OPERATOR, connect, trouble
 from services.kafka.topics import MIB, topic
 
 LOGGER = logging.getLogger("console")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.eventlog.watching import Decided
+from services.eventlog.pipeline_queries import Decided
 from services.kafka.partitioning import SHARDS
 
 BUCKET_SECONDS = 10

@@ -12,10 +12,10 @@ from typing import Any
 from uuid import UUID
 
 from services.config import ConsoleSettings
-from services.eventlog.connecting import READER, Pool, connect
-from services.eventlog.history import History, Selection
-from services.eventlog.operating import actions
-from services.eventlog.tail import Tail
+from services.eventlog.feed_history import History, Selection
+from services.eventlog.feeds import Tail
+from services.eventlog.operator_actions import actions
+from services.eventlog.postgres import READER, Pool, connect
 from services.kafka.relay_progress import SERIES
 from services.kafka.topics import WrongTopics, topic
 from services.outputs.comparing import Comparison

@@ -14,10 +14,10 @@ from services.console.now import Lost, Now, Partition, Publication
 from services.console.owners import Owners
 from services.console.pace import Pace
 from services.console.tally import Tally
-from services.eventlog.connecting import Pool, trouble
-from services.eventlog.failures import Failures
-from services.eventlog.history import History
-from services.eventlog.watching import Behind, Watching
+from services.eventlog.dead_letters import Failures
+from services.eventlog.feed_history import History
+from services.eventlog.pipeline_queries import Behind, Watching
+from services.eventlog.postgres import Pool, trouble
 from services.kafka.relay_progress import Progress
 from services.runtime.health import Health
 from services.runtime.server_monitor import together

@@ -11,8 +11,8 @@ from services.deciding.decisions import CONFIGURE, Decisions, Fresh, Item, Recor
 from services.deciding.parse import Parsed
 from services.deciding.settled import Settled
 from services.deciding.states import ENTRIES_MAX, States
-from services.eventlog.batch import Batch
-from services.eventlog.log import Log
+from services.eventlog.append_batch import Batch
+from services.eventlog.store import Log
 from services.moderation.commands import ASSIGNMENT_COMMANDS, Command
 
 # Courses and assignments that one transaction of a batch reads at the most: of a large class each takes megabytes.

@@ -25,8 +25,8 @@ from services.deciding.refusal import TYPES
 from services.deciding.requests import request_told, with_role
 from services.deciding.settled import UNKNOWN_TYPE, Outcome
 from services.deciding.states import States
-from services.eventlog.batch import Batch, Place
-from services.eventlog.log import Stream
+from services.eventlog.append_batch import Batch, Place
+from services.eventlog.store import Stream
 from services.kafka.partitioning import SHARDS, shard_of_course
 from services.moderation.assignment import Assignment
 from services.moderation.commands import ASSIGNMENT_COMMANDS, Command

@@ -11,8 +11,8 @@ from services.deciding.authority import Authority
 from services.deciding.decisions import CONFIGURE, Decisions, Fresh, Record, read
 from services.deciding.parse import Parsed
 from services.deciding.states import States
-from services.eventlog.batch import Batch
-from services.eventlog.log import Log
+from services.eventlog.append_batch import Batch
+from services.eventlog.store import Log
 from services.moderation.commands import ASSIGNMENT_COMMANDS
 
 UNSTORED = (0, bytes(16))

@@ -4,8 +4,8 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from services.eventlog.fold import begun, evolve_stored_assignment, evolve_stored_course
-from services.eventlog.log import Log, Stored, Stream
+from services.eventlog.aggregates import begun, evolve_stored_assignment, evolve_stored_course
+from services.eventlog.store import Log, Stored, Stream
 from services.moderation.assignment import Assignment
 from services.moderation.commands import ASSIGNMENT_COMMANDS, Command
 from services.moderation.course import Course

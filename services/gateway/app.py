@@ -17,8 +17,8 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from services.config import GatewaySettings
-from services.eventlog.connecting import READER, Pool, pool, trouble
-from services.eventlog.reader import Reader
+from services.eventlog.postgres import READER, Pool, pool, trouble
+from services.eventlog.stream_reader import Reader
 from services.gateway import agreement, operations, own, reads, writes
 from services.gateway.answers import NOT_FOUND, Refused, answer, unavailable
 from services.gateway.authentication import Authentication

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic.json_schema import SkipJsonSchema
 
 from schemas.fields import is_uuid
-from services.eventlog.reader import FoundVerdict
+from services.eventlog.stream_reader import FoundVerdict
 from services.gateway.answers import answer, bad_request, not_found, string_ids, unauthorized
 from services.gateway.authentication import Caller
 from services.gateway.documents import OWN_COMMAND, OWN_EVENTS, OWN_STATE

@@ -6,7 +6,7 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
-from services.eventlog.reader import Reader
+from services.eventlog.stream_reader import Reader
 from services.gateway.answers import bad_request, not_found, unauthorized
 from services.gateway.authentication import Authentication, Caller
 from services.gateway.commands import Commands

@@ -4,8 +4,8 @@ import asyncio
 from collections import OrderedDict
 from datetime import datetime
 
-from services.eventlog.reader import Reader
-from services.eventlog.states import Held, as_of, fold
+from services.eventlog.stream_loader import Held, as_of, fold
+from services.eventlog.stream_reader import Reader
 from services.gateway.metrics import METRICS
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course

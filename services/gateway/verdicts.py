@@ -7,8 +7,8 @@ import time
 
 import asyncpg
 
-from services.eventlog.connecting import READER, connect, trouble
-from services.eventlog.reader import FoundVerdict, Reader
+from services.eventlog.postgres import READER, connect, trouble
+from services.eventlog.stream_reader import FoundVerdict, Reader
 from services.gateway.metrics import METRICS
 from services.runtime.health import Health
 from services.runtime.server_monitor import ANSWER_SECONDS_MAX, clock_offset

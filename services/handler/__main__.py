@@ -11,7 +11,7 @@ import uvloop
 from services.config import HandlerSettings
 from services.deciding import fetching
 from services.deciding.authority import Authority
-from services.eventlog.connecting import WRITER
+from services.eventlog.postgres import WRITER
 from services.handler.app import FRAMEWORK_LOGGER, build
 from services.handler.telling import Telling
 from services.kafka.topics import check

@@ -19,8 +19,8 @@ from services.config import HandlerSettings
 from services.deciding.authority import Authority
 from services.deciding.batches import Deciding, Moved
 from services.deciding.states import ENTRIES_MAX
-from services.eventlog.connecting import AWAY, WRITER, Attended, connect, trouble
-from services.eventlog.log import Log
+from services.eventlog.postgres import AWAY, WRITER, Attended, connect, trouble
+from services.eventlog.store import Log
 from services.handler.committing import Commits
 from services.handler.looking import Beginnings, share_anew
 from services.handler.parsing import Records, raw_decoder, total_parser

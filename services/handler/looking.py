@@ -5,9 +5,9 @@ from collections.abc import Collection
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from services.eventlog.beginnings import first_records, is_another
-from services.eventlog.connecting import AWAY, WRITER, connect
-from services.eventlog.log import Log
+from services.eventlog.postgres import AWAY, WRITER, connect
+from services.eventlog.store import Log
+from services.eventlog.topic_identity import first_records, is_another
 
 
 class Beginnings:

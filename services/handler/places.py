@@ -1,7 +1,7 @@
 """Which records of a batch are new: a record at or below its partition's watermark has been decided.
 
 A redelivered record changes nothing. A record that stands where another one was decided means that the topic was made
-again or cut; then the partition stops until somebody says so (``python -m services.eventlog.source``).
+again or cut; then the partition stops until somebody says so (``python -m services.admin.accept_recreated_topic``).
 """
 
 import logging
@@ -10,7 +10,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from services.eventlog.log import Log
+from services.eventlog.store import Log
 
 LOGGER = logging.getLogger("handler")
 Record = ConsumerRecord[Any, Any]
@@ -128,7 +128,7 @@ class Places:
         """Decide nothing more of this partition: passing over a command is worse than waiting for an operator."""
         self.stopped[partition] = (
             f"partition {partition} of the commands topic is stopped: {why}. The topic was made again or cut, or its"
-            ' retention passed what was decided. If that is right, run: python -m services.eventlog.source "why", and'
-            " restart the handler"
+            " retention passed what was decided. If that is right, run: python -m services.admin.accept_recreated_topic"
+            ' "why", and restart the handler'
         )
         LOGGER.error("%s", self.stopped[partition], extra={"partition": partition})

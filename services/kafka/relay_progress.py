@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.eventlog.tail import Series
+from services.eventlog.feeds import Series
 from services.kafka.partitioning import SHARDS
 
 SERIES: Mapping[str, Series] = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from services.eventlog.tail import EventRow
+from services.eventlog.feeds import EventRow
 from services.outputs.records import Form, Message, headers_of, subject_of, time_of
 
 Json = dict[str, Any]

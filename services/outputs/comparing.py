@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.eventlog.history import History
-from services.eventlog.tail import Row
+from services.eventlog.feed_history import History
+from services.eventlog.feeds import Row
 from services.kafka.relay_progress import SERIES
 from services.outputs.ledger import Kind
 from services.outputs.marks import marks_of, place_of

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from aiokafka import TopicPartition
 
-from services.eventlog.history import History
+from services.eventlog.feed_history import History
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import KEY, Progress
 from services.kafka.topics import topic

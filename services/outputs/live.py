@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from services.eventlog.tail import EventRow
+from services.eventlog.feeds import EventRow
 from services.outputs.people import Named, Person
 from services.outputs.records import Form, Message, headers_of, subject_of, time_of
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.eventlog.history import Place
+from services.eventlog.feed_history import Place
 from services.outputs.records import Headers, Message
 
 REPLAY = ("replay", b"true")

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from schemas.fields import ID_MAX
-from services.eventlog.connecting import trouble
-from services.eventlog.history import Selection
+from services.eventlog.feed_history import Selection
+from services.eventlog.postgres import trouble
 
 FAILURES = (KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """What infrastructure raises when it does not answer."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from services.eventlog.tail import EventRow, Tail
+from services.eventlog.feeds import EventRow, Tail
 
 COURSES_MAX = 256
 FIELDS = ("sis_user_id", "login_id")

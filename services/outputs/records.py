@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from services.config import FormSettings
-from services.eventlog.tail import DeadLetterRow, EventRow, VerdictRow
+from services.eventlog.feeds import DeadLetterRow, EventRow, VerdictRow
 
 GLOBAL_ID_BASE = 10**13
 UNKNOWN_ACCOUNT = "unknown"

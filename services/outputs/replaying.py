@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import asyncpg
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from services.eventlog.history import History, Selection
+from services.eventlog.feed_history import History, Selection
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import SERIES
 from services.kafka.topics import SETTINGS, provide_output

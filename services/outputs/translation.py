@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from services.eventlog.tail import DeadLetterRow, EventRow, Row, Tail, VerdictRow
+from services.eventlog.feeds import DeadLetterRow, EventRow, Row, Tail, VerdictRow
 from services.outputs.caliper import caliper_message
 from services.outputs.live import grade_change, live_message
 from services.outputs.people import People

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from services.config import KafkaSettings, VerifySettings, WrongSettings
-from services.eventlog.connecting import READER, connect, leave
-from services.eventlog.history import History, Selection
+from services.eventlog.feed_history import History, Selection
+from services.eventlog.postgres import READER, connect, leave
 from services.kafka.relay_progress import SERIES
 from services.kafka.topics import topic
 from services.outputs import options

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from services.eventlog.history import EVERYTHING, Selection
+from services.eventlog.feed_history import EVERYTHING, Selection
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import SERIES
 from services.kafka.topics import partition_count

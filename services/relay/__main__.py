@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from services.config import RelaySettings
-from services.eventlog.connecting import READER
+from services.eventlog.postgres import READER
 from services.kafka.topics import check
 from services.relay.app import Relay
 from services.relay.telling import Telling

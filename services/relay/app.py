@@ -10,8 +10,8 @@ import asyncpg
 from aiokafka.errors import KafkaError
 
 from services.config import RelaySettings
-from services.eventlog.connecting import READER, connect, trouble
-from services.eventlog.history import History
+from services.eventlog.feed_history import History
+from services.eventlog.postgres import READER, connect, trouble
 from services.kafka.relay_progress import OUTPUTS
 from services.kafka.topics import topic
 from services.outputs.ends import ends_of, full_names

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from services.eventlog.history import History
-from services.eventlog.tail import Series
+from services.eventlog.feed_history import History
+from services.eventlog.feeds import Series
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import OUTPUTS, SERIES, Progress
 from services.outputs.ends import End, differences

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from services.eventlog.tail import DeadLetterRow, EventRow, Row, Tail, VerdictRow
+from services.eventlog.feeds import DeadLetterRow, EventRow, Row, Tail, VerdictRow
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import SERIES, Progress
 from services.outputs.marks import replayed

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from aiokafka import TopicPartition
 
 from services.config import ReplaySettings, WrongSettings
-from services.eventlog.connecting import READER, connect
-from services.eventlog.history import History
+from services.eventlog.feed_history import History
+from services.eventlog.postgres import READER, connect
 from services.kafka.relay_progress import OUTPUTS, SERIES, Progress
 from services.kafka.topics import topic
 from services.outputs import options

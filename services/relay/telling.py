@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import asyncpg
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 
-from services.eventlog.failures import Failures
-from services.eventlog.tail import EventRow, Row
-from services.eventlog.unpublished import Unpublished, unpublished
+from services.eventlog.dead_letters import Failures
+from services.eventlog.feeds import EventRow, Row
+from services.eventlog.relay_lag import Unpublished, unpublished
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import OUTPUTS, SERIES, Progress
 from services.outputs.records import Message

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.config import ProcessSettings
-from services.eventlog.connecting import connect, trouble
+from services.eventlog.postgres import connect, trouble
 from services.kafka.topics import topic
 from services.runtime.health import Health
 from services.telemetry.metrics import ProcessMetrics

@@ -6,8 +6,8 @@ from deploy.tools.bench.filling import original
 from deploy.tools.bench.site import Site
 from deploy.tools.postgres import drop_databases
 from deploy.tools.servers import Given
-from services.eventlog.fold import evolve_stored_assignment
-from services.eventlog.log import Log
+from services.eventlog.aggregates import evolve_stored_assignment
+from services.eventlog.store import Log
 from services.moderation.assignment import IDS_PER_ASSIGNMENT, Assignment
 
 GAPS = "select shard from {} group by shard having count(*) <> max({}) or min({}) <> 1"

@@ -4,7 +4,7 @@ import asyncio
 
 import asyncpg
 
-from services.eventlog.watching import Watching
+from services.eventlog.pipeline_queries import Watching
 from tests.cli.conftest import CommandLine, Ran, Season
 from tests.conftest import System
 from tests.faults.steps import until_at_rest

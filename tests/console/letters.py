@@ -8,9 +8,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from services.deciding.encode import headers_json
 from services.deciding.rehearsing import record_of
-from services.eventlog.batch import Batch, Place
-from services.eventlog.connecting import WRITER, connect
-from services.eventlog.log import Log
+from services.eventlog.append_batch import Batch, Place
+from services.eventlog.postgres import WRITER, connect
+from services.eventlog.store import Log
 from services.kafka.topics import topic
 from tests.conftest import System
 

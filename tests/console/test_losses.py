@@ -15,8 +15,8 @@ from services.console.broker import Broker
 from services.console.losses import Losses
 from services.console.watch import Watch
 from services.console.web.metrics import topics_lost
-from services.eventlog.connecting import OPERATOR, pool
-from services.eventlog.history import History
+from services.eventlog.feed_history import History
+from services.eventlog.postgres import OPERATOR, pool
 from services.kafka.topics import topic
 from services.runtime.health import Health
 from tests.cli.conftest import CommandLine

@@ -9,7 +9,7 @@ from services.console.owners import NOBODY
 from services.console.tally import BUCKETS, RECENT_MAX, Tally
 from services.console.web.now import CHART_HEIGHT, bars
 from services.console.web.rendering import foreign, visible
-from services.eventlog.watching import Behind, Decided
+from services.eventlog.pipeline_queries import Behind, Decided
 
 AT = datetime(2026, 1, 31, 3, 0, tzinfo=UTC)
 CALM = Now(at=AT, partitions=(Partition(0, "up to date", 0, 0.0, 7),), outputs=(Behind("events", 0, None),))

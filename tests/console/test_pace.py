@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from services.console.now import Publication
 from services.console.pace import WINDOW_SECONDS, Pace
-from services.eventlog.watching import Publishing
+from services.eventlog.pipeline_queries import Publishing
 
 SINCE = datetime(2026, 1, 31, tzinfo=UTC)
 

@@ -13,9 +13,9 @@ from aiokafka import AIOKafkaProducer
 
 from services.console.actions import Actions, Actor, NoReason
 from services.console.redriving import ACTION_HEADER, LETTER_BYTES_MAX, LOOK_SECONDS, Redriver
-from services.eventlog.connecting import OPERATOR, Pool, connect, pool
-from services.eventlog.failures import Failures, Selection
-from services.eventlog.operating import Action, AlreadyActed, AlreadySettled, Operating, action_of
+from services.eventlog.dead_letters import Failures, Selection
+from services.eventlog.operator_actions import Action, AlreadyActed, AlreadySettled, Operating, action_of
+from services.eventlog.postgres import OPERATOR, Pool, connect, pool
 from services.kafka.topics import MIB, topic
 from tests.cases.bad_inputs import DOCUMENT, Record
 from tests.conftest import System, made_system

@@ -13,7 +13,7 @@ from services.console.owners import NOBODY, partitions_of
 from services.console.redriving import Redriver
 from services.console.watch import Watch
 from services.console.web.app import ended
-from services.eventlog.connecting import OPERATOR, pool
+from services.eventlog.postgres import OPERATOR, pool
 from services.kafka.relay_progress import KEY, Progress
 from services.kafka.topics import topic
 from services.runtime.health import Health

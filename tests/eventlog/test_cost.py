@@ -14,9 +14,9 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from services.deciding.batches import Deciding
-from services.eventlog.batch import Batch
-from services.eventlog.log import Log
-from services.eventlog.tail import Series, Tail
+from services.eventlog.append_batch import Batch
+from services.eventlog.feeds import Series, Tail
+from services.eventlog.store import Log
 from services.kafka.partitioning import SHARDS, shard_of_course
 from tests.cases.adapter import World
 from tests.processes.running import Json

@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 
 from deploy.tools.postgres import create_database
-from services.eventlog.batch import Batch, Place
-from services.eventlog.connecting import READER, WRITER, connect, trouble
-from services.eventlog.log import Log
+from services.eventlog.append_batch import Batch, Place
+from services.eventlog.postgres import READER, WRITER, connect, trouble
+from services.eventlog.store import Log
 from tests.conftest import RUN
 
 Connect = Callable[[], Awaitable[Log]]

@@ -5,7 +5,7 @@ import pytest
 
 from services.deciding import batches
 from services.deciding.batches import Deciding
-from services.eventlog.log import Log
+from services.eventlog.store import Log
 from tests.eventlog.test_cost import COURSES, Commands
 
 ENTRIES_MAX = 45

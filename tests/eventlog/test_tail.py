@@ -5,9 +5,9 @@ import json
 import asyncpg
 import pytest
 
-from services.eventlog.batch import Batch, Place
-from services.eventlog.log import Log
-from services.eventlog.tail import Row, Series, Tail
+from services.eventlog.append_batch import Batch, Place
+from services.eventlog.feeds import Row, Series, Tail
+from services.eventlog.store import Log
 
 SHARDS = [3, 7]
 KIB = 1 << 10

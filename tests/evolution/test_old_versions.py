@@ -12,9 +12,9 @@ import pytest
 
 from services.deciding.parse import Invalid, Parsed, parse
 from services.deciding.upgrades import UPGRADES
-from services.eventlog.fold import evolve_stored_assignment
-from services.eventlog.log import Stored
-from services.eventlog.tail import EventRow
+from services.eventlog.aggregates import evolve_stored_assignment
+from services.eventlog.feeds import EventRow
+from services.eventlog.store import Stored
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.commands import RecordProvisionalComment
 from services.outputs.caliper import caliper_id_of

@@ -9,8 +9,8 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.tools.places import ROOT
-from services.eventlog.operating import Operating
-from services.eventlog.watching import Watching
+from services.eventlog.operator_actions import Operating
+from services.eventlog.pipeline_queries import Watching
 from services.kafka import topics
 from services.kafka.partitioning import SHARDS
 from tests.cases.adapter import World

@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
-from services.eventlog.batch import Batch, Place
-from services.eventlog.log import Log
+from services.eventlog.append_batch import Batch, Place
+from services.eventlog.store import Log
 from services.handler.app import RETRIES_SECONDS
 from services.kafka.partitioning import SHARDS, shard_of_course
 from tests.cases.adapter import World

@@ -12,12 +12,12 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import CorruptRecordException, IllegalStateError
 from faststream.kafka.message import KafkaAckableMessage
 
+from services.admin import accept_recreated_topic
 from services.config import HandlerSettings
 from services.deciding.batches import Deciding
 from services.deciding.settled import Settled
-from services.eventlog import source
-from services.eventlog.connecting import WRITER, connect
-from services.eventlog.log import Log
+from services.eventlog.postgres import WRITER, connect
+from services.eventlog.store import Log
 from services.handler import app
 from services.handler.places import Places
 from services.handler.telling import Telling
@@ -199,10 +199,10 @@ async def test_a_topic_made_again_while_a_handler_stood_still_is_found_out_by_wh
         assert await count(system) == 4
         await subscriber.look()
     await subscriber._disconnect()
-    assert "services.eventlog.source" in subscriber.health.parts[subscriber.name]
+    assert "services.admin.accept_recreated_topic" in subscriber.health.parts[subscriber.name]
     for name, value in system.environment.items():
         monkeypatch.setenv(name, value)
-    await source.main("it was made again", anyway=False)
+    await accept_recreated_topic.main("it was made again", anyway=False)
     assert await count(system, "source") == 2
 
 

@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from services.eventlog.tail import Series
+from services.eventlog.feeds import Series
 from services.kafka import topics
 from services.kafka.relay_progress import KEY, OUTPUTS, SERIES, Progress
 from services.outputs.ends import End

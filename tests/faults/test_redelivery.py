@@ -53,15 +53,15 @@ async def test_commands_of_a_topic_that_was_made_again_are_not_passed_over(syste
     handler.kill()
     for arguments in (["--help"], ["nothing is wrong with it"]):
         with contextlib.suppress(subprocess.CalledProcessError):
-            await run(system, "services.eventlog.source", *arguments)
+            await run(system, "services.admin.accept_recreated_topic", *arguments)
     assert await count(system, "source") == 1
     await made_again(system)
     await send_all(system, courses(400))
     again = system.process("handler", HANDLER_INSTANCE="redelivered")
     again.start()
-    await until(lambda: "services.eventlog.source" in again.health()[1], "the handler names the remedy")
+    await until(lambda: "services.admin.accept_recreated_topic" in again.health()[1], "the handler names the remedy")
     again.kill()
-    await run(system, "services.eventlog.source", "the topic was made again")
+    await run(system, "services.admin.accept_recreated_topic", "the topic was made again")
     await started(system)
     await until_decided(system, 600)
     assert await count(system) == 600

@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 from fastapi import Request
 
-from services.eventlog.batch import Batch, Place
-from services.eventlog.log import Log
-from services.eventlog.reader import FoundVerdict, Reader
+from services.eventlog.append_batch import Batch, Place
+from services.eventlog.store import Log
+from services.eventlog.stream_reader import FoundVerdict, Reader
 from services.gateway.authentication import Caller
 from services.gateway.own import command
 

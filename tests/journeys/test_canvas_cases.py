@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from services.deciding.states import States
-from services.eventlog.log import Log
+from services.eventlog.store import Log
 from services.moderation import commands
 from services.moderation.state_document import state_document
 from tests.cases.adapter import World

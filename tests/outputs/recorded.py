@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import asyncpg
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from services.eventlog.history import EVERYTHING, History, Selection
+from services.eventlog.feed_history import EVERYTHING, History, Selection
 from services.kafka.partitioning import SHARDS
 from services.kafka.topics import provide_output, topic
 from services.outputs.comparing import Comparison

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from services.eventlog.history import History
+from services.eventlog.feed_history import History
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import OUTPUTS, SERIES, Progress
 from services.outputs.records import Message

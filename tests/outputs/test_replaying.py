@@ -12,7 +12,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.tools.places import ROOT
-from services.eventlog.history import EVERYTHING, Selection
+from services.eventlog.feed_history import EVERYTHING, Selection
 from services.kafka.partitioning import SHARDS
 from services.kafka.topics import WrongTopics, partition_count, provide_output
 from services.outputs.replaying import Order, Refused, refuse_own, replay

@@ -21,7 +21,7 @@ from services.deciding.encode import (
     time_text,
 )
 from services.deciding.parse import Invalid, Parsed, parse
-from services.eventlog.tail import EventRow
+from services.eventlog.feeds import EventRow
 from services.moderation import decisions
 from services.moderation.commands import Command
 from services.moderation.decisions import HTTP_STATUS, Accepted, Decision, Rejected

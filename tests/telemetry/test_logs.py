@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.eventlog.log import Log
+from services.eventlog.store import Log
 from services.handler.app import FRAMEWORK_LOGGER
 from services.kafka.topics import WrongTopics
 from services.telemetry.logs import JsonLines

@@ -6,9 +6,9 @@ from typing import TypeAlias
 
 import asyncpg
 
-from services.eventlog.batch import Batch
-from services.eventlog.connecting import WRITER, connect
-from services.eventlog.log import Log
+from services.eventlog.append_batch import Batch
+from services.eventlog.postgres import WRITER, connect
+from services.eventlog.store import Log
 
 EVENTS = """
 insert into event (shard, position, live_number, stream, version, type, type_version, data, metadata, recorded_at)

@@ -10,9 +10,9 @@ from aiokafka import ConsumerRecord
 
 from deploy.tools.bench.load import Course, Json, Record, assignments, graded, record, roster
 from services.deciding.batches import Deciding
-from services.eventlog.batch import Batch
-from services.eventlog.connecting import WRITER, connect
-from services.eventlog.log import Log
+from services.eventlog.append_batch import Batch
+from services.eventlog.postgres import WRITER, connect
+from services.eventlog.store import Log
 from services.kafka.partitioning import SHARDS, shard_of_course
 
 BATCH_RECORDS = 1_000

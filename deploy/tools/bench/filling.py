@@ -14,7 +14,7 @@ import asyncpg
 from deploy.tools.bench.deciding import decide, facts
 from deploy.tools.bench.load import Course, assignments, mixed_records, record
 from deploy.tools.bench.site import Site
-from services.eventlog.log import Log
+from services.eventlog.store import Log
 from services.kafka.partitioning import SHARDS, shard_of_course
 
 COURSE = 7_000_000_001

@@ -14,8 +14,8 @@ from deploy.tools.bench.load import FINAL_GRADER, FIRST_STUDENT, Course, Json, c
 from deploy.tools.bench.processes import Running
 from deploy.tools.bench.sending import Sender
 from deploy.tools.bench.site import Installation, Site
-from services.eventlog.connecting import READER, connect
-from services.eventlog.tail import Tail
+from services.eventlog.feeds import Tail
+from services.eventlog.postgres import READER, connect
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import OUTPUTS, SERIES, Progress
 from services.kafka.topics import write_progress

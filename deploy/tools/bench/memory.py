@@ -12,8 +12,8 @@ from deploy.tools.bench.processes import Running
 from deploy.tools.bench.site import Site
 from deploy.tools.bench.watching import reached, verdicts
 from services.deciding.batches import Deciding
-from services.eventlog.connecting import WRITER, connect
-from services.eventlog.log import Log
+from services.eventlog.postgres import WRITER, connect
+from services.eventlog.store import Log
 
 EVENTS_A_STUDENT = 6
 

@@ -17,8 +17,8 @@ from deploy.tools.bench.processes import Running, processor_seconds
 from deploy.tools.bench.site import Installation, Site
 from deploy.tools.bench.waiting import Waiting, waiting
 from services.deciding.batches import Deciding
-from services.eventlog.connecting import WRITER, connect
-from services.eventlog.log import Log
+from services.eventlog.postgres import WRITER, connect
+from services.eventlog.store import Log
 from services.kafka.relay_progress import Progress
 from services.kafka.topics import topic
 

@@ -23,9 +23,9 @@ from services.console.cli.running import (
     time_text,
 )
 from services.console.telling import happening
-from services.eventlog.log import Stored
-from services.eventlog.reader import Reader
-from services.eventlog.states import as_of
+from services.eventlog.store import Stored
+from services.eventlog.stream_loader import as_of
+from services.eventlog.stream_reader import Reader
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.state_document import state_document

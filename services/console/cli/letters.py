@@ -22,7 +22,7 @@ from services.console.cli.running import (
 )
 from services.console.masking import masked
 from services.console.redriving import headers_of
-from services.eventlog.failures import DeadLetter, Failures, Group
+from services.eventlog.dead_letters import DeadLetter, Failures, Group
 
 Json = dict[str, Any]
 LETTERS = 50

@@ -21,7 +21,7 @@ from services.console.cli.letters import (
 )
 from services.console.cli.running import FINDING, AsJson, NotThere, out, print_json, reading, row, run, table
 from services.deciding.rehearsing import Rehearsal
-from services.eventlog.failures import DeadLetter, Failures
+from services.eventlog.dead_letters import DeadLetter, Failures
 from services.outputs.options import bars
 
 OUTCOMES_SHOWN = 50

@@ -44,8 +44,8 @@ from services.console.masking import readable
 from services.console.now import count
 from services.console.redriving import LETTER_BYTES_MAX, Redriver
 from services.console.roles import Role
-from services.eventlog.failures import DeadLetter, Failures, Selection
-from services.eventlog.operating import AlreadySettled, action_of
+from services.eventlog.dead_letters import DeadLetter, Failures, Selection
+from services.eventlog.operator_actions import AlreadySettled, action_of
 from services.outputs.attending import attended, kafka
 from services.outputs.options import FAILURES, bars, in_words
 

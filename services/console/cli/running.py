@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from services.config import DatabaseSettings, WrongSettings
-from services.eventlog.connecting import READER, connect, leave
-from services.eventlog.history import History, Selection
+from services.eventlog.feed_history import History, Selection
+from services.eventlog.postgres import READER, connect, leave
 from services.outputs.attending import attended, postgresql
 from services.outputs.options import FAILURES, identifier, in_words
 

@@ -31,10 +31,10 @@ from services.console.cli.running import (
 from services.console.losses import Losses
 from services.console.now import Lost, Now, Partition, Publication, count, lasting
 from services.console.owners import NOBODY, Owners
-from services.eventlog.failures import Failures
-from services.eventlog.history import History
-from services.eventlog.tail import Tail
-from services.eventlog.watching import Publishing, Watching
+from services.eventlog.dead_letters import Failures
+from services.eventlog.feed_history import History
+from services.eventlog.feeds import Tail
+from services.eventlog.pipeline_queries import Publishing, Watching
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import Progress
 from services.kafka.topics import WrongTopics, check

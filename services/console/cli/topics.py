@@ -26,7 +26,7 @@ from services.console.cli.running import (
 )
 from services.console.roles import Role
 from services.console.topics import detail_of
-from services.eventlog.tail import Tail
+from services.eventlog.feeds import Tail
 from services.kafka.relay_progress import SERIES
 from services.kafka.topics import WrongTopics
 from services.outputs import options

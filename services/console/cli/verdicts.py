@@ -24,7 +24,7 @@ from services.console.cli.running import (
     table,
     time_text,
 )
-from services.eventlog.causes import Causes, Decision, Effect
+from services.eventlog.command_history import Causes, Decision, Effect
 
 Json = dict[str, Any]
 EVENTS_SHOWN = 10

@@ -19,8 +19,8 @@ from services.console.web.metrics import METRICS
 from services.console.web.parts import ConsoleParts, Operator, Parts, Viewer, letter_of, moment_of
 from services.console.web.rendering import day
 from services.console.web.session import Forbidden, Person
-from services.eventlog.failures import Failures, Selection
-from services.eventlog.operating import AlreadyActed, AlreadySettled, action_of, actions
+from services.eventlog.dead_letters import Failures, Selection
+from services.eventlog.operator_actions import AlreadyActed, AlreadySettled, action_of, actions
 
 router = APIRouter()
 ROWS_MAX = 50

@@ -27,7 +27,7 @@ from services.console.web.parts import Parts
 from services.console.web.rendering import Rendering
 from services.console.web.session import Forbidden, NotSignedIn, Sessions
 from services.deciding.authority import Authority
-from services.eventlog.connecting import OPERATOR, pool, trouble
+from services.eventlog.postgres import OPERATOR, pool, trouble
 from services.runtime.health import Health
 from services.tokens.keys import Keys
 from services.tokens.verifying import by_reason

@@ -23,11 +23,11 @@ from services.console.masking import masked
 from services.console.telling import happening
 from services.console.web.parts import ConsoleParts, Parts, Viewer, letter_of, moment_of
 from services.console.web.rendering import visible
-from services.eventlog.causes import Causes, Decision, Effect
-from services.eventlog.directory import assignments
-from services.eventlog.log import Stored
-from services.eventlog.reader import Reader
-from services.eventlog.states import as_of
+from services.eventlog.assignment_list import assignments
+from services.eventlog.command_history import Causes, Decision, Effect
+from services.eventlog.store import Stored
+from services.eventlog.stream_loader import as_of
+from services.eventlog.stream_reader import Reader
 from services.kafka.topics import topic
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course

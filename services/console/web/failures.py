@@ -14,8 +14,8 @@ from services.console.web.rendering import day, visible
 from services.console.web.session import Person
 from services.deciding.parse import parse
 from services.deciding.refusal import Unreadable
-from services.eventlog.failures import DeadLetter, Failures
-from services.eventlog.operating import action_of
+from services.eventlog.dead_letters import DeadLetter, Failures
+from services.eventlog.operator_actions import action_of
 
 router = APIRouter(prefix="/failures")
 ROWS_MAX = 50

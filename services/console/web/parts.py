@@ -14,7 +14,7 @@ from services.console.topics import Checks, Replays
 from services.console.watch import Watch
 from services.console.web.rendering import Rendering
 from services.console.web.session import Forbidden, Person, Sessions, check_form
-from services.eventlog.connecting import Pool
+from services.eventlog.postgres import Pool
 from services.runtime.health import Health
 
 

@@ -13,7 +13,7 @@ from services.console.topics import detail_of, order_of
 from services.console.web.metrics import METRICS
 from services.console.web.parts import ConsoleParts, Operator, Parts, Viewer
 from services.console.web.session import Forbidden
-from services.eventlog.operating import AlreadyActed
+from services.eventlog.operator_actions import AlreadyActed
 from services.kafka.relay_progress import SERIES
 from services.outputs.replaying import Order, Refused, refuse_own
 

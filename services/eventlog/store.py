@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from services.eventlog.batch import Batch, Head
+from services.eventlog.append_batch import Batch, Head
 
 LOOK_UP = """
 select clock_timestamp(),

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.eventlog.fold import begun, evolve_stored_assignment, evolve_stored_course
-from services.eventlog.log import Stored, Stream
-from services.eventlog.reader import Reader
+from services.eventlog.aggregates import begun, evolve_stored_assignment, evolve_stored_course
+from services.eventlog.store import Stored, Stream
+from services.eventlog.stream_reader import Reader
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 

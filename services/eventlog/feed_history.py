@@ -6,7 +6,7 @@ from datetime import datetime
 
 import asyncpg
 
-from services.eventlog.tail import (
+from services.eventlog.feeds import (
     DEAD_LETTER,
     EVENT,
     FIELDS,

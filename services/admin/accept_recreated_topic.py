@@ -1,4 +1,4 @@
-"""Begin a new life of the commands topic: ``python -m services.eventlog.source "why"``.
+"""Begin a new life of the commands topic: ``python -m services.admin.accept_recreated_topic "why"``.
 
 For a topic that was deleted and made again, or cut: its offsets start anew, and without a new source the handler stops
 rather than take a new record for an old one. It cannot be taken back and has every record of the topic decided again,
@@ -15,9 +15,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from services.config import DatabaseSettings, KafkaSettings, WrongSettings
-from services.eventlog.beginnings import first_records, is_another
-from services.eventlog.connecting import WRITER, connect, trouble
-from services.eventlog.log import Log
+from services.eventlog.postgres import WRITER, connect, trouble
+from services.eventlog.store import Log
+from services.eventlog.topic_identity import first_records, is_another
 from services.kafka.topics import topic
 
 
@@ -83,7 +83,7 @@ async def _partitions(bootstrap: str, commands: str) -> list[int]:
 def asked(arguments: list[str]) -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(
-        "python -m services.eventlog.source",
+        "python -m services.admin.accept_recreated_topic",
         description="Begin a new life of the commands topic, which was made again or cut. It cannot be taken back.",
     )
     parser.add_argument("reason", help="why the topic begins anew: kept for good")

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import asyncpg
 
-from services.eventlog.connecting import Pool
-from services.eventlog.failures import OPEN, SIZE, Selection
+from services.eventlog.dead_letters import OPEN, SIZE, Selection
+from services.eventlog.postgres import Pool
 
 ACT = """
 insert into operator_action (id, kind, root_account, user_id, reason, detail) values ($1, $2, $3, $4, $5, $6)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import asyncpg
 
-from services.eventlog.connecting import Pool
+from services.eventlog.postgres import Pool
 
 # A page at a time: of each stream on it only the first and the last event are read.
 ASSIGNMENTS = """

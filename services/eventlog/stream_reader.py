@@ -6,8 +6,8 @@ from datetime import datetime
 
 import asyncpg
 
-from services.eventlog.connecting import Pool
-from services.eventlog.log import EVENTS, STREAMS, Stored, Stream
+from services.eventlog.postgres import Pool
+from services.eventlog.store import EVENTS, STREAMS, Stored, Stream
 
 EVENTS_AFTER = """
 select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at

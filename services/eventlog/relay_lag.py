@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from services.eventlog.tail import Series, Tail
+from services.eventlog.feeds import Series, Tail
 
 # Numbers are dense: the oldest unpublished row is the one with the next number.
 RECORDED_AT: Mapping[Series, str] = {

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
-from services.eventlog.connecting import Pool
+from services.eventlog.postgres import Pool
 
 OPEN = "not exists (select from dead_letter_settled s where (s.shard, s.number) = (d.shard, d.number))"
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import asyncpg
 
-from services.eventlog.connecting import Pool
+from services.eventlog.postgres import Pool
 
 Series = Literal["events", "published", "verdicts", "dead_letters"]
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from services.eventlog.log import Log
+from services.eventlog.store import Log
 
 
 async def first_records(

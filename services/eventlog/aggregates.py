@@ -4,7 +4,7 @@ from typing import cast
 
 import orjson
 
-from services.eventlog.log import Stored, Stream
+from services.eventlog.store import Stored, Stream
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.event_payloads import from_payload

@@ -6,9 +6,9 @@ from datetime import datetime
 
 import asyncpg
 
-from services.eventlog.connecting import Pool
-from services.eventlog.tail import FIELDS, HEADS
-from services.eventlog.unpublished import RECORDED_AT
+from services.eventlog.feeds import FIELDS, HEADS
+from services.eventlog.postgres import Pool
+from services.eventlog.relay_lag import RECORDED_AT
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import SERIES, Progress
 

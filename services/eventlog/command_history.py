@@ -6,7 +6,7 @@ from datetime import datetime
 import asyncpg
 import orjson
 
-from services.eventlog.connecting import Pool
+from services.eventlog.postgres import Pool
 
 DECISION = """
 select t.topic, v.partition, v."offset", v.append_time, v.shard, v.number, v.body

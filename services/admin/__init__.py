@@ -1,0 +1,1 @@
+"""What an administrator runs: accept a recreated commands topic, rewind the relay."""

@@ -51,7 +51,8 @@ restart would not bring it back.
 - Projections' lag: there are none; the gateway folds the log when it is asked.
 - A hash chain's (`chain_ok`, `chain_verified_position`, `head_age_seconds`): the log has none; append-only is kept by
   triggers and rights, and numbers are dense.
-- Gaps and doubles on the topics: `python -m services.outputs.verify` finds them and ends with an exit code to alert on.
+- Gaps and doubles on the topics: `python -m services.publishing.verify` finds them and ends with an exit code to
+alert on.
 - Verdicts' seconds from log to topic: one Kafka transaction takes verdicts and events alike, and
   `moderation_relay_lag_seconds{topic="verdicts"}` says how old the oldest is.
 - Kafka's clock as the handler sees it: a command may have waited; the gateway knows when it sent one.

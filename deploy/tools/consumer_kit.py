@@ -22,8 +22,8 @@ from deploy.tools.places import ROOT
 from services.config import ReplaySettings
 from services.eventlog.feed_history import Selection
 from services.eventlog.postgres import READER, connect
-from services.outputs.records import Form
-from services.outputs.replaying import Order, replay
+from services.publishing.cloudevents import Form
+from services.publishing.replayer import Order, replay
 
 Json = dict[str, Any]
 CORPUS = ROOT / "schemas" / "consumer-kit" / "corpus"

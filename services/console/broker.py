@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from services.deciding import fetching
+from services.kafka import client_compat
 from services.kafka.relay_progress import KEY, Progress
 from services.kafka.topics import topic
 
@@ -20,7 +20,7 @@ class Broker:
     """Consumers without a group: nothing they do is seen by others. Methods raise KafkaError, TimeoutError."""
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
-        fetching.install()  # Producers write to the commands topic what they like.
+        client_compat.install()  # Producers write to the commands topic what they like.
         self.commands = topic(prefix, "commands")
         self._progress_place = TopicPartition(topic(prefix, "progress"), 0)
         common = {"bootstrap_servers": bootstrap, "enable_auto_commit": False, "isolation_level": "read_committed"}

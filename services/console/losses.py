@@ -16,7 +16,7 @@ from services.console.now import Lost, count
 from services.eventlog.feed_history import History
 from services.kafka.relay_progress import OUTPUTS
 from services.kafka.topics import SETTINGS, partitions, topic
-from services.outputs.ends import Difference, differences, ends_of, full_names, progress_on
+from services.publishing.topic_ends import Difference, differences, ends_of, full_names, progress_on
 
 READ_SECONDS_MAX = 10
 

@@ -36,9 +36,9 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from services.deciding import fetching
 from services.eventlog.operator_actions import Operating, Redrive, Waiting
 from services.eventlog.postgres import OPERATOR, connect, trouble
+from services.kafka import client_compat
 from services.kafka.topics import MIB, topic
 
 LOGGER = logging.getLogger("console")
@@ -103,7 +103,7 @@ class Redriver:
     """Sends what actions have decided. Any process may run one; they take turns."""
 
     def __init__(self, url: str, bootstrap: str, prefix: str) -> None:
-        fetching.install()  # What stands on the commands topic between our records may be anything.
+        client_compat.install()  # What stands on the commands topic between our records may be anything.
         self.url = url
         self.bootstrap = bootstrap
         self.lock = f"redrive {prefix}"

@@ -12,18 +12,18 @@ from typing import Any
 from uuid import UUID
 
 from services.config import ConsoleSettings
+from services.console.cli.options import FAILURES, in_words
 from services.eventlog.feed_history import History, Selection
 from services.eventlog.feeds import Tail
 from services.eventlog.operator_actions import actions
 from services.eventlog.postgres import READER, Pool, connect
 from services.kafka.relay_progress import SERIES
 from services.kafka.topics import WrongTopics, topic
-from services.outputs.comparing import Comparison
-from services.outputs.options import FAILURES, in_words
-from services.outputs.records import Form
-from services.outputs.replaying import Order, Refused, Step, replay
-from services.outputs.translation import Translator
-from services.outputs.verifying import CannotVerify, Verified, verify
+from services.publishing.cloudevents import Form
+from services.publishing.log_comparison import Comparison
+from services.publishing.record_mapper import Translator
+from services.publishing.replayer import Order, Refused, Step, replay
+from services.publishing.verifier import CannotVerify, Verified, verify
 
 LOGGER = logging.getLogger("console")
 AGAIN_SECONDS = 5.0

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from services.commands.authorization import Authority
 from services.config import HandlerSettings
-from services.deciding import fetching
-from services.deciding.authority import Authority
 from services.eventlog.postgres import WRITER
-from services.handler.app import FRAMEWORK_LOGGER, build
-from services.handler.telling import Telling
+from services.handler.consumer import FRAMEWORK_LOGGER, build
+from services.handler.metrics import Telling
+from services.kafka import client_compat
 from services.kafka.topics import check
 from services.runtime.health import Health, serving
 from services.runtime.server_monitor import Watch, beside
@@ -52,7 +52,7 @@ async def main() -> None:
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     # It warns at each start that it makes no topics; what it says of partitions we say ourselves.
     FRAMEWORK_LOGGER.setLevel(logging.ERROR)
-    fetching.install()
+    client_compat.install()
     await check(settings.kafka_bootstrap, settings.topic_prefix)
     authority = await authority_of(settings)
     health, telling = Health(), Telling(HandlerMetrics(), authority, traces_of(settings))

@@ -6,7 +6,7 @@ from typing import Any
 from aiokafka import ConsumerRecord
 from opentelemetry.trace import SpanKind
 
-from services.deciding.encode import traceparent_of
+from services.commands.serialization import traceparent_of
 from services.telemetry.traces import DATABASE, DESTINATION, OFFSET, OPERATION, PARTITION, Share, Step, Traces
 
 

@@ -14,9 +14,9 @@ from services.eventlog.feed_history import History
 from services.eventlog.postgres import READER, connect, trouble
 from services.kafka.relay_progress import OUTPUTS
 from services.kafka.topics import topic
-from services.outputs.ends import ends_of, full_names
-from services.outputs.records import Form
-from services.outputs.translation import Translator
+from services.publishing.cloudevents import Form
+from services.publishing.record_mapper import Translator
+from services.publishing.topic_ends import ends_of, full_names
 from services.relay.checking import SHARD_LIST, NeedsOperator, check, completed, on_new_topics
 from services.relay.gathering import Gathering, Waiting
 from services.relay.kafka import START_SECONDS_MAX, Publisher, lock_name

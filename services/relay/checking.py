@@ -8,7 +8,7 @@ from services.eventlog.feed_history import History
 from services.eventlog.feeds import Series
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import OUTPUTS, SERIES, Progress
-from services.outputs.ends import End, differences
+from services.publishing.topic_ends import End, differences
 
 SHARD_LIST = list(range(SHARDS))
 CLOCKS_DIFFER_MAX = timedelta(minutes=1)

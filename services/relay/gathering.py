@@ -11,9 +11,9 @@ import orjson
 from services.eventlog.feeds import DeadLetterRow, EventRow, Row, Tail, VerdictRow
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import SERIES, Progress
-from services.outputs.marks import replayed
-from services.outputs.records import Message, dead_letter_message
-from services.outputs.translation import PUBLISHED, Translator, number_of
+from services.publishing.cloudevents import Message, dead_letter_message
+from services.publishing.record_headers import replayed
+from services.publishing.record_mapper import PUBLISHED, Translator, number_of
 
 RECORDS_MAX = 5_000
 BYTES_MAX = 4 << 20

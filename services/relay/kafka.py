@@ -9,9 +9,9 @@ from aiokafka.structs import RecordMetadata
 
 from services.kafka.relay_progress import KEY, Progress
 from services.kafka.topics import topic
-from services.outputs.ends import progress_on
-from services.outputs.records import Message
-from services.outputs.sending import close, commit, transactional_producer
+from services.kafka.transactions import close, commit, transactional_producer
+from services.publishing.cloudevents import Message
+from services.publishing.topic_ends import progress_on
 from services.relay.checking import NeedsOperator
 
 # A transaction that somebody left open ends by itself before that.

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from aiokafka import TopicPartition
 
 from services.config import ReplaySettings, WrongSettings
+from services.console.cli import options
 from services.eventlog.feed_history import History
 from services.eventlog.postgres import READER, connect
 from services.kafka.relay_progress import OUTPUTS, SERIES, Progress
+from services.kafka.topic_reader import read_to_end
 from services.kafka.topics import topic
-from services.outputs import options
-from services.outputs.ends import End, ends_of, full_names
-from services.outputs.marks import marks_of
-from services.outputs.reading import read_to_end
+from services.publishing.record_headers import marks_of
+from services.publishing.topic_ends import End, ends_of, full_names
 from services.relay.checking import SHARD_LIST, NeedsOperator, completed
 from services.relay.kafka import Publisher, lock_name
 

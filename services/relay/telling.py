@@ -15,8 +15,8 @@ from services.eventlog.feeds import EventRow, Row
 from services.eventlog.relay_lag import Unpublished, unpublished
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import OUTPUTS, SERIES, Progress
-from services.outputs.records import Message
-from services.outputs.translation import PUBLISHED
+from services.publishing.cloudevents import Message
+from services.publishing.record_mapper import PUBLISHED
 from services.telemetry.instruments import Labels
 from services.telemetry.metrics import RelayMetrics
 

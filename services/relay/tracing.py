@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from opentelemetry.trace import SpanKind
 
 from services.kafka.topics import topic
-from services.outputs.records import Message
+from services.publishing.cloudevents import Message
 from services.telemetry.traces import COUNT, DESTINATION, OPERATION, PARTITION, Share, Traces
 
 

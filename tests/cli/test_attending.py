@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from services.outputs import attending
-from services.outputs.attending import Server, attended
-from services.outputs.options import DoesNotAnswer
+from services.console.cli import server_watchdog
+from services.console.cli.options import DoesNotAnswer
+from services.console.cli.server_watchdog import Server, attended
 from tests.cli.conftest import CommandLine
 from tests.conftest import System
 from tests.console.letters import dead
@@ -19,7 +19,7 @@ GIVE_UP_SECONDS = 4.0
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     times = {"SAY": 0.5, "GIVE_UP": GIVE_UP_SECONDS, "BETWEEN": 0.1, "AGAIN": 0.1, "ANSWER": 0.2}
     for name, seconds in times.items():
-        monkeypatch.setattr(attending, f"{name}_SECONDS{'_MAX' if name == 'ANSWER' else ''}", seconds)
+        monkeypatch.setattr(server_watchdog, f"{name}_SECONDS{'_MAX' if name == 'ANSWER' else ''}", seconds)
 
 
 @pytest.mark.parametrize("command", ["verify", "replay", "redrive"])

@@ -6,8 +6,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from services.deciding.encode import headers_json
-from services.deciding.rehearsing import record_of
+from services.commands.dry_run import record_of
+from services.commands.serialization import headers_json
 from services.eventlog.append_batch import Batch, Place
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import Log

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from aiokafka import TopicPartition
 
 from services.kafka.partitioning import SHARDS
-from services.outputs.reading import read_to_end
+from services.kafka.topic_reader import read_to_end
 from tests.console.looking import Console, graded, log_of
 from tests.processes.running import until
 

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from aiokafka import ConsumerRecord
 
-from services.deciding.batches import Deciding
+from services.commands.processor import Deciding
 from services.eventlog.append_batch import Batch
 from services.eventlog.feeds import Series, Tail
 from services.eventlog.store import Log

@@ -3,8 +3,8 @@
 import asyncpg
 import pytest
 
-from services.deciding import batches
-from services.deciding.batches import Deciding
+from services.commands import processor
+from services.commands.processor import Deciding
 from services.eventlog.store import Log
 from tests.eventlog.test_cost import COURSES, Commands
 
@@ -35,7 +35,7 @@ async def test_the_least_recently_used_go_first_and_come_back_as_the_log_tells_t
 async def test_a_batch_that_needs_many_assignments_is_decided_in_parts_and_each_record_once(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "READ_AT_ONCE_MAX", READ_AT_ONCE_MAX)
+    monkeypatch.setattr(processor, "READ_AT_ONCE_MAX", READ_AT_ONCE_MAX)
     connection = await asyncpg.connect(database_url)
     try:
         log, commands = Log(connection), Commands()
@@ -56,7 +56,7 @@ async def test_a_batch_that_needs_many_assignments_is_decided_in_parts_and_each_
 async def test_a_batch_that_needs_many_courses_is_decided_in_parts(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "READ_AT_ONCE_MAX", READ_AT_ONCE_MAX)
+    monkeypatch.setattr(processor, "READ_AT_ONCE_MAX", READ_AT_ONCE_MAX)
     connection = await asyncpg.connect(database_url)
     try:
         log, commands = Log(connection), Commands()

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from services.deciding.parse import Invalid, Parsed, parse
-from services.deciding.upgrades import UPGRADES
+from services.commands.parse import Invalid, Parsed, parse
+from services.commands.upcasters import UPGRADES
 from services.eventlog.aggregates import evolve_stored_assignment
 from services.eventlog.feeds import EventRow
 from services.eventlog.store import Stored
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.commands import RecordProvisionalComment
-from services.outputs.caliper import caliper_id_of
-from services.outputs.live import grade_change
-from services.outputs.people import NOBODY, Named
-from services.outputs.records import Form
+from services.publishing.caliper import caliper_id_of
+from services.publishing.canvas_live_events import grade_change
+from services.publishing.cloudevents import Form
+from services.publishing.user_history import NOBODY, Named
 from tests.processes.contracts import validator
 from tests.schemas.samples import DATA
 

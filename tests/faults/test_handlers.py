@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from services.eventlog.append_batch import Batch, Place
 from services.eventlog.store import Log
-from services.handler.app import RETRIES_SECONDS
+from services.handler.consumer import RETRIES_SECONDS
 from services.kafka.partitioning import SHARDS, shard_of_course
 from tests.cases.adapter import World
 from tests.conftest import System

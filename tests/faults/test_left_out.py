@@ -13,14 +13,14 @@ from aiokafka.errors import CorruptRecordException, IllegalStateError
 from faststream.kafka.message import KafkaAckableMessage
 
 from services.admin import accept_recreated_topic
+from services.commands.batch_result import Settled
+from services.commands.processor import Deciding
 from services.config import HandlerSettings
-from services.deciding.batches import Deciding
-from services.deciding.settled import Settled
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import Log
-from services.handler import app
-from services.handler.places import Places
-from services.handler.telling import Telling
+from services.handler import consumer as command_consumer
+from services.handler.metrics import Telling
+from services.handler.position_tracker import Places
 from services.kafka import topics
 from services.runtime.health import Health
 from services.telemetry.metrics import HandlerMetrics
@@ -147,16 +147,18 @@ async def test_a_look_at_the_log_goes_on_with_what_it_knew_when_partitions_are_a
         assert await looking == others
 
 
-async def handle(subscriber: app.Subscriber, consumer: AIOKafkaConsumer, records: Sequence[Record]) -> None:
+async def handle(
+    subscriber: command_consumer.Subscriber, consumer: AIOKafkaConsumer, records: Sequence[Record]
+) -> None:
     batch = tuple(records)
     await subscriber.handle(batch, KafkaAckableMessage(batch, b"", consumer=consumer))
 
 
-def subscriber_of(system: System) -> app.Subscriber:
+def subscriber_of(system: System) -> command_consumer.Subscriber:
     settings = HandlerSettings(
         database_url=system.database_url, kafka_bootstrap=system.bootstrap, topic_prefix=system.prefix
     )
-    _, (subscriber, *_) = app.build(settings, Health(), Telling(HandlerMetrics(), None), None)
+    _, (subscriber, *_) = command_consumer.build(settings, Health(), Telling(HandlerMetrics(), None), None)
     return subscriber
 
 
@@ -222,7 +224,7 @@ async def test_a_batch_of_a_partition_that_is_anothers_meanwhile_is_left_to_the_
 async def test_what_cannot_be_decided_in_one_partition_takes_nothing_from_another_that_is_read_from_further_back(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "RETRIES_SECONDS", (0.0,))
+    monkeypatch.setattr(command_consumer, "RETRIES_SECONDS", (0.0,))
     await send(system, courses(4), partition=0)
     await send(system, courses(1), partition=1)
 
@@ -254,7 +256,7 @@ async def test_what_cannot_be_decided_in_one_partition_takes_nothing_from_anothe
 async def test_what_cannot_be_decided_in_one_partition_keeps_nothing_of_another_waiting(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "RETRIES_SECONDS", (0.0,))
+    monkeypatch.setattr(command_consumer, "RETRIES_SECONDS", (0.0,))
     settle = Deciding.settle
 
     async def fails_in_0(deciding: Deciding, records: Sequence[Record]) -> Settled:

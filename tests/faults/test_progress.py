@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from services.eventlog.feeds import Series
 from services.kafka import topics
 from services.kafka.relay_progress import KEY, OUTPUTS, SERIES, Progress
-from services.outputs.ends import End
+from services.publishing.topic_ends import End
 from services.relay.checking import NeedsOperator, check
 from tests.conftest import System
 from tests.faults.steps import courses, publication, rewound, run, send_all, started, until_relayed

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.deciding.states import States
+from services.commands.state_cache import States
 from services.eventlog.store import Log
 from services.moderation import commands
 from services.moderation.state_document import state_document

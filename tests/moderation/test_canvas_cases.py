@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.deciding.parse import Parsed, parse
+from services.commands.parse import Parsed, parse
 from services.moderation.decisions import HTTP_STATUS, Accepted, Decision
 from services.moderation.event_payloads import to_payload
 from services.moderation.events import Event

@@ -9,12 +9,12 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from services.eventlog.feed_history import EVERYTHING, History, Selection
 from services.kafka.partitioning import SHARDS
+from services.kafka.topic_reader import read_until, reader
 from services.kafka.topics import provide_output, topic
-from services.outputs.comparing import Comparison
-from services.outputs.reading import read_until, reader
-from services.outputs.records import Form
-from services.outputs.translation import Translator
-from services.outputs.verifying import Verified, verify
+from services.publishing.cloudevents import Form
+from services.publishing.log_comparison import Comparison
+from services.publishing.record_mapper import Translator
+from services.publishing.verifier import Verified, verify
 from tests.conftest import LMS_URL, System
 
 FORM = Form("urn:moderated-grading", account_url=f"{LMS_URL}/")

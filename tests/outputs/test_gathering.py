@@ -8,8 +8,8 @@ import pytest
 from services.eventlog.feed_history import History
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import OUTPUTS, SERIES, Progress
-from services.outputs.records import Message
-from services.outputs.translation import PUBLISHED, Translator
+from services.publishing.cloudevents import Message
+from services.publishing.record_mapper import PUBLISHED, Translator
 from services.relay import gathering
 from services.relay.checking import SHARD_LIST, on_new_topics
 from services.relay.gathering import Gathering

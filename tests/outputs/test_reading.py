@@ -7,7 +7,7 @@ import warnings
 import pytest
 from aiokafka import TopicPartition
 
-from services.outputs.reading import reader
+from services.kafka.topic_reader import reader
 
 
 async def test_a_reader_that_is_given_up_while_it_connects_is_closed(mute: str) -> None:

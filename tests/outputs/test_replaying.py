@@ -15,8 +15,8 @@ from deploy.tools.places import ROOT
 from services.eventlog.feed_history import EVERYTHING, Selection
 from services.kafka.partitioning import SHARDS
 from services.kafka.topics import WrongTopics, partition_count, provide_output
-from services.outputs.replaying import Order, Refused, refuse_own, replay
-from services.outputs.sending import transactional_producer
+from services.kafka.transactions import transactional_producer
+from services.publishing.replayer import Order, Refused, refuse_own, replay
 from tests.cases.tokens import Issuer
 from tests.outputs.recorded import FORM, Copy, Recorded
 from tests.processes.running import until

@@ -188,7 +188,7 @@ async def test_the_command_says_what_is_wrong_and_where_and_with_which_code(reco
     as_consumer |= {name: value for name, value in recorded.system.environment.items() if name != "DATABASE_URL"}
 
     def run(environment: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "services.outputs.verify", *arguments]
+        command = [sys.executable, "-m", "services.publishing.verify", *arguments]
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
     sound = run(recorded.system.environment, "--json")

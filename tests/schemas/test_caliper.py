@@ -11,8 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from schemas.caliper import Envelope
-from services.outputs.caliper import caliper_id_of, envelope
-from services.outputs.records import Form
+from services.publishing.caliper import caliper_id_of, envelope
+from services.publishing.cloudevents import Form
 from tests.schemas.test_outputs import OF_A_REQUEST, SAMPLE, Season
 
 Json = dict[str, Any]

@@ -12,10 +12,10 @@ from jsonschema import Draft202012Validator
 
 from schemas import asyncapi, generate
 from schemas.catalog import MESSAGES, Message
+from services.commands.parse import Parsed, parse
 from services.config import HandlerSettings
-from services.deciding.parse import Parsed, parse
-from services.handler.app import build
-from services.handler.telling import Telling
+from services.handler.consumer import build
+from services.handler.metrics import Telling
 from services.kafka import topics
 from services.kafka.topics import partitions
 from services.runtime.health import Health

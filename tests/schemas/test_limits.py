@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.deciding.parse import Invalid, Parsed, Unreadable, parse
+from services.commands.parse import Invalid, Parsed, Unreadable, parse
 from tests.schemas.samples import DATA, command, encoded, put, without
 
 GRADE, COMMENT, USERS, COURSE = (

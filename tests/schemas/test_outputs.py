@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from schemas.domain_events import EVENTS, DomainEvent, EventName
 from schemas.live_events import GradeChange
 from schemas.verdicts import STATUS_OF_REASON, Reason, Verdict
-from services.deciding.encode import (
+from services.commands.parse import Invalid, Parsed, parse
+from services.commands.serialization import (
     accepted_verdict,
     event_json,
     live_facts,
@@ -20,16 +21,15 @@ from services.deciding.encode import (
     repeated_verdict,
     time_text,
 )
-from services.deciding.parse import Invalid, Parsed, parse
 from services.eventlog.feeds import EventRow
 from services.moderation import decisions
 from services.moderation.commands import Command
 from services.moderation.decisions import HTTP_STATUS, Accepted, Decision, Rejected
 from services.moderation.events import Event
-from services.outputs.live import grade_change
-from services.outputs.people import NOBODY, Named, Person
-from services.outputs.records import Form
-from services.outputs.translation import PUBLISHED
+from services.publishing.canvas_live_events import grade_change
+from services.publishing.cloudevents import Form
+from services.publishing.record_mapper import PUBLISHED
+from services.publishing.user_history import NOBODY, Named, Person
 from tests.moderation.memory import Memory
 from tests.schemas.samples import DATA, TIME, Json, command, encoded, put
 

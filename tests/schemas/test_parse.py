@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from services.deciding.parse import Invalid, Parsed, Unreadable, parse
+from services.commands.parse import Invalid, Parsed, Unreadable, parse
 from tests.cases.bad_inputs import GROUPS, SINGLE, record
 from tests.schemas.samples import COMMAND_ID, DATA, Json, command, encoded, put, without
 

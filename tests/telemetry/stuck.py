@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from services.handler import __main__ as handler
-from services.handler.places import Places
+from services.handler.position_tracker import Places
 from services.runtime.health import Health
 
 HALF_A_MINUTE = 30

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from services.eventlog.store import Log
-from services.handler.app import FRAMEWORK_LOGGER
+from services.handler.consumer import FRAMEWORK_LOGGER
 from services.kafka.topics import WrongTopics
 from services.telemetry.logs import JsonLines
 from tests.cases.bad_inputs import DOCUMENT

@@ -9,7 +9,7 @@ import asyncpg
 from aiokafka import ConsumerRecord
 
 from deploy.tools.bench.load import Course, Json, Record, assignments, graded, record, roster
-from services.deciding.batches import Deciding
+from services.commands.processor import Deciding
 from services.eventlog.append_batch import Batch
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import Log

@@ -11,7 +11,7 @@ from deploy.tools.bench.load import record as made
 from deploy.tools.bench.processes import Running
 from deploy.tools.bench.site import Site
 from deploy.tools.bench.watching import reached, verdicts
-from services.deciding.batches import Deciding
+from services.commands.processor import Deciding
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import Log
 

@@ -16,7 +16,7 @@ from deploy.tools.bench.load import Course, mixed, mixed_records, record
 from deploy.tools.bench.processes import Running, processor_seconds
 from deploy.tools.bench.site import Installation, Site
 from deploy.tools.bench.waiting import Waiting, waiting
-from services.deciding.batches import Deciding
+from services.commands.processor import Deciding
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import Log
 from services.kafka.relay_progress import Progress

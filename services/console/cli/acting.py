@@ -6,11 +6,11 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from services.commands.authorization import Authority
 from services.config import OperatorSettings, RehearsalSettings
 from services.console.actions import REASON_CHARACTERS_MAX, Actions, Actor, NoReason
 from services.console.cli.running import Refused
 from services.console.roles import Role, role_of
-from services.deciding.authority import Authority
 from services.kafka.topics import topic
 from services.tokens.keys import Keys, NoKeys
 from services.tokens.verifying import InvalidToken, Verifier

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from services.console.cli.options import TIME, TIMES, identifier
 from services.console.cli.running import (
     AsJson,
     Connection,
@@ -30,7 +31,6 @@ from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.state_document import state_document
 from services.moderation.upcasters import upgraded
-from services.outputs.options import TIME, TIMES, identifier
 
 Json = dict[str, Any]
 ROWS = 50

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from services.console.cli import options
 from services.console.cli.running import USAGE, AsJson, Connection, check_known, end, of_log, out, print_json
 from services.console.exporting import CannotGoOn, Exported, File, Lines, export
 from services.eventlog.feed_history import History
 from services.kafka.partitioning import SHARDS
-from services.outputs import options
 
 
 class Stream:

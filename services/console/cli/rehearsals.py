@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from services.commands.dry_run import Rehearsal
 from services.config import RehearsalSettings
 from services.console.cli.acting import actions_of
 from services.console.cli.letters import (
@@ -19,10 +20,9 @@ from services.console.cli.letters import (
     id_of,
     letter_of,
 )
+from services.console.cli.options import bars
 from services.console.cli.running import FINDING, AsJson, NotThere, out, print_json, reading, row, run, table
-from services.deciding.rehearsing import Rehearsal
 from services.eventlog.dead_letters import DeadLetter, Failures
-from services.outputs.options import bars
 
 OUTCOMES_SHOWN = 50
 ACCEPTED, REFUSED, DEAD_AGAIN = "accepted", "refused", "dead letter again"

@@ -27,6 +27,7 @@ from services.console.cli.letters import (
     place_of,
     show,
 )
+from services.console.cli.options import FAILURES, bars, in_words
 from services.console.cli.rehearsals import ACCEPTED, DEAD_AGAIN, NONE_OPEN, REFUSED, show_counts
 from services.console.cli.running import (
     FINDING,
@@ -40,14 +41,13 @@ from services.console.cli.running import (
     reading,
     run,
 )
+from services.console.cli.server_watchdog import attended, kafka
 from services.console.masking import readable
 from services.console.now import count
 from services.console.redriving import LETTER_BYTES_MAX, Redriver
 from services.console.roles import Role
 from services.eventlog.dead_letters import DeadLetter, Failures, Selection
 from services.eventlog.operator_actions import AlreadySettled, action_of
-from services.outputs.attending import attended, kafka
-from services.outputs.options import FAILURES, bars, in_words
 
 UNDECIDED, NOT_LOOKED_AT = "not decided yet", "more, not looked at"
 POLL_SECONDS = 0.1

@@ -15,10 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from services.config import DatabaseSettings, WrongSettings
+from services.console.cli.options import FAILURES, identifier, in_words
+from services.console.cli.server_watchdog import attended, postgresql
 from services.eventlog.feed_history import History, Selection
 from services.eventlog.postgres import READER, connect, leave
-from services.outputs.attending import attended, postgresql
-from services.outputs.options import FAILURES, identifier, in_words
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

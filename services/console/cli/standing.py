@@ -13,6 +13,7 @@ from rich.text import Text
 
 from services.config import ProcessSettings
 from services.console.broker import Broker
+from services.console.cli.options import FAILURES, in_words
 from services.console.cli.running import (
     AWAY,
     FINDING,
@@ -38,7 +39,6 @@ from services.eventlog.pipeline_queries import Publishing, Watching
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import Progress
 from services.kafka.topics import WrongTopics, check
-from services.outputs.options import FAILURES, in_words
 from services.telemetry.lag import WINDOW, Looks
 
 PUBLICATIONS_MAX = 20

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from services.config import OperatorSettings, ReplaySettings, VerifySettings
+from services.console.cli import options
 from services.console.cli.acting import Why, actions_of, kept, operator
 from services.console.cli.running import (
     FINDING,
@@ -24,19 +25,18 @@ from services.console.cli.running import (
     reading,
     run,
 )
+from services.console.cli.server_watchdog import attended, kafka
 from services.console.roles import Role
 from services.console.topics import detail_of
 from services.eventlog.feeds import Tail
 from services.kafka.relay_progress import SERIES
 from services.kafka.topics import WrongTopics
-from services.outputs import options
-from services.outputs.attending import attended, kafka
-from services.outputs.records import Form
-from services.outputs.replaying import Order, Step, refuse_own
-from services.outputs.replaying import Refused as NotReplayed
-from services.outputs.replaying import replay as emit
-from services.outputs.verify import check, named, outputs, say
-from services.outputs.verifying import CannotVerify, Verified
+from services.publishing.cloudevents import Form
+from services.publishing.replayer import Order, Step, refuse_own
+from services.publishing.replayer import Refused as NotReplayed
+from services.publishing.replayer import replay as emit
+from services.publishing.verifier import CannotVerify, Verified
+from services.publishing.verify import check, named, outputs, say
 
 
 def verify(

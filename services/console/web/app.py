@@ -15,6 +15,7 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from services.commands.authorization import Authority
 from services.config import ConsoleSettings
 from services.console.actions import Actions
 from services.console.redriving import Redriver
@@ -26,7 +27,6 @@ from services.console.web.metrics import METRICS, topics_lost
 from services.console.web.parts import Parts
 from services.console.web.rendering import Rendering
 from services.console.web.session import Forbidden, NotSignedIn, Sessions
-from services.deciding.authority import Authority
 from services.eventlog.postgres import OPERATOR, pool, trouble
 from services.runtime.health import Health
 from services.tokens.keys import Keys

@@ -28,13 +28,13 @@ from services.eventlog.command_history import Causes, Decision, Effect
 from services.eventlog.store import Stored
 from services.eventlog.stream_loader import as_of
 from services.eventlog.stream_reader import Reader
+from services.kafka.topic_reader import read_until, reader
 from services.kafka.topics import topic
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.state_document import state_document
 from services.moderation.upcasters import upgraded
-from services.outputs.finding import offsets_of
-from services.outputs.reading import read_until, reader
+from services.publishing.offset_lookup import offsets_of
 
 router = APIRouter()
 ROWS_MAX = 50

@@ -7,13 +7,13 @@ from uuid import UUID
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
 
+from services.commands.parse import parse
+from services.commands.parse_errors import Unreadable
 from services.console.masking import masked, readable
 from services.console.redriving import ACTION_HEADER, headers_of
 from services.console.web.parts import ConsoleParts, Operator, Parts, Viewer, letter_of, moment_of
 from services.console.web.rendering import day, visible
 from services.console.web.session import Person
-from services.deciding.parse import parse
-from services.deciding.refusal import Unreadable
 from services.eventlog.dead_letters import DeadLetter, Failures
 from services.eventlog.operator_actions import action_of
 

@@ -15,7 +15,7 @@ from services.console.web.parts import ConsoleParts, Operator, Parts, Viewer
 from services.console.web.session import Forbidden
 from services.eventlog.operator_actions import AlreadyActed
 from services.kafka.relay_progress import SERIES
-from services.outputs.replaying import Order, Refused, refuse_own
+from services.publishing.replayer import Order, Refused, refuse_own
 
 router = APIRouter(prefix="/topics")
 FIELDS = ("output", "target", "root_account", "course", "assignment", "since", "until", "per_second")

@@ -1,4 +1,4 @@
-"""Check topics: ``python -m services.outputs.verify [TOPIC…]``, all outputs by default.
+"""Check topics: ``python -m services.publishing.verify [TOPIC…]``, all outputs by default.
 
 With DATABASE_URL beside the log, else as a consumer can. Exit code 0: nothing is wrong; 1: something is, and what
 is printed; 2: it could not be checked.
@@ -18,16 +18,16 @@ from rich.console import Console
 from rich.progress import Progress
 
 from services.config import KafkaSettings, VerifySettings, WrongSettings
+from services.console.cli import options
+from services.console.cli.server_watchdog import attended, kafka, postgresql
 from services.eventlog.feed_history import History, Selection
 from services.eventlog.postgres import READER, connect, leave
 from services.kafka.relay_progress import SERIES
 from services.kafka.topics import topic
-from services.outputs import options
-from services.outputs.attending import attended, kafka, postgresql
-from services.outputs.comparing import Comparison
-from services.outputs.records import Form
-from services.outputs.translation import Translator
-from services.outputs.verifying import CannotVerify, Verified, verify
+from services.publishing.cloudevents import Form
+from services.publishing.log_comparison import Comparison
+from services.publishing.record_mapper import Translator
+from services.publishing.verifier import CannotVerify, Verified, verify
 
 SOUND, UNSOUND, UNCHECKED = 0, 1, 2
 COMPARE_SETTINGS = "changed: where all are, compare EVENT_SOURCE, LIVE_EVENTS_SHARD and LMS_URL with the relay's"

@@ -18,13 +18,13 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from services.eventlog.feed_history import History, Selection
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import SERIES
+from services.kafka.topic_reader import until_readable
 from services.kafka.topics import SETTINGS, provide_output
-from services.outputs.ends import ends_of
-from services.outputs.marks import replayed
-from services.outputs.reading import until_readable
-from services.outputs.records import Form, Message
-from services.outputs.sending import close, commit, transactional_producer
-from services.outputs.translation import Translator, number_of
+from services.kafka.transactions import close, commit, transactional_producer
+from services.publishing.cloudevents import Form, Message
+from services.publishing.record_headers import replayed
+from services.publishing.record_mapper import Translator, number_of
+from services.publishing.topic_ends import ends_of
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 COMMANDS = re.compile(r"(^|[._-])commands$")

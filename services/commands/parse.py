@@ -9,9 +9,9 @@ import orjson
 from pydantic import ValidationError
 
 from schemas import commands as wire
-from services.deciding.refusal import Invalid, Unreadable, no_constant, refused
-from services.deciding.translate import to_core
-from services.deciding.upgrades import UPGRADES, upgraded
+from services.commands.parse_errors import Invalid, Unreadable, no_constant, refused
+from services.commands.to_domain import to_core
+from services.commands.upcasters import UPGRADES, upgraded
 from services.moderation.commands import Command
 
 __all__ = ["Invalid", "Parsed", "Unreadable", "parse"]

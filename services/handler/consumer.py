@@ -15,17 +15,17 @@ from faststream.kafka.annotations import KafkaMessage
 from faststream.message import AckStatus
 from pydantic import SkipValidation
 
+from services.commands.authorization import Authority
+from services.commands.processor import Deciding, Moved
+from services.commands.state_cache import ENTRIES_MAX
 from services.config import HandlerSettings
-from services.deciding.authority import Authority
-from services.deciding.batches import Deciding, Moved
-from services.deciding.states import ENTRIES_MAX
 from services.eventlog.postgres import AWAY, WRITER, Attended, connect, trouble
 from services.eventlog.store import Log
-from services.handler.committing import Commits
-from services.handler.looking import Beginnings, share_anew
-from services.handler.parsing import Records, raw_decoder, total_parser
-from services.handler.places import Places
-from services.handler.telling import Telling, first_of_each
+from services.handler.faststream_adapter import Records, raw_decoder, total_parser
+from services.handler.metrics import Telling, first_of_each
+from services.handler.offset_committer import Commits
+from services.handler.position_tracker import Places
+from services.handler.topic_checks import Beginnings, share_anew
 from services.kafka.partitioning import SHARDS
 from services.kafka.topics import topic
 from services.runtime.health import Health

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from services.eventlog.feed_history import History
 from services.eventlog.feeds import Row
 from services.kafka.relay_progress import SERIES
-from services.outputs.ledger import Kind
-from services.outputs.marks import marks_of, place_of
-from services.outputs.reading import Record
-from services.outputs.records import Message
-from services.outputs.translation import Translator, number_of
+from services.kafka.topic_reader import Record
+from services.publishing.cloudevents import Message
+from services.publishing.record_headers import marks_of, place_of
+from services.publishing.record_mapper import Translator, number_of
+from services.publishing.sequence_audit import Kind
 
 ROWS_MAX = 500
 NOT_IN_LOG = "not in the log"

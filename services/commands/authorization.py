@@ -6,7 +6,7 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 
-from services.deciding.parse import Invalid, Parsed
+from services.commands.parse import Invalid, Parsed
 from services.moderation.commands import MODERATION_COMMANDS
 from services.moderation.decisions import Rejected
 from services.tokens.keys import Keys

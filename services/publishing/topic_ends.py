@@ -9,9 +9,9 @@ from aiokafka import TopicPartition
 from services.eventlog.feed_history import History
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import KEY, Progress
+from services.kafka.topic_reader import Record, last_records
 from services.kafka.topics import topic
-from services.outputs.marks import is_ours, marks_of, place_of
-from services.outputs.reading import Record, last_records
+from services.publishing.record_headers import is_ours, marks_of, place_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.eventlog.feed_history import Place
-from services.outputs.records import Headers, Message
+from services.publishing.cloudevents import Headers, Message
 
 REPLAY = ("replay", b"true")
 SELECTION = "replay_selection"

@@ -6,16 +6,10 @@ from typing import Any, TypeAlias
 import orjson
 
 from services.eventlog.feeds import DeadLetterRow, EventRow, Row, Tail, VerdictRow
-from services.outputs.caliper import caliper_message
-from services.outputs.live import grade_change, live_message
-from services.outputs.people import People
-from services.outputs.records import (
-    Form,
-    Message,
-    dead_letter_message,
-    event_message,
-    verdict_message,
-)
+from services.publishing.caliper import caliper_message
+from services.publishing.canvas_live_events import grade_change, live_message
+from services.publishing.cloudevents import Form, Message, dead_letter_message, event_message, verdict_message
+from services.publishing.user_history import People
 
 Json: TypeAlias = dict[str, Any]
 

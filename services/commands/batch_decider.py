@@ -6,8 +6,12 @@ from typing import Any, NamedTuple, cast
 import orjson
 from aiokafka import ConsumerRecord
 
-from services.deciding.authority import Authority
-from services.deciding.encode import (
+from services.commands.authorization import Authority
+from services.commands.batch_result import UNKNOWN_TYPE, Outcome
+from services.commands.parse import Invalid, Parsed, Unreadable, parse
+from services.commands.parse_errors import TYPES
+from services.commands.request_context import request_told, with_role
+from services.commands.serialization import (
     OUTPUT_BYTES_MAX,
     accepted_verdict,
     cause,
@@ -20,11 +24,7 @@ from services.deciding.encode import (
     traceparent_of,
     uuid4_text,
 )
-from services.deciding.parse import Invalid, Parsed, Unreadable, parse
-from services.deciding.refusal import TYPES
-from services.deciding.requests import request_told, with_role
-from services.deciding.settled import UNKNOWN_TYPE, Outcome
-from services.deciding.states import States
+from services.commands.state_cache import States
 from services.eventlog.append_batch import Batch, Place
 from services.eventlog.store import Stream
 from services.kafka.partitioning import SHARDS, shard_of_course

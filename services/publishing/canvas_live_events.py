@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from services.eventlog.feeds import EventRow
-from services.outputs.people import Named, Person
-from services.outputs.records import Form, Message, headers_of, subject_of, time_of
+from services.publishing.cloudevents import Form, Message, headers_of, subject_of, time_of
+from services.publishing.user_history import Named, Person
 
 Json = dict[str, Any]
 

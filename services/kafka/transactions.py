@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import RecordMetadata
 
 from services.kafka.topics import MIB
-from services.outputs.records import Message
+from services.publishing.cloudevents import Message
 
 TRANSACTION_TIMEOUT_MS = 15_000
 COMMIT_SECONDS_MAX = 20

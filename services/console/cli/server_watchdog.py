@@ -18,7 +18,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
-from services.outputs.options import DoesNotAnswer
+from services.console.cli.options import DoesNotAnswer
 
 SAY_SECONDS = 5.0
 GIVE_UP_SECONDS = 30.0

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from services.eventlog.feeds import EventRow
-from services.outputs.records import Form, Message, headers_of, subject_of, time_of
+from services.publishing.cloudevents import Form, Message, headers_of, subject_of, time_of
 
 Json = dict[str, Any]
 VERSION = "http://purl.imsglobal.org/ctx/caliper/v1p1"

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from aiokafka import TopicPartition
 
-from services.outputs.marks import marks_of
-from services.outputs.reading import read_until, reader
+from services.kafka.topic_reader import read_until, reader
+from services.publishing.record_headers import marks_of
 
 RECORDS_MAX = 20_000
 # Records are stamped by the relay's clock, the log's rows by PostgreSQL's.

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import asyncpg
 
-from services.deciding.authority import Authority
-from services.deciding.decisions import CONFIGURE, Decisions, Fresh, Item, Record, read
-from services.deciding.parse import Parsed
-from services.deciding.settled import Settled
-from services.deciding.states import ENTRIES_MAX, States
+from services.commands.authorization import Authority
+from services.commands.batch_decider import CONFIGURE, Decisions, Fresh, Item, Record, read
+from services.commands.batch_result import Settled
+from services.commands.parse import Parsed
+from services.commands.state_cache import ENTRIES_MAX, States
 from services.eventlog.append_batch import Batch
 from services.eventlog.store import Log
 from services.moderation.commands import ASSIGNMENT_COMMANDS, Command

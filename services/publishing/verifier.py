@@ -16,11 +16,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from services.eventlog.feed_history import EVERYTHING, Selection
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import SERIES
+from services.kafka.topic_reader import Record, read_until, reader
 from services.kafka.topics import partition_count
-from services.outputs.comparing import NOT_IN_LOG, Comparison
-from services.outputs.ledger import Entry, Finding, Ledger
-from services.outputs.marks import Marks, marks_of, place_of
-from services.outputs.reading import Record, read_until, reader
+from services.publishing.log_comparison import NOT_IN_LOG, Comparison
+from services.publishing.record_headers import Marks, marks_of, place_of
+from services.publishing.sequence_audit import Entry, Finding, Ledger
 
 NUMBERS_MAX = 10_000
 SETTLE_SECONDS = 10.0

@@ -7,10 +7,10 @@ import asyncpg
 import orjson
 from aiokafka import ConsumerRecord
 
-from services.deciding.authority import Authority
-from services.deciding.decisions import CONFIGURE, Decisions, Fresh, Record, read
-from services.deciding.parse import Parsed
-from services.deciding.states import States
+from services.commands.authorization import Authority
+from services.commands.batch_decider import CONFIGURE, Decisions, Fresh, Record, read
+from services.commands.parse import Parsed
+from services.commands.state_cache import States
 from services.eventlog.append_batch import Batch
 from services.eventlog.store import Log
 from services.moderation.commands import ASSIGNMENT_COMMANDS

@@ -6,7 +6,7 @@ from aiokafka import ConsumerRecord
 from pydantic import ValidationError
 
 from schemas.requests import HEADER, HEADER_BYTES_MAX, HttpRequest
-from services.deciding.authority import Authority
+from services.commands.authorization import Authority
 from services.moderation.course import Course
 
 

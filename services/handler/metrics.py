@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka import ConsumerRecord
 
-from services.deciding.authority import Authority
-from services.deciding.refusal import TYPES
-from services.deciding.settled import Settled
+from services.commands.authorization import Authority
+from services.commands.batch_result import Settled
+from services.commands.parse_errors import TYPES
 from services.telemetry.instruments import Labels
 from services.telemetry.lag import Held, Lag
 from services.telemetry.metrics import HandlerMetrics

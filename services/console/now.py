@@ -178,7 +178,7 @@ class Now:
     def rewind(self) -> str:
         """The command after which the relay fills again what differs; where its progress is lost, of all topics."""
         outputs = [] if "progress" in self.differing else self.differing
-        return " ".join(["python -m services.relay.rewind topics", *outputs])
+        return " ".join(["python -m services.admin.rewind topics", *outputs])
 
     def sentences(self) -> list[str]:
         """One glance, a cause or a consequence each."""

@@ -84,7 +84,7 @@ def refuse_own(target: str) -> None:
     if target.startswith("__") or target.rpartition(".")[2] in SETTINGS or COMMANDS.search(target):
         raise Refused(
             f"{target} is, or could be, a topic of the service or of Kafka: choose another name. The service's own"
-            " topics are filled again with python -m services.relay.rewind"
+            " topics are filled again with python -m services.admin.rewind"
         )
 
 

@@ -11,8 +11,8 @@ import uvloop
 from services.config import RelaySettings
 from services.eventlog.postgres import READER
 from services.kafka.topics import check
-from services.relay.app import Relay
-from services.relay.telling import Telling
+from services.relay.metrics import Telling
+from services.relay.relay import Relay
 from services.runtime.health import Health, serving
 from services.runtime.server_monitor import Watch, beside
 from services.telemetry.logs import configure

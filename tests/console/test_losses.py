@@ -119,7 +119,7 @@ async def test_a_console_started_later_and_status_say_what_to_do_and_are_calm_wh
     try:
         sentences = {made_again(system, output, shard, 3).capitalize() for output in ("events", "verdicts")}
         await until(lambda: set(watch.now.sentences()) == sentences, "what was lost is said")
-        assert watch.now.rewind == "python -m services.relay.rewind topics verdicts events"
+        assert watch.now.rewind == "python -m services.admin.rewind topics verdicts events"
         assert {name for (name,), value in topics_lost(watch.now) if value} == {"events", "verdicts"}
         status = await CommandLine(system.environment).run("status")
         assert status.code == 1

@@ -136,7 +136,7 @@ async def rewound(system: System, *arguments: str) -> None:
         return await count(system, relays) == 0
 
     await until(is_gone, "no relay is connected")
-    await run(system, "services.relay.rewind", *arguments)
+    await run(system, "services.admin.rewind", *arguments)
 
 
 async def started(system: System, **environment: str) -> Process:

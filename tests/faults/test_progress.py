@@ -15,7 +15,7 @@ from services.eventlog.feeds import Series
 from services.kafka import topics
 from services.kafka.relay_progress import KEY, OUTPUTS, SERIES, Progress
 from services.publishing.topic_ends import End
-from services.relay.checking import NeedsOperator, check
+from services.relay.startup_checks import NeedsOperator, check
 from tests.conftest import System
 from tests.faults.steps import courses, publication, rewound, run, send_all, started, until_relayed
 from tests.faults.test_kills import assert_dense
@@ -71,7 +71,7 @@ async def test_a_relay_without_progress_stops_and_resumes_where_it_is_told(syste
     await until_relayed(system, 40)
     relay.kill()
     await lose(system, "progress")
-    await stops(relay, "services.relay.rewind topics|start")
+    await stops(relay, "services.admin.rewind topics|start")
 
     await rewound(system, "topics")
     relay.start()
@@ -103,11 +103,11 @@ async def test_one_lost_topic_is_filled_again_and_nothing_is_repeated_on_the_oth
     await send_all(system, commands)
     await until_relayed(system, len(commands))
     with pytest.raises(subprocess.CalledProcessError):  # A relay is running.
-        await run(system, "services.relay.rewind", "start")
+        await run(system, "services.admin.rewind", "start")
     relay.kill()
     before = await on_topics(system)
     await lose(system, "live-events")
-    await stops(relay, "services.relay.rewind topics live-events")
+    await stops(relay, "services.admin.rewind topics live-events")
 
     await rewound(system, "topics", "live-events")
     relay.start()
@@ -130,7 +130,7 @@ async def test_a_topic_that_is_made_again_while_the_relay_runs_is_noticed_before
     # Of the same courses: a partition that had been empty would look as it should.
     changed = {"data": {"name": "Another name"}}
     await send_all(system, [{**command, "command_id": str(uuid.uuid4()), **changed} for command in commands])
-    await until(lambda: "services.relay.rewind topics events" in relay.health()[1], "the remedy")
+    await until(lambda: "services.admin.rewind topics events" in relay.health()[1], "the remedy")
     relay.kill()
     await rewound(system, "topics", "events")
     relay.start()

@@ -10,9 +10,9 @@ from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import OUTPUTS, SERIES, Progress
 from services.publishing.cloudevents import Message
 from services.publishing.record_mapper import PUBLISHED, Translator
-from services.relay import gathering
-from services.relay.checking import SHARD_LIST, on_new_topics
-from services.relay.gathering import Gathering
+from services.relay import transaction_builder
+from services.relay.startup_checks import SHARD_LIST, on_new_topics
+from services.relay.transaction_builder import Gathering
 from tests.outputs.recorded import FORM, Copy, Recorded
 
 ZEROS = (0,) * SHARDS
@@ -20,7 +20,7 @@ ZEROS = (0,) * SHARDS
 
 @pytest.fixture(autouse=True)
 def _small_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gathering, "RECORDS_MAX", 7)
+    monkeypatch.setattr(transaction_builder, "RECORDS_MAX", 7)
 
 
 async def emitted(recorded: Recorded, progress: Progress, a_life: int) -> tuple[dict[str, list[Message]], Progress]:

@@ -12,7 +12,7 @@ from services.kafka.topics import topic
 from services.kafka.transactions import close, commit, transactional_producer
 from services.publishing.cloudevents import Message
 from services.publishing.topic_ends import progress_on
-from services.relay.checking import NeedsOperator
+from services.relay.startup_checks import NeedsOperator
 
 # A transaction that somebody left open ends by itself before that.
 START_SECONDS_MAX = 45

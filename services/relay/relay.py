@@ -17,10 +17,10 @@ from services.kafka.topics import topic
 from services.publishing.cloudevents import Form
 from services.publishing.record_mapper import Translator
 from services.publishing.topic_ends import ends_of, full_names
-from services.relay.checking import SHARD_LIST, NeedsOperator, check, completed, on_new_topics
-from services.relay.gathering import Gathering, Waiting
-from services.relay.kafka import START_SECONDS_MAX, Publisher, lock_name
-from services.relay.telling import Telling
+from services.relay.metrics import Telling
+from services.relay.publisher import START_SECONDS_MAX, Publisher, lock_name
+from services.relay.startup_checks import SHARD_LIST, NeedsOperator, check, completed, on_new_topics
+from services.relay.transaction_builder import Gathering, Waiting
 from services.runtime.health import LOOP_SECONDS_MAX, Health
 
 LOGGER = logging.getLogger("relay")
@@ -90,7 +90,7 @@ class Relay:
         if found is None:
             raise NeedsOperator(
                 f"{topic(self.settings.topic_prefix, 'progress')} holds no record. Go on after what the topics hold, or"
-                " emit everything again, with: python -m services.relay.rewind topics|start"
+                " emit everything again, with: python -m services.admin.rewind topics|start"
             )
         ends = await ends_of(self.settings.kafka_bootstrap, history, names)
         progress = await completed(found[0], history, ends)

@@ -67,5 +67,5 @@ def check(progress: Progress, heads: Mapping[Series, Sequence[int]], ends: Mappi
         words = "; ".join(map(str, found))
         raise NeedsOperator(
             f"{words}. Go on after what the topics hold, and emit again what they lost, with:"
-            f" python -m services.relay.rewind topics {outputs}"
+            f" python -m services.admin.rewind topics {outputs}"
         )

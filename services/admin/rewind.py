@@ -1,4 +1,4 @@
-"""Say where the relay goes on: ``python -m services.relay.rewind topics|start [OUTPUT…]``; no relay may run.
+"""Say where the relay goes on: ``python -m services.admin.rewind topics|start [OUTPUT…]``; no relay may run.
 
 ``topics`` goes on after the highest number that each topic holds: for progress that was lost, and to fill topics again
 that were made again or lost their end. ``start`` emits the topics' records from the log's start once more, whatever
@@ -20,10 +20,10 @@ from services.kafka.topic_reader import read_to_end
 from services.kafka.topics import topic
 from services.publishing.record_headers import marks_of
 from services.publishing.topic_ends import End, ends_of, full_names
-from services.relay.checking import SHARD_LIST, NeedsOperator, completed
-from services.relay.kafka import Publisher, lock_name
+from services.relay.publisher import Publisher, lock_name
+from services.relay.startup_checks import SHARD_LIST, NeedsOperator, completed
 
-USAGE = f"usage: python -m services.relay.rewind topics|start [{'|'.join(OUTPUTS)} …]"
+USAGE = f"usage: python -m services.admin.rewind topics|start [{'|'.join(OUTPUTS)} …]"
 
 
 async def rewind(settings: ReplaySettings, where: str, outputs: Sequence[str]) -> Progress:

@@ -19,17 +19,17 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from services.config import GatewaySettings
 from services.eventlog.postgres import READER, Pool, pool, trouble
 from services.eventlog.stream_reader import Reader
-from services.gateway import agreement, operations, own, reads, writes
-from services.gateway.answers import NOT_FOUND, Refused, answer, unavailable
+from services.gateway import agreement_routes, canvas_reads, canvas_writes, health_routes, service_routes
 from services.gateway.authentication import Authentication
-from services.gateway.commands import Commands, Pending, pending
-from services.gateway.documents import without_own_errors
+from services.gateway.command_client import Commands, Pending, pending
+from services.gateway.command_producer import Sender
+from services.gateway.dependencies import Parts
 from services.gateway.metrics import METRICS
-from services.gateway.parts import Parts
-from services.gateway.rows import StateDocuments
-from services.gateway.sender import Sender
-from services.gateway.states import States
-from services.gateway.verdicts import Verdicts
+from services.gateway.openapi_docs import without_own_errors
+from services.gateway.responses import NOT_FOUND, Refused, answer, unavailable
+from services.gateway.state_cache import States
+from services.gateway.state_document_cache import StateDocuments
+from services.gateway.verdict_waiter import Verdicts
 from services.kafka.topics import topic
 from services.runtime.health import Health
 from services.tokens.keys import Keys
@@ -43,7 +43,13 @@ LOGGER = logging.getLogger("gateway")
 CONNECTIONS_MAX = 8
 READ_SECONDS_MAX = 10
 INTERNAL_ERROR = {"errors": [{"message": "An error occurred.", "error_code": "internal_server_error"}]}
-ROUTERS = (reads.router, writes.router, own.router, agreement.router, operations.router)
+ROUTERS = (
+    canvas_reads.router,
+    canvas_writes.router,
+    service_routes.router,
+    agreement_routes.router,
+    health_routes.router,
+)
 ALWAYS = [
     (b"cache-control", b"max-age=0, private, must-revalidate"),
     (b"x-content-type-options", b"nosniff"),

@@ -9,8 +9,8 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from services.gateway.answers import Refused, invalid_token, unauthenticated
 from services.gateway.metrics import METRICS
+from services.gateway.responses import Refused, invalid_token, unauthenticated
 from services.tokens.keys import Keys
 from services.tokens.verifying import InvalidToken, Verifier, bearer, key_id
 

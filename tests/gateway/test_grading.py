@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from services.gateway.answers import Refused
-from services.gateway.commands import Asked
-from services.gateway.writes import grading_of
+from services.gateway.canvas_writes import grading_of
+from services.gateway.command_client import Asked
+from services.gateway.responses import Refused
 
 Json = dict[str, Any]
 PLACE, ANN = (1001, 2001), 31

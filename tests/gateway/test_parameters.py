@@ -9,11 +9,11 @@ import httpx
 import pytest
 from fastapi import Request
 
-from services.gateway.answers import Refused, with_string_ids
 from services.gateway.authentication import Caller
-from services.gateway.commands import command_id_of, uuid7
-from services.gateway.pages import Page, link_header, page_of
-from services.gateway.parameters import BODY_BYTES_MAX, flag, ids, nested, number, params_of, text, time_of
+from services.gateway.command_client import command_id_of, uuid7
+from services.gateway.pagination import Page, link_header, page_of
+from services.gateway.rails_params import BODY_BYTES_MAX, flag, ids, nested, number, params_of, text, time_of
+from services.gateway.responses import Refused, with_string_ids
 
 Json = dict[str, Any]
 

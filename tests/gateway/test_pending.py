@@ -14,7 +14,7 @@ from services.eventlog.append_batch import Batch, Place
 from services.eventlog.store import Log
 from services.eventlog.stream_reader import FoundVerdict, Reader
 from services.gateway.authentication import Caller
-from services.gateway.own import command
+from services.gateway.service_routes import command
 
 T = TypeVar("T")
 TOPIC, SHARD = "commands", 1

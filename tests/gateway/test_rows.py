@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from services.gateway.rows import StateDocuments
+from services.gateway.state_document_cache import StateDocuments
 from services.moderation import commands
 from services.moderation.canvas_views import View
 from tests.moderation.memory import ADMIN, ANN, BEN, CAT, ESSAY, FINAL_GRADER, TA1, TA2, Memory, admin, office

@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.requests import URL_MAX
-from services.gateway.telling import harmless
+from services.gateway.request_context import harmless
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from deploy.tools import servers
 from deploy.tools.kafka import KafkaServer
 from deploy.tools.places import free_port
-from services.gateway import sender, verdicts
+from services.gateway import command_producer, verdict_waiter
 from services.runtime import server_monitor
 from tests.cases.adapter import World
 from tests.cases.tokens import Issuer
@@ -91,8 +91,8 @@ async def say(processes: list[Process], status: int, about: str) -> None:
 
 def test_a_server_that_goes_away_is_known_to_within_five_seconds() -> None:
     assert server_monitor.LOOK_EVERY_SECONDS + server_monitor.ANSWER_SECONDS_MAX < SECONDS_MAX
-    assert sender.PROBE_SECONDS + sender.PROBE_TIMEOUT_SECONDS < SECONDS_MAX
-    assert verdicts.RETRY_SECONDS + server_monitor.ANSWER_SECONDS_MAX < SECONDS_MAX
+    assert command_producer.PROBE_SECONDS + command_producer.PROBE_TIMEOUT_SECONDS < SECONDS_MAX
+    assert verdict_waiter.RETRY_SECONDS + server_monitor.ANSWER_SECONDS_MAX < SECONDS_MAX
 
 
 def up(process: Process) -> float:

@@ -5,13 +5,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from services.gateway.addresses import place_of, user_of, view_of
-from services.gateway.answers import Refused, answer, bad_request, not_found, unauthorized
 from services.gateway.authentication import Caller
-from services.gateway.commands import Asked, accepted_or_refused, idempotency_key
-from services.gateway.documents import ADD_STUDENTS, BULK_SELECT, GRADE, PUBLISH, SELECT
-from services.gateway.parameters import Params, flag, ids, nested, number, params_of, path_id, text
-from services.gateway.parts import ASSIGNMENT_PATH, GatewayParts, KnownCaller, Parts, allowed
+from services.gateway.command_client import Asked, accepted_or_refused, idempotency_key
+from services.gateway.dependencies import ASSIGNMENT_PATH, GatewayParts, KnownCaller, Parts, allowed
+from services.gateway.openapi_docs import ADD_STUDENTS, BULK_SELECT, GRADE, PUBLISH, SELECT
+from services.gateway.path_ids import place_of, user_of, view_of
+from services.gateway.rails_params import Params, flag, ids, nested, number, params_of, path_id, text
+from services.gateway.responses import Refused, answer, bad_request, not_found, unauthorized
 from services.moderation.canvas_views import View, user
 
 router = APIRouter(prefix=ASSIGNMENT_PATH)

@@ -7,13 +7,13 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
 from services.eventlog.stream_reader import Reader
-from services.gateway.answers import bad_request, not_found, unauthorized
 from services.gateway.authentication import Authentication, Caller
-from services.gateway.commands import Commands
-from services.gateway.rows import StateDocuments
-from services.gateway.sender import Sender
-from services.gateway.states import States
-from services.gateway.verdicts import Verdicts
+from services.gateway.command_client import Commands
+from services.gateway.command_producer import Sender
+from services.gateway.responses import bad_request, not_found, unauthorized
+from services.gateway.state_cache import States
+from services.gateway.state_document_cache import StateDocuments
+from services.gateway.verdict_waiter import Verdicts
 from services.moderation.decisions import Rejected
 from services.runtime.health import Health
 

@@ -10,12 +10,12 @@ from pydantic.json_schema import SkipJsonSchema
 
 from schemas.fields import is_uuid
 from services.eventlog.stream_reader import FoundVerdict
-from services.gateway.answers import answer, bad_request, not_found, string_ids, unauthorized
 from services.gateway.authentication import Caller
-from services.gateway.documents import OWN_COMMAND, OWN_EVENTS, OWN_STATE
-from services.gateway.pages import link_header, page_of
-from services.gateway.parameters import path_id, time_of
-from services.gateway.parts import GatewayParts, KnownCaller, Parts
+from services.gateway.dependencies import GatewayParts, KnownCaller, Parts
+from services.gateway.openapi_docs import OWN_COMMAND, OWN_EVENTS, OWN_STATE
+from services.gateway.pagination import link_header, page_of
+from services.gateway.rails_params import path_id, time_of
+from services.gateway.responses import answer, bad_request, not_found, string_ids, unauthorized
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.state_document import state_document

@@ -3,10 +3,10 @@
 Canvas: lib/api.rb (sis_parse_id). Forms of ids that nobody has stated, such as ``lti_context_id:``, find nothing.
 """
 
-from services.gateway.answers import not_found
 from services.gateway.authentication import Caller
-from services.gateway.parameters import path_id
-from services.gateway.parts import Parts
+from services.gateway.dependencies import Parts
+from services.gateway.rails_params import path_id
+from services.gateway.responses import not_found
 from services.moderation.canvas_views import View
 from services.moderation.course import Course
 

@@ -12,7 +12,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from schemas.fields import NESTING_MAX, parse_id
-from services.gateway.answers import Refused, bad_request
+from services.gateway.responses import Refused, bad_request
 
 Params = dict[str, Any]
 BODY_BYTES_MAX = 1 << 20

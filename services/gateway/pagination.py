@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from fastapi import Request
 
-from services.gateway.answers import not_found
+from services.gateway.responses import not_found
 
 T = TypeVar("T")
 PER_PAGE = 10

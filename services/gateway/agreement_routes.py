@@ -12,10 +12,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from services.agreement.document import about_of, agreement_csv, agreement_document, agreement_metrics
 from services.agreement.figures import agreement
 from services.agreement.marks import marking_of
-from services.gateway.answers import answer, bad_request
-from services.gateway.documents import OWN_AGREEMENT
-from services.gateway.own import Asked, AsOfTime, AsOfVersion, asked_state
-from services.gateway.parts import GatewayParts, KnownCaller
+from services.gateway.dependencies import GatewayParts, KnownCaller
+from services.gateway.openapi_docs import OWN_AGREEMENT
+from services.gateway.responses import answer, bad_request
+from services.gateway.service_routes import Asked, AsOfTime, AsOfVersion, asked_state
 from services.moderation.grade_conversion import SCORE_MAX
 
 FORMATS = ("json", "csv", "prometheus")

@@ -4,9 +4,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from services.gateway.answers import answer
+from services.gateway.dependencies import GatewayParts
 from services.gateway.metrics import METRICS
-from services.gateway.parts import GatewayParts
+from services.gateway.responses import answer
 
 router = APIRouter(include_in_schema=False)
 

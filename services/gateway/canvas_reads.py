@@ -5,9 +5,8 @@ from datetime import datetime
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from services.gateway.addresses import user_of, view_of
-from services.gateway.answers import answer, bad_request, not_found
-from services.gateway.documents import (
+from services.gateway.dependencies import ASSIGNMENT_PATH, GatewayParts, KnownCaller, allowed
+from services.gateway.openapi_docs import (
     ANONYMOUS_STATUS,
     LIST_GRADEABLE,
     LIST_STUDENTS,
@@ -15,9 +14,10 @@ from services.gateway.documents import (
     SHOW_SUBMISSION,
     STATUS,
 )
-from services.gateway.pages import link_header, list_of, page_of
-from services.gateway.parameters import params_of, path_id, time_of
-from services.gateway.parts import ASSIGNMENT_PATH, GatewayParts, KnownCaller, allowed
+from services.gateway.pagination import link_header, list_of, page_of
+from services.gateway.path_ids import user_of, view_of
+from services.gateway.rails_params import params_of, path_id, time_of
+from services.gateway.responses import answer, bad_request, not_found
 from services.moderation.canvas_views import user
 
 router = APIRouter(prefix=ASSIGNMENT_PATH)

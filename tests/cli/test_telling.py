@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from schemas.domain_events import EventName
-from services.console.telling import happening
+from services.console.event_summary import happening
 
 EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
 TOLD = {

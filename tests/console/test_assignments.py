@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from services.console.assignments import CHANGES_MAX, Change, changes, students_of
 from services.console.masking import masked
+from services.console.state_diff import CHANGES_MAX, Change, changes, students_of
 
 Json = dict[str, Any]
 

@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from playwright.async_api import Page, expect
 
-from services.console.broker import Broker
+from services.console.kafka_probe import Broker
 from services.kafka.relay_progress import KEY, Progress
 from services.kafka.topics import topic
 from tests.cases.bad_inputs import DOCUMENT

@@ -10,10 +10,10 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError
 
-from services.console import watch as watching
-from services.console.broker import Broker
-from services.console.losses import Losses
-from services.console.watch import Watch
+from services.console import status_monitor as watching
+from services.console.kafka_probe import Broker
+from services.console.status_monitor import Watch
+from services.console.topic_integrity import Losses
 from services.console.web.metrics import topics_lost
 from services.eventlog.feed_history import History
 from services.eventlog.postgres import OPERATOR, pool

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.console.now import Now, Partition, count, lasting
-from services.console.owners import NOBODY
-from services.console.tally import BUCKETS, RECENT_MAX, Tally
-from services.console.web.now import CHART_HEIGHT, bars
-from services.console.web.rendering import foreign, visible
+from services.console.group_members import NOBODY
+from services.console.pipeline_status import Now, Partition, count, lasting
+from services.console.verdict_stats import BUCKETS, RECENT_MAX, Tally
+from services.console.web.status_page import CHART_HEIGHT, bars
+from services.console.web.templates import foreign, visible
 from services.eventlog.pipeline_queries import Behind, Decided
 
 AT = datetime(2026, 1, 31, 3, 0, tzinfo=UTC)

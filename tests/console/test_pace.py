@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from services.console.now import Publication
-from services.console.pace import WINDOW_SECONDS, Pace
+from services.console.pipeline_status import Publication
+from services.console.publication_rate import WINDOW_SECONDS, Pace
 from services.eventlog.pipeline_queries import Publishing
 
 SINCE = datetime(2026, 1, 31, tzinfo=UTC)

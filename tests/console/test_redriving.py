@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from services.console.actions import Actions, Actor, NoReason
-from services.console.redriving import ACTION_HEADER, LETTER_BYTES_MAX, LOOK_SECONDS, Redriver
+from services.console.operator_service import Actions, Actor, NoReason
+from services.console.redriver import ACTION_HEADER, LETTER_BYTES_MAX, LOOK_SECONDS, Redriver
 from services.eventlog.dead_letters import Failures, Selection
 from services.eventlog.operator_actions import Action, AlreadyActed, AlreadySettled, Operating, action_of
 from services.eventlog.postgres import OPERATOR, Pool, connect, pool

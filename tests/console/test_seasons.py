@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Page
 
 from deploy.tools.season import Season, encode
-from services.console.tally import RECENT_MAX
+from services.console.verdict_stats import RECENT_MAX
 from services.kafka.topics import topic
 from tests.console.conftest import Opened
 from tests.console.looking import Connection, Console, log_of

@@ -9,9 +9,9 @@ from functools import partial
 import pytest
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
-from services.console.owners import NOBODY, partitions_of
-from services.console.redriving import Redriver
-from services.console.watch import Watch
+from services.console.group_members import NOBODY, partitions_of
+from services.console.redriver import Redriver
+from services.console.status_monitor import Watch
 from services.console.web.app import ended
 from services.eventlog.postgres import OPERATOR, pool
 from services.kafka.relay_progress import KEY, Progress

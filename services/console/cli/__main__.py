@@ -6,15 +6,15 @@ import os
 import typer
 
 from services.console.cli import (
-    agreements,
-    assignments,
-    exports,
-    letters,
-    rehearsals,
-    repairs,
-    standing,
-    topics,
-    verdicts,
+    agreement,
+    assignment,
+    dead_letter_actions,
+    dead_letter_dry_run,
+    dead_letters,
+    export,
+    status,
+    verdict,
+    verify_replay,
 )
 
 EPILOG = (
@@ -33,24 +33,24 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    app.command("status")(standing.status)
-    app.command("verdict")(verdicts.verdict)
-    app.command("state")(assignments.state)
-    app.command("history")(assignments.history)
-    app.command("agreement")(agreements.agreement_of)
+    app.command("status")(status.status)
+    app.command("verdict")(verdict.verdict)
+    app.command("state")(assignment.state)
+    app.command("history")(assignment.history)
+    app.command("agreement")(agreement.agreement_of)
     of_letters = typer.Typer(
         help="Records that nobody could be answered for: look, try, send again, close.", no_args_is_help=True
     )
-    of_letters.command("list")(letters.list_letters)
-    of_letters.command("show")(letters.show_letter)
-    of_letters.command("dry-run")(rehearsals.dry_run)
-    of_letters.command("redrive")(repairs.redrive)
-    of_letters.command("discard")(repairs.discard)
-    of_letters.command("reveal")(repairs.reveal)
+    of_letters.command("list")(dead_letters.list_letters)
+    of_letters.command("show")(dead_letters.show_letter)
+    of_letters.command("dry-run")(dead_letter_dry_run.dry_run)
+    of_letters.command("redrive")(dead_letter_actions.redrive)
+    of_letters.command("discard")(dead_letter_actions.discard)
+    of_letters.command("reveal")(dead_letter_actions.reveal)
     app.add_typer(of_letters, name="dead-letters")
-    app.command("verify")(topics.verify)
-    app.command("replay")(topics.replay)
-    app.command("export")(exports.export_events)
+    app.command("verify")(verify_replay.verify)
+    app.command("replay")(verify_replay.replay)
+    app.command("export")(export.export_events)
     return app
 
 

@@ -17,16 +17,16 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from services.commands.authorization import Authority
 from services.config import ConsoleSettings
-from services.console.actions import Actions
-from services.console.redriving import Redriver
-from services.console.topics import Checks, Replays
-from services.console.watch import Watch
-from services.console.web import acting, assignments, failures, now, signing, topics
-from services.console.web.acting import KINDS
+from services.console.operator_service import Actions
+from services.console.redriver import Redriver
+from services.console.status_monitor import Watch
+from services.console.topic_jobs import Checks, Replays
+from services.console.web import action_pages, assignment_pages, auth_pages, failure_pages, status_page, topic_pages
+from services.console.web.action_pages import KINDS
+from services.console.web.dependencies import Parts
 from services.console.web.metrics import METRICS, topics_lost
-from services.console.web.parts import Parts
-from services.console.web.rendering import Rendering
-from services.console.web.session import Forbidden, NotSignedIn, Sessions
+from services.console.web.sessions import Forbidden, NotSignedIn, Sessions
+from services.console.web.templates import Rendering
 from services.eventlog.postgres import OPERATOR, pool, trouble
 from services.runtime.health import Health
 from services.tokens.keys import Keys
@@ -138,7 +138,14 @@ def tell(parts: Parts) -> None:
 def application(lifespan: Lifespan[FastAPI]) -> FastAPI:
     """The pages and the manners; ``lifespan`` gives it its parts."""
     app = FastAPI(title="Moderated Grading console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    for router in (signing.router, now.router, failures.router, assignments.router, topics.router, acting.router):
+    for router in (
+        auth_pages.router,
+        status_page.router,
+        failure_pages.router,
+        assignment_pages.router,
+        topic_pages.router,
+        action_pages.router,
+    ):
         app.include_router(router)
     _answer_errors(app)
     return app

@@ -1,6 +1,6 @@
 """The console's own metrics, one set a process."""
 
-from services.console.now import Now
+from services.console.pipeline_status import Now
 from services.kafka.topics import SETTINGS
 from services.telemetry.metrics import ConsoleMetrics
 

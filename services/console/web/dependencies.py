@@ -8,12 +8,12 @@ from typing import Annotated
 from fastapi import Depends, HTTPException, Request
 
 from services.config import ConsoleSettings
-from services.console.actions import Actions
-from services.console.redriving import Redriver
-from services.console.topics import Checks, Replays
-from services.console.watch import Watch
-from services.console.web.rendering import Rendering
-from services.console.web.session import Forbidden, Person, Sessions, check_form
+from services.console.operator_service import Actions
+from services.console.redriver import Redriver
+from services.console.status_monitor import Watch
+from services.console.topic_jobs import Checks, Replays
+from services.console.web.sessions import Forbidden, Person, Sessions, check_form
+from services.console.web.templates import Rendering
 from services.eventlog.postgres import Pool
 from services.runtime.health import Health
 

@@ -10,10 +10,10 @@ from fastapi.responses import Response
 from services.commands.parse import parse
 from services.commands.parse_errors import Unreadable
 from services.console.masking import masked, readable
-from services.console.redriving import ACTION_HEADER, headers_of
-from services.console.web.parts import ConsoleParts, Operator, Parts, Viewer, letter_of, moment_of
-from services.console.web.rendering import day, visible
-from services.console.web.session import Person
+from services.console.redriver import ACTION_HEADER, headers_of
+from services.console.web.dependencies import ConsoleParts, Operator, Parts, Viewer, letter_of, moment_of
+from services.console.web.sessions import Person
+from services.console.web.templates import day, visible
 from services.eventlog.dead_letters import DeadLetter, Failures
 from services.eventlog.operator_actions import action_of
 

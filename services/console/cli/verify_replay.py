@@ -10,8 +10,8 @@ from rich.text import Text
 
 from services.config import OperatorSettings, ReplaySettings, VerifySettings
 from services.console.cli import options
-from services.console.cli.acting import Why, actions_of, kept, operator
-from services.console.cli.running import (
+from services.console.cli.operator_auth import Why, actions_of, kept, operator
+from services.console.cli.runner import (
     FINDING,
     AsJson,
     Away,
@@ -27,7 +27,7 @@ from services.console.cli.running import (
 )
 from services.console.cli.server_watchdog import attended, kafka
 from services.console.roles import Role
-from services.console.topics import detail_of
+from services.console.topic_jobs import detail_of
 from services.eventlog.feeds import Tail
 from services.kafka.relay_progress import SERIES
 from services.kafka.topics import WrongTopics

@@ -9,8 +9,7 @@ from rich.text import Text
 
 from services.commands.dry_run import Rehearsal
 from services.config import RehearsalSettings
-from services.console.cli.acting import actions_of
-from services.console.cli.letters import (
+from services.console.cli.dead_letters import (
     LETTERS_MAX,
     Cause,
     Json,
@@ -20,8 +19,9 @@ from services.console.cli.letters import (
     id_of,
     letter_of,
 )
+from services.console.cli.operator_auth import actions_of
 from services.console.cli.options import bars
-from services.console.cli.running import FINDING, AsJson, NotThere, out, print_json, reading, row, run, table
+from services.console.cli.runner import FINDING, AsJson, NotThere, out, print_json, reading, row, run, table
 from services.eventlog.dead_letters import DeadLetter, Failures
 
 OUTCOMES_SHOWN = 50

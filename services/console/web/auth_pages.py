@@ -6,10 +6,10 @@ from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from services.console.web.dependencies import ConsoleParts, Viewer
 from services.console.web.metrics import METRICS
-from services.console.web.parts import ConsoleParts, Viewer
-from services.console.web.rendering import STATIC, TYPES
-from services.console.web.session import check_form, check_own_page
+from services.console.web.sessions import check_form, check_own_page
+from services.console.web.templates import STATIC, TYPES
 from services.tokens.verifying import InvalidToken
 
 router = APIRouter()

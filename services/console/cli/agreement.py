@@ -13,9 +13,9 @@ from services.agreement.document import about_of, agreement_csv, agreement_docum
 from services.agreement.figures import Agreement, Difference, Pair, agreement
 from services.agreement.intraclass import Intraclass
 from services.agreement.marks import marking_of
-from services.console.cli.assignments import AssignmentId, At, Version, stood
-from services.console.cli.running import AsJson, RootAccount, out, print_json, row, show_facts, table
-from services.console.now import count
+from services.console.cli.assignment import AssignmentId, At, Version, stood
+from services.console.cli.runner import AsJson, RootAccount, out, print_json, row, show_facts, table
+from services.console.pipeline_status import count
 from services.moderation.grade_conversion import SCORE_MAX, number_text
 
 Tolerance = Annotated[

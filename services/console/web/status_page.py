@@ -10,11 +10,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from services.console.now import Now
-from services.console.watch import Watch
+from services.console.pipeline_status import Now
+from services.console.status_monitor import Watch
+from services.console.web.dependencies import ConsoleParts, Viewer
 from services.console.web.metrics import METRICS
-from services.console.web.parts import ConsoleParts, Viewer
-from services.console.web.rendering import Rendering
+from services.console.web.templates import Rendering
 
 router = APIRouter()
 BEAT_SECONDS = 1.0

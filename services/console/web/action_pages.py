@@ -11,14 +11,14 @@ from aiokafka.errors import KafkaError
 from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
-from services.console.actions import REASON_CHARACTERS_MAX, Actor, NoReason
-from services.console.redriving import LETTER_BYTES_MAX
-from services.console.topics import GOES_ON_FOR
-from services.console.web.failures import found, partition_of
+from services.console.operator_service import REASON_CHARACTERS_MAX, Actor, NoReason
+from services.console.redriver import LETTER_BYTES_MAX
+from services.console.topic_jobs import GOES_ON_FOR
+from services.console.web.dependencies import ConsoleParts, Operator, Parts, Viewer, letter_of, moment_of
+from services.console.web.failure_pages import found, partition_of
 from services.console.web.metrics import METRICS
-from services.console.web.parts import ConsoleParts, Operator, Parts, Viewer, letter_of, moment_of
-from services.console.web.rendering import day
-from services.console.web.session import Forbidden, Person
+from services.console.web.sessions import Forbidden, Person
+from services.console.web.templates import day
 from services.eventlog.dead_letters import Failures, Selection
 from services.eventlog.operator_actions import AlreadyActed, AlreadySettled, action_of, actions
 

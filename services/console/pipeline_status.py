@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
 
-from services.console.owners import NOBODY
+from services.console.group_members import NOBODY
 from services.eventlog.pipeline_queries import Behind, Decided
 from services.telemetry.lag import State
 

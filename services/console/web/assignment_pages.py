@@ -18,11 +18,11 @@ from services.agreement.coefficients import REASONS
 from services.agreement.figures import agreement
 from services.agreement.marks import marking_of
 from services.agreement.plots import bias_plot, distance_plot
-from services.console.assignments import CHANGES_MAX, changes, students_of
+from services.console.event_summary import happening
 from services.console.masking import masked
-from services.console.telling import happening
-from services.console.web.parts import ConsoleParts, Parts, Viewer, letter_of, moment_of
-from services.console.web.rendering import visible
+from services.console.state_diff import CHANGES_MAX, changes, students_of
+from services.console.web.dependencies import ConsoleParts, Parts, Viewer, letter_of, moment_of
+from services.console.web.templates import visible
 from services.eventlog.assignment_list import assignments
 from services.eventlog.command_history import Causes, Decision, Effect
 from services.eventlog.store import Stored

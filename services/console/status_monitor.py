@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 from aiokafka.errors import KafkaError
 
-from services.console.broker import Broker
-from services.console.losses import Losses
-from services.console.now import Lost, Now, Partition, Publication
-from services.console.owners import Owners
-from services.console.pace import Pace
-from services.console.tally import Tally
+from services.console.group_members import Owners
+from services.console.kafka_probe import Broker
+from services.console.pipeline_status import Lost, Now, Partition, Publication
+from services.console.publication_rate import Pace
+from services.console.topic_integrity import Losses
+from services.console.verdict_stats import Tally
 from services.eventlog.dead_letters import Failures
 from services.eventlog.feed_history import History
 from services.eventlog.pipeline_queries import Behind, Watching

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from services.console.cli import options
-from services.console.cli.running import USAGE, AsJson, Connection, check_known, end, of_log, out, print_json
-from services.console.exporting import CannotGoOn, Exported, File, Lines, export
+from services.console.cli.runner import USAGE, AsJson, Connection, check_known, end, of_log, out, print_json
+from services.console.event_export import CannotGoOn, Exported, File, Lines, export
 from services.eventlog.feed_history import History
 from services.kafka.partitioning import SHARDS
 

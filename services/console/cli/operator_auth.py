@@ -8,8 +8,8 @@ import typer
 
 from services.commands.authorization import Authority
 from services.config import OperatorSettings, RehearsalSettings
-from services.console.actions import REASON_CHARACTERS_MAX, Actions, Actor, NoReason
-from services.console.cli.running import Refused
+from services.console.cli.runner import Refused
+from services.console.operator_service import REASON_CHARACTERS_MAX, Actions, Actor, NoReason
 from services.console.roles import Role, role_of
 from services.kafka.topics import topic
 from services.tokens.keys import Keys, NoKeys

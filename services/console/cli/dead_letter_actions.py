@@ -14,8 +14,8 @@ import typer
 from aiokafka.errors import KafkaError
 
 from services.config import OperatorSettings
-from services.console.cli.acting import Why, actions_of, kept, operator
-from services.console.cli.letters import (
+from services.console.cli.dead_letter_dry_run import ACCEPTED, DEAD_AGAIN, NONE_OPEN, REFUSED, show_counts
+from services.console.cli.dead_letters import (
     LETTERS_MAX,
     Cause,
     Json,
@@ -27,9 +27,9 @@ from services.console.cli.letters import (
     place_of,
     show,
 )
+from services.console.cli.operator_auth import Why, actions_of, kept, operator
 from services.console.cli.options import FAILURES, bars, in_words
-from services.console.cli.rehearsals import ACCEPTED, DEAD_AGAIN, NONE_OPEN, REFUSED, show_counts
-from services.console.cli.running import (
+from services.console.cli.runner import (
     FINDING,
     AsJson,
     Away,
@@ -43,8 +43,8 @@ from services.console.cli.running import (
 )
 from services.console.cli.server_watchdog import attended, kafka
 from services.console.masking import readable
-from services.console.now import count
-from services.console.redriving import LETTER_BYTES_MAX, Redriver
+from services.console.pipeline_status import count
+from services.console.redriver import LETTER_BYTES_MAX, Redriver
 from services.console.roles import Role
 from services.eventlog.dead_letters import DeadLetter, Failures, Selection
 from services.eventlog.operator_actions import AlreadySettled, action_of

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 
-from services.console.broker import Broker
-from services.console.now import Lost, count
+from services.console.kafka_probe import Broker
+from services.console.pipeline_status import Lost, count
 from services.eventlog.feed_history import History
 from services.kafka.relay_progress import OUTPUTS
 from services.kafka.topics import SETTINGS, partitions, topic

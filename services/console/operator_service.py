@@ -11,7 +11,7 @@ import asyncpg
 
 from services.commands.authorization import Authority
 from services.commands.dry_run import Rehearsal, record_of, rehearse
-from services.console.redriving import LETTER_BYTES_MAX, headers_of, reserve
+from services.console.redriver import LETTER_BYTES_MAX, headers_of, reserve
 from services.eventlog.dead_letters import DeadLetter, Selection
 from services.eventlog.operator_actions import Action, Operating
 from services.eventlog.postgres import OPERATOR, connect, leave

@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from services.config import ProcessSettings
-from services.console.broker import Broker
 from services.console.cli.options import FAILURES, in_words
-from services.console.cli.running import (
+from services.console.cli.runner import (
     AWAY,
     FINDING,
     AsJson,
@@ -29,9 +28,10 @@ from services.console.cli.running import (
     table,
     time_text,
 )
-from services.console.losses import Losses
-from services.console.now import Lost, Now, Partition, Publication, count, lasting
-from services.console.owners import NOBODY, Owners
+from services.console.group_members import NOBODY, Owners
+from services.console.kafka_probe import Broker
+from services.console.pipeline_status import Lost, Now, Partition, Publication, count, lasting
+from services.console.topic_integrity import Losses
 from services.eventlog.dead_letters import Failures
 from services.eventlog.feed_history import History
 from services.eventlog.feeds import Tail

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from schemas.fields import is_uuid
-from services.console.cli.running import (
+from services.console.cli.runner import (
     FINDING,
     AsJson,
     Connection,

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from services.console.now import Publication
+from services.console.pipeline_status import Publication
 from services.eventlog.pipeline_queries import Publishing
 
 WINDOW_SECONDS = 10.0

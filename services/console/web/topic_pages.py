@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from services.console.actions import Actor, NoReason
-from services.console.topics import detail_of, order_of
+from services.console.operator_service import Actor, NoReason
+from services.console.topic_jobs import detail_of, order_of
+from services.console.web.dependencies import ConsoleParts, Operator, Parts, Viewer
 from services.console.web.metrics import METRICS
-from services.console.web.parts import ConsoleParts, Operator, Parts, Viewer
-from services.console.web.session import Forbidden
+from services.console.web.sessions import Forbidden
 from services.eventlog.operator_actions import AlreadyActed
 from services.kafka.relay_progress import SERIES
 from services.publishing.replayer import Order, Refused, refuse_own

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from services.console.cli.running import (
+from services.console.cli.runner import (
     AsJson,
     Connection,
     NotThere,
@@ -21,7 +21,7 @@ from services.console.cli.running import (
     time_text,
 )
 from services.console.masking import masked
-from services.console.redriving import headers_of
+from services.console.redriver import headers_of
 from services.eventlog.dead_letters import DeadLetter, Failures, Group
 
 Json = dict[str, Any]

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from services.console.cli.options import TIME, TIMES, identifier
-from services.console.cli.running import (
+from services.console.cli.runner import (
     AsJson,
     Connection,
     NotThere,
@@ -23,7 +23,7 @@ from services.console.cli.running import (
     table,
     time_text,
 )
-from services.console.telling import happening
+from services.console.event_summary import happening
 from services.eventlog.store import Stored
 from services.eventlog.stream_loader import as_of
 from services.eventlog.stream_reader import Reader

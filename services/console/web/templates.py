@@ -11,8 +11,8 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from services.console.now import count, lasting
-from services.console.owners import NOBODY
+from services.console.group_members import NOBODY
+from services.console.pipeline_status import count, lasting
 
 FOLDER = Path(__file__).parent
 STATIC = {path.name: path.read_bytes() for path in sorted((FOLDER / "static").iterdir())}

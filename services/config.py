@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.tokens.keys import is_location
+from services.auth.jwks import is_location
 
 LMS_URL = "the http or https URL of the LMS's web pages"
 JWKS = "the path of a JWK set file, or its https URL"
@@ -170,7 +170,7 @@ class GatewaySettings(ProcessSettings):
     lms_url: str = Field(description=LMS_URL)
     jwks: str = Field(description=JWKS)
     command_key: Path | None = Field(
-        default=None, description="the path of a private key file made by python -m services.tokens.signing"
+        default=None, description="the path of a private key file made by python -m services.auth.signer"
     )
     verdict_wait_seconds: float = Field(default=5, gt=0, le=60, description="a number of seconds up to 60")
     requests_per_minute: int = Field(

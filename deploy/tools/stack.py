@@ -17,7 +17,7 @@ from deploy.tools.places import ROOT, STATE, end, free_port, running_pid
 from deploy.tools.postgres import create_database
 from deploy.tools.supervisor import FOLDER
 from deploy.tools.supervisor import SETTINGS as PROCESSES_FILE
-from services.tokens.signing import Signer, new_key, write_key, write_set
+from services.auth.signer import Signer, new_key, write_key, write_set
 
 SOURCES = FOLDER / "sources.json"
 ENVIRONMENT = FOLDER / "environment.json"

@@ -6,11 +6,11 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 
+from services.auth.jwks import Keys
+from services.auth.verifier import FACTS_SCOPE, REQUEST_SCOPE, Claims, InvalidToken, Verifier, bearer, key_id
 from services.commands.parse import Invalid, Parsed
 from services.moderation.commands import MODERATION_COMMANDS
 from services.moderation.decisions import Rejected
-from services.tokens.keys import Keys
-from services.tokens.verifying import FACTS_SCOPE, REQUEST_SCOPE, Claims, InvalidToken, Verifier, bearer, key_id
 
 Record = ConsumerRecord[Any, Any]
 

@@ -6,10 +6,10 @@ import logging
 import uvicorn
 import uvloop
 
+from services.auth.jwks import Keys
 from services.config import ConsoleSettings
 from services.console.web.app import build
-from services.telemetry.logs import configure
-from services.tokens.keys import Keys
+from services.telemetry.json_logging import configure
 
 DRAIN_SECONDS = 3
 

@@ -6,7 +6,7 @@ from typing import Self
 
 from services.console.group_members import NOBODY
 from services.eventlog.pipeline_queries import Behind, Decided
-from services.telemetry.lag import State
+from services.telemetry.consumer_lag import State
 
 FINE = "up to date"
 # As the metric moderation_consumer_state has them; whether the handler tries is not to be seen from here.

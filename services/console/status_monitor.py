@@ -21,7 +21,7 @@ from services.eventlog.postgres import Pool, trouble
 from services.kafka.relay_progress import Progress
 from services.runtime.health import Health
 from services.runtime.server_monitor import together
-from services.telemetry.lag import Looks
+from services.telemetry.consumer_lag import Looks
 
 LOGGER = logging.getLogger("console")
 LOOK_SECONDS = 0.2

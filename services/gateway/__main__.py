@@ -7,10 +7,10 @@ import logging
 import uvicorn
 import uvloop
 
+from services.auth.jwks import Keys
 from services.config import GatewaySettings
 from services.gateway.app import build
-from services.telemetry.logs import configure
-from services.tokens.keys import Keys
+from services.telemetry.json_logging import configure
 
 HEADER_BYTES_MAX = 64 << 10
 DRAIN_SECONDS = 20

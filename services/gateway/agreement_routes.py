@@ -9,9 +9,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from services.agreement.document import about_of, agreement_csv, agreement_document, agreement_metrics
-from services.agreement.figures import agreement
-from services.agreement.marks import marking_of
+from services.agreement.ratings import marking_of
+from services.agreement.report import about_of, agreement_csv, agreement_document, agreement_metrics
+from services.agreement.statistics import agreement
 from services.gateway.dependencies import GatewayParts, KnownCaller
 from services.gateway.openapi_docs import OWN_AGREEMENT
 from services.gateway.responses import answer, bad_request

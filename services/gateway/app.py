@@ -16,6 +16,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from services.auth.jwks import Keys
+from services.auth.signer import Signer
+from services.auth.verifier import by_reason
 from services.config import GatewaySettings
 from services.eventlog.postgres import READER, Pool, pool, trouble
 from services.eventlog.stream_reader import Reader
@@ -32,9 +35,6 @@ from services.gateway.state_document_cache import StateDocuments
 from services.gateway.verdict_waiter import Verdicts
 from services.kafka.topics import topic
 from services.runtime.health import Health
-from services.tokens.keys import Keys
-from services.tokens.signing import Signer
-from services.tokens.verifying import by_reason
 
 if TYPE_CHECKING:
     from services.gateway.tracing import RequestTraces

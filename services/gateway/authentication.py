@@ -9,10 +9,10 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
+from services.auth.jwks import Keys
+from services.auth.verifier import InvalidToken, Verifier, bearer, key_id
 from services.gateway.metrics import METRICS
 from services.gateway.responses import Refused, invalid_token, unauthenticated
-from services.tokens.keys import Keys
-from services.tokens.verifying import InvalidToken, Verifier, bearer, key_id
 
 COST = 1
 

@@ -15,14 +15,14 @@ from pydantic import ValidationError
 
 from schemas.commands import COMMAND
 from schemas.requests import HEADER
+from services.auth.signer import Signer
+from services.auth.verifier import REQUEST_SCOPE
 from services.gateway.authentication import Caller
 from services.gateway.command_producer import NotSent, Record, Sender
 from services.gateway.metrics import METRICS
 from services.gateway.request_context import TOLD_WITH, http_request
 from services.gateway.responses import Refused, bad_request, not_found, unauthorized, unavailable
 from services.gateway.verdict_waiter import Verdicts
-from services.tokens.signing import Signer
-from services.tokens.verifying import REQUEST_SCOPE
 
 if TYPE_CHECKING:
     from services.gateway.tracing import RequestTraces

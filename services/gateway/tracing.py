@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from opentelemetry.trace import SpanKind
 
-from services.telemetry.traces import COMMAND_TYPE, Traces
+from services.telemetry.tracing import COMMAND_TYPE, Traces
 
 
 class RequestTraces:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from services.auth.jwks import Keys
 from services.commands.authorization import Authority
 from services.config import HandlerSettings
 from services.eventlog.postgres import WRITER
@@ -17,9 +18,8 @@ from services.kafka import client_compat
 from services.kafka.topics import check
 from services.runtime.health import Health, serving
 from services.runtime.server_monitor import Watch, beside
-from services.telemetry.logs import configure
+from services.telemetry.json_logging import configure
 from services.telemetry.metrics import HandlerMetrics
-from services.tokens.keys import Keys
 
 if TYPE_CHECKING:
     from services.handler.tracing import CommandTraces

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka import ConsumerRecord
 
+from services.auth.verifier import by_reason
 from services.commands.authorization import Authority
 from services.commands.batch_result import Settled
 from services.commands.parse_errors import TYPES
-from services.telemetry.instruments import Labels
-from services.telemetry.lag import Held, Lag
+from services.telemetry.collectors import Labels
+from services.telemetry.consumer_lag import Held, Lag
 from services.telemetry.metrics import HandlerMetrics
-from services.tokens.verifying import by_reason
 
 if TYPE_CHECKING:
     from services.handler.tracing import CommandTraces

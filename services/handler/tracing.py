@@ -7,7 +7,7 @@ from aiokafka import ConsumerRecord
 from opentelemetry.trace import SpanKind
 
 from services.commands.serialization import traceparent_of
-from services.telemetry.traces import DATABASE, DESTINATION, OFFSET, OPERATION, PARTITION, Share, Step, Traces
+from services.telemetry.tracing import DATABASE, DESTINATION, OFFSET, OPERATION, PARTITION, Share, Step, Traces
 
 
 class CommandTraces:

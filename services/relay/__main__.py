@@ -15,7 +15,7 @@ from services.relay.metrics import Telling
 from services.relay.relay import Relay
 from services.runtime.health import Health, serving
 from services.runtime.server_monitor import Watch, beside
-from services.telemetry.logs import configure
+from services.telemetry.json_logging import configure
 from services.telemetry.metrics import RelayMetrics
 
 if TYPE_CHECKING:

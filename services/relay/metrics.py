@@ -17,7 +17,7 @@ from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import OUTPUTS, SERIES, Progress
 from services.publishing.cloudevents import Message
 from services.publishing.record_mapper import PUBLISHED
-from services.telemetry.instruments import Labels
+from services.telemetry.collectors import Labels
 from services.telemetry.metrics import RelayMetrics
 
 if TYPE_CHECKING:

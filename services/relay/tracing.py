@@ -7,7 +7,7 @@ from opentelemetry.trace import SpanKind
 
 from services.kafka.topics import topic
 from services.publishing.cloudevents import Message
-from services.telemetry.traces import COUNT, DESTINATION, OPERATION, PARTITION, Share, Traces
+from services.telemetry.tracing import COUNT, DESTINATION, OPERATION, PARTITION, Share, Traces
 
 
 class RecordTraces:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from schemas.agreement import Agreement
-from services.agreement.document import about_of, agreement_csv, agreement_document, agreement_metrics
-from services.agreement.figures import agreement
-from services.agreement.marks import marking_of
+from services.agreement.ratings import marking_of
+from services.agreement.report import about_of, agreement_csv, agreement_document, agreement_metrics
 from services.agreement.scale import scale_of
+from services.agreement.statistics import agreement
 from tests.moderation.memory import ANN, BEN, CAT, COURSE, ESSAY, FINAL_GRADER, TA1, TA2, TA3, Memory, office
 
 Json = dict[str, Any]

@@ -3,9 +3,9 @@
 import xml.etree.ElementTree as ElementTree
 from decimal import Decimal
 
-from services.agreement.figures import Agreement, agreement
-from services.agreement.marks import marking_of
-from services.agreement.plots import bias_plot, distance_plot
+from services.agreement.charts import bias_plot, distance_plot
+from services.agreement.ratings import marking_of
+from services.agreement.statistics import Agreement, agreement
 from tests.moderation.memory import ANN, BEN, CAT, COURSE, ESSAY, TA1, TA2, Memory, office
 
 HOSTILE = '"><script>alert(1)</script>'

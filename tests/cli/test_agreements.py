@@ -5,8 +5,8 @@ import io
 from rich.console import Console
 
 from schemas.agreement import Agreement
-from services.agreement.figures import agreement
-from services.agreement.marks import marking_of
+from services.agreement.ratings import marking_of
+from services.agreement.statistics import agreement
 from services.console.cli.agreement import show
 from tests.cli.conftest import CommandLine, Season
 from tests.moderation.memory import ANN, BEN, CAT, COURSE, ESSAY, TA1, TA2, TA3, office

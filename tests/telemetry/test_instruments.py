@@ -4,7 +4,7 @@ import random
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from services.telemetry.instruments import BatchHistogram
+from services.telemetry.collectors import BatchHistogram
 from services.telemetry.metrics import SECONDS
 
 

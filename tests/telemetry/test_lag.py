@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.telemetry.lag import WINDOW, Held, Lag, State
+from services.telemetry.consumer_lag import WINDOW, Held, Lag, State
 
 NOW = 1_767_225_600.0
 PARTITION = 3

@@ -8,7 +8,7 @@ import pytest
 
 from deploy.monitoring.documentation import CATALOGUE
 from services.kafka.partitioning import SHARDS
-from services.telemetry.lag import State
+from services.telemetry.consumer_lag import State
 from services.telemetry.metrics import ProcessMetrics
 from tests.conftest import System
 from tests.processes.running import Process, until

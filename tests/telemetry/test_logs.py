@@ -13,7 +13,7 @@ import pytest
 from services.eventlog.store import Log
 from services.handler.consumer import FRAMEWORK_LOGGER
 from services.kafka.topics import WrongTopics
-from services.telemetry.logs import JsonLines
+from services.telemetry.json_logging import JsonLines
 from tests.cases.bad_inputs import DOCUMENT
 from tests.conftest import System
 from tests.processes.client import Client

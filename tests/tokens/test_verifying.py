@@ -13,9 +13,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from services.tokens.keys import ASK_AGAIN_SECONDS, CACHE_SECONDS, Keys, NoKeys, parse_set
-from services.tokens.signing import Signer, new_key, public_half, write_key, write_set
-from services.tokens.verifying import CLOCKS_DIFFER_SECONDS, InvalidToken, Verifier, bearer
+from services.auth.jwks import ASK_AGAIN_SECONDS, CACHE_SECONDS, Keys, NoKeys, parse_set
+from services.auth.signer import Signer, new_key, public_half, write_key, write_set
+from services.auth.verifier import CLOCKS_DIFFER_SECONDS, InvalidToken, Verifier, bearer
 from tests.cases.tokens import Issuer
 
 

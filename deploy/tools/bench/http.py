@@ -15,8 +15,8 @@ from deploy.tools.bench.load import FINAL_GRADER, FIRST_STUDENT, SECOND_GRADER, 
 from deploy.tools.bench.processes import Running
 from deploy.tools.bench.site import Site
 from deploy.tools.bench.waiting import KEYS, TOKEN_SECONDS, require_tokens
+from services.auth.signer import Signer
 from services.moderation.assignment import IDS_PER_ASSIGNMENT
-from services.tokens.signing import Signer
 
 PER_SECOND = 50
 TARGETS = {

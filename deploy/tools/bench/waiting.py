@@ -17,8 +17,8 @@ from deploy.tools.bench.site import Installation, Site
 from deploy.tools.bench.watching import Rate
 from deploy.tools.places import STATE
 from deploy.tools.stack import make_keys
+from services.auth.signer import Signer
 from services.config import HandlerSettings
-from services.tokens.signing import Signer
 
 Answer = TypeVar("Answer")
 KEYS = STATE / "bench-keys"

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from services.agreement.coefficients import REASONS, Figure
-from services.agreement.document import about_of, agreement_csv, agreement_document
-from services.agreement.figures import Agreement, Difference, Pair, agreement
 from services.agreement.intraclass import Intraclass
-from services.agreement.marks import marking_of
+from services.agreement.ratings import marking_of
+from services.agreement.report import about_of, agreement_csv, agreement_document
+from services.agreement.statistics import Agreement, Difference, Pair, agreement
 from services.console.cli.assignment import AssignmentId, At, Version, stood
 from services.console.cli.runner import AsJson, RootAccount, out, print_json, row, show_facts, table
 from services.console.pipeline_status import count

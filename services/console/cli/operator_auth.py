@@ -6,14 +6,14 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from services.auth.jwks import Keys, NoKeys
+from services.auth.verifier import InvalidToken, Verifier
 from services.commands.authorization import Authority
 from services.config import OperatorSettings, RehearsalSettings
 from services.console.cli.runner import Refused
 from services.console.operator_service import REASON_CHARACTERS_MAX, Actions, Actor, NoReason
 from services.console.roles import Role, role_of
 from services.kafka.topics import topic
-from services.tokens.keys import Keys, NoKeys
-from services.tokens.verifying import InvalidToken, Verifier
 
 T = TypeVar("T")
 Why = Annotated[str, typer.Option("--reason", help="Why: kept with your name and the time.")]

@@ -39,7 +39,7 @@ from services.eventlog.pipeline_queries import Publishing, Watching
 from services.kafka.partitioning import SHARDS
 from services.kafka.relay_progress import Progress
 from services.kafka.topics import WrongTopics, check
-from services.telemetry.lag import WINDOW, Looks
+from services.telemetry.consumer_lag import WINDOW, Looks
 
 PUBLICATIONS_MAX = 20
 # Kafka's client takes 40 of a broker that hangs: too long for whoever looks at three in the morning.

@@ -15,6 +15,8 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from services.auth.jwks import Keys
+from services.auth.verifier import by_reason
 from services.commands.authorization import Authority
 from services.config import ConsoleSettings
 from services.console.operator_service import Actions
@@ -29,8 +31,6 @@ from services.console.web.sessions import Forbidden, NotSignedIn, Sessions
 from services.console.web.templates import Rendering
 from services.eventlog.postgres import OPERATOR, pool, trouble
 from services.runtime.health import Health
-from services.tokens.keys import Keys
-from services.tokens.verifying import by_reason
 
 LOGGER = logging.getLogger("console")
 CONNECTIONS_MAX = 8

@@ -14,10 +14,10 @@ from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
 
 from schemas.fields import ID_MAX
+from services.agreement.charts import bias_plot, distance_plot
 from services.agreement.coefficients import REASONS
-from services.agreement.figures import agreement
-from services.agreement.marks import marking_of
-from services.agreement.plots import bias_plot, distance_plot
+from services.agreement.ratings import marking_of
+from services.agreement.statistics import agreement
 from services.console.event_summary import happening
 from services.console.masking import masked
 from services.console.state_diff import CHANGES_MAX, changes, students_of

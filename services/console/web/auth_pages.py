@@ -6,11 +6,11 @@ from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from services.auth.verifier import InvalidToken
 from services.console.web.dependencies import ConsoleParts, Viewer
 from services.console.web.metrics import METRICS
 from services.console.web.sessions import check_form, check_own_page
 from services.console.web.templates import STATIC, TYPES
-from services.tokens.verifying import InvalidToken
 
 router = APIRouter()
 

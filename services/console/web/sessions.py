@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from fastapi import Request
 from fastapi.responses import Response
 
+from services.auth.jwks import Keys
+from services.auth.verifier import Claims, InvalidToken, Verifier, bearer, key_id
 from services.console.roles import SCOPES, Role, role_of
-from services.tokens.keys import Keys
-from services.tokens.verifying import Claims, InvalidToken, Verifier, bearer, key_id
 
 # Browsers keep no cookie beyond 4,096 characters, its name and attributes included.
 COOKIE_CHARACTERS_MAX = 3_800

@@ -1,4 +1,4 @@
-"""Signing tokens with a key of one's own, and making such keys: ``python -m services.tokens.signing KEY JWKS``."""
+"""Signing tokens with a key of one's own, and making such keys: ``python -m services.auth.signer KEY JWKS``."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
-from services.tokens.keys import NoKeys
+from services.auth.jwks import NoKeys
 
 Json = dict[str, Any]
 
@@ -83,5 +83,5 @@ def main(key_file: Path, set_file: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit("usage: python -m services.tokens.signing PRIVATE_KEY_FILE JWK_SET_FILE")
+        sys.exit("usage: python -m services.auth.signer PRIVATE_KEY_FILE JWK_SET_FILE")
     main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -16,7 +16,7 @@ from statistics import fmean, stdev
 from schemas.agreement import Reason
 from services.agreement.coefficients import KAPPA_CELLS_MAX, Figure, alpha, weighted_kappa
 from services.agreement.intraclass import Intraclass, intraclass, no_intraclass
-from services.agreement.marks import Mark, Marking, Work
+from services.agreement.ratings import Mark, Marking, Work
 from services.agreement.scale import Scale
 
 # Bars of the distances: equal marks, then up to one, two, … widths apart, then all that is farther.

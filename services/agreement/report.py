@@ -11,8 +11,8 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from services.agreement.coefficients import Figure
-from services.agreement.figures import Agreement, Difference
 from services.agreement.intraclass import Intraclass
+from services.agreement.statistics import Agreement, Difference
 from services.moderation.assignment import Assignment
 from services.moderation.event_payloads import number
 

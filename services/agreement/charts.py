@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from services.agreement.coefficients import REASONS
-from services.agreement.figures import Agreement, Distance, Grader
+from services.agreement.statistics import Agreement, Distance, Grader
 from services.moderation.grade_conversion import number_text
 
 WIDTH = 360

@@ -9,7 +9,7 @@ import jwt
 from jwt.exceptions import PyJWTError
 
 from schemas.fields import parse_id
-from services.tokens.keys import Keys
+from services.auth.jwks import Keys
 
 TOKEN_CHARACTERS_MAX = 8_192
 VERIFIED_MAX = 20_000

@@ -11,8 +11,8 @@ from schemas import headers
 from schemas.caliper import Envelope
 from schemas.commands import Command
 from schemas.domain_events import EVENTS
+from schemas.http_request import HEADER, HttpRequest
 from schemas.live_events import GradeChange
-from schemas.requests import HEADER, HttpRequest
 from schemas.verdicts import Verdict
 
 Json = dict[str, Any]

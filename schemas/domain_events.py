@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, create_model
 
-from schemas import payloads
+from schemas import event_payloads
 from schemas.commands import Strict
 from schemas.fields import IdText, TimeText
 
@@ -52,7 +52,7 @@ def _class_name(name: str) -> str:
 
 def _model(name: str, about: str) -> type[DomainEvent]:
     """The event of that name: its payload closed; ids that it is not about are null."""
-    payload = getattr(payloads, _class_name(name))
+    payload = getattr(event_payloads, _class_name(name))
     fields: dict[str, Any] = {"payload": (payload, ...)}
     if about == "course":
         fields["assignment_id"] = (None, ...)

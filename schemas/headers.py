@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from schemas.requests import HEADER, HEADER_BYTES_MAX
+from schemas.http_request import HEADER, HEADER_BYTES_MAX
 
 Json = dict[str, Any]
 UUID_LOWER = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"

@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from schemas.commands import Strict
 from schemas.fields import IdText, TimeText
-from schemas.requests import HttpRequest
+from schemas.http_request import HttpRequest
 
 JobTag = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9_:]*[#.][a-z_]+[?!]?$")]
 Points = Annotated[float, Field(allow_inf_nan=False)]

@@ -5,7 +5,7 @@ from typing import Any
 from aiokafka import ConsumerRecord
 from pydantic import ValidationError
 
-from schemas.requests import HEADER, HEADER_BYTES_MAX, HttpRequest
+from schemas.http_request import HEADER, HEADER_BYTES_MAX, HttpRequest
 from services.commands.authorization import Authority
 from services.moderation.course import Course
 

@@ -14,7 +14,7 @@ from fastapi import Request
 from pydantic import ValidationError
 
 from schemas.commands import COMMAND
-from schemas.requests import HEADER
+from schemas.http_request import HEADER
 from services.auth.signer import Signer
 from services.auth.verifier import REQUEST_SCOPE
 from services.gateway.authentication import Caller

@@ -6,7 +6,7 @@ from urllib.parse import unquote_plus, urlsplit, urlunsplit
 import orjson
 from fastapi import Request
 
-from schemas.requests import URL_MAX, USER_AGENT_MAX
+from schemas.http_request import URL_MAX, USER_AGENT_MAX
 
 # Only these may lead to a live event: of no other request is an address or a page told.
 TOLD_WITH = frozenset({"publish_provisional_grades"})

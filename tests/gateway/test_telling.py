@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.requests import URL_MAX
+from schemas.http_request import URL_MAX
 from services.gateway.request_context import harmless
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiokafka.structs import RecordMetadata
 
-from schemas.requests import HEADER
+from schemas.http_request import HEADER
 from tests.cases.bad_inputs import DOCUMENT
 from tests.cases.tokens import SHORT_LIFE_SECONDS, Issuer
 from tests.conftest import System, made_system

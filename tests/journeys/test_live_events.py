@@ -8,8 +8,8 @@ from typing import Any
 from aiokafka import ConsumerRecord
 from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka_event
 
+from schemas.http_request import HEADER
 from schemas.live_events import GradeChange
-from schemas.requests import HEADER
 from tests.cases.adapter import World
 from tests.cases.over_http import assignment_path
 from tests.conftest import LMS_URL, System

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.tools import servers
-from deploy.tools.kafka import delete_topics
-from deploy.tools.postgres import create_database, drop_databases
+from deploy.local import backing_services
+from deploy.local.kafka import delete_topics
+from deploy.local.postgres import create_database, drop_databases
 from services.eventlog.migrate import migrate
 from services.kafka import topics
 from tests.cases.bad_inputs import DOCUMENT
@@ -39,10 +39,10 @@ def kills(pytestconfig: pytest.Config) -> int:
 
 @pytest.fixture(scope="session")
 def bootstrap() -> Iterator[str]:
-    server = servers.kafka(RUN)
+    server = backing_services.kafka(RUN)
     server.start()
     yield server.address
-    if isinstance(server, servers.Given):
+    if isinstance(server, backing_services.Given):
         delete_topics(server.address, RUN)
     server.kill()
     server.remove()
@@ -51,10 +51,10 @@ def bootstrap() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """URL of a database on the server that tests make their own databases on, and leave as it is."""
-    server = servers.postgres(RUN)
+    server = backing_services.postgres(RUN)
     server.start()
     yield server.address
-    if isinstance(server, servers.Given):
+    if isinstance(server, backing_services.Given):
         drop_databases(server.address, RUN)
     server.kill()
     server.remove()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from deploy.tools.stack import USAGE
+from deploy.local.stack import USAGE
 from services.console.cli.__main__ import build
 
 ROOT = Path(__file__).parent.parent

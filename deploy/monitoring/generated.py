@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from deploy.monitoring.dead_letters import dead_letters
-from deploy.monitoring.documentation import document
+from deploy.monitoring.metrics_doc import document
 from deploy.monitoring.overview import overview
 from deploy.monitoring.pipeline import pipeline
 

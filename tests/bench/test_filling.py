@@ -2,10 +2,10 @@
 
 import asyncpg
 
-from deploy.tools.bench.filling import original
-from deploy.tools.bench.site import Site
-from deploy.tools.postgres import drop_databases
-from deploy.tools.servers import Given
+from deploy.benchmarks.environment import Site
+from deploy.benchmarks.log_seeder import original
+from deploy.local.backing_services import Given
+from deploy.local.postgres import drop_databases
 from services.eventlog.aggregates import evolve_stored_assignment
 from services.eventlog.store import Log
 from services.moderation.assignment import IDS_PER_ASSIGNMENT, Assignment

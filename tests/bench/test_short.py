@@ -4,11 +4,11 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from deploy.tools.bench.__main__ import BENCHMARKS
-from deploy.tools.bench.figures import Figure, Scale
-from deploy.tools.bench.plots import AXES, plot
-from deploy.tools.bench.site import Site
-from deploy.tools.servers import Given
+from deploy.benchmarks.__main__ import BENCHMARKS
+from deploy.benchmarks.environment import Site
+from deploy.benchmarks.plots import AXES, plot
+from deploy.benchmarks.results import Figure, Scale
+from deploy.local.backing_services import Given
 
 AT_ONCE = 3
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from deploy.tools.places import ROOT
+from deploy.local.paths import ROOT
 from services.console.cli.__main__ import build
 from tests.cases.adapter import World, small_course
 from tests.cases.tokens import Issuer

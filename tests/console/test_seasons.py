@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page
 
-from deploy.tools.season import Season, encode
+from deploy.season.sample_data import Season, encode
 from services.console.verdict_stats import RECENT_MAX
 from services.kafka.topics import topic
 from tests.console.conftest import Opened

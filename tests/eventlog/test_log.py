@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg
 import pytest
 
-from deploy.tools.postgres import create_database
+from deploy.local.postgres import create_database
 from services.eventlog.append_batch import Batch, Place
 from services.eventlog.postgres import READER, WRITER, connect, trouble
 from services.eventlog.store import Log

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import Consumer, TopicPartition
 
-from deploy.tools.kafka import JARS
+from deploy.local.kafka import JARS
 from services.kafka.partitioning import SHARDS
 
 LINE = re.compile(rb"^Partition:(\d+)\t.*\bce_id:([0-9a-f-]+),.*\bce_sequence:(\d+)")

@@ -8,7 +8,7 @@ import asyncpg
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from deploy.tools.places import ROOT
+from deploy.local.paths import ROOT
 from services.eventlog.operator_actions import Operating
 from services.eventlog.pipeline_queries import Watching
 from services.kafka import topics

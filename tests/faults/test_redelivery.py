@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
-from deploy.tools.postgres import create_database
+from deploy.local.postgres import create_database
 from services.kafka import topics
 from tests.cases.adapter import World
 from tests.conftest import System

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from deploy.tools import consumer_kit
-from deploy.tools.consumer_kit import CORPUS
+from deploy.season import consumer_kit
+from deploy.season.consumer_kit import CORPUS
 from tests.conftest import RUN, System
 from tests.faults.steps import until_at_rest, until_relayed
 from tests.processes.contracts import VALUES, validator

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from deploy.tools.places import ROOT
+from deploy.local.paths import ROOT
 from services.eventlog.feed_history import EVERYTHING, Selection
 from services.kafka.partitioning import SHARDS
 from services.kafka.topics import WrongTopics, partition_count, provide_output

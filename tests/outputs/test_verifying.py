@@ -12,7 +12,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from deploy.tools.places import ROOT
+from deploy.local.paths import ROOT
 from services.kafka.relay_progress import SERIES
 from services.kafka.topics import topic
 from tests.outputs.recorded import Copy, Recorded

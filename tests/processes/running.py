@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.tools.places import ROOT, free_port
+from deploy.local.paths import ROOT, free_port
 from services.kafka.topics import topic
 from tests.processes.contracts import breach, command_breach
 

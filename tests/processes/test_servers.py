@@ -13,8 +13,8 @@ from socketserver import ThreadingUnixStreamServer
 
 import pytest
 
-from deploy.tools.containers import IMAGES
-from deploy.tools.places import ROOT
+from deploy.local.containers import IMAGES
+from deploy.local.paths import ROOT
 
 NAMED = {"KAFKA_BOOTSTRAP": "broker:9092", "DATABASE_URL": "postgresql://server/log"}
 LOCAL = {"kafka": "local", "postgres": "local"}
@@ -69,7 +69,7 @@ def chosen(folder: Path, **environment: str) -> dict[str, str]:
     """What the servers would be, where the engine that is asked is the one in that folder, if there is one."""
     unnamed = {name: value for name, value in os.environ.items() if name not in NAMED}
     done = subprocess.run(
-        [sys.executable, "-m", "deploy.tools.servers"],
+        [sys.executable, "-m", "deploy.local.backing_services"],
         cwd=ROOT,
         env={**unnamed, "HOME": str(folder), "DOCKER_HOST": f"unix://{folder / 'engine'}", **environment},
         capture_output=True,

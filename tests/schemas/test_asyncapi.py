@@ -7,8 +7,8 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
-from deploy.tools.contracts_page import page
-from deploy.tools.places import ROOT, STATE
+from deploy.asyncapi.contracts_page import page
+from deploy.local.paths import ROOT, STATE
 from schemas.catalog import MESSAGES
 
 DOCUMENT = ROOT / "schemas" / "asyncapi.yaml"

@@ -6,7 +6,7 @@ from functools import partial
 import asyncpg
 import pytest
 
-from deploy.monitoring.documentation import CATALOGUE
+from deploy.monitoring.metrics_doc import CATALOGUE
 from services.kafka.partitioning import SHARDS
 from services.telemetry.consumer_lag import State
 from services.telemetry.metrics import ProcessMetrics

@@ -15,8 +15,8 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from deploy.monitoring.documentation import CATALOGUE
 from deploy.monitoring.generated import FOLDER, generated
+from deploy.monitoring.metrics_doc import CATALOGUE
 from tests.processes.running import Json, Process
 
 NAME = re.compile(r"\b(moderation[a-z0-9_:]+|process_[a-z_]+|up)\b(?=[\[{ )]|$)")

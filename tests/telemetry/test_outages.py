@@ -9,9 +9,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from deploy.tools import servers
-from deploy.tools.kafka import KafkaServer
-from deploy.tools.places import free_port
+from deploy.local import backing_services
+from deploy.local.kafka import KafkaServer
+from deploy.local.paths import free_port
 from services.gateway import command_producer, verdict_waiter
 from services.runtime import server_monitor
 from tests.cases.adapter import World
@@ -123,7 +123,7 @@ async def test_servers_that_go_away_and_come_back(system: System, wire: Wire, is
     await until(lambda: handler.told("moderation_auth_failures_total", reason="missing") == 3, "three had no token")
     assert handler.told("moderation_db_transactions_total", outcome="failed") > 0
 
-    broker = servers.kafka(RUN)
+    broker = backing_services.kafka(RUN)
     if not isinstance(broker, KafkaServer):
         return  # Somebody else's broker is left alone.
     pid = broker.pid()

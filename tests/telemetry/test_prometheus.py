@@ -11,8 +11,8 @@ import asyncpg
 import httpx
 import pytest
 
-from deploy.monitoring.targets import configure
-from deploy.tools.places import free_port
+from deploy.local.paths import free_port
+from deploy.monitoring.prometheus_targets import configure
 from tests.conftest import System
 from tests.processes.running import Json, Process, until
 from tests.telemetry.test_monitoring import DASHBOARDS, expressions

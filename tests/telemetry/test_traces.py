@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from deploy.tools.places import ROOT
+from deploy.local.paths import ROOT
 from tests.cases.adapter import World
 from tests.cases.tokens import Issuer
 from tests.conftest import System, made_system

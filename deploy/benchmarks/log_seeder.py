@@ -1,0 +1,155 @@
+"""A large log, filled fast: one course as the handler stored it, copied by PostgreSQL under other ids.
+
+The copies are what the handler would have stored for other courses: ids, positions, numbers and places are theirs.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import asyncpg
+
+from deploy.benchmarks.environment import Site
+from deploy.benchmarks.in_process import decide, facts
+from deploy.benchmarks.workload import Course, assignments, mixed_records, record
+from services.eventlog.store import Log
+from services.kafka.partitioning import SHARDS, shard_of_course
+
+COURSE = 7_000_000_001
+# Ids that the service draws are number * 2**20 + n. With a number that is a multiple of 5**6 they are, as decimal
+# text, a prefix of its own (the multiple times 2**14) and six digits of n: the copies' are a replacement in the text.
+NUMBER_STEP = 5**6
+FIRST_STEP = 400_000
+COURSE_TEXT = str(COURSE)
+COMMANDS_MAX = 50_000
+MAKE = """
+create unlogged table copy (course bigint, step bigint, shard smallint, turn bigint);
+create unlogged table original_event (place bigint, position bigint, version integer, type text, data text,
+                                      metadata text, id text, command_id text, recorded_at timestamptz);
+create unlogged table original_verdict (place bigint, number bigint, first boolean, content_hash bytea, "offset" bigint,
+                                        append_time bigint, body text, metadata text, id text, command_id text);
+"""
+READ_EVENTS = """
+select coalesce(s.assignment - s.course * 100 + 1, 0), e.position, e.version, e.type, e.data::text, e.metadata::text,
+       e.metadata->>'id', e.metadata->>'command_id', e.recorded_at
+from event e join stream s on s.number = e.stream
+"""
+READ_VERDICTS = """
+select coalesce((v.metadata->>'assignment_id')::bigint - (v.metadata->>'course_id')::bigint * 100 + 1, 0),
+       v.number, v.first, v.content_hash, v."offset", v.append_time, v.body::text, v.metadata::text, v.metadata->>'id',
+       v.command_id::text
+from verdict v
+"""
+STREAMS = """
+insert into stream (number, root_account, course, assignment, shard)
+select c.step * $1, 1, c.course, null, c.shard from copy c
+union all
+select (c.step + place) * $1, 1, c.course, c.course * 100 + place - 1, c.shard
+from copy c cross join generate_series(1, $2::bigint) place
+"""
+# The order is that of the log: in turns, so that shards grow together.
+EVENTS = """
+insert into event (shard, position, stream, version, type, type_version, data, metadata, recorded_at)
+select c.shard, c.turn * $1::bigint + e.position, (c.step + e.place) * $4::bigint, e.version, e.type, 1,
+       replace(replace(e.data, $2, c.course::text), (($3::bigint + e.place) * 16384)::text || '000',
+               ((c.step + e.place) * 16384)::text || '000')::json,
+       replace(replace(e.metadata, e.command_id, md5(e.command_id || c.course)::uuid::text),
+               e.id, md5(e.id || c.course)::uuid::text)::json,
+       e.recorded_at
+from copy c cross join original_event e
+order by c.turn, c.shard, e.position
+"""
+VERDICTS = """
+insert into verdict (shard, number, root_account, command_id, first, content_hash, source, partition, "offset",
+                     append_time, key, body, metadata)
+select c.shard, c.turn * $1::bigint + v.number, 1, md5(v.command_id || c.course)::uuid, v.first, v.content_hash,
+       $4::bigint, c.shard, c.turn * $1::bigint + v."offset", v.append_time, convert_to(c.course::text, 'UTF8'),
+       replace(replace(replace(v.body, v.command_id, md5(v.command_id || c.course)::uuid::text),
+                       $2, c.course::text), (($3::bigint + v.place) * 16384)::text || '000',
+               ((c.step + v.place) * 16384)::text || '000')::json,
+       replace(replace(replace(v.metadata, v.command_id, md5(v.command_id || c.course)::uuid::text),
+                       v.id, md5(v.id || c.course)::uuid::text), $2, c.course::text)::json
+from copy c cross join original_verdict v
+order by c.turn, c.shard, v.number
+"""
+FINISH: tuple[LiteralString, ...] = (
+    "select setval('stream_number', (select max(number) from stream))",
+    "drop table copy, original_event, original_verdict",
+    # As autovacuum would have done meanwhile.
+    "vacuum (analyze) stream, event, verdict",
+    "checkpoint",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The rows of one course with its assignments, all of one time."""
+
+    students: int
+    assignments: int
+    events: Sequence[Any]
+    verdicts: Sequence[Any]
+
+    async def copied(self, url: str, count: int) -> list[Course]:
+        """Fill an empty log with so many courses, all shards alike as far as it comes out even."""
+        connection, other = await asyncpg.connect(url), await asyncpg.connect(url)
+        try:
+            await connection.execute(MAKE)
+            await connection.copy_records_to_table("original_event", records=self.events)
+            await connection.copy_records_to_table("original_verdict", records=self.verdicts)
+            copies = _copies(count, self.assignments)
+            await connection.copy_records_to_table("copy", records=copies)
+            await connection.execute(STREAMS, NUMBER_STEP, self.assignments)
+            source = await Log(connection).current_source("filled")
+            texts = (COURSE_TEXT, FIRST_STEP)
+            await asyncio.gather(
+                connection.execute(EVENTS, len(self.events), *texts, NUMBER_STEP),
+                other.execute(VERDICTS, len(self.verdicts), *texts, source),
+            )
+            for statement in FINISH:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+            await other.close()
+        return [Course(course, self.students, _numbers(course, step, self.assignments)) for course, step, *_ in copies]
+
+
+async def original(site: Site, students: int, assignments_each: int = 1) -> Original:
+    """A course whose students are graded once on each assignment, with as many mixed commands more."""
+    course = Course(COURSE, students, _numbers(COURSE, FIRST_STEP, assignments_each))
+    url = site.database()
+    connection = await asyncpg.connect(url)
+    try:
+        # The course's stream draws the first number, then the assignments' in their order.
+        draw = f"alter sequence stream_number increment by {NUMBER_STEP} restart with {FIRST_STEP * NUMBER_STEP}"
+        await connection.execute(draw)
+        stated = [record(made) for made in facts(COURSE, students, assignments(COURSE, assignments_each))]
+        # One batch has one time, so that the times of the copies do not fall either.
+        await decide(url, [*stated, *mixed_records([course], students * assignments_each)], COMMANDS_MAX)
+        read = await connection.fetch(READ_EVENTS), await connection.fetch(READ_VERDICTS)
+    finally:
+        await connection.close()
+    site.drop(url)
+    return Original(students, assignments_each, *read)
+
+
+def _numbers(course: int, step: int, assignments_each: int) -> dict[int, int]:
+    """The numbers that the assignments' ids are drawn from, by assignment."""
+    return {course * 100 + place: (step + place + 1) * NUMBER_STEP for place in range(assignments_each)}
+
+
+def _copies(count: int, assignments_each: int) -> list[tuple[int, int, int, int]]:
+    """Rows of the table copy: course, step (its number is so many times NUMBER_STEP), shard, turn in it."""
+    rows: list[tuple[int, int, int, int]] = []
+    turns: Counter[int] = Counter()
+    each, course = -(-count // SHARDS), COURSE
+    while len(rows) < count:
+        course += 1
+        shard = shard_of_course(course)
+        if turns[shard] < each:
+            step = FIRST_STEP + (len(rows) + 1) * (assignments_each + 1)
+            rows.append((course, step, shard, turns[shard]))
+            turns[shard] += 1
+    return rows

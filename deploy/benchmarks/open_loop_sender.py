@@ -1,0 +1,48 @@
+"""Sending commands when they are due, whatever became of the earlier ones."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import Producer
+
+from deploy.benchmarks.environment import Installation
+from deploy.benchmarks.workload import Json
+from services.kafka.topics import topic
+
+
+class Sender:
+    """One producer for all that is measured on an installation.
+
+    An idempotent producer asks the broker for an id when it starts, and librdkafka, where the broker is not connected
+    yet, asks again half a second later: a producer that has sent nothing yet would measure that.
+    """
+
+    def __init__(self, installation: Installation) -> None:
+        self._topic = topic(installation.prefix, "commands")
+        self._producer = Producer(
+            {
+                "bootstrap.servers": installation.bootstrap,
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "linger.ms": 0,
+            }
+        )
+
+    async def send(self, commands: Sequence[Json], per_second: float) -> dict[str, float]:
+        """Send evenly spaced, and return when each was due (time.monotonic()) by its id."""
+        return await asyncio.to_thread(self._send, commands, per_second)
+
+    def _send(self, commands: Sequence[Json], per_second: float) -> dict[str, float]:
+        values = [json.dumps(made).encode() for made in commands]
+        due: dict[str, float] = {}
+        begun = time.monotonic() + 0.1
+        for number, (made, value) in enumerate(zip(commands, values, strict=True)):
+            at = due[made["command_id"]] = begun + number / per_second
+            if (early := at - time.monotonic()) > 0:
+                time.sleep(early)
+            self._producer.produce(self._topic, value, made["course_id"].encode())
+            self._producer.poll(0)
+        self._producer.flush()
+        return due

@@ -1,0 +1,82 @@
+"""Processes that are measured, and what they use."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from deploy.local.paths import ROOT, STATE, end, free_port
+
+READY_SECONDS = 60
+
+
+class Running:
+    """A Python module that runs while the block does; its log is .state/bench.log."""
+
+    def __init__(self, module: str, environment: Mapping[str, str]) -> None:
+        self.module = module
+        self.port = free_port()
+        self.environment = {**os.environ, "LOG_LEVEL": "WARNING", **environment, "HEALTH_PORT": str(self.port)}
+        self.pid = 0
+
+    def __enter__(self) -> Self:
+        with (STATE / "bench.log").open("ab") as log:
+            command = [sys.executable, "-m", self.module]
+            self._popen = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
+        self.pid = self._popen.pid
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # In good order: a consumer that leaves its group lets the next one begin at once.
+        end(self.pid, signal.SIGTERM, seconds=20)
+        self._popen.wait()
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def ready(self) -> None:
+        """Return when its ready page says so. TimeoutError when it does not, RuntimeError when it has ended."""
+        await until(self._is_ready, f"{self.module} is ready")
+
+    def _is_ready(self) -> bool:
+        if self._popen.poll() is not None:
+            raise RuntimeError(f"{self.module} has ended: see {STATE / 'bench.log'}")
+        try:
+            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def memory_mib(self) -> float:
+        """What it has in memory now (resident set)."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+async def until(claim: Callable[[], bool], what: str, seconds: float = READY_SECONDS) -> None:
+    """Poll, in a thread, until the claim is true. TimeoutError when it does not come true."""
+    deadline = time.monotonic() + seconds
+    while not await asyncio.to_thread(claim):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds} s: {what} (see {STATE / 'bench.log'})")
+        await asyncio.sleep(0.02)
+
+
+def processor_seconds(pid: int) -> float:
+    """User and system time that a process has used; 0 of one that has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,172 @@
+"""Kafka and PostgreSQL in containers, where a container engine answers and has the images. Nothing is ever pulled."""
+
+import contextlib
+import functools
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import docker.errors
+from docker.constants import DEFAULT_UNIX_SOCKET
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.docker_client import DockerClient, get_docker_host
+
+from deploy.local import kafka, postgres
+from deploy.local.paths import CLONE, answers, free_port
+
+# The first that the engine has is used.
+IMAGES = {
+    "kafka": ("apache/kafka:4.1.1", "apache/kafka:4.1.0"),
+    "postgres": ("postgres:18", "postgres:17", "postgres:16", "postgres:15"),
+}
+START_SECONDS = 60
+STOP_SECONDS = 30
+CONTROLLER_PORT = 9093
+
+# Its reaper would end the containers with the process that started them: deploy/stack leaves them running.
+testcontainers_config.ryuk_disabled = True
+
+
+@functools.cache
+def engine() -> Any:
+    """The client of this machine's container engine; None when none answers, or its loopback is not ours."""
+    file = (get_docker_host() or DEFAULT_UNIX_SOCKET).removeprefix("http+").removeprefix("unix://")
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(file)
+        client = DockerClient(timeout=60).client
+        return None if _contains_us(client) else client
+    except (docker.errors.DockerException, OSError):
+        return None
+
+
+def _contains_us(client: Any) -> bool:
+    try:
+        client.containers.get(socket.gethostname())
+    except docker.errors.NotFound:
+        return False
+    return True
+
+
+def image(kind: str) -> str | None:
+    """The image to use for ``kafka`` or ``postgres``; None when there is no engine, or it has none of them."""
+    if engine() is None:
+        return None
+    for name in IMAGES[kind]:
+        with contextlib.suppress(docker.errors.NotFound):
+            engine().images.get(testcontainers_config.hub_image_name_prefix + name)
+            return name
+    return None
+
+
+class Container:
+    """A server whose data and port stay the same over restarts. Raises RuntimeError when it does not start.
+
+    ``environment`` and ``address`` are told its port, the same inside and outside; ``asked`` its address.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        environment: Callable[[int], dict[str, str]],
+        address: Callable[[int], str],
+        asked: Callable[[str], bool],
+        command: list[str] | None = None,
+    ) -> None:
+        self.name = f"moderated-grading-{CLONE}-{name}"
+        self.kind = kind
+        self._command = command
+        self._environment = environment
+        self._address = address
+        self._asked = asked
+
+    @property
+    def address(self) -> str:
+        """Where it is; the port is drawn when the container is first made."""
+        found = self._found()
+        if found is None:
+            raise RuntimeError(f"the container {self.name} does not exist")
+        ((bound,),) = found.attrs["HostConfig"]["PortBindings"].values()
+        return self._address(int(bound["HostPort"]))
+
+    def start(self) -> None:
+        """Start unless it runs, making the container the first time, and return when the server answers."""
+        try:
+            found = self._found() or self._make()
+            found.start()
+        except docker.errors.APIError as error:
+            raise RuntimeError(f"the container {self.name} did not start: {error.explanation}") from error
+        address = self.address
+        if not answers(lambda: self._asked(address), self._runs, START_SECONDS):
+            tail = found.logs(tail=5).decode(errors="replace")
+            self.kill()
+            raise RuntimeError(f"the server in the container {self.name} did not start: {tail}")
+
+    def stop(self) -> None:
+        """End in good order; nothing happens when it is not running."""
+        if self._runs() and (found := self._found()):
+            found.stop(timeout=STOP_SECONDS)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self._runs() and (found := self._found()):
+            found.kill()
+            found.wait()
+
+    def remove(self) -> None:
+        """Delete the container and its data."""
+        if found := self._found():
+            found.remove(force=True, v=True)
+
+    def _found(self) -> Any:
+        if engine() is None:
+            raise RuntimeError(f"the container engine does not answer: the container {self.name} is out of reach")
+        try:
+            return engine().containers.get(self.name)
+        except docker.errors.NotFound:
+            return None
+
+    def _runs(self) -> bool:
+        found = self._found()
+        return found is not None and found.status == "running"
+
+    def _make(self) -> Any:
+        found = image(self.kind)
+        if found is None:
+            raise RuntimeError(f"the container engine has none of the images {', '.join(IMAGES[self.kind])}")
+        port = free_port()
+        made = DockerContainer(found, name=self.name, env=self._environment(port))
+        if self._command:
+            made.with_command(self._command)
+        # Its methods know no host address; the engine's client, to whom this is handed on, does.
+        made.ports[f"{port}/tcp"] = ("127.0.0.1", port)  # type: ignore[assignment]
+        return made.start().get_wrapped_container()
+
+
+def kafka_container(name: str, heap: str) -> Container:
+    """One Apache Kafka broker in KRaft mode."""
+
+    def environment(port: int) -> dict[str, str]:
+        settings = kafka.settings("0.0.0.0", port, CONTROLLER_PORT, "/var/lib/kafka/data")
+        named = {f"KAFKA_{key.upper().replace('.', '_')}": value for key, value in settings.items()}
+        return {**named, "KAFKA_HEAP_OPTS": f"-Xmx{heap} -Xms{heap}"}
+
+    return Container(f"{name}-kafka", "kafka", environment, kafka.address, kafka.answers_at)
+
+
+def postgres_container(name: str) -> Container:
+    """One PostgreSQL."""
+
+    def environment(port: int) -> dict[str, str]:
+        return {
+            "PGPORT": str(port),
+            "POSTGRES_USER": postgres.USER,
+            "POSTGRES_DB": "postgres",
+            "POSTGRES_HOST_AUTH_METHOD": "trust",
+            "POSTGRES_INITDB_ARGS": " ".join(postgres.INITDB),
+        }
+
+    command = ["postgres", *(f"--{name}={value}" for name, value in postgres.SETTINGS.items())]
+    return Container(f"{name}-postgres", "postgres", environment, postgres.address, postgres.answers_at, command)

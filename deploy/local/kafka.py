@@ -1,0 +1,149 @@
+"""One Apache Kafka broker in KRaft mode, on free ports, from the jars that deploy/setup fetched."""
+
+import base64
+import contextlib
+import shutil
+import signal
+import subprocess
+import uuid
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from deploy.local.paths import STATE, answers, end, free_port, remove, running_pid
+
+JARS = STATE / "kafka" / "jars"
+START_SECONDS = 60
+DELETE_SECONDS = 240
+SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "auto.create.topics.enable": "false",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "4",
+    "transaction.max.timeout.ms": "60000",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    "log.cleaner.dedupe.buffer.size": "16777216",
+    "message.max.bytes": "5242880",
+    "replica.fetch.max.bytes": "5242880",
+}
+
+
+def settings(host: str, port: int, controller: int, data: str) -> dict[str, str]:
+    """A broker's settings: it listens on ``host`` and is reached at 127.0.0.1, at the same port."""
+    return {
+        **SETTINGS,
+        "listeners": f"PLAINTEXT://{host}:{port},CONTROLLER://127.0.0.1:{controller}",
+        "advertised.listeners": f"PLAINTEXT://{address(port)}",
+        "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+        "log.dirs": data,
+    }
+
+
+def address(port: int) -> str:
+    """host:port."""
+    return f"127.0.0.1:{port}"
+
+
+def answers_at(bootstrap: str) -> bool:
+    """Whether a broker answers there, not only its port."""
+    with contextlib.suppress(KafkaException):
+        return bool(AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=0.5).brokers)
+    return False
+
+
+def delete_topics(bootstrap: str, prefix: str) -> None:
+    """Delete every topic whose name begins with ``prefix``."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    names = [name for name in admin.list_topics(timeout=START_SECONDS).topics if name.startswith(prefix)]
+    deletions = admin.delete_topics(names, request_timeout=DELETE_SECONDS) if names else {}
+    for deleted in deletions.values():
+        deleted.result(DELETE_SECONDS)
+
+
+class KafkaServer:
+    """A broker whose data, ports and id stay the same over restarts. Raises RuntimeError when it does not start."""
+
+    def __init__(self, folder: Path, heap: str = "512m") -> None:
+        self.folder = folder
+        self.heap = heap
+
+    @property
+    def address(self) -> str:
+        """host:port; the port is drawn when the broker is first formatted."""
+        return address(int((self.folder / "port").read_text()))
+
+    def start(self) -> None:
+        """Start unless it runs, formatting the storage the first time, and return when it answers."""
+        if self.pid() is not None:
+            return
+        if not (self.folder / "port").exists():
+            self._format()
+        with (self.folder / "broker.log").open("ab") as log:
+            process = subprocess.Popen(
+                self._java("kafka.Kafka"), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        (self.folder / "pid").write_text(str(process.pid))
+        if not answers(lambda: answers_at(self.address), lambda: process.poll() is None, START_SECONDS):
+            self.kill()
+            raise RuntimeError(f"Kafka did not start: see {self.folder / 'broker.log'}")
+        # Whoever ends the broker finds it by its id: it may be another process than this one.
+        process.returncode = 0
+
+    def stop(self) -> None:
+        """End in good order; nothing happens when it is not running."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._end(signal.SIGKILL)
+
+    def remove(self) -> None:
+        """Delete the data of a broker that was stopped."""
+        remove(self.folder)
+
+    def pid(self) -> int | None:
+        """The broker's process id, None when it is not running."""
+        return running_pid(self.folder / "pid", str(self.folder / "server.properties"))
+
+    def _end(self, number: int) -> None:
+        if (pid := self.pid()) is not None:
+            end(pid, number)
+
+    def _format(self) -> None:
+        shutil.rmtree(self.folder / "data", ignore_errors=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        port = free_port()
+        lines = settings("127.0.0.1", port, free_port(), str(self.folder / "data")).items()
+        (self.folder / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in lines))
+        # Written with =, because an id may begin with a hyphen.
+        cluster = "--cluster-id=" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        command = self._java("kafka.tools.StorageTool", "format", cluster, "-c")
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"Kafka's storage could not be formatted: {done.stderr[-500:]}")
+        (self.folder / "port").write_text(str(port))
+
+    def _java(self, main: str, *arguments: str) -> list[str]:
+        logging = Path(__file__).parents[1] / "kafka" / "log4j2.yaml"
+        return [
+            "java",
+            f"-Xmx{self.heap}",
+            f"-Xms{self.heap}",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            f"-Dlog4j2.configurationFile={logging}",
+            "-cp",
+            f"{JARS}/*",
+            main,
+            *arguments,
+            str(self.folder / "server.properties"),
+        ]

@@ -1,0 +1,162 @@
+"""One local PostgreSQL on a free port, run by an unprivileged user when we are root."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql
+
+from deploy.local.paths import free_port, remove, running_pid
+
+USER = "moderation"
+SETTINGS = {"max_connections": "200", "shared_buffers": "256MB", "max_wal_size": "4GB"}
+ALONE_SECONDS_MAX = 60
+INITDB = ("-E", "UTF8", "--locale=C.UTF-8")
+
+
+def address(port: int) -> str:
+    """URL of the database ``postgres``."""
+    return f"postgresql://{USER}@127.0.0.1:{port}/postgres"
+
+
+def answers_at(url: str) -> bool:
+    """Whether connections are accepted there."""
+    with contextlib.suppress(psycopg.OperationalError):
+        psycopg.connect(url, connect_timeout=2).close()
+        return True
+    return False
+
+
+def database(url: str, name: str) -> str:
+    """URL of another database of the same server."""
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def create_database(url: str, name: str, template: str = "template1") -> str:
+    """Make a database on the server of ``url``, unless it is there, and return its URL."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        if connection.execute("select from pg_database where datname = %s", (name,)).fetchone() is None:
+            _once_alone(
+                connection,
+                sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)),
+            )
+    return database(url, name)
+
+
+def drop_databases(url: str, prefix: str) -> None:
+    """Drop every database on the server of ``url`` whose name begins with ``prefix``."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for (name,) in connection.execute("select datname from pg_database where starts_with(datname, %s)", (prefix,)):
+            _once_alone(connection, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+def _once_alone(connection: psycopg.Connection, statement: sql.Composed) -> None:
+    """Execute once nobody else is connected to the database that is copied or dropped.
+
+    Of whoever was killed the server may know a while later, longer than it waits by itself.
+    """
+    deadline = time.monotonic() + ALONE_SECONDS_MAX
+    while True:
+        try:
+            connection.execute(statement)
+            return
+        except psycopg.errors.ObjectInUse:
+            if time.monotonic() > deadline:
+                raise
+
+
+def binaries() -> Path:
+    """Folder of initdb, pg_ctl and postgres, the newest that is installed. Raises FileNotFoundError with the remedy."""
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: int(path.parts[-3]))
+    if versions:
+        return versions[-1].parent
+    found = shutil.which("pg_ctl")
+    if found is None:
+        raise FileNotFoundError("PostgreSQL 15 or newer is missing: install it, or set DATABASE_URL to a server")
+    return Path(found).resolve().parent
+
+
+class PostgresServer:
+    """A server whose data and port stay the same over restarts. Raises RuntimeError when it does not start."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def address(self) -> str:
+        """URL of its database ``postgres``; the port is drawn when the data folder is first made."""
+        return address(self._port())
+
+    def start(self) -> None:
+        """Start unless it runs, making the data folder the first time; return when connections are accepted."""
+        if self.pid() is not None:
+            return
+        if not (self.folder / "port").exists():
+            self._make()
+        self._run(
+            "pg_ctl",
+            "-D",
+            str(self.folder / "data"),
+            "-o",
+            f"-p {self._port()} -c listen_addresses=127.0.0.1 -k ''",
+            "-l",
+            str(self.folder / "server.log"),
+            "-t",
+            "60",
+            "-w",
+            "start",
+        )
+
+    def stop(self) -> None:
+        """End in good order; nothing happens when it is not running."""
+        if self.pid() is not None:
+            self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "fast", "-t", "60", "-w", "stop")
+
+    def kill(self) -> None:
+        """End at once, as a crash does: no checkpoint, recovery at the next start."""
+        if self.pid() is not None:
+            self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-t", "60", "-w", "stop")
+
+    def remove(self) -> None:
+        """Delete the data of a server that was stopped."""
+        remove(self.folder)
+
+    def pid(self) -> int | None:
+        """The postmaster's process id, None when it is not running."""
+        return running_pid(self.folder / "data" / "postmaster.pid", str(self.folder / "data"))
+
+    def _port(self) -> int:
+        return int((self.folder / "port").read_text())
+
+    def _make(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        if os.getuid() == 0:
+            account = pwd.getpwnam("postgres")
+            os.chown(self.folder, account.pw_uid, account.pw_gid)
+        self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", USER, *INITDB)
+        with (self.folder / "data" / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
+        (self.folder / "port").write_text(str(free_port()))
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(binaries() / program), *arguments]
+        if os.getuid() == 0:
+            command = ["runuser", "-u", "postgres", "--", *command]
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd="/",
+        )
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {done.stderr.strip()[-500:]} (see {self.folder / 'server.log'})")

@@ -1,0 +1,124 @@
+"""The stage of the demo: an outside producer of commands, an outside reader of all that comes out."""
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from rich.console import Console
+
+from deploy.season.sample_data import Course, Json, encode
+
+DEADLINE_SECONDS = 60
+
+
+class Theatre:
+    """A producer of commands, a read_committed reader of what comes out, and what was seen."""
+
+    def __init__(self, bootstrap: str, prefix: str, console: Console) -> None:
+        self.prefix = prefix
+        self.console = console
+        self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+        names = [
+            f"{prefix}.{name}" for name in ("commands", "verdicts", "events", "live-events", "caliper", "dead-letters")
+        ]
+        self.consumer = AIOKafkaConsumer(
+            *names,
+            bootstrap_servers=bootstrap,
+            isolation_level="read_committed",
+            auto_offset_reset="latest",
+            fetch_max_wait_ms=20,
+        )
+        self.sent_at: dict[str, float] = {}
+        self.sent: Counter[str] = Counter()
+        self.keys: set[bytes] = set()
+        self.commands = 0
+        self.verdicts: dict[str, list[Json]] = {}
+        self.seconds: list[float] = []
+        self.live: list[Json] = []
+        self.live_seconds: list[float] = []
+        self.caliper = 0
+        self.events: Counter[str] = Counter()
+        self.dead_letters: list[Any] = []
+
+    async def send(self, value: bytes, key: int, command_id: str | None) -> None:
+        """Produce a record; ``command_id`` None for what is unreadable."""
+        if command_id is not None:
+            self.sent_at.setdefault(command_id, time.time())
+            self.sent[command_id] += 1
+        self.keys.add(str(key).encode())
+        await self.producer.send(f"{self.prefix}.commands", value, key=str(key).encode())
+
+    async def read(self) -> None:
+        """Take in what comes out, for ever."""
+        while True:
+            for partition, records in (await self.consumer.getmany(timeout_ms=50)).items():
+                for record in records:
+                    self._see(partition.topic.removeprefix(f"{self.prefix}."), record)
+
+    def _see(self, name: str, record: Any) -> None:
+        headers = dict(record.headers)
+        now = time.time()
+        if record.key not in self.keys:
+            return
+        if name == "commands":
+            self.commands += 1
+        elif name == "dead-letters":
+            self.dead_letters.append(record)
+        elif headers["ce_causationid"].decode() not in self.sent_at:
+            return
+        elif name == "verdicts":
+            verdict = json.loads(record.value)
+            seen = self.verdicts.setdefault(verdict["command_id"], [])
+            seen.append(verdict)
+            if not verdict["duplicate"]:
+                self.seconds.append(now - self.sent_at[verdict["command_id"]])
+        elif name == "live-events":
+            event = json.loads(record.value)
+            self.live.append(event)
+            show_grade(self.console, event["body"])
+            self.live_seconds.append(now - self.sent_at[headers["ce_causationid"].decode()])
+        elif name == "caliper":
+            self.caliper += 1
+        else:
+            self.events[headers["ce_type"].decode().split(".")[1]] += 1
+
+    def answered(self) -> int:
+        """How many verdicts have been seen."""
+        return sum(map(len, self.verdicts.values()))
+
+    async def settle(self) -> None:
+        """Wait until every record sent has its verdict. SystemExit names how many are missing after the deadline."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while self.answered() < self.sent.total():
+            if time.monotonic() > deadline:
+                sys.exit(f"demo: {self.sent.total() - self.answered()} verdicts missing after {DEADLINE_SECONDS} s")
+            await asyncio.sleep(0.01)
+
+    async def refused(self) -> str:
+        """Wait for the dead letter of the unreadable record, and return its reason."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not self.dead_letters:
+            if time.monotonic() > deadline:
+                sys.exit(f"demo: no dead letter after {DEADLINE_SECONDS} s")
+            await asyncio.sleep(0.01)
+        return str(dict(self.dead_letters[0].headers)["dead_letter_reason"].decode())
+
+    async def ask(self, course: Course, command: Json) -> Json:
+        """Send one command and await its verdict."""
+        await self.send(encode(command), course.course_id, command["command_id"])
+        await self.settle()
+        return self.verdicts[command["command_id"]][-1]
+
+
+def show_grade(console: Console, body: Json) -> None:
+    """A published grade_change in one line."""
+    points = f"{body['score']:g} of {body['points_possible']:g}"
+    muted = "muted" if body["muted"] else "posted"
+    console.print(
+        f"    [cyan]→[/] {body['assignment_name']:<24} {body['student_sis_id']:<7} [bold]{body['grade']:<10}[/] "
+        f"{points:<11} [dim]{muted}[/]"
+    )

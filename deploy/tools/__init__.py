@@ -1,1 +1,0 @@
-"""What deploy/ is made of: local servers, the stack and its supervisor, the demo, the benchmarks."""

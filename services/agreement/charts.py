@@ -9,7 +9,7 @@ from html import escape
 
 from services.agreement.coefficients import REASONS
 from services.agreement.statistics import Agreement, Distance, Grader
-from services.moderation.grade_conversion import number_text
+from services.moderation.grade_conversion import format_number
 
 WIDTH = 360
 _ROW = 22
@@ -37,7 +37,9 @@ def distance_plot(found: Agreement, name: str = "distances") -> str:
             _text(_LABEL + length + 6, top, str(bar.pairs), "start"),
         ]
     said = "; ".join(f"{label}: {bar.pairs}" for bar, label in zip(bars, labels, strict=True))
-    within = "" if found.tolerance is None else f" Within the tolerance of {number_text(found.tolerance)} drawn darker."
+    within = (
+        "" if found.tolerance is None else f" Within the tolerance of {format_number(found.tolerance)} drawn darker."
+    )
     description = f"Pairs of marks by their distance in points. {said}.{within}"
     return _drawing(name, "Distance between two marks of one work", description, _ROW * len(bars), parts)
 
@@ -79,7 +81,7 @@ def _spread(grader: Grader) -> tuple[float, float]:
 
 def _labels(bars: Sequence[Distance]) -> list[str]:
     edges = [bar.up_to for bar in bars if bar.up_to is not None]
-    return ["equal", *(f"up to {number_text(edge)}" for edge in edges[1:]), f"over {number_text(edges[-1])}"]
+    return ["equal", *(f"up to {format_number(edge)}" for edge in edges[1:]), f"over {format_number(edges[-1])}"]
 
 
 def _nothing(reason: str | None) -> str:

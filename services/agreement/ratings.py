@@ -48,8 +48,8 @@ def marking_of(course: Course, assignment: Assignment) -> Marking:
     # A class has few different marks, and a scheme may have thousands of bands to look through.
     category = lru_cache(CATEGORIES_REMEMBERED)(scale.category)
     works = (
-        _work(category, grades, assignment.selected(course, student))
-        for student, grades in sorted(assignment.of_student.items())
+        _work(category, grades, assignment.selected_grade_id(course, student))
+        for student, grades in sorted(assignment.grades_by_student.items())
     )
     return Marking(scale, tuple(work for work in works if work.marks))
 

@@ -14,7 +14,7 @@ from services.agreement.coefficients import Figure
 from services.agreement.intraclass import Intraclass
 from services.agreement.statistics import Agreement, Difference
 from services.moderation.assignment import Assignment
-from services.moderation.event_payloads import number
+from services.moderation.event_payloads import decimal_to_json
 
 Json = dict[str, Any]
 
@@ -45,8 +45,8 @@ def agreement_document(about: About, found: Agreement) -> Json:
         "course_id": about.course_id,
         "version": about.version,
         "grading_type": found.scale.grading_type,
-        "points_possible": number(found.scale.points),
-        "tolerance": number(found.tolerance),
+        "points_possible": decimal_to_json(found.scale.points),
+        "tolerance": decimal_to_json(found.tolerance),
         "categories": list(found.scale.categories),
         "level_of_measurement": found.scale.level,
         "marks": found.marks,
@@ -80,7 +80,7 @@ def agreement_document(about: About, found: Agreement) -> Json:
             }
             for pair in found.pairs
         ],
-        "distances": [{"up_to": number(bar.up_to), "pairs": bar.pairs} for bar in found.distances],
+        "distances": [{"up_to": decimal_to_json(bar.up_to), "pairs": bar.pairs} for bar in found.distances],
     }
 
 

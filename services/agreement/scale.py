@@ -21,8 +21,8 @@ from typing import Literal
 from services.moderation import grading_scheme
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
-from services.moderation.grade_conversion import number_text
-from services.moderation.grading_scheme import Scheme
+from services.moderation.grade_conversion import format_number
+from services.moderation.grading_scheme import GradingScheme
 
 Level = Literal["interval", "ordinal", "nominal"]
 BINS = 10
@@ -40,7 +40,7 @@ class Scale:
 
     grading_type: str
     points: Decimal | None
-    bands: Scheme
+    bands: GradingScheme
     level: Level
 
     @property
@@ -50,13 +50,13 @@ class Scale:
             return tuple(name for name, _ in reversed(self.bands))
         if self.points is None:
             return ()
-        edges = [number_text(self.points * number / BINS) for number in range(BINS + 1)]
+        edges = [format_number(self.points * number / BINS) for number in range(BINS + 1)]
         return tuple(f"{low}–{high}" for low, high in zip(edges, edges[1:], strict=False))
 
     @property
     def tolerance(self) -> Decimal | None:
         """How far apart two marks may be, in points, where nobody says."""
-        return None if self.points is None else Decimal(number_text(self.points * TOLERANCE_SHARE))
+        return None if self.points is None else Decimal(format_number(self.points * TOLERANCE_SHARE))
 
     def category(self, score: Decimal, grade: str | None) -> int | None:
         """Place among the categories, from 0; the band that was given counts, while the scheme still has it.
@@ -64,15 +64,15 @@ class Scale:
         None where there are no categories.
         """
         if self.bands:
-            given = None if grade is None else grading_scheme.own_case(self.bands, grade)
-            name = given or grading_scheme.name_of(self.bands, score, self.points or Decimal(100))
+            given = None if grade is None else grading_scheme.canonical_band_name(self.bands, grade)
+            name = given or grading_scheme.band_for_score(self.bands, score, self.points or Decimal(100))
             return len(self.bands) - 1 - [band for band, _ in self.bands].index(name)
         if self.points is None:
             return None
         return max(0, min(BINS - 1, int(score * BINS // self.points)))
 
 
-_PASS_FAIL: Scheme = (("complete", Decimal(1)), ("incomplete", Decimal(0)))
+_PASS_FAIL: GradingScheme = (("complete", Decimal(1)), ("incomplete", Decimal(0)))
 
 
 def scale_of(course: Course, assignment: Assignment) -> Scale:
@@ -80,7 +80,9 @@ def scale_of(course: Course, assignment: Assignment) -> Scale:
     points = assignment.points_possible
     worth = points if points is not None and points > 0 else None
     if assignment.grading_type in _ORDERED:
-        bands = grading_scheme.ordered(assignment.grading_scheme or course.grading_scheme or grading_scheme.DEFAULT)
+        bands = grading_scheme.sort_bands(
+            assignment.grading_scheme or course.grading_scheme or grading_scheme.DEFAULT_SCHEME
+        )
         return Scale(assignment.grading_type, worth, bands, "ordinal")
     if assignment.grading_type == "pass_fail":
         return Scale(assignment.grading_type, worth, _PASS_FAIL, "nominal")

@@ -29,5 +29,5 @@ def request_told(record: ConsumerRecord[Any, Any], authority: Authority | None) 
 
 def with_role(request: dict[str, Any], course: Course, actor_id: int | None) -> dict[str, Any]:
     """The request with the role that its user has in the course now, where they have one."""
-    role = None if actor_id is None else course.role_of(actor_id)
+    role = None if actor_id is None else course.get_role(actor_id)
     return request if role is None else {**request, "context_role": role}

@@ -33,14 +33,14 @@ def _scheme(stated: dict[str, Any]) -> dict[str, Any]:
     return stated
 
 
-def _enrollment(row: wire.Enrollment) -> commands.StatedEnrollment:
+def _enrollment(row: wire.Enrollment) -> commands.EnrollmentUpsert:
     stated = _stated(row, "user_id", "type", "section_id")
     if row.permissions is not None:
         stated["permissions"] = row.permissions.model_dump(exclude_none=True)
-    return commands.StatedEnrollment(user_id=row.user_id, type=row.type, section_id=row.section_id, stated=stated)
+    return commands.EnrollmentUpsert(user_id=row.user_id, type=row.type, section_id=row.section_id, fields=stated)
 
 
-def _data(command: wire.Command) -> commands.Data:
+def _data(command: wire.Command) -> commands.CommandData:
     match command:
         case wire.RecordProvisionalGrade(data=data):
             return commands.RecordProvisionalGrade(
@@ -67,7 +67,7 @@ def _data(command: wire.Command) -> commands.Data:
         case wire.PublishProvisionalGrades():
             return commands.PublishProvisionalGrades()
         case wire.RecordSubmission(data=data):
-            return commands.RecordSubmission(student_id=data.student_id, stated=_stated(data, "student_id"))
+            return commands.RecordSubmission(student_id=data.student_id, fields=_stated(data, "student_id"))
         case wire.RecordSubmissionComment(data=data):
             return commands.RecordSubmissionComment(
                 student_id=data.student_id, author_id=data.author_id, comment=data.comment, created_at=data.created_at
@@ -77,16 +77,16 @@ def _data(command: wire.Command) -> commands.Data:
         case wire.HideGrades(data=data):
             return commands.HideGrades(student_ids=_ids(data.student_ids))
         case wire.ConfigureAssignment(data=data):
-            return commands.ConfigureAssignment(stated=_scheme(_stated(data)))
+            return commands.ConfigureAssignment(fields=_scheme(_stated(data)))
         case wire.UpsertCourse(data=data):
-            return commands.UpsertCourse(stated=_scheme(_stated(data)))
+            return commands.UpsertCourse(fields=_scheme(_stated(data)))
         case wire.UpsertUsers(data=data):
-            users = (commands.StatedUser(user_id=u.user_id, stated=_stated(u, "user_id")) for u in data.users)
+            users = (commands.UserUpsert(user_id=u.user_id, fields=_stated(u, "user_id")) for u in data.users)
             return commands.UpsertUsers(users=tuple(users))
         case wire.UpsertEnrollments(data=data):
             return commands.UpsertEnrollments(enrollments=tuple(_enrollment(row) for row in data.enrollments))
         case wire.UpsertAdmins(data=data):
-            admins = (commands.StatedAdmin(user_id=a.user_id, permissions=tuple(a.permissions)) for a in data.admins)
+            admins = (commands.AdminUpsert(user_id=a.user_id, permissions=tuple(a.permissions)) for a in data.admins)
             return commands.UpsertAdmins(admins=tuple(admins))
         case _:
             assert_never(command)

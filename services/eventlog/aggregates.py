@@ -10,7 +10,7 @@ from services.moderation.course import Course
 from services.moderation.event_payloads import from_payload
 from services.moderation.events import AssignmentEvent, CourseEvent, Event
 from services.moderation.evolve import evolve_assignment, evolve_course
-from services.moderation.upcasters import upgraded
+from services.moderation.upcasters import upcast
 
 
 def evolve_stored_course(course: Course, stored: Stored) -> None:
@@ -35,7 +35,7 @@ def _event(stored: Stored) -> Event:
     data = orjson.loads(stored.data)
     return from_payload(
         stored.type,
-        upgraded(stored.type, stored.type_version, data["payload"]),
+        upcast(stored.type, stored.type_version, data["payload"]),
         student_id=_number(data["student_id"]),
         submission_id=_number(data["submission_id"]),
     )

@@ -18,7 +18,7 @@ from services.gateway.pagination import link_header, list_of, page_of
 from services.gateway.path_ids import user_of, view_of
 from services.gateway.rails_params import params_of, path_id, time_of
 from services.gateway.responses import answer, bad_request, not_found
-from services.moderation.canvas_views import user
+from services.moderation.canvas_views import user_json
 
 router = APIRouter(prefix=ASSIGNMENT_PATH)
 
@@ -30,9 +30,9 @@ async def moderated_students(
     """The students in the moderation set."""
     page = page_of(request)
     view = await view_of(parts, caller, course_id, assignment_id, also_deleted=True)
-    students = allowed(view.moderated_students())
+    students = allowed(view.list_moderated_students())
     links = link_header(request, parts.gateway_url, page, len(students))
-    return answer(request, [user(view.course, student) for student in page.cut(students)], headers=links)
+    return answer(request, [user_json(view.course, student) for student in page.cut(students)], headers=links)
 
 
 @router.get("/provisional_grades/status", operation_id="show_provisional_grade_status", **STATUS)
@@ -42,7 +42,7 @@ async def status(
     """Whether the caller may grade, and with last_updated_at what others have."""
     student = _required(request, "student_id")
     view = await view_of(parts, caller, course_id, assignment_id)
-    return answer(request, allowed(view.status(path_id(student), _last_updated_at(request))))
+    return answer(request, allowed(view.provisional_grade_status(path_id(student), _last_updated_at(request))))
 
 
 @router.get(
@@ -56,8 +56,8 @@ async def anonymous_status(
     """The same by the submission's anonymous id."""
     anonymous_id = _required(request, "anonymous_id")
     view = await view_of(parts, caller, course_id, assignment_id)
-    student = view.assignment.student_of_anonymous_id(view.course, anonymous_id)
-    return answer(request, allowed(view.status(student, _last_updated_at(request))))
+    student = view.assignment.find_student_by_anonymous_id(view.course, anonymous_id)
+    return answer(request, allowed(view.provisional_grade_status(student, _last_updated_at(request))))
 
 
 @router.get("/submissions/{user_id}", operation_id="get_submission", **SHOW_SUBMISSION)
@@ -70,7 +70,7 @@ async def submission(
     student = user_of(view.course, user_id, caller)
     if student is None:
         raise not_found()
-    return answer(request, allowed(view.submission(student, included)))
+    return answer(request, allowed(view.submission_json(student, included)))
 
 
 @router.get("/submissions", operation_id="list_submissions", **LIST_SUBMISSIONS)
@@ -80,8 +80,8 @@ async def submissions(
     """The submissions of the assignment."""
     page, included = page_of(request), await _included(request)
     view = await view_of(parts, caller, course_id, assignment_id)
-    students = allowed(view.submissions())
-    shown = [allowed(view.submission(student, included)) for student in page.cut(students)]
+    students = allowed(view.list_submission_students())
+    shown = [allowed(view.submission_json(student, included)) for student in page.cut(students)]
     return answer(request, shown, headers=link_header(request, parts.gateway_url, page, len(students)))
 
 
@@ -92,8 +92,8 @@ async def gradeable_students(
     """The students whose work the caller may grade."""
     page, included = page_of(request), await _included(request)
     view = await view_of(parts, caller, course_id, assignment_id)
-    students = allowed(view.gradeable_students(grades="provisional_grades" in included))
-    shown = [view.gradeable_student(student, included) for student in page.cut(students)]
+    students = allowed(view.list_gradeable_students(with_grades="provisional_grades" in included))
+    shown = [view.gradeable_student_json(student, included) for student in page.cut(students)]
     return answer(request, shown, headers=link_header(request, parts.gateway_url, page, len(students)))
 
 

@@ -12,7 +12,7 @@ from services.gateway.openapi_docs import ADD_STUDENTS, BULK_SELECT, GRADE, PUBL
 from services.gateway.path_ids import place_of, user_of, view_of
 from services.gateway.rails_params import Params, flag, ids, nested, number, params_of, path_id, text
 from services.gateway.responses import Refused, answer, bad_request, not_found, unauthorized
-from services.moderation.canvas_views import View, user
+from services.moderation.canvas_views import AssignmentView, user_json
 
 router = APIRouter(prefix=ASSIGNMENT_PATH)
 ANSWERED_WITH = frozenset({"provisional_grades", "submission_comments"})
@@ -30,7 +30,7 @@ async def add_students(
     data = {} if students is None else {"student_ids": students}
     verdict = await _accepted(request, parts, caller, Asked("select_students_for_moderation", *place, data))
     view = await _after(parts, caller, place, verdict)
-    return answer(request, [user(view.course, row["id"]) for row in verdict["result"]])
+    return answer(request, [user_json(view.course, row["id"]) for row in verdict["result"]])
 
 
 @router.put("/provisional_grades/bulk_select", operation_id="bulk_select_provisional_grades", **BULK_SELECT)
@@ -100,7 +100,7 @@ async def grade(
         if refused.status == 400 and isinstance(refused.body, dict) and "message" in refused.body:
             raise Refused(400, {"error": refused.body["message"]}) from None
         raise
-    shown = allowed(view.submission(student, ANSWERED_WITH))
+    shown = allowed(view.submission_json(student, ANSWERED_WITH))
     return answer(request, {**shown, "all_submissions": [shown]})
 
 
@@ -166,7 +166,7 @@ async def _accepted(request: Request, parts: Parts, caller: Caller, asked: Asked
     return accepted_or_refused(await parts.commands.verdict(request, caller, asked))
 
 
-async def _after(parts: Parts, caller: Caller, place: tuple[int, int], verdict: dict[str, Any]) -> View:
+async def _after(parts: Parts, caller: Caller, place: tuple[int, int], verdict: dict[str, Any]) -> AssignmentView:
     """What the answer shows: for a command that was sent before, as it stood then."""
     if verdict["duplicate"]:
         found = await parts.states.as_of(caller.root_account_id, place[1], version=verdict["stream_version"])
@@ -174,4 +174,4 @@ async def _after(parts: Parts, caller: Caller, place: tuple[int, int], verdict: 
         found = await parts.states.assignment(caller.root_account_id, place[1])
     if found is None:
         raise not_found()
-    return View(*found, caller.user_id, parts.lms_url)
+    return AssignmentView(*found, caller.user_id, parts.lms_url)

@@ -7,7 +7,7 @@ from services.gateway.authentication import Caller
 from services.gateway.dependencies import Parts
 from services.gateway.rails_params import path_id
 from services.gateway.responses import not_found
-from services.moderation.canvas_views import View
+from services.moderation.canvas_views import AssignmentView
 from services.moderation.course import Course
 
 _HEX = "hex:"
@@ -35,13 +35,15 @@ async def place_of(parts: Parts, caller: Caller, course: str, assignment: str) -
     return course_id, assignment_id
 
 
-async def view_of(parts: Parts, caller: Caller, course: str, assignment: str, *, also_deleted: bool = False) -> View:
+async def view_of(
+    parts: Parts, caller: Caller, course: str, assignment: str, *, also_deleted: bool = False
+) -> AssignmentView:
     """An assignment of a path as the caller sees it now. Raises Refused: 404 where there is none."""
     course_id, assignment_id = await place_of(parts, caller, course, assignment)
     found = await parts.states.assignment(caller.root_account_id, assignment_id, course_id)
     if found is None or (found[1].deleted and not also_deleted):
         raise not_found()
-    return View(*found, caller.user_id, parts.lms_url)
+    return AssignmentView(*found, caller.user_id, parts.lms_url)
 
 
 async def _course_of(parts: Parts, caller: Caller, text: str) -> int | None:

@@ -113,7 +113,7 @@ async def events(request: Request, parts: GatewayParts, caller: KnownCaller, ass
     if found is None:
         raise not_found()
     count = found[1].version
-    rows = await parts.reader.page(found[1].number, min(page.start, count), min(page.start + page.size, count))
+    rows = await parts.reader.page(found[1].stream_number, min(page.start, count), min(page.start + page.size, count))
     return answer(
         request,
         [{"id": orjson.loads(row.metadata)["id"], "event_type": row.type, **orjson.loads(row.data)} for row in rows],

@@ -36,8 +36,8 @@ class StateDocuments:
 
     def document(self, course: Course, assignment: Assignment) -> dict[str, Any]:
         """The document; what it says is :func:`state_document`'s."""
-        rows = self._held.setdefault(assignment.number, Rows())
-        self._held.move_to_end(assignment.number)
+        rows = self._held.setdefault(assignment.stream_number, Rows())
+        self._held.move_to_end(assignment.stream_number)
 
         def grade(each: ProvisionalGrade) -> orjson.Fragment:
             revision = assignment.submissions[each.student_id].revision
@@ -55,7 +55,7 @@ class StateDocuments:
                 held = rows.submissions[student_id] = made_of, _encoded(row)
             return held[1]
 
-        found = state_document(course, assignment, grade=grade, submission=submission)
+        found = state_document(course, assignment, grade_encoder=grade, submission_encoder=submission)
         self._forget_oldest()
         return found
 

@@ -10,10 +10,10 @@ from itertools import count, islice
 from typing import Any
 
 from services.moderation.course import Course
-from services.moderation.grading_scheme import Scheme
+from services.moderation.grading_scheme import GradingScheme
 
 IDS_PER_ASSIGNMENT = 1 << 20
-_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_BASE58_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
 @dataclass(slots=True)
@@ -64,11 +64,11 @@ class Submission:
     comments: list[Comment] = field(default_factory=list)
 
 
-NEVER_TOUCHED = Submission()
+UNSUBMITTED = Submission()
 
 
 @dataclass(slots=True)
-class Choice:
+class Selection:
     """A selected provisional grade and the shard position at which it was chosen."""
 
     provisional_grade_id: int
@@ -79,7 +79,7 @@ class Choice:
 class Assignment:
     """State of an assignment's stream. ``version`` 0: it does not exist; its number and secret are then fresh."""
 
-    number: int
+    stream_number: int
     secret: bytes
     root_account_id: int
     course_id: int
@@ -88,7 +88,7 @@ class Assignment:
     name: str | None = None
     points_possible: Decimal | None = None
     grading_type: str = "points"
-    grading_scheme: Scheme | None = None
+    grading_scheme: GradingScheme | None = None
     moderated_grading: bool = False
     grader_count: int | None = 0
     final_grader_id: int | None = None
@@ -100,46 +100,48 @@ class Assignment:
     assigned_to: frozenset[int] | None = None
     deleted: bool = False
     grades_published_at: datetime | None = None
-    slots: dict[int, str] = field(default_factory=dict)
-    added: set[int] = field(default_factory=set)
-    choices: dict[int, Choice] = field(default_factory=dict)
-    unassigned_at: dict[int, int] = field(default_factory=dict)
+    grader_slots: dict[int, str] = field(default_factory=dict)
+    added_students: set[int] = field(default_factory=set)
+    selections: dict[int, Selection] = field(default_factory=dict)
+    unassigned_at_position: dict[int, int] = field(default_factory=dict)
     provisional_grades: dict[int, ProvisionalGrade] = field(default_factory=dict)
-    of_student: dict[int, list[ProvisionalGrade]] = field(default_factory=dict)
+    grades_by_student: dict[int, list[ProvisionalGrade]] = field(default_factory=dict)
     submissions: dict[int, Submission] = field(default_factory=dict)
     # How many comments there ever were, public copies included: part of the ids the service draws.
-    comments_made: int = 0
+    comment_count: int = 0
     # Whose submission an id that the LMS stated is now.
-    stated_submission_ids: dict[int, int] = field(default_factory=dict)
+    students_by_lms_submission_id: dict[int, int] = field(default_factory=dict)
     # Whom the LMS stated an anonymous id for first. Reserved for that student for ever.
-    stated_anonymous_ids: dict[str, int] = field(default_factory=dict)
+    students_by_lms_anonymous_id: dict[str, int] = field(default_factory=dict)
     # Drawn when first asked for, the same whenever that is: see anonymous_id.
-    drawn_anonymous_ids: dict[int, str] = field(default_factory=dict)
-    drawn_for: dict[str, int] = field(default_factory=dict)
+    generated_anonymous_ids: dict[int, str] = field(default_factory=dict)
+    students_by_generated_anonymous_id: dict[str, int] = field(default_factory=dict)
     # Lists of students as they were last shown, with the course's version then; emptied when others may be in them.
-    lists: dict[Any, tuple[int, list[int]]] = field(default_factory=dict)
+    student_list_cache: dict[Any, tuple[int, list[int]]] = field(default_factory=dict)
 
     def is_assigned(self, course: Course, student_id: int) -> bool:
         """Whether the assignment is assigned to the student now."""
         return course.is_enrolled_student(student_id) and (self.assigned_to is None or student_id in self.assigned_to)
 
-    def is_in_set(self, course: Course, student_id: int) -> bool:
+    def is_in_moderation_set(self, course: Course, student_id: int) -> bool:
         """Membership of the moderation set."""
-        if student_id in self.added:
+        if student_id in self.added_students:
             return True
         return self.moderation_set == "assigned" and self.moderated_grading and self.is_assigned(course, student_id)
 
-    def selected(self, course: Course, student_id: int) -> int | None:
+    def selected_grade_id(self, course: Course, student_id: int) -> int | None:
         """The provisional grade chosen for a student; a choice lapses when the student was unassigned since."""
-        choice = self.choices.get(student_id)
-        if choice is None:
+        selection = self.selections.get(student_id)
+        if selection is None:
             return None
-        lapsed = max(course.unenrolled_at.get(student_id, 0), self.unassigned_at.get(student_id, 0))
-        return choice.provisional_grade_id if choice.position > lapsed else None
+        unassigned_position = max(
+            course.unenrolled_at_position.get(student_id, 0), self.unassigned_at_position.get(student_id, 0)
+        )
+        return selection.provisional_grade_id if selection.position > unassigned_position else None
 
     def is_final_grader(self, course: Course, user_id: int) -> bool:
         """Removal from the course ends being its final grader; losing a permission does not."""
-        return user_id == self.final_grader_id and not course.removed(user_id)
+        return user_id == self.final_grader_id and not course.is_removed_instructor(user_id)
 
     def permits_moderation(self, course: Course, user_id: int | None) -> bool:
         """Canvas: app/models/abstract_assignment.rb, permits_moderation?"""
@@ -149,16 +151,16 @@ class Assignment:
 
     def can_be_moderated_grader(self, course: Course, user_id: int) -> bool:
         """Canvas: app/models/abstract_assignment.rb, can_be_moderated_grader?"""
-        if not (course.may(user_id, "manage_grades") or course.may(user_id, "view_all_grades")):
+        if not (course.has_permission(user_id, "manage_grades") or course.has_permission(user_id, "view_all_grades")):
             return False
-        if not self.moderated_grading or self.is_final_grader(course, user_id) or user_id in self.slots:
+        if not self.moderated_grading or self.is_final_grader(course, user_id) or user_id in self.grader_slots:
             return True
-        holders = sum(not self.is_final_grader(course, holder) for holder in self.slots)
+        holders = sum(not self.is_final_grader(course, holder) for holder in self.grader_slots)
         return holders < (self.grader_count or 0)
 
-    def own_grade(self, student_id: int, scorer_id: int, final: bool) -> ProvisionalGrade | None:
+    def find_provisional_grade(self, student_id: int, scorer_id: int, final: bool) -> ProvisionalGrade | None:
         """The scorer's ordinary provisional grade, or the final one whoever wrote it."""
-        for grade in self.of_student.get(student_id, ()):
+        for grade in self.grades_by_student.get(student_id, ()):
             if grade.final == final and (final or grade.scorer_id == scorer_id):
                 return grade
         return None
@@ -171,19 +173,23 @@ class Assignment:
 
     def submission(self, student_id: int) -> Submission:
         """The student's submission, or an untouched one."""
-        return self.submissions.get(student_id, NEVER_TOUCHED)
+        return self.submissions.get(student_id, UNSUBMITTED)
 
     def submission_id(self, course: Course, student_id: int) -> int:
         """The stated id, else the one the service draws; past one that the LMS has stated for somebody else."""
-        stated = self.submission(student_id).submission_id
-        if stated is not None:
-            return stated
-        drawn = self.number * IDS_PER_ASSIGNMENT + course.student_ordinals.get(student_id, 0)
-        return drawn if drawn not in self.stated_submission_ids else drawn + IDS_PER_ASSIGNMENT // 2
+        lms_submission_id = self.submission(student_id).submission_id
+        if lms_submission_id is not None:
+            return lms_submission_id
+        generated_id = self.stream_number * IDS_PER_ASSIGNMENT + course.student_ordinals.get(student_id, 0)
+        return (
+            generated_id
+            if generated_id not in self.students_by_lms_submission_id
+            else generated_id + IDS_PER_ASSIGNMENT // 2
+        )
 
-    def student_of_submission_id(self, course: Course, submission_id: int) -> int | None:
+    def find_student_by_submission_id(self, course: Course, submission_id: int) -> int | None:
         """Whose an id is for good: whom it was stated for; once grades are published also whom it was drawn for."""
-        holder = self.stated_submission_ids.get(submission_id)
+        holder = self.students_by_lms_submission_id.get(submission_id)
         if holder is not None or self.grades_published_at is None:
             return holder
         ordinal = submission_id % (IDS_PER_ASSIGNMENT // 2)
@@ -194,16 +200,18 @@ class Assignment:
 
     def next_provisional_grade_id(self) -> int:
         """Ascending, unique over all assignments, below 2**53."""
-        return self.number * IDS_PER_ASSIGNMENT + len(self.provisional_grades) + 1
+        return self.stream_number * IDS_PER_ASSIGNMENT + len(self.provisional_grades) + 1
 
     def next_comment_id(self) -> int:
         """Ascending and unique like those of provisional grades."""
-        return self.number * IDS_PER_ASSIGNMENT + self.comments_made + 1
+        return self.stream_number * IDS_PER_ASSIGNMENT + self.comment_count + 1
 
-    def grader_anonymous_id(self, user_id: int) -> str:
+    def generate_grader_anonymous_id(self, user_id: int) -> str:
         """Five base-58 characters, unique within the assignment's graders."""
-        taken = set(self.slots.values())
-        return next(drawn for drawn in self._candidates(b"grader", user_id) if drawn not in taken)
+        used_ids = set(self.grader_slots.values())
+        return next(
+            candidate for candidate in self._anonymous_id_candidates(b"grader", user_id) if candidate not in used_ids
+        )
 
     def anonymous_id(self, course: Course, student_id: int) -> str:
         """The stated anonymous id, else the drawn one.
@@ -211,43 +219,44 @@ class Assignment:
         Drawing goes by the order of first enrolment and passes over what is taken, so that it does not matter when an
         id is first asked for: an id that was drawn, or could have been, is refused to any other student afterwards.
         """
-        stated = self.submission(student_id).anonymous_id
-        if stated is not None:
-            return stated
-        self._draw_all(course)
-        return self.drawn_anonymous_ids[student_id]
+        lms_anonymous_id = self.submission(student_id).anonymous_id
+        if lms_anonymous_id is not None:
+            return lms_anonymous_id
+        self._generate_anonymous_ids(course)
+        return self.generated_anonymous_ids[student_id]
 
-    def student_of_anonymous_id(self, course: Course, anonymous_id: str) -> int | None:
+    def find_student_by_anonymous_id(self, course: Course, anonymous_id: str) -> int | None:
         """Whom an anonymous id stands for, or once stood for."""
-        self._draw_all(course)
-        drawn_for = self.drawn_for.get(anonymous_id)
-        return self.stated_anonymous_ids.get(anonymous_id) if drawn_for is None else drawn_for
+        self._generate_anonymous_ids(course)
+        student_id = self.students_by_generated_anonymous_id.get(anonymous_id)
+        return self.students_by_lms_anonymous_id.get(anonymous_id) if student_id is None else student_id
 
-    def _draw_all(self, course: Course) -> None:
+    def _generate_anonymous_ids(self, course: Course) -> None:
         """Draw for the students who came since the last time; a class is drawn once."""
-        if len(self.drawn_anonymous_ids) == len(course.student_ordinals):
+        if len(self.generated_anonymous_ids) == len(course.student_ordinals):
             return
-        for student in islice(course.student_ordinals, len(self.drawn_anonymous_ids), None):
-            drawn = next(
+        for student in islice(course.student_ordinals, len(self.generated_anonymous_ids), None):
+            generated_id = next(
                 candidate
-                for candidate in self._candidates(b"student", student)
-                if candidate not in self.drawn_for and self.stated_anonymous_ids.get(candidate, student) == student
+                for candidate in self._anonymous_id_candidates(b"student", student)
+                if candidate not in self.students_by_generated_anonymous_id
+                and self.students_by_lms_anonymous_id.get(candidate, student) == student
             )
-            self.drawn_anonymous_ids[student] = drawn
-            self.drawn_for[drawn] = student
+            self.generated_anonymous_ids[student] = generated_id
+            self.students_by_generated_anonymous_id[generated_id] = student
 
-    def _candidates(self, what: bytes, user_id: int) -> Iterator[str]:
+    def _anonymous_id_candidates(self, purpose: bytes, user_id: int) -> Iterator[str]:
         """Base 58 of HMAC(secret, user, i), i = 0, 1, …: five characters each."""
         for attempt in count():
-            message = b"%b %d %d" % (what, user_id, attempt)
-            number = int.from_bytes(hmac.digest(self.secret, message, hashlib.sha256)[:8], "big")
-            drawn = ""
+            message = b"%b %d %d" % (purpose, user_id, attempt)
+            remainder = int.from_bytes(hmac.digest(self.secret, message, hashlib.sha256)[:8], "big")
+            candidate = ""
             for _ in range(5):
-                number, digit = divmod(number, 58)
-                drawn += _BASE58[digit]
-            yield drawn
+                remainder, digit = divmod(remainder, 58)
+                candidate += _BASE58_ALPHABET[digit]
+            yield candidate
 
-    def hides_students(self, course: Course) -> bool:
+    def anonymizes_students(self, course: Course) -> bool:
         """Canvas: app/models/abstract_assignment.rb, anonymize_students?
 
         Anonymous until published, or without moderation until every active student is posted.
@@ -262,8 +271,8 @@ class Assignment:
             if self.is_assigned(course, student)
         )
 
-    def students_named(self, course: Course, user_id: int) -> bool:
+    def can_view_student_names(self, course: Course, user_id: int) -> bool:
         """Canvas: app/models/abstract_assignment.rb, can_view_student_names?"""
-        if not (course.may(user_id, "manage_grades") or course.may(user_id, "view_all_grades")):
+        if not (course.has_permission(user_id, "manage_grades") or course.has_permission(user_id, "view_all_grades")):
             return False
-        return not self.hides_students(course)
+        return not self.anonymizes_students(course)

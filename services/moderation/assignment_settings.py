@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-SETTINGS: Mapping[str, Any] = {
+DEFAULT_SETTINGS: Mapping[str, Any] = {
     "name": None,
     "points_possible": None,
     "grading_type": None,
@@ -20,7 +20,7 @@ SETTINGS: Mapping[str, Any] = {
     "deleted": False,
 }
 # What Canvas audits of them (app/models/abstract_assignment.rb, AUDITABLE_ATTRIBUTES).
-TRACKED = (
+AUDITED_SETTINGS = (
     "points_possible",
     "anonymous_grading",
     "moderated_grading",
@@ -30,6 +30,6 @@ TRACKED = (
     "grader_comments_visible_to_graders",
     "graders_anonymous_to_graders",
 )
-OF_MODERATION = TRACKED[3:]
+MODERATION_SETTINGS = AUDITED_SETTINGS[3:]
 """They have their defaults while the assignment is not moderated (clear_moderated_grading_attributes)."""
-REQUIRED = ("name", "points_possible", "grading_type", "moderated_grading")
+REQUIRED_SETTINGS = ("name", "points_possible", "grading_type", "moderated_grading")

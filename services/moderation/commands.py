@@ -1,6 +1,6 @@
 """What may be asked (contract section 3), as parsed.
 
-``stated`` holds only the fields that the sender stated, parsed: ids as int, times aware and in UTC, numbers exact;
+``fields`` holds only the fields that the sender set, parsed: ids as int, times aware and in UTC, numbers exact;
 None clears a field, a field left out keeps its value.
 """
 
@@ -9,67 +9,67 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from services.moderation.value_object import record
+from services.moderation.value_object import value_object
 
-Stated = Mapping[str, Any]
+Fields = Mapping[str, Any]
 
 
-@record(kw_only=True)
+@value_object(kw_only=True)
 class UpsertCourse:
-    stated: Stated
+    fields: Fields
 
 
-@record(kw_only=True)
-class StatedUser:
+@value_object(kw_only=True)
+class UserUpsert:
     user_id: int
-    stated: Stated
+    fields: Fields
 
 
-@record(kw_only=True)
+@value_object(kw_only=True)
 class UpsertUsers:
-    users: tuple[StatedUser, ...]
+    users: tuple[UserUpsert, ...]
 
 
-@record(kw_only=True)
-class StatedEnrollment:
-    """One enrolment is (user, type, section); ``stated``: state, limited_to_section, permissions."""
+@value_object(kw_only=True)
+class EnrollmentUpsert:
+    """One enrolment is (user, type, section); ``fields``: state, limited_to_section, permissions."""
 
     user_id: int
     type: str
     section_id: int | None
-    stated: Stated
+    fields: Fields
 
 
-@record(kw_only=True)
+@value_object(kw_only=True)
 class UpsertEnrollments:
-    enrollments: tuple[StatedEnrollment, ...]
+    enrollments: tuple[EnrollmentUpsert, ...]
 
 
-@record(kw_only=True)
-class StatedAdmin:
+@value_object(kw_only=True)
+class AdminUpsert:
     """An account-level role; no permissions: the role is removed."""
 
     user_id: int
     permissions: tuple[str, ...]
 
 
-@record(kw_only=True)
+@value_object(kw_only=True)
 class UpsertAdmins:
-    admins: tuple[StatedAdmin, ...]
+    admins: tuple[AdminUpsert, ...]
 
 
-@record(kw_only=True)
+@value_object(kw_only=True)
 class ConfigureAssignment:
-    stated: Stated
+    fields: Fields
 
 
-@record(kw_only=True)
+@value_object(kw_only=True)
 class RecordSubmission:
     student_id: int
-    stated: Stated
+    fields: Fields
 
 
-@record(kw_only=True)
+@value_object(kw_only=True)
 class RecordSubmissionComment:
     student_id: int
     author_id: int
@@ -77,7 +77,7 @@ class RecordSubmissionComment:
     created_at: datetime | None
 
 
-@record(kw_only=True)
+@value_object(kw_only=True)
 class PostGrades:
     """``student_ids`` None: all students."""
 
@@ -85,12 +85,12 @@ class PostGrades:
     posted_at: datetime | None
 
 
-@record(kw_only=True)
+@value_object(kw_only=True)
 class HideGrades:
     student_ids: tuple[int, ...] | None
 
 
-@record(kw_only=True)
+@value_object(kw_only=True)
 class RecordProvisionalGrade:
     student_id: int
     posted_grade: str | None = None
@@ -103,36 +103,36 @@ class RecordProvisionalGrade:
     rubric_assessment: Mapping[str, Any] | None = None
 
 
-@record(kw_only=True)
+@value_object(kw_only=True)
 class RecordProvisionalComment:
     student_id: int
     comment: str
     final: bool = False
 
 
-@record(kw_only=True)
+@value_object(kw_only=True)
 class SelectStudentsForModeration:
     student_ids: tuple[int, ...]
 
 
-@record(kw_only=True)
+@value_object(kw_only=True)
 class SelectProvisionalGrade:
     provisional_grade_id: int
 
 
-@record(kw_only=True)
+@value_object(kw_only=True)
 class BulkSelectProvisionalGrades:
     provisional_grade_ids: tuple[int, ...]
 
 
-@record(kw_only=True)
+@value_object(kw_only=True)
 class PublishProvisionalGrades:
     pass
 
 
 CourseFact = UpsertCourse | UpsertUsers | UpsertEnrollments | UpsertAdmins
 AssignmentFact = ConfigureAssignment | RecordSubmission | RecordSubmissionComment | PostGrades | HideGrades
-Moderation = (
+ModerationCommand = (
     RecordProvisionalGrade
     | RecordProvisionalComment
     | SelectStudentsForModeration
@@ -140,7 +140,7 @@ Moderation = (
     | BulkSelectProvisionalGrades
     | PublishProvisionalGrades
 )
-Data = CourseFact | AssignmentFact | Moderation
+CommandData = CourseFact | AssignmentFact | ModerationCommand
 
 COURSE_FACTS = frozenset({"upsert_course", "upsert_users", "upsert_enrollments", "upsert_admins"})
 ASSIGNMENT_FACTS = frozenset(
@@ -159,7 +159,7 @@ MODERATION_COMMANDS = frozenset(
 ASSIGNMENT_COMMANDS = ASSIGNMENT_FACTS | MODERATION_COMMANDS
 
 
-@record(kw_only=True)
+@value_object(kw_only=True)
 class Command:
     """A parsed command. ``command_id``: UUID as lower-case text; ``actor_id``: on whose behalf, None if unsaid."""
 
@@ -169,4 +169,4 @@ class Command:
     course_id: int
     assignment_id: int | None
     actor_id: int | None
-    data: Data
+    data: CommandData

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.moderation.grading_scheme import Scheme
+from services.moderation.grading_scheme import GradingScheme
 
 STUDENT = "StudentEnrollment"
-INSTRUCTORS = frozenset({"TeacherEnrollment", "TaEnrollment"})
+INSTRUCTOR_TYPES = frozenset({"TeacherEnrollment", "TaEnrollment"})
 # Canvas: app/models/role_override.rb. select_final_grade of a course role only makes somebody eligible to be named.
 DEFAULT_PERMISSIONS: dict[str, frozenset[str]] = {
     "TeacherEnrollment": frozenset({"manage_grades", "view_all_grades", "select_final_grade"}),
@@ -17,11 +17,11 @@ DEFAULT_PERMISSIONS: dict[str, frozenset[str]] = {
     STUDENT: frozenset(),
 }
 # Canvas: Enrollment's ranks; the first that somebody has is their role in the course.
-ROLES = ("TeacherEnrollment", "TaEnrollment", "DesignerEnrollment", STUDENT, "ObserverEnrollment")
+ROLE_PRECEDENCE = ("TeacherEnrollment", "TaEnrollment", "DesignerEnrollment", STUDENT, "ObserverEnrollment")
 ADMIN_ROLE = "AccountAdmin"
-ACTIVE = frozenset({"active"})
-GRADABLE = frozenset({"active", "inactive"})
-NOT_DELETED = frozenset({"active", "inactive", "invited", "completed"})
+ACTIVE_STATES = frozenset({"active"})
+GRADABLE_STATES = frozenset({"active", "inactive"})
+NOT_DELETED_STATES = frozenset({"active", "inactive", "invited", "completed"})
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Enrollment:
     limited_to_section: bool = False
     permissions: Mapping[str, bool] = field(default_factory=dict)
 
-    def row(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As it is stored."""
         return {
             "user_id": self.user_id,
@@ -52,7 +52,7 @@ class Enrollment:
         return permission in DEFAULT_PERMISSIONS[self.type] if granted is None else granted
 
 
-_NONE: Mapping[tuple[str, int | None], Enrollment] = {}
+_NO_ENROLLMENTS: Mapping[tuple[str, int | None], Enrollment] = {}
 COURSE_FIELDS = ("name", "sis_source_id", "account_id", "root_account_uuid", "root_account_lti_guid", "grading_scheme")
 
 
@@ -68,64 +68,66 @@ class Course:
     account_id: int | None = None
     root_account_uuid: str | None = None
     root_account_lti_guid: str | None = None
-    grading_scheme: Scheme | None = None
+    grading_scheme: GradingScheme | None = None
     users: dict[int, dict[str, Any]] = field(default_factory=dict)
     enrollments: dict[int, dict[tuple[str, int | None], Enrollment]] = field(default_factory=dict)
     admins: dict[int, frozenset[str]] = field(default_factory=dict)
     # Ordinal of first enrolment as a student, from 1: part of the ids the service draws.
     student_ordinals: dict[int, int] = field(default_factory=dict)
     # Shard position at which a student last stopped being enrolled: a choice made before does not count any more.
-    unenrolled_at: dict[int, int] = field(default_factory=dict)
+    unenrolled_at_position: dict[int, int] = field(default_factory=dict)
 
-    def may(self, user_id: int, permission: str) -> bool:
+    def has_permission(self, user_id: int, permission: str) -> bool:
         """Course permission by an active enrolment, or by an account-level role."""
-        for enrollment in self.enrollments.get(user_id, _NONE).values():
+        for enrollment in self.enrollments.get(user_id, _NO_ENROLLMENTS).values():
             if enrollment.state == "active" and enrollment.grants(permission):
                 return True
-        admin = self.admins.get(user_id)
-        return admin is not None and permission in admin
+        admin_permissions = self.admins.get(user_id)
+        return admin_permissions is not None and permission in admin_permissions
 
-    def role_of(self, user_id: int) -> str | None:
+    def get_role(self, user_id: int) -> str | None:
         """Canvas's name of the role that somebody acts in here: the highest active one, else that of an admin."""
-        held = {e.type for e in self.enrollments.get(user_id, _NONE).values() if e.state == "active"}
-        return next((role for role in ROLES if role in held), ADMIN_ROLE if user_id in self.admins else None)
+        active_types = {e.type for e in self.enrollments.get(user_id, _NO_ENROLLMENTS).values() if e.state == "active"}
+        return next(
+            (role for role in ROLE_PRECEDENCE if role in active_types), ADMIN_ROLE if user_id in self.admins else None
+        )
 
-    def removed(self, user_id: int) -> bool:
+    def is_removed_instructor(self, user_id: int) -> bool:
         """Whether the user was an instructor here, or enrolled as anything else, and no longer is.
 
         Who is left as a student or an observer instructs nobody (Canvas: Enrollment#remove_user_as_final_grader?).
         """
-        held = self.enrollments.get(user_id, _NONE).values()
-        counting = [e for e in held if e.type in INSTRUCTORS] or held
-        return bool(counting) and all(e.state == "deleted" for e in counting)
+        enrollments = self.enrollments.get(user_id, _NO_ENROLLMENTS).values()
+        relevant_enrollments = [e for e in enrollments if e.type in INSTRUCTOR_TYPES] or enrollments
+        return bool(relevant_enrollments) and all(e.state == "deleted" for e in relevant_enrollments)
 
     def is_enrolled_student(self, user_id: int) -> bool:
         """A student whose enrolment is not deleted, whatever its state."""
-        return self._is_student(user_id, NOT_DELETED)
+        return self._is_student(user_id, NOT_DELETED_STATES)
 
     def is_active_student(self, user_id: int) -> bool:
         """A student with an active enrolment."""
-        return self._is_student(user_id, ACTIVE)
+        return self._is_student(user_id, ACTIVE_STATES)
 
     def is_gradable(self, user_id: int) -> bool:
         """Active or inactive as a student; concluded, invited and deleted ones are not graded.
 
         Canvas: app/models/abstract_assignment.rb, grade_student (admin_visible_student_enrollments).
         """
-        return self._is_student(user_id, GRADABLE)
+        return self._is_student(user_id, GRADABLE_STATES)
 
     def _is_student(self, user_id: int, states: frozenset[str]) -> bool:
-        for enrollment in self.enrollments.get(user_id, _NONE).values():
+        for enrollment in self.enrollments.get(user_id, _NO_ENROLLMENTS).values():
             if enrollment.type == STUDENT and enrollment.state in states:
                 return True
         return False
 
-    def sections_seen_by(self, user_id: int) -> frozenset[int | None] | None:
+    def visible_sections(self, user_id: int) -> frozenset[int | None] | None:
         """Sections a caller is limited to, None for no limit (Canvas: Course#section_visibilities_for)."""
         if user_id in self.admins:
             return None
         sections = []
-        for enrollment in self.enrollments.get(user_id, _NONE).values():
+        for enrollment in self.enrollments.get(user_id, _NO_ENROLLMENTS).values():
             if enrollment.state == "active" and enrollment.type != STUDENT:
                 if not enrollment.limited_to_section:
                     return None
@@ -134,8 +136,8 @@ class Course:
 
     def is_visible_student(self, student_id: int, sections: frozenset[int | None] | None) -> bool:
         """A gradable student in one of the sections (None: in any)."""
-        for enrollment in self.enrollments.get(student_id, _NONE).values():
-            graded = enrollment.type == STUDENT and enrollment.state in GRADABLE
-            if graded and (sections is None or enrollment.section_id in sections):
+        for enrollment in self.enrollments.get(student_id, _NO_ENROLLMENTS).values():
+            is_gradable = enrollment.type == STUDENT and enrollment.state in GRADABLE_STATES
+            if is_gradable and (sections is None or enrollment.section_id in sections):
                 return True
         return False

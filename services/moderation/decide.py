@@ -36,33 +36,33 @@ def decide(command: Command, course: Course, assignment: Assignment | None, *, a
     # The moderation set is found also of a deleted assignment (Canvas: ModerationSetController#load_assignment).
     if assignment.deleted and not isinstance(data, commands.SelectStudentsForModeration):
         return NOT_FOUND
-    return _about_assignment(data, command.actor_id or 0, course, assignment, at)
+    return _decide_assignment_command(data, command.actor_id or 0, course, assignment, at)
 
 
-def _about_assignment(
-    data: commands.Moderation
+def _decide_assignment_command(
+    data: commands.ModerationCommand
     | commands.RecordSubmission
     | commands.RecordSubmissionComment
     | commands.PostGrades
     | commands.HideGrades,
-    actor: int,
+    actor_id: int,
     course: Course,
     assignment: Assignment,
     at: datetime,
 ) -> Decision:
     match data:
         case commands.RecordProvisionalGrade():
-            return provisional_grades.record_grade(data, actor, course, assignment, at)
+            return provisional_grades.record_grade(data, actor_id, course, assignment, at)
         case commands.RecordProvisionalComment():
-            return provisional_grades.record_comment(data, actor, course, assignment)
+            return provisional_grades.record_comment(data, actor_id, course, assignment)
         case commands.SelectProvisionalGrade():
-            return selection.select(data, actor, course, assignment)
+            return selection.select_grade(data, actor_id, course, assignment)
         case commands.BulkSelectProvisionalGrades():
-            return selection.bulk_select(data, actor, course, assignment)
+            return selection.bulk_select_grades(data, actor_id, course, assignment)
         case commands.SelectStudentsForModeration():
-            return selection.select_students(data, actor, course, assignment)
+            return selection.select_students(data, actor_id, course, assignment)
         case commands.PublishProvisionalGrades():
-            return selection.publish(actor, course, assignment, at)
+            return selection.publish_grades(actor_id, course, assignment, at)
         case commands.RecordSubmission():
             return lms_facts.record_submission(data, course, assignment)
         case commands.RecordSubmissionComment():

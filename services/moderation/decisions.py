@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.moderation.events import Event
-from services.moderation.value_object import record
+from services.moderation.value_object import value_object
 
 
-@record()
+@value_object()
 class Accepted:
     """``result``: what the Canvas API would answer, JSON-able."""
 
@@ -15,7 +15,7 @@ class Accepted:
     result: Any = None
 
 
-@record()
+@value_object()
 class Rejected:
     """``errors``: (path, message) of each field at fault, for ``invalid_command``."""
 
@@ -43,7 +43,7 @@ UNAUTHORIZED = Rejected("unauthorized", "user not authorized to perform that act
 NOT_FOUND = Rejected("not_found", "The specified resource does not exist.")
 NOT_MODERATED = Rejected("not_moderated", "Assignment does not use moderated grading")
 ALREADY_PUBLISHED = Rejected("already_published", "Assignment grades have already been published")
-NOT_IN_SET = Rejected("not_in_moderation_set", "student not in moderation set")
+NOT_IN_MODERATION_SET = Rejected("not_in_moderation_set", "student not in moderation set")
 MISSING_STUDENT_IDS = Rejected("missing_student_ids", "student_ids is required: name at least one student")
 SELECTION_REQUIRED = Rejected("selection_required", "All submissions must have a selected grade")
 STUDENT_NOT_ENROLLED = Rejected(
@@ -57,15 +57,19 @@ MAX_GRADERS_REACHED = Rejected(
 )
 # Canvas gives these two a code and no message; shown is then the error's class name.
 INVALID_SCORE = Rejected("invalid_score", "Assignment::GradeError", "PROVISIONAL_GRADE_INVALID_SCORE")
-MODIFY_SELECTED = Rejected("modify_selected", "Assignment::GradeError", "PROVISIONAL_GRADE_MODIFY_SELECTED")
+CANNOT_MODIFY_SELECTED = Rejected("modify_selected", "Assignment::GradeError", "PROVISIONAL_GRADE_MODIFY_SELECTED")
 FINAL_WITHOUT_PROVISIONAL = Rejected(
     "final_without_provisional", "Cannot give a final mark for a student with no other provisional grades"
 )
 COMMAND_ID_REUSED = Rejected(
     "command_id_reused", "command_id was used before with other content: draw a new one for a new command"
 )
-NOT_POSTED_YET = Rejected("not_published", "Assignments under moderation cannot be posted before grades are published")
-NOT_HIDDEN_YET = Rejected("not_published", "Assignments under moderation cannot be hidden before grades are published")
+CANNOT_POST_BEFORE_PUBLICATION = Rejected(
+    "not_published", "Assignments under moderation cannot be posted before grades are published"
+)
+CANNOT_HIDE_BEFORE_PUBLICATION = Rejected(
+    "not_published", "Assignments under moderation cannot be hidden before grades are published"
+)
 MODERATION_LOCKED = Rejected(
     "moderation_locked", "Moderated grading setting cannot be changed if graded submissions exist"
 )
@@ -77,19 +81,19 @@ BLANK_COMMENT = Rejected(
 TOO_LARGE = Rejected("invalid_command", "too large to publish: send fewer or shorter items in one command")
 
 
-def missing(path: str) -> Rejected:
+def field_required(path: str) -> Rejected:
     """A field that is required on first mention was left out."""
     message = f"{path} is required on first mention"
     return Rejected("invalid_command", message, errors=((path, message),))
 
 
-def another_students(path: str) -> Rejected:
+def id_taken(path: str) -> Rejected:
     """An id that stands for another student."""
     message = f"{path} belongs to another student of the assignment: state one of its own"
     return Rejected("invalid_command", message, errors=((path, message),))
 
 
-def not_clearable(path: str) -> Rejected:
+def field_not_clearable(path: str) -> Rejected:
     """A field that must have a value was to be cleared."""
     message = f"{path} cannot be cleared: state a value or leave it out"
     return Rejected("invalid_command", message, errors=((path, message),))

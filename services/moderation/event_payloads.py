@@ -13,10 +13,10 @@ from typing import Any
 
 from services.moderation import events
 from services.moderation.events import Event
-from services.moderation.grading_scheme import Scheme
+from services.moderation.grading_scheme import GradingScheme
 
 
-def number(value: Decimal | None) -> int | float | None:
+def decimal_to_json(value: Decimal | None) -> int | float | None:
     """A score as JSON: whole numbers without a fraction. Exact for the 15 digits a score has."""
     if value is None:
         return None
@@ -24,111 +24,113 @@ def number(value: Decimal | None) -> int | float | None:
     return whole if whole == value else float(value)
 
 
-def exact(value: float | None) -> Decimal | None:
-    """The reverse of :func:`number`."""
+def decimal_from_json(value: float | None) -> Decimal | None:
+    """The reverse of :func:`decimal_to_json`."""
     if value is None:
         return None
-    return _decimal(repr(value))
+    return _parse_decimal(repr(value))
 
 
 @lru_cache(maxsize=4_096)
-def _decimal(text: str) -> Decimal:
+def _parse_decimal(text: str) -> Decimal:
     return Decimal(text)
 
 
 @lru_cache(maxsize=256)  # The decisions of a batch have one time, which is written several times in each.
-def time(value: datetime | None) -> str | None:
+def format_time(value: datetime | None) -> str | None:
     """RFC 3339, UTC, milliseconds."""
     return None if value is None else value.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 @lru_cache(maxsize=256)
-def seconds(value: datetime | None) -> str | None:
+def format_canvas_time(value: datetime | None) -> str | None:
     """As Canvas's API writes a time."""
     return None if value is None else value.isoformat(timespec="seconds")[:19] + "Z"
 
 
 @lru_cache(maxsize=4_096)
-def moment(text: str | None) -> datetime | None:
-    """The reverse of :func:`time`."""
+def parse_time(text: str | None) -> datetime | None:
+    """The reverse of :func:`format_time`."""
     return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
 
 
-def _banded(value: Scheme) -> list[list[Any]]:
-    return [[band, number(bound)] for band, bound in value]
+def _scheme_to_json(value: GradingScheme) -> list[list[Any]]:
+    return [[band, decimal_to_json(bound)] for band, bound in value]
 
 
-def _scheme(value: list[list[Any]]) -> Scheme:
+def _scheme_from_json(value: list[list[Any]]) -> GradingScheme:
     return tuple((band, Decimal(repr(bound))) for band, bound in value)
 
 
-def _id_texts(value: frozenset[int]) -> list[str]:
+def _ids_to_json(value: frozenset[int]) -> list[str]:
     return [str(student) for student in sorted(value)]
 
 
-def _ids(value: list[str]) -> frozenset[int]:
+def _ids_from_json(value: list[str]) -> frozenset[int]:
     return frozenset(int(student) for student in value)
 
 
 # How a field is written and read, by its name; a field that is not here is written as it is.
-_FORMS: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+_CODECS: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     **dict.fromkeys(
         ("account_id", "final_grader_id", "submission_id", "grader_id", "scorer_id", "user_id", "section_id"),
         (str, int),
     ),
-    **dict.fromkeys(("points_possible", "score"), (number, exact)),
-    **dict.fromkeys(("submitted_at", "graded_at", "posted_at", "created_at"), (time, moment)),
-    "grading_scheme": (_banded, _scheme),
-    "assigned_to": (_id_texts, _ids),
+    **dict.fromkeys(("points_possible", "score"), (decimal_to_json, decimal_from_json)),
+    **dict.fromkeys(("submitted_at", "graded_at", "posted_at", "created_at"), (format_time, parse_time)),
+    "grading_scheme": (_scheme_to_json, _scheme_from_json),
+    "assigned_to": (_ids_to_json, _ids_from_json),
 }
 _NO_PERMISSIONS: Mapping[str, bool] = {}
-_WRITTEN = {name: written for name, (written, _) in _FORMS.items()}
+_ENCODERS = {name: encode for name, (encode, _) in _CODECS.items()}
 # The same few texts stand in every row of a state: each is held once.
-_READ = {name: read for name, (_, read) in _FORMS.items()} | dict.fromkeys(("grade", "type", "state"), sys.intern)
-_READ["permissions"] = lambda stated: stated or _NO_PERMISSIONS
+_DECODERS = {name: decode for name, (_, decode) in _CODECS.items()} | dict.fromkeys(
+    ("grade", "type", "state"), sys.intern
+)
+_DECODERS["permissions"] = lambda permissions: permissions or _NO_PERMISSIONS
 
 
-def _out(name: str, value: Any) -> Any:
-    written = _WRITTEN.get(name)
-    return value if value is None or written is None else written(value)
+def _encode_field(name: str, value: Any) -> Any:
+    encode = _ENCODERS.get(name)
+    return value if value is None or encode is None else encode(value)
 
 
-def _in(name: str, value: Any) -> Any:
-    read = _READ.get(name)
-    return value if value is None or read is None else read(value)
+def _decode_field(name: str, value: Any) -> Any:
+    decode = _DECODERS.get(name)
+    return value if value is None or decode is None else decode(value)
 
 
-def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _out(name, value) for name, value in fields.items()}
+def _encode_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _encode_field(name, value) for name, value in fields.items()}
 
 
 # Most of an assignment's events are changes of grades: in these two a call for each value took half of the time.
-def _changed(changes: events.Changes) -> dict[str, Any]:
-    changed = {}
+def _encode_changes(changes: events.Changes) -> dict[str, Any]:
+    encoded_changes = {}
     for name, (old, new) in changes.items():
-        written = _WRITTEN.get(name)
-        if written is None:
-            changed[name] = [old, new]
+        encode = _ENCODERS.get(name)
+        if encode is None:
+            encoded_changes[name] = [old, new]
         else:
-            changed[name] = [None if old is None else written(old), None if new is None else written(new)]
-    return changed
+            encoded_changes[name] = [None if old is None else encode(old), None if new is None else encode(new)]
+    return encoded_changes
 
 
-def _read(fields: Mapping[str, Any], *left_out: str) -> dict[str, Any]:
-    return {name: _in(name, value) for name, value in fields.items() if name not in left_out}
+def _decode_fields(fields: Mapping[str, Any], *excluded: str) -> dict[str, Any]:
+    return {name: _decode_field(name, value) for name, value in fields.items() if name not in excluded}
 
 
-def _read_changes(fields: Mapping[str, Any], *left_out: str) -> dict[str, tuple[Any, Any]]:
+def _decode_changes(fields: Mapping[str, Any], *excluded: str) -> dict[str, tuple[Any, Any]]:
     changes = {}
-    for name, pair in fields.items():
-        if name in left_out:
+    for name, old_and_new in fields.items():
+        if name in excluded:
             continue
-        old, new = pair
-        read = _READ.get(name)
-        if read is None:
+        old, new = old_and_new
+        decode = _DECODERS.get(name)
+        if decode is None:
             changes[name] = (old, new)
         else:
-            changes[name] = (None if old is None else read(old), None if new is None else read(new))
+            changes[name] = (None if old is None else decode(old), None if new is None else decode(new))
     return changes
 
 
@@ -138,9 +140,9 @@ def to_payload(event: Event) -> dict[str, Any]:
         case events.ProvisionalGradeCreated():
             payload: dict[str, Any] = {
                 "id": str(event.provisional_grade_id),
-                "score": number(event.score),
+                "score": decimal_to_json(event.score),
                 "grade": event.grade,
-                "graded_at": time(event.graded_at),
+                "graded_at": format_time(event.graded_at),
                 "final": event.final,
                 "source_provisional_grade_id": None,
                 "graded_anonymously": event.graded_anonymously,
@@ -150,7 +152,7 @@ def to_payload(event: Event) -> dict[str, Any]:
                 payload["rubric_assessment"] = event.rubric_assessment
             return payload
         case events.ProvisionalGradeUpdated():
-            return {"id": str(event.provisional_grade_id), **_changed(event.changes)}
+            return {"id": str(event.provisional_grade_id), **_encode_changes(event.changes)}
         case events.ProvisionalCommentCreated():
             return {
                 "id": str(event.comment_id),
@@ -164,113 +166,125 @@ def to_payload(event: Event) -> dict[str, Any]:
             return {
                 "provisional_grade_id": str(event.provisional_grade_id),
                 "scorer_id": str(event.scorer_id),
-                "score": [number(event.score[0]), number(event.score[1])],
+                "score": [decimal_to_json(event.score[0]), decimal_to_json(event.score[1])],
                 "grade": list(event.grade),
-                "graded_at": time(event.graded_at),
+                "graded_at": format_time(event.graded_at),
                 "graded_anonymously": event.graded_anonymously,
                 "was_graded": event.was_graded,
             }
         case events.GraderSlotTaken():
             return {"grader_id": str(event.grader_id), "anonymous_id": event.anonymous_id}
         case events.SubmissionUpdated() | events.CourseUpdated():
-            return _changed(event.changes)
+            return _encode_changes(event.changes)
         case events.GradesPosted():
-            return {"grades_published_at": [None, time(event.grades_published_at)]}
+            return {"grades_published_at": [None, format_time(event.grades_published_at)]}
         case events.SubmissionPosted():
-            return {**_grade(event), "posted_at": time(event.posted_at)}
+            return {**_grade_payload(event), "posted_at": format_time(event.posted_at)}
         case events.SubmissionHidden():
-            return _grade(event)
+            return _grade_payload(event)
         case events.StudentsSelectedForModeration():
             return {"student_ids": [str(student) for student in event.student_ids]}
         case events.SubmissionRecorded():
-            return _plain(event.stated)
+            return _encode_fields(event.changed_fields)
         case events.SubmissionCommentRecorded():
-            return {"author_id": str(event.author_id), "comment": event.comment, "created_at": time(event.created_at)}
+            return {
+                "author_id": str(event.author_id),
+                "comment": event.comment,
+                "created_at": format_time(event.created_at),
+            }
         case events.AssignmentCreated():
-            return _plain(event.settings)
+            return _encode_fields(event.settings)
         case events.AssignmentUpdated():
-            kept = {"kept_in_moderation_set": [str(student) for student in event.kept]} if event.kept else {}
-            return {**_changed(event.changes), **kept}
+            kept_students = (
+                {"kept_in_moderation_set": [str(student) for student in event.kept_student_ids]}
+                if event.kept_student_ids
+                else {}
+            )
+            return {**_encode_changes(event.changes), **kept_students}
         case events.UsersUpdated():
-            return {"users": [_plain(row) for row in event.users]}
+            return {"users": [_encode_fields(row) for row in event.users]}
         case events.EnrollmentsUpdated():
-            return {"enrollments": [_plain(row) for row in event.enrollments]}
+            return {"enrollments": [_encode_fields(row) for row in event.enrollments]}
         case events.AdminsUpdated():
-            return {"admins": [_plain(row) for row in event.admins]}
+            return {"admins": [_encode_fields(row) for row in event.admins]}
 
 
-def _grade(event: events.SubmissionPosted | events.SubmissionHidden) -> dict[str, Any]:
-    grader = None if event.grader_id is None else str(event.grader_id)
-    return {"score": number(event.score), "grade": event.grade, "grader_id": grader}
+def _grade_payload(event: events.SubmissionPosted | events.SubmissionHidden) -> dict[str, Any]:
+    grader_id = None if event.grader_id is None else str(event.grader_id)
+    return {"score": decimal_to_json(event.score), "grade": event.grade, "grader_id": grader_id}
 
 
 def from_payload(name: str, payload: dict[str, Any], *, student_id: int | None, submission_id: int | None) -> Event:
     """The event that :func:`to_payload` wrote; ValueError for a name that no version of the service wrote."""
-    about: dict[str, Any] = {"student_id": student_id, "submission_id": submission_id}
+    subject_ids: dict[str, Any] = {"student_id": student_id, "submission_id": submission_id}
     match name:
         case "provisional_grade_created":
-            fields = _read(payload, "id", "source_provisional_grade_id")
-            return events.ProvisionalGradeCreated(**about, provisional_grade_id=int(payload["id"]), **fields)
+            fields = _decode_fields(payload, "id", "source_provisional_grade_id")
+            return events.ProvisionalGradeCreated(**subject_ids, provisional_grade_id=int(payload["id"]), **fields)
         case "provisional_grade_updated":
-            changes = _read_changes(payload, "id")
-            return events.ProvisionalGradeUpdated(**about, provisional_grade_id=int(payload["id"]), changes=changes)
+            changes = _decode_changes(payload, "id")
+            return events.ProvisionalGradeUpdated(
+                **subject_ids, provisional_grade_id=int(payload["id"]), changes=changes
+            )
         case "provisional_comment_created":
             return events.ProvisionalCommentCreated(
-                **about,
+                **subject_ids,
                 provisional_grade_id=int(payload["provisional_grade_id"]),
                 comment_id=None if payload["id"] is None else int(payload["id"]),
                 author_id=int(payload["author_id"]),
                 comment=payload["comment"],
             )
         case "provisional_grade_selected":
-            return events.ProvisionalGradeSelected(**about, provisional_grade_id=int(payload["id"]))
+            return events.ProvisionalGradeSelected(**subject_ids, provisional_grade_id=int(payload["id"]))
         case "grade_published":
             old, new = payload["score"]
             return events.GradePublished(
-                **about,
+                **subject_ids,
                 provisional_grade_id=int(payload["provisional_grade_id"]),
                 scorer_id=int(payload["scorer_id"]),
-                score=(exact(old), exact(new)),
+                score=(decimal_from_json(old), decimal_from_json(new)),
                 grade=(payload["grade"][0], payload["grade"][1]),
-                graded_at=_in("graded_at", payload["graded_at"]),
+                graded_at=_decode_field("graded_at", payload["graded_at"]),
                 graded_anonymously=payload["graded_anonymously"],
                 was_graded=payload["was_graded"],
             )
         case "grader_slot_taken":
-            grader = int(payload["grader_id"])
-            return events.GraderSlotTaken(grader_id=grader, anonymous_id=payload["anonymous_id"])
+            grader_id = int(payload["grader_id"])
+            return events.GraderSlotTaken(grader_id=grader_id, anonymous_id=payload["anonymous_id"])
         case "submission_updated":
-            return events.SubmissionUpdated(**about, changes=_read_changes(payload))
+            return events.SubmissionUpdated(**subject_ids, changes=_decode_changes(payload))
         case "course_updated":
-            return events.CourseUpdated(changes=_read_changes(payload))
+            return events.CourseUpdated(changes=_decode_changes(payload))
         case "grades_posted":
-            return events.GradesPosted(grades_published_at=_in("graded_at", payload["grades_published_at"][1]))
+            return events.GradesPosted(
+                grades_published_at=_decode_field("graded_at", payload["grades_published_at"][1])
+            )
         case "submission_posted":
-            return events.SubmissionPosted(**about, **_read(payload))
+            return events.SubmissionPosted(**subject_ids, **_decode_fields(payload))
         case "submission_hidden":
-            return events.SubmissionHidden(**about, **_read(payload))
+            return events.SubmissionHidden(**subject_ids, **_decode_fields(payload))
         case "students_selected_for_moderation":
             students = tuple(int(student) for student in payload["student_ids"])
             return events.StudentsSelectedForModeration(student_ids=students)
         case "submission_recorded":
-            return events.SubmissionRecorded(**about, stated=_read(payload))
+            return events.SubmissionRecorded(**subject_ids, changed_fields=_decode_fields(payload))
         case "submission_comment_recorded":
             return events.SubmissionCommentRecorded(
-                **about,
+                **subject_ids,
                 author_id=int(payload["author_id"]),
                 comment=payload["comment"],
-                created_at=_in("created_at", payload["created_at"]),
+                created_at=_decode_field("created_at", payload["created_at"]),
             )
         case "assignment_created":
-            return events.AssignmentCreated(settings=_read(payload))
+            return events.AssignmentCreated(settings=_decode_fields(payload))
         case "assignment_updated":
-            kept = tuple(int(student) for student in payload.get("kept_in_moderation_set", ()))
-            changes = _read_changes(payload, "kept_in_moderation_set")
-            return events.AssignmentUpdated(changes=changes, kept=kept)
+            kept_student_ids = tuple(int(student) for student in payload.get("kept_in_moderation_set", ()))
+            changes = _decode_changes(payload, "kept_in_moderation_set")
+            return events.AssignmentUpdated(changes=changes, kept_student_ids=kept_student_ids)
         case "users_updated":
-            return events.UsersUpdated(users=tuple(_read(row) for row in payload["users"]))
+            return events.UsersUpdated(users=tuple(_decode_fields(row) for row in payload["users"]))
         case "enrollments_updated":
-            return events.EnrollmentsUpdated(enrollments=tuple(_read(row) for row in payload["enrollments"]))
+            return events.EnrollmentsUpdated(enrollments=tuple(_decode_fields(row) for row in payload["enrollments"]))
         case "admins_updated":
-            return events.AdminsUpdated(admins=tuple(_read(row) for row in payload["admins"]))
+            return events.AdminsUpdated(admins=tuple(_decode_fields(row) for row in payload["admins"]))
     raise ValueError(f"unknown event {name!r}: it was written by a newer version of the service")

@@ -8,13 +8,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from services.moderation.value_object import record
+from services.moderation.value_object import value_object
 
 Change = tuple[Any, Any]
 Changes = Mapping[str, Change]
 
 
-class Recorded:
+class DomainEvent:
     """What all events share. ``name``: the contract's; ``emits_grade_change``: it has a published grade_change."""
 
     __slots__ = ()
@@ -30,68 +30,68 @@ class Recorded:
         raise TypeError(f"{self.name} has no grade_change: ask emits_grade_change first")
 
 
-@record(kw_only=True)
-class CourseUpdated(Recorded):
+@value_object(kw_only=True)
+class CourseUpdated(DomainEvent):
     name: ClassVar[str] = "course_updated"
     changes: Changes
 
 
-@record(kw_only=True)
-class UsersUpdated(Recorded):
+@value_object(kw_only=True)
+class UsersUpdated(DomainEvent):
     """``users``: ``user_id`` and the fields that changed, new values only."""
 
     name: ClassVar[str] = "users_updated"
     users: tuple[Mapping[str, Any], ...]
 
 
-@record(kw_only=True)
-class EnrollmentsUpdated(Recorded):
+@value_object(kw_only=True)
+class EnrollmentsUpdated(DomainEvent):
     """``enrollments``: whole rows (user_id, type, section_id, state, limited_to_section, permissions)."""
 
     name: ClassVar[str] = "enrollments_updated"
     enrollments: tuple[Mapping[str, Any], ...]
 
 
-@record(kw_only=True)
-class AdminsUpdated(Recorded):
+@value_object(kw_only=True)
+class AdminsUpdated(DomainEvent):
     """``admins``: user_id and permissions, whole rows."""
 
     name: ClassVar[str] = "admins_updated"
     admins: tuple[Mapping[str, Any], ...]
 
 
-@record(kw_only=True)
-class AssignmentCreated(Recorded):
+@value_object(kw_only=True)
+class AssignmentCreated(DomainEvent):
     """``settings``: plain values of all settings that are not null."""
 
     name: ClassVar[str] = "assignment_created"
     settings: Mapping[str, Any]
 
 
-@record(kw_only=True)
-class AssignmentUpdated(Recorded):
+@value_object(kw_only=True)
+class AssignmentUpdated(DomainEvent):
     """``changes`` of all that Canvas tracks when it begins to, those that stay as they were included.
 
-    ``kept``: students who stay in a set that is hand-picked from now on.
+    ``kept_student_ids``: students who stay in a set that is hand-picked from now on.
     """
 
     name: ClassVar[str] = "assignment_updated"
     changes: Changes
-    kept: tuple[int, ...] = ()
+    kept_student_ids: tuple[int, ...] = ()
 
 
-@record(kw_only=True)
-class SubmissionRecorded(Recorded):
-    """``stated``: the fields that changed, new values only."""
+@value_object(kw_only=True)
+class SubmissionRecorded(DomainEvent):
+    """``changed_fields``: the fields that changed, new values only."""
 
     name: ClassVar[str] = "submission_recorded"
     student_id: int
     submission_id: int
-    stated: Mapping[str, Any]
+    changed_fields: Mapping[str, Any]
 
 
-@record(kw_only=True)
-class SubmissionCommentRecorded(Recorded):
+@value_object(kw_only=True)
+class SubmissionCommentRecorded(DomainEvent):
     name: ClassVar[str] = "submission_comment_recorded"
     student_id: int
     submission_id: int
@@ -100,21 +100,21 @@ class SubmissionCommentRecorded(Recorded):
     created_at: datetime
 
 
-@record(kw_only=True)
-class GraderSlotTaken(Recorded):
+@value_object(kw_only=True)
+class GraderSlotTaken(DomainEvent):
     name: ClassVar[str] = "grader_slot_taken"
     grader_id: int
     anonymous_id: str
 
 
-@record(kw_only=True)
-class StudentsSelectedForModeration(Recorded):
+@value_object(kw_only=True)
+class StudentsSelectedForModeration(DomainEvent):
     name: ClassVar[str] = "students_selected_for_moderation"
     student_ids: tuple[int, ...]
 
 
-@record(kw_only=True)
-class ProvisionalGradeCreated(Recorded):
+@value_object(kw_only=True)
+class ProvisionalGradeCreated(DomainEvent):
     name: ClassVar[str] = "provisional_grade_created"
     student_id: int
     submission_id: int
@@ -128,8 +128,8 @@ class ProvisionalGradeCreated(Recorded):
     rubric_assessment: Mapping[str, Any] | None = None
 
 
-@record(kw_only=True)
-class ProvisionalGradeUpdated(Recorded):
+@value_object(kw_only=True)
+class ProvisionalGradeUpdated(DomainEvent):
     name: ClassVar[str] = "provisional_grade_updated"
     student_id: int
     submission_id: int
@@ -137,8 +137,8 @@ class ProvisionalGradeUpdated(Recorded):
     changes: Changes
 
 
-@record(kw_only=True)
-class ProvisionalCommentCreated(Recorded):
+@value_object(kw_only=True)
+class ProvisionalCommentCreated(DomainEvent):
     """``comment_id`` None: recorded by a version that drew none."""
 
     name: ClassVar[str] = "provisional_comment_created"
@@ -150,24 +150,24 @@ class ProvisionalCommentCreated(Recorded):
     comment: str
 
 
-@record(kw_only=True)
-class ProvisionalGradeSelected(Recorded):
+@value_object(kw_only=True)
+class ProvisionalGradeSelected(DomainEvent):
     name: ClassVar[str] = "provisional_grade_selected"
     student_id: int
     submission_id: int
     provisional_grade_id: int
 
 
-@record(kw_only=True)
-class SubmissionUpdated(Recorded):
+@value_object(kw_only=True)
+class SubmissionUpdated(DomainEvent):
     name: ClassVar[str] = "submission_updated"
     student_id: int
     submission_id: int
     changes: Changes
 
 
-@record(kw_only=True)
-class GradePublished(Recorded):
+@value_object(kw_only=True)
+class GradePublished(DomainEvent):
     """``was_graded``: the submission's state was graded before."""
 
     name: ClassVar[str] = "grade_published"
@@ -188,19 +188,19 @@ class GradePublished(Recorded):
         return self.score[0] != self.score[1] or self.grade[0] != self.grade[1] or became_graded
 
     def grade_change(self) -> dict[str, Any]:
-        return _grade_change(self.score, self.grade, self.scorer_id, True, "Moderation#publish")
+        return _build_grade_change(self.score, self.grade, self.scorer_id, True, "Moderation#publish")
 
 
-@record(kw_only=True)
-class GradesPosted(Recorded):
+@value_object(kw_only=True)
+class GradesPosted(DomainEvent):
     """Canvas's name for the publication; it closes one."""
 
     name: ClassVar[str] = "grades_posted"
     grades_published_at: datetime
 
 
-@record(kw_only=True)
-class SubmissionPosted(Recorded):
+@value_object(kw_only=True)
+class SubmissionPosted(DomainEvent):
     name: ClassVar[str] = "submission_posted"
     student_id: int
     submission_id: int
@@ -215,12 +215,12 @@ class SubmissionPosted(Recorded):
         return True
 
     def grade_change(self) -> dict[str, Any]:
-        same = (self.score, self.score), (self.grade, self.grade)
-        return _grade_change(*same, self.grader_id, False, "Assignment#post_submissions")
+        unchanged = (self.score, self.score), (self.grade, self.grade)
+        return _build_grade_change(*unchanged, self.grader_id, False, "Assignment#post_submissions")
 
 
-@record(kw_only=True)
-class SubmissionHidden(Recorded):
+@value_object(kw_only=True)
+class SubmissionHidden(DomainEvent):
     name: ClassVar[str] = "submission_hidden"
     student_id: int
     submission_id: int
@@ -234,8 +234,8 @@ class SubmissionHidden(Recorded):
         return True
 
     def grade_change(self) -> dict[str, Any]:
-        same = (self.score, self.score), (self.grade, self.grade)
-        return _grade_change(*same, self.grader_id, True, "Assignment#hide_submissions")
+        unchanged = (self.score, self.score), (self.grade, self.grade)
+        return _build_grade_change(*unchanged, self.grader_id, True, "Assignment#hide_submissions")
 
 
 CourseEvent = CourseUpdated | UsersUpdated | EnrollmentsUpdated | AdminsUpdated
@@ -259,7 +259,7 @@ AssignmentEvent = (
 Event = CourseEvent | AssignmentEvent
 
 
-def _grade_change(
+def _build_grade_change(
     score: tuple[Decimal | None, Decimal | None],
     grade: tuple[str | None, str | None],
     grader_id: int | None,

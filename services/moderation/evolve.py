@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, assert_never
 
-from services.moderation.assignment import Assignment, Choice, Comment, ProvisionalGrade, Submission
+from services.moderation.assignment import Assignment, Comment, ProvisionalGrade, Selection, Submission
 from services.moderation.course import STUDENT, Course, Enrollment
 from services.moderation.events import (
     AdminsUpdated,
@@ -43,7 +43,7 @@ def evolve_course(course: Course, event: CourseEvent, *, position: int, at: date
             for row in users:
                 course.users.setdefault(row["user_id"], {}).update(row)
         case EnrollmentsUpdated(enrollments=rows):
-            _enroll(course, [Enrollment(**row) for row in rows], position)
+            _apply_enrollments(course, [Enrollment(**row) for row in rows], position)
         case AdminsUpdated(admins=admins):
             for row in admins:
                 if row["permissions"]:
@@ -54,23 +54,23 @@ def evolve_course(course: Course, event: CourseEvent, *, position: int, at: date
             assert_never(event)
 
 
-def _enroll(course: Course, enrollments: list[Enrollment], position: int) -> None:
+def _apply_enrollments(course: Course, enrollments: list[Enrollment], position: int) -> None:
     # Who moves from one section to another in one statement has not left in between.
     students = {e.user_id for e in enrollments if course.is_enrolled_student(e.user_id)}
     for enrollment in enrollments:
         user = enrollment.user_id
-        course.enrollments.setdefault(user, {})[_kind(enrollment.type, enrollment.section_id)] = enrollment
+        course.enrollments.setdefault(user, {})[_enrollment_key(enrollment.type, enrollment.section_id)] = enrollment
         if enrollment.type == STUDENT:
             course.student_ordinals.setdefault(user, len(course.student_ordinals) + 1)
     for student in students:
         if not course.is_enrolled_student(student):
-            course.unenrolled_at[student] = position
+            course.unenrolled_at_position[student] = position
 
 
 @lru_cache(maxsize=4_096)
-def _kind(type_: str, section_id: int | None) -> tuple[str, int | None]:
+def _enrollment_key(enrollment_type: str, section_id: int | None) -> tuple[str, int | None]:
     """One key for all who are enrolled in the same way: a class would hold thousands of equal ones."""
-    return type_, section_id
+    return enrollment_type, section_id
 
 
 def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, position: int, at: datetime) -> None:
@@ -78,20 +78,20 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
     assignment.version += 1
     match event:
         case AssignmentCreated(settings=settings):
-            _configure(assignment, settings.items(), position)
-        case AssignmentUpdated(changes=changes, kept=kept):
-            _configure(assignment, [(name, new) for name, (_, new) in changes.items()], position)
-            assignment.added.update(kept)
-        case SubmissionRecorded(student_id=student, stated=stated):
-            _record(assignment, _submission(assignment, student, at), student, stated)
+            _apply_settings(assignment, settings.items(), position)
+        case AssignmentUpdated(changes=changes, kept_student_ids=kept_student_ids):
+            _apply_settings(assignment, [(name, new) for name, (_, new) in changes.items()], position)
+            assignment.added_students.update(kept_student_ids)
+        case SubmissionRecorded(student_id=student, changed_fields=changed_fields):
+            _apply_submission_fields(assignment, _touch_submission(assignment, student, at), student, changed_fields)
         case SubmissionCommentRecorded(student_id=student, author_id=author, comment=comment, created_at=created_at):
-            comments = _submission(assignment, student, at).comments
-            comments.append(_comment(assignment, None, author, comment, created_at))
+            comments = _touch_submission(assignment, student, at).comments
+            comments.append(_new_comment(assignment, None, author, comment, created_at))
         case GraderSlotTaken(grader_id=grader, anonymous_id=anonymous_id):
-            assignment.slots[grader] = anonymous_id
+            assignment.grader_slots[grader] = anonymous_id
         case StudentsSelectedForModeration(student_ids=students):
-            assignment.added.update(students)
-            assignment.lists.clear()
+            assignment.added_students.update(students)
+            assignment.student_list_cache.clear()
         case ProvisionalGradeCreated():
             grade = ProvisionalGrade(
                 event.provisional_grade_id,
@@ -105,39 +105,39 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
                 event.rubric_assessment,
             )
             assignment.provisional_grades[event.provisional_grade_id] = grade
-            assignment.of_student.setdefault(event.student_id, []).append(grade)
-            _submission(assignment, event.student_id, at)
-        case ProvisionalGradeUpdated(provisional_grade_id=number, changes=changes):
+            assignment.grades_by_student.setdefault(event.student_id, []).append(grade)
+            _touch_submission(assignment, event.student_id, at)
+        case ProvisionalGradeUpdated(provisional_grade_id=grade_id, changes=changes):
             for name, (_, new) in changes.items():
-                setattr(assignment.provisional_grades[number], name, new)
-            _submission(assignment, event.student_id, at)
-        case ProvisionalCommentCreated(provisional_grade_id=number, comment_id=drawn, author_id=author):
-            comments = assignment.provisional_grades[number].comments
-            comments.append(_comment(assignment, drawn, author, event.comment, at))
-            _submission(assignment, event.student_id, at)
-        case ProvisionalGradeSelected(student_id=student, provisional_grade_id=number):
-            assignment.choices[student] = Choice(number, position)
-            _submission(assignment, student, at)
+                setattr(assignment.provisional_grades[grade_id], name, new)
+            _touch_submission(assignment, event.student_id, at)
+        case ProvisionalCommentCreated(provisional_grade_id=grade_id, comment_id=comment_id, author_id=author):
+            comments = assignment.provisional_grades[grade_id].comments
+            comments.append(_new_comment(assignment, comment_id, author, event.comment, at))
+            _touch_submission(assignment, event.student_id, at)
+        case ProvisionalGradeSelected(student_id=student, provisional_grade_id=grade_id):
+            assignment.selections[student] = Selection(grade_id, position)
+            _touch_submission(assignment, student, at)
         case SubmissionUpdated(student_id=student, changes=changes):
-            submission = _submission(assignment, student, at)
+            submission = _touch_submission(assignment, student, at)
             for name, (_, new) in changes.items():
                 setattr(submission, name, new)
         case GradePublished():
-            _publish(assignment, event, at)
+            _apply_publication(assignment, event, at)
         case GradesPosted(grades_published_at=published_at):
             assignment.grades_published_at = published_at
         case SubmissionPosted(student_id=student, posted_at=posted_at):
-            _submission(assignment, student, at).posted_at = posted_at
+            _touch_submission(assignment, student, at).posted_at = posted_at
         case SubmissionHidden(student_id=student):
-            _submission(assignment, student, at).posted_at = None
+            _touch_submission(assignment, student, at).posted_at = None
         case _:
             assert_never(event)
 
 
-_OF_THE_WORK_OR_ITS_GRADE = frozenset({"submitted_at", "attempt", "score", "grade", "graded_at"})
+_WORKFLOW_STATE_FIELDS = frozenset({"submitted_at", "attempt", "score", "grade", "graded_at"})
 
 
-def _submission(assignment: Assignment, student_id: int, at: datetime) -> Submission:
+def _touch_submission(assignment: Assignment, student_id: int, at: datetime) -> Submission:
     """The student's submission, made if need be, with its change time moved."""
     submission = assignment.submissions.get(student_id)
     if submission is None:
@@ -147,71 +147,83 @@ def _submission(assignment: Assignment, student_id: int, at: datetime) -> Submis
     return submission
 
 
-def _comment(assignment: Assignment, drawn: int | None, author_id: int, text: str, created_at: datetime) -> Comment:
-    """One comment more; ``drawn``: the id it has already."""
-    made = Comment(drawn or assignment.next_comment_id(), author_id, text, created_at)
-    assignment.comments_made += 1
-    return made
+def _new_comment(
+    assignment: Assignment, comment_id: int | None, author_id: int, text: str, created_at: datetime
+) -> Comment:
+    """Build a comment and count it; ``comment_id``: the id it already has, if any."""
+    new_comment = Comment(comment_id or assignment.next_comment_id(), author_id, text, created_at)
+    assignment.comment_count += 1
+    return new_comment
 
 
-def _configure(assignment: Assignment, settings: Iterable[tuple[str, Any]], position: int) -> None:
-    assignment.lists.clear()
+def _apply_settings(assignment: Assignment, settings: Iterable[tuple[str, Any]], position: int) -> None:
+    assignment.student_list_cache.clear()
     for name, value in settings:
         if name == "assigned_to":
-            _assign(assignment, None if value is None else frozenset(value), position)
+            _apply_assigned_students(assignment, None if value is None else frozenset(value), position)
         else:
             setattr(assignment, name, value)
 
 
-def _assign(assignment: Assignment, students: frozenset[int] | None, position: int) -> None:
+def _apply_assigned_students(assignment: Assignment, students: frozenset[int] | None, position: int) -> None:
     """Whoever is left out from here on is unassigned; only those with a choice have something to lose."""
-    before, assignment.assigned_to = assignment.assigned_to, students
+    previously_assigned, assignment.assigned_to = assignment.assigned_to, students
     if students is not None:
-        for student in assignment.choices.keys() - students:
-            if before is None or student in before:
-                assignment.unassigned_at[student] = position
+        for student in assignment.selections.keys() - students:
+            if previously_assigned is None or student in previously_assigned:
+                assignment.unassigned_at_position[student] = position
 
 
-def _record(assignment: Assignment, submission: Submission, student_id: int, stated: Mapping[str, Any]) -> None:
-    if stated.get("anonymous_id") is not None:
-        assignment.stated_anonymous_ids.setdefault(stated["anonymous_id"], student_id)
-        assignment.lists.clear()
-    if "submission_id" in stated:
+def _apply_submission_fields(
+    assignment: Assignment, submission: Submission, student_id: int, changed_fields: Mapping[str, Any]
+) -> None:
+    if changed_fields.get("anonymous_id") is not None:
+        assignment.students_by_lms_anonymous_id.setdefault(changed_fields["anonymous_id"], student_id)
+        assignment.student_list_cache.clear()
+    if "submission_id" in changed_fields:
         if submission.submission_id is not None:
-            del assignment.stated_submission_ids[submission.submission_id]
-        if stated["submission_id"] is not None:
-            assignment.stated_submission_ids[stated["submission_id"]] = student_id
-    for name, value in stated.items():
+            del assignment.students_by_lms_submission_id[submission.submission_id]
+        if changed_fields["submission_id"] is not None:
+            assignment.students_by_lms_submission_id[changed_fields["submission_id"]] = student_id
+    for name, value in changed_fields.items():
         setattr(submission, name, value)
-    if stated.keys() & _OF_THE_WORK_OR_ITS_GRADE:
-        graded = submission.score is not None or submission.grade is not None
-        matches = _matches(submission, stated, graded)
-        submission.grade_matches_current_submission = matches
-        submission.workflow_state = "graded" if graded and matches else _handed_in(submission)
+    if changed_fields.keys() & _WORKFLOW_STATE_FIELDS:
+        is_graded = submission.score is not None or submission.grade is not None
+        matches_submission = _grade_matches_submission(submission, changed_fields, is_graded)
+        submission.grade_matches_current_submission = matches_submission
+        submission.workflow_state = "graded" if is_graded and matches_submission else _ungraded_state(submission)
 
 
-def _matches(submission: Submission, stated: Mapping[str, Any], graded: bool) -> bool:
+def _grade_matches_submission(submission: Submission, changed_fields: Mapping[str, Any], is_graded: bool) -> bool:
     """A grade given before the work was handed in again stays, but is not the grade of this work."""
-    if "graded_at" not in stated and ("score" in stated or "grade" in stated):
+    if "graded_at" not in changed_fields and ("score" in changed_fields or "grade" in changed_fields):
         return True
     if submission.submitted_at is not None and submission.graded_at is not None:
         return submission.submitted_at <= submission.graded_at
-    return "graded_at" in stated or not graded
+    return "graded_at" in changed_fields or not is_graded
 
 
-def _handed_in(submission: Submission) -> str:
+def _ungraded_state(submission: Submission) -> str:
     return "unsubmitted" if submission.submitted_at is None and not submission.attempt else "submitted"
 
 
-def _publish(assignment: Assignment, event: GradePublished, at: datetime) -> None:
-    submission = _submission(assignment, event.student_id, at)
+def _apply_publication(assignment: Assignment, event: GradePublished, at: datetime) -> None:
+    submission = _touch_submission(assignment, event.student_id, at)
     submission.score, submission.grade = event.score[1], event.grade[1]
     submission.grader_id, submission.graded_at = event.scorer_id, event.graded_at
     submission.graded_anonymously = event.graded_anonymously
     submission.grade_matches_current_submission = True
     if submission.score is not None:
         submission.workflow_state = "graded"
-    chosen = assignment.provisional_grades[event.provisional_grade_id]
-    submission.rubric_assessment = chosen.rubric_assessment or submission.rubric_assessment
-    for kept in chosen.comments:
-        submission.comments.append(_comment(assignment, None, kept.author_id, kept.comment, kept.created_at))
+    published_grade = assignment.provisional_grades[event.provisional_grade_id]
+    submission.rubric_assessment = published_grade.rubric_assessment or submission.rubric_assessment
+    for provisional_comment in published_grade.comments:
+        submission.comments.append(
+            _new_comment(
+                assignment,
+                None,
+                provisional_comment.author_id,
+                provisional_comment.comment,
+                provisional_comment.created_at,
+            )
+        )

@@ -7,25 +7,25 @@ import re
 from decimal import ROUND_HALF_UP, Context, Decimal
 
 from services.moderation import grading_scheme
-from services.moderation.grading_scheme import Scheme
-from services.moderation.value_object import record
+from services.moderation.grading_scheme import GradingScheme
+from services.moderation.value_object import value_object
 
 SCORE_MAX = Decimal(10) ** 9
 GRADE_CHARACTERS_MAX = 255
 
 # Scores leave as JSON numbers, which readers take for binary doubles: 15 digits survive that exactly.
-_ROUNDED = Context(prec=15)
+_SCORE_CONTEXT = Context(prec=15)
 # Wide enough for any grade text (255 digits) and for any score over any points_possible (about 350 digits).
-_WIDE = Context(prec=700)
+_WIDE_CONTEXT = Context(prec=700)
 _HUNDREDTH = Decimal("0.01")
 _ZERO = Decimal(0)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)", re.ASCII)
 _SCHEME_TYPES = ("letter_grade", "gpa_scale")
-_PASS = ("pass", "complete")
-_FAIL = ("fail", "incomplete")
+_PASS_TEXTS = ("pass", "complete")
+_FAIL_TEXTS = ("fail", "incomplete")
 
 
-@record()
+@value_object()
 class Grade:
     """What a text or a score comes to."""
 
@@ -33,11 +33,11 @@ class Grade:
     grade: str
 
 
-def from_text(
+def parse_grade(
     text: str,
     grading_type: str,
     points_possible: Decimal | None,
-    scheme: Scheme | None,
+    scheme: GradingScheme | None,
     *,
     prefer_points: bool = False,
 ) -> Grade | None:
@@ -47,74 +47,80 @@ def from_text(
     """
     if not text.strip() or grading_type == "not_graded":
         return None
-    bands = scheme or grading_scheme.DEFAULT
-    score = _interpreted(text, grading_type, points_possible or _ZERO, bands, prefer_points)
+    bands = scheme or grading_scheme.DEFAULT_SCHEME
+    score = _parse_score(text, grading_type, points_possible or _ZERO, bands, prefer_points)
     if grading_type == "pass_fail":
         # Unreadable text is taken for 0 before it is compared; a readable number must be full points or 0.
         score = _ZERO if score is None else score
         if score not in (_ZERO, points_possible):
             return None
-    return None if score is None else _graded(score, grading_type, points_possible or _ZERO, bands, text)
+    return None if score is None else _build_grade(score, grading_type, points_possible or _ZERO, bands, text)
 
 
-def from_score(
-    score: Decimal, grading_type: str, points_possible: Decimal | None, scheme: Scheme | None
+def grade_from_score(
+    score: Decimal, grading_type: str, points_possible: Decimal | None, scheme: GradingScheme | None
 ) -> Grade | None:
     """Grade and score of a number of points, which Canvas takes on every type but not_graded as it is."""
     if grading_type == "not_graded":
         return None
-    return _graded(score, grading_type, points_possible or _ZERO, scheme or grading_scheme.DEFAULT, None)
+    return _build_grade(score, grading_type, points_possible or _ZERO, scheme or grading_scheme.DEFAULT_SCHEME, None)
 
 
-def number_text(number: Decimal) -> str:
+def format_number(number: Decimal) -> str:
     """Plain decimal text without trailing zeros: 85.50 is 85.5, 7.0 is 7, -0.0 is 0."""
     whole = int(number)
     return str(whole) if whole == number else format(number, "f").rstrip("0")
 
 
-def _interpreted(text: str, grading_type: str, points: Decimal, bands: Scheme, prefer_points: bool) -> Decimal | None:
+def _parse_score(
+    text: str, grading_type: str, points: Decimal, bands: GradingScheme, prefer_points: bool
+) -> Decimal | None:
     if text.endswith("%") and _NUMBER.fullmatch(text[:-1]):
-        return _share(points, Decimal(text[:-1]))
+        return _percent_of(points, Decimal(text[:-1]))
     # A scheme may name its bands by numbers: they come before points, and points before pass and fail.
-    by_name = grading_scheme.percent_of(bands, text) if grading_type in _SCHEME_TYPES else None
+    band_percentage = grading_scheme.band_percentage(bands, text) if grading_type in _SCHEME_TYPES else None
     if _NUMBER.fullmatch(text):
-        return Decimal(text) if by_name is None or prefer_points else _share(points, by_name)
-    if text in _PASS:
+        return Decimal(text) if band_percentage is None or prefer_points else _percent_of(points, band_percentage)
+    if text in _PASS_TEXTS:
         return points
-    if text in _FAIL:
+    if text in _FAIL_TEXTS:
         return _ZERO
-    return None if by_name is None else _share(points, by_name)
+    return None if band_percentage is None else _percent_of(points, band_percentage)
 
 
-def _share(points: Decimal, percent: Decimal) -> Decimal:
-    return _WIDE.multiply(points, percent).scaleb(-2, _WIDE)
+def _percent_of(points: Decimal, percent: Decimal) -> Decimal:
+    return _WIDE_CONTEXT.multiply(points, percent).scaleb(-2, _WIDE_CONTEXT)
 
 
-def _graded(score: Decimal, grading_type: str, points: Decimal, bands: Scheme, given: str | None) -> Grade | None:
+def _build_grade(
+    score: Decimal, grading_type: str, points: Decimal, bands: GradingScheme, grade_text: str | None
+) -> Grade | None:
     """The score in 15 significant digits with its text; None beyond what a score or a grade may be."""
     if score.copy_abs() > SCORE_MAX:
         return None
-    kept = _ROUNDED.plus(score) or _ZERO
-    grade = _text(kept, grading_type, points, bands, given)
-    return Grade(kept, grade) if len(grade) <= GRADE_CHARACTERS_MAX else None
+    rounded_score = _SCORE_CONTEXT.plus(score) or _ZERO
+    grade = _format_grade(rounded_score, grading_type, points, bands, grade_text)
+    return Grade(rounded_score, grade) if len(grade) <= GRADE_CHARACTERS_MAX else None
 
 
-def _text(score: Decimal, grading_type: str, points: Decimal, bands: Scheme, given: str | None) -> str:
-    """The normalised grade text of a score; ``given``: the text it came from, if any."""
+def _format_grade(
+    score: Decimal, grading_type: str, points: Decimal, bands: GradingScheme, grade_text: str | None
+) -> str:
+    """The normalised grade text of a score; ``grade_text``: the text it came from, if any."""
     if grading_type == "points":
-        return number_text(score)
+        return format_number(score)
     if grading_type == "percent":
-        return number_text(_percent(score, points) if points else score) + "%"
+        return format_number(_to_percent(score, points) if points else score) + "%"
     if grading_type == "pass_fail":
-        passed = score > 0 if points else given in _PASS
+        passed = score > 0 if points else grade_text in _PASS_TEXTS
         return "complete" if passed else "incomplete"
     if points:
-        return grading_scheme.name_of(bands, score, points)
+        return grading_scheme.band_for_score(bands, score, points)
     # Worth nothing: any name fits, so the one that was given stands; a bare score is taken for a percentage.
-    named = None if given is None else grading_scheme.own_case(bands, given)
-    return grading_scheme.name_of(bands, score, Decimal(100)) if named is None else named
+    band_name = None if grade_text is None else grading_scheme.canonical_band_name(bands, grade_text)
+    return grading_scheme.band_for_score(bands, score, Decimal(100)) if band_name is None else band_name
 
 
-def _percent(score: Decimal, points: Decimal) -> Decimal:
-    share = _WIDE.divide(score, points).scaleb(2, _WIDE)
-    return share.quantize(_HUNDREDTH, ROUND_HALF_UP, _WIDE)
+def _to_percent(score: Decimal, points: Decimal) -> Decimal:
+    percent = _WIDE_CONTEXT.divide(score, points).scaleb(2, _WIDE_CONTEXT)
+    return percent.quantize(_HUNDREDTH, ROUND_HALF_UP, _WIDE_CONTEXT)

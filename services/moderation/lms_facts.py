@@ -6,19 +6,24 @@ from typing import Any
 
 from services.moderation import commands
 from services.moderation.assignment import Assignment
-from services.moderation.assignment_settings import OF_MODERATION, REQUIRED, SETTINGS, TRACKED
+from services.moderation.assignment_settings import (
+    AUDITED_SETTINGS,
+    DEFAULT_SETTINGS,
+    MODERATION_SETTINGS,
+    REQUIRED_SETTINGS,
+)
 from services.moderation.course import COURSE_FIELDS, Course, Enrollment
 from services.moderation.decisions import (
+    CANNOT_HIDE_BEFORE_PUBLICATION,
+    CANNOT_POST_BEFORE_PUBLICATION,
     MODERATION_LOCKED,
     NOT_FOUND,
-    NOT_HIDDEN_YET,
-    NOT_POSTED_YET,
     NOTHING_CHANGED,
     Accepted,
     Decision,
-    another_students,
-    missing,
-    not_clearable,
+    field_not_clearable,
+    field_required,
+    id_taken,
 )
 from services.moderation.events import (
     AdminsUpdated,
@@ -38,7 +43,7 @@ def upsert_course(data: commands.UpsertCourse, course: Course) -> Decision:
     changes = {
         name: (getattr(course, name), new)
         for name in COURSE_FIELDS
-        if name in data.stated and getattr(course, name) != (new := data.stated[name])
+        if name in data.fields and getattr(course, name) != (new := data.fields[name])
     }
     if not changes and course.version:
         return NOTHING_CHANGED
@@ -48,81 +53,87 @@ def upsert_course(data: commands.UpsertCourse, course: Course) -> Decision:
 def upsert_users(data: commands.UpsertUsers, course: Course) -> Decision:
     rows: dict[int, dict[str, Any]] = {}
     for index, user in enumerate(data.users):
-        known = {**course.users.get(user.user_id, {}), **rows.get(user.user_id, {})}
-        if user.stated.get("name") is None and (not known or "name" in user.stated):
-            return (not_clearable if known else missing)(f"data.users[{index}].name")
-        changed = {name: new for name, new in user.stated.items() if known.get(name) != new}
-        if changed or not known:
-            rows[user.user_id] = {**rows.get(user.user_id, {}), "user_id": user.user_id, **changed}
+        current_fields = {**course.users.get(user.user_id, {}), **rows.get(user.user_id, {})}
+        if user.fields.get("name") is None and (not current_fields or "name" in user.fields):
+            return (field_not_clearable if current_fields else field_required)(f"data.users[{index}].name")
+        changed_fields = {name: new for name, new in user.fields.items() if current_fields.get(name) != new}
+        if changed_fields or not current_fields:
+            rows[user.user_id] = {**rows.get(user.user_id, {}), "user_id": user.user_id, **changed_fields}
     return Accepted((UsersUpdated(users=tuple(rows.values())),)) if rows else NOTHING_CHANGED
 
 
 def upsert_enrollments(data: commands.UpsertEnrollments, course: Course) -> Decision:
     rows: dict[tuple[int, str, int | None], dict[str, Any]] = {}
-    for index, stated in enumerate(data.enrollments):
-        key = (stated.user_id, stated.type, stated.section_id)
-        held = course.enrollments.get(stated.user_id, {}).get((stated.type, stated.section_id))
-        known = rows.get(key) or (held.row() if held else None)
-        if stated.stated.get("state") is None and (known is None or "state" in stated.stated):
-            return (not_clearable if known else missing)(f"data.enrollments[{index}].state")
-        base = known or Enrollment(stated.user_id, stated.type, stated.section_id).row()
-        row = {**base, **{name: _cleared(name, new) for name, new in stated.stated.items()}}
-        if row != known:
+    for index, upsert in enumerate(data.enrollments):
+        key = (upsert.user_id, upsert.type, upsert.section_id)
+        current_enrollment = course.enrollments.get(upsert.user_id, {}).get((upsert.type, upsert.section_id))
+        current_row = rows.get(key) or (current_enrollment.to_dict() if current_enrollment else None)
+        if upsert.fields.get("state") is None and (current_row is None or "state" in upsert.fields):
+            return (field_not_clearable if current_row else field_required)(f"data.enrollments[{index}].state")
+        base_row = current_row or Enrollment(upsert.user_id, upsert.type, upsert.section_id).to_dict()
+        row = {**base_row, **{name: _default_for_null(name, new) for name, new in upsert.fields.items()}}
+        if row != current_row:
             rows[key] = row
     return Accepted((EnrollmentsUpdated(enrollments=tuple(rows.values())),)) if rows else NOTHING_CHANGED
 
 
-def _cleared(name: str, value: Any) -> Any:
+def _default_for_null(name: str, value: Any) -> Any:
     if value is not None:
         return value
     return {} if name == "permissions" else False
 
 
 def upsert_admins(data: commands.UpsertAdmins, course: Course) -> Decision:
-    wanted = {admin.user_id: frozenset(admin.permissions) for admin in data.admins}
+    permissions_by_user = {admin.user_id: frozenset(admin.permissions) for admin in data.admins}
     rows = tuple(
         {"user_id": user, "permissions": sorted(permissions)}
-        for user, permissions in wanted.items()
+        for user, permissions in permissions_by_user.items()
         if course.admins.get(user, frozenset()) != permissions
     )
     return Accepted((AdminsUpdated(admins=rows),)) if rows else NOTHING_CHANGED
 
 
 def configure_assignment(data: commands.ConfigureAssignment, course: Course, assignment: Assignment) -> Decision:
-    stated = {name: SETTINGS[name] if new is None else new for name, new in data.stated.items()}
-    if "assigned_to" in stated and stated["assigned_to"] is not None:
-        stated["assigned_to"] = frozenset(stated["assigned_to"])
+    requested_settings = {name: DEFAULT_SETTINGS[name] if new is None else new for name, new in data.fields.items()}
+    if "assigned_to" in requested_settings and requested_settings["assigned_to"] is not None:
+        requested_settings["assigned_to"] = frozenset(requested_settings["assigned_to"])
     if not assignment.version:
-        for name in REQUIRED:
-            if name not in data.stated or (stated[name] is None and name != "points_possible"):
-                return missing(f"data.{name}")
-        settings = _without_moderation({**SETTINGS, **stated})
+        for name in REQUIRED_SETTINGS:
+            if name not in data.fields or (requested_settings[name] is None and name != "points_possible"):
+                return field_required(f"data.{name}")
+        settings = _without_moderation({**DEFAULT_SETTINGS, **requested_settings})
         return Accepted((AssignmentCreated(settings={k: v for k, v in settings.items() if v is not None}),))
     for name in ("name", "grading_type", "moderated_grading"):
-        if name in stated and stated[name] is None:
-            return not_clearable(f"data.{name}")
-    wanted = _without_moderation({"moderated_grading": assignment.moderated_grading, **stated})
-    changes = {n: (getattr(assignment, n), new) for n, new in wanted.items() if getattr(assignment, n) != new}
+        if name in requested_settings and requested_settings[name] is None:
+            return field_not_clearable(f"data.{name}")
+    new_settings = _without_moderation({"moderated_grading": assignment.moderated_grading, **requested_settings})
+    changes = {n: (getattr(assignment, n), new) for n, new in new_settings.items() if getattr(assignment, n) != new}
     if not changes:
         return NOTHING_CHANGED
     if "moderated_grading" in changes and assignment.has_grades():
         return MODERATION_LOCKED
-    kept: tuple[int, ...] = ()
+    kept_student_ids: tuple[int, ...] = ()
     if changes.get("moderation_set", (None, None))[1] == "selected":
-        kept = tuple(s for s in sorted(assignment.choices) if assignment.selected(course, s) is not None)
+        kept_student_ids = tuple(
+            s for s in sorted(assignment.selections) if assignment.selected_grade_id(course, s) is not None
+        )
     if any(changes.get(name, (None, False))[1] for name in ("moderated_grading", "anonymous_grading")):
-        changes = {**_as_they_are(assignment), **changes}
-    return Accepted((AssignmentUpdated(changes=changes, kept=kept),))
+        changes = {**_unchanged_settings(assignment), **changes}
+    return Accepted((AssignmentUpdated(changes=changes, kept_student_ids=kept_student_ids),))
 
 
 def _without_moderation(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings, those of moderation at their defaults where there is none."""
-    return settings if settings["moderated_grading"] else {**settings, **{n: SETTINGS[n] for n in OF_MODERATION}}
+    return (
+        settings
+        if settings["moderated_grading"]
+        else {**settings, **{n: DEFAULT_SETTINGS[n] for n in MODERATION_SETTINGS}}
+    )
 
 
-def _as_they_are(assignment: Assignment) -> dict[str, tuple[Any, Any]]:
+def _unchanged_settings(assignment: Assignment) -> dict[str, tuple[Any, Any]]:
     """All that Canvas tracks from the moment on at which an assignment is anonymous or moderated."""
-    return {name: (held, held) for name in TRACKED if (held := getattr(assignment, name)) is not None}
+    return {name: (value, value) for name in AUDITED_SETTINGS if (value := getattr(assignment, name)) is not None}
 
 
 def record_submission(data: commands.RecordSubmission, course: Course, assignment: Assignment) -> Decision:
@@ -130,19 +141,21 @@ def record_submission(data: commands.RecordSubmission, course: Course, assignmen
     if not course.is_enrolled_student(student):
         return NOT_FOUND
     submission = assignment.submission(student)
-    stated: Mapping[str, Any] = {n: False if n == "excused" and v is None else v for n, v in data.stated.items()}
-    changed = {name: new for name, new in stated.items() if getattr(submission, name) != new}
-    for name, holder in (
-        ("anonymous_id", assignment.student_of_anonymous_id),
-        ("submission_id", assignment.student_of_submission_id),
+    fields: Mapping[str, Any] = {n: False if n == "excused" and v is None else v for n, v in data.fields.items()}
+    changed_fields = {name: new for name, new in fields.items() if getattr(submission, name) != new}
+    for name, find_student in (
+        ("anonymous_id", assignment.find_student_by_anonymous_id),
+        ("submission_id", assignment.find_student_by_submission_id),
     ):
-        wanted = changed.get(name)
-        if wanted is not None and holder(course, wanted) not in (None, student):
-            return another_students(f"data.{name}")
-    if not changed:
+        new_id = changed_fields.get(name)
+        if new_id is not None and find_student(course, new_id) not in (None, student):
+            return id_taken(f"data.{name}")
+    if not changed_fields:
         return NOTHING_CHANGED
-    number = changed.get("submission_id") or assignment.submission_id(course, student)
-    return Accepted((SubmissionRecorded(student_id=student, submission_id=number, stated=changed),))
+    submission_id = changed_fields.get("submission_id") or assignment.submission_id(course, student)
+    return Accepted(
+        (SubmissionRecorded(student_id=student, submission_id=submission_id, changed_fields=changed_fields),)
+    )
 
 
 def record_submission_comment(
@@ -152,13 +165,13 @@ def record_submission_comment(
     if not course.is_enrolled_student(student):
         return NOT_FOUND
     for comment in assignment.submission(student).comments:
-        same = comment.author_id == data.author_id and comment.comment == data.comment
-        if same and data.created_at in (None, comment.created_at):
+        is_same_comment = comment.author_id == data.author_id and comment.comment == data.comment
+        if is_same_comment and data.created_at in (None, comment.created_at):
             return NOTHING_CHANGED
-    number = assignment.submission_id(course, student)
+    submission_id = assignment.submission_id(course, student)
     event = SubmissionCommentRecorded(
         student_id=student,
-        submission_id=number,
+        submission_id=submission_id,
         author_id=data.author_id,
         comment=data.comment,
         created_at=data.created_at or at,
@@ -168,7 +181,7 @@ def record_submission_comment(
 
 def post_grades(data: commands.PostGrades, course: Course, assignment: Assignment, at: datetime) -> Decision:
     if assignment.moderated_grading and assignment.grades_published_at is None:
-        return NOT_POSTED_YET
+        return CANNOT_POST_BEFORE_PUBLICATION
     return Accepted(
         tuple(
             SubmissionPosted(
@@ -179,7 +192,7 @@ def post_grades(data: commands.PostGrades, course: Course, assignment: Assignmen
                 grade=submission.grade,
                 grader_id=submission.grader_id,
             )
-            for student in _students(data.student_ids, course, assignment)
+            for student in _assigned_students(data.student_ids, course, assignment)
             if (submission := assignment.submission(student)).posted_at is None
         )
     )
@@ -187,7 +200,7 @@ def post_grades(data: commands.PostGrades, course: Course, assignment: Assignmen
 
 def hide_grades(data: commands.HideGrades, course: Course, assignment: Assignment) -> Decision:
     if assignment.moderated_grading and assignment.grades_published_at is None:
-        return NOT_HIDDEN_YET
+        return CANNOT_HIDE_BEFORE_PUBLICATION
     return Accepted(
         tuple(
             SubmissionHidden(
@@ -197,12 +210,12 @@ def hide_grades(data: commands.HideGrades, course: Course, assignment: Assignmen
                 grade=submission.grade,
                 grader_id=submission.grader_id,
             )
-            for student in _students(data.student_ids, course, assignment)
+            for student in _assigned_students(data.student_ids, course, assignment)
             if (submission := assignment.submission(student)).posted_at is not None
         )
     )
 
 
-def _students(named: tuple[int, ...] | None, course: Course, assignment: Assignment) -> list[int]:
-    wanted = course.student_ordinals if named is None else dict.fromkeys(named)
-    return sorted(student for student in wanted if assignment.is_assigned(course, student))
+def _assigned_students(student_ids: tuple[int, ...] | None, course: Course, assignment: Assignment) -> list[int]:
+    candidates = course.student_ordinals if student_ids is None else dict.fromkeys(student_ids)
+    return sorted(student for student in candidates if assignment.is_assigned(course, student))

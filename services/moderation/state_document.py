@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from services.moderation.assignment import Assignment, Comment, ProvisionalGrade, Submission
-from services.moderation.assignment_settings import SETTINGS
+from services.moderation.assignment_settings import DEFAULT_SETTINGS
 from services.moderation.course import Course
-from services.moderation.event_payloads import number, time
+from services.moderation.event_payloads import decimal_to_json, format_time
 
 Row = dict[str, Any]
 
@@ -15,46 +15,54 @@ def state_document(
     course: Course,
     assignment: Assignment,
     *,
-    grade: Callable[[ProvisionalGrade], Any] | None = None,
-    submission: Callable[[int], Any] | None = None,
+    grade_encoder: Callable[[ProvisionalGrade], Any] | None = None,
+    submission_encoder: Callable[[int], Any] | None = None,
 ) -> dict[str, Any]:
     """Ids as integers, scores as numbers, times RFC 3339 in milliseconds; lists in the order of ids.
 
-    ``grade``, ``submission``: what gives the rows instead of :func:`grade_row` and :func:`submission_row`.
+    ``grade_encoder``, ``submission_encoder``: build the rows instead of :func:`grade_row` and :func:`submission_row`.
     """
     students = sorted(
         s for s in course.student_ordinals if assignment.is_assigned(course, s) or s in assignment.submissions
     )
-    members = [s for s in sorted({*students, *assignment.added}) if assignment.is_in_set(course, s)]
+    moderation_set = [
+        s for s in sorted({*students, *assignment.added_students}) if assignment.is_in_moderation_set(course, s)
+    ]
     return {
         "assignment_id": assignment.assignment_id,
         "course_id": assignment.course_id,
         "version": assignment.version,
-        "settings": {name: _setting(name, assignment) for name in SETTINGS},
-        "grades_published_at": time(assignment.grades_published_at),
+        "settings": {name: _setting_to_json(name, assignment) for name in DEFAULT_SETTINGS},
+        "grades_published_at": format_time(assignment.grades_published_at),
         "moderation_set": [
-            {"student_id": s, "selected_provisional_grade_id": assignment.selected(course, s)} for s in members
+            {"student_id": s, "selected_provisional_grade_id": assignment.selected_grade_id(course, s)}
+            for s in moderation_set
         ],
         "moderation_graders": [
             {"user_id": user, "anonymous_id": anonymous_id, "slot_taken": True}
-            for user, anonymous_id in sorted(assignment.slots.items())
+            for user, anonymous_id in sorted(assignment.grader_slots.items())
         ],
-        "provisional_grades": [(grade or grade_row)(each) for _, each in sorted(assignment.provisional_grades.items())],
+        "provisional_grades": [
+            (grade_encoder or grade_row)(provisional_grade)
+            for _, provisional_grade in sorted(assignment.provisional_grades.items())
+        ],
         "submissions": [
-            submission(student) if submission is not None else submission_row(course, assignment, student)
+            submission_encoder(student)
+            if submission_encoder is not None
+            else submission_row(course, assignment, student)
             for student in students
         ],
     }
 
 
-def _setting(name: str, assignment: Assignment) -> Any:
+def _setting_to_json(name: str, assignment: Assignment) -> Any:
     value = getattr(assignment, name)
     if value is None:
         return None
     if name == "points_possible":
-        return number(value)
+        return decimal_to_json(value)
     if name == "grading_scheme":
-        return [[band, number(bound)] for band, bound in value]
+        return [[band, decimal_to_json(bound)] for band, bound in value]
     return sorted(value) if name == "assigned_to" else value
 
 
@@ -64,12 +72,12 @@ def grade_row(grade: ProvisionalGrade) -> Row:
         "provisional_grade_id": grade.provisional_grade_id,
         "student_id": grade.student_id,
         "scorer_id": grade.scorer_id,
-        "score": number(grade.score),
+        "score": decimal_to_json(grade.score),
         "grade": grade.grade,
-        "graded_at": time(grade.graded_at),
+        "graded_at": format_time(grade.graded_at),
         "final": grade.final,
         "graded_anonymously": grade.graded_anonymously,
-        "submission_comments": [_comment(comment) for comment in grade.comments],
+        "submission_comments": [_comment_to_json(comment) for comment in grade.comments],
     }
 
 
@@ -82,19 +90,19 @@ def submission_row(course: Course, assignment: Assignment, student_id: int) -> R
         "anonymous_id": assignment.anonymous_id(course, student_id),
         "workflow_state": submission.workflow_state,
         "attempt": submission.attempt,
-        "submitted_at": time(submission.submitted_at),
-        "score": number(submission.score),
+        "submitted_at": format_time(submission.submitted_at),
+        "score": decimal_to_json(submission.score),
         "grade": submission.grade,
         "grader_id": submission.grader_id,
-        "graded_at": time(submission.graded_at),
+        "graded_at": format_time(submission.graded_at),
         "excused": submission.excused,
-        "posted_at": time(submission.posted_at),
+        "posted_at": format_time(submission.posted_at),
         "grade_matches_current_submission": submission.grade_matches_current_submission,
         "graded_anonymously": submission.graded_anonymously,
-        "updated_at": time(submission.updated_at),
-        "submission_comments": [_comment(comment) for comment in submission.comments],
+        "updated_at": format_time(submission.updated_at),
+        "submission_comments": [_comment_to_json(comment) for comment in submission.comments],
     }
 
 
-def _comment(comment: Comment) -> dict[str, Any]:
-    return {"author_id": comment.author_id, "comment": comment.comment, "created_at": time(comment.created_at)}
+def _comment_to_json(comment: Comment) -> dict[str, Any]:
+    return {"author_id": comment.author_id, "comment": comment.comment, "created_at": format_time(comment.created_at)}

@@ -12,18 +12,18 @@ from typing import Any
 Payload = dict[str, Any]
 
 
-def _comment_without_id(payload: Payload) -> Payload:
+def _add_null_comment_id(payload: Payload) -> Payload:
     """Comments had a time of their own and no id; their time is the event's."""
-    kept = {name: part for name, part in payload.items() if name != "created_at"}
-    return {"id": None, **kept}
+    remaining_fields = {name: part for name, part in payload.items() if name != "created_at"}
+    return {"id": None, **remaining_fields}
 
 
-UPGRADES: Mapping[tuple[str, int], Callable[[Payload], Payload]] = {
-    ("provisional_comment_created", 1): _comment_without_id,
+UPCASTERS: Mapping[tuple[str, int], Callable[[Payload], Payload]] = {
+    ("provisional_comment_created", 1): _add_null_comment_id,
 }
 
 
-def upgraded(name: str, type_version: int, payload: Payload) -> Payload:
+def upcast(name: str, type_version: int, payload: Payload) -> Payload:
     """The payload as an event of that name has it today."""
-    upgrade = UPGRADES.get((name, type_version))
-    return payload if upgrade is None else upgrade(payload)
+    upcaster = UPCASTERS.get((name, type_version))
+    return payload if upcaster is None else upcaster(payload)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar, dataclass_transform
 
-Record = TypeVar("Record")
+ValueObject = TypeVar("ValueObject")
 
 
 @dataclass_transform(frozen_default=True)
-def record(*, kw_only: bool = False) -> Callable[[type[Record]], type[Record]]:
+def value_object(*, kw_only: bool = False) -> Callable[[type[ValueObject]], type[ValueObject]]:
     """A slotted dataclass that is compared and hashed by its values; assigning to a field is a type error."""
     return dataclass(slots=True, unsafe_hash=True, kw_only=kw_only)

@@ -9,14 +9,14 @@ from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 
 
-def may_grade_or_look(course: Course, user_id: int) -> bool:
+def can_view_gradebook(course: Course, user_id: int) -> bool:
     """Either of the course permissions that open the gradebook."""
-    return course.may(user_id, "manage_grades") or course.may(user_id, "view_all_grades")
+    return course.has_permission(user_id, "manage_grades") or course.has_permission(user_id, "view_all_grades")
 
 
-def sees_graders(course: Course, assignment: Assignment, user_id: int) -> bool:
+def can_view_grader_names(course: Course, assignment: Assignment, user_id: int) -> bool:
     """Whether other graders are named to the user."""
-    if not may_grade_or_look(course, user_id):
+    if not can_view_gradebook(course, user_id):
         return False
     if not assignment.moderated_grading or assignment.grades_published_at is not None:
         return True
@@ -27,11 +27,11 @@ def sees_graders(course: Course, assignment: Assignment, user_id: int) -> bool:
     return assignment.grader_comments_visible_to_graders and not assignment.graders_anonymous_to_graders
 
 
-def sees_graders_comments(course: Course, assignment: Assignment, user_id: int) -> bool:
+def can_view_grader_comments(course: Course, assignment: Assignment, user_id: int) -> bool:
     """Whether other graders' remarks are shown to the user."""
     if not assignment.moderated_grading or assignment.permits_moderation(course, user_id):
         return True
-    return assignment.grader_comments_visible_to_graders and may_grade_or_look(course, user_id)
+    return assignment.grader_comments_visible_to_graders and can_view_gradebook(course, user_id)
 
 
 class Viewer:
@@ -43,36 +43,36 @@ class Viewer:
         self.user_id = user_id
 
     @cached_property
-    def moderates(self) -> bool:
+    def can_moderate(self) -> bool:
         """Whether the user permits moderation of the assignment."""
         return self.assignment.permits_moderation(self.course, self.user_id)
 
     @cached_property
-    def looks(self) -> bool:
+    def can_view_gradebook(self) -> bool:
         """Whether the gradebook is open to the user."""
-        return may_grade_or_look(self.course, self.user_id)
+        return can_view_gradebook(self.course, self.user_id)
 
     @cached_property
-    def names_graders(self) -> bool:
+    def can_view_grader_names(self) -> bool:
         """Whether other graders are named to the user."""
-        return sees_graders(self.course, self.assignment, self.user_id)
+        return can_view_grader_names(self.course, self.assignment, self.user_id)
 
     @cached_property
-    def reads_graders(self) -> bool:
+    def can_view_grader_comments(self) -> bool:
         """Whether other graders' remarks are shown to the user."""
-        return sees_graders_comments(self.course, self.assignment, self.user_id)
+        return can_view_grader_comments(self.course, self.assignment, self.user_id)
 
     @cached_property
-    def hides_students(self) -> bool:
+    def anonymizes_students(self) -> bool:
         """Whether students are anonymous now."""
-        return self.assignment.hides_students(self.course)
+        return self.assignment.anonymizes_students(self.course)
 
     @property
-    def names_students(self) -> bool:
+    def can_view_student_names(self) -> bool:
         """Whether students are named to the user (Canvas: can_view_student_names?)."""
-        return self.looks and not self.hides_students
+        return self.can_view_gradebook and not self.anonymizes_students
 
-    def name_of(self, user_id: int) -> str | None:
+    def get_user_name(self, user_id: int) -> str | None:
         """A user's name as the LMS stated it."""
         name: str | None = self.course.users.get(user_id, {}).get("name")
         return name

@@ -38,4 +38,4 @@ async def test_a_copied_course_folds_to_what_the_original_was_under_ids_of_its_o
             grades = folded[number].provisional_grades
             assert len(grades) > copy.students
             assert sorted(grades) == [number * IDS_PER_ASSIGNMENT + n for n in range(1, len(grades) + 1)]
-            assert folded[number].choices
+            assert folded[number].selections

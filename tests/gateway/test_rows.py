@@ -9,7 +9,7 @@ import orjson
 
 from services.gateway.state_document_cache import StateDocuments
 from services.moderation import commands
-from services.moderation.canvas_views import View
+from services.moderation.canvas_views import AssignmentView
 from tests.moderation.memory import ADMIN, ANN, BEN, CAT, ESSAY, FINAL_GRADER, TA1, TA2, Memory, admin, office
 
 NORTH = 51
@@ -17,7 +17,7 @@ Step = Callable[[Memory], Any]
 
 
 def submitted(student: int, **stated: Any) -> Step:
-    return lambda memory: memory.accept(commands.RecordSubmission(student_id=student, stated=stated))
+    return lambda memory: memory.accept(commands.RecordSubmission(student_id=student, fields=stated))
 
 
 STEPS: list[Step] = [
@@ -26,7 +26,7 @@ STEPS: list[Step] = [
     lambda memory: memory.grade(TA1, ANN, 7),
     lambda memory: memory.comment(TA1, BEN),
     lambda memory: memory.grade(FINAL_GRADER, CAT, excuse=True),
-    lambda memory: memory.select(memory.assignments[ESSAY].of_student[ANN][0].provisional_grade_id),
+    lambda memory: memory.select(memory.assignments[ESSAY].grades_by_student[ANN][0].provisional_grade_id),
     submitted(BEN, anonymous_id="zzzzz", submission_id=77),
     submitted(BEN, anonymous_id="11111"),
     submitted(CAT, attempt=1, submitted_at=datetime(2025, 1, 1, tzinfo=UTC)),
@@ -51,8 +51,8 @@ STEPS: list[Step] = [
 
 def lists(memory: Memory) -> list[Any]:
     course, assignment = memory.courses[1001], memory.assignments[ESSAY]
-    views = [View(course, assignment, user, "") for user in (FINAL_GRADER, ADMIN, TA1, ANN)]
-    return [shown() for view in views for shown in (view.moderated_students, view.submissions)]
+    views = [AssignmentView(course, assignment, user, "") for user in (FINAL_GRADER, ADMIN, TA1, ANN)]
+    return [shown() for view in views for shown in (view.list_moderated_students, view.list_submission_students)]
 
 
 def test_lists_and_documents_are_those_of_now_after_every_change() -> None:

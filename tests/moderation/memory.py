@@ -55,7 +55,7 @@ class Memory:
         return held or Assignment(len(self.assignments) + 1, b"secret %d" % number, 1, command.course_id, number)
 
     def ask(
-        self, data: commands.Data, actor: int | None = None, assignment: int = ESSAY, course: int = COURSE
+        self, data: commands.CommandData, actor: int | None = None, assignment: int = ESSAY, course: int = COURSE
     ) -> Decision:
         """Decide one command about a course and an assignment."""
         number = None if isinstance(data, commands.CourseFact) else assignment
@@ -71,13 +71,13 @@ class Memory:
             )
         )
 
-    def accept(self, data: commands.Data, actor: int | None = None, assignment: int = ESSAY) -> Accepted:
+    def accept(self, data: commands.CommandData, actor: int | None = None, assignment: int = ESSAY) -> Accepted:
         """Decide one command that must be accepted."""
         decision = self.ask(data, actor, assignment)
         assert isinstance(decision, Accepted), decision
         return decision
 
-    def refuse(self, data: commands.Data, actor: int | None = None, assignment: int = ESSAY) -> str:
+    def refuse(self, data: commands.CommandData, actor: int | None = None, assignment: int = ESSAY) -> str:
         """The reason for which one command is refused; a refusal leaves no trace."""
         before = self.everything()
         decision = self.ask(data, actor, assignment)
@@ -115,14 +115,14 @@ class Memory:
         self, user: int, kind: str, state: str = "active", section: int | None = None, **stated: Any
     ) -> Accepted:
         """One enrolment."""
-        row = commands.StatedEnrollment(
-            user_id=user, type=f"{kind}Enrollment", section_id=section, stated={"state": state, **stated}
+        row = commands.EnrollmentUpsert(
+            user_id=user, type=f"{kind}Enrollment", section_id=section, fields={"state": state, **stated}
         )
         return self.accept(commands.UpsertEnrollments(enrollments=(row,)))
 
     def configure(self, assignment: int = ESSAY, **stated: Any) -> Accepted:
         """Settings of an assignment."""
-        return self.accept(commands.ConfigureAssignment(stated=stated), assignment=assignment)
+        return self.accept(commands.ConfigureAssignment(fields=stated), assignment=assignment)
 
     def grade(self, actor: int, student: int, score: int | str | None = None, **fields: Any) -> int:
         """A provisional grade; its id."""
@@ -185,7 +185,7 @@ def apply(
 def office(**settings: Any) -> Memory:
     """A course with a final grader, a teacher, three TAs, three students and a moderated essay of 10 points."""
     memory = Memory()
-    memory.accept(commands.UpsertCourse(stated={"name": "Course"}))
+    memory.accept(commands.UpsertCourse(fields={"name": "Course"}))
     for user in (FINAL_GRADER, TEACHER):
         memory.enroll(user, "Teacher")
     for user in (TA1, TA2, TA3):
@@ -214,7 +214,7 @@ def full() -> Memory:
 
 def admin(memory: Memory, *permissions: str) -> None:
     """Give ADMIN an account-level role."""
-    role = commands.StatedAdmin(user_id=ADMIN, permissions=("manage_grades", "view_all_grades", *permissions))
+    role = commands.AdminUpsert(user_id=ADMIN, permissions=("manage_grades", "view_all_grades", *permissions))
     memory.accept(commands.UpsertAdmins(admins=(role,)))
 
 

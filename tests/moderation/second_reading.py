@@ -54,7 +54,7 @@ class SecondReading:
     def __post_init__(self) -> None:
         self.choices = dict.fromkeys(self._assigned())
 
-    def say(self, data: commands.Data, actor: int) -> str | None:
+    def say(self, data: commands.CommandData, actor: int) -> str | None:
         """What is said changes what is; the reason, if it is refused."""
         match data:
             case commands.UpsertEnrollments() | commands.ConfigureAssignment():
@@ -83,12 +83,12 @@ class SecondReading:
         before = self._assigned()
         if isinstance(data, commands.UpsertEnrollments):
             for row in data.enrollments:
-                limited = row.stated["limited_to_section"]
-                self.people[row.user_id] = Person(row.type, row.stated["state"], limited, row.section_id)
+                limited = row.fields["limited_to_section"]
+                self.people[row.user_id] = Person(row.type, row.fields["state"], limited, row.section_id)
         else:
-            self.grader_count = data.stated.get("grader_count", self.grader_count)
-            self.final_grader = data.stated.get("final_grader_id", self.final_grader)
-            self.assigned_to = data.stated.get("assigned_to", self.assigned_to)
+            self.grader_count = data.fields.get("grader_count", self.grader_count)
+            self.final_grader = data.fields.get("final_grader_id", self.final_grader)
+            self.assigned_to = data.fields.get("assigned_to", self.assigned_to)
         after = self._assigned()
         for student in before - after:
             del self.choices[student]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from services.moderation import commands
-from services.moderation.canvas_views import View
+from services.moderation.canvas_views import AssignmentView
 from services.moderation.decisions import Rejected
 from tests.moderation.memory import (
     ANN,
@@ -21,12 +21,12 @@ COMMENTS = frozenset({"submission_comments"})
 EVERYTHING = frozenset({"submission_comments", "provisional_grades", "rubric_assessment"})
 
 
-def as_seen_by(memory: Memory, user: int) -> View:
-    return View(memory.courses[1001], memory.assignments[ESSAY], user, "https://lms.example")
+def as_seen_by(memory: Memory, user: int) -> AssignmentView:
+    return AssignmentView(memory.courses[1001], memory.assignments[ESSAY], user, "https://lms.example")
 
 
 def submission(memory: Memory, user: int, student: int = ANN, included: frozenset[str] = EVERYTHING) -> Json:
-    shown = as_seen_by(memory, user).submission(student, included)
+    shown = as_seen_by(memory, user).submission_json(student, included)
     assert not isinstance(shown, Rejected), shown
     return shown
 

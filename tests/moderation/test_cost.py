@@ -23,7 +23,7 @@ NEW_STUDENTS_FROM = 10_000
 def instructions(run: Callable[[], Any]) -> int:
     """Bytecode instructions executed in the rules while something runs."""
     counted = 0
-    for cached in (event_payloads.time, event_payloads.seconds):
+    for cached in (event_payloads.format_time, event_payloads.format_canvas_time):
         cached.cache_clear()
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -47,8 +47,8 @@ def class_of(size: int) -> Memory:
     """Everybody is graded, chosen and commented; anonymous ids have been drawn."""
     memory = office(anonymous_grading=True)
     rows = tuple(
-        commands.StatedEnrollment(
-            user_id=student, type="StudentEnrollment", section_id=None, stated={"state": "active"}
+        commands.EnrollmentUpsert(
+            user_id=student, type="StudentEnrollment", section_id=None, fields={"state": "active"}
         )
         for student in range(NEW_STUDENTS_FROM, NEW_STUDENTS_FROM + size)
     )
@@ -58,8 +58,8 @@ def class_of(size: int) -> Memory:
     return memory
 
 
-def commands_by_name(memory: Memory) -> dict[str, tuple[commands.Data, int | None]]:
-    grade = memory.assignments[ESSAY].own_grade(ANN, TA1, final=False)
+def commands_by_name(memory: Memory) -> dict[str, tuple[commands.CommandData, int | None]]:
+    grade = memory.assignments[ESSAY].find_provisional_grade(ANN, TA1, final=False)
     assert grade is not None
     number = grade.provisional_grade_id
     return {
@@ -70,9 +70,9 @@ def commands_by_name(memory: Memory) -> dict[str, tuple[commands.Data, int | Non
         "select": (commands.SelectProvisionalGrade(provisional_grade_id=number), FINAL_GRADER),
         "bulk select": (commands.BulkSelectProvisionalGrades(provisional_grade_ids=(number,)), FINAL_GRADER),
         "add to the set": (commands.SelectStudentsForModeration(student_ids=(ANN,)), FINAL_GRADER),
-        "submission id": (commands.RecordSubmission(student_id=ANN, stated={"submission_id": 7}), None),
-        "submission": (commands.RecordSubmission(student_id=ANN, stated={"attempt": 1}), None),
-        "anonymous id": (commands.RecordSubmission(student_id=ANN, stated={"anonymous_id": "Ann01"}), None),
+        "submission id": (commands.RecordSubmission(student_id=ANN, fields={"submission_id": 7}), None),
+        "submission": (commands.RecordSubmission(student_id=ANN, fields={"attempt": 1}), None),
+        "anonymous id": (commands.RecordSubmission(student_id=ANN, fields={"anonymous_id": "Ann01"}), None),
         "submission comment": (
             commands.RecordSubmissionComment(student_id=ANN, author_id=TA1, comment="hm", created_at=None),
             None,
@@ -80,14 +80,14 @@ def commands_by_name(memory: Memory) -> dict[str, tuple[commands.Data, int | Non
         "enrolment": (
             commands.UpsertEnrollments(
                 enrollments=(
-                    commands.StatedEnrollment(
-                        user_id=ANN, type="StudentEnrollment", section_id=None, stated={"state": "inactive"}
+                    commands.EnrollmentUpsert(
+                        user_id=ANN, type="StudentEnrollment", section_id=None, fields={"state": "inactive"}
                     ),
                 )
             ),
             None,
         ),
-        "settings": (commands.ConfigureAssignment(stated={"grader_count": 3}), None),
+        "settings": (commands.ConfigureAssignment(fields={"grader_count": 3}), None),
     }
 
 
@@ -108,10 +108,16 @@ class NotWalked(dict[Any, Any]):
 
 def not_walked(memory: Memory) -> Memory:
     course, assignment = memory.courses[1001], memory.assignments[ESSAY]
-    for name in ("users", "enrollments", "student_ordinals", "unenrolled_at"):
+    for name in ("users", "enrollments", "student_ordinals", "unenrolled_at_position"):
         setattr(course, name, NotWalked(getattr(course, name).copy()))
-    large = ("choices", "unassigned_at", "provisional_grades", "of_student", "submissions", "stated_anonymous_ids")
-    for name in (*large, "stated_submission_ids", "drawn_anonymous_ids", "drawn_for"):
+    large = ("selections", "unassigned_at_position", "provisional_grades", "grades_by_student", "submissions")
+    for name in (
+        *large,
+        "students_by_lms_submission_id",
+        "students_by_lms_anonymous_id",
+        "generated_anonymous_ids",
+        "students_by_generated_anonymous_id",
+    ):
         setattr(assignment, name, NotWalked(getattr(assignment, name).copy()))
     return memory
 

@@ -12,7 +12,7 @@ from services.moderation import grade_conversion
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course, Enrollment
 from services.moderation.decisions import Rejected
-from services.moderation.selection import publication_choice
+from services.moderation.selection import choose_grade_to_publish
 
 TABLES = json.loads((Path(__file__).parents[1] / "cases" / "decision_tables.json").read_text())
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,9 +31,9 @@ def test_a_grade_comes_to_the_score_and_text_that_canvas_gives(row: dict[str, An
     bands = scheme and tuple((name, Decimal(repr(bound))) for name, bound in scheme)
     points = Decimal(given["points_possible"])
     if "posted_grade" in when:
-        grade = grade_conversion.from_text(when["posted_grade"], given["grading_type"], points, bands)
+        grade = grade_conversion.parse_grade(when["posted_grade"], given["grading_type"], points, bands)
     else:
-        grade = grade_conversion.from_score(Decimal(repr(when["score"])), given["grading_type"], points, bands)
+        grade = grade_conversion.grade_from_score(Decimal(repr(when["score"])), given["grading_type"], points, bands)
     if "error_code" in then:
         assert grade is None
     else:
@@ -49,7 +49,7 @@ def test_the_publication_chooses_per_student_as_canvas_does(row: dict[str, Any])
         for number, grade in enumerate(given["grades_in_id_order"], 1)
     ]
     selected = names.index(given["selected"]) + 1 if given["selected"] in names else given["selected"] and 99
-    chosen = publication_choice(grades, selected)
+    chosen = choose_grade_to_publish(grades, selected)
     if "refused" in then:
         assert isinstance(chosen, Rejected)
         assert chosen.reason == then["refused"]
@@ -74,7 +74,7 @@ def moderated(final_grader: int | None, grader_count: int = 2) -> tuple[Course, 
 def test_who_may_still_grade_is_as_in_canvas(row: dict[str, Any]) -> None:
     given = row["given"]
     course, assignment = moderated(FINAL_GRADER if given["final_grader"] else None, given["grader_count"])
-    assignment.slots = {OTHERS[name]: name for name in given["slot_holders"]}
+    assignment.grader_slots = {OTHERS[name]: name for name in given["slot_holders"]}
     caller = {"ta": TA, "fg": FINAL_GRADER, "admin_with_select_final_grade": ADMIN}[given["caller"]]
     assert assignment.can_be_moderated_grader(course, caller) == row["then"]["needs_provisional_grade"]
 

@@ -15,7 +15,7 @@ LARGE_CLASS = 60_000
 
 
 def stated(memory: Memory, student: int, anonymous_id: str | None) -> commands.RecordSubmission:
-    return commands.RecordSubmission(student_id=student, stated={"anonymous_id": anonymous_id})
+    return commands.RecordSubmission(student_id=student, fields={"anonymous_id": anonymous_id})
 
 
 def ids(memory: Memory) -> dict[int, str]:
@@ -34,7 +34,9 @@ def test_a_submission_nobody_has_named_gets_its_id_from_the_students_ordinal() -
 def test_no_two_students_of_a_large_class_share_an_anonymous_id() -> None:
     course = Course(1, 1001, student_ordinals={student: student for student in range(1, LARGE_CLASS + 1)})
     assignment = Assignment(1, b"secret", 1, 1001, ESSAY)
-    first_choice = {next(assignment._candidates(b"student", student)) for student in course.student_ordinals}
+    first_choice = {
+        next(assignment._anonymous_id_candidates(b"student", student)) for student in course.student_ordinals
+    }
     assert len(first_choice) < LARGE_CLASS, "no two first choices meet: the test shows nothing with this secret"
     drawn = {assignment.anonymous_id(course, student) for student in course.student_ordinals}
     assert len(drawn) == LARGE_CLASS
@@ -55,7 +57,7 @@ def test_an_anonymous_id_is_the_same_whenever_and_for_whomever_it_is_asked_first
 def test_another_assignment_has_other_anonymous_ids() -> None:
     memory = office()
     settings = {"name": "Second", "points_possible": None, "grading_type": "points", "moderated_grading": True}
-    memory.accept(commands.ConfigureAssignment(stated=settings), assignment=2002)
+    memory.accept(commands.ConfigureAssignment(fields=settings), assignment=2002)
     other = {row["student_id"]: row["anonymous_id"] for row in memory.document(2002)["submissions"]}
     assert not set(other.values()) & set(ids(memory).values())
 

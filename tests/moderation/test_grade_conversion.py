@@ -7,20 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from services.moderation import grading_scheme
-from services.moderation.event_payloads import exact, number
-from services.moderation.grade_conversion import GRADE_CHARACTERS_MAX, SCORE_MAX, Grade, from_score, from_text
-from services.moderation.grading_scheme import Scheme
+from services.moderation.event_payloads import decimal_from_json, decimal_to_json
+from services.moderation.grade_conversion import GRADE_CHARACTERS_MAX, SCORE_MAX, Grade, grade_from_score, parse_grade
+from services.moderation.grading_scheme import GradingScheme
 
 TEN, ZERO = Decimal(10), Decimal(0)
-GPA: Scheme = (("4.0", Decimal("0.9")), ("3.0", Decimal("0.8")), ("0", Decimal(0)))
+GPA: GradingScheme = (("4.0", Decimal("0.9")), ("3.0", Decimal("0.8")), ("0", Decimal(0)))
 ANY_TYPE = some.sampled_from(["points", "percent", "letter_grade", "gpa_scale", "pass_fail", "not_graded"])
 ANY_POINTS = some.none() | some.floats(0, 1e9).map(lambda value: Decimal(repr(value)))
 
 
 def text(
-    given_text: str, kind: str = "points", points: Decimal | None = TEN, bands: Scheme | None = None
+    given_text: str, kind: str = "points", points: Decimal | None = TEN, bands: GradingScheme | None = None
 ) -> Grade | None:
-    return from_text(given_text, kind, points, bands)
+    return parse_grade(given_text, kind, points, bands)
 
 
 @pytest.mark.parametrize(
@@ -54,28 +54,30 @@ def test_a_score_beyond_a_thousand_million_is_none() -> None:
     assert text("-1000000001") is None
     assert text("9" * 255) is None
     assert text("1" + "0" * 200 + "%", points=TEN) is None
-    assert from_score(SCORE_MAX, "points", TEN, None) == Grade(SCORE_MAX, "1000000000")
+    assert grade_from_score(SCORE_MAX, "points", TEN, None) == Grade(SCORE_MAX, "1000000000")
 
 
 def test_a_grade_text_longer_than_a_grade_may_be_is_none() -> None:
-    assert from_score(Decimal("1e-300"), "points", TEN, None) is None
-    assert from_score(Decimal("1e9"), "percent", Decimal("1e-300"), None) is None
+    assert grade_from_score(Decimal("1e-300"), "points", TEN, None) is None
+    assert grade_from_score(Decimal("1e9"), "percent", Decimal("1e-300"), None) is None
 
 
 def test_a_percentage_of_hardly_any_points_is_still_a_number() -> None:
-    assert from_score(Decimal("1e9"), "percent", Decimal("1e-30"), None) == Grade(Decimal("1e9"), "1" + "0" * 41 + "%")
+    assert grade_from_score(Decimal("1e9"), "percent", Decimal("1e-30"), None) == Grade(
+        Decimal("1e9"), "1" + "0" * 41 + "%"
+    )
 
 
 def test_a_percentage_is_rounded_to_hundredths_away_from_zero() -> None:
-    assert from_score(Decimal("0.33335"), "percent", TEN, None) == Grade(Decimal("0.33335"), "3.33%")
-    assert from_score(Decimal("0.3335"), "percent", TEN, None) == Grade(Decimal("0.3335"), "3.34%")
-    assert from_score(Decimal("-0.3335"), "percent", TEN, None) == Grade(Decimal("-0.3335"), "-3.34%")
-    assert from_score(Decimal("-0.0001"), "percent", TEN, None) == Grade(Decimal("-0.0001"), "0%")
+    assert grade_from_score(Decimal("0.33335"), "percent", TEN, None) == Grade(Decimal("0.33335"), "3.33%")
+    assert grade_from_score(Decimal("0.3335"), "percent", TEN, None) == Grade(Decimal("0.3335"), "3.34%")
+    assert grade_from_score(Decimal("-0.3335"), "percent", TEN, None) == Grade(Decimal("-0.3335"), "-3.34%")
+    assert grade_from_score(Decimal("-0.0001"), "percent", TEN, None) == Grade(Decimal("-0.0001"), "0%")
 
 
 def test_a_percentage_of_nothing_is_the_score_itself_unrounded() -> None:
-    assert from_score(Decimal("1.23456"), "percent", ZERO, None) == Grade(Decimal("1.23456"), "1.23456%")
-    assert from_score(Decimal("1.23456"), "percent", None, None) == Grade(Decimal("1.23456"), "1.23456%")
+    assert grade_from_score(Decimal("1.23456"), "percent", ZERO, None) == Grade(Decimal("1.23456"), "1.23456%")
+    assert grade_from_score(Decimal("1.23456"), "percent", None, None) == Grade(Decimal("1.23456"), "1.23456%")
     assert text("50%", "percent", None) == Grade(ZERO, "0%")
 
 
@@ -88,11 +90,11 @@ def test_a_number_names_the_band_of_the_same_value() -> None:
 
 @pytest.mark.parametrize("kind", ["letter_grade", "gpa_scale"])
 def test_a_number_is_points_whatever_bands_are_called_for_who_prefers_points(kind: str) -> None:
-    assert from_text("3", kind, TEN, GPA, prefer_points=True) == Grade(Decimal(3), "0")
-    assert from_text("0", kind, TEN, GPA, prefer_points=True) == Grade(ZERO, "0")
+    assert parse_grade("3", kind, TEN, GPA, prefer_points=True) == Grade(Decimal(3), "0")
+    assert parse_grade("0", kind, TEN, GPA, prefer_points=True) == Grade(ZERO, "0")
     # Nothing else is read differently.
-    assert from_text("30%", kind, TEN, GPA, prefer_points=True) == Grade(Decimal(3), "0")
-    assert from_text("b", kind, TEN, None, prefer_points=True) == text("b", kind)
+    assert parse_grade("30%", kind, TEN, GPA, prefer_points=True) == Grade(Decimal(3), "0")
+    assert parse_grade("b", kind, TEN, None, prefer_points=True) == text("b", kind)
 
 
 def test_letters_of_a_band_are_read_in_any_case_and_written_in_the_schemes() -> None:
@@ -103,27 +105,27 @@ def test_letters_of_a_band_are_read_in_any_case_and_written_in_the_schemes() -> 
 
 @pytest.mark.parametrize(("below", "percent"), [("0.89", "89"), ("0.8901", "89.9"), ("0.5", "89")])
 def test_a_band_at_least_a_point_below_steps_down_a_whole_point(below: str, percent: str) -> None:
-    bands: Scheme = (("A", Decimal("0.9")), ("B", Decimal(below)), ("C", ZERO))
-    assert grading_scheme.percent_of(bands, "B") == Decimal(percent)
+    bands: GradingScheme = (("A", Decimal("0.9")), ("B", Decimal(below)), ("C", ZERO))
+    assert grading_scheme.band_percentage(bands, "B") == Decimal(percent)
 
 
 def test_nobody_is_lifted_into_a_band_by_rounding() -> None:
-    assert from_score(Decimal("8.99999999999999"), "letter_grade", TEN, None) == Grade(
+    assert grade_from_score(Decimal("8.99999999999999"), "letter_grade", TEN, None) == Grade(
         Decimal("8.99999999999999"), "B+"
     )
-    assert from_score(Decimal("9"), "letter_grade", TEN, None) == Grade(Decimal(9), "A-")
-    thirds: Scheme = (("upper", Decimal("0.333333333333333")), ("lower", ZERO))
-    assert from_score(Decimal(1), "letter_grade", Decimal(3), thirds) == Grade(Decimal(1), "upper")
+    assert grade_from_score(Decimal("9"), "letter_grade", TEN, None) == Grade(Decimal(9), "A-")
+    thirds: GradingScheme = (("upper", Decimal("0.333333333333333")), ("lower", ZERO))
+    assert grade_from_score(Decimal(1), "letter_grade", Decimal(3), thirds) == Grade(Decimal(1), "upper")
 
 
 def test_a_score_outside_the_scheme_gets_the_nearest_band() -> None:
-    assert from_score(Decimal(-5), "letter_grade", TEN, None) == Grade(Decimal(-5), "F")
-    assert from_score(Decimal(50), "letter_grade", TEN, None) == Grade(Decimal(50), "A")
-    assert grading_scheme.name_of((("high", Decimal("0.9")), ("low", Decimal("0.5"))), Decimal(1), TEN) == "low"
+    assert grade_from_score(Decimal(-5), "letter_grade", TEN, None) == Grade(Decimal(-5), "F")
+    assert grade_from_score(Decimal(50), "letter_grade", TEN, None) == Grade(Decimal(50), "A")
+    assert grading_scheme.band_for_score((("high", Decimal("0.9")), ("low", Decimal("0.5"))), Decimal(1), TEN) == "low"
 
 
 def test_a_scheme_counts_by_its_bounds_whatever_its_order() -> None:
-    shuffled: Scheme = (("low", ZERO), ("high", Decimal("0.9")), ("middle", Decimal("0.5")))
+    shuffled: GradingScheme = (("low", ZERO), ("high", Decimal("0.9")), ("middle", Decimal("0.5")))
     assert text("middle", "letter_grade", TEN, shuffled) == Grade(Decimal("8.9"), "middle")
 
 
@@ -139,21 +141,21 @@ def test_a_text_on_pass_fail_is_all_or_nothing_but_a_score_is_taken_as_it_is() -
     assert text(" ", "pass_fail") is None
     assert text("what", "pass_fail") == Grade(ZERO, "incomplete")
     assert text("pass", "pass_fail", None) == Grade(ZERO, "complete")
-    assert from_score(Decimal(5), "pass_fail", TEN, None) == Grade(Decimal(5), "complete")
+    assert grade_from_score(Decimal(5), "pass_fail", TEN, None) == Grade(Decimal(5), "complete")
 
 
 def test_what_is_not_graded_never_yields_a_score() -> None:
     assert text("5", "not_graded") is None
-    assert from_score(Decimal(5), "not_graded", TEN, None) is None
+    assert grade_from_score(Decimal(5), "not_graded", TEN, None) is None
 
 
 @given(some.text(max_size=255), ANY_TYPE, ANY_POINTS)
 def test_any_text_on_any_assignment_is_a_grade_or_none(any_text: str, kind: str, points: Decimal | None) -> None:
-    grade = from_text(any_text, kind, points, None)
+    grade = parse_grade(any_text, kind, points, None)
     assert grade is None or (abs(grade.score) <= SCORE_MAX and len(grade.grade) <= GRADE_CHARACTERS_MAX)
 
 
 @given(some.floats(-1e9, 1e9), ANY_TYPE, ANY_POINTS)
 def test_any_score_survives_the_log(score: float, kind: str, points: Decimal | None) -> None:
-    grade = from_score(Decimal(repr(score)), kind, points, GPA)
-    assert grade is None or exact(number(grade.score)) == grade.score
+    grade = grade_from_score(Decimal(repr(score)), kind, points, GPA)
+    assert grade is None or decimal_from_json(decimal_to_json(grade.score)) == grade.score

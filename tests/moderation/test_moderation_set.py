@@ -112,7 +112,7 @@ def test_a_student_who_moves_to_another_section_in_one_statement_was_never_away(
     grade = memory.grade(TA1, ANN, 5)
     memory.select(grade)
     rows = tuple(
-        commands.StatedEnrollment(user_id=ANN, type="StudentEnrollment", section_id=section, stated={"state": state})
+        commands.EnrollmentUpsert(user_id=ANN, type="StudentEnrollment", section_id=section, fields={"state": state})
         for section, state in ((NORTH, "deleted"), (SOUTH, "active"))
     )
     memory.accept(commands.UpsertEnrollments(enrollments=rows))
@@ -204,7 +204,7 @@ def test_students_are_named_as_in_canvas(row: dict[str, Any]) -> None:
         memory.publish()
     if "active_student_unposted" in given and not given["active_student_unposted"]:
         memory.accept(commands.PostGrades(student_ids=None, posted_at=None))
-    named = memory.assignments[ESSAY].students_named(memory.courses[1001], FINAL_GRADER)
+    named = memory.assignments[ESSAY].can_view_student_names(memory.courses[1001], FINAL_GRADER)
     assert named == row["then"]["students_named"]
 
 
@@ -240,7 +240,7 @@ def test_who_may_not_see_grades_sees_no_names_either() -> None:
     memory = office()
     grade = memory.grade(TA1, ANN, 5)
     memory.accept(
-        commands.UpsertAdmins(admins=(commands.StatedAdmin(user_id=ADMIN, permissions=("select_final_grade",)),))
+        commands.UpsertAdmins(admins=(commands.AdminUpsert(user_id=ADMIN, permissions=("select_final_grade",)),))
     )
     assert "anonymous_id" in memory.select(grade, ADMIN).result
     admin(memory, "select_final_grade")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.moderation import commands
-from services.moderation.canvas_views import View
+from services.moderation.canvas_views import AssignmentView
 from services.moderation.decisions import Rejected
 from tests.moderation.memory import ADMIN, ANN, BEN, ESSAY, FINAL_GRADER, START, STRANGER, TA1, TEACHER, Memory, office
 
@@ -24,7 +24,7 @@ def a_course_with_everybody() -> tuple[Memory, int]:
     memory.enroll(DESIGNER, "Designer")
     memory.enroll(OBSERVER, "Observer")
     roles = {ADMIN: GRADES, MODERATOR_ADMIN: {*GRADES, "select_final_grade"}, CLERK: {"select_final_grade"}}
-    admins = tuple(commands.StatedAdmin(user_id=user, permissions=tuple(held)) for user, held in roles.items())
+    admins = tuple(commands.AdminUpsert(user_id=user, permissions=tuple(held)) for user, held in roles.items())
     memory.accept(commands.UpsertAdmins(admins=admins))
     return memory, memory.grade(TA1, ANN, 5)
 
@@ -42,7 +42,7 @@ def a_course_with_everybody() -> tuple[Memory, int]:
     ],
     ids=["grade", "rubric", "comment", "add to the set", "select", "bulk select", "publish"],
 )
-def test_who_may_change_what(operation: Callable[[int], commands.Data], may: set[int]) -> None:
+def test_who_may_change_what(operation: Callable[[int], commands.CommandData], may: set[int]) -> None:
     allowed = set()
     for user in EVERYBODY:
         memory, grade = a_course_with_everybody()
@@ -68,11 +68,11 @@ def test_who_may_change_what(operation: Callable[[int], commands.Data], may: set
     ],
     ids=["the set", "status", "long status", "submissions", "submission", "gradeable students", "with their grades"],
 )
-def test_who_may_see_what(look: Callable[[View], Any], may: set[int]) -> None:
+def test_who_may_see_what(look: Callable[[AssignmentView], Any], may: set[int]) -> None:
     memory, _ = a_course_with_everybody()
     allowed = set()
     for user in {*EVERYBODY, ANN}:
-        shown = look(View(memory.courses[1001], memory.assignments[ESSAY], user, "https://lms.example"))
+        shown = look(AssignmentView(memory.courses[1001], memory.assignments[ESSAY], user, "https://lms.example"))
         if isinstance(shown, Rejected):
             assert shown.reason == "unauthorized", user
         else:

@@ -92,7 +92,7 @@ def test_the_scheme_of_the_assignment_comes_before_that_of_the_course() -> None:
     top = Grade(student_id=ANN, score=Decimal(10))
     assert memory.accept(top, TA1).result["grade"] == "A"
     memory.accept(
-        commands.UpsertCourse(stated={"grading_scheme": (("Very good", Decimal("0.9")), ("Poor", Decimal(0)))})
+        commands.UpsertCourse(fields={"grading_scheme": (("Very good", Decimal("0.9")), ("Poor", Decimal(0)))})
     )
     assert memory.accept(top, TA1).result["grade"] == "Very good"
     memory.configure(grading_scheme=(("Distinction", Decimal("0.7")), ("Pass", Decimal(0))))
@@ -188,7 +188,7 @@ def test_a_grade_older_than_the_work_does_not_match_it() -> None:
     memory = office()
     memory.grade(TA1, ANN, 5)
     later = memory.log[-1][2].replace(year=2027)
-    memory.accept(commands.RecordSubmission(student_id=ANN, stated={"submitted_at": later, "attempt": 2}))
+    memory.accept(commands.RecordSubmission(student_id=ANN, fields={"submitted_at": later, "attempt": 2}))
     answer = memory.accept(Comment(student_id=ANN, comment="old"), TA1).result
     assert answer["grade_matches_current_submission"] is False
 
@@ -197,7 +197,7 @@ def test_a_rubric_is_kept_with_its_grade() -> None:
     memory = office()
     rubric = {"criterion_1": {"points": 3}}
     memory.grade(TA1, ANN, 5, rubric_assessment=rubric)
-    kept = memory.assignments[ESSAY].own_grade(ANN, TA1, final=False)
+    kept = memory.assignments[ESSAY].find_provisional_grade(ANN, TA1, final=False)
     assert kept is not None
     assert kept.rubric_assessment == rubric
     changed = memory.accept(Grade(student_id=ANN, rubric_assessment={"criterion_1": {"points": 4}}), TA1)

@@ -30,7 +30,7 @@ NORTH, SOUTH = 51, 52
 
 
 def record(memory: Memory, student: int, **stated: Any) -> Accepted:
-    return memory.accept(commands.RecordSubmission(student_id=student, stated=stated))
+    return memory.accept(commands.RecordSubmission(student_id=student, fields=stated))
 
 
 def post(memory: Memory, *students: int) -> Accepted:
@@ -227,7 +227,7 @@ def test_grading_and_selecting_go_on_after_publication_without_effect() -> None:
         ),
     ],
 )
-def test_nothing_is_posted_or_hidden_before_publication(fact: commands.Data, message: str) -> None:
+def test_nothing_is_posted_or_hidden_before_publication(fact: commands.CommandData, message: str) -> None:
     refused = office().ask(fact)
     assert isinstance(refused, Rejected)
     assert (refused.reason, refused.message) == ("not_published", message)

@@ -34,7 +34,7 @@ class History:
     def nothing() -> tuple[Course, Assignment]:
         return Course(1, 1001), Assignment(7, b"secret", 1, 1001, 2001)
 
-    def decide(self, data: commands.Data, actor: int | None = None) -> Any:
+    def decide(self, data: commands.CommandData, actor: int | None = None) -> Any:
         command = Command(
             command_id="", type="", root_account_id=1, course_id=1001, assignment_id=2001, actor_id=actor, data=data
         )
@@ -54,13 +54,13 @@ def evolve(course: Course, assignment: Assignment, of_course: bool, event: Event
 
 
 def enrolled(user: int, kind: str, state: str = "active") -> commands.UpsertEnrollments:
-    row = commands.StatedEnrollment(user_id=user, type=kind, section_id=None, stated={"state": state})
+    row = commands.EnrollmentUpsert(user_id=user, type=kind, section_id=None, fields={"state": state})
     return commands.UpsertEnrollments(enrollments=(row,))
 
 
 def begun() -> History:
     history = History()
-    history.decide(commands.UpsertCourse(stated={"name": "Course"}))
+    history.decide(commands.UpsertCourse(fields={"name": "Course"}))
     history.decide(enrolled(MODERATOR, "TeacherEnrollment"))
     history.decide(enrolled(TA, "TaEnrollment"))
     for student in STUDENTS:
@@ -69,7 +69,7 @@ def begun() -> History:
         "name": "Essay", "points_possible": Decimal(10), "grading_type": "points", "moderated_grading": True,
         "grader_count": 1, "final_grader_id": MODERATOR,
     }  # fmt: skip
-    history.decide(commands.ConfigureAssignment(stated=stated))
+    history.decide(commands.ConfigureAssignment(fields=stated))
     return history
 
 
@@ -79,10 +79,10 @@ scores = some.decimals(-100, 100, places=2)
 facts = some.one_of(
     some.builds(enrolled, students, some.just("StudentEnrollment"), states),
     some.builds(
-        lambda student, score: commands.RecordSubmission(student_id=student, stated={"score": score}), students, scores
+        lambda student, score: commands.RecordSubmission(student_id=student, fields={"score": score}), students, scores
     ),
     some.builds(
-        lambda name: commands.ConfigureAssignment(stated=name),
+        lambda name: commands.ConfigureAssignment(fields=name),
         some.sampled_from([
             {"moderation_set": "selected"}, {"moderation_set": "assigned"}, {"assigned_to": [31, 32]},
             {"assigned_to": None}, {"grader_count": 2}, {"anonymous_grading": True},
@@ -117,7 +117,9 @@ def replayed(log: list[tuple[bool, Event]]) -> Iterator[tuple[bool, Event]]:
 
 @settings(max_examples=150, deadline=None)
 @given(steps)
-def test_a_state_read_from_the_log_is_the_state_that_was_held(history_steps: list[tuple[commands.Data, int]]) -> None:
+def test_a_state_read_from_the_log_is_the_state_that_was_held(
+    history_steps: list[tuple[commands.CommandData, int]],
+) -> None:
     history = begun()
     for data, actor in history_steps:
         history.decide(data, actor)
@@ -130,7 +132,7 @@ def test_a_state_read_from_the_log_is_the_state_that_was_held(history_steps: lis
 @settings(max_examples=150, deadline=None)
 @given(steps, facts)
 def test_a_fact_stated_twice_changes_nothing_the_second_time(
-    history_steps: list[tuple[commands.Data, int]], fact: commands.Data
+    history_steps: list[tuple[commands.CommandData, int]], fact: commands.CommandData
 ) -> None:
     history = begun()
     for data, actor in history_steps:

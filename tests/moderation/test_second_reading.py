@@ -40,7 +40,7 @@ ASSIGNED = [None, (ANN, BEN), (BEN, CAT), (CAT,), (ANN, BEN, CAT)]
 FINAL_GRADERS = [FINAL_GRADER, FINAL_GRADER, TEACHER, TA2, None]
 
 
-def graded(draw: Random) -> commands.Data:
+def graded(draw: Random) -> commands.CommandData:
     student, final = draw.choice(STUDENTS), draw.random() < 0.3
     if draw.random() < 0.6:
         return commands.RecordProvisionalGrade(student_id=student, score=Decimal(draw.randint(0, 12)), final=final)
@@ -52,49 +52,49 @@ def graded(draw: Random) -> commands.Data:
     )
 
 
-def commented(draw: Random) -> commands.Data:
+def commented(draw: Random) -> commands.CommandData:
     student, final = draw.choice(STUDENTS), draw.random() < 0.3
     return commands.RecordProvisionalComment(student_id=student, comment="well", final=final)
 
 
-def chosen(draw: Random) -> commands.Data:
+def chosen(draw: Random) -> commands.CommandData:
     numbers = tuple(draw.randint(1, 12) for _ in range(draw.randint(0, 4)))
     if draw.random() < 0.3:
         return commands.BulkSelectProvisionalGrades(provisional_grade_ids=numbers)
     return commands.SelectProvisionalGrade(provisional_grade_id=draw.randint(1, 9))
 
 
-def added(draw: Random) -> commands.Data:
+def added(draw: Random) -> commands.CommandData:
     return commands.SelectStudentsForModeration(student_ids=tuple(draw.choices(STUDENTS, k=draw.randint(0, 2))))
 
 
-def published(draw: Random) -> commands.Data:
+def published(draw: Random) -> commands.CommandData:
     return commands.PublishProvisionalGrades()
 
 
-def enrolled(draw: Random) -> commands.Data:
+def enrolled(draw: Random) -> commands.CommandData:
     user = draw.choice(sorted(TYPES))
     stated = {"state": draw.choice(STATES), "limited_to_section": draw.random() < 0.2}
-    row = commands.StatedEnrollment(user_id=user, type=TYPES[user], section_id=None, stated=stated)
+    row = commands.EnrollmentUpsert(user_id=user, type=TYPES[user], section_id=None, fields=stated)
     return commands.UpsertEnrollments(enrollments=(row,))
 
 
-def configured(draw: Random) -> commands.Data:
+def configured(draw: Random) -> commands.CommandData:
     settings = {
         "grader_count": draw.randint(0, 3),
         "final_grader_id": draw.choice(FINAL_GRADERS),
         "assigned_to": draw.choice(ASSIGNED),
     }
     name = draw.choice(sorted(settings))
-    return commands.ConfigureAssignment(stated={name: settings[name]})
+    return commands.ConfigureAssignment(fields={name: settings[name]})
 
 
-SAID: dict[Callable[[Random], commands.Data], int] = {
+SAID: dict[Callable[[Random], commands.CommandData], int] = {
     graded: 40, commented: 10, chosen: 25, added: 4, published: 3, enrolled: 8, configured: 6,
 }  # fmt: skip
 
 
-def with_ids(data: commands.Data) -> commands.Data:
+def with_ids(data: commands.CommandData) -> commands.CommandData:
     """The command with the provisional grades' ids for their numbers."""
     match data:
         case commands.SelectProvisionalGrade(provisional_grade_id=number):

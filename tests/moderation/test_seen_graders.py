@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.moderation import commands
-from services.moderation.visibility import sees_graders, sees_graders_comments
+from services.moderation.visibility import can_view_grader_comments, can_view_grader_names
 from tests.moderation.memory import (
     ADMIN,
     ANN,
@@ -42,7 +42,7 @@ def test_graders_are_named_as_in_canvas(row: Json) -> None:
     admin(memory, "select_final_grade")
     if published:
         memory.publish()
-    seen = sees_graders(memory.courses[1001], memory.assignments[ESSAY], viewer)
+    seen = can_view_grader_names(memory.courses[1001], memory.assignments[ESSAY], viewer)
     assert seen == row["then"]["sees_other_graders"]
 
 
@@ -52,7 +52,7 @@ def test_graders_comments_are_shared_as_in_canvas(row: Json) -> None:
     viewer = VIEWERS[given.pop("viewer")]
     memory = office(moderated_grading=given.pop("moderated"), **given)
     admin(memory, "select_final_grade")
-    seen = sees_graders_comments(memory.courses[1001], memory.assignments[ESSAY], viewer)
+    seen = can_view_grader_comments(memory.courses[1001], memory.assignments[ESSAY], viewer)
     assert seen == row["then"]["sees_other_graders_comments"]
 
 
@@ -87,9 +87,9 @@ def test_who_graders_are_is_known_to_all_who_grade_once_grades_are_published(
     # Who may look is enough: nobody here needs the right to grade for it.
     memory.enroll(TA1, "Ta", permissions={"manage_grades": False})
     memory.enroll(TEACHER, "Teacher", permissions={"view_all_grades": False})
-    assert sees_graders(memory.courses[1001], memory.assignments[ESSAY], viewer) is before
+    assert can_view_grader_names(memory.courses[1001], memory.assignments[ESSAY], viewer) is before
     memory.publish()
-    assert sees_graders(memory.courses[1001], memory.assignments[ESSAY], viewer) is after
+    assert can_view_grader_names(memory.courses[1001], memory.assignments[ESSAY], viewer) is after
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_comments_are_shared_among_those_who_grade_and_always_with_moderators(sh
     admin(memory, "select_final_grade")
     everybody = (FINAL_GRADER, ADMIN, TA1, TEACHER, ANN, STRANGER)
     course, assignment = memory.courses[1001], memory.assignments[ESSAY]
-    assert {user for user in everybody if sees_graders_comments(course, assignment, user)} == readers
+    assert {user for user in everybody if can_view_grader_comments(course, assignment, user)} == readers
 
 
 ALL = ["sorry", "by TA1", "by TA2", "by the final grader", "hello"]
@@ -128,7 +128,7 @@ def test_before_the_publication_a_comment_is_read_by_whom_canvas_lets(
     assert told(submission(memory, user)) == texts
     # A grade of before, by somebody who marks again now, stands for no comment of theirs.
     stated = {"score": Decimal(3), "grade": "3", "grader_id": TA1}
-    memory.accept(commands.RecordSubmission(student_id=ANN, stated=stated))
+    memory.accept(commands.RecordSubmission(student_id=ANN, fields=stated))
     assert told(submission(memory, user)) == texts
 
 
@@ -158,7 +158,10 @@ def test_after_the_publication_the_chosen_graders_copies_stand_for_the_originals
 def test_who_may_neither_grade_nor_look_reads_nothing_of_others() -> None:
     memory = commented()
     for user in (BEN, STRANGER):
-        assert as_seen_by(memory, user).submission(ANN, COMMENTS) == as_seen_by(memory, user).submissions()
+        assert (
+            as_seen_by(memory, user).submission_json(ANN, COMMENTS)
+            == as_seen_by(memory, user).list_submission_students()
+        )
 
 
 @pytest.mark.parametrize(
@@ -174,10 +177,10 @@ def test_who_may_neither_grade_nor_look_reads_nothing_of_others() -> None:
 )
 def test_an_anonymous_grader_is_anonymous_in_everything_shown(settings: Json, user: int, named: bool) -> None:
     memory = commented(**settings)
-    memory.accept(commands.UpsertUsers(users=(commands.StatedUser(user_id=TA1, stated={"name": "Tom"}),)))
+    memory.accept(commands.UpsertUsers(users=(commands.UserUpsert(user_id=TA1, fields={"name": "Tom"}),)))
     shown = submission(memory, user)
     line = next(c for c in shown["submission_comments"] if c["comment"] == "by TA1")
-    anonymous_id = memory.assignments[ESSAY].slots[TA1]
+    anonymous_id = memory.assignments[ESSAY].grader_slots[TA1]
     if named:
         assert (line["author_id"], line["author_name"], "anonymous_id" in line) == (TA1, "Tom", False)
     else:

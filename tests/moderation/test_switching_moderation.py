@@ -20,7 +20,7 @@ def test_moderation_is_not_switched_while_grades_exist(graded: bool) -> None:
         memory.accept(submission(ANN, score=Decimal(5), grade="5"))
     else:
         memory.grade(TA1, ANN, 5)
-    refused = memory.ask(commands.ConfigureAssignment(stated={"moderated_grading": False}))
+    refused = memory.ask(commands.ConfigureAssignment(fields={"moderated_grading": False}))
     assert isinstance(refused, Rejected)
     assert refused.reason == "moderation_locked"
     assert refused.message == "Moderated grading setting cannot be changed if graded submissions exist"

@@ -38,7 +38,7 @@ def test_nobody_is_shown_who_the_student_of_an_anonymous_assignment_is() -> None
         assert (shown.get("user_id"), shown["anonymous_id"]) == (None, anonymous_id)
         assert str(ANN) not in json.dumps(shown).replace(str(shown["id"]), "")
         assert shown["provisional_grades"][0]["speedgrader_url"].endswith(f"&anonymous_id={anonymous_id}")
-        listed = as_seen_by(memory, user).submissions()
+        listed = as_seen_by(memory, user).list_submission_students()
         assert not isinstance(listed, Rejected)
         ids = [memory.gradebook(student)["anonymous_id"] for student in listed]
         assert ids == sorted(ids)
@@ -79,7 +79,7 @@ def test_a_student_sees_the_grade_once_it_is_posted() -> None:
     memory = office()
     memory.accept(
         commands.RecordSubmission(
-            student_id=ANN, stated={"attempt": 1, "submitted_at": datetime(2025, 1, 1, tzinfo=UTC)}
+            student_id=ANN, fields={"attempt": 1, "submitted_at": datetime(2025, 1, 1, tzinfo=UTC)}
         )
     )
     memory.grade(TA1, ANN, 5)
@@ -97,8 +97,8 @@ def test_a_grader_limited_to_a_section_neither_sees_nor_grades_others() -> None:
     memory.enroll(TA1, "Ta", section=NORTH, limited_to_section=True)
     memory.enroll(ANN, "Student", section=NORTH)
     memory.enroll(BEN, "Student", section=SOUTH)
-    assert as_seen_by(memory, TA1).submissions() == [ANN]
-    elsewhere = as_seen_by(memory, TA1).submission(BEN, COMMENTS)
+    assert as_seen_by(memory, TA1).list_submission_students() == [ANN]
+    elsewhere = as_seen_by(memory, TA1).submission_json(BEN, COMMENTS)
     assert isinstance(elsewhere, Rejected)
     assert elsewhere.reason == "not_found"
     assert memory.refuse(commands.RecordProvisionalGrade(student_id=BEN, score=Decimal(5)), TA1) == "not_found"
@@ -133,7 +133,7 @@ def test_the_status_is_refused_in_canvas_order(
     memory = office()
     if prepare is not None:
         prepare(memory)
-    answered = as_seen_by(memory, user).status(student, None)
+    answered = as_seen_by(memory, user).provisional_grade_status(student, None)
     assert (answered.reason if isinstance(answered, Rejected) else answered) == expected
 
 
@@ -142,15 +142,15 @@ def test_the_long_status_is_for_moderators_and_for_a_changed_submission_only() -
     changed = memory.assignments[ESSAY].submissions[ANN].updated_at
     assert changed is not None
     same, older = changed.replace(microsecond=999_000), changed.replace(year=2001)
-    assert as_seen_by(memory, TA1).status(ANN, same) == {"needs_provisional_grade": True}
-    refused = as_seen_by(memory, TA1).status(ANN, older)
+    assert as_seen_by(memory, TA1).provisional_grade_status(ANN, same) == {"needs_provisional_grade": True}
+    refused = as_seen_by(memory, TA1).provisional_grade_status(ANN, older)
     assert isinstance(refused, Rejected)
     assert refused.reason == "unauthorized"
-    full = as_seen_by(memory, FINAL_GRADER).status(ANN, older)
+    full = as_seen_by(memory, FINAL_GRADER).provisional_grade_status(ANN, older)
     assert isinstance(full, dict)
     first, second = full["provisional_grades"]
     assert (first["selected"], first["readonly"], second["selected"]) == (True, True, False)
     assert (full["final_provisional_grade"]["final"], full["final_provisional_grade"]["readonly"]) == (True, False)
     assert {"scorer_name", "rubric_assessments", "submission_comments"} <= first.keys()
     # Never touched: any time the caller states is another one.
-    assert "provisional_grades" in as_seen_by(memory, FINAL_GRADER).status(BEN, older)  # type: ignore[operator]
+    assert "provisional_grades" in as_seen_by(memory, FINAL_GRADER).provisional_grade_status(BEN, older)  # type: ignore[operator]

@@ -69,7 +69,7 @@ def test_what_cannot_be_found_is_not_found_whoever_asks() -> None:
 
 def test_an_assignment_is_not_found_through_another_course() -> None:
     memory = office()
-    memory.ask(commands.UpsertCourse(stated={"name": "Other"}), course=1002)
+    memory.ask(commands.UpsertCourse(fields={"name": "Other"}), course=1002)
     through_other = memory.ask(Grade(student_id=ANN, score=FIVE), TA1, course=1002)
     assert isinstance(through_other, Rejected)
     assert through_other.reason == "not_found"
@@ -124,7 +124,7 @@ def test_a_former_final_grader_counts_again_and_keeps_what_they_hold() -> None:
 def test_a_final_grader_removed_from_the_course_is_final_grader_no_longer() -> None:
     memory = office()
     memory.accept(
-        commands.UpsertAdmins(admins=(commands.StatedAdmin(user_id=FINAL_GRADER, permissions=("manage_grades",)),))
+        commands.UpsertAdmins(admins=(commands.AdminUpsert(user_id=FINAL_GRADER, permissions=("manage_grades",)),))
     )
     memory.enroll(FINAL_GRADER, "Teacher", "inactive")
     memory.select(memory.grade(TA1, ANN, 5))

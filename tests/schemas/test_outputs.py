@@ -161,7 +161,7 @@ def test_the_verdict_of_a_command_that_cannot_be_fits_the_schema() -> None:
 
 def test_the_rules_know_the_reasons_and_statuses_of_the_contract() -> None:
     refusals = {part.reason for part in vars(decisions).values() if isinstance(part, Rejected)}
-    refusals |= {decisions.missing("x").reason, "unsupported_version"}
+    refusals |= {decisions.field_required("x").reason, "unsupported_version"}
     assert refusals == set(get_args(Reason))
     assert dict(HTTP_STATUS) == dict(STATUS_OF_REASON)
 

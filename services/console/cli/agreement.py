@@ -16,7 +16,7 @@ from services.agreement.statistics import Agreement, Difference, Pair, agreement
 from services.console.cli.assignment import AssignmentId, At, Version, stood
 from services.console.cli.runner import AsJson, RootAccount, out, print_json, row, show_facts, table
 from services.console.pipeline_status import count
-from services.moderation.grade_conversion import SCORE_MAX, number_text
+from services.moderation.grade_conversion import SCORE_MAX, format_number
 
 Tolerance = Annotated[
     float | None, typer.Option(min=0, max=float(SCORE_MAX), help="In points; 5 % of the points possible unless said.")
@@ -46,7 +46,7 @@ def agreement_of(
 
 def show(console: Console, found: Agreement) -> None:
     """The figures as text: of the assignment, of each grader, and of each two where there are more."""
-    tolerance = "tolerance" if found.tolerance is None else f"{number_text(found.tolerance)} points"
+    tolerance = "tolerance" if found.tolerance is None else f"{format_number(found.tolerance)} points"
     shared = f"{found.works_shared} marked by several"
     facts = {
         "marks": f"{count(found.marks, 'mark')} on {count(found.works, 'work')}, {shared}",

@@ -30,7 +30,7 @@ from services.eventlog.stream_reader import Reader
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.state_document import state_document
-from services.moderation.upcasters import upgraded
+from services.moderation.upcasters import upcast
 
 Json = dict[str, Any]
 ROWS = 50
@@ -196,7 +196,7 @@ def _timeline(events: list[Json]) -> Any:
         if date != day:
             row(made, "", date, "", "", "", style="bold")
             day = date
-        payload = upgraded(event["event_type"], event["type_version"], event["payload"])
+        payload = upcast(event["event_type"], event["type_version"], event["payload"])
         what = happening(event["event_type"], {**event, "payload": payload})
         row(made, event["stream_version"], time, event["user_id"], event["student_id"], what)
     return made

@@ -33,7 +33,7 @@ from services.kafka.topics import topic
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.state_document import state_document
-from services.moderation.upcasters import upgraded
+from services.moderation.upcasters import upcast
 from services.publishing.offset_lookup import offsets_of
 
 router = APIRouter()
@@ -152,7 +152,7 @@ def _number(text: str, most: int) -> int:
 
 def _names(course: Course, state: Assignment) -> dict[int, str]:
     """What the graders are called, by user id: the only names that a page shows."""
-    graders = [*state.slots, *({state.final_grader_id} if state.final_grader_id else ())]
+    graders = [*state.grader_slots, *({state.final_grader_id} if state.final_grader_id else ())]
     return {grader: course.users.get(grader, {}).get("name") or f"user {grader}" for grader in graders}
 
 
@@ -169,7 +169,7 @@ async def _agreement(course: Course, state: Assignment) -> dict[str, Any]:
 
 def _told(stored: Stored) -> dict[str, Any]:
     data, metadata = json.loads(stored.data), json.loads(stored.metadata)
-    today = {**data, "payload": upgraded(stored.type, stored.type_version, data["payload"])}
+    today = {**data, "payload": upcast(stored.type, stored.type_version, data["payload"])}
     return {
         "version": stored.version,
         "at": stored.recorded_at,

@@ -10,13 +10,13 @@ import numpy
 from pycm import ConfusionMatrix
 
 from schemas.agreement import IntraclassReason, Reason
-from services.agreement.scale import Level
+from services.agreement.scale import MeasurementLevel
 
 # What a library may hold at once: alpha's is a cube of students and values, three times, in numbers of 8 bytes.
 KAPPA_CELLS_MAX = 250_000
 ALPHA_CELLS_MAX = 4_000_000
 
-REASONS: Mapping[Reason | IntraclassReason, str] = {
+REASON_TEXTS: Mapping[Reason | IntraclassReason, str] = {
     "no_shared_works": "no work was marked by two graders",
     "one_work": "one work alone tells nothing of spread or chance",
     "nothing_decided": "no grade was chosen for a work that this grader marked",
@@ -31,7 +31,7 @@ REASONS: Mapping[Reason | IntraclassReason, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Statistic:
     """A number and over how many things it was taken; None with the reason where there is none to tell."""
 
     value: float | None
@@ -39,37 +39,44 @@ class Figure:
     reason: Reason | IntraclassReason | None = None
 
 
-def weighted_kappa(first: Sequence[int], second: Sequence[int], categories: int) -> Figure:
+def weighted_kappa(first: Sequence[int], second: Sequence[int], categories: int) -> Statistic:
     """Cohen's kappa of two graders with quadratic weights (Cohen 1968); both lists are in the order of the works."""
     if not first:
-        return Figure(None, 0, "no_shared_works")
+        return Statistic(None, 0, "no_shared_works")
     if len(first) == 1:
-        return Figure(None, 1, "one_work")
+        return Statistic(None, 1, "one_work")
     if len({*first, *second}) == 1:
         # All chance: whatever two constant graders say, they could not but agree.
-        return Figure(None, len(first), "no_variance")
+        return Statistic(None, len(first), "no_variance")
     if categories**2 > KAPPA_CELLS_MAX:
-        return Figure(None, len(first), "too_large")
-    counted = Counter(zip(first, second, strict=True))
+        return Statistic(None, len(first), "too_large")
+    pair_counts = Counter(zip(first, second, strict=True))
     # A whole matrix, because categories that nobody used keep the others apart.
-    places = {str(place): place for place in range(categories)}
-    matrix = ConfusionMatrix(matrix={i: {j: counted[places[i], places[j]] for j in places} for i in places})
-    value = matrix.weighted_kappa({i: {j: (places[i] - places[j]) ** 2 for j in places} for i in places})
-    return Figure(float(value), len(first))
+    category_numbers = {str(number): number for number in range(categories)}
+    matrix = ConfusionMatrix(
+        matrix={
+            i: {j: pair_counts[category_numbers[i], category_numbers[j]] for j in category_numbers}
+            for i in category_numbers
+        }
+    )
+    value = matrix.weighted_kappa(
+        {i: {j: (category_numbers[i] - category_numbers[j]) ** 2 for j in category_numbers} for i in category_numbers}
+    )
+    return Statistic(float(value), len(first))
 
 
-def alpha(works: Sequence[Sequence[float]], level: Level) -> Figure:
+def krippendorff_alpha(rating_rows: Sequence[Sequence[float]], level: MeasurementLevel) -> Statistic:
     """Krippendorff's alpha over works with two or more values each."""
-    count = len(works)
-    if not works:
-        return Figure(None, 0, "no_shared_works")
+    count = len(rating_rows)
+    if not rating_rows:
+        return Statistic(None, 0, "no_shared_works")
     if count == 1:
-        return Figure(None, 1, "one_work")
-    values = len({value for work in works for value in work})
-    if values == 1:
-        return Figure(None, count, "no_variance")
-    widest = max(map(len, works))
-    if len(works) * values * max(values, widest) > ALPHA_CELLS_MAX:
-        return Figure(None, count, "too_large")
-    table = numpy.array([[*work, *[nan] * (widest - len(work))] for work in works], dtype=float)
-    return Figure(float(krippendorff.alpha(reliability_data=table.T, level_of_measurement=level)), count)
+        return Statistic(None, 1, "one_work")
+    distinct_values = len({value for row in rating_rows for value in row})
+    if distinct_values == 1:
+        return Statistic(None, count, "no_variance")
+    most_ratings = max(map(len, rating_rows))
+    if len(rating_rows) * distinct_values * max(distinct_values, most_ratings) > ALPHA_CELLS_MAX:
+        return Statistic(None, count, "too_large")
+    table = numpy.array([[*row, *[nan] * (most_ratings - len(row))] for row in rating_rows], dtype=float)
+    return Statistic(float(krippendorff.alpha(reliability_data=table.T, level_of_measurement=level)), count)

@@ -16,61 +16,61 @@ from math import isfinite
 import numpy
 
 from schemas.agreement import IntraclassReason
-from services.agreement.coefficients import Figure
+from services.agreement.coefficients import Statistic
 
 # Of two works every interval goes from no agreement to full.
-WORKS_MIN = 3
+SUBMISSIONS_MIN = 3
 # pingouin clears and fills its options while it calculates, one dictionary for all threads.
-_ALONE = threading.Lock()
+_PINGOUIN_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Intraclass:
-    """``figure``: over the works that all the compared graders marked; ``interval``: of 95 % confidence.
+class IntraclassCorrelation:
+    """``statistic``: over the works that all the compared graders marked; ``interval``: of 95 % confidence.
 
     There is no interval where the graders differ by the same on every work: nothing is left to chance then.
     """
 
-    figure: Figure
+    statistic: Statistic
     interval: tuple[float, float] | None = None
 
 
-def no_intraclass(count: int, reason: IntraclassReason) -> Intraclass:
+def missing_icc(count: int, reason: IntraclassReason) -> IntraclassCorrelation:
     """Where there is none to tell."""
-    return Intraclass(Figure(None, count, reason))
+    return IntraclassCorrelation(Statistic(None, count, reason))
 
 
-def intraclass(works: Sequence[Sequence[Decimal]]) -> Intraclass:
+def compute_icc(score_rows: Sequence[Sequence[Decimal]]) -> IntraclassCorrelation:
     """ICC(A,1) of a complete table of scores: works by graders, two graders or more.
 
     The first call of a process takes about a second, and its memory grows by that of the library and all it brings.
     """
-    count = len(works)
-    if count < WORKS_MIN:
-        return no_intraclass(count, "few_works")
-    if len({score for work in works for score in work}) == 1:
-        return no_intraclass(count, "no_variance")
-    value, low, high = _by_library(works)
-    apart = {tuple(score - work[0] for score in work) for work in works}
-    known = len(apart) > 1 and isfinite(low) and isfinite(high)
-    return Intraclass(Figure(value, count), (low, high) if known else None)
+    count = len(score_rows)
+    if count < SUBMISSIONS_MIN:
+        return missing_icc(count, "few_works")
+    if len({score for row in score_rows for score in row}) == 1:
+        return missing_icc(count, "no_variance")
+    value, low, high = _pingouin_icc(score_rows)
+    difference_patterns = {tuple(score - row[0] for score in row) for row in score_rows}
+    has_interval = len(difference_patterns) > 1 and isfinite(low) and isfinite(high)
+    return IntraclassCorrelation(Statistic(value, count), (low, high) if has_interval else None)
 
 
-def _by_library(works: Sequence[Sequence[Decimal]]) -> tuple[float, float, float]:
+def _pingouin_icc(score_rows: Sequence[Sequence[Decimal]]) -> tuple[float, float, float]:
     # A second, and 150 MB: only where it is asked for.
     import pandas
     import pingouin
 
-    graders = len(works[0])
+    grader_count = len(score_rows[0])
     table = pandas.DataFrame(
         {
-            "work": numpy.repeat(numpy.arange(len(works)), graders),
-            "grader": numpy.tile(numpy.arange(graders), len(works)),
-            "score": numpy.array([float(score) for work in works for score in work]),
+            "work": numpy.repeat(numpy.arange(len(score_rows)), grader_count),
+            "grader": numpy.tile(numpy.arange(grader_count), len(score_rows)),
+            "score": numpy.array([float(score) for row in score_rows for score in row]),
         }
     )
-    with _ALONE, numpy.errstate(all="ignore"):
+    with _PINGOUIN_LOCK, numpy.errstate(all="ignore"):
         pingouin.options["round.column.CI95"] = None
-        found = pingouin.intraclass_corr(table, targets="work", raters="grader", ratings="score").set_index("Type")
-    low, high = found.at["ICC(A,1)", "CI95"]
-    return float(found.at["ICC(A,1)", "ICC"]), float(low), float(high)
+        icc_table = pingouin.intraclass_corr(table, targets="work", raters="grader", ratings="score").set_index("Type")
+    low, high = icc_table.at["ICC(A,1)", "CI95"]
+    return float(icc_table.at["ICC(A,1)", "ICC"]), float(low), float(high)

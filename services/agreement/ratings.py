@@ -10,65 +10,67 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 
-from services.agreement.scale import Scale, scale_of
+from services.agreement.scale import Scale, build_scale
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course
 
-CATEGORIES_REMEMBERED = 4_096
+CATEGORY_CACHE_SIZE = 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """``score``: points; ``category``: place among the scale's categories, None where it has none."""
+class Rating:
+    """``score``: points; ``category_index``: index among the scale's categories, None where it has none."""
 
     score: Decimal
-    category: int | None
+    category_index: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """One student's work. ``decided``: points, None while nobody has decided; ``selected``: whose mark was chosen."""
+class RatedSubmission:
+    """One student's work. ``decided_score``: in points, None while undecided; ``selected_grader_id``: whose rating was selected."""
 
-    marks: Mapping[int, Mark]
-    decided: Decimal | None
-    selected: int | None
+    ratings: Mapping[int, Rating]
+    decided_score: Decimal | None
+    selected_grader_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class Marking:
+class AssignmentRatings:
     """All works that have a mark, by student, with the scale they were marked on."""
 
     scale: Scale
-    works: tuple[Work, ...]
+    submissions: tuple[RatedSubmission, ...]
 
 
-def marking_of(course: Course, assignment: Assignment) -> Marking:
+def collect_ratings(course: Course, assignment: Assignment) -> AssignmentRatings:
     """The marks of an assignment as it stands."""
-    scale = scale_of(course, assignment)
+    scale = build_scale(course, assignment)
     # A class has few different marks, and a scheme may have thousands of bands to look through.
-    category = lru_cache(CATEGORIES_REMEMBERED)(scale.category)
-    works = (
-        _work(category, grades, assignment.selected_grade_id(course, student))
+    get_category_index = lru_cache(CATEGORY_CACHE_SIZE)(scale.category_index)
+    submissions = (
+        _build_rated_submission(get_category_index, grades, assignment.selected_grade_id(course, student))
         for student, grades in sorted(assignment.grades_by_student.items())
     )
-    return Marking(scale, tuple(work for work in works if work.marks))
+    return AssignmentRatings(scale, tuple(submission for submission in submissions if submission.ratings))
 
 
-def _work(
-    category: Callable[[Decimal, str | None], int | None], grades: list[ProvisionalGrade], chosen: int | None
-) -> Work:
-    marks = {
-        grade.scorer_id: Mark(grade.score, category(grade.score, grade.grade))
+def _build_rated_submission(
+    get_category_index: Callable[[Decimal, str | None], int | None],
+    grades: list[ProvisionalGrade],
+    selected_grade_id: int | None,
+) -> RatedSubmission:
+    ratings = {
+        grade.scorer_id: Rating(grade.score, get_category_index(grade.score, grade.grade))
         for grade in grades
         if not grade.final and grade.graded_at is not None and grade.score is not None
     }
-    by_choice = next((grade for grade in grades if grade.provisional_grade_id == chosen), None)
+    selected_grade = next((grade for grade in grades if grade.provisional_grade_id == selected_grade_id), None)
     # A choice decides. Before there is one, the final grade says what the moderator thinks.
-    final = next((grade for grade in grades if grade.final), None)
-    decided = by_choice or final
-    own = by_choice is not None and not by_choice.final and by_choice.scorer_id in marks
-    return Work(
-        dict(sorted(marks.items())),
-        None if decided is None else decided.score,
-        by_choice.scorer_id if by_choice is not None and own else None,
+    final_grade = next((grade for grade in grades if grade.final), None)
+    decided_grade = selected_grade or final_grade
+    is_selected_rating = selected_grade is not None and not selected_grade.final and selected_grade.scorer_id in ratings
+    return RatedSubmission(
+        dict(sorted(ratings.items())),
+        None if decided_grade is None else decided_grade.score,
+        selected_grade.scorer_id if selected_grade is not None and is_selected_rating else None,
     )

@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from services.agreement.coefficients import Figure
-from services.agreement.intraclass import Intraclass
+from services.agreement.coefficients import Statistic
+from services.agreement.intraclass import IntraclassCorrelation
 from services.agreement.statistics import Agreement, Difference
 from services.moderation.assignment import Assignment
 from services.moderation.event_payloads import decimal_to_json
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class AssignmentRef:
     """Which assignment it is, and at which version of its stream."""
 
     assignment_id: int
@@ -28,153 +28,168 @@ class About:
     version: int
 
 
-def about_of(assignment: Assignment) -> About:
+def get_assignment_ref(assignment: Assignment) -> AssignmentRef:
     """Taken from the state, which moves on."""
-    return About(assignment.assignment_id, assignment.course_id, assignment.version)
+    return AssignmentRef(assignment.assignment_id, assignment.course_id, assignment.version)
 
 
-DIGITS = 6
+DECIMAL_PLACES = 6
 # Bland and Altman 1986: 95 % of the differences lie within them, if they are normally distributed.
-LIMITS = 1.96
+LIMITS_OF_AGREEMENT_Z = 1.96
 
 
-def agreement_document(about: About, found: Agreement) -> Json:
+def agreement_document(assignment_ref: AssignmentRef, agreement: Agreement) -> Json:
     """The whole of it; a figure is ``{value, count, reason}``, its value null with the reason why."""
     return {
-        "assignment_id": about.assignment_id,
-        "course_id": about.course_id,
-        "version": about.version,
-        "grading_type": found.scale.grading_type,
-        "points_possible": decimal_to_json(found.scale.points),
-        "tolerance": decimal_to_json(found.tolerance),
-        "categories": list(found.scale.categories),
-        "level_of_measurement": found.scale.level,
-        "marks": found.marks,
-        "works": found.works,
-        "works_shared": found.works_shared,
-        "exact_rate": _figure(found.exact),
-        "within_tolerance_rate": _figure(found.within_tolerance),
-        "quadratic_weighted_kappa": _figure(found.kappa),
-        "krippendorff_alpha": _figure(found.alpha),
-        "intraclass_correlation": _intraclass(found.intraclass),
+        "assignment_id": assignment_ref.assignment_id,
+        "course_id": assignment_ref.course_id,
+        "version": assignment_ref.version,
+        "grading_type": agreement.scale.grading_type,
+        "points_possible": decimal_to_json(agreement.scale.points_possible),
+        "tolerance": decimal_to_json(agreement.tolerance),
+        "categories": list(agreement.scale.categories),
+        "level_of_measurement": agreement.scale.measurement_level,
+        "marks": agreement.rating_count,
+        "works": agreement.submission_count,
+        "works_shared": agreement.shared_submission_count,
+        "exact_rate": _statistic_json(agreement.exact_rate),
+        "within_tolerance_rate": _statistic_json(agreement.within_tolerance_rate),
+        "quadratic_weighted_kappa": _statistic_json(agreement.weighted_kappa),
+        "krippendorff_alpha": _statistic_json(agreement.krippendorff_alpha),
+        "intraclass_correlation": _icc_json(agreement.intraclass_correlation),
         "graders": [
             {
                 "user_id": grader.user_id,
-                "marks": grader.marks,
-                "selected": grader.selected,
-                "difference_from_others": _difference(grader.from_others),
-                "difference_from_decided": _difference(grader.from_decided),
+                "marks": grader.rating_count,
+                "selected": grader.selected_count,
+                "difference_from_others": _difference_json(grader.difference_from_others),
+                "difference_from_decided": _difference_json(grader.difference_from_decided),
             }
-            for grader in found.graders
+            for grader in agreement.graders
         ],
         "pairs": [
             {
                 "user_ids": [pair.first, pair.second],
-                "works": pair.works,
-                "exact_rate": _figure(pair.exact),
-                "within_tolerance_rate": _figure(pair.within_tolerance),
-                "difference": _difference(pair.difference),
-                "limits_of_agreement": _limits(pair.difference),
-                "quadratic_weighted_kappa": _figure(pair.kappa),
-                "intraclass_correlation": _intraclass(pair.intraclass),
+                "works": pair.submission_count,
+                "exact_rate": _statistic_json(pair.exact_rate),
+                "within_tolerance_rate": _statistic_json(pair.within_tolerance_rate),
+                "difference": _difference_json(pair.difference),
+                "limits_of_agreement": _limits_of_agreement(pair.difference),
+                "quadratic_weighted_kappa": _statistic_json(pair.weighted_kappa),
+                "intraclass_correlation": _icc_json(pair.intraclass_correlation),
             }
-            for pair in found.pairs
+            for pair in agreement.pairs
         ],
-        "distances": [{"up_to": decimal_to_json(bar.up_to), "pairs": bar.pairs} for bar in found.distances],
+        "distances": [{"up_to": decimal_to_json(bar.up_to), "pairs": bar.pair_count} for bar in agreement.distances],
     }
 
 
-def _figure(figure: Figure) -> Json:
-    value = None if figure.value is None else round(figure.value, DIGITS)
-    return {"value": value, "count": figure.count, "reason": figure.reason}
+def _statistic_json(statistic: Statistic) -> Json:
+    value = None if statistic.value is None else round(statistic.value, DECIMAL_PLACES)
+    return {"value": value, "count": statistic.count, "reason": statistic.reason}
 
 
-def _difference(difference: Difference) -> Json:
-    return {"mean": _figure(difference.mean), "standard_deviation": _figure(difference.deviation)}
+def _difference_json(difference: Difference) -> Json:
+    return {
+        "mean": _statistic_json(difference.mean),
+        "standard_deviation": _statistic_json(difference.standard_deviation),
+    }
 
 
-def _intraclass(found: Intraclass) -> Json:
-    interval = None if found.interval is None else [round(limit, DIGITS) for limit in found.interval]
-    return {**_figure(found.figure), "interval": interval}
+def _icc_json(correlation: IntraclassCorrelation) -> Json:
+    interval = (
+        None if correlation.interval is None else [round(limit, DECIMAL_PLACES) for limit in correlation.interval]
+    )
+    return {**_statistic_json(correlation.statistic), "interval": interval}
 
 
-def _limits(difference: Difference) -> list[float] | None:
-    mean, deviation = difference.mean.value, difference.deviation.value
+def _limits_of_agreement(difference: Difference) -> list[float] | None:
+    mean, deviation = difference.mean.value, difference.standard_deviation.value
     if mean is None or deviation is None:
         return None
-    return [round(mean - LIMITS * deviation, DIGITS), round(mean + LIMITS * deviation, DIGITS)]
+    return [
+        round(mean - LIMITS_OF_AGREEMENT_Z * deviation, DECIMAL_PLACES),
+        round(mean + LIMITS_OF_AGREEMENT_Z * deviation, DECIMAL_PLACES),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One figure of the table; ``grader``: whose it is, ``other``: and compared with whom, None for all together."""
+class StatisticRow:
+    """One figure of the table; ``grader_id``: whose it is, ``other_grader_id``: compared with whom, None for all
+    together."""
 
     name: str
-    figure: Figure
-    grader: int | None = None
-    other: int | None = None
+    statistic: Statistic
+    grader_id: int | None = None
+    other_grader_id: int | None = None
 
 
-def rows(found: Agreement) -> Iterator[Row]:
+def statistic_rows(agreement: Agreement) -> Iterator[StatisticRow]:
     """Every figure in one table: of the assignment, of each grader, of each pair of graders."""
-    yield Row("exact_rate", found.exact)
-    yield Row("within_tolerance_rate", found.within_tolerance)
-    yield Row("quadratic_weighted_kappa", found.kappa)
-    yield Row("krippendorff_alpha", found.alpha)
-    yield from _with_interval(found.intraclass)
-    for grader in found.graders:
-        yield from _signed("difference_from_others", grader.from_others, grader.user_id)
-        yield from _signed("difference_from_decided", grader.from_decided, grader.user_id)
-    for pair in found.pairs:
-        yield Row("exact_rate", pair.exact, pair.first, pair.second)
-        yield Row("within_tolerance_rate", pair.within_tolerance, pair.first, pair.second)
-        yield from _signed("difference", pair.difference, pair.first, pair.second)
-        yield Row("quadratic_weighted_kappa", pair.kappa, pair.first, pair.second)
-        yield from _with_interval(pair.intraclass, pair.first, pair.second)
+    yield StatisticRow("exact_rate", agreement.exact_rate)
+    yield StatisticRow("within_tolerance_rate", agreement.within_tolerance_rate)
+    yield StatisticRow("quadratic_weighted_kappa", agreement.weighted_kappa)
+    yield StatisticRow("krippendorff_alpha", agreement.krippendorff_alpha)
+    yield from _icc_rows(agreement.intraclass_correlation)
+    for grader in agreement.graders:
+        yield from _difference_rows("difference_from_others", grader.difference_from_others, grader.user_id)
+        yield from _difference_rows("difference_from_decided", grader.difference_from_decided, grader.user_id)
+    for pair in agreement.pairs:
+        yield StatisticRow("exact_rate", pair.exact_rate, pair.first, pair.second)
+        yield StatisticRow("within_tolerance_rate", pair.within_tolerance_rate, pair.first, pair.second)
+        yield from _difference_rows("difference", pair.difference, pair.first, pair.second)
+        yield StatisticRow("quadratic_weighted_kappa", pair.weighted_kappa, pair.first, pair.second)
+        yield from _icc_rows(pair.intraclass_correlation, pair.first, pair.second)
 
 
-def _signed(name: str, difference: Difference, grader: int, other: int | None = None) -> Iterator[Row]:
-    yield Row(f"{name}_mean", difference.mean, grader, other)
-    yield Row(f"{name}_standard_deviation", difference.deviation, grader, other)
+def _difference_rows(
+    name: str, difference: Difference, grader_id: int, other_grader_id: int | None = None
+) -> Iterator[StatisticRow]:
+    yield StatisticRow(f"{name}_mean", difference.mean, grader_id, other_grader_id)
+    yield StatisticRow(f"{name}_standard_deviation", difference.standard_deviation, grader_id, other_grader_id)
 
 
-def _with_interval(found: Intraclass, grader: int | None = None, other: int | None = None) -> Iterator[Row]:
-    yield Row("intraclass_correlation", found.figure, grader, other)
-    for name, limit in zip(("low", "high"), found.interval or (), strict=False):
-        yield Row(f"intraclass_correlation_{name}", Figure(limit, found.figure.count), grader, other)
+def _icc_rows(
+    correlation: IntraclassCorrelation, grader_id: int | None = None, other_grader_id: int | None = None
+) -> Iterator[StatisticRow]:
+    yield StatisticRow("intraclass_correlation", correlation.statistic, grader_id, other_grader_id)
+    for name, limit in zip(("low", "high"), correlation.interval or (), strict=False):
+        yield StatisticRow(
+            f"intraclass_correlation_{name}", Statistic(limit, correlation.statistic.count), grader_id, other_grader_id
+        )
 
 
-def agreement_csv(about: About, found: Agreement) -> str:
+def agreement_csv(assignment_ref: AssignmentRef, agreement: Agreement) -> str:
     """The table as CSV (RFC 4180) with a header line; an empty value has a reason."""
-    text = io.StringIO(newline="")
-    lines = csv.writer(text)
-    lines.writerow(["assignment_id", "version", "figure", "grader_id", "other_grader_id", "value", "count", "reason"])
-    for row in rows(found):
-        shown = _figure(row.figure)
-        lines.writerow(
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    writer.writerow(["assignment_id", "version", "figure", "grader_id", "other_grader_id", "value", "count", "reason"])
+    for row in statistic_rows(agreement):
+        statistic = _statistic_json(row.statistic)
+        writer.writerow(
             [
-                about.assignment_id,
-                about.version,
+                assignment_ref.assignment_id,
+                assignment_ref.version,
                 row.name,
-                row.grader,
-                row.other,
-                shown["value"],
-                shown["count"],
-                shown["reason"],
+                row.grader_id,
+                row.other_grader_id,
+                statistic["value"],
+                statistic["count"],
+                statistic["reason"],
             ]
         )
-    return text.getvalue()
+    return buffer.getvalue()
 
 
-class _Table(Collector):
+class _AgreementCollector(Collector):
     """The figures that there are; one without a value is left out, as Prometheus has it."""
 
-    def __init__(self, about: About, found: Agreement) -> None:
-        self.about = about
-        self.found = found
+    def __init__(self, assignment_ref: AssignmentRef, agreement: Agreement) -> None:
+        self.assignment_ref = assignment_ref
+        self.agreement = agreement
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        assignment = str(self.about.assignment_id)
+        assignment_id = str(self.assignment_ref.assignment_id)
         value = GaugeMetricFamily(
             "moderation_agreement", "Agreement between the graders of an assignment", labels=_LABELS
         )
@@ -183,11 +198,11 @@ class _Table(Collector):
             "Pairs of marks or works that an agreement figure was taken over",
             labels=_LABELS,
         )
-        for row in rows(self.found):
-            labels = [assignment, row.name, str(row.grader or ""), str(row.other or "")]
-            if row.figure.value is not None:
-                value.add_metric(labels, row.figure.value)
-            count.add_metric(labels, row.figure.count)
+        for row in statistic_rows(self.agreement):
+            labels = [assignment_id, row.name, str(row.grader_id or ""), str(row.other_grader_id or "")]
+            if row.statistic.value is not None:
+                value.add_metric(labels, row.statistic.value)
+            count.add_metric(labels, row.statistic.count)
         yield value
         yield count
 
@@ -195,8 +210,8 @@ class _Table(Collector):
 _LABELS = ("assignment", "figure", "grader", "other_grader")
 
 
-def agreement_metrics(about: About, found: Agreement) -> bytes:
+def agreement_metrics(assignment_ref: AssignmentRef, agreement: Agreement) -> bytes:
     """The table in Prometheus's text format: a gauge for the values, one for what they were taken over."""
     registry = CollectorRegistry()
-    registry.register(_Table(about, found))
+    registry.register(_AgreementCollector(assignment_ref, agreement))
     return generate_latest(registry)

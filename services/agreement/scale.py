@@ -24,66 +24,73 @@ from services.moderation.course import Course
 from services.moderation.grade_conversion import format_number
 from services.moderation.grading_scheme import GradingScheme
 
-Level = Literal["interval", "ordinal", "nominal"]
-BINS = 10
+MeasurementLevel = Literal["interval", "ordinal", "nominal"]
+BIN_COUNT = 10
 # Where nobody names a tolerance: this share of the points possible.
-TOLERANCE_SHARE = Decimal("0.05")
-_ORDERED = ("letter_grade", "gpa_scale")
+DEFAULT_TOLERANCE_SHARE = Decimal("0.05")
+_BANDED_GRADING_TYPES = ("letter_grade", "gpa_scale")
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The scale of an assignment. ``points`` None: it is worth nothing, or nobody has said what.
+    """The scale of an assignment. ``points_possible`` None: zero, or unknown.
 
-    ``bands``: highest first; empty where marks are numbers of points. ``level``: of measurement, for alpha.
+    ``bands``: highest first; empty where marks are numbers of points. ``measurement_level``: level of measurement,
+    for alpha.
     """
 
     grading_type: str
-    points: Decimal | None
+    points_possible: Decimal | None
     bands: GradingScheme
-    level: Level
+    measurement_level: MeasurementLevel
 
     @property
     def categories(self) -> tuple[str, ...]:
         """Names of the categories, lowest first; none where there is no telling high from low."""
         if self.bands:
             return tuple(name for name, _ in reversed(self.bands))
-        if self.points is None:
+        if self.points_possible is None:
             return ()
-        edges = [format_number(self.points * number / BINS) for number in range(BINS + 1)]
+        edges = [format_number(self.points_possible * number / BIN_COUNT) for number in range(BIN_COUNT + 1)]
         return tuple(f"{low}–{high}" for low, high in zip(edges, edges[1:], strict=False))
 
     @property
-    def tolerance(self) -> Decimal | None:
+    def default_tolerance(self) -> Decimal | None:
         """How far apart two marks may be, in points, where nobody says."""
-        return None if self.points is None else Decimal(format_number(self.points * TOLERANCE_SHARE))
+        return (
+            None
+            if self.points_possible is None
+            else Decimal(format_number(self.points_possible * DEFAULT_TOLERANCE_SHARE))
+        )
 
-    def category(self, score: Decimal, grade: str | None) -> int | None:
+    def category_index(self, score: Decimal, grade: str | None) -> int | None:
         """Place among the categories, from 0; the band that was given counts, while the scheme still has it.
 
         None where there are no categories.
         """
         if self.bands:
-            given = None if grade is None else grading_scheme.canonical_band_name(self.bands, grade)
-            name = given or grading_scheme.band_for_score(self.bands, score, self.points or Decimal(100))
-            return len(self.bands) - 1 - [band for band, _ in self.bands].index(name)
-        if self.points is None:
+            canonical_name = None if grade is None else grading_scheme.canonical_band_name(self.bands, grade)
+            band_name = canonical_name or grading_scheme.band_for_score(
+                self.bands, score, self.points_possible or Decimal(100)
+            )
+            return len(self.bands) - 1 - [band for band, _ in self.bands].index(band_name)
+        if self.points_possible is None:
             return None
-        return max(0, min(BINS - 1, int(score * BINS // self.points)))
+        return max(0, min(BIN_COUNT - 1, int(score * BIN_COUNT // self.points_possible)))
 
 
-_PASS_FAIL: GradingScheme = (("complete", Decimal(1)), ("incomplete", Decimal(0)))
+_PASS_FAIL_BANDS: GradingScheme = (("complete", Decimal(1)), ("incomplete", Decimal(0)))
 
 
-def scale_of(course: Course, assignment: Assignment) -> Scale:
+def build_scale(course: Course, assignment: Assignment) -> Scale:
     """The scale that an assignment's marks are on now."""
     points = assignment.points_possible
-    worth = points if points is not None and points > 0 else None
-    if assignment.grading_type in _ORDERED:
+    positive_points = points if points is not None and points > 0 else None
+    if assignment.grading_type in _BANDED_GRADING_TYPES:
         bands = grading_scheme.sort_bands(
             assignment.grading_scheme or course.grading_scheme or grading_scheme.DEFAULT_SCHEME
         )
-        return Scale(assignment.grading_type, worth, bands, "ordinal")
+        return Scale(assignment.grading_type, positive_points, bands, "ordinal")
     if assignment.grading_type == "pass_fail":
-        return Scale(assignment.grading_type, worth, _PASS_FAIL, "nominal")
-    return Scale(assignment.grading_type, worth, (), "interval")
+        return Scale(assignment.grading_type, positive_points, _PASS_FAIL_BANDS, "nominal")
+    return Scale(assignment.grading_type, positive_points, (), "interval")

@@ -14,13 +14,13 @@ from itertools import combinations
 from statistics import fmean, stdev
 
 from schemas.agreement import Reason
-from services.agreement.coefficients import KAPPA_CELLS_MAX, Figure, alpha, weighted_kappa
-from services.agreement.intraclass import Intraclass, intraclass, no_intraclass
-from services.agreement.ratings import Mark, Marking, Work
+from services.agreement.coefficients import KAPPA_CELLS_MAX, Statistic, krippendorff_alpha, weighted_kappa
+from services.agreement.intraclass import IntraclassCorrelation, compute_icc, missing_icc
+from services.agreement.ratings import AssignmentRatings, RatedSubmission, Rating
 from services.agreement.scale import Scale
 
 # Bars of the distances: equal marks, then up to one, two, … widths apart, then all that is farther.
-WIDTHS = 4
+DISTANCE_STEPS = 4
 # Each takes some ten milliseconds.
 INTRACLASS_PAIRS_MAX = 100
 
@@ -29,213 +29,251 @@ INTRACLASS_PAIRS_MAX = 100
 class Difference:
     """Mean and sample standard deviation of signed differences, in points."""
 
-    mean: Figure
-    deviation: Figure
+    mean: Statistic
+    standard_deviation: Statistic
 
 
 @dataclass(frozen=True, slots=True)
-class Grader:
-    """``marks``: how many they gave; ``selected``: how many of them were chosen for publication."""
+class GraderAgreement:
+    """``rating_count``: how many they gave; ``selected_count``: how many of them were selected for publication."""
 
     user_id: int
-    marks: int
-    selected: int
-    from_others: Difference
-    from_decided: Difference
+    rating_count: int
+    selected_count: int
+    difference_from_others: Difference
+    difference_from_decided: Difference
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class GraderPair:
     """Two graders over the works that both marked; ``difference`` is the first's mark less the second's."""
 
     first: int
     second: int
-    works: int
-    exact: Figure
-    within_tolerance: Figure
+    submission_count: int
+    exact_rate: Statistic
+    within_tolerance_rate: Statistic
     difference: Difference
-    kappa: Figure
-    intraclass: Intraclass
+    weighted_kappa: Statistic
+    intraclass_correlation: IntraclassCorrelation
 
 
 @dataclass(frozen=True, slots=True)
-class Distance:
+class DistanceBin:
     """How many pairs are at most so many points apart, and farther than the bar before; None: farther than all."""
 
     up_to: Decimal | None
-    pairs: int
+    pair_count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """The figures of one assignment. ``tolerance``: in points, None where there is none.
 
-    ``kappa``: the mean of the pairs of graders' kappas, each weighted by its works (Light 1971 weighs them alike, and a
-    pair with two works in common would then count as much as one with two hundred). ``alpha`` is taken over scores
+    ``weighted_kappa``: the mean of the pairs of graders' kappas, each weighted by its works (Light 1971 weighs them
+    alike, and a
+    pair with two works in common would then count as much as one with two hundred). ``krippendorff_alpha`` is taken
+    over scores
     (interval), bands (ordinal) or complete and incomplete (nominal); over bins where a large class has too many scores.
-    ``intraclass``: over the works that every grader of the assignment marked; where graders take turns there are none,
+    ``intraclass_correlation``: over the works that every grader of the assignment marked; where graders take turns
+    there are none,
     and those of pairs of graders tell more.
     """
 
     scale: Scale
     tolerance: Decimal | None
-    marks: int
-    works: int
-    works_shared: int
-    exact: Figure
-    within_tolerance: Figure
-    kappa: Figure
-    alpha: Figure
-    intraclass: Intraclass
-    graders: tuple[Grader, ...]
-    pairs: tuple[Pair, ...]
-    distances: tuple[Distance, ...]
+    rating_count: int
+    submission_count: int
+    shared_submission_count: int
+    exact_rate: Statistic
+    within_tolerance_rate: Statistic
+    weighted_kappa: Statistic
+    krippendorff_alpha: Statistic
+    intraclass_correlation: IntraclassCorrelation
+    graders: tuple[GraderAgreement, ...]
+    pairs: tuple[GraderPair, ...]
+    distances: tuple[DistanceBin, ...]
 
 
-Marks = Sequence[tuple[Mark, Mark]]
+RatingPairs = Sequence[tuple[Rating, Rating]]
 
 
-def agreement(marking: Marking, tolerance: Decimal | None = None) -> Agreement:
+def compute_agreement(ratings: AssignmentRatings, tolerance: Decimal | None = None) -> Agreement:
     """The figures of an assignment's marks; without a tolerance of 5 % of the points possible."""
-    scale, works = marking.scale, marking.works
-    allowed = scale.tolerance if tolerance is None else tolerance
-    of_pair: defaultdict[tuple[int, int], list[tuple[Mark, Mark]]] = defaultdict(list)
-    for work in works:
-        for one, other in combinations(work.marks, 2):
-            of_pair[one, other].append((work.marks[one], work.marks[other]))
-    compared = [marks for pair in of_pair.values() for marks in pair]
-    graders = sorted({grader for work in works for grader in work.marks})
-    pairs = _pairs(of_pair, scale, allowed)
+    scale, submissions = ratings.scale, ratings.submissions
+    effective_tolerance = scale.default_tolerance if tolerance is None else tolerance
+    pairs_by_graders: defaultdict[tuple[int, int], list[tuple[Rating, Rating]]] = defaultdict(list)
+    for submission in submissions:
+        for one, other in combinations(submission.ratings, 2):
+            pairs_by_graders[one, other].append((submission.ratings[one], submission.ratings[other]))
+    rating_pairs = [rating_pair for pair in pairs_by_graders.values() for rating_pair in pair]
+    graders = sorted({grader for submission in submissions for grader in submission.ratings})
+    pairs = _compare_graders(pairs_by_graders, scale, effective_tolerance)
     return Agreement(
         scale,
-        allowed,
-        sum(len(work.marks) for work in works),
-        len(works),
-        sum(len(work.marks) > 1 for work in works),
-        _exact(compared, scale),
-        _within(compared, allowed),
+        effective_tolerance,
+        sum(len(submission.ratings) for submission in submissions),
+        len(submissions),
+        sum(len(submission.ratings) > 1 for submission in submissions),
+        _exact_rate(rating_pairs, scale),
+        _within_tolerance_rate(rating_pairs, effective_tolerance),
         _mean_kappa(pairs),
-        _alpha(scale, works),
-        _intraclass(scale, works, graders),
-        tuple(_grader(user_id, works) for user_id in graders),
+        _assignment_alpha(scale, submissions),
+        _assignment_icc(scale, submissions, graders),
+        tuple(_compare_with_others(user_id, submissions) for user_id in graders),
         pairs,
-        _distances(compared, allowed or scale.tolerance),
+        _bin_distances(rating_pairs, effective_tolerance or scale.default_tolerance),
     )
 
 
-def _pairs(
-    of_pair: dict[tuple[int, int], list[tuple[Mark, Mark]]], scale: Scale, tolerance: Decimal | None
-) -> tuple[Pair, ...]:
+def _compare_graders(
+    pairs_by_graders: dict[tuple[int, int], list[tuple[Rating, Rating]]], scale: Scale, tolerance: Decimal | None
+) -> tuple[GraderPair, ...]:
     categories = len(scale.categories)
-    affordable = len(of_pair) * categories**2 <= KAPPA_CELLS_MAX
+    is_kappa_affordable = len(pairs_by_graders) * categories**2 <= KAPPA_CELLS_MAX
     return tuple(
-        Pair(
+        GraderPair(
             *users,
-            len(marks),
-            _exact(marks, scale),
-            _within(marks, tolerance),
-            _difference([float(one.score - other.score) for one, other in marks], "no_shared_works"),
-            _kappa(marks, categories) if affordable else Figure(None, len(marks), "too_large"),
-            _intraclass_of_pair(scale, marks)
-            if len(of_pair) <= INTRACLASS_PAIRS_MAX
-            else no_intraclass(len(marks), "too_large"),
+            len(rating_pairs),
+            _exact_rate(rating_pairs, scale),
+            _within_tolerance_rate(rating_pairs, tolerance),
+            _summarize_differences([float(one.score - other.score) for one, other in rating_pairs], "no_shared_works"),
+            _pair_kappa(rating_pairs, categories)
+            if is_kappa_affordable
+            else Statistic(None, len(rating_pairs), "too_large"),
+            _pair_icc(scale, rating_pairs)
+            if len(pairs_by_graders) <= INTRACLASS_PAIRS_MAX
+            else missing_icc(len(rating_pairs), "too_large"),
         )
-        for users, marks in sorted(of_pair.items())
+        for users, rating_pairs in sorted(pairs_by_graders.items())
     )
 
 
-def _exact(marks: Marks, scale: Scale) -> Figure:
-    if not marks:
-        return Figure(None, 0, "no_shared_works")
-    equal = sum(one.category == other.category if scale.bands else one.score == other.score for one, other in marks)
-    return Figure(equal / len(marks), len(marks))
+def _exact_rate(rating_pairs: RatingPairs, scale: Scale) -> Statistic:
+    if not rating_pairs:
+        return Statistic(None, 0, "no_shared_works")
+    equal_count = sum(
+        one.category_index == other.category_index if scale.bands else one.score == other.score
+        for one, other in rating_pairs
+    )
+    return Statistic(equal_count / len(rating_pairs), len(rating_pairs))
 
 
-def _within(marks: Marks, tolerance: Decimal | None) -> Figure:
-    if not marks:
-        return Figure(None, 0, "no_shared_works")
+def _within_tolerance_rate(rating_pairs: RatingPairs, tolerance: Decimal | None) -> Statistic:
+    if not rating_pairs:
+        return Statistic(None, 0, "no_shared_works")
     if tolerance is None:
-        return Figure(None, len(marks), "no_tolerance")
-    return Figure(sum(abs(one.score - other.score) <= tolerance for one, other in marks) / len(marks), len(marks))
+        return Statistic(None, len(rating_pairs), "no_tolerance")
+    return Statistic(
+        sum(abs(one.score - other.score) <= tolerance for one, other in rating_pairs) / len(rating_pairs),
+        len(rating_pairs),
+    )
 
 
-def _kappa(marks: Marks, categories: int) -> Figure:
-    places = [(one.category, other.category) for one, other in marks]
-    first = [one for one, _ in places if one is not None]
-    second = [other for _, other in places if other is not None]
+def _pair_kappa(rating_pairs: RatingPairs, categories: int) -> Statistic:
+    category_pairs = [(one.category_index, other.category_index) for one, other in rating_pairs]
+    first = [one for one, _ in category_pairs if one is not None]
+    second = [other for _, other in category_pairs if other is not None]
     if not first:
-        return Figure(None, len(marks), "no_categories")
+        return Statistic(None, len(rating_pairs), "no_categories")
     return weighted_kappa(first, second, categories)
 
 
-def _mean_kappa(pairs: Sequence[Pair]) -> Figure:
+def _mean_kappa(pairs: Sequence[GraderPair]) -> Statistic:
     """Over the pairs of graders that have one; ``count``: their works."""
     if not pairs:
-        return Figure(None, 0, "no_shared_works")
-    known = [(pair.kappa.value, pair.works) for pair in pairs if pair.kappa.value is not None]
-    if not known:
-        return Figure(None, sum(pair.works for pair in pairs), pairs[0].kappa.reason)
-    works = sum(count for _, count in known)
-    return Figure(fmean([kappa for kappa, _ in known], [count for _, count in known]), works)
-
-
-def _alpha(scale: Scale, works: Sequence[Work]) -> Figure:
-    shared = [list(work.marks.values()) for work in works if len(work.marks) > 1]
-    places = [[mark.category for mark in marks if mark.category is not None] for marks in shared]
-    if scale.bands:
-        return alpha(places, scale.level)
-    found = alpha([[float(mark.score) for mark in marks] for marks in shared], scale.level)
-    return alpha(places, scale.level) if found.reason == "too_large" and scale.categories else found
-
-
-def _intraclass(scale: Scale, works: Sequence[Work], graders: Sequence[int]) -> Intraclass:
-    if not any(len(work.marks) > 1 for work in works):
-        return no_intraclass(0, "no_shared_works")
-    by_all = [[work.marks[grader].score for grader in graders] for work in works if len(work.marks) == len(graders)]
-    return _measured(scale, by_all)
-
-
-def _intraclass_of_pair(scale: Scale, marks: Marks) -> Intraclass:
-    return _measured(scale, [(one.score, other.score) for one, other in marks])
-
-
-def _measured(scale: Scale, works: Sequence[Sequence[Decimal]]) -> Intraclass:
-    """Scores are points, also below letters; complete and incomplete are points by name alone."""
-    return no_intraclass(len(works), "no_measurement") if scale.level == "nominal" else intraclass(works)
-
-
-def _grader(user_id: int, works: Sequence[Work]) -> Grader:
-    own = [work for work in works if user_id in work.marks]
-    from_others = [
-        float(work.marks[user_id].score)
-        - fmean(float(mark.score) for user, mark in work.marks.items() if user != user_id)
-        for work in own
-        if len(work.marks) > 1
+        return Statistic(None, 0, "no_shared_works")
+    kappas = [
+        (pair.weighted_kappa.value, pair.submission_count) for pair in pairs if pair.weighted_kappa.value is not None
     ]
-    from_decided = [float(work.marks[user_id].score - work.decided) for work in own if work.decided is not None]
-    return Grader(
-        user_id,
-        len(own),
-        sum(work.selected == user_id for work in own),
-        _difference(from_others, "no_shared_works"),
-        _difference(from_decided, "nothing_decided"),
+    if not kappas:
+        return Statistic(None, sum(pair.submission_count for pair in pairs), pairs[0].weighted_kappa.reason)
+    submission_count = sum(count for _, count in kappas)
+    return Statistic(fmean([kappa for kappa, _ in kappas], [count for _, count in kappas]), submission_count)
+
+
+def _assignment_alpha(scale: Scale, submissions: Sequence[RatedSubmission]) -> Statistic:
+    ratings_by_submission = [
+        list(submission.ratings.values()) for submission in submissions if len(submission.ratings) > 1
+    ]
+    category_rows = [
+        [rating.category_index for rating in ratings if rating.category_index is not None]
+        for ratings in ratings_by_submission
+    ]
+    if scale.bands:
+        return krippendorff_alpha(category_rows, scale.measurement_level)
+    statistic = krippendorff_alpha(
+        [[float(rating.score) for rating in ratings] for ratings in ratings_by_submission], scale.measurement_level
+    )
+    return (
+        krippendorff_alpha(category_rows, scale.measurement_level)
+        if statistic.reason == "too_large" and scale.categories
+        else statistic
     )
 
 
-def _difference(differences: Sequence[float], nothing: Reason) -> Difference:
+def _assignment_icc(
+    scale: Scale, submissions: Sequence[RatedSubmission], graders: Sequence[int]
+) -> IntraclassCorrelation:
+    if not any(len(submission.ratings) > 1 for submission in submissions):
+        return missing_icc(0, "no_shared_works")
+    complete_rows = [
+        [submission.ratings[grader].score for grader in graders]
+        for submission in submissions
+        if len(submission.ratings) == len(graders)
+    ]
+    return _icc(scale, complete_rows)
+
+
+def _pair_icc(scale: Scale, rating_pairs: RatingPairs) -> IntraclassCorrelation:
+    return _icc(scale, [(one.score, other.score) for one, other in rating_pairs])
+
+
+def _icc(scale: Scale, score_rows: Sequence[Sequence[Decimal]]) -> IntraclassCorrelation:
+    """Scores are points, also below letters; complete and incomplete are points by name alone."""
+    return (
+        missing_icc(len(score_rows), "no_measurement")
+        if scale.measurement_level == "nominal"
+        else compute_icc(score_rows)
+    )
+
+
+def _compare_with_others(user_id: int, submissions: Sequence[RatedSubmission]) -> GraderAgreement:
+    grader_submissions = [submission for submission in submissions if user_id in submission.ratings]
+    differences_from_others = [
+        float(submission.ratings[user_id].score)
+        - fmean(float(rating.score) for user, rating in submission.ratings.items() if user != user_id)
+        for submission in grader_submissions
+        if len(submission.ratings) > 1
+    ]
+    differences_from_decided = [
+        float(submission.ratings[user_id].score - submission.decided_score)
+        for submission in grader_submissions
+        if submission.decided_score is not None
+    ]
+    return GraderAgreement(
+        user_id,
+        len(grader_submissions),
+        sum(submission.selected_grader_id == user_id for submission in grader_submissions),
+        _summarize_differences(differences_from_others, "no_shared_works"),
+        _summarize_differences(differences_from_decided, "nothing_decided"),
+    )
+
+
+def _summarize_differences(differences: Sequence[float], empty_reason: Reason) -> Difference:
     count = len(differences)
     if count == 0:
-        return Difference(Figure(None, 0, nothing), Figure(None, 0, nothing))
-    mean = Figure(fmean(differences), count)
-    return Difference(mean, Figure(None, 1, "one_work") if count == 1 else Figure(stdev(differences), count))
+        return Difference(Statistic(None, 0, empty_reason), Statistic(None, 0, empty_reason))
+    mean = Statistic(fmean(differences), count)
+    return Difference(mean, Statistic(None, 1, "one_work") if count == 1 else Statistic(stdev(differences), count))
 
 
-def _distances(marks: Marks, width: Decimal | None) -> tuple[Distance, ...]:
-    if not marks or width is None:
+def _bin_distances(rating_pairs: RatingPairs, width: Decimal | None) -> tuple[DistanceBin, ...]:
+    if not rating_pairs or width is None:
         return ()
-    edges = [width * number for number in range(WIDTHS + 1)]
-    pairs = [0] * (WIDTHS + 2)
-    for one, other in marks:
-        apart = abs(one.score - other.score)
-        pairs[next((place for place, edge in enumerate(edges) if apart <= edge), WIDTHS + 1)] += 1
-    return tuple(Distance(edge, count) for edge, count in zip([*edges, None], pairs, strict=True))
+    edges = [width * number for number in range(DISTANCE_STEPS + 1)]
+    pair_counts = [0] * (DISTANCE_STEPS + 2)
+    for one, other in rating_pairs:
+        distance = abs(one.score - other.score)
+        pair_counts[next((index for index, edge in enumerate(edges) if distance <= edge), DISTANCE_STEPS + 1)] += 1
+    return tuple(DistanceBin(edge, count) for edge, count in zip([*edges, None], pair_counts, strict=True))

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from services.agreement.ratings import marking_of
-from services.agreement.report import about_of, agreement_csv, agreement_document, agreement_metrics
-from services.agreement.statistics import agreement
+from services.agreement.ratings import collect_ratings
+from services.agreement.report import agreement_csv, agreement_document, agreement_metrics, get_assignment_ref
+from services.agreement.statistics import compute_agreement
 from services.gateway.dependencies import GatewayParts, KnownCaller
 from services.gateway.openapi_docs import OWN_AGREEMENT
 from services.gateway.responses import answer, bad_request
@@ -47,9 +47,9 @@ async def assignment_agreement(
         raise bad_request(f"send format as one of {', '.join(FORMATS)}")
     allowed = None if tolerance is None else _points(tolerance)
     course, assignment = await asked_state(parts, caller, assignment_id, version, at)
-    marking, about = marking_of(course, assignment), about_of(assignment)
+    marking, about = collect_ratings(course, assignment), get_assignment_ref(assignment)
     # Seconds for the largest class, and others are answered meanwhile: nothing of the state is used any more.
-    found = await asyncio.to_thread(agreement, marking, allowed)
+    found = await asyncio.to_thread(compute_agreement, marking, allowed)
     if format == "csv":
         return Response(agreement_csv(about, found), media_type="text/csv; charset=utf-8")
     if format == "prometheus":

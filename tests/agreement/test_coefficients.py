@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.agreement.coefficients import ALPHA_CELLS_MAX, Figure, alpha, weighted_kappa
-from services.agreement.scale import Level
+from services.agreement.coefficients import ALPHA_CELLS_MAX, Statistic, krippendorff_alpha, weighted_kappa
+from services.agreement.scale import MeasurementLevel
 
 # Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability": four observers of twelve units; 0 is missing.
 OBSERVERS = ("123321412000", "123322412503", "033323422510", "123324412510")
@@ -14,9 +14,9 @@ ANXIETY = ("33345523522615221243", "36462424332333221334")
 def test_krippendorffs_own_example_gives_what_he_prints() -> None:
     works = [[float(mark) for mark in unit if mark != "0"] for unit in zip(*OBSERVERS, strict=True)]
     shared = [work for work in works if len(work) > 1]
-    printed: dict[Level, float] = {"nominal": 0.743, "ordinal": 0.815, "interval": 0.849}
+    printed: dict[MeasurementLevel, float] = {"nominal": 0.743, "ordinal": 0.815, "interval": 0.849}
 
-    found = {level: alpha(shared, level).value for level in printed}
+    found = {level: krippendorff_alpha(shared, level).value for level in printed}
 
     assert found == pytest.approx(printed, abs=0.0005)
 
@@ -48,14 +48,14 @@ def test_kappa_counts_categories_that_nobody_used() -> None:
 
 
 def test_what_cannot_be_told_is_none_with_its_reason() -> None:
-    assert weighted_kappa([], [], 5) == Figure(None, 0, "no_shared_works")
-    assert weighted_kappa([3], [4], 5) == Figure(None, 1, "one_work")
-    assert weighted_kappa([3, 3], [3, 3], 5) == Figure(None, 2, "no_variance")
-    assert weighted_kappa([3, 3], [4, 4], 5) == Figure(0.0, 2)
-    assert weighted_kappa([0, 1], [1, 1], 10_000) == Figure(None, 2, "too_large")
-    assert alpha([], "interval") == Figure(None, 0, "no_shared_works")
-    assert alpha([[7, 8]], "interval") == Figure(None, 1, "one_work")
-    assert alpha([[7, 7], [7, 7, 7]], "interval") == Figure(None, 2, "no_variance")
+    assert weighted_kappa([], [], 5) == Statistic(None, 0, "no_shared_works")
+    assert weighted_kappa([3], [4], 5) == Statistic(None, 1, "one_work")
+    assert weighted_kappa([3, 3], [3, 3], 5) == Statistic(None, 2, "no_variance")
+    assert weighted_kappa([3, 3], [4, 4], 5) == Statistic(0.0, 2)
+    assert weighted_kappa([0, 1], [1, 1], 10_000) == Statistic(None, 2, "too_large")
+    assert krippendorff_alpha([], "interval") == Statistic(None, 0, "no_shared_works")
+    assert krippendorff_alpha([[7, 8]], "interval") == Statistic(None, 1, "one_work")
+    assert krippendorff_alpha([[7, 7], [7, 7, 7]], "interval") == Statistic(None, 2, "no_variance")
     many = [[float(score), float(score + 1)] for score in range(round(ALPHA_CELLS_MAX ** (1 / 3)))]
-    assert alpha(many, "interval") == Figure(None, len(many), "too_large")
-    assert alpha(many[:50], "interval").value == pytest.approx(1, abs=0.01)
+    assert krippendorff_alpha(many, "interval") == Statistic(None, len(many), "too_large")
+    assert krippendorff_alpha(many[:50], "interval").value == pytest.approx(1, abs=0.01)

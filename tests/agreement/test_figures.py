@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from schemas.agreement import Agreement
-from services.agreement.ratings import marking_of
-from services.agreement.report import about_of, agreement_csv, agreement_document, agreement_metrics
-from services.agreement.scale import scale_of
-from services.agreement.statistics import agreement
+from services.agreement.ratings import collect_ratings
+from services.agreement.report import agreement_csv, agreement_document, agreement_metrics, get_assignment_ref
+from services.agreement.scale import build_scale
+from services.agreement.statistics import compute_agreement
 from tests.moderation.memory import ANN, BEN, CAT, COURSE, ESSAY, FINAL_GRADER, TA1, TA2, TA3, Memory, office
 
 Json = dict[str, Any]
@@ -22,8 +22,8 @@ NONE_SHARED = {"value": None, "count": 0, "reason": "no_shared_works"}
 def figures(memory: Memory, tolerance: Decimal | None = None) -> Json:
     """The document of the essay, checked against its schema."""
     assignment = memory.assignments[ESSAY]
-    found = agreement(marking_of(memory.courses[COURSE], assignment), tolerance)
-    document = agreement_document(about_of(assignment), found)
+    found = compute_agreement(collect_ratings(memory.courses[COURSE], assignment), tolerance)
+    document = agreement_document(get_assignment_ref(assignment), found)
     assert "NaN" not in json.dumps(document)
     return Agreement.model_validate(document).model_dump()
 
@@ -61,7 +61,7 @@ def test_the_tolerance_is_a_twentieth_of_the_points_unless_somebody_says_another
     memory.grade(TA2, ANN, "6.5")
 
     assert figures(memory)["tolerance"] == 0.5
-    assert str(scale_of(memory.courses[COURSE], memory.assignments[ESSAY]).tolerance) == "0.5"
+    assert str(build_scale(memory.courses[COURSE], memory.assignments[ESSAY]).default_tolerance) == "0.5"
     assert figures(memory)["within_tolerance_rate"]["value"] == 1
     assert figures(memory, Decimal("0.4"))["within_tolerance_rate"]["value"] == 0
 
@@ -250,7 +250,10 @@ def test_one_work_in_common_tells_nothing_of_chance() -> None:
 def test_the_table_says_the_same_as_csv_and_as_metrics() -> None:
     memory = marked_by_three()
     assignment = memory.assignments[ESSAY]
-    found, about = agreement(marking_of(memory.courses[COURSE], assignment)), about_of(assignment)
+    found, about = (
+        compute_agreement(collect_ratings(memory.courses[COURSE], assignment)),
+        get_assignment_ref(assignment),
+    )
 
     lines = agreement_csv(about, found).split("\r\n")
     metrics = agreement_metrics(about, found).decode().split("\n")
@@ -268,9 +271,9 @@ def test_the_table_says_the_same_as_csv_and_as_metrics() -> None:
 def test_prometheus_takes_the_metrics_without_complaint() -> None:
     memory = marked_by_three()
     assignment = memory.assignments[ESSAY]
-    found = agreement(marking_of(memory.courses[COURSE], assignment))
+    found = compute_agreement(collect_ratings(memory.courses[COURSE], assignment))
 
-    text = agreement_metrics(about_of(assignment), found)
+    text = agreement_metrics(get_assignment_ref(assignment), found)
     checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
 
     assert (checked.returncode, checked.stderr) == (0, b"")

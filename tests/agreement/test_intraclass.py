@@ -5,23 +5,23 @@ from decimal import Decimal
 
 import pytest
 
-from services.agreement.coefficients import Figure
-from services.agreement.intraclass import Intraclass, intraclass
+from services.agreement.coefficients import Statistic
+from services.agreement.intraclass import IntraclassCorrelation, compute_icc
 
 # Shrout and Fleiss 1979, table 2: four judges of six targets. Table 4 prints ICC(2,1) as .29; the interval is what the
 # manual of R's package psych prints for the same data.
 JUDGES = ((9, 2, 5, 8), (6, 1, 3, 2), (8, 4, 6, 8), (7, 1, 2, 6), (10, 5, 6, 9), (6, 2, 4, 7))
 
 
-def of(works: Sequence[Sequence[float]]) -> Intraclass:
-    return intraclass([[Decimal(str(score)) for score in work] for work in works])
+def of(works: Sequence[Sequence[float]]) -> IntraclassCorrelation:
+    return compute_icc([[Decimal(str(score)) for score in work] for work in works])
 
 
 def test_shrouts_and_fleisss_own_example_gives_what_they_print() -> None:
     found = of(JUDGES)
 
-    assert found.figure.count == 6
-    assert found.figure.value == pytest.approx(0.29, abs=0.005)
+    assert found.statistic.count == 6
+    assert found.statistic.value == pytest.approx(0.29, abs=0.005)
     assert found.interval == pytest.approx((0.019, 0.761), abs=0.0005)
 
 
@@ -29,18 +29,18 @@ def test_a_grader_who_is_more_generous_by_the_same_agrees_less() -> None:
     # Mean squares: between works 2, between graders 24, residual 0: 2 / (2 + 2 * 24 / 3).
     generous, alike = of([(1, 5), (2, 6), (3, 7)]), of([(1, 1), (2, 2), (3, 3)])
 
-    assert (generous.figure.value, alike.figure.value) == pytest.approx((2 / 18, 1))
+    assert (generous.statistic.value, alike.statistic.value) == pytest.approx((2 / 18, 1))
     assert generous.interval is alike.interval is None
 
 
 def test_graders_who_contradict_each_other_are_below_zero() -> None:
-    value = of([(1, 3), (2, 2), (3, 1), (1, 3)]).figure.value
+    value = of([(1, 3), (2, 2), (3, 1), (1, 3)]).statistic.value
     assert value is not None
     assert value < 0
 
 
 def test_what_cannot_be_told_is_none_with_its_reason() -> None:
-    assert of([]) == Intraclass(Figure(None, 0, "few_works"))
-    assert of([(1, 2), (3, 4)]) == Intraclass(Figure(None, 2, "few_works"))
-    assert of([(7, 7), (7, 7), (7, 7)]) == Intraclass(Figure(None, 3, "no_variance"))
-    assert of([(5, 7), (5, 7), (5, 7)]) == Intraclass(Figure(0, 3))
+    assert of([]) == IntraclassCorrelation(Statistic(None, 0, "few_works"))
+    assert of([(1, 2), (3, 4)]) == IntraclassCorrelation(Statistic(None, 2, "few_works"))
+    assert of([(7, 7), (7, 7), (7, 7)]) == IntraclassCorrelation(Statistic(None, 3, "no_variance"))
+    assert of([(5, 7), (5, 7), (5, 7)]) == IntraclassCorrelation(Statistic(0, 3))

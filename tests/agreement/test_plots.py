@@ -3,9 +3,9 @@
 import xml.etree.ElementTree as ElementTree
 from decimal import Decimal
 
-from services.agreement.charts import bias_plot, distance_plot
-from services.agreement.ratings import marking_of
-from services.agreement.statistics import Agreement, agreement
+from services.agreement.charts import bias_chart, distance_chart
+from services.agreement.ratings import collect_ratings
+from services.agreement.statistics import Agreement, compute_agreement
 from tests.moderation.memory import ANN, BEN, CAT, COURSE, ESSAY, TA1, TA2, Memory, office
 
 HOSTILE = '"><script>alert(1)</script>'
@@ -14,7 +14,7 @@ MAY_STAND = {"svg", "title", "desc", "text", "rect", "line", "circle"}
 
 
 def of(memory: Memory) -> Agreement:
-    return agreement(marking_of(memory.courses[COURSE], memory.assignments[ESSAY]), Decimal(1))
+    return compute_agreement(collect_ratings(memory.courses[COURSE], memory.assignments[ESSAY]), Decimal(1))
 
 
 def marked() -> Agreement:
@@ -39,7 +39,7 @@ def read(drawing: str) -> tuple[str, str, list[str]]:
 
 
 def test_the_distances_are_bars_and_words() -> None:
-    title, description, labels = read(distance_plot(marked()))
+    title, description, labels = read(distance_chart(marked()))
 
     assert title == "Distance between two marks of one work"
     assert "equal: 1; up to 1: 1; up to 2: 0; up to 3: 0; up to 4: 0; over 4: 1" in description
@@ -48,14 +48,14 @@ def test_the_distances_are_bars_and_words() -> None:
 
 
 def test_the_bias_of_each_grader_is_a_dot_and_words() -> None:
-    _, description, labels = read(bias_plot(marked(), {TA1: "Grader 1", TA2: "Grader 2"}))
+    _, description, labels = read(bias_chart(marked(), {TA1: "Grader 1", TA2: "Grader 2"}))
 
     assert "Grader 1: -2.00, standard deviation 2.65; Grader 2: +2.00, standard deviation 2.65" in description
     assert labels == ["Grader 1", "-2.00", "Grader 2", "+2.00"]
 
 
 def test_a_hostile_name_is_a_text() -> None:
-    _, description, labels = read(bias_plot(marked(), {TA1: HOSTILE, TA2: HOSTILE}, "of-7"))
+    _, description, labels = read(bias_chart(marked(), {TA1: HOSTILE, TA2: HOSTILE}, "of-7"))
 
     assert HOSTILE in description
     assert labels[0] == HOSTILE[:12] + "…"
@@ -64,7 +64,7 @@ def test_a_hostile_name_is_a_text() -> None:
 def test_where_there_is_nothing_to_show_the_reason_is_told() -> None:
     empty = of(office())
 
-    for drawing in (distance_plot(empty), bias_plot(empty, {})):
+    for drawing in (distance_chart(empty), bias_chart(empty, {})):
         _, description, labels = read(drawing)
         assert description == "Nothing to show: no work was marked by two graders."
         assert labels == [description]

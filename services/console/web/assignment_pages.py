@@ -14,10 +14,10 @@ from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
 
 from schemas.fields import ID_MAX
-from services.agreement.charts import bias_plot, distance_plot
-from services.agreement.coefficients import REASONS
-from services.agreement.ratings import marking_of
-from services.agreement.statistics import agreement
+from services.agreement.charts import bias_chart, distance_chart
+from services.agreement.coefficients import REASON_TEXTS
+from services.agreement.ratings import collect_ratings
+from services.agreement.statistics import compute_agreement
 from services.console.event_summary import happening
 from services.console.masking import masked
 from services.console.state_diff import CHANGES_MAX, changes, students_of
@@ -160,11 +160,11 @@ async def _agreement(course: Course, state: Assignment) -> dict[str, Any]:
     """How far the graders agree, with the plots; figured beside the loop, for a class may be large."""
     if not state.moderated_grading:
         return {"agreed": None}
-    figures = await asyncio.to_thread(agreement, marking_of(course, state))
+    figures = await asyncio.to_thread(compute_agreement, collect_ratings(course, state))
     called = {grader.user_id: course.users.get(grader.user_id, {}).get("name") for grader in figures.graders}
     names = {user_id: visible(name or str(user_id)) for user_id, name in called.items()}
-    plots = Markup(distance_plot(figures)), Markup(bias_plot(figures, names))
-    return {"agreed": figures, "reasons": REASONS, "plots": plots}
+    plots = Markup(distance_chart(figures)), Markup(bias_chart(figures, names))
+    return {"agreed": figures, "reasons": REASON_TEXTS, "plots": plots}
 
 
 def _told(stored: Stored) -> dict[str, Any]:

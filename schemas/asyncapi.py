@@ -11,12 +11,12 @@ from schemas.catalog import MESSAGES, Message
 
 Json = dict[str, Any]
 EXAMPLES = Path(__file__).parent / "examples"
-PREFIX = "moderation"
+TOPIC_PREFIX = "moderation"
 KAFKA_BINDINGS = "0.5.0"
 MIB = 1 << 20
 FORTNIGHT_MS = 14 * 24 * 3600 * 1000
-OUTPUT = {"cleanup.policy": ["delete"], "retention.ms": FORTNIGHT_MS, "max.message.bytes": 4 * MIB}
-CONFIGURATION: dict[str, Json] = {
+OUTPUT_TOPIC_CONFIG = {"cleanup.policy": ["delete"], "retention.ms": FORTNIGHT_MS, "max.message.bytes": 4 * MIB}
+TOPIC_CONFIGS: dict[str, Json] = {
     "commands": {
         "cleanup.policy": ["delete"],
         "retention.ms": FORTNIGHT_MS,
@@ -24,15 +24,15 @@ CONFIGURATION: dict[str, Json] = {
         "compression.type": "uncompressed",
         "message.timestamp.type": "LogAppendTime",
     },
-    "verdicts": OUTPUT,
-    "live-events": OUTPUT,
-    "caliper": OUTPUT,
-    "events": {**OUTPUT, "retention.ms": -1},
-    "dead-letters": OUTPUT,
+    "verdicts": OUTPUT_TOPIC_CONFIG,
+    "live-events": OUTPUT_TOPIC_CONFIG,
+    "caliper": OUTPUT_TOPIC_CONFIG,
+    "events": {**OUTPUT_TOPIC_CONFIG, "retention.ms": -1},
+    "dead-letters": OUTPUT_TOPIC_CONFIG,
     "progress": {"cleanup.policy": ["compact"], "segment.bytes": 16 * MIB},
 }
-PARTITIONS = 12
-ABOUT = {
+PARTITION_COUNT = 12
+TOPIC_TITLES = {
     "commands": (
         "Commands",
         "Facts of the LMS, and the commands of moderation. The order within a course is the order that counts.",
@@ -61,15 +61,15 @@ grades leave as Canvas Live Events and as IMS Caliper.
 - Values may gain keys in later versions; none is taken away or changes its type."""
 
 
-def text() -> str:
+def render_yaml() -> str:
     """The document as YAML."""
     head = "# Made by python -m schemas.generate: change schemas/, not this file.\n"
-    return head + yaml.dump(document(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return head + yaml.dump(build_document(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-def document() -> Json:
+def build_document() -> Json:
     """The document as JSON."""
-    topics = list(ABOUT)
+    topics = list(TOPIC_TITLES)
     return {
         "asyncapi": "3.0.0",
         "id": "urn:moderated-grading",
@@ -92,8 +92,10 @@ def document() -> Json:
         "channels": {topic: _channel(topic) for topic in topics},
         "operations": _operations(),
         "components": {
-            "messages": {message.name: _message(message) for message in MESSAGES} | {"progress": _progress()},
-            "schemas": {f"{topic}-headers": catalog.headers_of_topic(topic) for topic in topics if topic != "progress"},
+            "messages": {message.name: _message(message) for message in MESSAGES} | {"progress": _progress_message()},
+            "schemas": {
+                f"{topic}-headers": catalog.get_topic_headers(topic) for topic in topics if topic != "progress"
+            },
             "correlationIds": {
                 "command": {
                     "description": "A verdict carries the command's own id.",
@@ -109,20 +111,20 @@ def document() -> Json:
 
 
 def _channel(topic: str) -> Json:
-    title, description = ABOUT[topic]
-    names = ["progress"] if topic == "progress" else [message.name for message in catalog.of_topic(topic)]
+    title, description = TOPIC_TITLES[topic]
+    names = ["progress"] if topic == "progress" else [message.name for message in catalog.get_topic_messages(topic)]
     return {
-        "address": f"{PREFIX}.{topic}",
+        "address": f"{TOPIC_PREFIX}.{topic}",
         "title": title,
         "description": description,
         "servers": [{"$ref": "#/servers/kafka"}],
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
         "bindings": {
             "kafka": {
-                "topic": f"{PREFIX}.{topic}",
-                "partitions": 1 if topic == "progress" else PARTITIONS,
+                "topic": f"{TOPIC_PREFIX}.{topic}",
+                "partitions": 1 if topic == "progress" else PARTITION_COUNT,
                 "replicas": 3,
-                "topicConfiguration": CONFIGURATION[topic],
+                "topicConfiguration": TOPIC_CONFIGS[topic],
                 "bindingVersion": KAFKA_BINDINGS,
             }
         },
@@ -130,32 +132,38 @@ def _channel(topic: str) -> Json:
 
 
 def _operations() -> Json:
-    commands = [message.name for message in catalog.of_topic("commands")]
-    of_users = [name for name in commands if not name.startswith(("upsert", "configure")) and name not in _FACTS]
+    commands = [message.name for message in catalog.get_topic_messages("commands")]
+    user_commands = [
+        name for name in commands if not name.startswith(("upsert", "configure")) and name not in _LMS_FACTS
+    ]
     reply = {"channel": {"$ref": "#/channels/verdicts"}, "messages": [{"$ref": "#/channels/verdicts/messages/verdict"}]}
     operations = {
         "decideCommands": {
             **_operation("receive", "commands", commands, "The handler decides every command; its verdict follows."),
-            "bindings": {"kafka": {"groupId": _constant(f"{PREFIX}.handler"), "bindingVersion": KAFKA_BINDINGS}},
+            "bindings": {
+                "kafka": {"groupId": _const_schema(f"{TOPIC_PREFIX}.handler"), "bindingVersion": KAFKA_BINDINGS}
+            },
             "reply": reply,
         },
         "sendCommandsOfRequests": {
             **_operation(
-                "send", "commands", of_users, "The gateway makes a command of every HTTP request that writes."
+                "send", "commands", user_commands, "The gateway makes a command of every HTTP request that writes."
             ),
-            "bindings": {"kafka": {"clientId": _constant(f"{PREFIX}-gateway"), "bindingVersion": KAFKA_BINDINGS}},
+            "bindings": {
+                "kafka": {"clientId": _const_schema(f"{TOPIC_PREFIX}-gateway"), "bindingVersion": KAFKA_BINDINGS}
+            },
             "reply": reply,
         },
     }
-    for topic, said in _SENDING.items():
-        names = ["progress"] if topic == "progress" else [message.name for message in catalog.of_topic(topic)]
+    for topic, summary in _PUBLISH_SUMMARIES.items():
+        names = ["progress"] if topic == "progress" else [message.name for message in catalog.get_topic_messages(topic)]
         words = "".join(word.capitalize() for word in topic.split("-"))
-        operations[f"publish{words}"] = _operation("send", topic, names, said)
+        operations[f"publish{words}"] = _operation("send", topic, names, summary)
     return operations
 
 
-_FACTS = frozenset({"record_submission", "record_submission_comment", "post_grades", "hide_grades"})
-_SENDING = {
+_LMS_FACTS = frozenset({"record_submission", "record_submission_comment", "post_grades", "hide_grades"})
+_PUBLISH_SUMMARIES = {
     "verdicts": "The relay answers every command.",
     "live-events": "The relay publishes grades: when they are published, posted or hidden.",
     "caliper": "The relay publishes the same grades as Caliper events, in the same transaction.",
@@ -175,23 +183,29 @@ def _operation(action: str, topic: str, names: list[str], summary: str) -> Json:
 
 
 def _message(message: Message) -> Json:
-    made: Json = {"name": message.name, "title": _title(message.name), "summary": message.summary}
-    made["contentType"] = "application/json" if message.value is not None else "application/octet-stream"
+    message_object: Json = {"name": message.name, "title": _title(message.name), "summary": message.summary}
+    message_object["contentType"] = "application/json" if message.value is not None else "application/octet-stream"
     headers: Json = {"$ref": f"#/components/schemas/{message.topic}-headers"}
-    of_message = {"properties": {"ce_type": _constant(message.ce_type)}} if message.ce_type is not None else None
-    made["headers"] = headers if of_message is None else {"allOf": [headers, {"type": "object", **of_message}]}
+    ce_type_schema = (
+        {"properties": {"ce_type": _const_schema(message.ce_type)}} if message.ce_type is not None else None
+    )
+    message_object["headers"] = (
+        headers if ce_type_schema is None else {"allOf": [headers, {"type": "object", **ce_type_schema}]}
+    )
     if message.value is not None:
-        made["payload"] = draft_07(message.value)
-        answered = message.topic in ("commands", "verdicts")
-        made["correlationId"] = {"$ref": f"#/components/correlationIds/{'command' if answered else 'cause'}"}
+        message_object["payload"] = to_draft_07(message.value)
+        is_command_or_verdict = message.topic in ("commands", "verdicts")
+        message_object["correlationId"] = {
+            "$ref": f"#/components/correlationIds/{'command' if is_command_or_verdict else 'cause'}"
+        }
     key = {"type": "string", "description": "The course's id in decimal.", "examples": ["1001"]}
-    made["bindings"] = {"kafka": {"key": key, "bindingVersion": KAFKA_BINDINGS}}
-    made["examples"] = [{"name": message.name, **json.loads((EXAMPLES / f"{message.name}.json").read_text())}]
-    return made
+    message_object["bindings"] = {"kafka": {"key": key, "bindingVersion": KAFKA_BINDINGS}}
+    message_object["examples"] = [{"name": message.name, **json.loads((EXAMPLES / f"{message.name}.json").read_text())}]
+    return message_object
 
 
-def _progress() -> Json:
-    key = _constant("relay")
+def _progress_message() -> Json:
+    key = _const_schema("relay")
     return {
         "name": "progress",
         "title": "Progress",
@@ -206,31 +220,31 @@ def _title(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def _constant(value: str) -> Json:
+def _const_schema(value: str) -> Json:
     return {"type": "string", "const": value}
 
 
-def draft_07(schema: Json) -> Json:
+def to_draft_07(schema: Json) -> Json:
     """The same schema in AsyncAPI's own dialect, which is draft 7's; references are replaced by what they name."""
     definitions = schema.get("$defs", {})
 
-    def said(node: Any) -> Any:
+    def convert(node: Any) -> Any:
         if isinstance(node, list):
-            return [said(part) for part in node]
+            return [convert(part) for part in node]
         if not isinstance(node, dict):
             return node
         if "$ref" in node:
             rest = {key: part for key, part in node.items() if key != "$ref"}
-            return {**said(definitions[node["$ref"].rpartition("/")[2]]), **said(rest)}
-        made = {key: said(part) for key, part in node.items() if key not in ("$defs", "$schema", "$id")}
-        if "prefixItems" in made:
-            made |= {"items": made.pop("prefixItems"), "additionalItems": False}
-        if "dependentRequired" in made:
-            made["dependencies"] = made.pop("dependentRequired")
-        return made
+            return {**convert(definitions[node["$ref"].rpartition("/")[2]]), **convert(rest)}
+        converted = {key: convert(part) for key, part in node.items() if key not in ("$defs", "$schema", "$id")}
+        if "prefixItems" in converted:
+            converted |= {"items": converted.pop("prefixItems"), "additionalItems": False}
+        if "dependentRequired" in converted:
+            converted["dependencies"] = converted.pop("dependentRequired")
+        return converted
 
-    found: Json = said(schema)
-    return found
+    converted_schema: Json = convert(schema)
+    return converted_schema
 
 
 class _Dumper(yaml.SafeDumper):
@@ -240,8 +254,8 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
 
 
-_Dumper.add_representer(str, _text)
+_Dumper.add_representer(str, _represent_text)

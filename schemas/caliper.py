@@ -13,7 +13,7 @@ from schemas.commands import Strict
 from schemas.fields import IdText, TimeText
 
 VERSION = "http://purl.imsglobal.org/ctx/caliper/v1p1"
-UUID4 = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+UUID4_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
 
 def _urn(kind: str, number: str = "[1-9][0-9]{0,18}") -> StringConstraints:
@@ -152,7 +152,7 @@ class GradeEvent(Strict):
     """``actor``: who published; the LMS itself where nobody scored."""
 
     context: Context = Field(alias="@context")
-    id: Annotated[str, StringConstraints(pattern=rf"^urn:uuid:{UUID4}$")]
+    id: Annotated[str, StringConstraints(pattern=rf"^urn:uuid:{UUID4_PATTERN}$")]
     type: Literal["GradeEvent"]
     actor: Person | SoftwareApplication
     action: Literal["Graded"]

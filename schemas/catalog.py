@@ -11,13 +11,13 @@ from schemas import headers
 from schemas.caliper import Envelope
 from schemas.commands import Command
 from schemas.domain_events import EVENTS
-from schemas.http_request import HEADER, HttpRequest
+from schemas.http_request import HTTP_REQUEST_HEADER, HttpRequest
 from schemas.live_events import GradeChange
 from schemas.verdicts import Verdict
 
 Json = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-NAMES_OF_SCHEMAS = frozenset({"properties", "$defs", "patternProperties", "dependentRequired"})
+NAME_MAP_KEYWORDS = frozenset({"properties", "$defs", "patternProperties", "dependentRequired"})
 
 
 @dataclass(frozen=True)
@@ -32,28 +32,30 @@ class Message:
     ce_type: str | None = None
 
 
-def schema_of(model: type[BaseModel], urn: str) -> Json:
+def build_schema(model: type[BaseModel], urn: str) -> Json:
     """A model as JSON Schema 2020-12."""
-    made = _tidy(model.model_json_schema())
-    title = made.pop("title")
-    return {"$schema": DIALECT, "$id": f"urn:moderated-grading:{urn}", "title": title, **made}
+    schema = _clean_schema(model.model_json_schema())
+    title = schema.pop("title")
+    return {"$schema": DIALECT, "$id": f"urn:moderated-grading:{urn}", "title": title, **schema}
 
 
-def _tidy(node: Any, names: bool = False) -> Any:
+def _clean_schema(node: Any, is_name_map: bool = False) -> Any:
     """Without the titles that only repeat a field's name, and without defaults of null: null is not "left out"."""
     if isinstance(node, list):
-        return [_tidy(part) for part in node]
+        return [_clean_schema(part) for part in node]
     if not isinstance(node, dict):
         return node
-    kept = {}
+    cleaned = {}
     for key, part in node.items():
-        if not names and key == "default" and part is None:
+        if not is_name_map and key == "default" and part is None:
             continue
-        if not names and key == "title" and "$defs" not in node and "properties" not in node:
+        if not is_name_map and key == "title" and "$defs" not in node and "properties" not in node:
             continue
-        text = key == "description" and isinstance(part, str) and not names
-        kept[key] = _prose(part) if text else _tidy(part, not names and key in NAMES_OF_SCHEMAS)
-    return kept if names else _nullable(kept)
+        is_description = key == "description" and isinstance(part, str) and not is_name_map
+        cleaned[key] = (
+            _markdown(part) if is_description else _clean_schema(part, not is_name_map and key in NAME_MAP_KEYWORDS)
+        )
+    return cleaned if is_name_map else _nullable(cleaned)
 
 
 def _nullable(schema: Json) -> Json:
@@ -65,60 +67,68 @@ def _nullable(schema: Json) -> Json:
     return {**plain, "type": [plain["type"], "null"], **others} if isinstance(plain.get("type"), str) else schema
 
 
-def _prose(text: str) -> str:
+def _markdown(text: str) -> str:
     """A docstring as Markdown, a line a paragraph."""
     return re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(text)).replace("``", "`")
 
 
-def _commands() -> list[Message]:
-    found = []
+def _command_messages() -> list[Message]:
+    messages = []
     for model in get_args(Command):
         name = get_args(model.model_fields["type"].annotation)[0]
-        schema = schema_of(model, f"commands:{name}")
-        found.append(Message(name, "commands", schema, headers.of_commands(), _summary(model)))
-    return found
+        schema = build_schema(model, f"commands:{name}")
+        messages.append(Message(name, "commands", schema, headers.command_headers(), _summary(model)))
+    return messages
 
 
-def _events() -> list[Message]:
-    found = []
+def _event_messages() -> list[Message]:
+    messages = []
     for name, model in EVENTS.items():
         ce_type = f"moderation.{name}.v1"
-        schema = schema_of(model, f"events:{name}")
+        schema = build_schema(model, f"events:{name}")
         pattern = f"^{re.escape(ce_type)}$"
-        found.append(Message(name, "events", schema, headers.of_output("events", pattern), _summary(model), ce_type))
-    return found
+        messages.append(
+            Message(name, "events", schema, headers.output_headers("events", pattern), _summary(model), ce_type)
+        )
+    return messages
 
 
 def _summary(model: type[BaseModel]) -> str:
-    return _prose(model.__doc__ or "").partition("\n")[0]
+    return _markdown(model.__doc__ or "").partition("\n")[0]
 
 
-def _output(name: str, topic: str, model: type[BaseModel], ce_type: str) -> Message:
-    of_topic = headers.of_output(topic, f"^{re.escape(ce_type)}$")
-    return Message(name, topic, schema_of(model, name), of_topic, _summary(model), ce_type)
+def _output_message(name: str, topic: str, model: type[BaseModel], ce_type: str) -> Message:
+    headers_schema = headers.output_headers(topic, f"^{re.escape(ce_type)}$")
+    return Message(name, topic, build_schema(model, name), headers_schema, _summary(model), ce_type)
 
 
 MESSAGES: tuple[Message, ...] = (
-    *_commands(),
-    _output("verdict", "verdicts", Verdict, "moderation.verdict.v1"),
-    _output("grade_change", "live-events", GradeChange, "canvas.grade_change.v1"),
-    _output("grade_event", "caliper", Envelope, "caliper.grade_event.v1"),
-    *_events(),
+    *_command_messages(),
+    _output_message("verdict", "verdicts", Verdict, "moderation.verdict.v1"),
+    _output_message("grade_change", "live-events", GradeChange, "canvas.grade_change.v1"),
+    _output_message("grade_event", "caliper", Envelope, "caliper.grade_event.v1"),
+    *_event_messages(),
     Message(
-        "dead_letter", "dead-letters", None, headers.of_dead_letters(), "A record that no verdict can be addressed to"
+        "dead_letter",
+        "dead-letters",
+        None,
+        headers.dead_letter_headers(),
+        "A record that no verdict can be addressed to",
     ),
 )
-HTTP_REQUEST = schema_of(HttpRequest, HEADER)
+HTTP_REQUEST = build_schema(HttpRequest, HTTP_REQUEST_HEADER)
 """The JSON in the command header ``http_request``."""
 
 
-def of_topic(topic: str) -> list[Message]:
+def get_topic_messages(topic: str) -> list[Message]:
     """The messages of a topic (its name without prefix)."""
     return [message for message in MESSAGES if message.topic == topic]
 
 
-def headers_of_topic(topic: str) -> Json:
+def get_topic_headers(topic: str) -> Json:
     """The headers of a topic's records, whichever of its messages they are of."""
-    messages = of_topic(topic)
-    kinds = [re.escape(message.ce_type) for message in messages if message.ce_type is not None]
-    return headers.of_output(topic, f"^({'|'.join(kinds)})$") if kinds else messages[0].headers
+    messages = get_topic_messages(topic)
+    ce_type_patterns = [re.escape(message.ce_type) for message in messages if message.ce_type is not None]
+    return (
+        headers.output_headers(topic, f"^({'|'.join(ce_type_patterns)})$") if ce_type_patterns else messages[0].headers
+    )

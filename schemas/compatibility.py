@@ -13,95 +13,97 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from schemas.asyncapi import document, draft_07
+from schemas.asyncapi import build_document, to_draft_07
 from schemas.generate import FOLDER, GENERATED
-from schemas.http_contracts import contracts_of
+from schemas.http_contracts import extract_contracts
 
 Json = dict[str, Any]
 RELEASED = FOLDER / "released"
 OPENAPI = "openapi"
-WRITTEN_BY_OTHERS = ("commands/", "headers/commands", "http_request", "http-request/")
-SAME = ("pattern", "format", "const", "allOf", "dependencies", "if", "then", "else", "not")
-LEAST = ("minLength", "minimum", "minItems", "minProperties")
-MOST = ("maxLength", "maximum", "maxItems", "maxProperties")
-CHOICES = ("anyOf", "oneOf")
-EVERY_TYPE = ("null", "boolean", "object", "array", "number", "integer", "string")
+INPUT_CONTRACTS = ("commands/", "headers/commands", "http_request", "http-request/")
+EQUAL_KEYWORDS = ("pattern", "format", "const", "allOf", "dependencies", "if", "then", "else", "not")
+MINIMUM_KEYWORDS = ("minLength", "minimum", "minItems", "minProperties")
+MAXIMUM_KEYWORDS = ("maxLength", "maximum", "maxItems", "maxProperties")
+CHOICE_KEYWORDS = ("anyOf", "oneOf")
+ALL_TYPES = ("null", "boolean", "object", "array", "number", "integer", "string")
 
 
-def breaks(released: dict[str, Json], present: dict[str, Json]) -> list[str]:
+def breaking_changes(released: dict[str, Json], current: dict[str, Json]) -> list[str]:
     """What breaks whom, by path of the contract; contracts that are new break nobody."""
-    found = [f"{path}: removed" for path in released if path not in present]
-    for path in released.keys() & present.keys():
-        if released[path] == present[path]:
+    changes = [f"{path}: removed" for path in released if path not in current]
+    for path in released.keys() & current.keys():
+        if released[path] == current[path]:
             continue
         if path == "channels":
-            found += _moved(released[path], present[path])
+            changes += _channel_changes(released[path], current[path])
             continue
-        old, new = draft_07(released[path]), draft_07(present[path])
-        by_others = path.startswith(WRITTEN_BY_OTHERS)
-        narrower, wider = (old, new) if by_others else (new, old)
-        found += [f"{path}{reason}" for reason in _unfit(narrower, wider, "", by_others)]
-    return sorted(found)
+        old, new = to_draft_07(released[path]), to_draft_07(current[path])
+        is_input = path.startswith(INPUT_CONTRACTS)
+        narrower, wider = (old, new) if is_input else (new, old)
+        changes += [f"{path}{reason}" for reason in _incompatibilities(narrower, wider, "", is_input)]
+    return sorted(changes)
 
 
-def _moved(old: Json, new: Json) -> Iterator[str]:
+def _channel_changes(old: Json, new: Json) -> Iterator[str]:
     for address, channel in old.items():
         for part in ("messages", "key"):
-            kept = new.get(address, {}).get(part, ())
-            if not set(channel[part]) <= set(kept):
-                yield f"channels: {address} has lost {', '.join(sorted(set(channel[part]) - set(kept)))}"
+            remaining = new.get(address, {}).get(part, ())
+            if not set(channel[part]) <= set(remaining):
+                yield f"channels: {address} has lost {', '.join(sorted(set(channel[part]) - set(remaining)))}"
 
 
-def _unfit(narrower: Json, wider: Json, at: str, by_others: bool) -> Iterator[str]:
+def _incompatibilities(narrower: Json, wider: Json, path: str, is_input: bool) -> Iterator[str]:
     """Why a value of the first schema may be none of the second."""
-    for word in SAME:
-        if word in wider and narrower.get(word) != wider[word]:
-            yield f"{at}: {word} changed"
+    for keyword in EQUAL_KEYWORDS:
+        if keyword in wider and narrower.get(keyword) != wider[keyword]:
+            yield f"{path}: {keyword} changed"
     if "enum" in wider and not set(map(json.dumps, _values(narrower))) <= set(map(json.dumps, wider["enum"])):
-        yield f"{at}: other values than before"
+        yield f"{path}: other values than before"
     if not _types(narrower) <= _types(wider) | ({"integer"} if "number" in _types(wider) else set()):
-        yield f"{at}: other types than before"
-    for words, beyond in ((LEAST, -1), (MOST, 1)):
-        for word in words:
-            if word in wider and (word not in narrower or (narrower[word] - wider[word]) * beyond > 0):
-                yield f"{at}: {word} changed"
-    yield from _unfit_parts(narrower, wider, at, by_others)
+        yield f"{path}: other types than before"
+    for keywords, direction in ((MINIMUM_KEYWORDS, -1), (MAXIMUM_KEYWORDS, 1)):
+        for keyword in keywords:
+            if keyword in wider and (keyword not in narrower or (narrower[keyword] - wider[keyword]) * direction > 0):
+                yield f"{path}: {keyword} changed"
+    yield from _object_incompatibilities(narrower, wider, path, is_input)
 
 
-def _unfit_parts(narrower: Json, wider: Json, at: str, by_others: bool) -> Iterator[str]:
+def _object_incompatibilities(narrower: Json, wider: Json, path: str, is_input: bool) -> Iterator[str]:
     for name in wider.get("required", ()):
         if name not in narrower.get("required", ()):
-            yield f"{at}/{name}: {'required now' if by_others else 'may be left out now'}"
-    ours, theirs = narrower.get("properties", {}), wider.get("properties", {})
-    for name in ours if by_others else theirs:
-        if name not in ours or name not in theirs:
-            yield f"{at}/{name}: removed"
+            yield f"{path}/{name}: {'required now' if is_input else 'may be left out now'}"
+    narrower_properties, wider_properties = narrower.get("properties", {}), wider.get("properties", {})
+    for name in narrower_properties if is_input else wider_properties:
+        if name not in narrower_properties or name not in wider_properties:
+            yield f"{path}/{name}: removed"
         else:
-            yield from _unfit(ours[name], theirs[name], f"{at}/{name}", by_others)
-    if by_others and wider.get("additionalProperties") is False and narrower.get("additionalProperties") is not False:
-        yield f"{at}: closed now"
-    yield from _unfit_lists(narrower, wider, at, by_others)
-    if any(word in narrower or word in wider for word in CHOICES):
+            yield from _incompatibilities(narrower_properties[name], wider_properties[name], f"{path}/{name}", is_input)
+    if is_input and wider.get("additionalProperties") is False and narrower.get("additionalProperties") is not False:
+        yield f"{path}: closed now"
+    yield from _list_incompatibilities(narrower, wider, path, is_input)
+    if any(word in narrower or word in wider for word in CHOICE_KEYWORDS):
         for choice in _choices(narrower):
             # Of the choices that do not fit, the closest one says best what changed.
-            yield from min((list(_unfit(choice, other, at, by_others)) for other in _choices(wider)), key=len)
+            yield from min(
+                (list(_incompatibilities(choice, other, path, is_input)) for other in _choices(wider)), key=len
+            )
 
 
-def _unfit_lists(narrower: Json, wider: Json, at: str, by_others: bool) -> Iterator[str]:
-    ours, theirs = narrower.get("items"), wider.get("items")
-    if theirs is None:
+def _list_incompatibilities(narrower: Json, wider: Json, path: str, is_input: bool) -> Iterator[str]:
+    narrower_items, wider_items = narrower.get("items"), wider.get("items")
+    if wider_items is None:
         return
-    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        for number, pair in enumerate(zip(ours, theirs, strict=True)):
-            yield from _unfit(*pair, f"{at}[{number}]", by_others)
-    elif isinstance(ours, dict) and isinstance(theirs, dict):
-        yield from _unfit(ours, theirs, f"{at}[]", by_others)
+    if isinstance(narrower_items, list) and isinstance(wider_items, list) and len(narrower_items) == len(wider_items):
+        for index, pair in enumerate(zip(narrower_items, wider_items, strict=True)):
+            yield from _incompatibilities(*pair, f"{path}[{index}]", is_input)
+    elif isinstance(narrower_items, dict) and isinstance(wider_items, dict):
+        yield from _incompatibilities(narrower_items, wider_items, f"{path}[]", is_input)
     else:
-        yield f"{at}: another list than before"
+        yield f"{path}: another list than before"
 
 
 def _choices(schema: Json) -> list[Json]:
-    return next((schema[word] for word in CHOICES if word in schema), [schema])
+    return next((schema[keyword] for keyword in CHOICE_KEYWORDS if keyword in schema), [schema])
 
 
 def _values(schema: Json) -> list[Any]:
@@ -110,34 +112,40 @@ def _values(schema: Json) -> list[Any]:
 
 def _types(schema: Json) -> set[str]:
     """The types that a schema allows; all of them where it names none, or leaves that to its choices."""
-    named = schema.get("type", EVERY_TYPE)
-    return {named} if isinstance(named, str) else set(named)
+    types = schema.get("type", ALL_TYPES)
+    return {types} if isinstance(types, str) else set(types)
 
 
-def contracts(folder: Path) -> dict[str, Json]:
+def read_contracts(folder: Path) -> dict[str, Json]:
     """Every contract in a folder, by its path there without ``.schema.json``."""
     paths = sorted(folder.rglob("*.json"))
-    found = {str(path.relative_to(folder)).removesuffix(".json").removesuffix(".schema"): _read(path) for path in paths}
-    over_http = contracts_of(found.pop(OPENAPI)) if OPENAPI in found else {}
-    return found | over_http
+    contracts_by_path = {
+        str(path.relative_to(folder)).removesuffix(".json").removesuffix(".schema"): _read_json(path) for path in paths
+    }
+    http_contracts = extract_contracts(contracts_by_path.pop(OPENAPI)) if OPENAPI in contracts_by_path else {}
+    return contracts_by_path | http_contracts
 
 
-def present() -> dict[str, Json]:
+def current_contracts() -> dict[str, Json]:
     """The contracts as they are, with the channels and those of HTTP."""
-    return {**contracts(GENERATED), "channels": _channels(), **contracts_of(_read(FOLDER / f"{OPENAPI}.json"))}
+    return {
+        **read_contracts(GENERATED),
+        "channels": _channels(),
+        **extract_contracts(_read_json(FOLDER / f"{OPENAPI}.json")),
+    }
 
 
 def _channels() -> Json:
     return {
         channel["address"]: {"messages": sorted(channel["messages"]), "key": ["course_id"]}
-        for name, channel in document()["channels"].items()
+        for name, channel in build_document()["channels"].items()
         if name != "progress"
     }
 
 
-def _read(path: Path) -> Json:
-    found: Json = json.loads(path.read_text())
-    return found
+def _read_json(path: Path) -> Json:
+    document_json: Json = json.loads(path.read_text())
+    return document_json
 
 
 def release() -> None:
@@ -148,12 +156,12 @@ def release() -> None:
     (RELEASED / "channels.json").write_text(json.dumps(_channels(), indent=2) + "\n")
 
 
-def main(words: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Say what breaks; exit 1 where something does."""
-    found = breaks(contracts(RELEASED), present())
-    if found:
-        sys.exit("\n".join(found))
-    if words == ["release"]:
+    changes = breaking_changes(read_contracts(RELEASED), current_contracts())
+    if changes:
+        sys.exit("\n".join(changes))
+    if arguments == ["release"]:
         release()
 
 

@@ -50,22 +50,22 @@ def _class_name(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("_"))
 
 
-def _model(name: str, about: str) -> type[DomainEvent]:
+def _build_event_model(name: str, subject: str) -> type[DomainEvent]:
     """The event of that name: its payload closed; ids that it is not about are null."""
     payload = getattr(event_payloads, _class_name(name))
     fields: dict[str, Any] = {"payload": (payload, ...)}
-    if about == "course":
+    if subject == "course":
         fields["assignment_id"] = (None, ...)
     else:
         fields["assignment_id"] = (IdText, ...)
     for field in ("student_id", "submission_id"):
-        fields[field] = (IdText if about == "student" else None, ...)
+        fields[field] = (IdText if subject == "student" else None, ...)
     return create_model(_class_name(name), __base__=DomainEvent, __doc__=payload.__doc__, **fields)
 
 
 EVENTS: Mapping[str, type[DomainEvent]] = {
-    **{name: _model(name, "course") for name in get_args(CourseEventName)},
-    **{name: _model(name, "assignment") for name in get_args(AssignmentEventName)},
-    **{name: _model(name, "student") for name in get_args(StudentEventName)},
+    **{name: _build_event_model(name, "course") for name in get_args(CourseEventName)},
+    **{name: _build_event_model(name, "assignment") for name in get_args(AssignmentEventName)},
+    **{name: _build_event_model(name, "student") for name in get_args(StudentEventName)},
 }
 """By name, what stands on ``moderation.events``."""

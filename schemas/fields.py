@@ -31,8 +31,8 @@ UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0
 TIME_PATTERN = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,100})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 )
-NO_NUL = r"^[^\u0000]*$"
-NO_CONTROL = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+NO_NUL_PATTERN = r"^[^\u0000]*$"
+NO_CONTROL_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 
 # fullmatch, because in Python a final $ lets a line feed pass.
 _ID = re.compile(ID_PATTERN[1:-1])
@@ -93,11 +93,11 @@ def _parse_points(value: object) -> Decimal:
 def _parse_object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("send a JSON object")
-    _check(value, _FREE_OBJECT_LEVEL)
+    _check_value(value, _FREE_OBJECT_LEVEL)
     return value
 
 
-def _check(value: Any, level: int) -> None:
+def _check_value(value: Any, level: int) -> None:
     if isinstance(value, str):
         _check_text(value, COMMENT_MAX)
     elif isinstance(value, dict | list):
@@ -108,7 +108,7 @@ def _check(value: Any, level: int) -> None:
         for key in value if isinstance(value, dict) else ():
             _check_text(key, TEXT_MAX)
         for item in value.values() if isinstance(value, dict) else value:
-            _check(item, level + 1)
+            _check_value(item, level + 1)
     elif type(value) is int and not -ID_MAX <= value <= ID_MAX:
         raise ValueError("send integers between -2**63 and 2**63")
     elif isinstance(value, float) and not isfinite(value):
@@ -162,11 +162,13 @@ Version = Annotated[int, PlainValidator(_parse_version), WithJsonSchema({"type":
 CommandId = Annotated[str, GetPydanticSchema(lambda _source, _handler: _COMMAND_ID_CORE), WithJsonSchema(_UUID_SCHEMA)]
 Time = Annotated[datetime, PlainValidator(_parse_time), WithJsonSchema(_TIME_SCHEMA)]
 """Aware, in UTC, cut to milliseconds once parsed."""
-Name = Annotated[str, StringConstraints(strict=True, max_length=NAME_MAX, pattern=NO_NUL)]
-Text = Annotated[str, StringConstraints(strict=True, max_length=TEXT_MAX, pattern=NO_NUL)]
-Comment = Annotated[str, StringConstraints(strict=True, max_length=COMMENT_MAX, pattern=NO_NUL)]
-GradeText = Annotated[str, StringConstraints(strict=True, max_length=NAME_MAX, pattern=NO_NUL)]
-CorrelationId = Annotated[str, StringConstraints(strict=True, max_length=CORRELATION_ID_MAX, pattern=NO_CONTROL)]
+Name = Annotated[str, StringConstraints(strict=True, max_length=NAME_MAX, pattern=NO_NUL_PATTERN)]
+Text = Annotated[str, StringConstraints(strict=True, max_length=TEXT_MAX, pattern=NO_NUL_PATTERN)]
+Comment = Annotated[str, StringConstraints(strict=True, max_length=COMMENT_MAX, pattern=NO_NUL_PATTERN)]
+GradeText = Annotated[str, StringConstraints(strict=True, max_length=NAME_MAX, pattern=NO_NUL_PATTERN)]
+CorrelationId = Annotated[
+    str, StringConstraints(strict=True, max_length=CORRELATION_ID_MAX, pattern=NO_CONTROL_PATTERN)
+]
 Count = Annotated[int, Field(strict=True, ge=0, le=COUNT_MAX)]
 Number = Annotated[
     Decimal,

@@ -10,42 +10,42 @@ from pathlib import Path
 from typing import Any
 
 from schemas import asyncapi
-from schemas.catalog import DIALECT, HTTP_REQUEST, MESSAGES, headers_of_topic
+from schemas.catalog import DIALECT, HTTP_REQUEST, MESSAGES, get_topic_headers
 
 FOLDER = Path(__file__).parent
 GENERATED = FOLDER / "generated"
 
 
-def files() -> dict[str, str]:
+def render_files() -> dict[str, str]:
     """Text of every generated file, by its path below ``schemas``."""
-    made = {"generated/http_request.schema.json": _json(HTTP_REQUEST)}
+    files = {"generated/http_request.schema.json": _to_json(HTTP_REQUEST)}
     for message in MESSAGES:
         if message.value is not None:
             folder = f"{message.topic}/" if message.topic in ("commands", "events") else ""
-            made[f"generated/{folder}{message.name}.schema.json"] = _json(message.value)
+            files[f"generated/{folder}{message.name}.schema.json"] = _to_json(message.value)
     for topic, headers in headers_by_topic().items():
-        made[f"generated/headers/{topic}.schema.json"] = _json(headers)
-    made["asyncapi.yaml"] = asyncapi.text()
-    return made
+        files[f"generated/headers/{topic}.schema.json"] = _to_json(headers)
+    files["asyncapi.yaml"] = asyncapi.render_yaml()
+    return files
 
 
 def headers_by_topic() -> dict[str, dict[str, Any]]:
     """The headers of each topic's records, whichever of its messages they are of."""
-    found = {}
+    schemas = {}
     for topic in dict.fromkeys(message.topic for message in MESSAGES):
-        schema = headers_of_topic(topic)
-        found[topic] = {"$schema": DIALECT, "$id": f"urn:moderated-grading:headers:{topic}", **schema}
-    return found
+        schema = get_topic_headers(topic)
+        schemas[topic] = {"$schema": DIALECT, "$id": f"urn:moderated-grading:headers:{topic}", **schema}
+    return schemas
 
 
-def _json(document: dict[str, Any]) -> str:
+def _to_json(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def main() -> None:
     """Write all files; what no message needs any more goes."""
     shutil.rmtree(GENERATED, ignore_errors=True)
-    for path, text in files().items():
+    for path, text in render_files().items():
         (FOLDER / path).parent.mkdir(parents=True, exist_ok=True)
         (FOLDER / path).write_text(text)
 

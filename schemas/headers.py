@@ -2,64 +2,68 @@
 
 from typing import Any
 
-from schemas.http_request import HEADER, HEADER_BYTES_MAX
+from schemas.http_request import HTTP_REQUEST_HEADER, HTTP_REQUEST_HEADER_BYTES_MAX
 
 Json = dict[str, Any]
-UUID_LOWER = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-SUBJECT = r"^courses/([1-9][0-9]{0,18}(/assignments/[1-9][0-9]{0,18}(/students/[1-9][0-9]{0,18})?)?|unknown)$"
-TRACEPARENT = r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
-MILLISECONDS = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
+LOWERCASE_UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+SUBJECT_PATTERN = r"^courses/([1-9][0-9]{0,18}(/assignments/[1-9][0-9]{0,18}(/students/[1-9][0-9]{0,18})?)?|unknown)$"
+TRACEPARENT_PATTERN = r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+MILLISECONDS_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
 
 
-def text(description: str, pattern: str | None = None, **more: Any) -> Json:
+def text_header(description: str, pattern: str | None = None, **keywords: Any) -> Json:
     """A header's value."""
-    return {"type": "string", "description": description, **({"pattern": pattern} if pattern else {}), **more}
+    return {"type": "string", "description": description, **({"pattern": pattern} if pattern else {}), **keywords}
 
 
-def of_commands() -> Json:
+def command_headers() -> Json:
     """What a producer may send along; other headers are passed over."""
     return {
         "type": "object",
         "properties": {
-            "authorization": text(
+            "authorization": text_header(
                 "`Bearer <JWT>`, with COMMAND_AUTH=required: who sends this", "^[Bb]earer +[!-~]+ *$"
             ),
-            "traceparent": text("W3C trace context; it goes on with everything that follows", TRACEPARENT),
-            HEADER: text(
-                "JSON: the HTTP request behind the command, if there was one (schema http_request); gateways send it",
-                maxLength=HEADER_BYTES_MAX,
+            "traceparent": text_header(
+                "W3C trace context; it goes on with everything that follows", TRACEPARENT_PATTERN
             ),
-            "content-type": text("`application/json`; it is not looked at"),
+            HTTP_REQUEST_HEADER: text_header(
+                "JSON: the HTTP request behind the command, if there was one (schema http_request); gateways send it",
+                maxLength=HTTP_REQUEST_HEADER_BYTES_MAX,
+            ),
+            "content-type": text_header("`application/json`; it is not looked at"),
         },
     }
 
 
-def of_output(topic: str, ce_type: str) -> Json:
-    """CloudEvents 1.0 in binary mode, and what else the relay writes. ``ce_type``: a pattern."""
+def output_headers(topic: str, ce_type_pattern: str) -> Json:
+    """CloudEvents 1.0 in binary mode, and what else the relay writes. ``ce_type_pattern``: a pattern."""
     required = {
-        "ce_specversion": text("CloudEvents", "^1\\.0$"),
-        "ce_id": text("drawn once and kept: a record that is emitted again carries the same", UUID_LOWER),
-        "ce_source": text(
+        "ce_specversion": text_header("CloudEvents", "^1\\.0$"),
+        "ce_id": text_header(
+            "drawn once and kept: a record that is emitted again carries the same", LOWERCASE_UUID_PATTERN
+        ),
+        "ce_source": text_header(
             "`<base>/root_accounts/<id>/<topic>`; with `ce_id` it names the event",
             rf"^.+/root_accounts/([1-9][0-9]{{0,18}}|unknown)/{topic}$",
         ),
-        "ce_type": text("what it is, with its version", ce_type),
-        "ce_time": text("when it was decided", MILLISECONDS),
-        "ce_subject": text("what it is about", SUBJECT),
-        "ce_shard": text("the partition it was written to", "^[0-9]{1,5}$"),
-        "ce_sequence": text("1, 2, 3 … without a gap in each topic and shard, in 20 digits", "^[0-9]{20}$"),
-        "ce_causationid": text("the command's `command_id`", UUID_LOWER),
-        "content-type": text("of the value", "^application/json$"),
+        "ce_type": text_header("what it is, with its version", ce_type_pattern),
+        "ce_time": text_header("when it was decided", MILLISECONDS_PATTERN),
+        "ce_subject": text_header("what it is about", SUBJECT_PATTERN),
+        "ce_shard": text_header("the partition it was written to", "^[0-9]{1,5}$"),
+        "ce_sequence": text_header("1, 2, 3 … without a gap in each topic and shard, in 20 digits", "^[0-9]{20}$"),
+        "ce_causationid": text_header("the command's `command_id`", LOWERCASE_UUID_PATTERN),
+        "content-type": text_header("of the value", "^application/json$"),
     }
     optional = {
-        "ce_correlationid": text("the command's `correlation_id`", maxLength=200),
-        "traceparent": text("the command's", TRACEPARENT),
-        "replay": text("there where the record is emitted again", "^true$"),
-        "replay_selection": text("what was asked to be emitted again, on a topic of somebody's own"),
+        "ce_correlationid": text_header("the command's `correlation_id`", maxLength=200),
+        "traceparent": text_header("the command's", TRACEPARENT_PATTERN),
+        "replay": text_header("there where the record is emitted again", "^true$"),
+        "replay_selection": text_header("what was asked to be emitted again, on a topic of somebody's own"),
     }
     if topic == "live-events":
-        required["event_name"] = text("as in the value's metadata", "^grade_change$")
-        required["event_time"] = text("as in the value's metadata", MILLISECONDS)
+        required["event_name"] = text_header("as in the value's metadata", "^grade_change$")
+        required["event_time"] = text_header("as in the value's metadata", MILLISECONDS_PATTERN)
     return {
         "type": "object",
         "properties": {**required, **optional},
@@ -68,15 +72,15 @@ def of_output(topic: str, ce_type: str) -> Json:
     }
 
 
-def of_dead_letters() -> Json:
+def dead_letter_headers() -> Json:
     """The record's own headers but `authorization`, and why no verdict could be addressed."""
-    number = "^[0-9]+$"
+    number_pattern = "^[0-9]+$"
     required = {
-        "dead_letter_reason": text("a stable slug", "^[a-z0-9_]+$"),
-        "dead_letter_message": text("what to do about it"),
-        "original_topic": text("where the record stood"),
-        "original_partition": text("where the record stood", number),
-        "original_offset": text("where the record stood", number),
-        "original_timestamp": text("when the broker appended it: milliseconds since 1970", number),
+        "dead_letter_reason": text_header("a stable slug", "^[a-z0-9_]+$"),
+        "dead_letter_message": text_header("what to do about it"),
+        "original_topic": text_header("where the record stood"),
+        "original_partition": text_header("where the record stood", number_pattern),
+        "original_offset": text_header("where the record stood", number_pattern),
+        "original_timestamp": text_header("when the broker appended it: milliseconds since 1970", number_pattern),
     }
     return {"type": "object", "properties": required, "required": list(required)}

@@ -7,25 +7,25 @@ Json = dict[str, Any]
 METHODS = ("get", "put", "post", "delete", "patch")
 
 
-def contracts_of(document: Json) -> dict[str, Json]:
+def extract_contracts(document: Json) -> dict[str, Json]:
     """By ``http-request/METHOD path`` what a client sends, by ``http-answer/METHOD path STATUS`` what it is sent."""
     schemas = document["components"]["schemas"]
-    found: dict[str, Json] = {}
+    contracts: dict[str, Json] = {}
     for path, item in document["paths"].items():
         for method in METHODS:
             if method in item:
                 operation = f"{method.upper()} {path}"
-                found[f"http-request/{operation}"] = {"$defs": schemas, **_asked(item[method])}
-                for status, answer in _answers(item[method]):
-                    found[f"http-answer/{operation} {status}"] = {"$defs": schemas, **answer}
-    return found
+                contracts[f"http-request/{operation}"] = {"$defs": schemas, **_request_schema(item[method])}
+                for status, response_schema in _response_schemas(item[method]):
+                    contracts[f"http-answer/{operation} {status}"] = {"$defs": schemas, **response_schema}
+    return contracts
 
 
-def _asked(operation: Json) -> Json:
+def _request_schema(operation: Json) -> Json:
     """Parameters and JSON body as one object. Others than those named may be sent: they are passed over."""
     parameters = operation.get("parameters", [])
-    properties = {f"{each['in']} {each['name']}": each.get("schema", {}) for each in parameters}
-    required = [f"{each['in']} {each['name']}" for each in parameters if each.get("required")]
+    properties = {f"{parameter['in']} {parameter['name']}": parameter.get("schema", {}) for parameter in parameters}
+    required = [f"{parameter['in']} {parameter['name']}" for parameter in parameters if parameter.get("required")]
     body = operation.get("requestBody", {})
     content = body.get("content", {}).get("application/json")
     if content is not None:
@@ -34,8 +34,8 @@ def _asked(operation: Json) -> Json:
     return {"type": "object", "properties": properties, "required": required}
 
 
-def _answers(operation: Json) -> Iterator[tuple[str, Json]]:
-    for status, answer in operation["responses"].items():
-        content = answer.get("content", {}).get("application/json")
+def _response_schemas(operation: Json) -> Iterator[tuple[str, Json]]:
+    for status, response in operation["responses"].items():
+        content = response.get("content", {}).get("application/json")
         if content is not None:
             yield status, content.get("schema", {})

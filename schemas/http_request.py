@@ -10,22 +10,22 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, StringConstraints
 
 from schemas.commands import Strict
-from schemas.fields import NO_CONTROL, UUID_PATTERN
+from schemas.fields import NO_CONTROL_PATTERN, UUID_PATTERN
 
-HEADER = "http_request"
-HEADER_BYTES_MAX = 16 << 10
+HTTP_REQUEST_HEADER = "http_request"
+HTTP_REQUEST_HEADER_BYTES_MAX = 16 << 10
 # What the best known consumer keeps of each, or what an event may be expected to carry ten thousand times.
 HOSTNAME_MAX = 253
 USER_AGENT_MAX = 512
 URL_MAX = 1_024
 
 
-def _is_address(value: str) -> str:
+def _validate_ip_address(value: str) -> str:
     ip_address(value)
     return value
 
 
-Printable = StringConstraints(pattern=NO_CONTROL)
+Printable = StringConstraints(pattern=NO_CONTROL_PATTERN)
 Url = Annotated[str, StringConstraints(min_length=1, max_length=URL_MAX, pattern=r"^https?://[^\s\u0000-\u001f]+$")]
 
 
@@ -37,6 +37,6 @@ class HttpRequest(Strict):
     hostname: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.:_-]{1,253}$")]
     http_method: Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,16}$")]
     user_agent: Annotated[str, StringConstraints(max_length=USER_AGENT_MAX), Printable] | None
-    client_ip: Annotated[str, StringConstraints(max_length=64), AfterValidator(_is_address)]
+    client_ip: Annotated[str, StringConstraints(max_length=64), AfterValidator(_validate_ip_address)]
     url: Url
     referrer: Annotated[str, StringConstraints(max_length=URL_MAX), Printable] | None

@@ -14,7 +14,7 @@ from schemas.http_request import HttpRequest
 
 JobTag = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9_:]*[#.][a-z_]+[?!]?$")]
 Points = Annotated[float, Field(allow_inf_nan=False)]
-LOGIN = ("user_login", "user_account_id", "user_sis_id")
+LOGIN_FIELDS = ("user_login", "user_account_id", "user_sis_id")
 
 
 class CourseMetadata(Strict):
@@ -50,7 +50,9 @@ class RequestMetadata(CourseMetadata, HttpRequest):
     """
 
     model_config = ConfigDict(
-        json_schema_extra={"dependentRequired": {name: ["user_id", "time_zone", *LOGIN] for name in LOGIN}}
+        json_schema_extra={
+            "dependentRequired": {name: ["user_id", "time_zone", *LOGIN_FIELDS] for name in LOGIN_FIELDS}
+        }
     )
 
     user_id: IdText | SkipJsonSchema[None] = None
@@ -62,11 +64,15 @@ class RequestMetadata(CourseMetadata, HttpRequest):
 
     @model_validator(mode="before")
     @classmethod
-    def _stated_or_left_out(cls, value: Any) -> Any:
+    def _check_nulls(cls, value: Any) -> Any:
         """Who is logged in has a time zone, if null; who has a login has all of it."""
         if isinstance(value, dict):
-            nulls = [name for name in ("user_id", "context_role", *LOGIN[:2]) if value.get(name, "") is None]
-            if nulls or ("user_id" in value) != ("time_zone" in value) or 0 < sum(map(value.__contains__, LOGIN)) < 3:
+            nulls = [name for name in ("user_id", "context_role", *LOGIN_FIELDS[:2]) if value.get(name, "") is None]
+            if (
+                nulls
+                or ("user_id" in value) != ("time_zone" in value)
+                or 0 < sum(map(value.__contains__, LOGIN_FIELDS)) < 3
+            ):
                 raise ValueError("a user has a time zone, a login its account and SIS id; nothing else is null")
         return value
 

@@ -29,8 +29,8 @@ Reason = Literal[
     "not_published",
     "moderation_locked",
 ]
-STATUS_ACCEPTED = 200
-STATUS_OF_REASON: dict[Reason, int] = {
+ACCEPTED_STATUS = 200
+HTTP_STATUS_BY_REASON: dict[Reason, int] = {
     "unauthenticated": 401,
     "unauthorized": 403,
     "max_graders_reached": 403,
@@ -38,8 +38,8 @@ STATUS_OF_REASON: dict[Reason, int] = {
     "command_id_reused": 409,
     "selection_required": 422,
 }
-STATUS_OTHERWISE = 400
-"""Of every reason that ``STATUS_OF_REASON`` does not name."""
+DEFAULT_REJECTION_STATUS = 400
+"""Of every reason that ``HTTP_STATUS_BY_REASON`` does not name."""
 
 
 class FieldError(Strict):
@@ -50,8 +50,8 @@ class FieldError(Strict):
 
 
 IdNumber = Annotated[int, Field(ge=1, le=ID_MAX)]
-SECONDS = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
-Second = Annotated[str, Field(pattern=SECONDS)]
+SECONDS_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
+Second = Annotated[str, Field(pattern=SECONDS_PATTERN)]
 Points = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -98,18 +98,18 @@ class MessageResult(Strict):
 Result = ProvisionalGradeResult | SelectionResult | MessageResult | list[SelectionResult] | list[StudentResult] | None
 
 
-def _shaped(*keys: str) -> dict[str, Any]:
+def _object_with(*keys: str) -> dict[str, Any]:
     """One of the results, told from the others by the keys that it alone has."""
     return {"type": "object", "required": list(keys)}
 
 
-_RESULTS: dict[str, dict[str, Any]] = {
-    "record_provisional_grade": _shaped("provisional_grade_id"),
-    "record_provisional_comment": _shaped("provisional_grade_id"),
-    "select_provisional_grade": _shaped("selected_provisional_grade_id"),
-    "bulk_select_provisional_grades": {"type": "array", "items": _shaped("selected_provisional_grade_id")},
-    "select_students_for_moderation": {"type": "array", "items": _shaped("id")},
-    "publish_provisional_grades": _shaped("message"),
+_RESULT_SCHEMAS: dict[str, dict[str, Any]] = {
+    "record_provisional_grade": _object_with("provisional_grade_id"),
+    "record_provisional_comment": _object_with("provisional_grade_id"),
+    "select_provisional_grade": _object_with("selected_provisional_grade_id"),
+    "bulk_select_provisional_grades": {"type": "array", "items": _object_with("selected_provisional_grade_id")},
+    "select_students_for_moderation": {"type": "array", "items": _object_with("id")},
+    "publish_provisional_grades": _object_with("message"),
 }
 """What an accepted command of moderation is answered, by its type; facts are answered nothing."""
 _NULL = {"type": "null"}
@@ -118,26 +118,29 @@ _NULL = {"type": "null"}
 def _rules() -> list[Any]:
     """What fields say of each other, in JSON Schema: the same as the validator of :class:`Verdict`."""
     accepted = {"properties": {"status": {"const": "accepted"}}}
-    silent = {"reason": _NULL, "error_code": _NULL, "message": _NULL, "http_status": {"const": STATUS_ACCEPTED}}
-    refusal = {
+    no_rejection = {"reason": _NULL, "error_code": _NULL, "message": _NULL, "http_status": {"const": ACCEPTED_STATUS}}
+    rejection = {
         "reason": {"type": "string"}, "message": {"type": "string"}, "events": {"const": 0}, "result": _NULL
     }  # fmt: skip
-    rules: list[Any] = [{"if": accepted, "then": {"properties": silent}, "else": {"properties": refusal}}]
-    for kind, result in _RESULTS.items():
-        of_kind = {"properties": {"status": {"const": "accepted"}, "type": {"const": kind}}}
-        rules.append({"if": of_kind, "then": {"properties": {"result": result}}})
-    moderation = {"properties": {"type": {"enum": list(_RESULTS)}}}
-    rules.append({"if": moderation, "else": {"properties": {"result": _NULL}}})
+    rules: list[Any] = [{"if": accepted, "then": {"properties": no_rejection}, "else": {"properties": rejection}}]
+    for command_type, result in _RESULT_SCHEMAS.items():
+        accepted_of_type = {"properties": {"status": {"const": "accepted"}, "type": {"const": command_type}}}
+        rules.append({"if": accepted_of_type, "then": {"properties": {"result": result}}})
+    is_moderation_command = {"properties": {"type": {"enum": list(_RESULT_SCHEMAS)}}}
+    rules.append({"if": is_moderation_command, "else": {"properties": {"result": _NULL}}})
     rules += [
         {
             "if": {"properties": {"reason": {"const": reason}}},
             "then": {"properties": {"http_status": {"const": status}}},
         }
-        for reason, status in STATUS_OF_REASON.items()
+        for reason, status in HTTP_STATUS_BY_REASON.items()
     ]
-    others = {"type": "string", "not": {"enum": list(STATUS_OF_REASON)}}
+    other_reasons = {"type": "string", "not": {"enum": list(HTTP_STATUS_BY_REASON)}}
     rules.append(
-        {"if": {"properties": {"reason": others}}, "then": {"properties": {"http_status": {"const": STATUS_OTHERWISE}}}}
+        {
+            "if": {"properties": {"reason": other_reasons}},
+            "then": {"properties": {"http_status": {"const": DEFAULT_REJECTION_STATUS}}},
+        }
     )
     return rules
 
@@ -170,15 +173,15 @@ class Verdict(Strict):
     correlation_id: str | None
 
     @model_validator(mode="after")
-    def _agrees(self) -> Self:
+    def _check_consistency(self) -> Self:
         """A refusal has a reason with its status and a message, and leaves nothing but itself."""
         if self.status == "accepted":
-            if (self.reason, self.error_code, self.message, self.http_status) != (None, None, None, STATUS_ACCEPTED):
+            if (self.reason, self.error_code, self.message, self.http_status) != (None, None, None, ACCEPTED_STATUS):
                 raise ValueError("an accepted command has status 200 and nothing to refuse")
             return self
         if self.reason is None or self.message is None:
             raise ValueError("a refusal has a reason and a message")
-        if self.http_status != STATUS_OF_REASON.get(self.reason, STATUS_OTHERWISE):
+        if self.http_status != HTTP_STATUS_BY_REASON.get(self.reason, DEFAULT_REJECTION_STATUS):
             raise ValueError("a refusal has the status of its reason")
         if self.events or self.result is not None:
             raise ValueError("a refusal leaves no events and no result")

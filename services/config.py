@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.auth.jwks import is_location
+from services.auth.jwks import is_jwks_location
 
-LMS_URL = "the http or https URL of the LMS's web pages"
-JWKS = "the path of a JWK set file, or its https URL"
-DATABASE_URL = "postgresql://user:password@host:port/database"
+LMS_URL_DESCRIPTION = "the http or https URL of the LMS's web pages"
+JWKS_DESCRIPTION = "the path of a JWK set file, or its https URL"
+DATABASE_URL_DESCRIPTION = "postgresql://user:password@host:port/database"
 
 
-class WrongSettings(Exception):
+class SettingsError(Exception):
     """Variables that are missing or wrong, one a line, each with what to set it to."""
 
 
@@ -36,25 +36,27 @@ class Settings(BaseSettings):
             super().__init__(**values)
         except ValidationError as error:
             lines = [
-                self._line(str(detail["loc"][0]), detail["type"]) if detail["loc"] else str(detail["ctx"]["error"])
+                self._describe_problem(str(detail["loc"][0]), detail["type"])
+                if detail["loc"]
+                else str(detail["ctx"]["error"])
                 for detail in error.errors(include_input=False)
             ]
-            raise WrongSettings("\n".join(lines)) from None
+            raise SettingsError("\n".join(lines)) from None
 
     @classmethod
-    def _line(cls, name: str, kind: str) -> str:
-        problem = "is not set" if kind == "missing" else "cannot be used as it is"
+    def _describe_problem(cls, name: str, error_type: str) -> str:
+        problem = "is not set" if error_type == "missing" else "cannot be used as it is"
         return f"{name.upper()} {problem}: set it to {cls.model_fields[name].description}"
 
 
 class DatabaseSettings(Settings):
     """Where the log is."""
 
-    database_url: SecretStr = Field(description=DATABASE_URL)
+    database_url: SecretStr = Field(description=DATABASE_URL_DESCRIPTION)
 
     @field_validator("database_url")
     @classmethod
-    def _is_postgresql(cls, value: SecretStr) -> SecretStr:
+    def _validate_database_url(cls, value: SecretStr) -> SecretStr:
         # urlsplit itself raises where the host cannot be read.
         if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
             raise ValueError("not a PostgreSQL URL")
@@ -106,21 +108,21 @@ class HandlerSettings(ProcessSettings):
     handler_subscribers: int = Field(default=2, ge=1, le=64, description="a number from 1 to 64")
     handler_batch_records: int = Field(default=1_000, ge=1, le=5_000, description="a number from 1 to 5000")
     command_auth: Literal["off", "required"] = Field(default="off", description="off or required")
-    jwks: str | None = Field(default=None, description=JWKS)
+    jwks: str | None = Field(default=None, description=JWKS_DESCRIPTION)
 
     @field_validator("jwks")
     @classmethod
-    def _is_location(cls, value: str | None) -> str | None:
-        return checked_location(value)
+    def _validate_jwks(cls, value: str | None) -> str | None:
+        return validate_jwks_location(value)
 
     @model_validator(mode="after")
-    def _has_keys(self) -> Self:
+    def _require_jwks(self) -> Self:
         if self.command_auth == "required" and self.jwks is None:
-            raise ValueError(f"JWKS is not set: with COMMAND_AUTH=required set it to {JWKS}")
+            raise ValueError(f"JWKS is not set: with COMMAND_AUTH=required set it to {JWKS_DESCRIPTION}")
         return self
 
 
-class FormSettings(Settings):
+class PublishingSettings(Settings):
     """What published records look like, whoever emits or checks them; the same for all processes of an installation.
 
     ``live_events_shard``: None sends local ids, a number Canvas's global ids (shard * 10**13 + id).
@@ -135,26 +137,26 @@ class FormSettings(Settings):
     live_events_shard: int | None = Field(
         default=None, ge=1, le=900_000, description="Canvas's shard number from 1 to 900000, or leave it unset"
     )
-    lms_url: str | None = Field(default=None, description=f"{LMS_URL}, or leave it unset")
+    lms_url: str | None = Field(default=None, description=f"{LMS_URL_DESCRIPTION}, or leave it unset")
 
     @field_validator("lms_url")
     @classmethod
-    def _is_base_url(cls, value: str | None) -> str | None:
-        return None if value is None else checked_base_url(value) + "/"
+    def _validate_lms_url(cls, value: str | None) -> str | None:
+        return None if value is None else validate_base_url(value) + "/"
 
 
-class RelaySettings(ProcessSettings, FormSettings):
+class RelaySettings(ProcessSettings, PublishingSettings):
     """The relay."""
 
 
-class ReplaySettings(DatabaseSettings, KafkaSettings, FormSettings):
+class ReplaySettings(DatabaseSettings, KafkaSettings, PublishingSettings):
     """Emitting again."""
 
 
-class VerifySettings(KafkaSettings, FormSettings):
+class VerifySettings(KafkaSettings, PublishingSettings):
     """The checker of topics; without ``database_url`` it sees what any consumer sees."""
 
-    database_url: SecretStr | None = Field(default=None, description=DATABASE_URL)
+    database_url: SecretStr | None = Field(default=None, description=DATABASE_URL_DESCRIPTION)
 
 
 class GatewaySettings(ProcessSettings):
@@ -167,8 +169,8 @@ class GatewaySettings(ProcessSettings):
     gateway_port: int = Field(ge=1, le=65_535, description="the port to serve HTTP on")
     gateway_host: str = Field(default="127.0.0.1", description="the address to serve HTTP on")
     gateway_url: str = Field(description="the http or https URL that clients reach this service by")
-    lms_url: str = Field(description=LMS_URL)
-    jwks: str = Field(description=JWKS)
+    lms_url: str = Field(description=LMS_URL_DESCRIPTION)
+    jwks: str = Field(description=JWKS_DESCRIPTION)
     command_key: Path | None = Field(
         default=None, description="the path of a private key file made by python -m services.auth.signer"
     )
@@ -179,16 +181,16 @@ class GatewaySettings(ProcessSettings):
 
     @field_validator("jwks")
     @classmethod
-    def _is_location(cls, value: str) -> str:
-        return checked_location(value) or value
+    def _validate_jwks(cls, value: str) -> str:
+        return validate_jwks_location(value) or value
 
     @field_validator("gateway_url", "lms_url")
     @classmethod
-    def _is_base_url(cls, value: str) -> str:
-        return checked_base_url(value)
+    def _validate_base_urls(cls, value: str) -> str:
+        return validate_base_url(value)
 
 
-class ConsoleSettings(ProcessSettings, FormSettings):
+class ConsoleSettings(ProcessSettings, PublishingSettings):
     """The console. ``console_url``: over https its cookie is for https alone; ``jwks``: whose tokens open it.
 
     ``command_auth``: as the handler's, so that a dry run judges as the handler would.
@@ -197,47 +199,47 @@ class ConsoleSettings(ProcessSettings, FormSettings):
     console_port: int = Field(ge=1, le=65_535, description="the port to serve the console on")
     console_host: str = Field(default="127.0.0.1", description="the address to serve the console on")
     console_url: str = Field(description="the http or https URL that operators reach the console by")
-    jwks: str = Field(description=JWKS)
+    jwks: str = Field(description=JWKS_DESCRIPTION)
     command_auth: Literal["off", "required"] = Field(default="off", description="off or required")
 
     @field_validator("jwks")
     @classmethod
-    def _is_location(cls, value: str) -> str:
-        return checked_location(value) or value
+    def _validate_jwks(cls, value: str) -> str:
+        return validate_jwks_location(value) or value
 
     @field_validator("console_url")
     @classmethod
-    def _links_begin_with(cls, value: str) -> str:
-        return checked_base_url(value)
+    def _validate_console_url(cls, value: str) -> str:
+        return validate_base_url(value)
 
 
-def checked_location(value: str | None) -> str | None:
+def validate_jwks_location(value: str | None) -> str | None:
     """Raise ValueError where a JWK set could not be there."""
-    if value is not None and not is_location(value):
+    if value is not None and not is_jwks_location(value):
         raise ValueError("neither a path nor an https URL")
     return value
 
 
-class RehearsalSettings(DatabaseSettings, KafkaSettings):
+class DryRunSettings(DatabaseSettings, KafkaSettings):
     """Who tries what would come of a command. ``command_auth``, ``jwks``: as the handler's, to judge as it would."""
 
     command_auth: Literal["off", "required"] = Field(default="off", description="off or required")
-    jwks: str | None = Field(default=None, description=JWKS)
+    jwks: str | None = Field(default=None, description=JWKS_DESCRIPTION)
 
     @field_validator("jwks")
     @classmethod
-    def _is_location(cls, value: str | None) -> str | None:
-        return checked_location(value)
+    def _validate_jwks(cls, value: str | None) -> str | None:
+        return validate_jwks_location(value)
 
 
-class OperatorSettings(RehearsalSettings):
+class OperatorSettings(DryRunSettings):
     """Who repairs from the command line. ``jwks``: whose tokens are believed, ``operator_token``'s and commands'."""
 
-    jwks: str = Field(description=JWKS)
+    jwks: str = Field(description=JWKS_DESCRIPTION)
     operator_token: SecretStr = Field(description="a token with scope moderation.operator or moderation.admin")
 
 
-def checked_base_url(value: str) -> str:
+def validate_base_url(value: str) -> str:
     """The URL without a slash at its end. Raises ValueError where it is none that links can begin with."""
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:

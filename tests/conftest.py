@@ -39,10 +39,10 @@ def kills(pytestconfig: pytest.Config) -> int:
 
 @pytest.fixture(scope="session")
 def bootstrap() -> Iterator[str]:
-    server = backing_services.kafka(RUN)
+    server = backing_services.kafka_server(RUN)
     server.start()
     yield server.address
-    if isinstance(server, backing_services.Given):
+    if isinstance(server, backing_services.ExternalServer):
         delete_topics(server.address, RUN)
     server.kill()
     server.remove()
@@ -51,10 +51,10 @@ def bootstrap() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """URL of a database on the server that tests make their own databases on, and leave as it is."""
-    server = backing_services.postgres(RUN)
+    server = backing_services.postgres_server(RUN)
     server.start()
     yield server.address
-    if isinstance(server, backing_services.Given):
+    if isinstance(server, backing_services.ExternalServer):
         drop_databases(server.address, RUN)
     server.kill()
     server.remove()
@@ -137,7 +137,7 @@ class System:
 
 async def made_system(bootstrap: str, database_url: str, folder: Path) -> AsyncIterator[System]:
     prefix = f"{RUN}-{next(_NUMBERS)}"
-    await topics.create(bootstrap, prefix)
+    await topics.create_missing_topics(bootstrap, prefix)
     outside = Outside(bootstrap, prefix)
     await outside.start()
     system = System(database_url, bootstrap, prefix, folder, [], outside)

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from deploy.local.stack import USAGE
-from services.console.cli.__main__ import build
+from services.console.cli.__main__ import build_cli
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
@@ -20,7 +20,7 @@ DOCUMENTS = [
 
 def words_of_operate() -> set[str]:
     """Of ``deploy/operate``; those of a group with its name before them."""
-    root = typer.main.get_command(build())
+    root = typer.main.get_command(build_cli())
     words: dict[str, object] = dict(root.commands)  # type: ignore[attr-defined]
     for group, command in list(words.items()):
         words |= {f"{group} {word}": each for word, each in getattr(command, "commands", {}).items()}

@@ -13,8 +13,8 @@ from pydantic import TypeAdapter
 
 from deploy.local.paths import ROOT, STATE
 from schemas import asyncapi, fields
-from schemas.headers import MILLISECONDS, TRACEPARENT, UUID_LOWER
-from schemas.verdicts import SECONDS
+from schemas.headers import LOWERCASE_UUID_PATTERN, MILLISECONDS_PATTERN, TRACEPARENT_PATTERN
+from schemas.verdicts import SECONDS_PATTERN
 
 Json = dict[str, Any]
 DAY_MS = 24 * 3600 * 1000
@@ -23,16 +23,16 @@ PAGE = STATE / "asyncapi.html"
 TEMPLATE = ROOT / "deploy" / "asyncapi" / "page.html.jinja"
 ID: Json = TypeAdapter(fields.Id).json_schema()
 # Patterns that a reader knows by name.
-NAMED = {
+PATTERN_NAMES = {
     fields.ID_PATTERN: "id",
     fields.UUID_PATTERN: "UUID",
-    UUID_LOWER: "UUID",
+    LOWERCASE_UUID_PATTERN: "UUID",
     fields.TIME_PATTERN: "RFC 3339 time with an offset",
-    TRACEPARENT: "W3C traceparent",
-    MILLISECONDS: "UTC time in milliseconds",
-    SECONDS: "UTC time in seconds",
-    fields.NO_NUL: "text without NUL",
-    fields.NO_CONTROL: "text without control characters",
+    TRACEPARENT_PATTERN: "W3C traceparent",
+    MILLISECONDS_PATTERN: "UTC time in milliseconds",
+    SECONDS_PATTERN: "UTC time in seconds",
+    fields.NO_NUL_PATTERN: "text without NUL",
+    fields.NO_CONTROL_PATTERN: "text without control characters",
 }
 
 
@@ -47,7 +47,7 @@ class Row:
     description: str
 
 
-def page() -> str:
+def render_page() -> str:
     """The page. It needs nothing besides itself."""
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -59,7 +59,7 @@ def page() -> str:
         "setting": setting,
         "line": lambda text: Markup(_code(text)),
     }
-    document = asyncapi.document()
+    document = asyncapi.build_document()
     messages, schemas = document["components"]["messages"], document["components"]["schemas"]
     return environment.from_string(TEMPLATE.read_text()).render(
         document=document, messages=messages, headers=schemas, name=lambda reference: reference.rpartition("/")[2]
@@ -98,28 +98,28 @@ def kind(schema: Json) -> str:
         if word in schema and "properties" not in schema:
             return " or ".join(dict.fromkeys(map(kind, schema[word])))
     types = schema["type"] if isinstance(schema.get("type"), list) else [schema.get("type", "anything")]
-    return " or ".join(_kind(schema, each) for each in types)
+    return " or ".join(_kind(schema, type_name) for type_name in types)
 
 
-def _kind(schema: Json, of: str) -> str:
-    if of == "array":
+def _kind(schema: Json, type_name: str) -> str:
+    if type_name == "array":
         items = schema.get("items", {})
         if isinstance(items, list):
             return "[" + ", ".join(map(kind, items)) + "]"
         return f"list of {kind(items)}{_limits(schema, 'minItems', 'maxItems')}"
-    if of == "object":
+    if type_name == "object":
         return schema.get("title", "object") if "properties" in schema else "object"
-    if of == "string":
+    if type_name == "string":
         pattern = schema.get("pattern", "")
-        named = NAMED.get(pattern, f"/{pattern}/" if pattern else "text")
-        return named + _limits(schema, "minLength", "maxLength")
+        text_kind = PATTERN_NAMES.get(pattern, f"/{pattern}/" if pattern else "text")
+        return text_kind + _limits(schema, "minLength", "maxLength")
     if schema.get("maximum") == fields.ID_MAX:
         return "id, as a number"
-    return of + (_limits(schema, "minimum", "maximum") if of in ("number", "integer") else "")
+    return type_name + (_limits(schema, "minimum", "maximum") if type_name in ("number", "integer") else "")
 
 
-def _limits(schema: Json, least: str, most: str) -> str:
-    low, high = schema.get(least), schema.get(most)
+def _limits(schema: Json, minimum_keyword: str, maximum_keyword: str) -> str:
+    low, high = schema.get(minimum_keyword), schema.get(maximum_keyword)
     if low is None:
         return "" if high is None else f", at most {high}"
     return f", at least {low}" if high is None else f", {low} to {high}"
@@ -159,7 +159,7 @@ def setting(name: str, value: Any) -> str:
 def main(file: Path) -> None:
     """Write the page and say where."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(page())
+    file.write_text(render_page())
     print(file)
 
 

@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable, Sequence
 import uvloop
 
 from deploy.benchmarks import http, latency, memory, relay, scaling, throughput
-from deploy.benchmarks.environment import Site
+from deploy.benchmarks.environment import BenchServers
 from deploy.benchmarks.plots import plot
-from deploy.benchmarks.results import Figure, Report, Scale
+from deploy.benchmarks.results import Measurement, Report, Scale
 from deploy.local import backing_services
 from deploy.local.paths import STATE
 
-Benchmark = Callable[[Site, Scale], Awaitable[Sequence[Figure]]]
-PLOTS = STATE / "plots"
+Benchmark = Callable[[BenchServers, Scale], Awaitable[Sequence[Measurement]]]
+PLOTS_FOLDER = STATE / "plots"
 BENCHMARKS: dict[str, Benchmark] = {
     "handler": throughput.handler,
     "batch-size": scaling.batch_size,
@@ -34,14 +34,14 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 
 
-async def measure(site: Site, names: Sequence[str], report: Report, scale: Scale) -> None:
+async def run_benchmarks(bench_servers: BenchServers, names: Sequence[str], report: Report, scale: Scale) -> None:
     """Run benchmarks one after the other; each leaves the site as it found it."""
     for name in names:
-        figures = await BENCHMARKS[name](site, scale)
-        report.add(name, figures)
-        for file in plot(name, figures, PLOTS):
+        measurements = await BENCHMARKS[name](bench_servers, scale)
+        report.add(name, measurements)
+        for file in plot(name, measurements, PLOTS_FOLDER):
             print(file)
-        site.clean()
+        bench_servers.clean()
 
 
 async def main(arguments: Sequence[str]) -> None:
@@ -49,19 +49,23 @@ async def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser("deploy/bench", description="Benchmarks on a real Kafka and PostgreSQL.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS) + " (all by default)")
     parser.add_argument("--short", action="store_true", help="little of everything, to see that it works")
-    said = parser.parse_args(arguments)
-    unknown = set(said.names) - set(BENCHMARKS)
+    options = parser.parse_args(arguments)
+    unknown = set(options.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"unknown {', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}")
     # As the handler does: some benchmarks decide in this process.
     gc.set_threshold(50_000, 20, 100)
-    scale = Scale(said.short)
-    site = Site(backing_services.kafka("bench", heap="1g"), backing_services.postgres("bench"))
-    site.start()
+    scale = Scale(options.short)
+    bench_servers = BenchServers(
+        backing_services.kafka_server("bench", heap="1g"), backing_services.postgres_server("bench")
+    )
+    bench_servers.start()
     try:
-        await measure(site, said.names or list(BENCHMARKS), Report(STATE / "bench.jsonl", scale), scale)
+        await run_benchmarks(
+            bench_servers, options.names or list(BENCHMARKS), Report(STATE / "bench.jsonl", scale), scale
+        )
     finally:
-        site.end()
+        bench_servers.stop()
 
 
 if __name__ == "__main__":

@@ -8,21 +8,22 @@ from typing import Self
 
 from confluent_kafka import Consumer, TopicPartition
 
-from deploy.benchmarks.environment import Installation
-from deploy.benchmarks.processes import until
-from services.kafka.partitioning import SHARDS
-from services.kafka.topics import topic
+from deploy.benchmarks.environment import BenchInstallation
+from deploy.benchmarks.processes import wait_until
+from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.topics import full_topic_name
 
 
-class Arrivals:
+class ArrivalProbe:
     """Reads topics from where they end now, while the block runs.
 
-    ``seen``: by topic (without prefix) and id of the causing command the time of each record, by time.monotonic().
+    ``arrival_times``: by topic (without prefix) and id of the causing command the time of each record, by
+    time.monotonic().
     """
 
-    def __init__(self, installation: Installation, names: Sequence[str]) -> None:
+    def __init__(self, installation: BenchInstallation, names: Sequence[str]) -> None:
         self.prefix = installation.prefix
-        self.seen: dict[str, dict[str, list[float]]] = {name: {} for name in names}
+        self.arrival_times: dict[str, dict[str, list[float]]] = {name: {} for name in names}
         self._consumer = Consumer(
             {
                 "bootstrap.servers": installation.bootstrap,
@@ -33,38 +34,40 @@ class Arrivals:
                 "fetch.error.backoff.ms": 5,
             }
         )
-        places = [TopicPartition(topic(self.prefix, name), shard) for name in names for shard in range(SHARDS)]
-        for place in places:
-            place.offset = self._consumer.get_watermark_offsets(place, timeout=30)[1]
-        self._consumer.assign(places)
-        self._ending = threading.Event()
-        self._reading = threading.Thread(target=self._read, daemon=True)
+        partitions = [
+            TopicPartition(full_topic_name(self.prefix, name), shard) for name in names for shard in range(SHARD_COUNT)
+        ]
+        for partition in partitions:
+            partition.offset = self._consumer.get_watermark_offsets(partition, timeout=30)[1]
+        self._consumer.assign(partitions)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._read, daemon=True)
 
     def __enter__(self) -> Self:
-        self._reading.start()
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ending.set()
-        self._reading.join()
+        self._stopping.set()
+        self._thread.join()
         self._consumer.close()
 
     def _read(self) -> None:
-        while not self._ending.is_set():
+        while not self._stopping.is_set():
             message = self._consumer.poll(0.1)
             if message is None or message.error():
                 continue
             now = time.monotonic()
             name = str(message.topic()).removeprefix(f"{self.prefix}.")
-            caused_by = dict(message.headers() or ())["ce_causationid"].decode()  # type: ignore
-            self.seen[name].setdefault(caused_by, []).append(now)
+            causation_id = dict(message.headers() or ())["ce_causationid"].decode()  # type: ignore
+            self.arrival_times[name].setdefault(causation_id, []).append(now)
 
-    async def of(self, name: str, commands: Sequence[str], count: int = 1) -> list[float]:
+    async def wait_for(self, name: str, commands: Sequence[str], count: int = 1) -> list[float]:
         """When the last of ``count`` records of each command came, once all have. TimeoutError when they do not."""
-        times = self.seen[name]
-        await until(
+        times = self.arrival_times[name]
+        await wait_until(
             lambda: all(len(times.get(command, ())) >= count for command in commands), f"{count} a command on {name}"
         )
         return [times[command][count - 1] for command in commands]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import psycopg
 from confluent_kafka import Producer
 
-from deploy.benchmarks.workload import Record
+from deploy.benchmarks.workload import ProducerRecord
 from deploy.local.backing_services import Server
 from deploy.local.kafka import delete_topics
 from deploy.local.postgres import create_database, drop_databases
@@ -17,11 +17,11 @@ from services.eventlog.migrate import migrate
 from services.kafka import topics
 
 TABLES = ("stream", "event", "verdict", "dead_letter")
-DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
+DURABILITY_SETTINGS = ("fsync", "synchronous_commit", "full_page_writes")
 
 
 @dataclass(frozen=True, slots=True)
-class Installation:
+class BenchInstallation:
     """A log and topics of its own."""
 
     url: str
@@ -33,7 +33,7 @@ class Installation:
         """What its processes read."""
         return {"DATABASE_URL": self.url, "KAFKA_BOOTSTRAP": self.bootstrap, "TOPIC_PREFIX": self.prefix}
 
-    def send(self, records: Sequence[Record], name: str = "commands") -> None:
+    def send(self, records: Sequence[ProducerRecord], name: str = "commands") -> None:
         """Put records on a topic, and return when the broker has them all."""
         producer = Producer(
             {
@@ -46,18 +46,20 @@ class Installation:
             }
         )
         for record in records:
-            producer.produce(topics.topic(self.prefix, name), record.value, record.key, headers=record.headers)
+            producer.produce(
+                topics.full_topic_name(self.prefix, name), record.value, record.key, headers=record.headers
+            )
         producer.flush()
 
 
-class Site:
+class BenchServers:
     """A Kafka and a PostgreSQL that nothing else uses while it is measured."""
 
     def __init__(self, kafka: Server, postgres: Server) -> None:
         self.kafka = kafka
         self.postgres = postgres
         self.name = f"bench-{uuid.uuid4().hex[:8]}"
-        self._numbers = itertools.count(1)
+        self._name_numbers = itertools.count(1)
 
     def start(self) -> None:
         """Servers without the data of an earlier run. SystemExit when one does not start, or does not keep its word."""
@@ -69,12 +71,12 @@ class Site:
         except RuntimeError as error:
             sys.exit(f"deploy/bench: {error}")
         with psycopg.connect(self.postgres.address) as connection:
-            for setting in DURABLE:
+            for setting in DURABILITY_SETTINGS:
                 row = connection.execute("select current_setting(%s)", (setting,)).fetchone()
                 if row != ("on",):
                     sys.exit(f"deploy/bench: PostgreSQL runs with {setting}={row and row[0]}: nothing is measured so")
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Leave nothing behind, on servers that somebody else runs neither."""
         self.clean()
         for server in (self.kafka, self.postgres):
@@ -86,12 +88,12 @@ class Site:
         drop_databases(self.postgres.address, self.name)
         delete_topics(self.kafka.address, self.name)
 
-    def database(self, template: str | None = None) -> str:
+    def new_database(self, template: str | None = None) -> str:
         """URL of a new database: an empty log, or a copy of another that nobody is connected to.
 
         Nothing in it is vacuumed or analyzed unless a benchmark does: such work would fall on some cases only.
         """
-        name = f"{self.name}-{next(self._numbers):04d}"
+        name = f"{self.name}-{next(self._name_numbers):04d}"
         if template is not None:
             return create_database(self.postgres.address, name, template.rsplit("/", 1)[1])
         url = create_database(self.postgres.address, name)
@@ -101,12 +103,12 @@ class Site:
                 connection.execute(f"alter table {table} set (autovacuum_enabled = off)".encode())
         return url
 
-    def drop(self, url: str) -> None:
+    def drop_database(self, url: str) -> None:
         """Drop a database made here."""
         drop_databases(self.postgres.address, url.rsplit("/", 1)[1])
 
-    async def installation(self, url: str) -> Installation:
+    async def new_installation(self, url: str) -> BenchInstallation:
         """New topics beside a database."""
-        prefix = f"{self.name}-{next(self._numbers):04d}"
-        await topics.create(self.kafka.address, prefix)
-        return Installation(url, self.kafka.address, prefix)
+        prefix = f"{self.name}-{next(self._name_numbers):04d}"
+        await topics.create_missing_topics(self.kafka.address, prefix)
+        return BenchInstallation(url, self.kafka.address, prefix)

@@ -6,16 +6,16 @@ from typing import TypeAlias
 
 import asyncpg
 
-from services.eventlog.append_batch import Batch
+from services.eventlog.append_batch import AppendBatch
 from services.eventlog.postgres import WRITER, connect
-from services.eventlog.store import Log
+from services.eventlog.store import EventStore
 
-EVENTS = """
+INSERT_EVENTS = """
 insert into event (shard, position, live_number, stream, version, type, type_version, data, metadata, recorded_at)
 select e.shard, e.position, null, e.stream, e.version, e.type, 1, e.data, e.metadata, $2
 from unnest($1::event_row[]) e
 """
-VERDICTS = """
+INSERT_VERDICTS = """
 insert into verdict (shard, number, root_account, command_id, first, content_hash, source, partition, "offset",
                      append_time, key, body, metadata)
 select v.shard, v.number, v.root_account, v.command_id, v.first, v.content_hash, $2, v.partition, v."offset",
@@ -25,38 +25,38 @@ from unnest($1::verdict_row[]) v
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
-async def plain_inserts(url: str, batches: Sequence[Batch]) -> float:
+async def measure_plain_inserts(url: str, batches: Sequence[AppendBatch]) -> float:
     """Commands a second when the same rows of every batch are inserted in one transaction, into the same indexes."""
 
-    async def insert(connection: "Connection", batch: Batch) -> None:
+    async def insert(connection: "Connection", batch: AppendBatch) -> None:
         async with connection.transaction():
-            await connection.execute(EVENTS, batch.events, batch.at)
-            await connection.execute(VERDICTS, batch.verdicts, batch.source)
+            await connection.execute(INSERT_EVENTS, batch.events, batch.decided_at)
+            await connection.execute(INSERT_VERDICTS, batch.verdicts, batch.incarnation)
 
-    return await _per_second(url, batches, insert)
+    return await _measure_rate(url, batches, insert)
 
 
-async def appends(url: str, batches: Sequence[Batch]) -> float:
+async def measure_appends(url: str, batches: Sequence[AppendBatch]) -> float:
     """Commands a second of the append alone."""
 
-    async def append(connection: "Connection", batch: Batch) -> None:
-        if not await Log(connection).append(batch):
+    async def append(connection: "Connection", batch: AppendBatch) -> None:
+        if not await EventStore(connection).append(batch):
             raise RuntimeError("the log refused a batch that was decided on it")
 
-    return await _per_second(url, batches, append)
+    return await _measure_rate(url, batches, append)
 
 
-async def _per_second(
-    url: str, batches: Sequence[Batch], write: "Callable[[Connection, Batch], Awaitable[None]]"
+async def _measure_rate(
+    url: str, batches: Sequence[AppendBatch], write: "Callable[[Connection, AppendBatch], Awaitable[None]]"
 ) -> float:
     connection = await connect(url, "bench", WRITER)
     try:
         # The first one plans; it counts no more than a handler's start does.
         await write(connection, batches[0])
-        begun = time.perf_counter()
+        started_at = time.perf_counter()
         for batch in batches[1:]:
             await write(connection, batch)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - started_at
     finally:
         await connection.close()
     return sum(len(batch.verdicts) for batch in batches[1:]) / seconds

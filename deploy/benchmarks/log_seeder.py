@@ -11,20 +11,20 @@ from typing import Any, LiteralString
 
 import asyncpg
 
-from deploy.benchmarks.environment import Site
-from deploy.benchmarks.in_process import decide, facts
-from deploy.benchmarks.workload import Course, assignments, mixed_records, record
-from services.eventlog.store import Log
-from services.kafka.partitioning import SHARDS, shard_of_course
+from deploy.benchmarks.environment import BenchServers
+from deploy.benchmarks.in_process import decide, setup_commands
+from deploy.benchmarks.workload import Course, build_record, list_assignment_ids, mixed_records
+from services.eventlog.store import EventStore
+from services.kafka.partitioning import SHARD_COUNT, get_course_shard
 
-COURSE = 7_000_000_001
+TEMPLATE_COURSE = 7_000_000_001
 # Ids that the service draws are number * 2**20 + n. With a number that is a multiple of 5**6 they are, as decimal
 # text, a prefix of its own (the multiple times 2**14) and six digits of n: the copies' are a replacement in the text.
 NUMBER_STEP = 5**6
 FIRST_STEP = 400_000
-COURSE_TEXT = str(COURSE)
+TEMPLATE_COURSE_TEXT = str(TEMPLATE_COURSE)
 COMMANDS_MAX = 50_000
-MAKE = """
+CREATE_TABLES = """
 create unlogged table copy (course bigint, step bigint, shard smallint, turn bigint);
 create unlogged table original_event (place bigint, position bigint, version integer, type text, data text,
                                       metadata text, id text, command_id text, recorded_at timestamptz);
@@ -42,7 +42,7 @@ select coalesce((v.metadata->>'assignment_id')::bigint - (v.metadata->>'course_i
        v.command_id::text
 from verdict v
 """
-STREAMS = """
+INSERT_STREAMS = """
 insert into stream (number, root_account, course, assignment, shard)
 select c.step * $1, 1, c.course, null, c.shard from copy c
 union all
@@ -50,7 +50,7 @@ select (c.step + place) * $1, 1, c.course, c.course * 100 + place - 1, c.shard
 from copy c cross join generate_series(1, $2::bigint) place
 """
 # The order is that of the log: in turns, so that shards grow together.
-EVENTS = """
+INSERT_EVENTS = """
 insert into event (shard, position, stream, version, type, type_version, data, metadata, recorded_at)
 select c.shard, c.turn * $1::bigint + e.position, (c.step + e.place) * $4::bigint, e.version, e.type, 1,
        replace(replace(e.data, $2, c.course::text), (($3::bigint + e.place) * 16384)::text || '000',
@@ -61,7 +61,7 @@ select c.shard, c.turn * $1::bigint + e.position, (c.step + e.place) * $4::bigin
 from copy c cross join original_event e
 order by c.turn, c.shard, e.position
 """
-VERDICTS = """
+INSERT_VERDICTS = """
 insert into verdict (shard, number, root_account, command_id, first, content_hash, source, partition, "offset",
                      append_time, key, body, metadata)
 select c.shard, c.turn * $1::bigint + v.number, 1, md5(v.command_id || c.course)::uuid, v.first, v.content_hash,
@@ -74,7 +74,7 @@ select c.shard, c.turn * $1::bigint + v.number, 1, md5(v.command_id || c.course)
 from copy c cross join original_verdict v
 order by c.turn, c.shard, v.number
 """
-FINISH: tuple[LiteralString, ...] = (
+FINISH_STATEMENTS: tuple[LiteralString, ...] = (
     "select setval('stream_number', (select max(number) from stream))",
     "drop table copy, original_event, original_verdict",
     # As autovacuum would have done meanwhile.
@@ -84,7 +84,7 @@ FINISH: tuple[LiteralString, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Original:
+class CourseTemplate:
     """The rows of one course with its assignments, all of one time."""
 
     students: int
@@ -92,64 +92,76 @@ class Original:
     events: Sequence[Any]
     verdicts: Sequence[Any]
 
-    async def copied(self, url: str, count: int) -> list[Course]:
+    async def copy_to_log(self, url: str, count: int) -> list[Course]:
         """Fill an empty log with so many courses, all shards alike as far as it comes out even."""
-        connection, other = await asyncpg.connect(url), await asyncpg.connect(url)
+        connection, second_connection = await asyncpg.connect(url), await asyncpg.connect(url)
         try:
-            await connection.execute(MAKE)
+            await connection.execute(CREATE_TABLES)
             await connection.copy_records_to_table("original_event", records=self.events)
             await connection.copy_records_to_table("original_verdict", records=self.verdicts)
-            copies = _copies(count, self.assignments)
+            copies = _copy_rows(count, self.assignments)
             await connection.copy_records_to_table("copy", records=copies)
-            await connection.execute(STREAMS, NUMBER_STEP, self.assignments)
-            source = await Log(connection).current_source("filled")
-            texts = (COURSE_TEXT, FIRST_STEP)
+            await connection.execute(INSERT_STREAMS, NUMBER_STEP, self.assignments)
+            source = await EventStore(connection).current_incarnation("filled")
+            texts = (TEMPLATE_COURSE_TEXT, FIRST_STEP)
             await asyncio.gather(
-                connection.execute(EVENTS, len(self.events), *texts, NUMBER_STEP),
-                other.execute(VERDICTS, len(self.verdicts), *texts, source),
+                connection.execute(INSERT_EVENTS, len(self.events), *texts, NUMBER_STEP),
+                second_connection.execute(INSERT_VERDICTS, len(self.verdicts), *texts, source),
             )
-            for statement in FINISH:
+            for statement in FINISH_STATEMENTS:
                 await connection.execute(statement)
         finally:
             await connection.close()
-            await other.close()
-        return [Course(course, self.students, _numbers(course, step, self.assignments)) for course, step, *_ in copies]
+            await second_connection.close()
+        return [
+            Course(course, self.students, _stream_numbers(course, step, self.assignments))
+            for course, step, *_ in copies
+        ]
 
 
-async def original(site: Site, students: int, assignments_each: int = 1) -> Original:
+async def create_course_template(
+    bench_servers: BenchServers, students: int, assignments_per_course: int = 1
+) -> CourseTemplate:
     """A course whose students are graded once on each assignment, with as many mixed commands more."""
-    course = Course(COURSE, students, _numbers(COURSE, FIRST_STEP, assignments_each))
-    url = site.database()
+    course = Course(TEMPLATE_COURSE, students, _stream_numbers(TEMPLATE_COURSE, FIRST_STEP, assignments_per_course))
+    url = bench_servers.new_database()
     connection = await asyncpg.connect(url)
     try:
         # The course's stream draws the first number, then the assignments' in their order.
-        draw = f"alter sequence stream_number increment by {NUMBER_STEP} restart with {FIRST_STEP * NUMBER_STEP}"
-        await connection.execute(draw)
-        stated = [record(made) for made in facts(COURSE, students, assignments(COURSE, assignments_each))]
+        alter_sequence = (
+            f"alter sequence stream_number increment by {NUMBER_STEP} restart with {FIRST_STEP * NUMBER_STEP}"
+        )
+        await connection.execute(alter_sequence)
+        setup_records = [
+            build_record(command)
+            for command in setup_commands(
+                TEMPLATE_COURSE, students, list_assignment_ids(TEMPLATE_COURSE, assignments_per_course)
+            )
+        ]
         # One batch has one time, so that the times of the copies do not fall either.
-        await decide(url, [*stated, *mixed_records([course], students * assignments_each)], COMMANDS_MAX)
-        read = await connection.fetch(READ_EVENTS), await connection.fetch(READ_VERDICTS)
+        await decide(url, [*setup_records, *mixed_records([course], students * assignments_per_course)], COMMANDS_MAX)
+        rows = await connection.fetch(READ_EVENTS), await connection.fetch(READ_VERDICTS)
     finally:
         await connection.close()
-    site.drop(url)
-    return Original(students, assignments_each, *read)
+    bench_servers.drop_database(url)
+    return CourseTemplate(students, assignments_per_course, *rows)
 
 
-def _numbers(course: int, step: int, assignments_each: int) -> dict[int, int]:
+def _stream_numbers(course: int, step: int, assignments_per_course: int) -> dict[int, int]:
     """The numbers that the assignments' ids are drawn from, by assignment."""
-    return {course * 100 + place: (step + place + 1) * NUMBER_STEP for place in range(assignments_each)}
+    return {course * 100 + index: (step + index + 1) * NUMBER_STEP for index in range(assignments_per_course)}
 
 
-def _copies(count: int, assignments_each: int) -> list[tuple[int, int, int, int]]:
+def _copy_rows(count: int, assignments_per_course: int) -> list[tuple[int, int, int, int]]:
     """Rows of the table copy: course, step (its number is so many times NUMBER_STEP), shard, turn in it."""
     rows: list[tuple[int, int, int, int]] = []
     turns: Counter[int] = Counter()
-    each, course = -(-count // SHARDS), COURSE
+    courses_per_shard, course = -(-count // SHARD_COUNT), TEMPLATE_COURSE
     while len(rows) < count:
         course += 1
-        shard = shard_of_course(course)
-        if turns[shard] < each:
-            step = FIRST_STEP + (len(rows) + 1) * (assignments_each + 1)
+        shard = get_course_shard(course)
+        if turns[shard] < courses_per_shard:
+            step = FIRST_STEP + (len(rows) + 1) * (assignments_per_course + 1)
             rows.append((course, step, shard, turns[shard]))
             turns[shard] += 1
     return rows

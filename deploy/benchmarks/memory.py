@@ -3,63 +3,65 @@
 import time
 from itertools import chain
 
-from deploy.benchmarks.environment import Site
-from deploy.benchmarks.in_process import Offsets, decide, set_up
-from deploy.benchmarks.log_seeder import original
-from deploy.benchmarks.processes import Running
-from deploy.benchmarks.results import Figure, Scale, Target, figure
-from deploy.benchmarks.throughput_probe import reached, verdicts
+from deploy.benchmarks.environment import BenchServers
+from deploy.benchmarks.in_process import OffsetAllocator, create_graded_courses, decide
+from deploy.benchmarks.log_seeder import create_course_template
+from deploy.benchmarks.processes import RunningProcess
+from deploy.benchmarks.results import Measurement, Scale, Target, measurement
+from deploy.benchmarks.throughput_probe import count_verdicts, wait_for_verdicts
 from deploy.benchmarks.workload import (
     FINAL_GRADER,
     FIRST_STUDENT,
     GRADER,
     SECOND_GRADER,
     Course,
-    Record,
-    command,
-    grade,
+    ProducerRecord,
+    build_command,
+    grade_command,
 )
-from deploy.benchmarks.workload import record as made
-from services.commands.processor import Deciding
+from deploy.benchmarks.workload import build_record as build_record
+from services.commands.processor import CommandProcessor
 from services.eventlog.postgres import WRITER, connect
-from services.eventlog.store import Log
+from services.eventlog.store import EventStore
 
-EVENTS_A_STUDENT = 6
+EVENTS_PER_STUDENT = 6
 
 
-async def memory(site: Site, scale: Scale) -> list[Figure]:
+async def memory(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
     """A handler's memory when it has decided a command in each of so many assignments of 300 provisional grades."""
-    figures = []
-    course = await original(site, scale.of(300, 20), scale.of(10, 2))
-    url = site.database()
-    courses = await course.copied(url, scale.of(200, 12))
-    marked = [(each, assignment) for each in courses for assignment in each.numbers]
-    installation = await site.installation(url)
-    before, decided = await verdicts(url), 0
-    with Running("services.handler", installation.environment) as handler:
-        await handler.ready()
-        figures.append(figure("a handler that just started", "MiB", [handler.memory_mib()]))
-        for hot in (scale.of(1_000, 12), len(marked)):
-            installation.send([_remark(*each) for each in marked[decided:hot]])
-            await reached(url, before + hot)
-            decided = hot
-            case = f"after commands in {hot:,} assignments"
-            figures.append(figure(case, "MiB", [handler.memory_mib()], Target(400, at_most=True)))
-    return figures
+    measurements = []
+    course_template = await create_course_template(bench_servers, scale.choose(300, 20), scale.choose(10, 2))
+    url = bench_servers.new_database()
+    courses = await course_template.copy_to_log(url, scale.choose(200, 12))
+    course_assignments = [(course, assignment) for course in courses for assignment in course.stream_numbers]
+    installation = await bench_servers.new_installation(url)
+    verdicts_before, processed_count = await count_verdicts(url), 0
+    with RunningProcess("services.handler", installation.environment) as handler:
+        await handler.wait_until_ready()
+        measurements.append(measurement("a handler that just started", "MiB", [handler.memory_mib()]))
+        for cached_count in (scale.choose(1_000, 12), len(course_assignments)):
+            installation.send([_comment_record(*course) for course in course_assignments[processed_count:cached_count]])
+            await wait_for_verdicts(url, verdicts_before + cached_count)
+            processed_count = cached_count
+            case = f"after commands in {cached_count:,} assignments"
+            measurements.append(measurement(case, "MiB", [handler.memory_mib()], Target(400, at_most=True)))
+    return measurements
 
 
-async def cold_start(site: Site, scale: Scale) -> list[Figure]:
+async def cold_start(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
     """The first command of an assignment with 30,000 events, by a handler that holds nothing, and the next one."""
-    students = scale.of(5_000, 20)
-    url = site.database()
-    (course,) = await set_up(url, [1_001], students)
-    (assignment,) = course.numbers
-    graders = (SECOND_GRADER, GRADER, SECOND_GRADER, GRADER, SECOND_GRADER)[: EVENTS_A_STUDENT - 1]
+    students = scale.choose(5_000, 20)
+    url = bench_servers.new_database()
+    (course,) = await create_graded_courses(url, [1_001], students)
+    (assignment,) = course.stream_numbers
+    graders = (SECOND_GRADER, GRADER, SECOND_GRADER, GRADER, SECOND_GRADER)[: EVENTS_PER_STUDENT - 1]
     await decide(
         url,
         chain.from_iterable(
             (
-                made(grade(course.course_id, assignment, FIRST_STUDENT + student, (turn + student) % 101, grader))
+                build_record(
+                    grade_command(course.course_id, assignment, FIRST_STUDENT + student, (turn + student) % 101, grader)
+                )
                 for student in range(students)
             )
             for turn, grader in enumerate(graders)
@@ -67,22 +69,25 @@ async def cold_start(site: Site, scale: Scale) -> list[Figure]:
     )
     first: list[float] = []
     next_: list[float] = []
-    for number in range(scale.of(7, 1)):
+    for number in range(scale.choose(7, 1)):
         connection = await connect(url, "bench", WRITER)
-        log = Log(connection)
-        deciding, offsets = Deciding(log, await log.current_source(f"round {number}")), Offsets()
+        log = EventStore(connection)
+        processor, offset_allocator = (
+            CommandProcessor(log, await log.current_incarnation(f"round {number}")),
+            OffsetAllocator(),
+        )
         for values in (first, next_):
-            begun = time.perf_counter()
-            await deciding.settle([offsets.consumed(_remark(course, assignment))])
-            values.append((time.perf_counter() - begun) * 1_000)
+            started_at = time.perf_counter()
+            await processor.process([offset_allocator.to_consumer_record(_comment_record(course, assignment))])
+            values.append((time.perf_counter() - started_at) * 1_000)
         await connection.close()
-    events = students * EVENTS_A_STUDENT
+    events = students * EVENTS_PER_STUDENT
     return [
-        figure(f"first command of an assignment with {events:,} events", "ms", first, Target(250, at_most=True)),
-        figure("the next one", "ms", next_),
+        measurement(f"first command of an assignment with {events:,} events", "ms", first, Target(250, at_most=True)),
+        measurement("the next one", "ms", next_),
     ]
 
 
-def _remark(course: Course, assignment: int) -> Record:
+def _comment_record(course: Course, assignment: int) -> ProducerRecord:
     data = {"student_id": FIRST_STUDENT, "comment": "See the margin."}
-    return made(command(course.course_id, "record_provisional_comment", data, assignment, FINAL_GRADER))
+    return build_record(build_command(course.course_id, "record_provisional_comment", data, assignment, FINAL_GRADER))

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 
 from confluent_kafka import Producer
 
-from deploy.benchmarks.environment import Installation
+from deploy.benchmarks.environment import BenchInstallation
 from deploy.benchmarks.workload import Json
-from services.kafka.topics import topic
+from services.kafka.topics import full_topic_name
 
 
-class Sender:
+class OpenLoopSender:
     """One producer for all that is measured on an installation.
 
     An idempotent producer asks the broker for an id when it starts, and librdkafka, where the broker is not connected
     yet, asks again half a second later: a producer that has sent nothing yet would measure that.
     """
 
-    def __init__(self, installation: Installation) -> None:
-        self._topic = topic(installation.prefix, "commands")
+    def __init__(self, installation: BenchInstallation) -> None:
+        self._topic = full_topic_name(installation.prefix, "commands")
         self._producer = Producer(
             {
                 "bootstrap.servers": installation.bootstrap,
@@ -35,14 +35,14 @@ class Sender:
         return await asyncio.to_thread(self._send, commands, per_second)
 
     def _send(self, commands: Sequence[Json], per_second: float) -> dict[str, float]:
-        values = [json.dumps(made).encode() for made in commands]
-        due: dict[str, float] = {}
-        begun = time.monotonic() + 0.1
-        for number, (made, value) in enumerate(zip(commands, values, strict=True)):
-            at = due[made["command_id"]] = begun + number / per_second
-            if (early := at - time.monotonic()) > 0:
-                time.sleep(early)
-            self._producer.produce(self._topic, value, made["course_id"].encode())
+        values = [json.dumps(command).encode() for command in commands]
+        due_times: dict[str, float] = {}
+        started_at = time.monotonic() + 0.1
+        for number, (command, value) in enumerate(zip(commands, values, strict=True)):
+            due_at = due_times[command["command_id"]] = started_at + number / per_second
+            if (wait_seconds := due_at - time.monotonic()) > 0:
+                time.sleep(wait_seconds)
+            self._producer.produce(self._topic, value, command["course_id"].encode())
             self._producer.poll(0)
         self._producer.flush()
-        return due
+        return due_times

@@ -15,9 +15,9 @@ from faststream.kafka.annotations import KafkaMessage
 
 from schemas.commands import COMMAND
 
-TABLE = "create table if not exists per_message (command_id uuid primary key, body json not null)"
-STORE = "insert into per_message (command_id, body) values ($1, $2) on conflict do nothing"
-COUNT = "select count(*) from per_message"
+CREATE_TABLE = "create table if not exists per_message (command_id uuid primary key, body json not null)"
+INSERT_COMMAND = "insert into per_message (command_id, body) values ($1, $2) on conflict do nothing"
+COUNT_COMMANDS = "select count(*) from per_message"
 
 
 async def main() -> None:
@@ -35,7 +35,7 @@ async def main() -> None:
         async def handle(message: KafkaMessage) -> None:
             command = COMMAND.validate_json(message.body)
             async with pool.acquire() as connection, connection.transaction():
-                await connection.execute(STORE, command.command_id, message.body.decode())
+                await connection.execute(INSERT_COMMAND, command.command_id, message.body.decode())
 
         await FastStream(broker).run()
 

@@ -9,44 +9,44 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot  # noqa: E402
 
-from deploy.benchmarks.results import Figure  # noqa: E402
+from deploy.benchmarks.results import Measurement  # noqa: E402
 
 # What the axis of a benchmark's plot says; others have no plot.
-AXES: Mapping[str, str] = {
+AXIS_LABELS: Mapping[str, str] = {
     "batch-size": "commands in a batch",
     "class-size": "students in a class",
     "log-size": "events in the log",
 }
 
 
-def plot(benchmark: str, figures: Sequence[Figure], folder: Path) -> list[Path]:
+def plot(benchmark: str, measurements: Sequence[Measurement], folder: Path) -> list[Path]:
     """Medians over sizes with their spread; the files that were written."""
-    shown = [each for each in figures if each.at is not None]
-    if benchmark not in AXES or not shown:
+    plotted = [measurement for measurement in measurements if measurement.plot_position is not None]
+    if benchmark not in AXIS_LABELS or not plotted:
         return []
-    series: dict[str, list[Figure]] = {}
-    for each in shown:
-        series.setdefault(each.series, []).append(each)
-    drawing, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+    series: dict[str, list[Measurement]] = {}
+    for measurement in plotted:
+        series.setdefault(measurement.series, []).append(measurement)
+    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
     for name, points in series.items():
-        at, medians = [point.at or 0 for point in points], [point.median for point in points]
+        positions, medians = [point.plot_position or 0 for point in points], [point.median for point in points]
         below = [point.median - min(point.values) for point in points]
         above = [max(point.values) - point.median for point in points]
-        axes.errorbar(at, medians, yerr=(below, above), marker="o", capsize=3, label=name)
+        axes.errorbar(positions, medians, yerr=(below, above), marker="o", capsize=3, label=name)
     axes.set_xscale("log")
-    axes.set_xticks([point.at or 0 for point in next(iter(series.values()))])
+    axes.set_xticks([point.plot_position or 0 for point in next(iter(series.values()))])
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.minorticks_off()
     axes.set_ylim(bottom=0)
-    axes.set_xlabel(AXES[benchmark])
+    axes.set_xlabel(AXIS_LABELS[benchmark])
     axes.set_ylabel("commands a second")
-    axes.set_title(f"Throughput: median and spread over {len(shown[0].values)} rounds")
+    axes.set_title(f"Throughput: median and spread over {len(plotted[0].values)} rounds")
     axes.grid(alpha=0.3)
     axes.legend()
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{benchmark}.{kind}" for kind in ("png", "svg")]
     for file in files:
-        drawing.savefig(file, dpi=150)
-    pyplot.close(drawing)
+        figure.savefig(file, dpi=150)
+    pyplot.close(figure)
     return files

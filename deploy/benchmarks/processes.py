@@ -12,12 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.local.paths import ROOT, STATE, end, free_port
+from deploy.local.paths import ROOT, STATE, free_port, terminate
 
 READY_SECONDS = 60
 
 
-class Running:
+class RunningProcess:
     """A Python module that runs while the block does; its log is .state/bench.log."""
 
     def __init__(self, module: str, environment: Mapping[str, str]) -> None:
@@ -29,32 +29,32 @@ class Running:
     def __enter__(self) -> Self:
         with (STATE / "bench.log").open("ab") as log:
             command = [sys.executable, "-m", self.module]
-            self._popen = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
-        self.pid = self._popen.pid
+            self._process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
+        self.pid = self._process.pid
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # In good order: a consumer that leaves its group lets the next one begin at once.
-        end(self.pid, signal.SIGTERM, seconds=20)
-        self._popen.wait()
+        terminate(self.pid, signal.SIGTERM, timeout_seconds=20)
+        self._process.wait()
 
     @property
     def url(self) -> str:
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def ready(self) -> None:
+    async def wait_until_ready(self) -> None:
         """Return when its ready page says so. TimeoutError when it does not, RuntimeError when it has ended."""
-        await until(self._is_ready, f"{self.module} is ready")
+        await wait_until(self._is_ready, f"{self.module} is ready")
 
     def _is_ready(self) -> bool:
-        if self._popen.poll() is not None:
+        if self._process.poll() is not None:
             raise RuntimeError(f"{self.module} has ended: see {STATE / 'bench.log'}")
         try:
-            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=2) as answer:
-                return bool(answer.status == 200)
+            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=2) as response:
+                return bool(response.status == 200)
         except OSError:
             return False
 
@@ -64,12 +64,12 @@ class Running:
         return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
-async def until(claim: Callable[[], bool], what: str, seconds: float = READY_SECONDS) -> None:
+async def wait_until(condition: Callable[[], bool], description: str, timeout_seconds: float = READY_SECONDS) -> None:
     """Poll, in a thread, until the claim is true. TimeoutError when it does not come true."""
-    deadline = time.monotonic() + seconds
-    while not await asyncio.to_thread(claim):
+    deadline = time.monotonic() + timeout_seconds
+    while not await asyncio.to_thread(condition):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {seconds} s: {what} (see {STATE / 'bench.log'})")
+            raise TimeoutError(f"not within {timeout_seconds} s: {description} (see {STATE / 'bench.log'})")
         await asyncio.sleep(0.02)
 
 

@@ -8,42 +8,44 @@ from functools import partial
 from confluent_kafka import Consumer, TopicPartition
 
 from deploy.benchmarks import throughput_probe
-from deploy.benchmarks.backlog import Waiting, waiting
-from deploy.benchmarks.end_to_end_latency_probe import Arrivals
-from deploy.benchmarks.environment import Installation, Site
-from deploy.benchmarks.in_process import Offsets, courses_in_every_shard, set_up
-from deploy.benchmarks.latency import PERCENTILES, relayed
-from deploy.benchmarks.processes import Running, processor_seconds
-from deploy.benchmarks.results import Figure, Scale, Target, alternating, figure, percentile, ratio
-from deploy.benchmarks.workload import Course, mixed, mixed_records, record
-from services.commands.processor import Deciding
+from deploy.benchmarks.backlog import Backlog, create_backlog
+from deploy.benchmarks.end_to_end_latency_probe import ArrivalProbe
+from deploy.benchmarks.environment import BenchInstallation, BenchServers
+from deploy.benchmarks.in_process import OffsetAllocator, courses_per_shard, create_graded_courses
+from deploy.benchmarks.latency import PERCENTILES, mark_all_relayed
+from deploy.benchmarks.processes import RunningProcess, processor_seconds
+from deploy.benchmarks.results import Measurement, Scale, Target, interleave_rounds, measurement, percentile, ratio
+from deploy.benchmarks.workload import Course, build_record, mixed_command, mixed_records
+from services.commands.processor import CommandProcessor
 from services.eventlog.postgres import WRITER, connect
-from services.eventlog.store import Log
-from services.kafka.relay_progress import Progress
-from services.kafka.topics import topic
+from services.eventlog.store import EventStore
+from services.kafka.relay_progress import RelayProgress
+from services.kafka.topics import full_topic_name
 
 SECONDS_MAX = 120
-COMMITS_PER_SECOND, EVENTS_A_COMMIT = 50, 10
+COMMITS_PER_SECOND, EVENTS_PER_COMMIT = 50, 10
 
 
-async def relay(site: Site, scale: Scale) -> list[Figure]:
+async def relay(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
     """Commands a second that a relay brings to the topics, verdicts and events; and from commit to visible."""
-    url = site.database()
-    courses = await set_up(url, courses_in_every_shard(scale.of(2, 1)), scale.of(50, 10))
-    commands = await waiting(site, url, mixed_records(courses, scale.of(60_000, 6_000)))
-    seen = await alternating({"": partial(_filled_and_relayed, site, commands)}, scale.of(5, 1))
-    waits = [await _visible(site, url, courses, scale.of(10, 1)) for _ in range(scale.of(3, 1))]
+    url = bench_servers.new_database()
+    courses = await create_graded_courses(url, courses_per_shard(scale.choose(2, 1)), scale.choose(50, 10))
+    backlog = await create_backlog(bench_servers, url, mixed_records(courses, scale.choose(60_000, 6_000)))
+    rounds = await interleave_rounds({"": partial(_run_handler_then_relay, bench_servers, backlog)}, scale.choose(5, 1))
+    waits = [
+        await _measure_visibility(bench_servers, url, courses, scale.choose(10, 1)) for _ in range(scale.choose(3, 1))
+    ]
     return [
-        figure("relay: commands, each a verdict and its events", "/s", seen.of("", "relay")),
-        figure("relay: records", "/s", seen.of("", "records")),
-        figure("relay: processor time of a command", "µs", seen.of("", "relay_us")),
-        figure("handler, alone, on the same commands", "/s", seen.of("", "handler")),
-        ratio("relay, of the handler", "%", seen.of("", "relay"), seen.of("", "handler"), Target(100)),
+        measurement("relay: commands, each a verdict and its events", "/s", rounds.values("", "relay")),
+        measurement("relay: records", "/s", rounds.values("", "records")),
+        measurement("relay: processor time of a command", "µs", rounds.values("", "relay_us")),
+        measurement("handler, alone, on the same commands", "/s", rounds.values("", "handler")),
+        ratio("relay, of the handler", "%", rounds.values("", "relay"), rounds.values("", "handler"), Target(100)),
         *(
-            figure(
-                f"{COMMITS_PER_SECOND * EVENTS_A_COMMIT} events/s: commit to visible, p{share * 100:.0f}",
+            measurement(
+                f"{COMMITS_PER_SECOND * EVENTS_PER_COMMIT} events/s: commit to visible, p{share * 100:.0f}",
                 "ms",
-                [percentile(each, share) * 1_000 for each in waits],
+                [percentile(waits_of_round, share) * 1_000 for waits_of_round in waits],
                 Target(150, at_most=True) if share == PERCENTILES[-1] else None,
             )
             for share in PERCENTILES
@@ -51,83 +53,99 @@ async def relay(site: Site, scale: Scale) -> list[Figure]:
     ]
 
 
-async def _filled_and_relayed(site: Site, commands: Waiting) -> dict[str, float]:
+async def _run_handler_then_relay(bench_servers: BenchServers, backlog: Backlog) -> dict[str, float]:
     """A handler decides what waits, then a relay that was not there brings it to topics of its own."""
-    url = site.database(commands.installation.url)
-    target = await site.installation(url)
-    before = await relayed(target)
-    settings = {**commands.installation.environment, "DATABASE_URL": url}
-    with Running("services.handler", settings) as handler:
-        handled = await throughput_probe.rate(url, [handler], commands.before, commands.commands)
-    with Running("services.relay", target.environment) as process:
-        measured = await asyncio.to_thread(_progress, target, process.pid, before, commands.commands)
-    site.drop(url)
-    return {"handler": handled.per_second, **measured}
+    url = bench_servers.new_database(backlog.installation.url)
+    target = await bench_servers.new_installation(url)
+    progress_before = await mark_all_relayed(target)
+    settings = {**backlog.installation.environment, "DATABASE_URL": url}
+    with RunningProcess("services.handler", settings) as handler:
+        handler_rate = await throughput_probe.measure_rate(
+            url, [handler], backlog.verdicts_before, backlog.command_count
+        )
+    with RunningProcess("services.relay", target.environment) as process:
+        relay_values = await asyncio.to_thread(
+            _measure_relay, target, process.pid, progress_before, backlog.command_count
+        )
+    bench_servers.drop_database(url)
+    return {"handler": handler_rate.per_second, **relay_values}
 
 
-def _progress(target: Installation, pid: int, before: Progress, wanted: int) -> dict[str, float]:
+def _measure_relay(
+    target: BenchInstallation, pid: int, progress_before: RelayProgress, expected_count: int
+) -> dict[str, float]:
     """From the first transaction to the last, by the progress that each commits."""
     consumer = Consumer({"bootstrap.servers": target.bootstrap, "group.id": "bench", "enable.auto.commit": False})
-    consumer.assign([TopicPartition(topic(target.prefix, "progress"), 0, 0)])
-    first: tuple[float, float, int, int] | None = None
+    consumer.assign([TopicPartition(full_topic_name(target.prefix, "progress"), 0, 0)])
+    first_sample: tuple[float, float, int, int] | None = None
     deadline = time.monotonic() + SECONDS_MAX
     try:
         while time.monotonic() < deadline:
             message = consumer.poll(0.1)
             if message is None or message.error():
                 continue
-            now, used, progress = time.monotonic(), processor_seconds(pid), Progress.decode(message.value() or b"")
-            commands = sum(progress.sequences["verdicts"]) - sum(before.sequences["verdicts"])
-            records = sum(map(sum, progress.sequences.values())) - sum(map(sum, before.sequences.values()))
-            if first is None and commands:
-                first = now, used, commands, records
-            if first is not None and commands >= wanted:
-                seconds, share = now - first[0], commands - first[2]
+            now, processor_time, progress = (
+                time.monotonic(),
+                processor_seconds(pid),
+                RelayProgress.decode(message.value() or b""),
+            )
+            commands = sum(progress.sequences["verdicts"]) - sum(progress_before.sequences["verdicts"])
+            records = sum(map(sum, progress.sequences.values())) - sum(map(sum, progress_before.sequences.values()))
+            if first_sample is None and commands:
+                first_sample = now, processor_time, commands, records
+            if first_sample is not None and commands >= expected_count:
+                seconds, relayed_commands = now - first_sample[0], commands - first_sample[2]
                 return {
-                    "relay": share / seconds,
-                    "records": (records - first[3]) / seconds,
-                    "relay_us": (used - first[1]) / share * 1e6,
+                    "relay": relayed_commands / seconds,
+                    "records": (records - first_sample[3]) / seconds,
+                    "relay_us": (processor_time - first_sample[1]) / relayed_commands * 1e6,
                 }
     finally:
         consumer.close()
-    raise TimeoutError(f"the relay did not emit {wanted} commands in {SECONDS_MAX} s: see .state/bench.log")
+    raise TimeoutError(f"the relay did not emit {expected_count} commands in {SECONDS_MAX} s: see .state/bench.log")
 
 
-async def _visible(site: Site, template: str, courses: Sequence[Course], seconds: int) -> list[float]:
+async def _measure_visibility(
+    bench_servers: BenchServers, template: str, courses: Sequence[Course], seconds: int
+) -> list[float]:
     """From each commit to when its events can be read, at a steady pace; no handler runs."""
-    url = site.database(template)
-    target = await site.installation(url)
-    await relayed(target)
-    with Running("services.relay", target.environment) as process:
-        await process.ready()
-        with Arrivals(target, ["events"]) as arrivals:
-            await arrivals.of("events", list(await _commit(url, courses, COMMITS_PER_SECOND, "the first second")))
-            committed = await _commit(url, courses, seconds * COMMITS_PER_SECOND, "the others")
-            seen = await arrivals.of("events", list(committed))
-    site.drop(url)
-    return [at - committed[command] for command, at in zip(committed, seen, strict=True)]
+    url = bench_servers.new_database(template)
+    target = await bench_servers.new_installation(url)
+    await mark_all_relayed(target)
+    with RunningProcess("services.relay", target.environment) as process:
+        await process.wait_until_ready()
+        with ArrivalProbe(target, ["events"]) as arrivals:
+            await arrivals.wait_for(
+                "events", list(await _commit_events(url, courses, COMMITS_PER_SECOND, "the first second"))
+            )
+            committed = await _commit_events(url, courses, seconds * COMMITS_PER_SECOND, "the others")
+            arrival_times = await arrivals.wait_for("events", list(committed))
+    bench_servers.drop_database(url)
+    return [arrived_at - committed[command] for command, arrived_at in zip(committed, arrival_times, strict=True)]
 
 
-async def _commit(url: str, courses: Sequence[Course], commits: int, source: str) -> dict[str, float]:
+async def _commit_events(url: str, courses: Sequence[Course], commits: int, source: str) -> dict[str, float]:
     """Decide a few commands at each beat; when each was committed, by its id."""
     connection = await connect(url, "bench", WRITER)
     try:
-        log = Log(connection)
-        deciding, offsets = Deciding(log, await log.current_source(source)), Offsets()
-        made = iter(range(commits * EVENTS_A_COMMIT * 2))
+        log = EventStore(connection)
+        processor, offset_allocator = CommandProcessor(log, await log.current_incarnation(source)), OffsetAllocator()
+        command_numbers = iter(range(commits * EVENTS_PER_COMMIT * 2))
         committed: dict[str, float] = {}
-        begun = time.monotonic()
-        for beat in range(commits):
-            await asyncio.sleep(max(0.0, begun + beat / COMMITS_PER_SECOND - time.monotonic()))
+        started_at = time.monotonic()
+        for tick in range(commits):
+            await asyncio.sleep(max(0.0, started_at + tick / COMMITS_PER_SECOND - time.monotonic()))
             commands: list[dict[str, object]] = []
-            while len(commands) < EVENTS_A_COMMIT:
-                each = mixed(courses, next(made))
+            while len(commands) < EVENTS_PER_COMMIT:
+                command = mixed_command(courses, next(command_numbers))
                 # A refusal makes no event.
-                if each["actor"]["user_id"] in ("1", "2", "3"):
-                    commands.append(each)
-            await deciding.settle([offsets.consumed(record(each)) for each in commands])
+                if command["actor"]["user_id"] in ("1", "2", "3"):
+                    commands.append(command)
+            await processor.process(
+                [offset_allocator.to_consumer_record(build_record(command)) for command in commands]
+            )
             now = time.monotonic()
-            committed |= {str(each["command_id"]): now for each in commands}
+            committed |= {str(command["command_id"]): now for command in commands}
     finally:
         await connection.close()
     return committed

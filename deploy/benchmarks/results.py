@@ -38,14 +38,15 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A quantity with a value for each round. ``at``: where it stands on its ``series`` of a plot, None for no plot."""
+class Measurement:
+    """A quantity with a value for each round. ``plot_position``: where it stands on its ``series`` of a plot, None
+    for no plot."""
 
     case: str
     unit: str
     values: tuple[float, ...]
     target: Target | None = None
-    at: float | None = None
+    plot_position: float | None = None
     series: str = "handler"
 
     @property
@@ -60,27 +61,31 @@ class Scale:
 
     short: bool = False
 
-    def of(self, full: int, short: int) -> int:
+    def choose(self, full: int, short: int) -> int:
         """The number for this scale."""
         return short if self.short else full
 
 
-def figure(
+def measurement(
     case: str,
     unit: str,
     values: Iterable[float],
     target: Target | None = None,
-    at: float | None = None,
+    plot_position: float | None = None,
     series: str = "handler",
-) -> Figure:
+) -> Measurement:
     """A figure of one value a round."""
-    return Figure(case, unit, tuple(values), target, at, series)
+    return Measurement(case, unit, tuple(values), target, plot_position, series)
 
 
-def ratio(case: str, unit: str, values: Sequence[float], to: Sequence[float], target: Target | None = None) -> Figure:
-    """What ``values`` are of ``to``, round by round. ``unit`` "%" counts in hundredths, another in times."""
-    times = 100 if unit == "%" else 1
-    return figure(case, unit, (times * one / other for one, other in zip(values, to, strict=True)), target)
+def ratio(
+    case: str, unit: str, values: Sequence[float], base_values: Sequence[float], target: Target | None = None
+) -> Measurement:
+    """What ``values`` are of ``base_values``, round by round. ``unit`` "%" counts in hundredths, another in times."""
+    factor = 100 if unit == "%" else 1
+    return measurement(
+        case, unit, (factor * one / base_value for one, base_value in zip(values, base_values, strict=True)), target
+    )
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -92,84 +97,90 @@ class Rounds:
     """What was seen of each case in each round."""
 
     def __init__(self, cases: Iterable[str]) -> None:
-        self.seen: dict[str, list[Mapping[str, float]]] = {case: [] for case in cases}
+        self.results: dict[str, list[Mapping[str, float]]] = {case: [] for case in cases}
 
-    def of(self, case: str, name: str = RATE) -> list[float]:
+    def values(self, case: str, name: str = RATE) -> list[float]:
         """One of a case's numbers, round by round."""
-        return [numbers[name] for numbers in self.seen[case]]
+        return [numbers[name] for numbers in self.results[case]]
 
 
-async def alternating(cases: Mapping[str, Case], rounds: int) -> Rounds:
+async def interleave_rounds(cases: Mapping[str, Case], rounds: int) -> Rounds:
     """Every case once a round, every other round backwards: whatever the machine does meanwhile, it does to all."""
-    found = Rounds(cases)
+    rounds_by_case = Rounds(cases)
     for number in range(rounds):
         for case in cases if number % 2 == 0 else reversed(list(cases)):
-            seen = await cases[case]()
-            found.seen[case].append(seen if isinstance(seen, Mapping) else {RATE: seen})
-    return found
+            result = await cases[case]()
+            rounds_by_case.results[case].append(result if isinstance(result, Mapping) else {RATE: result})
+    return rounds_by_case
 
 
 class Report:
     """The figures of one run."""
 
-    def __init__(self, kept: Path, scale: Scale) -> None:
-        self.kept = kept
-        self.shared = {
+    def __init__(self, file: Path, scale: Scale) -> None:
+        self.file = file
+        self.run_fields = {
             "run": datetime.now(UTC).isoformat(timespec="seconds"),
             "commit": _commit(),
             "machine": f"{os.cpu_count()} x {_processor()}",
             "short": scale.short,
         }
 
-    def add(self, benchmark: str, figures: Sequence[Figure]) -> None:
+    def add(self, benchmark: str, measurements: Sequence[Measurement]) -> None:
         """Keep figures as JSON lines and print them as a table."""
-        with self.kept.open("a") as lines:
-            for each in figures:
-                lines.write(json.dumps(self.shared | _line(benchmark, each), ensure_ascii=False) + "\n")
-        Console(width=WIDTH).print(table(benchmark, figures))
+        with self.file.open("a") as lines:
+            for measurement in measurements:
+                lines.write(
+                    json.dumps(self.run_fields | _measurement_fields(benchmark, measurement), ensure_ascii=False) + "\n"
+                )
+        Console(width=WIDTH).print(build_table(benchmark, measurements))
 
 
-def table(benchmark: str, figures: Sequence[Figure]) -> Table:
+def build_table(benchmark: str, measurements: Sequence[Measurement]) -> Table:
     """What a reader sees: medians, spreads, targets and whether they are met."""
-    made = Table(title=benchmark, title_justify="left", title_style="bold", width=WIDTH)
-    made.add_column("measured", ratio=1)
+    table = Table(title=benchmark, title_justify="left", title_style="bold", width=WIDTH)
+    table.add_column("measured", ratio=1)
     for name in ("median", "lowest", "highest"):
-        made.add_column(name, justify="right")
-    made.add_column("unit")
-    made.add_column("target", justify="right")
-    made.add_column("met")
-    for each in figures:
-        target = "" if each.target is None else str(each.target)
-        met = "" if each.target is None else "yes" if each.target.is_met(each.median) else "NO"
-        numbers = (_shown(each.median), _shown(min(each.values)), _shown(max(each.values)))
-        made.add_row(each.case, *numbers, each.unit, target, met, style="red" if met == "NO" else None)
-    return made
+        table.add_column(name, justify="right")
+    table.add_column("unit")
+    table.add_column("target", justify="right")
+    table.add_column("met")
+    for measurement in measurements:
+        target = "" if measurement.target is None else str(measurement.target)
+        met = "" if measurement.target is None else "yes" if measurement.target.is_met(measurement.median) else "NO"
+        numbers = (
+            _format_number(measurement.median),
+            _format_number(min(measurement.values)),
+            _format_number(max(measurement.values)),
+        )
+        table.add_row(measurement.case, *numbers, measurement.unit, target, met, style="red" if met == "NO" else None)
+    return table
 
 
-def _line(benchmark: str, each: Figure) -> dict[str, object]:
-    target = None if each.target is None else str(each.target)
-    met = None if each.target is None else each.target.is_met(each.median)
+def _measurement_fields(benchmark: str, measurement: Measurement) -> dict[str, object]:
+    target = None if measurement.target is None else str(measurement.target)
+    met = None if measurement.target is None else measurement.target.is_met(measurement.median)
     return {
         "benchmark": benchmark,
-        "case": each.case,
-        "unit": each.unit,
-        "median": round(each.median, 3),
-        "values": [round(value, 3) for value in each.values],
+        "case": measurement.case,
+        "unit": measurement.unit,
+        "median": round(measurement.median, 3),
+        "values": [round(value, 3) for value in measurement.values],
         "target": target,
         "met": met,
-        "at": each.at,
+        "at": measurement.plot_position,
     }
 
 
-def _shown(value: float) -> str:
+def _format_number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def _commit() -> str:
-    done = subprocess.run(
+    result = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    return done.stdout.strip() or "unknown"
+    return result.stdout.strip() or "unknown"
 
 
 def _processor() -> str:

@@ -7,156 +7,184 @@ from functools import partial
 import psycopg
 
 from deploy.benchmarks import insert_baseline, throughput_probe
-from deploy.benchmarks.backlog import joined, nothing_beside, waiting
-from deploy.benchmarks.environment import Installation, Site
-from deploy.benchmarks.in_process import courses_in_every_shard, decide, set_up
-from deploy.benchmarks.log_seeder import original
-from deploy.benchmarks.processes import Running
-from deploy.benchmarks.results import Case, Figure, Scale, Target, alternating, figure, ratio
-from deploy.benchmarks.workload import FIRST_STUDENT, SECOND_GRADER, Course, Json, grade, mixed_records, record
+from deploy.benchmarks.backlog import create_backlog, no_concurrent_work, run_handlers
+from deploy.benchmarks.environment import BenchInstallation, BenchServers
+from deploy.benchmarks.in_process import courses_per_shard, create_graded_courses, decide
+from deploy.benchmarks.log_seeder import create_course_template
+from deploy.benchmarks.processes import RunningProcess
+from deploy.benchmarks.results import Case, Measurement, Scale, Target, interleave_rounds, measurement, ratio
+from deploy.benchmarks.workload import (
+    FIRST_STUDENT,
+    SECOND_GRADER,
+    Course,
+    Json,
+    build_record,
+    grade_command,
+    mixed_records,
+)
 
-Numbers = dict[str, float]
+RoundValues = dict[str, float]
 
 
-async def batch_size(site: Site, scale: Scale) -> list[Figure]:
+async def batch_size(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
     """A handler's throughput by the records it takes at once, and the ceiling of as many a transaction."""
-    sizes = (50, 100, 250, 500, 1_000, 2_000, 5_000)[:: scale.of(1, 7)]
-    url = site.database()
-    courses = await set_up(url, courses_in_every_shard(scale.of(2, 1)), scale.of(50, 10))
-    first = mixed_records(courses, 10 * len(courses))
-    records = mixed_records(courses, scale.of(60_000, 3_000), first=len(first))
-    commands = await waiting(site, url, records)
+    sizes = (50, 100, 250, 500, 1_000, 2_000, 5_000)[:: scale.choose(1, 7)]
+    url = bench_servers.new_database()
+    courses = await create_graded_courses(url, courses_per_shard(scale.choose(2, 1)), scale.choose(50, 10))
+    warm_up_records = mixed_records(courses, 10 * len(courses))
+    records = mixed_records(courses, scale.choose(60_000, 3_000), first_number=len(warm_up_records))
+    backlog = await create_backlog(bench_servers, url, records)
     cases: dict[str, Case] = {}
     for size in sizes:
-        batches = await commands.on_a_copy(partial(decide, records=records, batch_records=size))
+        batches = await backlog.run_on_copy(partial(decide, records=records, batch_records=size))
         settings = {"HANDLER_BATCH_RECORDS": str(size)}
-        cases[f"handler, {size}"] = partial(joined, site, url, records, first=first, settings=settings)
+        cases[f"handler, {size}"] = partial(
+            run_handlers, bench_servers, url, records, warm_up_records=warm_up_records, settings=settings
+        )
         if len(batches) > 1:
-            plain = partial(insert_baseline.plain_inserts, batches=batches)
-            cases[f"ceiling, {size}"] = partial(commands.on_a_copy, plain)
-    seen = await alternating(cases, scale.of(3, 1))
+            insert_batches = partial(insert_baseline.measure_plain_inserts, batches=batches)
+            cases[f"ceiling, {size}"] = partial(backlog.run_on_copy, insert_batches)
+    rounds = await interleave_rounds(cases, scale.choose(3, 1))
     return [
-        figure(f"{what}, batches of {size}", "/s", seen.of(case), at=size, series=what)
-        for what in ("handler", "ceiling")
+        measurement(f"{series}, batches of {size}", "/s", rounds.values(case), plot_position=size, series=series)
+        for series in ("handler", "ceiling")
         for size in sizes
-        if (case := f"{what}, {size}") in cases
+        if (case := f"{series}, {size}") in cases
     ]
 
 
-async def class_size(site: Site, scale: Scale) -> list[Figure]:
+async def class_size(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
     """The same commands in classes of 10 to 10,000: the cost of one must not depend on the class.
 
     Students are met in no order: of large classes fewer are in the processor's caches.
     """
-    sizes = (10, 100, 1_000, 10_000)[: scale.of(4, 1)]
+    sizes = (10, 100, 1_000, 10_000)[: scale.choose(4, 1)]
     cases: dict[str, Case] = {}
     for students in sizes:
-        url = site.database()
-        courses = await set_up(url, courses_in_every_shard(1), students)
+        url = bench_servers.new_database()
+        courses = await create_graded_courses(url, courses_per_shard(1), students)
         # Or a first grade, which is more than a change of one, would be the rarer the smaller the class.
-        await decide(url, (record(made) for course in courses for made in _second_grades(course)))
+        await decide(url, (build_record(made) for course in courses for made in _second_grade_commands(course)))
         # Ten of each course: what its commands need is read before anything counts (how long: see cold-start).
-        first = mixed_records(courses, 10 * len(courses))
-        records = mixed_records(courses, scale.of(60_000, 3_000), first=len(first))
-        cases[f"classes of {students:,}"] = partial(joined, site, url, records, 1, first)
-    seen = await alternating(cases, scale.of(5, 1))
+        warm_up_records = mixed_records(courses, 10 * len(courses))
+        records = mixed_records(courses, scale.choose(60_000, 3_000), first_number=len(warm_up_records))
+        cases[f"classes of {students:,}"] = partial(run_handlers, bench_servers, url, records, 1, warm_up_records)
+    rounds = await interleave_rounds(cases, scale.choose(5, 1))
     smallest, largest = (f"classes of {sizes[end]:,}" for end in (0, -1))
     return [
-        *(figure(case, "/s", seen.of(case), at=students) for case, students in zip(cases, sizes, strict=True)),
-        *(figure(f"{case}: processor time, handler", "µs", seen.of(case, "handler_us")) for case in cases),
+        *(
+            measurement(case, "/s", rounds.values(case), plot_position=students)
+            for case, students in zip(cases, sizes, strict=True)
+        ),
+        *(measurement(f"{case}: processor time, handler", "µs", rounds.values(case, "handler_us")) for case in cases),
         ratio(
             "largest class's processor time, of the smallest's",
             "%",
-            seen.of(largest, "handler_us"),
-            seen.of(smallest, "handler_us"),
+            rounds.values(largest, "handler_us"),
+            rounds.values(smallest, "handler_us"),
             Target(125, at_most=True),
         ),
     ]
 
 
-def _second_grades(course: Course) -> Iterator[Json]:
-    for assignment in course.numbers:
+def _second_grade_commands(course: Course) -> Iterator[Json]:
+    for assignment in course.stream_numbers:
         for student in range(course.students):
-            yield grade(course.course_id, assignment, FIRST_STUDENT + student, 50, SECOND_GRADER)
+            yield grade_command(course.course_id, assignment, FIRST_STUDENT + student, 50, SECOND_GRADER)
 
 
-async def log_size(site: Site, scale: Scale) -> list[Figure]:
+async def log_size(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
     """A handler's throughput with 10⁵, 10⁶ and 5·10⁶ events, and as many verdicts, already in the log."""
     sizes = (100_000, 1_000_000, 5_000_000) if not scale.short else (2_000,)
-    course = await original(site, scale.of(300, 30))
+    course_template = await create_course_template(bench_servers, scale.choose(300, 30))
     cases: dict[str, Case] = {}
     for size in sizes:
-        url = site.database()
-        courses = await course.copied(url, size // len(course.events))
+        url = bench_servers.new_database()
+        courses = await course_template.copy_to_log(url, size // len(course_template.events))
         cases[f"{size:,} events"] = partial(
-            _on_the_same_log, await site.installation(url), courses[:24], scale.of(20_000, 3_000)
+            _run_on_same_log, await bench_servers.new_installation(url), courses[:24], scale.choose(20_000, 3_000)
         )
-    seen = await alternating(cases, scale.of(5, 1))
+    rounds = await interleave_rounds(cases, scale.choose(5, 1))
     smallest, largest = (f"{sizes[end]:,} events" for end in (0, -1))
     return [
-        *(figure(case, "/s", seen.of(case), at=size) for case, size in zip(cases, sizes, strict=True)),
-        *(figure(f"{case}: processor time, handler", "µs", seen.of(case, "handler_us")) for case in cases),
-        *(figure(f"{case}: processor time, PostgreSQL", "µs", seen.of(case, "backend_us")) for case in cases),
-        ratio("largest log, of the smallest's", "%", seen.of(largest), seen.of(smallest), Target(90)),
+        *(
+            measurement(case, "/s", rounds.values(case), plot_position=size)
+            for case, size in zip(cases, sizes, strict=True)
+        ),
+        *(measurement(f"{case}: processor time, handler", "µs", rounds.values(case, "handler_us")) for case in cases),
+        *(
+            measurement(f"{case}: processor time, PostgreSQL", "µs", rounds.values(case, "backend_us"))
+            for case in cases
+        ),
+        ratio("largest log, of the smallest's", "%", rounds.values(largest), rounds.values(smallest), Target(90)),
     ]
 
 
-async def _on_the_same_log(installation: Installation, courses: Sequence[Course], count: int) -> Numbers:
+async def _run_on_same_log(installation: BenchInstallation, courses: Sequence[Course], count: int) -> RoundValues:
     """Copies of a large log would take longer than what is measured: each round adds to it."""
-    before = await throughput_probe.verdicts(installation.url)
+    verdicts_before = await throughput_probe.count_verdicts(installation.url)
     records = mixed_records(courses, count)
     installation.send(records)
-    with Running("services.handler", installation.environment) as handler:
-        rate = await throughput_probe.rate(installation.url, [handler], before, count, skipped=count // 10)
-    return rate.numbers()
+    with RunningProcess("services.handler", installation.environment) as handler:
+        rate = await throughput_probe.measure_rate(
+            installation.url, [handler], verdicts_before, count, warm_up_count=count // 10
+        )
+    return rate.round_values()
 
 
-async def handlers(site: Site, scale: Scale) -> list[Figure]:
+async def handlers(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
     """One, two and three handler processes on one topic; they have joined before the commands come."""
-    url = site.database()
-    courses = await set_up(url, courses_in_every_shard(scale.of(2, 1)), scale.of(50, 10))
-    first = mixed_records(courses, 10 * len(courses))
-    records = mixed_records(courses, scale.of(60_000, 3_000), first=len(first))
-    counts = (1, 2, 3)[: scale.of(3, 1)]
+    url = bench_servers.new_database()
+    courses = await create_graded_courses(url, courses_per_shard(scale.choose(2, 1)), scale.choose(50, 10))
+    warm_up_records = mixed_records(courses, 10 * len(courses))
+    records = mixed_records(courses, scale.choose(60_000, 3_000), first_number=len(warm_up_records))
+    counts = (1, 2, 3)[: scale.choose(3, 1)]
     cases: dict[str, Case] = {
-        f"{count} handler{'s' * (count > 1)}": partial(joined, site, url, records, count, first) for count in counts
+        f"{count} handler{'s' * (count > 1)}": partial(
+            run_handlers, bench_servers, url, records, count, warm_up_records
+        )
+        for count in counts
     }
-    seen = await alternating(cases, scale.of(5, 1))
-    one = seen.of("1 handler")
+    rounds = await interleave_rounds(cases, scale.choose(5, 1))
+    one_handler = rounds.values("1 handler")
     return [
-        *(figure(case, "/s", seen.of(case)) for case in cases),
-        *(ratio(f"{case}, of one's", "%", seen.of(case), one, Target(100)) for case in list(cases)[1:]),
+        *(measurement(case, "/s", rounds.values(case)) for case in cases),
+        *(ratio(f"{case}, of one's", "%", rounds.values(case), one_handler, Target(100)) for case in list(cases)[1:]),
     ]
 
 
-async def never_analyzed(site: Site, scale: Scale) -> list[Figure]:
+async def never_analyzed(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
     """A fresh database fills: the last tenth of the commands must cost what the first did."""
-    return await _lasting(site, scale, {"never analyzed": False}, {})
+    return await _measure_sustained(bench_servers, scale, {"never analyzed": False}, {})
 
 
-async def old_snapshot(site: Site, scale: Scale) -> list[Figure]:
+async def old_snapshot(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
     """Thousands of small batches beside a transaction as old as the log: the last must not take twice the first."""
     names = {"an old snapshot": True} if scale.short else {"no old snapshot": False, "an old snapshot": True}
-    return await _lasting(site, scale, names, {"HANDLER_BATCH_RECORDS": "50"})
+    return await _measure_sustained(bench_servers, scale, names, {"HANDLER_BATCH_RECORDS": "50"})
 
 
-async def _lasting(site: Site, scale: Scale, names: Mapping[str, bool], settings: Mapping[str, str]) -> list[Figure]:
-    url = site.database()
-    courses = await set_up(url, courses_in_every_shard(scale.of(2, 1)), scale.of(50, 10))
-    commands = await waiting(site, url, mixed_records(courses, scale.of(200_000, 4_000)))
-    figures = []
-    for name, old in names.items():
-        rate = await commands.decided(settings, _old_snapshot if old else nothing_beside)
-        figures.append(figure(name, "/s", [rate.per_second]))
+async def _measure_sustained(
+    bench_servers: BenchServers, scale: Scale, names: Mapping[str, bool], settings: Mapping[str, str]
+) -> list[Measurement]:
+    url = bench_servers.new_database()
+    courses = await create_graded_courses(url, courses_per_shard(scale.choose(2, 1)), scale.choose(50, 10))
+    backlog = await create_backlog(bench_servers, url, mixed_records(courses, scale.choose(200_000, 4_000)))
+    measurements = []
+    for name, has_old_snapshot in names.items():
+        rate = await backlog.run_handler(settings, _old_snapshot if has_old_snapshot else no_concurrent_work)
+        measurements.append(measurement(name, "/s", [rate.per_second]))
         if not scale.short:
-            of_first = [rate.last_to_first]
-            figures.append(figure(f"{name}: last tenth's cost, to the first's", "times", of_first, Target(2, True)))
-    return figures
+            cost_ratios = [rate.last_to_first]
+            measurements.append(
+                measurement(f"{name}: last tenth's cost, to the first's", "times", cost_ratios, Target(2, True))
+            )
+    return measurements
 
 
 @contextlib.contextmanager
 def _old_snapshot(url: str) -> Iterator[None]:
-    with psycopg.connect(url) as beside:
-        beside.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        beside.execute("select count(*) from event")
+    with psycopg.connect(url) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.execute("select count(*) from event")
         yield

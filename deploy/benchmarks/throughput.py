@@ -4,73 +4,98 @@ import os
 from functools import partial
 
 from deploy.benchmarks import insert_baseline, peers
-from deploy.benchmarks.backlog import joined, require_tokens, tokens, waiting
-from deploy.benchmarks.environment import Site
-from deploy.benchmarks.in_process import courses_in_every_shard, decide, set_up
-from deploy.benchmarks.results import Case, Figure, Rounds, Scale, Target, alternating, figure, ratio
+from deploy.benchmarks.backlog import create_backlog, create_token_factory, require_token_settings, run_handlers
+from deploy.benchmarks.environment import BenchServers
+from deploy.benchmarks.in_process import courses_per_shard, create_graded_courses, decide
+from deploy.benchmarks.results import Case, Measurement, Rounds, Scale, Target, interleave_rounds, measurement, ratio
 from deploy.benchmarks.workload import mixed_records
 
 STUDENTS = 50
 BATCH_RECORDS = 1_000
-DEFAULT = "handler, 2 subscribers"
+DEFAULT_HANDLER = "handler, 2 subscribers"
 CORES = len(os.sched_getaffinity(0))
-ONE_A_CORE = f"handlers, one a core ({CORES})"
+HANDLER_PER_CORE = f"handlers, one a core ({CORES})"
 ONE_TOKEN, OWN_TOKENS = "handler, COMMAND_AUTH=required", "… and a token of its own for each command"
-PLAIN, APPEND = "ceiling: plain inserts of its rows", "append alone"
+PLAIN_INSERTS, APPEND = "ceiling: plain inserts of its rows", "append alone"
 CONSUMER = "aiokafka's consumer, nothing decided"
-PER_MESSAGE, LIBRARY = "FastStream handler, message by message", "eventsourcing library"
+PER_MESSAGE, EVENTSOURCING_LIBRARY = "FastStream handler, message by message", "eventsourcing library"
 
 
-async def handler(site: Site, scale: Scale) -> list[Figure]:
+async def handler(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
     """Mixed commands through one handler; plain inserts of the same rows; the append alone; peers."""
-    url = site.database()
-    courses = await set_up(url, courses_in_every_shard(scale.of(2, 1)), scale.of(STUDENTS, 10))
-    mix = partial(mixed_records, courses)
-    first, count = mix(10 * len(courses)), scale.of(60_000, 3_000)
-    records, signed = mix(count, first=len(first)), mix(count, tokens(each_its_own=False), len(first))
-    own = mix(scale.of(20_000, 3_000), tokens(each_its_own=True), len(first))
-    plain = await waiting(site, url, records)
-    some = partial(decide, records=records, batch_records=BATCH_RECORDS)
-    batches = await plain.on_a_copy(some)
+    url = bench_servers.new_database()
+    courses = await create_graded_courses(url, courses_per_shard(scale.choose(2, 1)), scale.choose(STUDENTS, 10))
+    build_records = partial(mixed_records, courses)
+    warm_up_records, count = build_records(10 * len(courses)), scale.choose(60_000, 3_000)
+    records, signed_records = (
+        build_records(count, first_number=len(warm_up_records)),
+        build_records(count, create_token_factory(one_per_command=False), len(warm_up_records)),
+    )
+    individually_signed_records = build_records(
+        scale.choose(20_000, 3_000), create_token_factory(one_per_command=True), len(warm_up_records)
+    )
+    backlog = await create_backlog(bench_servers, url, records)
+    decide_records = partial(decide, records=records, batch_records=BATCH_RECORDS)
+    batches = await backlog.run_on_copy(decide_records)
 
-    handlers = {"handler, 1 subscriber": "1", DEFAULT: "2", "handler, 3 subscribers": "3"}
+    handlers = {"handler, 1 subscriber": "1", DEFAULT_HANDLER: "2", "handler, 3 subscribers": "3"}
     if scale.short:
-        handlers = {DEFAULT: "2"}
-    decided = partial(joined, site, url, first=first)
-    believed = mix(len(first), tokens(each_its_own=False))
-    required = partial(joined, site, url, first=believed, settings=require_tokens())
+        handlers = {DEFAULT_HANDLER: "2"}
+    run_unsigned = partial(run_handlers, bench_servers, url, warm_up_records=warm_up_records)
+    signed_warm_up_records = build_records(len(warm_up_records), create_token_factory(one_per_command=False))
+    run_signed = partial(
+        run_handlers, bench_servers, url, warm_up_records=signed_warm_up_records, settings=require_token_settings()
+    )
     cases: dict[str, Case] = {
-        **{case: partial(decided, records, settings={"HANDLER_SUBSCRIBERS": k}) for case, k in handlers.items()},
-        ONE_A_CORE: partial(decided, records, CORES),
-        ONE_TOKEN: partial(required, signed),
-        OWN_TOKENS: partial(required, own),
-        PLAIN: partial(plain.on_a_copy, partial(insert_baseline.plain_inserts, batches=batches)),
-        APPEND: partial(plain.on_a_copy, partial(insert_baseline.appends, batches=batches)),
-        LIBRARY: partial(plain.on_a_copy, partial(peers.eventsourcing, commands=scale.of(1_000, 20))),
-        PER_MESSAGE: partial(peers.faststream_per_message, plain.installation, scale.of(1_000, 20)),
-        CONSUMER: partial(peers.bare_consumer, plain.installation, len(records)),
+        **{
+            case: partial(run_unsigned, records, settings={"HANDLER_SUBSCRIBERS": subscribers})
+            for case, subscribers in handlers.items()
+        },
+        HANDLER_PER_CORE: partial(run_unsigned, records, CORES),
+        ONE_TOKEN: partial(run_signed, signed_records),
+        OWN_TOKENS: partial(run_signed, individually_signed_records),
+        PLAIN_INSERTS: partial(backlog.run_on_copy, partial(insert_baseline.measure_plain_inserts, batches=batches)),
+        APPEND: partial(backlog.run_on_copy, partial(insert_baseline.measure_appends, batches=batches)),
+        EVENTSOURCING_LIBRARY: partial(
+            backlog.run_on_copy, partial(peers.eventsourcing, commands=scale.choose(1_000, 20))
+        ),
+        PER_MESSAGE: partial(peers.faststream_per_message, backlog.installation, scale.choose(1_000, 20)),
+        CONSUMER: partial(peers.bare_consumer, backlog.installation, len(records)),
     }
-    return _figures(await alternating(cases, scale.of(5, 1)), list(cases))
+    return _measurements(await interleave_rounds(cases, scale.choose(5, 1)), list(cases))
 
 
-def _figures(seen: Rounds, cases: list[str]) -> list[Figure]:
-    targets = {DEFAULT: Target(20_000)}
+def _measurements(rounds: Rounds, cases: list[str]) -> list[Measurement]:
+    targets = {DEFAULT_HANDLER: Target(20_000)}
     processor = [
-        figure(f"{case}: processor time, {of}", "µs", seen.of(case, name), target)
-        for case in (DEFAULT, ONE_A_CORE, ONE_TOKEN)
-        for of, name, target in (
+        measurement(f"{case}: processor time, {component}", "µs", rounds.values(case, name), target)
+        for case in (DEFAULT_HANDLER, HANDLER_PER_CORE, ONE_TOKEN)
+        for component, name, target in (
             ("handler", "handler_us", Target(40, at_most=True)),
             ("PostgreSQL", "backend_us", None),
         )
     ]
-    own, all_cores = seen.of(DEFAULT), seen.of(ONE_A_CORE)
+    default_rate, all_cores_rate = rounds.values(DEFAULT_HANDLER), rounds.values(HANDLER_PER_CORE)
     return [
-        *(figure(case, "/s", seen.of(case), targets.get(case)) for case in cases),
+        *(measurement(case, "/s", rounds.values(case), targets.get(case)) for case in cases),
         *processor,
-        ratio("append alone, of the ceiling", "%", seen.of(APPEND), seen.of(PLAIN), Target(85)),
-        ratio(f"{DEFAULT}, of the ceiling", "%", own, seen.of(PLAIN)),
-        ratio(f"{ONE_A_CORE}, of the ceiling", "%", all_cores, seen.of(PLAIN), Target(40)),
-        ratio(f"{DEFAULT}, to the eventsourcing library", "times", own, seen.of(LIBRARY)),
-        ratio(f"{ONE_A_CORE}, to the eventsourcing library", "times", all_cores, seen.of(LIBRARY), Target(20)),
-        ratio(f"{DEFAULT}, to message by message", "times", own, seen.of(PER_MESSAGE), Target(100)),
+        ratio("append alone, of the ceiling", "%", rounds.values(APPEND), rounds.values(PLAIN_INSERTS), Target(85)),
+        ratio(f"{DEFAULT_HANDLER}, of the ceiling", "%", default_rate, rounds.values(PLAIN_INSERTS)),
+        ratio(f"{HANDLER_PER_CORE}, of the ceiling", "%", all_cores_rate, rounds.values(PLAIN_INSERTS), Target(40)),
+        ratio(
+            f"{DEFAULT_HANDLER}, to the eventsourcing library",
+            "times",
+            default_rate,
+            rounds.values(EVENTSOURCING_LIBRARY),
+        ),
+        ratio(
+            f"{HANDLER_PER_CORE}, to the eventsourcing library",
+            "times",
+            all_cores_rate,
+            rounds.values(EVENTSOURCING_LIBRARY),
+            Target(20),
+        ),
+        ratio(
+            f"{DEFAULT_HANDLER}, to message by message", "times", default_rate, rounds.values(PER_MESSAGE), Target(100)
+        ),
     ]

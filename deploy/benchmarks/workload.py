@@ -10,13 +10,13 @@ from services.moderation.assignment import IDS_PER_ASSIGNMENT
 
 FINAL_GRADER, GRADER, SECOND_GRADER = 1, 2, 3
 FIRST_STUDENT = 101
-ENROLLMENTS_AT_A_TIME = 5_000
+ENROLLMENTS_PER_COMMAND = 5_000
 # The last fifth of a class has its grades selected; nobody may change a selected grade, so the others are graded.
 SELECTED_SHARE = 5
 Json = dict[str, Any]
 
 
-class Record(NamedTuple):
+class ProducerRecord(NamedTuple):
     """A record for the commands topic; ``headers`` as Kafka's."""
 
     key: bytes
@@ -26,16 +26,16 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A course whose students are all graded once. ``numbers``: what its assignments' ids are drawn from."""
+    """A course whose students are all graded once. ``stream_numbers``: what its assignments' ids are drawn from."""
 
     course_id: int
     students: int
-    numbers: dict[int, int]
+    stream_numbers: dict[int, int]
 
 
-def command(course: int, type_: str, data: Json, assignment: int | None = None, actor: int | None = None) -> Json:
+def build_command(course: int, type_: str, data: Json, assignment: int | None = None, actor: int | None = None) -> Json:
     """A command of root account 1."""
-    made: Json = {
+    fields: Json = {
         "command_id": str(uuid.uuid4()),
         "type": type_,
         "issued_at": "2026-01-01T00:00:00.123Z",
@@ -44,29 +44,31 @@ def command(course: int, type_: str, data: Json, assignment: int | None = None, 
         "data": data,
     }
     if assignment is not None:
-        made["assignment_id"] = str(assignment)
+        fields["assignment_id"] = str(assignment)
     if actor is not None:
-        made["actor"] = {"user_id": str(actor)}
-    return made
+        fields["actor"] = {"user_id": str(actor)}
+    return fields
 
 
-def assignments(course: int, count: int) -> range:
+def list_assignment_ids(course: int, count: int) -> range:
     """Ids of a course's assignments."""
     return range(course * 100, course * 100 + count)
 
 
-def roster(course: int, students: int, assignments_: Iterable[int]) -> Iterator[Json]:
+def roster_commands(course: int, students: int, assignment_ids: Iterable[int]) -> Iterator[Json]:
     """A course of so many students with moderated assignments."""
     staff: list[tuple[int, str]] = [
         (FINAL_GRADER, "TeacherEnrollment"),
         (GRADER, "TaEnrollment"),
         (SECOND_GRADER, "TaEnrollment"),
     ]
-    everybody = staff + [(FIRST_STUDENT + student, "StudentEnrollment") for student in range(students)]
-    rows = [{"user_id": user, "type": kind, "state": "active"} for user, kind in everybody]
-    yield command(course, "upsert_course", {"name": "Course"})
-    for start in range(0, len(rows), ENROLLMENTS_AT_A_TIME):
-        yield command(course, "upsert_enrollments", {"enrollments": rows[start : start + ENROLLMENTS_AT_A_TIME]})
+    members = staff + [(FIRST_STUDENT + student, "StudentEnrollment") for student in range(students)]
+    rows = [{"user_id": user, "type": kind, "state": "active"} for user, kind in members]
+    yield build_command(course, "upsert_course", {"name": "Course"})
+    for start in range(0, len(rows), ENROLLMENTS_PER_COMMAND):
+        yield build_command(
+            course, "upsert_enrollments", {"enrollments": rows[start : start + ENROLLMENTS_PER_COMMAND]}
+        )
     settings = {
         "name": "Essay",
         "points_possible": 100,
@@ -75,60 +77,62 @@ def roster(course: int, students: int, assignments_: Iterable[int]) -> Iterator[
         "grader_count": 2,
         "final_grader_id": FINAL_GRADER,
     }
-    for assignment in assignments_:
-        yield command(course, "configure_assignment", settings, assignment)
+    for assignment in assignment_ids:
+        yield build_command(course, "configure_assignment", settings, assignment)
 
 
-def graded(course: int, students: int, assignments_: Iterable[int]) -> Iterator[Json]:
+def first_grade_commands(course: int, students: int, assignment_ids: Iterable[int]) -> Iterator[Json]:
     """A first provisional grade of every student: the nth student's is the assignment's nth."""
-    for assignment in assignments_:
+    for assignment in assignment_ids:
         for student in range(students):
-            yield grade(course, assignment, FIRST_STUDENT + student, student % 101, GRADER)
+            yield grade_command(course, assignment, FIRST_STUDENT + student, student % 101, GRADER)
 
 
-def grade(course: int, assignment: int, student: int, score: int, actor: int) -> Json:
+def grade_command(course: int, assignment: int, student: int, score: int, actor: int) -> Json:
     """A provisional grade."""
-    return command(course, "record_provisional_grade", {"student_id": student, "score": score}, assignment, actor)
+    return build_command(course, "record_provisional_grade", {"student_id": student, "score": score}, assignment, actor)
 
 
-def mixed(courses: Sequence[Course], number: int) -> Json:
+def mixed_command(courses: Sequence[Course], number: int) -> Json:
     """The command of that number: 60 % grades, 20 % selections, 10 % comments, 10 % refusals."""
-    turn, place = divmod(number, len(courses))
-    course = courses[place]
-    assignment = course.course_id * 100 + turn // 10 % len(course.numbers)
-    selected_from = course.students - course.students // SELECTED_SHARE
-    student = turn * 7919 % selected_from
+    turn, course_index = divmod(number, len(courses))
+    course = courses[course_index]
+    assignment = course.course_id * 100 + turn // 10 % len(course.stream_numbers)
+    first_selected = course.students - course.students // SELECTED_SHARE
+    student = turn * 7919 % first_selected
     match turn % 10:
         case 2 | 6:
-            chosen = selected_from + turn * 7919 % (course.students - selected_from)
-            data: Json = {"provisional_grade_id": course.numbers[assignment] * IDS_PER_ASSIGNMENT + chosen + 1}
-            return command(course.course_id, "select_provisional_grade", data, assignment, FINAL_GRADER)
+            selected_index = first_selected + turn * 7919 % (course.students - first_selected)
+            data: Json = {
+                "provisional_grade_id": course.stream_numbers[assignment] * IDS_PER_ASSIGNMENT + selected_index + 1
+            }
+            return build_command(course.course_id, "select_provisional_grade", data, assignment, FINAL_GRADER)
         case 4:
             data = {"student_id": FIRST_STUDENT + student, "comment": "See the margin."}
-            return command(course.course_id, "record_provisional_comment", data, assignment, SECOND_GRADER)
+            return build_command(course.course_id, "record_provisional_comment", data, assignment, SECOND_GRADER)
         case 8:
-            nobody = FIRST_STUDENT + student
-            return grade(course.course_id, assignment, nobody, turn % 101, nobody)
+            unenrolled_user = FIRST_STUDENT + student
+            return grade_command(course.course_id, assignment, unenrolled_user, turn % 101, unenrolled_user)
         case 1 | 5 | 9:
-            return grade(course.course_id, assignment, FIRST_STUDENT + student, turn % 101, SECOND_GRADER)
+            return grade_command(course.course_id, assignment, FIRST_STUDENT + student, turn % 101, SECOND_GRADER)
         case _:
-            return grade(course.course_id, assignment, FIRST_STUDENT + student, turn % 101, GRADER)
+            return grade_command(course.course_id, assignment, FIRST_STUDENT + student, turn % 101, GRADER)
 
 
 def mixed_records(
-    courses: Sequence[Course], count: int, token: Callable[[Json], str] | None = None, first: int = 0
-) -> list[Record]:
+    courses: Sequence[Course], count: int, token: Callable[[Json], str] | None = None, first_number: int = 0
+) -> list[ProducerRecord]:
     """Mixed commands as records; one in twenty is sent twice. ``token``: what each carries as its bearer token."""
-    records: list[Record] = []
-    for number in range(first, first + count):
-        made = record(mixed(courses, number), token)
-        records.append(records[-10] if number % 20 == 19 and len(records) >= 10 else made)
+    records: list[ProducerRecord] = []
+    for number in range(first_number, first_number + count):
+        new_record = build_record(mixed_command(courses, number), token)
+        records.append(records[-10] if number % 20 == 19 and len(records) >= 10 else new_record)
     return records
 
 
-def record(made: Json, token: Callable[[Json], str] | None = None) -> Record:
+def build_record(command: Json, token: Callable[[Json], str] | None = None) -> ProducerRecord:
     """A command as its producer sends it."""
     headers: list[tuple[str, str | bytes | None]] = []
     if token is not None:
-        headers.append(("authorization", f"Bearer {token(made)}".encode()))
-    return Record(made["course_id"].encode(), json.dumps(made).encode(), headers)
+        headers.append(("authorization", f"Bearer {token(command)}".encode()))
+    return ProducerRecord(command["course_id"].encode(), json.dumps(command).encode(), headers)

@@ -14,7 +14,7 @@ from deploy.local.kafka import KafkaServer
 from deploy.local.paths import STATE, database_folder
 from deploy.local.postgres import PostgresServer
 
-VARIABLES = {"kafka": "KAFKA_BOOTSTRAP", "postgres": "DATABASE_URL"}
+ENVIRONMENT_VARIABLES = {"kafka": "KAFKA_BOOTSTRAP", "postgres": "DATABASE_URL"}
 
 
 class Server(Protocol):
@@ -38,7 +38,7 @@ class Server(Protocol):
 
 
 @dataclass(frozen=True)
-class Given:
+class ExternalServer:
     """A server that somebody else runs: it is left as it is."""
 
     address: str
@@ -49,31 +49,31 @@ class Given:
     def remove(self) -> None: ...
 
 
-def source(kind: str) -> str:
+def choose_provider(kind: str) -> str:
     """What a ``kafka`` or ``postgres`` would be now: ``given``, ``container`` or ``local``."""
-    if os.environ.get(VARIABLES[kind]):
+    if os.environ.get(ENVIRONMENT_VARIABLES[kind]):
         return "given"
-    return "container" if containers.image(kind) else "local"
+    return "container" if containers.find_image(kind) else "local"
 
 
-def kafka(
-    name: str, chosen: str | None = None, heap: str = "512m", environment: Mapping[str, str] = os.environ
+def kafka_server(
+    name: str, provider: str | None = None, heap: str = "512m", environment: Mapping[str, str] = os.environ
 ) -> Server:
-    """The broker of that name in this clone, from ``chosen`` or from where it would come now."""
-    match chosen or source("kafka"):
+    """The broker of that name in this clone, from ``provider`` or from where it would come now."""
+    match provider or choose_provider("kafka"):
         case "given":
-            return Given(environment["KAFKA_BOOTSTRAP"])
+            return ExternalServer(environment["KAFKA_BOOTSTRAP"])
         case "container":
             return containers.kafka_container(name, heap)
         case _:
             return KafkaServer(STATE / name / "kafka", heap)
 
 
-def postgres(name: str, chosen: str | None = None, environment: Mapping[str, str] = os.environ) -> Server:
-    """The PostgreSQL of that name in this clone, from ``chosen`` or from where it would come now."""
-    match chosen or source("postgres"):
+def postgres_server(name: str, provider: str | None = None, environment: Mapping[str, str] = os.environ) -> Server:
+    """The PostgreSQL of that name in this clone, from ``provider`` or from where it would come now."""
+    match provider or choose_provider("postgres"):
         case "given":
-            return Given(environment["DATABASE_URL"])
+            return ExternalServer(environment["DATABASE_URL"])
         case "container":
             return containers.postgres_container(name)
         case _:
@@ -81,5 +81,5 @@ def postgres(name: str, chosen: str | None = None, environment: Mapping[str, str
 
 
 if __name__ == "__main__":
-    for kind in VARIABLES:
-        print(f"{kind}={source(kind)}")
+    for kind in ENVIRONMENT_VARIABLES:
+        print(f"{kind}={choose_provider(kind)}")

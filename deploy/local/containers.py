@@ -13,7 +13,7 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient, get_docker_host
 
 from deploy.local import kafka, postgres
-from deploy.local.paths import CLONE, answers, free_port
+from deploy.local.paths import CLONE_ID, free_port, wait_until_ready
 
 # The first that the engine has is used.
 IMAGES = {
@@ -31,17 +31,17 @@ testcontainers_config.ryuk_disabled = True
 @functools.cache
 def engine() -> Any:
     """The client of this machine's container engine; None when none answers, or its loopback is not ours."""
-    file = (get_docker_host() or DEFAULT_UNIX_SOCKET).removeprefix("http+").removeprefix("unix://")
+    socket_path = (get_docker_host() or DEFAULT_UNIX_SOCKET).removeprefix("http+").removeprefix("unix://")
     try:
         with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(file)
+            probe.connect(socket_path)
         client = DockerClient(timeout=60).client
-        return None if _contains_us(client) else client
+        return None if _runs_this_process(client) else client
     except (docker.errors.DockerException, OSError):
         return None
 
 
-def _contains_us(client: Any) -> bool:
+def _runs_this_process(client: Any) -> bool:
     try:
         client.containers.get(socket.gethostname())
     except docker.errors.NotFound:
@@ -49,7 +49,7 @@ def _contains_us(client: Any) -> bool:
     return True
 
 
-def image(kind: str) -> str | None:
+def find_image(kind: str) -> str | None:
     """The image to use for ``kafka`` or ``postgres``; None when there is no engine, or it has none of them."""
     if engine() is None:
         return None
@@ -63,7 +63,7 @@ def image(kind: str) -> str | None:
 class Container:
     """A server whose data and port stay the same over restarts. Raises RuntimeError when it does not start.
 
-    ``environment`` and ``address`` are told its port, the same inside and outside; ``asked`` its address.
+    ``environment`` and ``format_address`` are told its port, the same inside and outside; ``is_ready`` its address.
     """
 
     def __init__(
@@ -71,56 +71,56 @@ class Container:
         name: str,
         kind: str,
         environment: Callable[[int], dict[str, str]],
-        address: Callable[[int], str],
-        asked: Callable[[str], bool],
+        format_address: Callable[[int], str],
+        is_ready: Callable[[str], bool],
         command: list[str] | None = None,
     ) -> None:
-        self.name = f"moderated-grading-{CLONE}-{name}"
+        self.name = f"moderated-grading-{CLONE_ID}-{name}"
         self.kind = kind
         self._command = command
         self._environment = environment
-        self._address = address
-        self._asked = asked
+        self._format_address = format_address
+        self._is_ready = is_ready
 
     @property
     def address(self) -> str:
         """Where it is; the port is drawn when the container is first made."""
-        found = self._found()
-        if found is None:
+        container = self._find()
+        if container is None:
             raise RuntimeError(f"the container {self.name} does not exist")
-        ((bound,),) = found.attrs["HostConfig"]["PortBindings"].values()
-        return self._address(int(bound["HostPort"]))
+        ((port_binding,),) = container.attrs["HostConfig"]["PortBindings"].values()
+        return self._format_address(int(port_binding["HostPort"]))
 
     def start(self) -> None:
         """Start unless it runs, making the container the first time, and return when the server answers."""
         try:
-            found = self._found() or self._make()
-            found.start()
+            container = self._find() or self._create()
+            container.start()
         except docker.errors.APIError as error:
             raise RuntimeError(f"the container {self.name} did not start: {error.explanation}") from error
         address = self.address
-        if not answers(lambda: self._asked(address), self._runs, START_SECONDS):
-            tail = found.logs(tail=5).decode(errors="replace")
+        if not wait_until_ready(lambda: self._is_ready(address), self._is_running, START_SECONDS):
+            tail = container.logs(tail=5).decode(errors="replace")
             self.kill()
             raise RuntimeError(f"the server in the container {self.name} did not start: {tail}")
 
     def stop(self) -> None:
         """End in good order; nothing happens when it is not running."""
-        if self._runs() and (found := self._found()):
-            found.stop(timeout=STOP_SECONDS)
+        if self._is_running() and (container := self._find()):
+            container.stop(timeout=STOP_SECONDS)
 
     def kill(self) -> None:
         """SIGKILL."""
-        if self._runs() and (found := self._found()):
-            found.kill()
-            found.wait()
+        if self._is_running() and (container := self._find()):
+            container.kill()
+            container.wait()
 
     def remove(self) -> None:
         """Delete the container and its data."""
-        if found := self._found():
-            found.remove(force=True, v=True)
+        if container := self._find():
+            container.remove(force=True, v=True)
 
-    def _found(self) -> Any:
+    def _find(self) -> Any:
         if engine() is None:
             raise RuntimeError(f"the container engine does not answer: the container {self.name} is out of reach")
         try:
@@ -128,32 +128,32 @@ class Container:
         except docker.errors.NotFound:
             return None
 
-    def _runs(self) -> bool:
-        found = self._found()
-        return found is not None and found.status == "running"
+    def _is_running(self) -> bool:
+        container = self._find()
+        return container is not None and container.status == "running"
 
-    def _make(self) -> Any:
-        found = image(self.kind)
-        if found is None:
+    def _create(self) -> Any:
+        image_name = find_image(self.kind)
+        if image_name is None:
             raise RuntimeError(f"the container engine has none of the images {', '.join(IMAGES[self.kind])}")
         port = free_port()
-        made = DockerContainer(found, name=self.name, env=self._environment(port))
+        container = DockerContainer(image_name, name=self.name, env=self._environment(port))
         if self._command:
-            made.with_command(self._command)
+            container.with_command(self._command)
         # Its methods know no host address; the engine's client, to whom this is handed on, does.
-        made.ports[f"{port}/tcp"] = ("127.0.0.1", port)  # type: ignore[assignment]
-        return made.start().get_wrapped_container()
+        container.ports[f"{port}/tcp"] = ("127.0.0.1", port)  # type: ignore[assignment]
+        return container.start().get_wrapped_container()
 
 
 def kafka_container(name: str, heap: str) -> Container:
     """One Apache Kafka broker in KRaft mode."""
 
     def environment(port: int) -> dict[str, str]:
-        settings = kafka.settings("0.0.0.0", port, CONTROLLER_PORT, "/var/lib/kafka/data")
-        named = {f"KAFKA_{key.upper().replace('.', '_')}": value for key, value in settings.items()}
-        return {**named, "KAFKA_HEAP_OPTS": f"-Xmx{heap} -Xms{heap}"}
+        settings = kafka.build_settings("0.0.0.0", port, CONTROLLER_PORT, "/var/lib/kafka/data")
+        variables = {f"KAFKA_{key.upper().replace('.', '_')}": value for key, value in settings.items()}
+        return {**variables, "KAFKA_HEAP_OPTS": f"-Xmx{heap} -Xms{heap}"}
 
-    return Container(f"{name}-kafka", "kafka", environment, kafka.address, kafka.answers_at)
+    return Container(f"{name}-kafka", "kafka", environment, kafka.format_address, kafka.is_ready)
 
 
 def postgres_container(name: str) -> Container:
@@ -165,8 +165,8 @@ def postgres_container(name: str) -> Container:
             "POSTGRES_USER": postgres.USER,
             "POSTGRES_DB": "postgres",
             "POSTGRES_HOST_AUTH_METHOD": "trust",
-            "POSTGRES_INITDB_ARGS": " ".join(postgres.INITDB),
+            "POSTGRES_INITDB_ARGS": " ".join(postgres.INITDB_OPTIONS),
         }
 
-    command = ["postgres", *(f"--{name}={value}" for name, value in postgres.SETTINGS.items())]
-    return Container(f"{name}-postgres", "postgres", environment, postgres.address, postgres.answers_at, command)
+    command = ["postgres", *(f"--{name}={value}" for name, value in postgres.SERVER_SETTINGS.items())]
+    return Container(f"{name}-postgres", "postgres", environment, postgres.format_url, postgres.is_ready, command)

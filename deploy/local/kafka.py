@@ -11,12 +11,12 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from deploy.local.paths import STATE, answers, end, free_port, remove, running_pid
+from deploy.local.paths import STATE, free_port, remove_folder, running_pid, terminate, wait_until_ready
 
 JARS = STATE / "kafka" / "jars"
 START_SECONDS = 60
 DELETE_SECONDS = 240
-SETTINGS = {
+BROKER_SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
@@ -37,23 +37,23 @@ SETTINGS = {
 }
 
 
-def settings(host: str, port: int, controller: int, data: str) -> dict[str, str]:
+def build_settings(host: str, port: int, controller_port: int, data_folder: str) -> dict[str, str]:
     """A broker's settings: it listens on ``host`` and is reached at 127.0.0.1, at the same port."""
     return {
-        **SETTINGS,
-        "listeners": f"PLAINTEXT://{host}:{port},CONTROLLER://127.0.0.1:{controller}",
-        "advertised.listeners": f"PLAINTEXT://{address(port)}",
-        "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-        "log.dirs": data,
+        **BROKER_SETTINGS,
+        "listeners": f"PLAINTEXT://{host}:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{format_address(port)}",
+        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+        "log.dirs": data_folder,
     }
 
 
-def address(port: int) -> str:
+def format_address(port: int) -> str:
     """host:port."""
     return f"127.0.0.1:{port}"
 
 
-def answers_at(bootstrap: str) -> bool:
+def is_ready(bootstrap: str) -> bool:
     """Whether a broker answers there, not only its port."""
     with contextlib.suppress(KafkaException):
         return bool(AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=0.5).brokers)
@@ -79,20 +79,24 @@ class KafkaServer:
     @property
     def address(self) -> str:
         """host:port; the port is drawn when the broker is first formatted."""
-        return address(int((self.folder / "port").read_text()))
+        return format_address(int((self.folder / "port").read_text()))
 
     def start(self) -> None:
         """Start unless it runs, formatting the storage the first time, and return when it answers."""
         if self.pid() is not None:
             return
         if not (self.folder / "port").exists():
-            self._format()
+            self._format_storage()
         with (self.folder / "broker.log").open("ab") as log:
             process = subprocess.Popen(
-                self._java("kafka.Kafka"), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+                self._java_command("kafka.Kafka"),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
         (self.folder / "pid").write_text(str(process.pid))
-        if not answers(lambda: answers_at(self.address), lambda: process.poll() is None, START_SECONDS):
+        if not wait_until_ready(lambda: is_ready(self.address), lambda: process.poll() is None, START_SECONDS):
             self.kill()
             raise RuntimeError(f"Kafka did not start: see {self.folder / 'broker.log'}")
         # Whoever ends the broker finds it by its id: it may be another process than this one.
@@ -100,39 +104,39 @@ class KafkaServer:
 
     def stop(self) -> None:
         """End in good order; nothing happens when it is not running."""
-        self._end(signal.SIGTERM)
+        self._terminate(signal.SIGTERM)
 
     def kill(self) -> None:
         """SIGKILL."""
-        self._end(signal.SIGKILL)
+        self._terminate(signal.SIGKILL)
 
     def remove(self) -> None:
         """Delete the data of a broker that was stopped."""
-        remove(self.folder)
+        remove_folder(self.folder)
 
     def pid(self) -> int | None:
         """The broker's process id, None when it is not running."""
         return running_pid(self.folder / "pid", str(self.folder / "server.properties"))
 
-    def _end(self, number: int) -> None:
+    def _terminate(self, signal_number: int) -> None:
         if (pid := self.pid()) is not None:
-            end(pid, number)
+            terminate(pid, signal_number)
 
-    def _format(self) -> None:
+    def _format_storage(self) -> None:
         shutil.rmtree(self.folder / "data", ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         port = free_port()
-        lines = settings("127.0.0.1", port, free_port(), str(self.folder / "data")).items()
-        (self.folder / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in lines))
+        settings = build_settings("127.0.0.1", port, free_port(), str(self.folder / "data")).items()
+        (self.folder / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in settings))
         # Written with =, because an id may begin with a hyphen.
         cluster = "--cluster-id=" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = self._java("kafka.tools.StorageTool", "format", cluster, "-c")
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"Kafka's storage could not be formatted: {done.stderr[-500:]}")
+        command = self._java_command("kafka.tools.StorageTool", "format", cluster, "-c")
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise RuntimeError(f"Kafka's storage could not be formatted: {result.stderr[-500:]}")
         (self.folder / "port").write_text(str(port))
 
-    def _java(self, main: str, *arguments: str) -> list[str]:
+    def _java_command(self, main_class: str, *arguments: str) -> list[str]:
         logging = Path(__file__).parents[1] / "kafka" / "log4j2.yaml"
         return [
             "java",
@@ -143,7 +147,7 @@ class KafkaServer:
             f"-Dlog4j2.configurationFile={logging}",
             "-cp",
             f"{JARS}/*",
-            main,
+            main_class,
             *arguments,
             str(self.folder / "server.properties"),
         ]

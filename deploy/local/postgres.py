@@ -12,20 +12,20 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
-from deploy.local.paths import free_port, remove, running_pid
+from deploy.local.paths import free_port, remove_folder, running_pid
 
 USER = "moderation"
-SETTINGS = {"max_connections": "200", "shared_buffers": "256MB", "max_wal_size": "4GB"}
-ALONE_SECONDS_MAX = 60
-INITDB = ("-E", "UTF8", "--locale=C.UTF-8")
+SERVER_SETTINGS = {"max_connections": "200", "shared_buffers": "256MB", "max_wal_size": "4GB"}
+UNUSED_WAIT_SECONDS_MAX = 60
+INITDB_OPTIONS = ("-E", "UTF8", "--locale=C.UTF-8")
 
 
-def address(port: int) -> str:
+def format_url(port: int) -> str:
     """URL of the database ``postgres``."""
     return f"postgresql://{USER}@127.0.0.1:{port}/postgres"
 
 
-def answers_at(url: str) -> bool:
+def is_ready(url: str) -> bool:
     """Whether connections are accepted there."""
     with contextlib.suppress(psycopg.OperationalError):
         psycopg.connect(url, connect_timeout=2).close()
@@ -33,7 +33,7 @@ def answers_at(url: str) -> bool:
     return False
 
 
-def database(url: str, name: str) -> str:
+def database_url(url: str, name: str) -> str:
     """URL of another database of the same server."""
     return urlsplit(url)._replace(path=f"/{name}").geturl()
 
@@ -42,26 +42,26 @@ def create_database(url: str, name: str, template: str = "template1") -> str:
     """Make a database on the server of ``url``, unless it is there, and return its URL."""
     with psycopg.connect(url, autocommit=True) as connection:
         if connection.execute("select from pg_database where datname = %s", (name,)).fetchone() is None:
-            _once_alone(
+            _execute_when_unused(
                 connection,
                 sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)),
             )
-    return database(url, name)
+    return database_url(url, name)
 
 
 def drop_databases(url: str, prefix: str) -> None:
     """Drop every database on the server of ``url`` whose name begins with ``prefix``."""
     with psycopg.connect(url, autocommit=True) as connection:
         for (name,) in connection.execute("select datname from pg_database where starts_with(datname, %s)", (prefix,)):
-            _once_alone(connection, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+            _execute_when_unused(connection, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
-def _once_alone(connection: psycopg.Connection, statement: sql.Composed) -> None:
+def _execute_when_unused(connection: psycopg.Connection, statement: sql.Composed) -> None:
     """Execute once nobody else is connected to the database that is copied or dropped.
 
     Of whoever was killed the server may know a while later, longer than it waits by itself.
     """
-    deadline = time.monotonic() + ALONE_SECONDS_MAX
+    deadline = time.monotonic() + UNUSED_WAIT_SECONDS_MAX
     while True:
         try:
             connection.execute(statement)
@@ -71,15 +71,15 @@ def _once_alone(connection: psycopg.Connection, statement: sql.Composed) -> None
                 raise
 
 
-def binaries() -> Path:
+def find_binaries() -> Path:
     """Folder of initdb, pg_ctl and postgres, the newest that is installed. Raises FileNotFoundError with the remedy."""
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: int(path.parts[-3]))
     if versions:
         return versions[-1].parent
-    found = shutil.which("pg_ctl")
-    if found is None:
+    pg_ctl = shutil.which("pg_ctl")
+    if pg_ctl is None:
         raise FileNotFoundError("PostgreSQL 15 or newer is missing: install it, or set DATABASE_URL to a server")
-    return Path(found).resolve().parent
+    return Path(pg_ctl).resolve().parent
 
 
 class PostgresServer:
@@ -91,14 +91,14 @@ class PostgresServer:
     @property
     def address(self) -> str:
         """URL of its database ``postgres``; the port is drawn when the data folder is first made."""
-        return address(self._port())
+        return format_url(self._port())
 
     def start(self) -> None:
         """Start unless it runs, making the data folder the first time; return when connections are accepted."""
         if self.pid() is not None:
             return
         if not (self.folder / "port").exists():
-            self._make()
+            self._create()
         self._run(
             "pg_ctl",
             "-D",
@@ -125,7 +125,7 @@ class PostgresServer:
 
     def remove(self) -> None:
         """Delete the data of a server that was stopped."""
-        remove(self.folder)
+        remove_folder(self.folder)
 
     def pid(self) -> int | None:
         """The postmaster's process id, None when it is not running."""
@@ -134,22 +134,22 @@ class PostgresServer:
     def _port(self) -> int:
         return int((self.folder / "port").read_text())
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         if os.getuid() == 0:
             account = pwd.getpwnam("postgres")
             os.chown(self.folder, account.pw_uid, account.pw_gid)
-        self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", USER, *INITDB)
+        self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", USER, *INITDB_OPTIONS)
         with (self.folder / "data" / "postgresql.conf").open("a") as file:
-            file.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
+            file.writelines(f"{name} = '{value}'\n" for name, value in SERVER_SETTINGS.items())
         (self.folder / "port").write_text(str(free_port()))
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(binaries() / program), *arguments]
+        command = [str(find_binaries() / program), *arguments]
         if os.getuid() == 0:
             command = ["runuser", "-u", "postgres", "--", *command]
-        done = subprocess.run(
+        result = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -158,5 +158,5 @@ class PostgresServer:
             check=False,
             cwd="/",
         )
-        if done.returncode:
-            raise RuntimeError(f"{program} failed: {done.stderr.strip()[-500:]} (see {self.folder / 'server.log'})")
+        if result.returncode:
+            raise RuntimeError(f"{program} failed: {result.stderr.strip()[-500:]} (see {self.folder / 'server.log'})")

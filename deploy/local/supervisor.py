@@ -14,14 +14,14 @@ import time
 
 from deploy.local.paths import ROOT, STATE
 
-FOLDER = STATE / "stack"
-SETTINGS = FOLDER / "processes.json"
-PAUSES_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
-LONG_LIFE_SECONDS = 30
+STACK_FOLDER = STATE / "stack"
+PROCESSES_FILE = STACK_FOLDER / "processes.json"
+RESTART_DELAYS_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+STABLE_SECONDS = 30
 PR_SET_PDEATHSIG = 1
 
 
-def with_parent() -> None:
+def terminate_with_parent() -> None:
     """In the child: end when the supervisor ends."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -47,29 +47,29 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=with_parent,
+                preexec_fn=terminate_with_parent,
             )
 
-    def watch(self) -> None:
+    def restart_if_ended(self) -> None:
         """Start it again if it has ended and its pause is over."""
         if self.process.poll() is None:
             return
         now = time.monotonic()
-        if now - self.started_at > LONG_LIFE_SECONDS:
+        if now - self.started_at > STABLE_SECONDS:
             self.failures = 0
-        if now - self.started_at > PAUSES_SECONDS[min(self.failures, len(PAUSES_SECONDS) - 1)]:
+        if now - self.started_at > RESTART_DELAYS_SECONDS[min(self.failures, len(RESTART_DELAYS_SECONDS) - 1)]:
             self.failures += 1
             self.start()
 
 
 def main() -> None:
     """Supervise until SIGTERM; then end the children in good order."""
-    children = [Child(name, env) for name, env in json.loads(SETTINGS.read_text()).items()]
-    ending: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: ending.append(number))
-    while not ending:
+    children = [Child(name, env) for name, env in json.loads(PROCESSES_FILE.read_text()).items()]
+    received_signals: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: received_signals.append(number))
+    while not received_signals:
         for child in children:
-            child.watch()
+            child.restart_if_ended()
         time.sleep(0.1)
     for child in children:
         child.process.terminate()

@@ -1,8 +1,8 @@
 """Write the dashboards and the list of metrics: ``python -m deploy.monitoring``."""
 
-from deploy.monitoring.generated import generated
+from deploy.monitoring.generated import render_files
 
 if __name__ == "__main__":
-    for path, text in generated().items():
+    for path, text in render_files().items():
         path.write_text(text)
         print(f"wrote {path.name}")

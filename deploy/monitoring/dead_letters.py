@@ -1,16 +1,26 @@
 """The dashboard for what could not be read, was refused or not believed, and what came twice."""
 
-from deploy.monitoring.panels import NONE_IS_GOOD, REJECTED, Json, Panel, Query, dashboard, rate, series, stat
+from deploy.monitoring.panels import (
+    REJECTED_LABEL,
+    ZERO_IS_GOOD,
+    Json,
+    Panel,
+    Query,
+    build_dashboard,
+    rate,
+    selector,
+    stat,
+)
 
 
-def dead_letters() -> Json:
+def build_dead_letters() -> Json:
     """What could not be read or was not believed, and what came twice."""
-    letters = [
-        stat("Open dead letters", "short", f"max({series('moderation_dead_letters_open')})", steps=NONE_IS_GOOD),
+    open_dead_letters = [
+        stat("Open dead letters", "short", f"max({selector('moderation_dead_letters_open')})", steps=ZERO_IS_GOOD),
         stat(
             "Oldest open dead letter",
             "s",
-            f"max({series('moderation_dead_letters_oldest_seconds')})",
+            f"max({selector('moderation_dead_letters_oldest_seconds')})",
             steps=((None, "green"), (600, "red")),
         ),
         Panel(
@@ -18,7 +28,7 @@ def dead_letters() -> Json:
             "short",
             [
                 Query(
-                    f"sum by (reason) (increase({series('moderation_dead_letters_total')}[$__rate_interval]))",
+                    f"sum by (reason) (increase({selector('moderation_dead_letters_total')}[$__rate_interval]))",
                     "{{reason}}",
                 )
             ],
@@ -31,7 +41,7 @@ def dead_letters() -> Json:
             "short",
             [
                 Query(
-                    f"sum by (kind) (increase({series('moderation_operator_actions_total')}[$__rate_interval]))",
+                    f"sum by (kind) (increase({selector('moderation_operator_actions_total')}[$__rate_interval]))",
                     "{{kind}}",
                 )
             ],
@@ -39,13 +49,13 @@ def dead_letters() -> Json:
         Panel(
             "Does a redrive wait to be sent?",
             "none",
-            [Query(f"max({series('moderation_redrives_waiting')})", "redrives")],
+            [Query(f"max({selector('moderation_redrives_waiting')})", "redrives")],
             kind="state-timeline",
             mappings=((0, "no", "green"), (1, "waits", "red")),
-            steps=NONE_IS_GOOD,
+            steps=ZERO_IS_GOOD,
         ),
         Panel(
-            "How many console pages are open?", "short", [Query(f"sum({series('moderation_sse_clients')})", "pages")]
+            "How many console pages are open?", "short", [Query(f"sum({selector('moderation_sse_clients')})", "pages")]
         ),
     ]
     refusals = [
@@ -54,7 +64,7 @@ def dead_letters() -> Json:
             "ops",
             [
                 Query(
-                    f"sum by (type, reason) ({rate('moderation_commands_total', REJECTED)})",
+                    f"sum by (type, reason) ({rate('moderation_commands_total', REJECTED_LABEL)})",
                     "{{type}}: {{reason}}",
                 )
             ],
@@ -77,13 +87,18 @@ def dead_letters() -> Json:
         Panel(
             "How old are the keys?",
             "s",
-            [Query(series("moderation_jwks_age_seconds"), "{{job}} {{instance}}")],
+            [Query(selector("moderation_jwks_age_seconds"), "{{job}} {{instance}}")],
             width=12,
         ),
     ]
-    return dashboard(
+    return build_dashboard(
         "moderation-dead-letters",
         "Moderated grading: dead letters and refusals",
         "What could not be read, what was refused, what was not believed?",
-        [("Dead letters", letters), ("Repairs", repairs), ("Refusals and repetitions", refusals), ("Tokens", tokens)],
+        [
+            ("Dead letters", open_dead_letters),
+            ("Repairs", repairs),
+            ("Refusals and repetitions", refusals),
+            ("Tokens", tokens),
+        ],
     )

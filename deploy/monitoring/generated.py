@@ -3,19 +3,19 @@
 import json
 from pathlib import Path
 
-from deploy.monitoring.dead_letters import dead_letters
-from deploy.monitoring.metrics_doc import document
-from deploy.monitoring.overview import overview
-from deploy.monitoring.pipeline import pipeline
+from deploy.monitoring.dead_letters import build_dead_letters
+from deploy.monitoring.metrics_doc import render_metrics_page
+from deploy.monitoring.overview import build_overview
+from deploy.monitoring.pipeline import build_pipeline
 
-DASHBOARDS = {"overview": overview, "pipeline": pipeline, "dead-letters": dead_letters}
+DASHBOARDS = {"overview": build_overview, "pipeline": build_pipeline, "dead-letters": build_dead_letters}
 FOLDER = Path(__file__).parent
 
 
-def generated() -> dict[Path, str]:
+def render_files() -> dict[Path, str]:
     """Their contents by path."""
-    found = {
+    dashboards = {
         FOLDER / "grafana" / f"{name}.json": json.dumps(build(), indent=2, ensure_ascii=False) + "\n"
         for name, build in DASHBOARDS.items()
     }
-    return {**found, FOLDER / "metrics.md": document()}
+    return {**dashboards, FOLDER / "metrics.md": render_metrics_page()}

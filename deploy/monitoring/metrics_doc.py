@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 from services.telemetry.metrics import (
     ConsoleMetrics,
-    Described,
     GatewayMetrics,
     HandlerMetrics,
+    MetricDescription,
     ProcessMetrics,
     RelayMetrics,
 )
 
-CATALOGUE: dict[str, Callable[[], ProcessMetrics]] = {
+METRICS_BY_PROCESS: dict[str, Callable[[], ProcessMetrics]] = {
     "handler": HandlerMetrics,
     "relay": RelayMetrics,
     "gateway": GatewayMetrics,
@@ -59,16 +59,23 @@ alert on.
 """
 
 
-def document() -> str:
+def render_metrics_page() -> str:
     """The whole page."""
-    of_all = ProcessMetrics("every process").described
-    shared = {metric.name for metric in of_all}
-    parts = [HEAD, *_table("Every process", of_all)]
-    for name, metrics in CATALOGUE.items():
-        parts += _table(name.capitalize(), [each for each in metrics().described if each.name not in shared])
-    return "\n".join(parts) + TAIL
+    shared_metrics = ProcessMetrics("every process").descriptions
+    shared_names = {metric.name for metric in shared_metrics}
+    lines = [HEAD, *_metrics_table("Every process", shared_metrics)]
+    for name, metrics in METRICS_BY_PROCESS.items():
+        lines += _metrics_table(
+            name.capitalize(),
+            [
+                described_metric
+                for described_metric in metrics().descriptions
+                if described_metric.name not in shared_names
+            ],
+        )
+    return "\n".join(lines) + TAIL
 
 
-def _table(title: str, metrics: list[Described]) -> list[str]:
+def _metrics_table(title: str, metrics: list[MetricDescription]) -> list[str]:
     rows = [f"| `{m.name}` | {m.kind} | {', '.join(f'`{x}`' for x in m.labels)} | {m.help} |" for m in metrics]
     return [f"## {title}\n", "| metric | kind | labels | what it says |", "|---|---|---|---|", *rows, ""]

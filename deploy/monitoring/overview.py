@@ -1,68 +1,72 @@
 """The dashboard for who has one glance: is every command decided, and is every grade out?"""
 
 from deploy.monitoring.panels import (
-    NONE_IS_GOOD,
-    REJECTED,
+    REJECTED_LABEL,
+    ZERO_IS_GOOD,
     Json,
     Panel,
     Query,
-    dashboard,
+    build_dashboard,
     p50_and_p99,
     quantile,
     rate,
-    series,
+    selector,
     stat,
 )
 
-LATE = ((None, "green"), (2, "yellow"), (10, "red"))
-OBJECTIVE_99 = ((None, "red"), (0.99, "green"))
-OBJECTIVE_999 = ((None, "red"), (0.999, "green"))
+LAG_THRESHOLDS = ((None, "green"), (2, "yellow"), (10, "red"))
+OBJECTIVE_99_THRESHOLDS = ((None, "red"), (0.99, "green"))
+OBJECTIVE_999_THRESHOLDS = ((None, "red"), (0.999, "green"))
 
 
-def met(name: str, bound: str, labels: str = "") -> str:
+def within_bound_ratio(name: str, bound: str, labels: str = "") -> str:
     """The share of a histogram's values that stayed within a bound, over the time that is shown."""
-    within = f'le="{bound}"' + (f",{labels}" if labels else "")
-    below = f"sum(increase({series(name + '_bucket', within)}[$__range]))"
-    return f"{below} / sum(increase({series(name + '_count', labels)}[$__range]))"
+    bucket_labels = f'le="{bound}"' + (f",{labels}" if labels else "")
+    count_within = f"sum(increase({selector(name + '_bucket', bucket_labels)}[$__range]))"
+    return f"{count_within} / sum(increase({selector(name + '_count', labels)}[$__range]))"
 
 
-def overview() -> Json:
+def build_overview() -> Json:
     """Whether it goes well, for who has one glance."""
     objectives = [
         stat(
             "Decided within 2 s (objective 99 %)",
             "percentunit",
-            met("moderation_command_seconds", "2.0"),
-            steps=OBJECTIVE_99,
+            within_bound_ratio("moderation_command_seconds", "2.0"),
+            steps=OBJECTIVE_99_THRESHOLDS,
             decimals=2,
             description="Commands decided within 2 s of the broker's append, of those decided in the time shown.",
         ),
         stat(
             "Decided within 10 s (objective 99.9 %)",
             "percentunit",
-            met("moderation_command_seconds", "10.0"),
-            steps=OBJECTIVE_999,
+            within_bound_ratio("moderation_command_seconds", "10.0"),
+            steps=OBJECTIVE_999_THRESHOLDS,
             decimals=3,
         ),
         stat(
             "Grades out within 5 s (objective 99 %)",
             "percentunit",
-            met("moderation_publish_seconds", "5.0", 'topic="live-events"'),
-            steps=OBJECTIVE_99,
+            within_bound_ratio("moderation_publish_seconds", "5.0", 'topic="live-events"'),
+            steps=OBJECTIVE_99_THRESHOLDS,
             decimals=2,
             description="Published grades on live-events within 5 s of their commit in the log.",
         ),
         stat(
-            "Oldest undecided command", "s", f"max({series('moderation_consumer_lag_seconds')})", steps=LATE, decimals=1
+            "Oldest undecided command",
+            "s",
+            f"max({selector('moderation_consumer_lag_seconds')})",
+            steps=LAG_THRESHOLDS,
+            decimals=1,
         ),
         stat(
             "Oldest record not on its topic",
             "s",
-            f"max({series('moderation_relay_lag_seconds')})",
-            steps=LATE,
+            f"max({selector('moderation_relay_lag_seconds')})",
+            steps=LAG_THRESHOLDS,
             decimals=1,
         ),
-        stat("Open dead letters", "short", f"max({series('moderation_dead_letters_open')})", steps=NONE_IS_GOOD),
+        stat("Open dead letters", "short", f"max({selector('moderation_dead_letters_open')})", steps=ZERO_IS_GOOD),
     ]
     budget = Panel(
         "How fast do the error budgets burn?",
@@ -86,7 +90,7 @@ def overview() -> Json:
         Panel(
             "What are commands refused for?",
             "ops",
-            [Query(f"sum by (reason) ({rate('moderation_commands_total', REJECTED)})", "{{reason}}")],
+            [Query(f"sum by (reason) ({rate('moderation_commands_total', REJECTED_LABEL)})", "{{reason}}")],
         ),
         Panel(
             "How many records leave?",
@@ -116,15 +120,15 @@ def overview() -> Json:
             "How full are the pools of gateway and console?",
             "short",
             [
-                Query(series("moderation_db_pool_in_use"), "{{instance}} connections at work"),
-                Query(series("moderation_db_pool_size"), "{{instance}} connections at most"),
+                Query(selector("moderation_db_pool_in_use"), "{{instance}} connections at work"),
+                Query(selector("moderation_db_pool_size"), "{{instance}} connections at most"),
             ],
         ),
         Panel(
             "How much does the gateway hold and read?",
             "short",
             [
-                Query(series("moderation_gateway_events_held"), "{{instance}} events held"),
+                Query(selector("moderation_gateway_events_held"), "{{instance}} events held"),
                 Query(
                     f"sum by (instance) ({rate('moderation_gateway_events_folded_total')})",
                     "{{instance}} read a second",
@@ -137,19 +141,19 @@ def overview() -> Json:
         Panel(
             "Which processes are ready?",
             "none",
-            [Query(series("moderation_ready"), "{{job}} {{instance}}")],
+            [Query(selector("moderation_ready"), "{{job}} {{instance}}")],
             kind="state-timeline",
             mappings=((0, "not ready", "red"), (1, "ready", "green")),
             steps=((None, "red"), (1, "green")),
         ),
         Panel("How busy are they?", "percentunit", [Query(rate("process_cpu_seconds_total"), "{{job}} {{instance}}")]),
-        Panel("How much memory?", "bytes", [Query(series("process_resident_memory_bytes"), "{{job}} {{instance}}")]),
+        Panel("How much memory?", "bytes", [Query(selector("process_resident_memory_bytes"), "{{job}} {{instance}}")]),
         Panel(
             "Which version runs?",
             "none",
             [
                 Query(
-                    f"count by (process, version, python) ({series('moderation_build_info')})",
+                    f"count by (process, version, python) ({selector('moderation_build_info')})",
                     "{{process}} {{version}}",
                 )
             ],
@@ -157,7 +161,7 @@ def overview() -> Json:
             height=5,
         ),
     ]
-    return dashboard(
+    return build_dashboard(
         "moderation-overview",
         "Moderated grading: overview",
         "Is every command decided, and is every grade out?",

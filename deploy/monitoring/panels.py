@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 Json = dict[str, Any]
-COLUMNS = 24
+GRID_COLUMNS = 24
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 LEGEND = {"displayMode": "list", "placement": "bottom", "showLegend": True}
-REJECTED = 'outcome="rejected"'
+REJECTED_LABEL = 'outcome="rejected"'
 Steps = Sequence[tuple[float | None, str]]
-NONE_IS_GOOD: Steps = ((None, "green"), (1, "red"))
-SELECTED = 'job=~"$job",instance=~"$instance"'
+ZERO_IS_GOOD: Steps = ((None, "green"), (1, "red"))
+DASHBOARD_LABELS = 'job=~"$job",instance=~"$instance"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ class Panel:
     decimals: int | None = None
 
 
-def series(name: str, labels: str = "") -> str:
+def selector(name: str, labels: str = "") -> str:
     """A metric of the processes that the dashboard is asked about."""
-    return f"{name}{{{SELECTED}{',' + labels if labels else ''}}}"
+    return f"{name}{{{DASHBOARD_LABELS}{',' + labels if labels else ''}}}"
 
 
 def rate(name: str, labels: str = "") -> str:
     """Its steps a second."""
-    return f"rate({series(name, labels)}[$__rate_interval])"
+    return f"rate({selector(name, labels)}[$__rate_interval])"
 
 
 def quantile(share: float, name: str, by: str = "", labels: str = "") -> str:
@@ -65,17 +65,19 @@ def stat(
     return Panel(title, unit, [Query(expression)], "stat", 4, 4, description, steps, decimals=decimals)
 
 
-def dashboard(uid: str, title: str, description: str, rows: Sequence[tuple[str, Sequence[Panel]]]) -> Json:
+def build_dashboard(uid: str, title: str, description: str, rows: Sequence[tuple[str, Sequence[Panel]]]) -> Json:
     """A dashboard; each row's panels stand from left to right, and go on below when the row is full."""
     panels: list[Json] = []
     top = 0
     for name, row in rows:
-        panels.append(_place({"type": "row", "title": name, "collapsed": False, "panels": []}, panels, 0, top, 24, 1))
+        panels.append(
+            _place_panel({"type": "row", "title": name, "collapsed": False, "panels": []}, panels, 0, top, 24, 1)
+        )
         left, top, height = 0, top + 1, 0
         for panel in row:
-            if left + panel.width > COLUMNS:
+            if left + panel.width > GRID_COLUMNS:
                 left, top, height = 0, top + height, 0
-            panels.append(_place(_panel(panel), panels, left, top, panel.width, panel.height))
+            panels.append(_place_panel(_panel_json(panel), panels, left, top, panel.width, panel.height))
             left, height = left + panel.width, max(height, panel.height)
         top += height
     return {
@@ -98,11 +100,11 @@ def dashboard(uid: str, title: str, description: str, rows: Sequence[tuple[str, 
     }
 
 
-def _place(panel: Json, before: Sequence[Json], left: int, top: int, width: int, height: int) -> Json:
-    return {"id": len(before) + 1, **panel, "gridPos": {"x": left, "y": top, "w": width, "h": height}}
+def _place_panel(panel: Json, previous_panels: Sequence[Json], left: int, top: int, width: int, height: int) -> Json:
+    return {"id": len(previous_panels) + 1, **panel, "gridPos": {"x": left, "y": top, "w": width, "h": height}}
 
 
-def _panel(panel: Panel) -> Json:
+def _panel_json(panel: Panel) -> Json:
     defaults: Json = {
         "unit": panel.unit,
         "thresholds": {"mode": "absolute", "steps": [{"value": v, "color": colour} for v, colour in panel.steps]},
@@ -140,7 +142,7 @@ def _panel(panel: Panel) -> Json:
 
 
 def _variables() -> list[Json]:
-    def asked(name: str, label: str, query: str) -> Json:
+    def query_variable(name: str, label: str, query: str) -> Json:
         return {
             "name": name,
             "label": label,
@@ -156,6 +158,6 @@ def _variables() -> list[Json]:
 
     return [
         {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"},
-        asked("job", "Process", 'label_values(up{job=~"moderation-.*"}, job)'),
-        asked("instance", "Instance", 'label_values(up{job=~"$job"}, instance)'),
+        query_variable("job", "Process", 'label_values(up{job=~"moderation-.*"}, job)'),
+        query_variable("instance", "Instance", 'label_values(up{job=~"$job"}, instance)'),
     ]

@@ -10,12 +10,12 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from rich.console import Console
 
-from deploy.season.sample_data import Course, Json, encode
+from deploy.season.sample_data import Course, Json, encode_command
 
 DEADLINE_SECONDS = 60
 
 
-class Theatre:
+class DemoClient:
     """A producer of commands, a read_committed reader of what comes out, and what was seen."""
 
     def __init__(self, bootstrap: str, prefix: str, console: Console) -> None:
@@ -33,22 +33,22 @@ class Theatre:
             fetch_max_wait_ms=20,
         )
         self.sent_at: dict[str, float] = {}
-        self.sent: Counter[str] = Counter()
+        self.sent_counts: Counter[str] = Counter()
         self.keys: set[bytes] = set()
-        self.commands = 0
+        self.command_count = 0
         self.verdicts: dict[str, list[Json]] = {}
-        self.seconds: list[float] = []
-        self.live: list[Json] = []
-        self.live_seconds: list[float] = []
-        self.caliper = 0
-        self.events: Counter[str] = Counter()
+        self.verdict_seconds: list[float] = []
+        self.live_events: list[Json] = []
+        self.live_event_seconds: list[float] = []
+        self.caliper_count = 0
+        self.event_counts: Counter[str] = Counter()
         self.dead_letters: list[Any] = []
 
     async def send(self, value: bytes, key: int, command_id: str | None) -> None:
         """Produce a record; ``command_id`` None for what is unreadable."""
         if command_id is not None:
             self.sent_at.setdefault(command_id, time.time())
-            self.sent[command_id] += 1
+            self.sent_counts[command_id] += 1
         self.keys.add(str(key).encode())
         await self.producer.send(f"{self.prefix}.commands", value, key=str(key).encode())
 
@@ -57,48 +57,50 @@ class Theatre:
         while True:
             for partition, records in (await self.consumer.getmany(timeout_ms=50)).items():
                 for record in records:
-                    self._see(partition.topic.removeprefix(f"{self.prefix}."), record)
+                    self._handle_record(partition.topic.removeprefix(f"{self.prefix}."), record)
 
-    def _see(self, name: str, record: Any) -> None:
+    def _handle_record(self, name: str, record: Any) -> None:
         headers = dict(record.headers)
         now = time.time()
         if record.key not in self.keys:
             return
         if name == "commands":
-            self.commands += 1
+            self.command_count += 1
         elif name == "dead-letters":
             self.dead_letters.append(record)
         elif headers["ce_causationid"].decode() not in self.sent_at:
             return
         elif name == "verdicts":
             verdict = json.loads(record.value)
-            seen = self.verdicts.setdefault(verdict["command_id"], [])
-            seen.append(verdict)
+            verdicts = self.verdicts.setdefault(verdict["command_id"], [])
+            verdicts.append(verdict)
             if not verdict["duplicate"]:
-                self.seconds.append(now - self.sent_at[verdict["command_id"]])
+                self.verdict_seconds.append(now - self.sent_at[verdict["command_id"]])
         elif name == "live-events":
             event = json.loads(record.value)
-            self.live.append(event)
-            show_grade(self.console, event["body"])
-            self.live_seconds.append(now - self.sent_at[headers["ce_causationid"].decode()])
+            self.live_events.append(event)
+            print_grade(self.console, event["body"])
+            self.live_event_seconds.append(now - self.sent_at[headers["ce_causationid"].decode()])
         elif name == "caliper":
-            self.caliper += 1
+            self.caliper_count += 1
         else:
-            self.events[headers["ce_type"].decode().split(".")[1]] += 1
+            self.event_counts[headers["ce_type"].decode().split(".")[1]] += 1
 
-    def answered(self) -> int:
+    def verdict_count(self) -> int:
         """How many verdicts have been seen."""
         return sum(map(len, self.verdicts.values()))
 
-    async def settle(self) -> None:
+    async def wait_for_verdicts(self) -> None:
         """Wait until every record sent has its verdict. SystemExit names how many are missing after the deadline."""
         deadline = time.monotonic() + DEADLINE_SECONDS
-        while self.answered() < self.sent.total():
+        while self.verdict_count() < self.sent_counts.total():
             if time.monotonic() > deadline:
-                sys.exit(f"demo: {self.sent.total() - self.answered()} verdicts missing after {DEADLINE_SECONDS} s")
+                sys.exit(
+                    f"demo: {self.sent_counts.total() - self.verdict_count()} verdicts missing after {DEADLINE_SECONDS} s"
+                )
             await asyncio.sleep(0.01)
 
-    async def refused(self) -> str:
+    async def wait_for_dead_letter(self) -> str:
         """Wait for the dead letter of the unreadable record, and return its reason."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not self.dead_letters:
@@ -107,14 +109,14 @@ class Theatre:
             await asyncio.sleep(0.01)
         return str(dict(self.dead_letters[0].headers)["dead_letter_reason"].decode())
 
-    async def ask(self, course: Course, command: Json) -> Json:
+    async def send_and_wait(self, course: Course, command: Json) -> Json:
         """Send one command and await its verdict."""
-        await self.send(encode(command), course.course_id, command["command_id"])
-        await self.settle()
+        await self.send(encode_command(command), course.course_id, command["command_id"])
+        await self.wait_for_verdicts()
         return self.verdicts[command["command_id"]][-1]
 
 
-def show_grade(console: Console, body: Json) -> None:
+def print_grade(console: Console, body: Json) -> None:
     """A published grade_change in one line."""
     points = f"{body['score']:g} of {body['points_possible']:g}"
     muted = "muted" if body["muted"] else "posted"

@@ -10,82 +10,90 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from deploy.season.client import DEADLINE_SECONDS, Theatre
-from deploy.season.sample_data import Assignment, Course, Json, Season, encode
+from deploy.season.client import DEADLINE_SECONDS, DemoClient
+from deploy.season.sample_data import Assignment, Course, Json, SampleData, encode_command
 
-UNREADABLE = b'{"command_id": "this is not'
+UNREADABLE_RECORD = b'{"command_id": "this is not'
 
 
-async def play(console: Console, season: Season, theatre: Theatre) -> None:
+async def play_sample_data(console: Console, sample_data: SampleData, client: DemoClient) -> None:
     """The season, act by act."""
-    facts, grading = list(season.facts()), list(season.grading())
+    facts, grading = list(sample_data.lms_facts()), list(sample_data.grading_commands())
     columns = (SpinnerColumn(), TextColumn("{task.description:<28}"), BarColumn(40), MofNCompleteColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("rosters and submissions", total=len(facts))
         for fact in facts:
-            await theatre.send(encode(fact), int(fact["course_id"]), fact["command_id"])
-            progress.update(task, completed=theatre.answered())
-        await theatre.settle()
+            await client.send(encode_command(fact), int(fact["course_id"]), fact["command_id"])
+            progress.update(task, completed=client.verdict_count())
+        await client.wait_for_verdicts()
         progress.update(task, completed=len(facts))
         task = progress.add_task("provisional grades", total=len(grading))
-        before = theatre.answered()
+        verdicts_before = client.verdict_count()
         for course, _, _, command in grading:
-            await theatre.send(encode(command), course.course_id, command["command_id"])
-            progress.update(task, completed=theatre.answered() - before)
+            await client.send(encode_command(command), course.course_id, command["command_id"])
+            progress.update(task, completed=client.verdict_count() - verdicts_before)
             await asyncio.sleep(0.002)
-        await theatre.settle()
+        await client.wait_for_verdicts()
         progress.update(task, completed=len(grading))
     for course, assignment, student, command in grading:
-        result = theatre.verdicts[command["command_id"]][0]["result"]
-        numbers = course.grades.setdefault((assignment, student), [])
-        if result and result["provisional_grade_id"] not in numbers and result["graded_at"]:
-            numbers.append(result["provisional_grade_id"])
-    course = season.courses[0]
-    again = grading[0][3]
-    await theatre.send(encode(again), course.course_id, again["command_id"])
-    await theatre.settle()
-    said(console, "the same command sent again", theatre.verdicts[again["command_id"]][-1])
-    await theatre.send(UNREADABLE, course.course_id, None)
-    reason = await theatre.refused()
+        result = client.verdicts[command["command_id"]][0]["result"]
+        grade_ids = course.grades.setdefault((assignment, student), [])
+        if result and result["provisional_grade_id"] not in grade_ids and result["graded_at"]:
+            grade_ids.append(result["provisional_grade_id"])
+    course = sample_data.courses[0]
+    repeated_command = grading[0][3]
+    await client.send(encode_command(repeated_command), course.course_id, repeated_command["command_id"])
+    await client.wait_for_verdicts()
+    print_verdict(console, "the same command sent again", client.verdicts[repeated_command["command_id"]][-1])
+    await client.send(UNREADABLE_RECORD, course.course_id, None)
+    reason = await client.wait_for_dead_letter()
     console.print(f"  [yellow]✗[/] an unreadable record [dim]· to the dead letters: {reason}[/]")
-    verdict = await theatre.ask(course, season.publication(course, course.assignments[0], course.graders[0]))
-    said(console, "a grader tries to publish", verdict)
+    verdict = await client.send_and_wait(
+        course, sample_data.publish_command(course, course.assignments[0], course.graders[0])
+    )
+    print_verdict(console, "a grader tries to publish", verdict)
     console.print("\n[dim]Each[/] [cyan]→[/] [dim]is a grade_change, as it arrives on the live-events topic.[/]")
-    for course in season.courses:
+    for course in sample_data.courses:
         for taught in course.assignments:
-            await moderate(console, season, theatre, course, taught)
+            await moderate(console, sample_data, client, course, taught)
 
 
-async def moderate(console: Console, season: Season, theatre: Theatre, course: Course, assignment: Assignment) -> None:
+async def moderate(
+    console: Console, sample_data: SampleData, client: DemoClient, course: Course, assignment: Assignment
+) -> None:
     """Publish too early, choose where there are two grades, publish."""
 
-    async def ask(what: str, type_: str, data: Json) -> Json:
-        command = season.command(course, type_, data, assignment.number, course.final_grader)
-        verdict = await theatre.ask(course, command)
-        said(console, what, verdict)
+    async def send_and_print(title: str, type_: str, data: Json) -> Json:
+        command = sample_data.build_command(course, type_, data, assignment.number, course.final_grader)
+        verdict = await client.send_and_wait(course, command)
+        print_verdict(console, title, verdict)
         return verdict
 
     kind = assignment.grading_type.replace("_", " ")
     console.print(f"\n[bold]{course.name}: {assignment.name}[/] [dim]· {kind}, {assignment.points} points[/]")
-    verdict = await ask("publish", "publish_provisional_grades", {})
+    verdict = await send_and_print("publish", "publish_provisional_grades", {})
     if verdict["reason"] != "selection_required":
         return
-    torn = [
-        numbers for (number, _), numbers in course.grades.items() if number == assignment.number and len(numbers) > 1
+    contested = [
+        grade_ids
+        for (number, _), grade_ids in course.grades.items()
+        if number == assignment.number and len(grade_ids) > 1
     ]
-    await ask("choose a grade for one student", "select_provisional_grade", {"provisional_grade_id": torn[0][0]})
-    chosen = {"provisional_grade_ids": [season.chance.choice(numbers) for numbers in torn[1:]]}
-    await ask(f"choose for {len(torn) - 1} more in one go", "bulk_select_provisional_grades", chosen)
-    await ask("publish", "publish_provisional_grades", {})
+    await send_and_print(
+        "choose a grade for one student", "select_provisional_grade", {"provisional_grade_id": contested[0][0]}
+    )
+    chosen = {"provisional_grade_ids": [sample_data.rng.choice(grade_ids) for grade_ids in contested[1:]]}
+    await send_and_print(f"choose for {len(contested) - 1} more in one go", "bulk_select_provisional_grades", chosen)
+    await send_and_print("publish", "publish_provisional_grades", {})
 
 
-def said(console: Console, what: str, verdict: Json) -> None:
+def print_verdict(console: Console, title: str, verdict: Json) -> None:
     """One line for one verdict."""
     if verdict["status"] == "accepted":
         tail = "the first verdict again" if verdict["duplicate"] else f"{verdict['events']} events"
-        console.print(f"  [green]✓[/] {what} [dim]· accepted, {tail}[/]")
+        console.print(f"  [green]✓[/] {title} [dim]· accepted, {tail}[/]")
     else:
-        console.print(f"  [yellow]✗[/] {what} [dim]· {verdict['reason']}\n    {verdict['message']}[/]")
+        console.print(f"  [yellow]✗[/] {title} [dim]· {verdict['reason']}\n    {verdict['message']}[/]")
 
 
 def percentile(values: list[float], share: float) -> str:
@@ -93,57 +101,60 @@ def percentile(values: list[float], share: float) -> str:
     return f"{sorted(values)[int(len(values) * share)] * 1000:.0f} ms" if values else "-"
 
 
-def summary(console: Console, theatre: Theatre) -> None:
+def print_summary(console: Console, client: DemoClient) -> None:
     """All numbers counted from the topics."""
-    verdicts = [verdict for seen in theatre.verdicts.values() for verdict in seen]
+    verdicts = [verdict for verdicts_of_command in client.verdicts.values() for verdict in verdicts_of_command]
     first = [verdict for verdict in verdicts if not verdict["duplicate"]]
     table = Table(title="The season, counted from the topics", title_justify="left")
     table.add_column("what")
     table.add_column("count", justify="right")
-    table.add_row("commands", str(theatre.commands))
+    table.add_row("commands", str(client.command_count))
     table.add_row("accepted", str(sum(v["status"] == "accepted" for v in first)))
     for reason, count in sorted(Counter(v["reason"] for v in first if v["reason"]).items()):
         table.add_row(f"refused: {reason}", str(count))
     table.add_row("duplicates answered again", str(len(verdicts) - len(first)))
-    table.add_row("dead letters", str(len(theatre.dead_letters)))
-    table.add_row("provisional grades", str(theatre.events["provisional_grade_created"]))
-    table.add_row("published grades", str(theatre.events["grade_published"]))
-    table.add_row("grade_change events", str(len(theatre.live)))
-    table.add_row("the same as Caliper GradeEvents", str(theatre.caliper))
+    table.add_row("dead letters", str(len(client.dead_letters)))
+    table.add_row("provisional grades", str(client.event_counts["provisional_grade_created"]))
+    table.add_row("published grades", str(client.event_counts["grade_published"]))
+    table.add_row("grade_change events", str(len(client.live_events)))
+    table.add_row("the same as Caliper GradeEvents", str(client.caliper_count))
     table.add_row(
-        "command → verdict p50 / p99", f"{percentile(theatre.seconds, 0.5)} / {percentile(theatre.seconds, 0.99)}"
+        "command → verdict p50 / p99",
+        f"{percentile(client.verdict_seconds, 0.5)} / {percentile(client.verdict_seconds, 0.99)}",
     )
-    live = f"{percentile(theatre.live_seconds, 0.5)} / {percentile(theatre.live_seconds, 0.99)}"
+    live = f"{percentile(client.live_event_seconds, 0.5)} / {percentile(client.live_event_seconds, 0.99)}"
     table.add_row("command → live event p50 / p99", live)
     console.print(table)
 
 
-def findings(season: Season, theatre: Theatre) -> list[str]:
+def find_problems(sample_data: SampleData, client: DemoClient) -> list[str]:
     """What is wrong: nothing, if the service keeps its promises."""
-    wrong = []
-    if {command: len(seen) for command, seen in theatre.verdicts.items()} != dict(theatre.sent):
-        wrong.append("a record has no verdict, or more than one")
-    published = Counter(event["body"]["submission_id"] for event in theatre.live)
+    problems = []
+    if {command: len(verdicts) for command, verdicts in client.verdicts.items()} != dict(client.sent_counts):
+        problems.append("a record has no verdict, or more than one")
+    published = Counter(event["body"]["submission_id"] for event in client.live_events)
     if any(count > 1 for count in published.values()):
-        wrong.append("a published grade came more than once")
-    graded = sum(bool(numbers) for course in season.courses for numbers in course.grades.values())
+        problems.append("a published grade came more than once")
+    graded = sum(bool(numbers) for course in sample_data.courses for numbers in course.grades.values())
     if graded != len(published):
-        wrong.append(f"{graded} students were graded, the grades of {len(published)} were published")
-    if theatre.events["grade_published"] != len(theatre.live):
-        wrong.append(f"{theatre.events['grade_published']} grades published, {len(theatre.live)} grade_change events")
-    if theatre.caliper != len(theatre.live):
-        wrong.append(f"{len(theatre.live)} grade_change events, {theatre.caliper} Caliper events")
-    if theatre.commands != theatre.sent.total() + 1:
-        wrong.append(f"{theatre.sent.total() + 1} records sent, {theatre.commands} on the topic")
-    if len(theatre.dead_letters) != 1:
-        wrong.append(f"{len(theatre.dead_letters)} dead letters instead of 1")
-    return wrong
+        problems.append(f"{graded} students were graded, the grades of {len(published)} were published")
+    if client.event_counts["grade_published"] != len(client.live_events):
+        problems.append(
+            f"{client.event_counts['grade_published']} grades published, {len(client.live_events)} grade_change events"
+        )
+    if client.caliper_count != len(client.live_events):
+        problems.append(f"{len(client.live_events)} grade_change events, {client.caliper_count} Caliper events")
+    if client.command_count != client.sent_counts.total() + 1:
+        problems.append(f"{client.sent_counts.total() + 1} records sent, {client.command_count} on the topic")
+    if len(client.dead_letters) != 1:
+        problems.append(f"{len(client.dead_letters)} dead letters instead of 1")
+    return problems
 
 
-def what_next(console: Console, season: Season) -> None:
+def print_next_steps(console: Console, sample_data: SampleData) -> None:
     """How to ask the stack that stays."""
-    course = season.courses[0]
-    assignment, student = season.base + course.assignments[0].number, course.students[0]
+    course = sample_data.courses[0]
+    assignment, student = sample_data.base_id + course.assignments[0].number, course.students[0]
     path = f"/api/v1/courses/{course.course_id}/assignments/{assignment}/submissions/{student}"
     console.print("\n[bold]The stack is up.[/] [dim]What its final grader sees of the first student:[/]")
     console.print(f"  token=$(deploy/stack token {course.final_grader})", soft_wrap=True)
@@ -155,38 +166,38 @@ def what_next(console: Console, season: Season) -> None:
     console.print("  deploy/stack down")
 
 
-async def main(stays: bool) -> int:
-    """Play, show, check; 0 if everything holds. ``stays``: the stack does, so that more can be asked."""
+async def main(keep_running: bool) -> int:
+    """Play, show, check; 0 if everything holds. ``keep_running``: the stack does, so that more can be asked."""
     console = Console(highlight=False)
     started = time.time()
-    season = Season(base=int(started) % 1_000_000 * 10_000, seed=7)
-    theatre = Theatre(os.environ["KAFKA_BOOTSTRAP"], os.environ["TOPIC_PREFIX"], console)
-    await theatre.producer.start()
-    await theatre.consumer.start()
-    await theatre.consumer.getmany(timeout_ms=500)
-    reading = asyncio.create_task(theatre.read())
+    sample_data = SampleData(base_id=int(started) % 1_000_000 * 10_000, seed=7)
+    client = DemoClient(os.environ["KAFKA_BOOTSTRAP"], os.environ["TOPIC_PREFIX"], console)
+    await client.producer.start()
+    await client.consumer.start()
+    await client.consumer.getmany(timeout_ms=500)
+    reader_task = asyncio.create_task(client.read())
     try:
-        await play(console, season, theatre)
+        await play_sample_data(console, sample_data, client)
         deadline = time.monotonic() + DEADLINE_SECONDS
-        while findings(season, theatre) and time.monotonic() < deadline:
+        while find_problems(sample_data, client) and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
-        summary(console, theatre)
-        wrong = findings(season, theatre)
+        print_summary(console, client)
+        problems = find_problems(sample_data, client)
     finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-        await theatre.consumer.stop()
-        await theatre.producer.stop()
-    for finding in wrong:
-        console.print(f"[red]✗ {finding}[/]")
-    if not wrong:
+        reader_task.cancel()
+        await asyncio.gather(reader_task, return_exceptions=True)
+        await client.consumer.stop()
+        await client.producer.stop()
+    for problem in problems:
+        console.print(f"[red]✗ {problem}[/]")
+    if not problems:
         console.print(
             "[green]✓ every verdict is there, no grade is missing or doubled[/]"
             f" [dim]· {time.time() - started:.0f} s[/]"
         )
-        if stays:
-            what_next(console, season)
-    return len(wrong)
+        if keep_running:
+            print_next_steps(console, sample_data)
+    return len(problems)
 
 
 if __name__ == "__main__":

@@ -19,21 +19,21 @@ create table if not exists shard (number text primary key, sequence integer);
 """
 
 
-class Missing(Exception):
+class SequenceGap(Exception):
     """Events are missing: ask the service's operators to emit them again (``deploy/operate replay``)."""
 
 
-def count(database: sqlite3.Connection, headers: dict[str, str], event: dict[str, Any]) -> bool:
-    """Take in one event, all or nothing; False where it has been counted before. Raises Missing."""
+def count_once(database: sqlite3.Connection, headers: dict[str, str], event: dict[str, Any]) -> bool:
+    """Take in one event, all or nothing; False where it has been counted before. Raises SequenceGap."""
     with database:
-        new = database.execute("insert or ignore into counted values (?)", (headers["ce_id"],)).rowcount
-        if not new:
+        is_new = database.execute("insert or ignore into counted values (?)", (headers["ce_id"],)).rowcount
+        if not is_new:
             return False
         if "replay" not in headers:  # A replay is a selection: its numbers have gaps.
             shard, sequence = headers["ce_shard"], int(headers["ce_sequence"])
             last = database.execute("select sequence from shard where number = ?", (shard,)).fetchone()
             if last is not None and sequence != last[0] + 1:
-                raise Missing(f"shard {shard}: {sequence} came after {last[0]}")
+                raise SequenceGap(f"shard {shard}: {sequence} came after {last[0]}")
             database.execute("insert or replace into shard values (?, ?)", (shard, sequence))
         body = event["body"]
         grade = (body["submission_id"], body["student_id"], body["score"], body["grade"], not body["muted"])
@@ -42,9 +42,9 @@ def count(database: sqlite3.Connection, headers: dict[str, str], event: dict[str
 
 
 async def at_end(consumer: AIOKafkaConsumer) -> bool:
-    places = consumer.assignment()
-    ends = await consumer.end_offsets(places) if places else {}
-    return bool(ends) and all([await consumer.position(place) >= end for place, end in ends.items()])
+    partitions = consumer.assignment()
+    ends = await consumer.end_offsets(partitions) if partitions else {}
+    return bool(ends) and all([await consumer.position(partition) >= end for partition, end in ends.items()])
 
 
 async def main(topic: str, file: str, once: bool) -> None:
@@ -65,8 +65,8 @@ async def main(topic: str, file: str, once: bool) -> None:
             for records in batches.values():
                 for record in records:
                     headers = {name: value.decode() for name, value in record.headers}
-                    new = count(database, headers, json.loads(record.value or b""))
-                    print("counted" if new else "known", headers["ce_subject"], flush=True)
+                    is_new = count_once(database, headers, json.loads(record.value or b""))
+                    print("counted" if is_new else "known", headers["ce_subject"], flush=True)
             if batches:
                 await consumer.commit()  # After the table: what is read again is known by its ce_id.
             if once and await at_end(consumer):

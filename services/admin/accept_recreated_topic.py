@@ -14,73 +14,75 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from services.config import DatabaseSettings, KafkaSettings, WrongSettings
-from services.eventlog.postgres import WRITER, connect, trouble
-from services.eventlog.store import Log
-from services.eventlog.topic_identity import first_records, is_another
-from services.kafka.topics import topic
+from services.config import DatabaseSettings, KafkaSettings, SettingsError
+from services.eventlog.postgres import WRITER, connect, describe_postgres_error
+from services.eventlog.store import EventStore
+from services.eventlog.topic_identity import is_recreated, read_first_records
+from services.kafka.topics import full_topic_name
 
 
-async def main(reason: str, *, anyway: bool) -> None:
+async def main(reason: str, *, force: bool) -> None:
     """Open the source and print its number. SystemExit where there is no topic, or it is the one that was decided."""
     settings = KafkaSettings()
-    commands = topic(settings.topic_prefix, "commands")
+    commands_topic = full_topic_name(settings.topic_prefix, "commands")
     connection = await connect(DatabaseSettings().url(), "source", WRITER)
     try:
-        log = Log(connection)
-        if not anyway and not await _is_another(settings.kafka_bootstrap, commands, log):
+        store = EventStore(connection)
+        if not force and not await _is_topic_recreated(settings.kafka_bootstrap, commands_topic, store):
             sys.exit(
-                f"{commands} still holds what was decided: nothing was done. A new source has every record of it"
+                f"{commands_topic} still holds what was decided: nothing was done. A new source has every record of it"
                 " decided again; say --anyway if that is meant"
             )
-        print(f"{commands} is now source {await log.open_source(commands, reason)}")
+        print(f"{commands_topic} is now source {await store.start_incarnation(commands_topic, reason)}")
     finally:
         await connection.close()
 
 
-async def _is_another(bootstrap: str, commands: str, log: Log) -> bool:
+async def _is_topic_recreated(bootstrap: str, commands_topic: str, store: EventStore) -> bool:
     """Whether some partition does not hold its last decided record any more, or its first, where it was."""
-    source = await log.current_source(commands)
-    watermarks = await log.watermarks(source, await _partitions(bootstrap, commands))
-    decided: dict[TopicPartition, tuple[int, int]] = {}
+    incarnation = await store.current_incarnation(commands_topic)
+    watermarks = await store.watermarks(incarnation, await _list_partitions(bootstrap, commands_topic))
+    last_decided: dict[TopicPartition, tuple[int, int]] = {}
     for partition, offset in watermarks.items():
         if offset >= 0:
-            (time,) = (await log.append_times(source, partition, offset, offset)).values()
-            decided[TopicPartition(commands, partition)] = offset, time
-    if not decided:
+            (time,) = (await store.append_times(incarnation, partition, offset, offset)).values()
+            last_decided[TopicPartition(commands_topic, partition)] = offset, time
+    if not last_decided:
         return False
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     try:
         await consumer.start()
-        ends = await consumer.end_offsets(list(decided))
+        end_offsets = await consumer.end_offsets(list(last_decided))
         # The first record of that time or later: asked of the index, for what a record holds may be anything.
-        found = await consumer.offsets_for_times({place: time for place, (_, time) in decided.items()})
-        beginnings = await first_records(consumer, decided)
+        records_by_partition = await consumer.offsets_for_times(
+            {place: time for place, (_, time) in last_decided.items()}
+        )
+        first_by_partition = await read_first_records(consumer, last_decided)
     finally:
         await consumer.stop()
-    for place, (offset, time) in decided.items():
-        first = found[place]
-        if ends[place] <= offset or first is None or first.timestamp != time or first.offset > offset:
+    for place, (offset, time) in last_decided.items():
+        first = records_by_partition[place]
+        if end_offsets[place] <= offset or first is None or first.timestamp != time or first.offset > offset:
             return True
-    for place, beginning in beginnings.items():
-        if await is_another(log, source, place.partition, beginning):
+    for place, first_record in first_by_partition.items():
+        if await is_recreated(store, incarnation, place.partition, first_record):
             return True
     return False
 
 
-async def _partitions(bootstrap: str, commands: str) -> list[int]:
+async def _list_partitions(bootstrap: str, commands_topic: str) -> list[int]:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     try:
         await admin.start()
-        if commands not in await admin.list_topics():
-            sys.exit(f"topic {commands} does not exist: run python -m services.kafka.topics")
-        (described,) = await admin.describe_topics([commands])
+        if commands_topic not in await admin.list_topics():
+            sys.exit(f"topic {commands_topic} does not exist: run python -m services.kafka.topics")
+        (described,) = await admin.describe_topics([commands_topic])
         return [partition["partition"] for partition in described["partitions"]]
     finally:
         await admin.close()
 
 
-def asked(arguments: list[str]) -> argparse.Namespace:
+def parse_args(arguments: list[str]) -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(
         "python -m services.admin.accept_recreated_topic",
@@ -88,19 +90,19 @@ def asked(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("reason", help="why the topic begins anew: kept for good")
     parser.add_argument("--anyway", action="store_true", help="also where the topic holds what was decided")
-    said = parser.parse_args(arguments)
-    if not said.reason.strip():
+    args = parser.parse_args(arguments)
+    if not args.reason.strip():
         parser.error("say why the topic begins anew")
-    return said
+    return args
 
 
 if __name__ == "__main__":
-    said = asked(sys.argv[1:])
+    said = parse_args(sys.argv[1:])
     try:
-        asyncio.run(main(said.reason, anyway=said.anyway))
-    except WrongSettings as error:
+        asyncio.run(main(said.reason, force=said.anyway))
+    except SettingsError as error:
         sys.exit(str(error))
     except KafkaError as error:
         sys.exit(f"Kafka does not answer: {type(error).__name__}")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        sys.exit(trouble(error))
+        sys.exit(describe_postgres_error(error))

@@ -11,22 +11,22 @@ from collections.abc import Sequence
 
 from aiokafka import TopicPartition
 
-from services.config import ReplaySettings, WrongSettings
+from services.config import ReplaySettings, SettingsError
 from services.console.cli import options
-from services.eventlog.feed_history import History
+from services.eventlog.feed_history import FeedHistory
 from services.eventlog.postgres import READER, connect
-from services.kafka.relay_progress import OUTPUTS, SERIES, Progress
+from services.kafka.relay_progress import FEED_BY_TOPIC, OUTPUT_TOPICS, RelayProgress
 from services.kafka.topic_reader import read_to_end
-from services.kafka.topics import topic
-from services.publishing.record_headers import marks_of
-from services.publishing.topic_ends import End, ends_of, full_names
+from services.kafka.topics import full_topic_name
+from services.publishing.record_headers import parse_headers
+from services.publishing.topic_ends import End, full_topic_names, read_topic_ends
 from services.relay.publisher import Publisher, lock_name
-from services.relay.startup_checks import SHARD_LIST, NeedsOperator, completed
+from services.relay.startup_checks import ALL_SHARDS, OperatorRequired, fill_missing_outputs
 
-USAGE = f"usage: python -m services.admin.rewind topics|start [{'|'.join(OUTPUTS)} …]"
+USAGE = f"usage: python -m services.admin.rewind topics|start [{'|'.join(OUTPUT_TOPICS)} …]"
 
 
-async def rewind(settings: ReplaySettings, where: str, outputs: Sequence[str]) -> Progress:
+async def rewind(settings: ReplaySettings, mode: str, outputs: Sequence[str]) -> RelayProgress:
     """Set the relay's progress for these outputs, and return it; the others stay where they are.
 
     ``where``: ``topics`` or ``start``, as above.
@@ -39,22 +39,32 @@ async def rewind(settings: ReplaySettings, where: str, outputs: Sequence[str]) -
     connection = await connect(settings.url(), "rewind", READER)
     publisher = Publisher(bootstrap, prefix)
     try:
-        history = History(connection)
+        history = FeedHistory(connection)
         if not await history.try_lock(lock_name(prefix)):
-            raise NeedsOperator("a relay is running: stop it first, and those that stand by")
+            raise OperatorRequired("a relay is running: stop it first, and those that stand by")
         # Whoever was paused inside a transaction is fenced, and cannot set the progress back afterwards.
-        found = await publisher.start()
-        if found is None and set(outputs) != set(OUTPUTS):
-            raise NeedsOperator("the relay's progress is lost: rewind all outputs, naming none")
-        ends = await ends_of(bootstrap, history, full_names(prefix, OUTPUTS))
-        before = None if found is None else await completed(found[0], history, ends)
-        sequences, replays = ({}, {}) if before is None else (dict(before.sequences), dict(before.replays))
-        heads = await history.heads(SHARD_LIST)
+        stored_progress = await publisher.start()
+        if stored_progress is None and set(outputs) != set(OUTPUT_TOPICS):
+            raise OperatorRequired("the relay's progress is lost: rewind all outputs, naming none")
+        ends = await read_topic_ends(bootstrap, history, full_topic_names(prefix, OUTPUT_TOPICS))
+        previous_progress = (
+            None if stored_progress is None else await fill_missing_outputs(stored_progress[0], history, ends)
+        )
+        sequences, replays = (
+            ({}, {})
+            if previous_progress is None
+            else (dict(previous_progress.sequences), dict(previous_progress.replays))
+        )
+        heads = await history.heads(ALL_SHARDS)
         for output in outputs:
-            held = await _highest(bootstrap, topic(prefix, output), ends[output])
-            replays[output] = _emitted(output, before, held, heads[SERIES[output]])
-            sequences[output] = held if where == "topics" else (0,) * len(SHARD_LIST)
-        progress = Progress(sequences, {o: until for o, until in replays.items() if any(until)})
+            topic_sequences = await _read_highest_sequences(bootstrap, full_topic_name(prefix, output), ends[output])
+            replays[output] = _compute_replay_end(
+                output, previous_progress, topic_sequences, heads[FEED_BY_TOPIC[output]]
+            )
+            sequences[output] = topic_sequences if mode == "topics" else (0,) * len(ALL_SHARDS)
+        progress = RelayProgress(
+            sequences, {output_name: replay_end for output_name, replay_end in replays.items() if any(replay_end)}
+        )
         await publisher.publish([], progress, progress)
         return progress
     finally:
@@ -62,50 +72,55 @@ async def rewind(settings: ReplaySettings, where: str, outputs: Sequence[str]) -
         await connection.close()
 
 
-async def _highest(bootstrap: str, full_name: str, ends: Sequence[End]) -> tuple[int, ...]:
+async def _read_highest_sequences(bootstrap: str, full_name: str, ends: Sequence[End]) -> tuple[int, ...]:
     """The highest number that each partition holds (0: none). After a replay that is not that of the last record."""
-    highest = [end.number or 0 for end in ends]
-    replayed = [TopicPartition(full_name, shard) for shard, end in enumerate(ends) if end.replay]
-    if replayed:
-        async for record in read_to_end(bootstrap, replayed):
-            highest[record.partition] = max(highest[record.partition], marks_of(record.headers).number or 0)
+    highest = [end.sequence or 0 for end in ends]
+    replayed_partitions = [TopicPartition(full_name, shard) for shard, end in enumerate(ends) if end.is_replay]
+    if replayed_partitions:
+        async for record in read_to_end(bootstrap, replayed_partitions):
+            highest[record.partition] = max(highest[record.partition], parse_headers(record.headers).sequence or 0)
     return tuple(highest)
 
 
-def _emitted(output: str, before: Progress | None, held: Sequence[int], heads: Sequence[int]) -> tuple[int, ...]:
+def _compute_replay_end(
+    output: str, previous_progress: RelayProgress | None, topic_sequences: Sequence[int], heads: Sequence[int]
+) -> tuple[int, ...]:
     """Up to where the topic had been filled before.
 
     Where the progress is lost a topic's own records say it, and an empty topic was lost as well: all that is in the log
     then counts as emitted before.
     """
-    if before is None:
-        return tuple(held if any(held) else heads)
-    return tuple(max(before.sequences[output][shard], before.replayed_until(output, shard)) for shard in SHARD_LIST)
+    if previous_progress is None:
+        return tuple(topic_sequences if any(topic_sequences) else heads)
+    return tuple(
+        max(previous_progress.sequences[output][shard], previous_progress.replay_end(output, shard))
+        for shard in ALL_SHARDS
+    )
 
 
-def main(where: str, outputs: Sequence[str]) -> str:
+def main(mode: str, outputs: Sequence[str]) -> str:
     """Rewind and say what follows.
 
     Raises:
         SystemExit: it could not be done; says why.
     """
     try:
-        progress = asyncio.run(rewind(ReplaySettings(), where, outputs or OUTPUTS))
-    except (NeedsOperator, WrongSettings) as error:
+        progress = asyncio.run(rewind(ReplaySettings(), mode, outputs or OUTPUT_TOPICS))
+    except (OperatorRequired, SettingsError) as error:
         sys.exit(str(error))
-    except options.FAILURES as error:
-        sys.exit(options.in_words(error))
+    except options.INFRASTRUCTURE_ERRORS as error:
+        sys.exit(options.describe_infrastructure_error(error))
     lines = []
-    for output in outputs or OUTPUTS:
-        again = sum(progress.replays.get(output, progress.sequences[output])) - sum(progress.sequences[output])
+    for output in outputs or OUTPUT_TOPICS:
+        replay_count = sum(progress.replays.get(output, progress.sequences[output])) - sum(progress.sequences[output])
         lines.append(
-            f"{output}: the relay goes on after {sum(progress.sequences[output])} records, {again} of those to"
+            f"{output}: the relay goes on after {sum(progress.sequences[output])} records, {replay_count} of those to"
             " come with replay: true"
         )
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] not in (["topics"], ["start"]) or not set(sys.argv[2:]) <= set(OUTPUTS):
+    if sys.argv[1:2] not in (["topics"], ["start"]) or not set(sys.argv[2:]) <= set(OUTPUT_TOPICS):
         sys.exit(USAGE)
     print(main(sys.argv[1], sys.argv[2:]))

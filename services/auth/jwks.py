@@ -22,27 +22,29 @@ ALGORITHMS: dict[tuple[str, str | None], str] = {
 }
 """The one algorithm of a key, by its type and curve: what a token says of itself never chooses it."""
 RSA_BITS_MIN = 2_048
-SET_BYTES_MAX = 64 << 10
+JWKS_BYTES_MAX = 64 << 10
 FETCH_SECONDS_MAX = 5
 CACHE_SECONDS = 300
-ASK_AGAIN_SECONDS = 60
-LOOK_AT_FILE_SECONDS = 1
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+UNKNOWN_KID_REFETCH_SECONDS = 60
+FILE_CHECK_SECONDS = 1
+LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
-class NoKeys(OSError):
+class JwksError(OSError):
     """The JWK set cannot be read, or holds no key that tokens may be signed with; the message names the remedy."""
 
 
-def is_location(text: str) -> bool:
+def is_jwks_location(text: str) -> bool:
     """Whether a JWK set may be read from there: a file, an https URL, or http on this machine."""
     parts = urlsplit(text)
     if "://" not in text:
         return bool(text)
-    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK))
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS)
+    )
 
 
-def parse_set(document: bytes) -> dict[str | None, list[PyJWK]]:
+def parse_jwks(document: bytes) -> dict[str | None, list[PyJWK]]:
     """The usable public keys by key id. Others are passed over: another use, another algorithm, secret or weak ones.
 
     Raises:
@@ -51,24 +53,29 @@ def parse_set(document: bytes) -> dict[str | None, list[PyJWK]]:
     try:
         entries = json.loads(document)["keys"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise NoKeys('the JWK set is not JSON of the form {"keys": […]}') from None
-    found: dict[str | None, list[PyJWK]] = {}
+        raise JwksError('the JWK set is not JSON of the form {"keys": […]}') from None
+    keys_by_id: dict[str | None, list[PyJWK]] = {}
     for entry in entries if isinstance(entries, list) else ():
-        key = _usable(entry)
+        key = _parse_usable_key(entry)
         if key is not None:
-            found.setdefault(key.key_id, []).append(key)
-    if not found:
-        raise NoKeys("the JWK set holds no public key for RS256, ES256 or EdDSA: add one")
-    return found
+            keys_by_id.setdefault(key.key_id, []).append(key)
+    if not keys_by_id:
+        raise JwksError("the JWK set holds no public key for RS256, ES256 or EdDSA: add one")
+    return keys_by_id
 
 
-def _usable(entry: Any) -> PyJWK | None:
+def _parse_usable_key(entry: Any) -> PyJWK | None:
     if not isinstance(entry, dict):
         return None
-    kind, curve = entry.get("kty"), entry.get("crv")
-    algorithm = ALGORITHMS.get((str(kind), None if kind == "RSA" else str(curve)))
-    named, operations = entry.get("alg", algorithm), entry.get("key_ops", ["verify"])
-    if algorithm is None or named != algorithm or entry.get("use", "sig") != "sig" or "verify" not in operations:
+    key_type, curve = entry.get("kty"), entry.get("crv")
+    algorithm = ALGORITHMS.get((str(key_type), None if key_type == "RSA" else str(curve)))
+    stated_algorithm, operations = entry.get("alg", algorithm), entry.get("key_ops", ["verify"])
+    if (
+        algorithm is None
+        or stated_algorithm != algorithm
+        or entry.get("use", "sig") != "sig"
+        or "verify" not in operations
+    ):
         return None
     kid = entry.get("kid")
     if "d" in entry or not (kid is None or isinstance(kid, str)):
@@ -85,7 +92,7 @@ def _usable(entry: Any) -> PyJWK | None:
     return key
 
 
-class Keys:
+class JwkSet:
     """The set as it was last read. ``generation`` counts the readings that changed it.
 
     A file is read again when it changes. A URL is asked every five minutes, so a key that was removed is refused after
@@ -100,12 +107,12 @@ class Keys:
         self.generation = 0
         self._is_file = "://" not in location
         self._document = b""
-        self._stamp: tuple[int, int, int] | None = None
-        self._looked_at = self._asked_for_kid_at = self._current_at = float("-inf")
-        self._reading = asyncio.Lock()
+        self._file_stamp: tuple[int, int, int] | None = None
+        self._checked_at = self._refetched_at = self._confirmed_at = float("-inf")
+        self._read_lock = asyncio.Lock()
         self._problem: str | None = None
 
-    def named(self, kid: str | None) -> list[PyJWK]:
+    def keys_for(self, kid: str | None) -> list[PyJWK]:
         """The keys of that id; all of them for a token that names none."""
         if kid is None:
             return [key for keys in self.by_id.values() for key in keys]
@@ -113,22 +120,22 @@ class Keys:
 
     def age(self) -> float:
         """Seconds since the keys were last known to be those of the set."""
-        return self.clock() - self._current_at
+        return self.clock() - self._confirmed_at
 
     async def load(self) -> None:
         """Read the set for the first time. Raises NoKeys."""
-        async with self._reading:
+        async with self._read_lock:
             await self._read()
 
     async def refresh(self, kids: Iterable[str | None] = ()) -> None:
         """Read the set again if that is due; ``kids``: the key ids about to be looked up. Never raises."""
-        if not self._due(kids) or self._reading.locked():
+        if not self._is_due(kids) or self._read_lock.locked():
             return
-        async with self._reading:
+        async with self._read_lock:
             try:
                 await self._read()
                 self._problem = None
-            except NoKeys as error:
+            except JwksError as error:
                 if str(error) != self._problem:
                     LOGGER.warning("the known keys stay in use: %s", error)
                 self._problem = str(error)
@@ -137,51 +144,51 @@ class Keys:
         """Read the set again whenever that is due, until cancelled: also while nobody shows a token."""
         while True:
             await self.refresh()
-            await asyncio.sleep(LOOK_AT_FILE_SECONDS)
+            await asyncio.sleep(FILE_CHECK_SECONDS)
 
-    def _due(self, kids: Iterable[str | None]) -> bool:
+    def _is_due(self, kids: Iterable[str | None]) -> bool:
         now = self.clock()
         if self._is_file:
-            if now - self._looked_at < LOOK_AT_FILE_SECONDS:
+            if now - self._checked_at < FILE_CHECK_SECONDS:
                 return False
-            self._looked_at = now
-            if self._stamp_of_file() != self._stamp:
+            self._checked_at = now
+            if self._read_file_stamp() != self._file_stamp:
                 return True
-            self._current_at = now
+            self._confirmed_at = now
             return False
-        if now - self._looked_at > CACHE_SECONDS:
+        if now - self._checked_at > CACHE_SECONDS:
             return True
         unknown = any(kid is not None and kid not in self.by_id for kid in kids)
-        if unknown and now - self._asked_for_kid_at >= ASK_AGAIN_SECONDS:
-            self._asked_for_kid_at = now
+        if unknown and now - self._refetched_at >= UNKNOWN_KID_REFETCH_SECONDS:
+            self._refetched_at = now
             return True
         return False
 
-    def _stamp_of_file(self) -> tuple[int, int, int] | None:
+    def _read_file_stamp(self) -> tuple[int, int, int] | None:
         try:
-            found = os.stat(self.location)
+            file_status = os.stat(self.location)
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        return file_status.st_mtime_ns, file_status.st_size, file_status.st_ino
 
     async def _read(self) -> None:
-        self._looked_at = self.clock()
-        stamp = self._stamp_of_file() if self._is_file else None
+        self._checked_at = self.clock()
+        stamp = self._read_file_stamp() if self._is_file else None
         try:
             document = await asyncio.to_thread(_read_file if self._is_file else _fetch, self.location)
         except (OSError, ValueError) as error:
-            raise NoKeys(f"the JWK set at {self.location} cannot be read: {error}") from None
+            raise JwksError(f"the JWK set at {self.location} cannot be read: {error}") from None
         if document != self._document:
-            self.by_id = parse_set(document)
+            self.by_id = parse_jwks(document)
             self._document = document
             self.generation += 1
-        self._stamp = stamp
-        self._current_at = self.clock()
+        self._file_stamp = stamp
+        self._confirmed_at = self.clock()
 
 
 def _read_file(path: str) -> bytes:
     with Path(path).open("rb") as file:
-        return _bounded(file.read(SET_BYTES_MAX + 1))
+        return _check_size(file.read(JWKS_BYTES_MAX + 1))
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -193,11 +200,11 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 def _fetch(url: str) -> bytes:
     opener = urllib.request.build_opener(_NoRedirects)
-    with opener.open(url, timeout=FETCH_SECONDS_MAX) as answer:
-        return _bounded(answer.read(SET_BYTES_MAX + 1))
+    with opener.open(url, timeout=FETCH_SECONDS_MAX) as response:
+        return _check_size(response.read(JWKS_BYTES_MAX + 1))
 
 
-def _bounded(document: bytes) -> bytes:
-    if len(document) > SET_BYTES_MAX:
-        raise ValueError(f"it is larger than {SET_BYTES_MAX} bytes")
+def _check_size(document: bytes) -> bytes:
+    if len(document) > JWKS_BYTES_MAX:
+        raise ValueError(f"it is larger than {JWKS_BYTES_MAX} bytes")
     return document

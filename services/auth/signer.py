@@ -12,55 +12,55 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
-from services.auth.jwks import NoKeys
+from services.auth.jwks import JwksError
 
 Json = dict[str, Any]
 
 
-def new_key() -> Json:
+def generate_key() -> Json:
     """A private key for EdDSA as a JWK, with a key id of its own."""
-    made: Json = OKPAlgorithm.to_jwk(Ed25519PrivateKey.generate(), as_dict=True)
-    return {**made, "kid": secrets.token_hex(8), "alg": "EdDSA", "use": "sig"}
+    jwk: Json = OKPAlgorithm.to_jwk(Ed25519PrivateKey.generate(), as_dict=True)
+    return {**jwk, "kid": secrets.token_hex(8), "alg": "EdDSA", "use": "sig"}
 
 
-def public_half(key: Json) -> Json:
+def to_public_jwk(key: Json) -> Json:
     """What others may know of a private JWK."""
     return {name: part for name, part in key.items() if name != "d"}
 
 
-def write_key(path: Path, key: Json) -> None:
+def write_private_key(path: Path, key: Json) -> None:
     """Write a private JWK to a file that only its owner can read."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump(key, file)
 
 
-def write_set(path: Path, keys: list[Json]) -> None:
+def write_jwks(path: Path, keys: list[Json]) -> None:
     """Write the public halves as a JWK set; readers see the old file or the new one, never a part."""
     draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps({"keys": [public_half(key) for key in keys]}))
+    draft.write_text(json.dumps({"keys": [to_public_jwk(key) for key in keys]}))
     draft.replace(path)
 
 
-class Signer:
+class TokenSigner:
     """Signs with the private JWK in a file. Raises NoKeys where the file holds none for EdDSA."""
 
     def __init__(self, path: Path) -> None:
         try:
             key = json.loads(path.read_text())
             self.kid = str(key["kid"])
-            private = OKPAlgorithm.from_jwk(key)
-            if not isinstance(private, Ed25519PrivateKey):
+            private_key = OKPAlgorithm.from_jwk(key)
+            if not isinstance(private_key, Ed25519PrivateKey):
                 raise ValueError("it is not a private key")
-            self._private = private
+            self._private_key = private_key
         except (OSError, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
-            raise NoKeys(f"{path} holds no private Ed25519 JWK with a kid: {type(error).__name__}") from None
+            raise JwksError(f"{path} holds no private Ed25519 JWK with a kid: {type(error).__name__}") from None
 
-    def token(
+    def issue_token(
         self, user_id: int, root_account_id: int, lifetime_seconds: float, scope: str | None = None, **claims: Any
     ) -> str:
         """A token for a user, valid from now for so many seconds."""
         now = time.time()
-        said: Json = {
+        payload: Json = {
             "sub": str(user_id),
             "root_account_id": str(root_account_id),
             "iat": int(now),
@@ -68,17 +68,17 @@ class Signer:
             **claims,
         }
         if scope is not None:
-            said["scope"] = scope
-        return jwt.encode(said, self._private, algorithm="EdDSA", headers={"kid": self.kid})
+            payload["scope"] = scope
+        return jwt.encode(payload, self._private_key, algorithm="EdDSA", headers={"kid": self.kid})
 
 
-def main(key_file: Path, set_file: Path) -> None:
+def main(key_file: Path, jwks_file: Path) -> None:
     """Make a key and add its public half to a JWK set, which is made where it is not there."""
-    known = json.loads(set_file.read_text())["keys"] if set_file.exists() else []
-    key = new_key()
-    write_key(key_file, key)
-    write_set(set_file, [*known, key])
-    print(f"made key {key['kid']}: the private one in {key_file}, the public one in {set_file}")
+    existing_keys = json.loads(jwks_file.read_text())["keys"] if jwks_file.exists() else []
+    key = generate_key()
+    write_private_key(key_file, key)
+    write_jwks(jwks_file, [*existing_keys, key])
+    print(f"made key {key['kid']}: the private one in {key_file}, the public one in {jwks_file}")
 
 
 if __name__ == "__main__":

@@ -9,17 +9,17 @@ import jwt
 from jwt.exceptions import PyJWTError
 
 from schemas.fields import parse_id
-from services.auth.jwks import Keys
+from services.auth.jwks import JwkSet
 
 TOKEN_CHARACTERS_MAX = 8_192
-VERIFIED_MAX = 20_000
-CLOCKS_DIFFER_SECONDS = 30
+CACHED_TOKENS_MAX = 20_000
+CLOCK_SKEW_SECONDS = 30
 """How far ahead ``nbf`` may be: the issuer's clock and ours are not the same."""
 FACTS_SCOPE = "moderation.facts"
 REQUEST_SCOPE = "moderation.request"
 """Of a gateway's own tokens: who carries it may say which HTTP request a command came by."""
 _BEARER = re.compile(r"[Bb]earer +([!-~]+) *")
-_TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
+_TOKEN_TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
 _SIGNATURE_ONLY: Any = {
     "verify_signature": True,
     **dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_aud", "verify_iss", "verify_sub"), False),
@@ -27,12 +27,14 @@ _SIGNATURE_ONLY: Any = {
 }
 
 
-Reason = Literal["missing", "malformed", "unknown_key", "wrong_claims", "expired", "not_yet_valid", "not_allowed"]
+FailureReason = Literal[
+    "missing", "malformed", "unknown_key", "wrong_claims", "expired", "not_yet_valid", "not_allowed"
+]
 
 
-def by_reason(failures: Mapping[str, int]) -> list[tuple[tuple[str], int]]:
+def failure_counts(failures: Mapping[str, int]) -> list[tuple[tuple[str], int]]:
     """Failures by reason, also those that never happened: a counter's first step is seen only if it stood at zero."""
-    return [((reason,), failures.get(reason, 0)) for reason in get_args(Reason)]
+    return [((reason,), failures.get(reason, 0)) for reason in get_args(FailureReason)]
 
 
 class InvalidToken(Exception):
@@ -41,9 +43,9 @@ class InvalidToken(Exception):
     ``reason``: the same in a word, for who counts. ``not_allowed``: a good token that does not speak for this.
     """
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: FailureReason, message: str) -> None:
         super().__init__(message)
-        self.reason: Reason = reason
+        self.reason: FailureReason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +58,15 @@ class Claims:
     expires_at: float
     not_before: float
 
-    def check(self, at: float) -> None:
+    def check_times(self, at: float) -> None:
         """Raise InvalidToken where the token does not hold at that time (seconds since 1970)."""
         if at >= self.expires_at:
             raise InvalidToken("expired", "the token has expired: get a new one")
-        if at < self.not_before - CLOCKS_DIFFER_SECONDS:
+        if at < self.not_before - CLOCK_SKEW_SECONDS:
             raise InvalidToken("not_yet_valid", "the token is not valid yet")
 
 
-def bearer(header: str) -> str:
+def parse_bearer_token(header: str) -> str:
     """The token of an authorization header's value. Raises InvalidToken."""
     match = _BEARER.fullmatch(header)
     if match is None:
@@ -72,7 +74,7 @@ def bearer(header: str) -> str:
     return match[1]
 
 
-def key_id(token: str) -> str | None:
+def get_key_id(token: str) -> str | None:
     """The ``kid`` that a token names, None where there is none or the token cannot be read."""
     try:
         kid = jwt.get_unverified_header(token[:TOKEN_CHARACTERS_MAX]).get("kid")
@@ -81,74 +83,74 @@ def key_id(token: str) -> str | None:
     return kid if isinstance(kid, str) else None
 
 
-class Verifier:
+class TokenVerifier:
     """Verifies tokens with the keys of a set."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: JwkSet) -> None:
         self.keys = keys
-        self._verified: dict[str, Claims] = {}
+        self._cached_claims: dict[str, Claims] = {}
         self._generation = keys.generation
 
-    def knows(self, token: str) -> bool:
+    def is_cached(self, token: str) -> bool:
         """Whether the token has been verified with the keys as they are."""
-        return self._generation == self.keys.generation and token in self._verified
+        return self._generation == self.keys.generation and token in self._cached_claims
 
-    def claims(self, token: str) -> Claims:
+    def verify(self, token: str) -> Claims:
         """What the token says, its times not judged: see :meth:`Claims.check`.
 
         Raises:
             InvalidToken: no key of the set signed it, or a claim is missing or wrong.
         """
         if self._generation != self.keys.generation:
-            self._verified.clear()
+            self._cached_claims.clear()
             self._generation = self.keys.generation
-        found = self._verified.get(token)
-        if found is None:
-            found = self._verify(token)
-            if len(self._verified) >= VERIFIED_MAX:
-                self._verified.clear()
-            self._verified[token] = found
-        return found
+        claims = self._cached_claims.get(token)
+        if claims is None:
+            claims = self._verify_signature(token)
+            if len(self._cached_claims) >= CACHED_TOKENS_MAX:
+                self._cached_claims.clear()
+            self._cached_claims[token] = claims
+        return claims
 
-    def _verify(self, token: str) -> Claims:
+    def _verify_signature(self, token: str) -> Claims:
         if len(token) > TOKEN_CHARACTERS_MAX:
             raise InvalidToken("malformed", f"the token is longer than {TOKEN_CHARACTERS_MAX} characters")
         try:
             header = jwt.get_unverified_header(token)
         except PyJWTError:
             raise InvalidToken("malformed", "the token is no JWT") from None
-        typ = header.get("typ")
-        if not (typ is None or (isinstance(typ, str) and typ.lower() in _TYPES)):
+        token_type = header.get("typ")
+        if not (token_type is None or (isinstance(token_type, str) and token_type.lower() in _TOKEN_TYPES)):
             raise InvalidToken("malformed", "the token is of another type: send an access token")
-        for key in self.keys.named(header.get("kid")):
+        for key in self.keys.keys_for(header.get("kid")):
             if key.algorithm_name != header.get("alg"):
                 continue
             try:
-                said = jwt.decode(token, key, algorithms=[key.algorithm_name], options=_SIGNATURE_ONLY)
+                payload = jwt.decode(token, key, algorithms=[key.algorithm_name], options=_SIGNATURE_ONLY)
             except PyJWTError:
                 continue
-            return _claims(said)
+            return _parse_claims(payload)
         raise InvalidToken(
             "unknown_key", "no known key signed the token: use RS256, ES256 or EdDSA and a key of the JWK set"
         )
 
 
-def _claims(said: dict[str, Any]) -> Claims:
+def _parse_claims(payload: dict[str, Any]) -> Claims:
     try:
-        user_id, root_account_id = parse_id(said.get("sub")), parse_id(said.get("root_account_id"))
+        user_id, root_account_id = parse_id(payload.get("sub")), parse_id(payload.get("root_account_id"))
     except ValueError:
         raise InvalidToken(
             "wrong_claims", "sub and root_account_id must be ids: positive integers as decimal strings"
         ) from None
-    expires_at, not_before = said.get("exp"), said.get("nbf", 0)
-    if not (_is_time(expires_at) and _is_time(not_before)):
+    expires_at, not_before = payload.get("exp"), payload.get("nbf", 0)
+    if not (_is_timestamp(expires_at) and _is_timestamp(not_before)):
         raise InvalidToken("wrong_claims", "exp is required, and exp and nbf are seconds since 1970")
-    scope = said.get("scope", "")
+    scope = payload.get("scope", "")
     scopes = scope.split() if isinstance(scope, str) else scope
     if not (isinstance(scopes, list) and all(isinstance(part, str) for part in scopes)):
         raise InvalidToken("wrong_claims", "scope must be a text of words, or a list of words")
     return Claims(user_id, root_account_id, frozenset(scopes), float(expires_at), float(not_before))  # type: ignore[arg-type]
 
 
-def _is_time(value: object) -> bool:
+def _is_timestamp(value: object) -> bool:
     return type(value) in (int, float) and 0 <= value < 1e12  # type: ignore[operator]

@@ -9,7 +9,7 @@ UNKNOWN_TYPE = "unknown"
 
 
 @dataclass(slots=True)
-class Settled:
+class BatchResult:
     """How many records had which outcome, and how many became dead letters for which reason.
 
     ``attempts``: 2 where somebody else wrote meanwhile, and the batch was decided again under the locks.
@@ -20,9 +20,9 @@ class Settled:
     append_seconds: float = 0.0
     attempts: int = 1
 
-    def add(self, part: "Settled") -> None:
+    def add(self, other: "BatchResult") -> None:
         """Count another part of the batch."""
-        self.outcomes += part.outcomes
-        self.dead_letters += part.dead_letters
-        self.append_seconds += part.append_seconds
-        self.attempts = max(self.attempts, part.attempts)
+        self.outcomes += other.outcomes
+        self.dead_letters += other.dead_letters
+        self.append_seconds += other.append_seconds
+        self.attempts = max(self.attempts, other.attempts)

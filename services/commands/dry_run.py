@@ -7,19 +7,19 @@ import asyncpg
 import orjson
 from aiokafka import ConsumerRecord
 
-from services.commands.authorization import Authority
-from services.commands.batch_decider import CONFIGURE, Decisions, Fresh, Record, read
-from services.commands.parse import Parsed
-from services.commands.state_cache import States
-from services.eventlog.append_batch import Batch
-from services.eventlog.store import Log
+from services.commands.authorization import CommandAuthorizer
+from services.commands.batch_decider import CONFIGURE, BatchDecider, NewStreamIds, Record, parse_record
+from services.commands.parse import ParsedCommand
+from services.commands.state_cache import StateCache
+from services.eventlog.append_batch import AppendBatch
+from services.eventlog.store import EventStore
 from services.moderation.commands import ASSIGNMENT_COMMANDS
 
-UNSTORED = (0, bytes(16))
+PLACEHOLDER_STREAM = (0, bytes(16))
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
+class DryRunResult:
     """``verdict``: its body; None where the record is unreadable, for ``reason``. ``events``: what would happen."""
 
     verdict: dict[str, Any] | None
@@ -28,37 +28,45 @@ class Rehearsal:
     events: tuple[str, ...]
 
 
-async def rehearse(
-    connection: "asyncpg.Connection[asyncpg.Record]", record: Record, authority: Authority | None
-) -> Rehearsal:
+async def dry_run(
+    connection: "asyncpg.Connection[asyncpg.Record]", record: Record, authorizer: CommandAuthorizer | None
+) -> DryRunResult:
     """Decide a record on the log as it is, in a transaction that PostgreSQL itself lets write nothing."""
-    if authority is not None:
-        await authority.prepare([record])
-    item = read(record)
+    if authorizer is not None:
+        await authorizer.prefetch_keys([record])
+    incoming = parse_record(record)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        log = Log(connection)
-        looked_up = await log.look_up([item.shard], [] if item.key is None else [item.key[0]])
-        states, fresh = States(), Fresh()
-        if isinstance(item.said, Parsed):
-            command = item.said.command
-            await states.load(log, [command])
-            root, course, assignment = command.root_account_id, command.course_id, command.assignment_id
+        event_store = EventStore(connection)
+        batch_context = await event_store.read_batch_context(
+            [incoming.shard], [] if incoming.command_key is None else [incoming.command_key[0]]
+        )
+        state_cache, new_stream_ids = StateCache(), NewStreamIds()
+        if isinstance(incoming.parse_result, ParsedCommand):
+            command = incoming.parse_result.command
+            await state_cache.load(event_store, [command])
+            root_account_id, course_id, assignment_id = (
+                command.root_account_id,
+                command.course_id,
+                command.assignment_id,
+            )
             if command.type not in ASSIGNMENT_COMMANDS:
-                fresh[root, course, None] = UNSTORED
+                new_stream_ids[root_account_id, course_id, None] = PLACEHOLDER_STREAM
             if command.type == CONFIGURE:
-                fresh[root, course, assignment] = UNSTORED
-        batch = Batch(0, looked_up.at, looked_up.heads, {})
-        Decisions(states, batch, looked_up.settled, fresh, authority).settle(item)
-    events = tuple(event[5] for event in batch.events)
-    if batch.verdicts:
-        return Rehearsal(orjson.loads(batch.verdicts[0][10]), None, None, events)
-    return Rehearsal(None, batch.dead_letters[0][8], batch.dead_letters[0][9], ())
+                new_stream_ids[root_account_id, course_id, assignment_id] = PLACEHOLDER_STREAM
+        append_batch = AppendBatch(0, batch_context.decided_at, batch_context.heads, {})
+        BatchDecider(state_cache, append_batch, batch_context.first_verdicts, new_stream_ids, authorizer).decide_record(
+            incoming
+        )
+    events = tuple(event[5] for event in append_batch.events)
+    if append_batch.verdicts:
+        return DryRunResult(orjson.loads(append_batch.verdicts[0][10]), None, None, events)
+    return DryRunResult(None, append_batch.dead_letters[0][8], append_batch.dead_letters[0][9], ())
 
 
-def record_of(
+def build_synthetic_record(
     topic: str,
     partition: int,
-    appended_at: int,
+    append_time: int,
     key: bytes | None,
     value: bytes | None,
     headers: list[tuple[str, bytes | None]],
@@ -68,7 +76,7 @@ def record_of(
         topic=topic,
         partition=partition,
         offset=0,
-        timestamp=appended_at,
+        timestamp=append_time,
         timestamp_type=1,
         key=key,
         value=value,

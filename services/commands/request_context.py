@@ -5,21 +5,23 @@ from typing import Any
 from aiokafka import ConsumerRecord
 from pydantic import ValidationError
 
-from schemas.http_request import HEADER, HEADER_BYTES_MAX, HttpRequest
-from services.commands.authorization import Authority
+from schemas.http_request import HTTP_REQUEST_HEADER, HTTP_REQUEST_HEADER_BYTES_MAX, HttpRequest
+from services.commands.authorization import CommandAuthorizer
 from services.moderation.course import Course
 
 
-def request_told(record: ConsumerRecord[Any, Any], authority: Authority | None) -> dict[str, Any] | None:
+def read_request_header(
+    record: ConsumerRecord[Any, Any], authorizer: CommandAuthorizer | None
+) -> dict[str, Any] | None:
     """What the record's one header ``http_request`` says, for the log.
 
     Never raises for what somebody may send: the event that follows is then a job's. Where senders are judged
     (COMMAND_AUTH=required) only a gateway's token may carry it.
     """
-    values = [value for name, value in record.headers if name == HEADER]
-    if len(values) != 1 or values[0] is None or len(values[0]) > HEADER_BYTES_MAX:
+    values = [value for name, value in record.headers if name == HTTP_REQUEST_HEADER]
+    if len(values) != 1 or values[0] is None or len(values[0]) > HTTP_REQUEST_HEADER_BYTES_MAX:
         return None
-    if authority is not None and not authority.may_tell_request(record):
+    if authorizer is not None and not authorizer.may_carry_request(record):
         return None
     try:
         return HttpRequest.model_validate_json(values[0]).model_dump()
@@ -27,7 +29,7 @@ def request_told(record: ConsumerRecord[Any, Any], authority: Authority | None) 
         return None
 
 
-def with_role(request: dict[str, Any], course: Course, actor_id: int | None) -> dict[str, Any]:
+def add_role(request: dict[str, Any], course: Course, actor_id: int | None) -> dict[str, Any]:
     """The request with the role that its user has in the course now, where they have one."""
     role = None if actor_id is None else course.get_role(actor_id)
     return request if role is None else {**request, "context_role": role}

@@ -4,8 +4,8 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from services.eventlog.aggregates import begun, evolve_stored_assignment, evolve_stored_course
-from services.eventlog.store import Log, Stored, Stream
+from services.eventlog.aggregates import apply_assignment_event, apply_course_event, new_assignment
+from services.eventlog.store import EventStore, StoredEvent, Stream
 from services.moderation.assignment import Assignment
 from services.moderation.commands import ASSIGNMENT_COMMANDS, Command
 from services.moderation.course import Course
@@ -18,7 +18,7 @@ ENTRIES_MAX = 600_000
 ENTRY_BYTES = 600
 
 
-class States:
+class StateCache:
     """Courses by (root account, course) and assignments by (root account, assignment), with their stream rows.
 
     What is here is as of ``positions``: whoever finds a shard's head elsewhere drops the shard before trusting it.
@@ -29,93 +29,97 @@ class States:
         self.courses: dict[StreamKey, tuple[Course, Stream]] = {}
         self.assignments: dict[StreamKey, tuple[Assignment, Stream]] = {}
         self.positions: dict[int, int] = {}
-        self.entries = 0
+        self.entry_count = 0
         self._entries_max = entries_max
         # Entries by stream ("course" or "assignment", key), the least recently used first.
-        self._held: OrderedDict[tuple[str, StreamKey], int] = OrderedDict()
-        self._used: dict[tuple[str, StreamKey], None] = {}
+        self._entry_counts: OrderedDict[tuple[str, StreamKey], int] = OrderedDict()
+        self._used_streams: dict[tuple[str, StreamKey], None] = {}
         # Bytes of large events of assignments: long comments, rubric assessments, lists of students.
-        self._large: dict[StreamKey, int] = {}
+        self._large_event_bytes: dict[StreamKey, int] = {}
 
     def clear(self) -> None:
         """Forget everything."""
         self.courses.clear()
         self.assignments.clear()
         self.positions.clear()
-        self._held.clear()
-        self._used.clear()
-        self._large.clear()
-        self.entries = 0
+        self._entry_counts.clear()
+        self._used_streams.clear()
+        self._large_event_bytes.clear()
+        self.entry_count = 0
 
-    def trust(self, positions: dict[int, int]) -> None:
+    def drop_stale(self, positions: dict[int, int]) -> None:
         """Drop the streams of every shard that somebody else has written to since we looked."""
-        moved = {shard for shard, position in positions.items() if self.positions.get(shard, -1) != position}
-        if moved:
-            for kind, key in list(self._held):
-                if self._of(kind)[key][1].shard in moved:
-                    self._forget(kind, key)
+        changed_shards = {shard for shard, position in positions.items() if self.positions.get(shard, -1) != position}
+        if changed_shards:
+            for kind, key in list(self._entry_counts):
+                if self._cache_for(kind)[key][1].shard in changed_shards:
+                    self._evict(kind, key)
         self.positions.update(positions)
 
-    async def load(self, log: Log, commands: Iterable[Command]) -> None:
+    async def load(self, event_store: EventStore, commands: Iterable[Command]) -> None:
         """Read what the commands need and is not held; a stream that does not exist stays absent."""
         for command in commands:
-            self._used["course", (command.root_account_id, command.course_id)] = None
+            self._used_streams["course", (command.root_account_id, command.course_id)] = None
             if command.type in ASSIGNMENT_COMMANDS and command.assignment_id is not None:
-                self._used["assignment", (command.root_account_id, command.assignment_id)] = None
-        courses = [key for kind, key in self._used if kind == "course" and key not in self.courses]
-        assignments = [key for kind, key in self._used if kind == "assignment" and key not in self.assignments]
-        if not courses and not assignments:
+                self._used_streams["assignment", (command.root_account_id, command.assignment_id)] = None
+        missing_courses = [key for kind, key in self._used_streams if kind == "course" and key not in self.courses]
+        missing_assignments = [
+            key for kind, key in self._used_streams if kind == "assignment" and key not in self.assignments
+        ]
+        if not missing_courses and not missing_assignments:
             return
-        streams = {stream.number: stream for stream in await log.streams(assignments, courses)}
+        streams = {stream.number: stream for stream in await event_store.streams(missing_assignments, missing_courses)}
         for stream in streams.values():
             if stream.assignment is None:
                 state = Course(root_account_id=stream.root_account, course_id=stream.course)
                 self.courses[stream.root_account, stream.course] = (state, stream)
         if streams:
-            async with contextlib.aclosing(log.events(list(streams))) as reading:
-                async for some in reading:
-                    for stored in some:
-                        self._evolve(streams[stored.stream], stored)
+            async with contextlib.aclosing(event_store.events(list(streams))) as chunks:
+                async for chunk in chunks:
+                    for stored_event in chunk:
+                        self._apply(streams[stored_event.stream], stored_event)
 
-    def _evolve(self, stream: Stream, stored: Stored) -> None:
+    def _apply(self, stream: Stream, stored_event: StoredEvent) -> None:
         if stream.assignment is None:
-            evolve_stored_course(self.courses[stream.root_account, stream.course][0], stored)
+            apply_course_event(self.courses[stream.root_account, stream.course][0], stored_event)
             return
         key = (stream.root_account, stream.assignment)
         if key not in self.assignments:
-            self.assignments[key] = (begun(stream, stored), stream)
-        evolve_stored_assignment(self.assignments[key][0], stored)
-        self.note_size(key, len(stored.data))
+            self.assignments[key] = (new_assignment(stream, stored_event), stream)
+        apply_assignment_event(self.assignments[key][0], stored_event)
+        self.add_event_bytes(key, len(stored_event.data))
 
-    def note_size(self, assignment: StreamKey, size: int) -> None:
+    def add_event_bytes(self, assignment_key: StreamKey, size: int) -> None:
         """An event of so many bytes became part of an assignment's state."""
         if size > ENTRY_BYTES:
-            self._large[assignment] = self._large.get(assignment, 0) + size
+            self._large_event_bytes[assignment_key] = self._large_event_bytes.get(assignment_key, 0) + size
 
-    def forget_oldest(self) -> None:
+    def evict_lru(self) -> None:
         """Keep memory bounded: called between batches, when what the batch used has the size that it has now."""
-        for kind, key in self._used:
-            if key in self._of(kind):
-                entries = self._entries_of(kind, key)
-                self.entries += entries - self._held.pop((kind, key), 0)
-                self._held[kind, key] = entries
-        self._used.clear()
-        while self.entries > self._entries_max and len(self._held) > 1:
-            self._forget(*next(iter(self._held)))
+        for kind, key in self._used_streams:
+            if key in self._cache_for(kind):
+                entries = self._count_entries(kind, key)
+                self.entry_count += entries - self._entry_counts.pop((kind, key), 0)
+                self._entry_counts[kind, key] = entries
+        self._used_streams.clear()
+        while self.entry_count > self._entries_max and len(self._entry_counts) > 1:
+            self._evict(*next(iter(self._entry_counts)))
 
-    def _forget(self, kind: str, key: StreamKey) -> None:
-        del self._of(kind)[key]
-        self.entries -= self._held.pop((kind, key))
+    def _evict(self, kind: str, key: StreamKey) -> None:
+        del self._cache_for(kind)[key]
+        self.entry_count -= self._entry_counts.pop((kind, key))
         if kind == "assignment":
-            self._large.pop(key, None)
+            self._large_event_bytes.pop(key, None)
 
-    def _of(self, kind: str) -> dict[StreamKey, tuple[Course, Stream]] | dict[StreamKey, tuple[Assignment, Stream]]:
+    def _cache_for(
+        self, kind: str
+    ) -> dict[StreamKey, tuple[Course, Stream]] | dict[StreamKey, tuple[Assignment, Stream]]:
         return self.courses if kind == "course" else self.assignments
 
-    def _entries_of(self, kind: str, key: StreamKey) -> int:
+    def _count_entries(self, kind: str, key: StreamKey) -> int:
         if kind == "course":
             course = self.courses[key][0]
             return 1 + len(course.enrollments) + len(course.users)
         assignment = self.assignments[key][0]
-        large = self._large.get(key, 0) // ENTRY_BYTES
-        return 1 + len(assignment.provisional_grades) + len(assignment.submissions) + large
+        large_event_entries = self._large_event_bytes.get(key, 0) // ENTRY_BYTES
+        return 1 + len(assignment.provisional_grades) + len(assignment.submissions) + large_event_entries

@@ -6,7 +6,7 @@ from schemas import commands as wire
 from services.moderation import commands
 
 
-def to_core(command: wire.Command) -> commands.Command:
+def to_domain_command(command: wire.Command) -> commands.Command:
     """The core's command; absent and null stay apart in what is ``stated``."""
     return commands.Command(
         command_id=command.command_id,
@@ -15,32 +15,32 @@ def to_core(command: wire.Command) -> commands.Command:
         course_id=command.course_id,
         assignment_id=command.assignment_id,
         actor_id=None if command.actor is None else command.actor.user_id,
-        data=_data(command),
+        data=_build_data(command),
     )
 
 
-def _stated(data: wire.Strict, *left_out: str) -> dict[str, Any]:
-    return {name: getattr(data, name) for name in data.model_fields_set if name not in left_out}
+def _get_set_fields(data: wire.Strict, *excluded: str) -> dict[str, Any]:
+    return {name: getattr(data, name) for name in data.model_fields_set if name not in excluded}
 
 
-def _ids(ids: list[int] | None) -> tuple[int, ...] | None:
+def _to_id_tuple(ids: list[int] | None) -> tuple[int, ...] | None:
     return None if ids is None else tuple(ids)
 
 
-def _scheme(stated: dict[str, Any]) -> dict[str, Any]:
-    if stated.get("grading_scheme") is not None:
-        stated["grading_scheme"] = tuple(stated["grading_scheme"])
-    return stated
+def _freeze_grading_scheme(fields: dict[str, Any]) -> dict[str, Any]:
+    if fields.get("grading_scheme") is not None:
+        fields["grading_scheme"] = tuple(fields["grading_scheme"])
+    return fields
 
 
-def _enrollment(row: wire.Enrollment) -> commands.EnrollmentUpsert:
-    stated = _stated(row, "user_id", "type", "section_id")
+def _build_enrollment(row: wire.Enrollment) -> commands.EnrollmentUpsert:
+    fields = _get_set_fields(row, "user_id", "type", "section_id")
     if row.permissions is not None:
-        stated["permissions"] = row.permissions.model_dump(exclude_none=True)
-    return commands.EnrollmentUpsert(user_id=row.user_id, type=row.type, section_id=row.section_id, fields=stated)
+        fields["permissions"] = row.permissions.model_dump(exclude_none=True)
+    return commands.EnrollmentUpsert(user_id=row.user_id, type=row.type, section_id=row.section_id, fields=fields)
 
 
-def _data(command: wire.Command) -> commands.CommandData:
+def _build_data(command: wire.Command) -> commands.CommandData:
     match command:
         case wire.RecordProvisionalGrade(data=data):
             return commands.RecordProvisionalGrade(
@@ -63,28 +63,28 @@ def _data(command: wire.Command) -> commands.CommandData:
         case wire.BulkSelectProvisionalGrades(data=data):
             return commands.BulkSelectProvisionalGrades(provisional_grade_ids=tuple(data.provisional_grade_ids))
         case wire.SelectStudentsForModeration(data=data):
-            return commands.SelectStudentsForModeration(student_ids=_ids(data.student_ids) or ())
+            return commands.SelectStudentsForModeration(student_ids=_to_id_tuple(data.student_ids) or ())
         case wire.PublishProvisionalGrades():
             return commands.PublishProvisionalGrades()
         case wire.RecordSubmission(data=data):
-            return commands.RecordSubmission(student_id=data.student_id, fields=_stated(data, "student_id"))
+            return commands.RecordSubmission(student_id=data.student_id, fields=_get_set_fields(data, "student_id"))
         case wire.RecordSubmissionComment(data=data):
             return commands.RecordSubmissionComment(
                 student_id=data.student_id, author_id=data.author_id, comment=data.comment, created_at=data.created_at
             )
         case wire.PostGrades(data=data):
-            return commands.PostGrades(student_ids=_ids(data.student_ids), posted_at=data.posted_at)
+            return commands.PostGrades(student_ids=_to_id_tuple(data.student_ids), posted_at=data.posted_at)
         case wire.HideGrades(data=data):
-            return commands.HideGrades(student_ids=_ids(data.student_ids))
+            return commands.HideGrades(student_ids=_to_id_tuple(data.student_ids))
         case wire.ConfigureAssignment(data=data):
-            return commands.ConfigureAssignment(fields=_scheme(_stated(data)))
+            return commands.ConfigureAssignment(fields=_freeze_grading_scheme(_get_set_fields(data)))
         case wire.UpsertCourse(data=data):
-            return commands.UpsertCourse(fields=_scheme(_stated(data)))
+            return commands.UpsertCourse(fields=_freeze_grading_scheme(_get_set_fields(data)))
         case wire.UpsertUsers(data=data):
-            users = (commands.UserUpsert(user_id=u.user_id, fields=_stated(u, "user_id")) for u in data.users)
+            users = (commands.UserUpsert(user_id=u.user_id, fields=_get_set_fields(u, "user_id")) for u in data.users)
             return commands.UpsertUsers(users=tuple(users))
         case wire.UpsertEnrollments(data=data):
-            return commands.UpsertEnrollments(enrollments=tuple(_enrollment(row) for row in data.enrollments))
+            return commands.UpsertEnrollments(enrollments=tuple(_build_enrollment(row) for row in data.enrollments))
         case wire.UpsertAdmins(data=data):
             admins = (commands.AdminUpsert(user_id=a.user_id, permissions=tuple(a.permissions)) for a in data.admins)
             return commands.UpsertAdmins(admins=tuple(admins))

@@ -8,14 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 Json = dict[str, Any]
-UPGRADES: dict[tuple[str, int], Callable[[Json], Json]] = {}
+UPCASTERS: dict[tuple[str, int], Callable[[Json], Json]] = {}
 """By type and version: the command as the next version has it, its ``version`` included."""
 
 
-def upgraded(command: object) -> Json | None:
+def upcast(command: object) -> Json | None:
     """A command as the next version has it; None for what is not of an earlier version."""
     if not isinstance(command, dict):
         return None
-    kind, version = command.get("type"), command.get("version", 1)
-    upgrade = UPGRADES.get((kind, version)) if isinstance(kind, str) and type(version) is int else None
-    return None if upgrade is None else upgrade(command)
+    command_type, version = command.get("type"), command.get("version", 1)
+    upcaster = (
+        UPCASTERS.get((command_type, version)) if isinstance(command_type, str) and type(version) is int else None
+    )
+    return None if upcaster is None else upcaster(command)

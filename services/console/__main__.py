@@ -6,24 +6,24 @@ import logging
 import uvicorn
 import uvloop
 
-from services.auth.jwks import Keys
+from services.auth.jwks import JwkSet
 from services.config import ConsoleSettings
-from services.console.web.app import build
-from services.telemetry.json_logging import configure
+from services.console.web.app import build_app
+from services.telemetry.json_logging import configure_logging
 
-DRAIN_SECONDS = 3
+SHUTDOWN_TIMEOUT_SECONDS = 3
 
 
 async def main() -> None:
     """Serve until SIGTERM or SIGINT."""
-    configure("console")
+    configure_logging("console")
     settings = ConsoleSettings()
     logging.getLogger().setLevel(settings.log_level)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    keys = Keys(settings.jwks)
+    keys = JwkSet(settings.jwks)
     await keys.load()
     config = uvicorn.Config(
-        build(settings, keys),
+        build_app(settings, keys),
         host=settings.console_host,
         port=settings.console_port,
         log_config=None,
@@ -31,7 +31,7 @@ async def main() -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_SECONDS,
     )
     await uvicorn.Server(config).serve()
 

@@ -5,64 +5,68 @@ from typing import Any
 
 Json = Mapping[str, Any]
 LISTED_MAX = 3
-TEXT_MAX = 24
+TEXT_CHARACTERS_MAX = 24
 
 
-def happening(event_type: str, data: Json) -> str:
+def summarize_event(event_type: str, data: Json) -> str:
     """What an event says; ``data``: its value on the events topic, the payload in the form it has today."""
     payload = data["payload"]
     match event_type:
         case "provisional_grade_created":
-            return f"graded {_grade(payload)}{', final' if payload['final'] else ''}"
+            return f"graded {_format_grade(payload)}{', final' if payload['final'] else ''}"
         case "provisional_grade_updated":
             old, new = payload.get("grade", (None, None))
-            return f"regraded {_value(new)}, was {_value(old)}" if "grade" in payload else "graded the same again"
+            return (
+                f"regraded {_format_value(new)}, was {_format_value(old)}"
+                if "grade" in payload
+                else "graded the same again"
+            )
         case "provisional_comment_created" | "submission_comment_recorded":
             return f"commented ({len(payload['comment'])} characters)"
         case "provisional_grade_selected":
             return f"chose grade {payload['id']}"
         case "grade_published":
             old, new = payload["grade"]
-            return f"published {_value(new)}, was {_value(old)}"
+            return f"published {_format_value(new)}, was {_format_value(old)}"
         case "grader_slot_taken":
             return "took a grader's slot"
         case "students_selected_for_moderation":
-            return f"to the moderation set: {_listed(payload['student_ids'])}"
+            return f"to the moderation set: {_format_ids(payload['student_ids'])}"
         case "grades_posted":
             return "published the assignment"
         case "submission_posted":
-            return f"posted {_grade(payload)} to the student"
+            return f"posted {_format_grade(payload)} to the student"
         case "submission_hidden":
-            return f"hid {_grade(payload)} from the student"
+            return f"hid {_format_grade(payload)} from the student"
         case "submission_updated" | "assignment_updated" | "course_updated":
-            return _changes(payload)
+            return _format_changes(payload)
         case "users_updated" | "enrollments_updated" | "admins_updated":
             (rows,) = payload.values()
-            return f"{event_type.removesuffix('_updated')}: {_listed([row['user_id'] for row in rows])}"
+            return f"{event_type.removesuffix('_updated')}: {_format_ids([row['user_id'] for row in rows])}"
         case "assignment_created":
             return "made the assignment"
     return f"stated {', '.join(name for name, value in payload.items() if value is not None) or 'nothing'}"
 
 
-def _grade(payload: Json) -> str:
+def _format_grade(payload: Json) -> str:
     score, grade = payload["score"], payload["grade"]
     if score is None:
         return "nothing" if grade is None else str(grade)
     return str(grade) if grade == f"{score:g}" else f"{grade} ({score:g} points)"
 
 
-def _changes(payload: Json) -> str:
-    return ", ".join(_change(name, change) for name, change in payload.items())
+def _format_changes(payload: Json) -> str:
+    return ", ".join(_format_change(name, change) for name, change in payload.items())
 
 
-def _change(name: str, change: Any) -> str:
+def _format_change(name: str, change: Any) -> str:
     if not isinstance(change, list) or len(change) != 2:
         return name
     old, new = change
-    return f"{name} {_value(new)}" if old is None else f"{name} {_value(old)} → {_value(new)}"
+    return f"{name} {_format_value(new)}" if old is None else f"{name} {_format_value(old)} → {_format_value(new)}"
 
 
-def _value(value: Any) -> str:
+def _format_value(value: Any) -> str:
     match value:
         case None:
             return "none"
@@ -73,9 +77,9 @@ def _value(value: Any) -> str:
         case list() | dict():
             return f"{len(value)} items"
     text = str(value)
-    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 1] + "…"
+    return text if len(text) <= TEXT_CHARACTERS_MAX else text[: TEXT_CHARACTERS_MAX - 1] + "…"
 
 
-def _listed(ids: Sequence[str]) -> str:
+def _format_ids(ids: Sequence[str]) -> str:
     more = f" and {len(ids) - LISTED_MAX} more" if len(ids) > LISTED_MAX else ""
     return ", ".join(ids[:LISTED_MAX]) + more

@@ -4,40 +4,44 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from services.console.pipeline_status import Publication
-from services.eventlog.pipeline_queries import Publishing
+from services.console.pipeline_status import PublicationStatus
+from services.eventlog.pipeline_queries import PublicationProgress
 
 WINDOW_SECONDS = 10.0
-Seen = deque[tuple[float, int]]
+Samples = deque[tuple[float, int]]
 
 
-class Pace:
+class PublicationRates:
     """``clock``: seconds. A rate is that of the last WINDOW_SECONDS, so that one who stops is seen to."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self._seen: dict[str, Seen] = {}
+        self._samples: dict[str, Samples] = {}
 
-    def of(self, found: Sequence[Publishing]) -> tuple[Publication, ...]:
+    def update(self, publications: Sequence[PublicationProgress]) -> tuple[PublicationStatus, ...]:
         """Those under way; of all others everything is forgotten."""
-        self._seen = {p.command_id: self._seen.get(p.command_id, deque()) for p in found}
-        return tuple(self._publication(p, self._seen[p.command_id]) for p in found)
+        self._samples = {p.command_id: self._samples.get(p.command_id, deque()) for p in publications}
+        return tuple(self._measure(p, self._samples[p.command_id]) for p in publications)
 
-    def _publication(self, found: Publishing, seen: Seen) -> Publication:
-        now, published = self.clock(), found.total - found.waiting
-        seen.append((now, published))
-        while len(seen) > 2 and seen[1][0] <= now - WINDOW_SECONDS:
-            seen.popleft()
-        since, before = seen[0]
-        rate = (published - before) / (now - since) if published > before and now > since else None
-        return Publication(
-            root_account=found.root_account,
-            course=found.course,
-            assignment=found.assignment,
-            command_id=found.command_id,
+    def _measure(self, publication: PublicationProgress, samples: Samples) -> PublicationStatus:
+        now, published = self.clock(), publication.total - publication.waiting
+        samples.append((now, published))
+        while len(samples) > 2 and samples[1][0] <= now - WINDOW_SECONDS:
+            samples.popleft()
+        sampled_at, published_before = samples[0]
+        rate = (
+            (published - published_before) / (now - sampled_at)
+            if published > published_before and now > sampled_at
+            else None
+        )
+        return PublicationStatus(
+            root_account=publication.root_account,
+            course=publication.course,
+            assignment=publication.assignment,
+            command_id=publication.command_id,
             published=published,
-            total=found.total,
+            total=publication.total,
             per_second=rate,
-            seconds_left=None if rate is None else found.waiting / rate,
-            still_seconds=now - since if rate is None else 0.0,
+            seconds_left=None if rate is None else publication.waiting / rate,
+            still_seconds=now - sampled_at if rate is None else 0.0,
         )

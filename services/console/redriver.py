@@ -36,26 +36,26 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from services.eventlog.operator_actions import Operating, Redrive, Waiting
-from services.eventlog.postgres import OPERATOR, connect, trouble
+from services.eventlog.operator_actions import OperatorActions, PendingDeadLetter, Redrive
+from services.eventlog.postgres import OPERATOR, connect, describe_postgres_error
 from services.kafka import client_compat
-from services.kafka.topics import MIB, topic
+from services.kafka.topics import MIB, full_topic_name
 
 LOGGER = logging.getLogger("console")
 ACTION_HEADER = "redrive_action"
-LETTER_HEADER = "redrive_dead_letter"
-LETTER_MARK = re.compile(rb"(\d{1,4})-(\d{1,18})")
-RECORDS_MAX = 50
-ANSWER_SECONDS_MAX = 30
-STOP_SECONDS_MAX = 5
-LOOK_SECONDS = 1.0
+DEAD_LETTER_HEADER = "redrive_dead_letter"
+DEAD_LETTER_ID_PATTERN = re.compile(rb"(\d{1,4})-(\d{1,18})")
+BATCH_RECORDS_MAX = 50
+REQUEST_TIMEOUT_SECONDS = 30
+STOP_TIMEOUT_SECONDS = 5
+POLL_SECONDS = 1.0
 # What a record gains by its redrive's headers, and what a batch has around its one record; generously.
-ROOM_BYTES = 1_024
-LETTER_BYTES_MAX = MIB - ROOM_BYTES
+REDRIVE_OVERHEAD_BYTES = 1_024
+DEAD_LETTER_BYTES_MAX = MIB - REDRIVE_OVERHEAD_BYTES
 Headers = list[tuple[str, bytes | None]]
 
 
-def headers_of(stored: bytes) -> Headers:
+def decode_headers(stored: bytes) -> Headers:
     """A dead letter's headers, as the record had them."""
     return [
         (base64.b64decode(name).decode(), None if value is None else base64.b64decode(value))
@@ -63,37 +63,44 @@ def headers_of(stored: bytes) -> Headers:
     ]
 
 
-def redriven_headers(action: UUID, letter: Waiting) -> Headers:
+def build_redrive_headers(action_id: UUID, pending: PendingDeadLetter) -> Headers:
     """The record's own headers and the marks of this redrive, which replace those of an earlier one."""
-    own = [pair for pair in headers_of(letter.headers) if pair[0] not in (ACTION_HEADER, LETTER_HEADER)]
+    original_headers = [
+        pair for pair in decode_headers(pending.headers) if pair[0] not in (ACTION_HEADER, DEAD_LETTER_HEADER)
+    ]
     return [
-        *own,
-        (ACTION_HEADER, str(action).encode()),
-        (LETTER_HEADER, b"%d-%d" % (letter.shard, letter.number)),
+        *original_headers,
+        (ACTION_HEADER, str(action_id).encode()),
+        (DEAD_LETTER_HEADER, b"%d-%d" % (pending.shard, pending.number)),
     ]
 
 
-def marked_letter(action: UUID, headers: Mapping[str, bytes | None]) -> tuple[int, int] | None:
+def parse_redrive_headers(action_id: UUID, headers: Mapping[str, bytes | None]) -> tuple[int, int] | None:
     """(shard, number) of the dead letter that a record of this redrive is; None for others, who may write anything."""
-    mark = LETTER_MARK.fullmatch(headers.get(LETTER_HEADER) or b"")
-    if headers.get(ACTION_HEADER) != str(action).encode() or mark is None:
+    match = DEAD_LETTER_ID_PATTERN.fullmatch(headers.get(DEAD_LETTER_HEADER) or b"")
+    if headers.get(ACTION_HEADER) != str(action_id).encode() or match is None:
         return None
-    return int(mark[1]), int(mark[2])
+    return int(match[1]), int(match[2])
 
 
-async def reserve(bootstrap: str, commands: str, action: UUID) -> Redrive:
+async def allocate_producer_id(bootstrap: str, commands_topic: str, action_id: UUID) -> Redrive:
     """A producer id for an action, and where the partitions end before it. Raises KafkaError, TimeoutError."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     try:
-        async with asyncio.timeout(ANSWER_SECONDS_MAX):
+        async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
             await producer.start()
             await consumer.start()
             manager = producer._txn_manager
             await manager.wait_for_pid()
-            places = [TopicPartition(commands, number) for number in await producer.partitions_for(commands)]
-            ends = {place.partition: end for place, end in (await consumer.end_offsets(places)).items()}
-        return Redrive(action, commands, manager.producer_id, manager.producer_epoch, ends)
+            topic_partitions = [
+                TopicPartition(commands_topic, partition) for partition in await producer.partitions_for(commands_topic)
+            ]
+            end_offsets = {
+                topic_partition.partition: end
+                for topic_partition, end in (await consumer.end_offsets(topic_partitions)).items()
+            }
+        return Redrive(action_id, commands_topic, manager.producer_id, manager.producer_epoch, end_offsets)
     finally:
         await producer.stop()
         await consumer.stop()
@@ -103,148 +110,160 @@ class Redriver:
     """Sends what actions have decided. Any process may run one; they take turns."""
 
     def __init__(self, url: str, bootstrap: str, prefix: str) -> None:
-        client_compat.install()  # What stands on the commands topic between our records may be anything.
+        client_compat.patch_fetcher()  # What stands on the commands topic between our records may be anything.
         self.url = url
         self.bootstrap = bootstrap
-        self.lock = f"redrive {prefix}"
-        self.commands = topic(prefix, "commands")
+        self.lock_name = f"redrive {prefix}"
+        self.commands_topic = full_topic_name(prefix, "commands")
         self.problem: str | None = None
         """Why what waits to be sent cannot be; None also where nothing is known to wait."""
-        self._is_waiting = False
-        self._finished: set[UUID] = set()
-        self._wanted, self._drained = asyncio.Event(), asyncio.Event()
+        self._has_pending = False
+        self._completed_actions: set[UUID] = set()
+        self._wake_requested, self._all_sent = asyncio.Event(), asyncio.Event()
 
     def wake(self) -> None:
         """Look at once."""
-        self._wanted.set()
+        self._wake_requested.set()
 
-    async def finished(self, action: UUID, seconds: float) -> bool:
+    async def wait_until_sent(self, action_id: UUID, seconds: float) -> bool:
         """Wait until all of an action is sent, but not longer than that."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while action not in self._finished:
-                    await self._drained.wait()
-        return action in self._finished
+                while action_id not in self._completed_actions:
+                    await self._all_sent.wait()
+        return action_id in self._completed_actions
 
     async def run(self) -> None:
         """Send whatever waits to be sent, until cancelled; what fails is tried again, over a connection of its own."""
         while True:
             try:
-                async with self._connected() as operating:
+                async with self._open_connection() as operator_actions:
                     while True:
-                        await self._drain(operating)
+                        await self._send_pending(operator_actions)
                         self.problem = None
-                        self._drained.set()
-                        self._drained = asyncio.Event()
-                        await self._next_look()
+                        self._all_sent.set()
+                        self._all_sent = asyncio.Event()
+                        await self._wait_for_wake()
             except (KafkaError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                kafka = isinstance(error, KafkaError)
-                problem = f"Kafka does not answer: {type(error).__name__}" if kafka else trouble(error)
-                if self._is_waiting and problem != self.problem:
+                is_kafka_error = isinstance(error, KafkaError)
+                problem = (
+                    f"Kafka does not answer: {type(error).__name__}"
+                    if is_kafka_error
+                    else describe_postgres_error(error)
+                )
+                if self._has_pending and problem != self.problem:
                     LOGGER.warning("a redrive waits: %s", problem)
-                self.problem = problem if self._is_waiting else None
-            await self._next_look()
+                self.problem = problem if self._has_pending else None
+            await self._wait_for_wake()
 
-    async def _next_look(self) -> None:
+    async def _wait_for_wake(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wanted.wait(), LOOK_SECONDS)
-        self._wanted.clear()
+            await asyncio.wait_for(self._wake_requested.wait(), POLL_SECONDS)
+        self._wake_requested.clear()
 
     @contextlib.asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Operating]:
+    async def _open_connection(self) -> AsyncIterator[OperatorActions]:
         connection = await connect(self.url, "redrive", OPERATOR)
         try:
-            yield Operating(connection)
+            yield OperatorActions(connection)
         finally:
             connection.terminate()
 
-    async def drain(self) -> bool:
+    async def send_pending(self) -> bool:
         """Send all that waits; False where another process is at it. Raises what Kafka and PostgreSQL raise."""
-        async with self._connected() as operating:
-            return await self._drain(operating)
+        async with self._open_connection() as operator_actions:
+            return await self._send_pending(operator_actions)
 
-    async def _drain(self, operating: Operating) -> bool:
+    async def _send_pending(self, operator_actions: OperatorActions) -> bool:
         """The same over a connection, which is left without the lock; after an error it must not be used on."""
-        self._is_waiting = bool(await operating.unfinished(self._finished))
-        if not self._is_waiting:
+        self._has_pending = bool(await operator_actions.unfinished_redrives(self._completed_actions))
+        if not self._has_pending:
             return True
-        if not await operating.try_lock(self.lock):
+        if not await operator_actions.try_lock(self.lock_name):
             return False
-        for redrive in await operating.unfinished(self._finished):
-            await self._finish(operating, redrive)
-            self._finished.add(redrive.action)
-        await operating.unlock(self.lock)
+        for redrive in await operator_actions.unfinished_redrives(self._completed_actions):
+            await self._complete(operator_actions, redrive)
+            self._completed_actions.add(redrive.action_id)
+        await operator_actions.unlock(self.lock_name)
         return True
 
-    async def _finish(self, operating: Operating, redrive: Redrive) -> None:
-        await operating.redriven(redrive.action, await self._arrived(redrive))
+    async def _complete(self, operator_actions: OperatorActions, redrive: Redrive) -> None:
+        await operator_actions.record_redriven(redrive.action_id, await self._find_already_sent(redrive))
         producer = AIOKafkaProducer(
             bootstrap_servers=self.bootstrap, enable_idempotence=True, acks="all", max_request_size=2 * MIB
         )
         try:
             manager = producer._txn_manager
             manager.set_pid_and_epoch(redrive.producer_id, redrive.producer_epoch)
-            for partition, sent in (await operating.sent(redrive.action)).items():
-                place = TopicPartition(redrive.topic, self._target(redrive, partition))
-                manager.increment_sequence_number(place, sent)
+            for partition, sent_count in (await operator_actions.sent_counts(redrive.action_id)).items():
+                topic_partition = TopicPartition(redrive.topic, self._target_partition(redrive, partition))
+                manager.increment_sequence_number(topic_partition, sent_count)
             await producer.start()
-            while waiting := await operating.not_sent(redrive.action, RECORDS_MAX):
-                async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                    places = await self._send(producer, redrive, waiting)
-                await operating.redriven(redrive.action, places)
+            while pending := await operator_actions.pending_dead_letters(redrive.action_id, BATCH_RECORDS_MAX):
+                async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+                    sent_records = await self._send(producer, redrive, pending)
+                await operator_actions.record_redriven(redrive.action_id, sent_records)
         finally:
             # It waits for brokers that are away; what it may still send then, the next one's numbers make harmless.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(producer.stop(), STOP_SECONDS_MAX)
+                await asyncio.wait_for(producer.stop(), STOP_TIMEOUT_SECONDS)
 
     @staticmethod
-    def _target(redrive: Redrive, partition: int) -> int:
+    def _target_partition(redrive: Redrive, partition: int) -> int:
         """The partition a record goes to: its own, also on a topic that was made again with fewer."""
-        return partition % len(redrive.ends)
+        return partition % len(redrive.end_offsets)
 
     async def _send(
-        self, producer: AIOKafkaProducer, redrive: Redrive, letters: Sequence[Waiting]
+        self, producer: AIOKafkaProducer, redrive: Redrive, pending: Sequence[PendingDeadLetter]
     ) -> list[tuple[int, int, int, int]]:
         """Partitions side by side, each one's records one after the other."""
-        by_partition: dict[int, list[Waiting]] = {}
-        for letter in letters:
-            by_partition.setdefault(self._target(redrive, letter.partition), []).append(letter)
+        by_partition: dict[int, list[PendingDeadLetter]] = {}
+        for dead_letter in pending:
+            by_partition.setdefault(self._target_partition(redrive, dead_letter.partition), []).append(dead_letter)
 
-        async def in_order(partition: int, own: list[Waiting]) -> list[tuple[int, int, int, int]]:
-            places = []
-            for letter in own:
+        async def send_in_order(
+            partition: int, pending_in_partition: list[PendingDeadLetter]
+        ) -> list[tuple[int, int, int, int]]:
+            sent_records = []
+            for dead_letter in pending_in_partition:
                 batch = producer.create_batch()
-                headers = redriven_headers(redrive.action, letter)
-                batch.append(key=letter.key, value=letter.value, timestamp=None, headers=headers)
-                sent = await (await producer.send_batch(batch, redrive.topic, partition=partition))
-                places.append((letter.shard, letter.number, partition, sent.offset))
-            return places
+                headers = build_redrive_headers(redrive.action_id, dead_letter)
+                batch.append(key=dead_letter.key, value=dead_letter.value, timestamp=None, headers=headers)
+                metadata = await (await producer.send_batch(batch, redrive.topic, partition=partition))
+                sent_records.append((dead_letter.shard, dead_letter.number, partition, metadata.offset))
+            return sent_records
 
-        done = await asyncio.gather(*(in_order(*pair) for pair in by_partition.items()))
-        return [place for places in done for place in places]
+        sent_by_partition = await asyncio.gather(*(send_in_order(*pair) for pair in by_partition.items()))
+        return [record for records in sent_by_partition for record in records]
 
-    async def _arrived(self, redrive: Redrive) -> list[tuple[int, int, int, int]]:
+    async def _find_already_sent(self, redrive: Redrive) -> list[tuple[int, int, int, int]]:
         """What of an action stands on the topic: (shard, number) of the dead letter, (partition, offset)."""
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
         )
         try:
             await consumer.start()
-            places = [TopicPartition(redrive.topic, number) for number in redrive.ends]
-            ends = await consumer.end_offsets(places)
-            grown = [place for place in places if ends[place] != redrive.ends[place.partition]]
-            consumer.assign(grown)
-            for place in grown:
+            topic_partitions = [TopicPartition(redrive.topic, partition) for partition in redrive.end_offsets]
+            end_offsets = await consumer.end_offsets(topic_partitions)
+            extended_partitions = [
+                topic_partition
+                for topic_partition in topic_partitions
+                if end_offsets[topic_partition] != redrive.end_offsets[topic_partition.partition]
+            ]
+            consumer.assign(extended_partitions)
+            for topic_partition in extended_partitions:
                 # A topic that was made again since may end before; it is read from its beginning.
-                before = redrive.ends[place.partition]
-                consumer.seek(place, before if before <= ends[place] else 0)
-            found = []
-            for place in grown:
-                while await consumer.position(place) < ends[place]:
-                    for record in (await consumer.getmany(place, timeout_ms=200)).get(place, []):
-                        letter = marked_letter(redrive.action, dict(record.headers))
-                        if letter is not None:
-                            found.append((*letter, record.partition, record.offset))
-            return found
+                end_before_action = redrive.end_offsets[topic_partition.partition]
+                consumer.seek(
+                    topic_partition, end_before_action if end_before_action <= end_offsets[topic_partition] else 0
+                )
+            sent_records = []
+            for topic_partition in extended_partitions:
+                while await consumer.position(topic_partition) < end_offsets[topic_partition]:
+                    for record in (await consumer.getmany(topic_partition, timeout_ms=200)).get(topic_partition, []):
+                        dead_letter_id = parse_redrive_headers(redrive.action_id, dict(record.headers))
+                        if dead_letter_id is not None:
+                            sent_records.append((*dead_letter_id, record.partition, record.offset))
+            return sent_records
         finally:
             await consumer.stop()

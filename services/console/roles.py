@@ -15,6 +15,6 @@ class Role(IntEnum):
 SCOPES = {f"moderation.{role.name.lower()}": role for role in Role}
 
 
-def role_of(scopes: Collection[str]) -> Role | None:
+def resolve_role(scopes: Collection[str]) -> Role | None:
     """The highest role that the scopes give, None where they give none."""
     return max((role for scope, role in SCOPES.items() if scope in scopes), default=None)

@@ -7,7 +7,7 @@ from typing import Any
 Json = dict[str, Any]
 CHANGES_MAX = 200
 # By which field the items of a list are the same item in both states.
-KEYS = {
+LIST_KEYS = {
     "moderation_set": "student_id",
     "moderation_graders": "user_id",
     "provisional_grades": "provisional_grade_id",
@@ -16,15 +16,15 @@ KEYS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class GradeCell:
     """A provisional grade. ``chosen``: selected for publication."""
 
     scorer_id: int
     grade: str | None
     score: float | None
     final: bool
-    chosen: bool
-    comments: int
+    is_selected: bool
+    comment_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class StudentRow:
     """``in_set``: in the moderation set; ``grade``: the gradebook's, with where it stands."""
 
     student_id: int
-    in_set: bool
-    marks: tuple[Mark, ...]
+    in_moderation_set: bool
+    grade_cells: tuple[GradeCell, ...]
     state: str
     grade: str | None
-    posted: bool
+    is_posted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +48,20 @@ class Change:
     after: str | None
 
 
-def students_of(document: Json) -> list[StudentRow]:
+def build_student_rows(document: Json) -> list[StudentRow]:
     """One row a student, in the order of ids."""
-    chosen = {row["student_id"]: row["selected_provisional_grade_id"] for row in document["moderation_set"]}
-    marks: dict[int, list[Mark]] = {}
+    selected_grade_ids = {row["student_id"]: row["selected_provisional_grade_id"] for row in document["moderation_set"]}
+    cells_by_student: dict[int, list[GradeCell]] = {}
     for grade in document["provisional_grades"]:
-        student, number = grade["student_id"], grade["provisional_grade_id"]
-        is_chosen, comments = chosen.get(student) == number, len(grade["submission_comments"])
-        mark = Mark(grade["scorer_id"], grade["grade"], grade["score"], grade["final"], is_chosen, comments)
-        marks.setdefault(student, []).append(mark)
+        student_id, grade_id = grade["student_id"], grade["provisional_grade_id"]
+        is_selected, comment_count = selected_grade_ids.get(student_id) == grade_id, len(grade["submission_comments"])
+        cell = GradeCell(grade["scorer_id"], grade["grade"], grade["score"], grade["final"], is_selected, comment_count)
+        cells_by_student.setdefault(student_id, []).append(cell)
     return [
         StudentRow(
             submission["student_id"],
-            submission["student_id"] in chosen,
-            tuple(marks.get(submission["student_id"], ())),
+            submission["student_id"] in selected_grade_ids,
+            tuple(cells_by_student.get(submission["student_id"], ())),
             "excused" if submission["excused"] else submission["workflow_state"],
             submission["grade"],
             submission["posted_at"] is not None,
@@ -70,41 +70,43 @@ def students_of(document: Json) -> list[StudentRow]:
     ]
 
 
-def changes(before: Json | None, after: Json) -> list[Change]:
+def find_changes(before: Json | None, after: Json) -> list[Change]:
     """What differs, one more than CHANGES_MAX at the most; texts of comments are masked."""
-    found = []
-    for change in _differences("", before or {}, after):
-        found.append(change)
-        if len(found) > CHANGES_MAX:
+    found_changes = []
+    for change in _iter_changes("", before or {}, after):
+        found_changes.append(change)
+        if len(found_changes) > CHANGES_MAX:
             break
-    return found
+    return found_changes
 
 
-def _differences(path: str, before: Any, after: Any) -> Iterator[Change]:
+def _iter_changes(path: str, before: Any, after: Any) -> Iterator[Change]:
     if before == after:
         return
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for name in [*after, *(name for name in before if name not in after)]:
-            where = f"{path}.{name}" if path else str(name)
+            child_path = f"{path}.{name}" if path else str(name)
             old, new = before.get(name), after.get(name)
-            if name in KEYS:
-                yield from _differences(where, _keyed(old or [], KEYS[name]), _keyed(new or [], KEYS[name]))
+            if name in LIST_KEYS:
+                yield from _iter_changes(
+                    child_path, _index_by_key(old or [], LIST_KEYS[name]), _index_by_key(new or [], LIST_KEYS[name])
+                )
             else:
-                yield from _differences(where, old, new)
+                yield from _iter_changes(child_path, old, new)
         return
-    yield Change(path, _shown(path, before), _shown(path, after))
+    yield Change(path, _format_value(path, before), _format_value(path, after))
 
 
-def _keyed(items: list[Json], key: str) -> dict[str, Json]:
+def _index_by_key(items: list[Json], key: str) -> dict[str, Json]:
     return {f"[{item[key]}]": item for item in items}
 
 
-def _shown(path: str, value: Any) -> str | None:
+def _format_value(path: str, value: Any) -> str | None:
     if value is None:
         return None
     if path.endswith("submission_comments"):
         return "; ".join(f"{len(comment['comment'])} characters by {comment['author_id']}" for comment in value)
     if isinstance(value, Mapping):
-        plain = {name: part for name, part in value.items() if part is not None and not isinstance(part, list)}
-        return ", ".join(f"{name} {part}" for name, part in plain.items())
+        scalars = {name: part for name, part in value.items() if part is not None and not isinstance(part, list)}
+        return ", ".join(f"{name} {part}" for name, part in scalars.items())
     return str(value)

@@ -8,69 +8,69 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 from aiokafka.errors import KafkaError
 
-from services.console.group_members import Owners
-from services.console.kafka_probe import Broker
-from services.console.pipeline_status import Lost, Now, Partition, Publication
-from services.console.publication_rate import Pace
-from services.console.topic_integrity import Losses
-from services.console.verdict_stats import Tally
-from services.eventlog.dead_letters import Failures
-from services.eventlog.feed_history import History
-from services.eventlog.pipeline_queries import Behind, Watching
-from services.eventlog.postgres import Pool, trouble
-from services.kafka.relay_progress import Progress
+from services.console.group_members import GroupMembers
+from services.console.kafka_probe import KafkaProbe
+from services.console.pipeline_status import PartitionStatus, PipelineStatus, PublicationStatus, TopicProblem
+from services.console.publication_rate import PublicationRates
+from services.console.topic_integrity import TopicIntegrityCheck
+from services.console.verdict_stats import VerdictStats
+from services.eventlog.dead_letters import DeadLetterReader
+from services.eventlog.feed_history import FeedHistory
+from services.eventlog.pipeline_queries import PipelineQueries, TopicLag
+from services.eventlog.postgres import Pool, describe_postgres_error
+from services.kafka.relay_progress import RelayProgress
 from services.runtime.health import Health
-from services.runtime.server_monitor import together
-from services.telemetry.consumer_lag import Looks
+from services.runtime.server_monitor import run_until_first_failure
+from services.telemetry.consumer_lag import LagWindow
 
 LOGGER = logging.getLogger("console")
-LOOK_SECONDS = 0.2
-ASK_BROKER_SECONDS = 1.0
-ASK_OWNERS_SECONDS = 2.0
-COMPARE_SECONDS = 5.0
+LOG_POLL_SECONDS = 0.2
+LAG_POLL_SECONDS = 1.0
+GROUP_POLL_SECONDS = 2.0
+TOPIC_CHECK_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 ROWS_PER_SHARD_MAX = 1_000
 PUBLICATIONS_MAX = 50
-STOPPED_SECONDS = 60
+STOPPED_AFTER_SECONDS = 60
 # A question that takes long is asked the more seldom.
-REST_PER_WORK = 20
-NO_POSTGRES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+IDLE_PER_QUERY_SECOND = 20
+POSTGRES_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
 
-class Watch:
+class StatusMonitor:
     """``now``: how things stand; ``version`` grows with each change of it. ``tally``: the verdicts, counted.
 
     ``clock``: how far PostgreSQL's clock is ahead of ours.
     """
 
     def __init__(self, pool: Pool, bootstrap: str, prefix: str, health: Health) -> None:
-        self.watching = Watching(pool)
-        self.failures = Failures(pool)
+        self.queries = PipelineQueries(pool)
+        self.dead_letter_reader = DeadLetterReader(pool)
         self.bootstrap = bootstrap
         self.prefix = prefix
-        self.tally = Tally()
-        self.now = Now(problems=("The console is starting",))
+        self.verdict_stats = VerdictStats()
+        self.status = PipelineStatus(problems=("The console is starting",))
         self.version = 0
         self.health = health
-        self.progress: Progress | None = None
+        self.progress: RelayProgress | None = None
         self._changed = asyncio.Event()
-        self.clock = timedelta()
-        self._partitions: tuple[Partition, ...] = ()
-        self._looks: dict[int, Looks] = {}
-        self._outputs: tuple[Behind, ...] = ()
-        self._publications: tuple[Publication, ...] = ()
-        self._losses = Losses(bootstrap, prefix)
-        self._lost: tuple[Lost, ...] = ()
-        self._pace = Pace()
-        self._letters: tuple[int, datetime | None] = (0, None)
-        self._letters_at = 0.0
-        self._counting = True
+        self.clock_offset = timedelta()
+        self._partitions: tuple[PartitionStatus, ...] = ()
+        self._lag_windows: dict[int, LagWindow] = {}
+        self._outputs: tuple[TopicLag, ...] = ()
+        self._publications: tuple[PublicationStatus, ...] = ()
+        self._integrity_check = TopicIntegrityCheck(bootstrap, prefix)
+        self._topic_problems: tuple[TopicProblem, ...] = ()
+        self._publication_rates = PublicationRates()
+        self._open_dead_letters: tuple[int, datetime | None] = (0, None)
+        self._next_count_at = 0.0
+        self._is_catching_up = True
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        await together(self._follow_log(), self._follow_broker())
+        await run_until_first_failure(self._follow_log(), self._follow_kafka())
 
-    async def changed_since(self, version: int, seconds: float) -> bool:
+    async def wait_for_change(self, version: int, seconds: float) -> bool:
         """Wait until ``now`` is newer than a version; False where it is not in time."""
         try:
             async with asyncio.timeout(seconds):
@@ -80,129 +80,135 @@ class Watch:
             return False
         return True
 
-    def _say(self) -> None:
-        at = datetime.now(UTC) + self.clock
-        self.health.beat("watch")
-        now = Now(
+    def _publish_status(self) -> None:
+        at = datetime.now(UTC) + self.clock_offset
+        self.health.heartbeat("watch")
+        status = PipelineStatus(
             at=at,
-            decided=self.tally.decided,
-            rejected=self.tally.rejected(at),
-            flow=self.tally.flow(at),
-            p50=self.tally.latency(at, 0.5),
-            p99=self.tally.latency(at, 0.99),
+            decided=self.verdict_stats.decided,
+            rejected=self.verdict_stats.rejected(at),
+            throughput=self.verdict_stats.throughput(at),
+            p50=self.verdict_stats.latency(at, 0.5),
+            p99=self.verdict_stats.latency(at, 0.99),
             partitions=self._partitions,
             outputs=self._outputs,
             publications=self._publications,
-            recent=tuple(self.tally.recent),
-            open_letters=self._letters[0],
-            oldest_letter=self._letters[1],
-            problems=tuple(self.health.servers.values()),
-            lost=self._lost,
-            counting=self._counting,
+            recent_verdicts=tuple(self.verdict_stats.recent_verdicts),
+            open_dead_letters=self._open_dead_letters[0],
+            oldest_dead_letter=self._open_dead_letters[1],
+            problems=tuple(self.health.server_problems.values()),
+            topic_problems=self._topic_problems,
+            is_catching_up=self._is_catching_up,
         )
-        self.now = now
+        self.status = status
         self.version += 1
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _server(self, name: str, problem: str | None) -> None:
-        if problem != self.health.servers.get(name):
+    def _report_server(self, name: str, problem: str | None) -> None:
+        if problem != self.health.server_problems.get(name):
             LOGGER.log(logging.WARNING if problem else logging.INFO, "%s", problem or f"{name} answers again")
-        self.health.server(name, problem)
+        self.health.set_server_problem(name, problem)
 
     async def _follow_log(self) -> None:
         while True:
-            begun = time.monotonic()
+            started_at = time.monotonic()
             try:
-                is_behind = self._counting = await self._look()
-                self._server("postgresql", None)
+                is_behind = self._is_catching_up = await self._poll_log()
+                self._report_server("postgresql", None)
                 self.health.problem = None
-            except NO_POSTGRES as error:
-                self._server("postgresql", trouble(error))
+            except POSTGRES_ERRORS as error:
+                self._report_server("postgresql", describe_postgres_error(error))
                 is_behind = False
-            self._say()
-            await asyncio.sleep(0 if is_behind else max(LOOK_SECONDS - (time.monotonic() - begun), 0.05))
+            self._publish_status()
+            await asyncio.sleep(0 if is_behind else max(LOG_POLL_SECONDS - (time.monotonic() - started_at), 0.05))
 
-    async def _look(self) -> bool:
+    async def _poll_log(self) -> bool:
         """One look at the log; True where more waits to be read."""
-        fresh = await self.watching.decided(self.tally.numbers, ROWS_PER_SHARD_MAX)
-        self.tally.add(fresh)
-        self.clock = await self.watching.now() - datetime.now(UTC)
+        new_verdicts = await self.queries.verdicts_after(self.verdict_stats.last_numbers, ROWS_PER_SHARD_MAX)
+        self.verdict_stats.add(new_verdicts)
+        self.clock_offset = await self.queries.database_time() - datetime.now(UTC)
         if self.progress is not None:
-            self._outputs = tuple(await self.watching.behind(self.progress))
-            live = next(output for output in self._outputs if output.topic == "live-events")
-            found = await self.watching.publishing(self.progress, PUBLICATIONS_MAX) if live.waiting else []
-            self._publications = self._pace.of(found)
-        begun = time.monotonic()
-        if begun >= self._letters_at:
-            self._letters = await self.failures.count_open()
-            ended = time.monotonic()
-            self._letters_at = ended + REST_PER_WORK * (ended - begun)
-        return len(fresh) >= ROWS_PER_SHARD_MAX
+            self._outputs = tuple(await self.queries.topic_lags(self.progress))
+            live_events = next(output for output in self._outputs if output.topic == "live-events")
+            publications = (
+                await self.queries.unfinished_publications(self.progress, PUBLICATIONS_MAX)
+                if live_events.waiting
+                else []
+            )
+            self._publications = self._publication_rates.update(publications)
+        count_started_at = time.monotonic()
+        if count_started_at >= self._next_count_at:
+            self._open_dead_letters = await self.dead_letter_reader.count_open()
+            count_ended_at = time.monotonic()
+            self._next_count_at = count_ended_at + IDLE_PER_QUERY_SECOND * (count_ended_at - count_started_at)
+        return len(new_verdicts) >= ROWS_PER_SHARD_MAX
 
-    async def _follow_broker(self) -> None:
+    async def _follow_kafka(self) -> None:
         while True:
-            broker, owners = Broker(self.bootstrap, self.prefix), Owners(self.bootstrap, self.prefix)
+            probe, group_members = KafkaProbe(self.bootstrap, self.prefix), GroupMembers(self.bootstrap, self.prefix)
             try:
-                await broker.start()
-                await owners.start()
-                self.progress = await broker.first_progress()
-                await together(
-                    self._follow_progress(broker),
-                    self._follow_commands(broker, owners),
-                    self._follow_owners(owners),
-                    self._follow_topics(broker),
+                await probe.start()
+                await group_members.start()
+                self.progress = await probe.read_latest_progress()
+                await run_until_first_failure(
+                    self._follow_progress(probe),
+                    self._follow_lag(probe, group_members),
+                    self._follow_group_members(group_members),
+                    self._check_topics(probe),
                 )
             except (KafkaError, OSError, TimeoutError) as error:
-                self._server("kafka", f"Kafka does not answer: {type(error).__name__}")
+                self._report_server("kafka", f"Kafka does not answer: {type(error).__name__}")
             finally:
-                await broker.stop()
-                await owners.stop()
+                await probe.stop()
+                await group_members.stop()
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _follow_progress(self, broker: Broker) -> None:
+    async def _follow_progress(self, probe: KafkaProbe) -> None:
         while True:
-            self.progress = await broker.next_progress() or self.progress
+            self.progress = await probe.poll_progress() or self.progress
 
-    async def _follow_owners(self, owners: Owners) -> None:
+    async def _follow_group_members(self, group_members: GroupMembers) -> None:
         while True:
-            await owners.look()
-            await asyncio.sleep(ASK_OWNERS_SECONDS)
+            await group_members.refresh()
+            await asyncio.sleep(GROUP_POLL_SECONDS)
 
-    async def _follow_topics(self, broker: Broker) -> None:
-        history = History(self.watching.connection)
+    async def _check_topics(self, probe: KafkaProbe) -> None:
+        history = FeedHistory(self.queries.connection)
         while True:
             try:
-                self._lost = await self._losses.look(broker, history)
+                self._topic_problems = await self._integrity_check.check(probe, history)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
                 # That PostgreSQL is away says whoever follows the log; the last that was seen stands meanwhile.
-                if isinstance(error, TimeoutError) and "postgresql" not in self.health.servers:
+                if isinstance(error, TimeoutError) and "postgresql" not in self.health.server_problems:
                     raise
-            await asyncio.sleep(COMPARE_SECONDS)
+            await asyncio.sleep(TOPIC_CHECK_SECONDS)
 
-    async def _follow_commands(self, broker: Broker, owners: Owners) -> None:
+    async def _follow_lag(self, probe: KafkaProbe, group_members: GroupMembers) -> None:
         while True:
-            begun = time.monotonic()
+            started_at = time.monotonic()
             try:
-                watermarks = await self.watching.watermarks(broker.commands, broker.partitions)
-            except NO_POSTGRES:
+                watermarks = await self.queries.watermarks(probe.commands_topic, probe.partitions)
+            except POSTGRES_ERRORS:
                 watermarks = None  # Said by whoever follows the log.
             if watermarks is not None:
-                lag = await broker.lag(watermarks)
+                lag = await probe.read_lag(watermarks)
                 self._partitions = tuple(
-                    self._partition(number, watermarks[number], *lag[number], owners.of(number))
-                    for number in sorted(lag)
+                    self._build_partition_status(
+                        partition, watermarks[partition], *lag[partition], group_members.get_owner(partition)
+                    )
+                    for partition in sorted(lag)
                 )
-            self._server("kafka", None)
-            await asyncio.sleep(max(ASK_BROKER_SECONDS - (time.monotonic() - begun), 0.1))
+            self._report_server("kafka", None)
+            await asyncio.sleep(max(LAG_POLL_SECONDS - (time.monotonic() - started_at), 0.1))
 
-    def _partition(
-        self, number: int, watermark: int, lag: int, first_appended: int | None, owner: str | None
-    ) -> Partition:
-        looks, oldest = self._looks.setdefault(number, Looks()), 0.0
-        looks.add(time.monotonic(), watermark + 1, watermark + 1 + lag)
+    def _build_partition_status(
+        self, partition: int, watermark: int, lag: int, first_appended: int | None, owner: str | None
+    ) -> PartitionStatus:
+        lag_window, oldest_seconds = self._lag_windows.setdefault(partition, LagWindow()), 0.0
+        lag_window.add(time.monotonic(), watermark + 1, watermark + 1 + lag)
         if first_appended is not None:
-            at = datetime.now(UTC) + self.clock
-            oldest = max(at.timestamp() - first_appended / 1_000, 0.0)
-        state = looks.state(tried=oldest < STOPPED_SECONDS)
-        return Partition.seen(number, watermark, lag, oldest, state, owner)
+            at = datetime.now(UTC) + self.clock_offset
+            oldest_seconds = max(at.timestamp() - first_appended / 1_000, 0.0)
+        state = lag_window.state(attempted=oldest_seconds < STOPPED_AFTER_SECONDS)
+        return PartitionStatus.from_lag(partition, watermark, lag, oldest_seconds, state, owner)

@@ -11,32 +11,38 @@ from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 
-from services.console.kafka_probe import Broker
-from services.console.pipeline_status import Lost, count
-from services.eventlog.feed_history import History
-from services.kafka.relay_progress import OUTPUTS
-from services.kafka.topics import SETTINGS, partitions, topic
-from services.publishing.topic_ends import Difference, differences, ends_of, full_names, progress_on
+from services.console.kafka_probe import KafkaProbe
+from services.console.pipeline_status import TopicProblem, pluralize
+from services.eventlog.feed_history import FeedHistory
+from services.kafka.relay_progress import OUTPUT_TOPICS
+from services.kafka.topics import TOPIC_CONFIGS, expected_partition_count, full_topic_name
+from services.publishing.topic_ends import (
+    EndMismatch,
+    find_mismatches,
+    full_topic_names,
+    read_progress,
+    read_topic_ends,
+)
 
-READ_SECONDS_MAX = 10
+READ_TIMEOUT_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Unusable:
+class MissingPartitions:
     """A topic of which there are so few ``partitions``: 0 where there is none of that name."""
 
     topic: str
     partitions: int
-    wanted: int
+    expected_partitions: int
 
     def __str__(self) -> str:
         if self.partitions == 0:
             return f"topic {self.topic} does not exist"
-        return f"topic {self.topic} has {count(self.partitions, 'partition')}, not {self.wanted}: delete it"
+        return f"topic {self.topic} has {pluralize(self.partitions, 'partition')}, not {self.expected_partitions}: delete it"
 
 
 @dataclass(frozen=True, slots=True)
-class NoProgress:
+class MissingProgress:
     """The relay's progress is lost."""
 
     topic: str
@@ -45,10 +51,10 @@ class NoProgress:
         return f"topic {self.topic} holds no record, so the relay's progress is lost"
 
 
-Found = dict[str, Difference | Unusable | NoProgress]
+Findings = dict[str, EndMismatch | MissingPartitions | MissingProgress]
 
 
-class Losses:
+class TopicIntegrityCheck:
     """``is_suspect``: the last look found what the next one may confirm.
 
     A transaction's marks reach one partition after the other, so a difference counts once two looks have seen it.
@@ -56,41 +62,45 @@ class Losses:
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
         self.bootstrap = bootstrap
-        self.names = {name: topic(prefix, name) for name in SETTINGS}
-        self.outputs = full_names(prefix, OUTPUTS)
-        self._sound: dict[TopicPartition, tuple[int, int]] | None = None
-        self._found: Found = {}
-        self.is_suspect = False
+        self.topic_names = {name: full_topic_name(prefix, name) for name in TOPIC_CONFIGS}
+        self.output_topics = full_topic_names(prefix, OUTPUT_TOPICS)
+        self._verified_bounds: dict[TopicPartition, tuple[int, int]] | None = None
+        self._findings: Findings = {}
+        self.needs_confirmation = False
 
-    async def look(self, broker: Broker, history: History) -> tuple[Lost, ...]:
+    async def check(self, probe: KafkaProbe, history: FeedHistory) -> tuple[TopicProblem, ...]:
         """What this look found and the one before it found as well.
 
         Raises:
             KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
         """
-        bounds = await broker.bounds(self.names.values())
-        if bounds == self._sound:
+        bounds = await probe.read_bounds(self.topic_names.values())
+        if bounds == self._verified_bounds:
             return ()
-        async with asyncio.timeout(READ_SECONDS_MAX):  # A client does not get over a topic that goes while it is read.
-            before, self._found = self._found, await self._look(bounds, history)
-        self._sound = None if self._found else bounds
-        confirmed = [(name, what) for name, what in self._found.items() if before.get(name) == what]
-        self.is_suspect = len(confirmed) < len(self._found)
-        return tuple(Lost(name, str(what), is_missing=isinstance(what, Unusable)) for name, what in confirmed)
+        async with asyncio.timeout(
+            READ_TIMEOUT_SECONDS
+        ):  # A client does not get over a topic that goes while it is read.
+            previous_findings, self._findings = self._findings, await self._find_problems(bounds, history)
+        self._verified_bounds = None if self._findings else bounds
+        confirmed = [(name, what) for name, what in self._findings.items() if previous_findings.get(name) == what]
+        self.needs_confirmation = len(confirmed) < len(self._findings)
+        return tuple(
+            TopicProblem(name, str(what), is_missing=isinstance(what, MissingPartitions)) for name, what in confirmed
+        )
 
-    async def _look(self, bounds: Mapping[TopicPartition, tuple[int, int]], history: History) -> Found:
-        counts = Counter(place.topic for place in bounds)
-        found: Found = {
-            name: Unusable(name, counts[full], partitions(name))
-            for name, full in self.names.items()
-            if counts[full] < partitions(name)
+    async def _find_problems(self, bounds: Mapping[TopicPartition, tuple[int, int]], history: FeedHistory) -> Findings:
+        partition_counts = Counter(topic_partition.topic for topic_partition in bounds)
+        findings: Findings = {
+            name: MissingPartitions(name, partition_counts[full], expected_partition_count(name))
+            for name, full in self.topic_names.items()
+            if partition_counts[full] < expected_partition_count(name)
         }
-        if "progress" in found:
-            return found
-        progress = await progress_on(self.bootstrap, self.names["progress"])
+        if "progress" in findings:
+            return findings
+        progress = await read_progress(self.bootstrap, self.topic_names["progress"])
         if progress is None:
-            return {**found, "progress": NoProgress("progress")}
-        usable = {output: full for output, full in self.outputs.items() if output not in found}
-        ends = await ends_of(self.bootstrap, history, usable)
-        different = differences(progress[0], ends)
-        return {**found, **{difference.output: difference for difference in different}}
+            return {**findings, "progress": MissingProgress("progress")}
+        readable_outputs = {output: full for output, full in self.output_topics.items() if output not in findings}
+        ends = await read_topic_ends(self.bootstrap, history, readable_outputs)
+        mismatches = find_mismatches(progress[0], ends)
+        return {**findings, **{difference.output: difference for difference in mismatches}}

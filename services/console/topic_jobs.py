@@ -12,56 +12,56 @@ from typing import Any
 from uuid import UUID
 
 from services.config import ConsoleSettings
-from services.console.cli.options import FAILURES, in_words
-from services.eventlog.feed_history import History, Selection
-from services.eventlog.feeds import Tail
-from services.eventlog.operator_actions import actions
+from services.console.cli.options import INFRASTRUCTURE_ERRORS, describe_infrastructure_error
+from services.eventlog.feed_history import FeedHistory, LogFilter
+from services.eventlog.feeds import FeedReader
+from services.eventlog.operator_actions import list_actions
 from services.eventlog.postgres import READER, Pool, connect
-from services.kafka.relay_progress import SERIES
-from services.kafka.topics import WrongTopics, topic
-from services.publishing.cloudevents import Form
-from services.publishing.log_comparison import Comparison
-from services.publishing.record_mapper import Translator
-from services.publishing.replayer import Order, Refused, Step, replay
-from services.publishing.verifier import CannotVerify, Verified, verify
+from services.kafka.relay_progress import FEED_BY_TOPIC
+from services.kafka.topics import TopicConfigError, full_topic_name
+from services.publishing.cloudevents import PublishingFormat
+from services.publishing.log_comparison import LogComparison
+from services.publishing.record_mapper import RecordMapper
+from services.publishing.replayer import ReplayProgress, ReplayRefused, ReplayRequest, replay
+from services.publishing.verifier import TopicNotFound, VerificationReport, verify
 
 LOGGER = logging.getLogger("console")
-AGAIN_SECONDS = 5.0
-GOES_ON_FOR = timedelta(days=1)
+RETRY_SECONDS = 5.0
+RESUME_WINDOW = timedelta(days=1)
 REPLAYS_MAX = 200
 
 
 @dataclass(slots=True)
-class Check:
+class VerificationJob:
     """Of one topic. ``read``, ``of``: its offsets, while it runs; ``result``: of the last one that ended."""
 
     topic: str
     output: str
-    running: bool = False
-    read: int = 0
-    of: int = 0
+    is_running: bool = False
+    offsets_read: int = 0
+    offsets_total: int = 0
     checked_at: datetime | None = None
-    result: Verified | None = None
+    result: VerificationReport | None = None
     problem: str | None = None
 
 
-class Checks:
+class VerificationJobs:
     """Checks the output topics against the log when somebody asks, one after another; results stay in memory."""
 
     def __init__(self, settings: ConsoleSettings) -> None:
         self.settings = settings
-        names = {output: topic(settings.topic_prefix, output) for output in SERIES}
-        self.by_topic = {name: Check(name, output) for output, name in names.items()}
+        topic_names = {output: full_topic_name(settings.topic_prefix, output) for output in FEED_BY_TOPIC}
+        self.jobs_by_topic = {name: VerificationJob(name, output) for output, name in topic_names.items()}
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Whether a check is under way."""
         return self._task is not None and not self._task.done()
 
     def start(self) -> None:
         """Check all of them, unless that is under way."""
-        if not self.running:
+        if not self.is_running:
             self._task = asyncio.create_task(self._run())
 
     def stop(self) -> None:
@@ -70,115 +70,117 @@ class Checks:
             self._task.cancel()
 
     async def _run(self) -> None:
-        for check in self.by_topic.values():
-            check.running, check.read, check.of, check.problem = True, 0, 0, None
+        for job in self.jobs_by_topic.values():
+            job.is_running, job.offsets_read, job.offsets_total, job.problem = True, 0, 0, None
             try:
-                check.result = await self._verified(check)
-                check.checked_at = datetime.now(UTC)
-            except CannotVerify as error:
-                check.problem = str(error)
-            except FAILURES as error:
-                check.problem = in_words(error)
+                job.result = await self._verify(job)
+                job.checked_at = datetime.now(UTC)
+            except TopicNotFound as error:
+                job.problem = str(error)
+            except INFRASTRUCTURE_ERRORS as error:
+                job.problem = describe_infrastructure_error(error)
             finally:
-                check.running = False
+                job.is_running = False
 
-    async def _verified(self, check: Check) -> Verified:
+    async def _verify(self, job: VerificationJob) -> VerificationReport:
         connection = await connect(self.settings.url(), "verify", READER)
         try:
-            translator = Translator(Tail(connection), Form.of(self.settings))
-            comparison = Comparison(check.output, history=History(connection), translator=translator)
+            translator = RecordMapper(FeedReader(connection), PublishingFormat.from_settings(self.settings))
+            comparison = LogComparison(job.output, history=FeedHistory(connection), record_mapper=translator)
 
-            def progress(_: str, read: int, of: int) -> None:
-                check.read, check.of = read, of
+            def on_progress(_: str, read: int, total: int) -> None:
+                job.offsets_read, job.offsets_total = read, total
 
             bootstrap = self.settings.kafka_bootstrap
-            return await verify(bootstrap, check.topic, check.output, comparison, on_progress=progress)
+            return await verify(bootstrap, job.topic, job.output, comparison, on_progress=on_progress)
         finally:
             await connection.close()
 
 
 @dataclass(slots=True)
-class Replay:
+class ReplayJob:
     """One that an operator ordered. ``step``: how far it is; ``done``: all of it is on the topic."""
 
-    action: UUID
-    order: Order
-    step: Step = Step(0, 0, 0)
-    done: bool = False
+    action_id: UUID
+    request: ReplayRequest
+    progress: ReplayProgress = ReplayProgress(0, 0, 0)
+    is_done: bool = False
     problem: str | None = None
 
 
-def detail_of(order: Order) -> dict[str, Any]:
+def request_to_detail(request: ReplayRequest) -> dict[str, Any]:
     """An order as it is kept with its action."""
-    selection = order.selection
-    stated = {name: getattr(selection, name) for name in selection.__slots__}
-    texts = {name: part.isoformat() if isinstance(part, datetime) else part for name, part in stated.items()}
-    found = {"output": order.output, "target": order.target, **texts, "per_second": order.per_second}
-    return {name: part for name, part in found.items() if part is not None}
+    selection = request.log_filter
+    filters = {name: getattr(selection, name) for name in selection.__slots__}
+    filter_texts = {name: part.isoformat() if isinstance(part, datetime) else part for name, part in filters.items()}
+    detail = {"output": request.output, "target": request.target, **filter_texts, "per_second": request.per_second}
+    return {name: part for name, part in detail.items() if part is not None}
 
 
-def order_of(detail: Mapping[str, Any]) -> Order:
+def request_from_detail(detail: Mapping[str, Any]) -> ReplayRequest:
     """The reverse of :func:`detail_of`."""
     since, until = (datetime.fromisoformat(detail[name]) if name in detail else None for name in ("since", "until"))
-    selection = Selection(detail.get("root_account"), detail.get("course"), detail.get("assignment"), since, until)
-    return Order(detail["output"], detail["target"], selection, detail.get("per_second"))
+    selection = LogFilter(detail.get("root_account"), detail.get("course"), detail.get("assignment"), since, until)
+    return ReplayRequest(detail["output"], detail["target"], selection, detail.get("per_second"))
 
 
-class Replays:
+class ReplayJobs:
     """Carries out the orders of the last day, also after a restart: a replay goes on where it was ended."""
 
     def __init__(self, settings: ConsoleSettings) -> None:
         self.settings = settings
-        self.under_way: dict[UUID, Replay] = {}
+        self.jobs: dict[UUID, ReplayJob] = {}
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
 
     async def resume(self, pool: Pool) -> None:
         """Go on with what was ordered before this process began; tried until PostgreSQL answers."""
         while True:
-            with contextlib.suppress(*FAILURES):
-                since = datetime.now(UTC) - GOES_ON_FOR
-                for action in await actions(pool, None, REPLAYS_MAX, kind="replay", since=since):
-                    order = order_of(json.loads(action.detail))
+            with contextlib.suppress(*INFRASTRUCTURE_ERRORS):
+                since = datetime.now(UTC) - RESUME_WINDOW
+                for action in await list_actions(pool, None, REPLAYS_MAX, kind="replay", since=since):
+                    request = request_from_detail(json.loads(action.detail))
                     # One without an end is a command line's: its user goes on with it, we would add what is new.
-                    if order.selection.until is not None:
-                        self.start(action.id, order)
+                    if request.log_filter.until is not None:
+                        self.start(action.id, request)
                 return
-            await asyncio.sleep(AGAIN_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
 
-    def start(self, action: UUID, order: Order) -> None:
+    def start(self, action_id: UUID, request: ReplayRequest) -> None:
         """Carry out an order, unless that is under way."""
-        if action not in self._tasks:
-            self.under_way[action] = Replay(action, order)
-            self._tasks[action] = asyncio.create_task(self._run(self.under_way[action]))
+        if action_id not in self._tasks:
+            self.jobs[action_id] = ReplayJob(action_id, request)
+            self._tasks[action_id] = asyncio.create_task(self._run(self.jobs[action_id]))
 
     def stop(self) -> None:
         """End what is under way; what is not done goes on at the next start."""
         for task in self._tasks.values():
             task.cancel()
 
-    async def _run(self, wanted: Replay) -> None:
-        while not wanted.done:
+    async def _run(self, job: ReplayJob) -> None:
+        while not job.is_done:
             try:
-                await self._emit(wanted)
-            except (Refused, WrongTopics, ValueError) as error:
-                wanted.problem = str(error)
+                await self._emit(job)
+            except (ReplayRefused, TopicConfigError, ValueError) as error:
+                job.problem = str(error)
                 return
-            except FAILURES as error:
-                wanted.problem = in_words(error)
-                LOGGER.warning("a replay waits: %s", wanted.problem)
-                await asyncio.sleep(AGAIN_SECONDS)
+            except INFRASTRUCTURE_ERRORS as error:
+                job.problem = describe_infrastructure_error(error)
+                LOGGER.warning("a replay waits: %s", job.problem)
+                await asyncio.sleep(RETRY_SECONDS)
 
-    async def _emit(self, wanted: Replay) -> None:
+    async def _emit(self, job: ReplayJob) -> None:
         connection = await connect(self.settings.url(), "replay", READER)
         try:
-            if not await Tail(connection).try_lock(f"replay {wanted.action}"):
-                wanted.problem = "another console carries it out"
-                await asyncio.sleep(AGAIN_SECONDS)
+            if not await FeedReader(connection).try_lock(f"replay {job.action_id}"):
+                job.problem = "another console carries it out"
+                await asyncio.sleep(RETRY_SECONDS)
                 return
-            form = Form.of(self.settings)
-            async with aclosing(replay(self.settings.kafka_bootstrap, connection, form, wanted.order)) as steps:
-                async for step in steps:
-                    wanted.step, wanted.problem = step, None
-            wanted.done, wanted.problem = True, None
+            publishing_format = PublishingFormat.from_settings(self.settings)
+            async with aclosing(
+                replay(self.settings.kafka_bootstrap, connection, publishing_format, job.request)
+            ) as updates:
+                async for progress in updates:
+                    job.progress, job.problem = progress, None
+            job.is_done, job.problem = True, None
         finally:
             connection.terminate()

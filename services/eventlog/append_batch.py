@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 @dataclass(slots=True)
-class Head:
+class ShardHead:
     """The highest numbers of a shard that somebody has seen (0: none yet)."""
 
     position: int = 0
@@ -14,7 +14,7 @@ class Head:
     dead_letter: int = 0
 
 
-class Place(NamedTuple):
+class RecordCoordinates(NamedTuple):
     """Where a record is: ``append_time`` in milliseconds since 1970, as the broker stamped it."""
 
     partition: int
@@ -23,14 +23,14 @@ class Place(NamedTuple):
 
 
 @dataclass(slots=True)
-class Batch:
+class AppendBatch:
     """Rows for ``append``. Numbers are drawn here from ``heads``; the database refuses them if a head has moved."""
 
-    source: int
-    at: datetime
-    heads: dict[int, Head]
+    incarnation: int
+    decided_at: datetime
+    heads: dict[int, ShardHead]
     first_offsets: dict[int, int]
-    drawn: dict[int, Head] = field(default_factory=dict)
+    new_counts: dict[int, ShardHead] = field(default_factory=dict)
     streams: list[tuple[int, int, int, int | None, int]] = field(default_factory=list)
     events: list[tuple[int, int, bool, int, int, str, str, str]] = field(default_factory=list)
     verdicts: list[tuple[int, int, int, str, bool, bytes, int, int, int, bytes | None, str, str]] = field(
@@ -40,22 +40,24 @@ class Batch:
         default_factory=list
     )
 
-    def _drawn(self, shard: int) -> Head:
-        head = self.drawn.get(shard)
-        if head is None:
-            head = self.drawn[shard] = Head()
-        return head
+    def _get_new_counts(self, shard: int) -> ShardHead:
+        counts = self.new_counts.get(shard)
+        if counts is None:
+            counts = self.new_counts[shard] = ShardHead()
+        return counts
 
     def add_stream(self, number: int, root_account: int, course: int, assignment: int | None, shard: int) -> None:
         """A stream that begins with this batch."""
         self.streams.append((number, root_account, course, assignment, shard))
 
-    def add_event(self, shard: int, live: bool, stream: int, version: int, name: str, data: str, metadata: str) -> int:
+    def add_event(
+        self, shard: int, has_live_number: bool, stream: int, version: int, event_type: str, data: str, metadata: str
+    ) -> int:
         """The next event of a shard, and its position; ``live``: it has published forms of its own."""
-        drawn = self._drawn(shard)
-        drawn.position += 1
-        position = self.heads[shard].position + drawn.position
-        self.events.append((shard, position, live, stream, version, name, data, metadata))
+        counts = self._get_new_counts(shard)
+        counts.position += 1
+        position = self.heads[shard].position + counts.position
+        self.events.append((shard, position, has_live_number, stream, version, event_type, data, metadata))
         return position
 
     def add_verdict(
@@ -63,27 +65,27 @@ class Batch:
         shard: int,
         root_account: int,
         command_id: str,
-        first: bool,
+        is_first: bool,
         content_hash: bytes,
-        place: Place,
+        coordinates: RecordCoordinates,
         key: bytes | None,
         body: str,
         metadata: str,
     ) -> None:
         """The verdict of a record; ``first``: it settles its command id."""
-        drawn = self._drawn(shard)
-        drawn.verdict += 1
+        counts = self._get_new_counts(shard)
+        counts.verdict += 1
         self.verdicts.append(
             (
                 shard,
-                self.heads[shard].verdict + drawn.verdict,
+                self.heads[shard].verdict + counts.verdict,
                 root_account,
                 command_id,
-                first,
+                is_first,
                 content_hash,
-                place.partition,
-                place.offset,
-                place.append_time,
+                coordinates.partition,
+                coordinates.offset,
+                coordinates.append_time,
                 key,
                 body,
                 metadata,
@@ -93,7 +95,7 @@ class Batch:
     def add_dead_letter(
         self,
         shard: int,
-        place: Place,
+        coordinates: RecordCoordinates,
         key: bytes | None,
         value: bytes | None,
         headers: bytes,
@@ -101,15 +103,15 @@ class Batch:
         message: str,
     ) -> None:
         """A record that no verdict can be addressed to, as it came."""
-        drawn = self._drawn(shard)
-        drawn.dead_letter += 1
+        counts = self._get_new_counts(shard)
+        counts.dead_letter += 1
         self.dead_letters.append(
             (
                 shard,
-                self.heads[shard].dead_letter + drawn.dead_letter,
-                place.partition,
-                place.offset,
-                place.append_time,
+                self.heads[shard].dead_letter + counts.dead_letter,
+                coordinates.partition,
+                coordinates.offset,
+                coordinates.append_time,
                 key,
                 value,
                 headers,
@@ -118,7 +120,7 @@ class Batch:
             )
         )
 
-    def seen(self) -> list[tuple[int, int, int, int]]:
+    def expected_heads(self) -> list[tuple[int, int, int, int]]:
         """Shards that the batch writes to, ascending, with the heads it was decided on."""
-        heads = ((shard, self.heads[shard]) for shard in sorted(self.drawn))
+        heads = ((shard, self.heads[shard]) for shard in sorted(self.new_counts))
         return [(shard, head.position, head.verdict, head.dead_letter) for shard, head in heads]

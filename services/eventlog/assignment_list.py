@@ -21,10 +21,10 @@ order by s.number desc limit $3
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class AssignmentSummary:
     """``name``: as it was made; ``version``, ``changed_at``: of its last event."""
 
-    number: int
+    stream_number: int
     root_account: int
     course: int
     assignment: int
@@ -33,8 +33,14 @@ class Listed:
     name: str | None
 
 
-async def assignments(
-    connection: "asyncpg.Connection[asyncpg.Record] | Pool", wanted: int | None, before: int | None, rows_max: int
-) -> list[Listed]:
+async def list_assignments(
+    connection: "asyncpg.Connection[asyncpg.Record] | Pool",
+    assignment_or_course_id: int | None,
+    before_stream_number: int | None,
+    rows_max: int,
+) -> list[AssignmentSummary]:
     """Assignments by their stream's number, descending. ``wanted``: an assignment's or a course's id."""
-    return [Listed(*row) for row in await connection.fetch(ASSIGNMENTS, wanted, before, rows_max)]
+    return [
+        AssignmentSummary(*row)
+        for row in await connection.fetch(ASSIGNMENTS, assignment_or_course_id, before_stream_number, rows_max)
+    ]

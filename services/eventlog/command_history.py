@@ -8,17 +8,17 @@ import orjson
 
 from services.eventlog.postgres import Pool
 
-DECISION = """
+FIRST_VERDICT = """
 select t.topic, v.partition, v."offset", v.append_time, v.shard, v.number, v.body
 from verdict v join source t on t.number = v.source
 where v.command_id = $1 and v.root_account = $2 and v.first
 """
-DECISION_AT = """
+VERDICT_AT = """
 select t.topic, v.partition, v."offset", v.append_time, v.shard, v.number, v.body
 from verdict v join source t on t.number = v.source where v.shard = $1 and v.number = $2
 """
 # An accepted command's events end at the version that its verdict names, in the assignment's stream or the course's.
-EFFECTS = """
+CAUSED_EVENTS = """
 select e.shard, e.position, e.live_number, s.assignment, e.version, e.type, e.metadata->>'id', e.recorded_at
 from stream s join event e on e.stream = s.number and e.version > $5 and e.version <= $6
 where s.root_account = $1 and s.course = $2 and (s.assignment is null or s.assignment = $3)
@@ -28,7 +28,7 @@ order by e.position
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class CommandVerdict:
     """A verdict: ``body`` is its JSON, ``shard`` and ``number`` its place on the verdicts topic.
 
     ``topic``, ``partition``, ``offset``: of the command's record; ``append_time`` in milliseconds since 1970.
@@ -44,7 +44,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
+class CausedEvent:
     """An event. ``position`` and ``live_number`` are its numbers on events and live-events, in partition ``shard``."""
 
     shard: int
@@ -57,31 +57,31 @@ class Effect:
     recorded_at: datetime
 
 
-class Causes:
+class CommandHistory:
     """Reads over one connection or pool. Every method may raise asyncpg's and OSError's errors."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
         self.connection = connection
 
-    async def decision(self, root_account: int, command_id: str) -> Decision | None:
+    async def first_verdict(self, root_account: int, command_id: str) -> CommandVerdict | None:
         """What settled a command, None while nothing has."""
-        row = await self.connection.fetchrow(DECISION, command_id, root_account)
-        return None if row is None else Decision(*row)
+        row = await self.connection.fetchrow(FIRST_VERDICT, command_id, root_account)
+        return None if row is None else CommandVerdict(*row)
 
-    async def decision_at(self, shard: int, number: int) -> Decision | None:
+    async def verdict_at(self, shard: int, number: int) -> CommandVerdict | None:
         """The verdict of that number, whether or not it settled its command."""
-        row = await self.connection.fetchrow(DECISION_AT, shard, number)
-        return None if row is None else Decision(*row)
+        row = await self.connection.fetchrow(VERDICT_AT, shard, number)
+        return None if row is None else CommandVerdict(*row)
 
-    async def effects(self, root_account: int, decision: Decision) -> list[Effect]:
+    async def caused_events(self, root_account: int, command_verdict: CommandVerdict) -> list[CausedEvent]:
         """The events that the command caused, in order."""
-        verdict = orjson.loads(decision.body)
-        if not verdict["events"]:
+        verdict_body = orjson.loads(command_verdict.body)
+        if not verdict_body["events"]:
             return []
         course, assignment = [
-            None if verdict[name] is None else int(verdict[name]) for name in ("course_id", "assignment_id")
+            None if verdict_body[name] is None else int(verdict_body[name]) for name in ("course_id", "assignment_id")
         ]
-        last = verdict["stream_version"]
-        bounds = (verdict["command_id"], last - verdict["events"], last)
-        rows = await self.connection.fetch(EFFECTS, root_account, course, assignment, *bounds)
-        return [Effect(*row) for row in rows]
+        last_version = verdict_body["stream_version"]
+        bounds = (verdict_body["command_id"], last_version - verdict_body["events"], last_version)
+        rows = await self.connection.fetch(CAUSED_EVENTS, root_account, course, assignment, *bounds)
+        return [CausedEvent(*row) for row in rows]

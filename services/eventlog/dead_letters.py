@@ -8,13 +8,13 @@ import asyncpg
 
 from services.eventlog.postgres import Pool
 
-OPEN = "not exists (select from dead_letter_settled s where (s.shard, s.number) = (d.shard, d.number))"
+IS_OPEN = "not exists (select from dead_letter_settled s where (s.shard, s.number) = (d.shard, d.number))"
 
-COUNT_OPEN = f"select count(*), min(d.recorded_at) from dead_letter d where {OPEN}"
+COUNT_OPEN = f"select count(*), min(d.recorded_at) from dead_letter d where {IS_OPEN}"
 GROUPS = f"""
 select d.reason, count(*), min(d.recorded_at), max(d.recorded_at), array_agg(distinct d.partition),
        (array_agg(d.message order by d.recorded_at desc))[1]
-from dead_letter d where {OPEN} group by d.reason order by count(*) desc, d.reason
+from dead_letter d where {IS_OPEN} group by d.reason order by count(*) desc, d.reason
 """
 DEAD_LETTERS = """
 select d.shard, d.number, t.topic, d.partition, d."offset", d.append_time, d.reason, d.message, d.recorded_at,
@@ -37,20 +37,20 @@ left join operator_action a on a.id = s.action
 left join redriven x on (x.action, x.ordinal) = (s.action, s.ordinal)
 where d.shard = $1 and d.number = $2
 """
-SIZE = "coalesce(octet_length(d.value), 0) + coalesce(octet_length(d.key), 0) + octet_length(d.headers)"
-NAMED_MAX = 20
-SELECTED = f"""
+RECORD_BYTES = "coalesce(octet_length(d.value), 0) + coalesce(octet_length(d.key), 0) + octet_length(d.headers)"
+TOO_LARGE_IDS_MAX = 20
+MATCHING_COUNT = f"""
 select count(*) filter (where fits), max(recorded_at), count(*) filter (where not fits),
        coalesce((array_agg(shard || '-' || number order by recorded_at, shard, number)
-                 filter (where not fits))[:{NAMED_MAX}], '{{}}')
-from (select d.shard, d.number, d.recorded_at, $1::bigint is null or {SIZE} <= $1 as fits
+                 filter (where not fits))[:{TOO_LARGE_IDS_MAX}], '{{}}')
+from (select d.shard, d.number, d.recorded_at, $1::bigint is null or {RECORD_BYTES} <= $1 as fits
       from dead_letter d
-      where {OPEN} and ($2::smallint is null or (d.shard = $2 and d.number = $3))
+      where {IS_OPEN} and ($2::smallint is null or (d.shard = $2 and d.number = $3))
         and ($4::text is null or d.reason = $4) and ($5::integer is null or d.partition = $5)
         and ($6::timestamptz is null or d.recorded_at <= $6)) d
 """
 # The outcome of the record at a place of the topic's present life.
-OUTCOME = """
+REDRIVE_OUTCOME = """
 select v.body, v.shard, v.number, null::smallint, null::bigint
 from verdict v where v.source = (select max(number) from source where topic = $1) and v.partition = $2
   and v."offset" = $3
@@ -62,25 +62,25 @@ from dead_letter d where d.source = (select max(number) from source where topic 
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class DeadLetterFilter:
     """Which open dead letters: one ``letter`` (shard, number), or those of a reason or partition ``until`` a time.
 
     Raises:
         ValueError: it names none of these; what nobody named is not acted on.
     """
 
-    letter: tuple[int, int] | None = None
+    id: tuple[int, int] | None = None
     reason: str | None = None
     partition: int | None = None
     until: datetime | None = None
 
     def __post_init__(self) -> None:
-        if self.letter is None and self.reason is None and self.partition is None:
+        if self.id is None and self.reason is None and self.partition is None:
             raise ValueError("say which dead letters: one, or those of a reason or a partition")
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
+class DeadLetterCount:
     """How many open dead letters an action takes; ``until``: when the newest of the group was recorded.
 
     ``left_out``: how many are too large for it; ``named``: the first of those, each as SHARD-NUMBER.
@@ -88,12 +88,12 @@ class Selected:
 
     count: int
     until: datetime | None
-    left_out: int
-    named: list[str]
+    too_large_count: int
+    too_large_ids: list[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class DeadLetterGroup:
     """Open dead letters of one cause; ``message``: the newest one's."""
 
     reason: str
@@ -126,22 +126,22 @@ class DeadLetter:
     key: bytes | None
     value: bytes | None
     headers: bytes | None
-    action: UUID | None
-    settled: str | None
+    action_id: UUID | None
+    resolution: str | None
     redriven_partition: int | None
     redriven_offset: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RedriveOutcome:
     """Of one record: the body (JSON) and (shard, number) of its verdict, or (shard, number) of its dead letter."""
 
-    verdict: str | None
-    verdict_number: tuple[int, int] | None
-    dead_letter: tuple[int, int] | None
+    verdict_body: str | None
+    verdict_id: tuple[int, int] | None
+    dead_letter_id: tuple[int, int] | None
 
 
-class Failures:
+class DeadLetterReader:
     """Reads over one connection or pool. Every method may raise asyncpg's and OSError's errors."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
@@ -153,9 +153,9 @@ class Failures:
         assert row is not None
         return row[0], row[1]
 
-    async def groups(self) -> list[Group]:
+    async def groups(self) -> list[DeadLetterGroup]:
         """Open dead letters by cause, the largest group first."""
-        return [Group(*row) for row in await self.connection.fetch(GROUPS)]
+        return [DeadLetterGroup(*row) for row in await self.connection.fetch(GROUPS)]
 
     async def dead_letters(
         self,
@@ -164,13 +164,13 @@ class Failures:
         reason: str | None = None,
         partition: int | None = None,
         is_open: bool | None = None,
-        action: UUID | None = None,
+        action_id: UUID | None = None,
         before: tuple[datetime, int, int] | None = None,
     ) -> list[DeadLetter]:
         """Dead letters, newest first, without their contents; ``before``: (recorded_at, shard, number) of the last."""
         at, shard, number = before or (None, None, None)
         rows = await self.connection.fetch(
-            DEAD_LETTERS, reason, partition, is_open, action, at, shard, number, rows_max
+            DEAD_LETTERS, reason, partition, is_open, action_id, at, shard, number, rows_max
         )
         return [DeadLetter(*row) for row in rows]
 
@@ -179,18 +179,20 @@ class Failures:
         row = await self.connection.fetchrow(DEAD_LETTER, shard, number)
         return None if row is None else DeadLetter(*row)
 
-    async def selected(self, selection: Selection, bytes_max: int | None = None) -> Selected:
+    async def count_matching(
+        self, dead_letter_filter: DeadLetterFilter, bytes_max: int | None = None
+    ) -> DeadLetterCount:
         """Which open dead letters are acted on; ``bytes_max``: larger ones are not."""
-        letter = selection.letter or (None, None)
-        group = (selection.reason, selection.partition, selection.until)
-        row = await self.connection.fetchrow(SELECTED, bytes_max, *letter, *group)
+        dead_letter_id = dead_letter_filter.id or (None, None)
+        group = (dead_letter_filter.reason, dead_letter_filter.partition, dead_letter_filter.until)
+        row = await self.connection.fetchrow(MATCHING_COUNT, bytes_max, *dead_letter_id, *group)
         assert row is not None
-        return Selected(*row)
+        return DeadLetterCount(*row)
 
-    async def outcome(self, topic: str, partition: int, offset: int) -> Outcome | None:
+    async def redrive_outcome(self, topic: str, partition: int, offset: int) -> RedriveOutcome | None:
         """What came of the record at a place, None while it is not decided."""
-        row = await self.connection.fetchrow(OUTCOME, topic, partition, offset)
+        row = await self.connection.fetchrow(REDRIVE_OUTCOME, topic, partition, offset)
         if row is None:
             return None
-        numbers = (None if row[n] is None else (row[n], row[n + 1]) for n in (1, 3))
-        return Outcome(row[0], *numbers)
+        ids = (None if row[n] is None else (row[n], row[n + 1]) for n in (1, 3))
+        return RedriveOutcome(row[0], *ids)

@@ -7,23 +7,23 @@ from datetime import datetime
 import asyncpg
 
 from services.eventlog.feeds import (
-    DEAD_LETTER,
-    EVENT,
-    FIELDS,
-    OF_SOURCE,
-    OF_STREAM,
-    VERDICT,
+    DEAD_LETTER_COLUMNS,
+    EVENT_COLUMNS,
+    HEAD_COLUMNS,
+    JOIN_SOURCE,
+    JOIN_STREAM,
+    VERDICT_COLUMNS,
     DeadLetterRow,
     EventRow,
-    Row,
-    Series,
-    Tail,
+    Feed,
+    FeedReader,
+    FeedRow,
     VerdictRow,
 )
-from services.kafka.partitioning import SHARDS, shard_of_course
+from services.kafka.partitioning import SHARD_COUNT, get_course_shard
 
 # A producer may have sent the same dead letter's place in another life of the topic: the time tells them apart.
-PLACES = """
+DEAD_LETTERS_BY_RECORD = """
 select k.i, d.shard, d.number
 from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) with ordinality k(topic, partition, "offset", at, i)
 join source s on s.topic = k.topic
@@ -31,7 +31,7 @@ join dead_letter d on d.source = s.number and d.partition = k.partition and d."o
                   and d.append_time = k.at
 """
 # Times never fall within a shard: the last row before a time is found from its end on.
-NUMBERS_BEFORE = """
+SEQUENCES_BEFORE = """
 select k.shard,
        coalesce((select t.position from event t where t.shard = k.shard and t.recorded_at < $2
                  order by t.position desc limit 1), 0),
@@ -43,7 +43,7 @@ select k.shard,
                  order by t.number desc limit 1), 0)
 from unnest($1::smallint[]) k(shard)
 """
-KNOWN = """
+EXISTS = """
 select exists (select from stream s where s.root_account = $1
                and ($2::bigint is null or s.course = $2) and ($3::bigint is null or s.assignment = $3))
 """
@@ -51,7 +51,7 @@ SHARD_OF_ASSIGNMENT = "select s.shard from stream s where s.root_account = $1 an
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class LogFilter:
     """Part of the log: what is left None does not narrow it.
 
     ``since`` and ``until`` bound when it was recorded: ``since`` included, ``until`` left out.
@@ -73,16 +73,16 @@ class Selection:
             raise ValueError("a time needs an offset, e.g. 2026-01-31T12:00:00Z")
 
     def __str__(self) -> str:
-        stated = {name: getattr(self, name) for name in self.__slots__}
-        texts = {name: at.isoformat() if isinstance(at, datetime) else at for name, at in stated.items()}
+        values = {name: getattr(self, name) for name in self.__slots__}
+        texts = {name: at.isoformat() if isinstance(at, datetime) else at for name, at in values.items()}
         return " ".join(f"{name}={text}" for name, text in texts.items() if text is not None) or "everything"
 
 
-EVERYTHING = Selection()
+EVERYTHING = LogFilter()
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class OriginalRecord:
     """Where a dead letter came from; ``append_time`` in milliseconds since 1970."""
 
     topic: str
@@ -92,23 +92,23 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class _FeedTable:
     """How one series is read: columns of its row, where they stand, its number, and what a selection asks of it."""
 
     columns: str
-    tables: str
-    number: str
-    selected: str
-    row: type[Row]
+    from_clause: str
+    sequence_column: str
+    filter_clause: str
+    row_type: type[FeedRow]
 
 
-_OF_EVENT = """
+_EVENT_FILTER = """
     ($4::bigint is null or s.root_account = $4) and ($5::bigint is null or s.course = $5)
     and ($6::bigint is null or s.assignment = $6)
     and ($7::timestamptz is null or t.recorded_at >= $7) and ($8::timestamptz is null or t.recorded_at < $8)
 """
 # A verdict's ids and time are in its metadata, as they are on the topic.
-_OF_VERDICT = """
+_VERDICT_FILTER = """
     ($4::bigint is null or t.root_account = $4)
     and ($5::bigint is null or t.metadata ->> 'course_id' = $5::bigint::text)
     and ($6::bigint is null or t.metadata ->> 'assignment_id' = $6::bigint::text)
@@ -116,73 +116,85 @@ _OF_VERDICT = """
     and ($8::timestamptz is null or (t.metadata ->> 'time')::timestamptz < $8)
 """
 # Nobody can say which course a record is about that could not be read.
-_OF_DEAD_LETTER = """
+_DEAD_LETTER_FILTER = """
     $4::bigint is null and $5::bigint is null and $6::bigint is null
     and ($7::timestamptz is null or t.recorded_at >= $7) and ($8::timestamptz is null or t.recorded_at < $8)
 """
-_TABLES: dict[Series, _Table] = {
-    "events": _Table(EVENT, f"event t {OF_STREAM}", "t.position", _OF_EVENT, EventRow),
-    "published": _Table(EVENT, f"event t {OF_STREAM}", "t.live_number", _OF_EVENT, EventRow),
-    "verdicts": _Table(VERDICT, "verdict t", "t.number", _OF_VERDICT, VerdictRow),
-    "dead_letters": _Table(DEAD_LETTER, f"dead_letter t {OF_SOURCE}", "t.number", _OF_DEAD_LETTER, DeadLetterRow),
+_FEED_TABLES: dict[Feed, _FeedTable] = {
+    "events": _FeedTable(EVENT_COLUMNS, f"event t {JOIN_STREAM}", "t.position", _EVENT_FILTER, EventRow),
+    "published": _FeedTable(EVENT_COLUMNS, f"event t {JOIN_STREAM}", "t.live_number", _EVENT_FILTER, EventRow),
+    "verdicts": _FeedTable(VERDICT_COLUMNS, "verdict t", "t.number", _VERDICT_FILTER, VerdictRow),
+    "dead_letters": _FeedTable(
+        DEAD_LETTER_COLUMNS, f"dead_letter t {JOIN_SOURCE}", "t.number", _DEAD_LETTER_FILTER, DeadLetterRow
+    ),
 }
 
 
-class History(Tail):
+class FeedHistory(FeedReader):
     """Reads over one connection or pool. Every method may raise asyncpg's and OSError's errors."""
 
-    async def shards(self, selection: Selection) -> list[int]:
+    async def shards(self, log_filter: LogFilter) -> list[int]:
         """The shards that selected rows can be in, ascending."""
-        if selection.course is not None:
-            return [shard_of_course(selection.course)]
-        if selection.assignment is not None:
-            ids = (selection.root_account, selection.assignment)
-            found = await self.connection.fetchval(SHARD_OF_ASSIGNMENT, *ids)
-            return [] if found is None else [int(found)]
-        return list(range(SHARDS))
+        if log_filter.course is not None:
+            return [get_course_shard(log_filter.course)]
+        if log_filter.assignment is not None:
+            ids = (log_filter.root_account, log_filter.assignment)
+            shard = await self.connection.fetchval(SHARD_OF_ASSIGNMENT, *ids)
+            return [] if shard is None else [int(shard)]
+        return list(range(SHARD_COUNT))
 
-    async def knows(self, selection: Selection) -> bool:
+    async def exists(self, log_filter: LogFilter) -> bool:
         """Whether there is such a course or assignment in the log; True where a selection names none."""
-        if selection.course is None and selection.assignment is None:
+        if log_filter.course is None and log_filter.assignment is None:
             return True
-        ids = (selection.root_account, selection.course, selection.assignment)
-        return bool(await self.connection.fetchval(KNOWN, *ids))
+        ids = (log_filter.root_account, log_filter.course, log_filter.assignment)
+        return bool(await self.connection.fetchval(EXISTS, *ids))
 
-    async def numbers_before(self, shards: Sequence[int], at: datetime) -> dict[Series, list[int]]:
+    async def sequences_before(self, shards: Sequence[int], at: datetime) -> dict[Feed, list[int]]:
         """The last number of each series in each shard that was recorded before a time (0: none)."""
-        rows = {row[0]: row for row in await self.connection.fetch(NUMBERS_BEFORE, shards, at)}
-        return {series: [rows[shard][field] for shard in shards] for series, field in FIELDS.items()}
+        rows = {row[0]: row for row in await self.connection.fetch(SEQUENCES_BEFORE, shards, at)}
+        return {series: [rows[shard][field] for shard in shards] for series, field in HEAD_COLUMNS.items()}
 
     async def rows(
-        self, series: Series, shard: int, after: int, last: int, selection: Selection, rows_max: int
-    ) -> list[Row]:
+        self, feed: Feed, shard: int, after: int, last: int, log_filter: LogFilter, rows_max: int
+    ) -> list[FeedRow]:
         """The first ``rows_max`` selected rows of a shard with numbers above ``after`` up to ``last``, in order."""
-        table = _TABLES[series]
+        table = _FEED_TABLES[feed]
         window = (shard, after, last)
-        return [table.row(*row) for row in await self._selected(table, table.columns, window, selection, rows_max)]
+        return [
+            table.row_type(*row)
+            for row in await self._fetch_filtered(table, table.columns, window, log_filter, rows_max)
+        ]
 
-    async def numbers(self, series: Series, shard: int, after: int, last: int, selection: Selection) -> list[int]:
+    async def sequences(self, feed: Feed, shard: int, after: int, last: int, log_filter: LogFilter) -> list[int]:
         """The numbers of all selected rows of a shard above ``after`` up to ``last``, in order."""
-        table = _TABLES[series]
-        return [row[0] for row in await self._selected(table, table.number, (shard, after, last), selection, None)]
+        table = _FEED_TABLES[feed]
+        return [
+            row[0]
+            for row in await self._fetch_filtered(table, table.sequence_column, (shard, after, last), log_filter, None)
+        ]
 
-    async def rows_at(self, series: Series, shard: int, numbers: Sequence[int]) -> list[Row]:
+    async def rows_at(self, feed: Feed, shard: int, sequences: Sequence[int]) -> list[FeedRow]:
         """The rows of a shard with these numbers, as far as they exist, in order."""
-        table = _TABLES[series]
-        where = f"t.shard = $1 and {table.number} = any($2::bigint[])"
-        query = f"select {table.columns} from {table.tables} where {where} order by {table.number}"
-        return [table.row(*row) for row in await self.connection.fetch(query, shard, numbers)]
+        table = _FEED_TABLES[feed]
+        where = f"t.shard = $1 and {table.sequence_column} = any($2::bigint[])"
+        query = f"select {table.columns} from {table.from_clause} where {where} order by {table.sequence_column}"
+        return [table.row_type(*row) for row in await self.connection.fetch(query, shard, sequences)]
 
-    async def dead_letters_from(self, places: Sequence[Place]) -> list[tuple[int, int] | None]:
+    async def find_dead_letters(self, records: Sequence[OriginalRecord]) -> list[tuple[int, int] | None]:
         """(shard, number) of the dead letters of these records; None where the log has none."""
-        columns = [[getattr(place, name) for place in places] for name in Place.__slots__]
-        found = {row[0]: (row[1], row[2]) for row in await self.connection.fetch(PLACES, *columns)}
-        return [found.get(index) for index in range(1, len(places) + 1)]
+        columns = [[getattr(place, name) for place in records] for name in OriginalRecord.__slots__]
+        number_by_index = {
+            row[0]: (row[1], row[2]) for row in await self.connection.fetch(DEAD_LETTERS_BY_RECORD, *columns)
+        }
+        return [number_by_index.get(index) for index in range(1, len(records) + 1)]
 
-    async def _selected(
-        self, table: _Table, columns: str, window: tuple[int, int, int], selection: Selection, rows_max: int | None
+    async def _fetch_filtered(
+        self, table: _FeedTable, columns: str, window: tuple[int, int, int], log_filter: LogFilter, rows_max: int | None
     ) -> list[asyncpg.Record]:
-        where = f"t.shard = $1 and {table.number} > $2 and {table.number} <= $3 and {table.selected}"
-        query = f"select {columns} from {table.tables} where {where} order by {table.number} limit $9"
-        bounds = [getattr(selection, name) for name in selection.__slots__]
-        return await self.connection.fetch(query, *window, *bounds, rows_max)
+        where = (
+            f"t.shard = $1 and {table.sequence_column} > $2 and {table.sequence_column} <= $3 and {table.filter_clause}"
+        )
+        query = f"select {columns} from {table.from_clause} where {where} order by {table.sequence_column} limit $9"
+        filter_values = [getattr(log_filter, name) for name in log_filter.__slots__]
+        return await self.connection.fetch(query, *window, *filter_values, rows_max)

@@ -12,7 +12,7 @@ import asyncpg
 
 from services.eventlog.postgres import Pool
 
-Series = Literal["events", "published", "verdicts", "dead_letters"]
+Feed = Literal["events", "published", "verdicts", "dead_letters"]
 
 
 class EventRow(NamedTuple):
@@ -57,23 +57,23 @@ class DeadLetterRow(NamedTuple):
     append_time: int
 
 
-Row: TypeAlias = EventRow | VerdictRow | DeadLetterRow
+FeedRow: TypeAlias = EventRow | VerdictRow | DeadLetterRow
 
-EVENT = (
+EVENT_COLUMNS = (
     "t.shard, t.position, t.live_number, s.root_account, s.course, s.assignment, t.type, t.data, t.metadata,"
     " t.recorded_at, s.number"
 )
-VERDICT = "t.shard, t.number, t.key, t.body, t.metadata"
-DEAD_LETTER = (
+VERDICT_COLUMNS = "t.shard, t.number, t.key, t.body, t.metadata"
+DEAD_LETTER_COLUMNS = (
     't.shard, t.number, t.key, t.value, t.headers, t.reason, t.message, s.topic, t.partition, t."offset", t.append_time'
 )
-OF_STREAM = "join stream s on s.number = t.stream"
-OF_SOURCE = "join source s on s.number = t.source"
+JOIN_STREAM = "join stream s on s.number = t.stream"
+JOIN_SOURCE = "join source s on s.number = t.source"
 
 HEADS = """
 select h.shard, h.position, h.live_number, h.verdict_number, h.dead_letter_number from heads($1::smallint[]) h
 """
-PUBLISHED_AT = """
+LIVE_NUMBERS_AT = """
 select coalesce((select t.live_number from event t
                  where t.shard = k.shard and t.live_number is not null and t.position <= k.position
                  order by t.live_number desc limit 1), 0)
@@ -81,7 +81,7 @@ from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, position, i) 
 """
 
 
-def _after(columns: str, table: str, number: str, size: str, join: str) -> str:
+def _build_feed_query(columns: str, table: str, sequence_column: str, size_expression: str, join: str) -> str:
     """Of each shard the rows above a number up to another: at most so many, and no more once they make so many bytes.
 
     A row may be megabytes. The lateral join reads an index from its place on, whatever the planner knows of the table.
@@ -90,22 +90,30 @@ def _after(columns: str, table: str, number: str, size: str, join: str) -> str:
 select {columns}
 from unnest($1::smallint[], $2::bigint[], $3::bigint[]) k(shard, after, last)
 cross join lateral (
-    select *, sum({size}) over (order by {number} rows unbounded preceding) - {size} as bytes_before
-    from (select * from {table} where shard = k.shard and {number} > k.after and {number} <= k.last
-          order by {number} limit $4) t
+    select *, sum({size_expression}) over (order by {sequence_column} rows unbounded preceding) - {size_expression} as bytes_before
+    from (select * from {table} where shard = k.shard and {sequence_column} > k.after and {sequence_column} <= k.last
+          order by {sequence_column} limit $4) t
 ) t
 {join}
 where t.bytes_before < $5
-order by t.shard, t.{number}
+order by t.shard, t.{sequence_column}
 """
 
 
-READS: Mapping[Series, tuple[str, type[Row]]] = {
-    "events": (_after(EVENT, "event", "position", "octet_length(data::text)", OF_STREAM), EventRow),
-    "published": (_after(EVENT, "event", "live_number", "octet_length(data::text)", OF_STREAM), EventRow),
-    "verdicts": (_after(VERDICT, "verdict", "number", "octet_length(body::text)", ""), VerdictRow),
+FEED_QUERIES: Mapping[Feed, tuple[str, type[FeedRow]]] = {
+    "events": (
+        _build_feed_query(EVENT_COLUMNS, "event", "position", "octet_length(data::text)", JOIN_STREAM),
+        EventRow,
+    ),
+    "published": (
+        _build_feed_query(EVENT_COLUMNS, "event", "live_number", "octet_length(data::text)", JOIN_STREAM),
+        EventRow,
+    ),
+    "verdicts": (_build_feed_query(VERDICT_COLUMNS, "verdict", "number", "octet_length(body::text)", ""), VerdictRow),
     "dead_letters": (
-        _after(DEAD_LETTER, "dead_letter", "number", "coalesce(octet_length(value), 0)", OF_SOURCE),
+        _build_feed_query(
+            DEAD_LETTER_COLUMNS, "dead_letter", "number", "coalesce(octet_length(value), 0)", JOIN_SOURCE
+        ),
         DeadLetterRow,
     ),
 }
@@ -114,46 +122,50 @@ select e.position, e.data from stream s join event e on e.stream = s.number and 
 where s.root_account = $1 and s.course = $2 and s.assignment is null and e.position > $3 and e.position < $4
 order by e.position
 """
-LOCK = "select pg_try_advisory_lock(hashtextextended($1, 0))"
-FIELDS: Mapping[Series, int] = {"events": 1, "published": 2, "verdicts": 3, "dead_letters": 4}
+TRY_LOCK = "select pg_try_advisory_lock(hashtextextended($1, 0))"
+HEAD_COLUMNS: Mapping[Feed, int] = {"events": 1, "published": 2, "verdicts": 3, "dead_letters": 4}
 
 
-class Tail:
+class FeedReader:
     """Reads over one connection or pool. Every method may raise asyncpg's and OSError's errors."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
         self.connection = connection
 
-    async def heads(self, shards: Sequence[int]) -> dict[Series, list[int]]:
+    async def heads(self, shards: Sequence[int]) -> dict[Feed, list[int]]:
         """The highest number of each series in each shard (0: none), in the order given, all from one snapshot."""
         rows = {row[0]: row for row in await self.connection.fetch(HEADS, shards)}
-        return {series: [rows[shard][field] for shard in shards] for series, field in FIELDS.items()}
+        return {series: [rows[shard][field] for shard in shards] for series, field in HEAD_COLUMNS.items()}
 
     async def read(
         self,
-        series: Series,
+        feed: Feed,
         shards: Sequence[int],
         after: Sequence[int],
         last: Sequence[int],
         rows_max: int,
         bytes_max: int,
-    ) -> list[Row]:
+    ) -> list[FeedRow]:
         """What stands above the numbers ``after`` up to ``last``, shard by shard, in order.
 
         At most ``rows_max`` a shard, and no more of a shard once its rows make up ``bytes_max``; always one at least.
         """
-        query, row = READS[series]
-        return [row(*found) for found in await self.connection.fetch(query, shards, after, last, rows_max, bytes_max)]
+        query, row_type = FEED_QUERIES[feed]
+        return [
+            row_type(*found) for found in await self.connection.fetch(query, shards, after, last, rows_max, bytes_max)
+        ]
 
-    async def published_at(self, shards: Sequence[int], positions: Sequence[int]) -> list[int]:
+    async def live_numbers_at(self, shards: Sequence[int], positions: Sequence[int]) -> list[int]:
         """The live number that each shard had come to at a position (0: none)."""
-        return [row[0] for row in await self.connection.fetch(PUBLISHED_AT, shards, positions)]
+        return [row[0] for row in await self.connection.fetch(LIVE_NUMBERS_AT, shards, positions)]
 
-    async def users_updated(self, root_account: int, course: int, after: int, before: int) -> list[tuple[int, str]]:
+    async def users_updated_events(
+        self, root_account: int, course: int, after_position: int, before_position: int
+    ) -> list[tuple[int, str]]:
         """(position, data) of a course's users_updated events between two positions, both left out."""
-        rows = await self.connection.fetch(USERS_UPDATED, root_account, course, after, before)
+        rows = await self.connection.fetch(USERS_UPDATED, root_account, course, after_position, before_position)
         return [(row[0], row[1]) for row in rows]
 
     async def try_lock(self, name: str) -> bool:
         """Take the session-level lock of that name, which ends with the connection, not a pool's; False if held."""
-        return bool(await self.connection.fetchval(LOCK, name))
+        return bool(await self.connection.fetchval(TRY_LOCK, name))

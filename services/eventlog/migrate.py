@@ -10,14 +10,14 @@ import psycopg
 from yoyo import get_backend, read_migrations
 
 from services.config import DatabaseSettings
-from services.kafka.partitioning import SHARDS
+from services.kafka.partitioning import SHARD_COUNT
 
 
-class WrongShards(Exception):
+class ShardCountMismatch(Exception):
     """The installation was made with another number of shards; it is fixed at installation."""
 
 
-def migrate(database_url: str, shards: int = SHARDS) -> int:
+def migrate(database_url: str, shard_count: int = SHARD_COUNT) -> int:
     """Apply what is missing and return how many migrations were applied.
 
     Raises:
@@ -32,12 +32,12 @@ def migrate(database_url: str, shards: int = SHARDS) -> int:
     backend.connection.close()
     with psycopg.connect(database_url) as connection:
         connection.execute(
-            "insert into shard select generate_series(0, %s - 1) where not exists (select from shard)", (shards,)
+            "insert into shard select generate_series(0, %s - 1) where not exists (select from shard)", (shard_count,)
         )
-        installed = connection.execute("select count(*) from shard").fetchone()
-    if installed is None or installed[0] != shards:
-        raise WrongShards(
-            f"the log has {installed and installed[0]} shards, not {shards}: they are fixed at installation"
+        installed_count = connection.execute("select count(*) from shard").fetchone()
+    if installed_count is None or installed_count[0] != shard_count:
+        raise ShardCountMismatch(
+            f"the log has {installed_count and installed_count[0]} shards, not {shard_count}: they are fixed at installation"
         )
     return len(missing)
 

@@ -7,24 +7,24 @@ from uuid import UUID
 
 import asyncpg
 
-from services.eventlog.dead_letters import OPEN, SIZE, Selection
+from services.eventlog.dead_letters import IS_OPEN, RECORD_BYTES, DeadLetterFilter
 from services.eventlog.postgres import Pool
 
-ACT = """
+INSERT_ACTION = """
 insert into operator_action (id, kind, root_account, user_id, reason, detail) values ($1, $2, $3, $4, $5, $6)
 """
 # What another settles at the same time is left to it, and is none of ours.
-SETTLE = f"""
+CLOSE_DEAD_LETTERS = f"""
 insert into dead_letter_settled (shard, number, action, ordinal)
 select d.shard, d.number, $1, row_number() over (order by d.source, d.partition, d."offset") - 1
 from dead_letter d
-where {OPEN} and ($2::smallint is null or (d.shard = $2 and d.number = $3))
+where {IS_OPEN} and ($2::smallint is null or (d.shard = $2 and d.number = $3))
   and ($4::text is null or d.reason = $4) and ($5::integer is null or d.partition = $5)
   and ($6::timestamptz is null or d.recorded_at <= $6)
-  and ($7::bigint is null or {SIZE} <= $7)
+  and ($7::bigint is null or {RECORD_BYTES} <= $7)
 on conflict do nothing
 """
-BEGIN_REDRIVE = """
+INSERT_REDRIVE = """
 insert into redrive (action, topic, producer_id, producer_epoch, partitions, ends) values ($1, $2, $3, $4, $5, $6)
 """
 ACTIONS = """
@@ -44,33 +44,33 @@ from redrive r join operator_action a on a.id = r.action
 where r.action <> all($1::uuid[])
 order by a.acted_at
 """
-NOT_SENT = """
+PENDING_DEAD_LETTERS = """
 select s.ordinal, d.shard, d.number, d.partition, d.key, d.value, d.headers
 from dead_letter_settled s join dead_letter d using (shard, number)
 where s.action = $1 and not exists (select from redriven x where (x.action, x.ordinal) = (s.action, s.ordinal))
 order by s.ordinal limit $2
 """
-SENT = """
+SENT_COUNTS = """
 select d.partition, count(*) from redriven x
 join dead_letter_settled s on (s.action, s.ordinal) = (x.action, x.ordinal) join dead_letter d using (shard, number)
 where x.action = $1 group by d.partition
 """
-REDRIVEN = """
+INSERT_REDRIVEN = """
 insert into redriven (action, ordinal, partition, "offset")
 select $1, s.ordinal, k.partition, k."offset"
 from unnest($2::smallint[], $3::bigint[], $4::integer[], $5::bigint[]) k(shard, number, partition, "offset")
 join dead_letter_settled s on s.action = $1 and (s.shard, s.number) = (k.shard, k.number)
 on conflict do nothing
 """
-LOCK = "select pg_try_advisory_lock(hashtextextended($1, 0))"
+TRY_LOCK = "select pg_try_advisory_lock(hashtextextended($1, 0))"
 UNLOCK = "select pg_advisory_unlock(hashtextextended($1, 0))"
 
 
-class AlreadyActed(Exception):
+class ActionAlreadyRecorded(Exception):
     """This very action has been done: the form was sent twice."""
 
 
-class AlreadySettled(Exception):
+class NoOpenDeadLetters(Exception):
     """Nothing of what was asked for is open: somebody has redriven or discarded it, or it is too large to redrive."""
 
 
@@ -85,23 +85,23 @@ class Action:
     reason: str
     detail: str
     acted_at: datetime | None = None
-    settled: int = 0
-    redriven: int = 0
+    closed_count: int = 0
+    redriven_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Redrive:
     """The producer whose sequence numbers a redrive uses, and where each partition ended before it began."""
 
-    action: UUID
+    action_id: UUID
     topic: str
     producer_id: int
     producer_epoch: int
-    ends: dict[int, int]
+    end_offsets: dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingDeadLetter:
     """A dead letter that is to be sent; ``partition``: where it came from."""
 
     ordinal: int
@@ -113,14 +113,18 @@ class Waiting:
     headers: bytes
 
 
-class Operating:
+class OperatorActions:
     """Writes of operators over one connection with the role OPERATOR. May raise asyncpg's and OSError's errors."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.connection = connection
 
-    async def act(
-        self, action: Action, selection: Selection | None, redrive: Redrive | None, bytes_max: int | None = None
+    async def record_action(
+        self,
+        action: Action,
+        dead_letter_filter: DeadLetterFilter | None,
+        redrive: Redrive | None,
+        bytes_max: int | None = None,
     ) -> int:
         """Keep an action together with what it does to dead letters, all or nothing; how many it settled.
 
@@ -132,72 +136,89 @@ class Operating:
         try:
             async with self.connection.transaction():
                 await self.connection.execute(
-                    ACT, action.id, action.kind, action.root_account, action.user_id, action.reason, action.detail
+                    INSERT_ACTION,
+                    action.id,
+                    action.kind,
+                    action.root_account,
+                    action.user_id,
+                    action.reason,
+                    action.detail,
                 )
-                if selection is None:
+                if dead_letter_filter is None:
                     return 0
-                settled = await self._settle(action.id, selection, bytes_max)
+                closed_count = await self._close_dead_letters(action.id, dead_letter_filter, bytes_max)
                 if redrive is not None:
-                    await self._begin(redrive)
-                return settled
+                    await self._insert_redrive(redrive)
+                return closed_count
         except asyncpg.UniqueViolationError:
-            raise AlreadyActed from None
+            raise ActionAlreadyRecorded from None
 
-    async def _settle(self, action: UUID, selection: Selection, bytes_max: int | None) -> int:
-        shard, number = selection.letter or (None, None)
+    async def _close_dead_letters(
+        self, action_id: UUID, dead_letter_filter: DeadLetterFilter, bytes_max: int | None
+    ) -> int:
+        shard, number = dead_letter_filter.id or (None, None)
         status = await self.connection.execute(
-            SETTLE, action, shard, number, selection.reason, selection.partition, selection.until, bytes_max
+            CLOSE_DEAD_LETTERS,
+            action_id,
+            shard,
+            number,
+            dead_letter_filter.reason,
+            dead_letter_filter.partition,
+            dead_letter_filter.until,
+            bytes_max,
         )
-        settled = int(status.split()[-1])
-        if settled == 0:
-            raise AlreadySettled
-        return settled
+        closed_count = int(status.split()[-1])
+        if closed_count == 0:
+            raise NoOpenDeadLetters
+        return closed_count
 
-    async def _begin(self, redrive: Redrive) -> None:
+    async def _insert_redrive(self, redrive: Redrive) -> None:
         await self.connection.execute(
-            BEGIN_REDRIVE,
-            redrive.action,
+            INSERT_REDRIVE,
+            redrive.action_id,
             redrive.topic,
             redrive.producer_id,
             redrive.producer_epoch,
-            list(redrive.ends),
-            list(redrive.ends.values()),
+            list(redrive.end_offsets),
+            list(redrive.end_offsets.values()),
         )
 
     async def try_lock(self, name: str) -> bool:
         """Take the session-level lock of that name, which ends with the connection; False if another holds it."""
-        return bool(await self.connection.fetchval(LOCK, name))
+        return bool(await self.connection.fetchval(TRY_LOCK, name))
 
     async def unlock(self, name: str) -> None:
         """Let others take it."""
         await self.connection.execute(UNLOCK, name)
 
-    async def unfinished(self, finished: set[UUID]) -> list[Redrive]:
+    async def unfinished_redrives(self, finished_ids: set[UUID]) -> list[Redrive]:
         """Redrives of which something is not known to be on the topic, oldest first.
 
         ``finished`` are not looked at; those found to be are added to it, and stay so.
         """
-        rows = await self.connection.fetch(REDRIVES, list(finished))
-        finished.update(row[0] for row in rows if not row[6])
+        rows = await self.connection.fetch(REDRIVES, list(finished_ids))
+        finished_ids.update(row[0] for row in rows if not row[6])
         return [
             Redrive(row[0], row[1], row[2], row[3], dict(zip(row[4], row[5], strict=True))) for row in rows if row[6]
         ]
 
-    async def not_sent(self, action: UUID, rows_max: int) -> list[Waiting]:
+    async def pending_dead_letters(self, action_id: UUID, rows_max: int) -> list[PendingDeadLetter]:
         """What is next to be sent, in order."""
-        return [Waiting(*row) for row in await self.connection.fetch(NOT_SENT, action, rows_max)]
+        return [
+            PendingDeadLetter(*row) for row in await self.connection.fetch(PENDING_DEAD_LETTERS, action_id, rows_max)
+        ]
 
-    async def sent(self, action: UUID) -> dict[int, int]:
+    async def sent_counts(self, action_id: UUID) -> dict[int, int]:
         """How many are on the topic, by the partition they came from."""
-        return {row[0]: row[1] for row in await self.connection.fetch(SENT, action)}
+        return {row[0]: row[1] for row in await self.connection.fetch(SENT_COUNTS, action_id)}
 
-    async def redriven(self, action: UUID, places: Sequence[tuple[int, int, int, int]]) -> None:
+    async def record_redriven(self, action_id: UUID, offsets: Sequence[tuple[int, int, int, int]]) -> None:
         """Keep where records stand now: (shard, number) of the dead letter, (partition, offset) on the topic."""
-        columns = list(zip(*places, strict=True)) or [(), (), (), ()]
-        await self.connection.execute(REDRIVEN, action, *(list(column) for column in columns))
+        columns = list(zip(*offsets, strict=True)) or [(), (), (), ()]
+        await self.connection.execute(INSERT_REDRIVEN, action_id, *(list(column) for column in columns))
 
 
-async def actions(
+async def list_actions(
     connection: "asyncpg.Connection[asyncpg.Record] | Pool",
     before: tuple[datetime, UUID] | None,
     rows_max: int,
@@ -206,11 +227,11 @@ async def actions(
     since: datetime | None = None,
 ) -> list[Action]:
     """What operators did, newest first; ``before``: those earlier than this (time, id); ``since``: none earlier."""
-    at, action = before or (None, None)
-    return [Action(*row) for row in await connection.fetch(ACTIONS, None, at, action, rows_max, kind, since)]
+    at, action_id = before or (None, None)
+    return [Action(*row) for row in await connection.fetch(ACTIONS, None, at, action_id, rows_max, kind, since)]
 
 
-async def action_of(connection: "asyncpg.Connection[asyncpg.Record] | Pool", action: UUID) -> Action | None:
+async def get_action(connection: "asyncpg.Connection[asyncpg.Record] | Pool", action_id: UUID) -> Action | None:
     """One action."""
-    row = await connection.fetchrow(ACTIONS, action, None, None, 1, None, None)
+    row = await connection.fetchrow(ACTIONS, action_id, None, None, 1, None, None)
     return None if row is None else Action(*row)

@@ -6,15 +6,15 @@ from datetime import datetime
 
 import asyncpg
 
-from services.eventlog.feeds import FIELDS, HEADS
+from services.eventlog.feeds import HEAD_COLUMNS, HEADS
 from services.eventlog.postgres import Pool
-from services.eventlog.relay_lag import RECORDED_AT
-from services.kafka.partitioning import SHARDS
-from services.kafka.relay_progress import SERIES, Progress
+from services.eventlog.relay_lag import NEXT_RECORDED_AT
+from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.relay_progress import FEED_BY_TOPIC, RelayProgress
 
-SHARD_LIST = list(range(SHARDS))
+ALL_SHARDS = list(range(SHARD_COUNT))
 
-DECIDED = """
+VERDICTS_AFTER = """
 select v.shard, v.number, v.root_account, v.command_id, v.body->>'type', v.body->>'reason', v.body->>'course_id',
        v.body->>'assignment_id', (v.metadata->>'time')::timestamptz, v.append_time,
        not v.first and v.body->>'reason' is null
@@ -27,13 +27,13 @@ select p, watermark(s.number, p) from unnest($2::integer[]) p
 cross join (select number from source where topic = $1 order by number desc limit 1) s
 """
 # How many rows stand after each number, and the time of the first of them; how many numbers there are no rows for.
-BEHIND = """
+TOPIC_LAG = """
 select coalesce(sum(greatest(k.head - k.number, 0)), 0)::bigint, min({recorded_at}),
        coalesce(sum(greatest(k.number - k.head, 0)), 0)::bigint
 from unnest($1::smallint[], $2::bigint[], $3::bigint[]) k(shard, number, head)
 """
 # Grades that are in the log and not on the topic, by the command that published them; and all that it published.
-PUBLISHING = """
+UNFINISHED_PUBLICATIONS = """
 select s.root_account, s.course, s.assignment, w.command_id, w.waiting, t.total, w.since
 from (select e.stream, e.metadata->>'command_id' as command_id, count(*) as waiting, min(e.recorded_at) as since,
              max(e.version) as version
@@ -50,7 +50,7 @@ order by w.since, s.assignment limit $3
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class VerdictSummary:
     """A verdict. ``type``, ``course``, ``assignment``: None where unreadable; ``reason``: None when it was accepted.
 
     ``append_time``: of its record, milliseconds since 1970. ``repeated``: the first verdict again.
@@ -66,16 +66,16 @@ class Decided:
     assignment: str | None
     at: datetime
     append_time: int
-    repeated: bool
+    is_duplicate: bool
 
     @property
-    def seconds(self) -> float:
+    def latency_seconds(self) -> float:
         """From the record's append to the decision."""
         return max(self.at.timestamp() - self.append_time / 1_000, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
+class TopicLag:
     """What a topic does not have yet: how many records, and since when the oldest waits (None: nothing waits).
 
     ``ahead``: records on the topic that the log does not know, for it was restored to an earlier time.
@@ -88,7 +88,7 @@ class Behind:
 
 
 @dataclass(frozen=True, slots=True)
-class Publishing:
+class PublicationProgress:
     """Grades published by one command: ``waiting`` of ``total`` are not on the topic yet."""
 
     root_account: int
@@ -100,41 +100,45 @@ class Publishing:
     since: datetime
 
 
-class Watching:
+class PipelineQueries:
     """Reads over one connection or pool. Every method may raise asyncpg's and OSError's errors."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
         self.connection = connection
 
-    async def decided(self, numbers: Sequence[int], rows_max: int) -> list[Decided]:
+    async def verdicts_after(self, sequences: Sequence[int], rows_max: int) -> list[VerdictSummary]:
         """The verdicts after a number of each shard, each shard's in order, at most ``rows_max`` a shard."""
-        rows = await self.connection.fetch(DECIDED, SHARD_LIST, list(numbers), rows_max)
-        return [Decided(row[0], row[1], row[2], str(row[3]), *row[4:]) for row in rows]
+        rows = await self.connection.fetch(VERDICTS_AFTER, ALL_SHARDS, list(sequences), rows_max)
+        return [VerdictSummary(row[0], row[1], row[2], str(row[3]), *row[4:]) for row in rows]
 
     async def watermarks(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
         """The highest decided offset by partition (-1: none)."""
         rows = await self.connection.fetch(WATERMARKS, topic, list(partitions))
         return {**dict.fromkeys(partitions, -1), **{row[0]: row[1] for row in rows}}
 
-    async def behind(self, progress: Progress) -> list[Behind]:
+    async def topic_lags(self, progress: RelayProgress) -> list[TopicLag]:
         """What the topics do not have yet, the relay having come so far."""
-        heads = await self.connection.fetch(HEADS, SHARD_LIST)
-        found = []
-        for output, numbers in progress.sequences.items():
-            series = SERIES[output]
-            query = BEHIND.format(recorded_at=RECORDED_AT[series])
-            for row in await self.connection.fetch(query, SHARD_LIST, numbers, [row[FIELDS[series]] for row in heads]):
-                found.append(Behind(output, *row))
-        return found
+        heads = await self.connection.fetch(HEADS, ALL_SHARDS)
+        lags = []
+        for output, sequences in progress.sequences.items():
+            feed = FEED_BY_TOPIC[output]
+            query = TOPIC_LAG.format(recorded_at=NEXT_RECORDED_AT[feed])
+            for row in await self.connection.fetch(
+                query, ALL_SHARDS, sequences, [row[HEAD_COLUMNS[feed]] for row in heads]
+            ):
+                lags.append(TopicLag(output, *row))
+        return lags
 
-    async def publishing(self, progress: Progress, rows_max: int) -> list[Publishing]:
+    async def unfinished_publications(self, progress: RelayProgress, rows_max: int) -> list[PublicationProgress]:
         """Publications that are not wholly on the topic, the oldest first."""
         if "live-events" not in progress.sequences:
             return []  # A record of the first form: the relay's next one says it.
-        rows = await self.connection.fetch(PUBLISHING, SHARD_LIST, progress.sequences["live-events"], rows_max)
-        return [Publishing(*row) for row in rows]
+        rows = await self.connection.fetch(
+            UNFINISHED_PUBLICATIONS, ALL_SHARDS, progress.sequences["live-events"], rows_max
+        )
+        return [PublicationProgress(*row) for row in rows]
 
-    async def now(self) -> datetime:
+    async def database_time(self) -> datetime:
         """PostgreSQL's clock."""
-        found: datetime = await self.connection.fetchval("select clock_timestamp()")
-        return found
+        now: datetime = await self.connection.fetchval("select clock_timestamp()")
+        return now

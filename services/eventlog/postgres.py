@@ -12,62 +12,62 @@ WRITER = "moderation_writer"
 READER = "moderation_reader"
 OPERATOR = "moderation_operator"
 """Reads, and keeps what operators do."""
-ANSWER_SECONDS_MAX = 60
+QUERY_SECONDS_MAX = 60
 """A question that PostgreSQL has not answered by then fails."""
-AWAY = (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+POSTGRES_ERRORS = (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """What is raised where PostgreSQL does not answer, or nobody knows what it did."""
-LEAVE_SECONDS_MAX = 2
+CLOSE_SECONDS_MAX = 2
 T = TypeVar("T")
 
 
-class Attended(asyncpg.Connection):
+class HeartbeatConnection(asyncpg.Connection):
     """A connection that tells how long it may keep its owner: ``beat(seconds)`` before a question, ``beat()`` after it.
 
     So whoever watches over its owner knows a slow server from an owner that is stuck.
     """
 
-    beat: Callable[..., None] = staticmethod(lambda *seconds: None)
+    heartbeat: Callable[..., None] = staticmethod(lambda *seconds: None)
 
-    async def execute(self, *question: Any, **options: Any) -> Any:
-        return await self.attended(super().execute(*question, **options))
+    async def execute(self, *arguments: Any, **options: Any) -> Any:
+        return await self.with_heartbeat(super().execute(*arguments, **options))
 
-    async def fetch(self, *question: Any, **options: Any) -> Any:
-        return await self.attended(super().fetch(*question, **options))
+    async def fetch(self, *arguments: Any, **options: Any) -> Any:
+        return await self.with_heartbeat(super().fetch(*arguments, **options))
 
-    async def fetchrow(self, *question: Any, **options: Any) -> Any:
-        return await self.attended(super().fetchrow(*question, **options))
+    async def fetchrow(self, *arguments: Any, **options: Any) -> Any:
+        return await self.with_heartbeat(super().fetchrow(*arguments, **options))
 
-    async def fetchval(self, *question: Any, **options: Any) -> Any:
-        return await self.attended(super().fetchval(*question, **options))
+    async def fetchval(self, *arguments: Any, **options: Any) -> Any:
+        return await self.with_heartbeat(super().fetchval(*arguments, **options))
 
-    def cursor(self, *question: Any, **options: Any) -> Any:
-        return self._cursor(super().cursor(*question, **options))
+    def cursor(self, *arguments: Any, **options: Any) -> Any:
+        return self._open_cursor(super().cursor(*arguments, **options))
 
-    async def _cursor(self, factory: Awaitable[Any]) -> "AttendedCursor":
-        return AttendedCursor(self, await self.attended(factory))
+    async def _open_cursor(self, factory: Awaitable[Any]) -> "HeartbeatCursor":
+        return HeartbeatCursor(self, await self.with_heartbeat(factory))
 
-    async def attended(self, answer: Awaitable[T]) -> T:
+    async def with_heartbeat(self, query: Awaitable[T]) -> T:
         """An answer of this connection, once it is there."""
-        self.beat(ANSWER_SECONDS_MAX + 5)
+        self.heartbeat(QUERY_SECONDS_MAX + 5)
         try:
-            return await answer
+            return await query
         finally:
-            self.beat()
+            self.heartbeat()
 
 
-class AttendedCursor:
+class HeartbeatCursor:
     """A cursor of such a connection."""
 
-    def __init__(self, connection: Attended, cursor: Any) -> None:
+    def __init__(self, connection: HeartbeatConnection, cursor: Any) -> None:
         self._connection = connection
         self._cursor = cursor
 
     async def fetch(self, rows_max: int) -> Any:
         """The next rows."""
-        return await self._connection.attended(self._cursor.fetch(rows_max))
+        return await self._connection.with_heartbeat(self._cursor.fetch(rows_max))
 
 
-async def connect(url: str, process: str, role: str) -> Attended:
+async def connect(url: str, process: str, role: str) -> HeartbeatConnection:
     """A connection of a process (as PostgreSQL's own views will call it) with a role's rights.
 
     Raises:
@@ -75,23 +75,27 @@ async def connect(url: str, process: str, role: str) -> Attended:
     """
     settings = server_settings(process, role)
     return await asyncpg.connect(
-        url, timeout=5, command_timeout=ANSWER_SECONDS_MAX, connection_class=Attended, server_settings=settings
+        url,
+        timeout=5,
+        command_timeout=QUERY_SECONDS_MAX,
+        connection_class=HeartbeatConnection,
+        server_settings=settings,
     )
 
 
-async def leave(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+async def close_quickly(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     """Close a connection, also of a server that has stopped to answer."""
     with contextlib.suppress(TimeoutError):
-        await connection.close(timeout=LEAVE_SECONDS_MAX)
+        await connection.close(timeout=CLOSE_SECONDS_MAX)
 
 
-def pool(url: str, process: str, role: str, connections_max: int, seconds_max: float) -> Pool:
+def create_pool(url: str, process: str, role: str, connections_max: int, seconds_max: float) -> Pool:
     """A pool of such connections for queries that leave nothing in their session; it connects when it is used."""
     return asyncpg.create_pool(
         url,
         min_size=0,
         max_size=connections_max,
-        reset=_keep_session,
+        reset=_skip_reset,
         timeout=5,
         command_timeout=seconds_max,
         server_settings=server_settings(process, role),
@@ -110,11 +114,11 @@ def server_settings(process: str, role: str) -> dict[str, str]:
     }
 
 
-async def _keep_session(_: Any) -> None:
+async def _skip_reset(_: Any) -> None:
     """asyncpg would ask for a reset at each release: a round trip more for each query."""
 
 
-_OLD_SCHEMA = (
+_SCHEMA_ERRORS = (
     asyncpg.UndefinedFunctionError,
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedColumnError,
@@ -123,10 +127,10 @@ _OLD_SCHEMA = (
 )
 
 
-def trouble(error: Exception) -> str:
+def describe_postgres_error(error: Exception) -> str:
     """What is wrong with PostgreSQL and, where it does not mend itself, the remedy; no values of any command."""
     name = type(error).__name__
-    if isinstance(error, _OLD_SCHEMA):
+    if isinstance(error, _SCHEMA_ERRORS):
         return f"the log's schema is not the one this version needs ({name}): run python -m services.eventlog.migrate"
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return f"PostgreSQL refuses ({name}): grant {WRITER} and {READER} to DATABASE_URL's user"

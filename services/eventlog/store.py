@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import asyncpg
 
-from services.eventlog.append_batch import Batch, Head
+from services.eventlog.append_batch import AppendBatch, ShardHead
 
-LOOK_UP = """
+BATCH_CONTEXT = """
 select clock_timestamp(),
        array(select row(h.shard, h.position, h.verdict_number, h.dead_letter_number,
                         (select e.recorded_at from event e where e.shard = h.shard and e.position = h.position))
@@ -20,7 +20,7 @@ select clock_timestamp(),
              from verdict v where v.command_id = any($2::uuid[]) and v.first)
 """
 WATERMARKS = "select p, watermark($1::smallint, p) from unnest($2::integer[]) p"
-PLACES = """
+APPEND_TIMES = """
 select v."offset", v.append_time from verdict v
 where v.source = $1 and v.partition = $2 and v."offset" between $3 and $4
 union all
@@ -42,14 +42,14 @@ select e.stream, e.position, e.version, e.type, e.type_version, e.data,
        case when e.version = 1 then e.metadata else '{}' end, e.recorded_at
 from event e where e.stream = any($1::bigint[]) order by e.stream, e.version
 """
-LOCK = "select 1 from shard s where s.shard = any($1::smallint[]) order by s.shard for update"
+LOCK_SHARDS = "select 1 from shard s where s.shard = any($1::smallint[]) order by s.shard for update"
 APPEND = "select append($1, $2, $3, $4, $5, $6, $7, $8, $9)"
-EVENTS_AT_A_TIME = 5_000
-OPEN_SOURCE = "insert into source (topic, reason) values ($1, $2) returning number"
-CURRENT_SOURCE = "select number from source where topic = $1 order by number desc limit 1"
+EVENTS_PER_FETCH = 5_000
+START_INCARNATION = "insert into source (topic, reason) values ($1, $2) returning number"
+CURRENT_INCARNATION = "select number from source where topic = $1 order by number desc limit 1"
 
 
-class Stored(NamedTuple):
+class StoredEvent(NamedTuple):
     """A stored event: ``data`` and ``metadata`` are JSON texts."""
 
     stream: int
@@ -74,43 +74,48 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class LookedUp:
+class BatchContext:
     """What a batch must know before it is decided.
 
     ``at``: the decision's time, PostgreSQL's clock in milliseconds, never earlier than the last event of the shards.
     ``settled``: by (command id, root account) the content hash and the body (JSON) of the first verdict.
     """
 
-    at: datetime
-    heads: dict[int, Head]
-    settled: dict[tuple[str, int], tuple[bytes, str]]
+    decided_at: datetime
+    heads: dict[int, ShardHead]
+    first_verdicts: dict[tuple[str, int], tuple[bytes, str]]
 
 
-class Log:
+class EventStore:
     """The log over one connection. Every method may raise asyncpg's and OSError's errors when PostgreSQL is away."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.connection = connection
 
-    async def look_up(self, shards: Sequence[int], command_ids: Iterable[str]) -> LookedUp:
+    async def read_batch_context(self, shards: Sequence[int], command_ids: Iterable[str]) -> BatchContext:
         """Time, heads and settled ids in one query."""
-        row = await self.connection.fetchrow(LOOK_UP, shards, list(command_ids))
+        row = await self.connection.fetchrow(BATCH_CONTEXT, shards, list(command_ids))
         assert row is not None
-        now, heads, settled = row
-        at = max([now, *(head[4] for head in heads if head[4] is not None)])
-        return LookedUp(
-            at.replace(microsecond=at.microsecond // 1000 * 1000),
-            {head[0]: Head(head[1], head[2], head[3]) for head in heads},
-            {(str(command), root): (digest, body) for root, command, digest, body in settled},
+        now, heads, first_verdicts = row
+        decided_at = max([now, *(head[4] for head in heads if head[4] is not None)])
+        return BatchContext(
+            decided_at.replace(microsecond=decided_at.microsecond // 1000 * 1000),
+            {head[0]: ShardHead(head[1], head[2], head[3]) for head in heads},
+            {(str(command), root): (digest, body) for root, command, digest, body in first_verdicts},
         )
 
-    async def watermarks(self, source: int, partitions: Sequence[int]) -> dict[int, int]:
+    async def watermarks(self, incarnation: int, partitions: Sequence[int]) -> dict[int, int]:
         """Highest decided offset by partition (-1: none)."""
-        return {row[0]: row[1] for row in await self.connection.fetch(WATERMARKS, source, partitions)}
+        return {row[0]: row[1] for row in await self.connection.fetch(WATERMARKS, incarnation, partitions)}
 
-    async def append_times(self, source: int, partition: int, first: int, last: int) -> dict[int, int]:
+    async def append_times(
+        self, incarnation: int, partition: int, first_offset: int, last_offset: int
+    ) -> dict[int, int]:
         """Append time by offset of the decided records in a range."""
-        return {row[0]: row[1] for row in await self.connection.fetch(PLACES, source, partition, first, last)}
+        return {
+            row[0]: row[1]
+            for row in await self.connection.fetch(APPEND_TIMES, incarnation, partition, first_offset, last_offset)
+        }
 
     async def streams(self, assignments: Sequence[tuple[int, int]], courses: Sequence[tuple[int, int]]) -> list[Stream]:
         """Rows of the named streams that exist: (root account, assignment) and (root account, course)."""
@@ -123,33 +128,33 @@ class Log:
         )
         return [Stream(*row) for row in rows]
 
-    async def events(self, streams: Sequence[int]) -> AsyncGenerator[list[Stored], None]:
+    async def events(self, streams: Sequence[int]) -> AsyncGenerator[list[StoredEvent], None]:
         """All events of the streams, each stream in order, some at a time; the next are read while these are used.
 
         To be closed (``contextlib.aclosing``), or the connection is not free again.
         """
         async with self.connection.transaction():
             cursor = await self.connection.cursor(EVENTS, streams)
-            rows = await cursor.fetch(EVENTS_AT_A_TIME)
+            rows = await cursor.fetch(EVENTS_PER_FETCH)
             while rows:
-                reading = asyncio.create_task(cursor.fetch(EVENTS_AT_A_TIME))
+                next_fetch = asyncio.create_task(cursor.fetch(EVENTS_PER_FETCH))
                 await asyncio.sleep(0)  # The question is on its way before these are used.
                 try:
-                    yield [Stored(*row) for row in rows]
-                    rows = await reading
+                    yield [StoredEvent(*row) for row in rows]
+                    rows = await next_fetch
                 finally:
-                    await asyncio.gather(reading, return_exceptions=True)
+                    await asyncio.gather(next_fetch, return_exceptions=True)
 
-    async def draw_stream_numbers(self, count: int) -> list[tuple[int, bytes]]:
+    async def reserve_stream_numbers(self, count: int) -> list[tuple[int, bytes]]:
         """Fresh stream numbers, each with a random secret of 16 bytes. An unused one is lost, which harms nothing."""
         rows = await self.connection.fetch("select nextval('stream_number') from generate_series(1, $1)", count)
         return [(row[0], secrets.token_bytes(16)) for row in rows]
 
     async def lock(self, shards: Sequence[int]) -> None:
         """Lock shards until the end of the surrounding transaction."""
-        await self.connection.execute(LOCK, shards)
+        await self.connection.execute(LOCK_SHARDS, shards)
 
-    async def append(self, batch: Batch) -> bool:
+    async def append(self, batch: AppendBatch) -> bool:
         """Append all of a batch, or nothing and answer False where somebody else wrote since the batch was looked up.
 
         Raises:
@@ -158,11 +163,11 @@ class Log:
         return bool(
             await self.connection.fetchval(
                 APPEND,
-                batch.seen(),
-                batch.source,
+                batch.expected_heads(),
+                batch.incarnation,
                 list(batch.first_offsets),
                 list(batch.first_offsets.values()),
-                batch.at,
+                batch.decided_at,
                 batch.streams,
                 batch.events,
                 batch.verdicts,
@@ -170,16 +175,16 @@ class Log:
             )
         )
 
-    async def current_source(self, topic: str) -> int:
+    async def current_incarnation(self, topic: str) -> int:
         """Number of the topic's life; the first one is opened when the topic is first read."""
-        number = await self.connection.fetchval(CURRENT_SOURCE, topic)
+        number = await self.connection.fetchval(CURRENT_INCARNATION, topic)
         if number is not None:
             return int(number)
         async with self.connection.transaction():
             await self.connection.execute("select pg_advisory_xact_lock(hashtext('source ' || $1))", topic)
-            number = await self.connection.fetchval(CURRENT_SOURCE, topic)
-            return int(number if number is not None else await self.open_source(topic, "first read"))
+            number = await self.connection.fetchval(CURRENT_INCARNATION, topic)
+            return int(number if number is not None else await self.start_incarnation(topic, "first read"))
 
-    async def open_source(self, topic: str, reason: str) -> int:
+    async def start_incarnation(self, topic: str, reason: str) -> int:
         """Begin a new life of a topic that was made again or cut: its records are new, whatever their offsets."""
-        return int(await self.connection.fetchval(OPEN_SOURCE, topic, reason))
+        return int(await self.connection.fetchval(START_INCARNATION, topic, reason))

@@ -5,18 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.eventlog.aggregates import begun, evolve_stored_assignment, evolve_stored_course
-from services.eventlog.store import Stored, Stream
-from services.eventlog.stream_reader import Reader
+from services.eventlog.aggregates import apply_assignment_event, apply_course_event, new_assignment
+from services.eventlog.store import StoredEvent, Stream
+from services.eventlog.stream_reader import StreamReader
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 
 # Others get their turn while a long stream is folded.
-EVENTS_AT_A_TIME = 250
+EVENTS_PER_YIELD = 250
 
 
 @dataclass(slots=True)
-class Held:
+class LoadedStream:
     """A stream and its state; None before the first event of an assignment is read."""
 
     stream: Stream
@@ -27,32 +27,32 @@ class Held:
         """How far the state has come."""
         return 0 if self.state is None else self.state.version
 
-    def apply(self, stored: Stored) -> None:
+    def apply(self, stored_event: StoredEvent) -> None:
         """Apply an event unless somebody else has: two reads may bring the same one."""
-        if stored.version != self.version + 1:
+        if stored_event.version != self.version + 1:
             return
         if self.stream.assignment is None:
             if self.state is None:
                 self.state = Course(self.stream.root_account, self.stream.course)
             assert isinstance(self.state, Course)
-            evolve_stored_course(self.state, stored)
+            apply_course_event(self.state, stored_event)
             return
         if self.state is None:
-            self.state = begun(self.stream, stored)
+            self.state = new_assignment(self.stream, stored_event)
         assert isinstance(self.state, Assignment)
-        evolve_stored_assignment(self.state, stored)
+        apply_assignment_event(self.state, stored_event)
 
 
-async def fold(held: Mapping[int, Held], events: Sequence[Stored]) -> None:
+async def apply_events(streams: Mapping[int, LoadedStream], events: Sequence[StoredEvent]) -> None:
     """Apply events to their streams, held by number."""
-    for start in range(0, len(events), EVENTS_AT_A_TIME):
-        for stored in events[start : start + EVENTS_AT_A_TIME]:
-            held[stored.stream].apply(stored)
+    for start in range(0, len(events), EVENTS_PER_YIELD):
+        for stored_event in events[start : start + EVENTS_PER_YIELD]:
+            streams[stored_event.stream].apply(stored_event)
         await asyncio.sleep(0)
 
 
-async def as_of(
-    reader: Reader,
+async def load_as_of(
+    reader: StreamReader,
     root_account: int,
     assignment_id: int,
     *,
@@ -70,14 +70,14 @@ async def as_of(
     numbers = [stream.number for stream in streams]
     position = None
     if version is not None:
-        position = await reader.position_of_version(numbers[0], version)
+        position = await reader.position_at_version(numbers[0], version)
     elif at is not None:
-        position = await reader.position_at(numbers, at)
+        position = await reader.position_at_time(numbers, at)
     if position is None and (version is not None or at is not None):
         return None
-    held = {stream.number: Held(stream) for stream in streams}
-    await fold(held, await reader.events(numbers, position))
-    assignment, course = (held[number].state for number in numbers)
+    loaded = {stream.number: LoadedStream(stream) for stream in streams}
+    await apply_events(loaded, await reader.events(numbers, position))
+    assignment, course = (loaded[number].state for number in numbers)
     if not isinstance(assignment, Assignment) or not isinstance(course, Course):
         return None
     return course, assignment

@@ -7,7 +7,7 @@ from datetime import datetime
 import asyncpg
 
 from services.eventlog.postgres import Pool
-from services.eventlog.store import EVENTS, STREAMS, Stored, Stream
+from services.eventlog.store import EVENTS, STREAMS, StoredEvent, Stream
 
 EVENTS_AFTER = """
 select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at
@@ -23,9 +23,9 @@ EVENTS_PAGE = """
 select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at
 from event e where e.stream = $1 and e.version > $2 and e.version <= $3 order by e.version
 """
-POSITION_OF_VERSION = "select e.position from event e where e.stream = $1 and e.version = $2"
+POSITION_AT_VERSION = "select e.position from event e where e.stream = $1 and e.version = $2"
 # recorded_at never falls within a shard, so what was recorded until then is what stands up to one position.
-POSITION_AT = """
+POSITION_AT_TIME = """
 select case when $2::timestamptz <= clock_timestamp()
        then (select max(e.position) from event e where e.stream = any($1::bigint[]) and e.recorded_at <= $2) end
 """
@@ -41,7 +41,7 @@ FIRST_VERDICT = """
 select 0, 0::bigint, v.body, v.metadata, v.root_account
 from verdict v where v.command_id = $1 and v.root_account = $2 and v.first
 """
-COURSES_OF_SIS_ID = """
+COURSES_BY_SIS_ID = """
 select distinct s.course from event e join stream s on s.number = e.stream
 where e.type = 'course_updated' and e.data #>> '{payload,sis_source_id,1}' = $2
 and s.root_account = $1 and s.assignment is null
@@ -52,7 +52,7 @@ select watermark(s.number, $2) from (select number from source where topic = $1 
 
 
 @dataclass(frozen=True, slots=True)
-class FoundVerdict:
+class StoredVerdict:
     """A verdict's body and metadata, both JSON; ``root_account`` is 0 where the command's could not be read."""
 
     partition: int
@@ -62,7 +62,7 @@ class FoundVerdict:
     root_account: int
 
 
-class Reader:
+class StreamReader:
     """Reads over one connection or pool. Every method may raise asyncpg's and OSError's errors.
 
     Always of the primary: a replica may lag behind a verdict that somebody was given already.
@@ -81,47 +81,49 @@ class Reader:
         )
         return [Stream(*row) for row in rows]
 
-    async def events_after(self, versions: Mapping[int, int]) -> list[Stored]:
+    async def events_after(self, versions: Mapping[int, int]) -> list[StoredEvent]:
         """What stands in the streams after a version each, in order, from one snapshot."""
         rows = await self.connection.fetch(EVENTS_AFTER, list(versions), list(versions.values()))
-        return [Stored(*row) for row in rows]
+        return [StoredEvent(*row) for row in rows]
 
-    async def events(self, streams: Sequence[int], until: int | None = None) -> list[Stored]:
+    async def events(self, streams: Sequence[int], last_position: int | None = None) -> list[StoredEvent]:
         """All events of the streams, each in order; ``until``: up to that position of their shard."""
-        if until is None:
-            return [Stored(*row) for row in await self.connection.fetch(EVENTS, streams)]
-        return [Stored(*row) for row in await self.connection.fetch(EVENTS_UNTIL, streams, until)]
+        if last_position is None:
+            return [StoredEvent(*row) for row in await self.connection.fetch(EVENTS, streams)]
+        return [StoredEvent(*row) for row in await self.connection.fetch(EVENTS_UNTIL, streams, last_position)]
 
-    async def page(self, stream: int, after: int, last: int) -> list[Stored]:
+    async def events_page(self, stream: int, after_version: int, last_version: int) -> list[StoredEvent]:
         """The events of a stream with versions above ``after`` up to ``last``."""
-        return [Stored(*row) for row in await self.connection.fetch(EVENTS_PAGE, stream, after, last)]
+        return [
+            StoredEvent(*row) for row in await self.connection.fetch(EVENTS_PAGE, stream, after_version, last_version)
+        ]
 
-    async def position_of_version(self, stream: int, version: int) -> int | None:
+    async def position_at_version(self, stream: int, version: int) -> int | None:
         """Where a stream's event of that version stands; None beyond the present."""
-        found: int | None = await self.connection.fetchval(POSITION_OF_VERSION, stream, version)
-        return found
+        position: int | None = await self.connection.fetchval(POSITION_AT_VERSION, stream, version)
+        return position
 
-    async def position_at(self, streams: Sequence[int], at: datetime) -> int | None:
+    async def position_at_time(self, streams: Sequence[int], at: datetime) -> int | None:
         """Up to where the streams had come at a time; None before their first event and beyond the present."""
-        found: int | None = await self.connection.fetchval(POSITION_AT, streams, at)
-        return found
+        position: int | None = await self.connection.fetchval(POSITION_AT_TIME, streams, at)
+        return position
 
-    async def verdicts_at(self, topic: str, places: Sequence[tuple[int, int]]) -> list[FoundVerdict]:
+    async def verdicts_at(self, topic: str, coordinates: Sequence[tuple[int, int]]) -> list[StoredVerdict]:
         """The verdicts of records, by (partition, offset); records without one are left out."""
-        partitions, offsets = [place[0] for place in places], [place[1] for place in places]
+        partitions, offsets = [place[0] for place in coordinates], [place[1] for place in coordinates]
         rows = await self.connection.fetch(VERDICTS_AT, topic, partitions, offsets)
-        return [FoundVerdict(*row) for row in rows]
+        return [StoredVerdict(*row) for row in rows]
 
-    async def first_verdict(self, command_id: str, root_account: int) -> FoundVerdict | None:
+    async def first_verdict(self, command_id: str, root_account: int) -> StoredVerdict | None:
         """The verdict that settled a command id."""
         row = await self.connection.fetchrow(FIRST_VERDICT, command_id, root_account)
-        return None if row is None else FoundVerdict(*row)
+        return None if row is None else StoredVerdict(*row)
 
-    async def courses_of_sis_id(self, root_account: int, sis_id: str) -> list[int]:
+    async def find_courses_by_sis_id(self, root_account: int, sis_id: str) -> list[int]:
         """The courses that were ever stated to have a SIS id."""
-        return [row[0] for row in await self.connection.fetch(COURSES_OF_SIS_ID, root_account, sis_id)]
+        return [row[0] for row in await self.connection.fetch(COURSES_BY_SIS_ID, root_account, sis_id)]
 
     async def watermark(self, topic: str, partition: int) -> int:
         """The highest decided offset of a partition, -1 for none."""
-        found: int | None = await self.connection.fetchval(WATERMARK, topic, partition)
-        return -1 if found is None else found
+        offset: int | None = await self.connection.fetchval(WATERMARK, topic, partition)
+        return -1 if offset is None else offset

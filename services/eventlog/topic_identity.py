@@ -8,18 +8,20 @@ from collections.abc import Collection
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from services.eventlog.store import Log
+from services.eventlog.store import EventStore
 
 
-async def first_records(
-    consumer: AIOKafkaConsumer, places: Collection[TopicPartition]
+async def read_first_records(
+    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
 ) -> dict[TopicPartition, tuple[int, int]]:
     """Offset and append time of the first record of each partition; a partition that holds none is left out."""
-    found = await consumer.offsets_for_times(dict.fromkeys(places, 0)) if places else {}
-    return {place: (first.offset, first.timestamp) for place, first in found.items() if first is not None}
+    offsets_by_partition = await consumer.offsets_for_times(dict.fromkeys(partitions, 0)) if partitions else {}
+    return {
+        place: (first.offset, first.timestamp) for place, first in offsets_by_partition.items() if first is not None
+    }
 
 
-async def is_another(log: Log, source: int, partition: int, first: tuple[int, int]) -> bool:
+async def is_recreated(store: EventStore, incarnation: int, partition: int, first_record: tuple[int, int]) -> bool:
     """Whether another record was decided where the first one stands; not where none was."""
-    offset, time = first
-    return (await log.append_times(source, partition, offset, offset)).get(offset, time) != time
+    offset, time = first_record
+    return (await store.append_times(incarnation, partition, offset, offset)).get(offset, time) != time

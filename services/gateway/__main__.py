@@ -7,10 +7,10 @@ import logging
 import uvicorn
 import uvloop
 
-from services.auth.jwks import Keys
+from services.auth.jwks import JwkSet
 from services.config import GatewaySettings
-from services.gateway.app import build
-from services.telemetry.json_logging import configure
+from services.gateway.app import build_app
+from services.telemetry.json_logging import configure_logging
 
 HEADER_BYTES_MAX = 64 << 10
 DRAIN_SECONDS = 20
@@ -18,13 +18,13 @@ DRAIN_SECONDS = 20
 
 async def main() -> None:
     """Serve until SIGTERM or SIGINT; requests in hand are answered first."""
-    configure("gateway")
+    configure_logging("gateway")
     settings = GatewaySettings()
     logging.getLogger().setLevel(settings.log_level)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    keys = Keys(settings.jwks)
+    keys = JwkSet(settings.jwks)
     await keys.load()
-    app = build(settings, keys)
+    app = build_app(settings, keys)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

@@ -12,30 +12,30 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from services.agreement.ratings import collect_ratings
 from services.agreement.report import agreement_csv, agreement_document, agreement_metrics, get_assignment_ref
 from services.agreement.statistics import compute_agreement
-from services.gateway.dependencies import GatewayParts, KnownCaller
-from services.gateway.openapi_docs import OWN_AGREEMENT
-from services.gateway.responses import answer, bad_request
-from services.gateway.service_routes import Asked, AsOfTime, AsOfVersion, asked_state
+from services.gateway.dependencies import AuthenticatedCaller, GatewayDependencies
+from services.gateway.openapi_docs import GET_AGREEMENT
+from services.gateway.responses import bad_request, json_response
+from services.gateway.service_routes import AsOfTime, AsOfVersion, OptionalQueryText, load_state
 from services.moderation.grade_conversion import SCORE_MAX
 
-FORMATS = ("json", "csv", "prometheus")
-_POINTS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+RESPONSE_FORMATS = ("json", "csv", "prometheus")
+_POINTS_PATTERN = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 Tolerance = Annotated[
-    Asked,
+    OptionalQueryText,
     Query(
         description="in points; 5 % of the points possible unless said",
-        json_schema_extra={"pattern": f"^{_POINTS.pattern}$"},
+        json_schema_extra={"pattern": f"^{_POINTS_PATTERN.pattern}$"},
     ),
 ]
-Format = Annotated[str, Query(description="of the answer", json_schema_extra={"enum": list(FORMATS)})]
+Format = Annotated[str, Query(description="of the answer", json_schema_extra={"enum": list(RESPONSE_FORMATS)})]
 router = APIRouter(prefix="/api/moderation/v1")
 
 
-@router.get("/assignments/{assignment_id}/agreement", operation_id="get_assignment_agreement", **OWN_AGREEMENT)
+@router.get("/assignments/{assignment_id}/agreement", operation_id="get_assignment_agreement", **GET_AGREEMENT)
 async def assignment_agreement(
     request: Request,
-    parts: GatewayParts,
-    caller: KnownCaller,
+    dependencies: GatewayDependencies,
+    caller: AuthenticatedCaller,
     assignment_id: str,
     version: AsOfVersion = None,
     at: AsOfTime = None,
@@ -43,21 +43,21 @@ async def assignment_agreement(
     format: Format = "json",
 ) -> Response:
     """Agreement between an assignment's graders, for auditors; also as of a version or time."""
-    if format not in FORMATS:
-        raise bad_request(f"send format as one of {', '.join(FORMATS)}")
-    allowed = None if tolerance is None else _points(tolerance)
-    course, assignment = await asked_state(parts, caller, assignment_id, version, at)
-    marking, about = collect_ratings(course, assignment), get_assignment_ref(assignment)
+    if format not in RESPONSE_FORMATS:
+        raise bad_request(f"send format as one of {', '.join(RESPONSE_FORMATS)}")
+    tolerance_points = None if tolerance is None else _parse_points(tolerance)
+    course, assignment = await load_state(dependencies, caller, assignment_id, version, at)
+    ratings, assignment_ref = collect_ratings(course, assignment), get_assignment_ref(assignment)
     # Seconds for the largest class, and others are answered meanwhile: nothing of the state is used any more.
-    found = await asyncio.to_thread(compute_agreement, marking, allowed)
+    agreement_result = await asyncio.to_thread(compute_agreement, ratings, tolerance_points)
     if format == "csv":
-        return Response(agreement_csv(about, found), media_type="text/csv; charset=utf-8")
+        return Response(agreement_csv(assignment_ref, agreement_result), media_type="text/csv; charset=utf-8")
     if format == "prometheus":
-        return Response(agreement_metrics(about, found), media_type=CONTENT_TYPE_LATEST)
-    return answer(request, agreement_document(about, found))
+        return Response(agreement_metrics(assignment_ref, agreement_result), media_type=CONTENT_TYPE_LATEST)
+    return json_response(request, agreement_document(assignment_ref, agreement_result))
 
 
-def _points(text: str) -> Decimal:
-    if not _POINTS.fullmatch(text):
+def _parse_points(text: str) -> Decimal:
+    if not _POINTS_PATTERN.fullmatch(text):
         raise bad_request(f"send tolerance as a number of points from 0 to {SCORE_MAX}")
     return Decimal(text)

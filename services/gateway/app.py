@@ -16,24 +16,24 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
-from services.auth.jwks import Keys
-from services.auth.signer import Signer
-from services.auth.verifier import by_reason
+from services.auth.jwks import JwkSet
+from services.auth.signer import TokenSigner
+from services.auth.verifier import failure_counts
 from services.config import GatewaySettings
-from services.eventlog.postgres import READER, Pool, pool, trouble
-from services.eventlog.stream_reader import Reader
+from services.eventlog.postgres import READER, Pool, create_pool, describe_postgres_error
+from services.eventlog.stream_reader import StreamReader
 from services.gateway import agreement_routes, canvas_reads, canvas_writes, health_routes, service_routes
 from services.gateway.authentication import Authentication
-from services.gateway.command_client import Commands, Pending, pending
-from services.gateway.command_producer import Sender
-from services.gateway.dependencies import Parts
+from services.gateway.command_client import CommandClient, VerdictPending, pending_response
+from services.gateway.command_producer import CommandProducer
+from services.gateway.dependencies import Dependencies
 from services.gateway.metrics import METRICS
-from services.gateway.openapi_docs import without_own_errors
-from services.gateway.responses import NOT_FOUND, Refused, answer, unavailable
-from services.gateway.state_cache import States
-from services.gateway.state_document_cache import StateDocuments
-from services.gateway.verdict_waiter import Verdicts
-from services.kafka.topics import topic
+from services.gateway.openapi_docs import remove_validation_error_responses
+from services.gateway.responses import NOT_FOUND, ApiError, json_response, unavailable
+from services.gateway.state_cache import StateCache
+from services.gateway.state_document_cache import StateDocumentCache
+from services.gateway.verdict_waiter import VerdictWaiter
+from services.kafka.topics import full_topic_name
 from services.runtime.health import Health
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ ROUTERS = (
     agreement_routes.router,
     health_routes.router,
 )
-ALWAYS = [
+COMMON_HEADERS = [
     (b"cache-control", b"max-age=0, private, must-revalidate"),
     (b"x-content-type-options", b"nosniff"),
 ]
 
 
-class Manners:
+class ResponseHeadersMiddleware:
     """Around every request: an id, the headers every answer has, and what the metrics count."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -68,66 +68,71 @@ class Manners:
             return
         state: dict[str, Any] = scope.setdefault("state", {})
         state["context_id"] = str(uuid.uuid4())
-        begun, status = time.monotonic(), 500
+        started_at, status = time.monotonic(), 500
 
-        async def with_headers(message: MutableMapping[str, Any]) -> None:
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own_headers = {"X-Request-Context-Id": state["context_id"], **state.get("allowance", {})}
-                encoded = [(name.lower().encode(), text.encode()) for name, text in own_headers.items()]
-                message["headers"] = [*message.get("headers", ()), *encoded, *ALWAYS]
+                response_headers = {"X-Request-Context-Id": state["context_id"], **state.get("rate_limit_headers", {})}
+                encoded_headers = [(name.lower().encode(), text.encode()) for name, text in response_headers.items()]
+                message["headers"] = [*message.get("headers", ()), *encoded_headers, *COMMON_HEADERS]
             await send(message)
 
         try:
-            await self.app(scope, receive, with_headers)
+            await self.app(scope, receive, send_with_headers)
         finally:
             operation = getattr(scope.get("route"), "operation_id", None) or "other"
             METRICS.requests.labels(operation, str(status)).inc()
-            METRICS.request_seconds.labels(operation).observe(time.monotonic() - begun)
+            METRICS.request_seconds.labels(operation).observe(time.monotonic() - started_at)
 
 
-def build(settings: GatewaySettings, keys: Keys) -> FastAPI:
+def build_app(settings: GatewaySettings, keys: JwkSet) -> FastAPI:
     """The application; it connects when it starts, and serves also while PostgreSQL and Kafka are away."""
-    signer = None if settings.command_key is None else Signer(settings.command_key)
-    commands = topic(settings.topic_prefix, "commands")
+    signer = None if settings.command_key is None else TokenSigner(settings.command_key)
+    commands_topic = full_topic_name(settings.topic_prefix, "commands")
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        connections = await pool(settings.url(), "gateway", READER, CONNECTIONS_MAX, READ_SECONDS_MAX)
+        connection_pool = await create_pool(settings.url(), "gateway", READER, CONNECTIONS_MAX, READ_SECONDS_MAX)
         health = Health()
-        sender = Sender(settings.kafka_bootstrap, commands, health)
-        verdicts = Verdicts(settings.url(), commands, health)
+        command_producer = CommandProducer(settings.kafka_bootstrap, commands_topic, health)
+        verdict_waiter = VerdictWaiter(settings.url(), commands_topic, health)
         authentication = Authentication(keys, settings.requests_per_minute)
-        reader = Reader(connections)
-        app.state.parts = Parts(
+        reader = StreamReader(connection_pool)
+        app.state.dependencies = Dependencies(
             authentication=authentication,
             health=health,
             reader=reader,
-            states=States(reader),
-            documents=StateDocuments(),
-            sender=sender,
-            verdicts=verdicts,
-            commands=Commands(
-                sender, verdicts, signer, settings.verdict_wait_seconds, settings.gateway_url, traces_of(settings)
+            state_cache=StateCache(reader),
+            document_cache=StateDocumentCache(),
+            producer=command_producer,
+            verdict_waiter=verdict_waiter,
+            command_client=CommandClient(
+                command_producer,
+                verdict_waiter,
+                signer,
+                settings.verdict_wait_seconds,
+                settings.gateway_url,
+                create_request_traces(settings),
             ),
-            commands_topic=commands,
+            commands_topic=commands_topic,
             gateway_url=settings.gateway_url,
             lms_url=settings.lms_url,
         )
-        tell(app.state.parts, connections)
-        work = (sender.run(), verdicts.run(), keys.keep_current())
-        running = [asyncio.create_task(each) for each in work]
+        bind_metrics(app.state.dependencies, connection_pool)
+        background_loops = (command_producer.run(), verdict_waiter.run(), keys.keep_current())
+        background_tasks = [asyncio.create_task(loop) for loop in background_loops]
         yield
-        for task in running:
+        for task in background_tasks:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        connections.terminate()
+        await asyncio.gather(*background_tasks, return_exceptions=True)
+        connection_pool.terminate()
 
-    return application(lifespan)
+    return create_fastapi_app(lifespan)
 
 
-def traces_of(settings: GatewaySettings) -> "RequestTraces | None":
+def create_request_traces(settings: GatewaySettings) -> "RequestTraces | None":
     """Who tells of commands over HTTP; None where no collector is named."""
     if settings.otel_exporter_otlp_endpoint is None:
         return None
@@ -137,19 +142,23 @@ def traces_of(settings: GatewaySettings) -> "RequestTraces | None":
     return RequestTraces()
 
 
-def tell(parts: Parts, connections: Pool) -> None:
+def bind_metrics(dependencies: Dependencies, connection_pool: Pool) -> None:
     """Let the metrics read what the parts know."""
-    authentication, sender, verdicts = parts.authentication, parts.sender, parts.verdicts
-    METRICS.auth_failures.read = lambda: by_reason(authentication.failures)
-    METRICS.jwks_age.read = lambda: [((), authentication.keys.age())]
-    METRICS.ready.read = lambda: [((), float(parts.problem() is None))]
-    METRICS.server_up.labels("kafka").set_function(lambda: sender.problem is None)
-    METRICS.server_up.labels("postgresql").set_function(lambda: verdicts.problem is None)
-    METRICS.pool_in_use.read = lambda: [((), connections.get_size() - connections.get_idle_size())]
-    METRICS.pool_size.read = lambda: [((), connections.get_max_size())]
+    authentication, command_producer, verdict_waiter = (
+        dependencies.authentication,
+        dependencies.producer,
+        dependencies.verdict_waiter,
+    )
+    METRICS.auth_failures.callback = lambda: failure_counts(authentication.failures)
+    METRICS.jwks_age.callback = lambda: [((), authentication.keys.age())]
+    METRICS.ready.callback = lambda: [((), float(dependencies.not_ready_reason() is None))]
+    METRICS.server_up.labels("kafka").set_function(lambda: command_producer.problem is None)
+    METRICS.server_up.labels("postgresql").set_function(lambda: verdict_waiter.problem is None)
+    METRICS.pool_in_use.callback = lambda: [((), connection_pool.get_size() - connection_pool.get_idle_size())]
+    METRICS.pool_size.callback = lambda: [((), connection_pool.get_max_size())]
 
 
-def application(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+def create_fastapi_app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     """The routes and the manners; ``lifespan`` gives it its parts."""
     app = FastAPI(
         title="Moderated Grading",
@@ -161,49 +170,49 @@ def application(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     )
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(Manners)
-    _answer_errors(app)
-    document = without_own_errors(app.openapi())
+    app.add_middleware(ResponseHeadersMiddleware)
+    _add_error_handlers(app)
+    document = remove_validation_error_responses(app.openapi())
     app.openapi = lambda: document  # type: ignore[method-assign]
     return app
 
 
-def _allowed(request: Request) -> str:
+def _allowed_methods(request: Request) -> str:
     """All methods of a path; the router names those of the first route alone."""
     routes = (route for router in ROUTERS for route in router.routes if isinstance(route, Route))
-    found = (route.methods or () for route in routes if route.matches(request.scope)[0] != Match.NONE)
-    return ", ".join(sorted({method for methods in found for method in methods}))
+    matching_methods = (route.methods or () for route in routes if route.matches(request.scope)[0] != Match.NONE)
+    return ", ".join(sorted({method for methods in matching_methods for method in methods}))
 
 
-def _answer_errors(app: FastAPI) -> None:
-    @app.exception_handler(Refused)
-    async def refused(request: Request, error: Refused) -> Response:
-        return answer(request, error.body, error.status, error.headers)
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(ApiError)
+    async def refused(request: Request, error: ApiError) -> Response:
+        return json_response(request, error.body, error.status, error.headers)
 
-    @app.exception_handler(Pending)
-    async def no_verdict_yet(request: Request, error: Pending) -> Response:
-        body, headers = pending(error)
-        return answer(request, body, 202, headers)
+    @app.exception_handler(VerdictPending)
+    async def handle_pending(request: Request, error: VerdictPending) -> Response:
+        body, headers = pending_response(error)
+        return json_response(request, body, 202, headers)
 
     @app.exception_handler(HTTPException)
-    async def no_such_page(request: Request, error: HTTPException) -> Response:
+    async def handle_http_exception(request: Request, error: HTTPException) -> Response:
         body = NOT_FOUND if error.status_code == 404 else {"errors": [{"message": str(error.detail)}]}
-        headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
-        return answer(request, body, error.status_code, headers)
+        headers = {"Allow": _allowed_methods(request)} if error.status_code == 405 else error.headers
+        return json_response(request, body, error.status_code, headers)
 
     @app.exception_handler(RequestValidationError)
-    async def wrong_parameters(request: Request, error: RequestValidationError) -> Response:
+    async def handle_validation_error(request: Request, error: RequestValidationError) -> Response:
         fields = ", ".join(sorted({str(detail["loc"][-1]) for detail in error.errors()}))
-        return answer(request, {"message": f"cannot be used as they are: {fields}"}, 400)
+        return json_response(request, {"message": f"cannot be used as they are: {fields}"}, 400)
 
-    async def away(request: Request, error: Exception) -> Response:
-        LOGGER.warning("%s", trouble(error))
-        refused = unavailable("PostgreSQL does not answer")
-        return answer(request, refused.body, refused.status, refused.headers)
+    async def handle_infrastructure_error(request: Request, error: Exception) -> Response:
+        LOGGER.warning("%s", describe_postgres_error(error))
+        handle_api_error = unavailable("PostgreSQL does not answer")
+        return json_response(request, handle_api_error.body, handle_api_error.status, handle_api_error.headers)
 
-    for kind in (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-        app.add_exception_handler(kind, away)
+    for error_type in (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        app.add_exception_handler(error_type, handle_infrastructure_error)
 
     @app.exception_handler(Exception)
-    async def failed(request: Request, error: Exception) -> Response:
-        return answer(request, INTERNAL_ERROR, 500)
+    async def handle_unexpected_error(request: Request, error: Exception) -> Response:
+        return json_response(request, INTERNAL_ERROR, 500)

@@ -9,12 +9,12 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from services.auth.jwks import Keys
-from services.auth.verifier import InvalidToken, Verifier, bearer, key_id
+from services.auth.jwks import JwkSet
+from services.auth.verifier import InvalidToken, TokenVerifier, get_key_id, parse_bearer_token
 from services.gateway.metrics import METRICS
-from services.gateway.responses import Refused, invalid_token, unauthenticated
+from services.gateway.responses import ApiError, invalid_token, unauthenticated
 
-COST = 1
+REQUEST_COST = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,40 +31,43 @@ class Authentication:
     ``failures``: how many requests were not believed, by reason.
     """
 
-    def __init__(self, keys: Keys, requests_per_minute: int) -> None:
+    def __init__(self, keys: JwkSet, requests_per_minute: int) -> None:
         self.failures: Counter[str] = Counter()
         self.keys = keys
-        self.verifier = Verifier(keys)
-        self.allowance = RateLimitItemPerMinute(requests_per_minute)
+        self.verifier = TokenVerifier(keys)
+        self.rate_limit = RateLimitItemPerMinute(requests_per_minute)
         self.limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
-    async def caller(self, request: Request) -> Caller:
-        """Who sent the request. Raises Refused: 401 where that is not known, 429 where they ask too much."""
+    async def authenticate(self, request: Request) -> Caller:
+        """Who sent the request. Raises ApiError: 401 where that is not known, 429 where they ask too much."""
         header = request.headers.get("authorization")
         if header is None:
             self.failures["missing"] += 1
             raise unauthenticated()
         try:
-            token = bearer(header)
-            if not self.verifier.knows(token):
-                await self.keys.refresh([key_id(token)])
+            token = parse_bearer_token(header)
+            if not self.verifier.is_cached(token):
+                await self.keys.refresh([get_key_id(token)])
             else:
                 await self.keys.refresh()
-            claims = self.verifier.claims(token)
-            claims.check(time.time())
+            claims = self.verifier.verify(token)
+            claims.check_times(time.time())
         except InvalidToken as error:
             self.failures[error.reason] += 1
             raise invalid_token(str(error)) from None
         caller = Caller(claims.user_id, claims.root_account_id)
-        self._count(caller, request)
+        self._enforce_rate_limit(caller, request)
         return caller
 
-    def _count(self, caller: Caller, request: Request) -> None:
-        user = (str(caller.root_account_id), str(caller.user_id))
-        allowed = self.limiter.hit(self.allowance, *user, cost=COST)
-        state = self.limiter.get_window_stats(self.allowance, *user)
-        request.state.allowance = {"X-Request-Cost": str(COST), "X-Rate-Limit-Remaining": str(state.remaining)}
-        if not allowed:
+    def _enforce_rate_limit(self, caller: Caller, request: Request) -> None:
+        limiter_key = (str(caller.root_account_id), str(caller.user_id))
+        is_allowed = self.limiter.hit(self.rate_limit, *limiter_key, cost=REQUEST_COST)
+        window = self.limiter.get_window_stats(self.rate_limit, *limiter_key)
+        request.state.rate_limit_headers = {
+            "X-Request-Cost": str(REQUEST_COST),
+            "X-Rate-Limit-Remaining": str(window.remaining),
+        }
+        if not is_allowed:
             METRICS.rate_limited.inc()
-            wait = {"Retry-After": str(max(1, round(state.reset_time - time.time())))}
-            raise Refused(429, {"errors": [{"message": "Rate Limit Exceeded"}]}, wait)
+            retry_headers = {"Retry-After": str(max(1, round(window.reset_time - time.time())))}
+            raise ApiError(429, {"errors": [{"message": "Rate Limit Exceeded"}]}, retry_headers)

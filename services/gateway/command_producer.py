@@ -17,7 +17,7 @@ from aiokafka.errors import (
 )
 
 from services.gateway.metrics import METRICS
-from services.kafka.partitioning import shard_of_course
+from services.kafka.partitioning import get_course_shard
 from services.runtime.health import Health
 
 LOGGER = logging.getLogger("gateway")
@@ -25,9 +25,9 @@ PROBE_SECONDS = 1.0
 PROBE_TIMEOUT_SECONDS = 3.0
 # The producer's own limits end a start before that.
 START_SECONDS_MAX = 60
-HAND_OVER_SECONDS = 1.0
+ENQUEUE_SECONDS_MAX = 1.0
 IN_FLIGHT_MAX = 5_000
-REFUSED_BY_BROKER = (MessageSizeTooLargeError, TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
+REJECTED_BY_BROKER_ERRORS = (MessageSizeTooLargeError, TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 
 
 class NotSent(Exception):
@@ -35,7 +35,7 @@ class NotSent(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ProducerRecord:
     """A command as it is sent; ``headers`` as Kafka's."""
 
     command_id: str
@@ -44,7 +44,7 @@ class Record:
     headers: list[tuple[str, bytes]]
 
 
-class Sender:
+class CommandProducer:
     """``problem``: why commands cannot be sent now, None while they can.
 
     ``in_flight``: ids of commands that were handed over and not acknowledged yet.
@@ -61,10 +61,10 @@ class Sender:
 
     async def run(self) -> None:
         """Keep a producer that works, until cancelled."""
-        for life in itertools.count():
-            self.health.beat("sender", START_SECONDS_MAX)
-            if life:
-                METRICS.producers.inc()
+        for generation in itertools.count():
+            self.health.heartbeat("sender", START_SECONDS_MAX)
+            if generation:
+                METRICS.producers_recreated.inc()
             producer = AIOKafkaProducer(
                 bootstrap_servers=self.bootstrap,
                 client_id="moderation-gateway",
@@ -78,7 +78,7 @@ class Sender:
                 await producer.partitions_for(self.topic)
                 self._broken.clear()
                 self._producer = producer
-                await self._watch(producer)
+                await self._monitor(producer)
             except (KafkaError, OSError, TimeoutError) as error:
                 self.problem = f"Kafka does not answer: {type(error).__name__}"
                 await asyncio.sleep(PROBE_SECONDS)
@@ -87,10 +87,10 @@ class Sender:
                 with contextlib.suppress(KafkaError, OSError, TimeoutError, asyncio.CancelledError):
                     await asyncio.wait_for(producer.stop(), PROBE_TIMEOUT_SECONDS)
 
-    async def _watch(self, producer: AIOKafkaProducer) -> None:
+    async def _monitor(self, producer: AIOKafkaProducer) -> None:
         """Ask the brokers for signs of life; return when the producer is to be made anew."""
         while not self._broken.is_set():
-            self.health.beat("sender")
+            self.health.heartbeat("sender")
             alive = False
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
@@ -102,7 +102,7 @@ class Sender:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._broken.wait(), PROBE_SECONDS)
 
-    async def send(self, record: Record, seconds: float) -> tuple[int, int] | None:
+    async def send(self, record: ProducerRecord, timeout_seconds: float) -> tuple[int, int] | None:
         """(partition, offset) of the record; None where no broker has acknowledged it in time: it may still arrive.
 
         Raises:
@@ -115,12 +115,12 @@ class Sender:
             raise NotSent("too many commands are waiting for Kafka")
         sent_at = time.time()
         try:
-            async with asyncio.timeout(HAND_OVER_SECONDS):
+            async with asyncio.timeout(ENQUEUE_SECONDS_MAX):
                 acknowledgement = await producer.send(
                     self.topic,
                     record.value,
                     key=str(record.course_id).encode(),
-                    partition=shard_of_course(record.course_id),
+                    partition=get_course_shard(record.course_id),
                     headers=record.headers,
                 )
         except (KafkaError, TimeoutError) as error:
@@ -128,22 +128,22 @@ class Sender:
                 self._broken.set()
             raise NotSent(f"Kafka took nothing: {type(error).__name__}") from None
         self.in_flight.add(record.command_id)
-        acknowledgement.add_done_callback(lambda done: self._settled(record.command_id, done))
-        return await self._acknowledged(acknowledgement, seconds, sent_at)
+        acknowledgement.add_done_callback(lambda done: self._on_acknowledged(record.command_id, done))
+        return await self._wait_for_acknowledgement(acknowledgement, timeout_seconds, sent_at)
 
-    def _settled(self, command_id: str, done: "asyncio.Future[object]") -> None:
+    def _on_acknowledged(self, command_id: str, acknowledgement: "asyncio.Future[object]") -> None:
         self.in_flight.discard(command_id)
-        if not done.cancelled():
-            done.exception()  # Looked at, for nobody may be waiting any more.
+        if not acknowledgement.cancelled():
+            acknowledgement.exception()  # Looked at, for nobody may be waiting any more.
 
-    async def _acknowledged(
-        self, acknowledgement: "asyncio.Future[Any]", seconds: float, sent_at: float
+    async def _wait_for_acknowledgement(
+        self, acknowledgement: "asyncio.Future[Any]", timeout_seconds: float, sent_at: float
     ) -> tuple[int, int] | None:
         try:
-            metadata = await asyncio.wait_for(asyncio.shield(acknowledgement), seconds)
+            metadata = await asyncio.wait_for(asyncio.shield(acknowledgement), timeout_seconds)
         except TimeoutError:
             return None
-        except REFUSED_BY_BROKER as error:
+        except REJECTED_BY_BROKER_ERRORS as error:
             raise NotSent(f"Kafka refused the command: {type(error).__name__}") from None
         except KafkaError as error:
             LOGGER.warning("the producer is made anew: %s", type(error).__name__)

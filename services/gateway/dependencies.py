@@ -6,14 +6,14 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
-from services.eventlog.stream_reader import Reader
+from services.eventlog.stream_reader import StreamReader
 from services.gateway.authentication import Authentication, Caller
-from services.gateway.command_client import Commands
-from services.gateway.command_producer import Sender
+from services.gateway.command_client import CommandClient
+from services.gateway.command_producer import CommandProducer
 from services.gateway.responses import bad_request, not_found, unauthorized
-from services.gateway.state_cache import States
-from services.gateway.state_document_cache import StateDocuments
-from services.gateway.verdict_waiter import Verdicts
+from services.gateway.state_cache import StateCache
+from services.gateway.state_document_cache import StateDocumentCache
+from services.gateway.verdict_waiter import VerdictWaiter
 from services.moderation.decisions import Rejected
 from services.runtime.health import Health
 
@@ -21,52 +21,52 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Dependencies:
     """``gateway_url``, ``lms_url``: the beginnings of links; ``commands_topic``: its full name."""
 
     authentication: Authentication
     health: Health
-    reader: Reader
-    states: States
-    documents: StateDocuments
-    sender: Sender
-    verdicts: Verdicts
-    commands: Commands
+    reader: StreamReader
+    state_cache: StateCache
+    document_cache: StateDocumentCache
+    producer: CommandProducer
+    verdict_waiter: VerdictWaiter
+    command_client: CommandClient
     commands_topic: str
     gateway_url: str
     lms_url: str
 
-    def problem(self) -> str | None:
+    def not_ready_reason(self) -> str | None:
         """Why requests cannot be answered now, None while they can."""
-        return "; ".join(filter(None, (self.verdicts.problem, self.sender.problem))) or None
+        return "; ".join(filter(None, (self.verdict_waiter.problem, self.producer.problem))) or None
 
 
-def parts_of(request: Request) -> Parts:
+def get_dependencies(request: Request) -> Dependencies:
     """The parts of the process that answers the request."""
-    parts: Parts = request.app.state.parts
-    return parts
+    dependencies: Dependencies = request.app.state.dependencies
+    return dependencies
 
 
 _BEARER = HTTPBearer(auto_error=False, scheme_name="token", bearerFormat="JWT")
 
 
-async def caller_of(request: Request, _: Annotated[object, Security(_BEARER)]) -> Caller:
-    """Who asks. Raises Refused."""
-    return await parts_of(request).authentication.caller(request)
+async def authenticate_caller(request: Request, _: Annotated[object, Security(_BEARER)]) -> Caller:
+    """Who asks. Raises ApiError."""
+    return await get_dependencies(request).authentication.authenticate(request)
 
 
 ASSIGNMENT_PATH = "/api/v1/courses/{course_id}/assignments/{assignment_id}"
-GatewayParts = Annotated[Parts, Depends(parts_of)]
-KnownCaller = Annotated[Caller, Depends(caller_of)]
+GatewayDependencies = Annotated[Dependencies, Depends(get_dependencies)]
+AuthenticatedCaller = Annotated[Caller, Depends(authenticate_caller)]
 
 
-def allowed(shown: T | Rejected) -> T:
-    """What the rules show. Raises Refused, as Canvas answers, where they refuse."""
-    if not isinstance(shown, Rejected):
-        return shown
-    match shown.reason:
+def raise_if_rejected(result: T | Rejected) -> T:
+    """What the rules show. Raises ApiError, as Canvas answers, where they refuse."""
+    if not isinstance(result, Rejected):
+        return result
+    match result.reason:
         case "unauthorized":
             raise unauthorized()
         case "not_found":
             raise not_found()
-    raise bad_request(shown.message)
+    raise bad_request(result.message)

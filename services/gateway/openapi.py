@@ -3,15 +3,15 @@
 import json
 from pathlib import Path
 
-from services.gateway.app import application
+from services.gateway.app import create_fastapi_app
 
-FILE = Path(__file__).parents[2] / "schemas" / "openapi.json"
+OPENAPI_FILE = Path(__file__).parents[2] / "schemas" / "openapi.json"
 
 
-def text() -> str:
+def render_openapi() -> str:
     """The OpenAPI document as it is checked in."""
-    return json.dumps(application().openapi(), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(create_fastapi_app().openapi(), indent=1, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":
-    FILE.write_text(text())
+    OPENAPI_FILE.write_text(render_openapi())

@@ -10,10 +10,10 @@ from fastapi import Request
 from services.gateway.responses import not_found
 
 T = TypeVar("T")
-PER_PAGE = 10
+PER_PAGE_DEFAULT = 10
 PER_PAGE_MAX = 100
 PAGE_DIGITS_MAX = 12
-NOT_ECHOED = ("page", "per_page", "access_token", "api_key")
+OMITTED_LINK_PARAMETERS = ("page", "per_page", "access_token", "api_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,46 +28,48 @@ class Page:
         """Index of the first item."""
         return (self.number - 1) * self.size
 
-    def cut(self, items: Sequence[T]) -> Sequence[T]:
+    def slice_items(self, items: Sequence[T]) -> Sequence[T]:
         """The page's items."""
         return items[self.start : self.start + self.size]
 
 
-def page_of(request: Request) -> Page:
+def parse_page(request: Request) -> Page:
     """The page that a request asks for: its size is clamped to 1…100, a page that is no number is 404."""
     number, size = request.query_params.get("page", "1"), request.query_params.get("per_page", "")
     if not (number.isascii() and number.isdecimal() and len(number) <= PAGE_DIGITS_MAX and int(number) > 0):
         raise not_found()
-    return Page(int(number), _size(size))
+    return Page(int(number), _parse_page_size(size))
 
 
-def _size(text: str) -> int:
+def _parse_page_size(text: str) -> int:
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdecimal()):
-        return PER_PAGE
-    wanted = PER_PAGE_MAX if len(digits) > PAGE_DIGITS_MAX else int(digits)
-    return 1 if text.startswith("-") else min(max(wanted, 1), PER_PAGE_MAX)
+        return PER_PAGE_DEFAULT
+    size = PER_PAGE_MAX if len(digits) > PAGE_DIGITS_MAX else int(digits)
+    return 1 if text.startswith("-") else min(max(size, 1), PER_PAGE_MAX)
 
 
 def link_header(request: Request, base_url: str, page: Page, count: int) -> dict[str, str]:
     """``current``, ``next``, ``prev``, ``first``, ``last``, each where it applies; ``count``: items in all."""
-    last = max(-(-count // page.size), 1)
+    last_page = max(-(-count // page.size), 1)
     numbers = {"current": page.number}
-    if page.number < last:
+    if page.number < last_page:
         numbers["next"] = page.number + 1
     if page.number > 1:
         numbers["prev"] = page.number - 1
-    numbers |= {"first": 1, "last": last}
-    kept = [pair for pair in parse_qsl(request.url.query, keep_blank_values=True) if pair[0] not in NOT_ECHOED]
+    numbers |= {"first": 1, "last": last_page}
+    kept_parameters = [
+        pair for pair in parse_qsl(request.url.query, keep_blank_values=True) if pair[0] not in OMITTED_LINK_PARAMETERS
+    ]
     links = []
     for relation, number in numbers.items():
-        query = urlencode([*kept, ("page", str(number)), ("per_page", str(page.size))])
+        query = urlencode([*kept_parameters, ("page", str(number)), ("per_page", str(page.size))])
         links.append(f'<{base_url}{request.url.path}?{query}>; rel="{relation}"')
     return {"Link": ",".join(links)}
 
 
-def list_of(value: Any) -> list[str]:
+def parse_list(value: Any) -> list[str]:
     """A list parameter such as ``include[]``; a single text counts as one item."""
     if isinstance(value, list):
-        return [part for part in value if isinstance(part, str)]
+        return [item for item in value if isinstance(item, str)]
     return [value] if isinstance(value, str) else []

@@ -4,8 +4,8 @@ Canvas: lib/api.rb (sis_parse_id). Forms of ids that nobody has stated, such as 
 """
 
 from services.gateway.authentication import Caller
-from services.gateway.dependencies import Parts
-from services.gateway.rails_params import path_id
+from services.gateway.dependencies import Dependencies
+from services.gateway.rails_params import parse_path_id
 from services.gateway.responses import not_found
 from services.moderation.canvas_views import AssignmentView
 from services.moderation.course import Course
@@ -13,62 +13,71 @@ from services.moderation.course import Course
 _HEX = "hex:"
 
 
-def sis_form(text: str) -> tuple[str, str] | None:
+def parse_sis_id(text: str) -> tuple[str, str] | None:
     """Form and id of ``form:id`` or ``hex:form:digits``, None for anything else."""
-    form, colon, wanted = text.removeprefix(_HEX).partition(":")
-    if not colon or not wanted:
+    form, colon, sis_id = text.removeprefix(_HEX).partition(":")
+    if not colon or not sis_id:
         return None
     if not text.startswith(_HEX):
-        return form, wanted
+        return form, sis_id
     try:
-        return form, bytes.fromhex(wanted).decode()
+        return form, bytes.fromhex(sis_id).decode()
     except ValueError:
         return None
 
 
-async def place_of(parts: Parts, caller: Caller, course: str, assignment: str) -> tuple[int, int]:
-    """The ids of a path. Raises Refused: 404 where they stand for nothing."""
-    assignment_id = path_id(assignment)
-    course_id = path_id(course) or await _course_of(parts, caller, course)
+async def resolve_assignment_key(
+    dependencies: Dependencies, caller: Caller, course: str, assignment: str
+) -> tuple[int, int]:
+    """The ids of a path. Raises ApiError: 404 where they stand for nothing."""
+    assignment_id = parse_path_id(assignment)
+    course_id = parse_path_id(course) or await _resolve_course_id(dependencies, caller, course)
     if course_id is None or assignment_id is None:
         raise not_found()
     return course_id, assignment_id
 
 
-async def view_of(
-    parts: Parts, caller: Caller, course: str, assignment: str, *, also_deleted: bool = False
+async def resolve_view(
+    dependencies: Dependencies, caller: Caller, course: str, assignment: str, *, include_deleted: bool = False
 ) -> AssignmentView:
-    """An assignment of a path as the caller sees it now. Raises Refused: 404 where there is none."""
-    course_id, assignment_id = await place_of(parts, caller, course, assignment)
-    found = await parts.states.assignment(caller.root_account_id, assignment_id, course_id)
-    if found is None or (found[1].deleted and not also_deleted):
+    """An assignment of a path as the caller sees it now. Raises ApiError: 404 where there is none."""
+    course_id, assignment_id = await resolve_assignment_key(dependencies, caller, course, assignment)
+    course_and_assignment = await dependencies.state_cache.get_assignment(
+        caller.root_account_id, assignment_id, course_id
+    )
+    if course_and_assignment is None or (course_and_assignment[1].deleted and not include_deleted):
         raise not_found()
-    return AssignmentView(*found, caller.user_id, parts.lms_url)
+    return AssignmentView(*course_and_assignment, caller.user_id, dependencies.lms_url)
 
 
-async def _course_of(parts: Parts, caller: Caller, text: str) -> int | None:
-    named = sis_form(text)
-    if named is None or named[0] != "sis_course_id" or "\x00" in named[1]:
+async def _resolve_course_id(dependencies: Dependencies, caller: Caller, text: str) -> int | None:
+    parsed_sis_id = parse_sis_id(text)
+    if parsed_sis_id is None or parsed_sis_id[0] != "sis_course_id" or "\x00" in parsed_sis_id[1]:
         return None
-    for course_id in await parts.reader.courses_of_sis_id(caller.root_account_id, named[1]):
-        course = await parts.states.course(caller.root_account_id, course_id)
+    for course_id in await dependencies.reader.find_courses_by_sis_id(caller.root_account_id, parsed_sis_id[1]):
+        course = await dependencies.state_cache.get_course(caller.root_account_id, course_id)
         # It may have had that id before and not now.
-        if course is not None and course.sis_source_id == named[1]:
+        if course is not None and course.sis_source_id == parsed_sis_id[1]:
             return course_id
     return None
 
 
-def user_of(course: Course, text: str, caller: Caller) -> int | None:
+def resolve_user_id(course: Course, text: str, caller: Caller) -> int | None:
     """The user that an id, ``self``, ``sis_user_id:…`` or ``sis_login_id:…`` stands for."""
     if text == "self":
         return caller.user_id
-    named = sis_form(text)
-    if named is None:
-        return path_id(text)
-    form, wanted = named
+    parsed_sis_id = parse_sis_id(text)
+    if parsed_sis_id is None:
+        return parse_path_id(text)
+    form, sis_id = parsed_sis_id
     if form == "sis_user_id":
-        return next((user for user, known in course.users.items() if known.get("sis_user_id") == wanted), None)
+        return next(
+            (user for user, user_fields in course.users.items() if user_fields.get("sis_user_id") == sis_id), None
+        )
     if form == "sis_login_id":
-        login = wanted.casefold()
-        return next((u for u, known in course.users.items() if (known.get("login_id") or "").casefold() == login), None)
+        login = sis_id.casefold()
+        return next(
+            (u for u, user_fields in course.users.items() if (user_fields.get("login_id") or "").casefold() == login),
+            None,
+        )
     return None

@@ -12,68 +12,68 @@ from python_multipart.multipart import parse_options_header
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from schemas.fields import NESTING_MAX, parse_id
-from services.gateway.responses import Refused, bad_request
+from services.gateway.responses import ApiError, bad_request
 
 Params = dict[str, Any]
 BODY_BYTES_MAX = 1 << 20
 FIELDS_MAX = 20_000
-_NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
+_BRACKETED_NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,10}(\.[0-9]{1,15})?", re.ASCII)
-_TRUE = ("true", "t", "1", "on", "yes", "y")
+_TRUE_WORDS = ("true", "t", "1", "on", "yes", "y")
 
 
-async def params_of(request: Request) -> Params:
-    """Query and body together; the body wins. Raises Refused (400, 413, 415) for what cannot be read."""
+async def parse_params(request: Request) -> Params:
+    """Query and body together; the body wins. Raises ApiError (400, 413, 415) for what cannot be read."""
     params: Params = {}
-    _put_all(params, _pairs(request.url.query.encode("ascii", "replace"), "the query"))
-    body = await _body(request)
+    _put_all(params, _parse_pairs(request.url.query.encode("ascii", "replace"), "the query"))
+    body = await _read_body(request)
     if not body:
         return params
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/json" or kind.endswith("+json"):
-        _put_all(params, _json_object(body).items())
-    elif kind == "multipart/form-data":
-        _put_all(params, await _multipart(request, body))
-    elif kind in ("application/x-www-form-urlencoded", ""):
-        _put_all(params, _pairs(body, "the form"))
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type == "application/json" or content_type.endswith("+json"):
+        _put_all(params, _parse_json_object(body).items())
+    elif content_type == "multipart/form-data":
+        _put_all(params, await _parse_multipart(request, body))
+    elif content_type in ("application/x-www-form-urlencoded", ""):
+        _put_all(params, _parse_pairs(body, "the form"))
     else:
         remedy = "send application/json, application/x-www-form-urlencoded or multipart/form-data"
-        raise Refused(415, {"message": f"this content type is not understood: {remedy}"})
+        raise ApiError(415, {"message": f"this content type is not understood: {remedy}"})
     return params
 
 
-async def _body(request: Request) -> bytes:
+async def _read_body(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > BODY_BYTES_MAX:
-            raise Refused(413, {"message": f"the body is larger than {BODY_BYTES_MAX} bytes: send less at once"})
+            raise ApiError(413, {"message": f"the body is larger than {BODY_BYTES_MAX} bytes: send less at once"})
     return bytes(body)
 
 
-def _pairs(text: bytes, what: str) -> list[tuple[str, str]]:
+def _parse_pairs(text: bytes, source: str) -> list[tuple[str, str]]:
     try:
         pairs = parse_qsl(
             text.decode("ascii", "strict"), keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX
         )
     except UnicodeDecodeError:
-        raise bad_request(f"{what} is not UTF-8, percent-encoded") from None
+        raise bad_request(f"{source} is not UTF-8, percent-encoded") from None
     except ValueError:
-        raise bad_request(f"{what} has more than {FIELDS_MAX} fields") from None
+        raise bad_request(f"{source} has more than {FIELDS_MAX} fields") from None
     return pairs
 
 
-def _json_object(body: bytes) -> Params:
+def _parse_json_object(body: bytes) -> Params:
     try:
-        found = orjson.loads(body)
+        document = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise bad_request("the body is not JSON (UTF-8)") from None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise bad_request("the body is not a JSON object")
-    return found
+    return document
 
 
-async def _multipart(request: Request, body: bytes) -> list[tuple[str, Any]]:
+async def _parse_multipart(request: Request, body: bytes) -> list[tuple[str, Any]]:
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body
 
@@ -93,106 +93,109 @@ async def _multipart(request: Request, body: bytes) -> list[tuple[str, Any]]:
 
 
 def _put_all(params: Params, pairs: Iterable[tuple[str, Any]]) -> None:
-    seen: set[str] = set()
+    seen_names: set[str] = set()
     for name, value in pairs:
         if not name:
             continue
-        match = _NAME.fullmatch(name)
+        match = _BRACKETED_NAME.fullmatch(name)
         path = [name] if match is None else [match[1], *re.findall(r"\[([^\[\]]*)\]", match[2])]
         if len(path) > NESTING_MAX:
             raise bad_request(f"nest names no deeper than {NESTING_MAX} levels")
-        if len(path) == 1 and name in seen:
+        if len(path) == 1 and name in seen_names:
             # Rack would keep the last alone. Clients that repeat a name mean a list, and none is dropped unsaid.
-            before = params[name]
-            value = [*before, value] if isinstance(before, list) else [before, value]
-        seen.add(name)
+            previous_value = params[name]
+            value = [*previous_value, value] if isinstance(previous_value, list) else [previous_value, value]
+        seen_names.add(name)
         _put(params, path, value)
 
 
 def _put(node: Any, path: list[str], value: Any) -> None:
     """As Rack's parameter parser: ``a[]`` appends, ``a[b]`` nests, ``a[][b]`` begins a new object where b is taken."""
-    for step, part in enumerate(path):
-        last, of_list = step == len(path) - 1, step + 1 < len(path) and path[step + 1] == ""
-        if part == "":
-            if last:
+    for step, key in enumerate(path):
+        is_last, child_is_list = step == len(path) - 1, step + 1 < len(path) and path[step + 1] == ""
+        if key == "":
+            if is_last:
                 node.append(value)
                 return
             if not node or not isinstance(node[-1], dict) or (step == len(path) - 2 and path[-1] in node[-1]):
                 node.append({})
             node = node[-1]
-        elif last:
-            node[part] = value
+        elif is_last:
+            node[key] = value
         else:
-            node = node.setdefault(part, [] if of_list else {})
-            if not isinstance(node, list if of_list else dict):
+            node = node.setdefault(key, [] if child_is_list else {})
+            if not isinstance(node, list if child_is_list else dict):
                 raise bad_request(f"{path[0]} stands there both as a text and as a list or object")
 
 
-def nested(params: Params, name: str) -> Params:
-    """The parameters under a name; none where it is absent or empty. Raises Refused where it is a text or a list."""
-    found = params.get(name)
-    if found in (None, ""):
+def get_object(params: Params, name: str) -> Params:
+    """The parameters under a name; none where it is absent or empty. Raises ApiError where it is a text or a list."""
+    value = params.get(name)
+    if value in (None, ""):
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise bad_request(f"send {name} as an object, or as {name}[…] fields")
-    return found
+    return value
 
 
-def flag(value: Any) -> bool:
+def parse_bool(value: Any) -> bool:
     """Canvas's value_to_boolean."""
     return (
-        value is True or (isinstance(value, int) and value == 1) or (isinstance(value, str) and value.lower() in _TRUE)
+        value is True
+        or (isinstance(value, int) and value == 1)
+        or (isinstance(value, str) and value.lower() in _TRUE_WORDS)
     )
 
 
-def text(params: Params, name: str, shown: str) -> str | None:
-    """A text; a JSON number counts as its digits. None where it is absent or null. Raises Refused for anything else."""
+def get_text(params: Params, name: str, display_name: str) -> str | None:
+    """A text; a JSON number counts as its digits. None where it is absent or null. Raises ApiError for anything
+    else."""
     value = params.get(name)
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise bad_request(f"send {shown} as a text")
+        raise bad_request(f"send {display_name} as a text")
     return repr(value)
 
 
-def number(params: Params, name: str, shown: str) -> float | None:
-    """A plain decimal number; None where it is absent, null or empty. Raises Refused for anything else."""
-    found = text(params, name, shown)
-    if found in (None, ""):
+def get_number(params: Params, name: str, display_name: str) -> float | None:
+    """A plain decimal number; None where it is absent, null or empty. Raises ApiError for anything else."""
+    value = get_text(params, name, display_name)
+    if value in (None, ""):
         return None
-    if found is None or not _DECIMAL.fullmatch(found):
-        raise bad_request(f"send {shown} as a plain number such as 7.5")
-    return float(found)
+    if value is None or not _DECIMAL.fullmatch(value):
+        raise bad_request(f"send {display_name} as a plain number such as 7.5")
+    return float(value)
 
 
-def ids(params: Params, name: str) -> list[int] | None:
-    """A list of ids, None where it is absent. Raises Refused for what is no id."""
+def get_ids(params: Params, name: str) -> list[int] | None:
+    """A list of ids, None where it is absent. Raises ApiError for what is no id."""
     value = params.get(name)
     if value is None:
         return None
     values = value if isinstance(value, list) else [value]
     try:
         # 7.0 is an integer to JSON Schema.
-        whole = (int(part) if isinstance(part, float) and part.is_integer() else part for part in values)
-        return [parse_id(part) for part in whole if part != ""]
+        integers = (int(item) if isinstance(item, float) and item.is_integer() else item for item in values)
+        return [parse_id(item) for item in integers if item != ""]
     except ValueError:
         raise bad_request(f"send {name}[] as ids: positive integers below 2**63") from None
 
 
-def time_of(text: str, name: str) -> datetime:
-    """An ISO 8601 time in UTC; without an offset it is UTC, as in Canvas. Raises Refused for what is no time."""
+def parse_time(text: str, name: str) -> datetime:
+    """An ISO 8601 time in UTC; without an offset it is UTC, as in Canvas. Raises ApiError for what is no time."""
     try:
         # In a query an unescaped + has become a blank.
-        at = datetime.fromisoformat(text.upper().replace(" ", "+"))
+        time = datetime.fromisoformat(text.upper().replace(" ", "+"))
     except ValueError:
         raise bad_request(f"send {name} as an RFC 3339 time, such as 2026-01-31T12:00:00Z") from None
     try:
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except OverflowError:  # Within a day of the first or the last that there is.
-        return (datetime.min if at.year == 1 else datetime.max).replace(tzinfo=UTC)
+        return (datetime.min if time.year == 1 else datetime.max).replace(tzinfo=UTC)
 
 
-def path_id(text: str) -> int | None:
+def parse_path_id(text: str) -> int | None:
     """An id in a path, None where it is none."""
     try:
         return parse_id(text)

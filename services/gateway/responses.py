@@ -7,15 +7,15 @@ import orjson
 from fastapi import Request
 from fastapi.responses import Response
 
-JSON = "application/json; charset=utf-8"
-STRING_IDS = "application/json+canvas-string-ids"
+JSON_MEDIA_TYPE = "application/json; charset=utf-8"
+STRING_IDS_MEDIA_TYPE = "application/json+canvas-string-ids"
 UNAUTHORIZED = {"status": "unauthorized", "errors": [{"message": "user not authorized to perform that action"}]}
 NOT_FOUND = {"errors": [{"message": "The specified resource does not exist."}]}
-CHALLENGE = {"WWW-Authenticate": 'Bearer realm="canvas-lms"'}
-AGAIN_SECONDS = 2
+CHALLENGE_HEADERS = {"WWW-Authenticate": 'Bearer realm="canvas-lms"'}
+RETRY_AFTER_SECONDS = 2
 
 
-class Refused(Exception):
+class ApiError(Exception):
     """A request ends with this status and JSON body."""
 
     def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
@@ -25,64 +25,66 @@ class Refused(Exception):
         self.headers = headers
 
 
-def bad_request(message: str) -> Refused:
+def bad_request(message: str) -> ApiError:
     """400, with what is wrong and its remedy."""
-    return Refused(400, {"message": message})
+    return ApiError(400, {"message": message})
 
 
-def unauthenticated() -> Refused:
+def unauthenticated() -> ApiError:
     """401 for a request without credentials."""
     body = {"status": "unauthenticated", "errors": [{"message": "user authorization required"}]}
-    return Refused(401, body, CHALLENGE)
+    return ApiError(401, body, CHALLENGE_HEADERS)
 
 
-def invalid_token(why: str) -> Refused:
+def invalid_token(reason: str) -> ApiError:
     """401 for a token that is not believed."""
-    body = {"status": "unauthenticated", "errors": [{"message": "Invalid access token."}, {"message": why}]}
-    return Refused(401, body, CHALLENGE)
+    body = {"status": "unauthenticated", "errors": [{"message": "Invalid access token."}, {"message": reason}]}
+    return ApiError(401, body, CHALLENGE_HEADERS)
 
 
-def unauthorized() -> Refused:
+def unauthorized() -> ApiError:
     """403 for who is known but may not."""
-    return Refused(403, UNAUTHORIZED)
+    return ApiError(403, UNAUTHORIZED)
 
 
-def not_found() -> Refused:
+def not_found() -> ApiError:
     """404, the same for what does not exist and for what the caller may not know of."""
-    return Refused(404, NOT_FOUND)
+    return ApiError(404, NOT_FOUND)
 
 
-def unavailable(what: str) -> Refused:
+def unavailable(reason: str) -> ApiError:
     """503: nothing happened, ask again."""
-    return Refused(
-        503, {"message": f"{what}: nothing was changed, send the request again"}, {"Retry-After": str(AGAIN_SECONDS)}
+    return ApiError(
+        503,
+        {"message": f"{reason}: nothing was changed, send the request again"},
+        {"Retry-After": str(RETRY_AFTER_SECONDS)},
     )
 
 
-def answer(request: Request, body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(request: Request, body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer; ids as strings where the request accepts only those."""
-    if string_ids(request):
-        body = with_string_ids(body)
-    return Response(orjson.dumps(body), status, headers, media_type=JSON)
+    if wants_string_ids(request):
+        body = stringify_ids(body)
+    return Response(orjson.dumps(body), status, headers, media_type=JSON_MEDIA_TYPE)
 
 
-def string_ids(request: Request) -> bool:
+def wants_string_ids(request: Request) -> bool:
     """Whether the request accepts ids as strings only."""
-    return STRING_IDS in request.headers.get("accept", "")
+    return STRING_IDS_MEDIA_TYPE in request.headers.get("accept", "")
 
 
-def with_string_ids(value: Any) -> Any:
+def stringify_ids(value: Any) -> Any:
     """Integers under ``id``, ``…_id``, ``ids`` and ``…_ids`` as strings (Canvas: lib/stringify_ids.rb)."""
     if isinstance(value, list):
-        return [with_string_ids(part) for part in value]
+        return [stringify_ids(item) for item in value]
     if not isinstance(value, dict):
         return value
-    return {name: _stringified(name, part) for name, part in value.items()}
+    return {name: _stringify_field(name, item) for name, item in value.items()}
 
 
-def _stringified(name: str, part: Any) -> Any:
-    if type(part) is int and (name == "id" or name.endswith("_id")):
-        return str(part)
-    if isinstance(part, list) and (name == "ids" or name.endswith("_ids")):
-        return [str(item) if type(item) is int else with_string_ids(item) for item in part]
-    return with_string_ids(part)
+def _stringify_field(name: str, value: Any) -> Any:
+    if type(value) is int and (name == "id" or name.endswith("_id")):
+        return str(value)
+    if isinstance(value, list) and (name == "ids" or name.endswith("_ids")):
+        return [str(item) if type(item) is int else stringify_ids(item) for item in value]
+    return stringify_ids(value)

@@ -4,97 +4,99 @@ import asyncio
 from collections import OrderedDict
 from datetime import datetime
 
-from services.eventlog.stream_loader import Held, as_of, fold
-from services.eventlog.stream_reader import Reader
+from services.eventlog.stream_loader import LoadedStream, apply_events, load_as_of
+from services.eventlog.stream_reader import StreamReader
 from services.gateway.metrics import METRICS
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 
 # What is held at the most; the least recently read goes first, and is folded again when it is asked for.
-EVENTS_HELD_MAX = 500_000
+CACHED_EVENTS_MAX = 500_000
 
-Key = tuple[int, str, int]
+StreamKey = tuple[int, str, int]
 
 
-class States:
+class StateCache:
     """The cache. Every read asks the primary what is new, so that no answer is older than a verdict already given.
 
     A state is valid until the next ``await``: another request may carry it on.
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: StreamReader) -> None:
         self.reader = reader
-        self.held: OrderedDict[Key, Held] = OrderedDict()
-        self._loading: dict[Key, asyncio.Task[Held | None]] = {}
+        self.streams: OrderedDict[StreamKey, LoadedStream] = OrderedDict()
+        self._load_tasks: dict[StreamKey, asyncio.Task[LoadedStream | None]] = {}
 
-    async def course(self, root_account: int, course_id: int) -> Course | None:
+    async def get_course(self, root_account: int, course_id: int) -> Course | None:
         """A course as it is now, None where there is none."""
-        held = await self._held((root_account, "course", course_id))
-        if held is None:
+        loaded_stream = await self._get_stream((root_account, "course", course_id))
+        if loaded_stream is None:
             return None
-        await self._carry_on([held])
-        assert isinstance(held.state, Course)
-        return held.state
+        await self._catch_up([loaded_stream])
+        assert isinstance(loaded_stream.state, Course)
+        return loaded_stream.state
 
-    async def assignment(
+    async def get_assignment(
         self, root_account: int, assignment_id: int, course_id: int | None = None
     ) -> tuple[Course, Assignment] | None:
         """An assignment and its course as they are now; None where there is none, or it is another course's."""
-        held = await self._held((root_account, "assignment", assignment_id))
-        if held is None or (course_id is not None and held.stream.course != course_id):
+        assignment_stream = await self._get_stream((root_account, "assignment", assignment_id))
+        if assignment_stream is None or (course_id is not None and assignment_stream.stream.course != course_id):
             return None
-        course = await self._held((root_account, "course", held.stream.course))
-        if course is None:
+        course_stream = await self._get_stream((root_account, "course", assignment_stream.stream.course))
+        if course_stream is None:
             return None
-        await self._carry_on([course, held])
-        assert isinstance(course.state, Course)
-        assert isinstance(held.state, Assignment)
-        return course.state, held.state
+        await self._catch_up([course_stream, assignment_stream])
+        assert isinstance(course_stream.state, Course)
+        assert isinstance(assignment_stream.state, Assignment)
+        return course_stream.state, assignment_stream.state
 
-    async def as_of(
+    async def load_as_of(
         self, root_account: int, assignment_id: int, *, version: int | None = None, at: datetime | None = None
     ) -> tuple[Course, Assignment] | None:
         """As they stood at a version of the assignment or at a time; None before its first event, and beyond now."""
-        found = await as_of(self.reader, root_account, assignment_id, version=version, at=at)
-        if found is not None:
-            METRICS.events_folded.inc(sum(state.version for state in found))
-        return found
+        course_and_assignment = await load_as_of(self.reader, root_account, assignment_id, version=version, at=at)
+        if course_and_assignment is not None:
+            METRICS.events_folded.inc(sum(state.version for state in course_and_assignment))
+        return course_and_assignment
 
-    async def _held(self, key: Key) -> Held | None:
-        held = self.held.get(key)
-        if held is not None:
-            self.held.move_to_end(key)
-            return held
-        loading = self._loading.get(key)
-        if loading is None:
-            loading = self._loading[key] = asyncio.create_task(self._load(key))
-            loading.add_done_callback(lambda _: self._loading.pop(key, None))
+    async def _get_stream(self, key: StreamKey) -> LoadedStream | None:
+        loaded_stream = self.streams.get(key)
+        if loaded_stream is not None:
+            self.streams.move_to_end(key)
+            return loaded_stream
+        load_task = self._load_tasks.get(key)
+        if load_task is None:
+            load_task = self._load_tasks[key] = asyncio.create_task(self._load(key))
+            load_task.add_done_callback(lambda _: self._load_tasks.pop(key, None))
         # A caller that goes away does not take the others' answer with it.
-        return await asyncio.shield(loading)
+        return await asyncio.shield(load_task)
 
-    async def _load(self, key: Key) -> Held | None:
-        root_account, kind, number = key
-        course, assignment = (number, None) if kind == "course" else (None, number)
+    async def _load(self, key: StreamKey) -> LoadedStream | None:
+        root_account, kind, entity_id = key
+        course, assignment = (entity_id, None) if kind == "course" else (None, entity_id)
         streams = await self.reader.streams(root_account, course, assignment)
         if not streams:
             return None
-        held = Held(streams[0])
-        await fold({streams[0].number: held}, await self.reader.events([streams[0].number]))
-        METRICS.events_folded.inc(held.version)
-        self.held[key] = held
-        self._forget_oldest()
-        return held
+        loaded_stream = LoadedStream(streams[0])
+        await apply_events({streams[0].number: loaded_stream}, await self.reader.events([streams[0].number]))
+        METRICS.events_folded.inc(loaded_stream.version)
+        self.streams[key] = loaded_stream
+        self._evict_lru()
+        return loaded_stream
 
-    async def _carry_on(self, held: list[Held]) -> None:
-        by_stream = {each.stream.number: each for each in held}
-        fresh = await self.reader.events_after({number: each.version for number, each in by_stream.items()})
-        for stored in fresh:
-            by_stream[stored.stream].apply(stored)
-        if fresh:
-            METRICS.events_folded.inc(len(fresh))
+    async def _catch_up(self, loaded_streams: list[LoadedStream]) -> None:
+        by_stream = {loaded_stream.stream.number: loaded_stream for loaded_stream in loaded_streams}
+        new_events = await self.reader.events_after(
+            {number: loaded_stream.version for number, loaded_stream in by_stream.items()}
+        )
+        for event in new_events:
+            by_stream[event.stream].apply(event)
+        if new_events:
+            METRICS.events_folded.inc(len(new_events))
 
-    def _forget_oldest(self) -> None:
-        events = sum(each.version for each in self.held.values())
-        while events > EVENTS_HELD_MAX and len(self.held) > 2:
-            events -= self.held.popitem(last=False)[1].version
-        METRICS.events_held.set(events)
+    def _evict_lru(self) -> None:
+        event_count = sum(loaded_stream.version for loaded_stream in self.streams.values())
+        while event_count > CACHED_EVENTS_MAX and len(self.streams) > 2:
+            event_count -= self.streams.popitem(last=False)[1].version
+        METRICS.events_held.set(event_count)

@@ -7,19 +7,19 @@ import time
 
 import asyncpg
 
-from services.eventlog.postgres import READER, connect, trouble
-from services.eventlog.stream_reader import FoundVerdict, Reader
+from services.eventlog.postgres import READER, connect, describe_postgres_error
+from services.eventlog.stream_reader import StoredVerdict, StreamReader
 from services.gateway.metrics import METRICS
 from services.runtime.health import Health
-from services.runtime.server_monitor import ANSWER_SECONDS_MAX, clock_offset
+from services.runtime.server_monitor import CHECK_SECONDS_MAX, measure_clock_offset
 
 LOGGER = logging.getLogger("gateway")
-ASK_EVERY_SECONDS = 0.005
+POLL_SECONDS = 0.005
 RETRY_SECONDS = 0.5
-Place = tuple[int, int]
+PartitionOffset = tuple[int, int]
 
 
-class Verdicts:
+class VerdictWaiter:
     """Asks PostgreSQL while somebody waits. ``problem``: why it cannot, None while it can."""
 
     def __init__(self, url: str, topic: str, health: Health) -> None:
@@ -27,57 +27,57 @@ class Verdicts:
         self.url = url
         self.topic = topic
         self.problem: str | None = "starting"
-        self._waiting: dict[Place, asyncio.Future[FoundVerdict]] = {}
-        self._somebody_waits = asyncio.Event()
+        self._waiters: dict[PartitionOffset, asyncio.Future[StoredVerdict]] = {}
+        self._has_waiters = asyncio.Event()
 
-    async def wait(self, place: Place, seconds: float) -> FoundVerdict | None:
+    async def wait(self, coordinates: PartitionOffset, timeout_seconds: float) -> StoredVerdict | None:
         """The verdict of the record at (partition, offset); None if there is none in time."""
-        waiting = self._waiting[place] = asyncio.get_running_loop().create_future()
-        self._somebody_waits.set()
-        begun = time.monotonic()
+        waiter = self._waiters[coordinates] = asyncio.get_running_loop().create_future()
+        self._has_waiters.set()
+        started_at = time.monotonic()
         try:
-            found: FoundVerdict = await asyncio.wait_for(waiting, seconds)
+            stored_verdict: StoredVerdict = await asyncio.wait_for(waiter, timeout_seconds)
         except TimeoutError:
             return None
         finally:
-            del self._waiting[place]
-        METRICS.verdict_seconds.observe(time.monotonic() - begun)
-        return found
+            del self._waiters[coordinates]
+        METRICS.verdict_seconds.observe(time.monotonic() - started_at)
+        return stored_verdict
 
     async def run(self) -> None:
         """Ask until cancelled; a connection that breaks is made anew."""
         while True:
-            self.health.beat("verdicts")
+            self.health.heartbeat("verdicts")
             try:
-                await self._ask()
+                await self._poll()
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-                if self.problem != trouble(error):
-                    LOGGER.warning("%s", trouble(error))
-                self.problem = trouble(error)
+                if self.problem != describe_postgres_error(error):
+                    LOGGER.warning("%s", describe_postgres_error(error))
+                self.problem = describe_postgres_error(error)
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _ask(self) -> None:
+    async def _poll(self) -> None:
         connection = await connect(self.url, "gateway", READER)
         try:
-            reader = Reader(connection)
+            reader = StreamReader(connection)
             while True:
-                self.health.beat("verdicts")
-                if not self._waiting:
+                self.health.heartbeat("verdicts")
+                if not self._waiters:
                     # Nothing to ask for: only whether the server is still there.
-                    self._somebody_waits.clear()
-                    async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                        METRICS.clock_offset.labels("postgresql").set(await clock_offset(connection))
+                    self._has_waiters.clear()
+                    async with asyncio.timeout(CHECK_SECONDS_MAX):
+                        METRICS.clock_offset.labels("postgresql").set(await measure_clock_offset(connection))
                     self.problem = None
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._somebody_waits.wait(), RETRY_SECONDS)
+                        await asyncio.wait_for(self._has_waiters.wait(), RETRY_SECONDS)
                     continue
-                async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                    verdicts = await reader.verdicts_at(self.topic, list(self._waiting))
-                for found in verdicts:
-                    waiting = self._waiting.get((found.partition, found.offset))
-                    if waiting is not None and not waiting.done():
-                        waiting.set_result(found)
+                async with asyncio.timeout(CHECK_SECONDS_MAX):
+                    verdicts = await reader.verdicts_at(self.topic, list(self._waiters))
+                for stored_verdict in verdicts:
+                    waiter = self._waiters.get((stored_verdict.partition, stored_verdict.offset))
+                    if waiter is not None and not waiter.done():
+                        waiter.set_result(stored_verdict)
                 self.problem = None
-                await asyncio.sleep(ASK_EVERY_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
         finally:
             connection.terminate()

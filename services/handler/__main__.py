@@ -8,33 +8,33 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from services.auth.jwks import Keys
-from services.commands.authorization import Authority
+from services.auth.jwks import JwkSet
+from services.commands.authorization import CommandAuthorizer
 from services.config import HandlerSettings
 from services.eventlog.postgres import WRITER
-from services.handler.consumer import FRAMEWORK_LOGGER, build
-from services.handler.metrics import Telling
+from services.handler.consumer import FRAMEWORK_LOGGER, build_app
+from services.handler.metrics import HandlerTelemetry
 from services.kafka import client_compat
-from services.kafka.topics import check
-from services.runtime.health import Health, serving
-from services.runtime.server_monitor import Watch, beside
-from services.telemetry.json_logging import configure
+from services.kafka.topics import verify_topics
+from services.runtime.health import Health, serve_health
+from services.runtime.server_monitor import ServerMonitor, run_in_background
+from services.telemetry.json_logging import configure_logging
 from services.telemetry.metrics import HandlerMetrics
 
 if TYPE_CHECKING:
     from services.handler.tracing import CommandTraces
 
 
-async def authority_of(settings: HandlerSettings) -> Authority | None:
+async def load_authorizer(settings: HandlerSettings) -> CommandAuthorizer | None:
     """Who judges the senders of records, with its keys read; None with COMMAND_AUTH=off."""
     if settings.command_auth == "off" or settings.jwks is None:
         return None
-    keys = Keys(settings.jwks)
+    keys = JwkSet(settings.jwks)
     await keys.load()
-    return Authority(keys)
+    return CommandAuthorizer(keys)
 
 
-def traces_of(settings: HandlerSettings) -> "CommandTraces | None":
+def build_traces(settings: HandlerSettings) -> "CommandTraces | None":
     """Who tells of decided commands; None where no collector is named."""
     if settings.otel_exporter_otlp_endpoint is None:
         return None
@@ -46,37 +46,37 @@ def traces_of(settings: HandlerSettings) -> "CommandTraces | None":
 
 async def main() -> None:
     """Run until SIGTERM or SIGINT; a batch in hand is finished first."""
-    configure("handler")
+    configure_logging("handler")
     settings = HandlerSettings()
     logging.getLogger().setLevel(settings.log_level)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     # It warns at each start that it makes no topics; what it says of partitions we say ourselves.
     FRAMEWORK_LOGGER.setLevel(logging.ERROR)
-    client_compat.install()
-    await check(settings.kafka_bootstrap, settings.topic_prefix)
-    authority = await authority_of(settings)
-    health, telling = Health(), Telling(HandlerMetrics(), authority, traces_of(settings))
-    application, subscribers = build(settings, health, telling, authority)
+    client_compat.patch_fetcher()
+    await verify_topics(settings.kafka_bootstrap, settings.topic_prefix)
+    authorizer = await load_authorizer(settings)
+    health, telemetry = Health(), HandlerTelemetry(HandlerMetrics(), authorizer, build_traces(settings))
+    application, subscribers = build_app(settings, health, telemetry, authorizer)
 
-    async def look() -> None:
+    async def poll_lag() -> None:
         if health.problem is None:
-            await asyncio.gather(*(subscriber.look() for subscriber in subscribers))
+            await asyncio.gather(*(subscriber.poll_lag() for subscriber in subscribers))
 
-    watch = Watch(settings, "handler", WRITER, health, telling.metrics, ask_kafka=look)
+    server_monitor = ServerMonitor(settings, "handler", WRITER, health, telemetry.metrics, check_kafka=poll_lag)
 
     @application.after_startup
-    async def started() -> None:
+    async def on_started() -> None:
         health.problem = None
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
 
-    async with contextlib.AsyncExitStack() as running:
-        pages = serving(health, telling.metrics.registry, settings.health_host, settings.health_port)
-        await running.enter_async_context(pages)
-        await running.enter_async_context(beside(watch.run()))
-        if authority is not None:
-            await running.enter_async_context(beside(authority.keys.keep_current()))
+    async with contextlib.AsyncExitStack() as stack:
+        health_server = serve_health(health, telemetry.metrics.registry, settings.health_host, settings.health_port)
+        await stack.enter_async_context(health_server)
+        await stack.enter_async_context(run_in_background(server_monitor.run()))
+        if authorizer is not None:
+            await stack.enter_async_context(run_in_background(authorizer.keys.keep_current()))
         await application.run(log_level=logging.DEBUG)
 
 

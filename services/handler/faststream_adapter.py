@@ -5,13 +5,13 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 
-Records = tuple[ConsumerRecord[Any, Any], ...]
+RecordBatch = tuple[ConsumerRecord[Any, Any], ...]
 
 
-async def total_parser(records: Records, original: Callable[[Records], Awaitable[Any]]) -> Any:
+async def parse_batch(records: RecordBatch, original: Callable[[RecordBatch], Awaitable[Any]]) -> Any:
     """FastStream's message around our records, without a look at their headers: none of them can make it fail."""
     first = records[0]
-    bare: ConsumerRecord[Any, Any] = ConsumerRecord(
+    placeholder: ConsumerRecord[Any, Any] = ConsumerRecord(
         topic=first.topic,
         partition=first.partition,
         offset=first.offset,
@@ -24,11 +24,11 @@ async def total_parser(records: Records, original: Callable[[Records], Awaitable
         serialized_value_size=0,
         headers=(),
     )
-    message = await original((bare,))
+    message = await original((placeholder,))
     message.raw_message = records
     return message
 
 
-async def raw_decoder(message: Any) -> Any:
+async def identity_decoder(message: Any) -> Any:
     """The records as they are: no JSON work in the framework."""
     return message.raw_message

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 LOGGER = logging.getLogger("handler")
 
 
-class Commits:
+class OffsetCommitter:
     """Offsets to commit, one request at a time, the newest of each partition.
 
     Nothing waits for them: what has been decided is known from the log alone, and a record that comes again because its
@@ -19,23 +19,23 @@ class Commits:
     """
 
     def __init__(self) -> None:
-        self._offsets: dict[TopicPartition, int] = {}
-        self._committing: asyncio.Task[None] | None = None
+        self._pending_offsets: dict[TopicPartition, int] = {}
+        self._commit_task: asyncio.Task[None] | None = None
 
     def commit(self, consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit, soon: ``offsets`` are those of the next records."""
-        self._offsets.update(offsets)
-        if self._committing is None or self._committing.done():
-            self._committing = asyncio.create_task(self._commit(consumer))
+        self._pending_offsets.update(offsets)
+        if self._commit_task is None or self._commit_task.done():
+            self._commit_task = asyncio.create_task(self._commit(consumer))
 
-    async def done(self, seconds_max: float) -> None:
+    async def flush(self, seconds_max: float) -> None:
         """Return when everything is committed, or the time is over."""
-        if self._committing is not None:
-            await asyncio.wait({self._committing}, timeout=seconds_max)
+        if self._commit_task is not None:
+            await asyncio.wait({self._commit_task}, timeout=seconds_max)
 
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
-        while self._offsets:
-            offsets, self._offsets = self._offsets, {}
+        while self._pending_offsets:
+            offsets, self._pending_offsets = self._pending_offsets, {}
             try:
                 await consumer.commit(offsets)
             except KafkaError as error:

@@ -10,40 +10,40 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from services.eventlog.store import Log
+from services.eventlog.store import EventStore
 
 LOGGER = logging.getLogger("handler")
 Record = ConsumerRecord[Any, Any]
 
 
-class Places:
+class PositionTracker:
     """Watermarks of one subscriber's partitions since they were assigned to it.
 
     ``stopped``: partitions of which nothing more is decided, with the reason. ``redelivered``: how many records of the
     last batch had been decided before.
     """
 
-    def __init__(self, log: Log, source: int) -> None:
-        self.log = log
-        self.source = source
+    def __init__(self, event_store: EventStore, incarnation: int) -> None:
+        self.event_store = event_store
+        self.incarnation = incarnation
         self.watermarks: dict[int, int] = {}
         self.stopped: dict[int, str] = {}
-        self.redelivered = 0
-        self._reread: set[int] = set()
+        self.redelivered_count = 0
+        self._rewound_once: set[int] = set()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """After an assignment, or when in doubt: watermarks and the topic are looked at again.
 
         A batch may be in hand meanwhile: it goes on with what it knew.
         """
-        self.watermarks, self.stopped, self._reread = {}, {}, set()
+        self.watermarks, self.stopped, self._rewound_once = {}, {}, set()
 
     @property
     def problem(self) -> str | None:
         """What is wrong with the stopped partitions, None when there are none."""
         return "; ".join(self.stopped.values()) or None
 
-    async def new_records(self, records: Sequence[Record], consumer: AIOKafkaConsumer) -> list[Record]:
+    async def filter_new(self, records: Sequence[Record], consumer: AIOKafkaConsumer) -> list[Record]:
         """The records that are to be decided, in order.
 
         The first batch of a partition that starts above the watermark is read again from the watermark on, once: so
@@ -51,83 +51,99 @@ class Places:
         every later batch that does not go on where the one before ended: what lies between may have been lost on its
         way to us, or be what no reader is given (a transaction's marker).
         """
-        watermarks, stopped, reread = self.watermarks, self.stopped, self._reread
+        watermarks, stopped, rewound_once = self.watermarks, self.stopped, self._rewound_once
         by_partition: dict[int, list[Record]] = {}
         for record in records:
             by_partition.setdefault(record.partition, []).append(record)
-        unsure = [
+        unverified = [
             partition
-            for partition, found in by_partition.items()
+            for partition, partition_records in by_partition.items()
             if partition not in watermarks
-            or (found[0].offset > watermarks[partition] + 1 and partition not in reread and partition not in stopped)
+            or (
+                partition_records[0].offset > watermarks[partition] + 1
+                and partition not in rewound_once
+                and partition not in stopped
+            )
         ]
-        sought: set[int] = set()
-        if unsure:
-            for partition, watermark in (await self.log.watermarks(self.source, unsure)).items():
-                first = by_partition[partition][0]
+        rewound: set[int] = set()
+        if unverified:
+            for partition, watermark in (await self.event_store.watermarks(self.incarnation, unverified)).items():
+                first_record = by_partition[partition][0]
                 watermarks[partition] = watermark
-                if first.offset > max(watermark, 0):
-                    beginning = await self._beginning(consumer, first)
-                    back_to = max(watermark, 0)
-                    if watermark >= 0 and beginning > watermark + 1:
-                        self._stop(partition, f"records {watermark + 1} to {beginning - 1} are gone by retention")
-                        sought.add(partition)
-                    elif max(back_to, beginning) < first.offset:
-                        consumer.seek(TopicPartition(first.topic, partition), max(back_to, beginning))
-                        sought.add(partition)
-        reread |= sought
-        self.redelivered = 0
-        fresh: list[Record] = []
-        for partition, found in by_partition.items():
-            if partition in sought or partition in stopped:
+                if first_record.offset > max(watermark, 0):
+                    beginning_offset = await self._get_beginning_offset(consumer, first_record)
+                    resume_offset = max(watermark, 0)
+                    if watermark >= 0 and beginning_offset > watermark + 1:
+                        self._stop(
+                            partition, f"records {watermark + 1} to {beginning_offset - 1} are gone by retention"
+                        )
+                        rewound.add(partition)
+                    elif max(resume_offset, beginning_offset) < first_record.offset:
+                        consumer.seek(
+                            TopicPartition(first_record.topic, partition), max(resume_offset, beginning_offset)
+                        )
+                        rewound.add(partition)
+        rewound_once |= rewound
+        self.redelivered_count = 0
+        new_records: list[Record] = []
+        for partition, partition_records in by_partition.items():
+            if partition in rewound or partition in stopped:
                 continue
             watermark = watermarks[partition]
-            if found[0].offset <= watermark and not await self._is_redelivery(partition, found, watermark):
+            if partition_records[0].offset <= watermark and not await self._is_redelivery(
+                partition, partition_records, watermark
+            ):
                 continue
-            new = [record for record in found if record.offset > watermark]
-            self.redelivered += len(found) - len(new)
-            if new:
-                reread.discard(partition)
-            fresh.extend(new)
-        return fresh
+            undecided = [record for record in partition_records if record.offset > watermark]
+            self.redelivered_count += len(partition_records) - len(undecided)
+            if undecided:
+                rewound_once.discard(partition)
+            new_records.extend(undecided)
+        return new_records
 
-    def decided(self, records: Sequence[Record]) -> None:
+    def advance(self, records: Sequence[Record]) -> None:
         """Move the watermarks: these records are in the log."""
         for record in records:
             self.watermarks[record.partition] = record.offset
 
-    def offsets(self, records: Sequence[Record]) -> dict[TopicPartition, int]:
+    def offsets_to_commit(self, records: Sequence[Record]) -> dict[TopicPartition, int]:
         """Where to read on in the partitions of these records, but for those that are stopped."""
-        decided = {
+        decided_offsets = {
             partition: self.watermarks.get(partition, -1)
             for partition in {record.partition for record in records}
             if partition not in self.stopped
         }
         topic = records[0].topic
-        return {TopicPartition(topic, partition): offset + 1 for partition, offset in decided.items() if offset >= 0}
+        return {
+            TopicPartition(topic, partition): offset + 1 for partition, offset in decided_offsets.items() if offset >= 0
+        }
 
-    def is_another(self, partition: int, offset: int) -> None:
+    def stop_recreated(self, partition: int, offset: int) -> None:
         """Somebody has found another record where this one was decided."""
         if partition not in self.stopped:
             self._stop(partition, f"record {offset} is not the one that was decided there")
 
-    async def _is_redelivery(self, partition: int, found: Sequence[Record], watermark: int) -> bool:
-        again = {record.offset: record.timestamp for record in found if record.offset <= watermark}
-        decided = await self.log.append_times(self.source, partition, min(again), max(again))
-        strangers = [offset for offset, time in again.items() if decided.get(offset) != time]
-        if strangers:
-            self.is_another(partition, strangers[0])
-        return not strangers
+    async def _is_redelivery(self, partition: int, partition_records: Sequence[Record], watermark: int) -> bool:
+        redelivered_times = {
+            record.offset: record.timestamp for record in partition_records if record.offset <= watermark
+        }
+        decided_times = await self.event_store.append_times(
+            self.incarnation, partition, min(redelivered_times), max(redelivered_times)
+        )
+        mismatched_offsets = [offset for offset, time in redelivered_times.items() if decided_times.get(offset) != time]
+        if mismatched_offsets:
+            self.stop_recreated(partition, mismatched_offsets[0])
+        return not mismatched_offsets
 
     @staticmethod
-    async def _beginning(consumer: AIOKafkaConsumer, record: Record) -> int:
+    async def _get_beginning_offset(consumer: AIOKafkaConsumer, record: Record) -> int:
         topic_partition = TopicPartition(record.topic, record.partition)
         return int((await consumer.beginning_offsets([topic_partition]))[topic_partition])
 
-    def _stop(self, partition: int, why: str) -> None:
+    def _stop(self, partition: int, reason: str) -> None:
         """Decide nothing more of this partition: passing over a command is worse than waiting for an operator."""
         self.stopped[partition] = (
-            f"partition {partition} of the commands topic is stopped: {why}. The topic was made again or cut, or its"
+            f"partition {partition} of the commands topic is stopped: {reason}. The topic was made again or cut, or its"
             " retention passed what was decided. If that is right, run: python -m services.admin.accept_recreated_topic"
             ' "why", and restart the handler'
         )

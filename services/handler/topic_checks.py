@@ -5,52 +5,61 @@ from collections.abc import Collection
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from services.eventlog.postgres import AWAY, WRITER, connect
-from services.eventlog.store import Log
-from services.eventlog.topic_identity import first_records, is_another
+from services.eventlog.postgres import POSTGRES_ERRORS, WRITER, connect
+from services.eventlog.store import EventStore
+from services.eventlog.topic_identity import is_recreated, read_first_records
 
 
-class Beginnings:
+class TopicIdentityCheck:
     """The first record of each partition, held against the log once: it changes when retention removes it."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._known: dict[TopicPartition, tuple[int, int]] = {}
+        self._confirmed: dict[TopicPartition, tuple[int, int]] = {}
 
-    async def others(
-        self, consumer: AIOKafkaConsumer, places: Collection[TopicPartition], source: int
+    async def find_recreated_partitions(
+        self, consumer: AIOKafkaConsumer, topic_partitions: Collection[TopicPartition], incarnation: int
     ) -> dict[int, int]:
         """Partitions that begin with another record than was decided there, and its offset.
 
         Nothing is found while PostgreSQL is away: the next look will do.
         """
-        found = await first_records(consumer, places)
-        new = [place for place, first in found.items() if self._known.get(place) != first]
-        others: dict[int, int] = {}
-        if not new:
-            return others
-        with contextlib.suppress(*AWAY):
+        first_by_partition = await read_first_records(consumer, topic_partitions)
+        unconfirmed = [
+            topic_partition
+            for topic_partition, first in first_by_partition.items()
+            if self._confirmed.get(topic_partition) != first
+        ]
+        recreated: dict[int, int] = {}
+        if not unconfirmed:
+            return recreated
+        with contextlib.suppress(*POSTGRES_ERRORS):
             connection = await connect(self._url, "handler", WRITER)
             try:
-                for place in new:
-                    if await is_another(Log(connection), source, place.partition, found[place]):
-                        others[place.partition] = found[place][0]
+                for topic_partition in unconfirmed:
+                    if await is_recreated(
+                        EventStore(connection),
+                        incarnation,
+                        topic_partition.partition,
+                        first_by_partition[topic_partition],
+                    ):
+                        recreated[topic_partition.partition] = first_by_partition[topic_partition][0]
                     else:
-                        self._known[place] = found[place]
+                        self._confirmed[topic_partition] = first_by_partition[topic_partition]
             finally:
                 await connection.close()
-        return others
+        return recreated
 
 
-def share_anew(consumer: AIOKafkaConsumer, commands: str, known: int) -> int:
+def rejoin_if_partitions_added(consumer: AIOKafkaConsumer, commands_topic: str, known_count: int) -> int:
     """How many partitions the topic has; where it has others than were ``known``, the group is to share them anew.
 
     aiokafka leaves that to the group's leader, and a group whose members have all been started again under their names
     has none: nobody would read the partitions that were added. The names are private: a test watches them.
     """
-    partitions = len(consumer.partitions_for_topic(commands) or ())
-    if partitions in (0, known):
-        return known
+    partition_count = len(consumer.partitions_for_topic(commands_topic) or ())
+    if partition_count in (0, known_count):
+        return known_count
     if consumer._coordinator is not None:
         consumer._coordinator.request_rejoin()
-    return partitions
+    return partition_count

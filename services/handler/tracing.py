@@ -6,22 +6,31 @@ from typing import Any
 from aiokafka import ConsumerRecord
 from opentelemetry.trace import SpanKind
 
-from services.commands.serialization import traceparent_of
-from services.telemetry.tracing import DATABASE, DESTINATION, OFFSET, OPERATION, PARTITION, Share, Step, Traces
+from services.commands.serialization import parse_traceparent
+from services.telemetry.tracing import (
+    DATABASE,
+    DESTINATION,
+    OFFSET,
+    OPERATION,
+    PARTITION,
+    CommandSpan,
+    ProcessTracer,
+    StepSpan,
+)
 
 
 class CommandTraces:
     """A command's span goes from the handler's first look at it to its verdict's commit; below it the append."""
 
     def __init__(self) -> None:
-        self._traces = Traces("handler", SpanKind.CONSUMER)
+        self._traces = ProcessTracer("handler", SpanKind.CONSUMER)
 
-    def decided(
-        self, records: Sequence[ConsumerRecord[Any, Any]], begun: float, ended: float, append_seconds: float
+    def record_batch(
+        self, records: Sequence[ConsumerRecord[Any, Any]], started_at: float, ended_at: float, append_seconds: float
     ) -> None:
         """A batch is committed. Times are seconds since 1970."""
-        shares = [
-            Share(
+        command_spans = [
+            CommandSpan(
                 traceparent,
                 {
                     OPERATION: "process",
@@ -31,7 +40,7 @@ class CommandTraces:
                 },
             )
             for record in records
-            if (traceparent := traceparent_of(record)) is not None
+            if (traceparent := parse_traceparent(record)) is not None
         ]
-        append = Step("append to the log", {DATABASE: "postgresql"}, ended - append_seconds, ended)
-        self._traces.batch("decide command", shares, begun, ended, [append])
+        append_step = StepSpan("append to the log", {DATABASE: "postgresql"}, ended_at - append_seconds, ended_at)
+        self._traces.record_batch("decide command", command_spans, started_at, ended_at, [append_step])

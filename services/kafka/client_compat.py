@@ -13,12 +13,12 @@ from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 
 
-class _Escaping(bytearray):
+class _TolerantBytes(bytearray):
     """Bytes whose slices decode without ever failing."""
 
     def __getitem__(self, index: Any) -> Any:
-        found = super().__getitem__(index)
-        return _Escaping(found) if isinstance(index, slice) else found
+        part = super().__getitem__(index)
+        return _TolerantBytes(part) if isinstance(index, slice) else part
 
     def decode(self, encoding: str = "utf-8", errors: str = "backslashreplace") -> str:
         return super().decode(encoding, "backslashreplace")
@@ -38,16 +38,16 @@ class TolerantRecordBatch:
         return next(self._batch)
 
     def __iter__(self) -> Iterator[Any]:
-        handed_on = -1
+        last_offset = -1
         try:
             for record in self._batch:
-                handed_on = record.offset
+                last_offset = record.offset
                 yield record
         except UnicodeDecodeError:
-            slow = _DefaultRecordBatchPy(self._raw)
-            slow._maybe_uncompress()
-            slow._buffer = _Escaping(slow._buffer)
-            yield from (record for record in slow if record.offset > handed_on)
+            slow_batch = _DefaultRecordBatchPy(self._raw)
+            slow_batch._maybe_uncompress()
+            slow_batch._buffer = _TolerantBytes(slow_batch._buffer)
+            yield from (record for record in slow_batch if record.offset > last_offset)
 
 
 class TolerantMemoryRecords:
@@ -55,7 +55,7 @@ class TolerantMemoryRecords:
 
     def __init__(self, fetched: bytes) -> None:
         self._records = MemoryRecords(fetched)
-        self._slices = _MemoryRecordsPy(fetched)
+        self._raw_batches = _MemoryRecordsPy(fetched)
 
     def size_in_bytes(self) -> int:
         """As aiokafka's."""
@@ -67,11 +67,11 @@ class TolerantMemoryRecords:
 
     def next_batch(self) -> TolerantRecordBatch:
         """As aiokafka's, tolerant."""
-        raw = bytes(self._slices._next_slice or b"")
-        self._slices._cache_next()
+        raw = bytes(self._raw_batches._next_slice or b"")
+        self._raw_batches._cache_next()
         return TolerantRecordBatch(self._records.next_batch(), raw)
 
 
-def install() -> None:
+def patch_fetcher() -> None:
     """Make every consumer of this process read with tolerant batches."""
     vars(aiokafka.consumer.fetcher)["MemoryRecords"] = TolerantMemoryRecords

@@ -2,13 +2,13 @@
 
 from functools import lru_cache
 
-SHARDS = 12
+SHARD_COUNT = 12
 
 
 @lru_cache(maxsize=65_536)
-def shard_of_course(course_id: int, shards: int = SHARDS) -> int:
+def get_course_shard(course_id: int, shard_count: int = SHARD_COUNT) -> int:
     """Shard of a course: (murmur2 of the id in decimal & 0x7fffffff) mod shards, as Kafka's producers do."""
-    return (murmur2(str(course_id).encode()) & 0x7FFFFFFF) % shards
+    return (murmur2(str(course_id).encode()) & 0x7FFFFFFF) % shard_count
 
 
 def murmur2(data: bytes) -> int:

@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.eventlog.feeds import Series
-from services.kafka.partitioning import SHARDS
+from services.eventlog.feeds import Feed
+from services.kafka.partitioning import SHARD_COUNT
 
-SERIES: Mapping[str, Series] = {
+FEED_BY_TOPIC: Mapping[str, Feed] = {
     "verdicts": "verdicts",
     "live-events": "published",
     "caliper": "published",
@@ -16,12 +16,12 @@ SERIES: Mapping[str, Series] = {
 }
 """The topics that the relay fills, without prefix, and the series of the log that each repeats: its numbers are the
 topic's ``ce_sequence``."""
-OUTPUTS = tuple(SERIES)
-KEY = b"relay"
+OUTPUT_TOPICS = tuple(FEED_BY_TOPIC)
+PROGRESS_KEY = b"relay"
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RelayProgress:
     """``sequences``: by topic, the last number of each shard that is on it (0: none).
 
     ``replays``: by topic that is filled again, the number of each shard up to which it had been filled before: so far
@@ -32,30 +32,30 @@ class Progress:
     replays: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, shards: int = SHARDS) -> "Progress":
+    def initial(cls, shard_count: int = SHARD_COUNT) -> "RelayProgress":
         """Nothing relayed yet."""
-        return cls(dict.fromkeys(OUTPUTS, (0,) * shards))
+        return cls(dict.fromkeys(OUTPUT_TOPICS, (0,) * shard_count))
 
     def encode(self) -> bytes:
         """JSON, the value of the progress record."""
         return json.dumps({"sequences": self.sequences, "replays": self.replays}).encode()
 
     @classmethod
-    def decode(cls, value: bytes) -> "Progress":
+    def decode(cls, value: bytes) -> "RelayProgress":
         """The reverse of :meth:`encode`.
 
         Of a record of the first form the topics of published grades are not named: it counted them with the events.
         """
         fields = json.loads(value)
         if "positions" in fields:
-            names = {"events": "positions", "verdicts": "verdicts", "dead-letters": "dead_letters"}
-            return cls({topic: tuple(fields[name]) for topic, name in names.items()})
+            field_by_topic = {"events": "positions", "verdicts": "verdicts", "dead-letters": "dead_letters"}
+            return cls({topic: tuple(fields[name]) for topic, name in field_by_topic.items()})
         return cls(*({topic: tuple(n) for topic, n in fields[name].items()} for name in ("sequences", "replays")))
 
-    def replayed_until(self, topic: str, shard: int) -> int:
+    def replay_end(self, topic: str, shard: int) -> int:
         """The last number that had been on the topic before it is filled again; 0 if it is not."""
         return self.replays[topic][shard] if topic in self.replays else 0
 
-    def replaying(self, topic: str, shard: int) -> bool:
+    def is_replaying(self, topic: str, shard: int) -> bool:
         """Whether what is emitted next had been emitted before."""
-        return self.sequences[topic][shard] < self.replayed_until(topic, shard)
+        return self.sequences[topic][shard] < self.replay_end(topic, shard)

@@ -18,8 +18,8 @@ Record: TypeAlias = ConsumerRecord[Any, Any]
 
 
 @asynccontextmanager
-async def reader(
-    bootstrap: str, places: Sequence[TopicPartition], isolation_level: str = "read_committed"
+async def open_reader(
+    bootstrap: str, topic_partitions: Sequence[TopicPartition], isolation_level: str = "read_committed"
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer without a group, on the partitions' beginnings."""
     consumer = AIOKafkaConsumer(
@@ -31,47 +31,51 @@ async def reader(
     )
     try:
         await consumer.start()
-        consumer.assign(places)
+        consumer.assign(topic_partitions)
         yield consumer
     finally:
         await consumer.stop()
 
 
 async def read_until(
-    consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]
+    consumer: AIOKafkaConsumer, end_offsets: Mapping[TopicPartition, int]
 ) -> AsyncIterator[tuple[TopicPartition, list[Record]]]:
     """What was committed on the partitions, from where the consumer stands up to those offsets.
 
     Raises:
         KafkaTimeoutError: nothing new came for a while, and an end was not reached.
     """
-    at = {place: await consumer.position(place) for place in ends}
+    positions = {topic_partition: await consumer.position(topic_partition) for topic_partition in end_offsets}
     deadline = time.monotonic() + READ_SECONDS_MAX
-    while left := [place for place, end in ends.items() if at[place] < end]:
+    while unfinished := [
+        topic_partition
+        for topic_partition, end_offset in end_offsets.items()
+        if positions[topic_partition] < end_offset
+    ]:
         if time.monotonic() > deadline:
-            topics = ", ".join(sorted({place.topic for place in left}))
+            topics = ", ".join(sorted({topic_partition.topic for topic_partition in unfinished}))
             raise KafkaTimeoutError(f"{topics} could not be read to the end: {READ_SECONDS_MAX} s without news")
-        for place, records in (await consumer.getmany(*left, timeout_ms=200)).items():
-            yield place, records
+        for topic_partition, records in (await consumer.getmany(*unfinished, timeout_ms=200)).items():
+            yield topic_partition, records
         # What was aborted is passed over without a record.
-        now_at = {place: await consumer.position(place) for place in ends}
-        if now_at != at:
-            at, deadline = now_at, time.monotonic() + READ_SECONDS_MAX
+        new_positions = {topic_partition: await consumer.position(topic_partition) for topic_partition in end_offsets}
+        if new_positions != positions:
+            positions, deadline = new_positions, time.monotonic() + READ_SECONDS_MAX
 
 
-async def read_to_end(bootstrap: str, places: Sequence[TopicPartition]) -> AsyncIterator[Record]:
+async def read_to_end(bootstrap: str, topic_partitions: Sequence[TopicPartition]) -> AsyncIterator[Record]:
     """What was committed on the partitions, from their beginning to where they end now.
 
     Raises:
         KafkaTimeoutError: nothing new came for a while, and the end was not reached.
     """
-    async with reader(bootstrap, places) as consumer:
-        async for _, records in read_until(consumer, await consumer.end_offsets(places)):
+    async with open_reader(bootstrap, topic_partitions) as consumer:
+        async for _, records in read_until(consumer, await consumer.end_offsets(topic_partitions)):
             for record in records:
                 yield record
 
 
-async def until_readable(bootstrap: str, places: Sequence[TopicPartition]) -> None:
+async def wait_until_committed(bootstrap: str, topic_partitions: Sequence[TopicPartition]) -> None:
     """Return once all that stands on the partitions now was committed or aborted, and is seen to be.
 
     Kafka answers a commit before it writes it to the partitions: for some milliseconds a reader ends before it.
@@ -79,48 +83,61 @@ async def until_readable(bootstrap: str, places: Sequence[TopicPartition]) -> No
     Raises:
         KafkaTimeoutError: a transaction stays open.
     """
-    async with reader(bootstrap, places, "read_uncommitted") as all_that_stands:
-        ends = await all_that_stands.end_offsets(places)
+    async with open_reader(bootstrap, topic_partitions, "read_uncommitted") as uncommitted_reader:
+        written_ends = await uncommitted_reader.end_offsets(topic_partitions)
     deadline = time.monotonic() + READ_SECONDS_MAX
-    async with reader(bootstrap, places) as consumer:
-        while any(at < ends[place] for place, at in (await consumer.end_offsets(places)).items()):
+    async with open_reader(bootstrap, topic_partitions) as consumer:
+        while any(
+            readable_end < written_ends[topic_partition]
+            for topic_partition, readable_end in (await consumer.end_offsets(topic_partitions)).items()
+        ):
             if time.monotonic() > deadline:
-                topics = ", ".join(sorted({place.topic for place in places}))
+                topics = ", ".join(sorted({topic_partition.topic for topic_partition in topic_partitions}))
                 raise KafkaTimeoutError(f"a transaction on {topics} is open for {READ_SECONDS_MAX} s")
             await asyncio.sleep(POLL_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
+class LastRecord:
     """The last wanted record of a partition, None if there is none; ``new``: none was ever removed by retention."""
 
     record: Record | None
-    new: bool
+    never_truncated: bool
 
 
-async def last_records(
-    bootstrap: str, places: Sequence[TopicPartition], wanted: Callable[[Record], bool]
-) -> dict[TopicPartition, Last]:
+async def read_last_records(
+    bootstrap: str, topic_partitions: Sequence[TopicPartition], is_wanted: Callable[[Record], bool]
+) -> dict[TopicPartition, LastRecord]:
     """The last committed record of each partition of those that are wanted, found by reading backwards.
 
     Raises:
         KafkaTimeoutError: nothing new came for a while, and the end was not reached.
     """
-    async with reader(bootstrap, places) as consumer:
-        begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-        found: dict[TopicPartition, Last] = {}
-        looking, window = set(places), TAIL_OFFSETS
-        while looking:
-            starts = {place: max(begins[place], ends[place] - window) for place in looking}
-            for place, start in starts.items():
-                consumer.seek(place, start)
-            last: dict[TopicPartition, Record] = {}
-            async for place, records in read_until(consumer, {place: ends[place] for place in looking}):
-                for record in filter(wanted, records):
-                    last[place] = record
-            for place, start in starts.items():
-                if place in last or start == begins[place]:
-                    found[place] = Last(last.get(place), new=begins[place] == 0)
-            looking -= set(found)
+    async with open_reader(bootstrap, topic_partitions) as consumer:
+        beginning_offsets, end_offsets = (
+            await consumer.beginning_offsets(topic_partitions),
+            await consumer.end_offsets(topic_partitions),
+        )
+        last_by_partition: dict[TopicPartition, LastRecord] = {}
+        remaining, window = set(topic_partitions), TAIL_OFFSETS
+        while remaining:
+            start_offsets = {
+                topic_partition: max(beginning_offsets[topic_partition], end_offsets[topic_partition] - window)
+                for topic_partition in remaining
+            }
+            for topic_partition, start_offset in start_offsets.items():
+                consumer.seek(topic_partition, start_offset)
+            last_in_window: dict[TopicPartition, Record] = {}
+            async for topic_partition, records in read_until(
+                consumer, {topic_partition: end_offsets[topic_partition] for topic_partition in remaining}
+            ):
+                for record in filter(is_wanted, records):
+                    last_in_window[topic_partition] = record
+            for topic_partition, start_offset in start_offsets.items():
+                if topic_partition in last_in_window or start_offset == beginning_offsets[topic_partition]:
+                    last_by_partition[topic_partition] = LastRecord(
+                        last_in_window.get(topic_partition), never_truncated=beginning_offsets[topic_partition] == 0
+                    )
+            remaining -= set(last_by_partition)
             window *= 16
-        return found
+        return last_by_partition

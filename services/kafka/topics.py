@@ -12,49 +12,49 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from services.config import KafkaSettings
-from services.kafka.partitioning import SHARDS
-from services.kafka.relay_progress import KEY, Progress
+from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
 
 MIB = 1 << 20
-ALREADY_EXISTS = 36
-FOURTEEN_DAYS = str(14 * 24 * 3600 * 1000)
+TOPIC_ALREADY_EXISTS = 36
+FOURTEEN_DAYS_MS = str(14 * 24 * 3600 * 1000)
 
-_OUTPUT = {"max.message.bytes": str(4 * MIB), "retention.ms": FOURTEEN_DAYS, "cleanup.policy": "delete"}
+_OUTPUT_CONFIG = {"max.message.bytes": str(4 * MIB), "retention.ms": FOURTEEN_DAYS_MS, "cleanup.policy": "delete"}
 
-SETTINGS: Mapping[str, Mapping[str, str]] = {
+TOPIC_CONFIGS: Mapping[str, Mapping[str, str]] = {
     # uncompressed: the broker then refuses compression bombs. LogAppendTime: no producer sets the time of a record.
     "commands": {
         "compression.type": "uncompressed",
         "message.timestamp.type": "LogAppendTime",
         "max.message.bytes": str(MIB),
-        "retention.ms": FOURTEEN_DAYS,
+        "retention.ms": FOURTEEN_DAYS_MS,
         "cleanup.policy": "delete",
     },
-    "verdicts": _OUTPUT,
-    "live-events": _OUTPUT,
-    "caliper": _OUTPUT,
-    "events": {**_OUTPUT, "retention.ms": "-1"},
-    "dead-letters": _OUTPUT,
+    "verdicts": _OUTPUT_CONFIG,
+    "live-events": _OUTPUT_CONFIG,
+    "caliper": _OUTPUT_CONFIG,
+    "events": {**_OUTPUT_CONFIG, "retention.ms": "-1"},
+    "dead-letters": _OUTPUT_CONFIG,
     # Small segments: only those that are full are compacted, and each transaction writes a record.
     "progress": {"cleanup.policy": "compact", "segment.bytes": str(16 * MIB)},
 }
 
 
-class WrongTopics(Exception):
+class TopicConfigError(Exception):
     """Topics are missing or have other settings than the contract's; the message names each and the remedy."""
 
 
-def topic(prefix: str, name: str) -> str:
+def full_topic_name(prefix: str, name: str) -> str:
     """Full name of a topic, e.g. ``moderation.commands``."""
     return f"{prefix}.{name}"
 
 
-def partitions(name: str, shards: int = SHARDS) -> int:
+def expected_partition_count(name: str, shard_count: int = SHARD_COUNT) -> int:
     """How many partitions a topic has: one a shard; the relay's progress is one record in one partition."""
-    return 1 if name == "progress" else shards
+    return 1 if name == "progress" else shard_count
 
 
-async def create(bootstrap: str, prefix: str, shards: int = SHARDS) -> list[str]:
+async def create_missing_topics(bootstrap: str, prefix: str, shard_count: int = SHARD_COUNT) -> list[str]:
     """Create the topics that are missing and return their names; write progress 0 where all of them are new.
 
     A progress topic that was lost while the others hold records stays empty: the relay then stops and names the
@@ -64,17 +64,20 @@ async def create(bootstrap: str, prefix: str, shards: int = SHARDS) -> list[str]
     try:
         await admin.start()
         existing = set(await admin.list_topics())
-        missing = [name for name in SETTINGS if topic(prefix, name) not in existing]
-        wanted = [(topic(prefix, name), partitions(name, shards), SETTINGS[name]) for name in missing]
-        await _make(bootstrap, admin, wanted)
+        missing = [name for name in TOPIC_CONFIGS if full_topic_name(prefix, name) not in existing]
+        new_topics = [
+            (full_topic_name(prefix, name), expected_partition_count(name, shard_count), TOPIC_CONFIGS[name])
+            for name in missing
+        ]
+        await _create_topics(bootstrap, admin, new_topics)
     finally:
         await admin.close()
-    if len(missing) == len(SETTINGS):
-        await write_progress(bootstrap, prefix, Progress.start(shards))
-    return [topic(prefix, name) for name in missing]
+    if len(missing) == len(TOPIC_CONFIGS):
+        await write_progress(bootstrap, prefix, RelayProgress.initial(shard_count))
+    return [full_topic_name(prefix, name) for name in missing]
 
 
-async def provide_output(bootstrap: str, full_name: str, shards: int = SHARDS) -> bool:
+async def ensure_replay_target(bootstrap: str, full_name: str, shard_count: int = SHARD_COUNT) -> bool:
     """Create a topic of any name that is to hold what an output does, or check that it can; True if it was created.
 
     Raises:
@@ -84,25 +87,25 @@ async def provide_output(bootstrap: str, full_name: str, shards: int = SHARDS) -
     try:
         await admin.start()
         if full_name not in await admin.list_topics():
-            await _make(bootstrap, admin, [(full_name, shards, _OUTPUT)])
+            await _create_topics(bootstrap, admin, [(full_name, shard_count, _OUTPUT_CONFIG)])
             return True
         count = len((await admin.describe_topics([full_name]))[0]["partitions"])
-        found = await _settings_of(admin, full_name)
+        config = await _read_topic_config(admin, full_name)
     finally:
         await admin.close()
     findings = []
-    if count < shards:
-        findings.append(f"it has {count} partitions, fewer than {shards}")
-    if found.get("cleanup.policy") != "delete":
-        findings.append(f"cleanup.policy={found.get('cleanup.policy')} would remove records: it must be delete")
-    if int(found.get("max.message.bytes", 0)) < 4 * MIB:
-        findings.append(f"max.message.bytes={found.get('max.message.bytes')} is less than {4 * MIB}")
+    if count < shard_count:
+        findings.append(f"it has {count} partitions, fewer than {shard_count}")
+    if config.get("cleanup.policy") != "delete":
+        findings.append(f"cleanup.policy={config.get('cleanup.policy')} would remove records: it must be delete")
+    if int(config.get("max.message.bytes", 0)) < 4 * MIB:
+        findings.append(f"max.message.bytes={config.get('max.message.bytes')} is less than {4 * MIB}")
     if findings:
-        raise WrongTopics(f"topic {full_name}: " + "; ".join(findings))
+        raise TopicConfigError(f"topic {full_name}: " + "; ".join(findings))
     return False
 
 
-async def partition_count(bootstrap: str, full_name: str) -> int:
+async def read_partition_count(bootstrap: str, full_name: str) -> int:
     """How many partitions a topic has; 0 if there is none of that name."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     try:
@@ -114,42 +117,52 @@ async def partition_count(bootstrap: str, full_name: str) -> int:
         await admin.close()
 
 
-async def _make(bootstrap: str, admin: AIOKafkaAdminClient, wanted: list[tuple[str, int, Mapping[str, str]]]) -> None:
+async def _create_topics(
+    bootstrap: str, admin: AIOKafkaAdminClient, topics: list[tuple[str, int, Mapping[str, str]]]
+) -> None:
     """Create topics (full name, partitions, settings) and return when they can be used."""
-    if not wanted:
+    if not topics:
         return
     brokers = len((await admin.describe_cluster())["brokers"])
     replicas = 3 if brokers >= 3 else 1
-    common = {"unclean.leader.election.enable": "false", **({"min.insync.replicas": "2"} if replicas == 3 else {})}
-    new = [NewTopic(name, count, replicas, topic_configs={**settings, **common}) for name, count, settings in wanted]
-    response: Any = await admin.create_topics(new)
-    failures = [f"{e[0]}: {e[2] or e[1]}" for e in response.topic_errors if e[1] not in (0, ALREADY_EXISTS)]
+    common_configs = {
+        "unclean.leader.election.enable": "false",
+        **({"min.insync.replicas": "2"} if replicas == 3 else {}),
+    }
+    new_topics = [
+        NewTopic(name, count, replicas, topic_configs={**settings, **common_configs})
+        for name, count, settings in topics
+    ]
+    response: Any = await admin.create_topics(new_topics)
+    failures = [f"{e[0]}: {e[2] or e[1]}" for e in response.topic_errors if e[1] not in (0, TOPIC_ALREADY_EXISTS)]
     if failures:
-        raise WrongTopics("topics could not be created: " + "; ".join(failures))
-    await _leaders(bootstrap, [TopicPartition(name, n) for name, count, _ in wanted for n in range(count)])
+        raise TopicConfigError("topics could not be created: " + "; ".join(failures))
+    await _wait_for_leaders(bootstrap, [TopicPartition(name, n) for name, count, _ in topics for n in range(count)])
 
 
-async def _leaders(bootstrap: str, places: list[TopicPartition]) -> None:
+async def _wait_for_leaders(bootstrap: str, topic_partitions: list[TopicPartition]) -> None:
     """Return when the leader of every partition serves it; its name is known a little earlier than that."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, retry_backoff_ms=20)
     try:
         await consumer.start()
-        await consumer.end_offsets(places)
+        await consumer.end_offsets(topic_partitions)
     finally:
         await consumer.stop()
 
 
-async def write_progress(bootstrap: str, prefix: str, progress: Progress) -> None:
+async def write_progress(bootstrap: str, prefix: str, progress: RelayProgress) -> None:
     """Set the relay's progress; only while no relay is running, and for a new topic."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
     try:
         await producer.start()
-        await producer.send_and_wait(topic(prefix, "progress"), progress.encode(), key=KEY, partition=0)
+        await producer.send_and_wait(
+            full_topic_name(prefix, "progress"), progress.encode(), key=PROGRESS_KEY, partition=0
+        )
     finally:
         await producer.stop()
 
 
-async def check(bootstrap: str, prefix: str, shards: int = SHARDS) -> None:
+async def verify_topics(bootstrap: str, prefix: str, shard_count: int = SHARD_COUNT) -> None:
     """Refuse to run on topics that are missing, have too few partitions or unsafe settings.
 
     Raises:
@@ -162,30 +175,32 @@ async def check(bootstrap: str, prefix: str, shards: int = SHARDS) -> None:
         await consumer.start()
         await admin.start()
         existing = await consumer.topics()
-        for name in SETTINGS:
-            full = topic(prefix, name)
-            if full not in existing:
-                findings.append(f"topic {full} does not exist: run python -m services.kafka.topics")
+        for name in TOPIC_CONFIGS:
+            full_name = full_topic_name(prefix, name)
+            if full_name not in existing:
+                findings.append(f"topic {full_name} does not exist: run python -m services.kafka.topics")
                 continue
-            count = len((await admin.describe_topics([full]))[0]["partitions"])
+            count = len((await admin.describe_topics([full_name]))[0]["partitions"])
             # More partitions of commands are no loss: order then holds within a partition, the log's shards stay.
-            if count < partitions(name, shards) or (name == "progress" and count != 1):
-                findings.append(f"topic {full} has {count} partitions, not {partitions(name, shards)}: make it again")
-        commands = topic(prefix, "commands")
-        if commands in existing:
-            found = await _settings_of(admin, commands)
+            if count < expected_partition_count(name, shard_count) or (name == "progress" and count != 1):
+                findings.append(
+                    f"topic {full_name} has {count} partitions, not {expected_partition_count(name, shard_count)}: make it again"
+                )
+        commands_topic = full_topic_name(prefix, "commands")
+        if commands_topic in existing:
+            config = await _read_topic_config(admin, commands_topic)
             for setting in ("compression.type", "message.timestamp.type", "cleanup.policy"):
-                wanted = SETTINGS["commands"][setting]
-                if found.get(setting) != wanted:
-                    findings.append(f"topic {commands} has {setting}={found.get(setting)}: set it to {wanted}")
+                expected = TOPIC_CONFIGS["commands"][setting]
+                if config.get(setting) != expected:
+                    findings.append(f"topic {commands_topic} has {setting}={config.get(setting)}: set it to {expected}")
     finally:
         await admin.close()
         await consumer.stop()
     if findings:
-        raise WrongTopics("; ".join(findings))
+        raise TopicConfigError("; ".join(findings))
 
 
-async def _settings_of(admin: AIOKafkaAdminClient, full_name: str) -> dict[str, str]:
+async def _read_topic_config(admin: AIOKafkaAdminClient, full_name: str) -> dict[str, str]:
     responses: Any = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, full_name)])
     return {entry[0]: entry[1] for response in responses for resource in response.resources for entry in resource[4]}
 
@@ -193,7 +208,7 @@ async def _settings_of(admin: AIOKafkaAdminClient, full_name: str) -> dict[str, 
 async def main() -> None:
     """Create what is missing and say what was created."""
     settings = KafkaSettings()
-    for name in await create(settings.kafka_bootstrap, settings.topic_prefix):
+    for name in await create_missing_topics(settings.kafka_bootstrap, settings.topic_prefix):
         print(f"created {name}")
 
 

@@ -10,14 +10,14 @@ from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import RecordMetadata
 
 from services.kafka.topics import MIB
-from services.publishing.cloudevents import Message
+from services.publishing.cloudevents import OutgoingRecord
 
 TRANSACTION_TIMEOUT_MS = 15_000
 COMMIT_SECONDS_MAX = 20
 CLOSE_SECONDS_MAX = 5
 
 
-def transactional_producer(bootstrap: str, transactional_id: str) -> AIOKafkaProducer:
+def create_transactional_producer(bootstrap: str, transactional_id: str) -> AIOKafkaProducer:
     """A producer that fences, when it starts, whoever has that id. After any error it is not to be used on."""
     return AIOKafkaProducer(
         bootstrap_servers=bootstrap,
@@ -30,12 +30,12 @@ def transactional_producer(bootstrap: str, transactional_id: str) -> AIOKafkaPro
     )
 
 
-async def commit(
+async def send_transaction(
     producer: AIOKafkaProducer,
-    messages: Sequence[Message],
+    records: Sequence[OutgoingRecord],
     full_name: Callable[[str], str],
-    also: tuple[str, bytes, bytes] | None = None,
-    look: Callable[[Sequence[RecordMetadata]], None] = lambda placed: None,
+    extra_record: tuple[str, bytes, bytes] | None = None,
+    before_commit: Callable[[Sequence[RecordMetadata]], None] = lambda placed: None,
 ) -> None:
     """One transaction; ``full_name``: of the topic of a message; ``also``: topic, key and value of one record more.
 
@@ -50,30 +50,30 @@ async def commit(
     """
     try:
         async with asyncio.timeout(COMMIT_SECONDS_MAX):
-            await _commit(producer, messages, full_name, also, look)
+            await _send_transaction(producer, records, full_name, extra_record, before_commit)
     except TimeoutError:
         raise KafkaTimeoutError(f"a transaction took longer than {COMMIT_SECONDS_MAX} s") from None
 
 
-async def _commit(
+async def _send_transaction(
     producer: AIOKafkaProducer,
-    messages: Sequence[Message],
+    records: Sequence[OutgoingRecord],
     full_name: Callable[[str], str],
-    also: tuple[str, bytes, bytes] | None,
-    look: Callable[[Sequence[RecordMetadata]], None],
+    extra_record: tuple[str, bytes, bytes] | None,
+    before_commit: Callable[[Sequence[RecordMetadata]], None],
 ) -> None:
     await producer.begin_transaction()
-    sent = []
-    for (name, shard), batch in _batches(producer, messages):
-        sent.append(await producer.send_batch(batch, full_name(name), partition=shard))
-    if also is not None:
-        topic, key, value = also
-        sent.append(await producer.send(topic, value, key=key, partition=0))
-    look(await asyncio.gather(*sent))
+    acknowledgements = []
+    for (topic_name, shard), batch in _build_batches(producer, records):
+        acknowledgements.append(await producer.send_batch(batch, full_name(topic_name), partition=shard))
+    if extra_record is not None:
+        topic, key, value = extra_record
+        acknowledgements.append(await producer.send(topic, value, key=key, partition=0))
+    before_commit(await asyncio.gather(*acknowledgements))
     await producer.commit_transaction()
 
 
-async def close(producer: AIOKafkaProducer) -> None:
+async def close_producer(producer: AIOKafkaProducer) -> None:
     """Close, without waiting for a broker that does not answer: what is open is aborted by whoever starts next."""
     try:
         await asyncio.wait_for(producer.stop(), CLOSE_SECONDS_MAX)
@@ -82,19 +82,19 @@ async def close(producer: AIOKafkaProducer) -> None:
         await asyncio.gather(producer._sender.close(), producer.client.close(), return_exceptions=True)
 
 
-def _batches(producer: AIOKafkaProducer, messages: Sequence[Message]) -> list[tuple[tuple[str, int], Any]]:
+def _build_batches(producer: AIOKafkaProducer, records: Sequence[OutgoingRecord]) -> list[tuple[tuple[str, int], Any]]:
     """Record batches by topic and partition, in order; a full one is followed by the next."""
     now = int(time.time() * 1000)
     open_batches: dict[tuple[str, int], Any] = {}
-    done: list[tuple[tuple[str, int], Any]] = []
-    for message in messages:
-        place = (message.topic, message.shard)
-        batch = open_batches.get(place)
-        fields = {"key": message.key, "value": message.value, "timestamp": now, "headers": message.headers}
+    full_batches: list[tuple[tuple[str, int], Any]] = []
+    for record in records:
+        topic_and_shard = (record.topic, record.shard)
+        batch = open_batches.get(topic_and_shard)
+        fields = {"key": record.key, "value": record.value, "timestamp": now, "headers": record.headers}
         if batch is None or batch.append(**fields) is None:
             if batch is not None:
-                done.append((place, batch))
-            batch = open_batches[place] = producer.create_batch()
+                full_batches.append((topic_and_shard, batch))
+            batch = open_batches[topic_and_shard] = producer.create_batch()
             if batch.append(**fields) is None:
-                raise ValueError(f"a record for {message.topic} is larger than a batch may be")
-    return [*done, *open_batches.items()]
+                raise ValueError(f"a record for {record.topic} is larger than a batch may be")
+    return [*full_batches, *open_batches.items()]

@@ -8,17 +8,25 @@ from typing import Any
 import orjson
 
 from services.eventlog.feeds import EventRow
-from services.publishing.cloudevents import Form, Message, headers_of, subject_of, time_of
-from services.publishing.user_history import Named, Person
+from services.publishing.cloudevents import (
+    OutgoingRecord,
+    PublishingFormat,
+    build_cloudevent_headers,
+    format_event_subject,
+    format_event_time,
+)
+from services.publishing.user_history import EventUsers, UserIdentifiers
 
 Json = dict[str, Any]
 
 
-def live_message(row: EventRow, metadata: Json, value: Json, form: Form) -> Message:
+def build_live_event_record(
+    row: EventRow, metadata: Json, grade_change: Json, publishing_format: PublishingFormat
+) -> OutgoingRecord:
     """The record of a grade_change."""
-    time = time_of(row)
-    headers = headers_of(
-        form,
+    time = format_event_time(row)
+    headers = build_cloudevent_headers(
+        publishing_format,
         "live-events",
         "canvas.grade_change.v1",
         metadata["live_id"],
@@ -27,65 +35,75 @@ def live_message(row: EventRow, metadata: Json, value: Json, form: Form) -> Mess
         metadata,
         root_account=row.root_account,
         time=time,
-        subject=subject_of(row, metadata),
+        subject=format_event_subject(row, metadata),
     )
     headers += [("event_name", b"grade_change"), ("event_time", time.encode())]
-    return Message("live-events", row.shard, str(row.course).encode(), orjson.dumps(value), headers)
+    return OutgoingRecord("live-events", row.shard, str(row.course).encode(), orjson.dumps(grade_change), headers)
 
 
-def grade_change(row: EventRow, metadata: Json, named: Named, form: Form) -> Json:
+def build_grade_change(
+    row: EventRow, metadata: Json, event_users: EventUsers, publishing_format: PublishingFormat
+) -> Json:
     """Canvas's event. ``metadata``: the stored event's own; ``named``: as people were then."""
     data = orjson.loads(row.data)
     return {
-        "metadata": _metadata(row, metadata, data["user_id"], named.actor, form),
-        "body": _body(row, metadata, int(data["submission_id"]), named.student, form),
+        "metadata": _build_metadata(row, metadata, data["user_id"], event_users.actor, publishing_format),
+        "body": _build_body(row, metadata, int(data["submission_id"]), event_users.student, publishing_format),
     }
 
 
-def _metadata(row: EventRow, metadata: Json, user_id: str | None, actor: Person, form: Form) -> Json:
-    live = metadata["live"]
-    of_the_course = {
+def _build_metadata(
+    row: EventRow, metadata: Json, user_id: str | None, actor: UserIdentifiers, publishing_format: PublishingFormat
+) -> Json:
+    snapshot = metadata["live"]
+    common_fields = {
         "event_name": "grade_change",
-        "event_time": time_of(row),
+        "event_time": format_event_time(row),
         "producer": "canvas",
-        "root_account_id": form.id(row.root_account),
-        "root_account_uuid": live["root_account_uuid"],
-        "root_account_lti_guid": live["root_account_lti_guid"],
+        "root_account_id": publishing_format.format_id(row.root_account),
+        "root_account_uuid": snapshot["root_account_uuid"],
+        "root_account_lti_guid": snapshot["root_account_lti_guid"],
         "context_type": "Course",
-        "context_id": form.id(row.course),
-        "context_account_id": form.id(live["account_id"]),
-        "context_sis_source_id": live["sis_source_id"],
+        "context_id": publishing_format.format_id(row.course),
+        "context_account_id": publishing_format.format_id(snapshot["account_id"]),
+        "context_sis_source_id": snapshot["sis_source_id"],
     }
     request = metadata.get("request")
     if request is None:
-        return {**of_the_course, "job_id": str(row.position), "job_tag": live["job_tag"]}
+        return {**common_fields, "job_id": str(row.position), "job_tag": snapshot["job_tag"]}
     if user_id is None:
-        return {**of_the_course, **request}
-    user = {"user_id": form.id(int(user_id)), "time_zone": None}
+        return {**common_fields, **request}
+    user_fields = {"user_id": publishing_format.format_id(int(user_id)), "time_zone": None}
     if actor.login is not None:
         # Logins belong to root accounts.
-        user |= {"user_login": actor.login, "user_account_id": form.id(row.root_account), "user_sis_id": actor.sis_id}
-    return {**of_the_course, **user, **request}
+        user_fields |= {
+            "user_login": actor.login,
+            "user_account_id": publishing_format.format_id(row.root_account),
+            "user_sis_id": actor.sis_id,
+        }
+    return {**common_fields, **user_fields, **request}
 
 
-def _body(row: EventRow, metadata: Json, submission_id: int, student: Person, form: Form) -> Json:
-    live, student_id = metadata["live"], form.id(metadata["student_id"])
-    points = live["points_possible"]
+def _build_body(
+    row: EventRow, metadata: Json, submission_id: int, student: UserIdentifiers, publishing_format: PublishingFormat
+) -> Json:
+    snapshot, student_id = metadata["live"], publishing_format.format_id(metadata["student_id"])
+    points_possible = snapshot["points_possible"]
     return {
-        "submission_id": form.id(submission_id),
-        "assignment_id": form.id(row.assignment),
-        "assignment_name": live["assignment_name"],
-        "grade": live["grade"],
-        "old_grade": live["old_grade"],
-        "score": live["score"],
-        "old_score": live["old_score"],
-        "points_possible": points,
-        "old_points_possible": points,
-        "grader_id": form.id(live["grader_id"]),
+        "submission_id": publishing_format.format_id(submission_id),
+        "assignment_id": publishing_format.format_id(row.assignment),
+        "assignment_name": snapshot["assignment_name"],
+        "grade": snapshot["grade"],
+        "old_grade": snapshot["old_grade"],
+        "score": snapshot["score"],
+        "old_score": snapshot["old_score"],
+        "points_possible": points_possible,
+        "old_points_possible": points_possible,
+        "grader_id": publishing_format.format_id(snapshot["grader_id"]),
         "student_id": student_id,
         "student_sis_id": student.sis_id,
         "user_id": student_id,
         # Events stored before it was kept are all of graded submissions.
-        "grading_complete": live.get("grading_complete", True),
-        "muted": live["muted"],
+        "grading_complete": snapshot.get("grading_complete", True),
+        "muted": snapshot["muted"],
     }

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from services.config import FormSettings
+from services.config import PublishingSettings
 from services.eventlog.feeds import DeadLetterRow, EventRow, VerdictRow
 
 GLOBAL_ID_BASE = 10**13
@@ -19,7 +19,7 @@ SPECVERSION = ("ce_specversion", b"1.0")
 CONTENT_TYPE = ("content-type", b"application/json")
 
 
-class Message(NamedTuple):
+class OutgoingRecord(NamedTuple):
     """A record to send to the partition ``shard`` of ``topic`` (a name without prefix)."""
 
     topic: str
@@ -30,34 +30,34 @@ class Message(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class PublishingFormat:
     """``source``: base of ce_source; ``ids_shard``: None leaves ids local, a number makes them Canvas's global ids.
 
     ``account_url``: the LMS's URL, by which Caliper names sensor and application; None: ``source`` stands there.
     """
 
     source: str
-    ids_shard: int | None = None
-    account_url: str | None = None
+    global_id_shard: int | None = None
+    lms_url: str | None = None
 
     @classmethod
-    def of(cls, settings: FormSettings) -> "Form":
+    def from_settings(cls, settings: PublishingSettings) -> "PublishingFormat":
         """As an installation's settings say."""
         return cls(settings.event_source, settings.live_events_shard, settings.lms_url)
 
-    def id(self, local: int | None) -> str | None:
+    def format_id(self, local_id: int | None) -> str | None:
         """An id in a live event."""
-        if local is None:
+        if local_id is None:
             return None
-        if self.ids_shard is None or local >= GLOBAL_ID_BASE:
-            return str(local)
-        return str(self.ids_shard * GLOBAL_ID_BASE + local)
+        if self.global_id_shard is None or local_id >= GLOBAL_ID_BASE:
+            return str(local_id)
+        return str(self.global_id_shard * GLOBAL_ID_BASE + local_id)
 
 
-def event_message(row: EventRow, metadata: dict[str, Any], form: Form) -> Message:
+def build_event_record(row: EventRow, metadata: dict[str, Any], publishing_format: PublishingFormat) -> OutgoingRecord:
     """A domain event: the stored bytes."""
-    headers = headers_of(
-        form,
+    headers = build_cloudevent_headers(
+        publishing_format,
         "events",
         f"moderation.{row.type}.v1",
         metadata["id"],
@@ -65,21 +65,21 @@ def event_message(row: EventRow, metadata: dict[str, Any], form: Form) -> Messag
         row.position,
         metadata,
         root_account=row.root_account,
-        time=time_of(row),
-        subject=subject_of(row, metadata),
+        time=format_event_time(row),
+        subject=format_event_subject(row, metadata),
     )
-    return Message("events", row.shard, str(row.course).encode(), row.data.encode(), headers)
+    return OutgoingRecord("events", row.shard, str(row.course).encode(), row.data.encode(), headers)
 
 
-def verdict_message(row: VerdictRow, form: Form) -> Message:
+def build_verdict_record(row: VerdictRow, publishing_format: PublishingFormat) -> OutgoingRecord:
     """A verdict: the stored bytes."""
     metadata = orjson.loads(row.metadata)
-    course, assignment = metadata["course_id"], metadata["assignment_id"]
-    subject = f"courses/{course}" if course is not None else "courses/unknown"
-    if course is not None and assignment is not None:
-        subject += f"/assignments/{assignment}"
-    headers = headers_of(
-        form,
+    course_id, assignment_id = metadata["course_id"], metadata["assignment_id"]
+    subject = f"courses/{course_id}" if course_id is not None else "courses/unknown"
+    if course_id is not None and assignment_id is not None:
+        subject += f"/assignments/{assignment_id}"
+    headers = build_cloudevent_headers(
+        publishing_format,
         "verdicts",
         "moderation.verdict.v1",
         metadata["id"],
@@ -90,10 +90,10 @@ def verdict_message(row: VerdictRow, form: Form) -> Message:
         time=metadata["time"],
         subject=subject,
     )
-    return Message("verdicts", row.shard, row.key, row.body.encode(), headers)
+    return OutgoingRecord("verdicts", row.shard, row.key, row.body.encode(), headers)
 
 
-def dead_letter_message(row: DeadLetterRow) -> Message:
+def build_dead_letter_record(row: DeadLetterRow) -> OutgoingRecord:
     """A record that no verdict could be addressed to, byte for byte, with the reason in headers.
 
     A header's name that was not UTF-8 is escaped: its bytes would stop every consumer built on aiokafka, for ever.
@@ -110,32 +110,32 @@ def dead_letter_message(row: DeadLetterRow) -> Message:
         ("original_offset", str(row.offset).encode()),
         ("original_timestamp", str(row.append_time).encode()),
     ]
-    return Message("dead-letters", row.shard, row.key, row.value, headers)
+    return OutgoingRecord("dead-letters", row.shard, row.key, row.value, headers)
 
 
-def time_of(row: EventRow) -> str:
+def format_event_time(row: EventRow) -> str:
     """When the event was recorded: RFC 3339, UTC, milliseconds."""
-    return _time_text(row.recorded_at)
+    return _format_time(row.recorded_at)
 
 
 # The texts that many records share: of a batch, of an account, of a type.
 @lru_cache(maxsize=1_024)
-def _time_text(at: datetime) -> str:
+def _format_time(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 
 @lru_cache(maxsize=1_024)
-def _source(base: str, root_account: int | None, topic: str) -> Header:
+def _source_header(base: str, root_account: int | None, topic: str) -> Header:
     account = UNKNOWN_ACCOUNT if root_account is None else root_account
     return "ce_source", f"{base}/root_accounts/{account}/{topic}".encode()
 
 
 @lru_cache(maxsize=1_024)
-def _shared(name: str, text: str) -> Header:
+def _cached_header(name: str, text: str) -> Header:
     return name, text.encode()
 
 
-def subject_of(row: EventRow, metadata: dict[str, Any]) -> str:
+def format_event_subject(row: EventRow, metadata: dict[str, Any]) -> str:
     """The ``ce_subject`` of an event."""
     subject = f"courses/{row.course}"
     if row.assignment is not None:
@@ -145,8 +145,8 @@ def subject_of(row: EventRow, metadata: dict[str, Any]) -> str:
     return subject
 
 
-def headers_of(
-    form: Form,
+def build_cloudevent_headers(
+    publishing_format: PublishingFormat,
     topic: str,
     ce_type: str,
     ce_id: str,
@@ -162,11 +162,11 @@ def headers_of(
     headers: Headers = [
         SPECVERSION,
         ("ce_id", ce_id.encode()),
-        _source(form.source, root_account, topic),
-        _shared("ce_type", ce_type),
-        _shared("ce_time", time),
+        _source_header(publishing_format.source, root_account, topic),
+        _cached_header("ce_type", ce_type),
+        _cached_header("ce_time", time),
         ("ce_subject", subject.encode()),
-        _shared("ce_shard", str(shard)),
+        _cached_header("ce_shard", str(shard)),
         ("ce_sequence", b"%020d" % sequence),
         ("ce_causationid", metadata["command_id"].encode()),
         CONTENT_TYPE,

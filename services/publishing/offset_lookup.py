@@ -5,39 +5,43 @@ from datetime import datetime
 
 from aiokafka import TopicPartition
 
-from services.kafka.topic_reader import read_until, reader
-from services.publishing.record_headers import marks_of
+from services.kafka.topic_reader import open_reader, read_until
+from services.publishing.record_headers import parse_headers
 
 RECORDS_MAX = 20_000
 # Records are stamped by the relay's clock, the log's rows by PostgreSQL's.
-CLOCKS_DIFFER_SECONDS = 5.0
+CLOCK_SKEW_SECONDS_MAX = 5.0
 
 
-async def offsets_of(
-    bootstrap: str, wanted: Mapping[tuple[str, int], int], since: datetime
+async def find_offsets(
+    bootstrap: str, wanted_sequences: Mapping[tuple[str, int], int], since: datetime
 ) -> dict[tuple[str, int], int | None]:
     """The offsets of the first records with the wanted numbers, by (full topic, partition), written since a time.
 
     None where a record is not there: not yet, not any more, or too far behind what else was written since.
     Raises KafkaError, TimeoutError.
     """
-    places = {TopicPartition(*place): number for place, number in wanted.items()}
-    found: dict[tuple[str, int], int | None] = dict.fromkeys(wanted)
-    if not places:
-        return found
-    after = int((since.timestamp() - CLOCKS_DIFFER_SECONDS) * 1_000)
-    async with reader(bootstrap, list(places)) as consumer:
-        starts = await consumer.offsets_for_times(dict.fromkeys(places, after))
-        ends = await consumer.end_offsets(list(places))
-        for place, number in places.items():
-            start = starts.get(place)
-            if start is None:
+    sequence_by_partition = {
+        TopicPartition(*topic_partition): sequence for topic_partition, sequence in wanted_sequences.items()
+    }
+    offsets: dict[tuple[str, int], int | None] = dict.fromkeys(wanted_sequences)
+    if not sequence_by_partition:
+        return offsets
+    after_ms = int((since.timestamp() - CLOCK_SKEW_SECONDS_MAX) * 1_000)
+    async with open_reader(bootstrap, list(sequence_by_partition)) as consumer:
+        start_offsets = await consumer.offsets_for_times(dict.fromkeys(sequence_by_partition, after_ms))
+        end_offsets = await consumer.end_offsets(list(sequence_by_partition))
+        for topic_partition, sequence in sequence_by_partition.items():
+            start_offset = start_offsets.get(topic_partition)
+            if start_offset is None:
                 continue
-            consumer.seek(place, start.offset)
-            until = min(ends[place], start.offset + RECORDS_MAX)
-            async for _, records in read_until(consumer, {place: until}):
-                hit = next((record.offset for record in records if marks_of(record.headers).number == number), None)
-                if hit is not None:
-                    found[place.topic, place.partition] = hit
+            consumer.seek(topic_partition, start_offset.offset)
+            end_offset = min(end_offsets[topic_partition], start_offset.offset + RECORDS_MAX)
+            async for _, records in read_until(consumer, {topic_partition: end_offset}):
+                offset = next(
+                    (record.offset for record in records if parse_headers(record.headers).sequence == sequence), None
+                )
+                if offset is not None:
+                    offsets[topic_partition.topic, topic_partition.partition] = offset
                     break
-    return found
+    return offsets

@@ -3,75 +3,77 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.eventlog.feed_history import Place
-from services.publishing.cloudevents import Headers, Message
+from services.eventlog.feed_history import OriginalRecord
+from services.publishing.cloudevents import Headers, OutgoingRecord
 
-REPLAY = ("replay", b"true")
-SELECTION = "replay_selection"
+REPLAY_HEADER = ("replay", b"true")
+SELECTION_HEADER = "replay_selection"
 """On a topic of somebody's choice: which part of the log it repeats, so that nothing else is mixed into it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class ParsedHeaders:
     """``headers``: those of the first time the record was emitted. Absent or unreadable marks are None."""
 
     id: str | None
-    number: int | None
+    sequence: int | None
     shard: int | None
-    replay: bool
+    is_replay: bool
     selection: str | None
     headers: Sequence[tuple[str, bytes | None]]
 
 
-def replayed(message: Message, selection: str | None = None) -> Message:
+def mark_replayed(record: OutgoingRecord, selection: str | None = None) -> OutgoingRecord:
     """A record to emit again: the same, and the header ``replay: true``."""
-    added: Headers = [REPLAY] if selection is None else [REPLAY, (SELECTION, selection.encode())]
-    return message._replace(headers=[*message.headers, *added])
+    replay_headers: Headers = (
+        [REPLAY_HEADER] if selection is None else [REPLAY_HEADER, (SELECTION_HEADER, selection.encode())]
+    )
+    return record._replace(headers=[*record.headers, *replay_headers])
 
 
-def marks_of(headers: Sequence[tuple[str, bytes | None]]) -> Marks:
+def parse_headers(headers: Sequence[tuple[str, bytes | None]]) -> ParsedHeaders:
     """The marks of a record. Ours of a replay come last: a dead letter may have brought its own of that name."""
-    kept, selection, replay = list(headers), None, False
-    if kept and kept[-1][0] == SELECTION:
-        selection = _text(kept.pop()[1])
-    if kept and kept[-1] == REPLAY:
-        replay = bool(kept.pop())
-    named = dict(kept)
-    return Marks(
-        _text(named.get("ce_id")),
-        _number(named.get("ce_sequence")),
-        _number(named.get("ce_shard")),
-        replay,
+    remaining, selection, is_replay = list(headers), None, False
+    if remaining and remaining[-1][0] == SELECTION_HEADER:
+        selection = _decode_text(remaining.pop()[1])
+    if remaining and remaining[-1] == REPLAY_HEADER:
+        is_replay = bool(remaining.pop())
+    by_name = dict(remaining)
+    return ParsedHeaders(
+        _decode_text(by_name.get("ce_id")),
+        _parse_number(by_name.get("ce_sequence")),
+        _parse_number(by_name.get("ce_shard")),
+        is_replay,
         selection,
-        kept,
+        remaining,
     )
 
 
-def is_ours(headers: Sequence[tuple[str, bytes | None]]) -> bool:
+def is_service_record(headers: Sequence[tuple[str, bytes | None]]) -> bool:
     """Whether a record on an output topic is numbered, or a dead letter."""
-    marks = marks_of(headers)
-    return marks.number is not None or place_of(marks.headers) is not None
+    parsed_headers = parse_headers(headers)
+    return parsed_headers.sequence is not None or parse_original_record(parsed_headers.headers) is not None
 
 
-def place_of(headers: Sequence[tuple[str, bytes | None]]) -> Place | None:
+def parse_original_record(headers: Sequence[tuple[str, bytes | None]]) -> OriginalRecord | None:
     """Where a dead letter came from; None where it does not say so. Of two headers of a name the last is ours."""
-    named = dict(headers)
-    topic = _text(named.get("original_topic"))
-    numbers = [_number(named.get(f"original_{name}")) for name in ("partition", "offset", "timestamp")]
-    partition, offset, at = numbers
-    if topic is None or partition is None or offset is None or at is None:
+    by_name = dict(headers)
+    topic = _decode_text(by_name.get("original_topic"))
+    numbers = [_parse_number(by_name.get(f"original_{name}")) for name in ("partition", "offset", "timestamp")]
+    partition, offset, append_time = numbers
+    if topic is None or partition is None or offset is None or append_time is None:
         return None
-    return Place(topic, partition, offset, at)
+    return OriginalRecord(topic, partition, offset, append_time)
 
 
-def _text(value: bytes | None) -> str | None:
+def _decode_text(value: bytes | None) -> str | None:
     try:
         return None if value is None else value.decode()
     except UnicodeDecodeError:
         return None
 
 
-def _number(value: bytes | None) -> int | None:
+def _parse_number(value: bytes | None) -> int | None:
     if value is None or not value.isdigit() or int(value) >= 1 << 63:
         return None
     return int(value)

@@ -5,62 +5,72 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from services.eventlog.feeds import DeadLetterRow, EventRow, Row, Tail, VerdictRow
-from services.publishing.caliper import caliper_message
-from services.publishing.canvas_live_events import grade_change, live_message
-from services.publishing.cloudevents import Form, Message, dead_letter_message, event_message, verdict_message
-from services.publishing.user_history import People
+from services.eventlog.feeds import DeadLetterRow, EventRow, FeedReader, FeedRow, VerdictRow
+from services.publishing.caliper import build_caliper_record
+from services.publishing.canvas_live_events import build_grade_change, build_live_event_record
+from services.publishing.cloudevents import (
+    OutgoingRecord,
+    PublishingFormat,
+    build_dead_letter_record,
+    build_event_record,
+    build_verdict_record,
+)
+from services.publishing.user_history import UserHistory
 
 Json: TypeAlias = dict[str, Any]
 
-PUBLISHED: Mapping[str, Callable[[EventRow, Json, Json, Form], Message]] = {
-    "live-events": live_message,
-    "caliper": caliper_message,
+GRADE_CHANGE_BUILDERS: Mapping[str, Callable[[EventRow, Json, Json, PublishingFormat], OutgoingRecord]] = {
+    "live-events": build_live_event_record,
+    "caliper": build_caliper_record,
 }
 """Topics (names without prefix) with a record for each event that has a ``live_number``, and how it is made of the row,
 its metadata and its grade_change."""
 
 
-class Translator:
+class RecordMapper:
     """Rows to records; what a record needs besides its row is read from the log and kept."""
 
-    def __init__(self, tail: Tail, form: Form) -> None:
-        self._form = form
-        self._people = People(tail)
-        self._last: tuple[EventRow, Json] | None = None
+    def __init__(self, feed_reader: FeedReader, publishing_format: PublishingFormat) -> None:
+        self._publishing_format = publishing_format
+        self._user_history = UserHistory(feed_reader)
+        self._last_grade_change: tuple[EventRow, Json] | None = None
 
-    def expect(self, rows: Sequence[Row]) -> None:
+    def hint_upcoming(self, rows: Sequence[FeedRow]) -> None:
         """Say which rows, in the order of the log, are translated next: fewer reads then serve them all."""
-        self._people.expect([row for row in rows if isinstance(row, EventRow)])
+        self._user_history.hint_upcoming([row for row in rows if isinstance(row, EventRow)])
 
-    def event(self, row: EventRow, metadata: Json) -> Message:
+    def map_event(self, row: EventRow, metadata: Json) -> OutgoingRecord:
         """The record on ``events``; ``metadata``: the row's, parsed."""
-        return event_message(row, metadata, self._form)
+        return build_event_record(row, metadata, self._publishing_format)
 
-    async def published(self, output: str, row: EventRow, metadata: Json) -> Message:
+    async def map_grade_change(self, output: str, row: EventRow, metadata: Json) -> OutgoingRecord:
         """The record of a published grade on one of the topics of :data:`PUBLISHED`."""
-        if self._last is None or self._last[0] is not row:
-            named = await self._people.named(row, metadata)
-            self._last = row, grade_change(row, metadata, named, self._form)
-        return PUBLISHED[output](row, metadata, self._last[1], self._form)
+        if self._last_grade_change is None or self._last_grade_change[0] is not row:
+            event_users = await self._user_history.find_event_users(row, metadata)
+            self._last_grade_change = row, build_grade_change(row, metadata, event_users, self._publishing_format)
+        return GRADE_CHANGE_BUILDERS[output](row, metadata, self._last_grade_change[1], self._publishing_format)
 
-    def verdict(self, row: VerdictRow) -> Message:
+    def map_verdict(self, row: VerdictRow) -> OutgoingRecord:
         """The record on ``verdicts``."""
-        return verdict_message(row, self._form)
+        return build_verdict_record(row, self._publishing_format)
 
-    async def message(self, output: str, row: Row) -> Message:
+    async def map_row(self, output: str, row: FeedRow) -> OutgoingRecord:
         """A row's record on the topic of that name (without prefix)."""
         match row:
             case EventRow():
                 metadata = orjson.loads(row.metadata)
-                return self.event(row, metadata) if output == "events" else await self.published(output, row, metadata)
+                return (
+                    self.map_event(row, metadata)
+                    if output == "events"
+                    else await self.map_grade_change(output, row, metadata)
+                )
             case VerdictRow():
-                return self.verdict(row)
+                return self.map_verdict(row)
             case DeadLetterRow():
-                return dead_letter_message(row)
+                return build_dead_letter_record(row)
 
 
-def number_of(output: str, row: Row) -> int:
+def get_sequence(output: str, row: FeedRow) -> int:
     """The number that a row has on that topic (without prefix): its ``ce_sequence``, but for dead letters."""
     if isinstance(row, EventRow):
         return row.position if output == "events" else row.live_number or 0

@@ -15,30 +15,30 @@ from dataclasses import dataclass
 import asyncpg
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from services.eventlog.feed_history import History, Selection
-from services.kafka.partitioning import SHARDS
-from services.kafka.relay_progress import SERIES
-from services.kafka.topic_reader import until_readable
-from services.kafka.topics import SETTINGS, provide_output
-from services.kafka.transactions import close, commit, transactional_producer
-from services.publishing.cloudevents import Form, Message
-from services.publishing.record_headers import replayed
-from services.publishing.record_mapper import Translator, number_of
-from services.publishing.topic_ends import ends_of
+from services.eventlog.feed_history import FeedHistory, LogFilter
+from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.relay_progress import FEED_BY_TOPIC
+from services.kafka.topic_reader import wait_until_committed
+from services.kafka.topics import TOPIC_CONFIGS, ensure_replay_target
+from services.kafka.transactions import close_producer, create_transactional_producer, send_transaction
+from services.publishing.cloudevents import OutgoingRecord, PublishingFormat
+from services.publishing.record_headers import mark_replayed
+from services.publishing.record_mapper import RecordMapper, get_sequence
+from services.publishing.topic_ends import read_topic_ends
 
-NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
-COMMANDS = re.compile(r"(^|[._-])commands$")
-NUMBERS_MAX = 50_000
+TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+COMMANDS_TOPIC_NAME = re.compile(r"(^|[._-])commands$")
+SEQUENCES_PER_QUERY = 50_000
 ROWS_MAX = 500
 BYTES_MAX = 4 << 20
 
 
-class Refused(Exception):
+class ReplayRefused(Exception):
     """This cannot be replayed, or not there; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ReplayRequest:
     """What to emit again, and where to. ``output``: one of the service's topics, without prefix.
 
     ``target``: full name of the topic to fill; ``per_second``: records, None for as fast as it goes.
@@ -49,48 +49,51 @@ class Order:
 
     output: str
     target: str
-    selection: Selection
+    log_filter: LogFilter
     per_second: float | None = None
 
     def __post_init__(self) -> None:
-        if self.output not in SERIES:
-            raise ValueError(f"there is no output {self.output}: choose from {', '.join(SERIES)}")
+        if self.output not in FEED_BY_TOPIC:
+            raise ValueError(f"there is no output {self.output}: choose from {', '.join(FEED_BY_TOPIC)}")
         if self.per_second is not None and not 0 < self.per_second < math.inf:
             raise ValueError("records a second must be more than 0, and finite")
-        if self.output == "dead-letters" and self.selection.root_account is not None:
+        if self.output == "dead-letters" and self.log_filter.root_account is not None:
             raise ValueError("a dead letter could not be read, so it is of no account, course or assignment")
 
     def __str__(self) -> str:
-        return f"{self.output} {self.selection}"
+        return f"{self.output} {self.log_filter}"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ReplayProgress:
     """How far a replay is: records ``emitted`` by this run; numbers of the log ``looked_at``, and ``of`` how many."""
 
     emitted: int
-    looked_at: int
-    of: int
+    scanned: int
+    total: int
 
 
-def refuse_own(target: str) -> None:
+def reject_service_topics(target: str) -> None:
     """Only the relay writes to the topics of this service, of whichever prefix, and nobody replays commands.
 
     Raises:
         Refused: it may be one of them, or cannot be a topic's name.
     """
-    if not NAME.fullmatch(target) or target in (".", ".."):
-        raise Refused(f"{target!r} cannot be a topic's name: letters, digits, dots, underscores and hyphens")
-    if target.startswith("__") or target.rpartition(".")[2] in SETTINGS or COMMANDS.search(target):
-        raise Refused(
+    if not TOPIC_NAME.fullmatch(target) or target in (".", ".."):
+        raise ReplayRefused(f"{target!r} cannot be a topic's name: letters, digits, dots, underscores and hyphens")
+    if target.startswith("__") or target.rpartition(".")[2] in TOPIC_CONFIGS or COMMANDS_TOPIC_NAME.search(target):
+        raise ReplayRefused(
             f"{target} is, or could be, a topic of the service or of Kafka: choose another name. The service's own"
             " topics are filled again with python -m services.admin.rewind"
         )
 
 
 async def replay(
-    bootstrap: str, connection: "asyncpg.Connection[asyncpg.Record]", form: Form, order: Order
-) -> AsyncGenerator[Step, None]:
+    bootstrap: str,
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    publishing_format: PublishingFormat,
+    request: ReplayRequest,
+) -> AsyncGenerator[ReplayProgress, None]:
     """Emit again, and say after each transaction how far it is; may be ended at any step and started again later.
 
     What was emitted can be read when this ends. One at a time to a target: whoever starts fences whoever was there.
@@ -100,19 +103,19 @@ async def replay(
         WrongTopics: the target cannot be created, or cannot hold what an output does.
         KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
     """
-    refuse_own(order.target)
-    await provide_output(bootstrap, order.target)
-    producer = transactional_producer(bootstrap, f"{order.target}.replay")
+    reject_service_topics(request.target)
+    await ensure_replay_target(bootstrap, request.target)
+    producer = create_transactional_producer(bootstrap, f"{request.target}.replay")
     try:
         await producer.start()
-        async for step in _Replay(producer, bootstrap, connection, form, order).run():
-            yield step
-        await until_readable(bootstrap, [TopicPartition(order.target, shard) for shard in range(SHARDS)])
+        async for progress in _ReplayRun(producer, bootstrap, connection, publishing_format, request).run():
+            yield progress
+        await wait_until_committed(bootstrap, [TopicPartition(request.target, shard) for shard in range(SHARD_COUNT)])
     finally:
-        await close(producer)
+        await close_producer(producer)
 
 
-class _Replay:
+class _ReplayRun:
     """One run of an order."""
 
     def __init__(
@@ -120,65 +123,68 @@ class _Replay:
         producer: AIOKafkaProducer,
         bootstrap: str,
         connection: "asyncpg.Connection[asyncpg.Record]",
-        form: Form,
-        order: Order,
+        publishing_format: PublishingFormat,
+        request: ReplayRequest,
     ) -> None:
         self.producer = producer
         self.bootstrap = bootstrap
-        self.history = History(connection)
-        self.translator = Translator(self.history, form)
-        self.order = order
-        self.series = SERIES[order.output]
+        self.history = FeedHistory(connection)
+        self.record_mapper = RecordMapper(self.history, publishing_format)
+        self.request = request
+        self.feed = FEED_BY_TOPIC[request.output]
         self.emitted = 0
-        self.started = 0.0
+        self.started_at = 0.0
 
-    async def run(self) -> AsyncIterator[Step]:
-        shards = await self.history.shards(self.order.selection)
-        heads = dict(zip(shards, (await self.history.heads(shards))[self.series], strict=True))
-        done = await self._done(heads)
-        of = sum(heads.values())
-        yield Step(0, sum(done.values()), of)
-        self.started = time.monotonic()
+    async def run(self) -> AsyncIterator[ReplayProgress]:
+        shards = await self.history.shards(self.request.log_filter)
+        heads = dict(zip(shards, (await self.history.heads(shards))[self.feed], strict=True))
+        done_sequences = await self._read_target_sequences(heads)
+        total = sum(heads.values())
+        yield ReplayProgress(0, sum(done_sequences.values()), total)
+        self.started_at = time.monotonic()
         for shard, head in heads.items():
-            while done[shard] < head:
-                last = min(done[shard] + NUMBERS_MAX, head)
-                window = (self.series, shard, done[shard], last, self.order.selection)
+            while done_sequences[shard] < head:
+                last = min(done_sequences[shard] + SEQUENCES_PER_QUERY, head)
+                window = (self.feed, shard, done_sequences[shard], last, self.request.log_filter)
                 rows = await self.history.rows(*window, ROWS_MAX)
-                self.translator.expect(rows)
-                messages = [
-                    replayed(await self.translator.message(self.order.output, row), str(self.order)) for row in rows
+                self.record_mapper.hint_upcoming(rows)
+                records = [
+                    mark_replayed(await self.record_mapper.map_row(self.request.output, row), str(self.request))
+                    for row in rows
                 ]
-                for part in self._parts(messages):
-                    await self._emit(part)
-                    yield Step(self.emitted, sum(done.values()), of)
-                done[shard] = number_of(self.order.output, rows[-1]) if len(rows) == ROWS_MAX else last
-                yield Step(self.emitted, sum(done.values()), of)
+                for chunk in self._split(records):
+                    await self._emit(chunk)
+                    yield ReplayProgress(self.emitted, sum(done_sequences.values()), total)
+                done_sequences[shard] = get_sequence(self.request.output, rows[-1]) if len(rows) == ROWS_MAX else last
+                yield ReplayProgress(self.emitted, sum(done_sequences.values()), total)
 
-    async def _done(self, heads: dict[int, int]) -> dict[int, int]:
+    async def _read_target_sequences(self, heads: dict[int, int]) -> dict[int, int]:
         """By shard, the number of the last record that the target holds (0: none)."""
-        output, target = self.order.output, self.order.target
-        ends = (await ends_of(self.bootstrap, self.history, {output: target}))[output]
+        output, target = self.request.output, self.request.target
+        ends = (await read_topic_ends(self.bootstrap, self.history, {output: target}))[output]
         for end in ends:
-            if end.number is not None and end.selection != str(self.order):
-                holds = f"a replay of {end.selection}" if end.selection else "records of another kind"
-                raise Refused(f"{target} holds {holds}, not of {self.order}: choose another topic")
-        return {shard: ends[shard].number or 0 for shard in heads}
+            if end.sequence is not None and end.selection != str(self.request):
+                contents = f"a replay of {end.selection}" if end.selection else "records of another kind"
+                raise ReplayRefused(f"{target} holds {contents}, not of {self.request}: choose another topic")
+        return {shard: ends[shard].sequence or 0 for shard in heads}
 
-    def _parts(self, messages: Sequence[Message]) -> list[list[Message]]:
+    def _split(self, records: Sequence[OutgoingRecord]) -> list[list[OutgoingRecord]]:
         """What one transaction takes each: at most 4 MiB, and at most what may be sent in a second."""
-        most = ROWS_MAX if self.order.per_second is None else max(1, min(ROWS_MAX, int(self.order.per_second)))
-        parts: list[list[Message]] = []
+        records_max = (
+            ROWS_MAX if self.request.per_second is None else max(1, min(ROWS_MAX, int(self.request.per_second)))
+        )
+        chunks: list[list[OutgoingRecord]] = []
         size = 0
-        for message in messages:
-            if not parts or len(parts[-1]) >= most or size > BYTES_MAX:
-                parts.append([])
+        for record in records:
+            if not chunks or len(chunks[-1]) >= records_max or size > BYTES_MAX:
+                chunks.append([])
                 size = 0
-            parts[-1].append(message)
-            size += len(message.value or b"")
-        return parts
+            chunks[-1].append(record)
+            size += len(record.value or b"")
+        return chunks
 
-    async def _emit(self, messages: Sequence[Message]) -> None:
-        if self.order.per_second is not None:
-            await asyncio.sleep(self.started + self.emitted / self.order.per_second - time.monotonic())
-        await commit(self.producer, messages, lambda _: self.order.target)
-        self.emitted += len(messages)
+    async def _emit(self, records: Sequence[OutgoingRecord]) -> None:
+        if self.request.per_second is not None:
+            await asyncio.sleep(self.started_at + self.emitted / self.request.per_second - time.monotonic())
+        await send_transaction(self.producer, records, lambda _: self.request.target)
+        self.emitted += len(records)

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 from aiokafka import TopicPartition
 
-from services.eventlog.feed_history import History
-from services.kafka.partitioning import SHARDS
-from services.kafka.relay_progress import KEY, Progress
-from services.kafka.topic_reader import Record, last_records
-from services.kafka.topics import topic
-from services.publishing.record_headers import is_ours, marks_of, place_of
+from services.eventlog.feed_history import FeedHistory
+from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
+from services.kafka.topic_reader import Record, read_last_records
+from services.kafka.topics import full_topic_name
+from services.publishing.record_headers import is_service_record, parse_headers, parse_original_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,45 +21,45 @@ class End:
     ``replay``: the record was emitted again, so that higher numbers may stand before it; ``selection``: see marks.
     """
 
-    number: int | None = None
-    new: bool = True
-    replay: bool = False
+    sequence: int | None = None
+    never_truncated: bool = True
+    is_replay: bool = False
     selection: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class EndMismatch:
     """A shard of an output that does not end where the relay left it: with the number ``at``, not with ``relayed``."""
 
     output: str
     shard: int
-    at: int
-    relayed: int
+    actual: int
+    expected: int
 
     def __str__(self) -> str:
-        why = "records were lost, or it was made again" if self.at < self.relayed else "progress was lost"
+        why = "records were lost, or it was made again" if self.actual < self.expected else "progress was lost"
         return (
-            f"shard {self.shard} of {self.output} ends at {self.at}, and {self.relayed} is the last that was relayed:"
+            f"shard {self.shard} of {self.output} ends at {self.actual}, and {self.expected} is the last that was relayed:"
             f" {why}"
         )
 
 
-def differences(progress: Progress, ends: Mapping[str, Sequence[End]]) -> list[Difference]:
+def find_mismatches(progress: RelayProgress, ends: Mapping[str, Sequence[End]]) -> list[EndMismatch]:
     """The first shard of each output that differs; where retention removed all, nobody knows.
 
     Outputs that the progress does not name are not looked at, nor those that are being filled again.
     """
-    found = []
+    mismatches = []
     for output in (output for output in ends if output in progress.sequences):
-        for shard, (number, end) in enumerate(zip(progress.sequences[output], ends[output], strict=True)):
-            at = 0 if end.number is None and end.new else end.number
-            if at is not None and at != number and not progress.replaying(output, shard):
-                found.append(Difference(output, shard, at, number))
+        for shard, (sequence, end) in enumerate(zip(progress.sequences[output], ends[output], strict=True)):
+            actual = 0 if end.sequence is None and end.never_truncated else end.sequence
+            if actual is not None and actual != sequence and not progress.is_replaying(output, shard):
+                mismatches.append(EndMismatch(output, shard, actual, sequence))
                 break
-    return found
+    return mismatches
 
 
-async def ends_of(bootstrap: str, history: History, topics: Mapping[str, str]) -> dict[str, list[End]]:
+async def read_topic_ends(bootstrap: str, history: FeedHistory, topics: Mapping[str, str]) -> dict[str, list[End]]:
     """By output, the end of each shard on the topic of that full name.
 
     Records of others are passed over; a dead letter that the log does not have has no number.
@@ -67,43 +67,49 @@ async def ends_of(bootstrap: str, history: History, topics: Mapping[str, str]) -
     Raises:
         KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
     """
-    places = [TopicPartition(name, shard) for name in topics.values() for shard in range(SHARDS)]
-    found = await last_records(bootstrap, places, lambda record: is_ours(record.headers))
+    topic_partitions = [TopicPartition(name, shard) for name in topics.values() for shard in range(SHARD_COUNT)]
+    last_by_partition = await read_last_records(
+        bootstrap, topic_partitions, lambda record: is_service_record(record.headers)
+    )
     ends: dict[str, list[End]] = {}
     for output, name in topics.items():
-        of_topic = [found[TopicPartition(name, shard)] for shard in range(SHARDS)]
-        numbers = [None if last.record is None else await _number(output, history, last.record) for last in of_topic]
-        marks = [marks_of(() if last.record is None else last.record.headers) for last in of_topic]
+        topic_lasts = [last_by_partition[TopicPartition(name, shard)] for shard in range(SHARD_COUNT)]
+        sequences = [
+            None if last.record is None else await _find_sequence(output, history, last.record) for last in topic_lasts
+        ]
+        parsed_headers = [parse_headers(() if last.record is None else last.record.headers) for last in topic_lasts]
         ends[output] = [
-            End(number, last.new, mark.replay, mark.selection)
-            for number, last, mark in zip(numbers, of_topic, marks, strict=True)
+            End(sequence, last.never_truncated, headers.is_replay, headers.selection)
+            for sequence, last, headers in zip(sequences, topic_lasts, parsed_headers, strict=True)
         ]
     return ends
 
 
-async def progress_on(bootstrap: str, full_name: str) -> tuple[Progress, datetime] | None:
+async def read_progress(bootstrap: str, full_name: str) -> tuple[RelayProgress, datetime] | None:
     """How far the relay has come, as its topic says it, and when it last said so; None where it holds no record.
 
     Raises:
         KafkaError: Kafka does not answer.
     """
-    place = TopicPartition(full_name, 0)
-    last = await last_records(bootstrap, [place], lambda record: record.key == KEY and record.value is not None)
-    record = last[place].record
+    topic_partition = TopicPartition(full_name, 0)
+    last = await read_last_records(
+        bootstrap, [topic_partition], lambda record: record.key == PROGRESS_KEY and record.value is not None
+    )
+    record = last[topic_partition].record
     if record is None or record.value is None:
         return None
-    return Progress.decode(record.value), datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    return RelayProgress.decode(record.value), datetime.fromtimestamp(record.timestamp / 1000, UTC)
 
 
-async def _number(output: str, history: History, record: Record) -> int | None:
-    marks = marks_of(record.headers)
+async def _find_sequence(output: str, history: FeedHistory, record: Record) -> int | None:
+    parsed_headers = parse_headers(record.headers)
     if output != "dead-letters":
-        return marks.number
-    origin = place_of(marks.headers)
-    found = None if origin is None else (await history.dead_letters_from([origin]))[0]
-    return None if found is None else found[1]
+        return parsed_headers.sequence
+    origin = parse_original_record(parsed_headers.headers)
+    dead_letter = None if origin is None else (await history.find_dead_letters([origin]))[0]
+    return None if dead_letter is None else dead_letter[1]
 
 
-def full_names(prefix: str, outputs: Iterable[str]) -> dict[str, str]:
+def full_topic_names(prefix: str, outputs: Iterable[str]) -> dict[str, str]:
     """The service's own topics of these outputs."""
-    return {output: topic(prefix, output) for output in outputs}
+    return {output: full_topic_name(prefix, output) for output in outputs}

@@ -13,29 +13,29 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from services.eventlog.feed_history import EVERYTHING, Selection
-from services.kafka.partitioning import SHARDS
-from services.kafka.relay_progress import SERIES
-from services.kafka.topic_reader import Record, read_until, reader
-from services.kafka.topics import partition_count
-from services.publishing.log_comparison import NOT_IN_LOG, Comparison
-from services.publishing.record_headers import Marks, marks_of, place_of
-from services.publishing.sequence_audit import Entry, Finding, Ledger
+from services.eventlog.feed_history import EVERYTHING, LogFilter
+from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.relay_progress import FEED_BY_TOPIC
+from services.kafka.topic_reader import Record, open_reader, read_until
+from services.kafka.topics import read_partition_count
+from services.publishing.log_comparison import NOT_IN_LOG, LogComparison
+from services.publishing.record_headers import ParsedHeaders, parse_headers, parse_original_record
+from services.publishing.sequence_audit import AuditEntry, Finding, SequenceAudit
 
-NUMBERS_MAX = 10_000
-SETTLE_SECONDS = 10.0
+SEQUENCES_PER_QUERY = 10_000
+CATCH_UP_SECONDS = 10.0
 POLL_SECONDS = 0.2
 
 OnProgress = Callable[[str, int, int], None]
 """Called with the topic, how many of its offsets are read, and how many there are."""
 
 
-class CannotVerify(Exception):
+class TopicNotFound(Exception):
     """There is no such topic; the message names it."""
 
 
 @dataclass(slots=True)
-class Verified:
+class VerificationReport:
     """What was found on one topic. ``removed``: by retention, as (shard, first, last); that is no fault.
 
     ``records``: all read, ``replayed``: those of them that were emitted again; ``compared``: with the log;
@@ -56,7 +56,7 @@ class Verified:
         """Whether nothing is wrong."""
         return not self.findings
 
-    def as_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For scripts."""
         return {"sound": self.sound, **asdict(self)}
 
@@ -65,11 +65,11 @@ async def verify(
     bootstrap: str,
     topic: str,
     output: str,
-    comparison: Comparison | None = None,
-    selection: Selection = EVERYTHING,
+    comparison: LogComparison | None = None,
+    log_filter: LogFilter = EVERYTHING,
     on_progress: OnProgress = lambda topic, read, of: None,
-    settle_seconds: float = SETTLE_SECONDS,
-) -> Verified:
+    catch_up_seconds: float = CATCH_UP_SECONDS,
+) -> VerificationReport:
     """Read a topic (full name) to its end and say what is wrong with it.
 
     ``output``: which of the service's topics it repeats (name without prefix); ``selection``: of a topic that was
@@ -80,164 +80,184 @@ async def verify(
         CannotVerify: there is no such topic.
         KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
     """
-    verification = _Verification(topic, output, comparison, selection, on_progress)
+    verifier = _Verifier(topic, output, comparison, log_filter, on_progress)
     try:
-        return await verification.run(bootstrap, settle_seconds)
+        return await verifier.run(bootstrap, catch_up_seconds)
     finally:
-        verification.ledger.close()
+        verifier.audit.close()
 
 
-class _Verification:
+class _Verifier:
     """One topic being read."""
 
     def __init__(
-        self, topic: str, output: str, comparison: Comparison | None, selection: Selection, on_progress: OnProgress
+        self, topic: str, output: str, comparison: LogComparison | None, log_filter: LogFilter, on_progress: OnProgress
     ) -> None:
         self.topic = topic
         self.output = output
         self.comparison = comparison
-        self.selection = selection
+        self.log_filter = log_filter
         self.on_progress = on_progress
-        self.dead_letters = output == "dead-letters"
-        self.partial = selection != EVERYTHING
+        self.is_dead_letters = output == "dead-letters"
+        self.is_partial = log_filter != EVERYTHING
         # Without the log dead letters have no numbers: a digest of where they came from finds repeats.
-        self.numbered = comparison is not None or output != "dead-letters"
-        self.ledger = Ledger(self.partial, self.numbered, remembers=comparison is None)
-        self.result = Verified(topic, output, comparison is not None)
+        self.is_numbered = comparison is not None or output != "dead-letters"
+        self.audit = SequenceAudit(self.is_partial, self.is_numbered, compares_with_first=comparison is None)
+        self.report = VerificationReport(topic, output, comparison is not None)
 
-    async def run(self, bootstrap: str, settle_seconds: float) -> Verified:
-        heads = [0] * SHARDS
+    async def run(self, bootstrap: str, catch_up_seconds: float) -> VerificationReport:
+        heads = [0] * SHARD_COUNT
         if self.comparison is not None:
             # Asked before the topic's ends: what is in the log by now is on the topic soon.
-            heads = (await self.comparison.history.heads(range(SHARDS)))[SERIES[self.output]]
-        places = [TopicPartition(self.topic, number) for number in range(await partition_count(bootstrap, self.topic))]
-        if not places:
-            raise CannotVerify(f"there is no topic {self.topic}")
-        async with reader(bootstrap, places) as consumer:
-            begins = await consumer.beginning_offsets(places)
-            await self._read(consumer, begins, await consumer.end_offsets(places))
-            if self.comparison is not None and not self.partial:
-                await self._settle(consumer, heads, places, settle_seconds)
-            removed = await consumer.beginning_offsets(places)
-        for place in places:
-            self._look_for_gaps(place.partition, begins[place], removed[place], heads)
-        for shard in range(len(places), SHARDS):
-            self._missing(shard, 1, heads[shard])
-        if self.comparison is not None and self.partial:
-            await self._look_for_selected(self.comparison, heads)
-        self.ledger.end()
-        result = self.result
-        result.records, result.replayed = self.ledger.records, self.ledger.replayed
-        findings = self.ledger.findings
-        result.findings = sorted(findings.found, key=lambda found: (found.shard, found.first, found.kind))
-        result.more_findings = findings.more
-        return result
+            heads = (await self.comparison.history.heads(range(SHARD_COUNT)))[FEED_BY_TOPIC[self.output]]
+        topic_partitions = [
+            TopicPartition(self.topic, partition)
+            for partition in range(await read_partition_count(bootstrap, self.topic))
+        ]
+        if not topic_partitions:
+            raise TopicNotFound(f"there is no topic {self.topic}")
+        async with open_reader(bootstrap, topic_partitions) as consumer:
+            beginning_offsets = await consumer.beginning_offsets(topic_partitions)
+            await self._read(consumer, beginning_offsets, await consumer.end_offsets(topic_partitions))
+            if self.comparison is not None and not self.is_partial:
+                await self._wait_for_relay(consumer, heads, topic_partitions, catch_up_seconds)
+            later_beginnings = await consumer.beginning_offsets(topic_partitions)
+        for topic_partition in topic_partitions:
+            self._find_gaps(
+                topic_partition.partition, beginning_offsets[topic_partition], later_beginnings[topic_partition], heads
+            )
+        for shard in range(len(topic_partitions), SHARD_COUNT):
+            self._add_missing(shard, 1, heads[shard])
+        if self.comparison is not None and self.is_partial:
+            await self._find_selection_differences(self.comparison, heads)
+        self.audit.finish()
+        report = self.report
+        report.records, report.replayed = self.audit.records, self.audit.replayed
+        findings = self.audit.findings
+        report.findings = sorted(findings.kept, key=lambda found: (found.shard, found.first, found.kind))
+        report.more_findings = findings.dropped_count
+        return report
 
     async def _read(
         self,
         consumer: AIOKafkaConsumer,
-        begins: Mapping[TopicPartition, int],
-        ends: Mapping[TopicPartition, int],
+        beginning_offsets: Mapping[TopicPartition, int],
+        end_offsets: Mapping[TopicPartition, int],
     ) -> None:
-        read, of = dict.fromkeys(begins, 0), sum(ends[place] - begins[place] for place in begins)
-        self.on_progress(self.topic, 0, of)
-        async for place, records in read_until(consumer, ends):
-            await self._enter(place.partition, records)
-            read[place] = records[-1].offset + 1 - begins[place]
-            self.on_progress(self.topic, min(sum(read.values()), of), of)
-        self.on_progress(self.topic, of, of)
+        read_offsets, total = (
+            dict.fromkeys(beginning_offsets, 0),
+            sum(
+                end_offsets[topic_partition] - beginning_offsets[topic_partition]
+                for topic_partition in beginning_offsets
+            ),
+        )
+        self.on_progress(self.topic, 0, total)
+        async for topic_partition, records in read_until(consumer, end_offsets):
+            await self._add_records(topic_partition.partition, records)
+            read_offsets[topic_partition] = records[-1].offset + 1 - beginning_offsets[topic_partition]
+            self.on_progress(self.topic, min(sum(read_offsets.values()), total), total)
+        self.on_progress(self.topic, total, total)
 
-    async def _settle(
+    async def _wait_for_relay(
         self,
         consumer: AIOKafkaConsumer,
         heads: Sequence[int],
-        places: Sequence[TopicPartition],
-        seconds: float,
+        topic_partitions: Sequence[TopicPartition],
+        seconds_max: float,
     ) -> None:
         """Go on reading while something is missing that the relay may be about to bring."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds_max
         while time.monotonic() < deadline and any(
-            (self.ledger.bounds(shard) or (0, 0))[1] < head for shard, head in enumerate(heads)
+            (self.audit.bounds(shard) or (0, 0))[1] < head for shard, head in enumerate(heads)
         ):
-            for place, records in (await consumer.getmany(*places, timeout_ms=int(POLL_SECONDS * 1000))).items():
-                await self._enter(place.partition, records)
+            for topic_partition, records in (
+                await consumer.getmany(*topic_partitions, timeout_ms=int(POLL_SECONDS * 1000))
+            ).items():
+                await self._add_records(topic_partition.partition, records)
 
-    async def _enter(self, shard: int, records: Sequence[Record]) -> None:
-        numbered = await self._numbered(shard, records)
-        self.ledger.enter(shard, [_entry(number, record, marks) for number, record, marks in numbered])
+    async def _add_records(self, shard: int, records: Sequence[Record]) -> None:
+        numbered_records = await self._assign_sequences(shard, records)
+        self.audit.add(
+            shard, [_build_entry(sequence, record, headers) for sequence, record, headers in numbered_records]
+        )
         if self.comparison is not None:
-            beside = [(number, record) for number, record, _ in numbered]
-            for kind, number, what in await self.comparison.differences(beside):
-                self.ledger.findings.add(Finding(kind, shard, number, number, what))
+            sequenced_records = [(sequence, record) for sequence, record, _ in numbered_records]
+            for kind, sequence, what in await self.comparison.find_differences(sequenced_records):
+                self.audit.findings.add(Finding(kind, shard, sequence, sequence, what))
 
-    async def _numbered(self, shard: int, records: Sequence[Record]) -> list[tuple[int, Record, Marks]]:
+    async def _assign_sequences(self, shard: int, records: Sequence[Record]) -> list[tuple[int, Record, ParsedHeaders]]:
         """Records with their numbers; those that have none, or are in another shard's partition, are findings."""
-        marks = [marks_of(record.headers) for record in records]
-        numbers = [mark.number for mark in marks]
-        if self.dead_letters and self.comparison is not None:
-            numbers = await self.comparison.numbers_of_dead_letters(records)
-        elif self.dead_letters:
-            numbers = [_digest(str(place)) if (place := place_of(mark.headers)) else None for mark in marks]
-        found = []
-        for record, mark, number in zip(records, marks, numbers, strict=True):
-            if number is None:
+        parsed_headers = [parse_headers(record.headers) for record in records]
+        sequences = [headers.sequence for headers in parsed_headers]
+        if self.is_dead_letters and self.comparison is not None:
+            sequences = await self.comparison.find_dead_letter_sequences(records)
+        elif self.is_dead_letters:
+            sequences = [
+                _digest(str(origin)) if (origin := parse_original_record(headers.headers)) else None
+                for headers in parsed_headers
+            ]
+        numbered_records = []
+        for record, headers, sequence in zip(records, parsed_headers, sequences, strict=True):
+            if sequence is None:
                 offset = record.offset
-                strange = Finding("unreadable", shard, offset, offset, "it has no number", "offset")
-                if self.dead_letters and self.comparison is not None:
-                    strange = Finding("extra", shard, offset, offset, NOT_IN_LOG, "offset")
-                self.ledger.findings.add(strange)
-            elif not self.dead_letters and mark.shard != shard:
-                what = f"of shard {mark.shard}"
-                self.ledger.findings.add(Finding("misplaced", shard, number, number, what))
+                finding = Finding("unreadable", shard, offset, offset, "it has no number", "offset")
+                if self.is_dead_letters and self.comparison is not None:
+                    finding = Finding("extra", shard, offset, offset, NOT_IN_LOG, "offset")
+                self.audit.findings.add(finding)
+            elif not self.is_dead_letters and headers.shard != shard:
+                what = f"of shard {headers.shard}"
+                self.audit.findings.add(Finding("misplaced", shard, sequence, sequence, what))
             else:
-                found.append((number, record, mark))
-        return found
+                numbered_records.append((sequence, record, headers))
+        return numbered_records
 
-    def _missing(self, shard: int, first: int, last: int) -> None:
+    def _add_missing(self, shard: int, first: int, last: int) -> None:
         if first <= last:
-            self.ledger.findings.add(Finding("missing", shard, first, last))
+            self.audit.findings.add(Finding("missing", shard, first, last))
 
-    def _look_for_gaps(self, shard: int, begin: int, removed_until: int, heads: Sequence[int]) -> None:
+    def _find_gaps(self, shard: int, beginning_offset: int, removed_until: int, heads: Sequence[int]) -> None:
         """What is missing from a shard. A topic whose first offset is not 0 was cut at its beginning."""
-        if self.partial or not self.numbered:
+        if self.is_partial or not self.is_numbered:
             return
         head = heads[shard] if shard < len(heads) else 0
-        low, high = self.ledger.bounds(shard) or (head + 1, head)
-        if begin == 0:
-            self._missing(shard, 1, low - 1)
-        elif low > 1:
-            self.result.removed.append((shard, 1, low - 1))
-        for first, last, before, after in self.ledger.gaps(shard, low, high):
-            if begin < removed_until and before < removed_until <= after:
-                self.result.removed.append((shard, first, last))  # While this read the topic.
+        lowest, highest = self.audit.bounds(shard) or (head + 1, head)
+        if beginning_offset == 0:
+            self._add_missing(shard, 1, lowest - 1)
+        elif lowest > 1:
+            self.report.removed.append((shard, 1, lowest - 1))
+        for first, last, before, after in self.audit.gaps(shard, lowest, highest):
+            if beginning_offset < removed_until and before < removed_until <= after:
+                self.report.removed.append((shard, first, last))  # While this read the topic.
             else:
-                self._missing(shard, first, last)
-        self._missing(shard, high + 1, head)
+                self._add_missing(shard, first, last)
+        self._add_missing(shard, highest + 1, head)
 
-    async def _look_for_selected(self, comparison: Comparison, heads: Sequence[int]) -> None:
+    async def _find_selection_differences(self, comparison: LogComparison, heads: Sequence[int]) -> None:
         """Beside the log, on a topic that repeats a part of it: what it lacks, and what it should not have."""
-        selected_shards = await comparison.history.shards(self.selection)
-        for shard in range(SHARDS):
-            last = max(heads[shard], (self.ledger.bounds(shard) or (0, 0))[1])
-            for after in range(0, last, NUMBERS_MAX):
-                until = min(after + NUMBERS_MAX, last)
-                wanted: set[int] = set()
+        selected_shards = await comparison.history.shards(self.log_filter)
+        for shard in range(SHARD_COUNT):
+            last = max(heads[shard], (self.audit.bounds(shard) or (0, 0))[1])
+            for after in range(0, last, SEQUENCES_PER_QUERY):
+                until = min(after + SEQUENCES_PER_QUERY, last)
+                expected: set[int] = set()
                 if shard in selected_shards:
-                    series, window = SERIES[self.output], (shard, after, min(until, heads[shard]))
-                    wanted = set(await comparison.history.numbers(series, *window, self.selection))
-                seen = self.ledger.numbers(shard, after, until)
-                for number in sorted(wanted - seen):
-                    self._missing(shard, number, number)
-                for number in sorted(seen - wanted):
-                    self.ledger.findings.add(Finding("extra", shard, number, number, "not selected"))
+                    feed, window = FEED_BY_TOPIC[self.output], (shard, after, min(until, heads[shard]))
+                    expected = set(await comparison.history.sequences(feed, *window, self.log_filter))
+                actual = self.audit.sequences(shard, after, until)
+                for sequence in sorted(expected - actual):
+                    self._add_missing(shard, sequence, sequence)
+                for sequence in sorted(actual - expected):
+                    self.audit.findings.add(Finding("extra", shard, sequence, sequence, "not selected"))
 
 
-def _entry(number: int, record: Record, marks: Marks) -> Entry:
+def _build_entry(sequence: int, record: Record, headers: ParsedHeaders) -> AuditEntry:
     content = hashlib.blake2b(digest_size=8)
-    for part in (record.key or b"", record.value or b"", repr(marks.headers).encode()):
+    for part in (record.key or b"", record.value or b"", repr(headers.headers).encode()):
         content.update(len(part).to_bytes(8) + part)
-    identity = _digest(marks.id or "")
-    return Entry(number, record.offset, marks.replay, identity, int.from_bytes(content.digest(), signed=True))
+    identity = _digest(headers.id or "")
+    return AuditEntry(
+        sequence, record.offset, headers.is_replay, identity, int.from_bytes(content.digest(), signed=True)
+    )
 
 
 def _digest(text: str) -> int:

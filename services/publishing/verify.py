@@ -17,88 +17,92 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from services.config import KafkaSettings, VerifySettings, WrongSettings
+from services.config import KafkaSettings, SettingsError, VerifySettings
 from services.console.cli import options
-from services.console.cli.server_watchdog import attended, kafka, postgresql
-from services.eventlog.feed_history import History, Selection
-from services.eventlog.postgres import READER, connect, leave
-from services.kafka.relay_progress import SERIES
-from services.kafka.topics import topic
-from services.publishing.cloudevents import Form
-from services.publishing.log_comparison import Comparison
-from services.publishing.record_mapper import Translator
-from services.publishing.verifier import CannotVerify, Verified, verify
+from services.console.cli.server_watchdog import fail_if_silent, kafka_server, postgresql_server
+from services.eventlog.feed_history import FeedHistory, LogFilter
+from services.eventlog.postgres import READER, close_quickly, connect
+from services.kafka.relay_progress import FEED_BY_TOPIC
+from services.kafka.topics import full_topic_name
+from services.publishing.cloudevents import PublishingFormat
+from services.publishing.log_comparison import LogComparison
+from services.publishing.record_mapper import RecordMapper
+from services.publishing.verifier import TopicNotFound, VerificationReport, verify
 
-SOUND, UNSOUND, UNCHECKED = 0, 1, 2
+EXIT_SOUND, EXIT_UNSOUND, EXIT_UNCHECKED = 0, 1, 2
 COMPARE_SETTINGS = "changed: where all are, compare EVENT_SOURCE, LIVE_EVENTS_SHARD and LMS_URL with the relay's"
 
 
-async def check(
-    settings: VerifySettings, topics: Mapping[str, str], selection: Selection, bars: Progress
-) -> list[Verified]:
+async def verify_all(
+    settings: VerifySettings, topics: Mapping[str, str], log_filter: LogFilter, progress_bars: Progress
+) -> list[VerificationReport]:
     """The topics (full names, and the output that each repeats) one after another, with a bar for each."""
-    results = []
+    reports = []
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(attended(kafka(settings.kafka_bootstrap)))
-        log = None
+        await stack.enter_async_context(fail_if_silent(kafka_server(settings.kafka_bootstrap)))
+        create_comparison = None
         if settings.database_url is not None:
             url = settings.database_url.get_secret_value()
-            await stack.enter_async_context(attended(postgresql(url)))
+            await stack.enter_async_context(fail_if_silent(postgresql_server(url)))
             connection = await connect(url, "verify", READER)
-            stack.push_async_callback(leave, connection)
-            form = Form.of(settings)
-            history = History(connection)
-            log = partial(Comparison, history=history, translator=Translator(history, form))
+            stack.push_async_callback(close_quickly, connection)
+            publishing_format = PublishingFormat.from_settings(settings)
+            history = FeedHistory(connection)
+            create_comparison = partial(
+                LogComparison, history=history, record_mapper=RecordMapper(history, publishing_format)
+            )
         for full_name, output in topics.items():
-            task = bars.add_task(full_name, total=None)
-            comparison = None if log is None else log(output)
-            results.append(
+            task = progress_bars.add_task(full_name, total=None)
+            comparison = None if create_comparison is None else create_comparison(output)
+            reports.append(
                 await verify(
                     settings.kafka_bootstrap,
                     full_name,
                     output,
                     comparison,
-                    selection,
-                    lambda _, read, of, task=task: bars.update(task, completed=read, total=of),  # type: ignore[misc]
+                    log_filter,
+                    lambda _, read, of, task=task: progress_bars.update(task, completed=read, total=of),  # type: ignore[misc]
                 )
             )
-    return results
+    return reports
 
 
-def say(console: Console, result: Verified) -> None:
+def print_report(console: Console, report: VerificationReport) -> None:
     """One topic in words."""
-    replayed = f", {result.replayed} of them replayed" if result.replayed else ""
-    beside = "compared with the log" if result.compared else "as a consumer sees it"
-    mark = "[green]✓[/]" if result.sound else "[red]✗[/]"
-    console.print(f"{mark} {result.topic}: {result.records} records{replayed}, {beside}")
-    for shard, first, last in result.removed:
+    replayed = f", {report.replayed} of them replayed" if report.replayed else ""
+    basis = "compared with the log" if report.compared else "as a consumer sees it"
+    symbol = "[green]✓[/]" if report.sound else "[red]✗[/]"
+    console.print(f"{symbol} {report.topic}: {report.records} records{replayed}, {basis}")
+    for shard, first, last in report.removed:
         console.print(f"  [dim]shard {shard}: {first}..{last} removed by retention[/]")
-    for finding in result.findings:
+    for finding in report.findings:
         console.print(f"  [red]{finding}[/]")
-    if result.more_findings:
-        console.print(f"  [red]and {result.more_findings} more[/]")
-    if any(finding.kind == "changed" for finding in result.findings):
+    if report.more_findings:
+        console.print(f"  [red]and {report.more_findings} more[/]")
+    if any(finding.kind == "changed" for finding in report.findings):
         console.print(f"  [dim]{COMPARE_SETTINGS}[/]")
 
 
-def named(topics: Sequence[str] | None, of: str | None) -> dict[str, str]:
+def resolve_outputs(topics: Sequence[str] | None, repeated_output: str | None) -> dict[str, str]:
     """Topics and the output that each repeats: ``of``, or what its name ends with. Raises typer.BadParameter."""
-    if of is not None and not topics:
-        raise typer.BadParameter(f"--of {of} is about topics that are named: name them")
-    asked = {name: of or name.rsplit(".", 1)[-1] for name in topics or ()}
-    if any(output not in SERIES for output in asked.values()):
-        raise typer.BadParameter(f"which output does {', '.join(asked)} repeat? --of {'|'.join(SERIES)}")
-    return asked
+    if repeated_output is not None and not topics:
+        raise typer.BadParameter(f"--of {repeated_output} is about topics that are named: name them")
+    output_by_topic = {name: repeated_output or name.rsplit(".", 1)[-1] for name in topics or ()}
+    if any(output not in FEED_BY_TOPIC for output in output_by_topic.values()):
+        raise typer.BadParameter(
+            f"which output does {', '.join(output_by_topic)} repeat? --of {'|'.join(FEED_BY_TOPIC)}"
+        )
+    return output_by_topic
 
 
-def outputs(settings: KafkaSettings) -> dict[str, str]:
+def list_output_topics(settings: KafkaSettings) -> dict[str, str]:
     """All the service's output topics."""
-    return {topic(settings.topic_prefix, output): output for output in SERIES}
+    return {full_topic_name(settings.topic_prefix, output): output for output in FEED_BY_TOPIC}
 
 
 def main(
     topics: Annotated[list[str] | None, typer.Argument(help="Full names; all outputs of TOPIC_PREFIX if none.")] = None,
-    of: Annotated[str | None, typer.Option(help=f"Which output the topics repeat: {', '.join(SERIES)}.")] = None,
+    of: Annotated[str | None, typer.Option(help=f"Which output the topics repeat: {', '.join(FEED_BY_TOPIC)}.")] = None,
     root_account: options.RootAccount = None,
     course: options.Course = None,
     assignment: options.Assignment = None,
@@ -107,26 +111,26 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Gaps, repeats, disorder, wrong ids and bytes of topics. What a replay put on a topic is selected as it was."""
-    asked = named(topics, of)
-    selected = options.selection(root_account, course, assignment, since, until)
+    output_by_topic = resolve_outputs(topics, of)
+    log_filter = options.build_log_filter(root_account, course, assignment, since, until)
     try:
         settings = VerifySettings()
-        asked = asked or outputs(settings)
-        with options.bars() as bars:
-            results = asyncio.run(check(settings, asked, selected, bars))
-    except (CannotVerify, WrongSettings) as error:
+        output_by_topic = output_by_topic or list_output_topics(settings)
+        with options.progress_bars() as progress_bars:
+            reports = asyncio.run(verify_all(settings, output_by_topic, log_filter, progress_bars))
+    except (TopicNotFound, SettingsError) as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(UNCHECKED) from None
-    except options.FAILURES as error:
-        typer.echo(options.in_words(error), err=True)
-        raise typer.Exit(UNCHECKED) from None
+        raise typer.Exit(EXIT_UNCHECKED) from None
+    except options.INFRASTRUCTURE_ERRORS as error:
+        typer.echo(options.describe_infrastructure_error(error), err=True)
+        raise typer.Exit(EXIT_UNCHECKED) from None
     if as_json:
-        typer.echo(json.dumps([result.as_json() for result in results]))
+        typer.echo(json.dumps([report.to_dict() for report in reports]))
     else:
         console = Console(highlight=False, soft_wrap=True)
-        for result in results:
-            say(console, result)
-    sys.exit(SOUND if all(result.sound for result in results) else UNSOUND)
+        for report in reports:
+            print_report(console, report)
+    sys.exit(EXIT_SOUND if all(report.sound for report in reports) else EXIT_UNSOUND)
 
 
 if __name__ == "__main__":

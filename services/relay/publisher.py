@@ -7,12 +7,12 @@ from datetime import datetime
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import RecordMetadata
 
-from services.kafka.relay_progress import KEY, Progress
-from services.kafka.topics import topic
-from services.kafka.transactions import close, commit, transactional_producer
-from services.publishing.cloudevents import Message
-from services.publishing.topic_ends import progress_on
-from services.relay.startup_checks import NeedsOperator
+from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
+from services.kafka.topics import full_topic_name
+from services.kafka.transactions import close_producer, create_transactional_producer, send_transaction
+from services.publishing.cloudevents import OutgoingRecord
+from services.publishing.topic_ends import read_progress
+from services.relay.startup_checks import OperatorRequired
 
 # A transaction that somebody left open ends by itself before that.
 START_SECONDS_MAX = 45
@@ -24,9 +24,9 @@ class Publisher:
     def __init__(self, bootstrap: str, prefix: str) -> None:
         self._bootstrap = bootstrap
         self._prefix = prefix
-        self._producer = transactional_producer(bootstrap, f"{prefix}.relay")
+        self._producer = create_transactional_producer(bootstrap, f"{prefix}.relay")
 
-    async def start(self) -> tuple[Progress, datetime] | None:
+    async def start(self) -> tuple[RelayProgress, datetime] | None:
         """Fence whoever was there, end what they left open, and read how far they came, and when they last said so.
 
         None if nothing says it.
@@ -36,28 +36,41 @@ class Publisher:
                 await self._producer.start()
         except TimeoutError:
             raise KafkaTimeoutError(f"no transaction could be begun in {START_SECONDS_MAX} s") from None
-        return await progress_on(self._bootstrap, topic(self._prefix, "progress"))
+        return await read_progress(self._bootstrap, full_topic_name(self._prefix, "progress"))
 
     async def close(self) -> None:
         """Close; an open transaction is aborted by whoever starts next, or by the broker."""
-        await close(self._producer)
+        await close_producer(self._producer)
 
-    async def publish(self, messages: Sequence[Message], before: Progress, progress: Progress) -> None:
+    async def publish(
+        self, records: Sequence[OutgoingRecord], previous_progress: RelayProgress, progress: RelayProgress
+    ) -> None:
         """Messages and the progress they make, all or nothing for read_committed readers.
 
         Raises:
             NeedsOperator: a topic begins here that was filled ``before``: it was made again while the relay ran.
         """
 
-        def look(placed: Sequence[RecordMetadata]) -> None:
-            for place in placed:
-                output, shard = place.topic.removeprefix(f"{self._prefix}."), place.partition
-                filled = before.sequences.get(output)
-                if place.offset == 0 and filled and filled[shard] and not before.replaying(output, shard):
-                    raise NeedsOperator(f"{place.topic} was made again while the relay ran")
+        def check_not_recreated(all_metadata: Sequence[RecordMetadata]) -> None:
+            for metadata in all_metadata:
+                output, shard = metadata.topic.removeprefix(f"{self._prefix}."), metadata.partition
+                previous_sequences = previous_progress.sequences.get(output)
+                if (
+                    metadata.offset == 0
+                    and previous_sequences
+                    and previous_sequences[shard]
+                    and not previous_progress.is_replaying(output, shard)
+                ):
+                    raise OperatorRequired(f"{metadata.topic} was made again while the relay ran")
 
-        of_progress = (topic(self._prefix, "progress"), KEY, progress.encode())
-        await commit(self._producer, messages, lambda name: topic(self._prefix, name), of_progress, look)
+        progress_record = (full_topic_name(self._prefix, "progress"), PROGRESS_KEY, progress.encode())
+        await send_transaction(
+            self._producer,
+            records,
+            lambda name: full_topic_name(self._prefix, name),
+            progress_record,
+            check_not_recreated,
+        )
 
 
 def lock_name(prefix: str) -> str:

@@ -10,122 +10,130 @@ import asyncpg
 from aiokafka.errors import KafkaError
 
 from services.config import RelaySettings
-from services.eventlog.feed_history import History
-from services.eventlog.postgres import READER, connect, trouble
-from services.kafka.relay_progress import OUTPUTS
-from services.kafka.topics import topic
-from services.publishing.cloudevents import Form
-from services.publishing.record_mapper import Translator
-from services.publishing.topic_ends import ends_of, full_names
-from services.relay.metrics import Telling
+from services.eventlog.feed_history import FeedHistory
+from services.eventlog.postgres import READER, connect, describe_postgres_error
+from services.kafka.relay_progress import OUTPUT_TOPICS
+from services.kafka.topics import full_topic_name
+from services.publishing.cloudevents import PublishingFormat
+from services.publishing.record_mapper import RecordMapper
+from services.publishing.topic_ends import full_topic_names, read_topic_ends
+from services.relay.metrics import RelayTelemetry
 from services.relay.publisher import START_SECONDS_MAX, Publisher, lock_name
-from services.relay.startup_checks import SHARD_LIST, NeedsOperator, check, completed, on_new_topics
-from services.relay.transaction_builder import Gathering, Waiting
-from services.runtime.health import LOOP_SECONDS_MAX, Health
+from services.relay.startup_checks import (
+    ALL_SHARDS,
+    OperatorRequired,
+    fill_missing_outputs,
+    mark_replays_for_new_topics,
+    verify_consistent,
+)
+from services.relay.transaction_builder import PendingTransaction, TransactionBuilder
+from services.runtime.health import HEARTBEAT_SECONDS_MAX, Health
 
 LOGGER = logging.getLogger("relay")
 IDLE_SECONDS = (0.005, 0.010, 0.025)
-STAND_BY_SECONDS = 0.25
+STANDBY_SECONDS = 0.25
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Relay:
     """One relay process. Only the holder of the lock is active; ``transactional.id`` fences one that was paused."""
 
-    def __init__(self, settings: RelaySettings, health: Health, telling: Telling) -> None:
+    def __init__(self, settings: RelaySettings, health: Health, telemetry: RelayTelemetry) -> None:
         self.settings = settings
         self.health = health
-        self.telling = telling
-        self.form = Form.of(settings)
-        self._failures = 0
+        self.telemetry = telemetry
+        self.publishing_format = PublishingFormat.from_settings(settings)
+        self._consecutive_failures = 0
 
     async def run(self) -> NoReturn:
         """Relay until cancelled. Infrastructure that fails is tried again; what needs an operator says so and waits."""
         while True:
             try:
-                await self._one_life()
+                await self._run_session()
             except (KafkaError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-                pause = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
-                kafka = isinstance(error, KafkaError)
-                self.health.problem = f"cannot relay: {type(error).__name__}" if kafka else trouble(error)
+                pause = RETRY_SECONDS[min(self._consecutive_failures, len(RETRY_SECONDS) - 1)]
+                is_kafka_error = isinstance(error, KafkaError)
+                self.health.problem = (
+                    f"cannot relay: {type(error).__name__}" if is_kafka_error else describe_postgres_error(error)
+                )
                 LOGGER.warning("%s; again in %s s", self.health.problem, pause)
-                self._failures += 1
-            except NeedsOperator as error:
+                self._consecutive_failures += 1
+            except OperatorRequired as error:
                 if self.health.problem != str(error):
                     LOGGER.error("%s", error)
                 self.health.problem = str(error)
                 pause = RETRY_SECONDS[-1]
             await asyncio.sleep(pause)
 
-    async def _one_life(self) -> NoReturn:
+    async def _run_session(self) -> NoReturn:
         connection = await connect(self.settings.url(), "relay", READER)
-        connection.beat = functools.partial(self.health.beat, "relay")
+        connection.heartbeat = functools.partial(self.health.heartbeat, "relay")
         try:
-            history = History(connection)
-            self.health.beat("relay")
+            history = FeedHistory(connection)
+            self.health.heartbeat("relay")
             while not await history.try_lock(lock_name(self.settings.topic_prefix)):
                 self.health.problem = None  # Standing by is what a second relay is for.
-                self.telling.standing_by()
-                self.health.beat("relay")
-                await asyncio.sleep(STAND_BY_SECONDS)
+                self.telemetry.mark_standby()
+                self.health.heartbeat("relay")
+                await asyncio.sleep(STANDBY_SECONDS)
             publisher = Publisher(self.settings.kafka_bootstrap, self.settings.topic_prefix)
-            self.telling.new_producer()
-            self.health.beat("relay", START_SECONDS_MAX + LOOP_SECONDS_MAX)
+            self.telemetry.record_new_producer()
+            self.health.heartbeat("relay", START_SECONDS_MAX + HEARTBEAT_SECONDS_MAX)
             try:
-                gathering = await self._gathering(publisher, history)
+                builder = await self._take_over(publisher, history)
                 LOGGER.info("relaying")
                 self.health.problem = None
-                await self._relay(gathering, publisher)
+                await self._relay_transactions(builder, publisher)
             finally:
-                self.telling.lost()
+                self.telemetry.mark_inactive()
                 await publisher.close()
         finally:
             connection.terminate()
 
-    async def _gathering(self, publisher: Publisher, history: History) -> Gathering:
+    async def _take_over(self, publisher: Publisher, history: FeedHistory) -> TransactionBuilder:
         """Take over: from where the relay before has come, if log and topics agree."""
-        names = full_names(self.settings.topic_prefix, OUTPUTS)
-        found = await publisher.start()
-        self.health.beat("relay")
-        if found is None:
-            raise NeedsOperator(
-                f"{topic(self.settings.topic_prefix, 'progress')} holds no record. Go on after what the topics hold, or"
+        topic_names = full_topic_names(self.settings.topic_prefix, OUTPUT_TOPICS)
+        stored_progress = await publisher.start()
+        self.health.heartbeat("relay")
+        if stored_progress is None:
+            raise OperatorRequired(
+                f"{full_topic_name(self.settings.topic_prefix, 'progress')} holds no record. Go on after what the topics hold, or"
                 " emit everything again, with: python -m services.admin.rewind topics|start"
             )
-        ends = await ends_of(self.settings.kafka_bootstrap, history, names)
-        progress = await completed(found[0], history, ends)
-        progress = await on_new_topics(progress, found[1], history)
-        check(progress, await history.heads(SHARD_LIST), ends)
-        self.telling.took_over(progress)
-        published = await history.published_at(SHARD_LIST, progress.sequences["events"])
-        return Gathering(history, Translator(history, self.form), progress, published)
+        ends = await read_topic_ends(self.settings.kafka_bootstrap, history, topic_names)
+        progress = await fill_missing_outputs(stored_progress[0], history, ends)
+        progress = await mark_replays_for_new_topics(progress, stored_progress[1], history)
+        verify_consistent(progress, await history.heads(ALL_SHARDS), ends)
+        self.telemetry.mark_active(progress)
+        live_numbers = await history.live_numbers_at(ALL_SHARDS, progress.sequences["events"])
+        return TransactionBuilder(history, RecordMapper(history, self.publishing_format), progress, live_numbers)
 
-    async def _relay(self, gathering: Gathering, publisher: Publisher) -> NoReturn:
-        idle = 0
-        waiting: Waiting | None = None
+    async def _relay_transactions(self, builder: TransactionBuilder, publisher: Publisher) -> NoReturn:
+        idle_rounds = 0
+        pending: PendingTransaction | None = None
         while True:
-            self.health.beat("relay")
-            waiting = waiting or await gathering.next()
-            if waiting is None:
-                await asyncio.sleep(IDLE_SECONDS[min(idle, len(IDLE_SECONDS) - 1)])
-                idle += 1
+            self.health.heartbeat("relay")
+            pending = pending or await builder.next()
+            if pending is None:
+                await asyncio.sleep(IDLE_SECONDS[min(idle_rounds, len(IDLE_SECONDS) - 1)])
+                idle_rounds += 1
                 continue
-            idle = 0
+            idle_rounds = 0
             # While the broker commits there is time to read and translate what comes next.
-            following = asyncio.create_task(gathering.next_if_full())
+            next_task = asyncio.create_task(builder.next_if_full())
             try:
-                await self._publish(publisher, waiting)
-                waiting = await following
+                await self._publish(publisher, pending)
+                pending = await next_task
             finally:
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
+                next_task.cancel()
+                await asyncio.gather(next_task, return_exceptions=True)
 
-    async def _publish(self, publisher: Publisher, waiting: Waiting) -> None:
-        begun = time.monotonic()
+    async def _publish(self, publisher: Publisher, pending: PendingTransaction) -> None:
+        started_at = time.monotonic()
         try:
-            await publisher.publish(waiting.messages, waiting.before, waiting.progress)
+            await publisher.publish(pending.records, pending.previous_progress, pending.progress)
         except BaseException as error:
-            self.telling.failed(error)
+            self.telemetry.record_failure(error)
             raise
-        self._failures = 0
-        self.telling.committed(waiting.rows, waiting.messages, waiting.progress, begun)
+        self._consecutive_failures = 0
+        self.telemetry.record_transaction(pending.rows, pending.records, pending.progress, started_at)

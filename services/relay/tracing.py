@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from opentelemetry.trace import SpanKind
 
-from services.kafka.topics import topic
-from services.publishing.cloudevents import Message
-from services.telemetry.tracing import COUNT, DESTINATION, OPERATION, PARTITION, Share, Traces
+from services.kafka.topics import full_topic_name
+from services.publishing.cloudevents import OutgoingRecord
+from services.telemetry.tracing import COUNT, DESTINATION, OPERATION, PARTITION, CommandSpan, ProcessTracer
 
 
 class RecordTraces:
@@ -15,26 +15,26 @@ class RecordTraces:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._traces = Traces("relay", SpanKind.PRODUCER)
+        self._traces = ProcessTracer("relay", SpanKind.PRODUCER)
 
-    def published(self, messages: Sequence[Message], begun: float, ended: float) -> None:
+    def record_transaction(self, records: Sequence[OutgoingRecord], started_at: float, ended_at: float) -> None:
         """A Kafka transaction is committed. Times are seconds since 1970."""
-        found = Counter(
-            (value.decode(), message.topic, message.shard)
-            for message in messages
-            for name, value in message.headers
-            if name == "traceparent" and value is not None and message.topic != "dead-letters"
+        record_counts = Counter(
+            (value.decode(), record.topic, record.shard)
+            for record in records
+            for name, value in record.headers
+            if name == "traceparent" and value is not None and record.topic != "dead-letters"
         )
-        shares = [
-            Share(
+        command_spans = [
+            CommandSpan(
                 traceparent,
                 {
                     OPERATION: "send",
-                    DESTINATION: topic(self._prefix, name),
+                    DESTINATION: full_topic_name(self._prefix, name),
                     PARTITION: str(shard),
                     COUNT: count,
                 },
             )
-            for (traceparent, name, shard), count in found.items()
+            for (traceparent, name, shard), count in record_counts.items()
         ]
-        self._traces.batch("publish records", shares, begun, ended)
+        self._traces.record_batch("publish records", command_spans, started_at, ended_at)

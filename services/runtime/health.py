@@ -10,9 +10,9 @@ from typing import Any
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-Message = MutableMapping[str, Any]
-LOOP_SECONDS_MAX = 25.0
-JSON = b"application/json"
+AsgiMessage = MutableMapping[str, Any]
+HEARTBEAT_SECONDS_MAX = 25.0
+JSON_CONTENT_TYPE = b"application/json"
 
 
 class Health:
@@ -27,42 +27,42 @@ class Health:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.problem: str | None = "starting"
-        self.parts: dict[str, str] = {}
-        self.servers: dict[str, str] = {}
-        self._due: dict[str, float] = {}
+        self.component_problems: dict[str, str] = {}
+        self.server_problems: dict[str, str] = {}
+        self._heartbeat_due: dict[str, float] = {}
 
-    def say(self, part: str, problem: str | None) -> None:
+    def set_component_problem(self, component: str, problem: str | None) -> None:
         """What is wrong with a part, or that nothing is."""
         if problem is None:
-            self.parts.pop(part, None)
+            self.component_problems.pop(component, None)
         else:
-            self.parts[part] = problem
+            self.component_problems[component] = problem
 
-    def server(self, name: str, problem: str | None) -> None:
+    def set_server_problem(self, server: str, problem: str | None) -> None:
         """What is wrong with a server, or that it answers: the loops that waited for it then have their time again."""
         if problem is not None:
-            self.servers[name] = problem
-        elif self.servers.pop(name, None) is not None:
-            again = self.clock() + LOOP_SECONDS_MAX
-            self._due = {loop: max(due, again) for loop, due in self._due.items()}
+            self.server_problems[server] = problem
+        elif self.server_problems.pop(server, None) is not None:
+            next_due = self.clock() + HEARTBEAT_SECONDS_MAX
+            self._heartbeat_due = {loop: max(due, next_due) for loop, due in self._heartbeat_due.items()}
 
-    def wrong(self) -> str | None:
+    def not_ready_reason(self) -> str | None:
         """Why the process is not ready, None when it is."""
-        found = [self.problem, *self.servers.values(), *self.parts.values()]
-        return "; ".join(dict.fromkeys(problem for problem in found if problem is not None)) or None
+        problems = [self.problem, *self.server_problems.values(), *self.component_problems.values()]
+        return "; ".join(dict.fromkeys(problem for problem in problems if problem is not None)) or None
 
-    def beat(self, loop: str, seconds: float = LOOP_SECONDS_MAX) -> None:
+    def heartbeat(self, loop: str, seconds: float = HEARTBEAT_SECONDS_MAX) -> None:
         """A loop gives a sign, and unless it is stuck gives the next one within so many seconds."""
-        self._due[loop] = self.clock() + seconds
+        self._heartbeat_due[loop] = self.clock() + seconds
 
-    def stuck(self) -> str | None:
+    def not_live_reason(self) -> str | None:
         """Loops that should have given another sign by now, None when there are none."""
         now = self.clock()
-        late = sorted(loop for loop, due in self._due.items() if due < now)
-        return f"stuck: {', '.join(late)}" if late and not self.servers else None
+        stalled = sorted(loop for loop, due in self._heartbeat_due.items() if due < now)
+        return f"stuck: {', '.join(stalled)}" if stalled and not self.server_problems else None
 
 
-class Pages:
+class HealthApp:
     """The ASGI application of a process that serves nothing else."""
 
     def __init__(self, health: Health, registry: CollectorRegistry) -> None:
@@ -70,30 +70,37 @@ class Pages:
         self.registry = registry
 
     async def __call__(
-        self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+        self,
+        scope: AsgiMessage,
+        receive: Callable[[], Awaitable[AsgiMessage]],
+        send: Callable[[AsgiMessage], Awaitable[None]],
     ) -> None:
         """Answer 200, or 503 with the reason."""
-        status, kind, body = self._page(scope["path"])
-        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        status, content_type, body = self._respond(scope["path"])
+        headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _page(self, path: str) -> tuple[int, bytes, bytes]:
+    def _respond(self, path: str) -> tuple[int, bytes, bytes]:
         match path:
             case "/health/live":
-                return _judged(self.health.stuck(), "live")
+                return _build_status_response(self.health.not_live_reason(), "live")
             case "/health/ready":
-                return _judged(self.health.wrong(), "ready")
+                return _build_status_response(self.health.not_ready_reason(), "ready")
             case "/metrics":
                 return 200, CONTENT_TYPE_LATEST.encode(), generate_latest(self.registry)
-        return 404, JSON, json.dumps({"status": "no such page"}).encode()
+        return 404, JSON_CONTENT_TYPE, json.dumps({"status": "no such page"}).encode()
 
 
-def _judged(problem: str | None, well: str) -> tuple[int, bytes, bytes]:
-    return (200 if problem is None else 503), JSON, json.dumps({"status": problem or well}).encode()
+def _build_status_response(problem: str | None, healthy_status: str) -> tuple[int, bytes, bytes]:
+    return (
+        (200 if problem is None else 503),
+        JSON_CONTENT_TYPE,
+        json.dumps({"status": problem or healthy_status}).encode(),
+    )
 
 
-class _Server(uvicorn.Server):
+class _ServerWithoutSignalHandlers(uvicorn.Server):
     """uvicorn without its signal handlers: the process's own loop decides when to stop."""
 
     @contextlib.contextmanager
@@ -102,13 +109,13 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(health: Health, registry: CollectorRegistry, host: str, port: int) -> Any:
+async def serve_health(health: Health, registry: CollectorRegistry, host: str, port: int) -> Any:
     """Serve the pages while the block runs; port 0 serves nothing."""
     if port == 0:
         yield
         return
     config = uvicorn.Config(
-        Pages(health, registry),
+        HealthApp(health, registry),
         host=host,
         port=port,
         log_config=None,
@@ -116,7 +123,7 @@ async def serving(health: Health, registry: CollectorRegistry, host: str, port: 
         lifespan="off",
         access_log=False,
     )
-    server = _Server(config)
+    server = _ServerWithoutSignalHandlers(config)
     task = asyncio.create_task(server.serve())
     try:
         yield

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from services.telemetry import VERSION
 
 Labels = tuple[str, ...]
-Read = Callable[[], Iterable[tuple[Labels, float]]]
+SampleCallback = Callable[[], Iterable[tuple[Labels, float]]]
 
 # When a series began is half as many lines again, and nothing asks for it.
 disable_created_metrics()
@@ -53,22 +53,22 @@ class BatchHistogram(Collector):
         self._counts: dict[Labels, list[int]] = {}
         self._sums: dict[Labels, float] = {}
         if not labels:
-            self.of()
+            self.ensure_series()
         registry.register(self)
 
-    def of(self, *labels: str) -> None:
+    def ensure_series(self, *labels: str) -> None:
         """Make the series of these labels, at zero."""
         self._counts.setdefault(labels, [0] * (len(self.buckets) + 1))
         self._sums.setdefault(labels, 0.0)
 
     def observe(self, values: list[float], *labels: str) -> None:
         """Count values; the list is sorted in place."""
-        self.of(*labels)
+        self.ensure_series(*labels)
         values.sort()
         counts, first = self._counts[labels], 0
-        for number, bound in enumerate(self.buckets):
+        for index, bound in enumerate(self.buckets):
             after = bisect_right(values, bound, first)
-            counts[number] += after - first
+            counts[index] += after - first
             if after == len(values):
                 break
             first = after
@@ -79,15 +79,15 @@ class BatchHistogram(Collector):
     def collect(self) -> Iterable[Metric]:
         family = HistogramMetricFamily(self.name, self.help, labels=self.label_names)
         for labels, counts in list(self._counts.items()):
-            below, buckets = 0, []
+            cumulative, buckets = 0, []
             for bound, count in zip([*map(str, map(float, self.buckets)), "+Inf"], counts, strict=True):
-                below += count
-                buckets.append((bound, below))
+                cumulative += count
+                buckets.append((bound, cumulative))
             family.add_metric(labels, buckets, self._sums[labels])
         yield family
 
 
-class Scraped(Collector):
+class CallbackGauge(Collector):
     """A gauge whose values are read when somebody asks: series come and go with what they stand for."""
 
     family: type[GaugeMetricFamily] | type[CounterMetricFamily] = GaugeMetricFamily
@@ -96,17 +96,17 @@ class Scraped(Collector):
         self.name = name
         self.help = help
         self.label_names = labels
-        self.read: Read = tuple
+        self.callback: SampleCallback = tuple
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
         family = self.family(self.name, self.help, labels=self.label_names)
-        for labels, value in self.read():
+        for labels, value in self.callback():
             family.add_metric(labels, value)
         yield family
 
 
-class ScrapedCounter(Scraped):
+class CallbackCounter(CallbackGauge):
     """The same for a number that something else counts."""
 
     family = CounterMetricFamily

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import pairwise
 
-WINDOW = 10
-ENDS_MAX = 600
+WINDOW_SAMPLES = 10
+END_SAMPLES_MAX = 600
 
 
-class State(IntEnum):
+class PartitionState(IntEnum):
     """What ``moderation_consumer_state`` says."""
 
     OK = 0
@@ -29,7 +29,7 @@ class State(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class InFlightRecord:
     """The first undecided record of a partition that the handler has in hand; ``append_time``: seconds since 1970."""
 
     offset: int
@@ -37,96 +37,99 @@ class Held:
 
 
 @dataclass(slots=True)
-class Looks:
+class LagWindow:
     """What was seen of one partition: (position, end) of the last looks, and when the end was first seen where."""
 
-    window: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    ends: deque[tuple[float, int]] = field(default_factory=deque)
+    samples: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=WINDOW_SAMPLES))
+    end_samples: deque[tuple[float, int]] = field(default_factory=deque)
 
     def add(self, at: float, position: int, end: int) -> None:
         """A look at ``at``: everything before ``position`` is decided, the next record will be at ``end``."""
-        self.window.append((position, end))
-        if not self.ends or (end > self.ends[-1][1] and len(self.ends) < ENDS_MAX):
-            self.ends.append((at, end))
+        self.samples.append((position, end))
+        if not self.end_samples or (end > self.end_samples[-1][1] and len(self.end_samples) < END_SAMPLES_MAX):
+            self.end_samples.append((at, end))
         else:
-            self.ends[-1] = (at if end <= position else self.ends[-1][0], end)
-        while len(self.ends) > 1 and self.ends[1][1] <= position:
-            self.ends.popleft()
+            self.end_samples[-1] = (at if end <= position else self.end_samples[-1][0], end)
+        while len(self.end_samples) > 1 and self.end_samples[1][1] <= position:
+            self.end_samples.popleft()
 
     @property
     def lag(self) -> int:
         """Records that are not decided."""
-        position, end = self.window[-1]
+        position, end = self.samples[-1]
         return max(end - position, 0)
 
     def waiting_since(self) -> float:
         """The last look at which the oldest undecided record was not there yet; the first look if it always was."""
-        return self.ends[0][0]
+        return self.end_samples[0][0]
 
-    def state(self, tried: bool) -> State:
+    def state(self, attempted: bool) -> PartitionState:
         """``tried``: the handler had a record of the partition in hand within the window."""
-        lags = [end - position for position, end in self.window]
-        if len(lags) < WINDOW or min(lags) <= 0:
-            return State.OK
-        if self.window[0][0] == self.window[-1][0]:
-            return State.STALLED if tried else State.STOPPED
-        return State.WARNING if all(after >= before for before, after in pairwise(lags)) else State.OK
+        lags = [end - position for position, end in self.samples]
+        if len(lags) < WINDOW_SAMPLES or min(lags) <= 0:
+            return PartitionState.OK
+        if self.samples[0][0] == self.samples[-1][0]:
+            return PartitionState.STALLED if attempted else PartitionState.STOPPED
+        return PartitionState.WARNING if all(after >= before for before, after in pairwise(lags)) else PartitionState.OK
 
 
-class Lag:
+class ConsumerLag:
     """The lag of one consumer's partitions. ``clock``: seconds since 1970."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
-        self.held: dict[int, Held] = {}
-        self.refused: frozenset[int] = frozenset()
-        self._tried_at: dict[int, float] = {}
-        self._looks: dict[int, Looks] = {}
+        self.in_flight: dict[int, InFlightRecord] = {}
+        self.stopped: frozenset[int] = frozenset()
+        self._attempted_at: dict[int, float] = {}
+        self._windows: dict[int, LagWindow] = {}
 
-    def begin(self, firsts: Mapping[int, Held]) -> None:
+    def start_batch(self, first_records: Mapping[int, InFlightRecord]) -> None:
         """A batch is in hand, with the first record of each of its partitions."""
-        self.held = {**firsts, **{partition: self.held[partition] for partition in self.refused & self.held.keys()}}
+        self.in_flight = {
+            **first_records,
+            **{partition: self.in_flight[partition] for partition in self.stopped & self.in_flight.keys()},
+        }
 
-    def tried(self) -> None:
+    def mark_attempted(self) -> None:
         """The batch in hand is tried, for the first time or again."""
-        self._tried_at |= dict.fromkeys(self.held, self.clock())
+        self._attempted_at |= dict.fromkeys(self.in_flight, self.clock())
 
-    def end(self, refused: Iterable[int]) -> None:
+    def finish_batch(self, stopped: Iterable[int]) -> None:
         """The batch is no longer in hand; of the partitions ``refused`` nothing more will be decided."""
-        self.refused = frozenset(refused)
-        self.held = {partition: held for partition, held in self.held.items() if partition in self.refused}
+        self.stopped = frozenset(stopped)
+        self.in_flight = {partition: held for partition, held in self.in_flight.items() if partition in self.stopped}
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """The partitions were assigned anew: nothing is in hand, and nothing is refused yet."""
-        self.held, self.refused = {}, frozenset()
+        self.in_flight, self.stopped = {}, frozenset()
 
-    def look(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> None:
+    def sample(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> None:
         """Look at the partitions that are assigned now: where the consumer is, and where they end."""
         now = self.clock()
-        for partition in self._looks.keys() - positions.keys():
-            del self._looks[partition]
+        for partition in self._windows.keys() - positions.keys():
+            del self._windows[partition]
         for partition, position in positions.items():
-            held = self.held.get(partition)
-            reached = position if held is None else min(position, held.offset)
-            self._looks.setdefault(partition, Looks()).add(now, reached, ends[partition])
+            record = self.in_flight.get(partition)
+            decided_position = position if record is None else min(position, record.offset)
+            self._windows.setdefault(partition, LagWindow()).add(now, decided_position, ends[partition])
 
     def partitions(self) -> Collection[int]:
         """Those looked at."""
-        return self._looks.keys()
+        return self._windows.keys()
 
-    def records(self, partition: int) -> int:
+    def lag_records(self, partition: int) -> int:
         """Undecided records."""
-        return self._looks[partition].lag
+        return self._windows[partition].lag
 
-    def seconds(self, partition: int) -> float:
+    def lag_seconds(self, partition: int) -> float:
         """Age of the oldest undecided record, to a second where it is not in hand; 0 if there is none."""
-        looks, held = self._looks[partition], self.held.get(partition)
-        if held is not None:
-            return max(self.clock() - held.append_time, 0.0)
-        return max(self.clock() - looks.waiting_since(), 0.0) if looks.lag else 0.0
+        window, record = self._windows[partition], self.in_flight.get(partition)
+        if record is not None:
+            return max(self.clock() - record.append_time, 0.0)
+        return max(self.clock() - window.waiting_since(), 0.0) if window.lag else 0.0
 
-    def state(self, partition: int) -> State:
+    def state(self, partition: int) -> PartitionState:
         """Which of the four."""
-        if partition in self.refused:
-            return State.STOPPED
-        return self._looks[partition].state(self.clock() - self._tried_at.get(partition, 0.0) <= WINDOW)
+        if partition in self.stopped:
+            return PartitionState.STOPPED
+        return self._windows[partition].state(self.clock() - self._attempted_at.get(partition, 0.0) <= WINDOW_SAMPLES)

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-TELLING = ("services.", "aiokafka.")
-FIELDS = ("partition", "server")
+SAFE_EXCEPTION_MODULES = ("services.", "aiokafka.")
+EXTRA_FIELDS = ("partition", "server")
 """What a line may hold besides, given as ``extra``."""
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """Formats a record as one line of JSON."""
 
     def __init__(self, process: str) -> None:
@@ -33,39 +33,39 @@ class JsonLines(logging.Formatter):
             "process": self.process,
             "logger": record.name,
             "message": record.getMessage(),
-            **{name: getattr(record, name) for name in FIELDS if hasattr(record, name)},
+            **{name: getattr(record, name) for name in EXTRA_FIELDS if hasattr(record, name)},
         }
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
-            if not _tells(error):
+            if not _is_safe(error):
                 # Libraries put into the message what the exception says.
                 line["message"] = line["message"].splitlines()[0].replace(str(error) or "\0", "…")
-            line["exception"] = _exception(error)
+            line["exception"] = _format_exception(error)
         return json.dumps(line, ensure_ascii=False)
 
 
-def _tells(error: BaseException) -> bool:
-    return type(error).__module__.startswith(TELLING) or isinstance(error, OSError)
+def _is_safe(error: BaseException) -> bool:
+    return type(error).__module__.startswith(SAFE_EXCEPTION_MODULES) or isinstance(error, OSError)
 
 
-def _exception(error: BaseException) -> dict[str, Any]:
+def _format_exception(error: BaseException) -> dict[str, Any]:
     frames = traceback.extract_tb(error.__traceback__)
-    told = {"type": f"{type(error).__module__}.{type(error).__qualname__}"}
-    if _tells(error):
-        told["message"] = str(error)
-    return {**told, "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]}
+    details = {"type": f"{type(error).__module__}.{type(error).__qualname__}"}
+    if _is_safe(error):
+        details["message"] = str(error)
+    return {**details, "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]}
 
 
-def configure(process: str) -> None:
+def configure_logging(process: str) -> None:
     """Write what this process logs to stderr, the exception that ends it too; the first thing that a process does."""
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines(process))
+    handler.setFormatter(JsonFormatter(process))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
-    def ended(kind: type[BaseException], error: BaseException, place: TracebackType | None) -> None:
+    def log_uncaught(kind: type[BaseException], error: BaseException, error_traceback: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
-            sys.__excepthook__(kind, error, place)
+            sys.__excepthook__(kind, error, error_traceback)
         else:
-            logging.getLogger(process).critical("ended by an exception", exc_info=(kind, error, place))
+            logging.getLogger(process).critical("ended by an exception", exc_info=(kind, error, error_traceback))
 
-    sys.excepthook = ended
+    sys.excepthook = log_uncaught

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from services.telemetry.collectors import BatchHistogram, Labels, Scraped, ScrapedCounter, new_registry
+from services.telemetry.collectors import BatchHistogram, CallbackCounter, CallbackGauge, Labels, new_registry
 
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
-REQUEST_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10)
-RECORDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
+SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
+REQUEST_SECONDS_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10)
+RECORDS_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 
 
-class Described(NamedTuple):
+class MetricDescription(NamedTuple):
     """A metric as it is documented."""
 
     name: str
@@ -29,8 +29,8 @@ class ProcessMetrics:
 
     def __init__(self, process: str) -> None:
         self.registry: CollectorRegistry = new_registry(process)
-        self.described: list[Described] = []
-        self.ready = self._scraped("moderation_ready", "1 while /health/ready answers 200, else 0")
+        self.descriptions: list[MetricDescription] = []
+        self.ready = self._callback_gauge("moderation_ready", "1 while /health/ready answers 200, else 0")
         self.server_up = self._gauge(
             "moderation_server_up", "1 if the server answered this process when it last asked, else 0", "server"
         )
@@ -42,28 +42,28 @@ class ProcessMetrics:
         )
 
     def _counter(self, name: str, help: str, *labels: str) -> Counter:
-        self.described.append(Described(name, "counter", labels, help))
+        self.descriptions.append(MetricDescription(name, "counter", labels, help))
         return Counter(name, help, labels, registry=self.registry)
 
-    def _scraped_counter(self, name: str, help: str, *labels: str) -> ScrapedCounter:
-        self.described.append(Described(name, "counter", labels, help))
-        return ScrapedCounter(name, help, labels, self.registry)
+    def _callback_counter(self, name: str, help: str, *labels: str) -> CallbackCounter:
+        self.descriptions.append(MetricDescription(name, "counter", labels, help))
+        return CallbackCounter(name, help, labels, self.registry)
 
     def _gauge(self, name: str, help: str, *labels: str) -> Gauge:
-        self.described.append(Described(name, "gauge", labels, help))
+        self.descriptions.append(MetricDescription(name, "gauge", labels, help))
         return Gauge(name, help, labels, registry=self.registry)
 
-    def _scraped(self, name: str, help: str, *labels: str) -> Scraped:
-        self.described.append(Described(name, "gauge", labels, help))
-        return Scraped(name, help, labels, self.registry)
+    def _callback_gauge(self, name: str, help: str, *labels: str) -> CallbackGauge:
+        self.descriptions.append(MetricDescription(name, "gauge", labels, help))
+        return CallbackGauge(name, help, labels, self.registry)
 
     def _histogram(self, name: str, help: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        self.described.append(Described(name, "histogram", labels, help))
+        self.descriptions.append(MetricDescription(name, "histogram", labels, help))
         return Histogram(name, help, labels, buckets=buckets, registry=self.registry)
 
-    def _batches(self, name: str, help: str, *labels: str) -> BatchHistogram:
-        self.described.append(Described(name, "histogram", labels, help))
-        return BatchHistogram(name, help, labels, SECONDS, self.registry)
+    def _batch_histogram(self, name: str, help: str, *labels: str) -> BatchHistogram:
+        self.descriptions.append(MetricDescription(name, "histogram", labels, help))
+        return BatchHistogram(name, help, labels, SECONDS_BUCKETS, self.registry)
 
 
 class TokenMetrics(ProcessMetrics):
@@ -71,10 +71,10 @@ class TokenMetrics(ProcessMetrics):
 
     def __init__(self, process: str) -> None:
         super().__init__(process)
-        self.auth_failures = self._scraped_counter(
+        self.auth_failures = self._callback_counter(
             "moderation_auth_failures_total", "Tokens not believed, by reason", "reason"
         )
-        self.jwks_age = self._scraped(
+        self.jwks_age = self._callback_gauge(
             "moderation_jwks_age_seconds",
             "Seconds since the JWK set was last read, or seen to be unchanged; no series where no tokens are asked for",
         )
@@ -93,20 +93,22 @@ class HandlerMetrics(TokenMetrics):
             "outcome",
             "reason",
         )
-        self.command_seconds = self._batches(
+        self.command_seconds = self._batch_histogram(
             "moderation_command_seconds",
             "Seconds from the broker's append of a command to the commit of its verdict or dead letter; a record that"
             " Kafka delivers again is not counted",
         )
-        self.command_wait_seconds = self._batches(
+        self.command_wait_seconds = self._batch_histogram(
             "moderation_command_wait_seconds",
             "Seconds from the broker's append of a command to when the handler begins with it",
         )
         self.batch_commands = self._histogram(
-            "moderation_batch_commands", "Records decided in one transaction", RECORDS
+            "moderation_batch_commands", "Records decided in one transaction", RECORDS_BUCKETS
         )
         self.db_transaction_seconds = self._histogram(
-            "moderation_db_transaction_seconds", "Seconds that the append of a batch took, its commit included", SECONDS
+            "moderation_db_transaction_seconds",
+            "Seconds that the append of a batch took, its commit included",
+            SECONDS_BUCKETS,
         )
         self.db_transactions = self._counter(
             "moderation_db_transactions_total",
@@ -124,15 +126,15 @@ class HandlerMetrics(TokenMetrics):
             "kind",
         )
         self.rebalances = self._counter("moderation_rebalances_total", "Assignments of partitions to a subscriber")
-        self.consumer_lag_records = self._scraped(
+        self.consumer_lag_records = self._callback_gauge(
             "moderation_consumer_lag_records", "Records of a partition of commands that are not decided", "partition"
         )
-        self.consumer_lag_seconds = self._scraped(
+        self.consumer_lag_seconds = self._callback_gauge(
             "moderation_consumer_lag_seconds",
             "Age of a partition's oldest undecided command, seconds; 0 when all are decided",
             "partition",
         )
-        self.consumer_state = self._scraped(
+        self.consumer_state = self._callback_gauge(
             "moderation_consumer_state",
             "State of a partition over the last ten seconds: 0 ok, 1 warning (decided, but not as fast as commands"
             " come), 2 stalled (tried, not decided), 3 stopped (not even tried)",
@@ -148,16 +150,16 @@ class RelayMetrics(ProcessMetrics):
         self.active = self._gauge(
             "moderation_relay_active", "1 while this relay writes the topics, 0 while it stands by"
         )
-        self.log_position = self._scraped(
+        self.log_position = self._callback_gauge(
             "moderation_log_position", "Highest number of a shard in the log, by the topic it goes to", "shard", "topic"
         )
-        self.position = self._scraped(
+        self.position = self._callback_gauge(
             "moderation_relay_position", "Highest number of a shard that is on the topic", "shard", "topic"
         )
-        self.lag_records = self._scraped(
+        self.lag_records = self._callback_gauge(
             "moderation_relay_lag_records", "Rows of a shard in the log that are not on the topic yet", "shard", "topic"
         )
-        self.lag_seconds = self._scraped(
+        self.lag_seconds = self._callback_gauge(
             "moderation_relay_lag_seconds",
             "Age of a shard's oldest row in the log that is not on the topic yet, seconds; 0 when all are",
             "shard",
@@ -171,12 +173,12 @@ class RelayMetrics(ProcessMetrics):
             "outcome",
         )
         self.transaction_seconds = self._histogram(
-            "moderation_relay_transaction_seconds", "Seconds that a committed Kafka transaction took", SECONDS
+            "moderation_relay_transaction_seconds", "Seconds that a committed Kafka transaction took", SECONDS_BUCKETS
         )
         self.transaction_records = self._histogram(
-            "moderation_relay_transaction_records", "Records in one committed Kafka transaction", RECORDS
+            "moderation_relay_transaction_records", "Records in one committed Kafka transaction", RECORDS_BUCKETS
         )
-        self.publish_seconds = self._batches(
+        self.publish_seconds = self._batch_histogram(
             "moderation_publish_seconds",
             "Seconds from an event's commit in the log to the commit of its record on the topic",
             "topic",
@@ -184,7 +186,7 @@ class RelayMetrics(ProcessMetrics):
         self.fenced = self._counter(
             "moderation_relay_fenced_total", "Times that another relay fenced this one: two thought they were active"
         )
-        self.producers = self._counter(
+        self.producers_recreated = self._counter(
             "moderation_producer_recreated_total",
             "Producers made after the first one, each because the last one failed",
         )
@@ -194,26 +196,26 @@ class RelayMetrics(ProcessMetrics):
         self.publication_seconds = self._histogram(
             "moderation_publication_seconds",
             "Seconds from the commit of a publication in the log to the commit of its last record on the topics",
-            SECONDS,
+            SECONDS_BUCKETS,
         )
-        self.dead_letters_open = self._scraped(
+        self.dead_letters_open = self._callback_gauge(
             "moderation_dead_letters_open", "Dead letters that nobody has dealt with yet"
         )
-        self.dead_letters_oldest = self._scraped(
+        self.dead_letters_oldest = self._callback_gauge(
             "moderation_dead_letters_oldest_seconds", "Age of the oldest open dead letter, seconds; 0 when none is open"
         )
 
 
-class PageMetrics(TokenMetrics):
+class HttpMetrics(TokenMetrics):
     """What a process tells that answers HTTP requests from a pool of connections."""
 
     def __init__(self, process: str) -> None:
         super().__init__(process)
-        self.pool_in_use = self._scraped("moderation_db_pool_in_use", "Connections of the pool that are at work")
-        self.pool_size = self._scraped("moderation_db_pool_size", "Connections that the pool may have")
+        self.pool_in_use = self._callback_gauge("moderation_db_pool_in_use", "Connections of the pool that are at work")
+        self.pool_size = self._callback_gauge("moderation_db_pool_size", "Connections that the pool may have")
 
 
-class ConsoleMetrics(PageMetrics):
+class ConsoleMetrics(HttpMetrics):
     """The console's."""
 
     def __init__(self) -> None:
@@ -225,17 +227,17 @@ class ConsoleMetrics(PageMetrics):
             "kind",
         )
         self.live_clients = self._gauge("moderation_sse_clients", "Pages that are kept fresh now")
-        self.redrives_waiting = self._scraped(
+        self.redrives_waiting = self._callback_gauge(
             "moderation_redrives_waiting", "1 while a redrive that was decided cannot be sent, else 0"
         )
-        self.topics_lost = self._scraped(
+        self.topics_lost = self._callback_gauge(
             "moderation_topics_lost",
             "1 while a topic is not there, or does not end where the relay left it, else 0",
             "topic",
         )
 
 
-class GatewayMetrics(PageMetrics):
+class GatewayMetrics(HttpMetrics):
     """The gateway's."""
 
     def __init__(self) -> None:
@@ -247,7 +249,7 @@ class GatewayMetrics(PageMetrics):
             "status",
         )
         self.request_seconds = self._histogram(
-            "moderation_gateway_request_seconds", "Seconds from request to answer", REQUEST_SECONDS, "operation"
+            "moderation_gateway_request_seconds", "Seconds from request to answer", REQUEST_SECONDS_BUCKETS, "operation"
         )
         self.commands = self._counter(
             "moderation_gateway_commands_total",
@@ -257,14 +259,16 @@ class GatewayMetrics(PageMetrics):
             "outcome",
         )
         self.verdict_seconds = self._histogram(
-            "moderation_gateway_verdict_seconds", "Seconds from acknowledged command to its verdict", REQUEST_SECONDS
+            "moderation_gateway_verdict_seconds",
+            "Seconds from acknowledged command to its verdict",
+            REQUEST_SECONDS_BUCKETS,
         )
         self.rate_limited = self._counter(
             "moderation_gateway_rate_limited_total", "Requests refused because their user asked too much"
         )
         self.events_held = self._gauge("moderation_gateway_events_held", "Events folded into the states held in memory")
         self.events_folded = self._counter("moderation_gateway_events_folded_total", "Events read and folded")
-        self.producers = self._counter(
+        self.producers_recreated = self._counter(
             "moderation_producer_recreated_total",
             "Producers made after the first one, each because the last one failed",
         )

@@ -22,7 +22,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from services.telemetry import VERSION
 
 # The conventions for messaging are still in development, and names move: these are those of version 1.44.
-SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 SYSTEM = "messaging.system"
 OPERATION = "messaging.operation.type"
 DESTINATION = "messaging.destination.name"
@@ -32,12 +32,12 @@ COUNT = "messaging.batch.message_count"
 DATABASE = "db.system.name"
 COMMAND_TYPE = "moderation.command.type"
 
-SAMPLED = 1
+SAMPLED_FLAG = 1
 Attributes = dict[str, str | int]
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class CommandSpan:
     """What a batch has of one command; ``traceparent``: the producer's."""
 
     traceparent: str
@@ -45,65 +45,74 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StepSpan:
     """A part of the work on a batch; times are seconds since 1970."""
 
     name: str
     attributes: Attributes
-    begun: float
-    ended: float
+    started_at: float
+    ended_at: float
 
 
-class Traces:
+class ProcessTracer:
     """A process's tracer. Of batches it tells when they are done: nothing is to be ended when one fails."""
 
     def __init__(self, process: str, kind: SpanKind) -> None:
         resource = Resource.create({"service.name": f"moderation-{process}", "service.version": VERSION})
         provider = TracerProvider(resource=resource)
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        self._tracer = provider.get_tracer("services", VERSION, SCHEMA)
+        self._tracer = provider.get_tracer("services", VERSION, SCHEMA_URL)
         self._propagator = TraceContextTextMapPropagator()
         self._kind = kind
 
-    def batch(self, name: str, shares: Sequence[Share], begun: float, ended: float, steps: Iterable[Step] = ()) -> None:
+    def record_batch(
+        self,
+        name: str,
+        command_spans: Sequence[CommandSpan],
+        started_at: float,
+        ended_at: float,
+        steps: Iterable[StepSpan] = (),
+    ) -> None:
         """A batch from ``begun`` to ``ended`` (seconds since 1970), and each command's share in the command's trace."""
-        sampled = [share for share in shares if int(share.traceparent[-2:], 16) & SAMPLED]
+        sampled = [share for share in command_spans if int(share.traceparent[-2:], 16) & SAMPLED_FLAG]
         if not sampled:
             return
-        of_batch: Attributes = {SYSTEM: "kafka", COUNT: len(shares)}
-        whole = self._span(f"{name} batch", of_batch, Context(), begun, kind=SpanKind.INTERNAL)
-        link = [Link(whole.get_span_context())]
+        batch_attributes: Attributes = {SYSTEM: "kafka", COUNT: len(command_spans)}
+        batch_span = self._start_span(f"{name} batch", batch_attributes, Context(), started_at, kind=SpanKind.INTERNAL)
+        link = [Link(batch_span.get_span_context())]
         for share in sampled:
             parent = self._propagator.extract({"traceparent": share.traceparent})
-            span = self._span(name, {SYSTEM: "kafka", **share.attributes}, parent, begun, kind=self._kind, links=link)
+            span = self._start_span(
+                name, {SYSTEM: "kafka", **share.attributes}, parent, started_at, kind=self._kind, links=link
+            )
             for step in steps:
-                below = self._span(step.name, step.attributes, set_span_in_context(span), step.begun)
-                below.end(_nanoseconds(step.ended))
-            span.end(_nanoseconds(ended))
-        whole.end(_nanoseconds(ended))
+                step_span = self._start_span(step.name, step.attributes, set_span_in_context(span), step.started_at)
+                step_span.end(_nanoseconds(step.ended_at))
+            span.end(_nanoseconds(ended_at))
+        batch_span.end(_nanoseconds(ended_at))
 
     @contextlib.contextmanager
     def span(self, name: str, attributes: Attributes, traceparent: str | None) -> Iterator[str]:
         """A span around the block, below the one that is named or in a trace of its own; it yields its traceparent."""
         parent = Context() if traceparent is None else self._propagator.extract({"traceparent": traceparent})
         span = self._tracer.start_span(name, parent, self._kind, attributes)
-        own: dict[str, str] = {}
-        self._propagator.inject(own, set_span_in_context(span))
+        carrier: dict[str, str] = {}
+        self._propagator.inject(carrier, set_span_in_context(span))
         try:
-            yield own["traceparent"]
+            yield carrier["traceparent"]
         finally:
             span.end()
 
-    def _span(
+    def _start_span(
         self,
         name: str,
         attributes: Attributes,
         parent: Context,
-        begun: float,
+        started_at: float,
         kind: SpanKind = SpanKind.CLIENT,
         links: Sequence[Link] = (),
     ) -> Span:
-        return self._tracer.start_span(name, parent, kind, attributes, links, _nanoseconds(begun))
+        return self._tracer.start_span(name, parent, kind, attributes, links, _nanoseconds(started_at))
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -2,12 +2,12 @@
 
 import asyncpg
 
-from deploy.benchmarks.environment import Site
-from deploy.benchmarks.log_seeder import original
-from deploy.local.backing_services import Given
+from deploy.benchmarks.environment import BenchServers
+from deploy.benchmarks.log_seeder import create_course_template
+from deploy.local.backing_services import ExternalServer
 from deploy.local.postgres import drop_databases
-from services.eventlog.aggregates import evolve_stored_assignment
-from services.eventlog.store import Log
+from services.eventlog.aggregates import apply_assignment_event
+from services.eventlog.store import EventStore
 from services.moderation.assignment import IDS_PER_ASSIGNMENT, Assignment
 
 GAPS = "select shard from {} group by shard having count(*) <> max({}) or min({}) <> 1"
@@ -16,17 +16,19 @@ NUMBERED = (("event", "position"), ("verdict", "number"))
 
 
 async def test_a_copied_course_folds_to_what_the_original_was_under_ids_of_its_own(postgres: str) -> None:
-    site = Site(Given(""), Given(postgres))
+    site = BenchServers(ExternalServer(""), ExternalServer(postgres))
     try:
-        course = await original(site, students=10, assignments_each=2)
-        url = site.database()
-        copies = await course.copied(url, 24)
+        course = await create_course_template(site, students=10, assignments_per_course=2)
+        url = site.new_database()
+        copies = await course.copy_to_log(url, 24)
         connection = await asyncpg.connect(url)
         folded: dict[int, Assignment] = {}
-        async for some in Log(connection).events([number for copy in copies for number in copy.numbers.values()]):
+        async for some in EventStore(connection).events(
+            [number for copy in copies for number in copy.stream_numbers.values()]
+        ):
             for stored in some:
                 state = folded.setdefault(stored.stream, Assignment(stored.stream, b"", 1, 1, 1))
-                evolve_stored_assignment(state, stored)
+                apply_assignment_event(state, stored)
         gaps = [await connection.fetch(GAPS.format(table, *[number] * 2)) for table, number in NUMBERED]
         await connection.close()
     finally:
@@ -34,7 +36,7 @@ async def test_a_copied_course_folds_to_what_the_original_was_under_ids_of_its_o
 
     assert gaps == [[], []]
     for copy in copies:
-        for number in copy.numbers.values():
+        for number in copy.stream_numbers.values():
             grades = folded[number].provisional_grades
             assert len(grades) > copy.students
             assert sorted(grades) == [number * IDS_PER_ASSIGNMENT + n for n in range(1, len(grades) + 1)]

@@ -5,18 +5,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from deploy.benchmarks.__main__ import BENCHMARKS
-from deploy.benchmarks.environment import Site
-from deploy.benchmarks.plots import AXES, plot
-from deploy.benchmarks.results import Figure, Scale
-from deploy.local.backing_services import Given
+from deploy.benchmarks.environment import BenchServers
+from deploy.benchmarks.plots import AXIS_LABELS, plot
+from deploy.benchmarks.results import Measurement, Scale
+from deploy.local.backing_services import ExternalServer
 
 AT_ONCE = 3
 
 
 def test_every_benchmark_measures(bootstrap: str, postgres: str, tmp_path: Path) -> None:
-    site = Site(Given(bootstrap), Given(postgres))
+    site = BenchServers(ExternalServer(bootstrap), ExternalServer(postgres))
 
-    async def measured(name: str) -> list[Figure]:
+    async def measured(name: str) -> list[Measurement]:
         return list(await BENCHMARKS[name](site, Scale(short=True)))
 
     try:
@@ -31,4 +31,4 @@ def test_every_benchmark_measures(bootstrap: str, postgres: str, tmp_path: Path)
     for name, figures in found.items():
         assert figures, name
         assert all(value > 0 for each in figures for value in each.values), (name, figures)
-        assert bool(plot(name, figures, tmp_path)) == (name in AXES), name
+        assert bool(plot(name, figures, tmp_path)) == (name in AXIS_LABELS), name

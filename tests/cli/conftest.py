@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.local.paths import ROOT
-from services.console.cli.__main__ import build
+from services.console.cli.__main__ import build_cli
 from tests.cases.adapter import World, small_course
 from tests.cases.tokens import Issuer
 from tests.conftest import System
@@ -62,7 +62,7 @@ class CommandLine:
         environment = {"COLUMNS": "80", **self.environment, **settings}
         # Standard output is the process's: one at a time.
         async with _ONE_AT_A_TIME:
-            ended = await asyncio.to_thread(CliRunner().invoke, build(), arguments, env=environment)
+            ended = await asyncio.to_thread(CliRunner().invoke, build_cli(), arguments, env=environment)
         if ended.exception is not None and not isinstance(ended.exception, SystemExit):
             raise ended.exception
         return Ran(ended.exit_code, ended.stdout, ended.stderr)

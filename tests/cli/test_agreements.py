@@ -7,7 +7,7 @@ from rich.console import Console
 from schemas.agreement import Agreement
 from services.agreement.ratings import collect_ratings
 from services.agreement.statistics import compute_agreement
-from services.console.cli.agreement import show
+from services.console.cli.agreement import print_agreement
 from tests.cli.conftest import CommandLine, Season
 from tests.moderation.memory import ANN, BEN, CAT, COURSE, ESSAY, TA1, TA2, TA3, office
 
@@ -43,7 +43,7 @@ def test_where_there_are_three_graders_each_two_are_compared_too() -> None:
     memory.grade(TA3, ANN, 6)
     text = io.StringIO()
 
-    show(
+    print_agreement(
         Console(file=text, width=80),
         compute_agreement(collect_ratings(memory.courses[COURSE], memory.assignments[ESSAY])),
     )

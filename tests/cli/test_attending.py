@@ -6,8 +6,8 @@ import re
 import pytest
 
 from services.console.cli import server_watchdog
-from services.console.cli.options import DoesNotAnswer
-from services.console.cli.server_watchdog import Server, attended
+from services.console.cli.options import ServerTimeout
+from services.console.cli.server_watchdog import Server, fail_if_silent
 from tests.cli.conftest import CommandLine
 from tests.conftest import System
 from tests.console.letters import dead
@@ -17,9 +17,15 @@ GIVE_UP_SECONDS = 4.0
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = {"SAY": 0.5, "GIVE_UP": GIVE_UP_SECONDS, "BETWEEN": 0.1, "AGAIN": 0.1, "ANSWER": 0.2}
+    times = {
+        "WARN_AFTER_SECONDS": 0.5,
+        "ABORT_AFTER_SECONDS": GIVE_UP_SECONDS,
+        "PROBE_SECONDS": 0.1,
+        "REPROBE_SECONDS": 0.1,
+        "ANSWER_SECONDS_MAX": 0.2,
+    }
     for name, seconds in times.items():
-        monkeypatch.setattr(server_watchdog, f"{name}_SECONDS{'_MAX' if name == 'ANSWER' else ''}", seconds)
+        monkeypatch.setattr(server_watchdog, name, seconds)
 
 
 @pytest.mark.parametrize("command", ["verify", "replay", "redrive"])
@@ -51,7 +57,7 @@ async def test_work_goes_on_when_a_server_answers_again(capsys: pytest.CaptureFi
 
     async def work() -> str:
         nonlocal silent
-        async with attended(Server("PostgreSQL at db:5432", answers)):
+        async with fail_if_silent(Server("PostgreSQL at db:5432", answers)):
             while "still trying" not in (said := capsys.readouterr().err):
                 await asyncio.sleep(0.02)
             silent = False
@@ -62,6 +68,6 @@ async def test_work_goes_on_when_a_server_answers_again(capsys: pytest.CaptureFi
 
     assert await work() == "done"
     silent = True
-    with pytest.raises(DoesNotAnswer, match="PostgreSQL at db:5432 has not answered for 4 s"):
-        async with attended(Server("PostgreSQL at db:5432", answers)):
+    with pytest.raises(ServerTimeout, match="PostgreSQL at db:5432 has not answered for 4 s"):
+        async with fail_if_silent(Server("PostgreSQL at db:5432", answers)):
             await back.wait()

@@ -4,7 +4,7 @@ import asyncio
 
 import asyncpg
 
-from services.eventlog.pipeline_queries import Watching
+from services.eventlog.pipeline_queries import PipelineQueries
 from tests.cli.conftest import CommandLine, Ran, Season
 from tests.conftest import System
 from tests.faults.steps import until_at_rest
@@ -30,7 +30,7 @@ async def test_at_rest_nothing_waits_and_what_failed_is_counted(
     verdicts = await connection.fetchval("select count(*) from verdict")
     settled = await connection.fetchval("select count(*) from dead_letter_settled")
     opened = await connection.fetchval("select count(*) from dead_letter") - settled
-    watermarks = await Watching(connection).watermarks(f"{running.prefix}.commands", range(12))
+    watermarks = await PipelineQueries(connection).watermarks(f"{running.prefix}.commands", range(12))
     await connection.close()
     found = document.json()
     assert (found["decided"], found["dead_letters"]["open"], found["problems"]) == (verdicts, opened, [])

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from schemas.domain_events import EventName
-from services.console.event_summary import happening
+from services.console.event_summary import summarize_event
 
 EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
 TOLD = {
@@ -26,7 +26,7 @@ TOLD = {
 @pytest.mark.parametrize("name", get_args(EventName))
 def test_an_event_is_a_line_without_names_and_comments(name: str) -> None:
     data = json.loads((EXAMPLES / f"{name}.json").read_text())["payload"]
-    told = happening(name, data)
+    told = summarize_event(name, data)
 
     assert told.startswith(TOLD.get(name, ""))
     assert "\n" not in told

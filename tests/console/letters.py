@@ -6,12 +6,12 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from services.commands.dry_run import record_of
-from services.commands.serialization import headers_json
-from services.eventlog.append_batch import Batch, Place
+from services.commands.dry_run import build_synthetic_record
+from services.commands.serialization import encode_headers
+from services.eventlog.append_batch import AppendBatch, RecordCoordinates
 from services.eventlog.postgres import WRITER, connect
-from services.eventlog.store import Log
-from services.kafka.topics import topic
+from services.eventlog.store import EventStore
+from services.kafka.topics import full_topic_name
 from tests.conftest import System
 
 APPENDED_AT = 1_790_000_000_000
@@ -28,18 +28,18 @@ async def dead(
     of: str = "earlier-commands",
 ) -> list[tuple[int, int]]:
     """Append dead letters of a topic's partition, in order, and return their (shard, number)."""
-    earlier = topic(system.prefix, of)
+    earlier = full_topic_name(system.prefix, of)
     connection = await connect(system.database_url, "test", WRITER)
     try:
-        log = Log(connection)
-        source = await log.current_source(earlier)
-        headers = headers_json(record_of(earlier, partition, APPENDED_AT, None, None, HEADERS))
+        log = EventStore(connection)
+        source = await log.current_incarnation(earlier)
+        headers = encode_headers(build_synthetic_record(earlier, partition, APPENDED_AT, None, None, HEADERS))
         while True:
-            found = await log.look_up([partition], [])
+            found = await log.read_batch_context([partition], [])
             offsets = [next(_OFFSETS) for _ in values]
-            batch = Batch(source, found.at, found.heads, {partition: offsets[0]})
+            batch = AppendBatch(source, found.decided_at, found.heads, {partition: offsets[0]})
             for offset, value in zip(offsets, values, strict=True):
-                place = Place(partition, offset, APPENDED_AT)
+                place = RecordCoordinates(partition, offset, APPENDED_AT)
                 batch.add_dead_letter(partition, place, b"1001", value, headers, reason, message)
             # A handler may have written to the shard since the look.
             if await log.append(batch):
@@ -50,7 +50,7 @@ async def dead(
 
 async def on_topic(system: System, partition: int) -> list[ConsumerRecord[Any, Any]]:
     """Everything on a partition of the commands topic, committed or not."""
-    place = TopicPartition(topic(system.prefix, "commands"), partition)
+    place = TopicPartition(full_topic_name(system.prefix, "commands"), partition)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=system.bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
     )

@@ -12,9 +12,9 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from playwright.async_api import Page, expect
 
-from services.console.kafka_probe import Broker
-from services.kafka.relay_progress import KEY, Progress
-from services.kafka.topics import topic
+from services.console.kafka_probe import KafkaProbe
+from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
+from services.kafka.topics import full_topic_name
 from tests.cases.bad_inputs import DOCUMENT
 from tests.console.conftest import Opened
 from tests.console.letters import dead
@@ -163,21 +163,21 @@ async def test_whoever_pauses_a_page_is_told_so_and_sees_it_stand_still_until_th
 
 
 @asynccontextmanager
-async def relay_away(console: Console) -> AsyncIterator[tuple[Progress, Any]]:
+async def relay_away(console: Console) -> AsyncIterator[tuple[RelayProgress, Any]]:
     """Without a relay: how far it had come, and a function that says, in its place, that it has come further."""
     system, relay = console.system, process(console, "relay")
     for name in system.outside.records:
         await system.outside.caught_up(name)
     relay.kill()
-    broker = Broker(system.bootstrap, system.prefix)
+    broker = KafkaProbe(system.bootstrap, system.prefix)
     producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap)
     await broker.start()
     await producer.start()
-    before = await broker.first_progress()
+    before = await broker.read_latest_progress()
     assert before is not None
 
-    async def come(progress: Progress) -> None:
-        await producer.send_and_wait(topic(system.prefix, "progress"), progress.encode(), key=KEY)
+    async def come(progress: RelayProgress) -> None:
+        await producer.send_and_wait(full_topic_name(system.prefix, "progress"), progress.encode(), key=PROGRESS_KEY)
 
     try:
         yield before, come
@@ -189,7 +189,7 @@ async def relay_away(console: Console) -> AsyncIterator[tuple[Progress, Any]]:
         await relay.ready()
 
 
-def further(before: Progress, shard: int, grades: int) -> Progress:
+def further(before: RelayProgress, shard: int, grades: int) -> RelayProgress:
     """So many published grades of a shard later."""
     numbers = list(before.sequences["live-events"])
     numbers[shard] += grades

@@ -11,13 +11,13 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError
 
 from services.console import status_monitor as watching
-from services.console.kafka_probe import Broker
-from services.console.status_monitor import Watch
-from services.console.topic_integrity import Losses
+from services.console.kafka_probe import KafkaProbe
+from services.console.status_monitor import StatusMonitor
+from services.console.topic_integrity import TopicIntegrityCheck
 from services.console.web.metrics import topics_lost
-from services.eventlog.feed_history import History
-from services.eventlog.postgres import OPERATOR, pool
-from services.kafka.topics import topic
+from services.eventlog.feed_history import FeedHistory
+from services.eventlog.postgres import OPERATOR, create_pool
+from services.kafka.topics import full_topic_name
 from services.runtime.health import Health
 from tests.cli.conftest import CommandLine
 from tests.conftest import System, seed
@@ -43,34 +43,34 @@ async def idle(system: System) -> Process:
 
 
 @pytest.fixture
-async def broker(system: System) -> AsyncIterator[Broker]:
-    made = Broker(system.bootstrap, system.prefix)
+async def broker(system: System) -> AsyncIterator[KafkaProbe]:
+    made = KafkaProbe(system.bootstrap, system.prefix)
     await made.start()
     yield made
     await made.stop()
 
 
 @pytest.fixture
-async def history(system: System) -> AsyncIterator[History]:
+async def history(system: System) -> AsyncIterator[FeedHistory]:
     connection = await asyncpg.connect(system.database_url)
-    yield History(connection)
+    yield FeedHistory(connection)
     await connection.close()
 
 
-async def told(losses: Losses, broker: Broker, history: History, wanted: dict[str, str]) -> None:
+async def told(losses: TopicIntegrityCheck, broker: KafkaProbe, history: FeedHistory, wanted: dict[str, str]) -> None:
     """Wait until looks find this."""
 
     async def are_found() -> bool:
         # One look may meet a topic that is just being deleted.
         with contextlib.suppress(KafkaError, TimeoutError):
-            return {lost.topic: lost.words for lost in await losses.look(broker, history)} == wanted
+            return {lost.topic: lost.words for lost in await losses.check(broker, history)} == wanted
         return False
 
     await until(are_found, f"looks find {wanted}")
 
 
-async def is_sound(losses: Losses, broker: Broker, history: History) -> bool:
-    return (await losses.look(broker, history), losses.is_suspect) == ((), False)
+async def is_sound(losses: TopicIntegrityCheck, broker: KafkaProbe, history: FeedHistory) -> bool:
+    return (await losses.check(broker, history), losses.needs_confirmation) == ((), False)
 
 
 def made_again(system: System, output: str, shard: int, number: int) -> str:
@@ -82,13 +82,13 @@ def made_again(system: System, output: str, shard: int, number: int) -> str:
 
 @pytest.mark.usefixtures("idle")
 async def test_what_is_lost_while_nothing_is_published_is_told_and_what_retention_removes_is_not(
-    system: System, broker: Broker, history: History
+    system: System, broker: KafkaProbe, history: FeedHistory
 ) -> None:
-    losses = Losses(system.bootstrap, system.prefix)
+    losses = TopicIntegrityCheck(system.bootstrap, system.prefix)
     shard = system.outside.records["events"][0].partition
     admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
-    place = TopicPartition(topic(system.prefix, "events"), shard)
+    place = TopicPartition(full_topic_name(system.prefix, "events"), shard)
     # The marks of the last transaction may have reached one partition and not the other.
     await until(lambda: is_sound(losses, broker, history), "nothing is lost")
     for removed in ({}, {place: RecordsToDelete(before_offset=-1)}):
@@ -97,10 +97,10 @@ async def test_what_is_lost_while_nothing_is_published_is_told_and_what_retentio
             assert await is_sound(losses, broker, history)
 
     await lose(system, "verdicts")
-    assert (await losses.look(broker, history), losses.is_suspect) == ((), True)
+    assert (await losses.check(broker, history), losses.needs_confirmation) == ((), True)
     lost = {"verdicts": made_again(system, "verdicts", shard, 3)}
     await told(losses, broker, history, lost)
-    await admin.delete_topics([topic(system.prefix, "caliper")])
+    await admin.delete_topics([full_topic_name(system.prefix, "caliper")])
     await told(losses, broker, history, {**lost, "caliper": "topic caliper does not exist"})
     await admin.close()
     await lose(system, "caliper", "progress")
@@ -110,26 +110,28 @@ async def test_what_is_lost_while_nothing_is_published_is_told_and_what_retentio
 async def test_a_console_started_later_and_status_say_what_to_do_and_are_calm_when_it_is_done(
     system: System, idle: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "COMPARE_SECONDS", 0.2)
+    monkeypatch.setattr(watching, "TOPIC_CHECK_SECONDS", 0.2)
     shard = system.outside.records["events"][0].partition
     await lose(system, "events", "verdicts")
-    connections = await pool(system.database_url, "test", OPERATOR, 2, 10)
-    watch = Watch(connections, system.bootstrap, system.prefix, Health())
+    connections = await create_pool(system.database_url, "test", OPERATOR, 2, 10)
+    watch = StatusMonitor(connections, system.bootstrap, system.prefix, Health())
     running = asyncio.create_task(watch.run())
     try:
         sentences = {made_again(system, output, shard, 3).capitalize() for output in ("events", "verdicts")}
-        await until(lambda: set(watch.now.sentences()) == sentences, "what was lost is said")
-        assert watch.now.rewind == "python -m services.admin.rewind topics verdicts events"
-        assert {name for (name,), value in topics_lost(watch.now) if value} == {"events", "verdicts"}
+        await until(lambda: set(watch.status.summary_lines()) == sentences, "what was lost is said")
+        assert watch.status.rewind_command == "python -m services.admin.rewind topics verdicts events"
+        assert {name for (name,), value in topics_lost(watch.status) if value} == {"events", "verdicts"}
         status = await CommandLine(system.environment).run("status")
         assert status.code == 1
-        assert status.out.startswith(f"✗ {watch.now.sentence()}\n  with the relays stopped, run {watch.now.rewind}: ")
+        assert status.out.startswith(
+            f"✗ {watch.status.summary()}\n  with the relays stopped, run {watch.status.rewind_command}: "
+        )
 
         idle.kill()
         await rewound(system, "topics", "verdicts", "events")
         idle.start()
-        await until(lambda: watch.now.sentences() == [CALM], "what was lost is there again")
-        assert {value for _, value in topics_lost(watch.now)} == {0}
+        await until(lambda: watch.status.summary_lines() == [CALM], "what was lost is there again")
+        assert {value for _, value in topics_lost(watch.status)} == {0}
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -137,19 +139,24 @@ async def test_a_console_started_later_and_status_say_what_to_do_and_are_calm_wh
 
 
 async def test_a_postgresql_that_is_away_while_topics_are_looked_at_is_not_said_to_be_kafka(
-    system: System, broker: Broker
+    system: System, broker: KafkaProbe
 ) -> None:
-    place = {"topic": topic(system.prefix, "commands"), "partition": "0", "offset": "7", "timestamp": "1790000000000"}
+    place = {
+        "topic": full_topic_name(system.prefix, "commands"),
+        "partition": "0",
+        "offset": "7",
+        "timestamp": "1790000000000",
+    }
     told = {"dead_letter_reason": "not_json", "dead_letter_message": "no JSON"}
     headers = told | {f"original_{name}": text for name, text in place.items()}
-    letters = topic(system.prefix, "dead-letters")
+    letters = full_topic_name(system.prefix, "dead-letters")
     encoded = [(name, text.encode()) for name, text in headers.items()]
     await system.outside.producer.send_and_wait(letters, b"{", headers=encoded, partition=0)
-    connections = await pool("postgresql://nobody@127.0.0.1:1/nothing", "test", OPERATOR, 2, 10)
+    connections = await create_pool("postgresql://nobody@127.0.0.1:1/nothing", "test", OPERATOR, 2, 10)
     health = Health()
-    health.server("postgresql", "PostgreSQL does not answer")
-    watch = Watch(connections, system.bootstrap, system.prefix, health)
-    looking = asyncio.create_task(watch._follow_topics(broker))
+    health.set_server_problem("postgresql", "PostgreSQL does not answer")
+    watch = StatusMonitor(connections, system.bootstrap, system.prefix, health)
+    looking = asyncio.create_task(watch._check_topics(broker))
     done, _ = await asyncio.wait({looking}, timeout=LOOKED_SECONDS)
     looking.cancel()
     await asyncio.gather(looking, return_exceptions=True)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from services.console.pipeline_status import Publication
-from services.console.publication_rate import WINDOW_SECONDS, Pace
-from services.eventlog.pipeline_queries import Publishing
+from services.console.pipeline_status import PublicationStatus
+from services.console.publication_rate import WINDOW_SECONDS, PublicationRates
+from services.eventlog.pipeline_queries import PublicationProgress
 
 SINCE = datetime(2026, 1, 31, tzinfo=UTC)
 
@@ -17,11 +17,11 @@ class Played:
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        self.pace = Pace(lambda: self.seconds)
+        self.pace = PublicationRates(lambda: self.seconds)
 
-    def seen(self, at: float, out: int, command: str = "one") -> Publication:
+    def seen(self, at: float, out: int, command: str = "one") -> PublicationStatus:
         self.seconds = at
-        (found,) = self.pace.of([Publishing(1, 2, 3, command, 1_000 - out, 1_000, SINCE)])
+        (found,) = self.pace.update([PublicationProgress(1, 2, 3, command, 1_000 - out, 1_000, SINCE)])
         return found
 
 

@@ -11,12 +11,18 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from services.console.operator_service import Actions, Actor, NoReason
-from services.console.redriver import ACTION_HEADER, LETTER_BYTES_MAX, LOOK_SECONDS, Redriver
-from services.eventlog.dead_letters import Failures, Selection
-from services.eventlog.operator_actions import Action, AlreadyActed, AlreadySettled, Operating, action_of
-from services.eventlog.postgres import OPERATOR, Pool, connect, pool
-from services.kafka.topics import MIB, topic
+from services.console.operator_service import Actor, InvalidReason, OperatorService
+from services.console.redriver import ACTION_HEADER, DEAD_LETTER_BYTES_MAX, POLL_SECONDS, Redriver
+from services.eventlog.dead_letters import DeadLetterFilter, DeadLetterReader
+from services.eventlog.operator_actions import (
+    Action,
+    ActionAlreadyRecorded,
+    NoOpenDeadLetters,
+    OperatorActions,
+    get_action,
+)
+from services.eventlog.postgres import OPERATOR, Pool, connect, create_pool
+from services.kafka.topics import MIB, full_topic_name
 from tests.cases.bad_inputs import DOCUMENT, Record
 from tests.conftest import System, made_system
 from tests.console.letters import HEADERS, dead, on_topic
@@ -32,20 +38,20 @@ WHY = "the exporter was mended"
 class Bench:
     """A log, topics and what operators can do; no handler."""
 
-    def __init__(self, system: System, actions: Actions, connections: Pool) -> None:
+    def __init__(self, system: System, actions: OperatorService, connections: Pool) -> None:
         self.system = system
         self.actions = actions
         self.pool = connections
-        self.failures = Failures(connections)
+        self.failures = DeadLetterReader(connections)
 
     def redriver(self) -> Redriver:
         return Redriver(self.system.database_url, self.system.bootstrap, self.system.prefix)
 
     async def drain(self, redriver: Redriver | None = None) -> None:
         """Send all that waits; whoever did so before may hold the lock until the server knows that they are gone."""
-        await until((redriver or self.redriver()).drain, "it is this one's turn")
+        await until((redriver or self.redriver()).send_pending, "it is this one's turn")
 
-    async def redrive(self, selection: Selection, action: uuid.UUID | None = None) -> uuid.UUID:
+    async def redrive(self, selection: DeadLetterFilter, action: uuid.UUID | None = None) -> uuid.UUID:
         action = action or uuid.uuid4()
         await self.actions.redrive(action, WHO, WHY, selection)
         return action
@@ -60,8 +66,8 @@ async def bench(
     bootstrap: str, new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Bench]:
     async for system in made_system(bootstrap, new_database(), tmp_path_factory.mktemp("redriving")):
-        connections = await pool(system.database_url, "test", OPERATOR, 4, 10)
-        actions = Actions(system.database_url, bootstrap, topic(system.prefix, "commands"), None)
+        connections = await create_pool(system.database_url, "test", OPERATOR, 4, 10)
+        actions = OperatorService(system.database_url, bootstrap, full_topic_name(system.prefix, "commands"), None)
         yield Bench(system, actions, connections)
         connections.terminate()
 
@@ -69,7 +75,7 @@ async def bench(
 async def test_a_partition_is_redriven_in_order_byte_for_byte_and_marked(bench: Bench) -> None:
     values = [b"{first", b"\xff\xfe", None, b"", b'{"last": 1}']
     letters = await dead(bench.system, 0, values)
-    action = await bench.redrive(Selection(partition=0))
+    action = await bench.redrive(DeadLetterFilter(partition=0))
     await bench.drain()
     records = await on_topic(bench.system, 0)
     assert [record.value for record in records] == values
@@ -77,24 +83,24 @@ async def test_a_partition_is_redriven_in_order_byte_for_byte_and_marked(bench: 
     for record, (shard, number) in zip(records, letters, strict=True):
         marks = [("redrive_action", str(action).encode()), ("redrive_dead_letter", f"{shard}-{number}".encode())]
         assert list(record.headers) == [*HEADERS, *marks]
-    kept = await action_of(bench.pool, action)
+    kept = await get_action(bench.pool, action)
     assert kept is not None
-    assert (kept.kind, kept.user_id, kept.reason, kept.settled, kept.redriven) == ("redrive", 77, WHY, 5, 5)
+    assert (kept.kind, kept.user_id, kept.reason, kept.closed_count, kept.redriven_count) == ("redrive", 77, WHY, 5, 5)
     assert json.loads(kept.detail) == {"partition": 0}
 
 
 async def test_the_same_form_twice_and_another_tab_redrive_once(bench: Bench) -> None:
     (letter,) = await dead(bench.system, 1, [b"{"])
-    selection, action = Selection(letter=letter), uuid.uuid4()
+    selection, action = DeadLetterFilter(id=letter), uuid.uuid4()
     twice = await asyncio.gather(
         *(bench.redrive(selection, action) for _ in range(2)), bench.redrive(selection), return_exceptions=True
     )
     failures = [type(outcome) for outcome in twice if isinstance(outcome, Exception)]
     assert len(failures) == 2
-    assert set(failures) <= {AlreadyActed, AlreadySettled}
-    with pytest.raises(AlreadySettled):
+    assert set(failures) <= {ActionAlreadyRecorded, NoOpenDeadLetters}
+    with pytest.raises(NoOpenDeadLetters):
         await bench.actions.discard(uuid.uuid4(), WHO, WHY, selection)
-    await asyncio.gather(*(bench.redriver().drain() for _ in range(3)))
+    await asyncio.gather(*(bench.redriver().send_pending() for _ in range(3)))
     await bench.drain()
     assert len(await on_topic(bench.system, 1)) == 1
 
@@ -108,8 +114,8 @@ async def test_of_a_group_somebody_else_takes_one_at_the_same_time_and_the_rest_
     connection = await connect(bench.system.database_url, "test", OPERATOR)
     async with connection.transaction():
         theirs = Action(uuid.uuid4(), "discard", 1, 78, WHY, "{}")
-        await Operating(connection).act(theirs, Selection(letter=letters[0]), None)
-        group = asyncio.create_task(bench.redrive(Selection(partition=11)))
+        await OperatorActions(connection).record_action(theirs, DeadLetterFilter(id=letters[0]), None)
+        group = asyncio.create_task(bench.redrive(DeadLetterFilter(partition=11)))
         await until(lambda: bench.pool.fetchval(waits), "the group waits for it")
     await connection.close()
     await group
@@ -124,18 +130,18 @@ async def test_a_crash_between_kafka_and_postgresql_sends_nothing_twice(
     partition = 2 if sees == "the topic" else 3
     values: list[bytes | None] = [b"{%d" % number for number in range(5 if sees == "nothing" else 12)]
     await dead(bench.system, partition, values)
-    action = await bench.redrive(Selection(partition=partition))
-    dying, noted = bench.redriver(), Operating.redriven
+    action = await bench.redrive(DeadLetterFilter(partition=partition))
+    dying, noted = bench.redriver(), OperatorActions.record_redriven
 
-    async def crash(operating: Operating, of: uuid.UUID, places: list[tuple[int, int, int, int]]) -> None:
+    async def crash(operating: OperatorActions, of: uuid.UUID, places: list[tuple[int, int, int, int]]) -> None:
         if places:
             raise ConnectionError("killed between Kafka's acknowledgement and PostgreSQL")
         await noted(operating, of, places)
 
-    monkeypatch.setattr(Operating, "redriven", crash)
+    monkeypatch.setattr(OperatorActions, "record_redriven", crash)
     with pytest.raises(ConnectionError):
         await bench.drain(dying)
-    monkeypatch.setattr(Operating, "redriven", noted)
+    monkeypatch.setattr(OperatorActions, "record_redriven", noted)
     assert [record.value for record in await on_topic(bench.system, partition)] == values
     after = bench.redriver()
     if sees == "nothing":
@@ -143,17 +149,17 @@ async def test_a_crash_between_kafka_and_postgresql_sends_nothing_twice(
         async def blind(_: Any) -> list[tuple[int, int, int, int]]:
             return []
 
-        monkeypatch.setattr(after, "_arrived", blind)
+        monkeypatch.setattr(after, "_find_already_sent", blind)
     await bench.drain(after)
     assert [record.value for record in await on_topic(bench.system, partition)] == values
-    kept = await action_of(bench.pool, action)
+    kept = await get_action(bench.pool, action)
     assert kept is not None
-    assert kept.redriven == len(values)
+    assert kept.redriven_count == len(values)
 
 
 async def test_a_redrive_that_was_decided_and_never_sent_is_sent_by_whoever_comes_next(bench: Bench) -> None:
     (letter,) = await dead(bench.system, 4, [b"{"])
-    await bench.redrive(Selection(letter=letter))
+    await bench.redrive(DeadLetterFilter(id=letter))
     assert await on_topic(bench.system, 4) == []
     cut_off = Redriver(bench.system.database_url, "127.0.0.1:1", bench.system.prefix)
     trying = asyncio.create_task(cut_off.run())
@@ -182,7 +188,7 @@ async def held_by_redriver(owner: Connection, not_this: int | None = None) -> in
     async def rested() -> int | None:
         found = await owner.fetch(REDRIVERS)
         rests = {pid: looked_at - first.setdefault(pid, looked_at) for pid, looked_at in found}
-        if len(found) != 1 or not_this in rests or rests[found[0][0]].total_seconds() <= LOOK_SECONDS:
+        if len(found) != 1 or not_this in rests or rests[found[0][0]].total_seconds() <= POLL_SECONDS:
             return None
         return int(found[0][0])
 
@@ -197,9 +203,9 @@ async def test_an_idle_redriver_keeps_its_connection_and_without_it_sends_over_a
     try:
         held = await held_by_redriver(owner)
         await owner.execute("select pg_terminate_backend($1)", held)
-        action = await bench.redrive(Selection(letter=letter))
+        action = await bench.redrive(DeadLetterFilter(id=letter))
         redriver.wake()
-        assert await redriver.finished(action, DEADLINE_SECONDS)
+        assert await redriver.wait_until_sent(action, DEADLINE_SECONDS)
         assert len(await on_topic(bench.system, 7)) == 1
         await held_by_redriver(owner, not_this=held)
         assert await owner.fetchval(LOCKS) == 0, "others wait for a lock that nobody needs"
@@ -213,7 +219,7 @@ async def test_an_idle_redriver_keeps_its_connection_and_without_it_sends_over_a
 async def test_what_others_write_does_not_keep_a_redrive_from_going_on(poisons: str, bench: Bench) -> None:
     partition = 9 if poisons == "readers" else 10
     (letter,) = await dead(bench.system, partition, [b"{"])
-    action = await bench.redrive(Selection(letter=letter))
+    action = await bench.redrive(DeadLetterFilter(id=letter))
     mark = (ACTION_HEADER.encode(), str(action).encode())
     producer = AIOKafkaProducer(bootstrap_servers=bench.system.bootstrap)
     await producer.start()
@@ -226,9 +232,9 @@ async def test_what_others_write_does_not_keep_a_redrive_from_going_on(poisons: 
 
 async def test_a_group_is_what_the_form_showed_and_no_letter_that_died_later(bench: Bench) -> None:
     await dead(bench.system, 5, [b"1", b"2"], reason="shown")
-    shown = await bench.failures.selected(Selection(reason="shown"))
+    shown = await bench.failures.count_matching(DeadLetterFilter(reason="shown"))
     await dead(bench.system, 5, [b"3"], reason="shown")
-    await bench.redrive(Selection(reason="shown", until=shown.until))
+    await bench.redrive(DeadLetterFilter(reason="shown", until=shown.until))
     await bench.drain()
     assert shown.count == 2
     assert [record.value for record in await on_topic(bench.system, 5)] == [b"1", b"2"]
@@ -236,25 +242,29 @@ async def test_a_group_is_what_the_form_showed_and_no_letter_that_died_later(ben
 
 
 async def test_a_record_too_large_to_be_marked_stays_open(bench: Bench) -> None:
-    fits, too_large = b"{" * (LETTER_BYTES_MAX - 200), b"{" * (MIB - 200)
+    fits, too_large = b"{" * (DEAD_LETTER_BYTES_MAX - 200), b"{" * (MIB - 200)
     letters = await dead(bench.system, 6, [fits, too_large])
-    shown = await bench.failures.selected(Selection(partition=6), LETTER_BYTES_MAX)
-    action = await bench.redrive(Selection(partition=6))
+    shown = await bench.failures.count_matching(DeadLetterFilter(partition=6), DEAD_LETTER_BYTES_MAX)
+    action = await bench.redrive(DeadLetterFilter(partition=6))
     await bench.drain()
-    kept = await action_of(bench.pool, action)
+    kept = await get_action(bench.pool, action)
     assert kept is not None
-    assert (shown.count, shown.left_out, shown.named) == (kept.settled, 1, ["{}-{}".format(*letters[1])])
+    assert (shown.count, shown.too_large_count, shown.too_large_ids) == (
+        kept.closed_count,
+        1,
+        ["{}-{}".format(*letters[1])],
+    )
     assert [record.value for record in await on_topic(bench.system, 6)] == [fits]
-    with pytest.raises(AlreadySettled):
-        await bench.redrive(Selection(letter=letters[1]))
+    with pytest.raises(NoOpenDeadLetters):
+        await bench.redrive(DeadLetterFilter(id=letters[1]))
 
 
 @pytest.mark.parametrize("reason", ["", "  \n", "x" * 1_001, "nul\x00"])
 async def test_without_a_reason_nothing_is_done(reason: str, bench: Bench) -> None:
     (letter,) = await dead(bench.system, 7, [b"{"])
     before = await bench.counts()
-    with pytest.raises(NoReason):
-        await bench.actions.discard(uuid.uuid4(), WHO, reason, Selection(letter=letter))
+    with pytest.raises(InvalidReason):
+        await bench.actions.discard(uuid.uuid4(), WHO, reason, DeadLetterFilter(id=letter))
     assert await bench.counts() == before
 
 

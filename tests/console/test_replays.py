@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from aiokafka import TopicPartition
 
-from services.kafka.partitioning import SHARDS
+from services.kafka.partitioning import SHARD_COUNT
 from services.kafka.topic_reader import read_to_end
 from tests.console.looking import Console, graded, log_of
 from tests.processes.running import until
@@ -18,7 +18,7 @@ A_SECOND = 4
 
 async def on_target(console: Console, target: str) -> list[str]:
     """The command ids of the verdicts on a topic, as its readers see them."""
-    places = [TopicPartition(target, number) for number in range(SHARDS)]
+    places = [TopicPartition(target, number) for number in range(SHARD_COUNT)]
     return [
         json.loads(record.value or b"")["command_id"] async for record in read_to_end(console.system.bootstrap, places)
     ]

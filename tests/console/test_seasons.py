@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Page
 
-from deploy.season.sample_data import Season, encode
+from deploy.season.sample_data import SampleData, encode_command
 from services.console.verdict_stats import RECENT_MAX
-from services.kafka.topics import topic
+from services.kafka.topics import full_topic_name
 from tests.console.conftest import Opened
 from tests.console.looking import Connection, Console, log_of
 from tests.faults.steps import until_at_rest
@@ -32,25 +32,25 @@ def seasons(pytestconfig: pytest.Config) -> int:
     return int(pytestconfig.getoption("--seasons"))
 
 
-def records(season: Season, chance: random.Random) -> Iterator[tuple[int, bytes]]:
+def records(season: SampleData, chance: random.Random) -> Iterator[tuple[int, bytes]]:
     """(course, value): what is wanted, much of it left out, repeated, sent by the wrong people, or broken."""
-    commands = [fact for fact in season.facts() if fact["type"] != "record_submission" or chance.random() < 0.2]
-    commands += [command for _, _, _, command in season.grading() if chance.random() < 0.3]
+    commands = [fact for fact in season.lms_facts() if fact["type"] != "record_submission" or chance.random() < 0.2]
+    commands += [command for _, _, _, command in season.grading_commands() if chance.random() < 0.3]
     for taught in season.courses:
         people = (taught.final_grader, *taught.graders)
-        commands += [season.publication(taught, each, chance.choice(people)) for each in taught.assignments]
+        commands += [season.publish_command(taught, each, chance.choice(people)) for each in taught.assignments]
     for command in commands:
-        value, course, draw = encode(command), int(command["course_id"]), chance.random()
+        value, course, draw = encode_command(command), int(command["course_id"]), chance.random()
         if draw < 0.03:
             value = value[: chance.randrange(len(value))]
         elif draw < 0.06:
-            value = encode({**command, "version": 9})
+            value = encode_command({**command, "version": 9})
         yield course, value
         if 0.06 < draw < 0.1:
             yield course, value
 
 
-async def play(console: Console, log: Connection, season: Season, chance: random.Random) -> None:
+async def play(console: Console, log: Connection, season: SampleData, chance: random.Random) -> None:
     """Send a season, and await that all of it is decided and out."""
     await until_at_rest(console.system)
     before, sent = await settled(log), 0
@@ -107,7 +107,7 @@ async def test_numbers_on_the_pages_are_those_of_the_log_at_rest(
         await live.goto("/")
         for seed in range(seasons):
             chance = random.Random(seed)
-            await play(season, log, Season(base=10_000_000 + 10_000 * seed, seed=seed), chance)
+            await play(season, log, SampleData(base_id=10_000_000 + 10_000 * seed, seed=seed), chance)
             await repair(season, log, chance)
             await same(first_page, live, counts(season), log)
             await same(failures, page, causes, log)
@@ -149,7 +149,7 @@ async def first_page(page: Page) -> Numbers:
 
 def counts(console: Console) -> Callable[[Connection], Awaitable[Numbers]]:
     """What the log says of the first page's numbers."""
-    commands = topic(console.system.prefix, "commands")
+    commands = full_topic_name(console.system.prefix, "commands")
     newest = "order by (metadata->>'time')::timestamptz desc, shard desc, number desc limit $1"
 
     async def told(log: Connection) -> Numbers:

@@ -9,13 +9,13 @@ from functools import partial
 import pytest
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
-from services.console.group_members import NOBODY, partitions_of
+from services.console.group_members import UNASSIGNED, decode_assignment
 from services.console.redriver import Redriver
-from services.console.status_monitor import Watch
-from services.console.web.app import ended
-from services.eventlog.postgres import OPERATOR, pool
-from services.kafka.relay_progress import KEY, Progress
-from services.kafka.topics import topic
+from services.console.status_monitor import StatusMonitor
+from services.console.web.app import report_failed_task
+from services.eventlog.postgres import OPERATOR, create_pool
+from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
+from services.kafka.topics import full_topic_name
 from services.runtime.health import Health
 from tests.conftest import System
 from tests.console.letters import dead
@@ -27,25 +27,27 @@ async def test_topics_that_are_not_those_the_log_knows_are_an_alarm_and_so_is_th
     system: System,
 ) -> None:
     await dead(system, 3, [b"{", b"{"], of="commands")
-    start = Progress.start()
+    start = RelayProgress.initial()
     ahead = replace(start, sequences={**start.sequences, "events": (0, 5, *[0] * 10)})
-    progress = topic(system.prefix, "progress")
-    await system.outside.producer.send_and_wait(progress, ahead.encode(), key=KEY)
-    connections = await pool(system.database_url, "test", OPERATOR, 2, 10)
-    watch = Watch(connections, system.bootstrap, system.prefix, Health())
+    progress = full_topic_name(system.prefix, "progress")
+    await system.outside.producer.send_and_wait(progress, ahead.encode(), key=PROGRESS_KEY)
+    connections = await create_pool(system.database_url, "test", OPERATOR, 2, 10)
+    watch = StatusMonitor(connections, system.bootstrap, system.prefix, Health())
     watching = asyncio.create_task(watch.run())
     try:
-        await until(lambda: watch.now.outputs and {p.owner for p in watch.now.partitions} == {NOBODY}, "all is seen")
+        await until(
+            lambda: watch.status.outputs and {p.owner for p in watch.status.partitions} == {UNASSIGNED}, "all is seen"
+        )
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         connections.terminate()
-    assert [(p.number, p.state, p.waiting) for p in watch.now.partitions if p.is_cut] == [(3, "stopped", 0)]
-    assert {(output.topic, output.waiting, output.ahead) for output in watch.now.outputs} >= {
+    assert [(p.number, p.state, p.waiting) for p in watch.status.partitions if p.is_cut] == [(3, "stopped", 0)]
+    assert {(output.topic, output.waiting, output.ahead) for output in watch.status.outputs} >= {
         ("events", 0, 5),
         ("dead-letters", 2, 0),
     }
-    assert watch.now.sentences()[:3] == [
+    assert watch.status.summary_lines()[:3] == [
         "Partition 3 of the commands topic ends before what was decided of it: the topic was made again or cut, and"
         " handlers stop there",
         "Topic events has records that the log does not know: the log was restored to an earlier time, and the relay"
@@ -70,9 +72,9 @@ async def test_a_work_that_ended_by_a_defect_makes_the_console_not_ready() -> No
     health = Health()
     health.problem = None
     task = asyncio.create_task(defect(), name="redriving")
-    task.add_done_callback(partial(ended, health))
+    task.add_done_callback(partial(report_failed_task, health))
     await asyncio.gather(task, return_exceptions=True)
-    assert health.wrong() == "redriving has ended by an error that the log names: restart the console"
+    assert health.not_ready_reason() == "redriving has ended by an error that the log names: restart the console"
 
 
 async def test_while_postgresql_is_away_no_redrive_is_said_to_wait_that_nobody_has_asked_for() -> None:
@@ -84,8 +86,8 @@ async def test_while_postgresql_is_away_no_redrive_is_said_to_wait_that_nobody_h
 
 def test_what_a_member_of_the_group_holds_is_read_from_its_assignment_whatever_that_is() -> None:
     assigned = ConsumerProtocolMemberAssignment(0, [("commands", [1, 5]), ("another", [2])], b"").encode()
-    assert partitions_of("commands", assigned) == [1, 5]
-    assert partitions_of("commands", b"") == partitions_of("commands", b"\xff" * 40) == []
+    assert decode_assignment("commands", assigned) == [1, 5]
+    assert decode_assignment("commands", b"") == decode_assignment("commands", b"\xff" * 40) == []
     for broken in (b"\x00", assigned[:9]):
         with pytest.raises(ValueError, match="."):
-            partitions_of("commands", broken)
+            decode_assignment("commands", broken)

@@ -13,11 +13,11 @@ import asyncpg
 import pytest
 from aiokafka import ConsumerRecord
 
-from services.commands.processor import Deciding
-from services.eventlog.append_batch import Batch
-from services.eventlog.feeds import Series, Tail
-from services.eventlog.store import Log
-from services.kafka.partitioning import SHARDS, shard_of_course
+from services.commands.processor import CommandProcessor
+from services.eventlog.append_batch import AppendBatch
+from services.eventlog.feeds import Feed, FeedReader
+from services.eventlog.store import EventStore
+from services.kafka.partitioning import SHARD_COUNT, get_course_shard
 from tests.cases.adapter import World
 from tests.processes.running import Json
 
@@ -42,7 +42,7 @@ class Commands:
         self.ends: Counter[int] = Counter()
 
     def record(self, world: World, command: Json) -> ConsumerRecord[Any, Any]:
-        partition = shard_of_course(world.course_id)
+        partition = get_course_shard(world.course_id)
         value = json.dumps(command).encode()
         offset = self.ends[partition]
         self.ends[partition] += 1
@@ -68,25 +68,25 @@ class Work:
 
     def __init__(self, connection: Connection, source: int, commands: Commands) -> None:
         self.connection = connection
-        self.log = Log(connection)
-        self.deciding = Deciding(self.log, source)
-        self.tail = Tail(connection)
+        self.log = EventStore(connection)
+        self.deciding = CommandProcessor(self.log, source)
+        self.tail = FeedReader(connection)
         self.source = source
         self.commands = commands
 
     async def settle(self, courses: int) -> None:
-        await self.deciding.settle(self.commands.grades(courses))
+        await self.deciding.process(self.commands.grades(courses))
 
     async def look_at_places(self) -> None:
-        partition = shard_of_course(self.commands.worlds[0].course_id)
+        partition = get_course_shard(self.commands.worlds[0].course_id)
         watermark = (await self.log.watermarks(self.source, [partition]))[partition]
         assert len(await self.log.append_times(self.source, partition, watermark - 5, watermark)) == 6
 
     async def relay(self) -> None:
-        shards = list(range(SHARDS))
+        shards = list(range(SHARD_COUNT))
         heads = await self.tail.heads(shards)
-        used = len({shard_of_course(w.course_id) for w in self.commands.worlds})
-        kinds: tuple[Series, ...] = ("events", "verdicts")
+        used = len({get_course_shard(w.course_id) for w in self.commands.worlds})
+        kinds: tuple[Feed, ...] = ("events", "verdicts")
         for series in kinds:
             after = [max(head - 5, 0) for head in heads[series]]
             assert len(await self.tail.read(series, shards, after, heads[series], 1_000, 1 << 20)) == 5 * used
@@ -139,8 +139,8 @@ async def test_a_batch_costs_the_same_however_much_is_in_the_log(
     if old_snapshot:
         await other.execute("begin isolation level repeatable read; select count(*) from event")
     commands = Commands()
-    work = Work(connection, await Log(connection).current_source("commands"), commands)
-    await work.deciding.settle(commands.facts())
+    work = Work(connection, await EventStore(connection).current_incarnation("commands"), commands)
+    await work.deciding.process(commands.facts())
     for _ in range(EARLY_BATCHES):
         early = await work.costs()
     for _ in range(BATCHES):
@@ -157,14 +157,14 @@ async def test_a_published_grade_costs_the_same_however_many_are_published_at_on
     connect: Callable[[], Awaitable[Connection]],
 ) -> None:
     connection = await connect()
-    log = Log(connection)
-    source = await log.current_source("commands")
+    log = EventStore(connection)
+    source = await log.current_incarnation("commands")
     work = Work(connection, source, Commands())
     await connection.execute("insert into stream values (1, 1, 1, null, 0)")
     versions, costs = itertools.count(1), []
     for grades in (1_000, 4_000):
-        found = await log.look_up([0], [])
-        batch = Batch(source, found.at, found.heads, {})
+        found = await log.read_batch_context([0], [])
+        batch = AppendBatch(source, found.decided_at, found.heads, {})
         for _ in range(grades):
             batch.add_event(0, True, 1, next(versions), "grade_published", "{}", "{}")
         costs.append(await work.blocks(lambda batch=batch: log.append(batch)) / grades)  # type: ignore[misc]

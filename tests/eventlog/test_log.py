@@ -10,45 +10,45 @@ import asyncpg
 import pytest
 
 from deploy.local.postgres import create_database
-from services.eventlog.append_batch import Batch, Place
-from services.eventlog.postgres import READER, WRITER, connect, trouble
-from services.eventlog.store import Log
+from services.eventlog.append_batch import AppendBatch, RecordCoordinates
+from services.eventlog.postgres import READER, WRITER, connect, describe_postgres_error
+from services.eventlog.store import EventStore
 from tests.conftest import RUN
 
-Connect = Callable[[], Awaitable[Log]]
+Connect = Callable[[], Awaitable[EventStore]]
 
 
 @pytest.fixture
 async def logs(database_url: str) -> AsyncIterator[Connect]:
     opened: list[asyncpg.Connection[asyncpg.Record]] = []
 
-    async def connect() -> Log:
+    async def connect() -> EventStore:
         opened.append(await asyncpg.connect(database_url))
-        return Log(opened[-1])
+        return EventStore(opened[-1])
 
     yield connect
     for connection in opened:
         await connection.close()
 
 
-async def batch_of(log: Log, shards: list[int], source: int, partition: int, offset: int) -> Batch:
+async def batch_of(log: EventStore, shards: list[int], source: int, partition: int, offset: int) -> AppendBatch:
     """One event and one verdict on each shard, from successive records of a partition."""
-    found = await log.look_up(shards, [])
-    batch = Batch(source, found.at, found.heads, {partition: offset})
+    found = await log.read_batch_context(shards, [])
+    batch = AppendBatch(source, found.decided_at, found.heads, {partition: offset})
     for number, shard in enumerate(shards):
         position = found.heads[shard].position + 1
         batch.add_event(shard, True, 1000 + shard, position, "course_updated", "{}", "{}")
-        place = Place(partition, offset + number, 1)
+        place = RecordCoordinates(partition, offset + number, 1)
         batch.add_verdict(shard, 1, str(uuid.uuid4()), True, b"hash", place, None, "{}", "{}")
     return batch
 
 
-async def streams(log: Log, shards: list[int]) -> None:
+async def streams(log: EventStore, shards: list[int]) -> None:
     for shard in shards:
         await log.connection.execute("insert into stream values ($1, 1, $1, null, $2)", 1000 + shard, shard)
 
 
-async def appended(log: Log, shards: list[int], source: int, partition: int, offset: int) -> None:
+async def appended(log: EventStore, shards: list[int], source: int, partition: int, offset: int) -> None:
     """Optimistic first, then under the locks: as the handler does."""
     if await log.append(await batch_of(log, shards, source, partition, offset)):
         return
@@ -59,10 +59,10 @@ async def appended(log: Log, shards: list[int], source: int, partition: int, off
 
 async def test_twenty_writers_at_once_lose_nothing_and_leave_no_hole(logs: Connect) -> None:
     writers = [await logs() for _ in range(20)]
-    source = await writers[0].current_source("commands")
+    source = await writers[0].current_incarnation("commands")
     await streams(writers[0], [1, 2, 3])
 
-    async def write(number: int, log: Log) -> None:
+    async def write(number: int, log: EventStore) -> None:
         for turn in range(10):
             shards = sorted(random.sample([1, 2, 3], 2))
             await appended(log, shards, source, number, turn * 2)
@@ -79,7 +79,7 @@ async def test_twenty_writers_at_once_lose_nothing_and_leave_no_hole(logs: Conne
 
 async def test_a_batch_decided_on_an_old_view_writes_nothing(logs: Connect) -> None:
     first, second = await logs(), await logs()
-    source = await first.current_source("commands")
+    source = await first.current_incarnation("commands")
     await streams(first, [1])
     old = await batch_of(first, [1], source, 0, 0)
     assert await second.append(await batch_of(second, [1], source, 1, 0))
@@ -89,7 +89,7 @@ async def test_a_batch_decided_on_an_old_view_writes_nothing(logs: Connect) -> N
 
 async def test_a_record_is_never_decided_twice(logs: Connect) -> None:
     log = await logs()
-    source = await log.current_source("commands")
+    source = await log.current_incarnation("commands")
     await streams(log, [1, 2])
     assert await log.append(await batch_of(log, [1], source, 0, 5))
     assert not await log.append(await batch_of(log, [2], source, 0, 5))
@@ -98,7 +98,7 @@ async def test_a_record_is_never_decided_twice(logs: Connect) -> None:
 
 async def test_a_writer_that_commits_late_takes_the_later_position(logs: Connect) -> None:
     slow, quick = await logs(), await logs()
-    source = await slow.current_source("commands")
+    source = await slow.current_incarnation("commands")
     await streams(slow, [1])
     transaction = slow.connection.transaction()
     await transaction.start()
@@ -118,15 +118,15 @@ async def test_a_writer_that_commits_late_takes_the_later_position(logs: Connect
 
 async def test_two_writers_of_the_same_two_ids_in_opposite_order_do_not_deadlock(logs: Connect) -> None:
     writers = [await logs(), await logs()]
-    source = await writers[0].current_source("commands")
+    source = await writers[0].current_incarnation("commands")
     for turn in range(30):
         ids = [str(uuid.uuid4()), str(uuid.uuid4())]
         batches = []
         for number, log in enumerate(writers):
-            found = await log.look_up([number], [])
-            batch = Batch(source, found.at, found.heads, {number: turn * 2})
+            found = await log.read_batch_context([number], [])
+            batch = AppendBatch(source, found.decided_at, found.heads, {number: turn * 2})
             for step, command_id in enumerate(ids if number else reversed(ids)):
-                place = Place(number, turn * 2 + step, 1)
+                place = RecordCoordinates(number, turn * 2 + step, 1)
                 batch.add_verdict(number, 1, command_id, True, b"hash", place, None, "{}", "{}")
             batches.append(log.append(batch))
         outcomes = await asyncio.gather(*batches, return_exceptions=True)
@@ -163,18 +163,18 @@ async def test_a_database_without_the_schema_is_named_with_its_remedy(postgres: 
     connection = await asyncpg.connect(create_database(postgres, f"{RUN}-empty"))
     try:
         with pytest.raises(asyncpg.PostgresError) as refused:
-            await Log(connection).look_up([1], [])
+            await EventStore(connection).read_batch_context([1], [])
     finally:
         await connection.close()
-    assert "python -m services.eventlog.migrate" in trouble(refused.value)
+    assert "python -m services.eventlog.migrate" in describe_postgres_error(refused.value)
 
 
 async def test_the_bytes_of_an_event_are_kept(logs: Connect) -> None:
     log = await logs()
-    source = await log.current_source("commands")
+    source = await log.current_incarnation("commands")
     await streams(log, [1])
-    found = await log.look_up([1], [])
-    batch = Batch(source, found.at, found.heads, {})
+    found = await log.read_batch_context([1], [])
+    batch = AppendBatch(source, found.decided_at, found.heads, {})
     written = '{"b": 1.0,  "a":"é", "b2":1e2}'
     batch.add_event(1, False, 1001, 1, "course_updated", written, json.dumps({}))
     assert await log.append(batch)

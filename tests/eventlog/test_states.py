@@ -4,8 +4,8 @@ import asyncpg
 import pytest
 
 from services.commands import processor
-from services.commands.processor import Deciding
-from services.eventlog.store import Log
+from services.commands.processor import CommandProcessor
+from services.eventlog.store import EventStore
 from tests.eventlog.test_cost import COURSES, Commands
 
 ENTRIES_MAX = 45
@@ -17,14 +17,14 @@ VERSIONS = "select version from event where type = 'provisional_grade_updated' o
 async def test_the_least_recently_used_go_first_and_come_back_as_the_log_tells_them(database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
     try:
-        log, commands = Log(connection), Commands()
-        deciding = Deciding(log, await log.current_source("commands"), entries_max=ENTRIES_MAX)
-        await deciding.settle(commands.facts())
+        log, commands = EventStore(connection), Commands()
+        deciding = CommandProcessor(log, await log.current_incarnation("commands"), entries_max=ENTRIES_MAX)
+        await deciding.process(commands.facts())
         for _ in range(2):
             for start in range(COURSES):
-                await deciding.settle(commands.grades(COURSES)[start : start + 1])
-                assert 0 < deciding.states.entries <= ENTRIES_MAX
-                assert 0 < len(deciding.states.assignments) < COURSES
+                await deciding.process(commands.grades(COURSES)[start : start + 1])
+                assert 0 < deciding.state_cache.entry_count <= ENTRIES_MAX
+                assert 0 < len(deciding.state_cache.assignments) < COURSES
         versions = [row["version"] for row in await connection.fetch(VERSIONS)]
     finally:
         await connection.close()
@@ -38,11 +38,11 @@ async def test_a_batch_that_needs_many_assignments_is_decided_in_parts_and_each_
     monkeypatch.setattr(processor, "READ_AT_ONCE_MAX", READ_AT_ONCE_MAX)
     connection = await asyncpg.connect(database_url)
     try:
-        log, commands = Log(connection), Commands()
-        source = await log.current_source("commands")
-        await Deciding(log, source).settle(commands.facts())
+        log, commands = EventStore(connection), Commands()
+        source = await log.current_incarnation("commands")
+        await CommandProcessor(log, source).process(commands.facts())
         sent = [*commands.grades(COURSES), *commands.grades(COURSES)]
-        settled = await Deciding(log, source).settle(sent)
+        settled = await CommandProcessor(log, source).process(sent)
         decided = await connection.fetch('select partition, "offset", append_time from verdict order by 1, 2')
         versions = [row["version"] for row in await connection.fetch(VERSIONS)]
     finally:
@@ -59,12 +59,12 @@ async def test_a_batch_that_needs_many_courses_is_decided_in_parts(
     monkeypatch.setattr(processor, "READ_AT_ONCE_MAX", READ_AT_ONCE_MAX)
     connection = await asyncpg.connect(database_url)
     try:
-        log, commands = Log(connection), Commands()
-        source = await log.current_source("commands")
-        await Deciding(log, source).settle(commands.facts())
+        log, commands = EventStore(connection), Commands()
+        source = await log.current_incarnation("commands")
+        await CommandProcessor(log, source).process(commands.facts())
         before = await connection.fetchval(TRANSACTIONS)
         again = [record for record in commands.facts() if b"upsert_enrollments" in (record.value or b"")]
-        settled = await Deciding(log, source).settle(again)
+        settled = await CommandProcessor(log, source).process(again)
         parts = await connection.fetchval(TRANSACTIONS) - before
     finally:
         await connection.close()

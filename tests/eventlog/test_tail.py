@@ -5,18 +5,18 @@ import json
 import asyncpg
 import pytest
 
-from services.eventlog.append_batch import Batch, Place
-from services.eventlog.feeds import Row, Series, Tail
-from services.eventlog.store import Log
+from services.eventlog.append_batch import AppendBatch, RecordCoordinates
+from services.eventlog.feeds import Feed, FeedReader, FeedRow
+from services.eventlog.store import EventStore
 
 SHARDS = [3, 7]
 KIB = 1 << 10
 
 
-async def fill(log: Log) -> None:
+async def fill(log: EventStore) -> None:
     """Two shards with ten events, verdicts and dead letters each, the n-th of n KiB; each second event is published."""
-    found = await log.look_up(SHARDS, [])
-    batch = Batch(await log.current_source("commands"), found.at, found.heads, {0: 0})
+    found = await log.read_batch_context(SHARDS, [])
+    batch = AppendBatch(await log.current_incarnation("commands"), found.decided_at, found.heads, {0: 0})
     offset = 0
     for shard in SHARDS:
         await log.connection.execute("insert into stream values ($1, 1, $1, null, $2)", 1000 + shard, shard)
@@ -24,24 +24,26 @@ async def fill(log: Log) -> None:
             text = json.dumps("x" * n * KIB)
             batch.add_event(shard, n % 2 == 0, 1000 + shard, n, "course_updated", text, "{}")
             command = f"00000000-0000-4000-8000-{offset:012d}"
-            batch.add_verdict(shard, 1, command, True, b"hash", Place(0, offset, 1), None, text, "{}")
-            batch.add_dead_letter(shard, Place(0, offset + 1, 1), None, b"x" * n * KIB, b"[]", "empty", "no value")
+            batch.add_verdict(shard, 1, command, True, b"hash", RecordCoordinates(0, offset, 1), None, text, "{}")
+            batch.add_dead_letter(
+                shard, RecordCoordinates(0, offset + 1, 1), None, b"x" * n * KIB, b"[]", "empty", "no value"
+            )
             offset += 2
     assert await log.append(batch)
 
 
-def number(series: Series, row: Row) -> int | None:
+def number(series: Feed, row: FeedRow) -> int | None:
     return row[2] if series == "published" else row[1]  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("series", ["events", "published", "verdicts", "dead_letters"])
 async def test_a_read_ends_where_rows_or_bytes_are_enough_and_takes_one_row_always(
-    database_url: str, series: Series
+    database_url: str, series: Feed
 ) -> None:
     connection = await asyncpg.connect(database_url)
     try:
-        await fill(Log(connection))
-        tail = Tail(connection)
+        await fill(EventStore(connection))
+        tail = FeedReader(connection)
         heads = (await tail.heads(SHARDS))[series]
         last = 5 if series == "published" else 10
         assert heads == [last, last]

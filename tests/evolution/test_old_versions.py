@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from services.commands.parse import Invalid, Parsed, parse
-from services.commands.upcasters import UPGRADES
-from services.eventlog.aggregates import evolve_stored_assignment
+from services.commands.parse import InvalidCommand, ParsedCommand, parse
+from services.commands.upcasters import UPCASTERS
+from services.eventlog.aggregates import apply_assignment_event
 from services.eventlog.feeds import EventRow
-from services.eventlog.store import Stored
+from services.eventlog.store import StoredEvent
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.commands import RecordProvisionalComment
-from services.publishing.caliper import caliper_id_of
-from services.publishing.canvas_live_events import grade_change
-from services.publishing.cloudevents import Form
-from services.publishing.user_history import NOBODY, Named
+from services.publishing.caliper import get_caliper_id
+from services.publishing.canvas_live_events import build_grade_change
+from services.publishing.cloudevents import PublishingFormat
+from services.publishing.user_history import NO_USER, EventUsers
 from tests.processes.contracts import validator
 from tests.schemas.samples import DATA
 
@@ -61,18 +61,20 @@ def to_version_1(command: Json) -> Json:
 def test_every_type_of_command_is_read_as_it_was_first_released_and_has_the_same_content() -> None:
     lines = (KEPT / "commands.1.jsonl").read_text().splitlines()
     said = [parse(line.encode()) for line in lines]
-    assert {each.command.type: each.content_hash.hex() for each in said if isinstance(each, Parsed)} == CONTENT_HASHES
+    assert {
+        each.command.type: each.content_hash.hex() for each in said if isinstance(each, ParsedCommand)
+    } == CONTENT_HASHES
     assert set(CONTENT_HASHES) == set(DATA)
 
 
 def test_a_command_of_an_earlier_version_is_upgraded_and_read(monkeypatch: pytest.MonkeyPatch) -> None:
     old = json.dumps(kept("record_provisional_comment.0.json")).encode()
     refused = parse(old)
-    assert isinstance(refused, Invalid)
+    assert isinstance(refused, InvalidCommand)
     assert refused.reason == "unsupported_version"
-    monkeypatch.setitem(UPGRADES, ("record_provisional_comment", 0), to_version_1)
+    monkeypatch.setitem(UPCASTERS, ("record_provisional_comment", 0), to_version_1)
     said = parse(old)
-    assert isinstance(said, Parsed)
+    assert isinstance(said, ParsedCommand)
     assert said.command.data == RecordProvisionalComment(student_id=31, comment="See page 3.")
     assert said == parse(json.dumps(to_version_1(json.loads(old))).encode())
 
@@ -81,9 +83,9 @@ def test_a_command_of_an_earlier_version_is_upgraded_and_read(monkeypatch: pytes
     "wrong", [b'"version": 0, "version": 0', b'"version": "0"', b'"version": 0.0', b'"version": 7', b'"version": [0]']
 )
 def test_what_is_of_no_earlier_version_is_refused_as_before(wrong: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(UPGRADES, ("record_provisional_comment", 0), to_version_1)
+    monkeypatch.setitem(UPCASTERS, ("record_provisional_comment", 0), to_version_1)
     said = parse((KEPT / "record_provisional_comment.0.json").read_bytes().replace(b'"version": 0', wrong))
-    assert isinstance(said, Invalid)
+    assert isinstance(said, InvalidCommand)
     assert said.reason in ("unsupported_version", "invalid_command")
 
 
@@ -92,8 +94,8 @@ def test_a_comment_stored_without_an_id_becomes_one_with_an_id() -> None:
     assert not validator("events/provisional_comment_created").is_valid(old["data"])
     assignment = Assignment(1, b"secret", 1, 1001, 2001)
     assignment.provisional_grades[1_048_577] = ProvisionalGrade(1_048_577, 31, 21, final=False)
-    stored = Stored(1, 7, 7, old["type"], old["type_version"], json.dumps(old["data"]), "{}", AT)
-    evolve_stored_assignment(assignment, stored)
+    stored = StoredEvent(1, 7, 7, old["type"], old["type_version"], json.dumps(old["data"]), "{}", AT)
+    apply_assignment_event(assignment, stored)
     (comment,) = assignment.provisional_grades[1_048_577].comments
     assert (comment.author_id, comment.comment, comment.created_at) == (21, "See page 3.", AT)
     assert comment.comment_id > 0
@@ -102,7 +104,9 @@ def test_a_comment_stored_without_an_id_becomes_one_with_an_id() -> None:
 def test_a_grade_published_before_requests_were_told_of_is_a_job_s_and_keeps_its_caliper_id() -> None:
     old = kept("grade_published.1.json")
     row = EventRow(3, 412, 5, 1, 1001, 2001, old["type"], json.dumps(old["data"]), "", AT, 1)
-    change = grade_change(row, old["metadata"], Named(NOBODY, NOBODY), Form("urn:moderated-grading"))
+    change = build_grade_change(
+        row, old["metadata"], EventUsers(NO_USER, NO_USER), PublishingFormat("urn:moderated-grading")
+    )
     validator("grade_change").validate(change)
     assert (change["metadata"]["job_id"], change["body"]["grading_complete"]) == ("412", True)
-    assert caliper_id_of(old["metadata"]) == "35033342-46ad-4cd7-a4ff-775b4f266660"
+    assert get_caliper_id(old["metadata"]) == "35033342-46ad-4cd7-a4ff-775b4f266660"

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer, TopicPartition
 
 from deploy.local.kafka import JARS
-from services.kafka.partitioning import SHARDS
+from services.kafka.partitioning import SHARD_COUNT
 
 LINE = re.compile(rb"^Partition:(\d+)\t.*\bce_id:([0-9a-f-]+),.*\bce_sequence:(\d+)")
 Seen = tuple[int, int, str]
@@ -39,7 +39,7 @@ class Librdkafka:
                 "isolation.level": "read_committed",
             }
         )
-        self._consumer.assign([TopicPartition(topic, number, 0) for number in range(SHARDS)])
+        self._consumer.assign([TopicPartition(topic, number, 0) for number in range(SHARD_COUNT)])
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
 

@@ -9,10 +9,10 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.local.paths import ROOT
-from services.eventlog.operator_actions import Operating
-from services.eventlog.pipeline_queries import Watching
+from services.eventlog.operator_actions import OperatorActions
+from services.eventlog.pipeline_queries import PipelineQueries
 from services.kafka import topics
-from services.kafka.partitioning import SHARDS
+from services.kafka.partitioning import SHARD_COUNT
 from tests.cases.adapter import World
 from tests.conftest import System
 from tests.processes.running import Json, Process, until
@@ -57,14 +57,14 @@ async def until_at_rest(system: System) -> None:
 
     For who counts what is in the log: tests before may have sent what they did not wait for.
     """
-    commands = topics.topic(system.prefix, "commands")
-    places = [TopicPartition(commands, number) for number in range(SHARDS)]
+    commands = topics.full_topic_name(system.prefix, "commands")
+    places = [TopicPartition(commands, number) for number in range(SHARD_COUNT)]
     connection = await asyncpg.connect(system.database_url)
 
     async def is_at_rest() -> bool:
-        waiting = await Operating(connection).unfinished(set())
+        waiting = await OperatorActions(connection).unfinished_redrives(set())
         ends = await system.outside.uncommitted.end_offsets(places)
-        decided = await Watching(connection).watermarks(commands, range(SHARDS))
+        decided = await PipelineQueries(connection).watermarks(commands, range(SHARD_COUNT))
         return not waiting and all(decided[place.partition] + 1 == end for place, end in ends.items())
 
     try:
@@ -119,11 +119,11 @@ async def made_again(system: System) -> None:
     await system.outside.producer.stop()
     admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
-    commands = topics.topic(system.prefix, "commands")
+    commands = topics.full_topic_name(system.prefix, "commands")
     await admin.delete_topics([commands])
     while commands in await admin.list_topics():
         await asyncio.sleep(0.05)
-    await topics.create(system.bootstrap, system.prefix)
+    await topics.create_missing_topics(system.bootstrap, system.prefix)
     await admin.close()
     await system.outside.renew_producer()
 

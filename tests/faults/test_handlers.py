@@ -11,10 +11,10 @@ import asyncpg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
-from services.eventlog.append_batch import Batch, Place
-from services.eventlog.store import Log
-from services.handler.consumer import RETRIES_SECONDS
-from services.kafka.partitioning import SHARDS, shard_of_course
+from services.eventlog.append_batch import AppendBatch, RecordCoordinates
+from services.eventlog.store import EventStore
+from services.handler.consumer import RETRY_SECONDS
+from services.kafka.partitioning import SHARD_COUNT, get_course_shard
 from tests.cases.adapter import World
 from tests.conftest import System
 from tests.faults.steps import Sending, count, courses, send_all, started, until_decided
@@ -22,7 +22,7 @@ from tests.processes.running import DEADLINE_SECONDS, Process, until
 
 # An acknowledgement that was on its way when the handler was stopped has arrived before so many questions are answered.
 LOOKS = 20
-LOCKED = SHARDS - 1
+LOCKED = SHARD_COUNT - 1
 
 
 @asynccontextmanager
@@ -102,20 +102,20 @@ async def until_appending(connection: "asyncpg.Connection[asyncpg.Record]") -> i
     return int(await until(lambda: connection.fetchval(waiting), "an append waits"))
 
 
-async def backend_ends(log: Log, pid: int) -> None:
+async def backend_ends(log: EventStore, pid: int) -> None:
     assert await log.connection.fetchval("select pg_terminate_backend($1)", pid)
 
 
-async def somebody_else_writes(log: Log, pid: int) -> None:
-    found = await log.look_up([LOCKED], [])
-    batch = Batch(await log.current_source("another topic"), found.at, found.heads, {})
-    batch.add_dead_letter(LOCKED, Place(0, 0, 1), None, None, b"[]", "empty", "the record has no value")
+async def somebody_else_writes(log: EventStore, pid: int) -> None:
+    found = await log.read_batch_context([LOCKED], [])
+    batch = AppendBatch(await log.current_incarnation("another topic"), found.decided_at, found.heads, {})
+    batch.add_dead_letter(LOCKED, RecordCoordinates(0, 0, 1), None, None, b"[]", "empty", "the record has no value")
     assert await log.append(batch)
 
 
 @pytest.mark.parametrize("fails", [backend_ends, somebody_else_writes])
 async def test_a_batch_over_several_partitions_that_fails_once_is_decided_once(
-    system: System, fails: Callable[[Log, int], Awaitable[None]]
+    system: System, fails: Callable[[EventStore, int], Awaitable[None]]
 ) -> None:
     handler = await started(system, HANDLER_SUBSCRIBERS="1")
     commands = courses(600)
@@ -123,7 +123,7 @@ async def test_a_batch_over_several_partitions_that_fails_once_is_decided_once(
     await until_decided(system, 200)
     # Activity is seen as of the first look of a transaction: the one that looks holds no lock.
     async with connected(system) as observer, connected(system) as connection:
-        log = Log(connection)
+        log = EventStore(connection)
         async with connection.transaction():
             await log.lock([LOCKED])
             handler.signal(signal.SIGSTOP)
@@ -132,7 +132,7 @@ async def test_a_batch_over_several_partitions_that_fails_once_is_decided_once(
             await fails(log, await until_appending(observer))
         await until_decided(system, len(commands))
         assert (await count(system), await count(system, "event")) == (len(commands), len(commands))
-        assert await connection.fetchval("select count(distinct partition) from verdict") == SHARDS
+        assert await connection.fetchval("select count(distinct partition) from verdict") == SHARD_COUNT
         over = "select count(distinct partition) from verdict where number > 1 group by xmin::text order by 1 desc"
         assert await connection.fetchval(over) > 1, "no batch was over several partitions"
 
@@ -152,7 +152,7 @@ async def test_what_this_code_cannot_decide_holds_up_its_partition_alone_and_is_
     commands = courses(12)
     await send_all(system, commands)
     await until_decided(system, len(commands))
-    of_shard = {shard_of_course(int(command["course_id"])): command["course_id"] for command in commands}
+    of_shard = {get_course_shard(int(command["course_id"])): command["course_id"] for command in commands}
     (bad_shard, bad), (_, good) = list(of_shard.items())[:2]
     async with connected(system) as connection:
         await connection.execute(FROM_THE_FUTURE, int(bad))
@@ -168,7 +168,7 @@ async def test_what_this_code_cannot_decide_holds_up_its_partition_alone_and_is_
     # What came later for others is decided too, and each try is one line or two, not thousands.
     await send_all(system, [{**asked[good], "command_id": str(uuid.uuid4())}])
     await until_decided(system, len(commands) + 2)
-    tries = 1 + (time.monotonic() - bad_since) / RETRIES_SECONDS[-1]
+    tries = 1 + (time.monotonic() - bad_since) / RETRY_SECONDS[-1]
     assert len(handler.log.read_text().splitlines()) < 20 + 4 * tries
     async with connected(system) as connection:
         settled = "select count(*) from verdict where command_id = $1"

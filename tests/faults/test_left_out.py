@@ -13,14 +13,14 @@ from aiokafka.errors import CorruptRecordException, IllegalStateError
 from faststream.kafka.message import KafkaAckableMessage
 
 from services.admin import accept_recreated_topic
-from services.commands.batch_result import Settled
-from services.commands.processor import Deciding
+from services.commands.batch_result import BatchResult
+from services.commands.processor import CommandProcessor
 from services.config import HandlerSettings
 from services.eventlog.postgres import WRITER, connect
-from services.eventlog.store import Log
+from services.eventlog.store import EventStore
 from services.handler import consumer as command_consumer
-from services.handler.metrics import Telling
-from services.handler.position_tracker import Places
+from services.handler.metrics import HandlerTelemetry
+from services.handler.position_tracker import PositionTracker
 from services.kafka import topics
 from services.runtime.health import Health
 from services.telemetry.metrics import HandlerMetrics
@@ -42,7 +42,9 @@ async def reading(system: System, *partitions: int) -> AsyncIterator[AIOKafkaCon
     )
     await consumer.start()
     try:
-        consumer.assign([TopicPartition(topics.topic(system.prefix, "commands"), number) for number in partitions])
+        consumer.assign(
+            [TopicPartition(topics.full_topic_name(system.prefix, "commands"), number) for number in partitions]
+        )
         yield consumer
     finally:
         await consumer.stop()
@@ -64,26 +66,28 @@ async def send(system: System, commands: Sequence[Json], partition: int) -> None
 class Reader:
     """Fetches, looks which records are new, and decides them."""
 
-    def __init__(self, deciding: Deciding, consumer: AIOKafkaConsumer) -> None:
+    def __init__(self, deciding: CommandProcessor, consumer: AIOKafkaConsumer) -> None:
         self.deciding = deciding
-        self.places = Places(deciding.log, deciding.source)
+        self.places = PositionTracker(deciding.event_store, deciding.incarnation)
         self.consumer = consumer
 
     async def settle(self, records: Sequence[Record]) -> None:
-        if fresh := await self.places.new_records(records, self.consumer):
-            await self.deciding.settle(fresh)
-            self.places.decided(fresh)
+        if fresh := await self.places.filter_new(records, self.consumer):
+            await self.deciding.process(fresh)
+            self.places.advance(fresh)
 
 
 @pytest.fixture
-async def deciding(system: System) -> AsyncIterator[Deciding]:
+async def deciding(system: System) -> AsyncIterator[CommandProcessor]:
     connection = await connect(system.database_url, "handler", WRITER)
-    log = Log(connection)
-    yield Deciding(log, await log.current_source(topics.topic(system.prefix, "commands")))
+    log = EventStore(connection)
+    yield CommandProcessor(log, await log.current_incarnation(topics.full_topic_name(system.prefix, "commands")))
     await connection.close()
 
 
-async def test_a_batch_that_is_lost_after_it_was_fetched_is_fetched_again(system: System, deciding: Deciding) -> None:
+async def test_a_batch_that_is_lost_after_it_was_fetched_is_fetched_again(
+    system: System, deciding: CommandProcessor
+) -> None:
     await send(system, courses(9), partition=0)
     async with reading(system, 0) as consumer:
         reader = Reader(deciding, consumer)
@@ -95,8 +99,8 @@ async def test_a_batch_that_is_lost_after_it_was_fetched_is_fetched_again(system
                 await reader.settle(await fetched(consumer, 3))
 
 
-async def test_commands_between_markers_of_transactions_are_decided(system: System, deciding: Deciding) -> None:
-    commands = topics.topic(system.prefix, "commands")
+async def test_commands_between_markers_of_transactions_are_decided(system: System, deciding: CommandProcessor) -> None:
+    commands = topics.full_topic_name(system.prefix, "commands")
     producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap, transactional_id=f"{system.prefix}.lms")
     await producer.start()
     for command in courses(4):
@@ -111,7 +115,7 @@ async def test_commands_between_markers_of_transactions_are_decided(system: Syst
 
 
 async def test_records_that_retention_takes_from_a_reader_that_is_late_stop_the_partition(
-    system: System, deciding: Deciding
+    system: System, deciding: CommandProcessor
 ) -> None:
     await send(system, courses(3), partition=0)
     async with reading(system, 0) as consumer:
@@ -120,7 +124,7 @@ async def test_records_that_retention_takes_from_a_reader_that_is_late_stop_the_
         await send(system, courses(3), partition=0)
         admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
         await admin.start()
-        place = TopicPartition(topics.topic(system.prefix, "commands"), 0)
+        place = TopicPartition(topics.full_topic_name(system.prefix, "commands"), 0)
         await admin.delete_records({place: RecordsToDelete(before_offset=5)})
         await admin.close()
         await consumer.seek_to_beginning(place)  # As aiokafka does where a place is out of range.
@@ -130,7 +134,7 @@ async def test_records_that_retention_takes_from_a_reader_that_is_late_stop_the_
 
 
 async def test_a_look_at_the_log_goes_on_with_what_it_knew_when_partitions_are_assigned_meanwhile(
-    system: System, deciding: Deciding
+    system: System, deciding: CommandProcessor
 ) -> None:
     for partition in (0, 1):
         await send(system, courses(2), partition)
@@ -141,24 +145,24 @@ async def test_a_look_at_the_log_goes_on_with_what_it_knew_when_partitions_are_a
         others: list[Record] = []
         while len(others) < 3:
             others += await fetched(consumer, 3)
-        looking = asyncio.create_task(reader.places.new_records(others, consumer))
+        looking = asyncio.create_task(reader.places.filter_new(others, consumer))
         await asyncio.sleep(0)
-        reader.places.forget()
+        reader.places.reset()
         assert await looking == others
 
 
 async def handle(
-    subscriber: command_consumer.Subscriber, consumer: AIOKafkaConsumer, records: Sequence[Record]
+    subscriber: command_consumer.CommandConsumer, consumer: AIOKafkaConsumer, records: Sequence[Record]
 ) -> None:
     batch = tuple(records)
     await subscriber.handle(batch, KafkaAckableMessage(batch, b"", consumer=consumer))
 
 
-def subscriber_of(system: System) -> command_consumer.Subscriber:
+def subscriber_of(system: System) -> command_consumer.CommandConsumer:
     settings = HandlerSettings(
         database_url=system.database_url, kafka_bootstrap=system.bootstrap, topic_prefix=system.prefix
     )
-    _, (subscriber, *_) = command_consumer.build(settings, Health(), Telling(HandlerMetrics(), None), None)
+    _, (subscriber, *_) = command_consumer.build_app(settings, Health(), HandlerTelemetry(HandlerMetrics(), None), None)
     return subscriber
 
 
@@ -175,7 +179,7 @@ async def test_a_batch_is_fetched_again_also_where_it_is_lost_again_with_a_recor
         for _ in range(3):
             await handle(subscriber, consumer, await fetched(consumer, 3))
             with pytest.raises(CorruptRecordException):
-                await subscriber.beating(fails)(consumer)
+                await subscriber.with_heartbeat(fails)(consumer)
         async with asyncio.timeout(DEADLINE_SECONDS):
             while await count(system) < 12:
                 await handle(subscriber, consumer, await fetched(consumer, 3))
@@ -188,23 +192,23 @@ async def test_a_topic_made_again_while_a_handler_stood_still_is_found_out_by_wh
     await send(system, courses(2), partition=0)
     subscriber = subscriber_of(system)
     async with reading(system, 0) as consumer:
-        subscriber.registered.consumer = consumer
+        subscriber.faststream_subscriber.consumer = consumer
         await handle(subscriber, consumer, await fetched(consumer, 9))
-        await subscriber.look()
-        assert subscriber.health.parts == {}
+        await subscriber.poll_lag()
+        assert subscriber.health.component_problems == {}
     await made_again(system)
     await send(system, courses(4), partition=0)
     async with reading(system, 0) as consumer:
-        subscriber.registered.consumer = consumer
-        consumer.seek(TopicPartition(topics.topic(system.prefix, "commands"), 0), 2)
+        subscriber.faststream_subscriber.consumer = consumer
+        consumer.seek(TopicPartition(topics.full_topic_name(system.prefix, "commands"), 0), 2)
         await handle(subscriber, consumer, await fetched(consumer, 9))
         assert await count(system) == 4
-        await subscriber.look()
+        await subscriber.poll_lag()
     await subscriber._disconnect()
-    assert "services.admin.accept_recreated_topic" in subscriber.health.parts[subscriber.name]
+    assert "services.admin.accept_recreated_topic" in subscriber.health.component_problems[subscriber.name]
     for name, value in system.environment.items():
         monkeypatch.setenv(name, value)
-    await accept_recreated_topic.main("it was made again", anyway=False)
+    await accept_recreated_topic.main("it was made again", force=False)
     assert await count(system, "source") == 2
 
 
@@ -217,14 +221,14 @@ async def test_a_batch_of_a_partition_that_is_anothers_meanwhile_is_left_to_the_
         with pytest.raises(IllegalStateError):
             await handle(subscriber, consumer, batch)
     await subscriber._disconnect()
-    assert subscriber.health.parts == {}
+    assert subscriber.health.component_problems == {}
     assert await count(system) == 0
 
 
 async def test_what_cannot_be_decided_in_one_partition_takes_nothing_from_another_that_is_read_from_further_back(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command_consumer, "RETRIES_SECONDS", (0.0,))
+    monkeypatch.setattr(command_consumer, "RETRY_SECONDS", (0.0,))
     await send(system, courses(4), partition=0)
     await send(system, courses(1), partition=1)
 
@@ -239,10 +243,10 @@ async def test_what_cannot_be_decided_in_one_partition_takes_nothing_from_anothe
                 by_partition[record.partition].append(record)
         # As when the group's offset is ahead of a log that was restored.
         batch = [*by_partition[0][2:], *by_partition[1]]
-        monkeypatch.setattr(Deciding, "settle", fails)
+        monkeypatch.setattr(CommandProcessor, "process", fails)
         for _ in range(2):
             await handle(subscriber, consumer, batch)
-            assert "cannot be decided" in subscriber.health.parts[subscriber.name]
+            assert "cannot be decided" in subscriber.health.component_problems[subscriber.name]
             batch = await fetched(consumer, 9)
         monkeypatch.undo()
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -250,20 +254,20 @@ async def test_what_cannot_be_decided_in_one_partition_takes_nothing_from_anothe
             while await count(system) < 5:
                 await handle(subscriber, consumer, await fetched(consumer, 9))
     await subscriber._disconnect()
-    assert subscriber.health.parts == {}
+    assert subscriber.health.component_problems == {}
 
 
 async def test_what_cannot_be_decided_in_one_partition_keeps_nothing_of_another_waiting(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command_consumer, "RETRIES_SECONDS", (0.0,))
-    settle = Deciding.settle
+    monkeypatch.setattr(command_consumer, "RETRY_SECONDS", (0.0,))
+    settle = CommandProcessor.process
 
-    async def fails_in_0(deciding: Deciding, records: Sequence[Record]) -> Settled:
+    async def fails_in_0(deciding: CommandProcessor, records: Sequence[Record]) -> BatchResult:
         assert all(record.partition == 1 for record in records), "a bug"
         return await settle(deciding, records)
 
-    monkeypatch.setattr(Deciding, "settle", fails_in_0)
+    monkeypatch.setattr(CommandProcessor, "process", fails_in_0)
     subscriber = subscriber_of(system)
     await send(system, courses(1), partition=0)
     async with reading(system, 0, 1) as consumer:
@@ -275,4 +279,4 @@ async def test_what_cannot_be_decided_in_one_partition_keeps_nothing_of_another_
             await handle(subscriber, consumer, batch)
             assert await count(system) == number
     await subscriber._disconnect()
-    assert "partition 0 cannot be decided" in subscriber.health.parts[subscriber.name]
+    assert "partition 0 cannot be decided" in subscriber.health.component_problems[subscriber.name]

@@ -11,11 +11,11 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from services.eventlog.feeds import Series
+from services.eventlog.feeds import Feed
 from services.kafka import topics
-from services.kafka.relay_progress import KEY, OUTPUTS, SERIES, Progress
+from services.kafka.relay_progress import FEED_BY_TOPIC, OUTPUT_TOPICS, PROGRESS_KEY, RelayProgress
 from services.publishing.topic_ends import End
-from services.relay.startup_checks import NeedsOperator, check
+from services.relay.startup_checks import OperatorRequired, verify_consistent
 from tests.conftest import System
 from tests.faults.steps import courses, publication, rewound, run, send_all, started, until_relayed
 from tests.faults.test_kills import assert_dense
@@ -25,7 +25,7 @@ from tests.processes.running import Process, until
 
 async def lose(system: System, *outputs: str) -> None:
     """Delete topics, and let the service's own command make them again."""
-    names = {topics.topic(system.prefix, name) for name in outputs}
+    names = {topics.full_topic_name(system.prefix, name) for name in outputs}
     admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
     await admin.delete_topics(list(names))
@@ -48,7 +48,7 @@ async def stops(relay: Process, remedy: str) -> None:
     relay.kill()
 
 
-async def on_topics(system: System, outputs: Sequence[str] = tuple(SERIES)) -> dict[str, list[Copy]]:
+async def on_topics(system: System, outputs: Sequence[str] = tuple(FEED_BY_TOPIC)) -> dict[str, list[Copy]]:
     """All that the topics hold now."""
     reading = Recorded(system, {})
     return {output: sum((await reading.read(output)).values(), []) for output in outputs}
@@ -93,7 +93,7 @@ async def test_a_relay_without_progress_stops_and_resumes_where_it_is_told(syste
         first = [copy.again() for copy in held if ("replay", b"true") not in copy.headers]
         assert (len(again), len(first)) == (80, 120)
         assert all(copy in first for copy in again)
-        assert (await reading.verified(topics.topic(system.prefix, output), output, True)).sound
+        assert (await reading.verified(topics.full_topic_name(system.prefix, output), output, True)).sound
 
 
 async def test_one_lost_topic_is_filled_again_and_nothing_is_repeated_on_the_others(system: System) -> None:
@@ -142,7 +142,7 @@ async def test_a_topic_that_is_made_again_while_the_relay_runs_is_noticed_before
 
     held = await until(refilled, "the topic is filled again")
     assert sorted(("replay", b"true") in copy.headers for copy in held) == [False] * 40 + [True] * 40
-    name = topics.topic(system.prefix, "events")
+    name = topics.full_topic_name(system.prefix, "events")
     assert (await Recorded(system, {}).verified(name, "events", True)).sound
 
 
@@ -155,10 +155,10 @@ async def test_when_all_topics_are_lost_the_difference_is_named_and_they_are_fil
     relay.kill()
     handler.kill()
     before = await on_topics(system)
-    await lose(system, *topics.SETTINGS)
+    await lose(system, *topics.TOPIC_CONFIGS)
     reading = Recorded(system, {})
     for output, held in before.items():
-        lost = await reading.verified(topics.topic(system.prefix, output), output, True)
+        lost = await reading.verified(topics.full_topic_name(system.prefix, output), output, True)
         heads = Counter(copy.shard for copy in held)
         assert [(f.kind, f.shard, f.first, f.last) for f in lost.findings] == [
             ("missing", shard, 1, heads[shard]) for shard in sorted(heads)
@@ -168,8 +168,8 @@ async def test_when_all_topics_are_lost_the_difference_is_named_and_they_are_fil
     await relay.ready()
     await holds(system, before)
     assert await on_topics(system) == before
-    for output in SERIES:
-        assert (await reading.verified(topics.topic(system.prefix, output), output, True)).sound
+    for output in FEED_BY_TOPIC:
+        assert (await reading.verified(topics.full_topic_name(system.prefix, output), output, True)).sound
 
 
 async def test_progress_of_the_first_form_is_understood(system: System) -> None:
@@ -184,7 +184,9 @@ async def test_progress_of_the_first_form_is_understood(system: System) -> None:
     fields = {field: [sum(copy.shard == n for copy in before[o]) for n in range(12)] for o, field in names.items()}
     producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap)
     await producer.start()
-    await producer.send_and_wait(topics.topic(system.prefix, "progress"), json.dumps(fields).encode(), KEY, 0)
+    await producer.send_and_wait(
+        topics.full_topic_name(system.prefix, "progress"), json.dumps(fields).encode(), PROGRESS_KEY, 0
+    )
     await producer.stop()
 
     relay.start()
@@ -193,17 +195,17 @@ async def test_progress_of_the_first_form_is_understood(system: System) -> None:
     await send_all(system, more)
     await until_relayed(system, len(commands) + len(more))
     reading = Recorded(system, {})
-    for output in SERIES:
-        found = await reading.verified(topics.topic(system.prefix, output), output, True)
+    for output in FEED_BY_TOPIC:
+        found = await reading.verified(topics.full_topic_name(system.prefix, output), output, True)
         assert (found.findings, found.replayed) == ([], 0)
 
 
 def at(**numbers: int) -> dict[str, tuple[int, ...]]:
     """Numbers of shard 0 by output (events: 10 …), all others 0."""
-    return {output: (numbers.get(output.replace("-", "_"), 0), *[0] * 11) for output in OUTPUTS}
+    return {output: (numbers.get(output.replace("-", "_"), 0), *[0] * 11) for output in OUTPUT_TOPICS}
 
 
-HEADS: dict[Series, list[int]] = {
+HEADS: dict[Feed, list[int]] = {
     "events": [10] + [0] * 11, "published": [3] + [0] * 11, "verdicts": [8] + [0] * 11, "dead_letters": [0] * 12,
 }  # fmt: skip
 RELAYED = at(events=10, live_events=3, caliper=3, verdicts=8)
@@ -220,11 +222,14 @@ def ends(**changed: End) -> dict[str, list[End]]:
 @pytest.mark.parametrize(
     "changed",
     [
-        {}, {"events": End(None, new=False)}, {"live_events": End(3, replay=True)}, {"verdicts": End(8, new=False)},
+        {},
+        {"events": End(None, never_truncated=False)},
+        {"live_events": End(3, is_replay=True)},
+        {"verdicts": End(8, never_truncated=False)},
     ],
-)  # fmt: skip
+)
 def test_a_relay_goes_on_where_log_and_topics_agree(changed: dict[str, End]) -> None:
-    check(Progress(RELAYED), HEADS, ends(**changed))
+    verify_consistent(RelayProgress(RELAYED), HEADS, ends(**changed))
 
 
 @pytest.mark.parametrize(
@@ -236,13 +241,13 @@ def test_a_relay_goes_on_where_log_and_topics_agree(changed: dict[str, End]) -> 
     ],
 )
 def test_a_relay_stops_where_a_topic_does_not_end_where_it_should(output: str, end: End, why: str) -> None:
-    with pytest.raises(NeedsOperator, match=f"{why}.*rewind topics {output.replace('_', '-')}$"):
-        check(Progress(RELAYED), HEADS, ends(**{output: end}))
+    with pytest.raises(OperatorRequired, match=f"{why}.*rewind topics {output.replace('_', '-')}$"):
+        verify_consistent(RelayProgress(RELAYED), HEADS, ends(**{output: end}))
     # Unless it is being filled again.
-    check(Progress(RELAYED, at(**{output: 11})), HEADS, ends(**{output: end}))
+    verify_consistent(RelayProgress(RELAYED, at(**{output: 11})), HEADS, ends(**{output: end}))
 
 
 def test_a_relay_stops_where_the_log_was_restored_to_an_earlier_time() -> None:
     for output in ("events", "live_events", "caliper", "verdicts", "dead_letters"):
-        with pytest.raises(NeedsOperator, match="restored to an earlier time"):
-            check(Progress(RELAYED | {output.replace("_", "-"): (11, *[0] * 11)}), HEADS, ends())
+        with pytest.raises(OperatorRequired, match="restored to an earlier time"):
+            verify_consistent(RelayProgress(RELAYED | {output.replace("_", "-"): (11, *[0] * 11)}), HEADS, ends())

@@ -19,7 +19,7 @@ from tests.processes.running import DEADLINE_SECONDS, Json, until
 
 
 async def reset_to_the_beginning(system: System) -> None:
-    commands, group = topics.topic(system.prefix, "commands"), f"{system.prefix}.handler"
+    commands, group = topics.full_topic_name(system.prefix, "commands"), f"{system.prefix}.handler"
     consumer = AIOKafkaConsumer(bootstrap_servers=system.bootstrap, group_id=group, enable_auto_commit=False)
     await consumer.start()
     places = [TopicPartition(commands, number) for number in range(12)]
@@ -147,7 +147,7 @@ async def test_partitions_that_are_added_are_read_also_by_a_handler_that_takes_u
     handler.kill()
     admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
-    await admin.create_partitions({topics.topic(system.prefix, "commands"): NewPartitions(total_count=24)})
+    await admin.create_partitions({topics.full_topic_name(system.prefix, "commands"): NewPartitions(total_count=24)})
     await admin.close()
     await system.outside.producer.stop()
     await system.outside.renew_producer()

@@ -11,8 +11,8 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from services.kafka.partitioning import SHARDS
-from services.kafka.topics import topic
+from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.topics import full_topic_name
 from tests.conftest import System
 from tests.faults.readers import reading
 from tests.faults.steps import Sending, courses, send_all, until_relayed
@@ -25,7 +25,7 @@ LOOKS = 20
 
 async def ends(system: System) -> tuple[int, int]:
     """Records of all kinds on the verdicts topic: with those of an open transaction, and without."""
-    places = [TopicPartition(topic(system.prefix, "verdicts"), number) for number in range(SHARDS)]
+    places = [TopicPartition(full_topic_name(system.prefix, "verdicts"), number) for number in range(SHARD_COUNT)]
     committed = await system.outside.consumer.end_offsets(places)
     uncommitted = await system.outside.uncommitted.end_offsets(places)
     return sum(uncommitted.values()), sum(committed.values())
@@ -105,7 +105,7 @@ async def test_relays_killed_and_paused_inside_transactions_do_no_harm(system: S
     for process in (system.process("handler"), active, standing_by):
         process.start()
         await process.ready()
-    events = topic(system.prefix, "events")
+    events = full_topic_name(system.prefix, "events")
     with reading(system.bootstrap, events, system.folder) as others:
         sending = Sending(system)
         await goes_on(system)
@@ -136,7 +136,7 @@ async def limited(system: System, name: str, bytes_max: int) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
     resource = ConfigResource(
-        ConfigResourceType.TOPIC, topic(system.prefix, name), {"max.message.bytes": str(bytes_max)}
+        ConfigResourceType.TOPIC, full_topic_name(system.prefix, name), {"max.message.bytes": str(bytes_max)}
     )
     await admin.alter_configs([resource])
 

@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from services.gateway.canvas_writes import grading_of
-from services.gateway.command_client import Asked
-from services.gateway.responses import Refused
+from services.gateway.canvas_writes import to_command_request
+from services.gateway.command_client import CommandRequest
+from services.gateway.responses import ApiError
 
 Json = dict[str, Any]
 PLACE, ANN = (1001, 2001), 31
 
 
-def asked(**params: Any) -> Asked | None:
-    return grading_of(PLACE, ANN, params)
+def asked(**params: Any) -> CommandRequest | None:
+    return to_command_request(PLACE, ANN, params)
 
 
 def told(**params: Any) -> Json:
@@ -53,7 +53,7 @@ def test_a_number_is_points_for_who_prefers_them() -> None:
 def test_a_comment_alone_is_no_grade_and_one_with_a_grade_goes_with_it() -> None:
     alone = asked(submission={"provisional": True, "final": True}, comment={"text_comment": "well"})
     data = {"student_id": ANN, "final": True, "comment": "well"}
-    assert alone == Asked("record_provisional_comment", *PLACE, data)
+    assert alone == CommandRequest("record_provisional_comment", *PLACE, data)
     both = told(submission={"posted_grade": "7"}, comment={"text_comment": "well"})
     assert both == {"posted_grade": "7", "comment": "well"}
     rated = told(rubric_assessment={"_1": {"points": "3"}}, comment={"text_comment": "well"})
@@ -68,5 +68,5 @@ def test_who_says_nothing_asks_for_nothing(comment: Json) -> None:
 @pytest.mark.parametrize("grade", [True, ["7"], {"points": 7}])
 def test_a_grade_that_is_no_text_is_refused(grade: Any) -> None:
     for name in ("posted_grade", "grade"):
-        with pytest.raises(Refused):
+        with pytest.raises(ApiError):
             asked(submission={name: grade})

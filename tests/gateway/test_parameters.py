@@ -10,10 +10,19 @@ import pytest
 from fastapi import Request
 
 from services.gateway.authentication import Caller
-from services.gateway.command_client import command_id_of, uuid7
-from services.gateway.pagination import Page, link_header, page_of
-from services.gateway.rails_params import BODY_BYTES_MAX, flag, ids, nested, number, params_of, text, time_of
-from services.gateway.responses import Refused, with_string_ids
+from services.gateway.command_client import build_command_id, uuid7
+from services.gateway.pagination import Page, link_header, parse_page
+from services.gateway.rails_params import (
+    BODY_BYTES_MAX,
+    get_ids,
+    get_number,
+    get_object,
+    get_text,
+    parse_bool,
+    parse_params,
+    parse_time,
+)
+from services.gateway.responses import ApiError, stringify_ids
 
 Json = dict[str, Any]
 
@@ -59,8 +68,8 @@ FORM = "application/x-www-form-urlencoded"
     ],
 )
 async def test_bracketed_names_are_read_as_rails_reads_them(sent: str, read: Json) -> None:
-    assert await params_of(request(body=sent.encode(), kind=FORM)) == read
-    assert await params_of(request(query=sent)) == read
+    assert await parse_params(request(body=sent.encode(), kind=FORM)) == read
+    assert await parse_params(request(query=sent)) == read
 
 
 async def test_form_multipart_json_and_bracketed_json_say_the_same() -> None:
@@ -75,11 +84,11 @@ async def test_form_multipart_json_and_bracketed_json_say_the_same() -> None:
         (multipart.read(), multipart.headers["content-type"]),
     ]
     for body, kind in bodies:
-        assert await params_of(request(body=body, kind=kind)) == said, kind
+        assert await parse_params(request(body=body, kind=kind)) == said, kind
 
 
 async def test_the_body_wins_over_the_query() -> None:
-    assert await params_of(request("a=1&b=2", b"a=3", FORM)) == {"a": "3", "b": "2"}
+    assert await parse_params(request("a=1&b=2", b"a=3", FORM)) == {"a": "3", "b": "2"}
 
 
 @pytest.mark.parametrize(
@@ -103,18 +112,18 @@ async def test_the_body_wins_over_the_query() -> None:
     ],
 )  # fmt: skip
 async def test_what_cannot_be_read_is_refused(body: bytes, kind: str, status: int) -> None:
-    with pytest.raises(Refused) as refused:
-        await params_of(request(body=body, kind=kind))
+    with pytest.raises(ApiError) as refused:
+        await parse_params(request(body=body, kind=kind))
     assert (refused.value.status, bool(refused.value.body["message"])) == (status, True)
 
 
 def test_values_are_what_they_are_asked_to_be() -> None:
-    assert ids({"a": ["1", 2, "", 7.0]}, "a") == [1, 2, 7]
-    assert (ids({"a": "7"}, "a"), ids({}, "a")) == ([7], None)
+    assert get_ids({"a": ["1", 2, "", 7.0]}, "a") == [1, 2, 7]
+    assert (get_ids({"a": "7"}, "a"), get_ids({}, "a")) == ([7], None)
     yes: list[Any] = ["true", "1", "on", 1, True]
     no: list[Any] = ["0", "no", 2, None, [], 1.5]
-    assert [flag(value) for value in yes + no] == [True] * len(yes) + [False] * len(no)
-    assert (text({"a": 8.5}, "a", "a"), text({"a": 8}, "a", "a"), text({}, "a", "a")) == ("8.5", "8", None)
+    assert [parse_bool(value) for value in yes + no] == [True] * len(yes) + [False] * len(no)
+    assert (get_text({"a": 8.5}, "a", "a"), get_text({"a": 8}, "a", "a"), get_text({}, "a", "a")) == ("8.5", "8", None)
     no_ids: list[Json] = [
         {"a": ["x"]},
         {"a": [0]},
@@ -124,19 +133,19 @@ def test_values_are_what_they_are_asked_to_be() -> None:
         {"a": [7.5]},
     ]
     for wrong in no_ids:
-        with pytest.raises(Refused):
-            ids(wrong, "a")
-    assert [number({"a": sent}, "a", "a") for sent in ("7.50", -3, "")] == [7.5, -3, None]
+        with pytest.raises(ApiError):
+            get_ids(wrong, "a")
+    assert [get_number({"a": sent}, "a", "a") for sent in ("7.50", -3, "")] == [7.5, -3, None]
     no_numbers: list[Json] = [{"a": "x"}, {"a": "1e3"}, {"a": "nan"}, {"a": True}, {"a": " 7"}]
     for wrong in no_numbers:
-        with pytest.raises(Refused):
-            number(wrong, "a", "a")
+        with pytest.raises(ApiError):
+            get_number(wrong, "a", "a")
     no_texts: list[Json] = [{"a": True}, {"a": []}, {"a": {}}]
     for wrong in no_texts:
-        with pytest.raises(Refused):
-            text(wrong, "a", "a")
-        with pytest.raises(Refused):
-            nested({"a": [1]}, "a")
+        with pytest.raises(ApiError):
+            get_text(wrong, "a", "a")
+        with pytest.raises(ApiError):
+            get_object({"a": [1]}, "a")
 
 
 @pytest.mark.parametrize(
@@ -152,13 +161,13 @@ def test_values_are_what_they_are_asked_to_be() -> None:
     ],
 )
 def test_pages_are_clamped(query: str, page: Page) -> None:
-    assert page_of(request(query)) == page
+    assert parse_page(request(query)) == page
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", "", "1.5", "٣", "9" * 5_000])
 def test_a_nonsense_page_is_not_found(number: str) -> None:
-    with pytest.raises(Refused) as refused:
-        page_of(request(f"page={number}"))
+    with pytest.raises(ApiError) as refused:
+        parse_page(request(f"page={number}"))
     assert refused.value.status == 404
 
 
@@ -184,29 +193,29 @@ def test_links_lead_to_the_configured_url_and_echo_the_other_parameters(number: 
 def test_ids_become_strings_for_who_asks_so() -> None:
     body = [{"id": 1, "scorer_id": None, "student_ids": [1, 2], "score": 3, "inner": {"user_id": 4, "x_id": True}}]
     wanted = {"id": "1", "scorer_id": None, "student_ids": ["1", "2"], "score": 3}
-    assert with_string_ids(body) == [{**wanted, "inner": {"user_id": "4", "x_id": True}}]
+    assert stringify_ids(body) == [{**wanted, "inner": {"user_id": "4", "x_id": True}}]
 
 
 def test_times_are_read_to_the_ends_of_what_there_is() -> None:
     noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
     for written in ("2026-01-31T12:00:00Z", "2026-01-31t12:00:00z", "2026-01-31T13:00:00 01:00", "2026-01-31T12:00:00"):
-        assert time_of(written, "at") == noon
-    assert time_of("0001-01-01T00:00:00+01:00", "at") == datetime.min.replace(tzinfo=UTC)
-    assert time_of("9999-12-31T23:59:59-01:00", "at") == datetime.max.replace(tzinfo=UTC)
+        assert parse_time(written, "at") == noon
+    assert parse_time("0001-01-01T00:00:00+01:00", "at") == datetime.min.replace(tzinfo=UTC)
+    assert parse_time("9999-12-31T23:59:59-01:00", "at") == datetime.max.replace(tzinfo=UTC)
     for wrong in ("", "x", "99999-01-01T00:00:00Z", "2026-13-01T00:00:00Z"):
-        with pytest.raises(Refused):
-            time_of(wrong, "at")
+        with pytest.raises(ApiError):
+            parse_time(wrong, "at")
 
 
 def test_an_idempotency_key_stands_for_one_command_of_one_user() -> None:
     one, other = Caller(1, 1), Caller(2, 1)
     keyed = request(idempotency_key="k-1")
-    assert command_id_of(keyed, one) == command_id_of(request(idempotency_key="k-1"), one)
-    assert command_id_of(keyed, one)[14] == "8"
-    assert command_id_of(keyed, one)[19] in "89ab"
-    differing = {command_id_of(keyed, one), command_id_of(keyed, other), command_id_of(keyed, Caller(1, 2))}
-    assert len(differing | {command_id_of(request(idempotency_key="k-2"), one)}) == 4
+    assert build_command_id(keyed, one) == build_command_id(request(idempotency_key="k-1"), one)
+    assert build_command_id(keyed, one)[14] == "8"
+    assert build_command_id(keyed, one)[19] in "89ab"
+    differing = {build_command_id(keyed, one), build_command_id(keyed, other), build_command_id(keyed, Caller(1, 2))}
+    assert len(differing | {build_command_id(request(idempotency_key="k-2"), one)}) == 4
     assert (uuid7()[14], len({uuid7() for _ in range(100)})) == ("7", 100)
     for wrong in ("", " ", "x" * 256, "ü"):
-        with pytest.raises(Refused):
-            command_id_of(request(idempotency_key=wrong), one)
+        with pytest.raises(ApiError):
+            build_command_id(request(idempotency_key=wrong), one)

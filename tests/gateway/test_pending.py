@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 from fastapi import Request
 
-from services.eventlog.append_batch import Batch, Place
-from services.eventlog.store import Log
-from services.eventlog.stream_reader import FoundVerdict, Reader
+from services.eventlog.append_batch import AppendBatch, RecordCoordinates
+from services.eventlog.store import EventStore
+from services.eventlog.stream_reader import StoredVerdict, StreamReader
 from services.gateway.authentication import Caller
 from services.gateway.service_routes import command
 
@@ -21,7 +21,7 @@ TOPIC, SHARD = "commands", 1
 GRADER = Caller(user_id=21, root_account_id=1)
 
 
-class Interrupted(Reader):
+class Interrupted(StreamReader):
     """Something happens once so many questions are answered."""
 
     def __init__(self, connection: Any, questions: int, happens: Callable[[], Awaitable[None]]) -> None:
@@ -39,10 +39,10 @@ class Interrupted(Reader):
     async def watermark(self, *question: Any) -> int:
         return await self._asked(super().watermark(*question))
 
-    async def verdicts_at(self, *question: Any) -> list[FoundVerdict]:
+    async def verdicts_at(self, *question: Any) -> list[StoredVerdict]:
         return await self._asked(super().verdicts_at(*question))
 
-    async def first_verdict(self, *question: Any) -> FoundVerdict | None:
+    async def first_verdict(self, *question: Any) -> StoredVerdict | None:
         return await self._asked(super().first_verdict(*question))
 
 
@@ -51,14 +51,14 @@ async def test_a_command_that_is_decided_between_two_questions_to_the_log_is_fou
     questions: int, status: int, database_url: str
 ) -> None:
     connection, command_id = await asyncpg.connect(database_url), str(uuid.uuid4())
-    log = Log(connection)
-    source = await log.current_source(TOPIC)
+    log = EventStore(connection)
+    source = await log.current_incarnation(TOPIC)
 
     async def decide() -> None:
-        found = await log.look_up([SHARD], [])
-        batch = Batch(source, found.at, found.heads, {SHARD: 0})
+        found = await log.read_batch_context([SHARD], [])
+        batch = AppendBatch(source, found.decided_at, found.heads, {SHARD: 0})
         body, metadata = {"command_id": command_id, "status": "accepted"}, {"actor_id": GRADER.user_id}
-        place = Place(SHARD, 0, 1)
+        place = RecordCoordinates(SHARD, 0, 1)
         batch.add_verdict(SHARD, 1, command_id, True, b"hash", place, None, json.dumps(body), json.dumps(metadata))
         assert await log.append(batch)
 

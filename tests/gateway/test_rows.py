@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from services.gateway.state_document_cache import StateDocuments
+from services.gateway.state_document_cache import StateDocumentCache
 from services.moderation import commands
 from services.moderation.canvas_views import AssignmentView
 from tests.moderation.memory import ADMIN, ANN, BEN, CAT, ESSAY, FINAL_GRADER, TA1, TA2, Memory, admin, office
@@ -56,11 +56,11 @@ def lists(memory: Memory) -> list[Any]:
 
 
 def test_lists_and_documents_are_those_of_now_after_every_change() -> None:
-    memory, documents = office(anonymous_grading=True), StateDocuments()
+    memory, documents = office(anonymous_grading=True), StateDocumentCache()
     admin(memory, "select_final_grade")
     for step in [lambda _: None, *STEPS]:
         step(memory)
         assert lists(memory) == lists(memory) == lists(memory.read_again())
         course, assignment = memory.courses[1001], memory.assignments[ESSAY]
         for _ in range(2):
-            assert orjson.loads(orjson.dumps(documents.document(course, assignment))) == memory.document()
+            assert orjson.loads(orjson.dumps(documents.get_document(course, assignment))) == memory.document()

@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.http_request import URL_MAX
-from services.gateway.request_context import harmless
+from services.gateway.request_context import redact_url
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,8 @@ from services.gateway.request_context import harmless
     ],
 )
 def test_a_url_is_told_without_what_may_be_a_secret(url: str | None, told: str | None) -> None:
-    assert harmless(url) == told
+    assert redact_url(url) == told
 
 
 def test_a_long_url_is_cut() -> None:
-    assert len(harmless("https://a.example/" + "x" * 100_000) or "") == URL_MAX
+    assert len(redact_url("https://a.example/" + "x" * 100_000) or "") == URL_MAX

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
-from services.kafka.topics import topic
+from services.kafka.topics import full_topic_name
 from tests.cases.bad_inputs import DOCUMENT, SINGLE, Record, record
 from tests.conftest import System
 from tests.processes.running import until
@@ -49,12 +49,12 @@ async def sent(producer: AIOKafkaProducer, system: System, bad: Record, partitio
     batch._builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, 0, 1 << 21)
     headers = [(name_of(name), value) for name, value in bad.headers]
     assert batch.append(key=bad.key, value=bad.value, timestamp=bad.timestamp_ms, headers=headers) is not None
-    future = await producer.send_batch(batch, topic(system.prefix, "commands"), partition=partition)
+    future = await producer.send_batch(batch, full_topic_name(system.prefix, "commands"), partition=partition)
     return int((await future).offset)
 
 
 def dead_letters(system: System, partition: int, offset: int) -> list[Any]:
-    commands = topic(system.prefix, "commands").encode()
+    commands = full_topic_name(system.prefix, "commands").encode()
     place = {"original_topic": commands, "original_partition": b"%d" % partition, "original_offset": b"%d" % offset}
     return [r for r in system.outside.records["dead-letters"] if place.items() <= dict(r.headers).items()]
 
@@ -87,7 +87,7 @@ async def test_a_record_has_the_outcome_that_the_corpus_expects(
 
 async def test_a_reply_to_header_publishes_nothing(seeded: System) -> None:
     command = {**DOCUMENT["bases"]["record_grade"], "command_id": str(uuid.uuid4())}
-    headers = [("reply_to", topic(seeded.prefix, "live-events").encode())]
+    headers = [("reply_to", full_topic_name(seeded.prefix, "live-events").encode())]
     await seeded.outside.send_raw(json.dumps(command).encode(), b"1001", headers)
     assert (await seeded.outside.verdict_of(command["command_id"]))["status"] == "accepted"
     # Whatever the framework had to say it would have said by the time of the next one's verdict.

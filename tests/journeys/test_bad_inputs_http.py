@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.gateway.openapi import FILE
+from services.gateway.openapi import OPENAPI_FILE
 from tests.cases.bad_inputs import DOCUMENT
 from tests.conftest import LMS_URL, System
 from tests.processes.client import Client
@@ -201,4 +201,4 @@ async def test_a_user_who_asks_too_much_waits_and_others_do_not(running: System,
 async def test_the_openapi_document_is_the_one_that_is_checked_in(gateway: Client) -> None:
     served = (await gateway.ask("GET", "/openapi.json")).json()
     assert served["openapi"].startswith("3.1")
-    assert served == json.loads(FILE.read_text()), "run python -m services.gateway.openapi"
+    assert served == json.loads(OPENAPI_FILE.read_text()), "run python -m services.gateway.openapi"

@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.commands.state_cache import States
-from services.eventlog.store import Log
+from services.commands.state_cache import StateCache
+from services.eventlog.store import EventStore
 from services.moderation import commands
 from services.moderation.state_document import state_document
 from tests.cases.adapter import World
@@ -27,13 +27,13 @@ async def documents(system: System, world: World) -> dict[str, Any]:
     """State documents by assignment name, folded from the log."""
     connection = await asyncpg.connect(system.database_url)
     try:
-        states = States()
+        states = StateCache()
         for number in world.assignments.values():
             ask = commands.Command(
                 command_id="", type="publish_provisional_grades", root_account_id=1, course_id=world.course_id,
                 assignment_id=number, actor_id=None, data=commands.PublishProvisionalGrades(),
             )  # fmt: skip
-            await states.load(Log(connection), [ask])
+            await states.load(EventStore(connection), [ask])
         course, _ = states.courses[1, world.course_id]
         held = {name: states.assignments.get((1, number)) for name, number in world.assignments.items()}
         return {name: state_document(course, found[0]) for name, found in held.items() if found is not None}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiokafka.structs import RecordMetadata
 
-from schemas.http_request import HEADER
+from schemas.http_request import HTTP_REQUEST_HEADER
 from tests.cases.bad_inputs import DOCUMENT
 from tests.cases.tokens import SHORT_LIFE_SECONDS, Issuer
 from tests.conftest import System, made_system
@@ -153,7 +153,7 @@ async def test_no_token_leaves_with_a_dead_letter_a_verdict_or_a_log(guarded: Gu
 
 
 async def test_only_a_gateway_s_token_may_tell_of_an_http_request(guarded: Guarded) -> None:
-    told = (HEADER, json.dumps(TOLD).encode())
+    told = (HTTP_REQUEST_HEADER, json.dumps(TOLD).encode())
     for number, (scope, believed) in enumerate([(None, False), ("grades.write", False), ("moderation.request", True)]):
         place = {"assignment_id": str(3_001 + number)}
         commands = [

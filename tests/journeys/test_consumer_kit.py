@@ -57,7 +57,7 @@ async def fed(bootstrap: str) -> str:
 def test_the_corpus_fits_the_contracts() -> None:
     assert {path.stem for path in CORPUS.glob("*.jsonl")} == set(EXPECTED)
     for name in EXPECTED:
-        assert consumer_kit.expected(lines(name)) == EXPECTED[name]
+        assert consumer_kit.expected_state(lines(name)) == EXPECTED[name]
         for line in lines(name):
             validator(f"headers/{line['topic']}").validate(line["headers"])
             value = VALUES.get(line["topic"]) or f"events/{line['headers']['ce_type'].split('.')[1]}"
@@ -70,7 +70,7 @@ async def test_the_running_service_sends_what_the_corpus_holds(
     for name, value in {"DATABASE_URL": running.database_url, "KAFKA_BOOTSTRAP": running.bootstrap}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TOPIC_PREFIX", running.prefix)
-    recorded = await consumer_kit.record(running.bootstrap, running.prefix, COURSE)
+    recorded = await consumer_kit.record_sequences(running.bootstrap, running.prefix, COURSE)
     for name, found in recorded.items():
         assert sorted(map(outline, found)) == sorted(map(outline, lines(name))), name
 

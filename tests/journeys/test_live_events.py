@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka import ConsumerRecord
 from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka_event
 
-from schemas.http_request import HEADER
+from schemas.http_request import HTTP_REQUEST_HEADER
 from schemas.live_events import GradeChange
 from tests.cases.adapter import World
 from tests.cases.over_http import assignment_path
@@ -106,7 +106,7 @@ async def test_a_publication_over_http_tells_of_its_request(running: System, gat
 
 async def test_the_same_grade_leaves_as_caliper_with_the_same_number(running: System, gateway: Client) -> None:
     world = await prepared(running)
-    await published(running, world, (HEADER, json.dumps(TOLD).encode()))
+    await published(running, world, (HTTP_REQUEST_HEADER, json.dumps(TOLD).encode()))
     [live] = await until(lambda: of(running, "live-events", world.course_id), "the live event")
     [caliper] = await until(lambda: of(running, "caliper", world.course_id), "the GradeEvent")
     headers, envelope = dict(caliper.headers), json.loads(caliper.value or b"")
@@ -125,24 +125,24 @@ async def test_the_same_grade_leaves_as_caliper_with_the_same_number(running: Sy
 
 async def test_a_command_on_kafka_may_tell_of_its_request(running: System) -> None:
     world = await prepared(running)
-    change = await published(running, world, (HEADER, json.dumps(TOLD).encode()))
+    change = await published(running, world, (HTTP_REQUEST_HEADER, json.dumps(TOLD).encode()))
     assert TOLD.items() <= change["metadata"].items()
     assert not {"job_id", "job_tag"} & set(change["metadata"])
 
 
 HOSTILE: dict[str, list[tuple[str, bytes | None]]] = {
     "none": [],
-    "null": [(HEADER, None)],
-    "not UTF-8": [(HEADER, b"\xff\xfe")],
-    "not JSON": [(HEADER, b"{")],
-    "two": [(HEADER, json.dumps(TOLD).encode())] * 2,
-    "an unknown field": [(HEADER, json.dumps({**TOLD, "user_login": "admin"}).encode())],
-    "a NUL": [(HEADER, json.dumps({**TOLD, "user_agent": "\0"}).encode())],
-    "a lone surrogate": [(HEADER, json.dumps({**TOLD, "user_agent": "\ud800"}).encode())],
-    "no address": [(HEADER, json.dumps({**TOLD, "client_ip": "localhost"}).encode())],
-    "too long": [(HEADER, json.dumps({**TOLD, "user_agent": "x" * 513}).encode())],
-    "far too long": [(HEADER, b"[" * 100_000)],
-    "deep": [(HEADER, b"[" * 10_000)],
+    "null": [(HTTP_REQUEST_HEADER, None)],
+    "not UTF-8": [(HTTP_REQUEST_HEADER, b"\xff\xfe")],
+    "not JSON": [(HTTP_REQUEST_HEADER, b"{")],
+    "two": [(HTTP_REQUEST_HEADER, json.dumps(TOLD).encode())] * 2,
+    "an unknown field": [(HTTP_REQUEST_HEADER, json.dumps({**TOLD, "user_login": "admin"}).encode())],
+    "a NUL": [(HTTP_REQUEST_HEADER, json.dumps({**TOLD, "user_agent": "\0"}).encode())],
+    "a lone surrogate": [(HTTP_REQUEST_HEADER, json.dumps({**TOLD, "user_agent": "\ud800"}).encode())],
+    "no address": [(HTTP_REQUEST_HEADER, json.dumps({**TOLD, "client_ip": "localhost"}).encode())],
+    "too long": [(HTTP_REQUEST_HEADER, json.dumps({**TOLD, "user_agent": "x" * 513}).encode())],
+    "far too long": [(HTTP_REQUEST_HEADER, b"[" * 100_000)],
+    "deep": [(HTTP_REQUEST_HEADER, b"[" * 10_000)],
 }
 
 

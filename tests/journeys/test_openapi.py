@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from services.gateway.openapi import FILE
+from services.gateway.openapi import OPENAPI_FILE
 from tests.cases.adapter import World
 from tests.conftest import System
 from tests.processes.client import Client
@@ -103,11 +103,29 @@ async def test_the_gateway_does_what_its_document_says(running: System, gateway:
     file = tmp_path / "schemathesis.toml"
     file.write_text(configuration(known, examples=8))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "schemathesis.cli", "--config-file", str(file), "run", str(FILE), "--url", gateway.url,
-        "--header", f"Authorization: {gateway.bearer(known['caller'][0])}", "--seed", "1",
-        "--suppress-health-check", "too_slow", "--no-color", "--continue-on-failure",
-        "--generation-database", "none", "--no-shrink",
-        cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "schemathesis.cli",
+        "--config-file",
+        str(file),
+        "run",
+        str(OPENAPI_FILE),
+        "--url",
+        gateway.url,
+        "--header",
+        f"Authorization: {gateway.bearer(known['caller'][0])}",
+        "--seed",
+        "1",
+        "--suppress-health-check",
+        "too_slow",
+        "--no-color",
+        "--continue-on-failure",
+        "--generation-database",
+        "none",
+        "--no-shrink",
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
     said, _ = await process.communicate()
     assert process.returncode == 0, said.decode()

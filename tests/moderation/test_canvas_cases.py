@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.commands.parse import Parsed, parse
+from services.commands.parse import ParsedCommand, parse
 from services.moderation.decisions import HTTP_STATUS, Accepted, Decision
 from services.moderation.event_payloads import to_payload
 from services.moderation.events import Event
@@ -23,7 +23,7 @@ HTTP_ACCEPTED, HTTP_OTHER_REFUSAL = 200, 400
 
 def send(memory: Memory, command: dict[str, Any]) -> Decision:
     parsed = parse(json.dumps(command).encode())
-    assert isinstance(parsed, Parsed), parsed
+    assert isinstance(parsed, ParsedCommand), parsed
     return memory.decide(parsed.command)
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from services.kafka.relay_progress import SERIES
+from services.kafka.relay_progress import FEED_BY_TOPIC
 from tests.conftest import System, made_system
 from tests.faults.steps import courses, publication, send_all, until_relayed
 from tests.outputs.recorded import Recorded
@@ -21,7 +21,7 @@ async def recorded(
     async for system in made_system(bootstrap, new_database(), tmp_path_factory.mktemp("recorded")):
         await play(system)
         recording = Recorded(system, {})
-        for output in SERIES:
+        for output in FEED_BY_TOPIC:
             recording.records[output] = await recording.read(output)
         yield recording
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 import asyncpg
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from services.eventlog.feed_history import EVERYTHING, History, Selection
-from services.kafka.partitioning import SHARDS
-from services.kafka.topic_reader import read_until, reader
-from services.kafka.topics import provide_output, topic
-from services.publishing.cloudevents import Form
-from services.publishing.log_comparison import Comparison
-from services.publishing.record_mapper import Translator
-from services.publishing.verifier import Verified, verify
+from services.eventlog.feed_history import EVERYTHING, FeedHistory, LogFilter
+from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.topic_reader import open_reader, read_until
+from services.kafka.topics import ensure_replay_target, full_topic_name
+from services.publishing.cloudevents import PublishingFormat
+from services.publishing.log_comparison import LogComparison
+from services.publishing.record_mapper import RecordMapper
+from services.publishing.verifier import VerificationReport, verify
 from tests.conftest import LMS_URL, System
 
-FORM = Form("urn:moderated-grading", account_url=f"{LMS_URL}/")
+FORM = PublishingFormat("urn:moderated-grading", lms_url=f"{LMS_URL}/")
 _NUMBERS = itertools.count(1)
 
 
@@ -57,10 +57,10 @@ class Recorded:
 
     async def read(self, output: str, full_name: str | None = None) -> dict[int, list[Copy]]:
         """What a topic holds now. Of a transaction that is ended the brokers tell each partition a little later."""
-        name = full_name or topic(self.system.prefix, output)
-        places = [TopicPartition(name, n) for n in range(SHARDS)]
-        found: dict[int, list[Copy]] = {shard: [] for shard in range(SHARDS)}
-        async with reader(self.system.bootstrap, places) as consumer:
+        name = full_name or full_topic_name(self.system.prefix, output)
+        places = [TopicPartition(name, n) for n in range(SHARD_COUNT)]
+        found: dict[int, list[Copy]] = {shard: [] for shard in range(SHARD_COUNT)}
+        async with open_reader(self.system.bootstrap, places) as consumer:
             ends = await self.system.outside.uncommitted.end_offsets(places)
             async for place, records in read_until(consumer, ends):
                 for record in records:
@@ -71,7 +71,7 @@ class Recorded:
     async def planted(self, records: Mapping[int, Sequence[Copy]]) -> str:
         """A new topic that holds these records; its name."""
         name = f"{self.system.prefix}-planted-{next(_NUMBERS)}"
-        await provide_output(self.system.bootstrap, name)
+        await ensure_replay_target(self.system.bootstrap, name)
         producer = AIOKafkaProducer(bootstrap_servers=self.system.bootstrap, max_request_size=5 << 20, linger_ms=5)
         await producer.start()
         for record in itertools.chain(*records.values()):
@@ -81,14 +81,14 @@ class Recorded:
         return name
 
     async def verified(
-        self, full_name: str, output: str, beside_log: bool, selection: Selection = EVERYTHING
-    ) -> Verified:
+        self, full_name: str, output: str, beside_log: bool, selection: LogFilter = EVERYTHING
+    ) -> VerificationReport:
         """What the checker says of a topic."""
         connection = await asyncpg.connect(self.system.database_url)
         try:
-            history = History(connection)
-            log = Comparison(output, history, Translator(history, FORM)) if beside_log else None
-            return await verify(self.system.bootstrap, full_name, output, log, selection, settle_seconds=0)
+            history = FeedHistory(connection)
+            log = LogComparison(output, history, RecordMapper(history, FORM)) if beside_log else None
+            return await verify(self.system.bootstrap, full_name, output, log, selection, catch_up_seconds=0)
         finally:
             await connection.close()
 

@@ -7,12 +7,12 @@ import warnings
 import pytest
 from aiokafka import TopicPartition
 
-from services.kafka.topic_reader import reader
+from services.kafka.topic_reader import open_reader
 
 
 async def test_a_reader_that_is_given_up_while_it_connects_is_closed(mute: str) -> None:
     async def read() -> None:
-        async with reader(mute, [TopicPartition("nothing", 0)]):
+        async with open_reader(mute, [TopicPartition("nothing", 0)]):
             raise AssertionError("nobody answers")
 
     with warnings.catch_warnings(record=True) as said:

@@ -13,8 +13,8 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from deploy.local.paths import ROOT
-from services.kafka.relay_progress import SERIES
-from services.kafka.topics import topic
+from services.kafka.relay_progress import FEED_BY_TOPIC
+from services.kafka.topics import full_topic_name
 from tests.outputs.recorded import Copy, Recorded
 
 Records = list[Copy]
@@ -137,10 +137,10 @@ async def test_a_record_in_another_shard_s_partition_is_misplaced(recorded: Reco
         assert [(f.kind, f.shard, f.first) for f in found] == [("misplaced", other, stray[0].number)]
 
 
-@pytest.mark.parametrize("output", SERIES)
+@pytest.mark.parametrize("output", FEED_BY_TOPIC)
 async def test_nothing_is_wrong_with_what_the_relay_wrote(recorded: Recorded, output: str) -> None:
     for beside in (False, True):
-        result = await recorded.verified(topic(recorded.system.prefix, output), output, beside)
+        result = await recorded.verified(full_topic_name(recorded.system.prefix, output), output, beside)
         assert result.sound, result.findings
         assert (result.removed, result.replayed) == ([], 0)
         assert result.records == sum(map(len, recorded.records[output].values())) > 0
@@ -194,7 +194,7 @@ async def test_the_command_says_what_is_wrong_and_where_and_with_which_code(reco
     sound = run(recorded.system.environment, "--json")
     assert sound.returncode == 0, sound.stderr
     results = json.loads(sound.stdout)
-    assert {result["output"]: result["sound"] for result in results} == dict.fromkeys(SERIES, True)
+    assert {result["output"]: result["sound"] for result in results} == dict.fromkeys(FEED_BY_TOPIC, True)
     faulty = run(as_consumer, name, "--of", "events")
     assert faulty.returncode == 1
     assert f"shard {shard}: {N} missing" in faulty.stdout

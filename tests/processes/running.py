@@ -19,7 +19,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local.paths import ROOT, free_port
-from services.kafka.topics import topic
+from services.kafka.topics import full_topic_name
 from tests.processes.contracts import breach, command_breach
 
 Json = dict[str, Any]
@@ -129,7 +129,7 @@ class Outside:
     async def start(self) -> None:
         await self.renew_producer()
         self.consumer = AIOKafkaConsumer(
-            *(topic(self.prefix, name) for name in self.records),
+            *(full_topic_name(self.prefix, name) for name in self.records),
             bootstrap_servers=self.bootstrap,
             isolation_level="read_committed",
             auto_offset_reset="earliest",
@@ -191,7 +191,7 @@ class Outside:
         self, value: bytes | None, key: bytes | None = None, headers: Any = (), partition: int | None = None
     ) -> Any:
         return await self.producer.send(
-            topic(self.prefix, "commands"), value, key=key, headers=list(headers), partition=partition
+            full_topic_name(self.prefix, "commands"), value, key=key, headers=list(headers), partition=partition
         )
 
     async def verdict(self, command: Json) -> Json:
@@ -215,7 +215,7 @@ class Outside:
 
         A transaction's topics may be served in any order: having read one of them says nothing about the others.
         """
-        places = [place for place in self.consumer.assignment() if place.topic == topic(self.prefix, name)]
+        places = [place for place in self.consumer.assignment() if place.topic == full_topic_name(self.prefix, name)]
         assert places, f"{name} is not read"
         for place, end in (await self.uncommitted.end_offsets(places)).items():
             await until(partial(self._has_read, place, end), f"{name} is read to its end")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.config import DatabaseSettings, HandlerSettings, RelaySettings, WrongSettings
+from services.config import DatabaseSettings, HandlerSettings, RelaySettings, SettingsError
 
 PASSWORD = "hunter2"
 GOOD = {"KAFKA_BOOTSTRAP": "localhost:9092", "DATABASE_URL": f"postgresql://log:{PASSWORD}@localhost/log"}
@@ -43,7 +43,7 @@ def test_a_missing_variable_is_named_with_what_to_set_and_the_others_are_not_pri
     name: str, environment: pytest.MonkeyPatch
 ) -> None:
     environment.delenv(name)
-    with pytest.raises(WrongSettings, match=f"^{name} is not set: set it to ") as caught:
+    with pytest.raises(SettingsError, match=f"^{name} is not set: set it to ") as caught:
         HandlerSettings()
     assert PASSWORD not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -62,7 +62,7 @@ def test_a_missing_variable_is_named_with_what_to_set_and_the_others_are_not_pri
 def test_a_wrong_variable_is_named_with_what_to_set(name: str, value: str, environment: pytest.MonkeyPatch) -> None:
     environment.setenv(name, value)
     settings = RelaySettings if name in ("EVENT_SOURCE", "LIVE_EVENTS_SHARD") else HandlerSettings
-    with pytest.raises(WrongSettings, match=f"^{name} cannot be used as it is: set it to ") as caught:
+    with pytest.raises(SettingsError, match=f"^{name} cannot be used as it is: set it to ") as caught:
         settings()
     assert PASSWORD not in str(caught.value)
 
@@ -74,11 +74,11 @@ def test_a_password_is_in_no_representation() -> None:
 
 def test_command_auth_needs_keys_from_a_file_or_over_tls(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("COMMAND_AUTH", "required")
-    with pytest.raises(WrongSettings, match="^JWKS is not set: with COMMAND_AUTH=required set it to the path"):
+    with pytest.raises(SettingsError, match="^JWKS is not set: with COMMAND_AUTH=required set it to the path"):
         HandlerSettings()
     for wrong in ("http://keys.example/jwks", "ftp://127.0.0.1/jwks", "https:///jwks"):
         environment.setenv("JWKS", wrong)
-        with pytest.raises(WrongSettings, match="^JWKS cannot be used"):
+        with pytest.raises(SettingsError, match="^JWKS cannot be used"):
             HandlerSettings()
     for right in ("/run/keys/jwks.json", "https://keys.example/jwks", "http://127.0.0.1:8080/jwks"):
         environment.setenv("JWKS", right)

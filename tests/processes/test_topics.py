@@ -14,11 +14,13 @@ async def test_topics_just_made_take_records_at_the_first_attempt(
     bootstrap: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "aiokafka")
-    made = await topics.create(bootstrap, f"{RUN}-made")
+    made = await topics.create_missing_topics(bootstrap, f"{RUN}-made")
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
     await producer.start()
     try:
-        places = [(name, number) for name in made for number in range(topics.partitions(name.rsplit(".", 1)[1]))]
+        places = [
+            (name, number) for name in made for number in range(topics.expected_partition_count(name.rsplit(".", 1)[1]))
+        ]
         sent = [await producer.send(name, b"{}", b"key", partition=number) for name, number in places]
         await asyncio.gather(*sent)
     finally:

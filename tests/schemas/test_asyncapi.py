@@ -7,7 +7,7 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
-from deploy.asyncapi.contracts_page import page
+from deploy.asyncapi.contracts_page import render_page
 from deploy.local.paths import ROOT, STATE
 from schemas.catalog import MESSAGES
 
@@ -62,7 +62,7 @@ class Reader(HTMLParser):
 
 
 def test_the_page_shows_every_message_and_needs_nothing_besides_itself() -> None:
-    html = page()
+    html = render_page()
     reader = Reader()
     reader.feed(html)
     assert {f"{message.topic}.{message.name}" for message in MESSAGES} <= set(reader.ids)

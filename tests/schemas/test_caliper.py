@@ -11,15 +11,15 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from schemas.caliper import Envelope
-from services.publishing.caliper import caliper_id_of, envelope
-from services.publishing.cloudevents import Form
+from services.publishing.caliper import build_envelope, get_caliper_id
+from services.publishing.cloudevents import PublishingFormat
 from tests.schemas.test_outputs import OF_A_REQUEST, SAMPLE, Season
 
 Json = dict[str, Any]
 RULES = json.loads((Path(__file__).parents[2] / "schemas/rules/caliper-1.1.schema.json").read_text())
 VALIDATOR = Draft202012Validator(RULES, format_checker=FormatChecker())
 CALIPER_ID = "5b0e2f52-7c41-4f0e-9a53-2f6f0b7f9a10"
-FORM = Form("urn:test", 8800, "http://canvas.example.test/")
+FORM = PublishingFormat("urn:test", 8800, "http://canvas.example.test/")
 ATTEMPT: Json = {
     "id": "urn:instructure:canvas:submission:88000000005150", "type": "Attempt",
     "assignee": {
@@ -61,7 +61,7 @@ JOBS: Json = {
 def made(change: Json, user_id: str | None = "88000000000111", **body: Any) -> Json:
     """The envelope of a grade_change, as it is read after it was sent; it fits rules and schema."""
     found: Json = orjson.loads(
-        orjson.dumps(envelope({**change, "body": {**change["body"], **body}}, CALIPER_ID, user_id, FORM))
+        orjson.dumps(build_envelope({**change, "body": {**change["body"], **body}}, CALIPER_ID, user_id, FORM))
     )
     VALIDATOR.validate(found)
     Envelope.model_validate_json(orjson.dumps(found))
@@ -96,7 +96,7 @@ def test_a_referrer_is_told_where_it_is_one(referrer: str | None) -> None:
 
 def test_whole_points_are_written_as_floats() -> None:
     change = {**SAMPLE, "body": {**SAMPLE["body"], "score": 17, "points_possible": 20}}
-    written = orjson.dumps(envelope(change, CALIPER_ID, "111", FORM))
+    written = orjson.dumps(build_envelope(change, CALIPER_ID, "111", FORM))
     assert b'"maxScore":20.0,"scoreGiven":17.0' in written
 
 
@@ -115,7 +115,7 @@ def test_what_is_null_is_left_out() -> None:
 
 
 def test_without_a_url_of_the_lms_the_source_names_the_service() -> None:
-    found = envelope(SAMPLE, CALIPER_ID, "111", Form("urn:moderated-grading", 8800))
+    found = build_envelope(SAMPLE, CALIPER_ID, "111", PublishingFormat("urn:moderated-grading", 8800))
     VALIDATOR.validate(found)
     assert (found["sensor"], found["data"][0]["edApp"]["id"]) == ("urn:moderated-grading", "urn:moderated-grading")
 
@@ -130,10 +130,10 @@ def test_every_grade_of_a_season_has_a_valid_envelope() -> None:
 
 def test_an_event_stored_before_ids_were_drawn_has_the_same_one_whenever_asked() -> None:
     old = {"live_id": "0d3b8a52-6a2e-4b59-9c44-0f6a3c1d7e21"}
-    found = uuid.UUID(caliper_id_of(old))
+    found = uuid.UUID(get_caliper_id(old))
     assert (found.version, found.variant) == (4, uuid.RFC_4122)
-    assert caliper_id_of(dict(old)) == str(found) != old["live_id"]
-    assert caliper_id_of({**old, "caliper_id": CALIPER_ID}) == CALIPER_ID
+    assert get_caliper_id(dict(old)) == str(found) != old["live_id"]
+    assert get_caliper_id({**old, "caliper_id": CALIPER_ID}) == CALIPER_ID
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from jsonschema import Draft202012Validator
 
 from schemas import asyncapi, generate
 from schemas.catalog import MESSAGES, Message
-from services.commands.parse import Parsed, parse
+from services.commands.parse import ParsedCommand, parse
 from services.config import HandlerSettings
-from services.handler.consumer import build
-from services.handler.metrics import Telling
+from services.handler.consumer import build_app
+from services.handler.metrics import HandlerTelemetry
 from services.kafka import topics
-from services.kafka.topics import partitions
+from services.kafka.topics import expected_partition_count
 from services.runtime.health import Health
 from services.telemetry.metrics import HandlerMetrics
 from tests.schemas.samples import DATA, command
@@ -29,11 +29,11 @@ WITH_SCHEMA = [message for message in MESSAGES if message.value is not None]
 
 
 def generated() -> dict[str, Json]:
-    return {path: json.loads(text) for path, text in generate.files().items() if path.endswith(".json")}
+    return {path: json.loads(text) for path, text in generate.render_files().items() if path.endswith(".json")}
 
 
 def test_the_generated_files_are_current() -> None:
-    wanted = generate.files()
+    wanted = generate.render_files()
     found = {str(path.relative_to(FOLDER)) for path in (FOLDER / "generated").rglob("*.json")} | {"asyncapi.yaml"}
     assert found == set(wanted)
     stale = [path for path, text in wanted.items() if (FOLDER / path).read_text() != text]
@@ -60,7 +60,7 @@ def test_an_example_fits_its_message_and_is_read_as_what_it_is(message: Message)
         jsonschema_rs.validator_for(message.value).validate(example["payload"])
     if message.topic == "commands":
         said = parse(json.dumps(example["payload"]).encode())
-        assert isinstance(said, Parsed)
+        assert isinstance(said, ParsedCommand)
         assert said.command.type == message.name
 
 
@@ -110,25 +110,25 @@ def test_the_schema_of_verdicts_refuses_one_that_contradicts_itself(change: Json
 
 
 def test_asyncapi_names_the_topics_as_the_service_makes_them() -> None:
-    channels = asyncapi.document()["channels"]
-    assert set(channels) == set(topics.SETTINGS)
+    channels = asyncapi.build_document()["channels"]
+    assert set(channels) == set(topics.TOPIC_CONFIGS)
     for name, channel in channels.items():
         kafka = channel["bindings"]["kafka"]
-        assert channel["address"] == kafka["topic"] == topics.topic("moderation", name)
-        assert kafka["partitions"] == partitions(name)
+        assert channel["address"] == kafka["topic"] == topics.full_topic_name("moderation", name)
+        assert kafka["partitions"] == expected_partition_count(name)
         said = {
             key: ",".join(part) if isinstance(part, list) else str(part)
             for key, part in kafka["topicConfiguration"].items()
         }
-        assert said == dict(topics.SETTINGS[name])
+        assert said == dict(topics.TOPIC_CONFIGS[name])
 
 
 def test_asyncapi_says_of_the_handler_what_its_framework_says() -> None:
     settings = HandlerSettings(database_url="postgresql://u@h/d", kafka_bootstrap="localhost:9092")
-    application, _ = build(settings, Health(), Telling(HandlerMetrics(), None), None)
+    application, _ = build_app(settings, Health(), HandlerTelemetry(HandlerMetrics(), None), None)
     broker: Any = application.broker
     seen = AsyncAPI(broker, schema_version="3.0.0").to_specification().to_jsonable()
-    document = asyncapi.document()
+    document = asyncapi.build_document()
     ours = {channel["address"]: name for name, channel in document["channels"].items()}
     for operation in seen["operations"].values():
         channel = seen["channels"][operation["channel"]["$ref"].rpartition("/")[2]]
@@ -144,7 +144,7 @@ def test_asyncapi_says_of_the_handler_what_its_framework_says() -> None:
 
 
 def test_a_command_s_verdict_is_documented_as_its_reply() -> None:
-    document = asyncapi.document()
+    document = asyncapi.build_document()
     decide = document["operations"]["decideCommands"]
     assert decide["reply"]["channel"]["$ref"] == "#/channels/verdicts"
     assert len(decide["messages"]) == len(DATA)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from schemas.compatibility import RELEASED, breaks, contracts, present
+from schemas.compatibility import RELEASED, breaking_changes, current_contracts, read_contracts
 
 Json = dict[str, Any]
-NOW = present()
+NOW = current_contracts()
 
 
 def changed(path: str, *places: str, **parts: Any) -> dict[str, Json]:
@@ -109,21 +109,21 @@ HARMLESS: dict[str, dict[str, Json]] = {
 
 
 def test_the_present_contracts_break_nobody_who_holds_the_released_ones() -> None:
-    assert breaks(contracts(RELEASED), NOW) == [], "change by addition, or give it a version of its own"
+    assert breaking_changes(read_contracts(RELEASED), NOW) == [], "change by addition, or give it a version of its own"
 
 
 @pytest.mark.parametrize("name", BREAKING)
 def test_a_change_that_breaks_somebody_is_found_and_named(name: str) -> None:
     planted, said = BREAKING[name]
-    found = breaks(NOW, planted)
+    found = breaking_changes(NOW, planted)
     assert any(said in reason for reason in found), found
 
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_a_change_by_addition_breaks_nobody(name: str) -> None:
     assert HARMLESS[name] != NOW
-    assert breaks(NOW, HARMLESS[name]) == []
+    assert breaking_changes(NOW, HARMLESS[name]) == []
 
 
 def test_nothing_changed_breaks_nothing() -> None:
-    assert breaks(NOW, json.loads(json.dumps(NOW))) == []
+    assert breaking_changes(NOW, json.loads(json.dumps(NOW))) == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.commands.parse import Invalid, Parsed, Unreadable, parse
+from services.commands.parse import InvalidCommand, ParsedCommand, UnreadableRecord, parse
 from tests.schemas.samples import DATA, command, encoded, put, without
 
 GRADE, COMMENT, USERS, COURSE = (
@@ -122,14 +122,14 @@ def test_what_stands_at_a_limit_is_taken_and_what_stands_beyond_it_is_not(
     kind: str, path: str, taken: str, refused: str
 ) -> None:
     accepted = parse(put(command(kind), path, taken))
-    assert isinstance(accepted, Parsed), accepted
+    assert isinstance(accepted, ParsedCommand), accepted
     beyond = parse(put(command(kind), path, refused))
     if refused in ("NaN", "-Infinity"):
-        assert beyond == Unreadable(
+        assert beyond == UnreadableRecord(
             "not_json", "the value is not one JSON object (RFC 8259, UTF-8, no byte order mark)"
         )
         return
-    assert isinstance(beyond, Invalid)
+    assert isinstance(beyond, InvalidCommand)
     paths = [error["path"] for error in beyond.errors]
     assert paths, beyond
     assert all(found.startswith(where(path)) for found in paths), paths
@@ -148,22 +148,22 @@ def strings(node: Any, path: str) -> list[str]:
 )
 def test_a_nul_character_is_refused_in_every_text(kind: str, path: str) -> None:
     refused = parse(put(command(kind), path, '"a\\u0000b"'))
-    assert isinstance(refused, Invalid)
+    assert isinstance(refused, InvalidCommand)
     assert not any("\x00" in error["path"] + error["message"] for error in refused.errors)
 
 
 def test_a_nul_character_is_refused_in_a_key_of_a_rubric_however_deep() -> None:
-    assert isinstance(parse(put(command(), "data.rubric_assessment", '{"a": [{"b\\u0000": 1}]}')), Invalid)
+    assert isinstance(parse(put(command(), "data.rubric_assessment", '{"a": [{"b\\u0000": 1}]}')), InvalidCommand)
 
 
 @pytest.mark.parametrize("kind", DATA)
 def test_every_command_is_taken_with_all_its_fields_and_refused_with_one_more(kind: str) -> None:
     taken = parse(encoded(command(kind)))
-    assert isinstance(taken, Parsed)
+    assert isinstance(taken, ParsedCommand)
     assert taken.command.type == kind
     for path in ("surprise", "data.surprise"):
         refused = parse(put(command(kind), path, "1"))
-        assert isinstance(refused, Invalid)
+        assert isinstance(refused, InvalidCommand)
         assert refused.errors == [{"path": path, "message": "this field is unknown: remove it"}]
 
 
@@ -182,30 +182,30 @@ REQUIRED = [
 @pytest.mark.parametrize(("kind", "path"), REQUIRED)
 def test_a_required_field_that_is_missing_is_named(kind: str, path: str) -> None:
     refused = parse(without(command(kind), path))
-    assert isinstance(refused, Invalid)
+    assert isinstance(refused, InvalidCommand)
     assert [error["path"] for error in refused.errors] == [where(path)]
 
 
 @pytest.mark.parametrize("path", ["version", "actor", "correlation_id", "data.score", "data.comment", "data.final"])
 def test_an_optional_field_may_be_left_out(path: str) -> None:
-    assert isinstance(parse(without(command(), path)), Parsed)
+    assert isinstance(parse(without(command(), path)), ParsedCommand)
 
 
 @pytest.mark.parametrize("data", [{}, {"student_ids": None}, {"student_ids": []}])
 def test_students_to_select_that_are_missing_are_for_the_rules_to_refuse(data: dict[str, Any]) -> None:
     taken = parse(encoded(command("select_students_for_moderation", data=data)))
-    assert isinstance(taken, Parsed)
+    assert isinstance(taken, ParsedCommand)
     assert taken.command.data.student_ids == ()  # type: ignore[union-attr]
 
 
 def test_scores_are_exact() -> None:
     taken = parse(put(command(), "data.score", "0.1"))
-    assert isinstance(taken, Parsed)
+    assert isinstance(taken, ParsedCommand)
     assert taken.command.data.score == Decimal("0.1")  # type: ignore[union-attr]
 
 
 def test_an_id_beyond_the_exact_doubles_survives() -> None:
     for text_ in ("9007199254740993", '"9007199254740993"'):
         taken = parse(put(command(), "course_id", text_))
-        assert isinstance(taken, Parsed)
+        assert isinstance(taken, ParsedCommand)
         assert taken.command.course_id == 9007199254740993

@@ -11,30 +11,30 @@ from pydantic import ValidationError
 
 from schemas.domain_events import EVENTS, DomainEvent, EventName
 from schemas.live_events import GradeChange
-from schemas.verdicts import STATUS_OF_REASON, Reason, Verdict
-from services.commands.parse import Invalid, Parsed, parse
+from schemas.verdicts import HTTP_STATUS_BY_REASON, Reason, Verdict
+from services.commands.parse import InvalidCommand, ParsedCommand, parse
 from services.commands.serialization import (
-    accepted_verdict,
-    event_json,
-    live_facts,
-    rejected_verdict,
-    repeated_verdict,
-    time_text,
+    build_grade_change_snapshot,
+    encode_accepted_verdict,
+    encode_duplicate_verdict,
+    encode_event,
+    encode_rejected_verdict,
+    format_time,
 )
 from services.eventlog.feeds import EventRow
 from services.moderation import decisions
 from services.moderation.commands import Command
 from services.moderation.decisions import HTTP_STATUS, Accepted, Decision, Rejected
 from services.moderation.events import Event
-from services.publishing.canvas_live_events import grade_change
-from services.publishing.cloudevents import Form
-from services.publishing.record_mapper import PUBLISHED
-from services.publishing.user_history import NOBODY, Named, Person
+from services.publishing.canvas_live_events import build_grade_change
+from services.publishing.cloudevents import PublishingFormat
+from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS
+from services.publishing.user_history import NO_USER, EventUsers, UserIdentifiers
 from tests.moderation.memory import Memory
 from tests.schemas.samples import DATA, TIME, Json, command, encoded, put
 
 ID = "5b0e2f52-7c41-4f0e-9a53-2f6f0b7f9a10"
-FORM = Form("urn:test", 8800, "http://canvas.example.test/")
+FORM = PublishingFormat("urn:test", 8800, "http://canvas.example.test/")
 AT = datetime(2026, 1, 31, 12, 0, 0, 89_000, tzinfo=UTC)
 FINAL_GRADER, TA, ANN, BEN = 11, 21, 31, 32
 ESSAY = {
@@ -89,7 +89,7 @@ class Season:
         for kind, data, actor in SEASON:
             asked = command(kind, data=data, command_id=str(uuid.uuid4()), actor=actor and {"user_id": actor})
             said = parse(encoded(asked))
-            assert isinstance(said, Parsed)
+            assert isinstance(said, ParsedCommand)
             self._play(said.command)
 
     def _play(self, asked: Command) -> None:
@@ -97,7 +97,7 @@ class Season:
         decision = self.memory.decide(asked)
         self.verdicts.append((decision, verdict_of(asked, decision)))
         for position, (_, event, _) in enumerate(self.memory.log[before:], before + 1):
-            value = event_json(event, asked, position, time_text(AT), asked.assignment_id is not None)
+            value = encode_event(event, asked, position, format_time(AT), asked.assignment_id is not None)
             self.events.append((event, value))
             if event.emits_grade_change:
                 self._publish(asked, event, value, position)
@@ -108,12 +108,14 @@ class Season:
         metadata: dict[str, Any] = {
             "command_id": asked.command_id,
             "live_id": str(uuid.uuid4()),
-            "live": live_facts(event, course, assignment),
+            "live": build_grade_change_snapshot(event, course, assignment),
             "student_id": json.loads(value)["student_id"] and int(json.loads(value)["student_id"]),
         }
         row = EventRow(5, position, 1, 1, 1001, 2001, event.name, value.decode(), "", AT, 1)
-        made = grade_change(row, metadata, Named(Person("S-31"), NOBODY), FORM)
-        change, envelope = (PUBLISHED[topic](row, metadata, made, FORM) for topic in ("live-events", "caliper"))
+        made = build_grade_change(row, metadata, EventUsers(UserIdentifiers("S-31"), NO_USER), FORM)
+        change, envelope = (
+            GRADE_CHANGE_BUILDERS[topic](row, metadata, made, FORM) for topic in ("live-events", "caliper")
+        )
         assert change.value is not None
         assert envelope.value is not None
         self.changes.append(change.value)
@@ -122,9 +124,9 @@ class Season:
 
 def verdict_of(asked: Command, decision: Decision) -> bytes:
     if isinstance(decision, Accepted):
-        return accepted_verdict(asked, decision, 1, time_text(AT), "c-1")
+        return encode_accepted_verdict(asked, decision, 1, format_time(AT), "c-1")
     ids = (asked.command_id, asked.root_account_id, asked.type, asked.course_id, asked.assignment_id)
-    return rejected_verdict(*ids, decision, [], 1, time_text(AT), "c-1")
+    return encode_rejected_verdict(*ids, decision, [], 1, format_time(AT), "c-1")
 
 
 @pytest.fixture(scope="module")
@@ -145,17 +147,17 @@ def test_every_verdict_of_a_season_fits_the_schema(season: Season) -> None:
 
 def test_a_repeated_verdict_differs_in_duplicate_only(season: Season) -> None:
     for _, value in season.verdicts:
-        repeated = Verdict.model_validate_json(repeated_verdict(value.decode()))
+        repeated = Verdict.model_validate_json(encode_duplicate_verdict(value.decode()))
         assert repeated == Verdict.model_validate_json(value).model_copy(update={"duplicate": True})
 
 
 def test_the_verdict_of_a_command_that_cannot_be_fits_the_schema() -> None:
     for path, text in (("root_account_id", "0"), ("type", "7"), ("version", "2"), ("data.score", '"7"')):
         said = parse(put(command(), path, text))
-        assert isinstance(said, Invalid)
+        assert isinstance(said, InvalidCommand)
         ids = (said.command_id, said.root_account_id, said.type, said.course_id, said.assignment_id)
         refusal = Rejected(said.reason, said.message)
-        value = rejected_verdict(*ids, refusal, said.errors, None, time_text(AT), said.correlation_id)
+        value = encode_rejected_verdict(*ids, refusal, said.errors, None, format_time(AT), said.correlation_id)
         assert Verdict.model_validate_json(value).errors
 
 
@@ -163,7 +165,7 @@ def test_the_rules_know_the_reasons_and_statuses_of_the_contract() -> None:
     refusals = {part.reason for part in vars(decisions).values() if isinstance(part, Rejected)}
     refusals |= {decisions.field_required("x").reason, "unsupported_version"}
     assert refusals == set(get_args(Reason))
-    assert dict(HTTP_STATUS) == dict(STATUS_OF_REASON)
+    assert dict(HTTP_STATUS) == dict(HTTP_STATUS_BY_REASON)
 
 
 def test_every_event_of_a_season_fits_the_schema_and_all_names_occur(season: Season) -> None:

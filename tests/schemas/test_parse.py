@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from services.commands.parse import Invalid, Parsed, Unreadable, parse
+from services.commands.parse import InvalidCommand, ParsedCommand, UnreadableRecord, parse
 from tests.cases.bad_inputs import GROUPS, SINGLE, record
 from tests.schemas.samples import COMMAND_ID, DATA, Json, command, encoded, put, without
 
@@ -18,11 +18,11 @@ ONLY_JUDGED_BY_KAFKA_OR_RULES = {"key", "headers"}
 CORPUS = [entry for entry in SINGLE if entry["group"] in GROUPS - ONLY_JUDGED_BY_KAFKA_OR_RULES]
 
 
-def outcome(said: Parsed | Invalid | Unreadable) -> str:
+def outcome(said: ParsedCommand | InvalidCommand | UnreadableRecord) -> str:
     """As the corpus calls it."""
-    if isinstance(said, Invalid):
+    if isinstance(said, InvalidCommand):
         return f"rejected:{said.reason}"
-    return "accepted" if isinstance(said, Parsed) else "dead-letter"
+    return "accepted" if isinstance(said, ParsedCommand) else "dead-letter"
 
 
 @pytest.mark.parametrize("entry", CORPUS, ids=[entry["id"] for entry in CORPUS])
@@ -67,17 +67,17 @@ UNREADABLE = {
 def test_what_no_verdict_can_be_addressed_to_is_unreadable(name: str) -> None:
     value, reason = UNREADABLE[name]
     said = parse(value)
-    assert isinstance(said, Unreadable), said
+    assert isinstance(said, UnreadableRecord), said
     assert said.reason == reason
 
 
 def test_brackets_in_texts_are_no_nesting() -> None:
-    assert isinstance(parse(put(command(), "data.comment", '"' + '[{\\"' * 40 + '"')), Parsed)
-    assert isinstance(parse(put(command(), "x", '"' + '[{\\"' * 40 + '"')), Invalid)
+    assert isinstance(parse(put(command(), "data.comment", '"' + '[{\\"' * 40 + '"')), ParsedCommand)
+    assert isinstance(parse(put(command(), "x", '"' + '[{\\"' * 40 + '"')), InvalidCommand)
 
 
 def test_32_levels_are_taken() -> None:
-    assert isinstance(parse(put(command(), "data.rubric_assessment", '{"a":' * 30 + "1" + "}" * 30)), Parsed)
+    assert isinstance(parse(put(command(), "data.rubric_assessment", '{"a":' * 30 + "1" + "}" * 30)), ParsedCommand)
 
 
 INVALID = {
@@ -105,7 +105,7 @@ INVALID = {
 def test_a_readable_command_that_is_wrong_is_refused_with_the_field_at_fault(name: str) -> None:
     path, text, named = INVALID[name]
     said = parse(put(command(), path, text))
-    assert isinstance(said, Invalid)
+    assert isinstance(said, InvalidCommand)
     assert [error["path"] for error in said.errors] == [named]
     assert (said.root_account_id, said.course_id, said.assignment_id) == (1, 1001, 2001)
     assert said.correlation_id == "c-1"
@@ -113,7 +113,7 @@ def test_a_readable_command_that_is_wrong_is_refused_with_the_field_at_fault(nam
 
 def test_ids_that_cannot_be_read_are_none_and_the_others_are_there() -> None:
     said = parse(put(command(correlation_id="a\n", type=7, assignment_id=None), "root_account_id", '"0x1"'))
-    assert isinstance(said, Invalid)
+    assert isinstance(said, InvalidCommand)
     assert (said.root_account_id, said.course_id, said.assignment_id) == (None, 1001, None)
     assert (said.correlation_id, said.type) == (None, None)
 
@@ -121,14 +121,14 @@ def test_ids_that_cannot_be_read_are_none_and_the_others_are_there() -> None:
 def test_every_version_but_1_is_unsupported_whatever_else_is_wrong() -> None:
     for version in ("0", "2", "-1", "9" * 30):
         said = parse(put(command(data={"news": 1}), "version", version))
-        assert isinstance(said, Invalid)
+        assert isinstance(said, InvalidCommand)
         assert said.reason == "unsupported_version"
         assert [error["path"] for error in said.errors] == ["version"]
 
 
 def test_a_refusal_names_at_most_100_fields() -> None:
     said = parse(encoded(command("upsert_users", data={"users": [{"user_id": 0}] * 500})))
-    assert isinstance(said, Invalid)
+    assert isinstance(said, InvalidCommand)
     assert len(said.errors) == 100
     assert said.errors[99]["path"] == "data.users[99].user_id"
 
@@ -144,9 +144,11 @@ ANYWHERE = [
 def test_an_error_never_repeats_what_was_sent(path: str) -> None:
     for text in (f'"{SECRET}"', f'["{SECRET}"]', f'"{SECRET}\\u0000"', f'"{SECRET}\\ud800"'):
         said = parse(put(command(), path, text))
-        if not isinstance(said, Parsed):
+        if not isinstance(said, ParsedCommand):
             spoken = (
-                said.message if isinstance(said, Unreadable) else json.dumps([said.message, said.errors, said.type])
+                said.message
+                if isinstance(said, UnreadableRecord)
+                else json.dumps([said.message, said.errors, said.type])
             )
             assert SECRET not in spoken
 
@@ -185,7 +187,7 @@ def test_a_mebibyte_of_malice_is_no_slower_than_a_mebibyte(name: str) -> None:
 
 def hash_of(whole: Json | bytes) -> bytes:
     said = parse(whole if isinstance(whole, bytes) else encoded(whole))
-    assert not isinstance(said, Unreadable)
+    assert not isinstance(said, UnreadableRecord)
     return said.content_hash
 
 
@@ -248,13 +250,13 @@ anything = some.recursive(
 )  # fmt: skip
 
 
-def check(said: Parsed | Invalid | Unreadable) -> None:
+def check(said: ParsedCommand | InvalidCommand | UnreadableRecord) -> None:
     """Whatever it is, it can be stored and published."""
-    if isinstance(said, Parsed):
+    if isinstance(said, ParsedCommand):
         assert said.command.root_account_id > 0
         return
     spoken = [said.reason, said.message]
-    if isinstance(said, Invalid):
+    if isinstance(said, InvalidCommand):
         assert 0 < len(said.errors) <= 100
         spoken += [said.command_id, said.type or "", said.correlation_id or ""]
         spoken += [text for error in said.errors for text in error.values()]

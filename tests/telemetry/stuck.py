@@ -12,12 +12,12 @@ from typing import Any
 from unittest.mock import patch
 
 from services.handler import __main__ as handler
-from services.handler.position_tracker import Places
+from services.handler.position_tracker import PositionTracker
 from services.runtime.health import Health
 
 HALF_A_MINUTE = 30
 PASSED, STANDS_STILL = "half a minute has passed", "a batch stands still"
-FOUND = Places.new_records
+FOUND = PositionTracker.filter_new
 LOGGER = logging.getLogger("stuck")
 
 
@@ -40,14 +40,14 @@ async def main() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, stuck.set)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, clock.pass_over)
 
-    async def new_records(*arguments: Any) -> Any:
+    async def filter_new(*arguments: Any) -> Any:
         if stuck.is_set():
             LOGGER.warning(STANDS_STILL)
             await asyncio.Event().wait()
         return await FOUND(*arguments)
 
     jumping = functools.partial(Health, clock)
-    with patch.object(Places, "new_records", new_records), patch.object(handler, "Health", jumping):
+    with patch.object(PositionTracker, "filter_new", filter_new), patch.object(handler, "Health", jumping):
         await handler.main()
 
 

@@ -5,14 +5,14 @@ import random
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from services.telemetry.collectors import BatchHistogram
-from services.telemetry.metrics import SECONDS
+from services.telemetry.metrics import SECONDS_BUCKETS
 
 
 def test_a_histogram_of_batches_is_the_histogram_of_its_values() -> None:
     chance = random.Random(20260101)
     ours, theirs = CollectorRegistry(), CollectorRegistry()
-    batches = BatchHistogram("wait_seconds", "Seconds", ("topic",), SECONDS, ours)
-    values = Histogram("wait_seconds", "Seconds", ("topic",), buckets=SECONDS, registry=theirs)
+    batches = BatchHistogram("wait_seconds", "Seconds", ("topic",), SECONDS_BUCKETS, ours)
+    values = Histogram("wait_seconds", "Seconds", ("topic",), buckets=SECONDS_BUCKETS, registry=theirs)
     for size in (0, 1, 2, 7, 500):
         for topic in ("events", "verdicts"):
             # Exact in binary, so that the sum does not depend on the order; some on a bound, some beyond all.

@@ -6,9 +6,9 @@ from functools import partial
 import asyncpg
 import pytest
 
-from deploy.monitoring.metrics_doc import CATALOGUE
-from services.kafka.partitioning import SHARDS
-from services.telemetry.consumer_lag import State
+from deploy.monitoring.metrics_doc import METRICS_BY_PROCESS
+from services.kafka.partitioning import SHARD_COUNT
+from services.telemetry.consumer_lag import PartitionState
 from services.telemetry.metrics import ProcessMetrics
 from tests.conftest import System
 from tests.processes.running import Process, until
@@ -17,7 +17,7 @@ from tests.processes.running import Process, until
 OF_TOKENS = {"moderation_auth_failures", "moderation_jwks_age_seconds"}
 
 
-@pytest.mark.parametrize(("name", "metrics"), CATALOGUE.items())
+@pytest.mark.parametrize(("name", "metrics"), METRICS_BY_PROCESS.items())
 def test_every_metric_of_the_catalogue_has_values_and_every_metric_is_of_the_catalogue(
     worked: dict[str, Process], name: str, metrics: Callable[[], ProcessMetrics]
 ) -> None:
@@ -62,7 +62,7 @@ async def test_at_rest_the_metrics_are_what_the_log_says(measured: System, worke
         "nothing waits",
     )
     states = [sample for family in handler.metrics() for sample in family.samples if "consumer_state" in sample.name]
-    assert [(len(states), sample.value) for sample in states] == [(SHARDS, State.OK)] * SHARDS
+    assert [(len(states), sample.value) for sample in states] == [(SHARD_COUNT, PartitionState.OK)] * SHARD_COUNT
 
 
 def is_told(numbers: Callable[[], set[float]], count: int) -> bool:

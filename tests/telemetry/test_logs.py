@@ -10,10 +10,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.eventlog.store import Log
+from services.eventlog.store import EventStore
 from services.handler.consumer import FRAMEWORK_LOGGER
-from services.kafka.topics import WrongTopics
-from services.telemetry.json_logging import JsonLines
+from services.kafka.topics import TopicConfigError
+from services.telemetry.json_logging import JsonFormatter
 from tests.cases.bad_inputs import DOCUMENT
 from tests.conftest import System
 from tests.processes.client import Client
@@ -28,7 +28,7 @@ CASES = Path(__file__).parent.parent / "cases"
 
 def logged(error: BaseException, message: str, *values: object) -> Json:
     record = logging.LogRecord("faststream", logging.ERROR, "", 0, message, values, (type(error), error, None))
-    text = JsonLines("handler").format(record)
+    text = JsonFormatter("handler").format(record)
     assert "\n" not in text
     line: Json = json.loads(text)
     return line
@@ -36,12 +36,12 @@ def logged(error: BaseException, message: str, *values: object) -> Json:
 
 async def test_what_postgresql_says_of_a_row_is_not_repeated(database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
-    log = Log(connection)
-    await log.open_source(NAME, "first")
+    log = EventStore(connection)
+    await log.start_incarnation(NAME, "first")
     await connection.execute("create unique index on source (topic)")
     try:
         with pytest.raises(asyncpg.UniqueViolationError) as caught:
-            await log.open_source(NAME, "second")
+            await log.start_incarnation(NAME, "second")
     finally:
         await connection.close()
     error = caught.value
@@ -60,7 +60,7 @@ def test_what_the_framework_says_goes_the_same_way() -> None:
 
 def test_our_own_exceptions_say_what_to_do() -> None:
     remedy = "topic moderation.events does not exist:\nrun python -m services.kafka.topics"
-    assert logged(WrongTopics(remedy), "ended")["exception"]["message"] == remedy
+    assert logged(TopicConfigError(remedy), "ended")["exception"]["message"] == remedy
 
 
 def lines(process: Process) -> list[str]:

@@ -15,8 +15,8 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from deploy.monitoring.generated import FOLDER, generated
-from deploy.monitoring.metrics_doc import CATALOGUE
+from deploy.monitoring.generated import FOLDER, render_files
+from deploy.monitoring.metrics_doc import METRICS_BY_PROCESS
 from tests.processes.running import Json, Process
 
 NAME = re.compile(r"\b(moderation[a-z0-9_:]+|process_[a-z_]+|up)\b(?=[\[{ )]|$)")
@@ -56,9 +56,9 @@ def checked(tool: str, *arguments: str | Path, told: str = "") -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("path", generated(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", render_files(), ids=lambda path: path.name)
 def test_what_is_made_from_code_is_what_the_code_makes(path: Path) -> None:
-    assert path.read_text() == generated()[path], "run python -m deploy.monitoring"
+    assert path.read_text() == render_files()[path], "run python -m deploy.monitoring"
 
 
 def test_rules_are_right_and_every_alert_fires_when_it_should_and_only_then() -> None:
@@ -167,13 +167,13 @@ def test_dashboards_and_rules_name_metrics_that_live_processes_tell(worked: dict
     assert set().union(*map(names, asked)) - live - recorded - {"up"} == set()
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", METRICS_BY_PROCESS)
 def test_prometheus_finds_nothing_to_mend_in_what_a_process_tells(worked: dict[str, Process], name: str) -> None:
     checked("promtool", "check", "metrics", told=httpx.get(f"{worked[name].url}/metrics", timeout=90).text)
 
 
 def test_every_metric_is_on_a_dashboard_or_in_a_rule() -> None:
     asked = " ".join([rule["expr"] for rule in rules()] + [each for path in DASHBOARDS for each in expressions(path)])
-    described = {each.name for metrics in CATALOGUE.values() for each in metrics().described}
+    described = {each.name for metrics in METRICS_BY_PROCESS.values() for each in metrics().descriptions}
 
     assert {name for name in described if name not in asked} == set()

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from deploy.local.paths import free_port
-from deploy.monitoring.prometheus_targets import configure
+from deploy.monitoring.prometheus_targets import write_prometheus_config
 from tests.conftest import System
 from tests.processes.running import Json, Process, until
 from tests.telemetry.test_monitoring import DASHBOARDS, expressions
@@ -58,7 +58,9 @@ async def prometheus(worked: dict[str, Process], tmp_path_factory: pytest.TempPa
     program = shutil.which("prometheus")
     assert program is not None, "prometheus is missing: run deploy/setup tests"
     folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
-    settings = configure(folder, {name: process.url.removeprefix("http://") for name, process in worked.items()})
+    settings = write_prometheus_config(
+        folder, {name: process.url.removeprefix("http://") for name, process in worked.items()}
+    )
     settings.write_text(settings.read_text().replace(": 15s", ": 1s"))
     popen = started(
         folder / "log", program, f"--config.file={settings}", f"--storage.tsdb.path={folder / 'data'}",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from services.runtime.server_monitor import together
+from services.runtime.server_monitor import run_until_first_failure
 
 
 async def forever() -> None:
@@ -27,7 +27,7 @@ async def failing_when_cancelled() -> None:
 
 async def test_the_error_of_one_work_ends_all() -> None:
     with pytest.raises(OSError, match="Kafka is away"):
-        await together(forever(), failing())
+        await run_until_first_failure(forever(), failing())
     # Others on this loop have tasks of their own, which come and go.
     left = {getattr(task.get_coro(), "__name__", "") for task in asyncio.all_tasks()}
     assert not left & {forever.__name__, failing.__name__}
@@ -37,7 +37,7 @@ async def test_the_error_of_one_work_ends_all() -> None:
 async def test_who_is_cancelled_is_cancelled_whatever_the_works_say_to_that(
     beside: Callable[[], Coroutine[None, None, None]],
 ) -> None:
-    owner = asyncio.create_task(together(failing_when_cancelled(), beside()))
+    owner = asyncio.create_task(run_until_first_failure(failing_when_cancelled(), beside()))
     for _ in range(3):
         await asyncio.sleep(0)
     owner.cancel()

@@ -24,7 +24,7 @@ EPILOG = (
 )
 
 
-def build() -> typer.Typer:
+def build_cli() -> typer.Typer:
     """The whole command line."""
     app = typer.Typer(
         help="Moderated Grading for operators: look, explain, repair.",
@@ -37,17 +37,17 @@ def build() -> typer.Typer:
     app.command("verdict")(verdict.verdict)
     app.command("state")(assignment.state)
     app.command("history")(assignment.history)
-    app.command("agreement")(agreement.agreement_of)
-    of_letters = typer.Typer(
+    app.command("agreement")(agreement.report_agreement)
+    dead_letter_commands = typer.Typer(
         help="Records that nobody could be answered for: look, try, send again, close.", no_args_is_help=True
     )
-    of_letters.command("list")(dead_letters.list_letters)
-    of_letters.command("show")(dead_letters.show_letter)
-    of_letters.command("dry-run")(dead_letter_dry_run.dry_run)
-    of_letters.command("redrive")(dead_letter_actions.redrive)
-    of_letters.command("discard")(dead_letter_actions.discard)
-    of_letters.command("reveal")(dead_letter_actions.reveal)
-    app.add_typer(of_letters, name="dead-letters")
+    dead_letter_commands.command("list")(dead_letters.list_dead_letters)
+    dead_letter_commands.command("show")(dead_letters.show_dead_letter)
+    dead_letter_commands.command("dry-run")(dead_letter_dry_run.dry_run)
+    dead_letter_commands.command("redrive")(dead_letter_actions.redrive)
+    dead_letter_commands.command("discard")(dead_letter_actions.discard)
+    dead_letter_commands.command("reveal")(dead_letter_actions.reveal)
+    app.add_typer(dead_letter_commands, name="dead-letters")
     app.command("verify")(verify_replay.verify)
     app.command("replay")(verify_replay.replay)
     app.command("export")(export.export_events)
@@ -57,4 +57,4 @@ def build() -> typer.Typer:
 if __name__ == "__main__":
     # What it says of servers that are away is said once, by the command.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    build()(prog_name=os.environ.get("OPERATE_AS"))
+    build_cli()(prog_name=os.environ.get("OPERATE_AS"))

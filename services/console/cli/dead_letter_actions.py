@@ -14,217 +14,232 @@ import typer
 from aiokafka.errors import KafkaError
 
 from services.config import OperatorSettings
-from services.console.cli.dead_letter_dry_run import ACCEPTED, DEAD_AGAIN, NONE_OPEN, REFUSED, show_counts
+from services.console.cli.dead_letter_dry_run import ACCEPTED, DEAD_LETTERED_AGAIN, NONE_OPEN, REJECTED, print_counts
 from services.console.cli.dead_letters import (
-    LETTERS_MAX,
-    Cause,
+    DEAD_LETTERS_MAX,
+    CauseOption,
+    DeadLetterIdArgument,
     Json,
-    LetterId,
-    Partition,
-    SomeLetterId,
-    check_selected,
-    letter_of,
-    place_of,
-    show,
+    OptionalDeadLetterIdArgument,
+    PartitionOption,
+    load_dead_letter,
+    parse_dead_letter_id,
+    print_dead_letter,
+    require_selection,
 )
-from services.console.cli.operator_auth import Why, actions_of, kept, operator
-from services.console.cli.options import FAILURES, bars, in_words
+from services.console.cli.operator_auth import (
+    ReasonOption,
+    authenticate_operator,
+    build_operator_service,
+    require_reason,
+)
+from services.console.cli.options import INFRASTRUCTURE_ERRORS, describe_infrastructure_error, progress_bars
 from services.console.cli.runner import (
-    FINDING,
-    AsJson,
-    Away,
+    EXIT_FINDING,
+    ActionRefused,
     Connection,
-    NotThere,
-    Refused,
-    out,
+    JsonOption,
+    NotFound,
+    ServerUnavailable,
+    open_connection,
     print_json,
-    reading,
-    run,
+    run_command,
+    stdout_console,
 )
-from services.console.cli.server_watchdog import attended, kafka
-from services.console.masking import readable
-from services.console.pipeline_status import count
-from services.console.redriver import LETTER_BYTES_MAX, Redriver
+from services.console.cli.server_watchdog import fail_if_silent, kafka_server
+from services.console.masking import decode_for_display
+from services.console.pipeline_status import pluralize
+from services.console.redriver import DEAD_LETTER_BYTES_MAX, Redriver
 from services.console.roles import Role
-from services.eventlog.dead_letters import DeadLetter, Failures, Selection
-from services.eventlog.operator_actions import AlreadySettled, action_of
+from services.eventlog.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterReader
+from services.eventlog.operator_actions import NoOpenDeadLetters, get_action
 
-UNDECIDED, NOT_LOOKED_AT = "not decided yet", "more, not looked at"
+UNDECIDED, NOT_CHECKED = "not decided yet", "more, not looked at"
 POLL_SECONDS = 0.1
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before acting on a group.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask before acting on a group.")]
 
 
 def redrive(
-    why: Why,
-    letter_id: SomeLetterId = None,
-    cause: Cause = None,
-    partition: Partition = None,
-    yes: Yes = False,
+    reason: ReasonOption,
+    letter_id: OptionalDeadLetterIdArgument = None,
+    cause: CauseOption = None,
+    partition: PartitionOption = None,
+    yes: YesOption = False,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for verdicts.")] = 10,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Send dead letters again, in their order, each once. Exit code 1 unless all are sent, and accepted in time."""
-    check_selected(letter_id, cause, partition)
-    action = uuid4()
+    require_selection(letter_id, cause, partition)
+    action_id = uuid4()
 
     async def work() -> Json:
         settings = OperatorSettings()
-        actor = await operator(settings, Role.OPERATOR)
-        actions = await actions_of(settings)
-        async with reading(settings.url()) as connection:
-            wanted = _wanted(letter_id, cause, partition)
-            selection, left_out = await _selection(Failures(connection), wanted, yes, "Redrive", LETTER_BYTES_MAX)
-            async with attended(kafka(settings.kafka_bootstrap)):
-                settled = await _settled(actions.redrive(action, actor, why, selection))
+        actor = await authenticate_operator(settings, Role.OPERATOR)
+        operator_service = await build_operator_service(settings)
+        async with open_connection(settings.url()) as connection:
+            requested_filter = _build_filter(letter_id, cause, partition)
+            selection, left_out = await _confirm_selection(
+                DeadLetterReader(connection), requested_filter, yes, "Redrive", DEAD_LETTER_BYTES_MAX
+            )
+            async with fail_if_silent(kafka_server(settings.kafka_bootstrap)):
+                closed_count = await _run_action(operator_service.redrive(action_id, actor, reason, selection))
             redriver = Redriver(settings.url(), settings.kafka_bootstrap, settings.topic_prefix)
-            await _send(connection, redriver, action, settled)
-            outcomes = await _outcomes(Failures(connection), redriver.commands, action, wait)
-            if settled > outcomes.total():
-                outcomes[NOT_LOOKED_AT] = settled - outcomes.total()
-        return {"action": str(action), "redriven": settled, "left_out": left_out, "outcomes": dict(outcomes)}
+            await _send_and_report(connection, redriver, action_id, closed_count)
+            outcomes = await _wait_for_outcomes(DeadLetterReader(connection), redriver.commands_topic, action_id, wait)
+            if closed_count > outcomes.total():
+                outcomes[NOT_CHECKED] = closed_count - outcomes.total()
+        return {"action": str(action_id), "redriven": closed_count, "left_out": left_out, "outcomes": dict(outcomes)}
 
-    done = run(work)
+    result = run_command(work)
     if as_json:
-        print_json(done)
+        print_json(result)
     else:
-        show_counts(out(), Counter(done["outcomes"]), f"Action {action}.")
-    if done["outcomes"].keys() != {ACCEPTED} or done["left_out"]:
-        raise typer.Exit(FINDING)
+        print_counts(stdout_console(), Counter(result["outcomes"]), f"Action {action_id}.")
+    if result["outcomes"].keys() != {ACCEPTED} or result["left_out"]:
+        raise typer.Exit(EXIT_FINDING)
 
 
-def _wanted(letter_id: str | None, cause: str | None, partition: int | None) -> Selection:
-    return Selection(None if letter_id is None else place_of(letter_id), cause, partition)
+def _build_filter(letter_id: str | None, cause: str | None, partition: int | None) -> DeadLetterFilter:
+    return DeadLetterFilter(None if letter_id is None else parse_dead_letter_id(letter_id), cause, partition)
 
 
-async def _selection(
-    failures: Failures, wanted: Selection, yes: bool, deed: str, bytes_max: int | None = None
-) -> tuple[Selection, int]:
+async def _confirm_selection(
+    failures: DeadLetterReader, requested_filter: DeadLetterFilter, yes: bool, verb: str, bytes_max: int | None = None
+) -> tuple[DeadLetterFilter, int]:
     """What is to be acted on, of a group what is open now, and how many it leaves out. Raises NotThere, Refused."""
-    if wanted.letter is not None:
-        await letter_of(failures, "{}-{}".format(*wanted.letter))
-    chosen = await failures.selected(wanted, bytes_max)
-    if chosen.left_out:
-        more = " …" if chosen.left_out > len(chosen.named) else ""
-        typer.echo(f"left out, too large to carry a redrive's mark: {', '.join(chosen.named)}{more}", err=True)
-    if wanted.letter is not None:
-        return wanted, chosen.left_out
-    if chosen.count == 0:
-        raise NotThere(NONE_OPEN)
+    if requested_filter.id is not None:
+        await load_dead_letter(failures, "{}-{}".format(*requested_filter.id))
+    matches = await failures.count_matching(requested_filter, bytes_max)
+    if matches.too_large_count:
+        ellipsis = " …" if matches.too_large_count > len(matches.too_large_ids) else ""
+        typer.echo(
+            f"left out, too large to carry a redrive's mark: {', '.join(matches.too_large_ids)}{ellipsis}", err=True
+        )
+    if requested_filter.id is not None:
+        return requested_filter, matches.too_large_count
+    if matches.count == 0:
+        raise NotFound(NONE_OPEN)
     if not yes:
-        asked = f"{deed} {count(chosen.count, 'dead letter')}?"
+        question = f"{verb} {pluralize(matches.count, 'dead letter')}?"
         if not sys.stdin.isatty():
-            raise Refused(f"{asked} Say --yes")
-        typer.confirm(asked, abort=True, err=True)
-    return replace(wanted, until=chosen.until), chosen.left_out
+            raise ActionRefused(f"{question} Say --yes")
+        typer.confirm(question, abort=True, err=True)
+    return replace(requested_filter, until=matches.until), matches.too_large_count
 
 
-async def _settled(deed: Awaitable[int]) -> int:
+async def _run_action(operator_action: Awaitable[int]) -> int:
     """How many dead letters a deed settled. Raises Refused, NotThere, Away."""
     try:
-        return await kept(deed)
-    except AlreadySettled:
-        raise NotThere("nothing of this is open: redriven or discarded meanwhile, or too large to redrive") from None
+        return await require_reason(operator_action)
+    except NoOpenDeadLetters:
+        raise NotFound("nothing of this is open: redriven or discarded meanwhile, or too large to redrive") from None
     except (KafkaError, TimeoutError) as error:
-        raise Away(f"Kafka does not answer: {type(error).__name__}. Nothing was done") from None
+        raise ServerUnavailable(f"Kafka does not answer: {type(error).__name__}. Nothing was done") from None
 
 
-async def _send(connection: Connection, redriver: Redriver, action: UUID, settled: int) -> None:
+async def _send_and_report(connection: Connection, redriver: Redriver, action_id: UUID, total: int) -> None:
     """Send what the action has decided, or watch the console at it, until all is on the topic. Raises Away."""
-    sending = asyncio.create_task(_drained(redriver))
+    send_task = asyncio.create_task(_send_until_done(redriver))
     try:
-        async with attended(kafka(redriver.bootstrap)):
-            with bars() as progress:
-                task = progress.add_task("on the topic", total=settled)
-                while not sending.done():
-                    await asyncio.wait({sending}, timeout=POLL_SECONDS)
-                    kept = await action_of(connection, action)
-                    progress.update(task, completed=0 if kept is None else kept.redriven)
-            sending.result()
-    except FAILURES as error:
-        sending.cancel()
-        left = f"action {action} is kept, and whoever redrives next sends what is not on the topic yet"
-        raise Away(f"{in_words(error)}: {left}") from None
+        async with fail_if_silent(kafka_server(redriver.bootstrap)):
+            with progress_bars() as progress_bar:
+                progress_task = progress_bar.add_task("on the topic", total=total)
+                while not send_task.done():
+                    await asyncio.wait({send_task}, timeout=POLL_SECONDS)
+                    stored_action = await get_action(connection, action_id)
+                    progress_bar.update(
+                        progress_task, completed=0 if stored_action is None else stored_action.redriven_count
+                    )
+            send_task.result()
+    except INFRASTRUCTURE_ERRORS as error:
+        send_task.cancel()
+        remainder_note = f"action {action_id} is kept, and whoever redrives next sends what is not on the topic yet"
+        raise ServerUnavailable(f"{describe_infrastructure_error(error)}: {remainder_note}") from None
 
 
-async def _drained(redriver: Redriver) -> None:
-    while not await redriver.drain():
+async def _send_until_done(redriver: Redriver) -> None:
+    while not await redriver.send_pending():
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def _outcomes(failures: Failures, commands: str, action: UUID, seconds: float) -> Counter[str]:
+async def _wait_for_outcomes(
+    failures: DeadLetterReader, commands: str, action_id: UUID, seconds: float
+) -> Counter[str]:
     """What came of the action's records, waiting so long for those that are not decided."""
     deadline = time.monotonic() + seconds
-    waiting = await failures.dead_letters(LETTERS_MAX, action=action)
+    pending = await failures.dead_letters(DEAD_LETTERS_MAX, action_id=action_id)
     counts: Counter[str] = Counter()
     while True:
         undecided = []
-        for letter in waiting:
-            outcome = await _outcome(failures, commands, letter)
+        for letter in pending:
+            outcome = await _read_outcome(failures, commands, letter)
             if outcome is None:
                 undecided.append(letter)
             else:
                 counts[outcome] += 1
-        waiting = undecided
-        if not waiting or time.monotonic() > deadline:
+        pending = undecided
+        if not pending or time.monotonic() > deadline:
             break
         await asyncio.sleep(POLL_SECONDS)
-    if waiting:
-        counts[UNDECIDED] = len(waiting)
+    if pending:
+        counts[UNDECIDED] = len(pending)
     return counts
 
 
-async def _outcome(failures: Failures, commands: str, letter: DeadLetter) -> str | None:
+async def _read_outcome(failures: DeadLetterReader, commands: str, letter: DeadLetter) -> str | None:
     assert letter.redriven_partition is not None
     assert letter.redriven_offset is not None
-    found = await failures.outcome(commands, letter.redriven_partition, letter.redriven_offset)
-    if found is None:
+    outcome = await failures.redrive_outcome(commands, letter.redriven_partition, letter.redriven_offset)
+    if outcome is None:
         return None
-    if found.verdict is None:
-        return DEAD_AGAIN
-    verdict = orjson.loads(found.verdict)
-    return ACCEPTED if verdict["status"] == "accepted" else f"{REFUSED}: {verdict['reason']}"
+    if outcome.verdict_body is None:
+        return DEAD_LETTERED_AGAIN
+    verdict = orjson.loads(outcome.verdict_body)
+    return ACCEPTED if verdict["status"] == "accepted" else f"{REJECTED}: {verdict['reason']}"
 
 
 def discard(
-    why: Why,
-    letter_id: SomeLetterId = None,
-    cause: Cause = None,
-    partition: Partition = None,
-    yes: Yes = False,
-    as_json: AsJson = False,
+    reason: ReasonOption,
+    letter_id: OptionalDeadLetterIdArgument = None,
+    cause: CauseOption = None,
+    partition: PartitionOption = None,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Close dead letters for good; they stay in the log. A group takes a token with scope moderation.admin."""
-    check_selected(letter_id, cause, partition)
-    action = uuid4()
+    require_selection(letter_id, cause, partition)
+    action_id = uuid4()
 
     async def work() -> Json:
         settings = OperatorSettings()
-        actor = await operator(settings, Role.OPERATOR if letter_id is not None else Role.ADMIN)
-        actions = await actions_of(settings)
-        async with reading(settings.url()) as connection:
-            selection, _ = await _selection(Failures(connection), _wanted(letter_id, cause, partition), yes, "Discard")
-            settled = await _settled(actions.discard(action, actor, why, selection))
-        return {"action": str(action), "discarded": settled}
+        actor = await authenticate_operator(settings, Role.OPERATOR if letter_id is not None else Role.ADMIN)
+        operator_service = await build_operator_service(settings)
+        async with open_connection(settings.url()) as connection:
+            selection, _ = await _confirm_selection(
+                DeadLetterReader(connection), _build_filter(letter_id, cause, partition), yes, "Discard"
+            )
+            closed_count = await _run_action(operator_service.discard(action_id, actor, reason, selection))
+        return {"action": str(action_id), "discarded": closed_count}
 
-    done = run(work)
+    result = run_command(work)
     if as_json:
-        print_json(done)
+        print_json(result)
     else:
-        out().print(f"{done['discarded']} discarded. Action {action}.", soft_wrap=True)
+        stdout_console().print(f"{result['discarded']} discarded. Action {action_id}.", soft_wrap=True)
 
 
-def reveal(why: Why, letter_id: LetterId, as_json: AsJson = False) -> None:
+def reveal(reason: ReasonOption, letter_id: DeadLetterIdArgument, as_json: JsonOption = False) -> None:
     """The content of a dead letter as it came; that you looked at it is kept."""
-    place = place_of(letter_id)
+    dead_letter_key = parse_dead_letter_id(letter_id)
 
     async def work() -> DeadLetter:
         settings = OperatorSettings()
-        actor = await operator(settings, Role.OPERATOR)
-        actions = await actions_of(settings)
-        async with reading(settings.url()) as connection:
-            letter = await letter_of(Failures(connection), letter_id)
-            await kept(actions.reveal(uuid4(), actor, why, place))
+        actor = await authenticate_operator(settings, Role.OPERATOR)
+        operator_service = await build_operator_service(settings)
+        async with open_connection(settings.url()) as connection:
+            letter = await load_dead_letter(DeadLetterReader(connection), letter_id)
+            await require_reason(operator_service.reveal(uuid4(), actor, reason, dead_letter_key))
         return letter
 
-    letter = run(work)
-    show(letter, readable(letter.value), as_json)
+    letter = run_command(work)
+    print_dead_letter(letter, decode_for_display(letter.value), as_json)

@@ -7,87 +7,107 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from services.commands.dry_run import Rehearsal
-from services.config import RehearsalSettings
+from services.commands.dry_run import DryRunResult
+from services.config import DryRunSettings
 from services.console.cli.dead_letters import (
-    LETTERS_MAX,
-    Cause,
+    DEAD_LETTERS_MAX,
+    CauseOption,
     Json,
-    Partition,
-    SomeLetterId,
-    check_selected,
-    id_of,
-    letter_of,
+    OptionalDeadLetterIdArgument,
+    PartitionOption,
+    format_dead_letter_id,
+    load_dead_letter,
+    require_selection,
 )
-from services.console.cli.operator_auth import actions_of
-from services.console.cli.options import bars
-from services.console.cli.runner import FINDING, AsJson, NotThere, out, print_json, reading, row, run, table
-from services.eventlog.dead_letters import DeadLetter, Failures
+from services.console.cli.operator_auth import build_operator_service
+from services.console.cli.options import progress_bars
+from services.console.cli.runner import (
+    EXIT_FINDING,
+    JsonOption,
+    NotFound,
+    add_row,
+    build_table,
+    open_connection,
+    print_json,
+    run_command,
+    stdout_console,
+)
+from services.eventlog.dead_letters import DeadLetter, DeadLetterReader
 
-OUTCOMES_SHOWN = 50
-ACCEPTED, REFUSED, DEAD_AGAIN = "accepted", "refused", "dead letter again"
+OUTCOMES_SHOWN_MAX = 50
+ACCEPTED, REJECTED, DEAD_LETTERED_AGAIN = "accepted", "refused", "dead letter again"
 NONE_OPEN = "no open dead letter of that kind"
 
 
 def dry_run(
-    letter_id: SomeLetterId = None, cause: Cause = None, partition: Partition = None, as_json: AsJson = False
+    letter_id: OptionalDeadLetterIdArgument = None,
+    cause: CauseOption = None,
+    partition: PartitionOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """What would come of dead letters if they were redriven now, each alone. Exit code 1 unless all were accepted."""
-    check_selected(letter_id, cause, partition)
-    done = run(partial(_rehearse, letter_id, cause, partition))
-    outcomes = [_outcome(rehearsal) for _, rehearsal in done]
+    require_selection(letter_id, cause, partition)
+    results = run_command(partial(_dry_run_all, letter_id, cause, partition))
+    outcomes = [_outcome_json(rehearsal) for _, rehearsal in results]
     if as_json:
-        print_json([{"id": id_of(letter), **outcome} for (letter, _), outcome in zip(done, outcomes, strict=True)])
+        print_json(
+            [
+                {"id": format_dead_letter_id(letter), **outcome}
+                for (letter, _), outcome in zip(results, outcomes, strict=True)
+            ]
+        )
     else:
-        _show_outcomes(out(), [letter for letter, _ in done], outcomes)
+        _print_outcomes(stdout_console(), [letter for letter, _ in results], outcomes)
     if any(outcome["outcome"] != ACCEPTED for outcome in outcomes):
-        raise typer.Exit(FINDING)
+        raise typer.Exit(EXIT_FINDING)
 
 
-async def _rehearse(
+async def _dry_run_all(
     letter_id: str | None, cause: str | None, partition: int | None
-) -> list[tuple[DeadLetter, Rehearsal]]:
-    settings = RehearsalSettings()
-    actions = await actions_of(settings)
-    async with reading(settings.url()) as connection:
-        failures = Failures(connection)
+) -> list[tuple[DeadLetter, DryRunResult]]:
+    settings = DryRunSettings()
+    operator_service = await build_operator_service(settings)
+    async with open_connection(settings.url()) as connection:
+        failures = DeadLetterReader(connection)
         if letter_id is not None:
-            wanted = [letter_id]
+            dead_letter_ids = [letter_id]
         else:
-            found = await failures.dead_letters(LETTERS_MAX, reason=cause, partition=partition, is_open=True)
-            wanted = [id_of(letter) for letter in reversed(found)]
-        if not wanted:
-            raise NotThere(NONE_OPEN)
-        with bars() as progress:
-            task = progress.add_task("dead letters", total=len(wanted))
-            done = []
-            for each in wanted:
-                letter = await letter_of(failures, each)
-                done.append((letter, await actions.dry_run(letter)))
-                progress.advance(task)
-        return done
+            open_dead_letters = await failures.dead_letters(
+                DEAD_LETTERS_MAX, reason=cause, partition=partition, is_open=True
+            )
+            dead_letter_ids = [format_dead_letter_id(letter) for letter in reversed(open_dead_letters)]
+        if not dead_letter_ids:
+            raise NotFound(NONE_OPEN)
+        with progress_bars() as progress_bar:
+            task = progress_bar.add_task("dead letters", total=len(dead_letter_ids))
+            results = []
+            for dead_letter_id in dead_letter_ids:
+                letter = await load_dead_letter(failures, dead_letter_id)
+                results.append((letter, await operator_service.dry_run(letter)))
+                progress_bar.advance(task)
+        return results
 
 
-def _outcome(rehearsal: Rehearsal) -> Json:
-    verdict = rehearsal.verdict
+def _outcome_json(result: DryRunResult) -> Json:
+    verdict = result.verdict
     if verdict is None:
-        return {"outcome": DEAD_AGAIN, "reason": rehearsal.reason, "message": rehearsal.message, "events": []}
-    outcome = ACCEPTED if verdict["status"] == "accepted" else REFUSED
-    events = list(rehearsal.events)
+        return {"outcome": DEAD_LETTERED_AGAIN, "reason": result.reason, "message": result.message, "events": []}
+    outcome = ACCEPTED if verdict["status"] == "accepted" else REJECTED
+    events = list(result.events)
     return {"outcome": outcome, "reason": verdict["reason"], "message": verdict["message"], "events": events}
 
 
-def _show_outcomes(console: Console, letters: list[DeadLetter], outcomes: list[Json]) -> None:
-    made = table("dead letter", "outcome", "why, or what would happen", fold="why, or what would happen")
-    for letter, outcome in zip(letters[:OUTCOMES_SHOWN], outcomes, strict=False):
-        happens = ", ".join(outcome["events"]) or "nothing new"
-        why = happens if outcome["outcome"] == ACCEPTED else f"{outcome['reason']}: {outcome['message']}"
-        row(made, id_of(letter), outcome["outcome"], why)
-    console.print(made)
-    show_counts(console, Counter(outcome["outcome"] for outcome in outcomes), "Nothing was written.")
+def _print_outcomes(console: Console, letters: list[DeadLetter], outcomes: list[Json]) -> None:
+    outcome_table = build_table("dead letter", "outcome", "why, or what would happen", fold="why, or what would happen")
+    for letter, outcome in zip(letters[:OUTCOMES_SHOWN_MAX], outcomes, strict=False):
+        events_text = ", ".join(outcome["events"]) or "nothing new"
+        explanation = events_text if outcome["outcome"] == ACCEPTED else f"{outcome['reason']}: {outcome['message']}"
+        add_row(outcome_table, format_dead_letter_id(letter), outcome["outcome"], explanation)
+    console.print(outcome_table)
+    print_counts(console, Counter(outcome["outcome"] for outcome in outcomes), "Nothing was written.")
 
 
-def show_counts(console: Console, counts: Counter[str], then: str = "") -> None:
+def print_counts(console: Console, counts: Counter[str], closing: str = "") -> None:
     """How many came to what, in one line."""
-    said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-    console.print(Text(f"{said}. {then}".strip()), soft_wrap=True)
+    counts_text = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    console.print(Text(f"{counts_text}. {closing}".strip()), soft_wrap=True)

@@ -8,36 +8,36 @@ from rich.console import Console
 from rich.text import Text
 
 from services.console.cli.runner import (
-    AsJson,
     Connection,
-    NotThere,
-    of_log,
-    out,
-    plain,
+    JsonOption,
+    NotFound,
+    add_row,
+    build_table,
+    escape_unprintable,
+    format_time,
+    print_fields,
     print_json,
-    row,
-    show_facts,
-    table,
-    time_text,
+    stdout_console,
+    with_connection,
 )
-from services.console.masking import masked
-from services.console.redriver import headers_of
-from services.eventlog.dead_letters import DeadLetter, Failures, Group
+from services.console.masking import mask
+from services.console.redriver import decode_headers
+from services.eventlog.dead_letters import DeadLetter, DeadLetterGroup, DeadLetterReader
 
 Json = dict[str, Any]
-LETTERS = 50
-LETTERS_MAX = 10_000
+DEAD_LETTERS_DEFAULT = 50
+DEAD_LETTERS_MAX = 10_000
 KEY_BYTES_MAX = 200
 PARTITION_MAX = 1_000_000
-LetterId = Annotated[str, typer.Argument(metavar="ID", help="SHARD-NUMBER, as dead-letters list shows it.")]
-SomeLetterId = Annotated[str | None, typer.Argument(metavar="ID", help="One, by its SHARD-NUMBER.")]
-Cause = Annotated[str | None, typer.Option(help="All open ones of a cause.")]
-Partition = Annotated[
+DeadLetterIdArgument = Annotated[str, typer.Argument(metavar="ID", help="SHARD-NUMBER, as dead-letters list shows it.")]
+OptionalDeadLetterIdArgument = Annotated[str | None, typer.Argument(metavar="ID", help="One, by its SHARD-NUMBER.")]
+CauseOption = Annotated[str | None, typer.Option(help="All open ones of a cause.")]
+PartitionOption = Annotated[
     int | None, typer.Option(min=0, max=PARTITION_MAX, help="All open ones of a partition of the commands topic.")
 ]
 
 
-def place_of(letter_id: str) -> tuple[int, int]:
+def parse_dead_letter_id(letter_id: str) -> tuple[int, int]:
     """(shard, number) of an id. Raises typer.BadParameter."""
     shard, _, number = letter_id.partition("-")
     if not (shard.isdecimal() and number.isdecimal() and len(shard) <= 4 and len(number) <= 18):
@@ -45,114 +45,125 @@ def place_of(letter_id: str) -> tuple[int, int]:
     return int(shard), int(number)
 
 
-async def letter_of(failures: Failures, letter_id: str) -> DeadLetter:
+async def load_dead_letter(failures: DeadLetterReader, letter_id: str) -> DeadLetter:
     """One dead letter with its contents. Raises NotThere."""
-    letter = await failures.dead_letter(*place_of(letter_id))
+    letter = await failures.dead_letter(*parse_dead_letter_id(letter_id))
     if letter is None:
-        raise NotThere(f"there is no dead letter {letter_id}")
+        raise NotFound(f"there is no dead letter {letter_id}")
     return letter
 
 
-def list_letters(
+def list_dead_letters(
     cause: Annotated[str | None, typer.Option(help="Only those of this cause.")] = None,
     partition: Annotated[
         int | None, typer.Option(min=0, max=PARTITION_MAX, help="Only those of this partition.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Also those that were redriven or discarded.")] = False,
+    include_closed: Annotated[bool, typer.Option("--all", help="Also those that were redriven or discarded.")] = False,
     before: Annotated[str | None, typer.Option(metavar="ID", help="Only older ones than this.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=LETTERS_MAX, help="At most so many.")] = LETTERS,
-    as_json: AsJson = False,
+    limit: Annotated[int, typer.Option(min=1, max=DEAD_LETTERS_MAX, help="At most so many.")] = DEAD_LETTERS_DEFAULT,
+    as_json: JsonOption = False,
 ) -> None:
     """Open dead letters, by cause and one by one, the newest first."""
 
-    async def look(connection: Connection) -> tuple[list[Group], list[DeadLetter]]:
-        failures = Failures(connection)
-        last = None if before is None else await letter_of(failures, before)
-        found = await failures.dead_letters(
+    async def read_dead_letters(connection: Connection) -> tuple[list[DeadLetterGroup], list[DeadLetter]]:
+        failures = DeadLetterReader(connection)
+        last_shown = None if before is None else await load_dead_letter(failures, before)
+        rows = await failures.dead_letters(
             limit + 1,
             reason=cause,
             partition=partition,
-            is_open=None if every else True,
-            before=None if last is None else (last.recorded_at, last.shard, last.number),
+            is_open=None if include_closed else True,
+            before=None if last_shown is None else (last_shown.recorded_at, last_shown.shard, last_shown.number),
         )
-        return await failures.groups(), found
+        return await failures.groups(), rows
 
-    groups, found = of_log(look)
-    letters, more = found[:limit], len(found) > limit
+    groups, rows = with_connection(read_dead_letters)
+    letters, more = rows[:limit], len(rows) > limit
     if as_json:
         print_json(
             {
                 "open": sum(group.count for group in groups),
-                "causes": [_group_document(group) for group in groups],
-                "dead_letters": [letter_document(letter) for letter in letters],
+                "causes": [_group_json(group) for group in groups],
+                "dead_letters": [dead_letter_json(letter) for letter in letters],
                 "more": more,
             }
         )
         return
-    console = out()
-    _show_groups(console, groups)
+    console = stdout_console()
+    _print_groups(console, groups)
     if letters:
-        _show_letters(console, letters)
+        _print_dead_letters(console, letters)
     if more:
-        console.print(Text(f"There is more: the same with --before {id_of(letters[-1])}.", style="dim"))
+        console.print(Text(f"There is more: the same with --before {format_dead_letter_id(letters[-1])}.", style="dim"))
 
 
-def _show_groups(console: Console, groups: list[Group]) -> None:
+def _print_groups(console: Console, groups: list[DeadLetterGroup]) -> None:
     if not groups:
         console.print(Text("No dead letter is open.", style="green"))
         return
-    made = table("cause", "open", "oldest (UTC)", "newest (UTC)", "partitions", right=("open",), fold="partitions")
+    group_table = build_table(
+        "cause", "open", "oldest (UTC)", "newest (UTC)", "partitions", right=("open",), fold="partitions"
+    )
     for group in groups:
         partitions = ", ".join(map(str, sorted(group.partitions)))
-        row(made, group.reason, group.count, _minute(group.first), _minute(group.last), partitions)
-    console.print(made)
+        add_row(
+            group_table, group.reason, group.count, _format_minute(group.first), _format_minute(group.last), partitions
+        )
+    console.print(group_table)
 
 
-def _show_letters(console: Console, letters: list[DeadLetter]) -> None:
-    made = table("dead letter", "died (UTC)", "cause", "record", "state", fold="cause")
+def _print_dead_letters(console: Console, letters: list[DeadLetter]) -> None:
+    dead_letter_table = build_table("dead letter", "died (UTC)", "cause", "record", "state", fold="cause")
     for letter in letters:
-        place = f"{letter.partition} @ {letter.offset}"
-        row(made, id_of(letter), _minute(letter.recorded_at), letter.reason, place, _state(letter))
-    console.print(made)
+        coordinates = f"{letter.partition} @ {letter.offset}"
+        add_row(
+            dead_letter_table,
+            format_dead_letter_id(letter),
+            _format_minute(letter.recorded_at),
+            letter.reason,
+            coordinates,
+            _state_name(letter),
+        )
+    console.print(dead_letter_table)
     console.print(Text("record: partition @ offset on the commands topic.", style="dim"))
 
 
-def id_of(letter: DeadLetter) -> str:
+def format_dead_letter_id(letter: DeadLetter) -> str:
     """SHARD-NUMBER."""
     return f"{letter.shard}-{letter.number}"
 
 
-def _minute(at: datetime) -> str:
+def _format_minute(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
-def _state(letter: DeadLetter) -> str:
-    return {None: "open", "redrive": "redriven", "discard": "discarded"}.get(letter.settled, str(letter.settled))
+def _state_name(letter: DeadLetter) -> str:
+    return {None: "open", "redrive": "redriven", "discard": "discarded"}.get(letter.resolution, str(letter.resolution))
 
 
-def _group_document(group: Group) -> Json:
+def _group_json(group: DeadLetterGroup) -> Json:
     return {
         "cause": group.reason,
         "open": group.count,
-        "oldest": time_text(group.first),
-        "newest": time_text(group.last),
+        "oldest": format_time(group.first),
+        "newest": format_time(group.last),
         "partitions": sorted(group.partitions),
     }
 
 
-def letter_document(letter: DeadLetter) -> Json:
+def dead_letter_json(letter: DeadLetter) -> Json:
     """A dead letter without any content of the record."""
     redriven = letter.redriven_partition is not None
     return {
-        "id": id_of(letter),
-        "state": _state(letter),
+        "id": format_dead_letter_id(letter),
+        "state": _state_name(letter),
         "cause": letter.reason,
         "message": letter.message,
         "record": {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset},
-        "appended_at": time_text(_appended_at(letter)),
-        "recorded_at": time_text(letter.recorded_at),
+        "appended_at": format_time(_appended_at(letter)),
+        "recorded_at": format_time(letter.recorded_at),
         "bytes": letter.size,
-        "action": None if letter.action is None else str(letter.action),
+        "action": None if letter.action_id is None else str(letter.action_id),
         "redriven_to": {"partition": letter.redriven_partition, "offset": letter.redriven_offset} if redriven else None,
     }
 
@@ -161,43 +172,45 @@ def _appended_at(letter: DeadLetter) -> datetime:
     return datetime.fromtimestamp(letter.append_time / 1_000, UTC)
 
 
-def show_letter(letter_id: LetterId, as_json: AsJson = False) -> None:
+def show_dead_letter(letter_id: DeadLetterIdArgument, as_json: JsonOption = False) -> None:
     """One dead letter: where it was, why it died, its shape with letters as x and digits as 9."""
 
-    async def look(connection: Connection) -> DeadLetter:
-        return await letter_of(Failures(connection), letter_id)
+    async def read_dead_letter(connection: Connection) -> DeadLetter:
+        return await load_dead_letter(DeadLetterReader(connection), letter_id)
 
-    place_of(letter_id)
-    show(of_log(look), None, as_json)
+    parse_dead_letter_id(letter_id)
+    print_dead_letter(with_connection(read_dead_letter), None, as_json)
 
 
-def show(letter: DeadLetter, content: str | None, as_json: bool) -> None:
+def print_dead_letter(letter: DeadLetter, content: str | None, as_json: bool) -> None:
     """A dead letter with its shape, or with its ``content`` where somebody had a reason to see it."""
-    headers = [(name, masked(value, KEY_BYTES_MAX)) for name, value in headers_of(letter.headers or b"[]")]
-    shape = {"key": masked(letter.key, KEY_BYTES_MAX), "headers": headers, "value": masked(letter.value)}
+    headers = [(name, mask(value, KEY_BYTES_MAX)) for name, value in decode_headers(letter.headers or b"[]")]
+    shape = {"key": mask(letter.key, KEY_BYTES_MAX), "headers": headers, "value": mask(letter.value)}
     if as_json:
-        print_json({**letter_document(letter), "shape": shape, **({} if content is None else {"content": content})})
+        print_json({**dead_letter_json(letter), "shape": shape, **({} if content is None else {"content": content})})
         return
-    console = out()
-    console.print(Text(f"dead letter {id_of(letter)}", style="bold"), Text(_state(letter)))
-    facts = {
+    console = stdout_console()
+    console.print(Text(f"dead letter {format_dead_letter_id(letter)}", style="bold"), Text(_state_name(letter)))
+    fields = {
         "cause": letter.reason,
         "message": letter.message,
         "record": f"{letter.topic} partition {letter.partition} offset {letter.offset}",
-        "appended": time_text(_appended_at(letter)),
-        "died": time_text(letter.recorded_at),
+        "appended": format_time(_appended_at(letter)),
+        "died": format_time(letter.recorded_at),
         "size": f"{letter.size} bytes",
         "key": shape["key"] or None,
         **{f"header {name}": value for name, value in headers},
     }
-    show_facts(console, facts)
+    print_fields(console, fields)
     console.print(Text("shape, letters as x and digits as 9:" if content is None else "content:", style="dim"))
-    console.print(Text(plain(shape["value"] if content is None else content) or "(no value)"), soft_wrap=True)
+    console.print(
+        Text(escape_unprintable(shape["value"] if content is None else content) or "(no value)"), soft_wrap=True
+    )
 
 
-def check_selected(letter_id: str | None, cause: str | None, partition: int | None) -> None:
+def require_selection(letter_id: str | None, cause: str | None, partition: int | None) -> None:
     """Raise typer.BadParameter unless one dead letter or a group is named."""
     if letter_id is not None:
-        place_of(letter_id)
+        parse_dead_letter_id(letter_id)
     if (letter_id is None) == (cause is None and partition is None):
         raise typer.BadParameter("say which: an ID, or --cause or --partition")

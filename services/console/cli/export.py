@@ -8,13 +8,22 @@ from typing import Annotated
 import typer
 
 from services.console.cli import options
-from services.console.cli.runner import USAGE, AsJson, Connection, check_known, end, of_log, out, print_json
-from services.console.event_export import CannotGoOn, Exported, File, Lines, export
-from services.eventlog.feed_history import History
-from services.kafka.partitioning import SHARDS
+from services.console.cli.runner import (
+    EXIT_USAGE,
+    Connection,
+    JsonOption,
+    exit_with,
+    print_json,
+    require_existing,
+    stdout_console,
+    with_connection,
+)
+from services.console.event_export import CannotResume, ExportResult, LineSink, ResumableFile, write_events
+from services.eventlog.feed_history import FeedHistory
+from services.kafka.partitioning import SHARD_COUNT
 
 
-class Stream:
+class StdoutSink:
     """Standard output; it cannot be gone on with."""
 
     def write(self, lines: bytes, positions: list[int]) -> None:
@@ -30,32 +39,36 @@ def export_events(
     assignment: options.Assignment = None,
     since: options.Since = None,
     until: options.Until = None,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Events as JSON lines: all, or of a course or an assignment. With --to resumable; without, on standard output."""
     if as_json and to is None:
         raise typer.BadParameter("--json prints a summary: say --to FILE, where the events go")
-    selection = options.selection(root_account, course, assignment, since, until)
-    of_log(partial(check_known, selection=selection))
+    selection = options.build_log_filter(root_account, course, assignment, since, until)
+    with_connection(partial(require_existing, selection=selection))
     try:
-        file = None if to is None else File(to, selection)
-    except (CannotGoOn, OSError) as error:
-        end(USAGE, str(error))
-    lines: Lines = Stream() if file is None else file
-    begun = [0] * SHARDS if file is None else file.positions
+        file = None if to is None else ResumableFile(to, selection)
+    except (CannotResume, OSError) as error:
+        exit_with(EXIT_USAGE, str(error))
+    sink: LineSink = StdoutSink() if file is None else file
+    start_positions = [0] * SHARD_COUNT if file is None else file.positions
 
-    async def write(connection: Connection) -> Exported:
-        with options.bars() as bars:
-            task = bars.add_task("positions of the log", total=None)
-            update = partial(bars.update, task)
-            return await export(
-                History(connection), selection, lines, begun, lambda seen, of: update(completed=seen, total=of)
+    async def run_export(connection: Connection) -> ExportResult:
+        with options.progress_bars() as progress_bar:
+            task = progress_bar.add_task("positions of the log", total=None)
+            update = partial(progress_bar.update, task)
+            return await write_events(
+                FeedHistory(connection),
+                selection,
+                sink,
+                start_positions,
+                lambda seen, of: update(completed=seen, total=of),
             )
 
     try:
-        exported = of_log(write)
-    except CannotGoOn as error:
-        end(USAGE, str(error))
+        exported = with_connection(run_export)
+    except CannotResume as error:
+        exit_with(EXIT_USAGE, str(error))
     finally:
         if file is not None:
             file.close()
@@ -64,4 +77,4 @@ def export_events(
             {"file": str(to), "selection": str(selection), "events": exported.events, "positions": exported.positions}
         )
     elif to is not None:
-        out().print(f"{exported.events} events added to {to}", markup=False, soft_wrap=True)
+        stdout_console().print(f"{exported.events} events added to {to}", markup=False, soft_wrap=True)

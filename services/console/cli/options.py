@@ -11,17 +11,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from schemas.fields import ID_MAX
-from services.eventlog.feed_history import Selection
-from services.eventlog.postgres import trouble
+from services.eventlog.feed_history import LogFilter
+from services.eventlog.postgres import describe_postgres_error
 
-FAILURES = (KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+INFRASTRUCTURE_ERRORS = (KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """What infrastructure raises when it does not answer."""
-TIMES = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%d"]
+TIME_FORMATS = [
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S%z",
+    "%Y-%m-%dT%H:%M:%S.%f",
+    "%Y-%m-%dT%H:%M:%S.%f%z",
+    "%Y-%m-%d",
+]
 """RFC 3339 as the service writes it, and shorter; %z also takes Z."""
-TIME = "TIME"
+TIME_METAVAR = "TIME"
 
 
-def identifier(text: str) -> int:
+def parse_id_option(text: str) -> int:
     """An id of the contract's. Raises typer.BadParameter."""
     value = int(text) if re.fullmatch("[0-9]{1,19}", str(text)) else 0
     if not 1 <= value <= ID_MAX:
@@ -31,31 +37,34 @@ def identifier(text: str) -> int:
 
 RootAccount = Annotated[
     int | None,
-    typer.Option(parser=identifier, metavar="ID", help="The root account of the ids; 1 where none is given."),
+    typer.Option(parser=parse_id_option, metavar="ID", help="The root account of the ids; 1 where none is given."),
 ]
-Course = Annotated[int | None, typer.Option(parser=identifier, metavar="ID", help="One course.")]
-Assignment = Annotated[int | None, typer.Option(parser=identifier, metavar="ID", help="One assignment.")]
+Course = Annotated[int | None, typer.Option(parser=parse_id_option, metavar="ID", help="One course.")]
+Assignment = Annotated[int | None, typer.Option(parser=parse_id_option, metavar="ID", help="One assignment.")]
 Since = Annotated[
-    datetime | None, typer.Option(formats=TIMES, metavar=TIME, help="Recorded at this time or later; UTC by default.")
+    datetime | None,
+    typer.Option(formats=TIME_FORMATS, metavar=TIME_METAVAR, help="Recorded at this time or later; UTC by default."),
 ]
-Until = Annotated[datetime | None, typer.Option(formats=TIMES, metavar=TIME, help="Recorded before this time.")]
+Until = Annotated[
+    datetime | None, typer.Option(formats=TIME_FORMATS, metavar=TIME_METAVAR, help="Recorded before this time.")
+]
 
 
-class DoesNotAnswer(TimeoutError):
+class ServerTimeout(TimeoutError):
     """A server was waited for long enough; the message names it."""
 
 
-def selection(
+def build_log_filter(
     root_account: int | None, course: int | None, assignment: int | None, since: datetime | None, until: datetime | None
-) -> Selection:
+) -> LogFilter:
     """What the options select; times without an offset are UTC."""
     if root_account is None and (course is not None or assignment is not None):
         root_account = 1
     since, until = (at.replace(tzinfo=UTC) if at and at.tzinfo is None else at for at in (since, until))
-    return Selection(root_account, course, assignment, since, until)
+    return LogFilter(root_account, course, assignment, since, until)
 
 
-def bars() -> Progress:
+def progress_bars() -> Progress:
     """Progress bars on standard error; none where that is no terminal."""
     console = Console(stderr=True)
     columns = (
@@ -68,12 +77,12 @@ def bars() -> Progress:
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
-def in_words(error: Exception) -> str:
+def describe_infrastructure_error(error: Exception) -> str:
     """What does not answer."""
-    if isinstance(error, DoesNotAnswer):
+    if isinstance(error, ServerTimeout):
         return str(error)
     if isinstance(error, KafkaTimeoutError) and error.args:
         return str(error.args[0])
     if isinstance(error, KafkaError):
         return f"Kafka does not answer: {type(error).__name__}"
-    return trouble(error)
+    return describe_postgres_error(error)

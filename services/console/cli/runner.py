@@ -14,99 +14,104 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from services.config import DatabaseSettings, WrongSettings
-from services.console.cli.options import FAILURES, identifier, in_words
-from services.console.cli.server_watchdog import attended, postgresql
-from services.eventlog.feed_history import History, Selection
-from services.eventlog.postgres import READER, connect, leave
+from services.config import DatabaseSettings, SettingsError
+from services.console.cli.options import INFRASTRUCTURE_ERRORS, describe_infrastructure_error, parse_id_option
+from services.console.cli.server_watchdog import fail_if_silent, postgresql_server
+from services.eventlog.feed_history import FeedHistory, LogFilter
+from services.eventlog.postgres import READER, close_quickly, connect
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-FACT_WIDTH = 15
-FINE, FINDING, USAGE, AWAY, NOTHING = 0, 1, 2, 3, 4
-RootAccount = Annotated[int, typer.Option(parser=identifier, metavar="ID", help="The root account that ids belong to.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+LABEL_WIDTH = 15
+EXIT_OK, EXIT_FINDING, EXIT_USAGE, EXIT_SERVER_UNAVAILABLE, EXIT_NOT_FOUND = 0, 1, 2, 3, 4
+RootAccountOption = Annotated[
+    int, typer.Option(parser=parse_id_option, metavar="ID", help="The root account that ids belong to.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
-class NotThere(Exception):
+class NotFound(Exception):
     """There is nothing of that name; the message says what was looked for."""
 
 
-class Away(Exception):
+class ServerUnavailable(Exception):
     """A server does not answer; the message says which, and what that leaves behind."""
 
 
-class Refused(Exception):
+class ActionRefused(Exception):
     """What was asked for is not done, for want of a right or of a reason; the message says which."""
 
 
-def run(work: Callable[[], Awaitable[T]]) -> T:
+def run_command(work: Callable[[], Awaitable[T]]) -> T:
     """Do it, and end with the exit code of what went wrong if something did."""
     try:
-        return asyncio.run(_awaited(work))
-    except (WrongSettings, Refused) as error:
-        end(USAGE, str(error))
-    except NotThere as error:
-        end(NOTHING, str(error))
-    except Away as error:
-        end(AWAY, str(error))
+        return asyncio.run(_await(work))
+    except (SettingsError, ActionRefused) as error:
+        exit_with(EXIT_USAGE, str(error))
+    except NotFound as error:
+        exit_with(EXIT_NOT_FOUND, str(error))
+    except ServerUnavailable as error:
+        exit_with(EXIT_SERVER_UNAVAILABLE, str(error))
     except BrokenPipeError:
         raise  # Nobody reads our output any more: typer ends quietly.
-    except FAILURES as error:
-        end(AWAY, in_words(error))
+    except INFRASTRUCTURE_ERRORS as error:
+        exit_with(EXIT_SERVER_UNAVAILABLE, describe_infrastructure_error(error))
 
 
-async def _awaited(work: Callable[[], Awaitable[T]]) -> T:
+async def _await(work: Callable[[], Awaitable[T]]) -> T:
     return await work()
 
 
-def end(code: int, message: str) -> NoReturn:
+def exit_with(code: int, message: str) -> NoReturn:
     """Say why on standard error, and exit."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(plain(message)))
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(escape_unprintable(message)))
     raise typer.Exit(code)
 
 
-def time_text(at: datetime) -> str:
+def format_time(at: datetime) -> str:
     """RFC 3339, UTC, milliseconds."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def show_facts(console: Console, facts: Mapping[str, Any]) -> None:
+def print_fields(console: Console, fields: Mapping[str, Any]) -> None:
     """Names and values, one a line; what is None is left out."""
-    width = max(FACT_WIDTH, *(len(name) + 2 for name in facts))
-    for name, value in facts.items():
+    width = max(LABEL_WIDTH, *(len(name) + 2 for name in fields))
+    for name, value in fields.items():
         if value is not None:
-            console.print(Text.assemble((f"  {plain(name):<{width}}", "dim"), plain(value)), soft_wrap=True)
+            console.print(
+                Text.assemble((f"  {escape_unprintable(name):<{width}}", "dim"), escape_unprintable(value)),
+                soft_wrap=True,
+            )
 
 
-def of_log(work: Callable[[Connection], Awaitable[T]]) -> T:
+def with_connection(work: Callable[[Connection], Awaitable[T]]) -> T:
     """Do something that reads the log alone."""
 
-    async def connected() -> T:
-        async with reading(DatabaseSettings().url()) as connection:
+    async def run_with_connection() -> T:
+        async with open_connection(DatabaseSettings().url()) as connection:
             return await work(connection)
 
-    return run(connected)
+    return run_command(run_with_connection)
 
 
-async def check_known(connection: Connection, selection: Selection) -> None:
+async def require_existing(connection: Connection, selection: LogFilter) -> None:
     """Raise NotThere unless the log has the course or assignment: a slip of the pen selects nothing, silently."""
-    if not await History(connection).knows(selection):
-        raise NotThere(f"there is nothing of {selection} in the log")
+    if not await FeedHistory(connection).exists(selection):
+        raise NotFound(f"there is nothing of {selection} in the log")
 
 
 @contextlib.asynccontextmanager
-async def reading(url: str) -> AsyncIterator[Connection]:
+async def open_connection(url: str) -> AsyncIterator[Connection]:
     """A connection that may read and no more; whoever waits for PostgreSQL meanwhile is told so."""
-    async with attended(postgresql(url)):
+    async with fail_if_silent(postgresql_server(url)):
         connection = await connect(url, "cli", READER)
         try:
             yield connection
         finally:
-            await leave(connection)
+            await close_quickly(connection)
 
 
-def out() -> Console:
+def stdout_console() -> Console:
     """Standard output: as wide as the terminal, 80 columns where there is none."""
     return Console(highlight=False)
 
@@ -116,24 +121,26 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
-def table(*columns: str, right: tuple[str, ...] = (), fold: str | None = None, title: str | None = None) -> Table:
+def build_table(*columns: str, right: tuple[str, ...] = (), fold: str | None = None, title: str | None = None) -> Table:
     """A table; ``right``: columns of numbers; ``fold``: the one that takes the room that is left, in more lines."""
-    made = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False, expand=False)
+    new_table = Table(
+        box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False, expand=False
+    )
     for column in columns:
-        made.add_column(
+        new_table.add_column(
             column,
             justify="right" if column in right else "left",
             no_wrap=column != fold,
             overflow="fold" if column == fold else "ellipsis",
         )
-    return made
+    return new_table
 
 
-def plain(value: Any) -> str:
+def escape_unprintable(value: Any) -> str:
     """A text that does nothing to a terminal: characters that cannot be printed stand as escapes."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in str(value))
 
 
-def row(made: Table, *cells: Any, style: str | None = None) -> None:
+def add_row(target: Table, *cells: Any, style: str | None = None) -> None:
     """Add a row of texts, in which nothing is markup; None is a dash."""
-    made.add_row(*(Text("–" if cell is None else plain(cell)) for cell in cells), style=style)
+    target.add_row(*(Text("–" if cell is None else escape_unprintable(cell)) for cell in cells), style=style)

@@ -18,12 +18,12 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
-from services.console.cli.options import DoesNotAnswer
+from services.console.cli.options import ServerTimeout
 
-SAY_SECONDS = 5.0
-GIVE_UP_SECONDS = 30.0
-BETWEEN_SECONDS = 3.0
-AGAIN_SECONDS = 1.0
+WARN_AFTER_SECONDS = 5.0
+ABORT_AFTER_SECONDS = 30.0
+PROBE_SECONDS = 3.0
+REPROBE_SECONDS = 1.0
 ANSWER_SECONDS_MAX = 2.0
 
 
@@ -31,16 +31,16 @@ ANSWER_SECONDS_MAX = 2.0
 class Server:
     """``place``: its name and address, for people; ``answers``: whether it gives a sign of life now."""
 
-    place: str
-    answers: Callable[[], Awaitable[bool]]
+    label: str
+    is_answering: Callable[[], Awaitable[bool]]
 
 
-def kafka(bootstrap: str) -> Server:
+def kafka_server(bootstrap: str) -> Server:
     """One broker that answers is enough."""
     return Server(f"Kafka at {bootstrap}", partial(_kafka_answers, bootstrap))
 
 
-def postgresql(url: str) -> Server:
+def postgresql_server(url: str) -> Server:
     """Named without user and password."""
     return Server(f"PostgreSQL at {urlsplit(url).netloc.rpartition('@')[2]}", partial(_postgresql_answers, url))
 
@@ -68,46 +68,46 @@ async def _postgresql_answers(url: str) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def attended(*servers: Server) -> AsyncIterator[None]:
+async def fail_if_silent(*servers: Server) -> AsyncIterator[None]:
     """Say on standard error which server the block waits for, and end the block where one stays silent.
 
     Raises:
         DoesNotAnswer: a server gave no sign of life for GIVE_UP_SECONDS.
     """
-    silent: list[str] = []
+    silent_servers: list[str] = []
     try:
-        async with asyncio.timeout(None) as limit:
-            watches = [asyncio.create_task(_watch(server, limit, silent)) for server in servers]
+        async with asyncio.timeout(None) as timeout:
+            tasks = [asyncio.create_task(_watch_server(server, timeout, silent_servers)) for server in servers]
             try:
                 yield
             finally:
-                for watch in watches:
-                    watch.cancel()
-                await asyncio.gather(*watches, return_exceptions=True)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
     except TimeoutError:
-        if limit.expired():
-            raise DoesNotAnswer(f"{silent[0]} has not answered for {GIVE_UP_SECONDS:.0f} s") from None
+        if timeout.expired():
+            raise ServerTimeout(f"{silent_servers[0]} has not answered for {ABORT_AFTER_SECONDS:.0f} s") from None
         raise
 
 
-async def _watch(server: Server, limit: asyncio.Timeout, silent: list[str]) -> None:
-    answered, is_said, rest = time.monotonic(), False, BETWEEN_SECONDS
-    while time.monotonic() - answered < GIVE_UP_SECONDS:
-        await asyncio.sleep(rest)
-        is_there = await server.answers()
-        rest = BETWEEN_SECONDS if is_there else AGAIN_SECONDS
-        if is_there:
-            if is_said:
-                _say(f"{server.place} answers again")
-            answered, is_said = time.monotonic(), False
-        elif not is_said and time.monotonic() - answered > SAY_SECONDS:
-            left = answered + GIVE_UP_SECONDS - time.monotonic()
-            until = datetime.now(UTC) + timedelta(seconds=left)
-            _say(f"{server.place} does not answer; still trying, until {until:%H:%M:%S} UTC")
-            is_said = True
-    silent.append(server.place)
-    limit.reschedule(asyncio.get_running_loop().time())
+async def _watch_server(server: Server, timeout: asyncio.Timeout, silent_servers: list[str]) -> None:
+    last_answer_at, is_reported, pause = time.monotonic(), False, PROBE_SECONDS
+    while time.monotonic() - last_answer_at < ABORT_AFTER_SECONDS:
+        await asyncio.sleep(pause)
+        is_answering = await server.is_answering()
+        pause = PROBE_SECONDS if is_answering else REPROBE_SECONDS
+        if is_answering:
+            if is_reported:
+                _report(f"{server.label} answers again")
+            last_answer_at, is_reported = time.monotonic(), False
+        elif not is_reported and time.monotonic() - last_answer_at > WARN_AFTER_SECONDS:
+            seconds_left = last_answer_at + ABORT_AFTER_SECONDS - time.monotonic()
+            deadline = datetime.now(UTC) + timedelta(seconds=seconds_left)
+            _report(f"{server.label} does not answer; still trying, until {deadline:%H:%M:%S} UTC")
+            is_reported = True
+    silent_servers.append(server.label)
+    timeout.reschedule(asyncio.get_running_loop().time())
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)

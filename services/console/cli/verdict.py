@@ -10,63 +10,63 @@ from rich.text import Text
 
 from schemas.fields import is_uuid
 from services.console.cli.runner import (
-    FINDING,
-    AsJson,
+    EXIT_FINDING,
     Connection,
-    NotThere,
-    RootAccount,
-    of_log,
-    out,
-    plain,
+    JsonOption,
+    NotFound,
+    RootAccountOption,
+    add_row,
+    build_table,
+    escape_unprintable,
+    format_time,
+    print_fields,
     print_json,
-    row,
-    show_facts,
-    table,
-    time_text,
+    stdout_console,
+    with_connection,
 )
-from services.eventlog.command_history import Causes, Decision, Effect
+from services.eventlog.command_history import CausedEvent, CommandHistory, CommandVerdict
 
 Json = dict[str, Any]
-EVENTS_SHOWN = 10
+EVENTS_SHOWN_MAX = 10
 
 
 def verdict(
     command_id: Annotated[str, typer.Argument(metavar="COMMAND_ID", help="The command's UUID.")],
-    root_account: RootAccount = 1,
-    as_json: AsJson = False,
+    root_account: RootAccountOption = 1,
+    as_json: JsonOption = False,
 ) -> None:
     """What became of a command: its record, its verdict, its events. Exit code 1 where it was refused."""
     if not is_uuid(command_id):
         raise typer.BadParameter("COMMAND_ID is not a UUID such as 0193a6a1-7a5e-7c3e-8f00-3b1e6d9a4c11")
 
-    async def look(connection: Connection) -> tuple[Decision, list[Effect]]:
-        causes = Causes(connection)
-        decision = await causes.decision(root_account, command_id.lower())
-        if decision is None:
-            raise NotThere(f"no verdict for {command_id} in root account {root_account}: unknown, or not decided yet")
-        return decision, await causes.effects(root_account, decision)
+    async def read_verdict(connection: Connection) -> tuple[CommandVerdict, list[CausedEvent]]:
+        command_history = CommandHistory(connection)
+        verdict_record = await command_history.first_verdict(root_account, command_id.lower())
+        if verdict_record is None:
+            raise NotFound(f"no verdict for {command_id} in root account {root_account}: unknown, or not decided yet")
+        return verdict_record, await command_history.caused_events(root_account, verdict_record)
 
-    decision, effects = of_log(look)
-    said = orjson.loads(decision.body)
+    verdict_record, caused_events = with_connection(read_verdict)
+    verdict_body = orjson.loads(verdict_record.body)
     if as_json:
-        print_json(_verdict_document(decision, effects, said))
+        print_json(_verdict_json(verdict_record, caused_events, verdict_body))
     else:
-        _show_verdict(out(), decision, effects, said)
-    if said["status"] != "accepted":
-        raise typer.Exit(FINDING)
+        _print_verdict(stdout_console(), verdict_record, caused_events, verdict_body)
+    if verdict_body["status"] != "accepted":
+        raise typer.Exit(EXIT_FINDING)
 
 
-def _verdict_document(decision: Decision, effects: list[Effect], said: Json) -> Json:
+def _verdict_json(verdict_record: CommandVerdict, caused_events: list[CausedEvent], verdict_body: Json) -> Json:
     return {
-        "verdict": said,
+        "verdict": verdict_body,
         "record": {
-            "topic": decision.topic,
-            "partition": decision.partition,
-            "offset": decision.offset,
-            "appended_at": time_text(_appended_at(decision)),
+            "topic": verdict_record.topic,
+            "partition": verdict_record.partition,
+            "offset": verdict_record.offset,
+            "appended_at": format_time(_appended_at(verdict_record)),
         },
-        "shard": decision.shard,
-        "verdict_number": decision.number,
+        "shard": verdict_record.shard,
+        "verdict_number": verdict_record.number,
         "events": [
             {
                 "id": effect.id,
@@ -75,42 +75,55 @@ def _verdict_document(decision: Decision, effects: list[Effect], said: Json) -> 
                 "position": effect.position,
                 "live_number": effect.live_number,
             }
-            for effect in effects
+            for effect in caused_events
         ],
     }
 
 
-def _show_verdict(console: Console, decision: Decision, effects: list[Effect], said: Json) -> None:
-    accepted = said["status"] == "accepted"
-    console.print(Text(said["status"], style="bold green" if accepted else "bold red"), _kind(said))
-    seconds = (datetime.fromisoformat(said["decided_at"]) - _appended_at(decision)).total_seconds()
-    facts = {
-        "reason": said["reason"],
-        "message": said["message"],
-        "course": said["course_id"],
-        "assignment": said["assignment_id"],
-        "stream version": said["stream_version"],
-        "decided": f"{said['decided_at']}, {max(seconds, 0):.3f} s after it was appended",
-        "record": f"{decision.topic} partition {decision.partition} offset {decision.offset}",
-        "verdict": f"shard {decision.shard} number {decision.number}",
-        "correlation": said["correlation_id"],
+def _print_verdict(
+    console: Console, verdict_record: CommandVerdict, caused_events: list[CausedEvent], verdict_body: Json
+) -> None:
+    is_accepted = verdict_body["status"] == "accepted"
+    console.print(
+        Text(verdict_body["status"], style="bold green" if is_accepted else "bold red"), _format_type(verdict_body)
+    )
+    latency_seconds = (
+        datetime.fromisoformat(verdict_body["decided_at"]) - _appended_at(verdict_record)
+    ).total_seconds()
+    fields = {
+        "reason": verdict_body["reason"],
+        "message": verdict_body["message"],
+        "course": verdict_body["course_id"],
+        "assignment": verdict_body["assignment_id"],
+        "stream version": verdict_body["stream_version"],
+        "decided": f"{verdict_body['decided_at']}, {max(latency_seconds, 0):.3f} s after it was appended",
+        "record": f"{verdict_record.topic} partition {verdict_record.partition} offset {verdict_record.offset}",
+        "verdict": f"shard {verdict_record.shard} number {verdict_record.number}",
+        "correlation": verdict_body["correlation_id"],
     }
-    show_facts(console, facts)
-    for error in said["errors"]:
-        console.print(Text(f"  {plain(error['path'] or 'command')}: {plain(error['message'])}", style="red"))
-    if effects:
-        events = table("event", "version", "events", "live-events", right=("version", "events", "live-events"))
-        for effect in effects[:EVENTS_SHOWN]:
-            row(events, effect.type, effect.version, effect.position, effect.live_number)
-        console.print(events)
-        if len(effects) > EVENTS_SHOWN:
-            console.print(f"and {len(effects) - EVENTS_SHOWN} events more: see --json.")
-        console.print(Text(f"Numbers are ce_sequence in partition {decision.shard} of each topic.", style="dim"))
+    print_fields(console, fields)
+    for error in verdict_body["errors"]:
+        console.print(
+            Text(
+                f"  {escape_unprintable(error['path'] or 'command')}: {escape_unprintable(error['message'])}",
+                style="red",
+            )
+        )
+    if caused_events:
+        event_table = build_table(
+            "event", "version", "events", "live-events", right=("version", "events", "live-events")
+        )
+        for effect in caused_events[:EVENTS_SHOWN_MAX]:
+            add_row(event_table, effect.type, effect.version, effect.position, effect.live_number)
+        console.print(event_table)
+        if len(caused_events) > EVENTS_SHOWN_MAX:
+            console.print(f"and {len(caused_events) - EVENTS_SHOWN_MAX} events more: see --json.")
+        console.print(Text(f"Numbers are ce_sequence in partition {verdict_record.shard} of each topic.", style="dim"))
 
 
-def _kind(said: Json) -> Text:
-    return Text(plain(said["type"] or "a command of no readable type"))
+def _format_type(verdict_body: Json) -> Text:
+    return Text(escape_unprintable(verdict_body["type"] or "a command of no readable type"))
 
 
-def _appended_at(decision: Decision) -> datetime:
-    return datetime.fromtimestamp(decision.append_time / 1_000, UTC)
+def _appended_at(verdict_record: CommandVerdict) -> datetime:
+    return datetime.fromtimestamp(verdict_record.append_time / 1_000, UTC)

@@ -11,22 +11,29 @@ from aiokafka.errors import KafkaError
 from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
-from services.console.operator_service import REASON_CHARACTERS_MAX, Actor, NoReason
-from services.console.redriver import LETTER_BYTES_MAX
-from services.console.topic_jobs import GOES_ON_FOR
-from services.console.web.dependencies import ConsoleParts, Operator, Parts, Viewer, letter_of, moment_of
-from services.console.web.failure_pages import found, partition_of
+from services.console.operator_service import REASON_CHARACTERS_MAX, Actor, InvalidReason
+from services.console.redriver import DEAD_LETTER_BYTES_MAX
+from services.console.topic_jobs import RESUME_WINDOW
+from services.console.web.dependencies import (
+    ConsoleDependencies,
+    Dependencies,
+    Operator,
+    Viewer,
+    parse_shard_and_number,
+    parse_time,
+)
+from services.console.web.failure_pages import load_dead_letter, parse_partition
 from services.console.web.metrics import METRICS
-from services.console.web.sessions import Forbidden, Person
-from services.console.web.templates import day
-from services.eventlog.dead_letters import Failures, Selection
-from services.eventlog.operator_actions import AlreadyActed, AlreadySettled, action_of, actions
+from services.console.web.sessions import Forbidden, SignedInUser
+from services.console.web.templates import format_iso_time
+from services.eventlog.dead_letters import DeadLetterFilter, DeadLetterReader
+from services.eventlog.operator_actions import ActionAlreadyRecorded, NoOpenDeadLetters, get_action, list_actions
 
 router = APIRouter()
 ROWS_MAX = 50
 # Long enough for a few records: whoever redrives one sees that it has been.
-SEEN_TO_END_SECONDS = 2.0
-KINDS = ("redrive", "discard", "reveal")
+SENT_WAIT_SECONDS = 2.0
+ACTION_KINDS = ("redrive", "discard", "reveal")
 
 TOO_LARGE = (
     "With a redrive's mark it would be larger than a record of the commands topic may be. Nothing was done: it stays"
@@ -39,7 +46,7 @@ NOT_OPEN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ActionTarget:
     """What a form is about: one ``letter``, or the open ones of a ``reason`` or ``partition`` up to a time."""
 
     letter: str = ""
@@ -47,61 +54,71 @@ class Asked:
     partition: str = ""
     until: str = ""
 
-    def selection(self) -> Selection:
+    def to_filter(self) -> DeadLetterFilter:
         """Raises HTTPException where it says nothing."""
         if self.letter:
-            return Selection(letter=letter_of(self.letter))
+            return DeadLetterFilter(id=parse_shard_and_number(self.letter))
         if not self.reason and not self.partition:
             raise HTTPException(400, "say which dead letters: letter, reason or partition")
-        until: datetime | None = moment_of(self.until) if self.until else None
-        return Selection(reason=self.reason or None, partition=partition_of(self.partition), until=until)
+        until: datetime | None = parse_time(self.until) if self.until else None
+        return DeadLetterFilter(reason=self.reason or None, partition=parse_partition(self.partition), until=until)
 
-    def query(self) -> str:
+    def to_query_string(self) -> str:
         """As it stands in a link."""
         return urlencode({name: getattr(self, name) for name in self.__slots__ if getattr(self, name)})
 
 
-async def asked_for(letter: str = "", reason: str = "", partition: str = "") -> Asked:
+async def target_from_query(letter: str = "", reason: str = "", partition: str = "") -> ActionTarget:
     """From a link."""
-    return Asked(letter, reason, partition)
+    return ActionTarget(letter, reason, partition)
 
 
-async def asked_in(
+async def target_from_form(
     letter: Annotated[str, Form()] = "",
     reason: Annotated[str, Form()] = "",
     partition: Annotated[str, Form()] = "",
     until: Annotated[str, Form()] = "",
-) -> Asked:
+) -> ActionTarget:
     """From a form."""
-    return Asked(letter, reason, partition, until)
+    return ActionTarget(letter, reason, partition, until)
 
 
 @router.get("/act/{kind}")
-async def form(
-    request: Request, parts: ConsoleParts, person: Viewer, kind: str, asked: Annotated[Asked, Depends(asked_for)]
+async def action_form(
+    request: Request,
+    dependencies: ConsoleDependencies,
+    user: Viewer,
+    kind: str,
+    target: Annotated[ActionTarget, Depends(target_from_query)],
 ) -> Response:
     """What would be done, and to how many; asks why."""
-    _check(person, kind, asked)
-    return await _form(request, parts, kind, asked, uuid4(), "", None)
+    _require_permission(user, kind, target)
+    return await _render_action_form(request, dependencies, kind, target, uuid4(), "", None)
 
 
-async def _form(
-    request: Request, parts: Parts, kind: str, asked: Asked, action: UUID, why: str, problem: str | None
+async def _render_action_form(
+    request: Request,
+    dependencies: Dependencies,
+    kind: str,
+    target: ActionTarget,
+    action: UUID,
+    why: str,
+    problem: str | None,
 ) -> Response:
-    letter = await found(parts, asked.letter) if asked.letter else None
-    bytes_max = LETTER_BYTES_MAX if kind == "redrive" else None
-    chosen = await Failures(parts.pool).selected(asked.selection(), bytes_max)
-    if kind != "reveal" and not chosen.count:
-        raise HTTPException(409, TOO_LARGE if chosen.left_out else NOT_OPEN)
-    return parts.rendering.page(
+    letter = await load_dead_letter(dependencies, target.letter) if target.letter else None
+    bytes_max = DEAD_LETTER_BYTES_MAX if kind == "redrive" else None
+    matches = await DeadLetterReader(dependencies.pool).count_matching(target.to_filter(), bytes_max)
+    if kind != "reveal" and not matches.count:
+        raise HTTPException(409, TOO_LARGE if matches.too_large_count else NOT_OPEN)
+    return dependencies.templates.render_page(
         request,
         "act.html",
         400 if problem else 200,
         kind=kind,
-        asked=asked,
+        target=target,
         letter=letter,
-        chosen=chosen,
-        until="" if asked.letter or chosen.until is None else day(chosen.until),
+        matches=matches,
+        until="" if target.letter or matches.until is None else format_iso_time(matches.until),
         action=action,
         why=why,
         why_max=REASON_CHARACTERS_MAX,
@@ -110,91 +127,97 @@ async def _form(
 
 
 @router.post("/act/{kind}")
-async def act(
+async def perform_action(
     request: Request,
-    parts: ConsoleParts,
-    person: Operator,
+    dependencies: ConsoleDependencies,
+    user: Operator,
     kind: str,
-    asked: Annotated[Asked, Depends(asked_in)],
+    target: Annotated[ActionTarget, Depends(target_from_form)],
     action: Annotated[UUID, Form()],
     why: Annotated[str, Form()] = "",
 ) -> Response:
     """Do it, unless this very form has done it already; then show what was done."""
-    _check(person, kind, asked)
-    actor, selection = Actor(person.root_account_id, person.user_id), asked.selection()
+    _require_permission(user, kind, target)
+    actor, selection = Actor(user.root_account_id, user.user_id), target.to_filter()
     try:
         if kind == "redrive":
-            await parts.actions.redrive(action, actor, why, selection)
-            parts.redriver.wake()
-            await parts.redriver.finished(action, SEEN_TO_END_SECONDS)
+            await dependencies.operator_service.redrive(action, actor, why, selection)
+            dependencies.redriver.wake()
+            await dependencies.redriver.wait_until_sent(action, SENT_WAIT_SECONDS)
         elif kind == "discard":
-            await parts.actions.discard(action, actor, why, selection)
+            await dependencies.operator_service.discard(action, actor, why, selection)
         else:
-            await parts.actions.reveal(action, actor, why, letter_of(asked.letter))
-    except NoReason:
-        return await _form(request, parts, kind, asked, action, why, "Say why, in 1 to 1,000 characters")
-    except AlreadyActed:
+            await dependencies.operator_service.reveal(action, actor, why, parse_shard_and_number(target.letter))
+    except InvalidReason:
+        return await _render_action_form(
+            request, dependencies, kind, target, action, why, "Say why, in 1 to 1,000 characters"
+        )
+    except ActionAlreadyRecorded:
         pass
-    except AlreadySettled:
+    except NoOpenDeadLetters:
         raise HTTPException(409, NOT_OPEN) from None
     except (KafkaError, TimeoutError) as error:
         raise HTTPException(503, f"Kafka does not answer ({type(error).__name__}). Nothing was done.") from None
     else:
         METRICS.actions.labels(kind).inc()
     if kind == "reveal":
-        return RedirectResponse(f"/failures/dead-letters/{asked.letter}?revealed={action}#content", 303)
+        return RedirectResponse(f"/failures/dead-letters/{target.letter}?revealed={action}#content", 303)
     return RedirectResponse(f"/actions/{action}", 303)
 
 
-def _check(person: Person, kind: str, asked: Asked) -> None:
-    if kind not in KINDS or (kind == "reveal" and not asked.letter):
+def _require_permission(user: SignedInUser, kind: str, target: ActionTarget) -> None:
+    if kind not in ACTION_KINDS or (kind == "reveal" and not target.letter):
         raise HTTPException(404)
-    if not person.operates:
+    if not user.can_operate:
         raise Forbidden("This takes a token with scope moderation.operator. Nothing was done.")
-    if kind == "discard" and not asked.letter and not person.administers:
+    if kind == "discard" and not target.letter and not user.can_administer:
         raise Forbidden("Discarding a group unseen takes a token with scope moderation.admin. Nothing was done.")
 
 
 @router.get("/actions")
-async def page(request: Request, parts: ConsoleParts, person: Viewer, before: str = "") -> Response:
+async def actions_page(request: Request, dependencies: ConsoleDependencies, user: Viewer, before: str = "") -> Response:
     """What operators did, newest first."""
     at, _, last_id = before.partition("~")
-    rows = await actions(parts.pool, (moment_of(at), _uuid(last_id)) if before else None, ROWS_MAX + 1)
+    rows = await list_actions(
+        dependencies.pool, (parse_time(at), _parse_uuid(last_id)) if before else None, ROWS_MAX + 1
+    )
     last = rows[ROWS_MAX - 1] if len(rows) > ROWS_MAX else None
-    return parts.rendering.page(
+    return dependencies.templates.render_page(
         request,
         "actions.html",
         actions=[(row, json.loads(row.detail)) for row in rows[:ROWS_MAX]],
-        next_before=None if last is None or last.acted_at is None else f"{day(last.acted_at)}~{last.id}",
+        next_before=None if last is None or last.acted_at is None else f"{format_iso_time(last.acted_at)}~{last.id}",
     )
 
 
 @router.get("/actions/{action_id}")
-async def one(request: Request, parts: ConsoleParts, person: Viewer, action_id: UUID, before: str = "") -> Response:
+async def action_page(
+    request: Request, dependencies: ConsoleDependencies, user: Viewer, action_id: UUID, before: str = ""
+) -> Response:
     """One action, and what became of each dead letter."""
-    action = await action_of(parts.pool, action_id)
+    action = await get_action(dependencies.pool, action_id)
     if action is None:
         raise HTTPException(404)
     at, _, last_id = before.partition("~")
-    failures = Failures(parts.pool)
+    failures = DeadLetterReader(dependencies.pool)
     letters = await failures.dead_letters(
-        ROWS_MAX + 1, action=action_id, before=(moment_of(at), *letter_of(last_id)) if before else None
+        ROWS_MAX + 1, action_id=action_id, before=(parse_time(at), *parse_shard_and_number(last_id)) if before else None
     )
     last = letters[ROWS_MAX - 1] if len(letters) > ROWS_MAX else None
-    return parts.rendering.page(
+    return dependencies.templates.render_page(
         request,
         "action.html",
         action=action,
         detail=json.loads(action.detail),
         letters=letters[:ROWS_MAX],
-        problem=parts.redriver.problem,
-        replay=parts.replays.under_way.get(action_id),
-        goes_on=action.acted_at is not None and datetime.now(UTC) - action.acted_at < GOES_ON_FOR,
-        next_before=None if last is None else f"{day(last.recorded_at)}~{last.shard}-{last.number}",
+        problem=dependencies.redriver.problem,
+        replay=dependencies.replay_jobs.jobs.get(action_id),
+        is_within_resume_window=action.acted_at is not None and datetime.now(UTC) - action.acted_at < RESUME_WINDOW,
+        next_before=None if last is None else f"{format_iso_time(last.recorded_at)}~{last.shard}-{last.number}",
     )
 
 
-def _uuid(text: str) -> UUID:
+def _parse_uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:

@@ -15,32 +15,32 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
-from services.auth.jwks import Keys
-from services.auth.verifier import by_reason
-from services.commands.authorization import Authority
+from services.auth.jwks import JwkSet
+from services.auth.verifier import failure_counts
+from services.commands.authorization import CommandAuthorizer
 from services.config import ConsoleSettings
-from services.console.operator_service import Actions
+from services.console.operator_service import OperatorService
 from services.console.redriver import Redriver
-from services.console.status_monitor import Watch
-from services.console.topic_jobs import Checks, Replays
+from services.console.status_monitor import StatusMonitor
+from services.console.topic_jobs import ReplayJobs, VerificationJobs
 from services.console.web import action_pages, assignment_pages, auth_pages, failure_pages, status_page, topic_pages
-from services.console.web.action_pages import KINDS
-from services.console.web.dependencies import Parts
+from services.console.web.action_pages import ACTION_KINDS
+from services.console.web.dependencies import Dependencies
 from services.console.web.metrics import METRICS, topics_lost
 from services.console.web.sessions import Forbidden, NotSignedIn, Sessions
-from services.console.web.templates import Rendering
-from services.eventlog.postgres import OPERATOR, pool, trouble
+from services.console.web.templates import Templates
+from services.eventlog.postgres import OPERATOR, create_pool, describe_postgres_error
 from services.runtime.health import Health
 
 LOGGER = logging.getLogger("console")
 CONNECTIONS_MAX = 8
-QUERY_SECONDS_MAX = 10
-POLICY = (
+QUERY_TIMEOUT_SECONDS = 10
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'"
 )
-ALWAYS = [
-    (b"content-security-policy", POLICY.encode()),
+RESPONSE_HEADERS = [
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"referrer-policy", b"same-origin"),
     (b"x-content-type-options", b"nosniff"),
     (b"cross-origin-opener-policy", b"same-origin"),
@@ -48,7 +48,7 @@ ALWAYS = [
 ]
 
 
-class Manners:
+class ResponseHeadersMiddleware:
     """Around every request: the headers every answer has; nothing is kept by a browser unless it says so."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -57,85 +57,91 @@ class Manners:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                given = message.get("headers", [])
-                kept = [] if any(name == b"cache-control" for name, _ in given) else [(b"cache-control", b"no-store")]
-                message["headers"] = [*given, *ALWAYS, *kept]
+                headers = message.get("headers", [])
+                cache_headers = (
+                    [] if any(name == b"cache-control" for name, _ in headers) else [(b"cache-control", b"no-store")]
+                )
+                message["headers"] = [*headers, *RESPONSE_HEADERS, *cache_headers]
             await send(message)
 
         await self.app(scope, receive, with_headers)
 
 
-def build(settings: ConsoleSettings, keys: Keys) -> ASGIApp:
+def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
     """The application; it connects when it starts, and serves also while PostgreSQL and Kafka are away."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        connections = await pool(settings.url(), "console", OPERATOR, CONNECTIONS_MAX, QUERY_SECONDS_MAX)
+        connection_pool = await create_pool(settings.url(), "console", OPERATOR, CONNECTIONS_MAX, QUERY_TIMEOUT_SECONDS)
         health = Health()
-        watch = Watch(connections, settings.kafka_bootstrap, settings.topic_prefix, health)
+        monitor = StatusMonitor(connection_pool, settings.kafka_bootstrap, settings.topic_prefix, health)
         secure = settings.console_url.startswith("https:")
         redriver = Redriver(settings.url(), settings.kafka_bootstrap, settings.topic_prefix)
-        authority = Authority(keys) if settings.command_auth == "required" else None
-        app.state.parts = Parts(
+        authorizer = CommandAuthorizer(keys) if settings.command_auth == "required" else None
+        app.state.dependencies = Dependencies(
             settings=settings,
             health=health,
             sessions=Sessions(keys, secure=secure),
-            rendering=Rendering(),
-            pool=connections,
-            watch=watch,
-            actions=Actions(settings.url(), settings.kafka_bootstrap, redriver.commands, authority),
+            templates=Templates(),
+            pool=connection_pool,
+            monitor=monitor,
+            operator_service=OperatorService(
+                settings.url(), settings.kafka_bootstrap, redriver.commands_topic, authorizer
+            ),
             redriver=redriver,
-            checks=Checks(settings),
-            replays=Replays(settings),
+            verification_jobs=VerificationJobs(settings),
+            replay_jobs=ReplayJobs(settings),
         )
-        tell(app.state.parts)
-        parts: Parts = app.state.parts
-        works = {
-            "watching": watch.run(),
+        bind_metrics(app.state.dependencies)
+        dependencies: Dependencies = app.state.dependencies
+        background_loops = {
+            "watching": monitor.run(),
             "redriving": redriver.run(),
-            "replaying": parts.replays.resume(connections),
+            "replaying": dependencies.replay_jobs.resume(connection_pool),
             "reading keys": keys.keep_current(),
         }
-        running = [asyncio.create_task(work, name=name) for name, work in works.items()]
-        for task in running:
-            task.add_done_callback(partial(ended, health))
+        tasks = [asyncio.create_task(work, name=name) for name, work in background_loops.items()]
+        for task in tasks:
+            task.add_done_callback(partial(report_failed_task, health))
         yield
-        parts.checks.stop()
-        parts.replays.stop()
-        for task in running:
+        dependencies.verification_jobs.stop()
+        dependencies.replay_jobs.stop()
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        connections.terminate()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        connection_pool.terminate()
 
     # Outside of all, so that also what the framework answers by itself has the manners.
-    return Manners(application(lifespan))
+    return ResponseHeadersMiddleware(build_pages_app(lifespan))
 
 
-def ended(health: Health, task: "asyncio.Task[None]") -> None:
+def report_failed_task(health: Health, task: "asyncio.Task[None]") -> None:
     """Say that a work of the console has ended by a defect: without it, pages only look well."""
     error = None if task.cancelled() else task.exception()
     if error is not None:
         LOGGER.error("%s has ended", task.get_name(), exc_info=error)
-        health.say(task.get_name(), f"{task.get_name()} has ended by an error that the log names: restart the console")
+        health.set_component_problem(
+            task.get_name(), f"{task.get_name()} has ended by an error that the log names: restart the console"
+        )
 
 
-def tell(parts: Parts) -> None:
+def bind_metrics(dependencies: Dependencies) -> None:
     """Let the metrics read what the parts know."""
-    METRICS.auth_failures.read = lambda: by_reason(parts.sessions.failures)
-    METRICS.jwks_age.read = lambda: [((), parts.sessions.keys.age())]
-    METRICS.ready.read = lambda: [((), float(parts.health.wrong() is None))]
-    METRICS.server_up.labels("kafka").set_function(lambda: "kafka" not in parts.health.servers)
-    METRICS.server_up.labels("postgresql").set_function(lambda: "postgresql" not in parts.health.servers)
-    METRICS.clock_offset.labels("postgresql").set_function(lambda: parts.watch.clock.total_seconds())
-    METRICS.pool_in_use.read = lambda: [((), parts.pool.get_size() - parts.pool.get_idle_size())]
-    METRICS.pool_size.read = lambda: [((), parts.pool.get_max_size())]
-    METRICS.topics_lost.read = lambda: topics_lost(parts.watch.now)
-    METRICS.redrives_waiting.read = lambda: [((), float(parts.redriver.problem is not None))]
-    for kind in (*KINDS, "replay"):
+    METRICS.auth_failures.callback = lambda: failure_counts(dependencies.sessions.failure_counts)
+    METRICS.jwks_age.callback = lambda: [((), dependencies.sessions.keys.age())]
+    METRICS.ready.callback = lambda: [((), float(dependencies.health.not_ready_reason() is None))]
+    METRICS.server_up.labels("kafka").set_function(lambda: "kafka" not in dependencies.health.server_problems)
+    METRICS.server_up.labels("postgresql").set_function(lambda: "postgresql" not in dependencies.health.server_problems)
+    METRICS.clock_offset.labels("postgresql").set_function(lambda: dependencies.monitor.clock_offset.total_seconds())
+    METRICS.pool_in_use.callback = lambda: [((), dependencies.pool.get_size() - dependencies.pool.get_idle_size())]
+    METRICS.pool_size.callback = lambda: [((), dependencies.pool.get_max_size())]
+    METRICS.topics_lost.callback = lambda: topics_lost(dependencies.monitor.status)
+    METRICS.redrives_waiting.callback = lambda: [((), float(dependencies.redriver.problem is not None))]
+    for kind in (*ACTION_KINDS, "replay"):
         METRICS.actions.labels(kind)
 
 
-def application(lifespan: Lifespan[FastAPI]) -> FastAPI:
+def build_pages_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
     """The pages and the manners; ``lifespan`` gives it its parts."""
     app = FastAPI(title="Moderated Grading console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     for router in (
@@ -147,47 +153,49 @@ def application(lifespan: Lifespan[FastAPI]) -> FastAPI:
         action_pages.router,
     ):
         app.include_router(router)
-    _answer_errors(app)
+    _add_error_handlers(app)
     return app
 
 
-def _answer_errors(app: FastAPI) -> None:
+def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(NotSignedIn)
     async def not_signed_in(request: Request, error: NotSignedIn) -> Response:
         if request.url.path in ("/live", "/session"):
             return Response(status_code=204)  # It ends a browser's stream; a page in its place would not.
-        if error.by_bearer or request.method != "GET":
-            return _problem(request, 401, "Sign in first", str(error) or "Nothing was done.")
+        if error.has_bearer_token or request.method != "GET":
+            return _render_problem(request, 401, "Sign in first", str(error) or "Nothing was done.")
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/sign-in?next={quote(path, safe='/')}", 303)
 
     @app.exception_handler(Forbidden)
     async def forbidden(request: Request, error: Forbidden) -> Response:
-        return _problem(request, 403, "Not allowed", str(error))
+        return _render_problem(request, 403, "Not allowed", str(error))
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         title = "There is no such page" if error.status_code == 404 else "This cannot be done"
         detail = "" if error.detail == "Not Found" else str(error.detail)
-        return _problem(request, error.status_code, title, detail)
+        return _render_problem(request, error.status_code, title, detail)
 
     @app.exception_handler(RequestValidationError)
-    async def wrong_fields(request: Request, error: RequestValidationError) -> Response:
+    async def invalid_fields(request: Request, error: RequestValidationError) -> Response:
         fields = ", ".join(sorted({str(detail["loc"][-1]) for detail in error.errors()}))
-        return _problem(request, 400, "This cannot be done", f"cannot be used as they are: {fields}")
+        return _render_problem(request, 400, "This cannot be done", f"cannot be used as they are: {fields}")
 
-    async def away(request: Request, error: Exception) -> Response:
-        LOGGER.warning("%s", trouble(error))
-        return _problem(request, 503, "PostgreSQL does not answer", f"{trouble(error)}. Load the page again.")
+    async def database_unavailable(request: Request, error: Exception) -> Response:
+        LOGGER.warning("%s", describe_postgres_error(error))
+        return _render_problem(
+            request, 503, "PostgreSQL does not answer", f"{describe_postgres_error(error)}. Load the page again."
+        )
 
     for kind in (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-        app.add_exception_handler(kind, away)
+        app.add_exception_handler(kind, database_unavailable)
 
     @app.exception_handler(Exception)
-    async def failed(request: Request, error: Exception) -> Response:
-        return _problem(request, 500, "The console made a mistake", "Its log says which.")
+    async def internal_error(request: Request, error: Exception) -> Response:
+        return _render_problem(request, 500, "The console made a mistake", "Its log says which.")
 
 
-def _problem(request: Request, status: int, title: str, detail: str) -> Response:
-    rendering: Rendering = request.app.state.parts.rendering
-    return rendering.page(request, "problem.html", status, title=title, detail=detail)
+def _render_problem(request: Request, status: int, title: str, detail: str) -> Response:
+    templates: Templates = request.app.state.dependencies.templates
+    return templates.render_page(request, "problem.html", status, title=title, detail=detail)

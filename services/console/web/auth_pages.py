@@ -7,55 +7,60 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from services.auth.verifier import InvalidToken
-from services.console.web.dependencies import ConsoleParts, Viewer
+from services.console.web.dependencies import ConsoleDependencies, Viewer
 from services.console.web.metrics import METRICS
-from services.console.web.sessions import check_form, check_own_page
-from services.console.web.templates import STATIC, TYPES
+from services.console.web.sessions import require_csrf_token, require_same_origin
+from services.console.web.templates import CONTENT_TYPES, STATIC
 
 router = APIRouter()
 
 
 @router.get("/sign-in")
-async def sign_in_page(request: Request, parts: ConsoleParts, next: str = "/") -> Response:
+async def sign_in_page(request: Request, dependencies: ConsoleDependencies, next: str = "/") -> Response:
     """The form that takes a token."""
-    return parts.rendering.page(request, "sign_in.html", next=_own_path(next), problem=None)
+    return dependencies.templates.render_page(request, "sign_in.html", next=_safe_redirect_path(next), problem=None)
 
 
 @router.post("/sign-in")
 async def sign_in(
-    request: Request, parts: ConsoleParts, token: Annotated[str, Form()] = "", next: Annotated[str, Form()] = "/"
+    request: Request,
+    dependencies: ConsoleDependencies,
+    token: Annotated[str, Form()] = "",
+    next: Annotated[str, Form()] = "/",
 ) -> Response:
     """Put the token into the session's cookie."""
-    check_own_page(request)
-    answer = RedirectResponse(_own_path(next), 303)
+    require_same_origin(request)
+    response = RedirectResponse(_safe_redirect_path(next), 303)
     try:
-        await parts.sessions.sign_in(token.strip().removeprefix("Bearer "), answer)
+        await dependencies.sessions.sign_in(token.strip().removeprefix("Bearer "), response)
     except InvalidToken as error:
-        return parts.rendering.page(request, "sign_in.html", 401, next=_own_path(next), problem=str(error))
-    return answer
+        return dependencies.templates.render_page(
+            request, "sign_in.html", 401, next=_safe_redirect_path(next), problem=str(error)
+        )
+    return response
 
 
 @router.post("/sign-out")
 async def sign_out(
-    request: Request, parts: ConsoleParts, person: Viewer, csrf: Annotated[str, Form()] = ""
+    request: Request, dependencies: ConsoleDependencies, user: Viewer, csrf: Annotated[str, Form()] = ""
 ) -> Response:
     """Forget the session."""
-    check_form(person, request, csrf)
-    answer = RedirectResponse("/sign-in", 303)
-    parts.sessions.sign_out(answer)
-    return answer
+    require_csrf_token(user, request, csrf)
+    response = RedirectResponse("/sign-in", 303)
+    dependencies.sessions.sign_out(response)
+    return response
 
 
 @router.get("/session")
-async def session(person: Viewer) -> Response:
+async def session_status(user: Viewer) -> Response:
     """Whether whoever asks is signed in: 200, else 204. A page whose stream was refused asks it."""
     return JSONResponse({"status": "signed in"})
 
 
-def _own_path(path: str) -> str:
+def _safe_redirect_path(path: str) -> str:
     """The path of a page of ours, the first one's for anything else."""
-    is_own = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
-    return path if is_own else "/"
+    is_local = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
+    return path if is_local else "/"
 
 
 @router.get("/static/{name}")
@@ -63,21 +68,23 @@ async def static(name: str) -> Response:
     """Styles and the script; the link to them changes with them."""
     if name not in STATIC:
         raise HTTPException(404)
-    kind = TYPES[name[name.rindex(".") :]]
-    return Response(STATIC[name], media_type=kind, headers={"cache-control": "public, max-age=31536000, immutable"})
+    content_type = CONTENT_TYPES[name[name.rindex(".") :]]
+    return Response(
+        STATIC[name], media_type=content_type, headers={"cache-control": "public, max-age=31536000, immutable"}
+    )
 
 
 @router.get("/health/live")
-async def live(parts: ConsoleParts) -> Response:
+async def liveness(dependencies: ConsoleDependencies) -> Response:
     """Whether the process answers and its loops go on; what it depends on does not count."""
-    problem = parts.health.stuck()
+    problem = dependencies.health.not_live_reason()
     return JSONResponse({"status": problem or "live"}, 200 if problem is None else 503)
 
 
 @router.get("/health/ready")
-async def ready(parts: ConsoleParts) -> Response:
+async def readiness(dependencies: ConsoleDependencies) -> Response:
     """Whether it sees everything now, else what it does not see."""
-    problem = parts.health.wrong()
+    problem = dependencies.health.not_ready_reason()
     return JSONResponse({"status": problem or "ready"}, 200 if problem is None else 503)
 
 

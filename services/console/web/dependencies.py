@@ -8,75 +8,75 @@ from typing import Annotated
 from fastapi import Depends, HTTPException, Request
 
 from services.config import ConsoleSettings
-from services.console.operator_service import Actions
+from services.console.operator_service import OperatorService
 from services.console.redriver import Redriver
-from services.console.status_monitor import Watch
-from services.console.topic_jobs import Checks, Replays
-from services.console.web.sessions import Forbidden, Person, Sessions, check_form
-from services.console.web.templates import Rendering
+from services.console.status_monitor import StatusMonitor
+from services.console.topic_jobs import ReplayJobs, VerificationJobs
+from services.console.web.sessions import Forbidden, Sessions, SignedInUser, require_csrf_token
+from services.console.web.templates import Templates
 from services.eventlog.postgres import Pool
 from services.runtime.health import Health
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Dependencies:
     """The parts of one console process."""
 
     settings: ConsoleSettings
     health: Health
     sessions: Sessions
-    rendering: Rendering
+    templates: Templates
     pool: Pool
-    watch: Watch
-    actions: Actions
+    monitor: StatusMonitor
+    operator_service: OperatorService
     redriver: Redriver
-    checks: Checks
-    replays: Replays
+    verification_jobs: VerificationJobs
+    replay_jobs: ReplayJobs
 
 
-def parts_of(request: Request) -> Parts:
+def get_dependencies(request: Request) -> Dependencies:
     """The parts of the process that answers the request."""
-    parts: Parts = request.app.state.parts
-    return parts
+    dependencies: Dependencies = request.app.state.dependencies
+    return dependencies
 
 
-ConsoleParts = Annotated[Parts, Depends(parts_of)]
+ConsoleDependencies = Annotated[Dependencies, Depends(get_dependencies)]
 
 
-async def person_of(request: Request, parts: ConsoleParts) -> Person:
+async def authenticate(request: Request, dependencies: ConsoleDependencies) -> SignedInUser:
     """Who asks. Raises NotSignedIn."""
-    person = await parts.sessions.person(request)
-    request.state.person = person
-    return person
+    user = await dependencies.sessions.authenticate(request)
+    request.state.user = user
+    return user
 
 
-Viewer = Annotated[Person, Depends(person_of)]
+Viewer = Annotated[SignedInUser, Depends(authenticate)]
 
 
-async def operator_of(request: Request, person: Viewer) -> Person:
+async def require_operator(request: Request, user: Viewer) -> SignedInUser:
     """Who acts, with a form of ours. Raises NotSignedIn, Forbidden."""
-    if not person.operates:
+    if not user.can_operate:
         raise Forbidden("This takes a token with scope moderation.operator. Nothing was done.")
     form = await request.form()
-    check_form(person, request, str(form.get("csrf", "")))
-    return person
+    require_csrf_token(user, request, str(form.get("csrf", "")))
+    return user
 
 
-Operator = Annotated[Person, Depends(operator_of)]
+Operator = Annotated[SignedInUser, Depends(require_operator)]
 
 
-_LETTER = re.compile(r"(\d{1,4})-(\d{1,18})")
+_SHARD_AND_NUMBER = re.compile(r"(\d{1,4})-(\d{1,18})")
 
 
-def letter_of(text: str) -> tuple[int, int]:
+def parse_shard_and_number(text: str) -> tuple[int, int]:
     """(shard, number) of a dead letter or a verdict in a path. Raises HTTPException."""
-    match = _LETTER.fullmatch(text)
+    match = _SHARD_AND_NUMBER.fullmatch(text)
     if match is None:
         raise HTTPException(404)
     return int(match[1]), int(match[2])
 
 
-def moment_of(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """A time in a link of ours. Raises HTTPException."""
     try:
         at = datetime.fromisoformat(text.replace(" ", "+"))

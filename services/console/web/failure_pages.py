@@ -8,54 +8,63 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from services.commands.parse import parse
-from services.commands.parse_errors import Unreadable
-from services.console.masking import masked, readable
-from services.console.redriver import ACTION_HEADER, headers_of
-from services.console.web.dependencies import ConsoleParts, Operator, Parts, Viewer, letter_of, moment_of
-from services.console.web.sessions import Person
-from services.console.web.templates import day, visible
-from services.eventlog.dead_letters import DeadLetter, Failures
-from services.eventlog.operator_actions import action_of
+from services.commands.parse_errors import UnreadableRecord
+from services.console.masking import decode_for_display, mask
+from services.console.redriver import ACTION_HEADER, decode_headers
+from services.console.web.dependencies import (
+    ConsoleDependencies,
+    Dependencies,
+    Operator,
+    Viewer,
+    parse_shard_and_number,
+    parse_time,
+)
+from services.console.web.sessions import SignedInUser
+from services.console.web.templates import escape_invisible, format_iso_time
+from services.eventlog.dead_letters import DeadLetter, DeadLetterReader
+from services.eventlog.operator_actions import get_action
 
 router = APIRouter(prefix="/failures")
 ROWS_MAX = 50
-REVEALED_FOR = timedelta(minutes=10)
+REVEAL_WINDOW = timedelta(minutes=10)
 STATES = ("open", "settled", "all")
 # Headers that carry no content of anybody's.
-PLAIN_HEADERS = (ACTION_HEADER, "redrive_dead_letter", "traceparent", "content-type")
+UNMASKED_HEADERS = (ACTION_HEADER, "redrive_dead_letter", "traceparent", "content-type")
 
 
 @router.get("")
-async def page(request: Request, parts: ConsoleParts, person: Viewer) -> Response:
+async def failures_page(request: Request, dependencies: ConsoleDependencies, user: Viewer) -> Response:
     """Everything that failed, by cause."""
-    groups = await Failures(parts.pool).groups()
-    causes = parts.watch.tally.causes()
+    groups = await DeadLetterReader(dependencies.pool).groups()
+    causes = dependencies.monitor.verdict_stats.groups_by_size()
     by_partition = sorted({partition for group in groups for partition in group.partitions})
-    return parts.rendering.page(request, "failures.html", groups=groups, causes=causes, by_partition=by_partition)
+    return dependencies.templates.render_page(
+        request, "failures.html", groups=groups, causes=causes, by_partition=by_partition
+    )
 
 
 @router.get("/dead-letters")
-async def dead_letters(
+async def dead_letters_page(
     request: Request,
-    parts: ConsoleParts,
-    person: Viewer,
+    dependencies: ConsoleDependencies,
+    user: Viewer,
     reason: str = "",
     partition: str = "",
     state: str = "open",
     before: str = "",
 ) -> Response:
     """Dead letters, newest first, a page at a time."""
-    number = partition_of(partition)
+    partition_number = parse_partition(partition)
     if state not in STATES:
         raise HTTPException(400, "state is open, settled or all")
     is_open = None if state == "all" else state == "open"
-    failures = Failures(parts.pool)
+    failures = DeadLetterReader(dependencies.pool)
     letters = await failures.dead_letters(
-        ROWS_MAX + 1, reason=reason or None, partition=number, is_open=is_open, before=_before(before)
+        ROWS_MAX + 1, reason=reason or None, partition=partition_number, is_open=is_open, before=_parse_cursor(before)
     )
     groups = await failures.groups()
     shown, last = letters[:ROWS_MAX], letters[ROWS_MAX - 1] if len(letters) > ROWS_MAX else None
-    return parts.rendering.page(
+    return dependencies.templates.render_page(
         request,
         "dead_letters.html",
         letters=shown,
@@ -64,99 +73,119 @@ async def dead_letters(
         partition=partition,
         state=state,
         states=STATES,
-        next_before=None if last is None else f"{day(last.recorded_at)}~{last.shard}-{last.number}",
+        next_before=None if last is None else f"{format_iso_time(last.recorded_at)}~{last.shard}-{last.number}",
     )
 
 
 @router.get("/dead-letters/{letter_id}")
-async def dead_letter(
+async def dead_letter_page(
     request: Request,
-    parts: ConsoleParts,
-    person: Viewer,
+    dependencies: ConsoleDependencies,
+    user: Viewer,
     letter_id: str,
     revealed: Annotated[UUID | None, Query()] = None,
 ) -> Response:
     """One dead letter: where it was, why it died, its shape, and what became of it."""
-    letter = await found(parts, letter_id)
-    return await _letter_page(request, parts, person, letter, revealed)
+    letter = await load_dead_letter(dependencies, letter_id)
+    return await _render_dead_letter(request, dependencies, user, letter, revealed)
 
 
 @router.post("/dead-letters/{letter_id}/dry-run")
-async def dry_run(request: Request, parts: ConsoleParts, person: Operator, letter_id: str) -> Response:
+async def dry_run_page(request: Request, dependencies: ConsoleDependencies, user: Operator, letter_id: str) -> Response:
     """What would come of it now. Nothing is written."""
-    letter = await found(parts, letter_id)
-    rehearsal = await parts.actions.dry_run(letter)
-    return await _letter_page(request, parts, person, letter, None, rehearsal=rehearsal)
+    letter = await load_dead_letter(dependencies, letter_id)
+    dry_run_result = await dependencies.operator_service.dry_run(letter)
+    return await _render_dead_letter(request, dependencies, user, letter, None, dry_run_result=dry_run_result)
 
 
 @router.get("/rejections")
-async def rejections(
-    request: Request, parts: ConsoleParts, person: Viewer, reason: str, type: str = "", page: int = 1
+async def rejections_page(
+    request: Request, dependencies: ConsoleDependencies, user: Viewer, reason: str, type: str = "", page: int = 1
 ) -> Response:
     """The latest refusals of one cause."""
-    group = parts.watch.tally.refusals.get((type or None, reason))
-    latest = [] if group is None else sorted(group.latest, key=lambda v: (v.at, v.shard, v.number), reverse=True)
-    first = (max(page, 1) - 1) * ROWS_MAX
-    return parts.rendering.page(
+    group = dependencies.monitor.verdict_stats.rejection_groups.get((type or None, reason))
+    latest_verdicts = (
+        [] if group is None else sorted(group.latest_verdicts, key=lambda v: (v.at, v.shard, v.number), reverse=True)
+    )
+    first_row = (max(page, 1) - 1) * ROWS_MAX
+    return dependencies.templates.render_page(
         request,
         "rejections.html",
         group=group,
         type=type or None,
         reason=reason,
-        verdicts=latest[first : first + ROWS_MAX],
-        next_page=page + 1 if len(latest) > first + ROWS_MAX else None,
-        listed=len(latest),
+        verdicts=latest_verdicts[first_row : first_row + ROWS_MAX],
+        next_page=page + 1 if len(latest_verdicts) > first_row + ROWS_MAX else None,
+        listed=len(latest_verdicts),
     )
 
 
-async def found(parts: Parts, letter_id: str) -> DeadLetter:
+async def load_dead_letter(dependencies: Dependencies, letter_id: str) -> DeadLetter:
     """The dead letter of a path. Raises HTTPException."""
-    letter = await Failures(parts.pool).dead_letter(*letter_of(letter_id))
+    letter = await DeadLetterReader(dependencies.pool).dead_letter(*parse_shard_and_number(letter_id))
     if letter is None:
         raise HTTPException(404)
     return letter
 
 
-async def _letter_page(
-    request: Request, parts: Parts, person: Person, letter: DeadLetter, revealed: UUID | None, rehearsal: object = None
+async def _render_dead_letter(
+    request: Request,
+    dependencies: Dependencies,
+    user: SignedInUser,
+    letter: DeadLetter,
+    revealed: UUID | None,
+    dry_run_result: object = None,
 ) -> Response:
-    unreadable = parse(letter.value)
-    content = await _revealed(parts, person, letter, revealed)
+    parsed = parse(letter.value)
+    content = await _load_revealed_content(dependencies, user, letter, revealed)
     outcome = None
     if letter.redriven_partition is not None and letter.redriven_offset is not None:
-        place = (letter.redriven_partition, letter.redriven_offset)
-        outcome = await Failures(parts.pool).outcome(parts.actions.commands, *place)
+        redriven_record = (letter.redriven_partition, letter.redriven_offset)
+        outcome = await DeadLetterReader(dependencies.pool).redrive_outcome(
+            dependencies.operator_service.commands_topic, *redriven_record
+        )
     headers = [
-        (visible(name), visible(readable(value)) if name in PLAIN_HEADERS else masked(value, 200))
-        for name, value in headers_of(letter.headers or b"[]")
+        (
+            escape_invisible(name),
+            escape_invisible(decode_for_display(value)) if name in UNMASKED_HEADERS else mask(value, 200),
+        )
+        for name, value in decode_headers(letter.headers or b"[]")
     ]
-    return parts.rendering.page(
+    return dependencies.templates.render_page(
         request,
         "dead_letter.html",
         letter=letter,
         appended_at=datetime.fromtimestamp(letter.append_time / 1_000, UTC),
-        key=masked(letter.key, 200) if letter.key is None or not letter.key.isdigit() else readable(letter.key, 200),
+        key=mask(letter.key, 200)
+        if letter.key is None or not letter.key.isdigit()
+        else decode_for_display(letter.key, 200),
         headers=headers,
-        shape=visible(masked(letter.value)),
-        content=None if content is None else visible(content),
-        unreadable=unreadable if isinstance(unreadable, Unreadable) else None,
+        shape=escape_invisible(mask(letter.value)),
+        content=None if content is None else escape_invisible(content),
+        unreadable=parsed if isinstance(parsed, UnreadableRecord) else None,
         outcome=outcome,
-        rehearsal=rehearsal,
+        dry_run_result=dry_run_result,
     )
 
 
-async def _revealed(parts: Parts, person: Person, letter: DeadLetter, revealed: UUID | None) -> str | None:
+async def _load_revealed_content(
+    dependencies: Dependencies, user: SignedInUser, letter: DeadLetter, revealed: UUID | None
+) -> str | None:
     """The content, for whoever had a reason a moment ago: what they said is kept."""
-    action = None if revealed is None else await action_of(parts.pool, revealed)
+    action = None if revealed is None else await get_action(dependencies.pool, revealed)
     if action is None or action.acted_at is None or action.kind != "reveal":
         return None
-    is_theirs = (action.root_account, action.user_id) == (person.root_account_id, person.user_id)
-    is_of_this = f'"{letter.shard}-{letter.number}"' in action.detail
-    is_fresh = datetime.now(UTC) - action.acted_at < REVEALED_FOR
-    return readable(letter.value) if is_theirs and is_of_this and is_fresh and person.operates else None
+    is_theirs = (action.root_account, action.user_id) == (user.root_account_id, user.user_id)
+    is_for_this_letter = f'"{letter.shard}-{letter.number}"' in action.detail
+    is_recent = datetime.now(UTC) - action.acted_at < REVEAL_WINDOW
+    return (
+        decode_for_display(letter.value)
+        if is_theirs and is_for_this_letter and is_recent and user.can_operate
+        else None
+    )
 
 
-def partition_of(text: str) -> int | None:
+def parse_partition(text: str) -> int | None:
     """The partition in a link or form, None where it names none. Raises HTTPException."""
     if not text:
         return None
@@ -165,8 +194,8 @@ def partition_of(text: str) -> int | None:
     return int(text)
 
 
-def _before(text: str) -> tuple[datetime, int, int] | None:
+def _parse_cursor(text: str) -> tuple[datetime, int, int] | None:
     if not text:
         return None
     at, _, letter = text.partition("~")
-    return (moment_of(at), *letter_of(letter))
+    return (parse_time(at), *parse_shard_and_number(letter))

@@ -1,13 +1,13 @@
 """The console's own metrics, one set a process."""
 
-from services.console.pipeline_status import Now
-from services.kafka.topics import SETTINGS
+from services.console.pipeline_status import PipelineStatus
+from services.kafka.topics import TOPIC_CONFIGS
 from services.telemetry.metrics import ConsoleMetrics
 
 METRICS = ConsoleMetrics()
 
 
-def topics_lost(now: Now) -> list[tuple[tuple[str], float]]:
+def topics_lost(status: PipelineStatus) -> list[tuple[tuple[str], float]]:
     """1 for each topic that the first page says does not hold what was put on it, 0 for the others."""
-    lost = {topic.topic for topic in now.lost}
-    return [((name,), float(name in lost)) for name in SETTINGS]
+    problem_topics = {topic.topic for topic in status.topic_problems}
+    return [((name,), float(name in problem_topics)) for name in TOPIC_CONFIGS]

@@ -8,83 +8,94 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from services.console.operator_service import Actor, NoReason
-from services.console.topic_jobs import detail_of, order_of
-from services.console.web.dependencies import ConsoleParts, Operator, Parts, Viewer
+from services.console.operator_service import Actor, InvalidReason
+from services.console.topic_jobs import request_from_detail, request_to_detail
+from services.console.web.dependencies import ConsoleDependencies, Dependencies, Operator, Viewer
 from services.console.web.metrics import METRICS
 from services.console.web.sessions import Forbidden
-from services.eventlog.operator_actions import AlreadyActed
-from services.kafka.relay_progress import SERIES
-from services.publishing.replayer import Order, Refused, refuse_own
+from services.eventlog.operator_actions import ActionAlreadyRecorded
+from services.kafka.relay_progress import FEED_BY_TOPIC
+from services.publishing.replayer import ReplayRefused, ReplayRequest, reject_service_topics
 
 router = APIRouter(prefix="/topics")
-FIELDS = ("output", "target", "root_account", "course", "assignment", "since", "until", "per_second")
+FORM_FIELDS = ("output", "target", "root_account", "course", "assignment", "since", "until", "per_second")
 
 
 @router.get("")
-async def page(request: Request, parts: ConsoleParts, person: Viewer) -> Response:
+async def topics_page(request: Request, dependencies: ConsoleDependencies, user: Viewer) -> Response:
     """What the last check found on each topic, and the replays under way."""
-    outputs = {output.topic: output for output in parts.watch.now.outputs}
-    return parts.rendering.page(
+    outputs = {output.topic: output for output in dependencies.monitor.status.outputs}
+    return dependencies.templates.render_page(
         request,
         "topics.html",
-        checks=[(check, outputs.get(check.output)) for check in parts.checks.by_topic.values()],
-        checking=parts.checks.running,
-        replays=list(parts.replays.under_way.values()),
+        checks=[(check, outputs.get(check.output)) for check in dependencies.verification_jobs.jobs_by_topic.values()],
+        checking=dependencies.verification_jobs.is_running,
+        replays=list(dependencies.replay_jobs.jobs.values()),
     )
 
 
 @router.post("/check")
-async def check(parts: ConsoleParts, person: Operator) -> Response:
+async def start_verification(dependencies: ConsoleDependencies, user: Operator) -> Response:
     """Compare all topics with the log. It reads and changes nothing, so it needs no reason."""
-    parts.checks.start()
+    dependencies.verification_jobs.start()
     return RedirectResponse("/topics", 303)
 
 
 @router.get("/replay")
-async def form(request: Request, parts: ConsoleParts, person: Viewer) -> Response:
+async def replay_form(request: Request, dependencies: ConsoleDependencies, user: Viewer) -> Response:
     """What is to be emitted again, where to, and why; a link may fill it in."""
-    if not person.operates:
+    if not user.can_operate:
         raise Forbidden("This takes a token with scope moderation.operator. Nothing was done.")
-    return _form(request, parts, uuid4(), {name: request.query_params.get(name, "") for name in FIELDS}, "", None)
+    return _render_replay_form(
+        request, dependencies, uuid4(), {name: request.query_params.get(name, "") for name in FORM_FIELDS}, "", None
+    )
 
 
-def _form(
-    request: Request, parts: Parts, action: UUID, fields: dict[str, str], why: str, problem: str | None
+def _render_replay_form(
+    request: Request, dependencies: Dependencies, action: UUID, fields: dict[str, str], why: str, problem: str | None
 ) -> Response:
     status = 400 if problem else 200
-    return parts.rendering.page(
-        request, "replay.html", status, action=action, fields=fields, why=why, problem=problem, outputs=list(SERIES)
+    return dependencies.templates.render_page(
+        request,
+        "replay.html",
+        status,
+        action=action,
+        fields=fields,
+        why=why,
+        problem=problem,
+        outputs=list(FEED_BY_TOPIC),
     )
 
 
 @router.post("/replay")
-async def order(
+async def start_replay(
     request: Request,
-    parts: ConsoleParts,
-    person: Operator,
+    dependencies: ConsoleDependencies,
+    user: Operator,
     action: Annotated[UUID, Form()],
     why: Annotated[str, Form()] = "",
 ) -> Response:
     """Keep the order and begin with it, unless this very form has done so already."""
-    sent = await request.form()
-    fields = {name: str(sent.get(name, "")).strip() for name in FIELDS}
+    form_data = await request.form()
+    fields = {name: str(form_data.get(name, "")).strip() for name in FORM_FIELDS}
     try:
-        wanted = _order(fields)
-        refuse_own(wanted.target)
-        await parts.actions.replay(action, Actor(person.root_account_id, person.user_id), why, detail_of(wanted))
+        replay_request = _parse_replay_form(fields)
+        reject_service_topics(replay_request.target)
+        await dependencies.operator_service.replay(
+            action, Actor(user.root_account_id, user.user_id), why, request_to_detail(replay_request)
+        )
         METRICS.actions.labels("replay").inc()
-        parts.replays.start(action, wanted)
-    except (Refused, ValueError) as error:
-        return _form(request, parts, action, fields, why, str(error))
-    except NoReason:
-        return _form(request, parts, action, fields, why, "Say why, in 1 to 1,000 characters")
-    except AlreadyActed:
+        dependencies.replay_jobs.start(action, replay_request)
+    except (ReplayRefused, ValueError) as error:
+        return _render_replay_form(request, dependencies, action, fields, why, str(error))
+    except InvalidReason:
+        return _render_replay_form(request, dependencies, action, fields, why, "Say why, in 1 to 1,000 characters")
+    except ActionAlreadyRecorded:
         pass
     return RedirectResponse("/topics#replays", 303)
 
 
-def _order(fields: dict[str, str]) -> Order:
+def _parse_replay_form(fields: dict[str, str]) -> ReplayRequest:
     """What a form asks for; without an end it ends now, so that going on later adds nothing. Raises ValueError."""
     detail: dict[str, object] = {name: text for name, text in fields.items() if text}
     for name in ("root_account", "course", "assignment"):
@@ -100,7 +111,7 @@ def _order(fields: dict[str, str]) -> Order:
             detail[name] = (at.replace(tzinfo=UTC) if at.tzinfo is None else at).isoformat()
     if not fields["output"] or not fields["target"]:
         raise ValueError("say which output, and the full name of the topic to fill")
-    wanted = order_of(detail)
-    if wanted.selection.until is None:
-        wanted = replace(wanted, selection=replace(wanted.selection, until=datetime.now(UTC)))
-    return wanted
+    replay_request = request_from_detail(detail)
+    if replay_request.log_filter.until is None:
+        replay_request = replace(replay_request, log_filter=replace(replay_request.log_filter, until=datetime.now(UTC)))
+    return replay_request

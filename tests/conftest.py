@@ -14,13 +14,13 @@ from deploy.local.kafka import delete_topics
 from deploy.local.postgres import create_database, drop_databases
 from services.eventlog.migrate import migrate
 from services.kafka import topics
-from tests.cases.bad_inputs import DOCUMENT
-from tests.cases.tokens import Issuer
-from tests.processes.client import Client
-from tests.processes.running import Outside, Process
+from tests.cases.bad_inputs import BAD_INPUTS
+from tests.cases.tokens import TokenIssuer
+from tests.processes.client import GatewayClient
+from tests.processes.running import ExternalClient, Process
 
 LMS_URL = "https://canvas.example"
-RUN = f"tests-{uuid.uuid4().hex[:8]}"
+RUN_PREFIX = f"tests-{uuid.uuid4().hex[:8]}"
 """What the names of this run's servers, databases and topics begin with."""
 _NUMBERS = itertools.count(1)
 
@@ -39,11 +39,11 @@ def kills(pytestconfig: pytest.Config) -> int:
 
 @pytest.fixture(scope="session")
 def bootstrap() -> Iterator[str]:
-    server = backing_services.kafka_server(RUN)
+    server = backing_services.kafka_server(RUN_PREFIX)
     server.start()
     yield server.address
     if isinstance(server, backing_services.ExternalServer):
-        delete_topics(server.address, RUN)
+        delete_topics(server.address, RUN_PREFIX)
     server.kill()
     server.remove()
 
@@ -51,11 +51,11 @@ def bootstrap() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """URL of a database on the server that tests make their own databases on, and leave as it is."""
-    server = backing_services.postgres_server(RUN)
+    server = backing_services.postgres_server(RUN_PREFIX)
     server.start()
     yield server.address
     if isinstance(server, backing_services.ExternalServer):
-        drop_databases(server.address, RUN)
+        drop_databases(server.address, RUN_PREFIX)
     server.kill()
     server.remove()
 
@@ -63,9 +63,9 @@ def postgres() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def new_database(postgres: str) -> Callable[[], str]:
     """Makes a fresh, migrated database and returns its URL."""
-    template = f"{RUN}-template"
+    template = f"{RUN_PREFIX}-template"
     migrate(create_database(postgres, template))
-    return lambda: create_database(postgres, f"{RUN}-{next(_NUMBERS)}", template)
+    return lambda: create_database(postgres, f"{RUN_PREFIX}-{next(_NUMBERS)}", template)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ class System:
     prefix: str
     folder: Path
     processes: list[Process]
-    outside: Outside
+    client: ExternalClient
 
     @property
     def environment(self) -> dict[str, str]:
@@ -108,107 +108,107 @@ class System:
             "LMS_URL": LMS_URL,
         }
 
-    def process(self, name: str, **environment: str) -> Process:
+    def create_process(self, name: str, **environment: str) -> Process:
         """A handler or relay of this system, not started."""
         process = Process(name, {**self.environment, **environment}, self.folder / f"{name}-{len(self.processes)}.log")
         self.processes.append(process)
         return process
 
-    def gateway(self, issuer: Issuer, **environment: str) -> Process:
+    def create_gateway(self, issuer: TokenIssuer, **environment: str) -> Process:
         """A gateway that believes an issuer's tokens, not started."""
         settings = {
-            "JWKS": str(issuer.write_set(self.folder / f"users-{len(self.processes)}.jwks")),
+            "JWKS": str(issuer.write_jwks(self.folder / f"users-{len(self.processes)}.jwks")),
             "LMS_URL": LMS_URL,
             "REQUESTS_PER_MINUTE": "1000000",
             # A machine that stands still for some seconds makes no "pending" of a decision.
             "VERDICT_WAIT_SECONDS": "60",
             **environment,
         }
-        process = self.process("gateway", **settings)
+        process = self.create_process("gateway", **settings)
         process.environment |= {"GATEWAY_PORT": str(process.port), "GATEWAY_URL": process.url}
         return process
 
-    def console(self, issuer: Issuer, **environment: str) -> Process:
+    def create_console(self, issuer: TokenIssuer, **environment: str) -> Process:
         """A console that an issuer's tokens open, not started."""
-        process = self.process("console", JWKS=str(issuer.write_set(self.folder / "users.jwks")), **environment)
+        process = self.create_process("console", JWKS=str(issuer.write_jwks(self.folder / "users.jwks")), **environment)
         process.environment |= {"CONSOLE_PORT": str(process.port), "CONSOLE_URL": process.url}
         return process
 
 
-async def made_system(bootstrap: str, database_url: str, folder: Path) -> AsyncIterator[System]:
-    prefix = f"{RUN}-{next(_NUMBERS)}"
+async def create_system(bootstrap: str, database_url: str, folder: Path) -> AsyncIterator[System]:
+    prefix = f"{RUN_PREFIX}-{next(_NUMBERS)}"
     await topics.create_missing_topics(bootstrap, prefix)
-    outside = Outside(bootstrap, prefix)
-    await outside.start()
-    system = System(database_url, bootstrap, prefix, folder, [], outside)
+    client = ExternalClient(bootstrap, prefix)
+    await client.start()
+    system = System(database_url, bootstrap, prefix, folder, [], client)
     try:
         yield system
     finally:
         for process in system.processes:
             process.kill()
-        await outside.close()
+        await client.close()
 
 
 @pytest.fixture
 async def system(bootstrap: str, database_url: str, tmp_path: Path) -> AsyncIterator[System]:
     """Fresh database and topics; nothing runs yet."""
-    async for made in made_system(bootstrap, database_url, tmp_path):
-        yield made
+    async for new_system in create_system(bootstrap, database_url, tmp_path):
+        yield new_system
 
 
-async def at_work(bootstrap: str, database_url: str, folder: Path) -> AsyncIterator[System]:
+async def create_running_system(bootstrap: str, database_url: str, folder: Path) -> AsyncIterator[System]:
     """Fresh database and topics with one handler and one relay."""
-    async for made in made_system(bootstrap, database_url, folder):
-        for process in (made.process("handler", HANDLER_INSTANCE="shared"), made.process("relay")):
+    async for system in create_system(bootstrap, database_url, folder):
+        for process in (system.create_process("handler", HANDLER_INSTANCE="shared"), system.create_process("relay")):
             process.start()
-        for process in made.processes:
-            await process.ready()
-        yield made
+        for process in system.processes:
+            await process.wait_until_ready()
+        yield system
 
 
-async def seed(system: System) -> None:
+async def seed_course(system: System) -> None:
     """Course 1001 of the corpus: final grader 11, graders 21 and 22, students 31 to 40."""
     people = [(11, "TeacherEnrollment"), (21, "TaEnrollment"), (22, "TaEnrollment")]
     people += [(student, "StudentEnrollment") for student in range(31, 41)]
     rows = [{"user_id": user, "type": kind, "state": "active"} for user, kind in people]
     facts = [
-        DOCUMENT["bases"]["upsert_course"],
-        {**DOCUMENT["bases"]["upsert_users"], "type": "upsert_enrollments", "data": {"enrollments": rows}},
-        DOCUMENT["bases"]["assignment"],
+        BAD_INPUTS["bases"]["upsert_course"],
+        {**BAD_INPUTS["bases"]["upsert_users"], "type": "upsert_enrollments", "data": {"enrollments": rows}},
+        BAD_INPUTS["bases"]["assignment"],
     ]
     for fact in facts:
-        verdict = await system.outside.verdict({**fact, "command_id": str(uuid.uuid4())})
+        verdict = await system.client.send_and_wait({**fact, "command_id": str(uuid.uuid4())})
         assert verdict["status"] == "accepted", verdict
 
 
 @pytest.fixture(scope="session")
-async def running(
+async def running_system(
     bootstrap: str, new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[System]:
     """For all tests that do it no harm; such a test uses a course of its own."""
-    async for made in at_work(bootstrap, new_database(), tmp_path_factory.mktemp("running")):
-        yield made
+    async for new_system in create_running_system(bootstrap, new_database(), tmp_path_factory.mktemp("running")):
+        yield new_system
 
 
 @pytest.fixture(scope="session")
-async def seeded(running: System) -> System:
+async def seeded(running_system: System) -> System:
     """The shared system with course 1001."""
-    await seed(running)
-    return running
+    await seed_course(running_system)
+    return running_system
 
 
 @pytest.fixture(scope="session")
-def issuer() -> Issuer:
+def issuer() -> TokenIssuer:
     """Who issues the tokens that the tests' gateways believe."""
-    return Issuer()
+    return TokenIssuer()
 
 
 @pytest.fixture(scope="session")
-async def gateway(running: System, issuer: Issuer) -> AsyncIterator[Client]:
+async def gateway(running_system: System, issuer: TokenIssuer) -> AsyncIterator[GatewayClient]:
     """A client of one gateway on the shared system."""
-    process = running.gateway(issuer)
+    process = running_system.create_gateway(issuer)
     process.start()
-    await process.ready()
-    client = Client(process.url, issuer)
+    await process.wait_until_ready()
+    client = GatewayClient(process.url, issuer)
     yield client
     await client.http.aclose()

@@ -20,7 +20,7 @@ LIBRARIES = {
 }
 
 
-def imported(path: Path) -> set[str]:
+def imported_modules(path: Path) -> set[str]:
     """Dotted names of the modules that a source file imports, wherever in it."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -32,42 +32,42 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def of_services(package: Path) -> set[str]:
+def imported_services(package: Path) -> set[str]:
     """The parts of services that a package imports, itself left out."""
-    names = set[str]().union(*(imported(path) for path in package.rglob("*.py")))
+    names = set[str]().union(*(imported_modules(path) for path in package.rglob("*.py")))
     return {name.split(".")[1] for name in names if name.startswith("services.")} - {package.name}
 
 
-def test_the_rules_import_the_standard_library_and_nothing_else() -> None:
-    names = set[str]().union(*(imported(path) for path in (SERVICES / "moderation").rglob("*.py")))
+def test_rules_import_only_the_standard_library() -> None:
+    names = set[str]().union(*(imported_modules(path) for path in (SERVICES / "moderation").rglob("*.py")))
     others = {name for name in names if name.split(".")[0] not in sys.stdlib_module_names}
 
     assert {name for name in others if not name.startswith("services.moderation")} == set()
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_library_knows_only_what_stands_below_it(library: str) -> None:
-    assert of_services(SERVICES / library) <= LIBRARIES[library]
+def test_library_imports_only_lower_layers(library: str) -> None:
+    assert imported_services(SERVICES / library) <= LIBRARIES[library]
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-def test_no_process_knows_another(process: str) -> None:
-    assert of_services(SERVICES / process) & set(PROCESSES) == set()
+def test_processes_do_not_import_each_other(process: str) -> None:
+    assert imported_services(SERVICES / process) & set(PROCESSES) == set()
 
 
-def test_contracts_know_no_service() -> None:
-    names = set[str]().union(*(imported(path) for path in (ROOT / "schemas").rglob("*.py")))
+def test_schemas_do_not_import_services() -> None:
+    names = set[str]().union(*(imported_modules(path) for path in (ROOT / "schemas").rglob("*.py")))
 
     assert {name for name in names if name.startswith(("services.", "deploy."))} == set()
 
 
-def test_nothing_that_runs_in_production_knows_the_tools_or_the_tests() -> None:
-    names = set[str]().union(*(imported(path) for path in SERVICES.rglob("*.py")))
+def test_services_do_not_import_tools_or_tests() -> None:
+    names = set[str]().union(*(imported_modules(path) for path in SERVICES.rglob("*.py")))
 
     assert {name for name in names if name.split(".")[0] in ("deploy", "tests")} == set()
 
 
-def test_every_package_has_its_arrows() -> None:
+def test_every_package_has_a_layer() -> None:
     packages = {path.parent.name for path in SERVICES.glob("*/__init__.py")}
 
     assert packages == {*PROCESSES, *LIBRARIES}

@@ -18,7 +18,7 @@ DOCUMENTS = [
 ]
 
 
-def words_of_operate() -> set[str]:
+def operate_commands() -> set[str]:
     """Of ``deploy/operate``; those of a group with its name before them."""
     root = typer.main.get_command(build_cli())
     words: dict[str, object] = dict(root.commands)  # type: ignore[attr-defined]
@@ -28,7 +28,7 @@ def words_of_operate() -> set[str]:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_document_names_commands_and_files_that_exist(path: Path) -> None:
+def test_document_references_existing_commands_and_files(path: Path) -> None:
     text = path.read_text()
     modules = set(re.findall(r"python -m ([a-z_]+(?:\.[a-z_]+)+)", text))
     scripts = set(re.findall(r"(?<![\w/.])deploy/[a-z]+(?:[-_][a-z]+)*", text))
@@ -41,11 +41,11 @@ def test_a_document_names_commands_and_files_that_exist(path: Path) -> None:
         m for m, at in files.items() if not at.with_suffix(".py").exists() and not (at / "__main__.py").exists()
     } == set()
     assert {script for script in scripts if not (ROOT / script).exists()} == set()
-    assert operate - words_of_operate() == set()
+    assert operate - operate_commands() == set()
     assert stack - set(re.findall(r"[a-z-]+", USAGE)) == set()
     assert {link for link in links if not (path.parent / link).exists()} == set()
 
 
-def test_there_is_something_to_look_at() -> None:
+def test_document_check_covers_the_main_documents() -> None:
     assert {path.name for path in DOCUMENTS} >= {"README.md", "runbook.md", "metrics.md", "CHANGELOG.md"}
-    assert "dead-letters redrive" in words_of_operate()
+    assert "dead-letters redrive" in operate_commands()

@@ -96,7 +96,8 @@ class DemoClient:
         while self.verdict_count() < self.sent_counts.total():
             if time.monotonic() > deadline:
                 sys.exit(
-                    f"demo: {self.sent_counts.total() - self.verdict_count()} verdicts missing after {DEADLINE_SECONDS} s"
+                    f"demo: {self.sent_counts.total() - self.verdict_count()} verdicts missing after "
+                    f"{DEADLINE_SECONDS} s"
                 )
             await asyncio.sleep(0.01)
 

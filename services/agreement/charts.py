@@ -143,6 +143,7 @@ def _svg(element_id: str, title: str, description: str, height: float, parts: Se
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" width="{WIDTH}" height="{height:g}" '
         f'role="img" aria-labelledby="{element_id}-title {element_id}-desc">'
-        f'<title id="{element_id}-title">{escape(title)}</title><desc id="{element_id}-desc">{escape(description)}</desc>'
+        f'<title id="{element_id}-title">{escape(title)}</title><desc '
+        f'id="{element_id}-desc">{escape(description)}</desc>'
         f"{''.join(content)}</svg>"
     )

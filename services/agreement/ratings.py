@@ -27,7 +27,8 @@ class Rating:
 
 @dataclass(frozen=True, slots=True)
 class RatedSubmission:
-    """One student's work. ``decided_score``: in points, None while undecided; ``selected_grader_id``: whose rating was selected."""
+    """One student's work. ``decided_score``: in points, None while undecided; ``selected_grader_id``:
+    whose rating was selected."""
 
     ratings: Mapping[int, Rating]
     decided_score: Decimal | None

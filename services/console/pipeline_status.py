@@ -127,7 +127,8 @@ class PipelineStatus:
             waiting = sum(p.waiting for p in delayed_partitions)
             location = f"partition {worst.number} is {'late' if worst.state == UP_TO_DATE else worst.state}"
             reasons.append(
-                f"{pluralize(waiting, 'command')} not decided, the oldest waiting {format_duration(worst.oldest_seconds)}: {location}"
+                f"{pluralize(waiting, 'command')} not decided, the oldest waiting "
+                f"{format_duration(worst.oldest_seconds)}: {location}"
             )
         since = self.unpublished_since
         if since is not None and self.at is not None and (self.at - since).total_seconds() > DELAY_SECONDS_MAX:
@@ -144,7 +145,8 @@ class PipelineStatus:
         cut_partitions = [p.number for p in self.partitions if p.is_cut]
         if cut_partitions:
             reasons.append(
-                f"{_format_partitions(cut_partitions)} of the commands topic ends before what was decided of it: the topic was made again"
+                f"{_format_partitions(cut_partitions)} of the commands topic ends before what was decided of it: "
+                "the topic was made again"
                 " or cut, and handlers stop there"
             )
         topics_ahead = [output.topic for output in self.outputs if output.ahead]

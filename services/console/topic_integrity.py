@@ -38,7 +38,10 @@ class MissingPartitions:
     def __str__(self) -> str:
         if self.partitions == 0:
             return f"topic {self.topic} does not exist"
-        return f"topic {self.topic} has {pluralize(self.partitions, 'partition')}, not {self.expected_partitions}: delete it"
+        return (
+            f"topic {self.topic} has {pluralize(self.partitions, 'partition')}, not {self.expected_partitions}: "
+            "delete it"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,8 @@ def _build_feed_query(columns: str, table: str, sequence_column: str, size_expre
 select {columns}
 from unnest($1::smallint[], $2::bigint[], $3::bigint[]) k(shard, after, last)
 cross join lateral (
-    select *, sum({size_expression}) over (order by {sequence_column} rows unbounded preceding) - {size_expression} as bytes_before
+    select *, sum({size_expression}) over (order by {sequence_column} rows unbounded preceding)
+           - {size_expression} as bytes_before
     from (select * from {table} where shard = k.shard and {sequence_column} > k.after and {sequence_column} <= k.last
           order by {sequence_column} limit $4) t
 ) t

@@ -37,7 +37,8 @@ def migrate(database_url: str, shard_count: int = SHARD_COUNT) -> int:
         installed_count = connection.execute("select count(*) from shard").fetchone()
     if installed_count is None or installed_count[0] != shard_count:
         raise ShardCountMismatch(
-            f"the log has {installed_count and installed_count[0]} shards, not {shard_count}: they are fixed at installation"
+            f"the log has {installed_count and installed_count[0]} shards, not {shard_count}: they are fixed at "
+            "installation"
         )
     return len(missing)
 

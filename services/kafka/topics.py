@@ -184,7 +184,8 @@ async def verify_topics(bootstrap: str, prefix: str, shard_count: int = SHARD_CO
             # More partitions of commands are no loss: order then holds within a partition, the log's shards stay.
             if count < expected_partition_count(name, shard_count) or (name == "progress" and count != 1):
                 findings.append(
-                    f"topic {full_name} has {count} partitions, not {expected_partition_count(name, shard_count)}: make it again"
+                    f"topic {full_name} has {count} partitions, not "
+                    f"{expected_partition_count(name, shard_count)}: make it again"
                 )
         commands_topic = full_topic_name(prefix, "commands")
         if commands_topic in existing:

@@ -39,7 +39,8 @@ class EndMismatch:
     def __str__(self) -> str:
         why = "records were lost, or it was made again" if self.actual < self.expected else "progress was lost"
         return (
-            f"shard {self.shard} of {self.output} ends at {self.actual}, and {self.expected} is the last that was relayed:"
+            f"shard {self.shard} of {self.output} ends at {self.actual}, and {self.expected} is the last that was "
+            "relayed:"
             f" {why}"
         )
 

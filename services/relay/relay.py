@@ -97,7 +97,8 @@ class Relay:
         self.health.heartbeat("relay")
         if stored_progress is None:
             raise OperatorRequired(
-                f"{full_topic_name(self.settings.topic_prefix, 'progress')} holds no record. Go on after what the topics hold, or"
+                f"{full_topic_name(self.settings.topic_prefix, 'progress')} holds no record. Go on after what the "
+                "topics hold, or"
                 " emit everything again, with: python -m services.admin.rewind topics|start"
             )
         ends = await read_topic_ends(self.settings.kafka_bootstrap, history, topic_names)

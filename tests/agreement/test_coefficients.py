@@ -11,7 +11,7 @@ OBSERVERS = ("123321412000", "123322412503", "033323422510", "123324412510")
 ANXIETY = ("33345523522615221243", "36462424332333221334")
 
 
-def test_krippendorffs_own_example_gives_what_he_prints() -> None:
+def test_alpha_reproduces_the_krippendorff_example() -> None:
     works = [[float(mark) for mark in unit if mark != "0"] for unit in zip(*OBSERVERS, strict=True)]
     shared = [work for work in works if len(work) > 1]
     printed: dict[MeasurementLevel, float] = {"nominal": 0.743, "ordinal": 0.815, "interval": 0.849}
@@ -21,16 +21,16 @@ def test_krippendorffs_own_example_gives_what_he_prints() -> None:
     assert found == pytest.approx(printed, abs=0.0005)
 
 
-def test_squared_weights_give_the_kappa_of_the_manual_of_irr() -> None:
+def test_quadratic_kappa_reproduces_the_irr_manual() -> None:
     first, second = [[int(mark) - 1 for mark in rater] for rater in ANXIETY]
 
-    found = weighted_kappa(first, second, 6)
+    kappa = weighted_kappa(first, second, 6)
 
-    assert found.count == 20
-    assert found.value == pytest.approx(0.297, abs=0.0005)
+    assert kappa.count == 20
+    assert kappa.value == pytest.approx(0.297, abs=0.0005)
 
 
-def test_with_two_categories_weights_do_not_matter() -> None:
+def test_weights_do_not_affect_kappa_of_two_categories() -> None:
     # Two readers of fifty proposals: both yes 20, both no 15, and 5 and 10 apart. Observed 0.7, by chance 0.5.
     answers = [(1, 1)] * 20 + [(1, 0)] * 5 + [(0, 1)] * 10 + [(0, 0)] * 15
     first, second = [list(reader) for reader in zip(*answers, strict=True)]
@@ -38,7 +38,7 @@ def test_with_two_categories_weights_do_not_matter() -> None:
     assert weighted_kappa(first, second, 2).value == pytest.approx(0.4)
 
 
-def test_kappa_counts_categories_that_nobody_used() -> None:
+def test_kappa_includes_unused_categories() -> None:
     # Of the band between them nobody made use, yet the two are two bands apart and not one.
     near, far = weighted_kappa([0, 0, 1, 1, 2], [0, 1, 1, 1, 2], 3), weighted_kappa([0, 0, 2, 2, 3], [0, 2, 2, 2, 3], 4)
 
@@ -47,7 +47,7 @@ def test_kappa_counts_categories_that_nobody_used() -> None:
     assert far.value < near.value
 
 
-def test_what_cannot_be_told_is_none_with_its_reason() -> None:
+def test_missing_coefficients_have_a_reason() -> None:
     assert weighted_kappa([], [], 5) == Statistic(None, 0, "no_shared_works")
     assert weighted_kappa([3], [4], 5) == Statistic(None, 1, "one_work")
     assert weighted_kappa([3, 3], [3, 3], 5) == Statistic(None, 2, "no_variance")

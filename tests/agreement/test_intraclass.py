@@ -13,34 +13,34 @@ from services.agreement.intraclass import IntraclassCorrelation, compute_icc
 JUDGES = ((9, 2, 5, 8), (6, 1, 3, 2), (8, 4, 6, 8), (7, 1, 2, 6), (10, 5, 6, 9), (6, 2, 4, 7))
 
 
-def of(works: Sequence[Sequence[float]]) -> IntraclassCorrelation:
+def icc_of_scores(works: Sequence[Sequence[float]]) -> IntraclassCorrelation:
     return compute_icc([[Decimal(str(score)) for score in work] for work in works])
 
 
-def test_shrouts_and_fleisss_own_example_gives_what_they_print() -> None:
-    found = of(JUDGES)
+def test_icc_reproduces_the_shrout_and_fleiss_example() -> None:
+    icc = icc_of_scores(JUDGES)
 
-    assert found.statistic.count == 6
-    assert found.statistic.value == pytest.approx(0.29, abs=0.005)
-    assert found.interval == pytest.approx((0.019, 0.761), abs=0.0005)
+    assert icc.statistic.count == 6
+    assert icc.statistic.value == pytest.approx(0.29, abs=0.005)
+    assert icc.interval == pytest.approx((0.019, 0.761), abs=0.0005)
 
 
-def test_a_grader_who_is_more_generous_by_the_same_agrees_less() -> None:
+def test_constant_grader_bias_lowers_the_icc() -> None:
     # Mean squares: between works 2, between graders 24, residual 0: 2 / (2 + 2 * 24 / 3).
-    generous, alike = of([(1, 5), (2, 6), (3, 7)]), of([(1, 1), (2, 2), (3, 3)])
+    generous, alike = icc_of_scores([(1, 5), (2, 6), (3, 7)]), icc_of_scores([(1, 1), (2, 2), (3, 3)])
 
     assert (generous.statistic.value, alike.statistic.value) == pytest.approx((2 / 18, 1))
     assert generous.interval is alike.interval is None
 
 
-def test_graders_who_contradict_each_other_are_below_zero() -> None:
-    value = of([(1, 3), (2, 2), (3, 1), (1, 3)]).statistic.value
+def test_contradicting_graders_have_a_negative_icc() -> None:
+    value = icc_of_scores([(1, 3), (2, 2), (3, 1), (1, 3)]).statistic.value
     assert value is not None
     assert value < 0
 
 
-def test_what_cannot_be_told_is_none_with_its_reason() -> None:
-    assert of([]) == IntraclassCorrelation(Statistic(None, 0, "few_works"))
-    assert of([(1, 2), (3, 4)]) == IntraclassCorrelation(Statistic(None, 2, "few_works"))
-    assert of([(7, 7), (7, 7), (7, 7)]) == IntraclassCorrelation(Statistic(None, 3, "no_variance"))
-    assert of([(5, 7), (5, 7), (5, 7)]) == IntraclassCorrelation(Statistic(0, 3))
+def test_missing_icc_has_a_reason() -> None:
+    assert icc_of_scores([]) == IntraclassCorrelation(Statistic(None, 0, "few_works"))
+    assert icc_of_scores([(1, 2), (3, 4)]) == IntraclassCorrelation(Statistic(None, 2, "few_works"))
+    assert icc_of_scores([(7, 7), (7, 7), (7, 7)]) == IntraclassCorrelation(Statistic(None, 3, "no_variance"))
+    assert icc_of_scores([(5, 7), (5, 7), (5, 7)]) == IntraclassCorrelation(Statistic(0, 3))

@@ -15,7 +15,7 @@ GAPS = "select shard from {} group by shard having count(*) <> max({}) or min({}
 NUMBERED = (("event", "position"), ("verdict", "number"))
 
 
-async def test_a_copied_course_folds_to_what_the_original_was_under_ids_of_its_own(postgres: str) -> None:
+async def test_copied_courses_replay_to_the_original_state_with_new_ids(postgres: str) -> None:
     site = BenchServers(ExternalServer(""), ExternalServer(postgres))
     try:
         course = await create_course_template(site, students=10, assignments_per_course=2)

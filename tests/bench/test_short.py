@@ -10,20 +10,20 @@ from deploy.benchmarks.plots import AXIS_LABELS, plot
 from deploy.benchmarks.results import Measurement, Scale
 from deploy.local.backing_services import ExternalServer
 
-AT_ONCE = 3
+PARALLELISM = 3
 
 
-def test_every_benchmark_measures(bootstrap: str, postgres: str, tmp_path: Path) -> None:
+def test_every_benchmark_returns_measurements(bootstrap: str, postgres: str, tmp_path: Path) -> None:
     site = BenchServers(ExternalServer(bootstrap), ExternalServer(postgres))
 
-    async def measured(name: str) -> list[Measurement]:
+    async def run_benchmark(name: str) -> list[Measurement]:
         return list(await BENCHMARKS[name](site, Scale(short=True)))
 
     try:
         # Side by side: what they find is not looked at.
-        with ThreadPoolExecutor(AT_ONCE) as threads:
+        with ThreadPoolExecutor(PARALLELISM) as threads:
             found = dict(
-                zip(BENCHMARKS, threads.map(lambda name: asyncio.run(measured(name)), BENCHMARKS), strict=True)
+                zip(BENCHMARKS, threads.map(lambda name: asyncio.run(run_benchmark(name)), BENCHMARKS), strict=True)
             )
     finally:
         site.clean()

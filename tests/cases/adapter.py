@@ -13,14 +13,14 @@ ROLES = {
     "designer": "DesignerEnrollment",
 }
 STATES = {"active": "active", "inactive": "inactive", "concluded": "completed"}
-_WORLDS = itertools.count(1)
+_WORLD_NUMBERS = itertools.count(1)
 
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def small_course() -> list[Json]:
+def small_course_steps() -> list[Json]:
     """Given steps: final grader fg, graders ta1 and ta2, students s1 and s2, a moderated essay a1 of ten points."""
     steps: list[Json] = [{"do": "enroll", "user": "fg", "role": "teacher"}]
     steps += [{"do": "enroll", "user": name, "role": "ta"} for name in ("ta1", "ta2")]
@@ -33,7 +33,7 @@ class World:
     """One empty world: a course of its own; names are bound to ids as they appear."""
 
     def __init__(self) -> None:
-        self.base = next(_WORLDS) * 1_000_000
+        self.base = next(_WORLD_NUMBERS) * 1_000_000
         self.course_id = self.base + 1
         self.users: dict[str, int] = {}
         self.assignments: dict[str, int] = {}
@@ -44,13 +44,13 @@ class World:
         self.anonymous_ids: dict[tuple[int, str], str] = {}
         self.attempts: dict[tuple[str, str], int] = {}
 
-    def user(self, name: str | None) -> str:
+    def user_id(self, name: str | None) -> str:
         return str(self.users.setdefault(name or "nobody", self.base + 100 + len(self.users)))
 
-    def assignment(self, name: str) -> str:
+    def assignment_id(self, name: str) -> str:
         return str(self.assignments.setdefault(name, self.base + 10_000 + len(self.assignments)))
 
-    def section(self, name: str) -> str:
+    def section_id(self, name: str) -> str:
         return str(self.sections.setdefault(name, self.base + 20_000 + len(self.sections)))
 
     def command(self, type_: str, data: Json, assignment: str | None = None, actor: str | None = None) -> Json:
@@ -63,9 +63,9 @@ class World:
             "data": data,
         }
         if assignment is not None:
-            command["assignment_id"] = self.assignment(assignment)
+            command["assignment_id"] = self.assignment_id(assignment)
         if actor is not None:
-            command["actor"] = {"user_id": self.user(actor)}
+            command["actor"] = {"user_id": self.user_id(actor)}
         return command
 
     def given(self, step: Json) -> list[Json]:
@@ -76,7 +76,7 @@ class World:
             case "account_admin":
                 permissions = ["manage_grades", "view_all_grades"]
                 permissions += ["select_final_grade"] if step["select_final_grade"] else []
-                admin = {"user_id": self.user(step["user"]), "permissions": permissions}
+                admin = {"user_id": self.user_id(step["user"]), "permissions": permissions}
                 return [self.command("upsert_admins", {"admins": [admin]})]
             case "assignment":
                 return [self.command("configure_assignment", {"name": step["id"], **self._settings(step)}, step["id"])]
@@ -85,11 +85,11 @@ class World:
                     self.command("configure_assignment", self._settings({"id": step["id"], **step["set"]}), step["id"])
                 ]
             case "submit":
-                place = (step["assignment"], step["student"])
-                self.attempts[place] = self.attempts.get(place, 0) + 1
+                submission_key = (step["assignment"], step["student"])
+                self.attempts[submission_key] = self.attempts.get(submission_key, 0) + 1
                 data = {
-                    "student_id": self.user(step["student"]),
-                    "attempt": self.attempts[place],
+                    "student_id": self.user_id(step["student"]),
+                    "attempt": self.attempts[submission_key],
                     "submitted_at": now(),
                 }
                 return [self.command("record_submission", data, step["assignment"])]
@@ -100,17 +100,17 @@ class World:
                 return [self.command("upsert_enrollments", {"enrollments": rows})]
             case "gradebook_grade":
                 data = {
-                    "student_id": self.user(step["student"]),
+                    "student_id": self.user_id(step["student"]),
                     "score": step["score"],
                     "grade": step["grade"],
-                    "grader_id": self.user(step["grader"]),
+                    "grader_id": self.user_id(step["grader"]),
                     "graded_at": now(),
                 }
                 return [self.command("record_submission", data, step["assignment"])]
             case "plain_comment":
                 data = {
-                    "student_id": self.user(step["student"]),
-                    "author_id": self.user(step["actor"]),
+                    "student_id": self.user_id(step["student"]),
+                    "author_id": self.user_id(step["actor"]),
                     "comment": step["text"],
                 }
                 return [self.command("record_submission_comment", data, step["assignment"])]
@@ -120,36 +120,39 @@ class World:
         """The command of an operation that writes."""
         match when["operation"]:
             case "grade":
-                kept = ("posted_grade", "score", "excuse", "final", "graded_anonymously", "comment")
-                data = {name: when[name] for name in kept if name in when}
-                type_, data = "record_provisional_grade", {"student_id": self.user(when["student"]), **data}
+                grade_fields = ("posted_grade", "score", "excuse", "final", "graded_anonymously", "comment")
+                data = {name: when[name] for name in grade_fields if name in when}
+                type_, data = "record_provisional_grade", {"student_id": self.user_id(when["student"]), **data}
             case "comment":
                 final = {"final": when["final"]} if "final" in when else {}
-                data = {"student_id": self.user(when["student"]), "comment": when["text"], **final}
+                data = {"student_id": self.user_id(when["student"]), "comment": when["text"], **final}
                 type_ = "record_provisional_comment"
             case "select":
-                type_, data = "select_provisional_grade", {"provisional_grade_id": self.grade(when["pg"])}
+                type_, data = (
+                    "select_provisional_grade",
+                    {"provisional_grade_id": self.provisional_grade_id(when["pg"])},
+                )
             case "bulk_select":
-                data = {"provisional_grade_ids": [self.grade(name) for name in when["pgs"]]}
+                data = {"provisional_grade_ids": [self.provisional_grade_id(name) for name in when["pgs"]]}
                 type_ = "bulk_select_provisional_grades"
             case "publish":
                 type_, data = "publish_provisional_grades", {}
             case "add_to_moderation_set":
-                students = [self.user(name) for name in when["students"]] if "students" in when else None
+                students = [self.user_id(name) for name in when["students"]] if "students" in when else None
                 type_ = "select_students_for_moderation"
                 data = {} if students is None else {"student_ids": students}
             case other:
                 raise ValueError(f"{other} writes nothing")
         return self.command(type_, data, when["assignment"], when["actor"])
 
-    def grade(self, name: str) -> int:
+    def provisional_grade_id(self, name: str) -> int:
         return self.grades.get(name, self.base + 30_000)
 
     def _enroll(self, step: Json) -> Json:
-        sections: list[str | None] = [self.section(name) for name in step.get("sections", ())] or [None]
+        sections: list[str | None] = [self.section_id(name) for name in step.get("sections", ())] or [None]
         rows = [
             {
-                "user_id": self.user(step["user"]),
+                "user_id": self.user_id(step["user"]),
                 "type": ROLES[step["role"]],
                 "state": STATES[step.get("state", "active")],
                 "limited_to_section": step.get("limited_to_own_sections", False),
@@ -165,14 +168,14 @@ class World:
         settings = {name: value for name, value in step.items() if name not in ("do", "id", "final_grader")}
         if "final_grader" in step:
             self.final_graders[step["id"]] = step["final_grader"]
-            named = step["final_grader"]
-            settings["final_grader_id"] = None if named is None else self.user(named)
+            final_grader = step["final_grader"]
+            settings["final_grader_id"] = None if final_grader is None else self.user_id(final_grader)
         return settings
 
     def _moderation_set(self, step: Json) -> list[Json]:
         commands = [self.command("configure_assignment", {"moderation_set": "selected"}, step["assignment"])]
         if step["students"]:
-            data = {"student_ids": [self.user(name) for name in step["students"]]}
+            data = {"student_ids": [self.user_id(name) for name in step["students"]]}
             moderator = self.final_graders[step["assignment"]]
             commands.append(self.command("select_students_for_moderation", data, step["assignment"], moderator))
         return commands

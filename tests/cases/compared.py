@@ -9,10 +9,10 @@ from tests.cases.adapter import World
 Json = dict[str, Any]
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 # Two replays never share these.
-DROPPED = {"recorded_at", "course_id", "root_account_id"}
+IGNORED_FIELDS = {"recorded_at", "course_id", "root_account_id"}
 
 
-class Names:
+class IdNormalizer:
     """The names of one world for the ids of its documents, events and published grades."""
 
     def __init__(self, world: World, documents: dict[str, Json]) -> None:
@@ -25,20 +25,20 @@ class Names:
             for row in document["moderation_graders"]:
                 self.anonymous[row["anonymous_id"]] = f"grader {self.users[row['user_id']]} of {assignment}"
 
-    def of(self, value: Any, name: str = "") -> Any:
+    def normalize(self, value: Any, name: str = "") -> Any:
         """A value with the names for its ids."""
         if isinstance(value, dict):
-            return {key: self.of(part, key) for key, part in value.items() if key not in DROPPED}
+            return {key: self.normalize(part, key) for key, part in value.items() if key not in IGNORED_FIELDS}
         if isinstance(value, list):
-            return [self.of(part, name) for part in value]
+            return [self.normalize(part, name) for part in value]
         if isinstance(value, str) and TIME.fullmatch(value):
             return "a time"
         if name == "anonymous_id":
             return self.anonymous.get(value, value)
         if value is not None and (name == "id" or name.endswith(("_id", "_ids"))):
-            return self._of_id(int(value))
+            return self._normalize_id(int(value))
         return value
 
-    def _of_id(self, number: int) -> Any:
+    def _normalize_id(self, number: int) -> Any:
         # What the service draws is the assignment's number and a count.
         return self.users.get(number) or self.assignments.get(number) or number % IDS_PER_ASSIGNMENT

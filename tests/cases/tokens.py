@@ -25,46 +25,46 @@ def base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-class Issuer:
+class TokenIssuer:
     """Keys of every kind that is taken, and one that was taken until now."""
 
     def __init__(self) -> None:
-        self.rsa = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self.ec = ec.generate_private_key(ec.SECP256R1())
-        self.ed = Ed25519PrivateKey.generate()
-        self.previous = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self.removed = Ed25519PrivateKey.generate()
+        self.rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.ec_key = ec.generate_private_key(ec.SECP256R1())
+        self.ed25519_key = Ed25519PrivateKey.generate()
+        self.previous_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.removed_key = Ed25519PrivateKey.generate()
 
-    def public_set(self, *, with_removed: bool = False) -> Json:
+    def public_jwks(self, *, with_removed: bool = False) -> Json:
         """The JWK set as the issuer publishes it."""
         keys = [
-            {**RSAAlgorithm.to_jwk(self.rsa.public_key(), as_dict=True), "kid": "rsa"},
-            {**RSAAlgorithm.to_jwk(self.previous.public_key(), as_dict=True), "kid": "previous"},
-            {**ECAlgorithm.to_jwk(self.ec.public_key(), as_dict=True), "kid": "ec"},
-            {**OKPAlgorithm.to_jwk(self.ed.public_key(), as_dict=True), "kid": "ed"},
+            {**RSAAlgorithm.to_jwk(self.rsa_key.public_key(), as_dict=True), "kid": "rsa"},
+            {**RSAAlgorithm.to_jwk(self.previous_key.public_key(), as_dict=True), "kid": "previous"},
+            {**ECAlgorithm.to_jwk(self.ec_key.public_key(), as_dict=True), "kid": "ec"},
+            {**OKPAlgorithm.to_jwk(self.ed25519_key.public_key(), as_dict=True), "kid": "ed"},
         ]
         if with_removed:
-            keys.append({**OKPAlgorithm.to_jwk(self.removed.public_key(), as_dict=True), "kid": "removed"})
+            keys.append({**OKPAlgorithm.to_jwk(self.removed_key.public_key(), as_dict=True), "kid": "removed"})
         return {"keys": keys}
 
-    def write_set(self, path: Path) -> Path:
-        path.write_text(json.dumps(self.public_set()))
+    def write_jwks(self, path: Path) -> Path:
+        path.write_text(json.dumps(self.public_jwks()))
         return path
 
     def claims(self, user_id: int = 21, **claims: Any) -> Json:
         now = int(time.time())
-        wanted = {"sub": str(user_id), "root_account_id": "1", "iat": now, "exp": now + TEN_MINUTES, **claims}
-        return {name: value for name, value in wanted.items() if value is not None}
+        all_claims = {"sub": str(user_id), "root_account_id": "1", "iat": now, "exp": now + TEN_MINUTES, **claims}
+        return {name: value for name, value in all_claims.items() if value is not None}
 
     def token(self, user_id: int = 21, *, kid: str | None = "rsa", header: Json | None = None, **claims: Any) -> str:
         """A token signed with the RSA key; claims that are None are left out."""
-        return jwt.encode(self.claims(user_id, **claims), self.rsa, "RS256", {"kid": kid, **(header or {})})
+        return jwt.encode(self.claims(user_id, **claims), self.rsa_key, "RS256", {"kid": kid, **(header or {})})
 
-    def facts(self) -> str:
+    def lms_token(self) -> str:
         """A token of the LMS."""
         return self.token(1, scope="moderation.facts")
 
-    def named(self, name: str, user_id: int = 21) -> str:
+    def corpus_token(self, name: str, user_id: int = 21) -> str:
         """The token that the corpus calls so, for a user."""
         claims = self.claims(user_id)
         match name:
@@ -77,7 +77,7 @@ class Issuer:
             case "alg_none":
                 return f"{self._signed_part('none', 'rsa', claims)}."
             case "hs256_with_rsa_public_key":
-                secret = self.rsa.public_key().public_bytes(
+                secret = self.rsa_key.public_key().public_bytes(
                     serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
                 )
                 return self._hs256(secret, claims)
@@ -89,8 +89,8 @@ class Issuer:
                 return f"{self._signed_part('ES256', 'ec', claims)}.{base64url(bytes(64))}"
             case "es256_der":
                 part = self._signed_part("ES256", "ec", claims)
-                raw = ECAlgorithm(ECAlgorithm.SHA256).sign(part.encode(), self.ec)
-                return f"{part}.{base64url(raw_to_der_signature(raw, self.ec.curve))}"
+                raw = ECAlgorithm(ECAlgorithm.SHA256).sign(part.encode(), self.ec_key)
+                return f"{part}.{base64url(raw_to_der_signature(raw, self.ec_key.curve))}"
             case "nbf_future":
                 return self.token(user_id, nbf=int(time.time()) + 3_600)
             case "expired_while_queued":
@@ -109,9 +109,9 @@ class Issuer:
                 parts = [json.dumps(sealed).encode(), b"", bytes(12), bomb, bytes(16)]
                 return ".".join(base64url(part) for part in parts)
             case "previous_key":
-                return jwt.encode(claims, self.previous, "RS256", {"kid": "previous"})
+                return jwt.encode(claims, self.previous_key, "RS256", {"kid": "previous"})
             case "removed_key":
-                return jwt.encode(claims, self.removed, "EdDSA", {"kid": "removed"})
+                return jwt.encode(claims, self.removed_key, "EdDSA", {"kid": "removed"})
             case "other_account":
                 return self.token(user_id, root_account_id="2")
         raise ValueError(f"no token {name}")

@@ -12,26 +12,26 @@ from typer.testing import CliRunner
 
 from deploy.local.paths import ROOT
 from services.console.cli.__main__ import build_cli
-from tests.cases.adapter import World, small_course
-from tests.cases.tokens import Issuer
+from tests.cases.adapter import World, small_course_steps
+from tests.cases.tokens import TokenIssuer
 from tests.conftest import System
 
 Json = dict[str, Any]
-_ONE_AT_A_TIME = asyncio.Lock()
+_STDOUT_LOCK = asyncio.Lock()
 HOSTILE = "Essay [bold]\N{RIGHT-TO-LEFT OVERRIDE}& <b>"
 
 
 @dataclass(frozen=True)
-class Ran:
+class CommandResult:
     """How a command ended, and what it wrote."""
 
-    code: int
-    out: str
-    err: str
+    exit_code: int
+    stdout: str
+    stderr: str
 
     def json(self) -> Any:
         """What it printed, which must be one line of JSON."""
-        (line,) = self.out.splitlines()
+        (line,) = self.stdout.splitlines()
         return json.loads(line)
 
 
@@ -41,7 +41,7 @@ class CommandLine:
 
     environment: dict[str, str]
 
-    async def run(self, *arguments: str, **settings: str) -> Ran:
+    async def run(self, *arguments: str, **settings: str) -> CommandResult:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -55,33 +55,33 @@ class CommandLine:
         )
         out, err = await process.communicate()
         assert process.returncode is not None
-        return Ran(process.returncode, out.decode(), err.decode())
+        return CommandResult(process.returncode, out.decode(), err.decode())
 
-    async def here(self, *arguments: str, **settings: str) -> Ran:
+    async def run_in_process(self, *arguments: str, **settings: str) -> CommandResult:
         """The same in this process, which costs a tenth: for what differs by its arguments alone."""
         environment = {"COLUMNS": "80", **self.environment, **settings}
         # Standard output is the process's: one at a time.
-        async with _ONE_AT_A_TIME:
-            ended = await asyncio.to_thread(CliRunner().invoke, build_cli(), arguments, env=environment)
-        if ended.exception is not None and not isinstance(ended.exception, SystemExit):
-            raise ended.exception
-        return Ran(ended.exit_code, ended.stdout, ended.stderr)
+        async with _STDOUT_LOCK:
+            result = await asyncio.to_thread(CliRunner().invoke, build_cli(), arguments, env=environment)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return CommandResult(result.exit_code, result.stdout, result.stderr)
 
 
 @pytest.fixture(scope="session")
-def cli(running: System) -> CommandLine:
+def cli(running_system: System) -> CommandLine:
     settings = {
-        "DATABASE_URL": running.database_url,
-        "KAFKA_BOOTSTRAP": running.bootstrap,
-        "TOPIC_PREFIX": running.prefix,
+        "DATABASE_URL": running_system.database_url,
+        "KAFKA_BOOTSTRAP": running_system.bootstrap,
+        "TOPIC_PREFIX": running_system.prefix,
     }
     return CommandLine(settings)
 
 
 @pytest.fixture(scope="session")
-def operators(cli: CommandLine, running: System, issuer: Issuer) -> dict[str, CommandLine]:
+def cli_by_role(cli: CommandLine, running_system: System, issuer: TokenIssuer) -> dict[str, CommandLine]:
     """The command line by the role that user 77's token gives."""
-    keys = str(issuer.write_set(running.folder / "operators.jwks"))
+    keys = str(issuer.write_jwks(running_system.folder / "operators.jwks"))
     return {
         role: CommandLine(
             {**cli.environment, "JWKS": keys, "OPERATOR_TOKEN": issuer.token(77, scope=f"moderation.{role}")}
@@ -91,25 +91,25 @@ def operators(cli: CommandLine, running: System, issuer: Issuer) -> dict[str, Co
 
 
 @dataclass(frozen=True)
-class Season:
+class GradedCourse:
     """A course with one essay of ten points: s1 has 6 of ta1 and 8 of ta2, which is chosen, then published; s2 none."""
 
     world: World
     verdicts: list[Json]
 
     @property
-    def essay(self) -> str:
-        return self.world.assignment("a1")
+    def assignment_id(self) -> str:
+        return self.world.assignment_id("a1")
 
-    def verdict(self, kind: str) -> Json:
+    def last_verdict(self, kind: str) -> Json:
         """The last verdict of a type of command."""
         return next(verdict for verdict in reversed(self.verdicts) if verdict["type"] == kind)
 
 
 @pytest.fixture(scope="session")
-async def season(running: System) -> Season:
+async def graded_course(running_system: System) -> GradedCourse:
     world = World()
-    steps = small_course()
+    steps = small_course_steps()
     steps += [
         {"do": "grade", "assignment": "a1", "actor": actor, "student": "s1", "score": score}
         for actor, score in (("ta1", 6), ("ta2", 8))
@@ -117,11 +117,11 @@ async def season(running: System) -> Season:
     publish: Json = {"do": "publish", "assignment": "a1", "actor": "fg"}
     commands = [command for step in [*steps, publish] for command in world.given(step)]
     commands.append(world.command("configure_assignment", {"name": HOSTILE}, "a1"))
-    verdicts = [await running.outside.verdict(command) for command in commands]
+    verdicts = [await running_system.client.send_and_wait(command) for command in commands]
     world.grades["pg"] = next(v for v in reversed(verdicts) if v["type"] == "record_provisional_grade")["result"][
         "provisional_grade_id"
     ]
     select: Json = {"do": "select", "assignment": "a1", "actor": "fg", "pg": "pg"}
     for step in (select, publish):
-        verdicts += [await running.outside.verdict(command) for command in world.given(step)]
-    return Season(world, verdicts)
+        verdicts += [await running_system.client.send_and_wait(command) for command in world.given(step)]
+    return GradedCourse(world, verdicts)

@@ -6,46 +6,48 @@ import uuid
 import pytest
 
 from schemas.canvas import AssignmentState, AuditEvent
-from tests.cli.conftest import CommandLine, Season
+from tests.cli.conftest import CommandLine, GradedCourse
 
 
-async def test_the_verdict_of_a_command_with_all_it_led_to(cli: CommandLine, season: Season) -> None:
-    published = season.verdict("publish_provisional_grades")
-    refused = next(v for v in season.verdicts if v["reason"] == "selection_required")
+async def test_verdict_command_shows_the_verdict_and_its_events(cli: CommandLine, graded_course: GradedCourse) -> None:
+    published = graded_course.last_verdict("publish_provisional_grades")
+    refused = next(v for v in graded_course.verdicts if v["reason"] == "selection_required")
 
     text, document, bad = await asyncio.gather(
         cli.run("verdict", published["command_id"]),
-        cli.here("verdict", published["command_id"].upper(), "--json"),
-        cli.here("verdict", refused["command_id"]),
+        cli.run_in_process("verdict", published["command_id"].upper(), "--json"),
+        cli.run_in_process("verdict", refused["command_id"]),
     )
 
-    assert (text.code, document.code, bad.code) == (0, 0, 1)
+    assert (text.exit_code, document.exit_code, bad.exit_code) == (0, 0, 1)
     assert document.json()["verdict"] == published
     assert [e["event_type"] for e in document.json()["events"]] == ["grade_published", "grades_posted"]
     assert [e["live_number"] is not None for e in document.json()["events"]] == [True, False]
-    assert text.out.startswith("accepted publish_provisional_grades\n")
-    assert "grade_published" in text.out
-    assert "All submissions must have a selected grade" in bad.out
+    assert text.stdout.startswith("accepted publish_provisional_grades\n")
+    assert "grade_published" in text.stdout
+    assert "All submissions must have a selected grade" in bad.stdout
 
 
-async def test_a_command_that_nobody_knows_and_one_that_is_none(cli: CommandLine) -> None:
-    unknown, wrong = await asyncio.gather(cli.here("verdict", str(uuid.uuid4())), cli.here("verdict", "12"))
+async def test_verdict_command_distinguishes_unknown_and_malformed_ids(cli: CommandLine) -> None:
+    unknown, wrong = await asyncio.gather(
+        cli.run_in_process("verdict", str(uuid.uuid4())), cli.run_in_process("verdict", "12")
+    )
 
-    assert (unknown.code, unknown.out) == (4, "")
-    assert "unknown, or not decided yet" in unknown.err
-    assert (wrong.code, wrong.out) == (2, "")
+    assert (unknown.exit_code, unknown.stdout) == (4, "")
+    assert "unknown, or not decided yet" in unknown.stderr
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
 
 
-async def test_an_assignment_now_and_before_it_was_published(cli: CommandLine, season: Season) -> None:
-    selected = season.verdict("select_provisional_grade")
+async def test_state_command_shows_current_and_earlier_versions(cli: CommandLine, graded_course: GradedCourse) -> None:
+    selected = graded_course.last_verdict("select_provisional_grade")
     before = str(selected["stream_version"])
 
     text, now, then, that_time, beyond = await asyncio.gather(
-        cli.run("state", season.essay),
-        cli.here("state", season.essay, "--json"),
-        cli.here("state", season.essay, "--version", before, "--json"),
-        cli.here("state", season.essay, "--at", selected["decided_at"], "--json"),
-        cli.here("state", season.essay, "--version", "9999"),
+        cli.run("state", graded_course.assignment_id),
+        cli.run_in_process("state", graded_course.assignment_id, "--json"),
+        cli.run_in_process("state", graded_course.assignment_id, "--version", before, "--json"),
+        cli.run_in_process("state", graded_course.assignment_id, "--at", selected["decided_at"], "--json"),
+        cli.run_in_process("state", graded_course.assignment_id, "--version", "9999"),
     )
 
     for document in (now, then):
@@ -54,20 +56,23 @@ async def test_an_assignment_now_and_before_it_was_published(cli: CommandLine, s
     assert [s["grade"] for s in then.json()["submissions"]] == [None, None]
     assert then.json()["version"] == int(before)
     assert that_time.json() == then.json()
-    assert (beyond.code, beyond.err.strip()) == (4, f"no assignment {season.essay} in root account 1 at version 9999")
-    assert text.code == 0
-    assert f"✓ 8 by {season.world.user('ta2')}" in text.out
-    assert "1 students without any grade" not in text.out
-    assert "1 student without any grade" in text.out
+    assert (beyond.exit_code, beyond.stderr.strip()) == (
+        4,
+        f"no assignment {graded_course.assignment_id} in root account 1 at version 9999",
+    )
+    assert text.exit_code == 0
+    assert f"✓ 8 by {graded_course.world.user_id('ta2')}" in text.stdout
+    assert "1 students without any grade" not in text.stdout
+    assert "1 student without any grade" in text.stdout
     # What the assignment is called is a text, which neither formats nor turns anything round.
-    assert text.out.startswith("Essay [bold]\\u202e& <b> · version ")
+    assert text.stdout.startswith("Essay [bold]\\u202e& <b> · version ")
 
 
-async def test_the_history_of_an_assignment_a_page_at_a_time(cli: CommandLine, season: Season) -> None:
+async def test_history_command_pages_through_events(cli: CommandLine, graded_course: GradedCourse) -> None:
     text, first, rest = await asyncio.gather(
-        cli.run("history", season.essay),
-        cli.here("history", season.essay, "--limit", "2", "--json"),
-        cli.here("history", season.essay, "--after", "2", "--json"),
+        cli.run("history", graded_course.assignment_id),
+        cli.run_in_process("history", graded_course.assignment_id, "--limit", "2", "--json"),
+        cli.run_in_process("history", graded_course.assignment_id, "--after", "2", "--json"),
     )
 
     events = [*first.json()["events"], *rest.json()["events"]]
@@ -76,22 +81,22 @@ async def test_the_history_of_an_assignment_a_page_at_a_time(cli: CommandLine, s
         AuditEvent.model_validate({name: event[name] for name in event if name not in beside})
     assert [event["stream_version"] for event in events] == list(range(1, len(events) + 1))
     assert (first.json()["more"], rest.json()["more"]) == (True, False)
-    assert events[-1]["command_id"] == season.verdict("publish_provisional_grades")["command_id"]
-    assert text.code == 0
+    assert events[-1]["command_id"] == graded_course.last_verdict("publish_provisional_grades")["command_id"]
+    assert text.exit_code == 0
     for what in ("made the assignment", "graded 8", "published 8, was none", "published the assignment"):
-        assert what in text.out
-    assert max(map(len, text.out.splitlines())) <= 80
+        assert what in text.stdout
+    assert max(map(len, text.stdout.splitlines())) <= 80
 
 
-async def test_a_database_that_is_away_or_not_named_is_told_apart_from_a_finding(cli: CommandLine) -> None:
+async def test_unavailable_and_unconfigured_database_set_different_exit_codes(cli: CommandLine) -> None:
     away, unnamed = await asyncio.gather(
         cli.run("state", "1", DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing"),
-        cli.here("state", "1", DATABASE_URL=""),
+        cli.run_in_process("state", "1", DATABASE_URL=""),
     )
 
-    assert (away.code, away.err) == (3, "PostgreSQL does not answer: ConnectionRefusedError\n")
-    assert unnamed.code == 2
-    assert unnamed.err.startswith("DATABASE_URL is not set: set it to postgresql://")
+    assert (away.exit_code, away.stderr) == (3, "PostgreSQL does not answer: ConnectionRefusedError\n")
+    assert unnamed.exit_code == 2
+    assert unnamed.stderr.startswith("DATABASE_URL is not set: set it to postgresql://")
 
 
 @pytest.mark.parametrize(
@@ -104,9 +109,7 @@ async def test_a_database_that_is_away_or_not_named_is_told_apart_from_a_finding
         ("dead-letters", "list", "--partition", "9999999999"),
     ],
 )
-async def test_a_number_that_can_be_no_id_is_wrong_usage_and_no_server_that_is_away(
-    arguments: tuple[str, ...], cli: CommandLine
-) -> None:
-    ran = await cli.here(*arguments)
-    assert (ran.code, ran.out) == (2, "")
-    assert "does not answer" not in ran.err
+async def test_out_of_range_number_is_a_usage_error(arguments: tuple[str, ...], cli: CommandLine) -> None:
+    result = await cli.run_in_process(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "does not answer" not in result.stderr

@@ -10,46 +10,46 @@ from services.console.cli.options import ServerTimeout
 from services.console.cli.server_watchdog import Server, fail_if_silent
 from tests.cli.conftest import CommandLine
 from tests.conftest import System
-from tests.console.letters import dead
+from tests.console.letters import append_dead_letters
 
 GIVE_UP_SECONDS = 4.0
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = {
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    timeouts = {
         "WARN_AFTER_SECONDS": 0.5,
         "ABORT_AFTER_SECONDS": GIVE_UP_SECONDS,
         "PROBE_SECONDS": 0.1,
         "REPROBE_SECONDS": 0.1,
         "ANSWER_SECONDS_MAX": 0.2,
     }
-    for name, seconds in times.items():
+    for name, seconds in timeouts.items():
         monkeypatch.setattr(server_watchdog, name, seconds)
 
 
 @pytest.mark.parametrize("command", ["verify", "replay", "redrive"])
-async def test_a_kafka_that_hangs_is_named_and_given_up(
-    command: str, mute: str, operators: dict[str, CommandLine], running: System
+async def test_hanging_kafka_is_named_and_aborts_the_command(
+    command: str, mute: str, cli_by_role: dict[str, CommandLine], running_system: System
 ) -> None:
-    ((shard, number),) = await dead(running, 5, [b"{"], f"hanging_{command}")
+    ((shard, number),) = await append_dead_letters(running_system, 5, [b"{"], f"hanging_{command}")
     why = ("--reason", "they are lost")
     commands = {
         "verify": ("verify",),
-        "replay": ("replay", "verdicts", f"{running.prefix}-hangs", *why),
+        "replay": ("replay", "verdicts", f"{running_system.prefix}-hangs", *why),
         "redrive": ("dead-letters", "redrive", f"{shard}-{number}", *why),
     }
-    ran = await operators["operator"].here(*commands[command], KAFKA_BOOTSTRAP=mute)
-    assert ran.code == 3
+    result = await cli_by_role["operator"].run_in_process(*commands[command], KAFKA_BOOTSTRAP=mute)
+    assert result.exit_code == 3
     # PostgreSQL too may be slow to answer one so impatient.
-    waits, ends = [line for line in ran.err.splitlines() if "Kafka" in line]
+    waits, ends = [line for line in result.stderr.splitlines() if "Kafka" in line]
     assert re.fullmatch(rf"Kafka at {mute} does not answer; still trying, until \d\d:\d\d:\d\d UTC", waits)
     assert ends.startswith(f"Kafka at {mute} has not answered for 4 s")
-    letter = await operators["operator"].here("dead-letters", "show", f"{shard}-{number}")
-    assert letter.out.startswith(f"dead letter {shard}-{number} open\n")
+    letter = await cli_by_role["operator"].run_in_process("dead-letters", "show", f"{shard}-{number}")
+    assert letter.stdout.startswith(f"dead letter {shard}-{number} open\n")
 
 
-async def test_work_goes_on_when_a_server_answers_again(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_command_continues_after_a_server_recovers(capsys: pytest.CaptureFixture[str]) -> None:
     silent, back = True, asyncio.Event()
 
     async def answers() -> bool:

@@ -10,7 +10,7 @@ from schemas.domain_events import EventName
 from services.console.event_summary import summarize_event
 
 EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
-TOLD = {
+SUMMARIES = {
     "course_updated": "name Modern History, ",
     "provisional_grade_created": "graded 15",
     "provisional_grade_updated": "regraded 16.5, was 15",
@@ -24,12 +24,12 @@ TOLD = {
 
 
 @pytest.mark.parametrize("name", get_args(EventName))
-def test_an_event_is_a_line_without_names_and_comments(name: str) -> None:
+def test_event_summary_is_one_line_without_names_or_comments(name: str) -> None:
     data = json.loads((EXAMPLES / f"{name}.json").read_text())["payload"]
-    told = summarize_event(name, data)
+    summary = summarize_event(name, data)
 
-    assert told.startswith(TOLD.get(name, ""))
-    assert "\n" not in told
-    assert 3 < len(told) < 200
+    assert summary.startswith(SUMMARIES.get(name, ""))
+    assert "\n" not in summary
+    assert 3 < len(summary) < 200
     people = [row["name"] for row in data["payload"].get("users", ())]
-    assert not any(text in told for text in [*people, data["payload"].get("comment", "\n")])
+    assert not any(text in summary for text in [*people, data["payload"].get("comment", "\n")])

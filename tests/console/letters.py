@@ -19,28 +19,28 @@ HEADERS: list[tuple[str, bytes | None]] = [("kept", b"\x00\xff"), ("empty", None
 _OFFSETS = itertools.count()
 
 
-async def dead(
+async def append_dead_letters(
     system: System,
     partition: int,
     values: Sequence[bytes | None],
     reason: str = "not_json",
     message: str = "no JSON",
-    of: str = "earlier-commands",
+    topic_name: str = "earlier-commands",
 ) -> list[tuple[int, int]]:
     """Append dead letters of a topic's partition, in order, and return their (shard, number)."""
-    earlier = full_topic_name(system.prefix, of)
+    earlier = full_topic_name(system.prefix, topic_name)
     connection = await connect(system.database_url, "test", WRITER)
     try:
         log = EventStore(connection)
         source = await log.current_incarnation(earlier)
         headers = encode_headers(build_synthetic_record(earlier, partition, APPENDED_AT, None, None, HEADERS))
         while True:
-            found = await log.read_batch_context([partition], [])
+            context = await log.read_batch_context([partition], [])
             offsets = [next(_OFFSETS) for _ in values]
-            batch = AppendBatch(source, found.decided_at, found.heads, {partition: offsets[0]})
+            batch = AppendBatch(source, context.decided_at, context.heads, {partition: offsets[0]})
             for offset, value in zip(offsets, values, strict=True):
-                place = RecordCoordinates(partition, offset, APPENDED_AT)
-                batch.add_dead_letter(partition, place, b"1001", value, headers, reason, message)
+                coordinates = RecordCoordinates(partition, offset, APPENDED_AT)
+                batch.add_dead_letter(partition, coordinates, b"1001", value, headers, reason, message)
             # A handler may have written to the shard since the look.
             if await log.append(batch):
                 return [(row[0], row[1]) for row in batch.dead_letters]
@@ -48,17 +48,17 @@ async def dead(
         await connection.close()
 
 
-async def on_topic(system: System, partition: int) -> list[ConsumerRecord[Any, Any]]:
+async def read_commands_partition(system: System, partition: int) -> list[ConsumerRecord[Any, Any]]:
     """Everything on a partition of the commands topic, committed or not."""
-    place = TopicPartition(full_topic_name(system.prefix, "commands"), partition)
+    partition_key = TopicPartition(full_topic_name(system.prefix, "commands"), partition)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=system.bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
     )
     await consumer.start()
     try:
-        consumer.assign([place])
-        end, records = (await consumer.end_offsets([place]))[place], []
-        while await consumer.position(place) < end:
+        consumer.assign([partition_key])
+        end, records = (await consumer.end_offsets([partition_key]))[partition_key], []
+        while await consumer.position(partition_key) < end:
             for batch in (await consumer.getmany(timeout_ms=200)).values():
                 records.extend(batch)
         return records

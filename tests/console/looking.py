@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 import asyncpg
 import httpx
 
-from tests.cases.bad_inputs import DOCUMENT
-from tests.cases.tokens import Issuer
+from tests.cases.bad_inputs import BAD_INPUTS
+from tests.cases.tokens import TokenIssuer
 from tests.conftest import System
-from tests.console.letters import dead
-from tests.processes.running import Process, until
+from tests.console.letters import append_dead_letters
+from tests.processes.running import Process, wait_until
 
 Json = dict[str, Any]
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -24,12 +24,12 @@ COURSE, ASSIGNMENT = 7001, 7002
 
 
 @dataclass
-class Console:
+class ConsoleClient:
     """``system``: what it looks at."""
 
     system: System
     process: Process
-    issuer: Issuer
+    issuer: TokenIssuer
     http: httpx.AsyncClient
 
     @property
@@ -39,44 +39,50 @@ class Console:
     def token(self, role: str, user_id: int = 77) -> str:
         return self.issuer.token(user_id, scope=f"moderation.{role}")
 
-    async def ask(self, method: str, path: str, role: str = "viewer", **options: object) -> httpx.Response:
+    async def request(self, method: str, path: str, role: str = "viewer", **options: object) -> httpx.Response:
         """As a program with a bearer token."""
         headers = {"authorization": f"Bearer {self.token(role)}"}
         return await self.http.request(method, path, headers=headers, **options)  # type: ignore[arg-type]
 
 
-async def sent(console: Console, kind: str, *, course: int = COURSE, **changes: Any) -> Json:
+async def send_command(console: ConsoleClient, kind: str, *, course: int = COURSE, **changes: Any) -> Json:
     """Send a command of the corpus's and await its verdict."""
-    command = {**DOCUMENT["bases"][kind], "command_id": str(uuid.uuid4()), "course_id": str(course), **changes}
-    return await console.system.outside.verdict(command)
+    command = {**BAD_INPUTS["bases"][kind], "command_id": str(uuid.uuid4()), "course_id": str(course), **changes}
+    return await console.system.client.send_and_wait(command)
 
 
-async def graded(console: Console, course: int, assignment: int, students: int) -> Json:
+async def create_graded_assignment(console: ConsoleClient, course: int, assignment: int, students: int) -> Json:
     """An assignment of so many students, from 31 on, with a provisional grade each; the fields that name it."""
     people = [(11, "TeacherEnrollment"), (21, "TaEnrollment")]
     people += [(student, "StudentEnrollment") for student in range(31, 31 + students)]
     rows = [{"user_id": user, "type": kind, "state": "active"} for user, kind in people]
-    of: Json = {"assignment_id": str(assignment)}
+    assignment_fields: Json = {"assignment_id": str(assignment)}
     verdicts = [
-        await sent(console, "upsert_course", course=course),
-        await sent(console, "upsert_users", course=course, type="upsert_enrollments", data={"enrollments": rows}),
-        await sent(console, "assignment", course=course, **of),
+        await send_command(console, "upsert_course", course=course),
+        await send_command(
+            console, "upsert_users", course=course, type="upsert_enrollments", data={"enrollments": rows}
+        ),
+        await send_command(console, "assignment", course=course, **assignment_fields),
     ]
     for student in range(31, 31 + students):
         grade = {"student_id": str(student), "posted_grade": "7"}
-        verdicts.append(await sent(console, "record_grade", course=course, **of, data=grade, actor={"user_id": "21"}))
+        verdicts.append(
+            await send_command(
+                console, "record_grade", course=course, **assignment_fields, data=grade, actor={"user_id": "21"}
+            )
+        )
     assert {verdict["status"] for verdict in verdicts} == {"accepted"}, verdicts
-    return {**of, "course_id": str(course)}
+    return {**assignment_fields, "course_id": str(course)}
 
 
-async def letter(console: Console, query: str) -> str:
+async def newest_dead_letter_id(console: ConsoleClient, query: str) -> str:
     """The newest dead letter of a list."""
-    text = (await console.ask("GET", f"/failures/dead-letters?{query}")).text
+    text = (await console.request("GET", f"/failures/dead-letters?{query}")).text
     return text.split("/failures/dead-letters/")[1].split('"')[0]
 
 
 @asynccontextmanager
-async def log_of(console: Console) -> AsyncIterator[Connection]:
+async def connect_to_log(console: ConsoleClient) -> AsyncIterator[Connection]:
     """Its log, for whoever compares."""
     connection = await asyncpg.connect(console.system.database_url)
     try:
@@ -85,25 +91,25 @@ async def log_of(console: Console) -> AsyncIterator[Connection]:
         await connection.close()
 
 
-async def at(moment: float) -> None:
+async def wait_until_time(monotonic_time: float) -> None:
     """Wait for a moment of the monotonic clock."""
-    await until(lambda: time.monotonic() >= moment, "the moment")
+    await wait_until(lambda: time.monotonic() >= monotonic_time, "the moment")
 
 
-async def letter_of(console: Console, value: bytes = b"{", partition: int = 9, **given: Any) -> str:
-    ((shard, number),) = await dead(console.system, partition, [value], **given)
+async def create_dead_letter(console: ConsoleClient, value: bytes = b"{", partition: int = 9, **given: Any) -> str:
+    ((shard, number),) = await append_dead_letters(console.system, partition, [value], **given)
     return f"{shard}-{number}"
 
 
 @asynccontextmanager
-async def signed_in(console: Console) -> AsyncIterator[httpx.AsyncClient]:
+async def sign_in(console: ConsoleClient) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=console.url, timeout=90) as client:
         answer = await client.post("/sign-in", data={"token": console.token("operator"), "next": "/failures"})
         assert (answer.status_code, answer.headers["location"]) == (303, "/failures")
         yield client
 
 
-def csrf_of(page: httpx.Response) -> str:
-    found = re.search(r'name="csrf" value="([0-9a-f]+)"', page.text)
-    assert found is not None
-    return found[1]
+def parse_csrf_token(page: httpx.Response) -> str:
+    match = re.search(r'name="csrf" value="([0-9a-f]+)"', page.text)
+    assert match is not None
+    return match[1]

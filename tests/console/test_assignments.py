@@ -8,7 +8,7 @@ from services.console.state_diff import CHANGES_MAX, Change, build_student_rows,
 Json = dict[str, Any]
 
 
-def document(**changed: Any) -> Json:
+def state_document(**changes: Any) -> Json:
     grade: Json = {
         "provisional_grade_id": 5,
         "student_id": 31,
@@ -30,26 +30,26 @@ def document(**changed: Any) -> Json:
         "settings": {"name": "Essay", "grader_count": 2},
         "moderation_set": [{"student_id": 31, "selected_provisional_grade_id": 5}],
         "moderation_graders": [],
-        "provisional_grades": [{**grade, **changed.pop("grade", {})}],
-        "submissions": [{**submission, **changed.pop("submission", {})}],
-        **changed,
+        "provisional_grades": [{**grade, **changes.pop("grade", {})}],
+        "submissions": [{**submission, **changes.pop("submission", {})}],
+        **changes,
     }
 
 
-def test_a_student_has_one_row_with_every_mark_and_the_chosen_one_ticked() -> None:
-    (row,) = build_student_rows(document())
+def test_student_row_contains_every_grade_and_marks_the_selected_one() -> None:
+    (row,) = build_student_rows(state_document())
     (mark,) = row.grade_cells
     assert (row.student_id, row.in_moderation_set, row.state, row.grade) == (31, True, "submitted", None)
     assert (mark.scorer_id, mark.grade, mark.is_selected, mark.comment_count) == (21, "8", True, 1)
 
 
-def test_equal_states_differ_in_nothing() -> None:
-    assert find_changes(document(), document()) == []
+def test_equal_states_have_no_changes() -> None:
+    assert find_changes(state_document(), state_document()) == []
 
 
-def test_a_change_is_named_by_what_it_is_of_and_not_by_where_it_stands_in_a_list() -> None:
-    after = document(version=8, grade={"grade": "9", "score": 9}, submission={"grade": "9"})
-    assert find_changes(document(), after) == [
+def test_list_changes_are_identified_by_id_instead_of_index() -> None:
+    after = state_document(version=8, grade={"grade": "9", "score": 9}, submission={"grade": "9"})
+    assert find_changes(state_document(), after) == [
         Change("version", "7", "8"),
         Change("provisional_grades.[5].score", "8", "9"),
         Change("provisional_grades.[5].grade", "8", "9"),
@@ -57,18 +57,18 @@ def test_a_change_is_named_by_what_it_is_of_and_not_by_where_it_stands_in_a_list
     ]
 
 
-def test_a_comment_is_told_by_its_length_alone() -> None:
-    found = find_changes(document(grade={"submission_comments": []}), document())
-    assert found == [Change("provisional_grades.[5].submission_comments", "", "16 characters by 21")]
-    assert "Zadie" not in str(find_changes(None, document()))
+def test_comment_changes_show_only_the_length() -> None:
+    changes_found = find_changes(state_document(grade={"submission_comments": []}), state_document())
+    assert changes_found == [Change("provisional_grades.[5].submission_comments", "", "16 characters by 21")]
+    assert "Zadie" not in str(find_changes(None, state_document()))
 
 
-def test_of_many_changes_one_more_is_found_than_is_shown() -> None:
-    many = document(submissions=[{"student_id": n, "grade": "1"} for n in range(1_000)])
-    assert len(find_changes(document(), many)) == CHANGES_MAX + 1
+def test_state_diff_stops_at_one_change_beyond_the_limit() -> None:
+    many = state_document(submissions=[{"student_id": n, "grade": "1"} for n in range(1_000)])
+    assert len(find_changes(state_document(), many)) == CHANGES_MAX + 1
 
 
-def test_a_masked_record_keeps_its_shape_and_our_own_names_and_no_content() -> None:
+def test_masked_record_keeps_structure_and_field_names_but_no_content() -> None:
     value = (
         '{"type": "upsert_users", "data": {"users": [{"name": "Zoë O\'Hara", "login_id": "zoe7"}]}} 學生 👩'.encode()
     )

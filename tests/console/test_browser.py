@@ -8,10 +8,10 @@ import psycopg
 from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.async_api import Page, Response, ViewportSize, expect
 
-from tests.console.conftest import Opened
-from tests.console.letters import dead, on_topic
-from tests.console.looking import ASSIGNMENT, Console, letter
-from tests.processes.running import until
+from tests.console.conftest import OpenPage
+from tests.console.letters import append_dead_letters, read_commands_partition
+from tests.console.looking import ASSIGNMENT, ConsoleClient, newest_dead_letter_id
+from tests.processes.running import wait_until
 
 WIDE, NARROW, NARROWEST = (ViewportSize(width=width, height=844) for width in (1280, 390, 320))
 # Not among axe-core's own defaults: the size of what is touched, 24 px. A scheme changes colours and nothing else.
@@ -27,11 +27,11 @@ LOADS_MAX = 10
 AXE = AXE_FILE_PATH.read_text()
 
 
-async def paths(console: Console) -> list[str]:
+async def page_paths(console: ConsoleClient) -> list[str]:
     """Every page."""
-    newest = await letter(console, "partition=2&state=open")
-    actions = (await console.ask("GET", "/actions")).text
-    verdict = (await console.ask("GET", f"/assignments/1/{ASSIGNMENT}")).text.split("/commands/")[1].split('"')[0]
+    newest = await newest_dead_letter_id(console, "partition=2&state=open")
+    actions = (await console.request("GET", "/actions")).text
+    verdict = (await console.request("GET", f"/assignments/1/{ASSIGNMENT}")).text.split("/commands/")[1].split('"')[0]
     return [
         "/",
         "/failures",
@@ -50,24 +50,22 @@ async def paths(console: Console) -> list[str]:
     ]
 
 
-async def violations(page: Page, scheme: str) -> list[str]:
+async def accessibility_violations(page: Page, scheme: str) -> list[str]:
     """What axe-core finds on the page as it is; a page wider than the screen is one too."""
     found = await page.evaluate(f"axe.run(document, {RULES[scheme]}).then(found => found.violations)")
-    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found] + await too_wide(page)
+    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found] + await overflow_violations(page)
 
 
-async def too_wide(page: Page) -> list[str]:
+async def overflow_violations(page: Page) -> list[str]:
     """What has to be read by moving the page from side to side."""
     return ["wider than the screen"] * await page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
 
 
-async def test_no_page_has_an_accessibility_violation_in_light_or_dark_wide_or_narrow(
-    season: Console, opened: Opened
-) -> None:
+async def test_pages_have_no_accessibility_violations(populated_console: ConsoleClient, open_page: OpenPage) -> None:
     found = {}
     # Contrast is that of colours at rest.
-    async with opened("operator", reduced_motion="reduce") as page:
-        for path in await paths(season):
+    async with open_page("operator", reduced_motion="reduce") as page:
+        for path in await page_paths(populated_console):
             answer = await page.goto(path)
             assert answer is not None
             assert answer.status == (404 if path == "/nowhere" else 200), path
@@ -76,14 +74,14 @@ async def test_no_page_has_an_accessibility_violation_in_light_or_dark_wide_or_n
                 await page.set_viewport_size(size)
                 for scheme in ("light", "dark"):
                     await page.emulate_media(color_scheme=scheme)
-                    found[path, size["width"], scheme] = await violations(page, scheme)
+                    found[path, size["width"], scheme] = await accessibility_violations(page, scheme)
             await page.set_viewport_size(NARROWEST)
-            found[path, NARROWEST["width"], "any"] = await too_wide(page)
+            found[path, NARROWEST["width"], "any"] = await overflow_violations(page)
     assert {place: wrong for place, wrong in found.items() if wrong} == {}
 
 
-async def test_nothing_moves_for_who_wants_nothing_to_move(season: Console, opened: Opened) -> None:
-    async with opened("operator", reduced_motion="reduce") as page:
+async def test_pages_respect_reduced_motion(populated_console: ConsoleClient, open_page: OpenPage) -> None:
+    async with open_page("operator", reduced_motion="reduce") as page:
         await page.goto("/topics")
         await page.click("#check")
         moving = "[...document.querySelectorAll('*')].filter(e => getComputedStyle(e).transitionDuration !== '0s')"
@@ -91,9 +89,9 @@ async def test_nothing_moves_for_who_wants_nothing_to_move(season: Console, open
         assert await page.evaluate("document.querySelectorAll('progress:indeterminate').length") == 0
 
 
-async def test_hostile_texts_do_nothing_and_turn_nothing_around(season: Console, opened: Opened) -> None:
-    async with opened("operator") as page:
-        for path in await paths(season):
+async def test_hostile_texts_are_escaped(populated_console: ConsoleClient, open_page: OpenPage) -> None:
+    async with open_page("operator") as page:
+        for path in await page_paths(populated_console):
             await page.goto(path)
             assert await page.evaluate("window.pwned") is None
             assert "\u202e" not in await page.inner_text("body")
@@ -102,9 +100,11 @@ async def test_hostile_texts_do_nothing_and_turn_nothing_around(season: Console,
         assert "\\u202e" in await page.inner_text("h1")
 
 
-async def test_a_redrive_by_keyboard_alone(season: Console, opened: Opened) -> None:
-    await dead(season.system, 3, [b"{by keyboard"], reason="keyboard")
-    async with opened("operator") as page:
+async def test_dead_letter_can_be_redriven_by_keyboard_only(
+    populated_console: ConsoleClient, open_page: OpenPage
+) -> None:
+    await append_dead_letters(populated_console.system, 3, [b"{by keyboard"], reason="keyboard")
+    async with open_page("operator") as page:
 
         async def go(selector: str, wait: Callable[[], Awaitable[Any]]) -> None:
             """Tab until the focus is there, where it must be seen, and press Enter."""
@@ -125,28 +125,30 @@ async def test_a_redrive_by_keyboard_alone(season: Console, opened: Opened) -> N
         await go("#redrive", lambda: page.wait_for_url("**/act/redrive**"))
         await go("#why", lambda: page.keyboard.type("mended"))
         await go("#confirm", lambda: page.wait_for_url("**/actions/*"))
-        await is_redriven(page)
-    async with opened("operator", java_script_enabled=False) as page:
+        await wait_until_redriven(page)
+    async with open_page("operator", java_script_enabled=False) as page:
         await page.goto("/actions")
         assert "mended" in await page.inner_text("main")
 
 
-async def is_redriven(page: Page) -> None:
+async def wait_until_redriven(page: Page) -> None:
     """Load the page of a redrive again until it is done, as it asks for."""
 
     async def is_done() -> bool:
         await page.reload()
         return "1 dead letter back on the topic" in await page.inner_text("h1")
 
-    await until(is_done, "the dead letter is back on the topic")
+    await wait_until(is_done, "the dead letter is back on the topic")
 
 
-async def test_a_double_click_a_second_tab_and_the_back_button_send_one_record(season: Console, opened: Opened) -> None:
-    await dead(season.system, 4, [b"{double"], reason="double")
-    async with opened("operator") as page:
+async def test_double_click_second_tab_and_back_button_redrive_once(
+    populated_console: ConsoleClient, open_page: OpenPage
+) -> None:
+    await append_dead_letters(populated_console.system, 4, [b"{double"], reason="double")
+    async with open_page("operator") as page:
         tabs = [page, await page.context.new_page()]
         for tab in tabs:
-            await tab.goto(f"/act/redrive?letter={await letter(season, 'reason=double')}")
+            await tab.goto(f"/act/redrive?letter={await newest_dead_letter_id(populated_console, 'reason=double')}")
             await tab.fill("#why", "mended")
         await page.dblclick("#confirm")
         await page.wait_for_url("**/actions/*")
@@ -154,40 +156,49 @@ async def test_a_double_click_a_second_tab_and_the_back_button_send_one_record(s
         await page.go_back()
         for tab in tabs:
             await expect(tab.locator("main")).to_contain_text("it has been redriven")
-    outside = season.system.outside
-    await until(lambda: any(r.value == b"{double" for r in outside.records["dead-letters"]), "the outcome")
-    assert len([record for record in await on_topic(season.system, 4) if record.value == b"{double"]) == 1
+    outside = populated_console.system.client
+    await wait_until(lambda: any(r.value == b"{double" for r in outside.records["dead-letters"]), "the outcome")
+    assert (
+        len(
+            [
+                record
+                for record in await read_commands_partition(populated_console.system, 4)
+                if record.value == b"{double"
+            ]
+        )
+        == 1
+    )
 
 
-async def test_without_javascript_everything_works_by_loading_the_page(season: Console, opened: Opened) -> None:
-    await dead(season.system, 5, [b"{plain"], reason="plain")
-    async with opened("operator", java_script_enabled=False) as page:
+async def test_console_works_without_javascript(populated_console: ConsoleClient, open_page: OpenPage) -> None:
+    await append_dead_letters(populated_console.system, 5, [b"{plain"], reason="plain")
+    async with open_page("operator", java_script_enabled=False) as page:
         decided = await page.inner_text("#decided")
         assert int(decided.replace(",", "")) > 0
-        await page.goto(f"/failures/dead-letters/{await letter(season, 'reason=plain')}")
+        await page.goto(f"/failures/dead-letters/{await newest_dead_letter_id(populated_console, 'reason=plain')}")
         await page.click("#redrive")
         await page.fill("#why", "mended")
         await page.click("#confirm")
         await page.wait_for_url("**/actions/*")
-        await is_redriven(page)
+        await wait_until_redriven(page)
 
 
-async def test_a_page_is_small_and_there_at_once_and_all_of_it_is_ours(season: Console, opened: Opened) -> None:
-    async with opened("viewer") as page:
+async def test_pages_are_small_fast_and_self_hosted(populated_console: ConsoleClient, open_page: OpenPage) -> None:
+    async with open_page("viewer") as page:
         for path in ("/", "/failures", f"/assignments/1/{ASSIGNMENT}"):
             fresh = await page.context.new_page()
             await (await fresh.context.new_cdp_session(fresh)).send("Network.setCacheDisabled", {"cacheDisabled": True})
-            loaded = answers_to(fresh)
+            loaded = record_responses(fresh)
             await fresh.goto(path)
             own = [answer for answer in loaded if not answer.url.endswith("/live")]
-            assert all(answer.url.startswith(season.url) for answer in own)
+            assert all(answer.url.startswith(populated_console.url) for answer in own)
             assert len(own) <= 6
             assert sum([len(await answer.body()) for answer in own]) <= 100_000
-            timings = await timings_of(fresh, path, PROMISED)
-            assert timings[-1] <= PROMISED, timings
+            timings = await measure_timings(fresh, path, PAGE_LIMITS)
+            assert timings[-1] <= PAGE_LIMITS, timings
 
 
-def answers_to(page: Page) -> list[Response]:
+def record_responses(page: Page) -> list[Response]:
     """What a page loads from now on."""
     loaded: list[Response] = []
     page.on("response", lambda answer: loaded.append(answer))
@@ -207,12 +218,12 @@ class Timings:
         return all(found <= most for found, most in pairs)
 
 
-PROMISED = Timings(received=1_000, painted=500, complete=1_000)
-PROMISED_OF_MANY = replace(PROMISED, painted=1_000)
-PROMISED_OF_A_FILTER = replace(PROMISED_OF_MANY, received=200)
+PAGE_LIMITS = Timings(received=1_000, painted=500, complete=1_000)
+LARGE_PAGE_LIMITS = replace(PAGE_LIMITS, painted=1_000)
+FILTER_LIMITS = replace(LARGE_PAGE_LIMITS, received=200)
 
 
-async def timings_of(page: Page, path: str, promised: Timings) -> list[Timings]:
+async def measure_timings(page: Page, path: str, promised: Timings) -> list[Timings]:
     """Loads of a page until one is as quick as promised: a machine that stands still says nothing of the page."""
     found: list[Timings] = []
     while len(found) < LOADS_MAX and not (found and found[-1] <= promised):
@@ -228,18 +239,18 @@ async def timings_of(page: Page, path: str, promised: Timings) -> list[Timings]:
     return found
 
 
-async def test_ten_thousand_dead_letters_and_five_hundred_courses_come_a_page_at_a_time(
-    season: Console, new_database: Callable[[], str], opened: Opened
+async def test_large_lists_are_paginated_and_load_quickly(
+    populated_console: ConsoleClient, new_database: Callable[[], str], open_page: OpenPage
 ) -> None:
     url = new_database()
-    fill(url)
-    many = season.system.console(season.issuer, DATABASE_URL=url)
+    fill_database(url)
+    many = populated_console.system.create_console(populated_console.issuer, DATABASE_URL=url)
     many.start()
-    await many.ready()
+    await many.wait_until_ready()
     rows: dict[str, int] = {}
     late: dict[str, list[Timings]] = {}
     # A session's cookie is its host's: the same opens this console.
-    async with opened("operator") as page:
+    async with open_page("operator") as page:
         for path in (
             "/",
             "/failures",
@@ -249,8 +260,8 @@ async def test_ten_thousand_dead_letters_and_five_hundred_courses_come_a_page_at
             "/assignments",
             "/assignments?id=250",
         ):
-            *slow, last = await timings_of(page, f"{many.url}{path}", PROMISED_OF_MANY)
-            late |= {} if last <= PROMISED_OF_MANY else {path: [*slow, last]}
+            *slow, last = await measure_timings(page, f"{many.url}{path}", LARGE_PAGE_LIMITS)
+            late |= {} if last <= LARGE_PAGE_LIMITS else {path: [*slow, last]}
             rows[path] = await page.locator("tr").count()
             assert len(await page.content()) < 60_000, path
         await page.goto(f"{many.url}/failures/dead-letters")
@@ -258,7 +269,7 @@ async def test_ten_thousand_dead_letters_and_five_hundred_courses_come_a_page_at
         await page.click("text=Filter")
         await page.wait_for_url("**partition=5**")
         assert await page.locator("tr").count() == 51
-        filtered = await timings_of(page, page.url, PROMISED_OF_A_FILTER)
+        filtered = await measure_timings(page, page.url, FILTER_LIMITS)
         await page.click("text=Older ones")
         await page.wait_for_url("**before=**")
         assert await page.locator("tr").count() == 51
@@ -266,10 +277,10 @@ async def test_ten_thousand_dead_letters_and_five_hundred_courses_come_a_page_at
     assert rows["/failures/dead-letters"] == rows["/assignments"] == 51
     assert rows["/assignments?id=250"] == 2
     assert late == {}
-    assert filtered[-1] <= PROMISED_OF_A_FILTER, filtered
+    assert filtered[-1] <= FILTER_LIMITS, filtered
 
 
-def fill(url: str) -> None:
+def fill_database(url: str) -> None:
     """10,000 dead letters of ten causes and 500 courses with an assignment each."""
     with psycopg.connect(url) as connection:
         connection.execute("insert into source (topic, reason) values ('crowd.commands', 'test')")

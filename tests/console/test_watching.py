@@ -18,24 +18,24 @@ from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
 from services.kafka.topics import full_topic_name
 from services.runtime.health import Health
 from tests.conftest import System
-from tests.console.letters import dead
-from tests.console.looking import Console
-from tests.processes.running import until
+from tests.console.letters import append_dead_letters
+from tests.console.looking import ConsoleClient
+from tests.processes.running import wait_until
 
 
-async def test_topics_that_are_not_those_the_log_knows_are_an_alarm_and_so_is_that_no_handler_runs(
+async def test_recreated_topics_and_missing_handlers_raise_alarms(
     system: System,
 ) -> None:
-    await dead(system, 3, [b"{", b"{"], of="commands")
+    await append_dead_letters(system, 3, [b"{", b"{"], topic_name="commands")
     start = RelayProgress.initial()
     ahead = replace(start, sequences={**start.sequences, "events": (0, 5, *[0] * 10)})
     progress = full_topic_name(system.prefix, "progress")
-    await system.outside.producer.send_and_wait(progress, ahead.encode(), key=PROGRESS_KEY)
+    await system.client.producer.send_and_wait(progress, ahead.encode(), key=PROGRESS_KEY)
     connections = await create_pool(system.database_url, "test", OPERATOR, 2, 10)
     watch = StatusMonitor(connections, system.bootstrap, system.prefix, Health())
     watching = asyncio.create_task(watch.run())
     try:
-        await until(
+        await wait_until(
             lambda: watch.status.outputs and {p.owner for p in watch.status.partitions} == {UNASSIGNED}, "all is seen"
         )
     finally:
@@ -56,16 +56,16 @@ async def test_topics_that_are_not_those_the_log_knows_are_an_alarm_and_so_is_th
     ]
 
 
-async def test_each_partition_names_the_member_of_the_group_that_decides_it(console: Console) -> None:
+async def test_each_partition_shows_its_assigned_group_member(console: ConsoleClient) -> None:
     async def named() -> list[str]:
-        page = (await console.ask("GET", "/")).text
+        page = (await console.request("GET", "/")).text
         owners = re.findall(r'<td class="owner"><bdi>(console-\d)</bdi></td>', page)
         return owners if len(owners) == 12 else []
 
-    assert set(await until(named, "each partition names somebody")) == {"console-0", "console-1"}
+    assert set(await wait_until(named, "each partition names somebody")) == {"console-0", "console-1"}
 
 
-async def test_a_work_that_ended_by_a_defect_makes_the_console_not_ready() -> None:
+async def test_crashed_background_task_makes_the_console_not_ready() -> None:
     async def defect() -> None:
         raise KeyError
 
@@ -77,14 +77,14 @@ async def test_a_work_that_ended_by_a_defect_makes_the_console_not_ready() -> No
     assert health.not_ready_reason() == "redriving has ended by an error that the log names: restart the console"
 
 
-async def test_while_postgresql_is_away_no_redrive_is_said_to_wait_that_nobody_has_asked_for() -> None:
+async def test_postgresql_outage_reports_no_pending_redrive_without_a_request() -> None:
     redriver = Redriver("postgresql://nobody@127.0.0.1:1/nothing", "127.0.0.1:1", "away")
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(redriver.run(), 0.5)
     assert redriver.problem is None
 
 
-def test_what_a_member_of_the_group_holds_is_read_from_its_assignment_whatever_that_is() -> None:
+def test_member_partitions_are_parsed_from_the_group_assignment() -> None:
     assigned = ConsumerProtocolMemberAssignment(0, [("commands", [1, 5]), ("another", [2])], b"").encode()
     assert decode_assignment("commands", assigned) == [1, 5]
     assert decode_assignment("commands", b"") == decode_assignment("commands", b"\xff" * 40) == []

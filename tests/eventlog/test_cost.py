@@ -33,76 +33,78 @@ from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in (
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
-class Commands:
+class CommandRecords:
     """Records of grades in many courses, as the commands topic would hand them out."""
 
     def __init__(self) -> None:
         self.worlds = [World() for _ in range(COURSES)]
         self.scores = itertools.count()
-        self.ends: Counter[int] = Counter()
+        self.next_offsets: Counter[int] = Counter()
 
-    def record(self, world: World, command: Json) -> ConsumerRecord[Any, Any]:
+    def to_record(self, world: World, command: Json) -> ConsumerRecord[Any, Any]:
         partition = get_course_shard(world.course_id)
         value = json.dumps(command).encode()
-        offset = self.ends[partition]
-        self.ends[partition] += 1
+        offset = self.next_offsets[partition]
+        self.next_offsets[partition] += 1
         return ConsumerRecord("commands", partition, offset, 1, 1, None, value, None, 0, len(value), ())
 
-    def facts(self) -> list[ConsumerRecord[Any, Any]]:
+    def setup_records(self) -> list[ConsumerRecord[Any, Any]]:
         people = [("fg", "teacher"), ("ta", "ta"), ("student", "student")]
         steps: list[Json] = [{"do": "enroll", "user": user, "role": role} for user, role in people]
         settings = {"grader_count": 2, "final_grader": "fg", "points_possible": 100, "grading_type": "points"}
         steps.append({"do": "assignment", "id": "a", "moderated_grading": True, **settings})
-        return [self.record(world, command) for world in self.worlds for step in steps for command in world.given(step)]
+        return [
+            self.to_record(world, command) for world in self.worlds for step in steps for command in world.given(step)
+        ]
 
-    def grades(self, courses: int) -> list[ConsumerRecord[Any, Any]]:
+    def grade_records(self, courses: int) -> list[ConsumerRecord[Any, Any]]:
         grade = {"operation": "grade", "actor": "ta", "assignment": "a", "student": "student"}
         return [
-            self.record(world, world.operation({**grade, "score": next(self.scores) % 100}))
+            self.to_record(world, world.operation({**grade, "score": next(self.scores) % 100}))
             for world in self.worlds[:courses]
         ]
 
 
-class Work:
+class Workload:
     """A handler's and a relay's work over one connection."""
 
-    def __init__(self, connection: Connection, source: int, commands: Commands) -> None:
+    def __init__(self, connection: Connection, source: int, commands: CommandRecords) -> None:
         self.connection = connection
         self.log = EventStore(connection)
-        self.deciding = CommandProcessor(self.log, source)
-        self.tail = FeedReader(connection)
+        self.processor = CommandProcessor(self.log, source)
+        self.feed_reader = FeedReader(connection)
         self.source = source
         self.commands = commands
 
-    async def settle(self, courses: int) -> None:
-        await self.deciding.process(self.commands.grades(courses))
+    async def process_grades(self, courses: int) -> None:
+        await self.processor.process(self.commands.grade_records(courses))
 
-    async def look_at_places(self) -> None:
+    async def query_offsets(self) -> None:
         partition = get_course_shard(self.commands.worlds[0].course_id)
         watermark = (await self.log.watermarks(self.source, [partition]))[partition]
         assert len(await self.log.append_times(self.source, partition, watermark - 5, watermark)) == 6
 
-    async def relay(self) -> None:
+    async def read_feeds(self) -> None:
         shards = list(range(SHARD_COUNT))
-        heads = await self.tail.heads(shards)
+        heads = await self.feed_reader.heads(shards)
         used = len({get_course_shard(w.course_id) for w in self.commands.worlds})
         kinds: tuple[Feed, ...] = ("events", "verdicts")
         for series in kinds:
             after = [max(head - 5, 0) for head in heads[series]]
-            assert len(await self.tail.read(series, shards, after, heads[series], 1_000, 1 << 20)) == 5 * used
+            assert len(await self.feed_reader.read(series, shards, after, heads[series], 1_000, 1 << 20)) == 5 * used
 
-    async def costs(self) -> dict[str, int]:
+    async def measure_costs(self) -> dict[str, int]:
         """Blocks that each kind of work fetches, the cache of a subscriber being warm."""
-        await self.settle(COURSES)
+        await self.process_grades(COURSES)
         kinds: dict[str, Callable[[], Awaitable[None]]] = {
-            "a batch of one command": lambda: self.settle(1),
-            "a batch over all shards": lambda: self.settle(COURSES),
-            "places of redelivered records": self.look_at_places,
-            "what waits for the relay": self.relay,
+            "a batch of one command": lambda: self.process_grades(1),
+            "a batch over all shards": lambda: self.process_grades(COURSES),
+            "places of redelivered records": self.query_offsets,
+            "what waits for the relay": self.read_feeds,
         }
-        return {name: await self.blocks(work) for name, work in kinds.items()}
+        return {name: await self.count_blocks(work) for name, work in kinds.items()}
 
-    async def blocks(self, work: Callable[[], Awaitable[object]]) -> int:
+    async def count_blocks(self, work: Callable[[], Awaitable[object]]) -> int:
         """Blocks that work fetches. Counts are kept for each transaction: it is done inside one."""
         async with self.connection.transaction(isolation="repeatable_read"):
             before = await self.connection.fetchrow(COUNTS)
@@ -120,17 +122,17 @@ class Work:
 async def connect(database_url: str) -> AsyncIterator[Callable[[], Awaitable[Connection]]]:
     opened: list[Connection] = []
 
-    async def another() -> Connection:
+    async def open_connection() -> Connection:
         opened.append(await asyncpg.connect(database_url, server_settings={"jit": "off"}))
         return opened[-1]
 
-    yield another
+    yield open_connection
     for connection in opened:
         await connection.close()
 
 
 @pytest.mark.parametrize("old_snapshot", [False, True], ids=["never analyzed", "beside an old snapshot"])
-async def test_a_batch_costs_the_same_however_much_is_in_the_log(
+async def test_batch_cost_does_not_grow_with_the_log(
     connect: Callable[[], Awaitable[Connection]], old_snapshot: bool
 ) -> None:
     connection, other = await connect(), await connect()
@@ -138,35 +140,35 @@ async def test_a_batch_costs_the_same_however_much_is_in_the_log(
         await connection.execute(f"alter table {table} set (autovacuum_enabled = off)")
     if old_snapshot:
         await other.execute("begin isolation level repeatable read; select count(*) from event")
-    commands = Commands()
-    work = Work(connection, await EventStore(connection).current_incarnation("commands"), commands)
-    await work.deciding.process(commands.facts())
+    commands = CommandRecords()
+    work = Workload(connection, await EventStore(connection).current_incarnation("commands"), commands)
+    await work.processor.process(commands.setup_records())
     for _ in range(EARLY_BATCHES):
-        early = await work.costs()
+        early = await work.measure_costs()
     for _ in range(BATCHES):
-        await work.settle(COURSES)
-    late = await work.costs()
+        await work.process_grades(COURSES)
+    late = await work.measure_costs()
     # Plans of a process that starts now, with nothing known of what is in the tables by now.
-    started_late = await Work(await connect(), work.source, commands).costs()
+    started_late = await Workload(await connect(), work.source, commands).measure_costs()
     for found in (late, started_late):
         dearer = {name: (early[name], found[name]) for name in early if found[name] > early[name] * 3 // 2}
         assert not dearer, dearer
 
 
-async def test_a_published_grade_costs_the_same_however_many_are_published_at_once(
+async def test_cost_per_published_grade_does_not_grow_with_the_publication(
     connect: Callable[[], Awaitable[Connection]],
 ) -> None:
     connection = await connect()
     log = EventStore(connection)
     source = await log.current_incarnation("commands")
-    work = Work(connection, source, Commands())
+    work = Workload(connection, source, CommandRecords())
     await connection.execute("insert into stream values (1, 1, 1, null, 0)")
     versions, costs = itertools.count(1), []
     for grades in (1_000, 4_000):
-        found = await log.read_batch_context([0], [])
-        batch = AppendBatch(source, found.decided_at, found.heads, {})
+        context = await log.read_batch_context([0], [])
+        batch = AppendBatch(source, context.decided_at, context.heads, {})
         for _ in range(grades):
             batch.add_event(0, True, 1, next(versions), "grade_published", "{}", "{}")
-        costs.append(await work.blocks(lambda batch=batch: log.append(batch)) / grades)  # type: ignore[misc]
+        costs.append(await work.count_blocks(lambda batch=batch: log.append(batch)) / grades)  # type: ignore[misc]
 
     assert costs[1] < costs[0] * 1.5, costs

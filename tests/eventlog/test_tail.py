@@ -13,10 +13,10 @@ SHARDS = [3, 7]
 KIB = 1 << 10
 
 
-async def fill(log: EventStore) -> None:
+async def append_rows(log: EventStore) -> None:
     """Two shards with ten events, verdicts and dead letters each, the n-th of n KiB; each second event is published."""
-    found = await log.read_batch_context(SHARDS, [])
-    batch = AppendBatch(await log.current_incarnation("commands"), found.decided_at, found.heads, {0: 0})
+    context = await log.read_batch_context(SHARDS, [])
+    batch = AppendBatch(await log.current_incarnation("commands"), context.decided_at, context.heads, {0: 0})
     offset = 0
     for shard in SHARDS:
         await log.connection.execute("insert into stream values ($1, 1, $1, null, $2)", 1000 + shard, shard)
@@ -32,17 +32,17 @@ async def fill(log: EventStore) -> None:
     assert await log.append(batch)
 
 
-def number(series: Feed, row: FeedRow) -> int | None:
+def row_number(series: Feed, row: FeedRow) -> int | None:
     return row[2] if series == "published" else row[1]  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("series", ["events", "published", "verdicts", "dead_letters"])
-async def test_a_read_ends_where_rows_or_bytes_are_enough_and_takes_one_row_always(
+async def test_feed_read_stops_at_row_or_byte_limit_and_returns_at_least_one_row(
     database_url: str, series: Feed
 ) -> None:
     connection = await asyncpg.connect(database_url)
     try:
-        await fill(EventStore(connection))
+        await append_rows(EventStore(connection))
         tail = FeedReader(connection)
         heads = (await tail.heads(SHARDS))[series]
         last = 5 if series == "published" else 10
@@ -50,7 +50,7 @@ async def test_a_read_ends_where_rows_or_bytes_are_enough_and_takes_one_row_alwa
 
         async def numbers(after: list[int], until: list[int], rows_max: int, bytes_max: int) -> list[tuple[int, int]]:
             rows = await tail.read(series, SHARDS, after, until, rows_max, bytes_max)
-            return [(row.shard, number(series, row) or 0) for row in rows]
+            return [(row.shard, row_number(series, row) or 0) for row in rows]
 
         everything = [(shard, n) for shard in SHARDS for n in range(1, last + 1)]
         assert await numbers([0, 0], heads, 1_000, 1 << 30) == everything

@@ -21,11 +21,11 @@ from services.publishing.caliper import get_caliper_id
 from services.publishing.canvas_live_events import build_grade_change
 from services.publishing.cloudevents import PublishingFormat
 from services.publishing.user_history import NO_USER, EventUsers
-from tests.processes.contracts import validator
+from tests.processes.contracts import load_validator
 from tests.schemas.samples import DATA
 
 Json = dict[str, Any]
-KEPT = Path(__file__).parent
+RELEASED_FOLDER = Path(__file__).parent
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 # What the log holds of a command: were it another one day, a producer that sends again would be refused.
 CONTENT_HASHES = {
@@ -47,19 +47,19 @@ CONTENT_HASHES = {
 }
 
 
-def kept(name: str) -> Json:
-    found: Json = json.loads((KEPT / name).read_text())
-    return found
+def load_released(name: str) -> Json:
+    document: Json = json.loads((RELEASED_FOLDER / name).read_text())
+    return document
 
 
-def to_version_1(command: Json) -> Json:
+def upcast_to_version_1(command: Json) -> Json:
     """``student`` and ``text`` were renamed."""
     data = command["data"]
     return {**command, "version": 1, "data": {"student_id": data["student"], "comment": data["text"]}}
 
 
-def test_every_type_of_command_is_read_as_it_was_first_released_and_has_the_same_content() -> None:
-    lines = (KEPT / "commands.1.jsonl").read_text().splitlines()
+def test_first_release_commands_parse_with_unchanged_content_hashes() -> None:
+    lines = (RELEASED_FOLDER / "commands.1.jsonl").read_text().splitlines()
     said = [parse(line.encode()) for line in lines]
     assert {
         each.command.type: each.content_hash.hex() for each in said if isinstance(each, ParsedCommand)
@@ -67,31 +67,31 @@ def test_every_type_of_command_is_read_as_it_was_first_released_and_has_the_same
     assert set(CONTENT_HASHES) == set(DATA)
 
 
-def test_a_command_of_an_earlier_version_is_upgraded_and_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    old = json.dumps(kept("record_provisional_comment.0.json")).encode()
+def test_command_of_an_earlier_version_is_upcast(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = json.dumps(load_released("record_provisional_comment.0.json")).encode()
     refused = parse(old)
     assert isinstance(refused, InvalidCommand)
     assert refused.reason == "unsupported_version"
-    monkeypatch.setitem(UPCASTERS, ("record_provisional_comment", 0), to_version_1)
-    said = parse(old)
-    assert isinstance(said, ParsedCommand)
-    assert said.command.data == RecordProvisionalComment(student_id=31, comment="See page 3.")
-    assert said == parse(json.dumps(to_version_1(json.loads(old))).encode())
+    monkeypatch.setitem(UPCASTERS, ("record_provisional_comment", 0), upcast_to_version_1)
+    parsed = parse(old)
+    assert isinstance(parsed, ParsedCommand)
+    assert parsed.command.data == RecordProvisionalComment(student_id=31, comment="See page 3.")
+    assert parsed == parse(json.dumps(upcast_to_version_1(json.loads(old))).encode())
 
 
 @pytest.mark.parametrize(
     "wrong", [b'"version": 0, "version": 0', b'"version": "0"', b'"version": 0.0', b'"version": 7', b'"version": [0]']
 )
-def test_what_is_of_no_earlier_version_is_refused_as_before(wrong: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(UPCASTERS, ("record_provisional_comment", 0), to_version_1)
-    said = parse((KEPT / "record_provisional_comment.0.json").read_bytes().replace(b'"version": 0', wrong))
-    assert isinstance(said, InvalidCommand)
-    assert said.reason in ("unsupported_version", "invalid_command")
+def test_unknown_command_version_is_rejected(wrong: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(UPCASTERS, ("record_provisional_comment", 0), upcast_to_version_1)
+    parsed = parse((RELEASED_FOLDER / "record_provisional_comment.0.json").read_bytes().replace(b'"version": 0', wrong))
+    assert isinstance(parsed, InvalidCommand)
+    assert parsed.reason in ("unsupported_version", "invalid_command")
 
 
-def test_a_comment_stored_without_an_id_becomes_one_with_an_id() -> None:
-    old = kept("provisional_comment_created.1.json")
-    assert not validator("events/provisional_comment_created").is_valid(old["data"])
+def test_stored_comment_without_an_id_is_upcast_with_an_id() -> None:
+    old = load_released("provisional_comment_created.1.json")
+    assert not load_validator("events/provisional_comment_created").is_valid(old["data"])
     assignment = Assignment(1, b"secret", 1, 1001, 2001)
     assignment.provisional_grades[1_048_577] = ProvisionalGrade(1_048_577, 31, 21, final=False)
     stored = StoredEvent(1, 7, 7, old["type"], old["type_version"], json.dumps(old["data"]), "{}", AT)
@@ -101,12 +101,12 @@ def test_a_comment_stored_without_an_id_becomes_one_with_an_id() -> None:
     assert comment.comment_id > 0
 
 
-def test_a_grade_published_before_requests_were_told_of_is_a_job_s_and_keeps_its_caliper_id() -> None:
-    old = kept("grade_published.1.json")
+def test_first_version_grade_published_maps_to_job_metadata_and_a_stable_caliper_id() -> None:
+    old = load_released("grade_published.1.json")
     row = EventRow(3, 412, 5, 1, 1001, 2001, old["type"], json.dumps(old["data"]), "", AT, 1)
     change = build_grade_change(
         row, old["metadata"], EventUsers(NO_USER, NO_USER), PublishingFormat("urn:moderated-grading")
     )
-    validator("grade_change").validate(change)
+    load_validator("grade_change").validate(change)
     assert (change["metadata"]["job_id"], change["body"]["grading_complete"]) == ("412", True)
     assert get_caliper_id(old["metadata"]) == "35033342-46ad-4cd7-a4ff-775b4f266660"

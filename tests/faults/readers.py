@@ -14,22 +14,22 @@ from deploy.local.kafka import JARS
 from services.kafka.partitioning import SHARD_COUNT
 
 LINE = re.compile(rb"^Partition:(\d+)\t.*\bce_id:([0-9a-f-]+),.*\bce_sequence:(\d+)")
-Seen = tuple[int, int, str]
+RecordKey = tuple[int, int, str]
 """Partition, ce_sequence and ce_id of a record."""
 
 
-class Reader(Protocol):
+class ForeignConsumer(Protocol):
     """Whoever reads; ``seen``: the records, in the order they came."""
 
     @property
-    def seen(self) -> list[Seen]: ...
+    def records_read(self) -> list[RecordKey]: ...
 
 
-class Librdkafka:
+class LibrdkafkaConsumer:
     """confluent-kafka, read_committed, in a thread of its own."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
-        self.seen: list[Seen] = []
+        self.records_read: list[RecordKey] = []
         self._ended = threading.Event()
         self._consumer = Consumer(
             {
@@ -50,7 +50,7 @@ class Librdkafka:
                 headers: Any = dict(message.headers() or ())
                 partition = message.partition()
                 assert partition is not None
-                self.seen.append((partition, int(headers["ce_sequence"]), headers["ce_id"].decode()))
+                self.records_read.append((partition, int(headers["ce_sequence"]), headers["ce_id"].decode()))
 
     def close(self) -> None:
         """Stop reading."""
@@ -59,7 +59,7 @@ class Librdkafka:
         self._consumer.close()
 
 
-class Java:
+class JavaConsumer:
     """Kafka's own console consumer, read_committed; what it prints is in ``printed``."""
 
     def __init__(self, bootstrap: str, topic: str, printed: Path) -> None:
@@ -73,7 +73,7 @@ class Java:
             self._process = subprocess.Popen(command, stdout=output, stderr=errors)
 
     @property
-    def seen(self) -> list[Seen]:
+    def records_read(self) -> list[RecordKey]:
         """What it has printed so far; of a line that is not whole yet nothing."""
         whole = self._printed.read_bytes().rpartition(b"\n")[0]
         found = (LINE.match(line) for line in whole.splitlines())
@@ -89,13 +89,13 @@ PRINTABLE = ("partition", "headers", "key", "value", "timestamp")
 
 
 @contextlib.contextmanager
-def reading(bootstrap: str, topic: str, folder: Path) -> Iterator[dict[str, Reader]]:
+def start_consumers(bootstrap: str, topic: str, folder: Path) -> Iterator[dict[str, ForeignConsumer]]:
     """Readers of a topic from now on, by name; Java's only where its jars are (deploy/setup)."""
     with contextlib.ExitStack() as stack:
-        readers: dict[str, Reader] = {
-            "librdkafka": stack.enter_context(contextlib.closing(Librdkafka(bootstrap, topic)))
+        readers: dict[str, ForeignConsumer] = {
+            "librdkafka": stack.enter_context(contextlib.closing(LibrdkafkaConsumer(bootstrap, topic)))
         }
         if JARS.exists():
             printed = folder / "console-consumer.log"
-            readers["java"] = stack.enter_context(contextlib.closing(Java(bootstrap, topic, printed)))
+            readers["java"] = stack.enter_context(contextlib.closing(JavaConsumer(bootstrap, topic, printed)))
         yield readers

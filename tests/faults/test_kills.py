@@ -10,26 +10,26 @@ import asyncpg
 
 from tests.cases.adapter import World
 from tests.conftest import System
-from tests.faults.steps import STUDENTS, prepared
-from tests.processes.running import DEADLINE_SECONDS, Json, Process, until
+from tests.faults.steps import STUDENTS, large_course_commands
+from tests.processes.running import DEADLINE_SECONDS, Json, Process, wait_until
 
 COMMANDS = 20_000
 COURSES = 6
 KILLS = 4
 
 
-def season(worlds: list[World], chance: random.Random) -> list[tuple[bytes, bytes]]:
+def build_records(worlds: list[World], chance: random.Random) -> list[tuple[bytes, bytes]]:
     """(key, value) of the records: grades with 5 % re-sent ids and 1 % unreadable records, then the publications."""
     records: list[tuple[bytes, bytes]] = []
     for world in worlds:
-        records += [_record(world, command) for command in prepared(world)]
+        records += [_record(world, command) for command in large_course_commands(world)]
     sent: list[tuple[bytes, bytes]] = []
     while len(records) < COMMANDS - COURSES:
         world = chance.choice(worlds)
-        draw = chance.random()
-        if draw < 0.01:
+        random_value = chance.random()
+        if random_value < 0.01:
             records.append((str(world.course_id).encode(), b'{"command_id": "unreadable'))
-        elif draw < 0.06 and sent:
+        elif random_value < 0.06 and sent:
             records.append(chance.choice(sent))
         else:
             student = f"s{chance.randrange(STUDENTS)}"
@@ -50,16 +50,16 @@ async def kill_and_restart(process: Process, chance: random.Random) -> None:
     process.start()
 
 
-async def test_every_record_has_one_outcome_and_every_grade_is_out_once(system: System) -> None:
+async def test_random_kills_lose_and_duplicate_no_record(system: System) -> None:
     chance = random.Random(20260101)
-    handler, relay = system.process("handler", HANDLER_INSTANCE="killed"), system.process("relay")
+    handler, relay = system.create_process("handler", HANDLER_INSTANCE="killed"), system.create_process("relay")
     for process in (handler, relay):
         process.start()
-        await process.ready()
+        await process.wait_until_ready()
     worlds = [World() for _ in range(COURSES)]
-    records = season(worlds, chance)
+    records = build_records(worlds, chance)
     unreadable = sum(value.startswith(b'{"command_id": "unreadable') for _, value in records)
-    outside = system.outside
+    outside = system.client
 
     async def send() -> None:
         for key, value in records:
@@ -69,13 +69,13 @@ async def test_every_record_has_one_outcome_and_every_grade_is_out_once(system: 
     sending = asyncio.create_task(send())
     for number in range(KILLS):
         seen = len(outside.records["verdicts"])
-        await until(lambda seen=seen: len(outside.records["verdicts"]) > seen, "verdicts go on")  # type: ignore[misc]
+        await wait_until(lambda seen=seen: len(outside.records["verdicts"]) > seen, "verdicts go on")  # type: ignore[misc]
         await kill_and_restart(chance.choice([handler, relay]) if number > 1 else [handler, relay][number], chance)
     await sending
     expected = len(records) - unreadable
-    await until(lambda: len(outside.records["verdicts"]) >= expected, "every verdict", 4 * DEADLINE_SECONDS)
-    await until(lambda: len(outside.records["dead-letters"]) >= unreadable, "every dead letter")
-    await until(lambda: len(outside.records["live-events"]) >= COURSES * STUDENTS, "every published grade")
+    await wait_until(lambda: len(outside.records["verdicts"]) >= expected, "every verdict", 4 * DEADLINE_SECONDS)
+    await wait_until(lambda: len(outside.records["dead-letters"]) >= unreadable, "every dead letter")
+    await wait_until(lambda: len(outside.records["live-events"]) >= COURSES * STUDENTS, "every published grade")
     assert len(outside.records["dead-letters"]) == unreadable
     sent = Counter(json.loads(value)["command_id"] for _, value in records if not value.endswith(b"unreadable"))
     assert {command: len(verdicts) for command, verdicts in outside.verdicts.items()} == dict(sent)

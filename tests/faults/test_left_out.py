@@ -25,14 +25,14 @@ from services.kafka import topics
 from services.runtime.health import Health
 from services.telemetry.metrics import HandlerMetrics
 from tests.conftest import System
-from tests.faults.steps import count, courses, made_again
+from tests.faults.steps import count_rows, course_commands, recreate_commands_topic
 from tests.processes.running import DEADLINE_SECONDS, Json
 
 Record = ConsumerRecord[Any, Any]
 
 
 @asynccontextmanager
-async def reading(system: System, *partitions: int) -> AsyncIterator[AIOKafkaConsumer]:
+async def open_consumer(system: System, *partitions: int) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(
         bootstrap_servers=system.bootstrap,
         group_id=f"{system.prefix}.reader",
@@ -50,104 +50,98 @@ async def reading(system: System, *partitions: int) -> AsyncIterator[AIOKafkaCon
         await consumer.stop()
 
 
-async def fetched(consumer: AIOKafkaConsumer, records_max: int) -> list[Record]:
+async def fetch(consumer: AIOKafkaConsumer, records_max: int) -> list[Record]:
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while not (found := await consumer.getmany(timeout_ms=100, max_records=records_max)):
+        while not (batches := await consumer.getmany(timeout_ms=100, max_records=records_max)):
             pass
-    return [record for records in found.values() for record in records]
+    return [record for records in batches.values() for record in records]
 
 
 async def send(system: System, commands: Sequence[Json], partition: int) -> None:
     for command in commands:
-        await system.outside.send_raw(json.dumps(command).encode(), partition=partition)
-    await system.outside.producer.flush()
+        await system.client.send_raw(json.dumps(command).encode(), partition=partition)
+    await system.client.producer.flush()
 
 
-class Reader:
+class TestedConsumer:
     """Fetches, looks which records are new, and decides them."""
 
     def __init__(self, deciding: CommandProcessor, consumer: AIOKafkaConsumer) -> None:
-        self.deciding = deciding
-        self.places = PositionTracker(deciding.event_store, deciding.incarnation)
+        self.processor = deciding
+        self.position_tracker = PositionTracker(deciding.event_store, deciding.incarnation)
         self.consumer = consumer
 
-    async def settle(self, records: Sequence[Record]) -> None:
-        if fresh := await self.places.filter_new(records, self.consumer):
-            await self.deciding.process(fresh)
-            self.places.advance(fresh)
+    async def process(self, records: Sequence[Record]) -> None:
+        if new_records := await self.position_tracker.filter_new(records, self.consumer):
+            await self.processor.process(new_records)
+            self.position_tracker.advance(new_records)
 
 
 @pytest.fixture
-async def deciding(system: System) -> AsyncIterator[CommandProcessor]:
+async def processor(system: System) -> AsyncIterator[CommandProcessor]:
     connection = await connect(system.database_url, "handler", WRITER)
     log = EventStore(connection)
     yield CommandProcessor(log, await log.current_incarnation(topics.full_topic_name(system.prefix, "commands")))
     await connection.close()
 
 
-async def test_a_batch_that_is_lost_after_it_was_fetched_is_fetched_again(
-    system: System, deciding: CommandProcessor
-) -> None:
-    await send(system, courses(9), partition=0)
-    async with reading(system, 0) as consumer:
-        reader = Reader(deciding, consumer)
-        await reader.settle(await fetched(consumer, 3))
-        lost = await fetched(consumer, 3)
+async def test_lost_batch_is_refetched(system: System, processor: CommandProcessor) -> None:
+    await send(system, course_commands(9), partition=0)
+    async with open_consumer(system, 0) as consumer:
+        reader = TestedConsumer(processor, consumer)
+        await reader.process(await fetch(consumer, 3))
+        lost = await fetch(consumer, 3)
         assert [record.offset for record in lost] == [3, 4, 5]
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while await count(system) < 9:
-                await reader.settle(await fetched(consumer, 3))
+            while await count_rows(system) < 9:
+                await reader.process(await fetch(consumer, 3))
 
 
-async def test_commands_between_markers_of_transactions_are_decided(system: System, deciding: CommandProcessor) -> None:
+async def test_commands_between_transaction_markers_are_processed(system: System, processor: CommandProcessor) -> None:
     commands = topics.full_topic_name(system.prefix, "commands")
     producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap, transactional_id=f"{system.prefix}.lms")
     await producer.start()
-    for command in courses(4):
+    for command in course_commands(4):
         async with producer.transaction():
             await producer.send_and_wait(commands, json.dumps(command).encode(), partition=0)
     await producer.stop()
-    async with reading(system, 0) as consumer:
-        reader = Reader(deciding, consumer)
+    async with open_consumer(system, 0) as consumer:
+        reader = TestedConsumer(processor, consumer)
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while await count(system) < 4:
-                await reader.settle(await fetched(consumer, 1))
+            while await count_rows(system) < 4:
+                await reader.process(await fetch(consumer, 1))
 
 
-async def test_records_that_retention_takes_from_a_reader_that_is_late_stop_the_partition(
-    system: System, deciding: CommandProcessor
-) -> None:
-    await send(system, courses(3), partition=0)
-    async with reading(system, 0) as consumer:
-        reader = Reader(deciding, consumer)
-        await reader.settle(await fetched(consumer, 3))
-        await send(system, courses(3), partition=0)
+async def test_records_removed_by_retention_stop_the_partition(system: System, processor: CommandProcessor) -> None:
+    await send(system, course_commands(3), partition=0)
+    async with open_consumer(system, 0) as consumer:
+        reader = TestedConsumer(processor, consumer)
+        await reader.process(await fetch(consumer, 3))
+        await send(system, course_commands(3), partition=0)
         admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
         await admin.start()
-        place = TopicPartition(topics.full_topic_name(system.prefix, "commands"), 0)
-        await admin.delete_records({place: RecordsToDelete(before_offset=5)})
+        partition = TopicPartition(topics.full_topic_name(system.prefix, "commands"), 0)
+        await admin.delete_records({partition: RecordsToDelete(before_offset=5)})
         await admin.close()
-        await consumer.seek_to_beginning(place)  # As aiokafka does where a place is out of range.
-        await reader.settle(await fetched(consumer, 3))
-        assert "records 3 to 4 are gone by retention" in (reader.places.problem or "")
-        assert await count(system) == 3
+        await consumer.seek_to_beginning(partition)  # As aiokafka does where a place is out of range.
+        await reader.process(await fetch(consumer, 3))
+        assert "records 3 to 4 are gone by retention" in (reader.position_tracker.problem or "")
+        assert await count_rows(system) == 3
 
 
-async def test_a_look_at_the_log_goes_on_with_what_it_knew_when_partitions_are_assigned_meanwhile(
-    system: System, deciding: CommandProcessor
-) -> None:
+async def test_watermark_query_survives_a_concurrent_rebalance(system: System, processor: CommandProcessor) -> None:
     for partition in (0, 1):
-        await send(system, courses(2), partition)
-    async with reading(system, 0, 1) as consumer:
-        reader = Reader(deciding, consumer)
-        first = await fetched(consumer, 1)
-        await reader.settle(first)
+        await send(system, course_commands(2), partition)
+    async with open_consumer(system, 0, 1) as consumer:
+        reader = TestedConsumer(processor, consumer)
+        first = await fetch(consumer, 1)
+        await reader.process(first)
         others: list[Record] = []
         while len(others) < 3:
-            others += await fetched(consumer, 3)
-        looking = asyncio.create_task(reader.places.filter_new(others, consumer))
+            others += await fetch(consumer, 3)
+        looking = asyncio.create_task(reader.position_tracker.filter_new(others, consumer))
         await asyncio.sleep(0)
-        reader.places.reset()
+        reader.position_tracker.reset()
         assert await looking == others
 
 
@@ -158,7 +152,7 @@ async def handle(
     await subscriber.handle(batch, KafkaAckableMessage(batch, b"", consumer=consumer))
 
 
-def subscriber_of(system: System) -> command_consumer.CommandConsumer:
+def build_subscriber(system: System) -> command_consumer.CommandConsumer:
     settings = HandlerSettings(
         database_url=system.database_url, kafka_bootstrap=system.bootstrap, topic_prefix=system.prefix
     )
@@ -166,80 +160,78 @@ def subscriber_of(system: System) -> command_consumer.CommandConsumer:
     return subscriber
 
 
-async def test_a_batch_is_fetched_again_also_where_it_is_lost_again_with_a_record_that_cannot_be_read(
+async def test_repeatedly_lost_batch_is_refetched_after_corrupt_record_errors(
     system: System,
 ) -> None:
     async def fails(consumer: AIOKafkaConsumer) -> tuple[Record, ...]:
-        assert await fetched(consumer, 3)
+        assert await fetch(consumer, 3)
         raise CorruptRecordException
 
-    await send(system, courses(12), partition=0)
-    subscriber = subscriber_of(system)
-    async with reading(system, 0) as consumer:
+    await send(system, course_commands(12), partition=0)
+    subscriber = build_subscriber(system)
+    async with open_consumer(system, 0) as consumer:
         for _ in range(3):
-            await handle(subscriber, consumer, await fetched(consumer, 3))
+            await handle(subscriber, consumer, await fetch(consumer, 3))
             with pytest.raises(CorruptRecordException):
                 await subscriber.with_heartbeat(fails)(consumer)
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while await count(system) < 12:
-                await handle(subscriber, consumer, await fetched(consumer, 3))
+            while await count_rows(system) < 12:
+                await handle(subscriber, consumer, await fetch(consumer, 3))
     await subscriber._disconnect()
 
 
-async def test_a_topic_made_again_while_a_handler_stood_still_is_found_out_by_what_it_begins_with(
-    system: System, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await send(system, courses(2), partition=0)
-    subscriber = subscriber_of(system)
-    async with reading(system, 0) as consumer:
+async def test_recreated_topic_is_detected_by_its_first_record(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    await send(system, course_commands(2), partition=0)
+    subscriber = build_subscriber(system)
+    async with open_consumer(system, 0) as consumer:
         subscriber.faststream_subscriber.consumer = consumer
-        await handle(subscriber, consumer, await fetched(consumer, 9))
+        await handle(subscriber, consumer, await fetch(consumer, 9))
         await subscriber.poll_lag()
         assert subscriber.health.component_problems == {}
-    await made_again(system)
-    await send(system, courses(4), partition=0)
-    async with reading(system, 0) as consumer:
+    await recreate_commands_topic(system)
+    await send(system, course_commands(4), partition=0)
+    async with open_consumer(system, 0) as consumer:
         subscriber.faststream_subscriber.consumer = consumer
         consumer.seek(TopicPartition(topics.full_topic_name(system.prefix, "commands"), 0), 2)
-        await handle(subscriber, consumer, await fetched(consumer, 9))
-        assert await count(system) == 4
+        await handle(subscriber, consumer, await fetch(consumer, 9))
+        assert await count_rows(system) == 4
         await subscriber.poll_lag()
     await subscriber._disconnect()
     assert "services.admin.accept_recreated_topic" in subscriber.health.component_problems[subscriber.name]
     for name, value in system.environment.items():
         monkeypatch.setenv(name, value)
     await accept_recreated_topic.main("it was made again", force=False)
-    assert await count(system, "source") == 2
+    assert await count_rows(system, "source") == 2
 
 
-async def test_a_batch_of_a_partition_that_is_anothers_meanwhile_is_left_to_the_other(system: System) -> None:
-    await send(system, courses(3), partition=0)
-    subscriber = subscriber_of(system)
-    async with reading(system, 0) as consumer:
-        batch = (await fetched(consumer, 3))[1:]
+async def test_batch_of_a_revoked_partition_is_not_processed(system: System) -> None:
+    await send(system, course_commands(3), partition=0)
+    subscriber = build_subscriber(system)
+    async with open_consumer(system, 0) as consumer:
+        batch = (await fetch(consumer, 3))[1:]
         consumer.assign([TopicPartition(batch[0].topic, 1)])
         with pytest.raises(IllegalStateError):
             await handle(subscriber, consumer, batch)
     await subscriber._disconnect()
     assert subscriber.health.component_problems == {}
-    assert await count(system) == 0
+    assert await count_rows(system) == 0
 
 
-async def test_what_cannot_be_decided_in_one_partition_takes_nothing_from_another_that_is_read_from_further_back(
+async def test_failing_partition_loses_no_records_of_a_rewound_partition(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command_consumer, "RETRY_SECONDS", (0.0,))
-    await send(system, courses(4), partition=0)
-    await send(system, courses(1), partition=1)
+    await send(system, course_commands(4), partition=0)
+    await send(system, course_commands(1), partition=1)
 
     async def fails(*_: Any) -> None:
         raise AssertionError("a bug")
 
-    subscriber = subscriber_of(system)
-    async with reading(system, 0, 1) as consumer:
+    subscriber = build_subscriber(system)
+    async with open_consumer(system, 0, 1) as consumer:
         by_partition: dict[int, list[Record]] = {0: [], 1: []}
         while sum(map(len, by_partition.values())) < 5:
-            for record in await fetched(consumer, 9):
+            for record in await fetch(consumer, 9):
                 by_partition[record.partition].append(record)
         # As when the group's offset is ahead of a log that was restored.
         batch = [*by_partition[0][2:], *by_partition[1]]
@@ -247,17 +239,17 @@ async def test_what_cannot_be_decided_in_one_partition_takes_nothing_from_anothe
         for _ in range(2):
             await handle(subscriber, consumer, batch)
             assert "cannot be decided" in subscriber.health.component_problems[subscriber.name]
-            batch = await fetched(consumer, 9)
+            batch = await fetch(consumer, 9)
         monkeypatch.undo()
         async with asyncio.timeout(DEADLINE_SECONDS):
             await handle(subscriber, consumer, batch)
-            while await count(system) < 5:
-                await handle(subscriber, consumer, await fetched(consumer, 9))
+            while await count_rows(system) < 5:
+                await handle(subscriber, consumer, await fetch(consumer, 9))
     await subscriber._disconnect()
     assert subscriber.health.component_problems == {}
 
 
-async def test_what_cannot_be_decided_in_one_partition_keeps_nothing_of_another_waiting(
+async def test_failing_partition_does_not_block_another_partition(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command_consumer, "RETRY_SECONDS", (0.0,))
@@ -268,15 +260,15 @@ async def test_what_cannot_be_decided_in_one_partition_keeps_nothing_of_another_
         return await settle(deciding, records)
 
     monkeypatch.setattr(CommandProcessor, "process", fails_in_0)
-    subscriber = subscriber_of(system)
-    await send(system, courses(1), partition=0)
-    async with reading(system, 0, 1) as consumer:
+    subscriber = build_subscriber(system)
+    await send(system, course_commands(1), partition=0)
+    async with open_consumer(system, 0, 1) as consumer:
         for number in range(1, 4):
-            await send(system, courses(1), partition=1)
+            await send(system, course_commands(1), partition=1)
             batch: list[Record] = []
             while {record.partition for record in batch} != {0, 1}:
-                batch += await fetched(consumer, 9)
+                batch += await fetch(consumer, 9)
             await handle(subscriber, consumer, batch)
-            assert await count(system) == number
+            assert await count_rows(system) == number
     await subscriber._disconnect()
     assert "partition 0 cannot be decided" in subscriber.health.component_problems[subscriber.name]

@@ -17,13 +17,21 @@ from services.kafka.relay_progress import FEED_BY_TOPIC, OUTPUT_TOPICS, PROGRESS
 from services.publishing.topic_ends import End
 from services.relay.startup_checks import OperatorRequired, verify_consistent
 from tests.conftest import System
-from tests.faults.steps import courses, publication, rewound, run, send_all, started, until_relayed
+from tests.faults.steps import (
+    course_commands,
+    publication_commands,
+    rewind_relay,
+    run_module,
+    send_all,
+    start_handler,
+    wait_until_published,
+)
 from tests.faults.test_kills import assert_dense
-from tests.outputs.recorded import Copy, Recorded
-from tests.processes.running import Process, until
+from tests.outputs.recorded import RecordCopy, RecordedTopics
+from tests.processes.running import Process, wait_until
 
 
-async def lose(system: System, *outputs: str) -> None:
+async def recreate_topics(system: System, *outputs: str) -> None:
     """Delete topics, and let the service's own command make them again."""
     names = {topics.full_topic_name(system.prefix, name) for name in outputs}
     admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
@@ -32,154 +40,156 @@ async def lose(system: System, *outputs: str) -> None:
     while names & set(await admin.list_topics()):
         await asyncio.sleep(0.05)
     await admin.close()
-    await run(system, "services.kafka.topics")
+    await run_module(system, "services.kafka.topics")
 
 
-async def relaying(system: System) -> Process:
-    relay = system.process("relay")
+async def start_relay(system: System) -> Process:
+    relay = system.create_process("relay")
     relay.start()
-    await relay.ready()
+    await relay.wait_until_ready()
     return relay
 
 
-async def stops(relay: Process, remedy: str) -> None:
+async def assert_relay_stops(relay: Process, remedy: str) -> None:
     relay.start()
-    await until(lambda: relay.health()[0] == 503 and remedy in relay.health()[1], f"the remedy: {remedy}")
+    await wait_until(
+        lambda: relay.get_readiness()[0] == 503 and remedy in relay.get_readiness()[1], f"the remedy: {remedy}"
+    )
     relay.kill()
 
 
-async def on_topics(system: System, outputs: Sequence[str] = tuple(FEED_BY_TOPIC)) -> dict[str, list[Copy]]:
+async def read_topics(system: System, outputs: Sequence[str] = tuple(FEED_BY_TOPIC)) -> dict[str, list[RecordCopy]]:
     """All that the topics hold now."""
-    reading = Recorded(system, {})
-    return {output: sum((await reading.read(output)).values(), []) for output in outputs}
+    reading = RecordedTopics(system, {})
+    return {output: sum((await reading.read_topic(output)).values(), []) for output in outputs}
 
 
-async def holds(system: System, wanted: dict[str, list[Copy]]) -> None:
+async def wait_until_topics_hold(system: System, expected: dict[str, list[RecordCopy]]) -> None:
     """Wait until each topic holds as many records."""
 
     async def are_there() -> bool:
-        return all(len(held) >= len(wanted[output]) for output, held in (await on_topics(system)).items())
+        return all(len(held) >= len(expected[output]) for output, held in (await read_topics(system)).items())
 
-    await until(are_there, "as many records on each topic")
+    await wait_until(are_there, "as many records on each topic")
 
 
-async def test_a_relay_without_progress_stops_and_resumes_where_it_is_told(system: System) -> None:
-    outside = system.outside
-    await started(system)
-    relay = await relaying(system)
-    await send_all(system, courses(40))
-    await until_relayed(system, 40)
+async def test_relay_without_a_checkpoint_stops_and_resumes_after_a_rewind(system: System) -> None:
+    outside = system.client
+    await start_handler(system)
+    relay = await start_relay(system)
+    await send_all(system, course_commands(40))
+    await wait_until_published(system, 40)
     relay.kill()
-    await lose(system, "progress")
-    await stops(relay, "services.admin.rewind topics|start")
+    await recreate_topics(system, "progress")
+    await assert_relay_stops(relay, "services.admin.rewind topics|start")
 
-    await rewound(system, "topics")
+    await rewind_relay(system, "topics")
     relay.start()
-    await relay.ready()
-    await send_all(system, courses(40))
-    await until_relayed(system, 80)
+    await relay.wait_until_ready()
+    await send_all(system, course_commands(40))
+    await wait_until_published(system, 80)
     for name in ("verdicts", "events"):
         assert_dense(outside.records[name])
     assert not any("replay" in dict(record.headers) for record in outside.records["events"])
 
     relay.kill()
-    await rewound(system, "start")
+    await rewind_relay(system, "start")
     relay.start()
-    await send_all(system, courses(40))
-    await until(lambda: len(outside.records["events"]) == len(outside.records["verdicts"]) == 200, "200 of each")
-    reading = Recorded(system, {})
-    for output, held in (await on_topics(system, ["events", "verdicts"])).items():
+    await send_all(system, course_commands(40))
+    await wait_until(lambda: len(outside.records["events"]) == len(outside.records["verdicts"]) == 200, "200 of each")
+    reading = RecordedTopics(system, {})
+    for output, held in (await read_topics(system, ["events", "verdicts"])).items():
         again = [copy for copy in held if ("replay", b"true") in copy.headers]
-        first = [copy.again() for copy in held if ("replay", b"true") not in copy.headers]
+        first = [copy.as_replayed() for copy in held if ("replay", b"true") not in copy.headers]
         assert (len(again), len(first)) == (80, 120)
         assert all(copy in first for copy in again)
-        assert (await reading.verified(topics.full_topic_name(system.prefix, output), output, True)).sound
+        assert (await reading.verify_topic(topics.full_topic_name(system.prefix, output), output, True)).sound
 
 
-async def test_one_lost_topic_is_filled_again_and_nothing_is_repeated_on_the_others(system: System) -> None:
-    await started(system)
-    relay = await relaying(system)
-    commands = publication(5)
+async def test_lost_topic_is_refilled_without_duplicates_on_other_topics(system: System) -> None:
+    await start_handler(system)
+    relay = await start_relay(system)
+    commands = publication_commands(5)
     await send_all(system, commands)
-    await until_relayed(system, len(commands))
+    await wait_until_published(system, len(commands))
     with pytest.raises(subprocess.CalledProcessError):  # A relay is running.
-        await run(system, "services.admin.rewind", "start")
+        await run_module(system, "services.admin.rewind", "start")
     relay.kill()
-    before = await on_topics(system)
-    await lose(system, "live-events")
-    await stops(relay, "services.admin.rewind topics live-events")
+    before = await read_topics(system)
+    await recreate_topics(system, "live-events")
+    await assert_relay_stops(relay, "services.admin.rewind topics live-events")
 
-    await rewound(system, "topics", "live-events")
+    await rewind_relay(system, "topics", "live-events")
     relay.start()
-    await relay.ready()
-    await holds(system, before)
-    after = await on_topics(system)
+    await relay.wait_until_ready()
+    await wait_until_topics_hold(system, before)
+    after = await read_topics(system)
     assert sorted(after.pop("live-events"), key=str) == sorted(
-        (copy.again() for copy in before.pop("live-events")), key=str
+        (copy.as_replayed() for copy in before.pop("live-events")), key=str
     )
     assert after == before
 
 
-async def test_a_topic_that_is_made_again_while_the_relay_runs_is_noticed_before_it_goes_on(system: System) -> None:
-    await started(system)
-    relay = await relaying(system)
-    commands = courses(40)
+async def test_relay_detects_a_topic_recreated_while_it_runs(system: System) -> None:
+    await start_handler(system)
+    relay = await start_relay(system)
+    commands = course_commands(40)
     await send_all(system, commands)
-    await until_relayed(system, 40)
-    await lose(system, "events")
+    await wait_until_published(system, 40)
+    await recreate_topics(system, "events")
     # Of the same courses: a partition that had been empty would look as it should.
     changed = {"data": {"name": "Another name"}}
     await send_all(system, [{**command, "command_id": str(uuid.uuid4()), **changed} for command in commands])
-    await until(lambda: "services.admin.rewind topics events" in relay.health()[1], "the remedy")
+    await wait_until(lambda: "services.admin.rewind topics events" in relay.get_readiness()[1], "the remedy")
     relay.kill()
-    await rewound(system, "topics", "events")
+    await rewind_relay(system, "topics", "events")
     relay.start()
-    await relay.ready()
+    await relay.wait_until_ready()
 
-    async def refilled() -> list[Copy]:
-        held = (await on_topics(system, ["events"]))["events"]
+    async def refilled() -> list[RecordCopy]:
+        held = (await read_topics(system, ["events"]))["events"]
         return held if len(held) >= 80 else []
 
-    held = await until(refilled, "the topic is filled again")
+    held = await wait_until(refilled, "the topic is filled again")
     assert sorted(("replay", b"true") in copy.headers for copy in held) == [False] * 40 + [True] * 40
     name = topics.full_topic_name(system.prefix, "events")
-    assert (await Recorded(system, {}).verified(name, "events", True)).sound
+    assert (await RecordedTopics(system, {}).verify_topic(name, "events", True)).sound
 
 
-async def test_when_all_topics_are_lost_the_difference_is_named_and_they_are_filled_again(system: System) -> None:
-    handler = await started(system)
-    relay = await relaying(system)
-    commands = publication(5)
+async def test_verification_reports_all_lost_topics_and_the_relay_refills_them(system: System) -> None:
+    handler = await start_handler(system)
+    relay = await start_relay(system)
+    commands = publication_commands(5)
     await send_all(system, commands)
-    await until_relayed(system, len(commands))
+    await wait_until_published(system, len(commands))
     relay.kill()
     handler.kill()
-    before = await on_topics(system)
-    await lose(system, *topics.TOPIC_CONFIGS)
-    reading = Recorded(system, {})
+    before = await read_topics(system)
+    await recreate_topics(system, *topics.TOPIC_CONFIGS)
+    reading = RecordedTopics(system, {})
     for output, held in before.items():
-        lost = await reading.verified(topics.full_topic_name(system.prefix, output), output, True)
+        lost = await reading.verify_topic(topics.full_topic_name(system.prefix, output), output, True)
         heads = Counter(copy.shard for copy in held)
         assert [(f.kind, f.shard, f.first, f.last) for f in lost.findings] == [
             ("missing", shard, 1, heads[shard]) for shard in sorted(heads)
         ]
 
     relay.start()
-    await relay.ready()
-    await holds(system, before)
-    assert await on_topics(system) == before
+    await relay.wait_until_ready()
+    await wait_until_topics_hold(system, before)
+    assert await read_topics(system) == before
     for output in FEED_BY_TOPIC:
-        assert (await reading.verified(topics.full_topic_name(system.prefix, output), output, True)).sound
+        assert (await reading.verify_topic(topics.full_topic_name(system.prefix, output), output, True)).sound
 
 
-async def test_progress_of_the_first_form_is_understood(system: System) -> None:
-    await started(system)
-    relay = await relaying(system)
-    commands = publication(5)
+async def test_relay_reads_the_first_checkpoint_format(system: System) -> None:
+    await start_handler(system)
+    relay = await start_relay(system)
+    commands = publication_commands(5)
     await send_all(system, commands)
-    await until_relayed(system, len(commands))
+    await wait_until_published(system, len(commands))
     relay.kill()
-    before = await on_topics(system)
+    before = await read_topics(system)
     names = {"events": "positions", "verdicts": "verdicts", "dead-letters": "dead_letters"}
     fields = {field: [sum(copy.shard == n for copy in before[o]) for n in range(12)] for o, field in names.items()}
     producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap)
@@ -190,17 +200,17 @@ async def test_progress_of_the_first_form_is_understood(system: System) -> None:
     await producer.stop()
 
     relay.start()
-    await relay.ready()
-    more = publication(5)
+    await relay.wait_until_ready()
+    more = publication_commands(5)
     await send_all(system, more)
-    await until_relayed(system, len(commands) + len(more))
-    reading = Recorded(system, {})
+    await wait_until_published(system, len(commands) + len(more))
+    reading = RecordedTopics(system, {})
     for output in FEED_BY_TOPIC:
-        found = await reading.verified(topics.full_topic_name(system.prefix, output), output, True)
-        assert (found.findings, found.replayed) == ([], 0)
+        report = await reading.verify_topic(topics.full_topic_name(system.prefix, output), output, True)
+        assert (report.findings, report.replayed) == ([], 0)
 
 
-def at(**numbers: int) -> dict[str, tuple[int, ...]]:
+def shard_0_sequences(**numbers: int) -> dict[str, tuple[int, ...]]:
     """Numbers of shard 0 by output (events: 10 …), all others 0."""
     return {output: (numbers.get(output.replace("-", "_"), 0), *[0] * 11) for output in OUTPUT_TOPICS}
 
@@ -208,12 +218,12 @@ def at(**numbers: int) -> dict[str, tuple[int, ...]]:
 HEADS: dict[Feed, list[int]] = {
     "events": [10] + [0] * 11, "published": [3] + [0] * 11, "verdicts": [8] + [0] * 11, "dead_letters": [0] * 12,
 }  # fmt: skip
-RELAYED = at(events=10, live_events=3, caliper=3, verdicts=8)
+RELAYED_SEQUENCES = shard_0_sequences(events=10, live_events=3, caliper=3, verdicts=8)
 
 
-def ends(**changed: End) -> dict[str, list[End]]:
+def topic_ends(**changed: End) -> dict[str, list[End]]:
     """The topics as they were relayed, but for shard 0 of some."""
-    found = {output: [End(number or None) for number in numbers] for output, numbers in RELAYED.items()}
+    found = {output: [End(number or None) for number in numbers] for output, numbers in RELAYED_SEQUENCES.items()}
     for output, end in changed.items():
         found[output.replace("_", "-")][0] = end
     return found
@@ -228,8 +238,8 @@ def ends(**changed: End) -> dict[str, list[End]]:
         {"verdicts": End(8, never_truncated=False)},
     ],
 )
-def test_a_relay_goes_on_where_log_and_topics_agree(changed: dict[str, End]) -> None:
-    verify_consistent(RelayProgress(RELAYED), HEADS, ends(**changed))
+def test_relay_continues_if_log_and_topics_agree(changed: dict[str, End]) -> None:
+    verify_consistent(RelayProgress(RELAYED_SEQUENCES), HEADS, topic_ends(**changed))
 
 
 @pytest.mark.parametrize(
@@ -240,14 +250,18 @@ def test_a_relay_goes_on_where_log_and_topics_agree(changed: dict[str, End]) -> 
         ("verdicts", End(9), "ends at 9, and 8 is the last that was relayed.*progress was lost"),
     ],
 )
-def test_a_relay_stops_where_a_topic_does_not_end_where_it_should(output: str, end: End, why: str) -> None:
+def test_relay_stops_if_a_topic_end_differs_from_the_checkpoint(output: str, end: End, why: str) -> None:
     with pytest.raises(OperatorRequired, match=f"{why}.*rewind topics {output.replace('_', '-')}$"):
-        verify_consistent(RelayProgress(RELAYED), HEADS, ends(**{output: end}))
+        verify_consistent(RelayProgress(RELAYED_SEQUENCES), HEADS, topic_ends(**{output: end}))
     # Unless it is being filled again.
-    verify_consistent(RelayProgress(RELAYED, at(**{output: 11})), HEADS, ends(**{output: end}))
+    verify_consistent(
+        RelayProgress(RELAYED_SEQUENCES, shard_0_sequences(**{output: 11})), HEADS, topic_ends(**{output: end})
+    )
 
 
-def test_a_relay_stops_where_the_log_was_restored_to_an_earlier_time() -> None:
+def test_relay_stops_if_the_log_was_restored_to_an_earlier_time() -> None:
     for output in ("events", "live_events", "caliper", "verdicts", "dead_letters"):
         with pytest.raises(OperatorRequired, match="restored to an earlier time"):
-            verify_consistent(RelayProgress(RELAYED | {output.replace("_", "-"): (11, *[0] * 11)}), HEADS, ends())
+            verify_consistent(
+                RelayProgress(RELAYED_SEQUENCES | {output.replace("_", "-"): (11, *[0] * 11)}), HEADS, topic_ends()
+            )

@@ -14,30 +14,30 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from services.kafka.partitioning import SHARD_COUNT
 from services.kafka.topics import full_topic_name
 from tests.conftest import System
-from tests.faults.readers import reading
-from tests.faults.steps import Sending, courses, send_all, until_relayed
+from tests.faults.readers import start_consumers
+from tests.faults.steps import BackgroundSender, course_commands, send_all, wait_until_published
 from tests.faults.test_kills import assert_dense
-from tests.processes.running import DEADLINE_SECONDS, Process, until
+from tests.processes.running import DEADLINE_SECONDS, Process, wait_until
 
 # A commit that was on its way when the relay was stopped has arrived before so many questions are answered.
-LOOKS = 20
+POLLS = 20
 
 
-async def ends(system: System) -> tuple[int, int]:
+async def read_end_offsets(system: System) -> tuple[int, int]:
     """Records of all kinds on the verdicts topic: with those of an open transaction, and without."""
-    places = [TopicPartition(full_topic_name(system.prefix, "verdicts"), number) for number in range(SHARD_COUNT)]
-    committed = await system.outside.consumer.end_offsets(places)
-    uncommitted = await system.outside.uncommitted.end_offsets(places)
+    partitions = [TopicPartition(full_topic_name(system.prefix, "verdicts"), number) for number in range(SHARD_COUNT)]
+    committed = await system.client.consumer.end_offsets(partitions)
+    uncommitted = await system.client.uncommitted_consumer.end_offsets(partitions)
     return sum(uncommitted.values()), sum(committed.values())
 
 
-async def stopped_inside_a_transaction(system: System, relay: Process) -> None:
+async def pause_inside_transaction(system: System, relay: Process) -> None:
     """Pause the relay at a moment when it has sent records and has not ended their transaction."""
     async with asyncio.timeout(2 * DEADLINE_SECONDS):
         while True:
             relay.signal(signal.SIGSTOP)
-            for _ in range(LOOKS):
-                uncommitted, committed = await ends(system)
+            for _ in range(POLLS):
+                uncommitted, committed = await read_end_offsets(system)
                 if uncommitted == committed:
                     break
                 await asyncio.sleep(0.01)
@@ -47,20 +47,20 @@ async def stopped_inside_a_transaction(system: System, relay: Process) -> None:
             await asyncio.sleep(0.003)
 
 
-async def goes_on(system: System) -> None:
+async def wait_for_progress(system: System) -> None:
     """More verdicts are seen by a reader of what is committed."""
-    seen = len(system.outside.records["verdicts"])
-    await until(lambda: len(system.outside.records["verdicts"]) > seen + 50, "verdicts go on")
+    seen = len(system.client.records["verdicts"])
+    await wait_until(lambda: len(system.client.records["verdicts"]) > seen + 50, "verdicts go on")
 
 
-async def others_have_sent(system: System) -> None:
+async def wait_for_other_relay(system: System) -> None:
     """Somebody sends, whether or not a reader sees it: a transaction that is open hides what follows."""
-    before, _ = await ends(system)
+    before, _ = await read_end_offsets(system)
 
     async def more_is_there() -> bool:
-        return (await ends(system))[0] >= before + 50
+        return (await read_end_offsets(system))[0] >= before + 50
 
-    await until(more_is_there, "somebody sends")
+    await wait_until(more_is_there, "somebody sends")
 
 
 async def release_lock(system: System) -> None:
@@ -76,62 +76,68 @@ async def release_lock(system: System) -> None:
         await connection.close()
 
 
-async def taken_over(system: System, active: Process, standing_by: Process) -> None:
+async def fail_over(system: System, active: Process, standing_by: Process) -> None:
     """Kill the relay that writes inside a transaction; the other one goes on, and the killed one stands by."""
-    await stopped_inside_a_transaction(system, active)
+    await pause_inside_transaction(system, active)
     active.kill()
-    await goes_on(system)
+    await wait_for_progress(system)
     active.start()
-    await until(lambda: standing_by.told("moderation_relay_active") == 1, "the other relay writes")
-    await active.ready()
+    await wait_until(lambda: standing_by.get_metric("moderation_relay_active") == 1, "the other relay writes")
+    await active.wait_until_ready()
 
 
-async def fenced(system: System, paused: Process) -> None:
+async def fence_paused_relay(system: System, paused: Process) -> None:
     """Pause the relay that writes inside a transaction until another has gone on, and let it go on as well."""
-    await stopped_inside_a_transaction(system, paused)
+    await pause_inside_transaction(system, paused)
     await release_lock(system)
-    await others_have_sent(system)
+    await wait_for_other_relay(system)
     paused.signal(signal.SIGCONT)
-    await goes_on(system)
-    await until(lambda: paused.told("moderation_relay_fenced_total"), "the paused relay was told that it is not alone")
-    await until(lambda: "cannot relay" in paused.log.read_text(), "it says so")
-    assert paused.told("moderation_relay_fenced_total") == 1
-    await paused.ready()
+    await wait_for_progress(system)
+    await wait_until(
+        lambda: paused.get_metric("moderation_relay_fenced_total"), "the paused relay was told that it is not alone"
+    )
+    await wait_until(lambda: "cannot relay" in paused.log.read_text(), "it says so")
+    assert paused.get_metric("moderation_relay_fenced_total") == 1
+    await paused.wait_until_ready()
 
 
 @pytest.mark.timeout(900)
-async def test_relays_killed_and_paused_inside_transactions_do_no_harm(system: System, kills: int) -> None:
-    active, standing_by = system.process("relay"), system.process("relay")
-    for process in (system.process("handler"), active, standing_by):
+async def test_relays_killed_and_paused_inside_transactions_publish_every_record_once(
+    system: System, kills: int
+) -> None:
+    active, standing_by = system.create_process("relay"), system.create_process("relay")
+    for process in (system.create_process("handler"), active, standing_by):
         process.start()
-        await process.ready()
+        await process.wait_until_ready()
     events = full_topic_name(system.prefix, "events")
-    with reading(system.bootstrap, events, system.folder) as others:
-        sending = Sending(system)
-        await goes_on(system)
+    with start_consumers(system.bootstrap, events, system.folder) as others:
+        sending = BackgroundSender(system)
+        await wait_for_progress(system)
         for _ in range(kills):
-            await taken_over(system, active, standing_by)
+            await fail_over(system, active, standing_by)
             active, standing_by = standing_by, active
-        await fenced(system, active)
-        await sending.end()
-        await until(lambda: len(system.outside.verdicts) == len(sending.ids), "every verdict", 2 * DEADLINE_SECONDS)
+        await fence_paused_relay(system, active)
+        await sending.stop()
+        await wait_until(
+            lambda: len(system.client.verdicts) == len(sending.command_ids), "every verdict", 2 * DEADLINE_SECONDS
+        )
         for name in ("verdicts", "events"):
-            await system.outside.caught_up(name)
-            assert_dense(system.outside.records[name])
-            assert len(system.outside.records[name]) == len(sending.ids)
-        assert set(system.outside.verdicts) == set(sending.ids)
+            await system.client.wait_until_read(name)
+            assert_dense(system.client.records[name])
+            assert len(system.client.records[name]) == len(sending.command_ids)
+        assert set(system.client.verdicts) == set(sending.command_ids)
         ours = [
             (record.partition, int(headers["ce_sequence"]), headers["ce_id"].decode())
-            for record in system.outside.records["events"]
+            for record in system.client.records["events"]
             for headers in [dict(record.headers)]
         ]
         for name, reader in others.items():
-            await until(lambda reader=reader: len(reader.seen) >= len(ours), f"{name} has read all")  # type: ignore[misc]
+            await wait_until(lambda reader=reader: len(reader.records_read) >= len(ours), f"{name} has read all")  # type: ignore[misc]
             # Partitions may come in any order, each in its own.
-            assert sorted(reader.seen, key=itemgetter(0)) == sorted(ours, key=itemgetter(0)), name
+            assert sorted(reader.records_read, key=itemgetter(0)) == sorted(ours, key=itemgetter(0)), name
 
 
-async def limited(system: System, name: str, bytes_max: int) -> None:
+async def set_max_message_bytes(system: System, name: str, bytes_max: int) -> None:
     """Set how large a batch a topic takes, and return when the broker goes by it."""
     admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
@@ -144,21 +150,21 @@ async def limited(system: System, name: str, bytes_max: int) -> None:
         answers: list[Any] = await admin.describe_configs([ConfigResource(resource.resource_type, resource.name)])
         return ("max.message.bytes", str(bytes_max)) in [entry[:2] for entry in answers[0].resources[0][4]]
 
-    await until(goes_by_it, "the broker goes by it")
+    await wait_until(goes_by_it, "the broker goes by it")
     await admin.close()
 
 
-async def test_what_a_topic_refuses_is_not_left_out_but_comes_when_it_does_so_no_more(system: System) -> None:
-    handler, relay = system.process("handler"), system.process("relay")
+async def test_relay_retries_records_rejected_by_a_topic_and_skips_none(system: System) -> None:
+    handler, relay = system.create_process("handler"), system.create_process("relay")
     for process in (handler, relay):
         process.start()
-        await process.ready()
-    await limited(system, "events", 100)
-    await send_all(system, courses(30))
-    await until(lambda: "MessageSizeTooLarge" in relay.health()[1], "the relay says what is wrong")
-    assert not system.outside.records["verdicts"], "a transaction is committed that lacks records"
-    await limited(system, "events", 4 << 20)
-    await until_relayed(system, 30)
+        await process.wait_until_ready()
+    await set_max_message_bytes(system, "events", 100)
+    await send_all(system, course_commands(30))
+    await wait_until(lambda: "MessageSizeTooLarge" in relay.get_readiness()[1], "the relay says what is wrong")
+    assert not system.client.records["verdicts"], "a transaction is committed that lacks records"
+    await set_max_message_bytes(system, "events", 4 << 20)
+    await wait_until_published(system, 30)
     for name in ("verdicts", "events"):
-        assert_dense(system.outside.records[name])
-    await relay.ready()
+        assert_dense(system.client.records[name])
+    await relay.wait_until_ready()

@@ -9,18 +9,18 @@ from services.gateway.command_client import CommandRequest
 from services.gateway.responses import ApiError
 
 Json = dict[str, Any]
-PLACE, ANN = (1001, 2001), 31
+ASSIGNMENT_KEY, ANN = (1001, 2001), 31
 
 
-def asked(**params: Any) -> CommandRequest | None:
-    return to_command_request(PLACE, ANN, params)
+def build_command(**params: Any) -> CommandRequest | None:
+    return to_command_request(ASSIGNMENT_KEY, ANN, params)
 
 
-def told(**params: Any) -> Json:
-    found = asked(**params)
-    assert found is not None
-    assert (found.type, found.data.pop("student_id")) == ("record_provisional_grade", ANN)
-    return found.data
+def build_grade_data(**params: Any) -> Json:
+    command = build_command(**params)
+    assert command is not None
+    assert (command.type, command.data.pop("student_id")) == ("record_provisional_grade", ANN)
+    return command.data
 
 
 @pytest.mark.parametrize(
@@ -39,34 +39,36 @@ def told(**params: Any) -> Json:
          {"posted_grade": "7", "final": True, "graded_anonymously": True}),
     ],
 )  # fmt: skip
-def test_a_grade_is_taken_however_it_is_said(submission: Json, data: Json) -> None:
-    assert told(submission=submission) == data
+def test_grade_is_read_from_every_parameter_form(submission: Json, data: Json) -> None:
+    assert build_grade_data(submission=submission) == data
 
 
-def test_a_number_is_points_for_who_prefers_them() -> None:
+def test_prefer_points_over_scheme_is_passed_to_the_command() -> None:
     said = {"posted_grade": "5", "prefer_points_over_scheme": True}
-    assert told(submission={"posted_grade": "5"}, prefer_points_over_scheme="true") == said
-    assert told(submission={"posted_grade": "5"}, prefer_points_over_scheme="false") == {"posted_grade": "5"}
-    assert told(submission={"score": "5"}, prefer_points_over_scheme="true") == {"score": 5.0}
+    assert build_grade_data(submission={"posted_grade": "5"}, prefer_points_over_scheme="true") == said
+    assert build_grade_data(submission={"posted_grade": "5"}, prefer_points_over_scheme="false") == {
+        "posted_grade": "5"
+    }
+    assert build_grade_data(submission={"score": "5"}, prefer_points_over_scheme="true") == {"score": 5.0}
 
 
-def test_a_comment_alone_is_no_grade_and_one_with_a_grade_goes_with_it() -> None:
-    alone = asked(submission={"provisional": True, "final": True}, comment={"text_comment": "well"})
+def test_comment_without_a_grade_becomes_a_comment_command() -> None:
+    alone = build_command(submission={"provisional": True, "final": True}, comment={"text_comment": "well"})
     data = {"student_id": ANN, "final": True, "comment": "well"}
-    assert alone == CommandRequest("record_provisional_comment", *PLACE, data)
-    both = told(submission={"posted_grade": "7"}, comment={"text_comment": "well"})
+    assert alone == CommandRequest("record_provisional_comment", *ASSIGNMENT_KEY, data)
+    both = build_grade_data(submission={"posted_grade": "7"}, comment={"text_comment": "well"})
     assert both == {"posted_grade": "7", "comment": "well"}
-    rated = told(rubric_assessment={"_1": {"points": "3"}}, comment={"text_comment": "well"})
+    rated = build_grade_data(rubric_assessment={"_1": {"points": "3"}}, comment={"text_comment": "well"})
     assert rated == {"comment": "well", "rubric_assessment": {"_1": {"points": "3"}}}
 
 
 @pytest.mark.parametrize("comment", [{}, {"text_comment": ""}, {"text_comment": " \n"}, {"text_comment": None}])
-def test_who_says_nothing_asks_for_nothing(comment: Json) -> None:
-    assert asked(submission={"provisional": "true", "posted_grade": None}, comment=comment) is None
+def test_request_without_grade_or_comment_sends_no_command(comment: Json) -> None:
+    assert build_command(submission={"provisional": "true", "posted_grade": None}, comment=comment) is None
 
 
 @pytest.mark.parametrize("grade", [True, ["7"], {"points": 7}])
-def test_a_grade_that_is_no_text_is_refused(grade: Any) -> None:
+def test_non_text_grade_is_rejected(grade: Any) -> None:
     for name in ("posted_grade", "grade"):
         with pytest.raises(ApiError):
-            asked(submission={name: grade})
+            build_command(submission={name: grade})

@@ -67,12 +67,12 @@ FORM = "application/x-www-form-urlencoded"
         ("", {}),
     ],
 )
-async def test_bracketed_names_are_read_as_rails_reads_them(sent: str, read: Json) -> None:
+async def test_bracketed_names_are_parsed_as_in_rails(sent: str, read: Json) -> None:
     assert await parse_params(request(body=sent.encode(), kind=FORM)) == read
     assert await parse_params(request(query=sent)) == read
 
 
-async def test_form_multipart_json_and_bracketed_json_say_the_same() -> None:
+async def test_all_body_encodings_parse_to_the_same_params() -> None:
     said = {"submission": {"posted_grade": "8"}, "student_ids": ["1", "2"]}
     flat = [("submission[posted_grade]", "8"), ("student_ids[]", "1"), ("student_ids[]", "2")]
     multipart = httpx.Request("POST", "http://x", files=[(name, (None, value)) for name, value in flat])
@@ -87,7 +87,7 @@ async def test_form_multipart_json_and_bracketed_json_say_the_same() -> None:
         assert await parse_params(request(body=body, kind=kind)) == said, kind
 
 
-async def test_the_body_wins_over_the_query() -> None:
+async def test_body_params_override_query_params() -> None:
     assert await parse_params(request("a=1&b=2", b"a=3", FORM)) == {"a": "3", "b": "2"}
 
 
@@ -111,13 +111,13 @@ async def test_the_body_wins_over_the_query() -> None:
         (b"x" * (BODY_BYTES_MAX + 1), FORM, 413),
     ],
 )  # fmt: skip
-async def test_what_cannot_be_read_is_refused(body: bytes, kind: str, status: int) -> None:
+async def test_malformed_body_is_rejected(body: bytes, kind: str, status: int) -> None:
     with pytest.raises(ApiError) as refused:
         await parse_params(request(body=body, kind=kind))
     assert (refused.value.status, bool(refused.value.body["message"])) == (status, True)
 
 
-def test_values_are_what_they_are_asked_to_be() -> None:
+def test_values_are_converted_to_the_requested_type() -> None:
     assert get_ids({"a": ["1", 2, "", 7.0]}, "a") == [1, 2, 7]
     assert (get_ids({"a": "7"}, "a"), get_ids({}, "a")) == ([7], None)
     yes: list[Any] = ["true", "1", "on", 1, True]
@@ -160,12 +160,12 @@ def test_values_are_what_they_are_asked_to_be() -> None:
         ("per_page=" + "9" * 5_000, Page(1, 100)),
     ],
 )
-def test_pages_are_clamped(query: str, page: Page) -> None:
+def test_page_size_is_clamped(query: str, page: Page) -> None:
     assert parse_page(request(query)) == page
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", "", "1.5", "٣", "9" * 5_000])
-def test_a_nonsense_page_is_not_found(number: str) -> None:
+def test_invalid_page_number_returns_404(number: str) -> None:
     with pytest.raises(ApiError) as refused:
         parse_page(request(f"page={number}"))
     assert refused.value.status == 404
@@ -180,7 +180,7 @@ def test_a_nonsense_page_is_not_found(number: str) -> None:
         (9, ["current", "prev", "first", "last"]),
     ],
 )
-def test_links_lead_to_the_configured_url_and_echo_the_other_parameters(number: int, relations: list[str]) -> None:
+def test_page_links_use_the_configured_url_and_keep_other_params(number: int, relations: list[str]) -> None:
     asked = request(f"page={number}&per_page=5&include[]=a&access_token=secret&x=%20")
     header = link_header(asked, "https://grades.example", Page(number, 5), 12)["Link"]
     links = header.split(",")
@@ -190,13 +190,13 @@ def test_links_lead_to_the_configured_url_and_echo_the_other_parameters(number: 
     assert "page=3&per_page=5" in links[-1]
 
 
-def test_ids_become_strings_for_who_asks_so() -> None:
+def test_ids_are_converted_to_strings() -> None:
     body = [{"id": 1, "scorer_id": None, "student_ids": [1, 2], "score": 3, "inner": {"user_id": 4, "x_id": True}}]
     wanted = {"id": "1", "scorer_id": None, "student_ids": ["1", "2"], "score": 3}
     assert stringify_ids(body) == [{**wanted, "inner": {"user_id": "4", "x_id": True}}]
 
 
-def test_times_are_read_to_the_ends_of_what_there_is() -> None:
+def test_times_are_parsed_up_to_the_datetime_limits() -> None:
     noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
     for written in ("2026-01-31T12:00:00Z", "2026-01-31t12:00:00z", "2026-01-31T13:00:00 01:00", "2026-01-31T12:00:00"):
         assert parse_time(written, "at") == noon
@@ -207,7 +207,7 @@ def test_times_are_read_to_the_ends_of_what_there_is() -> None:
             parse_time(wrong, "at")
 
 
-def test_an_idempotency_key_stands_for_one_command_of_one_user() -> None:
+def test_idempotency_key_yields_one_command_id_per_user() -> None:
     one, other = Caller(1, 1), Caller(2, 1)
     keyed = request(idempotency_key="k-1")
     assert build_command_id(keyed, one) == build_command_id(request(idempotency_key="k-1"), one)

@@ -21,33 +21,33 @@ TOPIC, SHARD = "commands", 1
 GRADER = Caller(user_id=21, root_account_id=1)
 
 
-class Interrupted(StreamReader):
+class InterruptedReader(StreamReader):
     """Something happens once so many questions are answered."""
 
     def __init__(self, connection: Any, questions: int, happens: Callable[[], Awaitable[None]]) -> None:
         super().__init__(connection)
-        self.questions = questions
-        self.happens = happens
+        self.queries_left = questions
+        self.on_interrupt = happens
 
-    async def _asked(self, answer: Awaitable[T]) -> T:
+    async def _run_query(self, answer: Awaitable[T]) -> T:
         found = await answer
-        self.questions -= 1
-        if self.questions == 0:
-            await self.happens()
+        self.queries_left -= 1
+        if self.queries_left == 0:
+            await self.on_interrupt()
         return found
 
     async def watermark(self, *question: Any) -> int:
-        return await self._asked(super().watermark(*question))
+        return await self._run_query(super().watermark(*question))
 
     async def verdicts_at(self, *question: Any) -> list[StoredVerdict]:
-        return await self._asked(super().verdicts_at(*question))
+        return await self._run_query(super().verdicts_at(*question))
 
     async def first_verdict(self, *question: Any) -> StoredVerdict | None:
-        return await self._asked(super().first_verdict(*question))
+        return await self._run_query(super().first_verdict(*question))
 
 
 @pytest.mark.parametrize(("questions", "status"), [(1, 200), (2, 200), (3, 202)])
-async def test_a_command_that_is_decided_between_two_questions_to_the_log_is_found(
+async def test_verdict_appended_between_two_log_queries_is_found(
     questions: int, status: int, database_url: str
 ) -> None:
     connection, command_id = await asyncpg.connect(database_url), str(uuid.uuid4())
@@ -55,14 +55,16 @@ async def test_a_command_that_is_decided_between_two_questions_to_the_log_is_fou
     source = await log.current_incarnation(TOPIC)
 
     async def decide() -> None:
-        found = await log.read_batch_context([SHARD], [])
-        batch = AppendBatch(source, found.decided_at, found.heads, {SHARD: 0})
+        context = await log.read_batch_context([SHARD], [])
+        batch = AppendBatch(source, context.decided_at, context.heads, {SHARD: 0})
         body, metadata = {"command_id": command_id, "status": "accepted"}, {"actor_id": GRADER.user_id}
-        place = RecordCoordinates(SHARD, 0, 1)
-        batch.add_verdict(SHARD, 1, command_id, True, b"hash", place, None, json.dumps(body), json.dumps(metadata))
+        coordinates = RecordCoordinates(SHARD, 0, 1)
+        batch.add_verdict(
+            SHARD, 1, command_id, True, b"hash", coordinates, None, json.dumps(body), json.dumps(metadata)
+        )
         assert await log.append(batch)
 
-    reader = Interrupted(connection, questions, decide)
+    reader = InterruptedReader(connection, questions, decide)
     parts: Any = SimpleNamespace(reader=reader, commands_topic=TOPIC)
     request = Request({"type": "http", "headers": [], "method": "GET", "path": "/"})
     try:

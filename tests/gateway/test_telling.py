@@ -7,7 +7,7 @@ from services.gateway.request_context import redact_url
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "redacted"),
     [
         ("https://a.example/p?x=1&y=2", "https://a.example/p?x=1&y=2"),
         ("https://a.example/p?access_token=s", "https://a.example/p"),
@@ -21,9 +21,9 @@ from services.gateway.request_context import redact_url
         ("", ""),
     ],
 )
-def test_a_url_is_told_without_what_may_be_a_secret(url: str | None, told: str | None) -> None:
-    assert redact_url(url) == told
+def test_secrets_are_redacted_from_the_request_url(url: str | None, redacted: str | None) -> None:
+    assert redact_url(url) == redacted
 
 
-def test_a_long_url_is_cut() -> None:
+def test_long_request_url_is_truncated() -> None:
     assert len(redact_url("https://a.example/" + "x" * 100_000) or "") == URL_MAX

@@ -13,33 +13,33 @@ from canvasapi.submission import Submission
 
 from tests.cases.adapter import World
 from tests.conftest import LMS_URL, System
-from tests.processes.client import Client
+from tests.processes.client import GatewayClient
 
 Json = dict[str, Any]
 STUDENTS = [f"s{number}" for number in range(12)]
 
 
 @dataclass
-class Desk:
+class CanvasApiCourse:
     """A course of twelve with one moderated assignment, and canvasapi for each of its people."""
 
     world: World
-    gateway: Client
+    gateway: GatewayClient
 
     def requester(self, name: str) -> Requester:
-        return Requester(self.gateway.url, self.gateway.bearer(int(self.world.user(name))).removeprefix("Bearer "))
+        return Requester(self.gateway.url, self.gateway.bearer(int(self.world.user_id(name))).removeprefix("Bearer "))
 
     def assignment(self, name: str) -> Assignment:
-        ids = {"id": int(self.world.assignment("a1")), "course_id": self.world.course_id}
+        ids = {"id": int(self.world.assignment_id("a1")), "course_id": self.world.course_id}
         return Assignment(self.requester(name), ids)
 
     def submission(self, name: str, student: str) -> Submission:
-        ids = {"assignment_id": int(self.world.assignment("a1")), "course_id": self.world.course_id}
-        return Submission(self.requester(name), {**ids, "user_id": int(self.world.user(student))})
+        ids = {"assignment_id": int(self.world.assignment_id("a1")), "course_id": self.world.course_id}
+        return Submission(self.requester(name), {**ids, "user_id": int(self.world.user_id(student))})
 
 
 @pytest.fixture
-async def desk(running: System, gateway: Client) -> Desk:
+async def desk(running_system: System, gateway: GatewayClient) -> CanvasApiCourse:
     world = World()
     steps: list[Json] = [{"do": "enroll", "user": "fg", "role": "teacher"}]
     steps += [{"do": "enroll", "user": name, "role": "ta"} for name in ("ta1", "ta2")]
@@ -50,24 +50,24 @@ async def desk(running: System, gateway: Client) -> Desk:
         {"do": "set_moderation_set", "assignment": "a1", "students": []},
     ]  # fmt: skip
     commands = [command for step in steps for command in world.given(step)]
-    names = [{"user_id": world.user(name), "name": f"Student {name}"} for name in STUDENTS]
+    names = [{"user_id": world.user_id(name), "name": f"Student {name}"} for name in STUDENTS]
     commands.append(world.command("upsert_users", {"users": names}))
     for command in commands:
-        await running.outside.send(command)
+        await running_system.client.send(command)
     for command in commands:
-        assert (await running.outside.verdict_of(command["command_id"]))["status"] == "accepted"
-    return Desk(world, gateway)
+        assert (await running_system.client.wait_for_verdict(command["command_id"]))["status"] == "accepted"
+    return CanvasApiCourse(world, gateway)
 
 
-async def off_loop(work: Callable[[], Any]) -> Any:
+async def run_in_thread(work: Callable[[], Any]) -> Any:
     """canvasapi blocks; what reads the topics goes on meanwhile."""
     return await asyncio.to_thread(work)
 
 
-async def test_a_season_of_moderation_through_canvasapi(desk: Desk) -> None:
+async def test_canvasapi_runs_a_complete_moderation(desk: CanvasApiCourse) -> None:
     def season() -> None:
         moderator, grader = desk.assignment("fg"), desk.assignment("ta1")
-        ids = [int(desk.world.user(name)) for name in STUDENTS]
+        ids = [int(desk.world.user_id(name)) for name in STUDENTS]
 
         chosen = list(moderator.select_students_for_moderation(student_ids=ids))
         assert [user.id for user in chosen] == ids
@@ -109,31 +109,31 @@ async def test_a_season_of_moderation_through_canvasapi(desk: Desk) -> None:
         with pytest.raises(BadRequest):
             grader.get_provisional_grades_status(ids[0])
 
-    grader_id = int(desk.world.user("ta1"))
-    await off_loop(season)
+    grader_id = int(desk.world.user_id("ta1"))
+    await run_in_thread(season)
 
 
-async def test_the_anonymous_status_through_canvasapi(desk: Desk, running: System) -> None:
+async def test_canvasapi_reads_the_anonymous_status(desk: CanvasApiCourse, running_system: System) -> None:
     anonymous = desk.world.command("configure_assignment", {"anonymous_grading": True}, "a1")
     stated = desk.world.command(
-        "record_submission", {"student_id": desk.world.user("s0"), "anonymous_id": "12345"}, "a1"
+        "record_submission", {"student_id": desk.world.user_id("s0"), "anonymous_id": "12345"}, "a1"
     )
     for command in (anonymous, stated):
-        assert (await running.outside.verdict(command))["status"] == "accepted"
-    assert await off_loop(lambda: desk.assignment("ta1").show_provisonal_grades_for_student(12345)) is True
+        assert (await running_system.client.send_and_wait(command))["status"] == "accepted"
+    assert await run_in_thread(lambda: desk.assignment("ta1").show_provisonal_grades_for_student(12345)) is True
     with pytest.raises(ResourceDoesNotExist):
-        await off_loop(lambda: desk.assignment("ta1").show_provisonal_grades_for_student(99999))
+        await run_in_thread(lambda: desk.assignment("ta1").show_provisonal_grades_for_student(99999))
 
 
-async def test_refusals_reach_canvasapi_as_its_own_errors(desk: Desk) -> None:
+async def test_canvasapi_raises_its_own_errors_for_rejections(desk: CanvasApiCourse) -> None:
     with pytest.raises(Forbidden):
-        await off_loop(lambda: list(desk.assignment("ta1").get_students_selected_for_moderation()))
+        await run_in_thread(lambda: list(desk.assignment("ta1").get_students_selected_for_moderation()))
     with pytest.raises(ResourceDoesNotExist):
-        await off_loop(lambda: desk.assignment("fg").selected_provisional_grade(1))
+        await run_in_thread(lambda: desk.assignment("fg").selected_provisional_grade(1))
     stranger = Assignment(Requester(desk.gateway.url, "abc"), {"id": 1, "course_id": 1})
     with pytest.raises(InvalidAccessToken):
-        await off_loop(lambda: stranger.publish_provisional_grades())
+        await run_in_thread(lambda: stranger.publish_provisional_grades())
     graded = {"posted_grade": "very good", "provisional": True}
     with pytest.raises(BadRequest) as refused:
-        await off_loop(lambda: desk.submission("ta1", "s0").edit(submission=graded))
+        await run_in_thread(lambda: desk.submission("ta1", "s0").edit(submission=graded))
     assert "Assignment::GradeError" in str(refused.value)

@@ -13,9 +13,9 @@ import pytest
 
 from deploy.season import consumer_kit
 from deploy.season.consumer_kit import CORPUS
-from tests.conftest import RUN, System
-from tests.faults.steps import until_at_rest, until_relayed
-from tests.processes.contracts import VALUES, validator
+from tests.conftest import RUN_PREFIX, System
+from tests.faults.steps import wait_until_idle, wait_until_published
+from tests.processes.contracts import VALUE_SCHEMAS, load_validator
 
 Json = dict[str, Any]
 KIT = CORPUS.parent
@@ -23,11 +23,11 @@ EXPECTED: dict[str, Json] = json.loads((CORPUS / "expected.json").read_text())
 COURSE = 7_001_000
 
 
-def lines(name: str) -> list[Json]:
+def read_corpus(name: str) -> list[Json]:
     return [json.loads(line) for line in (CORPUS / f"{name}.jsonl").read_text().splitlines()]
 
 
-async def run(bootstrap: str, *command: str | Path, **environment: str) -> str:
+async def run_program(bootstrap: str, *command: str | Path, **environment: str) -> str:
     """What one of the kit's programs prints, run as a team runs it."""
     done = await asyncio.to_thread(
         subprocess.run, command, cwd=KIT, env={**os.environ, "KAFKA_BOOTSTRAP": bootstrap, **environment},
@@ -37,7 +37,7 @@ async def run(bootstrap: str, *command: str | Path, **environment: str) -> str:
     return done.stdout
 
 
-def held(file: Path) -> dict[str, Json]:
+def read_grade_table(file: Path) -> dict[str, Json]:
     """What the table of consumer.py holds, by submission."""
     with sqlite3.connect(file) as database:
         rows = database.execute("select submission_id, student_id, score, grade, posted from grade").fetchall()
@@ -48,34 +48,35 @@ def held(file: Path) -> dict[str, Json]:
 @pytest.fixture(scope="module")
 async def fed(bootstrap: str) -> str:
     """Topics of a team's own, by sequence, with the corpus on them."""
-    prefix = f"{RUN}-kit"
+    prefix = f"{RUN_PREFIX}-kit"
     for name in EXPECTED:
-        await run(bootstrap, sys.executable, "feed.py", CORPUS / f"{name}.jsonl", f"{prefix}-{name}")
+        await run_program(bootstrap, sys.executable, "feed.py", CORPUS / f"{name}.jsonl", f"{prefix}-{name}")
     return prefix
 
 
-def test_the_corpus_fits_the_contracts() -> None:
+def test_corpus_matches_the_contracts() -> None:
     assert {path.stem for path in CORPUS.glob("*.jsonl")} == set(EXPECTED)
     for name in EXPECTED:
-        assert consumer_kit.expected_state(lines(name)) == EXPECTED[name]
-        for line in lines(name):
-            validator(f"headers/{line['topic']}").validate(line["headers"])
-            value = VALUES.get(line["topic"]) or f"events/{line['headers']['ce_type'].split('.')[1]}"
-            validator(value).validate(line["value"])
+        assert consumer_kit.expected_state(read_corpus(name)) == EXPECTED[name]
+        for line in read_corpus(name):
+            load_validator(f"headers/{line['topic']}").validate(line["headers"])
+            value = VALUE_SCHEMAS.get(line["topic"]) or f"events/{line['headers']['ce_type'].split('.')[1]}"
+            load_validator(value).validate(line["value"])
 
 
-async def test_the_running_service_sends_what_the_corpus_holds(
-    running: System, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in {"DATABASE_URL": running.database_url, "KAFKA_BOOTSTRAP": running.bootstrap}.items():
+async def test_published_records_match_the_corpus(running_system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "DATABASE_URL": running_system.database_url,
+        "KAFKA_BOOTSTRAP": running_system.bootstrap,
+    }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("TOPIC_PREFIX", running.prefix)
-    recorded = await consumer_kit.record_sequences(running.bootstrap, running.prefix, COURSE)
+    monkeypatch.setenv("TOPIC_PREFIX", running_system.prefix)
+    recorded = await consumer_kit.record_sequences(running_system.bootstrap, running_system.prefix, COURSE)
     for name, found in recorded.items():
-        assert sorted(map(outline, found)) == sorted(map(outline, lines(name))), name
+        assert sorted(map(record_shape, found)) == sorted(map(record_shape, read_corpus(name))), name
 
 
-def outline(line: Json) -> str:
+def record_shape(line: Json) -> str:
     """What a record is, without its ids, times and numbers."""
 
     def shape(value: Any) -> Any:
@@ -88,52 +89,54 @@ def outline(line: Json) -> str:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-async def test_the_python_consumer_holds_what_is_expected(name: str, fed: str, bootstrap: str, tmp_path: Path) -> None:
+async def test_python_consumer_builds_the_expected_table(name: str, fed: str, bootstrap: str, tmp_path: Path) -> None:
     topic, table = f"{fed}-{name}.live-events", tmp_path / "grades.sqlite"
-    said = await run(bootstrap, sys.executable, "consumer.py", topic, str(table), "--once")
-    assert held(table) == EXPECTED[name]["grades"]
-    assert said.count("counted") == EXPECTED[name]["events"]
-    assert said.count("known") == len([line for line in lines(name) if line["topic"] == "live-events"]) - said.count(
-        "counted"
-    )
+    output = await run_program(bootstrap, sys.executable, "consumer.py", topic, str(table), "--once")
+    assert read_grade_table(table) == EXPECTED[name]["grades"]
+    assert output.count("counted") == EXPECTED[name]["events"]
+    assert output.count("known") == len(
+        [line for line in read_corpus(name) if line["topic"] == "live-events"]
+    ) - output.count("counted")
 
 
-async def test_who_has_the_events_counts_nothing_of_a_replay_twice(fed: str, bootstrap: str, tmp_path: Path) -> None:
+async def test_python_consumer_deduplicates_replayed_events(fed: str, bootstrap: str, tmp_path: Path) -> None:
     table = tmp_path / "grades.sqlite"
     for name, counted in (("post-and-hide", EXPECTED["post-and-hide"]["events"]), ("replay", 0)):
-        said = await run(bootstrap, sys.executable, "consumer.py", f"{fed}-{name}.live-events", str(table), "--once")
-        assert said.count("counted") == counted
-    assert held(table) == EXPECTED["post-and-hide"]["grades"]
+        output = await run_program(
+            bootstrap, sys.executable, "consumer.py", f"{fed}-{name}.live-events", str(table), "--once"
+        )
+        assert output.count("counted") == counted
+    assert read_grade_table(table) == EXPECTED["post-and-hide"]["grades"]
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-async def test_the_shell_consumer_prints_every_event_once(name: str, fed: str, bootstrap: str) -> None:
-    said = await run(bootstrap, "./consumer.sh", f"{fed}-{name}.live-events", "-e")
+async def test_shell_consumer_prints_every_event_once(name: str, fed: str, bootstrap: str) -> None:
+    output = await run_program(bootstrap, "./consumer.sh", f"{fed}-{name}.live-events", "-e")
     events: dict[str, Json] = {}
-    for line in lines(name):
+    for line in read_corpus(name):
         if line["topic"] == "live-events":
             events.setdefault(line["headers"]["ce_id"], line["value"])
-    assert [json.loads(line) for line in said.splitlines()] == list(events.values())
+    assert [json.loads(line) for line in output.splitlines()] == list(events.values())
 
 
-async def test_both_consumers_stop_where_an_event_is_missing(bootstrap: str, tmp_path: Path) -> None:
-    kept = [line for line in lines("post-and-hide") if line["topic"] == "live-events"]
+async def test_consumers_stop_at_a_missing_event(bootstrap: str, tmp_path: Path) -> None:
+    kept = [line for line in read_corpus("post-and-hide") if line["topic"] == "live-events"]
     del kept[1]
-    gapped, prefix = tmp_path / "gap.jsonl", f"{RUN}-kit-gap"
+    gapped, prefix = tmp_path / "gap.jsonl", f"{RUN_PREFIX}-kit-gap"
     gapped.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    await run(bootstrap, sys.executable, "feed.py", gapped, prefix)
+    await run_program(bootstrap, sys.executable, "feed.py", gapped, prefix)
     topic, table = f"{prefix}.live-events", tmp_path / "grades.sqlite"
     for command in ([sys.executable, "consumer.py", topic, str(table), "--once"], ["./consumer.sh", topic, "-e"]):
         with pytest.raises(AssertionError, match=r"shard \d+: \d+ came after \d+"):
-            await run(bootstrap, *command)
-    assert len(held(table)) == 1
+            await run_program(bootstrap, *command)
+    assert len(read_grade_table(table)) == 1
 
 
-async def test_the_python_consumer_reads_the_running_service(running: System, tmp_path: Path) -> None:
-    await until_at_rest(running)
-    await until_relayed(running, 1)
+async def test_python_consumer_reads_the_running_service(running_system: System, tmp_path: Path) -> None:
+    await wait_until_idle(running_system)
+    await wait_until_published(running_system, 1)
     table = tmp_path / "grades.sqlite"
-    topic = f"{running.prefix}.live-events"
-    await run(running.bootstrap, sys.executable, "consumer.py", topic, str(table), "--once")
-    again = await run(running.bootstrap, sys.executable, "consumer.py", topic, str(table), "--once")
-    assert (again.count("counted"), held(table) != {}) == (0, True)
+    topic = f"{running_system.prefix}.live-events"
+    await run_program(running_system.bootstrap, sys.executable, "consumer.py", topic, str(table), "--once")
+    again = await run_program(running_system.bootstrap, sys.executable, "consumer.py", topic, str(table), "--once")
+    assert (again.count("counted"), read_grade_table(table) != {}) == (0, True)

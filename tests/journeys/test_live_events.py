@@ -13,11 +13,11 @@ from schemas.live_events import GradeChange
 from tests.cases.adapter import World
 from tests.cases.over_http import assignment_path
 from tests.conftest import LMS_URL, System
-from tests.processes.client import Client
-from tests.processes.running import Json, until
+from tests.processes.client import GatewayClient
+from tests.processes.running import Json, wait_until
 from tests.schemas.test_caliper import VALIDATOR
 
-TOLD: Json = {
+REQUEST_CONTEXT: Json = {
     "request_id": str(uuid.uuid4()), "session_id": "00112233445566778899aabbccddeeff", "hostname": "moderation.example",
     "http_method": "POST", "user_agent": "a browser", "client_ip": "2001:db8::7", "url": "https://moderation.example/p",
     "referrer": "https://lms.example/courses/1",
@@ -34,54 +34,56 @@ STEPS: list[Json] = [
 ]  # fmt: skip
 
 
-async def accepted(running: System, commands: list[Json]) -> None:
+async def send_accepted(system: System, commands: list[Json]) -> None:
     for command in commands:
-        await running.outside.send(command)
+        await system.client.send(command)
     for command in commands:
-        verdict = await running.outside.verdict_of(command["command_id"])
+        verdict = await system.client.wait_for_verdict(command["command_id"])
         assert verdict["status"] == "accepted", verdict
 
 
-async def prepared(running: System) -> World:
+async def create_graded_course(system: System) -> World:
     """One student graded, one with a comment alone; the final grader and the first student have SIS ids and logins."""
     world = World()
     users = [
-        {"user_id": world.user("fg"), "name": "F", "login_id": "fg@example.test", "sis_user_id": "T-1"},
-        {"user_id": world.user("s0"), "name": "S", "login_id": "s0@example.test", "sis_user_id": "S-0"},
+        {"user_id": world.user_id("fg"), "name": "F", "login_id": "fg@example.test", "sis_user_id": "T-1"},
+        {"user_id": world.user_id("s0"), "name": "S", "login_id": "s0@example.test", "sis_user_id": "S-0"},
     ]
     facts = [
         world.command("upsert_course", {"name": "Course", "account_id": 9, "sis_source_id": "C-1"}),
         world.command("upsert_users", {"users": users}),
     ]
-    await accepted(running, facts + [command for step in STEPS for command in world.given(step)])
+    await send_accepted(system, facts + [command for step in STEPS for command in world.given(step)])
     return world
 
 
-async def published(running: System, world: World, *headers: tuple[str, bytes | None]) -> Json:
+async def publish_and_wait(system: System, world: World, *headers: tuple[str, bytes | None]) -> Json:
     """The one grade_change of a publication that comes over Kafka with these headers."""
     command = world.operation({"operation": "publish", "actor": "fg", "assignment": "essay"})
     key = command["course_id"].encode()
-    await running.outside.send_raw(json.dumps(command).encode(), key, list(headers))
-    [(_, change)] = await running.outside.caused_by("live-events", command["command_id"], 1)
+    await system.client.send_raw(json.dumps(command).encode(), key, list(headers))
+    [(_, change)] = await system.client.wait_for_outputs("live-events", command["command_id"], 1)
     GradeChange.model_validate_json(json.dumps(change))
     return change
 
 
-def of(running: System, topic: str, course_id: int) -> list[ConsumerRecord[Any, Any]]:
-    return [record for record in running.outside.records[topic] if record.key == str(course_id).encode()]
+def records_of_course(system: System, topic: str, course_id: int) -> list[ConsumerRecord[Any, Any]]:
+    return [record for record in system.client.records[topic] if record.key == str(course_id).encode()]
 
 
-async def test_a_publication_over_http_tells_of_its_request(running: System, gateway: Client) -> None:
-    world = await prepared(running)
+async def test_http_publication_carries_its_request_context(running_system: System, gateway: GatewayClient) -> None:
+    world = await create_graded_course(running_system)
     path = f"{assignment_path(world, 'essay')}/provisional_grades/publish"
     told = {
         "user-agent": "moderator/1.0 " + "x" * 600,
         "referer": "https://u:p@lms.example/c?access_token=secret&x=1#top",
     }
     asked = f"{path}?per_page=1&access_token=secret&a%63cess_token=secret"
-    answer = await gateway.ask("POST", asked, int(world.user("fg")), told)
+    answer = await gateway.request("POST", asked, int(world.user_id("fg")), told)
     assert answer.status_code == 200, answer.text
-    [record] = await until(lambda: of(running, "live-events", world.course_id), "the live event")
+    [record] = await wait_until(
+        lambda: records_of_course(running_system, "live-events", world.course_id), "the live event"
+    )
     change = json.loads(record.value or b"")
     GradeChange.model_validate(change)
     metadata, body, headers = change["metadata"], change["body"], dict(record.headers)
@@ -89,26 +91,43 @@ async def test_a_publication_over_http_tells_of_its_request(running: System, gat
         "event_name": "grade_change", "event_time": headers["event_time"].decode(), "producer": "canvas",
         "root_account_id": "1", "root_account_uuid": None, "root_account_lti_guid": None, "context_type": "Course",
         "context_id": str(world.course_id), "context_account_id": "9", "context_sis_source_id": "C-1",
-        "context_role": "TeacherEnrollment", "user_id": world.user("fg"), "time_zone": None,
+        "context_role": "TeacherEnrollment", "user_id": world.user_id("fg"), "time_zone": None,
         "user_login": "fg@example.test", "user_account_id": "1", "user_sis_id": "T-1", "session_id": None,
         "request_id": answer.headers["x-request-context-id"], "hostname": "127.0.0.1", "http_method": "POST",
         "user_agent": told["user-agent"][:512], "client_ip": "127.0.0.1", "url": f"{gateway.url}{path}?per_page=1",
         "referrer": "https://lms.example/c?x=1",
     }  # fmt: skip
     assert body == {
-        "submission_id": body["submission_id"], "assignment_id": world.assignment("essay"), "assignment_name": "essay",
-        "grade": "17", "old_grade": None, "score": 17.0, "old_score": None, "points_possible": 20.0,
-        "old_points_possible": 20.0, "grader_id": world.user("ta"), "student_id": world.user("s0"),
-        "student_sis_id": "S-0", "user_id": world.user("s0"), "grading_complete": True, "muted": True,
-    }  # fmt: skip
+        "submission_id": body["submission_id"],
+        "assignment_id": world.assignment_id("essay"),
+        "assignment_name": "essay",
+        "grade": "17",
+        "old_grade": None,
+        "score": 17.0,
+        "old_score": None,
+        "points_possible": 20.0,
+        "old_points_possible": 20.0,
+        "grader_id": world.user_id("ta"),
+        "student_id": world.user_id("s0"),
+        "student_sis_id": "S-0",
+        "user_id": world.user_id("s0"),
+        "grading_complete": True,
+        "muted": True,
+    }
     assert re.fullmatch(r"[1-9][0-9]*", body["submission_id"])
 
 
-async def test_the_same_grade_leaves_as_caliper_with_the_same_number(running: System, gateway: Client) -> None:
-    world = await prepared(running)
-    await published(running, world, (HTTP_REQUEST_HEADER, json.dumps(TOLD).encode()))
-    [live] = await until(lambda: of(running, "live-events", world.course_id), "the live event")
-    [caliper] = await until(lambda: of(running, "caliper", world.course_id), "the GradeEvent")
+async def test_caliper_and_live_event_of_a_grade_share_a_sequence_number(
+    running_system: System, gateway: GatewayClient
+) -> None:
+    world = await create_graded_course(running_system)
+    await publish_and_wait(running_system, world, (HTTP_REQUEST_HEADER, json.dumps(REQUEST_CONTEXT).encode()))
+    [live] = await wait_until(
+        lambda: records_of_course(running_system, "live-events", world.course_id), "the live event"
+    )
+    [caliper] = await wait_until(
+        lambda: records_of_course(running_system, "caliper", world.course_id), "the GradeEvent"
+    )
     headers, envelope = dict(caliper.headers), json.loads(caliper.value or b"")
     VALIDATOR.validate(envelope)
     [event] = envelope["data"]
@@ -116,39 +135,41 @@ async def test_the_same_grade_leaves_as_caliper_with_the_same_number(running: Sy
     assert event["id"] == f"urn:uuid:{headers['ce_id'].decode()}"
     assert headers["ce_sequence"] == dict(live.headers)["ce_sequence"]
     assert headers["ce_id"] != dict(live.headers)["ce_id"]
-    assert event["actor"]["id"].endswith(f":{world.user('fg')}")
-    assert event["generated"]["scoredBy"].endswith(f":{world.user('ta')}")
+    assert event["actor"]["id"].endswith(f":{world.user_id('fg')}")
+    assert event["generated"]["scoredBy"].endswith(f":{world.user_id('ta')}")
     assert b'"maxScore":20.0,"scoreGiven":17.0' in (caliper.value or b"")
     assert envelope["sensor"] == f"{LMS_URL}/"
     assert event["membership"]["roles"] == ["Instructor"]
 
 
-async def test_a_command_on_kafka_may_tell_of_its_request(running: System) -> None:
-    world = await prepared(running)
-    change = await published(running, world, (HTTP_REQUEST_HEADER, json.dumps(TOLD).encode()))
-    assert TOLD.items() <= change["metadata"].items()
+async def test_kafka_command_can_carry_a_request_context(running_system: System) -> None:
+    world = await create_graded_course(running_system)
+    change = await publish_and_wait(running_system, world, (HTTP_REQUEST_HEADER, json.dumps(REQUEST_CONTEXT).encode()))
+    assert REQUEST_CONTEXT.items() <= change["metadata"].items()
     assert not {"job_id", "job_tag"} & set(change["metadata"])
 
 
-HOSTILE: dict[str, list[tuple[str, bytes | None]]] = {
+INVALID_HEADERS: dict[str, list[tuple[str, bytes | None]]] = {
     "none": [],
     "null": [(HTTP_REQUEST_HEADER, None)],
     "not UTF-8": [(HTTP_REQUEST_HEADER, b"\xff\xfe")],
     "not JSON": [(HTTP_REQUEST_HEADER, b"{")],
-    "two": [(HTTP_REQUEST_HEADER, json.dumps(TOLD).encode())] * 2,
-    "an unknown field": [(HTTP_REQUEST_HEADER, json.dumps({**TOLD, "user_login": "admin"}).encode())],
-    "a NUL": [(HTTP_REQUEST_HEADER, json.dumps({**TOLD, "user_agent": "\0"}).encode())],
-    "a lone surrogate": [(HTTP_REQUEST_HEADER, json.dumps({**TOLD, "user_agent": "\ud800"}).encode())],
-    "no address": [(HTTP_REQUEST_HEADER, json.dumps({**TOLD, "client_ip": "localhost"}).encode())],
-    "too long": [(HTTP_REQUEST_HEADER, json.dumps({**TOLD, "user_agent": "x" * 513}).encode())],
+    "two": [(HTTP_REQUEST_HEADER, json.dumps(REQUEST_CONTEXT).encode())] * 2,
+    "an unknown field": [(HTTP_REQUEST_HEADER, json.dumps({**REQUEST_CONTEXT, "user_login": "admin"}).encode())],
+    "a NUL": [(HTTP_REQUEST_HEADER, json.dumps({**REQUEST_CONTEXT, "user_agent": "\0"}).encode())],
+    "a lone surrogate": [(HTTP_REQUEST_HEADER, json.dumps({**REQUEST_CONTEXT, "user_agent": "\ud800"}).encode())],
+    "no address": [(HTTP_REQUEST_HEADER, json.dumps({**REQUEST_CONTEXT, "client_ip": "localhost"}).encode())],
+    "too long": [(HTTP_REQUEST_HEADER, json.dumps({**REQUEST_CONTEXT, "user_agent": "x" * 513}).encode())],
     "far too long": [(HTTP_REQUEST_HEADER, b"[" * 100_000)],
     "deep": [(HTTP_REQUEST_HEADER, b"[" * 10_000)],
 }
 
 
-async def test_a_request_told_badly_leaves_a_job_s_event(running: System) -> None:
-    worlds = {what: await prepared(running) for what in HOSTILE}
-    changes = {what: await published(running, world, *HOSTILE[what]) for what, world in worlds.items()}
+async def test_invalid_request_context_falls_back_to_job_metadata(running_system: System) -> None:
+    worlds = {what: await create_graded_course(running_system) for what in INVALID_HEADERS}
+    changes = {
+        what: await publish_and_wait(running_system, world, *INVALID_HEADERS[what]) for what, world in worlds.items()
+    }
     for what, change in changes.items():
         metadata = change["metadata"]
         assert metadata["job_tag"] == "Moderation#publish", what
@@ -156,65 +177,70 @@ async def test_a_request_told_badly_leaves_a_job_s_event(running: System) -> Non
         assert not {"user_id", "hostname", "url", "user_login"} & set(metadata), what
 
 
-async def test_posting_and_hiding_repeat_the_grade_of_each_student_whose_state_changes(running: System) -> None:
-    world = await prepared(running)
+async def test_posting_and_hiding_emit_one_grade_change_per_affected_student(running_system: System) -> None:
+    world = await create_graded_course(running_system)
     for fact, message in (("post_grades", "posted"), ("hide_grades", "hidden")):
-        refused = await running.outside.verdict(world.command(fact, {}, "essay"))
+        refused = await running_system.client.send_and_wait(world.command(fact, {}, "essay"))
         assert refused["reason"] == "not_published"
         assert refused["message"] == f"Assignments under moderation cannot be {message} before grades are published"
-    first = (await published(running, world))["body"]
+    first = (await publish_and_wait(running_system, world))["body"]
     steps = [("post_grades", 2), ("post_grades", 0), ("hide_grades", 1), ("hide_grades", 1), ("hide_grades", 0)]
     seen: list[list[Json]] = []
     for number, (fact, count) in enumerate(steps):
-        data = {"student_ids": [world.user("s0")]} if number == 2 else {}
+        data = {"student_ids": [world.user_id("s0")]} if number == 2 else {}
         command = world.command(fact, data, "essay")
-        verdict = await running.outside.verdict(command)
+        verdict = await running_system.client.send_and_wait(command)
         assert (verdict["status"], verdict["events"]) == ("accepted", count), fact
         seen.append(
-            [value for _, value in await running.outside.caused_by("live-events", command["command_id"], count)]
+            [
+                value
+                for _, value in await running_system.client.wait_for_outputs(
+                    "live-events", command["command_id"], count
+                )
+            ]
         )
     same = {"old_score": 17.0, "old_grade": "17"}
     posted = {body["student_id"]: body for body in (change["body"] for change in seen[0])}
-    assert posted[world.user("s0")] == {**first, **same, "muted": False}
-    ungraded = posted[world.user("s1")]
+    assert posted[world.user_id("s0")] == {**first, **same, "muted": False}
+    ungraded = posted[world.user_id("s1")]
     assert (ungraded["grade"], ungraded["score"], ungraded["grading_complete"]) == (None, None, False)
     assert [change["body"] for change in seen[2]] == [{**first, **same, "muted": True}]
     tags = [{change["metadata"]["job_tag"] for change in changes} for changes in seen]
     assert tags[0] == {"Assignment#post_submissions"}
     assert tags[2] == tags[3] == {"Assignment#hide_submissions"}
-    await running.outside.caught_up("live-events")
-    assert len(of(running, "live-events", world.course_id)) == 1 + 2 + 1 + 1
+    await running_system.client.wait_until_read("live-events")
+    assert len(records_of_course(running_system, "live-events", world.course_id)) == 1 + 2 + 1 + 1
 
 
-async def test_a_grade_published_onto_one_that_was_posted_is_not_muted(running: System) -> None:
-    world = await prepared(running)
-    stated = {"student_id": world.user("s0"), "score": 3, "grade": "3", "posted_at": "2026-01-01T00:00:00Z"}
-    await accepted(running, [world.command("record_submission", stated, "essay")])
-    body = (await published(running, world))["body"]
+async def test_grade_published_over_a_posted_grade_is_not_muted(running_system: System) -> None:
+    world = await create_graded_course(running_system)
+    stated = {"student_id": world.user_id("s0"), "score": 3, "grade": "3", "posted_at": "2026-01-01T00:00:00Z"}
+    await send_accepted(running_system, [world.command("record_submission", stated, "essay")])
+    body = (await publish_and_wait(running_system, world))["body"]
     assert (body["muted"], body["old_score"], body["score"]) == (False, 3.0, 17.0)
 
 
-async def test_a_grade_that_does_not_change_and_a_comment_alone_emit_nothing(running: System) -> None:
-    world = await prepared(running)
+async def test_unchanged_grades_and_comments_emit_no_grade_change(running_system: System) -> None:
+    world = await create_graded_course(running_system)
     standing = world.given(
         {"do": "gradebook_grade", "assignment": "essay", "student": "s0", "score": 17, "grade": "17", "grader": "fg"}
     )
-    await accepted(running, standing)
+    await send_accepted(running_system, standing)
     publish = world.operation({"operation": "publish", "actor": "fg", "assignment": "essay"})
-    assert (await running.outside.verdict(publish))["events"] == 3
-    await running.outside.caught_up("live-events")
-    await running.outside.caught_up("caliper")
-    assert [of(running, name, world.course_id) for name in ("live-events", "caliper")] == [[], []]
+    assert (await running_system.client.send_and_wait(publish))["events"] == 3
+    await running_system.client.wait_until_read("live-events")
+    await running_system.client.wait_until_read("caliper")
+    assert [records_of_course(running_system, name, world.course_id) for name in ("live-events", "caliper")] == [[], []]
 
 
-async def test_every_record_but_dead_letters_is_a_cloudevent(running: System) -> None:
-    world = await prepared(running)
-    await published(running, world)
-    await until(lambda: of(running, "caliper", world.course_id), "the GradeEvent")
-    await running.outside.verdict(world.command("upsert_course", {"name": "Again"}))
+async def test_every_record_except_dead_letters_is_a_cloudevent(running_system: System) -> None:
+    world = await create_graded_course(running_system)
+    await publish_and_wait(running_system, world)
+    await wait_until(lambda: records_of_course(running_system, "caliper", world.course_id), "the GradeEvent")
+    await running_system.client.send_and_wait(world.command("upsert_course", {"name": "Again"}))
     for name in ("verdicts", "events", "live-events", "caliper"):
-        await running.outside.caught_up(name)
-        records = of(running, name, world.course_id)
+        await running_system.client.wait_until_read(name)
+        records = records_of_course(running_system, name, world.course_id)
         assert records, name
         for record in records:
             read = from_kafka_event(KafkaMessage(dict(record.headers), record.key, record.value or b""))

@@ -9,12 +9,12 @@ from typing import Any
 from services.gateway.openapi import OPENAPI_FILE
 from tests.cases.adapter import World
 from tests.conftest import System
-from tests.processes.client import Client
+from tests.processes.client import GatewayClient
 
 Json = dict[str, Any]
 ASSIGNMENTS = [f"a{number}" for number in range(8)]
 STUDENTS = [f"s{number}" for number in range(4)]
-RULED = (
+STATE_DEPENDENT_OPERATIONS = (
     "show_provisional_grade_status",
     "show_provisional_grade_status_for_anonymous_student",
     "select_provisional_grade",
@@ -24,7 +24,7 @@ RULED = (
     "get_assignment_state",
     "get_assignment_agreement",
 )
-CONFIGURATION = """
+CONFIGURATION_TEMPLATE = """
 [phases.examples]
 enabled = false
 
@@ -45,7 +45,7 @@ checks.positive_data_acceptance.expected-statuses = [200, 202, 400, 401, 403, 40
 """
 
 
-async def made(system: System, gateway: Client) -> dict[str, list[Any]]:
+async def create_test_data(system: System, gateway: GatewayClient) -> dict[str, list[Any]]:
     """A course with several assignments, graded in part; what there is, by the names of the document's parameters."""
     world = World()
     steps: list[Json] = [
@@ -59,7 +59,7 @@ async def made(system: System, gateway: Client) -> dict[str, list[Any]]:
         for name in ASSIGNMENTS
     ]  # fmt: skip
     commands = [command for step in steps for command in world.given(step)]
-    admin = {"user_id": world.user("fg"), "permissions": ["view_audit_trail"]}
+    admin = {"user_id": world.user_id("fg"), "permissions": ["view_audit_trail"]}
     commands.append(world.command("upsert_admins", {"admins": [admin]}))
     graded = [
         world.operation({"operation": "grade", "actor": "ta", "assignment": assignment, "student": student, "score": 5,
@@ -67,41 +67,43 @@ async def made(system: System, gateway: Client) -> dict[str, list[Any]]:
         for assignment, student in itertools.product(ASSIGNMENTS, STUDENTS[:3])
     ]  # fmt: skip
     for command in (*commands, *graded):
-        await system.outside.send(command)
-    verdicts = [await system.outside.verdict_of(command["command_id"]) for command in (*commands, *graded)]
+        await system.client.send(command)
+    verdicts = [await system.client.wait_for_verdict(command["command_id"]) for command in (*commands, *graded)]
     assert {verdict["status"] for verdict in verdicts} == {"accepted"}
-    caller, anonymous = int(world.user("fg")), world.assignment("a0")
-    state = await gateway.ask("GET", f"/api/moderation/v1/assignments/{anonymous}/state", caller)
+    caller, anonymous = int(world.user_id("fg")), world.assignment_id("a0")
+    state = await gateway.request("GET", f"/api/moderation/v1/assignments/{anonymous}/state", caller)
     return {
         "caller": [caller],
         "anonymous_id": [row["anonymous_id"] for row in state.json()["submissions"]],
         "course_id": [str(world.course_id)],
         "assignment_id": list(map(str, world.assignments.values())),
-        "user_id": [world.user(name) for name in STUDENTS],
-        "student_id": [int(world.user(name)) for name in STUDENTS],
+        "user_id": [world.user_id(name) for name in STUDENTS],
+        "student_id": [int(world.user_id(name)) for name in STUDENTS],
         "provisional_grade_id": [str(v["result"]["provisional_grade_id"]) for v in verdicts[-len(graded) :]],
         "command_id": [command["command_id"] for command in graded],
     }
 
 
-def configuration(known: dict[str, list[Any]], examples: int) -> str:
+def build_configuration(known_values: dict[str, list[Any]], examples: int) -> str:
     """What there is is named most of the time: all else is not found, and shows little."""
     path = ("course_id", "assignment_id", "user_id", "provisional_grade_id", "command_id")
     places = {**dict.fromkeys(path, "path"), "student_id": "query", "anonymous_id": "query"}
-    return CONFIGURATION.format(
+    return CONFIGURATION_TEMPLATE.format(
         examples=examples,
-        ruled=", ".join(f'"{name}"' for name in RULED),
+        ruled=", ".join(f'"{name}"' for name in STATE_DEPENDENT_OPERATIONS),
         parameters="\n".join(
             f'"{place}.{name}" = {{dictionary = "{name}", probability = 0.85}}' for name, place in places.items()
         ),
-        dictionaries="\n".join(f"{name} = {{values = {known[name]!r}}}" for name in places),
+        dictionaries="\n".join(f"{name} = {{values = {known_values[name]!r}}}" for name in places),
     )
 
 
-async def test_the_gateway_does_what_its_document_says(running: System, gateway: Client, tmp_path: Path) -> None:
-    known = await made(running, gateway)
+async def test_gateway_conforms_to_its_openapi_document(
+    running_system: System, gateway: GatewayClient, tmp_path: Path
+) -> None:
+    known = await create_test_data(running_system, gateway)
     file = tmp_path / "schemathesis.toml"
-    file.write_text(configuration(known, examples=8))
+    file.write_text(build_configuration(known, examples=8))
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

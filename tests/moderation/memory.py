@@ -25,26 +25,26 @@ ADMIN = 41
 STRANGER = 99
 
 
-class Memory:
+class InMemoryCourse:
     """Courses and assignments of one root account, all in one shard."""
 
     def __init__(self) -> None:
         self.courses: dict[int, Course] = {}
         self.assignments: dict[int, Assignment] = {}
         self.log: list[tuple[Command, Event, datetime]] = []
-        self.commands = 0
+        self.command_count = 0
 
     def decide(self, command: Command) -> Decision:
         """Decide and, if accepted, apply."""
-        at = START + timedelta(seconds=self.commands)
-        self.commands += 1
+        at = START + timedelta(seconds=self.command_count)
+        self.command_count += 1
         course = self.courses.get(command.course_id) or Course(1, command.course_id)
         assignment = self._assignment(command)
         decision = decide(command, course, assignment, at=at)
         if isinstance(decision, Accepted):
             for event in decision.events:
                 self.log.append((command, event, at))
-                apply(self.courses, self.assignments, course, assignment, event, len(self.log), at)
+                apply_event(self.courses, self.assignments, course, assignment, event, len(self.log), at)
         return decision
 
     def _assignment(self, command: Command) -> Assignment | None:
@@ -54,7 +54,7 @@ class Memory:
         held = self.assignments.get(number)
         return held or Assignment(len(self.assignments) + 1, b"secret %d" % number, 1, command.course_id, number)
 
-    def ask(
+    def submit(
         self, data: commands.CommandData, actor: int | None = None, assignment: int = ESSAY, course: int = COURSE
     ) -> Decision:
         """Decide one command about a course and an assignment."""
@@ -71,18 +71,20 @@ class Memory:
             )
         )
 
-    def accept(self, data: commands.CommandData, actor: int | None = None, assignment: int = ESSAY) -> Accepted:
+    def expect_accepted(
+        self, data: commands.CommandData, actor: int | None = None, assignment: int = ESSAY
+    ) -> Accepted:
         """Decide one command that must be accepted."""
-        decision = self.ask(data, actor, assignment)
+        decision = self.submit(data, actor, assignment)
         assert isinstance(decision, Accepted), decision
         return decision
 
-    def refuse(self, data: commands.CommandData, actor: int | None = None, assignment: int = ESSAY) -> str:
+    def expect_rejection(self, data: commands.CommandData, actor: int | None = None, assignment: int = ESSAY) -> str:
         """The reason for which one command is refused; a refusal leaves no trace."""
-        before = self.everything()
-        decision = self.ask(data, actor, assignment)
+        before = self.snapshot()
+        decision = self.submit(data, actor, assignment)
         assert isinstance(decision, Rejected), decision
-        assert self.everything() == before
+        assert self.snapshot() == before
         return decision.reason
 
     def document(self, assignment: int = ESSAY) -> Json:
@@ -90,14 +92,14 @@ class Memory:
         held = self.assignments[assignment]
         return state_document(self.courses[held.course_id], held)
 
-    def everything(self) -> Json:
+    def snapshot(self) -> Json:
         """All state documents and stream versions."""
         versions = {number: course.version for number, course in self.courses.items()}
         return {"courses": versions, **{str(number): self.document(number) for number in self.assignments}}
 
-    def read_again(self) -> "Memory":
+    def replay(self) -> "InMemoryCourse":
         """A second office that knows only what the log's JSON says."""
-        other = Memory()
+        other = InMemoryCourse()
         for position, (command, event, at) in enumerate(self.log, 1):
             about = {
                 "student_id": getattr(event, "student_id", None),
@@ -106,7 +108,7 @@ class Memory:
             read = from_payload(event.name, json.loads(json.dumps(to_payload(event))), **about)
             course = other.courses.get(command.course_id) or Course(1, command.course_id)
             assignment = other._assignment(command)
-            apply(other.courses, other.assignments, course, assignment, read, position, at)
+            apply_event(other.courses, other.assignments, course, assignment, read, position, at)
         return other
 
     # What tests ask for again and again.
@@ -118,51 +120,51 @@ class Memory:
         row = commands.EnrollmentUpsert(
             user_id=user, type=f"{kind}Enrollment", section_id=section, fields={"state": state, **stated}
         )
-        return self.accept(commands.UpsertEnrollments(enrollments=(row,)))
+        return self.expect_accepted(commands.UpsertEnrollments(enrollments=(row,)))
 
     def configure(self, assignment: int = ESSAY, **stated: Any) -> Accepted:
         """Settings of an assignment."""
-        return self.accept(commands.ConfigureAssignment(fields=stated), assignment=assignment)
+        return self.expect_accepted(commands.ConfigureAssignment(fields=stated), assignment=assignment)
 
     def grade(self, actor: int, student: int, score: int | str | None = None, **fields: Any) -> int:
         """A provisional grade; its id."""
         points = None if score is None else Decimal(score)
         data = commands.RecordProvisionalGrade(student_id=student, score=points, **fields)
-        number = self.accept(data, actor).result["provisional_grade_id"]
+        number = self.expect_accepted(data, actor).result["provisional_grade_id"]
         assert isinstance(number, int)
         return number
 
     def comment(self, actor: int, student: int, text: str = "well", final: bool = False) -> int:
         """A provisional comment; the id of its provisional grade."""
         data = commands.RecordProvisionalComment(student_id=student, comment=text, final=final)
-        number = self.accept(data, actor).result["provisional_grade_id"]
+        number = self.expect_accepted(data, actor).result["provisional_grade_id"]
         assert isinstance(number, int)
         return number
 
     def select(self, number: int, actor: int = FINAL_GRADER) -> Accepted:
         """Choose a provisional grade."""
-        return self.accept(commands.SelectProvisionalGrade(provisional_grade_id=number), actor)
+        return self.expect_accepted(commands.SelectProvisionalGrade(provisional_grade_id=number), actor)
 
     def publish(self, actor: int = FINAL_GRADER) -> Accepted:
         """Publish the grades."""
-        return self.accept(commands.PublishProvisionalGrades(), actor)
+        return self.expect_accepted(commands.PublishProvisionalGrades(), actor)
 
-    def provisional(self, number: int) -> Json:
+    def get_provisional_grade(self, number: int) -> Json:
         """One provisional grade of the document."""
         found: list[Json] = [g for g in self.document()["provisional_grades"] if g["provisional_grade_id"] == number]
         return found[0]
 
-    def gradebook(self, student: int) -> Json:
+    def get_submission(self, student: int) -> Json:
         """One submission of the document."""
         found: list[Json] = [s for s in self.document()["submissions"] if s["student_id"] == student]
         return found[0]
 
-    def chosen(self) -> dict[int, int | None]:
+    def selections(self) -> dict[int, int | None]:
         """The moderation set: student to chosen provisional grade."""
         return {row["student_id"]: row["selected_provisional_grade_id"] for row in self.document()["moderation_set"]}
 
 
-def apply(
+def apply_event(
     courses: dict[int, Course],
     assignments: dict[int, Assignment],
     course: Course,
@@ -182,10 +184,10 @@ def apply(
     evolve_assignment(assignment, event, position=position, at=at)
 
 
-def office(**settings: Any) -> Memory:
+def moderated_course(**settings: Any) -> InMemoryCourse:
     """A course with a final grader, a teacher, three TAs, three students and a moderated essay of 10 points."""
-    memory = Memory()
-    memory.accept(commands.UpsertCourse(fields={"name": "Course"}))
+    memory = InMemoryCourse()
+    memory.expect_accepted(commands.UpsertCourse(fields={"name": "Course"}))
     for user in (FINAL_GRADER, TEACHER):
         memory.enroll(user, "Teacher")
     for user in (TA1, TA2, TA3):
@@ -204,20 +206,20 @@ def office(**settings: Any) -> Memory:
     return memory
 
 
-def full() -> Memory:
+def course_with_taken_slots() -> InMemoryCourse:
     """Both slots are taken; Ann's grade by TA1 is selected."""
-    memory = office()
+    memory = moderated_course()
     memory.select(memory.grade(TA1, ANN, 5))
     memory.grade(TA2, ANN, 6)
     return memory
 
 
-def admin(memory: Memory, *permissions: str) -> None:
+def add_admin(memory: InMemoryCourse, *permissions: str) -> None:
     """Give ADMIN an account-level role."""
     role = commands.AdminUpsert(user_id=ADMIN, permissions=("manage_grades", "view_all_grades", *permissions))
-    memory.accept(commands.UpsertAdmins(admins=(role,)))
+    memory.expect_accepted(commands.UpsertAdmins(admins=(role,)))
 
 
-def names(decision: Accepted) -> list[str]:
+def event_names(decision: Accepted) -> list[str]:
     """What happened."""
     return [event.name for event in decision.events]

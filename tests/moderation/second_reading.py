@@ -35,7 +35,7 @@ class Mark:
 
 
 @dataclass
-class SecondReading:
+class ReferenceModel:
     """``choices``: the moderation set, each student with the number of the chosen mark or None."""
 
     people: dict[int, Person]
@@ -43,22 +43,22 @@ class SecondReading:
     grader_count: int
     final_grader: int | None
     assigned_to: tuple[int, ...] | None = None
-    holders: set[int] = field(default_factory=set)
+    slot_holders: set[int] = field(default_factory=set)
     marks: list[Mark] = field(default_factory=list)
-    choices: dict[int, int | None] = field(default_factory=dict)
-    added: set[int] = field(default_factory=set)
+    selections: dict[int, int | None] = field(default_factory=dict)
+    added_students: set[int] = field(default_factory=set)
     excused: set[int] = field(default_factory=set)
     gradebook: dict[int, tuple[Decimal | None, int]] = field(default_factory=dict)
     published: bool = False
 
     def __post_init__(self) -> None:
-        self.choices = dict.fromkeys(self._assigned())
+        self.selections = dict.fromkeys(self._assigned())
 
-    def say(self, data: commands.CommandData, actor: int) -> str | None:
+    def apply(self, data: commands.CommandData, actor: int) -> str | None:
         """What is said changes what is; the reason, if it is refused."""
         match data:
             case commands.UpsertEnrollments() | commands.ConfigureAssignment():
-                self._state(data)
+                self._apply_lms_fact(data)
                 return None
             case commands.RecordProvisionalGrade():
                 return self._grade(data, actor)
@@ -66,20 +66,20 @@ class SecondReading:
                 return self._comment(data, actor)
             case commands.PublishProvisionalGrades():
                 return self._publish(actor)
-        if not self._moderates(actor):
+        if not self._can_moderate(actor):
             return "unauthorized"
         match data:
             case commands.SelectStudentsForModeration(student_ids=students):
                 return self._add(students, actor)
             case commands.SelectProvisionalGrade(provisional_grade_id=number):
-                return self._choose(number)
+                return self._select(number)
             case commands.BulkSelectProvisionalGrades(provisional_grade_ids=numbers):
                 for number in numbers:
-                    self._choose(number)
+                    self._select(number)
                 return None
         raise TypeError(f"{data} is not read here")
 
-    def _state(self, data: commands.UpsertEnrollments | commands.ConfigureAssignment) -> None:
+    def _apply_lms_fact(self, data: commands.UpsertEnrollments | commands.ConfigureAssignment) -> None:
         before = self._assigned()
         if isinstance(data, commands.UpsertEnrollments):
             for row in data.enrollments:
@@ -91,17 +91,17 @@ class SecondReading:
             self.assigned_to = data.fields.get("assigned_to", self.assigned_to)
         after = self._assigned()
         for student in before - after:
-            del self.choices[student]
-            if student in self.added:
-                self.choices[student] = None
+            del self.selections[student]
+            if student in self.added_students:
+                self.selections[student] = None
         for student in after:
-            self.choices.setdefault(student, None)
+            self.selections.setdefault(student, None)
 
     def _assigned(self) -> set[int]:
         students = {user for user, p in self.people.items() if p.type == "StudentEnrollment" and p.state != "deleted"}
         return students if self.assigned_to is None else students & set(self.assigned_to)
 
-    def _grades(self, user: int) -> bool:
+    def _can_grade(self, user: int) -> bool:
         person = self.people.get(user)
         instructs = person is not None and person.type in INSTRUCTORS and person.state == "active"
         return instructs or user in self.admins
@@ -110,14 +110,14 @@ class SecondReading:
         person = self.people.get(user)
         return user == self.final_grader and not (person is not None and person.state == "deleted")
 
-    def _moderates(self, user: int) -> bool:
+    def _can_moderate(self, user: int) -> bool:
         return self._is_final_grader(user) or user in self.admins
 
-    def _has_room(self, user: int) -> bool:
-        others = [holder for holder in self.holders if not self._is_final_grader(holder)]
-        return user in self.holders or self._is_final_grader(user) or len(others) < self.grader_count
+    def _has_slot(self, user: int) -> bool:
+        others = [holder for holder in self.slot_holders if not self._is_final_grader(holder)]
+        return user in self.slot_holders or self._is_final_grader(user) or len(others) < self.grader_count
 
-    def _sees(self, user: int, student: int) -> bool:
+    def _can_see(self, user: int, student: int) -> bool:
         worker, pupil = self.people.get(user), self.people[student]
         limited = worker is not None and worker.state == "active" and worker.limited and user not in self.admins
         within = not limited or (worker is not None and worker.section == pupil.section)
@@ -127,52 +127,52 @@ class SecondReading:
         person = self.people.get(student)
         return person is not None and person.type == "StudentEnrollment" and person.state in ("active", "inactive")
 
-    def _who_may(self, student: int, actor: int) -> str | None:
-        if not self._grades(actor):
+    def _grading_rejection(self, student: int, actor: int) -> str | None:
+        if not self._can_grade(actor):
             return "unauthorized"
         if not self._is_gradable(student):
             return "student_not_enrolled"
-        return None if self._sees(actor, student) else "not_found"
+        return None if self._can_see(actor, student) else "not_found"
 
-    def _mark(self, student: int, actor: int, final: bool) -> Mark | None:
+    def _find_mark(self, student: int, actor: int, final: bool) -> Mark | None:
         for mark in self.marks:
             if mark.student == student and mark.final == final and (final or mark.scorer == actor):
                 return mark
         return None
 
-    def _written(self, student: int, actor: int, final: bool) -> Mark | None:
+    def _get_or_create_mark(self, student: int, actor: int, final: bool) -> Mark | None:
         """The mark that the actor writes to, made if need be; None where no final mark may be made yet."""
-        mark = self._mark(student, actor, final)
+        mark = self._find_mark(student, actor, final)
         if mark is None:
             if final and all(other.student != student for other in self.marks):
                 return None
             mark = Mark(len(self.marks) + 1, student, final, actor)
             self.marks.append(mark)
-        self.holders.add(actor)
+        self.slot_holders.add(actor)
         mark.scorer = actor
         return mark
 
     def _grade(self, data: commands.RecordProvisionalGrade, actor: int) -> str | None:
         student, text = data.student_id, data.posted_grade
-        refused = self._who_may(student, actor)
+        refused = self._grading_rejection(student, actor)
         if refused is not None:
             return refused
         sent = text is not None or data.score is not None
         if sent and data.excuse:
             return "grade_and_excuse"
-        if not self._has_room(actor):
+        if not self._has_slot(actor):
             return "max_graders_reached"
         score = TEXTS[text] if text else data.score
-        moderates = self._moderates(actor)
+        moderates = self._can_moderate(actor)
         excused = (bool(data.excuse) and score is None) if moderates else student in self.excused
         says_something = sent or data.excuse is not None
         if score is None and text != "" and not (excused and says_something):
             return "invalid_score"
         final = data.final and moderates
-        mark = self._mark(student, actor, final)
-        if mark is not None and self.choices.get(student) == mark.number and not self._is_final_grader(mark.scorer):
+        mark = self._find_mark(student, actor, final)
+        if mark is not None and self.selections.get(student) == mark.number and not self._is_final_grader(mark.scorer):
             return "modify_selected"
-        mark = self._written(student, actor, final)
+        mark = self._get_or_create_mark(student, actor, final)
         if mark is None:
             return "final_without_provisional"
         mark.score, mark.entered = score, True
@@ -180,34 +180,34 @@ class SecondReading:
         return None
 
     def _comment(self, data: commands.RecordProvisionalComment, actor: int) -> str | None:
-        refused = self._who_may(data.student_id, actor)
+        refused = self._grading_rejection(data.student_id, actor)
         if refused is not None:
             return refused
-        if not self._has_room(actor):
+        if not self._has_slot(actor):
             return "max_graders_reached"
-        written = self._written(data.student_id, actor, data.final and self._moderates(actor))
+        written = self._get_or_create_mark(data.student_id, actor, data.final and self._can_moderate(actor))
         return "final_without_provisional" if written is None else None
 
     def _add(self, students: tuple[int, ...], actor: int) -> str | None:
         if not students:
             return "missing_student_ids"
         for student in students:
-            if student in self.people and self._sees(actor, student) and student not in self.choices:
-                self.choices[student] = None
-                self.added.add(student)
+            if student in self.people and self._can_see(actor, student) and student not in self.selections:
+                self.selections[student] = None
+                self.added_students.add(student)
         return None
 
-    def _choose(self, number: int) -> str | None:
+    def _select(self, number: int) -> str | None:
         if not 1 <= number <= len(self.marks):
             return "not_found"
         student = self.marks[number - 1].student
-        if student not in self.choices:
+        if student not in self.selections:
             return "not_in_moderation_set"
-        self.choices[student] = number
+        self.selections[student] = number
         return None
 
     def _publish(self, actor: int) -> str | None:
-        if not (self._grades(actor) and self._moderates(actor)):
+        if not (self._can_grade(actor) and self._can_moderate(actor)):
             return "unauthorized"
         if self.published:
             return "already_published"
@@ -215,8 +215,8 @@ class SecondReading:
         for student in self._assigned():
             marks = [mark for mark in self.marks if mark.student == student]
             entered = [mark for mark in marks if mark.entered]
-            selected = [mark for mark in marks if mark.number == self.choices[student]]
-            if not marks or not self._sees(actor, student):
+            selected = [mark for mark in marks if mark.number == self.selections[student]]
+            if not marks or not self._can_see(actor, student):
                 continue
             if not selected and len(entered) > 1:
                 return "selection_required"
@@ -225,12 +225,12 @@ class SecondReading:
         self.published = True
         return None
 
-    def everything(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Any]:
         """All that there is, to compare."""
         return {
             "marks": [(m.number, m.student, m.final, m.scorer, m.score, m.entered) for m in self.marks],
-            "set": self.choices,
-            "slots": self.holders,
+            "set": self.selections,
+            "slots": self.slot_holders,
             "excused": self.excused,
             "gradebook": self.gradebook,
             "published": self.published,

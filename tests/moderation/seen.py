@@ -12,44 +12,48 @@ from tests.moderation.memory import (
     TA1,
     TA2,
     TEACHER,
-    Memory,
-    office,
+    InMemoryCourse,
+    moderated_course,
 )
 
 Json = dict[str, Any]
 COMMENTS = frozenset({"submission_comments"})
-EVERYTHING = frozenset({"submission_comments", "provisional_grades", "rubric_assessment"})
+ALL_INCLUDES = frozenset({"submission_comments", "provisional_grades", "rubric_assessment"})
 
 
-def as_seen_by(memory: Memory, user: int) -> AssignmentView:
+def view_as(memory: InMemoryCourse, user: int) -> AssignmentView:
     return AssignmentView(memory.courses[1001], memory.assignments[ESSAY], user, "https://lms.example")
 
 
-def submission(memory: Memory, user: int, student: int = ANN, included: frozenset[str] = EVERYTHING) -> Json:
-    shown = as_seen_by(memory, user).submission_json(student, included)
+def view_submission(
+    memory: InMemoryCourse, user: int, student: int = ANN, included: frozenset[str] = ALL_INCLUDES
+) -> Json:
+    shown = view_as(memory, user).submission_json(student, included)
     assert not isinstance(shown, Rejected), shown
     return shown
 
 
-def told(shown: Json) -> list[str]:
+def comment_texts(shown: Json) -> list[str]:
     return [comment["comment"] for comment in shown["submission_comments"]]
 
 
-def ordinary(memory: Memory, author: int, text: str, student: int = ANN) -> None:
-    memory.accept(commands.RecordSubmissionComment(student_id=student, author_id=author, comment=text, created_at=None))
+def add_ordinary_comment(memory: InMemoryCourse, author: int, text: str, student: int = ANN) -> None:
+    memory.expect_accepted(
+        commands.RecordSubmissionComment(student_id=student, author_id=author, comment=text, created_at=None)
+    )
 
 
-def post(memory: Memory) -> None:
-    memory.accept(commands.PostGrades(student_ids=None, posted_at=None))
+def post_grades(memory: InMemoryCourse) -> None:
+    memory.expect_accepted(commands.PostGrades(student_ids=None, posted_at=None))
 
 
-def commented(**settings: Any) -> Memory:
+def course_with_comments(**settings: Any) -> InMemoryCourse:
     """TA1, TA2 and the final grader graded Ann's work with a comment each; Ann and the teacher wrote ordinary ones."""
-    memory = office(**settings)
-    ordinary(memory, ANN, "sorry")
+    memory = moderated_course(**settings)
+    add_ordinary_comment(memory, ANN, "sorry")
     chosen = memory.grade(TA1, ANN, 5, comment="by TA1")
     memory.grade(TA2, ANN, 6, comment="by TA2")
     memory.grade(FINAL_GRADER, ANN, 7, final=True, comment="by the final grader")
-    ordinary(memory, TEACHER, "hello")
+    add_ordinary_comment(memory, TEACHER, "hello")
     memory.select(chosen)
     return memory

@@ -12,35 +12,35 @@ from services.moderation.decisions import HTTP_STATUS, Accepted, Decision
 from services.moderation.event_payloads import to_payload
 from services.moderation.events import Event
 from tests.cases.adapter import World
-from tests.cases.check import check_emits, check_events, state_holds
+from tests.cases.check import check_events, check_grade_changes, matches_state
 from tests.moderation import memory as office
-from tests.moderation.memory import Memory
+from tests.moderation.memory import InMemoryCourse
 
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "canvas_cases.json").read_text())["cases"]
-READING = {"list_moderation_set", "status", "anonymous_status", "list_provisional_grades"}
+READ_OPERATIONS = {"list_moderation_set", "status", "anonymous_status", "list_provisional_grades"}
 HTTP_ACCEPTED, HTTP_OTHER_REFUSAL = 200, 400
 
 
-def send(memory: Memory, command: dict[str, Any]) -> Decision:
+def send_command(memory: InMemoryCourse, command: dict[str, Any]) -> Decision:
     parsed = parse(json.dumps(command).encode())
     assert isinstance(parsed, ParsedCommand), parsed
     return memory.decide(parsed.command)
 
 
-def replay_given(memory: Memory, world: World, case: dict[str, Any]) -> None:
+def replay_given(memory: InMemoryCourse, world: World, case: dict[str, Any]) -> None:
     for step in case["given"]:
         for command in world.given(step):
-            decision = send(memory, command)
+            decision = send_command(memory, command)
             assert isinstance(decision, Accepted), (step, decision)
             if "as" in step:
                 world.grades[step["as"]] = decision.result["provisional_grade_id"]
 
 
-def documents(memory: Memory, world: World) -> dict[str, Any]:
+def state_documents(memory: InMemoryCourse, world: World) -> dict[str, Any]:
     return {name: memory.document(number) for name, number in world.assignments.items() if number in memory.assignments}
 
 
-def check_refusal(then: dict[str, Any], decision: Decision) -> None:
+def check_decision(then: dict[str, Any], decision: Decision) -> None:
     assert isinstance(decision, Accepted) == (then["outcome"] == "accepted"), decision
     if isinstance(decision, Accepted):
         assert then["status"] == HTTP_ACCEPTED
@@ -52,39 +52,39 @@ def check_refusal(then: dict[str, Any], decision: Decision) -> None:
     assert status in [then["status"], *then.get("accept_status", ())]
 
 
-def value_of(memory: Memory, position: int) -> tuple[str, dict[str, Any]]:
+def event_value(memory: InMemoryCourse, position: int) -> tuple[str, dict[str, Any]]:
     command, event, _ = memory.log[position]
     student = getattr(event, "student_id", None)
     return event.name, {"user_id": command.actor_id, "student_id": student, "payload": to_payload(event)}
 
 
-def body_of(event: Event) -> dict[str, Any]:
+def grade_change_body(event: Event) -> dict[str, Any]:
     return {**event.grade_change(), "student_id": getattr(event, "student_id", None)}
 
 
-def check_case(memory: Memory, world: World, case: dict[str, Any]) -> None:
+def check_case(memory: InMemoryCourse, world: World, case: dict[str, Any]) -> None:
     when, then = case["when"], case["then"]
-    before, known = memory.everything(), len(memory.log)
-    decisions = [send(memory, world.operation(operation)) for operation in when.get("concurrently") or [when]]
+    before, known = memory.snapshot(), len(memory.log)
+    decisions = [send_command(memory, world.operation(operation)) for operation in when.get("concurrently") or [when]]
     if "outcome_multiset" in then:
         found = sorted(getattr(decision, "reason", "") for decision in decisions)
         assert found == sorted(outcome.get("reason", "") for outcome in then["outcome_multiset"])
     else:
-        check_refusal(then, decisions[0])
+        check_decision(then, decisions[0])
         if not isinstance(decisions[0], Accepted):
-            assert memory.everything() == before
+            assert memory.snapshot() == before
     if "as" in when and isinstance(decisions[0], Accepted):
         world.grades[when["as"]] = decisions[0].result["provisional_grade_id"]
         assert len({world.grades[name] for name in then.get("same_pg", [when["as"]])}) == 1
     caused = range(known, len(memory.log))
-    check_events(world, then, [value_of(memory, position) for position in caused])
+    check_events(world, then, [event_value(memory, position) for position in caused])
     emitted = [memory.log[position][1] for position in caused]
-    check_emits(world, then, [body_of(event) for event in emitted if event.emits_grade_change])
+    check_grade_changes(world, then, [grade_change_body(event) for event in emitted if event.emits_grade_change])
     for state in then.get("state", ()):
-        assert state_holds(world, state, documents(memory, world)), (state, documents(memory, world))
+        assert matches_state(world, state, state_documents(memory, world)), (state, state_documents(memory, world))
 
 
-def check_moderation_set(memory: Memory, world: World, case: dict[str, Any]) -> None:
+def check_moderation_set(memory: InMemoryCourse, world: World, case: dict[str, Any]) -> None:
     """What listing the set would read: who may, and whom they would see."""
     when, then = case["when"], case["then"]
     number = world.assignments[when["assignment"]]
@@ -100,13 +100,13 @@ def check_moderation_set(memory: Memory, world: World, case: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
-def test_the_rules_answer_as_canvas_does(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_match_canvas_cases(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     # The adapter says when work was handed in by the real clock: ours starts where that one stands, in the future.
     monkeypatch.setattr(office, "START", datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=1))
-    memory, world = Memory(), World()
+    memory, world = InMemoryCourse(), World()
     replay_given(memory, world, case)
-    if case["operation"] not in READING:
+    if case["operation"] not in READ_OPERATIONS:
         check_case(memory, world, case)
     elif case["operation"] == "list_moderation_set":
         check_moderation_set(memory, world, case)
-    assert memory.read_again().everything() == memory.everything()
+    assert memory.replay().snapshot() == memory.snapshot()

@@ -14,13 +14,13 @@ from typing import Any, NoReturn
 import pytest
 
 from services.moderation import commands, event_payloads
-from tests.moderation.memory import ANN, ESSAY, FINAL_GRADER, TA1, TA2, Memory, office
+from tests.moderation.memory import ANN, ESSAY, FINAL_GRADER, TA1, TA2, InMemoryCourse, moderated_course
 
 SMALL, LARGE = 10, 1_000
 NEW_STUDENTS_FROM = 10_000
 
 
-def instructions(run: Callable[[], Any]) -> int:
+def count_instructions(run: Callable[[], Any]) -> int:
     """Bytecode instructions executed in the rules while something runs."""
     counted = 0
     for cached in (event_payloads.format_time, event_payloads.format_canvas_time):
@@ -43,22 +43,22 @@ def instructions(run: Callable[[], Any]) -> int:
     return counted
 
 
-def class_of(size: int) -> Memory:
+def class_of_size(size: int) -> InMemoryCourse:
     """Everybody is graded, chosen and commented; anonymous ids have been drawn."""
-    memory = office(anonymous_grading=True)
+    memory = moderated_course(anonymous_grading=True)
     rows = tuple(
         commands.EnrollmentUpsert(
             user_id=student, type="StudentEnrollment", section_id=None, fields={"state": "active"}
         )
         for student in range(NEW_STUDENTS_FROM, NEW_STUDENTS_FROM + size)
     )
-    memory.accept(commands.UpsertEnrollments(enrollments=rows))
+    memory.expect_accepted(commands.UpsertEnrollments(enrollments=rows))
     for student in (ANN, *range(NEW_STUDENTS_FROM, NEW_STUDENTS_FROM + size)):
         memory.select(memory.grade(TA1, student, 5, comment="fine"))
     return memory
 
 
-def commands_by_name(memory: Memory) -> dict[str, tuple[commands.CommandData, int | None]]:
+def commands_by_name(memory: InMemoryCourse) -> dict[str, tuple[commands.CommandData, int | None]]:
     grade = memory.assignments[ESSAY].find_provisional_grade(ANN, TA1, final=False)
     assert grade is not None
     number = grade.provisional_grade_id
@@ -91,13 +91,14 @@ def commands_by_name(memory: Memory) -> dict[str, tuple[commands.CommandData, in
     }
 
 
-def costs(memory: Memory) -> dict[str, int]:
+def measure_costs(memory: InMemoryCourse) -> dict[str, int]:
     return {
-        name: instructions(partial(memory.ask, data, actor)) for name, (data, actor) in commands_by_name(memory).items()
+        name: count_instructions(partial(memory.submit, data, actor))
+        for name, (data, actor) in commands_by_name(memory).items()
     }
 
 
-class NotWalked(dict[Any, Any]):
+class NonIterableDict(dict[Any, Any]):
     """A part of the state as large as the class: looked up, measured and changed, never walked through."""
 
     def __iter__(self) -> NoReturn:
@@ -106,10 +107,10 @@ class NotWalked(dict[Any, Any]):
     keys = values = items = __iter__
 
 
-def not_walked(memory: Memory) -> Memory:
+def forbid_iteration(memory: InMemoryCourse) -> InMemoryCourse:
     course, assignment = memory.courses[1001], memory.assignments[ESSAY]
     for name in ("users", "enrollments", "student_ordinals", "unenrolled_at_position"):
-        setattr(course, name, NotWalked(getattr(course, name).copy()))
+        setattr(course, name, NonIterableDict(getattr(course, name).copy()))
     large = ("selections", "unassigned_at_position", "provisional_grades", "grades_by_student", "submissions")
     for name in (
         *large,
@@ -118,26 +119,28 @@ def not_walked(memory: Memory) -> Memory:
         "generated_anonymous_ids",
         "students_by_generated_anonymous_id",
     ):
-        setattr(assignment, name, NotWalked(getattr(assignment, name).copy()))
+        setattr(assignment, name, NonIterableDict(getattr(assignment, name).copy()))
     return memory
 
 
-def test_a_command_about_one_student_executes_the_same_in_any_class() -> None:
-    small, large = costs(class_of(SMALL)), costs(class_of(LARGE))
+def test_single_student_command_runs_equal_instructions_in_any_class_size() -> None:
+    small, large = measure_costs(class_of_size(SMALL)), measure_costs(class_of_size(LARGE))
     assert large == small
     assert min(small.values()) > 0
 
 
-@pytest.mark.parametrize("name", commands_by_name(class_of(SMALL)))
-def test_a_command_about_one_student_walks_through_nothing_large(name: str) -> None:
-    memory = class_of(SMALL)
+@pytest.mark.parametrize("name", commands_by_name(class_of_size(SMALL)))
+def test_single_student_command_iterates_no_large_container(name: str) -> None:
+    memory = class_of_size(SMALL)
     data, actor = commands_by_name(memory)[name]
-    not_walked(memory).ask(data, actor)
+    forbid_iteration(memory).submit(data, actor)
 
 
-def test_a_publication_walks_through_the_class_once() -> None:
+def test_publication_iterates_the_class_once() -> None:
     publish = commands.PublishProvisionalGrades()
-    small, large = (instructions(partial(class_of(size).ask, publish, FINAL_GRADER)) for size in (SMALL, LARGE))
+    small, large = (
+        count_instructions(partial(class_of_size(size).submit, publish, FINAL_GRADER)) for size in (SMALL, LARGE)
+    )
     assert small < large < small * LARGE / SMALL
     with pytest.raises(AssertionError, match="walked"):
-        not_walked(class_of(SMALL)).ask(publish, FINAL_GRADER)
+        forbid_iteration(class_of_size(SMALL)).submit(publish, FINAL_GRADER)

@@ -19,13 +19,13 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 FINAL_GRADER, TA, ADMIN, OTHERS = 1, 2, 3, {"other": 4, "other2": 5}
 
 
-def rows(table: str) -> list[Any]:
+def table_rows(table: str) -> list[Any]:
     found = TABLES[table] if isinstance(TABLES[table], list) else TABLES[table]["rows"]
     return [pytest.param(row, id=row["id"]) for row in found]
 
 
-@pytest.mark.parametrize("row", rows("grade_conversion"))
-def test_a_grade_comes_to_the_score_and_text_that_canvas_gives(row: dict[str, Any]) -> None:
+@pytest.mark.parametrize("row", table_rows("grade_conversion"))
+def test_grade_conversion_matches_canvas(row: dict[str, Any]) -> None:
     given, when, then = row["given"], row["when"], row["then"]
     scheme = given.get("grading_scheme")
     bands = scheme and tuple((name, Decimal(repr(bound))) for name, bound in scheme)
@@ -40,8 +40,8 @@ def test_a_grade_comes_to_the_score_and_text_that_canvas_gives(row: dict[str, An
         assert grade == grade_conversion.Grade(Decimal(repr(then["score"])), then["grade"])
 
 
-@pytest.mark.parametrize("row", rows("publish_choice_per_student"))
-def test_the_publication_chooses_per_student_as_canvas_does(row: dict[str, Any]) -> None:
+@pytest.mark.parametrize("row", table_rows("publish_choice_per_student"))
+def test_publication_choice_matches_canvas(row: dict[str, Any]) -> None:
     given, then = row["given"], row["then"]
     names = [grade["name"] for grade in given["grades_in_id_order"]]
     grades = [
@@ -60,7 +60,7 @@ def test_the_publication_chooses_per_student_as_canvas_does(row: dict[str, Any])
         assert names[chosen.provisional_grade_id - 1] == then["published"]
 
 
-def moderated(final_grader: int | None, grader_count: int = 2) -> tuple[Course, Assignment]:
+def moderated_assignment(final_grader: int | None, grader_count: int = 2) -> tuple[Course, Assignment]:
     course = Course(1, 1001)
     for user in (FINAL_GRADER, TA, *OTHERS.values()):
         course.enrollments[user] = {("TaEnrollment", None): Enrollment(user, "TaEnrollment", None)}
@@ -70,18 +70,18 @@ def moderated(final_grader: int | None, grader_count: int = 2) -> tuple[Course, 
     return course, assignment
 
 
-@pytest.mark.parametrize("row", rows("needs_provisional_grade"))
-def test_who_may_still_grade_is_as_in_canvas(row: dict[str, Any]) -> None:
+@pytest.mark.parametrize("row", table_rows("needs_provisional_grade"))
+def test_grader_slot_availability_matches_canvas(row: dict[str, Any]) -> None:
     given = row["given"]
-    course, assignment = moderated(FINAL_GRADER if given["final_grader"] else None, given["grader_count"])
+    course, assignment = moderated_assignment(FINAL_GRADER if given["final_grader"] else None, given["grader_count"])
     assignment.grader_slots = {OTHERS[name]: name for name in given["slot_holders"]}
     caller = {"ta": TA, "fg": FINAL_GRADER, "admin_with_select_final_grade": ADMIN}[given["caller"]]
     assert assignment.can_be_moderated_grader(course, caller) == row["then"]["needs_provisional_grade"]
 
 
-@pytest.mark.parametrize("row", rows("permits_moderation"))
-def test_who_may_moderate_is_as_in_canvas(row: dict[str, Any]) -> None:
+@pytest.mark.parametrize("row", table_rows("permits_moderation"))
+def test_moderation_permission_matches_canvas(row: dict[str, Any]) -> None:
     user = row["given"]["user"]
-    course, assignment = moderated(None if user and "no final grader" in user else FINAL_GRADER)
+    course, assignment = moderated_assignment(None if user and "no final grader" in user else FINAL_GRADER)
     caller = None if user is None else ADMIN if user.startswith("account admin") else TA
     assert assignment.permits_moderation(course, caller) == row["then"]["permits_moderation"]

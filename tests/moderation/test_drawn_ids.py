@@ -7,31 +7,31 @@ import pytest
 from services.moderation import commands
 from services.moderation.assignment import IDS_PER_ASSIGNMENT, Assignment
 from services.moderation.course import Course
-from tests.moderation.memory import ANN, BEN, CAT, ESSAY, TA1, TA2, Memory, office
+from tests.moderation.memory import ANN, BEN, CAT, ESSAY, TA1, TA2, InMemoryCourse, moderated_course
 
 BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]{5}")
 # In a class of this size some two students draw the same five characters first (58**5 is about 6.6e8).
 LARGE_CLASS = 60_000
 
 
-def stated(memory: Memory, student: int, anonymous_id: str | None) -> commands.RecordSubmission:
+def submission_fact(memory: InMemoryCourse, student: int, anonymous_id: str | None) -> commands.RecordSubmission:
     return commands.RecordSubmission(student_id=student, fields={"anonymous_id": anonymous_id})
 
 
-def ids(memory: Memory) -> dict[int, str]:
+def anonymous_ids(memory: InMemoryCourse) -> dict[int, str]:
     return {row["student_id"]: row["anonymous_id"] for row in memory.document()["submissions"]}
 
 
-def test_a_submission_nobody_has_named_gets_its_id_from_the_students_ordinal() -> None:
-    memory = office()
+def test_submission_without_an_lms_id_gets_its_id_from_the_student_ordinal() -> None:
+    memory = moderated_course()
     found = [row["submission_id"] for row in memory.document()["submissions"]]
     assert found == [IDS_PER_ASSIGNMENT + 1, IDS_PER_ASSIGNMENT + 2, IDS_PER_ASSIGNMENT + 3]
     memory.enroll(ANN, "Student", "deleted")
     memory.enroll(ANN, "Student", section=51)
-    assert memory.gradebook(ANN)["submission_id"] == IDS_PER_ASSIGNMENT + 1
+    assert memory.get_submission(ANN)["submission_id"] == IDS_PER_ASSIGNMENT + 1
 
 
-def test_no_two_students_of_a_large_class_share_an_anonymous_id() -> None:
+def test_anonymous_ids_are_unique_in_a_large_class() -> None:
     course = Course(1, 1001, student_ordinals={student: student for student in range(1, LARGE_CLASS + 1)})
     assignment = Assignment(1, b"secret", 1, 1001, ESSAY)
     first_choice = {
@@ -43,55 +43,55 @@ def test_no_two_students_of_a_large_class_share_an_anonymous_id() -> None:
     assert all(BASE58.fullmatch(one) for one in drawn)
 
 
-def test_an_anonymous_id_is_the_same_whenever_and_for_whomever_it_is_asked_first() -> None:
-    asked_last, asked_first = office(), office()
+def test_anonymous_ids_do_not_depend_on_generation_order() -> None:
+    asked_last, asked_first = moderated_course(), moderated_course()
     first = asked_first.assignments[ESSAY].anonymous_id(asked_first.courses[1001], CAT)
     for memory in (asked_last, asked_first):
         memory.enroll(34, "Student")
-        memory.accept(stated(memory, 34, "zzzzz"))
-    assert ids(asked_last) == ids(asked_first)
-    assert ids(asked_last)[CAT] == first
-    assert ids(asked_last.read_again()) == ids(asked_last)
+        memory.expect_accepted(submission_fact(memory, 34, "zzzzz"))
+    assert anonymous_ids(asked_last) == anonymous_ids(asked_first)
+    assert anonymous_ids(asked_last)[CAT] == first
+    assert anonymous_ids(asked_last.replay()) == anonymous_ids(asked_last)
 
 
-def test_another_assignment_has_other_anonymous_ids() -> None:
-    memory = office()
+def test_anonymous_ids_differ_between_assignments() -> None:
+    memory = moderated_course()
     settings = {"name": "Second", "points_possible": None, "grading_type": "points", "moderated_grading": True}
-    memory.accept(commands.ConfigureAssignment(fields=settings), assignment=2002)
+    memory.expect_accepted(commands.ConfigureAssignment(fields=settings), assignment=2002)
     other = {row["student_id"]: row["anonymous_id"] for row in memory.document(2002)["submissions"]}
-    assert not set(other.values()) & set(ids(memory).values())
+    assert not set(other.values()) & set(anonymous_ids(memory).values())
 
 
-def test_an_id_of_another_student_is_refused_whether_drawn_or_stated() -> None:
-    memory = office()
-    drawn = office()
-    of_ben = ids(drawn)[BEN]
-    assert memory.refuse(stated(memory, ANN, of_ben)) == "invalid_command"
-    memory.accept(stated(memory, BEN, of_ben))
-    memory.accept(stated(memory, BEN, "Ben01"))
-    assert memory.refuse(stated(memory, ANN, "Ben01")) == "invalid_command"
-    assert memory.refuse(stated(memory, ANN, of_ben)) == "invalid_command"
-    memory.accept(stated(memory, BEN, None))
-    assert ids(memory)[BEN] == of_ben
+def test_anonymous_id_of_another_student_is_rejected() -> None:
+    memory = moderated_course()
+    drawn = moderated_course()
+    of_ben = anonymous_ids(drawn)[BEN]
+    assert memory.expect_rejection(submission_fact(memory, ANN, of_ben)) == "invalid_command"
+    memory.expect_accepted(submission_fact(memory, BEN, of_ben))
+    memory.expect_accepted(submission_fact(memory, BEN, "Ben01"))
+    assert memory.expect_rejection(submission_fact(memory, ANN, "Ben01")) == "invalid_command"
+    assert memory.expect_rejection(submission_fact(memory, ANN, of_ben)) == "invalid_command"
+    memory.expect_accepted(submission_fact(memory, BEN, None))
+    assert anonymous_ids(memory)[BEN] == of_ben
 
 
-def test_who_comes_later_draws_past_what_was_stated_before() -> None:
+def test_new_student_gets_an_anonymous_id_that_is_not_taken() -> None:
     newcomer = 34
-    unaware = office()
+    unaware = moderated_course()
     unaware.enroll(newcomer, "Student")
-    wanted = ids(unaware)[newcomer]
-    memory = office()
-    memory.accept(stated(memory, ANN, wanted))
+    wanted = anonymous_ids(unaware)[newcomer]
+    memory = moderated_course()
+    memory.expect_accepted(submission_fact(memory, ANN, wanted))
     memory.enroll(newcomer, "Student")
-    assert ids(memory)[ANN] == wanted
-    assert ids(memory)[newcomer] != wanted
-    assert ids(memory.read_again()) == ids(memory)
-    assert memory.refuse(stated(memory, newcomer, wanted)) == "invalid_command"
+    assert anonymous_ids(memory)[ANN] == wanted
+    assert anonymous_ids(memory)[newcomer] != wanted
+    assert anonymous_ids(memory.replay()) == anonymous_ids(memory)
+    assert memory.expect_rejection(submission_fact(memory, newcomer, wanted)) == "invalid_command"
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_graders_get_five_characters_of_their_own(seed: int) -> None:
-    memory = office()
+def test_graders_get_unique_anonymous_ids_of_five_characters(seed: int) -> None:
+    memory = moderated_course()
     memory.assignments[ESSAY].secret = b"%d" % seed
     memory.grade(TA1, ANN, 5)
     memory.grade(TA2, ANN, 5)

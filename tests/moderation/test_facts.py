@@ -6,45 +6,56 @@ import pytest
 
 from services.moderation import commands
 from services.moderation.decisions import Accepted, Rejected
-from tests.moderation.memory import ANN, BEN, ESSAY, STRANGER, TA1, Memory, office
-from tests.moderation.stating import DAY1, DAY2, assignment, comment, enrollment, submission, users
+from tests.moderation.memory import ANN, BEN, ESSAY, STRANGER, TA1, InMemoryCourse, moderated_course
+from tests.moderation.stating import (
+    DAY1,
+    DAY2,
+    assignment_fact,
+    comment_fact,
+    enrollment_fact,
+    submission_fact,
+    users_fact,
+)
 
 
 @pytest.mark.parametrize(
     "fact",
     [
         commands.UpsertCourse(fields={}),
-        users((1, {"name": "Ann"})),
-        enrollment(ANN, state="active"),
+        users_fact((1, {"name": "Ann"})),
+        enrollment_fact(ANN, state="active"),
         commands.UpsertAdmins(admins=(commands.AdminUpsert(user_id=1, permissions=("manage_grades",)),)),
     ],
 )
-def test_any_fact_about_a_course_begins_it(fact: commands.CommandData) -> None:
-    memory = Memory()
-    assert len(memory.accept(fact).events) == 1
+def test_any_course_fact_creates_the_course(fact: commands.CommandData) -> None:
+    memory = InMemoryCourse()
+    assert len(memory.expect_accepted(fact).events) == 1
     assert memory.courses[1001].version == 1
-    assert memory.accept(fact).events == ()
+    assert memory.expect_accepted(fact).events == ()
 
 
 @pytest.mark.parametrize(
-    "fact", [assignment(), submission(ANN), comment(ANN), commands.PostGrades(student_ids=None, posted_at=None)]
+    "fact",
+    [assignment_fact(), submission_fact(ANN), comment_fact(ANN), commands.PostGrades(student_ids=None, posted_at=None)],
 )
-def test_an_assignment_of_no_course_is_not_found(fact: commands.CommandData) -> None:
-    refused = Memory().ask(fact)
+def test_assignment_fact_without_a_course_is_not_found(fact: commands.CommandData) -> None:
+    refused = InMemoryCourse().submit(fact)
     assert isinstance(refused, Rejected)
     assert refused.reason == "not_found"
 
 
-@pytest.mark.parametrize("fact", [submission(STRANGER, attempt=1), comment(STRANGER), submission(TA1), comment(TA1)])
-def test_the_work_of_nobody_enrolled_as_a_student_is_not_found(fact: commands.CommandData) -> None:
-    assert office().refuse(fact) == "not_found"
+@pytest.mark.parametrize(
+    "fact", [submission_fact(STRANGER, attempt=1), comment_fact(STRANGER), submission_fact(TA1), comment_fact(TA1)]
+)
+def test_submission_of_a_non_student_is_not_found(fact: commands.CommandData) -> None:
+    assert moderated_course().expect_rejection(fact) == "not_found"
 
 
 @pytest.mark.parametrize("left_out", ["name", "points_possible", "grading_type", "moderated_grading"])
-def test_an_assignment_names_what_is_missing_when_first_mentioned(left_out: str) -> None:
-    memory = office()
-    whole = assignment().fields
-    refused = memory.ask(
+def test_new_assignment_reports_missing_required_fields(left_out: str) -> None:
+    memory = moderated_course()
+    whole = assignment_fact().fields
+    refused = memory.submit(
         commands.ConfigureAssignment(fields={n: v for n, v in whole.items() if n != left_out}), assignment=2002
     )
     assert isinstance(refused, Rejected)
@@ -53,41 +64,43 @@ def test_an_assignment_names_what_is_missing_when_first_mentioned(left_out: str)
     assert left_out in refused.message
 
 
-def test_points_may_be_nothing_from_the_start() -> None:
-    memory = office()
-    memory.accept(assignment(points_possible=None), assignment=2002)
+def test_new_assignment_accepts_null_points_possible() -> None:
+    memory = moderated_course()
+    memory.expect_accepted(assignment_fact(points_possible=None), assignment=2002)
     assert memory.document(2002)["settings"]["points_possible"] is None
 
 
 @pytest.mark.parametrize(
     "fact",
     [
-        users((1, {})),
-        users((1, {"name": None})),
-        enrollment(STRANGER),
-        enrollment(STRANGER, state=None),
-        enrollment(ANN, state=None),
+        users_fact((1, {})),
+        users_fact((1, {"name": None})),
+        enrollment_fact(STRANGER),
+        enrollment_fact(STRANGER, state=None),
+        enrollment_fact(ANN, state=None),
         commands.ConfigureAssignment(fields={"name": None}),
         commands.ConfigureAssignment(fields={"moderated_grading": None}),
     ],
 )
-def test_what_must_be_there_can_be_neither_left_out_at_first_nor_cleared(fact: commands.CommandData) -> None:
-    assert office().refuse(fact) == "invalid_command"
+def test_required_fields_cannot_be_omitted_or_cleared(fact: commands.CommandData) -> None:
+    assert moderated_course().expect_rejection(fact) == "invalid_command"
 
 
-def test_a_name_is_stated_once_and_never_cleared() -> None:
-    memory = office()
-    memory.accept(users((1, {"name": "Ann", "login_id": "ann"})))
-    memory.accept(users((1, {"login_id": None})))
+def test_user_name_is_kept_and_cannot_be_cleared() -> None:
+    memory = moderated_course()
+    memory.expect_accepted(users_fact((1, {"name": "Ann", "login_id": "ann"})))
+    memory.expect_accepted(users_fact((1, {"login_id": None})))
     assert memory.courses[1001].users[1] == {"user_id": 1, "name": "Ann", "login_id": None}
-    assert memory.refuse(users((1, {"name": None}))) == "invalid_command"
+    assert memory.expect_rejection(users_fact((1, {"name": None}))) == "invalid_command"
 
 
-def test_settings_go_back_to_their_defaults_when_cleared() -> None:
-    memory = office(moderation_set="selected", anonymous_grading=True, grader_names_visible_to_final_grader=False)
+def test_cleared_settings_return_to_their_defaults() -> None:
+    memory = moderated_course(
+        moderation_set="selected", anonymous_grading=True, grader_names_visible_to_final_grader=False
+    )
     cleared = ("moderation_set", "anonymous_grading", "grader_names_visible_to_final_grader", "grader_count")
     stated = dict.fromkeys((*cleared, "final_grader_id", "points_possible"))
-    memory.accept(commands.ConfigureAssignment(fields=stated))
+    memory.expect_accepted(commands.ConfigureAssignment(fields=stated))
     settings = memory.document()["settings"]
     assert [settings[name] for name in cleared] == ["assigned", False, True, 0]
     assert settings["final_grader_id"] is None
@@ -98,36 +111,36 @@ def test_settings_go_back_to_their_defaults_when_cleared() -> None:
     "fact",
     [
         commands.UpsertCourse(fields={"name": "Physics", "grading_scheme": (("P", Decimal("0.5")), ("F", Decimal(0)))}),
-        users((1, {"name": "Ann", "created_at": DAY1}), (2, {"name": "Ben"}), (1, {"login_id": "ann"})),
-        enrollment(ANN, state="inactive", limited_to_section=True, permissions={"manage_grades": True}),
+        users_fact((1, {"name": "Ann", "created_at": DAY1}), (2, {"name": "Ben"}), (1, {"login_id": "ann"})),
+        enrollment_fact(ANN, state="inactive", limited_to_section=True, permissions={"manage_grades": True}),
         commands.UpsertAdmins(admins=(commands.AdminUpsert(user_id=1, permissions=("b", "a", "a")),)),
         commands.UpsertAdmins(admins=(commands.AdminUpsert(user_id=1, permissions=()),)),
-        assignment(assigned_to=[BEN, ANN, BEN], grading_scheme=(("P", Decimal("0.5")), ("F", Decimal(0)))),
-        submission(ANN, submission_id=5, attempt=1, submitted_at=DAY1, score=Decimal("1.50"), grade="1.5"),
-        submission(ANN, excused=True, posted_at=DAY2, anonymous_id="abcDE"),
-        submission(ANN, excused=None, score=None),
-        comment(ANN),
-        comment(ANN, at=DAY1),
+        assignment_fact(assigned_to=[BEN, ANN, BEN], grading_scheme=(("P", Decimal("0.5")), ("F", Decimal(0)))),
+        submission_fact(ANN, submission_id=5, attempt=1, submitted_at=DAY1, score=Decimal("1.50"), grade="1.5"),
+        submission_fact(ANN, excused=True, posted_at=DAY2, anonymous_id="abcDE"),
+        submission_fact(ANN, excused=None, score=None),
+        comment_fact(ANN),
+        comment_fact(ANN, at=DAY1),
     ],
 )
-def test_a_fact_stated_again_changes_nothing_even_after_a_restart(fact: commands.CommandData) -> None:
-    memory = office()
-    memory.accept(fact)
-    before = memory.everything()
-    assert memory.accept(fact).events == ()
-    assert memory.read_again().accept(fact).events == ()
-    assert memory.everything() == before
+def test_repeated_fact_emits_no_event_even_after_replay(fact: commands.CommandData) -> None:
+    memory = moderated_course()
+    memory.expect_accepted(fact)
+    before = memory.snapshot()
+    assert memory.expect_accepted(fact).events == ()
+    assert memory.replay().expect_accepted(fact).events == ()
+    assert memory.snapshot() == before
 
 
-def test_only_what_changed_is_recorded() -> None:
-    memory = office()
-    memory.accept(submission(ANN, attempt=1, submitted_at=DAY1))
-    (event,) = memory.accept(submission(ANN, attempt=1, submitted_at=DAY1, posted_at=DAY2)).events
+def test_event_records_only_changed_fields() -> None:
+    memory = moderated_course()
+    memory.expect_accepted(submission_fact(ANN, attempt=1, submitted_at=DAY1))
+    (event,) = memory.expect_accepted(submission_fact(ANN, attempt=1, submitted_at=DAY1, posted_at=DAY2)).events
     assert getattr(event, "changed_fields", None) == {"posted_at": DAY2}
 
 
-def test_rows_are_merged_by_their_key() -> None:
-    memory = office()
+def test_enrollment_rows_are_merged_by_key() -> None:
+    memory = moderated_course()
     memory.enroll(ANN, "Ta", section=51)
     memory.enroll(ANN, "Ta", section=51, state="inactive")
     memory.enroll(ANN, "Ta", section=52)
@@ -139,8 +152,8 @@ def test_rows_are_merged_by_their_key() -> None:
     }
 
 
-def test_permissions_of_an_enrolment_go_over_those_of_its_type_until_cleared() -> None:
-    memory = office()
+def test_enrollment_permissions_override_type_defaults_until_cleared() -> None:
+    memory = moderated_course()
     course = memory.courses[1001]
     memory.enroll(TA1, "Ta", permissions={"manage_grades": False})
     assert not course.has_permission(TA1, "manage_grades")
@@ -151,18 +164,22 @@ def test_permissions_of_an_enrolment_go_over_those_of_its_type_until_cleared() -
     assert course.has_permission(STRANGER, "manage_grades")
 
 
-def test_no_fact_but_posting_and_hiding_is_told_to_the_world() -> None:
-    memory = office()
-    facts = (submission(ANN, score=Decimal(5), grade="5", posted_at=DAY1), comment(ANN), assignment(name="New"))
+def test_only_posting_and_hiding_facts_emit_grade_changes() -> None:
+    memory = moderated_course()
+    facts = (
+        submission_fact(ANN, score=Decimal(5), grade="5", posted_at=DAY1),
+        comment_fact(ANN),
+        assignment_fact(name="New"),
+    )
     for fact in facts:
-        accepted = memory.accept(fact)
+        accepted = memory.expect_accepted(fact)
         assert isinstance(accepted, Accepted)
         assert not any(event.emits_grade_change for event in accepted.events)
 
 
-def test_a_deleted_assignment_can_be_brought_back_and_nothing_else() -> None:
-    memory = office()
+def test_deleted_assignment_accepts_only_a_restore() -> None:
+    memory = moderated_course()
     memory.configure(deleted=True)
-    assert memory.refuse(submission(ANN, attempt=1)) == "not_found"
+    assert memory.expect_rejection(submission_fact(ANN, attempt=1)) == "not_found"
     memory.configure(deleted=False)
-    memory.accept(submission(ANN, attempt=1), assignment=ESSAY)
+    memory.expect_accepted(submission_fact(ANN, attempt=1), assignment=ESSAY)

@@ -9,23 +9,35 @@ import pytest
 from services.moderation import commands
 from services.moderation.canvas_views import AssignmentView
 from services.moderation.decisions import Rejected
-from tests.moderation.memory import ADMIN, ANN, BEN, ESSAY, FINAL_GRADER, START, STRANGER, TA1, TEACHER, Memory, office
+from tests.moderation.memory import (
+    ADMIN,
+    ANN,
+    BEN,
+    ESSAY,
+    FINAL_GRADER,
+    START,
+    STRANGER,
+    TA1,
+    TEACHER,
+    InMemoryCourse,
+    moderated_course,
+)
 
 DESIGNER, OBSERVER, MODERATOR_ADMIN, CLERK = 61, 62, 63, 64
 GRADES = frozenset({"manage_grades", "view_all_grades"})
 GRADERS = {FINAL_GRADER, TEACHER, TA1, ADMIN, MODERATOR_ADMIN}
 MODERATORS = {FINAL_GRADER, MODERATOR_ADMIN, CLERK}
-EVERYBODY = {*GRADERS, *MODERATORS, DESIGNER, OBSERVER, BEN, STRANGER}
+ALL_USERS = {*GRADERS, *MODERATORS, DESIGNER, OBSERVER, BEN, STRANGER}
 
 
-def a_course_with_everybody() -> tuple[Memory, int]:
+def course_with_all_roles() -> tuple[InMemoryCourse, int]:
     """And a grade of Ann's work. The clerk has the account-level right to select, and none to see or give grades."""
-    memory = office(grader_count=9)
+    memory = moderated_course(grader_count=9)
     memory.enroll(DESIGNER, "Designer")
     memory.enroll(OBSERVER, "Observer")
     roles = {ADMIN: GRADES, MODERATOR_ADMIN: {*GRADES, "select_final_grade"}, CLERK: {"select_final_grade"}}
     admins = tuple(commands.AdminUpsert(user_id=user, permissions=tuple(held)) for user, held in roles.items())
-    memory.accept(commands.UpsertAdmins(admins=admins))
+    memory.expect_accepted(commands.UpsertAdmins(admins=admins))
     return memory, memory.grade(TA1, ANN, 5)
 
 
@@ -42,11 +54,13 @@ def a_course_with_everybody() -> tuple[Memory, int]:
     ],
     ids=["grade", "rubric", "comment", "add to the set", "select", "bulk select", "publish"],
 )
-def test_who_may_change_what(operation: Callable[[int], commands.CommandData], may: set[int]) -> None:
+def test_write_operations_are_allowed_only_to_permitted_users(
+    operation: Callable[[int], commands.CommandData], may: set[int]
+) -> None:
     allowed = set()
-    for user in EVERYBODY:
-        memory, grade = a_course_with_everybody()
-        decision = memory.ask(operation(grade), user)
+    for user in ALL_USERS:
+        memory, grade = course_with_all_roles()
+        decision = memory.submit(operation(grade), user)
         if isinstance(decision, Rejected):
             assert decision.reason == "unauthorized", user
         else:
@@ -57,21 +71,23 @@ def test_who_may_change_what(operation: Callable[[int], commands.CommandData], m
 @pytest.mark.parametrize(
     ("look", "may"),
     [
-        (lambda view: view.moderated_students(), MODERATORS),
-        (lambda view: view.status(ANN, None), GRADERS),
+        (lambda view: view.list_moderated_students(), MODERATORS),
+        (lambda view: view.provisional_grade_status(ANN, None), GRADERS),
         # Whoever moderates sees the marks only where they may see grades at all.
-        (lambda view: view.status(ANN, START), MODERATORS & GRADERS),
-        (lambda view: view.submissions(), GRADERS),
-        (lambda view: view.submission(ANN, ()), GRADERS | {ANN}),
-        (lambda view: view.gradeable_students(grades=False), GRADERS),
-        (lambda view: view.gradeable_students(grades=True), MODERATORS & GRADERS),
+        (lambda view: view.provisional_grade_status(ANN, START), MODERATORS & GRADERS),
+        (lambda view: view.list_submission_students(), GRADERS),
+        (lambda view: view.submission_json(ANN, ()), GRADERS | {ANN}),
+        (lambda view: view.list_gradeable_students(with_grades=False), GRADERS),
+        (lambda view: view.list_gradeable_students(with_grades=True), MODERATORS & GRADERS),
     ],
     ids=["the set", "status", "long status", "submissions", "submission", "gradeable students", "with their grades"],
 )
-def test_who_may_see_what(look: Callable[[AssignmentView], Any], may: set[int]) -> None:
-    memory, _ = a_course_with_everybody()
+def test_read_operations_are_allowed_only_to_permitted_users(
+    look: Callable[[AssignmentView], Any], may: set[int]
+) -> None:
+    memory, _ = course_with_all_roles()
     allowed = set()
-    for user in {*EVERYBODY, ANN}:
+    for user in {*ALL_USERS, ANN}:
         shown = look(AssignmentView(memory.courses[1001], memory.assignments[ESSAY], user, "https://lms.example"))
         if isinstance(shown, Rejected):
             assert shown.reason == "unauthorized", user

@@ -13,53 +13,53 @@ from tests.moderation.memory import (
     FINAL_GRADER,
     TA1,
     TA2,
-    full,
-    names,
-    office,
+    course_with_taken_slots,
+    event_names,
+    moderated_course,
 )
 
 Grade = commands.RecordProvisionalGrade
 Comment = commands.RecordProvisionalComment
 
 
-def test_the_comment_sent_with_a_final_grade_belongs_to_the_final_grade() -> None:
-    memory = office()
+def test_comment_sent_with_a_final_grade_belongs_to_it() -> None:
+    memory = moderated_course()
     memory.grade(TA1, ANN, 5)
     final = memory.grade(FINAL_GRADER, ANN, 7, final=True, comment="decided")
-    assert [c["comment"] for c in memory.provisional(final)["submission_comments"]] == ["decided"]
+    assert [c["comment"] for c in memory.get_provisional_grade(final)["submission_comments"]] == ["decided"]
     assert len(memory.document()["provisional_grades"]) == 2
     # What a moderator says without calling it final is an ordinary comment.
     assert memory.comment(FINAL_GRADER, ANN) not in (final, memory.comment(FINAL_GRADER, BEN))
 
 
-def test_a_comment_alone_takes_a_slot_and_enters_no_grade() -> None:
-    memory = office(grader_count=1)
-    said = memory.accept(Comment(student_id=ANN, comment="hm"), TA1)
-    assert names(said) == ["grader_slot_taken", "provisional_grade_created", "provisional_comment_created"]
+def test_comment_without_a_grade_takes_a_slot_and_records_no_score() -> None:
+    memory = moderated_course(grader_count=1)
+    said = memory.expect_accepted(Comment(student_id=ANN, comment="hm"), TA1)
+    assert event_names(said) == ["grader_slot_taken", "provisional_grade_created", "provisional_comment_created"]
     assert said.result["graded_at"] is None
-    assert memory.refuse(Comment(student_id=BEN, comment="hm"), TA2) == "max_graders_reached"
+    assert memory.expect_rejection(Comment(student_id=BEN, comment="hm"), TA2) == "max_graders_reached"
     graded = memory.grade(TA1, ANN, 5)
     assert graded == said.result["provisional_grade_id"]
-    again = memory.accept(Grade(student_id=ANN, comment="more"), TA1)
-    assert names(again) == ["provisional_comment_created"]
+    again = memory.expect_accepted(Grade(student_id=ANN, comment="more"), TA1)
+    assert event_names(again) == ["provisional_comment_created"]
     assert again.result["score"] == 5
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\t\n"])
-def test_a_blank_comment_is_none(blank: str) -> None:
-    memory = office()
-    assert memory.refuse(Comment(student_id=ANN, comment=blank), TA1) == "invalid_command"
-    assert memory.refuse(Grade(student_id=ANN, comment=blank), TA1) == "invalid_score"
+def test_blank_comment_is_ignored(blank: str) -> None:
+    memory = moderated_course()
+    assert memory.expect_rejection(Comment(student_id=ANN, comment=blank), TA1) == "invalid_command"
+    assert memory.expect_rejection(Grade(student_id=ANN, comment=blank), TA1) == "invalid_score"
     number = memory.grade(TA1, ANN, 5, comment=blank)
-    assert memory.provisional(number)["submission_comments"] == []
+    assert memory.get_provisional_grade(number)["submission_comments"] == []
     memory.comment(TA1, ANN, f"{blank}well done \n")
-    assert [c["comment"] for c in memory.provisional(number)["submission_comments"]] == ["well done"]
+    assert [c["comment"] for c in memory.get_provisional_grade(number)["submission_comments"]] == ["well done"]
 
 
-def test_a_comment_is_audited_as_in_canvas_and_its_id_is_its_own() -> None:
-    memory = office()
+def test_comment_event_matches_canvas_and_has_a_unique_id() -> None:
+    memory = moderated_course()
     number = memory.grade(TA1, ANN, 5, comment="one")
-    (_, event) = memory.accept(Grade(student_id=ANN, score=Decimal(6), comment="two"), TA1).events
+    (_, event) = memory.expect_accepted(Grade(student_id=ANN, score=Decimal(6), comment="two"), TA1).events
     written = to_payload(event)
     assert written == {
         "id": written["id"],
@@ -72,10 +72,12 @@ def test_a_comment_is_audited_as_in_canvas_and_its_id_is_its_own() -> None:
     memory.publish()
     public = [comment.comment_id for comment in memory.assignments[ESSAY].submissions[ANN].comments]
     assert len({*ids, *public}) == 4
-    again = memory.read_again().assignments[ESSAY].submissions[ANN]
+    again = memory.replay().assignments[ESSAY].submissions[ANN]
     assert [comment.comment_id for comment in again.comments] == public
 
 
-def test_a_selected_grade_may_still_be_commented() -> None:
-    memory = full()
-    assert names(memory.accept(Comment(student_id=ANN, comment="x"), TA1)) == ["provisional_comment_created"]
+def test_selected_grade_accepts_comments() -> None:
+    memory = course_with_taken_slots()
+    assert event_names(memory.expect_accepted(Comment(student_id=ANN, comment="x"), TA1)) == [
+        "provisional_comment_created"
+    ]

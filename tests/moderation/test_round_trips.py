@@ -27,11 +27,11 @@ class History:
     """A course and an assignment, and the log that made them."""
 
     def __init__(self) -> None:
-        self.course, self.assignment = self.nothing()
+        self.course, self.assignment = self.empty_state()
         self.log: list[tuple[bool, Event]] = []
 
     @staticmethod
-    def nothing() -> tuple[Course, Assignment]:
+    def empty_state() -> tuple[Course, Assignment]:
         return Course(1, 1001), Assignment(7, b"secret", 1, 1001, 2001)
 
     def decide(self, data: commands.CommandData, actor: int | None = None) -> Any:
@@ -41,11 +41,11 @@ class History:
         decision = decide(command, self.course, self.assignment, at=START + timedelta(seconds=len(self.log)))
         for event in decision.events if isinstance(decision, Accepted) else ():
             self.log.append((isinstance(event, CourseEvent), event))
-            evolve(self.course, self.assignment, *self.log[-1], len(self.log))
+            apply_event(self.course, self.assignment, *self.log[-1], len(self.log))
         return decision
 
 
-def evolve(course: Course, assignment: Assignment, of_course: bool, event: Event, position: int) -> None:
+def apply_event(course: Course, assignment: Assignment, of_course: bool, event: Event, position: int) -> None:
     at = START + timedelta(seconds=position)
     if of_course:
         evolve_course(course, cast(CourseEvent, event), position=position, at=at)
@@ -53,18 +53,18 @@ def evolve(course: Course, assignment: Assignment, of_course: bool, event: Event
         evolve_assignment(assignment, cast(AssignmentEvent, event), position=position, at=at)
 
 
-def enrolled(user: int, kind: str, state: str = "active") -> commands.UpsertEnrollments:
+def enrollment_fact(user: int, kind: str, state: str = "active") -> commands.UpsertEnrollments:
     row = commands.EnrollmentUpsert(user_id=user, type=kind, section_id=None, fields={"state": state})
     return commands.UpsertEnrollments(enrollments=(row,))
 
 
-def begun() -> History:
+def history_with_course() -> History:
     history = History()
     history.decide(commands.UpsertCourse(fields={"name": "Course"}))
-    history.decide(enrolled(MODERATOR, "TeacherEnrollment"))
-    history.decide(enrolled(TA, "TaEnrollment"))
+    history.decide(enrollment_fact(MODERATOR, "TeacherEnrollment"))
+    history.decide(enrollment_fact(TA, "TaEnrollment"))
     for student in STUDENTS:
-        history.decide(enrolled(student, "StudentEnrollment"))
+        history.decide(enrollment_fact(student, "StudentEnrollment"))
     stated = {
         "name": "Essay", "points_possible": Decimal(10), "grading_type": "points", "moderated_grading": True,
         "grader_count": 1, "final_grader_id": MODERATOR,
@@ -77,7 +77,7 @@ students = some.sampled_from(STUDENTS)
 states = some.sampled_from(["active", "completed", "deleted"])
 scores = some.decimals(-100, 100, places=2)
 facts = some.one_of(
-    some.builds(enrolled, students, some.just("StudentEnrollment"), states),
+    some.builds(enrollment_fact, students, some.just("StudentEnrollment"), states),
     some.builds(
         lambda student, score: commands.RecordSubmission(student_id=student, fields={"score": score}), students, scores
     ),
@@ -106,7 +106,7 @@ moderation = some.one_of(
 steps = some.lists(some.tuples(some.one_of(facts, moderation), some.sampled_from([MODERATOR, TA])), max_size=15)
 
 
-def replayed(log: list[tuple[bool, Event]]) -> Iterator[tuple[bool, Event]]:
+def decode_log(log: list[tuple[bool, Event]]) -> Iterator[tuple[bool, Event]]:
     for of_course, event in log:
         about = {
             "student_id": getattr(event, "student_id", None),
@@ -117,24 +117,24 @@ def replayed(log: list[tuple[bool, Event]]) -> Iterator[tuple[bool, Event]]:
 
 @settings(max_examples=150, deadline=None)
 @given(steps)
-def test_a_state_read_from_the_log_is_the_state_that_was_held(
+def test_state_replayed_from_the_log_equals_the_cached_state(
     history_steps: list[tuple[commands.CommandData, int]],
 ) -> None:
-    history = begun()
+    history = history_with_course()
     for data, actor in history_steps:
         history.decide(data, actor)
-    course, assignment = History.nothing()
-    for position, (of_course, event) in enumerate(replayed(history.log), 1):
-        evolve(course, assignment, of_course, event, position)
+    course, assignment = History.empty_state()
+    for position, (of_course, event) in enumerate(decode_log(history.log), 1):
+        apply_event(course, assignment, of_course, event, position)
     assert state_document(course, assignment) == state_document(history.course, history.assignment)
 
 
 @settings(max_examples=150, deadline=None)
 @given(steps, facts)
-def test_a_fact_stated_twice_changes_nothing_the_second_time(
+def test_repeated_lms_fact_emits_no_event(
     history_steps: list[tuple[commands.CommandData, int]], fact: commands.CommandData
 ) -> None:
-    history = begun()
+    history = history_with_course()
     for data, actor in history_steps:
         history.decide(data, actor)
     history.decide(fact)

@@ -21,11 +21,11 @@ from tests.moderation.memory import (
     TA2,
     TA3,
     TEACHER,
-    Memory,
-    admin,
-    office,
+    InMemoryCourse,
+    add_admin,
+    moderated_course,
 )
-from tests.moderation.second_reading import TEXTS, Person, SecondReading
+from tests.moderation.second_reading import TEXTS, Person, ReferenceModel
 
 TYPES = {
     **dict.fromkeys((FINAL_GRADER, TEACHER), "TeacherEnrollment"),
@@ -40,7 +40,7 @@ ASSIGNED = [None, (ANN, BEN), (BEN, CAT), (CAT,), (ANN, BEN, CAT)]
 FINAL_GRADERS = [FINAL_GRADER, FINAL_GRADER, TEACHER, TA2, None]
 
 
-def graded(draw: Random) -> commands.CommandData:
+def random_grade(draw: Random) -> commands.CommandData:
     student, final = draw.choice(STUDENTS), draw.random() < 0.3
     if draw.random() < 0.6:
         return commands.RecordProvisionalGrade(student_id=student, score=Decimal(draw.randint(0, 12)), final=final)
@@ -52,34 +52,34 @@ def graded(draw: Random) -> commands.CommandData:
     )
 
 
-def commented(draw: Random) -> commands.CommandData:
+def random_comment(draw: Random) -> commands.CommandData:
     student, final = draw.choice(STUDENTS), draw.random() < 0.3
     return commands.RecordProvisionalComment(student_id=student, comment="well", final=final)
 
 
-def chosen(draw: Random) -> commands.CommandData:
+def random_selection(draw: Random) -> commands.CommandData:
     numbers = tuple(draw.randint(1, 12) for _ in range(draw.randint(0, 4)))
     if draw.random() < 0.3:
         return commands.BulkSelectProvisionalGrades(provisional_grade_ids=numbers)
     return commands.SelectProvisionalGrade(provisional_grade_id=draw.randint(1, 9))
 
 
-def added(draw: Random) -> commands.CommandData:
+def random_addition(draw: Random) -> commands.CommandData:
     return commands.SelectStudentsForModeration(student_ids=tuple(draw.choices(STUDENTS, k=draw.randint(0, 2))))
 
 
-def published(draw: Random) -> commands.CommandData:
+def random_publication(draw: Random) -> commands.CommandData:
     return commands.PublishProvisionalGrades()
 
 
-def enrolled(draw: Random) -> commands.CommandData:
+def random_enrollment(draw: Random) -> commands.CommandData:
     user = draw.choice(sorted(TYPES))
     stated = {"state": draw.choice(STATES), "limited_to_section": draw.random() < 0.2}
     row = commands.EnrollmentUpsert(user_id=user, type=TYPES[user], section_id=None, fields=stated)
     return commands.UpsertEnrollments(enrollments=(row,))
 
 
-def configured(draw: Random) -> commands.CommandData:
+def random_settings(draw: Random) -> commands.CommandData:
     settings = {
         "grader_count": draw.randint(0, 3),
         "final_grader_id": draw.choice(FINAL_GRADERS),
@@ -89,12 +89,18 @@ def configured(draw: Random) -> commands.CommandData:
     return commands.ConfigureAssignment(fields={name: settings[name]})
 
 
-SAID: dict[Callable[[Random], commands.CommandData], int] = {
-    graded: 40, commented: 10, chosen: 25, added: 4, published: 3, enrolled: 8, configured: 6,
-}  # fmt: skip
+COMMAND_WEIGHTS: dict[Callable[[Random], commands.CommandData], int] = {
+    random_grade: 40,
+    random_comment: 10,
+    random_selection: 25,
+    random_addition: 4,
+    random_publication: 3,
+    random_enrollment: 8,
+    random_settings: 6,
+}
 
 
-def with_ids(data: commands.CommandData) -> commands.CommandData:
+def with_grade_ids(data: commands.CommandData) -> commands.CommandData:
     """The command with the provisional grades' ids for their numbers."""
     match data:
         case commands.SelectProvisionalGrade(provisional_grade_id=number):
@@ -105,19 +111,19 @@ def with_ids(data: commands.CommandData) -> commands.CommandData:
     return data
 
 
-def number_of(provisional_grade_id: int | None) -> int | None:
+def grade_number(provisional_grade_id: int | None) -> int | None:
     return None if provisional_grade_id is None else provisional_grade_id - IDS_PER_ASSIGNMENT
 
 
-def everything(memory: Memory) -> dict[str, Any]:
+def snapshot(memory: InMemoryCourse) -> dict[str, Any]:
     shown = memory.document()
     return {
         "marks": [
-            (number_of(g["provisional_grade_id"]), g["student_id"], g["final"], g["scorer_id"], g["score"],
+            (grade_number(g["provisional_grade_id"]), g["student_id"], g["final"], g["scorer_id"], g["score"],
              g["graded_at"] is not None)
             for g in shown["provisional_grades"]
         ],
-        "set": {student: number_of(chosen) for student, chosen in memory.chosen().items()},
+        "set": {student: grade_number(chosen) for student, chosen in memory.selections().items()},
         "slots": {grader["user_id"] for grader in shown["moderation_graders"]},
         "excused": {s["student_id"] for s in shown["submissions"] if s["excused"]},
         "gradebook": {
@@ -128,15 +134,15 @@ def everything(memory: Memory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_two_readings_of_the_rules_come_to_the_same(seed: int) -> None:
+def test_rules_agree_with_the_reference_model(seed: int) -> None:
     draw = Random(seed)
-    memory = office()
-    admin(memory, "select_final_grade")
+    memory = moderated_course()
+    add_admin(memory, "select_final_grade")
     people = {user: Person(type_) for user, type_ in TYPES.items()}
-    second = SecondReading(people, frozenset({ADMIN}), grader_count=2, final_grader=FINAL_GRADER)
-    for say in draw.choices(list(SAID), list(SAID.values()), k=60):
-        data, actor = say(draw), draw.choice(ACTORS)
-        decision = memory.ask(with_ids(data), actor)
+    model = ReferenceModel(people, frozenset({ADMIN}), grader_count=2, final_grader=FINAL_GRADER)
+    for build_command in draw.choices(list(COMMAND_WEIGHTS), list(COMMAND_WEIGHTS.values()), k=60):
+        data, actor = build_command(draw), draw.choice(ACTORS)
+        decision = memory.submit(with_grade_ids(data), actor)
         refused = decision.reason if isinstance(decision, Rejected) else None
-        assert refused == second.say(data, actor), data
-        assert everything(memory) == second.everything()
+        assert refused == model.apply(data, actor), data
+        assert snapshot(memory) == model.snapshot()

@@ -19,10 +19,18 @@ from tests.moderation.memory import (
     TA2,
     TA3,
     TEACHER,
-    admin,
-    office,
+    add_admin,
+    moderated_course,
 )
-from tests.moderation.seen import COMMENTS, Json, as_seen_by, commented, post, submission, told
+from tests.moderation.seen import (
+    COMMENTS,
+    Json,
+    comment_texts,
+    course_with_comments,
+    post_grades,
+    view_as,
+    view_submission,
+)
 
 TABLES = json.loads((Path(__file__).parents[1] / "cases" / "decision_tables.json").read_text())
 VIEWERS = {
@@ -35,11 +43,11 @@ VIEWERS = {
 
 
 @pytest.mark.parametrize("row", TABLES["sees_other_graders"]["rows"], ids=lambda row: row["id"])
-def test_graders_are_named_as_in_canvas(row: Json) -> None:
+def test_grader_name_visibility_matches_canvas(row: Json) -> None:
     given = dict(row["given"])
     viewer, published = VIEWERS[given.pop("viewer")], given.pop("published")
-    memory = office(moderated_grading=given.pop("moderated"), **given)
-    admin(memory, "select_final_grade")
+    memory = moderated_course(moderated_grading=given.pop("moderated"), **given)
+    add_admin(memory, "select_final_grade")
     if published:
         memory.publish()
     seen = can_view_grader_names(memory.courses[1001], memory.assignments[ESSAY], viewer)
@@ -47,11 +55,11 @@ def test_graders_are_named_as_in_canvas(row: Json) -> None:
 
 
 @pytest.mark.parametrize("row", TABLES["sees_other_graders_comments"]["rows"], ids=lambda row: row["id"])
-def test_graders_comments_are_shared_as_in_canvas(row: Json) -> None:
+def test_grader_comment_visibility_matches_canvas(row: Json) -> None:
     given = dict(row["given"])
     viewer = VIEWERS[given.pop("viewer")]
-    memory = office(moderated_grading=given.pop("moderated"), **given)
-    admin(memory, "select_final_grade")
+    memory = moderated_course(moderated_grading=given.pop("moderated"), **given)
+    add_admin(memory, "select_final_grade")
     seen = can_view_grader_comments(memory.courses[1001], memory.assignments[ESSAY], viewer)
     assert seen == row["then"]["sees_other_graders_comments"]
 
@@ -79,11 +87,11 @@ HIDDEN = {
         ({}, STRANGER, False, False),
     ],
 )
-def test_who_graders_are_is_known_to_all_who_grade_once_grades_are_published(
+def test_grader_names_are_visible_to_all_graders_after_publication(
     settings: Json, viewer: int, before: bool, after: bool
 ) -> None:
-    memory = office(**settings)
-    admin(memory, "select_final_grade")
+    memory = moderated_course(**settings)
+    add_admin(memory, "select_final_grade")
     # Who may look is enough: nobody here needs the right to grade for it.
     memory.enroll(TA1, "Ta", permissions={"manage_grades": False})
     memory.enroll(TEACHER, "Teacher", permissions={"view_all_grades": False})
@@ -95,9 +103,9 @@ def test_who_graders_are_is_known_to_all_who_grade_once_grades_are_published(
 @pytest.mark.parametrize(
     ("shared", "readers"), [(True, {FINAL_GRADER, ADMIN, TA1, TEACHER}), (False, {FINAL_GRADER, ADMIN})]
 )
-def test_comments_are_shared_among_those_who_grade_and_always_with_moderators(shared: bool, readers: set[int]) -> None:
-    memory = office(grader_comments_visible_to_graders=shared)
-    admin(memory, "select_final_grade")
+def test_grader_comments_are_visible_to_moderators_and_by_setting_to_graders(shared: bool, readers: set[int]) -> None:
+    memory = moderated_course(grader_comments_visible_to_graders=shared)
+    add_admin(memory, "select_final_grade")
     everybody = (FINAL_GRADER, ADMIN, TA1, TEACHER, ANN, STRANGER)
     course, assignment = memory.courses[1001], memory.assignments[ESSAY]
     assert {user for user in everybody if can_view_grader_comments(course, assignment, user)} == readers
@@ -120,16 +128,14 @@ ALL = ["sorry", "by TA1", "by TA2", "by the final grader", "hello"]
         (True, ANN, ["sorry"]),
     ],
 )
-def test_before_the_publication_a_comment_is_read_by_whom_canvas_lets(
-    shared: bool, user: int, texts: list[str]
-) -> None:
-    memory = commented(grader_comments_visible_to_graders=shared)
-    admin(memory, "select_final_grade")
-    assert told(submission(memory, user)) == texts
+def test_comment_visibility_before_publication_matches_canvas(shared: bool, user: int, texts: list[str]) -> None:
+    memory = course_with_comments(grader_comments_visible_to_graders=shared)
+    add_admin(memory, "select_final_grade")
+    assert comment_texts(view_submission(memory, user)) == texts
     # A grade of before, by somebody who marks again now, stands for no comment of theirs.
     stated = {"score": Decimal(3), "grade": "3", "grader_id": TA1}
-    memory.accept(commands.RecordSubmission(student_id=ANN, fields=stated))
-    assert told(submission(memory, user)) == texts
+    memory.expect_accepted(commands.RecordSubmission(student_id=ANN, fields=stated))
+    assert comment_texts(view_submission(memory, user)) == texts
 
 
 @pytest.mark.parametrize(
@@ -143,25 +149,20 @@ def test_before_the_publication_a_comment_is_read_by_whom_canvas_lets(
         (True, ANN, ["sorry", "by the final grader", "hello", "by TA1"]),
     ],
 )
-def test_after_the_publication_the_chosen_graders_copies_stand_for_the_originals(
-    posted: bool, user: int, texts: list[str]
-) -> None:
-    memory = commented(grader_comments_visible_to_graders=False)
+def test_published_comment_copies_replace_the_originals(posted: bool, user: int, texts: list[str]) -> None:
+    memory = course_with_comments(grader_comments_visible_to_graders=False)
     memory.publish()
     if posted:
-        post(memory)
-    shown = submission(memory, user)
-    assert sorted(told(shown)) == sorted(texts)
+        post_grades(memory)
+    shown = view_submission(memory, user)
+    assert sorted(comment_texts(shown)) == sorted(texts)
     assert len({comment["id"] for comment in shown["submission_comments"]}) == len(texts)
 
 
-def test_who_may_neither_grade_nor_look_reads_nothing_of_others() -> None:
-    memory = commented()
+def test_unauthorized_user_cannot_read_comments_of_others() -> None:
+    memory = course_with_comments()
     for user in (BEN, STRANGER):
-        assert (
-            as_seen_by(memory, user).submission_json(ANN, COMMENTS)
-            == as_seen_by(memory, user).list_submission_students()
-        )
+        assert view_as(memory, user).submission_json(ANN, COMMENTS) == view_as(memory, user).list_submission_students()
 
 
 @pytest.mark.parametrize(
@@ -175,10 +176,10 @@ def test_who_may_neither_grade_nor_look_reads_nothing_of_others() -> None:
         ({"grader_names_visible_to_final_grader": False}, FINAL_GRADER, False),
     ],
 )
-def test_an_anonymous_grader_is_anonymous_in_everything_shown(settings: Json, user: int, named: bool) -> None:
-    memory = commented(**settings)
-    memory.accept(commands.UpsertUsers(users=(commands.UserUpsert(user_id=TA1, fields={"name": "Tom"}),)))
-    shown = submission(memory, user)
+def test_anonymous_grader_is_anonymous_in_every_view(settings: Json, user: int, named: bool) -> None:
+    memory = course_with_comments(**settings)
+    memory.expect_accepted(commands.UpsertUsers(users=(commands.UserUpsert(user_id=TA1, fields={"name": "Tom"}),)))
+    shown = view_submission(memory, user)
     line = next(c for c in shown["submission_comments"] if c["comment"] == "by TA1")
     anonymous_id = memory.assignments[ESSAY].grader_slots[TA1]
     if named:
@@ -192,9 +193,9 @@ def test_an_anonymous_grader_is_anonymous_in_everything_shown(settings: Json, us
         assert ("rubric_assessments" in first) is named
 
 
-def test_a_student_reads_who_wrote_once_grades_are_posted() -> None:
-    memory = commented(graders_anonymous_to_graders=True)
+def test_student_sees_comment_authors_after_posting() -> None:
+    memory = course_with_comments(graders_anonymous_to_graders=True)
     memory.publish()
-    post(memory)
-    lines = submission(memory, ANN)["submission_comments"]
+    post_grades(memory)
+    lines = view_submission(memory, ANN)["submission_comments"]
     assert all("author_id" in line for line in lines)

@@ -7,50 +7,55 @@ import pytest
 
 from services.moderation import commands
 from services.moderation.decisions import Rejected
-from tests.moderation.memory import ANN, BEN, CAT, TA1, names, office
-from tests.moderation.stating import DAY1, DAY2, DAY3, comment, submission
+from tests.moderation.memory import ANN, BEN, CAT, TA1, event_names, moderated_course
+from tests.moderation.stating import DAY1, DAY2, DAY3, comment_fact, submission_fact
 
 
-def test_two_students_never_have_one_submission_id() -> None:
-    memory = office()
-    memory.accept(submission(ANN, submission_id=777))
-    refused = memory.ask(submission(CAT, submission_id=777))
+def test_submission_ids_are_unique_per_student() -> None:
+    memory = moderated_course()
+    memory.expect_accepted(submission_fact(ANN, submission_id=777))
+    refused = memory.submit(submission_fact(CAT, submission_id=777))
     assert isinstance(refused, Rejected)
     assert refused.errors[0][0] == "data.submission_id"
-    memory.accept(submission(ANN, submission_id=778))
-    memory.accept(submission(CAT, submission_id=777))
+    memory.expect_accepted(submission_fact(ANN, submission_id=778))
+    memory.expect_accepted(submission_fact(CAT, submission_id=777))
     # What the LMS says comes before what was drawn: whose id that was draws another one.
-    drawn = memory.gradebook(BEN)["submission_id"]
-    memory.accept(submission(ANN, submission_id=drawn))
-    ids = {student: memory.gradebook(student)["submission_id"] for student in (ANN, BEN, CAT)}
+    drawn = memory.get_submission(BEN)["submission_id"]
+    memory.expect_accepted(submission_fact(ANN, submission_id=drawn))
+    ids = {student: memory.get_submission(student)["submission_id"] for student in (ANN, BEN, CAT)}
     assert (ids[ANN], ids[CAT], len({*ids.values()})) == (drawn, 777, 3)
-    assert memory.read_again().document() == memory.document()
+    assert memory.replay().document() == memory.document()
 
 
-def test_a_submission_id_that_grades_were_published_under_stays_its_students() -> None:
-    memory = office()
+def test_published_submission_id_cannot_be_reassigned() -> None:
+    memory = moderated_course()
     memory.grade(TA1, BEN, 5)
-    published = memory.gradebook(BEN)["submission_id"]
+    published = memory.get_submission(BEN)["submission_id"]
     memory.publish()
-    assert memory.refuse(submission(ANN, submission_id=published)) == "invalid_command"
-    assert memory.gradebook(BEN)["submission_id"] == published
-    memory.accept(submission(BEN, submission_id=published))
-    memory.accept(submission(ANN, submission_id=published + 1_000))
+    assert memory.expect_rejection(submission_fact(ANN, submission_id=published)) == "invalid_command"
+    assert memory.get_submission(BEN)["submission_id"] == published
+    memory.expect_accepted(submission_fact(BEN, submission_id=published))
+    memory.expect_accepted(submission_fact(ANN, submission_id=published + 1_000))
 
 
-def test_a_comment_of_another_time_or_text_is_another_comment() -> None:
-    memory = office()
-    for fact in (comment(ANN, at=DAY1), comment(ANN, at=DAY2), comment(ANN, "again", DAY1), comment(BEN, at=DAY1)):
-        assert names(memory.accept(fact)) == ["submission_comment_recorded"]
-    assert memory.accept(comment(ANN)).events == ()
+def test_comments_are_deduplicated_by_time_and_text() -> None:
+    memory = moderated_course()
+    for fact in (
+        comment_fact(ANN, at=DAY1),
+        comment_fact(ANN, at=DAY2),
+        comment_fact(ANN, "again", DAY1),
+        comment_fact(BEN, at=DAY1),
+    ):
+        assert event_names(memory.expect_accepted(fact)) == ["submission_comment_recorded"]
+    assert memory.expect_accepted(comment_fact(ANN)).events == ()
 
 
-def test_the_copies_that_publication_made_are_known_when_the_lms_states_them() -> None:
-    memory = office()
+def test_lms_copies_of_published_comments_are_deduplicated() -> None:
+    memory = moderated_course()
     memory.grade(TA1, ANN, 5, comment="well")
     memory.publish()
     stated = commands.RecordSubmissionComment(student_id=ANN, author_id=TA1, comment="well", created_at=None)
-    assert memory.accept(stated).events == ()
+    assert memory.expect_accepted(stated).events == ()
 
 
 @pytest.mark.parametrize(
@@ -70,21 +75,21 @@ def test_the_copies_that_publication_made_are_known_when_the_lms_states_them() -
         ([{"score": Decimal(5)}, {"posted_at": DAY1}], "graded", True),
     ],
 )
-def test_the_state_of_a_submission_follows_its_work_and_its_grade(
+def test_submission_state_follows_its_attempts_and_grade(
     facts: list[dict[str, Any]], state: str, matches: bool
 ) -> None:
-    memory = office()
+    memory = moderated_course()
     for stated in facts:
-        memory.accept(submission(ANN, **stated))
-    row = memory.gradebook(ANN)
+        memory.expect_accepted(submission_fact(ANN, **stated))
+    row = memory.get_submission(ANN)
     assert (row["workflow_state"], row["grade_matches_current_submission"]) == (state, matches)
 
 
-def test_a_stated_submission_id_stands_until_it_is_cleared() -> None:
-    memory = office()
-    drawn = memory.gradebook(ANN)["submission_id"]
-    (event,) = memory.accept(submission(ANN, submission_id=777)).events
+def test_lms_submission_id_applies_until_it_is_cleared() -> None:
+    memory = moderated_course()
+    drawn = memory.get_submission(ANN)["submission_id"]
+    (event,) = memory.expect_accepted(submission_fact(ANN, submission_id=777)).events
     assert getattr(event, "submission_id", None) == 777
-    assert memory.gradebook(ANN)["submission_id"] == 777
-    memory.accept(submission(ANN, submission_id=None))
-    assert memory.gradebook(ANN)["submission_id"] == drawn
+    assert memory.get_submission(ANN)["submission_id"] == 777
+    memory.expect_accepted(submission_fact(ANN, submission_id=None))
+    assert memory.get_submission(ANN)["submission_id"] == drawn

@@ -8,32 +8,32 @@ import pytest
 from services.moderation import commands
 from services.moderation.decisions import Rejected
 from services.moderation.event_payloads import to_payload
-from tests.moderation.memory import ANN, TA1, TEACHER, office
-from tests.moderation.stating import submission
+from tests.moderation.memory import ANN, TA1, TEACHER, moderated_course
+from tests.moderation.stating import submission_fact
 
 
 @pytest.mark.parametrize("graded", [True, False])
-def test_moderation_is_not_switched_while_grades_exist(graded: bool) -> None:
-    memory = office()
+def test_moderation_cannot_be_switched_off_while_grades_exist(graded: bool) -> None:
+    memory = moderated_course()
     memory.comment(TA1, ANN)
     if graded:
-        memory.accept(submission(ANN, score=Decimal(5), grade="5"))
+        memory.expect_accepted(submission_fact(ANN, score=Decimal(5), grade="5"))
     else:
         memory.grade(TA1, ANN, 5)
-    refused = memory.ask(commands.ConfigureAssignment(fields={"moderated_grading": False}))
+    refused = memory.submit(commands.ConfigureAssignment(fields={"moderated_grading": False}))
     assert isinstance(refused, Rejected)
     assert refused.reason == "moderation_locked"
     assert refused.message == "Moderated grading setting cannot be changed if graded submissions exist"
     assert memory.configure(moderated_grading=True, grader_count=3).events != ()
 
 
-def test_moderation_is_switched_while_there_are_comments_only() -> None:
-    memory = office()
+def test_moderation_can_be_switched_off_while_only_comments_exist() -> None:
+    memory = moderated_course()
     memory.comment(TA1, ANN)
     memory.configure(moderated_grading=False)
 
 
-def test_without_moderation_its_settings_are_at_their_defaults() -> None:
+def test_unmoderated_assignment_has_default_moderation_settings() -> None:
     settings = {
         "final_grader_id": TEACHER,
         "grader_count": 3,
@@ -41,7 +41,7 @@ def test_without_moderation_its_settings_are_at_their_defaults() -> None:
         "grader_names_visible_to_final_grader": False,
         "grader_comments_visible_to_graders": False,
     }
-    memory = office(**settings)
+    memory = moderated_course(**settings)
     (event,) = memory.configure(moderated_grading=False).events
     assert to_payload(event) == {
         "moderated_grading": [True, False],
@@ -52,7 +52,7 @@ def test_without_moderation_its_settings_are_at_their_defaults() -> None:
         "grader_comments_visible_to_graders": [False, True],
     }
     assert memory.configure(**settings).events == ()
-    never = office(moderated_grading=False, **settings)
+    never = moderated_course(moderated_grading=False, **settings)
     assert {name: never.document()["settings"][name] for name in settings} == {
         "final_grader_id": None,
         "grader_count": 0,
@@ -69,10 +69,10 @@ def test_without_moderation_its_settings_are_at_their_defaults() -> None:
         ({}, {"anonymous_grading": True}),
     ],
 )
-def test_all_that_canvas_tracks_is_told_when_moderation_or_anonymity_is_switched_on(
+def test_switching_on_moderation_or_anonymity_records_all_audited_settings(
     before: dict[str, Any], switched_on: dict[str, Any]
 ) -> None:
-    memory = office(final_grader_id=TEACHER, grader_count=2, **before)
+    memory = moderated_course(final_grader_id=TEACHER, grader_count=2, **before)
     (event,) = memory.configure(**switched_on).events
     old = {"moderated_grading": True, "anonymous_grading": False, "grader_count": 2, "final_grader_id": str(TEACHER)}
     old |= {"grader_count": 0, "final_grader_id": None} if before else {}

@@ -17,9 +17,9 @@ from tests.moderation.memory import (
     TA2,
     TA3,
     TEACHER,
-    admin,
-    full,
-    office,
+    add_admin,
+    course_with_taken_slots,
+    moderated_course,
 )
 
 Grade = commands.RecordProvisionalGrade
@@ -49,28 +49,28 @@ FIVE = Decimal(5)
         (FINAL_GRADER, Comment(student_id=BEN, comment="x", final=True), "final_without_provisional"),
     ],
 )
-def test_a_refusal_names_the_first_rule_that_is_broken(
+def test_rejection_reports_the_first_violated_rule(
     actor: int | None, grade: commands.RecordProvisionalGrade | commands.RecordProvisionalComment, reason: str
 ) -> None:
-    assert full().refuse(grade, actor) == reason
+    assert course_with_taken_slots().expect_rejection(grade, actor) == reason
 
 
-def test_what_cannot_be_found_is_not_found_whoever_asks() -> None:
-    memory = office()
+def test_missing_course_or_assignment_is_not_found_for_any_user() -> None:
+    memory = moderated_course()
     grade = Grade(student_id=ANN, score=FIVE)
-    assert memory.refuse(grade, STRANGER, assignment=2999) == "not_found"
-    elsewhere = memory.ask(grade, TA1, course=1999)
+    assert memory.expect_rejection(grade, STRANGER, assignment=2999) == "not_found"
+    elsewhere = memory.submit(grade, TA1, course=1999)
     assert isinstance(elsewhere, Rejected)
     assert elsewhere.reason == "not_found"
-    assert memory.refuse(grade, None, assignment=2999) == "unauthenticated"
+    assert memory.expect_rejection(grade, None, assignment=2999) == "unauthenticated"
     memory.configure(deleted=True)
-    assert memory.refuse(grade, TA1) == "not_found"
+    assert memory.expect_rejection(grade, TA1) == "not_found"
 
 
-def test_an_assignment_is_not_found_through_another_course() -> None:
-    memory = office()
-    memory.ask(commands.UpsertCourse(fields={"name": "Other"}), course=1002)
-    through_other = memory.ask(Grade(student_id=ANN, score=FIVE), TA1, course=1002)
+def test_assignment_is_not_found_in_another_course() -> None:
+    memory = moderated_course()
+    memory.submit(commands.UpsertCourse(fields={"name": "Other"}), course=1002)
+    through_other = memory.submit(Grade(student_id=ANN, score=FIVE), TA1, course=1002)
     assert isinstance(through_other, Rejected)
     assert through_other.reason == "not_found"
 
@@ -79,96 +79,99 @@ def test_an_assignment_is_not_found_through_another_course() -> None:
     ("state", "gradable"),
     [("active", True), ("inactive", True), ("invited", False), ("completed", False), ("deleted", False)],
 )
-def test_active_and_inactive_students_are_graded_and_no_others(state: str, gradable: bool) -> None:
-    memory = office()
+def test_only_active_and_inactive_students_can_be_graded(state: str, gradable: bool) -> None:
+    memory = moderated_course()
     memory.enroll(ANN, "Student", state)
     if gradable:
         memory.grade(TA1, ANN, 5)
     else:
-        assert memory.refuse(Grade(student_id=ANN, score=FIVE), TA1) == "student_not_enrolled"
+        assert memory.expect_rejection(Grade(student_id=ANN, score=FIVE), TA1) == "student_not_enrolled"
 
 
 @pytest.mark.parametrize("state", ["inactive", "invited", "completed", "deleted"])
-def test_only_an_active_enrolment_gives_its_permissions(state: str) -> None:
-    memory = office()
+def test_only_active_enrollments_grant_permissions(state: str) -> None:
+    memory = moderated_course()
     memory.enroll(TA1, "Ta", state)
-    assert memory.refuse(Grade(student_id=ANN, score=FIVE), TA1) == "unauthorized"
+    assert memory.expect_rejection(Grade(student_id=ANN, score=FIVE), TA1) == "unauthorized"
 
 
-def test_who_may_only_view_grades_neither_grades_nor_comments() -> None:
-    memory = office()
+def test_view_permission_does_not_allow_grading_or_commenting() -> None:
+    memory = moderated_course()
     memory.enroll(TA1, "Ta", permissions={"manage_grades": False})
-    assert memory.refuse(Grade(student_id=ANN, score=FIVE), TA1) == "unauthorized"
-    assert memory.refuse(Grade(student_id=ANN, comment="x"), TA1) == "unauthorized"
-    assert memory.refuse(Comment(student_id=ANN, comment="x"), TA1) == "unauthorized"
+    assert memory.expect_rejection(Grade(student_id=ANN, score=FIVE), TA1) == "unauthorized"
+    assert memory.expect_rejection(Grade(student_id=ANN, comment="x"), TA1) == "unauthorized"
+    assert memory.expect_rejection(Comment(student_id=ANN, comment="x"), TA1) == "unauthorized"
 
 
-def test_the_final_grader_neither_needs_nor_fills_a_slot() -> None:
-    memory = office(grader_count=1)
+def test_final_grader_does_not_use_a_slot() -> None:
+    memory = moderated_course(grader_count=1)
     memory.grade(FINAL_GRADER, ANN, 5)
     memory.grade(TA1, ANN, 6)
-    assert memory.refuse(Grade(student_id=ANN, score=FIVE), TA2) == "max_graders_reached"
+    assert memory.expect_rejection(Grade(student_id=ANN, score=FIVE), TA2) == "max_graders_reached"
     memory.grade(FINAL_GRADER, BEN, 7)
 
 
-def test_a_former_final_grader_counts_again_and_keeps_what_they_hold() -> None:
-    memory = office(grader_count=1)
+def test_former_final_grader_keeps_their_slot() -> None:
+    memory = moderated_course(grader_count=1)
     memory.grade(FINAL_GRADER, ANN, 5)
     memory.grade(TA1, ANN, 6)
     memory.configure(final_grader_id=TEACHER)
     memory.grade(FINAL_GRADER, BEN, 5)
     memory.grade(TA1, BEN, 6)
-    assert memory.refuse(Grade(student_id=ANN, score=FIVE), TA2) == "max_graders_reached"
+    assert memory.expect_rejection(Grade(student_id=ANN, score=FIVE), TA2) == "max_graders_reached"
 
 
-def test_a_final_grader_removed_from_the_course_is_final_grader_no_longer() -> None:
-    memory = office()
-    memory.accept(
+def test_removed_final_grader_loses_moderation_rights() -> None:
+    memory = moderated_course()
+    memory.expect_accepted(
         commands.UpsertAdmins(admins=(commands.AdminUpsert(user_id=FINAL_GRADER, permissions=("manage_grades",)),))
     )
     memory.enroll(FINAL_GRADER, "Teacher", "inactive")
     memory.select(memory.grade(TA1, ANN, 5))
     memory.enroll(FINAL_GRADER, "Teacher", "deleted")
-    assert memory.refuse(commands.PublishProvisionalGrades(), FINAL_GRADER) == "unauthorized"
+    assert memory.expect_rejection(commands.PublishProvisionalGrades(), FINAL_GRADER) == "unauthorized"
 
 
 @pytest.mark.parametrize("kind", ["Student", "Observer", "Designer"])
-def test_a_final_grader_who_instructs_no_longer_is_final_grader_no_longer(kind: str) -> None:
-    memory = office()
+def test_final_grader_without_instructor_enrollment_loses_moderation_rights(kind: str) -> None:
+    memory = moderated_course()
     memory.enroll(FINAL_GRADER, kind)
     number = memory.grade(TA1, ANN, 5)
     memory.enroll(FINAL_GRADER, "Teacher", "completed")
     memory.select(number)
     memory.enroll(FINAL_GRADER, "Teacher", "deleted")
-    assert memory.refuse(commands.SelectProvisionalGrade(provisional_grade_id=number), FINAL_GRADER) == "unauthorized"
+    assert (
+        memory.expect_rejection(commands.SelectProvisionalGrade(provisional_grade_id=number), FINAL_GRADER)
+        == "unauthorized"
+    )
     memory.enroll(FINAL_GRADER, "Ta", "inactive")
     memory.select(number)
 
 
-def test_without_moderation_nobody_needs_a_slot() -> None:
-    memory = office(moderated_grading=False, grader_count=0)
+def test_unmoderated_assignment_needs_no_grader_slot() -> None:
+    memory = moderated_course(moderated_grading=False, grader_count=0)
     for grader in (TA1, TA2, TA3):
         memory.comment(grader, ANN)
     # Nor is one taken for later.
     memory.configure(moderated_grading=True, grader_count=1)
     memory.grade(TA3, ANN, 5)
-    assert memory.refuse(Grade(student_id=ANN, score=FIVE), TA1) == "max_graders_reached"
+    assert memory.expect_rejection(Grade(student_id=ANN, score=FIVE), TA1) == "max_graders_reached"
 
 
-def test_an_admin_needs_a_slot_even_for_a_final_grade() -> None:
-    memory = full()
-    admin(memory, "select_final_grade")
-    assert memory.refuse(Grade(student_id=ANN, score=FIVE, final=True), ADMIN) == "max_graders_reached"
+def test_admin_needs_a_slot_for_a_final_grade() -> None:
+    memory = course_with_taken_slots()
+    add_admin(memory, "select_final_grade")
+    assert memory.expect_rejection(Grade(student_id=ANN, score=FIVE, final=True), ADMIN) == "max_graders_reached"
 
 
-def test_nobody_moderates_where_there_is_no_final_grader() -> None:
-    memory = office(final_grader_id=None)
+def test_assignment_without_final_grader_has_no_moderator() -> None:
+    memory = moderated_course(final_grader_id=None)
     course, assignment = memory.courses[1001], memory.assignments[ESSAY]
     assert not any(assignment.permits_moderation(course, user) for user in (None, FINAL_GRADER, TEACHER, STRANGER))
 
 
-def test_who_may_neither_grade_nor_look_has_no_room_among_the_graders() -> None:
-    memory = office(final_grader_id=STRANGER)
+def test_only_gradebook_viewers_can_be_moderated_graders() -> None:
+    memory = moderated_course(final_grader_id=STRANGER)
     memory.enroll(TA1, "Ta", permissions={"manage_grades": False})
     memory.enroll(TA2, "Ta", permissions={"manage_grades": False, "view_all_grades": False})
     course, assignment = memory.courses[1001], memory.assignments[ESSAY]

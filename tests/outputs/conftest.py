@@ -5,46 +5,46 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from services.kafka.relay_progress import FEED_BY_TOPIC
-from tests.conftest import System, made_system
-from tests.faults.steps import courses, publication, send_all, until_relayed
-from tests.outputs.recorded import Recorded
-from tests.processes.running import until
+from tests.conftest import System, create_system
+from tests.faults.steps import course_commands, publication_commands, send_all, wait_until_published
+from tests.outputs.recorded import RecordedTopics
+from tests.processes.running import wait_until
 
 STUDENTS = 6
 
 
 @pytest.fixture(scope="session")
-async def recorded(
+async def recorded_topics(
     bootstrap: str, new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Recorded]:
+) -> AsyncIterator[RecordedTopics]:
     """Two courses with a publication each, forty more courses, two unreadable records."""
-    async for system in made_system(bootstrap, new_database(), tmp_path_factory.mktemp("recorded")):
-        await play(system)
-        recording = Recorded(system, {})
+    async for system in create_system(bootstrap, new_database(), tmp_path_factory.mktemp("recorded")):
+        await run_workload(system)
+        recording = RecordedTopics(system, {})
         for output in FEED_BY_TOPIC:
-            recording.records[output] = await recording.read(output)
+            recording.records[output] = await recording.read_topic(output)
         yield recording
 
 
-async def play(system: System) -> None:
+async def run_workload(system: System) -> None:
     """A season, until all of it is on the topics; then the processes end."""
-    processes = [system.process("handler", HANDLER_INSTANCE="recorded"), system.process("relay")]
+    processes = [system.create_process("handler", HANDLER_INSTANCE="recorded"), system.create_process("relay")]
     for process in processes:
         process.start()
     for process in processes:
-        await process.ready()
-    outside = system.outside
-    commands = courses(40)
+        await process.wait_until_ready()
+    outside = system.client
+    commands = course_commands(40)
     await send_all(system, commands)
     # The rest is decided at another time.
-    await until(lambda: len(outside.verdicts) == len(commands), "the courses' verdicts")
-    rest = [command for _ in range(2) for command in publication(STUDENTS)]
+    await wait_until(lambda: len(outside.verdicts) == len(commands), "the courses' verdicts")
+    rest = [command for _ in range(2) for command in publication_commands(STUDENTS)]
     await send_all(system, rest)
     commands += rest
     for value in (b'{"command_id": "unreadable', b""):
         await outside.send_raw(value, commands[-1]["course_id"].encode(), [("ce_sequence", b"7")])
-    await until(lambda: len(outside.records["dead-letters"]) == 2, "both dead letters")
-    await until_relayed(system, len(commands))
+    await wait_until(lambda: len(outside.records["dead-letters"]) == 2, "both dead letters")
+    await wait_until_published(system, len(commands))
     assert len(outside.records["live-events"]) == 2 * STUDENTS
     for process in processes:
         process.stop()

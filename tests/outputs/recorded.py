@@ -22,7 +22,7 @@ _NUMBERS = itertools.count(1)
 
 
 @dataclass(frozen=True)
-class Copy:
+class RecordCopy:
     """A record to put on a topic; partition: its shard."""
 
     shard: int
@@ -33,7 +33,7 @@ class Copy:
     def header(self, name: str) -> bytes | None:
         return dict(self.headers)[name]
 
-    def stating(self, **changed: str | None) -> "Copy":
+    def with_headers(self, **changed: str | None) -> "RecordCopy":
         """With other headers; None takes one away."""
         kept = [(name, value) for name, value in self.headers if changed.get(name, "") is not None]
         texts = {name: text.encode() for name, text in changed.items() if text is not None}
@@ -44,31 +44,31 @@ class Copy:
     def number(self) -> int:
         return int(self.header("ce_sequence") or b"0")
 
-    def again(self) -> "Copy":
-        return self.stating(replay="true")
+    def as_replayed(self) -> "RecordCopy":
+        return self.with_headers(replay="true")
 
 
 @dataclass
-class Recorded:
+class RecordedTopics:
     """``system``: its processes have ended. ``records``: of each output, by shard, as they were relayed."""
 
     system: System
-    records: dict[str, dict[int, list[Copy]]]
+    records: dict[str, dict[int, list[RecordCopy]]]
 
-    async def read(self, output: str, full_name: str | None = None) -> dict[int, list[Copy]]:
+    async def read_topic(self, output: str, full_name: str | None = None) -> dict[int, list[RecordCopy]]:
         """What a topic holds now. Of a transaction that is ended the brokers tell each partition a little later."""
         name = full_name or full_topic_name(self.system.prefix, output)
-        places = [TopicPartition(name, n) for n in range(SHARD_COUNT)]
-        found: dict[int, list[Copy]] = {shard: [] for shard in range(SHARD_COUNT)}
-        async with open_reader(self.system.bootstrap, places) as consumer:
-            ends = await self.system.outside.uncommitted.end_offsets(places)
+        partitions = [TopicPartition(name, n) for n in range(SHARD_COUNT)]
+        found: dict[int, list[RecordCopy]] = {shard: [] for shard in range(SHARD_COUNT)}
+        async with open_reader(self.system.bootstrap, partitions) as consumer:
+            ends = await self.system.client.uncommitted_consumer.end_offsets(partitions)
             async for place, records in read_until(consumer, ends):
                 for record in records:
                     headers = tuple((header, value) for header, value in record.headers)
-                    found[place.partition].append(Copy(place.partition, record.key, record.value, headers))
+                    found[place.partition].append(RecordCopy(place.partition, record.key, record.value, headers))
         return found
 
-    async def planted(self, records: Mapping[int, Sequence[Copy]]) -> str:
+    async def create_topic(self, records: Mapping[int, Sequence[RecordCopy]]) -> str:
         """A new topic that holds these records; its name."""
         name = f"{self.system.prefix}-planted-{next(_NUMBERS)}"
         await ensure_replay_target(self.system.bootstrap, name)
@@ -80,7 +80,7 @@ class Recorded:
         await producer.stop()
         return name
 
-    async def verified(
+    async def verify_topic(
         self, full_name: str, output: str, beside_log: bool, selection: LogFilter = EVERYTHING
     ) -> VerificationReport:
         """What the checker says of a topic."""
@@ -92,6 +92,6 @@ class Recorded:
         finally:
             await connection.close()
 
-    def fullest(self, output: str) -> int:
+    def largest_shard(self, output: str) -> int:
         """The shard with the most records."""
         return max(self.records[output], key=lambda shard: len(self.records[output][shard]))

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from services.kafka.topic_reader import open_reader
 
 
-async def test_a_reader_that_is_given_up_while_it_connects_is_closed(mute: str) -> None:
+async def test_reader_cancelled_while_connecting_is_closed(mute: str) -> None:
     async def read() -> None:
         async with open_reader(mute, [TopicPartition("nothing", 0)]):
             raise AssertionError("nobody answers")

@@ -15,188 +15,256 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from deploy.local.paths import ROOT
 from services.kafka.relay_progress import FEED_BY_TOPIC
 from services.kafka.topics import full_topic_name
-from tests.outputs.recorded import Copy, Recorded
+from tests.outputs.recorded import RecordCopy, RecordedTopics
 
-Records = list[Copy]
-Found = list[tuple[str, int, int]]
+Records = list[RecordCopy]
+Findings = list[tuple[str, int, int]]
 """Kind, first and last number."""
 
-AT = 4
+FAULT_INDEX = 4
 """Where in a shard a fault is planted: the number is one more."""
 
 
-def shifted(records: Records) -> Records:
+def shift_numbers(records: Records) -> Records:
     """From a place on every number is one too high."""
-    return [*records[:AT], *(copy.stating(ce_sequence=f"{copy.number + 1:020d}") for copy in records[AT:])]
+    return [
+        *records[:FAULT_INDEX],
+        *(copy.with_headers(ce_sequence=f"{copy.number + 1:020d}") for copy in records[FAULT_INDEX:]),
+    ]
 
 
-def changed(copy: Copy) -> Copy:
+def change_byte(copy: RecordCopy) -> RecordCopy:
     """One byte of the value."""
     assert copy.value is not None
     return replace(copy, value=copy.value[:-2] + bytes([copy.value[-2] ^ 1]) + copy.value[-1:])
 
 
-def one(records: Records, change: Callable[[Copy], Copy]) -> Records:
-    return [*records[:AT], change(records[AT]), *records[AT + 1 :]]
+def change_one(records: Records, change: Callable[[RecordCopy], RecordCopy]) -> Records:
+    return [*records[:FAULT_INDEX], change(records[FAULT_INDEX]), *records[FAULT_INDEX + 1 :]]
 
 
-def again(records: Records) -> Records:
-    return [copy.again() for copy in records]
+def mark_replayed(records: Records) -> Records:
+    return [copy.as_replayed() for copy in records]
 
 
-def swapped(records: Records) -> Records:
-    return [*records[:AT], records[AT + 1], records[AT], *records[AT + 2 :]]
+def swap_two(records: Records) -> Records:
+    return [*records[:FAULT_INDEX], records[FAULT_INDEX + 1], records[FAULT_INDEX], *records[FAULT_INDEX + 2 :]]
 
 
-def beyond(records: Records) -> Records:
-    return [*records, records[-1].stating(ce_sequence=f"{len(records) + 1:020d}", ce_id="never-in-the-log")]
+def append_unknown(records: Records) -> Records:
+    return [*records, records[-1].with_headers(ce_sequence=f"{len(records) + 1:020d}", ce_id="never-in-the-log")]
 
 
-N = AT + 1
-END = -1
+FAULT_NUMBER = FAULT_INDEX + 1
+LAST_NUMBER = -1
 """Stands for the last number of the shard; END - 1 for the one after it."""
 
 # What is planted in the records of a shard; what a consumer finds; what is found beside the log.
-FAULTS: dict[str, tuple[Callable[[Records], Records], Found, Found]] = {
-    "one is dropped": (lambda r: r[:AT] + r[N:], [("missing", N, N)], [("missing", N, N)]),
-    "three are dropped": (lambda r: r[:AT] + r[AT + 3 :], [("missing", N, N + 2)], [("missing", N, N + 2)]),
-    "the first is dropped": (lambda r: r[1:], [("missing", 1, 1)], [("missing", 1, 1)]),
-    "the last is dropped": (lambda r: r[:-1], [], [("missing", END, END)]),
-    "one is repeated": (lambda r: [*r[:N], *r[AT:]], [("repeated", N, N)], [("repeated", N, N)]),
-    "two are swapped": (swapped, [("disorder", N, N)], [("disorder", N, N)]),
-    "numbers are shifted": (
-        shifted, [("missing", N, N)], [("missing", N, N), ("wrong_id", N + 1, END), ("extra", END - 1, END - 1)],
+FAULTS: dict[str, tuple[Callable[[Records], Records], Findings, Findings]] = {
+    "one is dropped": (
+        lambda r: r[:FAULT_INDEX] + r[FAULT_NUMBER:],
+        [("missing", FAULT_NUMBER, FAULT_NUMBER)],
+        [("missing", FAULT_NUMBER, FAULT_NUMBER)],
     ),
-    "one is beyond the log": (beyond, [], [("extra", END - 1, END - 1)]),
-    "a byte is changed": (lambda r: one(r, changed), [], [("changed", N, N)]),
-    "a header is changed": (lambda r: one(r, lambda c: c.stating(ce_time="2026")), [], [("changed", N, N)]),
-    "a header is gone": (lambda r: one(r, lambda c: c.stating(ce_subject=None)), [], [("changed", N, N)]),
-    "another key": (lambda r: one(r, lambda c: replace(c, key=b"1")), [], [("changed", N, N)]),
-    "another id": (lambda r: one(r, lambda c: c.stating(ce_id="another")), [], [("wrong_id", N, N)]),
+    "three are dropped": (
+        lambda r: r[:FAULT_INDEX] + r[FAULT_INDEX + 3 :],
+        [("missing", FAULT_NUMBER, FAULT_NUMBER + 2)],
+        [("missing", FAULT_NUMBER, FAULT_NUMBER + 2)],
+    ),
+    "the first is dropped": (lambda r: r[1:], [("missing", 1, 1)], [("missing", 1, 1)]),
+    "the last is dropped": (lambda r: r[:-1], [], [("missing", LAST_NUMBER, LAST_NUMBER)]),
+    "one is repeated": (
+        lambda r: [*r[:FAULT_NUMBER], *r[FAULT_INDEX:]],
+        [("repeated", FAULT_NUMBER, FAULT_NUMBER)],
+        [("repeated", FAULT_NUMBER, FAULT_NUMBER)],
+    ),
+    "two are swapped": (
+        swap_two,
+        [("disorder", FAULT_NUMBER, FAULT_NUMBER)],
+        [("disorder", FAULT_NUMBER, FAULT_NUMBER)],
+    ),
+    "numbers are shifted": (
+        shift_numbers,
+        [("missing", FAULT_NUMBER, FAULT_NUMBER)],
+        [
+            ("missing", FAULT_NUMBER, FAULT_NUMBER),
+            ("wrong_id", FAULT_NUMBER + 1, LAST_NUMBER),
+            ("extra", LAST_NUMBER - 1, LAST_NUMBER - 1),
+        ],
+    ),
+    "one is beyond the log": (append_unknown, [], [("extra", LAST_NUMBER - 1, LAST_NUMBER - 1)]),
+    "a byte is changed": (lambda r: change_one(r, change_byte), [], [("changed", FAULT_NUMBER, FAULT_NUMBER)]),
+    "a header is changed": (
+        lambda r: change_one(r, lambda c: c.with_headers(ce_time="2026")),
+        [],
+        [("changed", FAULT_NUMBER, FAULT_NUMBER)],
+    ),
+    "a header is gone": (
+        lambda r: change_one(r, lambda c: c.with_headers(ce_subject=None)),
+        [],
+        [("changed", FAULT_NUMBER, FAULT_NUMBER)],
+    ),
+    "another key": (
+        lambda r: change_one(r, lambda c: replace(c, key=b"1")),
+        [],
+        [("changed", FAULT_NUMBER, FAULT_NUMBER)],
+    ),
+    "another id": (
+        lambda r: change_one(r, lambda c: c.with_headers(ce_id="another")),
+        [],
+        [("wrong_id", FAULT_NUMBER, FAULT_NUMBER)],
+    ),
     "another id in a replay": (
-        lambda r: r + one(again(r), lambda c: c.stating(ce_id="another")), [("wrong_id", N, N)], [("wrong_id", N, N)],
+        lambda r: r + change_one(mark_replayed(r), lambda c: c.with_headers(ce_id="another")),
+        [("wrong_id", FAULT_NUMBER, FAULT_NUMBER)],
+        [("wrong_id", FAULT_NUMBER, FAULT_NUMBER)],
     ),
     "a byte changed in a replay": (
-        lambda r: r + one(again(r), changed), [("changed", N, N)], [("changed", N, N)],
+        lambda r: r + change_one(mark_replayed(r), change_byte),
+        [("changed", FAULT_NUMBER, FAULT_NUMBER)],
+        [("changed", FAULT_NUMBER, FAULT_NUMBER)],
     ),
     "a replay passes over one": (
-        lambda r: r + again(r[:AT] + r[N:]), [("disorder", N, N)], [("disorder", N, N)],
+        lambda r: r + mark_replayed(r[:FAULT_INDEX] + r[FAULT_NUMBER:]),
+        [("disorder", FAULT_NUMBER, FAULT_NUMBER)],
+        [("disorder", FAULT_NUMBER, FAULT_NUMBER)],
     ),
     "a refilled topic lacks one": (
-        lambda r: again(r[:AT] + r[N:]), [("missing", N, N)], [("missing", N, N)],
+        lambda r: mark_replayed(r[:FAULT_INDEX] + r[FAULT_NUMBER:]),
+        [("missing", FAULT_NUMBER, FAULT_NUMBER)],
+        [("missing", FAULT_NUMBER, FAULT_NUMBER)],
     ),
     "a refilled topic is in disorder": (
-        lambda r: again(swapped(r)), [("disorder", N, N + 1)], [("disorder", N, N + 1)],
+        lambda r: mark_replayed(swap_two(r)),
+        [("disorder", FAULT_NUMBER, FAULT_NUMBER + 1)],
+        [("disorder", FAULT_NUMBER, FAULT_NUMBER + 1)],
     ),
-    "everything again without saying so": (lambda r: r + r, [("repeated", 1, END)], [("repeated", 1, END)]),
-    "no number": (lambda r: one(r, lambda c: c.stating(ce_sequence=None)), [("missing", N, N), ("unreadable", AT, AT)],
-                  [("missing", N, N), ("unreadable", AT, AT)]),
+    "everything again without saying so": (
+        lambda r: r + r,
+        [("repeated", 1, LAST_NUMBER)],
+        [("repeated", 1, LAST_NUMBER)],
+    ),
+    "no number": (
+        lambda r: change_one(r, lambda c: c.with_headers(ce_sequence=None)),
+        [("missing", FAULT_NUMBER, FAULT_NUMBER), ("unreadable", FAULT_INDEX, FAULT_INDEX)],
+        [("missing", FAULT_NUMBER, FAULT_NUMBER), ("unreadable", FAULT_INDEX, FAULT_INDEX)],
+    ),
     "nothing": (lambda r: r, [], []),
-    "a replay of all": (lambda r: r + again(r), [], []),
-    "a replay cut short, and begun again": (lambda r: r + again(r[:AT]) + again(r), [], []),
-    "refilled, then gone on": (lambda r: again(r[:AT]) + r[AT:], [], []),
-    "made again while it went on, then refilled": (lambda r: r[AT:] + again(r), [], []),
-}  # fmt: skip
+    "a replay of all": (lambda r: r + mark_replayed(r), [], []),
+    "a replay cut short, and begun again": (lambda r: r + mark_replayed(r[:FAULT_INDEX]) + mark_replayed(r), [], []),
+    "refilled, then gone on": (lambda r: mark_replayed(r[:FAULT_INDEX]) + r[FAULT_INDEX:], [], []),
+    "made again while it went on, then refilled": (lambda r: r[FAULT_INDEX:] + mark_replayed(r), [], []),
+}
 
 
 @pytest.fixture(scope="module")
-async def planted(recorded: Recorded) -> dict[str, str]:
+async def planted_topics(recorded_topics: RecordedTopics) -> dict[str, str]:
     """A topic for each fault."""
-    shard, records = recorded.fullest("events"), recorded.records["events"]
-    assert len(records[shard]) > 2 * AT
-    topics = (recorded.planted({**records, shard: plant(records[shard])}) for plant, _, _ in FAULTS.values())
+    shard, records = recorded_topics.largest_shard("events"), recorded_topics.records["events"]
+    assert len(records[shard]) > 2 * FAULT_INDEX
+    topics = (
+        recorded_topics.create_topic({**records, shard: plant(records[shard])}) for plant, _, _ in FAULTS.values()
+    )
     return dict(zip(FAULTS, await asyncio.gather(*topics), strict=True))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_planted_fault_is_found_and_named_and_nothing_else(
-    recorded: Recorded, planted: dict[str, str], fault: str
+async def test_verifier_reports_exactly_the_planted_fault(
+    recorded_topics: RecordedTopics, planted_topics: dict[str, str], fault: str
 ) -> None:
     _, as_consumer, beside_log = FAULTS[fault]
-    shard, records = recorded.fullest("events"), recorded.records["events"]
+    shard, records = recorded_topics.largest_shard("events"), recorded_topics.records["events"]
 
-    def numbers(found: Found) -> set[tuple[str, int, int]]:
+    def numbers(found: Findings) -> set[tuple[str, int, int]]:
         at = [[len(records[shard]) - 1 - n if n < 0 else n for n in numbers] for _, *numbers in found]
         return {(kind, first, last) for (kind, *_), (first, last) in zip(found, at, strict=True)}
 
     for beside, expected in ((False, as_consumer), (True, beside_log)):
-        result = await recorded.verified(planted[fault], "events", beside)
+        result = await recorded_topics.verify_topic(planted_topics[fault], "events", beside)
         assert {(found.kind, found.first, found.last) for found in result.findings} == numbers(expected)
         assert {found.shard for found in result.findings} <= {shard}
         assert result.sound == (not expected)
 
 
-async def test_a_record_in_another_shard_s_partition_is_misplaced(recorded: Recorded) -> None:
-    shard = recorded.fullest("events")
-    records = recorded.records["events"]
+async def test_verifier_reports_a_record_in_the_wrong_partition(recorded_topics: RecordedTopics) -> None:
+    shard = recorded_topics.largest_shard("events")
+    records = recorded_topics.records["events"]
     other = (shard + 1) % 12
     stray = [replace(copy, shard=other) for copy in records[shard][-1:]]
-    name = await recorded.planted({**records, other: [*records[other], *stray]})
+    name = await recorded_topics.create_topic({**records, other: [*records[other], *stray]})
     for beside in (False, True):
-        found = (await recorded.verified(name, "events", beside)).findings
+        found = (await recorded_topics.verify_topic(name, "events", beside)).findings
         assert [(f.kind, f.shard, f.first) for f in found] == [("misplaced", other, stray[0].number)]
 
 
 @pytest.mark.parametrize("output", FEED_BY_TOPIC)
-async def test_nothing_is_wrong_with_what_the_relay_wrote(recorded: Recorded, output: str) -> None:
+async def test_verifier_reports_no_fault_on_relayed_topics(recorded_topics: RecordedTopics, output: str) -> None:
     for beside in (False, True):
-        result = await recorded.verified(full_topic_name(recorded.system.prefix, output), output, beside)
+        result = await recorded_topics.verify_topic(
+            full_topic_name(recorded_topics.system.prefix, output), output, beside
+        )
         assert result.sound, result.findings
         assert (result.removed, result.replayed) == ([], 0)
-        assert result.records == sum(map(len, recorded.records[output].values())) > 0
+        assert result.records == sum(map(len, recorded_topics.records[output].values())) > 0
 
 
-async def test_a_dead_letter_that_is_missing_repeated_or_changed_is_found(recorded: Recorded) -> None:
-    records = recorded.records["dead-letters"]
-    shard = recorded.fullest("dead-letters")
+async def test_verifier_reports_missing_repeated_and_changed_dead_letters(recorded_topics: RecordedTopics) -> None:
+    records = recorded_topics.records["dead-letters"]
+    shard = recorded_topics.largest_shard("dead-letters")
     first, second = records[shard]
     faults: list[tuple[Records, list[str], list[str]]] = [
         ([first], [], ["missing"]),
         ([second], [], ["missing"]),
         ([first, first, second], ["repeated"], ["repeated"]),
-        ([first, second, first.again()], [], []),
+        ([first, second, first.as_replayed()], [], []),
         ([second, first], [], ["disorder"]),
-        ([first, changed(first), second], ["changed"], ["changed", "repeated"]),
-        ([first, second, second.stating(original_offset="999")], [], ["extra"]),
+        ([first, change_byte(first), second], ["changed"], ["changed", "repeated"]),
+        ([first, second, second.with_headers(original_offset="999")], [], ["extra"]),
     ]
     for planted, as_consumer, beside_log in faults:
-        name = await recorded.planted({**records, shard: planted})
+        name = await recorded_topics.create_topic({**records, shard: planted})
         for beside, expected in ((False, as_consumer), (True, beside_log)):
-            found = (await recorded.verified(name, "dead-letters", beside)).findings
+            found = (await recorded_topics.verify_topic(name, "dead-letters", beside)).findings
             assert sorted(finding.kind for finding in found) == expected
 
 
-async def test_what_retention_removed_is_told_apart_from_what_is_missing(recorded: Recorded) -> None:
-    records = recorded.records["events"]
-    shard = recorded.fullest("events")
-    name = await recorded.planted({**records, shard: records[shard][:AT] + records[shard][N:]})
-    admin = AIOKafkaAdminClient(bootstrap_servers=recorded.system.bootstrap)
+async def test_verifier_distinguishes_retention_from_missing_records(recorded_topics: RecordedTopics) -> None:
+    records = recorded_topics.records["events"]
+    shard = recorded_topics.largest_shard("events")
+    name = await recorded_topics.create_topic(
+        {**records, shard: records[shard][:FAULT_INDEX] + records[shard][FAULT_NUMBER:]}
+    )
+    admin = AIOKafkaAdminClient(bootstrap_servers=recorded_topics.system.bootstrap)
     await admin.start()
     await admin.delete_records({TopicPartition(name, shard): RecordsToDelete(2)})
     await admin.close()
     for beside in (False, True):
-        result = await recorded.verified(name, "events", beside)
+        result = await recorded_topics.verify_topic(name, "events", beside)
         assert result.removed == [(shard, 1, 2)]
-        assert [(found.kind, found.first, found.last) for found in result.findings] == [("missing", N, N)]
+        assert [(found.kind, found.first, found.last) for found in result.findings] == [
+            ("missing", FAULT_NUMBER, FAULT_NUMBER)
+        ]
 
 
-async def test_the_command_says_what_is_wrong_and_where_and_with_which_code(recorded: Recorded) -> None:
-    records = recorded.records["events"]
-    shard = recorded.fullest("events")
-    name = await recorded.planted({**records, shard: records[shard][:AT] + records[shard][N:]})
+async def test_verify_command_prints_findings_and_sets_the_exit_code(recorded_topics: RecordedTopics) -> None:
+    records = recorded_topics.records["events"]
+    shard = recorded_topics.largest_shard("events")
+    name = await recorded_topics.create_topic(
+        {**records, shard: records[shard][:FAULT_INDEX] + records[shard][FAULT_NUMBER:]}
+    )
     as_consumer = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    as_consumer |= {name: value for name, value in recorded.system.environment.items() if name != "DATABASE_URL"}
+    as_consumer |= {name: value for name, value in recorded_topics.system.environment.items() if name != "DATABASE_URL"}
 
     def run(environment: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "services.publishing.verify", *arguments]
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
-    sound = run(recorded.system.environment, "--json")
+    sound = run(recorded_topics.system.environment, "--json")
     assert sound.returncode == 0, sound.stderr
     results = json.loads(sound.stdout)
     assert {result["output"]: result["sound"] for result in results} == dict.fromkeys(FEED_BY_TOPIC, True)
     faulty = run(as_consumer, name, "--of", "events")
     assert faulty.returncode == 1
-    assert f"shard {shard}: {N} missing" in faulty.stdout
+    assert f"shard {shard}: {FAULT_NUMBER} missing" in faulty.stdout
     unchecked = run(as_consumer, f"{name}.events")
     assert (unchecked.returncode, unchecked.stderr.strip()) == (2, f"there is no topic {name}.events")

@@ -4,15 +4,15 @@ from typing import Any
 
 import httpx
 
-from tests.cases.tokens import Issuer
+from tests.cases.tokens import TokenIssuer
 
 Json = dict[str, Any]
 
 
-class Client:
+class GatewayClient:
     """Tokens are kept, as clients do."""
 
-    def __init__(self, url: str, issuer: Issuer) -> None:
+    def __init__(self, url: str, issuer: TokenIssuer) -> None:
         self.url = url
         self.issuer = issuer
         self.http = httpx.AsyncClient(base_url=url, timeout=90)
@@ -24,9 +24,9 @@ class Client:
             token = self._tokens[user_id, root_account_id] = self.issuer.token(user_id, root_account_id=root_account_id)
         return f"Bearer {token}"
 
-    async def ask(
+    async def request(
         self, method: str, path: str, user_id: int | None = None, headers: Json | None = None, **options: Any
     ) -> httpx.Response:
         """Send a request; without a user it carries no credentials."""
-        named = {} if user_id is None else {"authorization": self.bearer(user_id)}
-        return await self.http.request(method, path, headers={**named, **(headers or {})}, **options)
+        auth_headers = {} if user_id is None else {"authorization": self.bearer(user_id)}
+        return await self.http.request(method, path, headers={**auth_headers, **(headers or {})}, **options)

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local.paths import ROOT, free_port
 from services.kafka.topics import full_topic_name
-from tests.processes.contracts import breach, command_breach
+from tests.processes.contracts import find_breach, find_command_breach
 
 Json = dict[str, Any]
 DEADLINE_SECONDS = 60
@@ -28,17 +28,17 @@ DEADLINE_SECONDS = 60
 ANSWER_SECONDS = 10
 
 
-async def until(claim: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
+async def wait_until(condition: Callable[[], Any], description: str, seconds: float = DEADLINE_SECONDS) -> Any:
     """Poll until the claim, which may have to be awaited, is true, and return what it returned."""
     deadline = time.monotonic() + seconds
     while True:
-        found = claim()
-        if inspect.isawaitable(found):
-            found = await found
-        if found:
-            return found
+        result = condition()
+        if inspect.isawaitable(result):
+            result = await result
+        if result:
+            return result
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what}")
+            raise AssertionError(f"not within {seconds} s: {description}")
         await asyncio.sleep(0.01)
 
 
@@ -80,7 +80,7 @@ class Process:
         self.popen = None
         return code
 
-    def said_on(self, page: str) -> tuple[int, str]:
+    def get_health_page(self, page: str) -> tuple[int, str]:
         """Status of the ready or live page, and what it says; 0 while nobody answers."""
         try:
             with urllib.request.urlopen(f"{self.url}/health/{page}", timeout=ANSWER_SECONDS) as answer:
@@ -91,25 +91,25 @@ class Process:
         except OSError:
             return 0, "does not answer"
 
-    def health(self) -> tuple[int, str]:
+    def get_readiness(self) -> tuple[int, str]:
         """Status and reason of the ready page."""
-        return self.said_on("ready")
+        return self.get_health_page("ready")
 
-    def metrics(self) -> list[Metric]:
+    def get_metrics(self) -> list[Metric]:
         """What the process tells Prometheus."""
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=DEADLINE_SECONDS) as answer:
             return list(text_string_to_metric_families(answer.read().decode()))
 
-    def told(self, name: str, **labels: str) -> float:
+    def get_metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's series with these labels."""
-        samples = [sample for family in self.metrics() for sample in family.samples if sample.name == name]
+        samples = [sample for family in self.get_metrics() for sample in family.samples if sample.name == name]
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
-    async def ready(self) -> None:
-        await until(lambda: self.health()[0] == 200, f"{self.name} is ready ({self.log})")
+    async def wait_until_ready(self) -> None:
+        await wait_until(lambda: self.get_readiness()[0] == 200, f"{self.name} is ready ({self.log})")
 
 
-class Outside:
+class ExternalClient:
     """A producer of commands and a read_committed reader of everything the relay writes.
 
     Every record it reads is held against its contract; the tests that wait for records fail at the first breach.
@@ -122,12 +122,12 @@ class Outside:
             name: [] for name in ("verdicts", "events", "live-events", "caliper", "dead-letters")
         }
         self.verdicts: dict[str, list[Json]] = {}
-        self.caused: dict[tuple[str, str], list[tuple[str, Json]]] = {}
-        self.sent: dict[str, Json] = {}
+        self.outputs_by_command: dict[tuple[str, str], list[tuple[str, Json]]] = {}
+        self.sent_commands: dict[str, Json] = {}
         self.breaches: list[str] = []
 
     async def start(self) -> None:
-        await self.renew_producer()
+        await self.recreate_producer()
         self.consumer = AIOKafkaConsumer(
             *(full_topic_name(self.prefix, name) for name in self.records),
             bootstrap_servers=self.bootstrap,
@@ -138,11 +138,11 @@ class Outside:
         )
         await self.consumer.start()
         # Sees where a topic ends, open transactions included.
-        self.uncommitted = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, enable_auto_commit=False)
-        await self.uncommitted.start()
-        self.reading = asyncio.create_task(self._read())
+        self.uncommitted_consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, enable_auto_commit=False)
+        await self.uncommitted_consumer.start()
+        self.reader_task = asyncio.create_task(self._read())
 
-    async def renew_producer(self) -> None:
+    async def recreate_producer(self) -> None:
         """A producer that knows the topics as they are now."""
         self.producer = AIOKafkaProducer(
             bootstrap_servers=self.bootstrap, enable_idempotence=True, max_request_size=2 << 20
@@ -150,14 +150,14 @@ class Outside:
         await self.producer.start()
 
     async def close(self) -> None:
-        self.reading.cancel()
-        await asyncio.gather(self.reading, return_exceptions=True)
+        self.reader_task.cancel()
+        await asyncio.gather(self.reader_task, return_exceptions=True)
         await self.consumer.stop()
-        await self.uncommitted.stop()
+        await self.uncommitted_consumer.stop()
         await self.producer.stop()
-        self.assert_contracts_kept()
+        self.assert_no_breaches()
 
-    def assert_contracts_kept(self) -> None:
+    def assert_no_breaches(self) -> None:
         """Nothing was read that is not as the schemas say."""
         assert not self.breaches, self.breaches[:3]
 
@@ -166,25 +166,27 @@ class Outside:
             for partition, records in (await self.consumer.getmany(timeout_ms=100)).items():
                 name = partition.topic.removeprefix(f"{self.prefix}.")
                 self.records[name].extend(records)
-                self.breaches += filter(None, (breach(name, record) for record in records))
+                self.breaches += filter(None, (find_breach(name, record) for record in records))
                 for record in records:
                     if name == "verdicts":
-                        self._see_verdict(json.loads(record.value or b""))
+                        self._record_verdict(json.loads(record.value or b""))
                     elif name != "dead-letters":
                         headers = dict(record.headers)
                         kind = headers["ce_type"].decode().split(".")[1]
-                        place = (name, headers["ce_causationid"].decode())
-                        self.caused.setdefault(place, []).append((kind, json.loads(record.value or b"")))
+                        output_key = (name, headers["ce_causationid"].decode())
+                        self.outputs_by_command.setdefault(output_key, []).append(
+                            (kind, json.loads(record.value or b""))
+                        )
 
-    def _see_verdict(self, verdict: Json) -> None:
+    def _record_verdict(self, verdict: Json) -> None:
         """A command that is accepted keeps to its schema."""
         self.verdicts.setdefault(verdict["command_id"], []).append(verdict)
-        sent = self.sent.pop(verdict["command_id"], None)
-        if sent is not None and verdict["status"] == "accepted":
-            self.breaches += filter(None, [command_breach(sent)])
+        command = self.sent_commands.pop(verdict["command_id"], None)
+        if command is not None and verdict["status"] == "accepted":
+            self.breaches += filter(None, [find_command_breach(command)])
 
     async def send(self, command: Json) -> None:
-        self.sent[command["command_id"]] = command
+        self.sent_commands[command["command_id"]] = command
         await self.send_raw(json.dumps(command).encode(), command["course_id"].encode())
 
     async def send_raw(
@@ -194,31 +196,38 @@ class Outside:
             full_topic_name(self.prefix, "commands"), value, key=key, headers=list(headers), partition=partition
         )
 
-    async def verdict(self, command: Json) -> Json:
+    async def send_and_wait(self, command: Json) -> Json:
         """Send a command and await its verdict."""
         await self.send(command)
-        return await self.verdict_of(command["command_id"])
+        return await self.wait_for_verdict(command["command_id"])
 
-    async def verdict_of(self, command_id: str, number: int = 1) -> Json:
-        await until(lambda: len(self.verdicts.get(command_id, ())) >= number, f"verdict {number} of {command_id}")
-        self.assert_contracts_kept()
+    async def wait_for_verdict(self, command_id: str, number: int = 1) -> Json:
+        await wait_until(lambda: len(self.verdicts.get(command_id, ())) >= number, f"verdict {number} of {command_id}")
+        self.assert_no_breaches()
         return self.verdicts[command_id][number - 1]
 
-    async def caused_by(self, name: str, command_id: str, count: int) -> list[tuple[str, Json]]:
+    async def wait_for_outputs(self, name: str, command_id: str, count: int) -> list[tuple[str, Json]]:
         """What a command caused on a topic, once ``count`` records are there."""
-        await until(lambda: len(self.caused.get((name, command_id), ())) >= count, f"{count} on {name} of {command_id}")
-        self.assert_contracts_kept()
-        return self.caused.get((name, command_id), [])
+        await wait_until(
+            lambda: len(self.outputs_by_command.get((name, command_id), ())) >= count,
+            f"{count} on {name} of {command_id}",
+        )
+        self.assert_no_breaches()
+        return self.outputs_by_command.get((name, command_id), [])
 
-    async def caught_up(self, name: str) -> None:
+    async def wait_until_read(self, name: str) -> None:
         """Return once everything that stands on a topic now has been read; an open transaction is waited for.
 
         A transaction's topics may be served in any order: having read one of them says nothing about the others.
         """
-        places = [place for place in self.consumer.assignment() if place.topic == full_topic_name(self.prefix, name)]
-        assert places, f"{name} is not read"
-        for place, end in (await self.uncommitted.end_offsets(places)).items():
-            await until(partial(self._has_read, place, end), f"{name} is read to its end")
+        partitions = [
+            partition
+            for partition in self.consumer.assignment()
+            if partition.topic == full_topic_name(self.prefix, name)
+        ]
+        assert partitions, f"{name} is not read"
+        for partition, end in (await self.uncommitted_consumer.end_offsets(partitions)).items():
+            await wait_until(partial(self._has_read, partition, end), f"{name} is read to its end")
 
-    async def _has_read(self, place: TopicPartition, end: int) -> bool:
-        return bool(await self.consumer.position(place) >= end)
+    async def _has_read(self, partition: TopicPartition, end: int) -> bool:
+        return bool(await self.consumer.position(partition) >= end)

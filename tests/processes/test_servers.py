@@ -16,26 +16,26 @@ import pytest
 from deploy.local.containers import IMAGES
 from deploy.local.paths import ROOT
 
-NAMED = {"KAFKA_BOOTSTRAP": "broker:9092", "DATABASE_URL": "postgresql://server/log"}
+EXTERNAL_SERVERS = {"KAFKA_BOOTSTRAP": "broker:9092", "DATABASE_URL": "postgresql://server/log"}
 LOCAL = {"kafka": "local", "postgres": "local"}
 CONTAINERS = {"kafka": "container", "postgres": "container"}
-BOTH = {IMAGES["kafka"][-1], IMAGES["postgres"][-1]}
+ALL_IMAGES = {IMAGES["kafka"][-1], IMAGES["postgres"][-1]}
 
 
-class Engine(ThreadingUnixStreamServer):
+class FakeEngine(ThreadingUnixStreamServer):
     """The few answers of a container engine's API that the choice rests on."""
 
     daemon_threads = True
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(str(folder / "engine"), Answers)
+        super().__init__(str(folder / "engine"), FakeEngineHandler)
         self.images: set[str] = set()
         self.containers: set[str] = set()
         self.methods: set[str] = set()
 
 
-class Answers(BaseHTTPRequestHandler):
-    server: Engine
+class FakeEngineHandler(BaseHTTPRequestHandler):
+    server: FakeEngine
 
     def do_GET(self) -> None:
         name = self.path.split("/", 3)[-1].removesuffix("/json")
@@ -56,52 +56,58 @@ class Answers(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with Engine(tmp_path) as made:
-        thread = threading.Thread(target=made.serve_forever)
+def engine(tmp_path: Path) -> Iterator[FakeEngine]:
+    with FakeEngine(tmp_path) as fake_engine:
+        thread = threading.Thread(target=fake_engine.serve_forever)
         thread.start()
-        yield made
-        made.shutdown()
+        yield fake_engine
+        fake_engine.shutdown()
         thread.join()
 
 
-def chosen(folder: Path, **environment: str) -> dict[str, str]:
+def run_server_selection(folder: Path, **environment: str) -> dict[str, str]:
     """What the servers would be, where the engine that is asked is the one in that folder, if there is one."""
-    unnamed = {name: value for name, value in os.environ.items() if name not in NAMED}
-    done = subprocess.run(
+    environment_without_servers = {name: value for name, value in os.environ.items() if name not in EXTERNAL_SERVERS}
+    result = subprocess.run(
         [sys.executable, "-m", "deploy.local.backing_services"],
         cwd=ROOT,
-        env={**unnamed, "HOME": str(folder), "DOCKER_HOST": f"unix://{folder / 'engine'}", **environment},
+        env={
+            **environment_without_servers,
+            "HOME": str(folder),
+            "DOCKER_HOST": f"unix://{folder / 'engine'}",
+            **environment,
+        },
         capture_output=True,
         text=True,
         check=True,
     )
-    return dict(line.split("=") for line in done.stdout.splitlines())
+    return dict(line.split("=") for line in result.stdout.splitlines())
 
 
-def test_a_server_that_is_named_is_used_whatever_else_there_is(tmp_path: Path, engine: Engine) -> None:
-    engine.images = BOTH
-    assert chosen(tmp_path, **NAMED) == {"kafka": "given", "postgres": "given"}
-    assert chosen(tmp_path, DATABASE_URL=NAMED["DATABASE_URL"]) == {"kafka": "container", "postgres": "given"}
-    assert chosen(tmp_path, KAFKA_BOOTSTRAP="", DATABASE_URL="") == CONTAINERS
+def test_configured_server_takes_precedence(tmp_path: Path, engine: FakeEngine) -> None:
+    engine.images = ALL_IMAGES
+    assert run_server_selection(tmp_path, **EXTERNAL_SERVERS) == {"kafka": "given", "postgres": "given"}
+    assert run_server_selection(tmp_path, DATABASE_URL=EXTERNAL_SERVERS["DATABASE_URL"]) == {
+        "kafka": "container",
+        "postgres": "given",
+    }
+    assert run_server_selection(tmp_path, KAFKA_BOOTSTRAP="", DATABASE_URL="") == CONTAINERS
 
 
-def test_containers_are_used_where_an_engine_has_the_image_and_nothing_is_pulled(
-    tmp_path: Path, engine: Engine
-) -> None:
-    assert chosen(tmp_path) == LOCAL
+def test_containers_are_used_only_if_the_image_is_present(tmp_path: Path, engine: FakeEngine) -> None:
+    assert run_server_selection(tmp_path) == LOCAL
     engine.images = {IMAGES["postgres"][0]}
-    assert chosen(tmp_path) == {"kafka": "local", "postgres": "container"}
-    engine.images = BOTH
-    assert chosen(tmp_path) == CONTAINERS
+    assert run_server_selection(tmp_path) == {"kafka": "local", "postgres": "container"}
+    engine.images = ALL_IMAGES
+    assert run_server_selection(tmp_path) == CONTAINERS
     assert engine.methods == set()
 
 
-def test_without_an_engine_the_servers_are_local(tmp_path: Path) -> None:
-    assert chosen(tmp_path) == LOCAL
+def test_servers_are_local_without_a_container_engine(tmp_path: Path) -> None:
+    assert run_server_selection(tmp_path) == LOCAL
 
 
-def test_an_engine_that_runs_the_container_we_are_in_is_passed_over(tmp_path: Path, engine: Engine) -> None:
-    engine.images = BOTH
+def test_engine_of_the_current_container_is_ignored(tmp_path: Path, engine: FakeEngine) -> None:
+    engine.images = ALL_IMAGES
     engine.containers = {socket.gethostname()}
-    assert chosen(tmp_path) == LOCAL
+    assert run_server_selection(tmp_path) == LOCAL

@@ -5,8 +5,8 @@ import pytest
 from services.config import DatabaseSettings, HandlerSettings, RelaySettings, SettingsError
 
 PASSWORD = "hunter2"
-GOOD = {"KAFKA_BOOTSTRAP": "localhost:9092", "DATABASE_URL": f"postgresql://log:{PASSWORD}@localhost/log"}
-OPTIONAL = [
+VALID_SETTINGS = {"KAFKA_BOOTSTRAP": "localhost:9092", "DATABASE_URL": f"postgresql://log:{PASSWORD}@localhost/log"}
+OPTIONAL_SETTINGS = [
     "TOPIC_PREFIX", "EVENT_SOURCE", "LIVE_EVENTS_SHARD", "HANDLER_SUBSCRIBERS", "HANDLER_INSTANCE",
     "HANDLER_BATCH_RECORDS", "COMMAND_AUTH", "JWKS", "HEALTH_PORT", "HEALTH_HOST",
     "LOG_LEVEL",
@@ -15,33 +15,31 @@ OPTIONAL = [
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in OPTIONAL:
+    for name in OPTIONAL_SETTINGS:
         monkeypatch.delenv(name, raising=False)
-    for name, value in GOOD.items():
+    for name, value in VALID_SETTINGS.items():
         monkeypatch.setenv(name, value)
     return monkeypatch
 
 
-def test_only_kafka_and_the_database_must_be_named() -> None:
+def test_only_kafka_and_database_settings_are_required() -> None:
     handler, relay = HandlerSettings(), RelaySettings()
     assert (handler.handler_subscribers, handler.handler_batch_records, handler.handler_instance) == (2, 1_000, None)
     assert (handler.topic_prefix, handler.log_level) == ("moderation", "INFO")
     assert (handler.health_host, handler.health_port) == ("127.0.0.1", 0)
     assert (relay.event_source, relay.live_events_shard) == ("urn:moderated-grading", None)
-    assert handler.url() == GOOD["DATABASE_URL"]
+    assert handler.url() == VALID_SETTINGS["DATABASE_URL"]
 
 
-def test_an_empty_variable_counts_as_not_set(environment: pytest.MonkeyPatch) -> None:
-    for name in OPTIONAL:
+def test_empty_variable_counts_as_not_set(environment: pytest.MonkeyPatch) -> None:
+    for name in OPTIONAL_SETTINGS:
         environment.setenv(name, "")
     assert RelaySettings().live_events_shard is None
     assert HandlerSettings().handler_instance is None
 
 
-@pytest.mark.parametrize("name", GOOD)
-def test_a_missing_variable_is_named_with_what_to_set_and_the_others_are_not_printed(
-    name: str, environment: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("name", VALID_SETTINGS)
+def test_missing_variable_error_names_the_fix_and_prints_no_secret(name: str, environment: pytest.MonkeyPatch) -> None:
     environment.delenv(name)
     with pytest.raises(SettingsError, match=f"^{name} is not set: set it to ") as caught:
         HandlerSettings()
@@ -59,7 +57,7 @@ def test_a_missing_variable_is_named_with_what_to_set_and_the_others_are_not_pri
         ("EVENT_SOURCE", "two words"), ("LIVE_EVENTS_SHARD", "0"), ("LIVE_EVENTS_SHARD", "900001"),
     ],
 )  # fmt: skip
-def test_a_wrong_variable_is_named_with_what_to_set(name: str, value: str, environment: pytest.MonkeyPatch) -> None:
+def test_invalid_variable_error_names_the_fix(name: str, value: str, environment: pytest.MonkeyPatch) -> None:
     environment.setenv(name, value)
     settings = RelaySettings if name in ("EVENT_SOURCE", "LIVE_EVENTS_SHARD") else HandlerSettings
     with pytest.raises(SettingsError, match=f"^{name} cannot be used as it is: set it to ") as caught:
@@ -67,12 +65,12 @@ def test_a_wrong_variable_is_named_with_what_to_set(name: str, value: str, envir
     assert PASSWORD not in str(caught.value)
 
 
-def test_a_password_is_in_no_representation() -> None:
+def test_settings_never_print_the_password() -> None:
     for settings in (DatabaseSettings(), HandlerSettings(), RelaySettings()):
         assert PASSWORD not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
 
 
-def test_command_auth_needs_keys_from_a_file_or_over_tls(environment: pytest.MonkeyPatch) -> None:
+def test_command_auth_requires_jwks_from_a_file_or_over_tls(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("COMMAND_AUTH", "required")
     with pytest.raises(SettingsError, match="^JWKS is not set: with COMMAND_AUTH=required set it to the path"):
         HandlerSettings()

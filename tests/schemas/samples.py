@@ -56,7 +56,7 @@ MODERATION_DATA: dict[str, Json] = {
 DATA = {**COURSE_DATA, **ASSIGNMENT_DATA, **MODERATION_DATA}
 
 
-def command(kind: str = "record_provisional_grade", **changes: Any) -> Json:
+def build_command(kind: str = "record_provisional_grade", **changes: Any) -> Json:
     """A command of that type; ``changes`` replace parts of the envelope."""
     made: Json = {
         "command_id": COMMAND_ID,
@@ -74,7 +74,7 @@ def command(kind: str = "record_provisional_grade", **changes: Any) -> Json:
     return {**made, **changes}
 
 
-def put(whole: Json, path: str, text: str) -> bytes:
+def replace_field(whole: Json, path: str, text: str) -> bytes:
     """The command with raw JSON text at a path such as ``data.users.0.name``."""
     changed = json.loads(json.dumps(whole))
     *above, last = path.split(".")
@@ -85,7 +85,7 @@ def put(whole: Json, path: str, text: str) -> bytes:
     return json.dumps(changed).replace('"the hole"', text).encode()
 
 
-def without(whole: Json, path: str) -> bytes:
+def remove_field(whole: Json, path: str) -> bytes:
     """The command without the field at a path."""
     changed = json.loads(json.dumps(whole))
     *above, last = path.split(".")
@@ -96,6 +96,6 @@ def without(whole: Json, path: str) -> bytes:
     return json.dumps(changed).encode()
 
 
-def encoded(whole: Json) -> bytes:
+def encode(whole: Json) -> bytes:
     """The command as a record's value."""
     return json.dumps(whole).encode()

@@ -12,37 +12,37 @@ from deploy.local.paths import ROOT, STATE
 from schemas.catalog import MESSAGES
 
 DOCUMENT = ROOT / "schemas" / "asyncapi.yaml"
-PLANTED = {
+PLANTED_ERRORS = {
     "wrong action": ("action: receive", "action: listen", "action"),
     "unknown Kafka setting": ("partitions: 12", "partitions: 12\n        colour: red", "colour"),
     "message that is not there": ("#/components/messages/verdict", "#/components/messages/verdikt", "verdikt"),
 }
 
 
-def findings(*files: Path) -> list[list[str]]:
+def validate_documents(*files: Path) -> list[list[str]]:
     """What AsyncAPI's parser has against each document."""
     modules = STATE / "asyncapi" / "node_modules"
     assert modules.is_dir(), "run deploy/setup tests"
-    checked = subprocess.run(
+    result = subprocess.run(
         ["node", ROOT / "deploy" / "asyncapi" / "check.js", *files],
         env={**os.environ, "NODE_PATH": str(modules)}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return list(json.loads(checked.stdout).values())
+    return list(json.loads(result.stdout).values())
 
 
-def test_the_document_is_valid_and_what_is_wrong_with_others_is_found(tmp_path: Path) -> None:
+def test_asyncapi_document_is_valid_and_planted_errors_are_found(tmp_path: Path) -> None:
     text, files = DOCUMENT.read_text(), [DOCUMENT]
-    for name, (right, wrong, _) in PLANTED.items():
+    for name, (right, wrong, _) in PLANTED_ERRORS.items():
         assert right in text
         files.append(tmp_path / name)
         files[-1].write_text(text.replace(right, wrong, 1))
-    valid, *planted = findings(*files)
+    valid, *planted = validate_documents(*files)
     assert valid == []
-    for (name, (_, _, word)), found in zip(PLANTED.items(), planted, strict=True):
+    for (name, (_, _, word)), found in zip(PLANTED_ERRORS.items(), planted, strict=True):
         assert any(word in finding for finding in found), (name, found)
 
 
-class Reader(HTMLParser):
+class PageReader(HTMLParser):
     """What a page names and what it loads."""
 
     def __init__(self) -> None:
@@ -61,9 +61,9 @@ class Reader(HTMLParser):
             self.loaded.append(tag)
 
 
-def test_the_page_shows_every_message_and_needs_nothing_besides_itself() -> None:
+def test_contracts_page_shows_every_message_and_is_self_contained() -> None:
     html = render_page()
-    reader = Reader()
+    reader = PageReader()
     reader.feed(html)
     assert {f"{message.topic}.{message.name}" for message in MESSAGES} <= set(reader.ids)
     assert len(reader.ids) == len(set(reader.ids))

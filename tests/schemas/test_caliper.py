@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from schemas.caliper import Envelope
 from services.publishing.caliper import build_envelope, get_caliper_id
 from services.publishing.cloudevents import PublishingFormat
-from tests.schemas.test_outputs import OF_A_REQUEST, SAMPLE, Season
+from tests.schemas.test_outputs import JOB_SAMPLE, REQUEST_SAMPLE, SampleOutputs
 
 Json = dict[str, Any]
 RULES = json.loads((Path(__file__).parents[2] / "schemas/rules/caliper-1.1.schema.json").read_text())
@@ -28,7 +28,7 @@ ATTEMPT: Json = {
     },
     "assignable": {"id": "urn:instructure:canvas:assignment:88000000000867", "type": "AssignableDigitalResource"},
 }  # fmt: skip
-JOBS: Json = {
+JOB_ENVELOPE: Json = {
     "sensor": "http://canvas.example.test/", "sendTime": "2031-03-04T05:06:07.089Z",
     "dataVersion": "http://purl.imsglobal.org/ctx/caliper/v1p1",
     "data": [{
@@ -58,7 +58,7 @@ JOBS: Json = {
 }  # fmt: skip
 
 
-def made(change: Json, user_id: str | None = "88000000000111", **body: Any) -> Json:
+def build_valid_envelope(change: Json, user_id: str | None = "88000000000111", **body: Any) -> Json:
     """The envelope of a grade_change, as it is read after it was sent; it fits rules and schema."""
     found: Json = orjson.loads(
         orjson.dumps(build_envelope({**change, "body": {**change["body"], **body}}, CALIPER_ID, user_id, FORM))
@@ -68,16 +68,16 @@ def made(change: Json, user_id: str | None = "88000000000111", **body: Any) -> J
     return found
 
 
-def test_a_job_s_event_is_exactly_canvas_s_shape() -> None:
-    assert made(SAMPLE) == JOBS
+def test_job_envelope_equals_the_canvas_shape() -> None:
+    assert build_valid_envelope(JOB_SAMPLE) == JOB_ENVELOPE
 
 
-def test_a_request_s_event_tells_of_the_request_the_role_and_the_session() -> None:
-    event = made(OF_A_REQUEST)["data"][0]
+def test_request_envelope_contains_request_role_and_session() -> None:
+    event = build_valid_envelope(REQUEST_SAMPLE)["data"][0]
     assert event["extensions"]["com.instructure.canvas"] == {
         "version": "1.0.0", "client_ip": "198.51.100.7", "hostname": "canvas.example.test",
         "request_id": "0d3b8a52-6a2e-4b59-9c44-0f6a3c1d7e21", "user_agent": "example/1.0",
-        "request_url": OF_A_REQUEST["metadata"]["url"],
+        "request_url": REQUEST_SAMPLE["metadata"]["url"],
     }  # fmt: skip
     course, user = "urn:instructure:canvas:course:88000000000731", "urn:instructure:canvas:user:88000000000111"
     assert event["membership"] == {
@@ -89,46 +89,48 @@ def test_a_request_s_event_tells_of_the_request_the_role_and_the_session() -> No
 
 
 @pytest.mark.parametrize("referrer", ["https://lms.example/courses/731", "", "about us", None])
-def test_a_referrer_is_told_where_it_is_one(referrer: str | None) -> None:
-    told = {**OF_A_REQUEST, "metadata": {**OF_A_REQUEST["metadata"], "referrer": referrer}}
-    assert made(told)["data"][0].get("referrer") == (referrer if referrer and ":" in referrer else None)
+def test_referrer_is_included_only_if_it_is_a_uri(referrer: str | None) -> None:
+    told = {**REQUEST_SAMPLE, "metadata": {**REQUEST_SAMPLE["metadata"], "referrer": referrer}}
+    assert build_valid_envelope(told)["data"][0].get("referrer") == (referrer if referrer and ":" in referrer else None)
 
 
 def test_whole_points_are_written_as_floats() -> None:
-    change = {**SAMPLE, "body": {**SAMPLE["body"], "score": 17, "points_possible": 20}}
+    change = {**JOB_SAMPLE, "body": {**JOB_SAMPLE["body"], "score": 17, "points_possible": 20}}
     written = orjson.dumps(build_envelope(change, CALIPER_ID, "111", FORM))
     assert b'"maxScore":20.0,"scoreGiven":17.0' in written
 
 
-def test_who_is_not_known_is_user_0_and_what_nobody_scored_is_the_software_s() -> None:
-    assert made(SAMPLE, user_id=None)["data"][0]["actor"]["id"] == "urn:instructure:canvas:user:0"
-    automatic = made(SAMPLE, grader_id=None)["data"][0]
+def test_unknown_actor_is_user_0_and_missing_grader_is_the_software() -> None:
+    assert build_valid_envelope(JOB_SAMPLE, user_id=None)["data"][0]["actor"]["id"] == "urn:instructure:canvas:user:0"
+    automatic = build_valid_envelope(JOB_SAMPLE, grader_id=None)["data"][0]
     assert automatic["actor"] == {"id": "http://canvas.example.test/", "type": "SoftwareApplication"}
     assert "scoredBy" not in automatic["generated"]
 
 
-def test_what_is_null_is_left_out() -> None:
-    event = made(SAMPLE, grade=None, score=None, points_possible=None, student_sis_id=None)["data"][0]
+def test_null_values_are_omitted() -> None:
+    event = build_valid_envelope(JOB_SAMPLE, grade=None, score=None, points_possible=None, student_sis_id=None)["data"][
+        0
+    ]
     assert b"null" not in orjson.dumps(event)
     assert event["object"]["extensions"] == {"com.instructure.canvas": {"entity_id": "88000000005150"}}
     assert {"maxScore", "scoreGiven"} & set(event["generated"]) == set()
 
 
-def test_without_a_url_of_the_lms_the_source_names_the_service() -> None:
-    found = build_envelope(SAMPLE, CALIPER_ID, "111", PublishingFormat("urn:moderated-grading", 8800))
+def test_envelope_without_an_lms_url_uses_the_service_urn() -> None:
+    found = build_envelope(JOB_SAMPLE, CALIPER_ID, "111", PublishingFormat("urn:moderated-grading", 8800))
     VALIDATOR.validate(found)
     assert (found["sensor"], found["data"][0]["edApp"]["id"]) == ("urn:moderated-grading", "urn:moderated-grading")
 
 
-def test_every_grade_of_a_season_has_a_valid_envelope() -> None:
-    envelopes = Season().envelopes
+def test_every_sample_grade_has_a_valid_envelope() -> None:
+    envelopes = SampleOutputs().envelopes
     assert len(envelopes) == 5
     for value in envelopes:
         VALIDATOR.validate(orjson.loads(value))
         Envelope.model_validate_json(value)
 
 
-def test_an_event_stored_before_ids_were_drawn_has_the_same_one_whenever_asked() -> None:
+def test_event_stored_without_a_caliper_id_gets_a_stable_derived_id() -> None:
     old = {"live_id": "0d3b8a52-6a2e-4b59-9c44-0f6a3c1d7e21"}
     found = uuid.UUID(get_caliper_id(old))
     assert (found.version, found.variant) == (4, uuid.RFC_4122)
@@ -145,8 +147,8 @@ def test_an_event_stored_before_ids_were_drawn_has_the_same_one_whenever_asked()
         ("target", "urn:x:y"), ("surprise", 1), ("edApp.id", "www.canvaslms.com"), ("referrer", None),
     ],
 )  # fmt: skip
-def test_the_rules_refuse_what_caliper_forbids(path: str, value: Any) -> None:
-    wrong = deepcopy(JOBS)
+def test_caliper_schema_rejects_forbidden_values(path: str, value: Any) -> None:
+    wrong = deepcopy(JOB_ENVELOPE)
     *above, last = path.split(".")
     node = wrong["data"][0]
     for part in above:

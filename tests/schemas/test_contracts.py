@@ -20,7 +20,7 @@ from services.kafka import topics
 from services.kafka.topics import expected_partition_count
 from services.runtime.health import Health
 from services.telemetry.metrics import HandlerMetrics
-from tests.schemas.samples import DATA, command
+from tests.schemas.samples import DATA, build_command
 
 Json = dict[str, Any]
 FOLDER = Path(generate.FOLDER)
@@ -28,11 +28,11 @@ EXAMPLES = {message.name: json.loads((FOLDER / f"examples/{message.name}.json").
 WITH_SCHEMA = [message for message in MESSAGES if message.value is not None]
 
 
-def generated() -> dict[str, Json]:
+def generated_schemas() -> dict[str, Json]:
     return {path: json.loads(text) for path, text in generate.render_files().items() if path.endswith(".json")}
 
 
-def test_the_generated_files_are_current() -> None:
+def test_generated_files_are_current() -> None:
     wanted = generate.render_files()
     found = {str(path.relative_to(FOLDER)) for path in (FOLDER / "generated").rglob("*.json")} | {"asyncapi.yaml"}
     assert found == set(wanted)
@@ -40,28 +40,28 @@ def test_the_generated_files_are_current() -> None:
     assert stale == [], "run python -m schemas.generate"
 
 
-def test_every_schema_is_json_schema_2020_12_and_has_an_id_of_its_own() -> None:
-    schemas = generated()
+def test_every_schema_is_json_schema_2020_12_with_a_unique_id() -> None:
+    schemas = generated_schemas()
     for schema in schemas.values():
         Draft202012Validator.check_schema(schema)
     assert len({schema["$id"] for schema in schemas.values()}) == len(schemas) == 15 + 19 + 3 + 1 + 6
 
 
-def test_every_message_has_an_example_and_every_example_a_message() -> None:
+def test_messages_and_examples_correspond_one_to_one() -> None:
     assert {path.stem for path in (FOLDER / "examples").iterdir()} == set(EXAMPLES)
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.name)
-def test_an_example_fits_its_message_and_is_read_as_what_it_is(message: Message) -> None:
+def test_example_matches_its_schema_and_parses_as_its_type(message: Message) -> None:
     example = EXAMPLES[message.name]
     assert set(example) == {"headers", "payload"}
     jsonschema_rs.validator_for(message.headers).validate(example["headers"])
     if message.value is not None:
         jsonschema_rs.validator_for(message.value).validate(example["payload"])
     if message.topic == "commands":
-        said = parse(json.dumps(example["payload"]).encode())
-        assert isinstance(said, ParsedCommand)
-        assert said.command.type == message.name
+        parsed = parse(json.dumps(example["payload"]).encode())
+        assert isinstance(parsed, ParsedCommand)
+        assert parsed.command.type == message.name
 
 
 def objects(schema: Any, value: Any) -> Iterator[Json]:
@@ -77,7 +77,7 @@ def objects(schema: Any, value: Any) -> Iterator[Json]:
 
 
 @pytest.mark.parametrize("message", WITH_SCHEMA, ids=lambda message: message.name)
-def test_no_object_of_a_message_may_hold_a_key_more(message: Message) -> None:
+def test_message_objects_reject_additional_keys(message: Message) -> None:
     validator = jsonschema_rs.validator_for(message.value or {})
     value = EXAMPLES[message.name]["payload"]
     for node in objects(message.value, value):
@@ -88,11 +88,11 @@ def test_no_object_of_a_message_may_hold_a_key_more(message: Message) -> None:
 
 
 @pytest.mark.parametrize("kind", DATA)
-def test_a_command_with_every_field_stated_fits_its_schema(kind: str) -> None:
-    validator = jsonschema_rs.validator_for(generated()[f"generated/commands/{kind}.schema.json"])
-    validator.validate(command(kind))
+def test_command_with_every_field_set_matches_its_schema(kind: str) -> None:
+    validator = jsonschema_rs.validator_for(generated_schemas()[f"generated/commands/{kind}.schema.json"])
+    validator.validate(build_command(kind))
     for name in DATA[kind]:
-        changed = command(kind, data={**DATA[kind], name: object})
+        changed = build_command(kind, data={**DATA[kind], name: object})
         changed["data"][name] = {"no": "such thing"} if name != "rubric_assessment" else 7
         assert not validator.is_valid(changed), name
 
@@ -104,12 +104,12 @@ def test_a_command_with_every_field_stated_fits_its_schema(kind: str) -> None:
         {"status": "rejected"}, {"type": "upsert_course"}, {"root_account_id": 1}, {"type": "x y"},
     ],
 )  # fmt: skip
-def test_the_schema_of_verdicts_refuses_one_that_contradicts_itself(change: Json) -> None:
-    validator = jsonschema_rs.validator_for(generated()["generated/verdict.schema.json"])
+def test_verdict_schema_rejects_contradictory_fields(change: Json) -> None:
+    validator = jsonschema_rs.validator_for(generated_schemas()["generated/verdict.schema.json"])
     assert not validator.is_valid({**EXAMPLES["verdict"]["payload"], **change})
 
 
-def test_asyncapi_names_the_topics_as_the_service_makes_them() -> None:
+def test_asyncapi_topics_match_the_created_topics() -> None:
     channels = asyncapi.build_document()["channels"]
     assert set(channels) == set(topics.TOPIC_CONFIGS)
     for name, channel in channels.items():
@@ -123,7 +123,7 @@ def test_asyncapi_names_the_topics_as_the_service_makes_them() -> None:
         assert said == dict(topics.TOPIC_CONFIGS[name])
 
 
-def test_asyncapi_says_of_the_handler_what_its_framework_says() -> None:
+def test_asyncapi_operations_match_the_faststream_specification() -> None:
     settings = HandlerSettings(database_url="postgresql://u@h/d", kafka_bootstrap="localhost:9092")
     application, _ = build_app(settings, Health(), HandlerTelemetry(HandlerMetrics(), None), None)
     broker: Any = application.broker
@@ -143,7 +143,7 @@ def test_asyncapi_says_of_the_handler_what_its_framework_says() -> None:
         assert groups == {matching[0]["bindings"]["kafka"]["groupId"]["const"]}
 
 
-def test_a_command_s_verdict_is_documented_as_its_reply() -> None:
+def test_asyncapi_documents_verdicts_as_command_replies() -> None:
     document = asyncapi.build_document()
     decide = document["operations"]["decideCommands"]
     assert decide["reply"]["channel"]["$ref"] == "#/channels/verdicts"

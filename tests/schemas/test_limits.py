@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.commands.parse import InvalidCommand, ParsedCommand, UnreadableRecord, parse
-from tests.schemas.samples import DATA, command, encoded, put, without
+from tests.schemas.samples import DATA, build_command, encode, remove_field, replace_field
 
 GRADE, COMMENT, USERS, COURSE = (
     "record_provisional_grade",
@@ -108,7 +108,7 @@ LIMITS = [
 ]  # fmt: skip
 
 
-def where(path: str) -> str:
+def error_path(path: str) -> str:
     """``data.users.0.name`` as errors name it: ``data.users[0].name``."""
     return "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in path.split(".")).removeprefix(".")
 
@@ -118,12 +118,12 @@ def where(path: str) -> str:
     LIMITS,
     ids=[f"{kind}-{path}-{refused[:30]!a}" for kind, path, _, refused in LIMITS],
 )
-def test_what_stands_at_a_limit_is_taken_and_what_stands_beyond_it_is_not(
+def test_value_at_the_limit_is_accepted_and_value_beyond_is_rejected(
     kind: str, path: str, taken: str, refused: str
 ) -> None:
-    accepted = parse(put(command(kind), path, taken))
+    accepted = parse(replace_field(build_command(kind), path, taken))
     assert isinstance(accepted, ParsedCommand), accepted
-    beyond = parse(put(command(kind), path, refused))
+    beyond = parse(replace_field(build_command(kind), path, refused))
     if refused in ("NaN", "-Infinity"):
         assert beyond == UnreadableRecord(
             "not_json", "the value is not one JSON object (RFC 8259, UTF-8, no byte order mark)"
@@ -132,7 +132,7 @@ def test_what_stands_at_a_limit_is_taken_and_what_stands_beyond_it_is_not(
     assert isinstance(beyond, InvalidCommand)
     paths = [error["path"] for error in beyond.errors]
     assert paths, beyond
-    assert all(found.startswith(where(path)) for found in paths), paths
+    assert all(found.startswith(error_path(path)) for found in paths), paths
 
 
 def strings(node: Any, path: str) -> list[str]:
@@ -146,23 +146,25 @@ def strings(node: Any, path: str) -> list[str]:
 @pytest.mark.parametrize(
     ("kind", "path"), [(kind, path) for kind in DATA for path in ["correlation_id", *strings(DATA[kind], "data")]]
 )
-def test_a_nul_character_is_refused_in_every_text(kind: str, path: str) -> None:
-    refused = parse(put(command(kind), path, '"a\\u0000b"'))
+def test_nul_character_is_rejected_in_every_text(kind: str, path: str) -> None:
+    refused = parse(replace_field(build_command(kind), path, '"a\\u0000b"'))
     assert isinstance(refused, InvalidCommand)
     assert not any("\x00" in error["path"] + error["message"] for error in refused.errors)
 
 
-def test_a_nul_character_is_refused_in_a_key_of_a_rubric_however_deep() -> None:
-    assert isinstance(parse(put(command(), "data.rubric_assessment", '{"a": [{"b\\u0000": 1}]}')), InvalidCommand)
+def test_nul_character_is_rejected_in_nested_rubric_keys() -> None:
+    assert isinstance(
+        parse(replace_field(build_command(), "data.rubric_assessment", '{"a": [{"b\\u0000": 1}]}')), InvalidCommand
+    )
 
 
 @pytest.mark.parametrize("kind", DATA)
-def test_every_command_is_taken_with_all_its_fields_and_refused_with_one_more(kind: str) -> None:
-    taken = parse(encoded(command(kind)))
+def test_command_accepts_all_known_fields_and_rejects_unknown_ones(kind: str) -> None:
+    taken = parse(encode(build_command(kind)))
     assert isinstance(taken, ParsedCommand)
     assert taken.command.type == kind
     for path in ("surprise", "data.surprise"):
-        refused = parse(put(command(kind), path, "1"))
+        refused = parse(replace_field(build_command(kind), path, "1"))
         assert isinstance(refused, InvalidCommand)
         assert refused.errors == [{"path": path, "message": "this field is unknown: remove it"}]
 
@@ -180,32 +182,32 @@ REQUIRED = [
 
 
 @pytest.mark.parametrize(("kind", "path"), REQUIRED)
-def test_a_required_field_that_is_missing_is_named(kind: str, path: str) -> None:
-    refused = parse(without(command(kind), path))
+def test_missing_required_field_is_reported(kind: str, path: str) -> None:
+    refused = parse(remove_field(build_command(kind), path))
     assert isinstance(refused, InvalidCommand)
-    assert [error["path"] for error in refused.errors] == [where(path)]
+    assert [error["path"] for error in refused.errors] == [error_path(path)]
 
 
 @pytest.mark.parametrize("path", ["version", "actor", "correlation_id", "data.score", "data.comment", "data.final"])
-def test_an_optional_field_may_be_left_out(path: str) -> None:
-    assert isinstance(parse(without(command(), path)), ParsedCommand)
+def test_optional_field_can_be_omitted(path: str) -> None:
+    assert isinstance(parse(remove_field(build_command(), path)), ParsedCommand)
 
 
 @pytest.mark.parametrize("data", [{}, {"student_ids": None}, {"student_ids": []}])
-def test_students_to_select_that_are_missing_are_for_the_rules_to_refuse(data: dict[str, Any]) -> None:
-    taken = parse(encoded(command("select_students_for_moderation", data=data)))
+def test_parser_accepts_missing_student_ids(data: dict[str, Any]) -> None:
+    taken = parse(encode(build_command("select_students_for_moderation", data=data)))
     assert isinstance(taken, ParsedCommand)
     assert taken.command.data.student_ids == ()  # type: ignore[union-attr]
 
 
-def test_scores_are_exact() -> None:
-    taken = parse(put(command(), "data.score", "0.1"))
+def test_scores_are_parsed_exactly() -> None:
+    taken = parse(replace_field(build_command(), "data.score", "0.1"))
     assert isinstance(taken, ParsedCommand)
     assert taken.command.data.score == Decimal("0.1")  # type: ignore[union-attr]
 
 
-def test_an_id_beyond_the_exact_doubles_survives() -> None:
+def test_ids_above_double_precision_are_preserved() -> None:
     for text_ in ("9007199254740993", '"9007199254740993"'):
-        taken = parse(put(command(), "course_id", text_))
+        taken = parse(replace_field(build_command(), "course_id", text_))
         assert isinstance(taken, ParsedCommand)
         assert taken.command.course_id == 9007199254740993

@@ -30,8 +30,8 @@ from services.publishing.canvas_live_events import build_grade_change
 from services.publishing.cloudevents import PublishingFormat
 from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS
 from services.publishing.user_history import NO_USER, EventUsers, UserIdentifiers
-from tests.moderation.memory import Memory
-from tests.schemas.samples import DATA, TIME, Json, command, encoded, put
+from tests.moderation.memory import InMemoryCourse
+from tests.schemas.samples import DATA, TIME, Json, build_command, encode, replace_field
 
 ID = "5b0e2f52-7c41-4f0e-9a53-2f6f0b7f9a10"
 FORM = PublishingFormat("urn:test", 8800, "http://canvas.example.test/")
@@ -49,7 +49,7 @@ PEOPLE = [
 ]
 ROSTER = {"enrollments": [{"user_id": user, "type": kind, "state": "active"} for user, kind in PEOPLE]}
 FIRST_GRADE = 1 << 20 | 1
-SEASON: list[tuple[str, Json, int | None]] = [
+SAMPLE_COMMANDS: list[tuple[str, Json, int | None]] = [
     ("upsert_course", DATA["upsert_course"], None),
     ("upsert_users", DATA["upsert_users"], None),
     ("upsert_enrollments", ROSTER, None),
@@ -77,25 +77,27 @@ SEASON: list[tuple[str, Json, int | None]] = [
 ]  # fmt: skip
 
 
-class Season:
+class SampleOutputs:
     """What a season leaves: verdicts with their decisions, and events with their grade changes."""
 
     def __init__(self) -> None:
-        self.memory = Memory()
+        self.memory = InMemoryCourse()
         self.verdicts: list[tuple[Decision, bytes]] = []
         self.events: list[tuple[Event, bytes]] = []
         self.changes: list[bytes] = []
         self.envelopes: list[bytes] = []
-        for kind, data, actor in SEASON:
-            asked = command(kind, data=data, command_id=str(uuid.uuid4()), actor=actor and {"user_id": actor})
-            said = parse(encoded(asked))
-            assert isinstance(said, ParsedCommand)
-            self._play(said.command)
+        for kind, data, actor in SAMPLE_COMMANDS:
+            command_json = build_command(
+                kind, data=data, command_id=str(uuid.uuid4()), actor=actor and {"user_id": actor}
+            )
+            parsed = parse(encode(command_json))
+            assert isinstance(parsed, ParsedCommand)
+            self._decide(parsed.command)
 
-    def _play(self, asked: Command) -> None:
+    def _decide(self, asked: Command) -> None:
         before = len(self.memory.log)
         decision = self.memory.decide(asked)
-        self.verdicts.append((decision, verdict_of(asked, decision)))
+        self.verdicts.append((decision, encode_verdict(asked, decision)))
         for position, (_, event, _) in enumerate(self.memory.log[before:], before + 1):
             value = encode_event(event, asked, position, format_time(AT), asked.assignment_id is not None)
             self.events.append((event, value))
@@ -122,7 +124,7 @@ class Season:
         self.envelopes.append(envelope.value)
 
 
-def verdict_of(asked: Command, decision: Decision) -> bytes:
+def encode_verdict(asked: Command, decision: Decision) -> bytes:
     if isinstance(decision, Accepted):
         return encode_accepted_verdict(asked, decision, 1, format_time(AT), "c-1")
     ids = (asked.command_id, asked.root_account_id, asked.type, asked.course_id, asked.assignment_id)
@@ -130,53 +132,55 @@ def verdict_of(asked: Command, decision: Decision) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def season() -> Season:
-    return Season()
+def sample_outputs() -> SampleOutputs:
+    return SampleOutputs()
 
 
-def test_every_verdict_of_a_season_fits_the_schema(season: Season) -> None:
-    for decision, value in season.verdicts:
+def test_every_sample_verdict_matches_the_schema(sample_outputs: SampleOutputs) -> None:
+    for decision, value in sample_outputs.verdicts:
         verdict = Verdict.model_validate_json(value)
         assert (verdict.status == "accepted") == isinstance(decision, Accepted)
         assert list(json.loads(value)) == list(Verdict.model_fields)
-    assert {verdict.status for _, value in season.verdicts if (verdict := Verdict.model_validate_json(value))} == {
+    assert {
+        verdict.status for _, value in sample_outputs.verdicts if (verdict := Verdict.model_validate_json(value))
+    } == {
         "accepted",
         "rejected",
     }
 
 
-def test_a_repeated_verdict_differs_in_duplicate_only(season: Season) -> None:
-    for _, value in season.verdicts:
+def test_duplicate_verdict_differs_only_in_the_duplicate_flag(sample_outputs: SampleOutputs) -> None:
+    for _, value in sample_outputs.verdicts:
         repeated = Verdict.model_validate_json(encode_duplicate_verdict(value.decode()))
         assert repeated == Verdict.model_validate_json(value).model_copy(update={"duplicate": True})
 
 
-def test_the_verdict_of_a_command_that_cannot_be_fits_the_schema() -> None:
+def test_verdict_of_an_invalid_command_matches_the_schema() -> None:
     for path, text in (("root_account_id", "0"), ("type", "7"), ("version", "2"), ("data.score", '"7"')):
-        said = parse(put(command(), path, text))
-        assert isinstance(said, InvalidCommand)
-        ids = (said.command_id, said.root_account_id, said.type, said.course_id, said.assignment_id)
-        refusal = Rejected(said.reason, said.message)
-        value = encode_rejected_verdict(*ids, refusal, said.errors, None, format_time(AT), said.correlation_id)
+        parsed = parse(replace_field(build_command(), path, text))
+        assert isinstance(parsed, InvalidCommand)
+        ids = (parsed.command_id, parsed.root_account_id, parsed.type, parsed.course_id, parsed.assignment_id)
+        refusal = Rejected(parsed.reason, parsed.message)
+        value = encode_rejected_verdict(*ids, refusal, parsed.errors, None, format_time(AT), parsed.correlation_id)
         assert Verdict.model_validate_json(value).errors
 
 
-def test_the_rules_know_the_reasons_and_statuses_of_the_contract() -> None:
+def test_rejection_reasons_and_statuses_match_the_contract() -> None:
     refusals = {part.reason for part in vars(decisions).values() if isinstance(part, Rejected)}
     refusals |= {decisions.field_required("x").reason, "unsupported_version"}
     assert refusals == set(get_args(Reason))
     assert dict(HTTP_STATUS) == dict(HTTP_STATUS_BY_REASON)
 
 
-def test_every_event_of_a_season_fits_the_schema_and_all_names_occur(season: Season) -> None:
-    for event, value in season.events:
+def test_sample_events_match_the_schema_and_cover_every_name(sample_outputs: SampleOutputs) -> None:
+    for event, value in sample_outputs.events:
         EVENTS[event.name].model_validate_json(value)
         assert list(json.loads(value)) == list(DomainEvent.model_fields)
-    assert {event.name for event, _ in season.events} == set(get_args(EventName)) == set(EVENTS)
+    assert {event.name for event, _ in sample_outputs.events} == set(get_args(EventName)) == set(EVENTS)
 
 
-def test_every_grade_change_of_a_season_is_exactly_canvas_s(season: Season) -> None:
-    changes = [GradeChange.model_validate_json(value) for value in season.changes]
+def test_sample_grade_changes_equal_the_canvas_shape(sample_outputs: SampleOutputs) -> None:
+    changes = [GradeChange.model_validate_json(value) for value in sample_outputs.changes]
     assert [getattr(change.metadata, "job_tag", None) for change in changes] == [
         "Moderation#publish", "Moderation#publish",
         "Assignment#post_submissions", "Assignment#post_submissions", "Assignment#hide_submissions",
@@ -189,7 +193,7 @@ def test_every_grade_change_of_a_season_is_exactly_canvas_s(season: Season) -> N
     assert [change.body.muted for change in changes[2:]] == [False, False, True]
 
 
-SAMPLE: dict[str, Json] = {
+JOB_SAMPLE: dict[str, Json] = {
     "metadata": {
         "job_id": "88000000000412", "job_tag": "Moderation#publish", "producer": "canvas",
         "root_account_id": "88000000000001", "root_account_uuid": "q7TfG2mZr0XbLwYh3KsVn5PdAeUc8JiOx1NtRz4M",
@@ -212,18 +216,18 @@ REQUEST: Json = {
     "user_account_id": "88000000000001", "user_agent": "example/1.0", "user_id": "88000000000111",
     "user_login": "final.grader@example.test", "user_sis_id": None,
 }  # fmt: skip
-OF_A_REQUEST: dict[str, Json] = {
-    "metadata": {**{k: v for k, v in SAMPLE["metadata"].items() if not k.startswith("job_")}, **REQUEST},
-    "body": SAMPLE["body"],
+REQUEST_SAMPLE: dict[str, Json] = {
+    "metadata": {**{k: v for k, v in JOB_SAMPLE["metadata"].items() if not k.startswith("job_")}, **REQUEST},
+    "body": JOB_SAMPLE["body"],
 }
-MAY_LACK = {"context_role"}
+OPTIONAL_KEYS = {"context_role"}
 
 
-@pytest.mark.parametrize("sample", [SAMPLE, OF_A_REQUEST], ids=["job", "request"])
-def test_a_sample_fits_and_every_key_of_it_is_needed(sample: dict[str, Json]) -> None:
+@pytest.mark.parametrize("sample", [JOB_SAMPLE, REQUEST_SAMPLE], ids=["job", "request"])
+def test_sample_grade_change_is_valid_and_every_key_is_required(sample: dict[str, Json]) -> None:
     GradeChange.model_validate_json(orjson.dumps(sample))
     for part in ("metadata", "body"):
-        for key in set(sample[part]) - MAY_LACK:
+        for key in set(sample[part]) - OPTIONAL_KEYS:
             lacking = {**sample, part: {name: value for name, value in sample[part].items() if name != key}}
             with pytest.raises(ValidationError):
                 GradeChange.model_validate_json(orjson.dumps(lacking))
@@ -235,28 +239,28 @@ WIDTHS = {
 }  # fmt: skip
 
 
-def test_what_the_service_itself_says_is_as_short_as_consumers_keep_it(season: Season) -> None:
-    for change in [OF_A_REQUEST, *map(json.loads, season.changes)]:
+def test_generated_values_fit_the_column_widths_of_consumers(sample_outputs: SampleOutputs) -> None:
+    for change in [REQUEST_SAMPLE, *map(json.loads, sample_outputs.changes)]:
         metadata = change["metadata"]
         assert all(len(metadata[name]) <= width for name, width in WIDTHS.items() if name in metadata)
         ids = [value for part in change.values() for name, value in part.items() if name.endswith("_id")]
         numbers = [int(value) for value in ids if value is not None and value.isdecimal()]
         assert len(numbers) >= 8
         assert max(numbers) < 2**63
-    too_long = {**OF_A_REQUEST, "metadata": {**OF_A_REQUEST["metadata"], "user_agent": "x" * 513}}
+    too_long = {**REQUEST_SAMPLE, "metadata": {**REQUEST_SAMPLE["metadata"], "user_agent": "x" * 513}}
     with pytest.raises(ValidationError):
         GradeChange.model_validate_json(orjson.dumps(too_long))
 
 
-def test_a_request_of_nobody_known_and_one_without_a_login_fit() -> None:
-    metadata = OF_A_REQUEST["metadata"]
+def test_request_metadata_is_valid_without_user_or_login() -> None:
+    metadata = REQUEST_SAMPLE["metadata"]
     without_login = {k: v for k, v in metadata.items() if k not in ("user_login", "user_account_id", "user_sis_id")}
     nobody = {k: v for k, v in without_login.items() if k not in ("user_id", "time_zone", "context_role")}
     for fewer in (without_login, nobody):
-        GradeChange.model_validate_json(orjson.dumps({**OF_A_REQUEST, "metadata": fewer}))
+        GradeChange.model_validate_json(orjson.dumps({**REQUEST_SAMPLE, "metadata": fewer}))
 
 
-@pytest.mark.parametrize("sample", [SAMPLE, OF_A_REQUEST], ids=["job", "request"])
+@pytest.mark.parametrize("sample", [JOB_SAMPLE, REQUEST_SAMPLE], ids=["job", "request"])
 @pytest.mark.parametrize(
     ("part", "key", "value"),
     [
@@ -268,7 +272,7 @@ def test_a_request_of_nobody_known_and_one_without_a_login_fit() -> None:
         ("body", "grade", 17.5),
     ],
 )  # fmt: skip
-def test_a_grade_change_in_another_shape_is_refused(sample: dict[str, Json], part: str, key: str, value: Any) -> None:
+def test_grade_change_of_another_shape_is_rejected(sample: dict[str, Json], part: str, key: str, value: Any) -> None:
     with pytest.raises(ValidationError):
         GradeChange.model_validate_json(orjson.dumps({**sample, part: {**sample[part], key: value}}))
 
@@ -280,8 +284,10 @@ def test_a_grade_change_in_another_shape_is_refused(sample: dict[str, Json], par
         {"root_account_id": 1}, {"reason": "bad_luck"}, {"status": "accepted"}, {"surprise": 1}, {"errors": ["x"]},
     ],
 )  # fmt: skip
-def test_a_verdict_that_contradicts_itself_is_refused(change: Json, season: Season) -> None:
-    refusal = next(json.loads(v) for d, v in season.verdicts if isinstance(d, Rejected) and d.reason == "unauthorized")
+def test_contradictory_verdict_is_rejected(change: Json, sample_outputs: SampleOutputs) -> None:
+    refusal = next(
+        json.loads(v) for d, v in sample_outputs.verdicts if isinstance(d, Rejected) and d.reason == "unauthorized"
+    )
     Verdict.model_validate_json(orjson.dumps(refusal))
     with pytest.raises(ValidationError):
         Verdict.model_validate_json(orjson.dumps({**refusal, **change}))

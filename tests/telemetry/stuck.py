@@ -16,38 +16,38 @@ from services.handler.position_tracker import PositionTracker
 from services.runtime.health import Health
 
 HALF_A_MINUTE = 30
-PASSED, STANDS_STILL = "half a minute has passed", "a batch stands still"
-FOUND = PositionTracker.filter_new
+TIME_SKIPPED, BATCH_HANGS = "half a minute has passed", "a batch stands still"
+ORIGINAL_NEW_RECORDS = PositionTracker.filter_new
 LOGGER = logging.getLogger("stuck")
 
 
 class Clock:
     """Of this machine, but for what was passed over."""
 
-    passed_over = 0
+    skipped_seconds = 0
 
     def __call__(self) -> float:
-        return time.monotonic() + self.passed_over
+        return time.monotonic() + self.skipped_seconds
 
-    def pass_over(self) -> None:
-        self.passed_over += HALF_A_MINUTE
-        LOGGER.warning(PASSED)
+    def skip(self) -> None:
+        self.skipped_seconds += HALF_A_MINUTE
+        LOGGER.warning(TIME_SKIPPED)
 
 
 async def main() -> None:
     """Run until SIGTERM."""
-    stuck, clock = asyncio.Event(), Clock()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, stuck.set)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, clock.pass_over)
+    hang, clock = asyncio.Event(), Clock()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, hang.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, clock.skip)
 
     async def filter_new(*arguments: Any) -> Any:
-        if stuck.is_set():
-            LOGGER.warning(STANDS_STILL)
+        if hang.is_set():
+            LOGGER.warning(BATCH_HANGS)
             await asyncio.Event().wait()
-        return await FOUND(*arguments)
+        return await ORIGINAL_NEW_RECORDS(*arguments)
 
-    jumping = functools.partial(Health, clock)
-    with patch.object(PositionTracker, "filter_new", filter_new), patch.object(handler, "Health", jumping):
+    health_with_clock = functools.partial(Health, clock)
+    with patch.object(PositionTracker, "filter_new", filter_new), patch.object(handler, "Health", health_with_clock):
         await handler.main()
 
 

@@ -10,7 +10,7 @@ class Clock:
         return self.now
 
 
-def begun() -> tuple[Health, Clock]:
+def started_health() -> tuple[Health, Clock]:
     clock = Clock()
     health = Health(clock)
     health.problem = None
@@ -18,8 +18,8 @@ def begun() -> tuple[Health, Clock]:
     return health, clock
 
 
-def test_a_loop_that_begins_no_other_turn_is_found_stuck_within_thirty_seconds() -> None:
-    health, clock = begun()
+def test_stalled_loop_is_detected_within_thirty_seconds() -> None:
+    health, clock = started_health()
     health.heartbeat("watch")
     clock.now += HEARTBEAT_SECONDS_MAX
     health.heartbeat("watch")
@@ -28,8 +28,8 @@ def test_a_loop_that_begins_no_other_turn_is_found_stuck_within_thirty_seconds()
     assert health.not_live_reason() == "stuck: commands-0"
 
 
-def test_a_turn_that_may_take_longer_says_so() -> None:
-    health, clock = begun()
+def test_heartbeat_can_extend_its_deadline() -> None:
+    health, clock = started_health()
     health.heartbeat("commands-0", 150)
     clock.now += 149
     assert health.not_live_reason() is None
@@ -37,8 +37,8 @@ def test_a_turn_that_may_take_longer_says_so() -> None:
     assert health.not_live_reason() is not None
 
 
-def test_no_loop_is_stuck_while_a_server_is_away_nor_just_after() -> None:
-    health, clock = begun()
+def test_no_loop_counts_as_stalled_during_or_just_after_an_outage() -> None:
+    health, clock = started_health()
     health.set_server_problem("postgresql", "PostgreSQL does not answer")
     clock.now += 3_600
     assert (health.not_live_reason(), health.not_ready_reason()) == (None, "PostgreSQL does not answer")
@@ -48,8 +48,8 @@ def test_no_loop_is_stuck_while_a_server_is_away_nor_just_after() -> None:
     assert health.not_live_reason() == "stuck: commands-0"
 
 
-def test_what_is_wrong_is_said_once_each_and_stays_until_who_said_it_takes_it_back() -> None:
-    health, _ = begun()
+def test_problems_are_deduplicated_and_stay_until_their_owner_clears_them() -> None:
+    health, _ = started_health()
     health.set_server_problem("postgresql", "PostgreSQL does not answer")
     health.set_component_problem("commands-0", "PostgreSQL does not answer")
     health.set_component_problem("commands-1", "partition 3 is stopped")

@@ -8,7 +8,7 @@ from services.telemetry.collectors import BatchHistogram
 from services.telemetry.metrics import SECONDS_BUCKETS
 
 
-def test_a_histogram_of_batches_is_the_histogram_of_its_values() -> None:
+def test_batch_histogram_equals_a_histogram_of_single_values() -> None:
     chance = random.Random(20260101)
     ours, theirs = CollectorRegistry(), CollectorRegistry()
     batches = BatchHistogram("wait_seconds", "Seconds", ("topic",), SECONDS_BUCKETS, ours)

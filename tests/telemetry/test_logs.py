@@ -14,9 +14,9 @@ from services.eventlog.store import EventStore
 from services.handler.consumer import FRAMEWORK_LOGGER
 from services.kafka.topics import TopicConfigError
 from services.telemetry.json_logging import JsonFormatter
-from tests.cases.bad_inputs import DOCUMENT
+from tests.cases.bad_inputs import BAD_INPUTS
 from tests.conftest import System
-from tests.processes.client import Client
+from tests.processes.client import GatewayClient
 from tests.processes.running import Json, Process
 
 NAME, COMMENT, TOKEN = "Canaria Serinus", "sings before dawn, 3/10", "eyJjYW5hcnkiOiJ0b2tlbiJ9"
@@ -26,7 +26,7 @@ TEXTS = {"name", "sortable_name", "display_name", "comment", "text_comment", "to
 CASES = Path(__file__).parent.parent / "cases"
 
 
-def logged(error: BaseException, message: str, *values: object) -> Json:
+def format_error(error: BaseException, message: str, *values: object) -> Json:
     record = logging.LogRecord("faststream", logging.ERROR, "", 0, message, values, (type(error), error, None))
     text = JsonFormatter("handler").format(record)
     assert "\n" not in text
@@ -34,7 +34,7 @@ def logged(error: BaseException, message: str, *values: object) -> Json:
     return line
 
 
-async def test_what_postgresql_says_of_a_row_is_not_repeated(database_url: str) -> None:
+async def test_log_omits_row_values_from_postgresql_errors(database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
     log = EventStore(connection)
     await log.start_incarnation(NAME, "first")
@@ -47,34 +47,34 @@ async def test_what_postgresql_says_of_a_row_is_not_repeated(database_url: str) 
     error = caught.value
     assert NAME in str(error)
 
-    line = logged(error, f"UniqueViolationError: {error}")
+    line = format_error(error, f"UniqueViolationError: {error}")
 
     assert line["exception"]["type"] == "asyncpg.exceptions.UniqueViolationError"
     assert line["message"].startswith("UniqueViolationError: ")
     assert NAME not in json.dumps(line)
 
 
-def test_what_the_framework_says_goes_the_same_way() -> None:
+def test_framework_logger_propagates_to_the_json_formatter() -> None:
     assert (FRAMEWORK_LOGGER.handlers, FRAMEWORK_LOGGER.propagate) == ([], True)
 
 
-def test_our_own_exceptions_say_what_to_do() -> None:
+def test_service_exceptions_keep_their_message_in_the_log() -> None:
     remedy = "topic moderation.events does not exist:\nrun python -m services.kafka.topics"
-    assert logged(TopicConfigError(remedy), "ended")["exception"]["message"] == remedy
+    assert format_error(TopicConfigError(remedy), "ended")["exception"]["message"] == remedy
 
 
 def lines(process: Process) -> list[str]:
     return process.log.read_text().splitlines()
 
 
-def assert_discreet(processes: list[Process], said: set[str]) -> None:
+def assert_no_content_logged(processes: list[Process], secrets: set[str]) -> None:
     """Every line is JSON with the fields that all lines have, and none holds anything that was said."""
     for process in processes:
         found = lines(process)
         assert all({"time", "level", "process", "logger", "message"} <= json.loads(line).keys() for line in found), (
             found
         )
-        assert [(text, line) for line in found for text in said if text in line] == []
+        assert [(text, line) for line in found for text in secrets if text in line] == []
 
 
 def texts(part: Any, under: str = "") -> Iterator[str]:
@@ -89,8 +89,8 @@ def texts(part: Any, under: str = "") -> Iterator[str]:
         yield part
 
 
-async def test_nothing_that_a_command_said_is_in_a_log(seeded: System, gateway: Client) -> None:
-    bases, outside = DOCUMENT["bases"], seeded.outside
+async def test_logs_contain_no_command_content(seeded: System, gateway: GatewayClient) -> None:
+    bases, outside = BAD_INPUTS["bases"], seeded.client
 
     def command(base: str, **changes: Any) -> Json:
         return {**bases[base], "command_id": str(uuid.uuid4()), **changes}
@@ -106,20 +106,20 @@ async def test_nothing_that_a_command_said_is_in_a_log(seeded: System, gateway: 
         command("comment", data={"student_id": COMMENT, "comment": NAME}),
     ]
     for each in (*good, *refused):
-        status = (await outside.verdict(each))["status"]
+        status = (await outside.send_and_wait(each))["status"]
         assert status == ("accepted" if each in good else "rejected")
     headers = [("authorization", f"Bearer {TOKEN}".encode()), (NAME, COMMENT.encode())]
     last = command("upsert_users", data={"users": [user]})
     await outside.send_raw(f'{{"name": "{NAME}", "comment": "{COMMENT}"'.encode(), NAME.encode(), headers)
     await outside.send_raw(json.dumps(last).encode(), NAME.encode(), headers)
-    await outside.verdict_of(last["command_id"])
+    await outside.wait_for_verdict(last["command_id"])
     path = "/api/v1/courses/1001/assignments/2001/submissions/31"
     for token in (TOKEN, gateway.bearer(21).removeprefix("Bearer ")):
         bearer = {"authorization": f"Bearer {token}"}
         body = {"comment[text_comment]": COMMENT, "submission[provisional]": "true"}
-        await gateway.ask("PUT", path, headers=bearer, data=body)
-        await gateway.ask("PUT", path, headers=bearer, content=f'{{"comment": "{COMMENT}'.encode())
-        await gateway.ask("GET", f"/api/v1/courses/{NAME}?comment={COMMENT}", headers=bearer)
+        await gateway.request("PUT", path, headers=bearer, data=body)
+        await gateway.request("PUT", path, headers=bearer, content=f'{{"comment": "{COMMENT}'.encode())
+        await gateway.request("GET", f"/api/v1/courses/{NAME}?comment={COMMENT}", headers=bearer)
 
     corpus = {text for file in CASES.glob("*.json") for text in texts(json.loads(file.read_text())) if len(text) > 5}
-    assert_discreet(seeded.processes, {*CANARIES, *corpus, gateway.bearer(21).removeprefix("Bearer "), "eyJ"})
+    assert_no_content_logged(seeded.processes, {*CANARIES, *corpus, gateway.bearer(21).removeprefix("Bearer "), "eyJ"})

@@ -48,26 +48,26 @@ def names(expression: str) -> set[str]:
     return set(NAME.findall(re.sub(r'"[^"]*"', '""', expression)))
 
 
-def checked(tool: str, *arguments: str | Path, told: str = "") -> None:
+def run_tool(tool: str, *arguments: str | Path, stdin: str = "") -> None:
     """Prometheus's own tool has nothing to say against it."""
     program = shutil.which(tool)
     assert program is not None, f"{tool} is missing: run deploy/setup tests"
-    done = subprocess.run([program, *map(str, arguments)], input=told, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = subprocess.run([program, *map(str, arguments)], input=stdin, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("path", render_files(), ids=lambda path: path.name)
-def test_what_is_made_from_code_is_what_the_code_makes(path: Path) -> None:
+def test_generated_monitoring_files_are_current(path: Path) -> None:
     assert path.read_text() == render_files()[path], "run python -m deploy.monitoring"
 
 
-def test_rules_are_right_and_every_alert_fires_when_it_should_and_only_then() -> None:
-    checked("promtool", "check", "config", "--syntax-only", FOLDER / "prometheus.yml")
-    checked("promtool", "check", "rules", *RULES)
-    checked("promtool", "test", "rules", *sorted((FOLDER / "tests").glob("*.yml")))
+def test_promtool_accepts_the_rules_and_their_unit_tests() -> None:
+    run_tool("promtool", "check", "config", "--syntax-only", FOLDER / "prometheus.yml")
+    run_tool("promtool", "check", "rules", *RULES)
+    run_tool("promtool", "test", "rules", *sorted((FOLDER / "tests").glob("*.yml")))
 
 
-def test_every_alert_has_cases_of_firing_and_of_not_firing() -> None:
+def test_every_alert_has_firing_and_non_firing_cases() -> None:
     cases: set[tuple[str, bool]] = set()
     for path in (FOLDER / "tests").glob("*.yml"):
         for test in yaml.safe_load(path.read_text())["tests"]:
@@ -76,7 +76,7 @@ def test_every_alert_has_cases_of_firing_and_of_not_firing() -> None:
 
 
 @pytest.mark.parametrize("alert", alerts())
-def test_an_alert_says_how_bad_it_is_what_it_is_and_what_to_do(alert: str) -> None:
+def test_alert_has_severity_summary_dashboard_and_runbook_entry(alert: str) -> None:
     rule = alerts()[alert]
     severity, said = rule["labels"]["severity"], rule["annotations"]
     runbook = (FOLDER / "runbook.md").read_text()
@@ -88,12 +88,12 @@ def test_an_alert_says_how_bad_it_is_what_it_is_and_what_to_do(alert: str) -> No
     assert said["summary"]
 
 
-def test_the_runbook_speaks_of_alerts_that_there_are() -> None:
+def test_runbook_entries_match_the_defined_alerts() -> None:
     assert set(re.findall(r"^### (\w+)$", (FOLDER / "runbook.md").read_text(), re.MULTILINE)) == alerts().keys()
 
 
-def test_what_is_inhibited_and_by_what_are_alerts_and_none_inhibits_itself() -> None:
-    checked("amtool", "check-config", FOLDER / "alertmanager.yml")
+def test_inhibit_rules_match_existing_alerts_and_never_themselves() -> None:
+    run_tool("amtool", "check-config", FOLDER / "alertmanager.yml")
     found = yaml.safe_load((FOLDER / "alertmanager.yml").read_text())["inhibit_rules"]
 
     def matched(matchers: list[str]) -> set[str]:
@@ -111,7 +111,7 @@ def test_what_is_inhibited_and_by_what_are_alerts_and_none_inhibits_itself() -> 
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
-def test_a_dashboard_is_well_formed(path: Path) -> None:
+def test_dashboard_is_well_formed(path: Path) -> None:
     board = json.loads(path.read_text())
     found = [panel for panel in board["panels"] if panel["type"] not in PLAIN]
     ids = [panel["id"] for panel in board["panels"]]
@@ -133,21 +133,25 @@ def test_a_dashboard_is_well_formed(path: Path) -> None:
     assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in board["panels"])
 
 
-def lost(written: Any, read: Any, place: str = "") -> list[str]:
+def lost_fields(written: Any, read: Any, place: str = "") -> list[str]:
     """Where Grafana's own models, which add their defaults, do not give back what was written."""
     if isinstance(written, dict) and isinstance(read, dict):
-        return [each for key, value in written.items() for each in lost(value, read.get(key), f"{place}.{key}")]
+        return [each for key, value in written.items() for each in lost_fields(value, read.get(key), f"{place}.{key}")]
     if isinstance(written, list) and isinstance(read, list) and len(written) == len(read):
-        return [each for n, pair in enumerate(zip(written, read, strict=True)) for each in lost(*pair, f"{place}.{n}")]
+        return [
+            each
+            for n, pair in enumerate(zip(written, read, strict=True))
+            for each in lost_fields(*pair, f"{place}.{n}")
+        ]
     return [] if written == read else [place]
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
-def test_grafana_knows_every_field_of_a_dashboard_and_its_links_lead_to_dashboards(path: Path) -> None:
+def test_grafana_models_round_trip_every_dashboard_and_links_resolve(path: Path) -> None:
     boards = [json.loads(each.read_text()) for each in DASHBOARDS]
     board = json.loads(path.read_text())
 
-    assert lost(board, json.loads(JSONEncoder().encode(Dashboard.from_json(board)))) == []
+    assert lost_fields(board, json.loads(JSONEncoder().encode(Dashboard.from_json(board)))) == []
     assert len({each["uid"] for each in boards}) == len(boards)
     assert board["links"]
     for link in board["links"]:
@@ -159,8 +163,8 @@ def overlap(a: dict[str, int], b: dict[str, int]) -> bool:
     return not (beside or a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"])
 
 
-def test_dashboards_and_rules_name_metrics_that_live_processes_tell(worked: dict[str, Process]) -> None:
-    live = {sample.name for process in worked.values() for family in process.metrics() for sample in family.samples}
+def test_dashboards_and_rules_use_only_exposed_metrics(worked: dict[str, Process]) -> None:
+    live = {sample.name for process in worked.values() for family in process.get_metrics() for sample in family.samples}
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     asked = [rule["expr"] for rule in rules()] + [each for path in DASHBOARDS for each in expressions(path)]
 
@@ -168,11 +172,11 @@ def test_dashboards_and_rules_name_metrics_that_live_processes_tell(worked: dict
 
 
 @pytest.mark.parametrize("name", METRICS_BY_PROCESS)
-def test_prometheus_finds_nothing_to_mend_in_what_a_process_tells(worked: dict[str, Process], name: str) -> None:
-    checked("promtool", "check", "metrics", told=httpx.get(f"{worked[name].url}/metrics", timeout=90).text)
+def test_promtool_accepts_the_exposed_metrics(worked: dict[str, Process], name: str) -> None:
+    run_tool("promtool", "check", "metrics", stdin=httpx.get(f"{worked[name].url}/metrics", timeout=90).text)
 
 
-def test_every_metric_is_on_a_dashboard_or_in_a_rule() -> None:
+def test_every_metric_is_used_by_a_dashboard_or_a_rule() -> None:
     asked = " ".join([rule["expr"] for rule in rules()] + [each for path in DASHBOARDS for each in expressions(path)])
     described = {each.name for metrics in METRICS_BY_PROCESS.values() for each in metrics().descriptions}
 

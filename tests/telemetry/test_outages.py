@@ -15,11 +15,11 @@ from deploy.local.paths import free_port
 from services.gateway import command_producer, verdict_waiter
 from services.runtime import server_monitor
 from tests.cases.adapter import World
-from tests.cases.tokens import Issuer
-from tests.conftest import RUN, System
+from tests.cases.tokens import TokenIssuer
+from tests.conftest import RUN_PREFIX, System
 from tests.faults.steps import send_all
-from tests.processes.running import Process, until
-from tests.telemetry.test_logs import NAME, assert_discreet
+from tests.processes.running import Process, wait_until
+from tests.telemetry.test_logs import NAME, assert_no_content_logged
 
 SECONDS_MAX = 5
 ALIVE = (200, "live")
@@ -27,17 +27,17 @@ STANDS_STILL_SECONDS = 20
 """So long the machine may do nothing for us."""
 
 
-class Wire:
+class TcpProxy:
     """The way to a server, which can be cut: nobody gets through, and who was connected is so no more."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
         self.server: asyncio.Server | None = None
-        self.own_port = free_port()
+        self.listen_port = free_port()
         self.ends: set[asyncio.StreamWriter] = set()
 
-    async def mend(self) -> None:
-        self.server = await asyncio.start_server(self._connected, "127.0.0.1", self.own_port)
+    async def restore(self) -> None:
+        self.server = await asyncio.start_server(self._connected, "127.0.0.1", self.listen_port)
 
     async def cut(self) -> None:
         assert self.server is not None
@@ -66,71 +66,81 @@ class Wire:
 
 
 @pytest.fixture
-async def wire(system: System) -> AsyncIterator[Wire]:
+async def postgres_proxy(system: System) -> AsyncIterator[TcpProxy]:
     """The system's only way to PostgreSQL."""
     url = urlsplit(system.database_url)
-    made = Wire(url.hostname or "", url.port or 5432)
-    await made.mend()
-    system.database_url = urlunsplit(url._replace(netloc=url.netloc.replace(str(url.port), str(made.own_port))))
-    yield made
+    proxy = TcpProxy(url.hostname or "", url.port or 5432)
+    await proxy.restore()
+    system.database_url = urlunsplit(url._replace(netloc=url.netloc.replace(str(url.port), str(proxy.listen_port))))
+    yield proxy
     for process in system.processes:
         process.kill()
-    await made.cut()
+    await proxy.cut()
 
 
-async def say(processes: list[Process], status: int, about: str) -> None:
+async def assert_health(processes: list[Process], status: int, reason: str) -> None:
     """Soon each ready page has that status and says that; until then all of them stay live."""
-    begun = time.monotonic()
+    started_at = time.monotonic()
     waiting = list(processes)
     while waiting:
-        assert time.monotonic() - begun < SECONDS_MAX + STANDS_STILL_SECONDS, [process.health() for process in waiting]
-        assert [await asyncio.to_thread(process.said_on, "live") for process in processes] == [ALIVE] * len(processes)
-        pages = [(process, await asyncio.to_thread(process.health)) for process in waiting]
-        waiting = [process for process, (found, said) in pages if found != status or about not in said]
+        assert time.monotonic() - started_at < SECONDS_MAX + STANDS_STILL_SECONDS, [
+            process.get_readiness() for process in waiting
+        ]
+        assert [await asyncio.to_thread(process.get_health_page, "live") for process in processes] == [ALIVE] * len(
+            processes
+        )
+        pages = [(process, await asyncio.to_thread(process.get_readiness)) for process in waiting]
+        waiting = [process for process, (found, said) in pages if found != status or reason not in said]
 
 
-def test_a_server_that_goes_away_is_known_to_within_five_seconds() -> None:
+def test_outage_detection_timeouts_sum_to_less_than_five_seconds() -> None:
     assert server_monitor.CHECK_INTERVAL_SECONDS + server_monitor.CHECK_SECONDS_MAX < SECONDS_MAX
     assert command_producer.PROBE_SECONDS + command_producer.PROBE_TIMEOUT_SECONDS < SECONDS_MAX
     assert verdict_waiter.RETRY_SECONDS + server_monitor.CHECK_SECONDS_MAX < SECONDS_MAX
 
 
-def up(process: Process) -> float:
-    return process.told("moderation_server_up", server="postgresql")
+def read_server_up(process: Process) -> float:
+    return process.get_metric("moderation_server_up", server="postgresql")
 
 
-async def test_servers_that_go_away_and_come_back(system: System, wire: Wire, issuer: Issuer) -> None:
-    jwks = str(issuer.write_set(system.folder / "users.jwks"))
-    handler = system.process("handler", COMMAND_AUTH="required", JWKS=jwks)
-    relay = system.process("relay", HEALTH_HOST="127.0.0.2")
-    processes = [handler, relay, system.gateway(issuer)]
+async def test_processes_stay_live_and_recover_after_server_outages(
+    system: System, postgres_proxy: TcpProxy, issuer: TokenIssuer
+) -> None:
+    jwks = str(issuer.write_jwks(system.folder / "users.jwks"))
+    handler = system.create_process("handler", COMMAND_AUTH="required", JWKS=jwks)
+    relay = system.create_process("relay", HEALTH_HOST="127.0.0.2")
+    processes = [handler, relay, system.create_gateway(issuer)]
     for process in processes:
         process.start()
     for process in processes:
-        await process.ready()
-    assert handler.told("moderation_auth_failures_total", reason="missing") == 0
-    assert 0 <= handler.told("moderation_jwks_age_seconds") < 60
+        await process.wait_until_ready()
+    assert handler.get_metric("moderation_auth_failures_total", reason="missing") == 0
+    assert 0 <= handler.get_metric("moderation_jwks_age_seconds") < 60
 
-    await wire.cut()
-    await say(processes, 503, "PostgreSQL does not answer")
-    await until(lambda: not any(up(process) for process in processes), "it is told that PostgreSQL is not up")
+    await postgres_proxy.cut()
+    await assert_health(processes, 503, "PostgreSQL does not answer")
+    await wait_until(
+        lambda: not any(read_server_up(process) for process in processes), "it is told that PostgreSQL is not up"
+    )
     await send_all(system, [World().command("upsert_course", {"name": NAME}) for _ in range(3)])
-    await until(lambda: handler.told("moderation_consumer_lag_seconds") > 1, "undecided commands grow old")
-    await wire.mend()
-    await say(processes, 200, "ready")
-    assert_discreet(processes, {NAME})
-    await until(lambda: len(system.outside.verdicts) == 3, "what came meanwhile is decided")
-    await until(lambda: handler.told("moderation_auth_failures_total", reason="missing") == 3, "three had no token")
-    assert handler.told("moderation_db_transactions_total", outcome="failed") > 0
+    await wait_until(lambda: handler.get_metric("moderation_consumer_lag_seconds") > 1, "undecided commands grow old")
+    await postgres_proxy.restore()
+    await assert_health(processes, 200, "ready")
+    assert_no_content_logged(processes, {NAME})
+    await wait_until(lambda: len(system.client.verdicts) == 3, "what came meanwhile is decided")
+    await wait_until(
+        lambda: handler.get_metric("moderation_auth_failures_total", reason="missing") == 3, "three had no token"
+    )
+    assert handler.get_metric("moderation_db_transactions_total", outcome="failed") > 0
 
-    broker = backing_services.kafka_server(RUN)
+    broker = backing_services.kafka_server(RUN_PREFIX)
     if not isinstance(broker, KafkaServer):
         return  # Somebody else's broker is left alone.
     pid = broker.pid()
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     try:
-        await say(processes, 503, "Kafka does not answer")
+        await assert_health(processes, 503, "Kafka does not answer")
     finally:
         os.kill(pid, signal.SIGCONT)
-    await say(processes, 200, "ready")
+    await assert_health(processes, 200, "ready")

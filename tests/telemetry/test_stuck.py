@@ -7,51 +7,53 @@ import asyncpg
 
 from tests.cases.adapter import World
 from tests.conftest import System
-from tests.processes.running import Process, until
-from tests.telemetry.stuck import PASSED, STANDS_STILL
+from tests.processes.running import Process, wait_until
+from tests.telemetry.stuck import BATCH_HANGS, TIME_SKIPPED
 
 WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 
 
-async def send(system: System) -> None:
-    await system.outside.send(World().command("upsert_course", {"name": "Modern History"}))
+async def send_command(system: System) -> None:
+    await system.client.send(World().command("upsert_course", {"name": "Modern History"}))
 
 
-def decided(handler: Process, count: int) -> bool:
-    return handler.told("moderation_commands_total") == count
+def has_processed(handler: Process, count: int) -> bool:
+    return handler.get_metric("moderation_commands_total") == count
 
 
-async def half_a_minute_passes(handler: Process) -> None:
-    passed = handler.log.read_text().count(PASSED)
+async def skip_half_a_minute(handler: Process) -> None:
+    passed = handler.log.read_text().count(TIME_SKIPPED)
     handler.signal(signal.SIGUSR2)
-    await until(lambda: handler.log.read_text().count(PASSED) > passed, PASSED)
+    await wait_until(lambda: handler.log.read_text().count(TIME_SKIPPED) > passed, TIME_SKIPPED)
 
 
-async def test_a_batch_that_stands_still_is_found_stuck_and_one_that_waits_for_postgresql_is_not(
+async def test_hanging_batch_is_reported_as_stalled_and_postgresql_wait_is_not(
     system: System,
 ) -> None:
-    handler = system.process("handler")
+    handler = system.create_process("handler")
     handler.module = "tests.telemetry.stuck"
     handler.start()
-    await handler.ready()
+    await handler.wait_until_ready()
 
     other, observer = [await asyncpg.connect(system.database_url) for _ in range(2)]
     async with other.transaction():
         await other.execute("select 1 from shard for update")
-        await send(system)
-        await until(lambda: observer.fetchval(WAITING), "the batch waits for PostgreSQL")
-        await half_a_minute_passes(handler)
+        await send_command(system)
+        await wait_until(lambda: observer.fetchval(WAITING), "the batch waits for PostgreSQL")
+        await skip_half_a_minute(handler)
         # The loops that wait for nothing give a sign again within a second or two.
-        await until(lambda: handler.said_on("live") == (200, "live"), "no loop is stuck")
-        assert decided(handler, 0)
+        await wait_until(lambda: handler.get_health_page("live") == (200, "live"), "no loop is stuck")
+        assert has_processed(handler, 0)
     for connection in (other, observer):
         await connection.close()
-    await until(lambda: decided(handler, 1), "it is decided once PostgreSQL goes on")
+    await wait_until(lambda: has_processed(handler, 1), "it is decided once PostgreSQL goes on")
 
     handler.signal(signal.SIGUSR1)
-    await send(system)
-    await until(lambda: STANDS_STILL in handler.log.read_text(), STANDS_STILL)
-    await half_a_minute_passes(handler)
+    await send_command(system)
+    await wait_until(lambda: BATCH_HANGS in handler.log.read_text(), BATCH_HANGS)
+    await skip_half_a_minute(handler)
     # That loop alone: the others have given a sign since.
-    await until(lambda: re.fullmatch(r"stuck: commands-\d", handler.said_on("live")[1]), "it is found stuck")
-    assert handler.said_on("live")[0] == 503
+    await wait_until(
+        lambda: re.fullmatch(r"stuck: commands-\d", handler.get_health_page("live")[1]), "it is found stuck"
+    )
+    assert handler.get_health_page("live")[0] == 503

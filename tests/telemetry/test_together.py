@@ -25,7 +25,7 @@ async def failing_when_cancelled() -> None:
         raise OSError("Kafka is away") from None
 
 
-async def test_the_error_of_one_work_ends_all() -> None:
+async def test_one_failing_task_cancels_all_tasks() -> None:
     with pytest.raises(OSError, match="Kafka is away"):
         await run_until_first_failure(forever(), failing())
     # Others on this loop have tasks of their own, which come and go.
@@ -33,11 +33,11 @@ async def test_the_error_of_one_work_ends_all() -> None:
     assert not left & {forever.__name__, failing.__name__}
 
 
-@pytest.mark.parametrize("beside", [forever, failing])
-async def test_who_is_cancelled_is_cancelled_whatever_the_works_say_to_that(
-    beside: Callable[[], Coroutine[None, None, None]],
+@pytest.mark.parametrize("other_task", [forever, failing])
+async def test_cancellation_wins_over_errors_of_the_tasks(
+    other_task: Callable[[], Coroutine[None, None, None]],
 ) -> None:
-    owner = asyncio.create_task(run_until_first_failure(failing_when_cancelled(), beside()))
+    owner = asyncio.create_task(run_until_first_failure(failing_when_cancelled(), other_task()))
     for _ in range(3):
         await asyncio.sleep(0)
     owner.cancel()

@@ -60,12 +60,17 @@ def print_agreement(console: Console, result: Agreement) -> None:
     tolerance = "tolerance" if result.tolerance is None else f"{format_number(result.tolerance)} points"
     shared_text = f"{result.shared_submission_count} marked by several"
     fields = {
-        "marks": f"{pluralize(result.rating_count, 'mark')} on {pluralize(result.submission_count, 'work')}, {shared_text}",
+        "marks": (
+            f"{pluralize(result.rating_count, 'mark')} on {pluralize(result.submission_count, 'work')}, {shared_text}"
+        ),
         "equal": _format_share(result.exact_rate),
         f"within {tolerance}": _format_share(result.within_tolerance_rate),
         "weighted kappa": _format_number(result.weighted_kappa),
         "alpha": _format_number(result.krippendorff_alpha),
-        "ICC(A,1)": f"{_format_number(result.intraclass_correlation.statistic)}{_format_interval(result.intraclass_correlation)}",
+        "ICC(A,1)": (
+            f"{_format_number(result.intraclass_correlation.statistic)}"
+            f"{_format_interval(result.intraclass_correlation)}"
+        ),
     }
     print_fields(console, fields)
     if not result.graders:

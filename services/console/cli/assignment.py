@@ -132,7 +132,8 @@ def _print_students(console: Console, document: Json) -> None:
     ]
     for student in shown:
         lines = [
-            f"{'✓' if grade['provisional_grade_id'] == selected_grade_ids.get(student) else ' '} {_format_provisional_grade(grade)}"
+            f"{'✓' if grade['provisional_grade_id'] == selected_grade_ids.get(student) else ' '} "
+            f"{_format_provisional_grade(grade)}"
             for grade in grades_by_student.get(student, ())
         ]
         add_row(student_table, student, "\n".join(lines) or "  –", gradebook_grades.get(student))

@@ -14,10 +14,12 @@ from deploy.local.kafka import delete_topics
 from deploy.local.postgres import create_database, drop_databases
 from services.eventlog.migrate import migrate
 from services.kafka import topics
-from tests.cases.bad_inputs import BAD_INPUTS
-from tests.cases.tokens import TokenIssuer
-from tests.processes.client import GatewayClient
-from tests.processes.running import ExternalClient, Process
+from tests.fixtures.bad_inputs import BAD_INPUTS
+from tests.fixtures.gateway_client import GatewayClient
+from tests.fixtures.process_runner import ExternalClient, Process
+from tests.fixtures.token_issuer import TokenIssuer
+
+pytest_plugins = ["tests.fixtures.console_fixtures"]
 
 LMS_URL = "https://canvas.example"
 RUN_PREFIX = f"tests-{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,127 @@
+"""The command line as operators run it: a process of its own, on the running system."""
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from deploy.local.paths import ROOT
+from services.console.cli.__main__ import build_cli
+from tests.conftest import System
+from tests.fixtures.canvas.adapter import World, small_course_steps
+from tests.fixtures.token_issuer import TokenIssuer
+
+Json = dict[str, Any]
+_STDOUT_LOCK = asyncio.Lock()
+HOSTILE = "Essay [bold]\N{RIGHT-TO-LEFT OVERRIDE}& <b>"
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """How a command ended, and what it wrote."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    def json(self) -> Any:
+        """What it printed, which must be one line of JSON."""
+        (line,) = self.stdout.splitlines()
+        return json.loads(line)
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Runs commands with the settings of a system."""
+
+    environment: dict[str, str]
+
+    async def run(self, *arguments: str, **settings: str) -> CommandResult:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "services.console.cli",
+            *arguments,
+            cwd=ROOT,
+            env={**os.environ, "COLUMNS": "80", **self.environment, **settings},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return CommandResult(process.returncode, out.decode(), err.decode())
+
+    async def run_in_process(self, *arguments: str, **settings: str) -> CommandResult:
+        """The same in this process, which costs a tenth: for what differs by its arguments alone."""
+        environment = {"COLUMNS": "80", **self.environment, **settings}
+        # Standard output is the process's: one at a time.
+        async with _STDOUT_LOCK:
+            result = await asyncio.to_thread(CliRunner().invoke, build_cli(), arguments, env=environment)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return CommandResult(result.exit_code, result.stdout, result.stderr)
+
+
+@pytest.fixture(scope="session")
+def cli(running_system: System) -> CommandLine:
+    settings = {
+        "DATABASE_URL": running_system.database_url,
+        "KAFKA_BOOTSTRAP": running_system.bootstrap,
+        "TOPIC_PREFIX": running_system.prefix,
+    }
+    return CommandLine(settings)
+
+
+@pytest.fixture(scope="session")
+def cli_by_role(cli: CommandLine, running_system: System, issuer: TokenIssuer) -> dict[str, CommandLine]:
+    """The command line by the role that user 77's token gives."""
+    keys = str(issuer.write_jwks(running_system.folder / "operators.jwks"))
+    return {
+        role: CommandLine(
+            {**cli.environment, "JWKS": keys, "OPERATOR_TOKEN": issuer.token(77, scope=f"moderation.{role}")}
+        )
+        for role in ("viewer", "operator", "admin")
+    }
+
+
+@dataclass(frozen=True)
+class GradedCourse:
+    """A course with one essay of ten points: s1 has 6 of ta1 and 8 of ta2, which is chosen, then published; s2 none."""
+
+    world: World
+    verdicts: list[Json]
+
+    @property
+    def assignment_id(self) -> str:
+        return self.world.assignment_id("a1")
+
+    def last_verdict(self, kind: str) -> Json:
+        """The last verdict of a type of command."""
+        return next(verdict for verdict in reversed(self.verdicts) if verdict["type"] == kind)
+
+
+@pytest.fixture(scope="session")
+async def graded_course(running_system: System) -> GradedCourse:
+    world = World()
+    steps = small_course_steps()
+    steps += [
+        {"do": "grade", "assignment": "a1", "actor": actor, "student": "s1", "score": score}
+        for actor, score in (("ta1", 6), ("ta2", 8))
+    ]
+    publish: Json = {"do": "publish", "assignment": "a1", "actor": "fg"}
+    commands = [command for step in [*steps, publish] for command in world.given(step)]
+    commands.append(world.command("configure_assignment", {"name": HOSTILE}, "a1"))
+    verdicts = [await running_system.client.send_and_wait(command) for command in commands]
+    world.grades["pg"] = next(v for v in reversed(verdicts) if v["type"] == "record_provisional_grade")["result"][
+        "provisional_grade_id"
+    ]
+    select: Json = {"do": "select", "assignment": "a1", "actor": "fg", "pg": "pg"}
+    for step in (select, publish):
+        verdicts += [await running_system.client.send_and_wait(command) for command in world.given(step)]
+    return GradedCourse(world, verdicts)

@@ -1,0 +1,73 @@
+"""A server that takes connections and says nothing is named soon, and given up with the code of one that is away."""
+
+import asyncio
+import re
+
+import pytest
+
+from services.console.cli import server_watchdog
+from services.console.cli.options import ServerTimeout
+from services.console.cli.server_watchdog import Server, fail_if_silent
+from tests.conftest import System
+from tests.fixtures.dead_letter_fixtures import append_dead_letters
+from tests.integration.cli.conftest import CommandLine
+
+GIVE_UP_SECONDS = 4.0
+
+
+@pytest.fixture(autouse=True)
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    timeouts = {
+        "WARN_AFTER_SECONDS": 0.5,
+        "ABORT_AFTER_SECONDS": GIVE_UP_SECONDS,
+        "PROBE_SECONDS": 0.1,
+        "REPROBE_SECONDS": 0.1,
+        "ANSWER_SECONDS_MAX": 0.2,
+    }
+    for name, seconds in timeouts.items():
+        monkeypatch.setattr(server_watchdog, name, seconds)
+
+
+@pytest.mark.parametrize("command", ["verify", "replay", "redrive"])
+async def test_hanging_kafka_is_named_and_aborts_the_command(
+    command: str, mute: str, cli_by_role: dict[str, CommandLine], running_system: System
+) -> None:
+    ((shard, number),) = await append_dead_letters(running_system, 5, [b"{"], f"hanging_{command}")
+    why = ("--reason", "they are lost")
+    commands = {
+        "verify": ("verify",),
+        "replay": ("replay", "verdicts", f"{running_system.prefix}-hangs", *why),
+        "redrive": ("dead-letters", "redrive", f"{shard}-{number}", *why),
+    }
+    result = await cli_by_role["operator"].run_in_process(*commands[command], KAFKA_BOOTSTRAP=mute)
+    assert result.exit_code == 3
+    # PostgreSQL too may be slow to answer one so impatient.
+    waits, ends = [line for line in result.stderr.splitlines() if "Kafka" in line]
+    assert re.fullmatch(rf"Kafka at {mute} does not answer; still trying, until \d\d:\d\d:\d\d UTC", waits)
+    assert ends.startswith(f"Kafka at {mute} has not answered for 4 s")
+    letter = await cli_by_role["operator"].run_in_process("dead-letters", "show", f"{shard}-{number}")
+    assert letter.stdout.startswith(f"dead letter {shard}-{number} open\n")
+
+
+async def test_command_continues_after_a_server_recovers(capsys: pytest.CaptureFixture[str]) -> None:
+    silent, back = True, asyncio.Event()
+
+    async def answers() -> bool:
+        return not silent
+
+    async def work() -> str:
+        nonlocal silent
+        async with fail_if_silent(Server("PostgreSQL at db:5432", answers)):
+            while "still trying" not in (said := capsys.readouterr().err):
+                await asyncio.sleep(0.02)
+            silent = False
+            while "PostgreSQL at db:5432 answers again" not in said:
+                await asyncio.sleep(0.02)
+                said += capsys.readouterr().err
+            return "done"
+
+    assert await work() == "done"
+    silent = True
+    with pytest.raises(ServerTimeout, match="PostgreSQL at db:5432 has not answered for 4 s"):
+        async with fail_if_silent(Server("PostgreSQL at db:5432", answers)):
+            await back.wait()

@@ -1,0 +1,93 @@
+"""What the console sees of the brokers: who decides each partition, and topics that are not those the log knows."""
+
+import asyncio
+import contextlib
+import re
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
+
+from services.console.group_members import UNASSIGNED, decode_assignment
+from services.console.redriver import Redriver
+from services.console.status_monitor import StatusMonitor
+from services.console.web.app import report_failed_task
+from services.eventlog.postgres import OPERATOR, create_pool
+from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
+from services.kafka.topics import full_topic_name
+from services.runtime.health import Health
+from tests.conftest import System
+from tests.fixtures.console_client import ConsoleClient
+from tests.fixtures.dead_letter_fixtures import append_dead_letters
+from tests.fixtures.process_runner import wait_until
+
+
+async def test_recreated_topics_and_missing_handlers_raise_alarms(
+    system: System,
+) -> None:
+    await append_dead_letters(system, 3, [b"{", b"{"], topic_name="commands")
+    start = RelayProgress.initial()
+    ahead = replace(start, sequences={**start.sequences, "events": (0, 5, *[0] * 10)})
+    progress = full_topic_name(system.prefix, "progress")
+    await system.client.producer.send_and_wait(progress, ahead.encode(), key=PROGRESS_KEY)
+    connections = await create_pool(system.database_url, "test", OPERATOR, 2, 10)
+    watch = StatusMonitor(connections, system.bootstrap, system.prefix, Health())
+    watching = asyncio.create_task(watch.run())
+    try:
+        await wait_until(
+            lambda: watch.status.outputs and {p.owner for p in watch.status.partitions} == {UNASSIGNED}, "all is seen"
+        )
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        connections.terminate()
+    assert [(p.number, p.state, p.waiting) for p in watch.status.partitions if p.is_cut] == [(3, "stopped", 0)]
+    assert {(output.topic, output.waiting, output.ahead) for output in watch.status.outputs} >= {
+        ("events", 0, 5),
+        ("dead-letters", 2, 0),
+    }
+    assert watch.status.summary_lines()[:3] == [
+        "Partition 3 of the commands topic ends before what was decided of it: the topic was made again or cut, and"
+        " handlers stop there",
+        "Topic events has records that the log does not know: the log was restored to an earlier time, and the relay"
+        " stops there",
+        "No handler runs",
+    ]
+
+
+async def test_each_partition_shows_its_assigned_group_member(console: ConsoleClient) -> None:
+    async def named() -> list[str]:
+        page = (await console.request("GET", "/")).text
+        owners = re.findall(r'<td class="owner"><bdi>(console-\d)</bdi></td>', page)
+        return owners if len(owners) == 12 else []
+
+    assert set(await wait_until(named, "each partition names somebody")) == {"console-0", "console-1"}
+
+
+async def test_crashed_background_task_makes_the_console_not_ready() -> None:
+    async def defect() -> None:
+        raise KeyError
+
+    health = Health()
+    health.problem = None
+    task = asyncio.create_task(defect(), name="redriving")
+    task.add_done_callback(partial(report_failed_task, health))
+    await asyncio.gather(task, return_exceptions=True)
+    assert health.not_ready_reason() == "redriving has ended by an error that the log names: restart the console"
+
+
+async def test_postgresql_outage_reports_no_pending_redrive_without_a_request() -> None:
+    redriver = Redriver("postgresql://nobody@127.0.0.1:1/nothing", "127.0.0.1:1", "away")
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(redriver.run(), 0.5)
+    assert redriver.problem is None
+
+
+def test_member_partitions_are_parsed_from_the_group_assignment() -> None:
+    assigned = ConsumerProtocolMemberAssignment(0, [("commands", [1, 5]), ("another", [2])], b"").encode()
+    assert decode_assignment("commands", assigned) == [1, 5]
+    assert decode_assignment("commands", b"") == decode_assignment("commands", b"\xff" * 40) == []
+    for broken in (b"\x00", assigned[:9]):
+        with pytest.raises(ValueError, match="."):
+            decode_assignment("commands", broken)

@@ -1,0 +1,71 @@
+"""What a subscriber holds in memory is bounded, and what it forgot is read again."""
+
+import asyncpg
+import pytest
+
+from services.commands import processor
+from services.commands.processor import CommandProcessor
+from services.eventlog.store import EventStore
+from tests.integration.eventlog.test_complexity import COURSES, CommandRecords
+
+ENTRIES_MAX = 45
+READ_AT_ONCE_MAX = 5
+TRANSACTIONS = "select count(distinct xmin::text) from verdict"
+VERSIONS = "select version from event where type = 'provisional_grade_updated' order by stream"
+
+
+async def test_lru_entries_are_evicted_and_reloaded_from_the_log(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        log, commands = EventStore(connection), CommandRecords()
+        processor = CommandProcessor(log, await log.current_incarnation("commands"), entries_max=ENTRIES_MAX)
+        await processor.process(commands.setup_records())
+        for _ in range(2):
+            for start in range(COURSES):
+                await processor.process(commands.grade_records(COURSES)[start : start + 1])
+                assert 0 < processor.state_cache.entry_count <= ENTRIES_MAX
+                assert 0 < len(processor.state_cache.assignments) < COURSES
+        versions = [row["version"] for row in await connection.fetch(VERSIONS)]
+    finally:
+        await connection.close()
+
+    assert versions == [4] * COURSES
+
+
+async def test_batch_with_many_assignments_is_split_and_each_record_processed_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "READ_AT_ONCE_MAX", READ_AT_ONCE_MAX)
+    connection = await asyncpg.connect(database_url)
+    try:
+        log, commands = EventStore(connection), CommandRecords()
+        source = await log.current_incarnation("commands")
+        await CommandProcessor(log, source).process(commands.setup_records())
+        sent = [*commands.grade_records(COURSES), *commands.grade_records(COURSES)]
+        result = await CommandProcessor(log, source).process(sent)
+        decided = await connection.fetch('select partition, "offset", append_time from verdict order by 1, 2')
+        versions = [row["version"] for row in await connection.fetch(VERSIONS)]
+    finally:
+        await connection.close()
+
+    assert sum(result.outcomes.values()) == 2 * COURSES
+    assert len(decided) == len({(row["partition"], row["offset"]) for row in decided}) == commands.next_offsets.total()
+    assert versions == [4] * COURSES
+
+
+async def test_batch_with_many_courses_is_split(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "READ_AT_ONCE_MAX", READ_AT_ONCE_MAX)
+    connection = await asyncpg.connect(database_url)
+    try:
+        log, commands = EventStore(connection), CommandRecords()
+        source = await log.current_incarnation("commands")
+        await CommandProcessor(log, source).process(commands.setup_records())
+        before = await connection.fetchval(TRANSACTIONS)
+        again = [record for record in commands.setup_records() if b"upsert_enrollments" in (record.value or b"")]
+        result = await CommandProcessor(log, source).process(again)
+        parts = await connection.fetchval(TRANSACTIONS) - before
+    finally:
+        await connection.close()
+
+    assert sum(result.outcomes.values()) == len(again)
+    assert parts == -(-COURSES // READ_AT_ONCE_MAX)

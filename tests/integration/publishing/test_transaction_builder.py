@@ -1,0 +1,120 @@
+"""What the relay emits next, a transaction at a time, however often it begins anew: nothing twice, nothing left out."""
+
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from services.eventlog.feed_history import FeedHistory
+from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.relay_progress import FEED_BY_TOPIC, OUTPUT_TOPICS, RelayProgress
+from services.publishing.cloudevents import OutgoingRecord
+from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS, RecordMapper
+from services.relay import transaction_builder
+from services.relay.startup_checks import ALL_SHARDS, mark_replays_for_new_topics
+from services.relay.transaction_builder import TransactionBuilder
+from tests.fixtures.recorded_topics import FORM, RecordCopy, RecordedTopics
+
+ZEROS = (0,) * SHARD_COUNT
+
+
+@pytest.fixture(autouse=True)
+def _small_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transaction_builder, "RECORDS_MAX", 7)
+
+
+async def run_relays(
+    recorded_topics: RecordedTopics, progress: RelayProgress, transactions_per_relay: int
+) -> tuple[dict[str, list[OutgoingRecord]], RelayProgress]:
+    """All that is emitted after a progress by relays that live for so many transactions each."""
+    found: dict[str, list[OutgoingRecord]] = {output: [] for output in OUTPUT_TOPICS}
+    connection = await asyncpg.connect(recorded_topics.system.database_url)
+    try:
+        history = FeedHistory(connection)
+        while True:
+            progress = RelayProgress.decode(progress.encode())
+            published = await history.live_numbers_at(ALL_SHARDS, progress.sequences["events"])
+            builder = TransactionBuilder(history, RecordMapper(history, FORM), progress, published)
+            for _ in range(transactions_per_relay):
+                waiting = await builder.next()
+                if waiting is None:
+                    return found, progress
+                assert 0 < len(waiting.records) < 7 + len(GRADE_CHANGE_BUILDERS) + 1
+                progress = waiting.progress
+                for message in waiting.records:
+                    found[message.topic].append(message)
+    finally:
+        await connection.close()
+
+
+def record_copies(messages: list[OutgoingRecord], shard: int) -> list[RecordCopy]:
+    return [RecordCopy(m.shard, m.key, m.value, tuple(m.headers)) for m in messages if m.shard == shard]
+
+
+def relayed_counts(recorded_topics: RecordedTopics, output: str) -> tuple[int, ...]:
+    return tuple(len(recorded_topics.records[output][shard]) for shard in range(SHARD_COUNT))
+
+
+@pytest.mark.parametrize("transactions_per_relay", [1, 3, 1_000])
+async def test_relay_publishes_every_record_once_in_order(
+    recorded_topics: RecordedTopics, transactions_per_relay: int
+) -> None:
+    found, progress = await run_relays(recorded_topics, RelayProgress.initial(), transactions_per_relay)
+    for output in OUTPUT_TOPICS:
+        for shard in range(SHARD_COUNT):
+            assert record_copies(found[output], shard) == recorded_topics.records[output][shard]
+    assert progress == RelayProgress({output: relayed_counts(recorded_topics, output) for output in OUTPUT_TOPICS})
+
+
+@pytest.mark.parametrize("transactions_per_relay", [1, 1_000])
+@pytest.mark.parametrize("lost", [*((output,) for output in OUTPUT_TOPICS), ("live-events", "events"), OUTPUT_TOPICS])
+async def test_refilled_topics_mark_records_as_replayed_up_to_the_previous_end(
+    recorded_topics: RecordedTopics, lost: tuple[str, ...], transactions_per_relay: int
+) -> None:
+    # Two records of each shard had not been emitted yet.
+    had_been = {
+        output: tuple(max(n - 2, 0) for n in relayed_counts(recorded_topics, output)) for output in OUTPUT_TOPICS
+    }
+    level = dict(had_been)
+    live = [
+        sum(d.number <= had_been["events"][s] for d in published_events(recorded_topics, s)) for s in range(SHARD_COUNT)
+    ]
+    level |= dict.fromkeys(GRADE_CHANGE_BUILDERS, tuple(live))
+    rewound = RelayProgress({o: ZEROS if o in lost else level[o] for o in OUTPUT_TOPICS}, {o: level[o] for o in lost})
+    found, progress = await run_relays(recorded_topics, rewound, transactions_per_relay)
+    for output in OUTPUT_TOPICS:
+        for shard in range(SHARD_COUNT):
+            records, before = recorded_topics.records[output][shard], level[output][shard]
+            again = [copy.as_replayed() for copy in records[:before]] if output in lost else []
+            assert record_copies(found[output], shard) == again + records[before:]
+    assert progress == RelayProgress({output: relayed_counts(recorded_topics, output) for output in OUTPUT_TOPICS})
+
+
+def published_events(recorded_topics: RecordedTopics, shard: int) -> list[RecordCopy]:
+    """The events of a shard that have a grade_change: those of the same cause and subject, in order."""
+    about = {
+        (c.header("ce_causationid"), c.header("ce_subject")) for c in recorded_topics.records["live-events"][shard]
+    }
+    return [
+        copy
+        for copy in recorded_topics.records["events"][shard]
+        if copy.header("ce_type") == b"moderation.grade_published.v1"
+        and (copy.header("ce_causationid"), copy.header("ce_subject")) in about
+    ]
+
+
+async def test_rows_older_than_new_topics_are_marked_as_replayed(recorded_topics: RecordedTopics) -> None:
+    connection = await asyncpg.connect(recorded_topics.system.database_url)
+    try:
+        history, heads = (
+            FeedHistory(connection),
+            {output: relayed_counts(recorded_topics, output) for output in FEED_BY_TOPIC},
+        )
+        later = datetime.now(UTC) + timedelta(minutes=2)
+        assert (await mark_replays_for_new_topics(RelayProgress.initial(), later, history)).replays == heads
+        earlier = later - timedelta(days=1)
+        assert await mark_replays_for_new_topics(RelayProgress.initial(), earlier, history) == RelayProgress.initial()
+        on_the_way = RelayProgress(heads)
+        assert await mark_replays_for_new_topics(on_the_way, later, history) == on_the_way
+    finally:
+        await connection.close()

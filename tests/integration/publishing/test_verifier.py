@@ -1,0 +1,270 @@
+"""The checker is checked: each planted fault is found and named exactly, and none where there is none."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
+from deploy.local.paths import ROOT
+from services.kafka.relay_progress import FEED_BY_TOPIC
+from services.kafka.topics import full_topic_name
+from tests.fixtures.recorded_topics import RecordCopy, RecordedTopics
+
+Records = list[RecordCopy]
+Findings = list[tuple[str, int, int]]
+"""Kind, first and last number."""
+
+FAULT_INDEX = 4
+"""Where in a shard a fault is planted: the number is one more."""
+
+
+def shift_numbers(records: Records) -> Records:
+    """From a place on every number is one too high."""
+    return [
+        *records[:FAULT_INDEX],
+        *(copy.with_headers(ce_sequence=f"{copy.number + 1:020d}") for copy in records[FAULT_INDEX:]),
+    ]
+
+
+def change_byte(copy: RecordCopy) -> RecordCopy:
+    """One byte of the value."""
+    assert copy.value is not None
+    return replace(copy, value=copy.value[:-2] + bytes([copy.value[-2] ^ 1]) + copy.value[-1:])
+
+
+def change_one(records: Records, change: Callable[[RecordCopy], RecordCopy]) -> Records:
+    return [*records[:FAULT_INDEX], change(records[FAULT_INDEX]), *records[FAULT_INDEX + 1 :]]
+
+
+def mark_replayed(records: Records) -> Records:
+    return [copy.as_replayed() for copy in records]
+
+
+def swap_two(records: Records) -> Records:
+    return [*records[:FAULT_INDEX], records[FAULT_INDEX + 1], records[FAULT_INDEX], *records[FAULT_INDEX + 2 :]]
+
+
+def append_unknown(records: Records) -> Records:
+    return [*records, records[-1].with_headers(ce_sequence=f"{len(records) + 1:020d}", ce_id="never-in-the-log")]
+
+
+FAULT_NUMBER = FAULT_INDEX + 1
+LAST_NUMBER = -1
+"""Stands for the last number of the shard; END - 1 for the one after it."""
+
+# What is planted in the records of a shard; what a consumer finds; what is found beside the log.
+FAULTS: dict[str, tuple[Callable[[Records], Records], Findings, Findings]] = {
+    "one is dropped": (
+        lambda r: r[:FAULT_INDEX] + r[FAULT_NUMBER:],
+        [("missing", FAULT_NUMBER, FAULT_NUMBER)],
+        [("missing", FAULT_NUMBER, FAULT_NUMBER)],
+    ),
+    "three are dropped": (
+        lambda r: r[:FAULT_INDEX] + r[FAULT_INDEX + 3 :],
+        [("missing", FAULT_NUMBER, FAULT_NUMBER + 2)],
+        [("missing", FAULT_NUMBER, FAULT_NUMBER + 2)],
+    ),
+    "the first is dropped": (lambda r: r[1:], [("missing", 1, 1)], [("missing", 1, 1)]),
+    "the last is dropped": (lambda r: r[:-1], [], [("missing", LAST_NUMBER, LAST_NUMBER)]),
+    "one is repeated": (
+        lambda r: [*r[:FAULT_NUMBER], *r[FAULT_INDEX:]],
+        [("repeated", FAULT_NUMBER, FAULT_NUMBER)],
+        [("repeated", FAULT_NUMBER, FAULT_NUMBER)],
+    ),
+    "two are swapped": (
+        swap_two,
+        [("disorder", FAULT_NUMBER, FAULT_NUMBER)],
+        [("disorder", FAULT_NUMBER, FAULT_NUMBER)],
+    ),
+    "numbers are shifted": (
+        shift_numbers,
+        [("missing", FAULT_NUMBER, FAULT_NUMBER)],
+        [
+            ("missing", FAULT_NUMBER, FAULT_NUMBER),
+            ("wrong_id", FAULT_NUMBER + 1, LAST_NUMBER),
+            ("extra", LAST_NUMBER - 1, LAST_NUMBER - 1),
+        ],
+    ),
+    "one is beyond the log": (append_unknown, [], [("extra", LAST_NUMBER - 1, LAST_NUMBER - 1)]),
+    "a byte is changed": (lambda r: change_one(r, change_byte), [], [("changed", FAULT_NUMBER, FAULT_NUMBER)]),
+    "a header is changed": (
+        lambda r: change_one(r, lambda c: c.with_headers(ce_time="2026")),
+        [],
+        [("changed", FAULT_NUMBER, FAULT_NUMBER)],
+    ),
+    "a header is gone": (
+        lambda r: change_one(r, lambda c: c.with_headers(ce_subject=None)),
+        [],
+        [("changed", FAULT_NUMBER, FAULT_NUMBER)],
+    ),
+    "another key": (
+        lambda r: change_one(r, lambda c: replace(c, key=b"1")),
+        [],
+        [("changed", FAULT_NUMBER, FAULT_NUMBER)],
+    ),
+    "another id": (
+        lambda r: change_one(r, lambda c: c.with_headers(ce_id="another")),
+        [],
+        [("wrong_id", FAULT_NUMBER, FAULT_NUMBER)],
+    ),
+    "another id in a replay": (
+        lambda r: r + change_one(mark_replayed(r), lambda c: c.with_headers(ce_id="another")),
+        [("wrong_id", FAULT_NUMBER, FAULT_NUMBER)],
+        [("wrong_id", FAULT_NUMBER, FAULT_NUMBER)],
+    ),
+    "a byte changed in a replay": (
+        lambda r: r + change_one(mark_replayed(r), change_byte),
+        [("changed", FAULT_NUMBER, FAULT_NUMBER)],
+        [("changed", FAULT_NUMBER, FAULT_NUMBER)],
+    ),
+    "a replay passes over one": (
+        lambda r: r + mark_replayed(r[:FAULT_INDEX] + r[FAULT_NUMBER:]),
+        [("disorder", FAULT_NUMBER, FAULT_NUMBER)],
+        [("disorder", FAULT_NUMBER, FAULT_NUMBER)],
+    ),
+    "a refilled topic lacks one": (
+        lambda r: mark_replayed(r[:FAULT_INDEX] + r[FAULT_NUMBER:]),
+        [("missing", FAULT_NUMBER, FAULT_NUMBER)],
+        [("missing", FAULT_NUMBER, FAULT_NUMBER)],
+    ),
+    "a refilled topic is in disorder": (
+        lambda r: mark_replayed(swap_two(r)),
+        [("disorder", FAULT_NUMBER, FAULT_NUMBER + 1)],
+        [("disorder", FAULT_NUMBER, FAULT_NUMBER + 1)],
+    ),
+    "everything again without saying so": (
+        lambda r: r + r,
+        [("repeated", 1, LAST_NUMBER)],
+        [("repeated", 1, LAST_NUMBER)],
+    ),
+    "no number": (
+        lambda r: change_one(r, lambda c: c.with_headers(ce_sequence=None)),
+        [("missing", FAULT_NUMBER, FAULT_NUMBER), ("unreadable", FAULT_INDEX, FAULT_INDEX)],
+        [("missing", FAULT_NUMBER, FAULT_NUMBER), ("unreadable", FAULT_INDEX, FAULT_INDEX)],
+    ),
+    "nothing": (lambda r: r, [], []),
+    "a replay of all": (lambda r: r + mark_replayed(r), [], []),
+    "a replay cut short, and begun again": (lambda r: r + mark_replayed(r[:FAULT_INDEX]) + mark_replayed(r), [], []),
+    "refilled, then gone on": (lambda r: mark_replayed(r[:FAULT_INDEX]) + r[FAULT_INDEX:], [], []),
+    "made again while it went on, then refilled": (lambda r: r[FAULT_INDEX:] + mark_replayed(r), [], []),
+}
+
+
+@pytest.fixture(scope="module")
+async def planted_topics(recorded_topics: RecordedTopics) -> dict[str, str]:
+    """A topic for each fault."""
+    shard, records = recorded_topics.largest_shard("events"), recorded_topics.records["events"]
+    assert len(records[shard]) > 2 * FAULT_INDEX
+    topics = (
+        recorded_topics.create_topic({**records, shard: plant(records[shard])}) for plant, _, _ in FAULTS.values()
+    )
+    return dict(zip(FAULTS, await asyncio.gather(*topics), strict=True))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_verifier_reports_exactly_the_planted_fault(
+    recorded_topics: RecordedTopics, planted_topics: dict[str, str], fault: str
+) -> None:
+    _, as_consumer, beside_log = FAULTS[fault]
+    shard, records = recorded_topics.largest_shard("events"), recorded_topics.records["events"]
+
+    def numbers(found: Findings) -> set[tuple[str, int, int]]:
+        at = [[len(records[shard]) - 1 - n if n < 0 else n for n in numbers] for _, *numbers in found]
+        return {(kind, first, last) for (kind, *_), (first, last) in zip(found, at, strict=True)}
+
+    for beside, expected in ((False, as_consumer), (True, beside_log)):
+        result = await recorded_topics.verify_topic(planted_topics[fault], "events", beside)
+        assert {(found.kind, found.first, found.last) for found in result.findings} == numbers(expected)
+        assert {found.shard for found in result.findings} <= {shard}
+        assert result.sound == (not expected)
+
+
+async def test_verifier_reports_a_record_in_the_wrong_partition(recorded_topics: RecordedTopics) -> None:
+    shard = recorded_topics.largest_shard("events")
+    records = recorded_topics.records["events"]
+    other = (shard + 1) % 12
+    stray = [replace(copy, shard=other) for copy in records[shard][-1:]]
+    name = await recorded_topics.create_topic({**records, other: [*records[other], *stray]})
+    for beside in (False, True):
+        found = (await recorded_topics.verify_topic(name, "events", beside)).findings
+        assert [(f.kind, f.shard, f.first) for f in found] == [("misplaced", other, stray[0].number)]
+
+
+@pytest.mark.parametrize("output", FEED_BY_TOPIC)
+async def test_verifier_reports_no_fault_on_relayed_topics(recorded_topics: RecordedTopics, output: str) -> None:
+    for beside in (False, True):
+        result = await recorded_topics.verify_topic(
+            full_topic_name(recorded_topics.system.prefix, output), output, beside
+        )
+        assert result.sound, result.findings
+        assert (result.removed, result.replayed) == ([], 0)
+        assert result.records == sum(map(len, recorded_topics.records[output].values())) > 0
+
+
+async def test_verifier_reports_missing_repeated_and_changed_dead_letters(recorded_topics: RecordedTopics) -> None:
+    records = recorded_topics.records["dead-letters"]
+    shard = recorded_topics.largest_shard("dead-letters")
+    first, second = records[shard]
+    faults: list[tuple[Records, list[str], list[str]]] = [
+        ([first], [], ["missing"]),
+        ([second], [], ["missing"]),
+        ([first, first, second], ["repeated"], ["repeated"]),
+        ([first, second, first.as_replayed()], [], []),
+        ([second, first], [], ["disorder"]),
+        ([first, change_byte(first), second], ["changed"], ["changed", "repeated"]),
+        ([first, second, second.with_headers(original_offset="999")], [], ["extra"]),
+    ]
+    for planted, as_consumer, beside_log in faults:
+        name = await recorded_topics.create_topic({**records, shard: planted})
+        for beside, expected in ((False, as_consumer), (True, beside_log)):
+            found = (await recorded_topics.verify_topic(name, "dead-letters", beside)).findings
+            assert sorted(finding.kind for finding in found) == expected
+
+
+async def test_verifier_distinguishes_retention_from_missing_records(recorded_topics: RecordedTopics) -> None:
+    records = recorded_topics.records["events"]
+    shard = recorded_topics.largest_shard("events")
+    name = await recorded_topics.create_topic(
+        {**records, shard: records[shard][:FAULT_INDEX] + records[shard][FAULT_NUMBER:]}
+    )
+    admin = AIOKafkaAdminClient(bootstrap_servers=recorded_topics.system.bootstrap)
+    await admin.start()
+    await admin.delete_records({TopicPartition(name, shard): RecordsToDelete(2)})
+    await admin.close()
+    for beside in (False, True):
+        result = await recorded_topics.verify_topic(name, "events", beside)
+        assert result.removed == [(shard, 1, 2)]
+        assert [(found.kind, found.first, found.last) for found in result.findings] == [
+            ("missing", FAULT_NUMBER, FAULT_NUMBER)
+        ]
+
+
+async def test_verify_command_prints_findings_and_sets_the_exit_code(recorded_topics: RecordedTopics) -> None:
+    records = recorded_topics.records["events"]
+    shard = recorded_topics.largest_shard("events")
+    name = await recorded_topics.create_topic(
+        {**records, shard: records[shard][:FAULT_INDEX] + records[shard][FAULT_NUMBER:]}
+    )
+    as_consumer = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    as_consumer |= {name: value for name, value in recorded_topics.system.environment.items() if name != "DATABASE_URL"}
+
+    def run(environment: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "services.publishing.verify", *arguments]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    sound = run(recorded_topics.system.environment, "--json")
+    assert sound.returncode == 0, sound.stderr
+    results = json.loads(sound.stdout)
+    assert {result["output"]: result["sound"] for result in results} == dict.fromkeys(FEED_BY_TOPIC, True)
+    faulty = run(as_consumer, name, "--of", "events")
+    assert faulty.returncode == 1
+    assert f"shard {shard}: {FAULT_NUMBER} missing" in faulty.stdout
+    unchecked = run(as_consumer, f"{name}.events")
+    assert (unchecked.returncode, unchecked.stderr.strip()) == (2, f"there is no topic {name}.events")

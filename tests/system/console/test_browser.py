@@ -1,0 +1,296 @@
+"""The console in a real Chromium: accessible, by keyboard alone, without JavaScript, with hostile texts, small."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import astuple, dataclass, replace
+from typing import Any
+
+import psycopg
+from axe_playwright_python.base import AXE_FILE_PATH
+from playwright.async_api import Page, Response, ViewportSize, expect
+
+from tests.fixtures.console_client import ASSIGNMENT, ConsoleClient, newest_dead_letter_id
+from tests.fixtures.console_fixtures import OpenPage
+from tests.fixtures.dead_letter_fixtures import append_dead_letters, read_commands_partition
+from tests.fixtures.process_runner import wait_until
+
+WIDE, NARROW, NARROWEST = (ViewportSize(width=width, height=844) for width in (1280, 390, 320))
+# Not among axe-core's own defaults: the size of what is touched, 24 px. A scheme changes colours and nothing else.
+RULES = {
+    "light": "{resultTypes: ['violations'], rules: {'target-size': {enabled: true}}}",
+    "dark": "{resultTypes: ['violations'], runOnly: ['color-contrast', 'link-in-text-block']}",
+}
+FIRST_PAINT = """new Promise(done => new PerformanceObserver(list => {
+  for (const paint of list.getEntriesByName("first-contentful-paint")) done(paint.startTime);
+}).observe({type: "paint", buffered: true}))"""
+TABS_MAX = 120
+LOADS_MAX = 10
+AXE = AXE_FILE_PATH.read_text()
+
+
+async def page_paths(console: ConsoleClient) -> list[str]:
+    """Every page."""
+    newest = await newest_dead_letter_id(console, "partition=2&state=open")
+    actions = (await console.request("GET", "/actions")).text
+    verdict = (await console.request("GET", f"/assignments/1/{ASSIGNMENT}")).text.split("/commands/")[1].split('"')[0]
+    return [
+        "/",
+        "/failures",
+        "/failures/dead-letters?state=all",
+        f"/failures/dead-letters/{newest}",
+        "/failures/rejections?type=record_provisional_grade&reason=unauthorized",
+        f"/act/redrive?letter={newest}",
+        "/assignments",
+        f"/assignments/1/{ASSIGNMENT}",
+        f"/commands/{verdict}",
+        "/topics",
+        "/topics/replay",
+        "/actions",
+        "/actions/" + actions.split('"/actions/')[1].split('"')[0],
+        "/nowhere",
+    ]
+
+
+async def accessibility_violations(page: Page, scheme: str) -> list[str]:
+    """What axe-core finds on the page as it is; a page wider than the screen is one too."""
+    found = await page.evaluate(f"axe.run(document, {RULES[scheme]}).then(found => found.violations)")
+    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found] + await overflow_violations(page)
+
+
+async def overflow_violations(page: Page) -> list[str]:
+    """What has to be read by moving the page from side to side."""
+    return ["wider than the screen"] * await page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+
+
+async def test_pages_have_no_accessibility_violations(populated_console: ConsoleClient, open_page: OpenPage) -> None:
+    found = {}
+    # Contrast is that of colours at rest.
+    async with open_page("operator", reduced_motion="reduce") as page:
+        for path in await page_paths(populated_console):
+            answer = await page.goto(path)
+            assert answer is not None
+            assert answer.status == (404 if path == "/nowhere" else 200), path
+            await page.evaluate(AXE)
+            for size in (WIDE, NARROW):
+                await page.set_viewport_size(size)
+                for scheme in ("light", "dark"):
+                    await page.emulate_media(color_scheme=scheme)
+                    found[path, size["width"], scheme] = await accessibility_violations(page, scheme)
+            await page.set_viewport_size(NARROWEST)
+            found[path, NARROWEST["width"], "any"] = await overflow_violations(page)
+    assert {place: wrong for place, wrong in found.items() if wrong} == {}
+
+
+async def test_pages_respect_reduced_motion(populated_console: ConsoleClient, open_page: OpenPage) -> None:
+    async with open_page("operator", reduced_motion="reduce") as page:
+        await page.goto("/topics")
+        await page.click("#check")
+        moving = "[...document.querySelectorAll('*')].filter(e => getComputedStyle(e).transitionDuration !== '0s')"
+        assert await page.evaluate(f"document.getAnimations().length + {moving}.length") == 0
+        assert await page.evaluate("document.querySelectorAll('progress:indeterminate').length") == 0
+
+
+async def test_hostile_texts_are_escaped(populated_console: ConsoleClient, open_page: OpenPage) -> None:
+    async with open_page("operator") as page:
+        for path in await page_paths(populated_console):
+            await page.goto(path)
+            assert await page.evaluate("window.pwned") is None
+            assert "\u202e" not in await page.inner_text("body")
+        await page.goto(f"/assignments/1/{ASSIGNMENT}")
+        assert "</td><script>" in await page.inner_text("h1")
+        assert "\\u202e" in await page.inner_text("h1")
+
+
+async def test_dead_letter_can_be_redriven_by_keyboard_only(
+    populated_console: ConsoleClient, open_page: OpenPage
+) -> None:
+    await append_dead_letters(populated_console.system, 3, [b"{by keyboard"], reason="keyboard")
+    async with open_page("operator") as page:
+
+        async def go(selector: str, wait: Callable[[], Awaitable[Any]]) -> None:
+            """Tab until the focus is there, where it must be seen, and press Enter."""
+            for _ in range(TABS_MAX):
+                await page.keyboard.press("Tab")
+                if await page.evaluate("s => document.activeElement.matches(s)", selector):
+                    break
+            assert await page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", selector
+            if await page.evaluate("document.activeElement.tagName") != "TEXTAREA":
+                await page.keyboard.press("Enter")
+            await wait()
+
+        await go('nav a[href="/failures"]', lambda: page.wait_for_url("**/failures"))
+        await go('a[href="/failures/dead-letters?reason=keyboard"]', lambda: page.wait_for_url("**reason=keyboard"))
+        await go('th a[href^="/failures/dead-letters/3-"]', lambda: page.wait_for_url("**/dead-letters/3-*"))
+        await go("#dry-run", lambda: page.wait_for_url("**/dry-run"))
+        assert "Nothing was written" in await page.inner_text("main")
+        await go("#redrive", lambda: page.wait_for_url("**/act/redrive**"))
+        await go("#why", lambda: page.keyboard.type("mended"))
+        await go("#confirm", lambda: page.wait_for_url("**/actions/*"))
+        await wait_until_redriven(page)
+    async with open_page("operator", java_script_enabled=False) as page:
+        await page.goto("/actions")
+        assert "mended" in await page.inner_text("main")
+
+
+async def wait_until_redriven(page: Page) -> None:
+    """Load the page of a redrive again until it is done, as it asks for."""
+
+    async def is_done() -> bool:
+        await page.reload()
+        return "1 dead letter back on the topic" in await page.inner_text("h1")
+
+    await wait_until(is_done, "the dead letter is back on the topic")
+
+
+async def test_double_click_second_tab_and_back_button_redrive_once(
+    populated_console: ConsoleClient, open_page: OpenPage
+) -> None:
+    await append_dead_letters(populated_console.system, 4, [b"{double"], reason="double")
+    async with open_page("operator") as page:
+        tabs = [page, await page.context.new_page()]
+        for tab in tabs:
+            await tab.goto(f"/act/redrive?letter={await newest_dead_letter_id(populated_console, 'reason=double')}")
+            await tab.fill("#why", "mended")
+        await page.dblclick("#confirm")
+        await page.wait_for_url("**/actions/*")
+        await tabs[1].click("#confirm")
+        await page.go_back()
+        for tab in tabs:
+            await expect(tab.locator("main")).to_contain_text("it has been redriven")
+    outside = populated_console.system.client
+    await wait_until(lambda: any(r.value == b"{double" for r in outside.records["dead-letters"]), "the outcome")
+    assert (
+        len(
+            [
+                record
+                for record in await read_commands_partition(populated_console.system, 4)
+                if record.value == b"{double"
+            ]
+        )
+        == 1
+    )
+
+
+async def test_console_works_without_javascript(populated_console: ConsoleClient, open_page: OpenPage) -> None:
+    await append_dead_letters(populated_console.system, 5, [b"{plain"], reason="plain")
+    async with open_page("operator", java_script_enabled=False) as page:
+        decided = await page.inner_text("#decided")
+        assert int(decided.replace(",", "")) > 0
+        await page.goto(f"/failures/dead-letters/{await newest_dead_letter_id(populated_console, 'reason=plain')}")
+        await page.click("#redrive")
+        await page.fill("#why", "mended")
+        await page.click("#confirm")
+        await page.wait_for_url("**/actions/*")
+        await wait_until_redriven(page)
+
+
+async def test_pages_are_small_fast_and_self_hosted(populated_console: ConsoleClient, open_page: OpenPage) -> None:
+    async with open_page("viewer") as page:
+        for path in ("/", "/failures", f"/assignments/1/{ASSIGNMENT}"):
+            fresh = await page.context.new_page()
+            await (await fresh.context.new_cdp_session(fresh)).send("Network.setCacheDisabled", {"cacheDisabled": True})
+            loaded = record_responses(fresh)
+            await fresh.goto(path)
+            own = [answer for answer in loaded if not answer.url.endswith("/live")]
+            assert all(answer.url.startswith(populated_console.url) for answer in own)
+            assert len(own) <= 6
+            assert sum([len(await answer.body()) for answer in own]) <= 100_000
+            timings = await measure_timings(fresh, path, PAGE_LIMITS)
+            assert timings[-1] <= PAGE_LIMITS, timings
+
+
+def record_responses(page: Page) -> list[Response]:
+    """What a page loads from now on."""
+    loaded: list[Response] = []
+    page.on("response", lambda answer: loaded.append(answer))
+    return loaded
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Milliseconds until the whole document is there, something is painted, and everything is loaded."""
+
+    received: float
+    painted: float
+    complete: float
+
+    def __le__(self, promised: "Timings") -> bool:
+        pairs = zip(astuple(self), astuple(promised), strict=True)
+        return all(found <= most for found, most in pairs)
+
+
+PAGE_LIMITS = Timings(received=1_000, painted=500, complete=1_000)
+LARGE_PAGE_LIMITS = replace(PAGE_LIMITS, painted=1_000)
+FILTER_LIMITS = replace(LARGE_PAGE_LIMITS, received=200)
+
+
+async def measure_timings(page: Page, path: str, promised: Timings) -> list[Timings]:
+    """Loads of a page until one is as quick as promised: a machine that stands still says nothing of the page."""
+    found: list[Timings] = []
+    while len(found) < LOADS_MAX and not (found and found[-1] <= promised):
+        await page.goto(path)
+        navigation = "performance.getEntriesByType('navigation')[0]"
+        found.append(
+            Timings(
+                await page.evaluate(f"{navigation}.responseEnd"),
+                await page.evaluate(FIRST_PAINT),
+                await page.evaluate(f"{navigation}.loadEventEnd"),
+            )
+        )
+    return found
+
+
+async def test_large_lists_are_paginated_and_load_quickly(
+    populated_console: ConsoleClient, new_database: Callable[[], str], open_page: OpenPage
+) -> None:
+    url = new_database()
+    fill_database(url)
+    many = populated_console.system.create_console(populated_console.issuer, DATABASE_URL=url)
+    many.start()
+    await many.wait_until_ready()
+    rows: dict[str, int] = {}
+    late: dict[str, list[Timings]] = {}
+    # A session's cookie is its host's: the same opens this console.
+    async with open_page("operator") as page:
+        for path in (
+            "/",
+            "/failures",
+            "/failures/dead-letters",
+            "/failures/dead-letters?reason=cause_3&partition=5",
+            "/act/redrive?reason=cause_3",
+            "/assignments",
+            "/assignments?id=250",
+        ):
+            *slow, last = await measure_timings(page, f"{many.url}{path}", LARGE_PAGE_LIMITS)
+            late |= {} if last <= LARGE_PAGE_LIMITS else {path: [*slow, last]}
+            rows[path] = await page.locator("tr").count()
+            assert len(await page.content()) < 60_000, path
+        await page.goto(f"{many.url}/failures/dead-letters")
+        await page.fill("#partition", "5")
+        await page.click("text=Filter")
+        await page.wait_for_url("**partition=5**")
+        assert await page.locator("tr").count() == 51
+        filtered = await measure_timings(page, page.url, FILTER_LIMITS)
+        await page.click("text=Older ones")
+        await page.wait_for_url("**before=**")
+        assert await page.locator("tr").count() == 51
+    many.kill()
+    assert rows["/failures/dead-letters"] == rows["/assignments"] == 51
+    assert rows["/assignments?id=250"] == 2
+    assert late == {}
+    assert filtered[-1] <= FILTER_LIMITS, filtered
+
+
+def fill_database(url: str) -> None:
+    """10,000 dead letters of ten causes and 500 courses with an assignment each."""
+    with psycopg.connect(url) as connection:
+        connection.execute("insert into source (topic, reason) values ('crowd.commands', 'test')")
+        connection.execute(
+            "insert into dead_letter select n % 12, n / 12 + 1, 1, n % 12, n, 0, 'k', 'v', '[]', 'cause_' || n % 10,"
+            " 'no JSON', clock_timestamp() from generate_series(0, 9999) n"
+        )
+        connection.execute("insert into stream select n, 1, n, null, n % 12 from generate_series(1, 500) n")
+        connection.execute("insert into stream select n + 500, 1, n, n + 1000, n % 12 from generate_series(1, 500) n")
+        connection.execute(
+            "insert into event select shard, row_number() over (partition by shard order by number), null, number, 1,"
+            " 'assignment_created', 1, '{\"payload\": {\"name\": \"Essay\"}}', '{}', clock_timestamp() from stream"
+        )

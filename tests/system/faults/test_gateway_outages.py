@@ -1,0 +1,126 @@
+"""The gateway while nobody decides and while Kafka is away: nothing is lost, doubled or said that is not so."""
+
+import asyncio
+import uuid
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from tests.conftest import System
+from tests.fixtures.canvas.adapter import World
+from tests.fixtures.canvas.course_client import CourseClient, moderated_course_commands
+from tests.fixtures.canvas.http_adapter import AUDITOR, assignment_path
+from tests.fixtures.fault_helpers import wait_until_processed
+from tests.fixtures.gateway_client import GatewayClient
+from tests.fixtures.process_runner import Process, wait_until
+from tests.fixtures.token_issuer import TokenIssuer
+
+GRADE = {"submission[posted_grade]": "7", "submission[provisional]": "true", "comment[text_comment]": "well"}
+
+
+def submission_path(course_client: CourseClient) -> str:
+    return f"{assignment_path(course_client.world, 'a1')}/submissions/{course_client.world.user_id('s1')}"
+
+
+async def process_setup_commands(system: System, course_client: CourseClient, handler: Process) -> None:
+    """The facts stand in the log; the handler that decided them has ended."""
+    commands = moderated_course_commands(course_client.world)
+    for command in commands:
+        await system.client.send(command)
+    handler.start()
+    await wait_until_processed(system, len(commands))
+    assert handler.stop() == 0
+
+
+async def wait_for_response(client: GatewayClient, method: str, path: str, user: int, **options: Any) -> httpx.Response:
+    """The answer once the command is decided: at a Location, or to a request with an Idempotency-Key."""
+    async with asyncio.timeout(60):
+        while (answer := await client.request(method, path, user, **options)).status_code == 202:
+            await asyncio.sleep(0.02)
+    return answer
+
+
+async def test_pending_write_returns_a_location_that_later_has_the_verdict(system: System, issuer: TokenIssuer) -> None:
+    handler, gateway = system.create_process("handler"), system.create_gateway(issuer, VERDICT_WAIT_SECONDS="2")
+    gateway.start()
+    await gateway.wait_until_ready()
+    course_client = CourseClient(World(), system, GatewayClient(gateway.url, issuer))
+    await process_setup_commands(system, course_client, handler)
+    grader, other = int(course_client.world.user_id("ta1")), int(course_client.world.user_id("ta2"))
+    try:
+        named = {"idempotency-key": "the same"}
+        first, again = [
+            await course_client.gateway.request(
+                "PUT", submission_path(course_client), grader, headers=named, data=GRADE
+            )
+            for _ in range(2)
+        ]
+        assert (first.status_code, first.json()["status"]) == (202, "pending")
+        assert int(first.headers["retry-after"]) >= 1
+        assert again.json() == first.json()
+        location = first.headers["location"]
+        assert urlsplit(location).path == f"/api/moderation/v1/commands/{first.json()['command_id']}"
+        waiting = await course_client.gateway.request("GET", location, grader)
+        assert (waiting.status_code, waiting.json()["status"]) == (202, "pending")
+        unknown = f"/api/moderation/v1/commands/{uuid.uuid4()}"
+        assert (await course_client.gateway.request("GET", unknown, grader)).status_code == 404
+
+        handler.start()
+        verdict = await wait_for_response(course_client.gateway, "GET", location, grader)
+        assert (verdict.status_code, verdict.json()["status"], verdict.json()["duplicate"]) == (200, "accepted", False)
+        repeated = await wait_for_response(course_client.gateway, "GET", again.headers["location"], grader)
+        assert {**repeated.json(), "duplicate": False} == verdict.json()
+        assert (await course_client.gateway.request("GET", location, other)).status_code == 404
+        assert (
+            await course_client.gateway.request("GET", location, int(course_client.world.user_id(AUDITOR)))
+        ).json() == verdict.json()
+
+        third = await wait_for_response(
+            course_client.gateway, "PUT", submission_path(course_client), grader, headers=named, data=GRADE
+        )
+        (grade,) = third.json()["provisional_grades"]
+        assert (third.status_code, len(grade["submission_comments"])) == (200, 1)
+        changed = await wait_for_response(
+            course_client.gateway,
+            "PUT",
+            submission_path(course_client),
+            grader,
+            headers=named,
+            data={**GRADE, **OTHER_GRADE},
+        )
+        assert (changed.status_code, "Idempotency-Key" in changed.text) == (422, True)
+        other_user_response = await wait_for_response(
+            course_client.gateway, "PUT", submission_path(course_client), other, headers=named, data=GRADE
+        )
+        assert other_user_response.status_code == 200
+    finally:
+        await course_client.gateway.http.aclose()
+
+
+OTHER_GRADE = {"submission[posted_grade]": "8"}
+
+
+async def test_kafka_outage_rejects_writes_and_serves_reads(
+    seeded: System, gateway: GatewayClient, issuer: TokenIssuer
+) -> None:
+    process = seeded.create_gateway(issuer, KAFKA_BOOTSTRAP="127.0.0.1:1")
+    process.start()
+    alone = GatewayClient(process.url, issuer)
+    path, moderator = "/api/v1/courses/1001/assignments/2001", 11
+    try:
+        await wait_until(
+            lambda: process.get_readiness()[0] == 503 and "Kafka" in process.get_readiness()[1], "Kafka is missed"
+        )
+        before = await gateway.request(
+            "GET", f"{path}/submissions", moderator, params={"include[]": "provisional_grades"}
+        )
+        refused = await alone.request("PUT", f"{path}/submissions/37", moderator, data=GRADE)
+        assert refused.status_code == 503
+        assert int(refused.headers["retry-after"]) >= 1
+        assert "nothing was changed" in refused.text
+        read = await alone.request("GET", f"{path}/submissions", moderator, params={"include[]": "provisional_grades"})
+        assert (read.status_code, read.json()) == (200, before.json())
+    finally:
+        await alone.http.aclose()
+        process.stop()

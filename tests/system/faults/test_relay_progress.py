@@ -1,0 +1,267 @@
+"""The relay's progress or topics are lost: it stops rather than guess, and goes on from where an operator says."""
+
+import asyncio
+import json
+import subprocess
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from services.eventlog.feeds import Feed
+from services.kafka import topics
+from services.kafka.relay_progress import FEED_BY_TOPIC, OUTPUT_TOPICS, PROGRESS_KEY, RelayProgress
+from services.publishing.topic_ends import End
+from services.relay.startup_checks import OperatorRequired, verify_consistent
+from tests.conftest import System
+from tests.fixtures.fault_helpers import (
+    course_commands,
+    publication_commands,
+    rewind_relay,
+    run_module,
+    send_all,
+    start_handler,
+    wait_until_published,
+)
+from tests.fixtures.process_runner import Process, wait_until
+from tests.fixtures.recorded_topics import RecordCopy, RecordedTopics
+from tests.system.faults.test_random_kills import assert_dense
+
+
+async def recreate_topics(system: System, *outputs: str) -> None:
+    """Delete topics, and let the service's own command make them again."""
+    names = {topics.full_topic_name(system.prefix, name) for name in outputs}
+    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
+    await admin.start()
+    await admin.delete_topics(list(names))
+    while names & set(await admin.list_topics()):
+        await asyncio.sleep(0.05)
+    await admin.close()
+    await run_module(system, "services.kafka.topics")
+
+
+async def start_relay(system: System) -> Process:
+    relay = system.create_process("relay")
+    relay.start()
+    await relay.wait_until_ready()
+    return relay
+
+
+async def assert_relay_stops(relay: Process, remedy: str) -> None:
+    relay.start()
+    await wait_until(
+        lambda: relay.get_readiness()[0] == 503 and remedy in relay.get_readiness()[1], f"the remedy: {remedy}"
+    )
+    relay.kill()
+
+
+async def read_topics(system: System, outputs: Sequence[str] = tuple(FEED_BY_TOPIC)) -> dict[str, list[RecordCopy]]:
+    """All that the topics hold now."""
+    reading = RecordedTopics(system, {})
+    return {output: sum((await reading.read_topic(output)).values(), []) for output in outputs}
+
+
+async def wait_until_topics_hold(system: System, expected: dict[str, list[RecordCopy]]) -> None:
+    """Wait until each topic holds as many records."""
+
+    async def are_there() -> bool:
+        return all(len(held) >= len(expected[output]) for output, held in (await read_topics(system)).items())
+
+    await wait_until(are_there, "as many records on each topic")
+
+
+async def test_relay_without_a_checkpoint_stops_and_resumes_after_a_rewind(system: System) -> None:
+    outside = system.client
+    await start_handler(system)
+    relay = await start_relay(system)
+    await send_all(system, course_commands(40))
+    await wait_until_published(system, 40)
+    relay.kill()
+    await recreate_topics(system, "progress")
+    await assert_relay_stops(relay, "services.admin.rewind topics|start")
+
+    await rewind_relay(system, "topics")
+    relay.start()
+    await relay.wait_until_ready()
+    await send_all(system, course_commands(40))
+    await wait_until_published(system, 80)
+    for name in ("verdicts", "events"):
+        assert_dense(outside.records[name])
+    assert not any("replay" in dict(record.headers) for record in outside.records["events"])
+
+    relay.kill()
+    await rewind_relay(system, "start")
+    relay.start()
+    await send_all(system, course_commands(40))
+    await wait_until(lambda: len(outside.records["events"]) == len(outside.records["verdicts"]) == 200, "200 of each")
+    reading = RecordedTopics(system, {})
+    for output, held in (await read_topics(system, ["events", "verdicts"])).items():
+        again = [copy for copy in held if ("replay", b"true") in copy.headers]
+        first = [copy.as_replayed() for copy in held if ("replay", b"true") not in copy.headers]
+        assert (len(again), len(first)) == (80, 120)
+        assert all(copy in first for copy in again)
+        assert (await reading.verify_topic(topics.full_topic_name(system.prefix, output), output, True)).sound
+
+
+async def test_lost_topic_is_refilled_without_duplicates_on_other_topics(system: System) -> None:
+    await start_handler(system)
+    relay = await start_relay(system)
+    commands = publication_commands(5)
+    await send_all(system, commands)
+    await wait_until_published(system, len(commands))
+    with pytest.raises(subprocess.CalledProcessError):  # A relay is running.
+        await run_module(system, "services.admin.rewind", "start")
+    relay.kill()
+    before = await read_topics(system)
+    await recreate_topics(system, "live-events")
+    await assert_relay_stops(relay, "services.admin.rewind topics live-events")
+
+    await rewind_relay(system, "topics", "live-events")
+    relay.start()
+    await relay.wait_until_ready()
+    await wait_until_topics_hold(system, before)
+    after = await read_topics(system)
+    assert sorted(after.pop("live-events"), key=str) == sorted(
+        (copy.as_replayed() for copy in before.pop("live-events")), key=str
+    )
+    assert after == before
+
+
+async def test_relay_detects_a_topic_recreated_while_it_runs(system: System) -> None:
+    await start_handler(system)
+    relay = await start_relay(system)
+    commands = course_commands(40)
+    await send_all(system, commands)
+    await wait_until_published(system, 40)
+    await recreate_topics(system, "events")
+    # Of the same courses: a partition that had been empty would look as it should.
+    changed = {"data": {"name": "Another name"}}
+    await send_all(system, [{**command, "command_id": str(uuid.uuid4()), **changed} for command in commands])
+    await wait_until(lambda: "services.admin.rewind topics events" in relay.get_readiness()[1], "the remedy")
+    relay.kill()
+    await rewind_relay(system, "topics", "events")
+    relay.start()
+    await relay.wait_until_ready()
+
+    async def refilled() -> list[RecordCopy]:
+        held = (await read_topics(system, ["events"]))["events"]
+        return held if len(held) >= 80 else []
+
+    held = await wait_until(refilled, "the topic is filled again")
+    assert sorted(("replay", b"true") in copy.headers for copy in held) == [False] * 40 + [True] * 40
+    name = topics.full_topic_name(system.prefix, "events")
+    assert (await RecordedTopics(system, {}).verify_topic(name, "events", True)).sound
+
+
+async def test_verification_reports_all_lost_topics_and_the_relay_refills_them(system: System) -> None:
+    handler = await start_handler(system)
+    relay = await start_relay(system)
+    commands = publication_commands(5)
+    await send_all(system, commands)
+    await wait_until_published(system, len(commands))
+    relay.kill()
+    handler.kill()
+    before = await read_topics(system)
+    await recreate_topics(system, *topics.TOPIC_CONFIGS)
+    reading = RecordedTopics(system, {})
+    for output, held in before.items():
+        lost = await reading.verify_topic(topics.full_topic_name(system.prefix, output), output, True)
+        heads = Counter(copy.shard for copy in held)
+        assert [(f.kind, f.shard, f.first, f.last) for f in lost.findings] == [
+            ("missing", shard, 1, heads[shard]) for shard in sorted(heads)
+        ]
+
+    relay.start()
+    await relay.wait_until_ready()
+    await wait_until_topics_hold(system, before)
+    assert await read_topics(system) == before
+    for output in FEED_BY_TOPIC:
+        assert (await reading.verify_topic(topics.full_topic_name(system.prefix, output), output, True)).sound
+
+
+async def test_relay_reads_the_first_checkpoint_format(system: System) -> None:
+    await start_handler(system)
+    relay = await start_relay(system)
+    commands = publication_commands(5)
+    await send_all(system, commands)
+    await wait_until_published(system, len(commands))
+    relay.kill()
+    before = await read_topics(system)
+    names = {"events": "positions", "verdicts": "verdicts", "dead-letters": "dead_letters"}
+    fields = {field: [sum(copy.shard == n for copy in before[o]) for n in range(12)] for o, field in names.items()}
+    producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap)
+    await producer.start()
+    await producer.send_and_wait(
+        topics.full_topic_name(system.prefix, "progress"), json.dumps(fields).encode(), PROGRESS_KEY, 0
+    )
+    await producer.stop()
+
+    relay.start()
+    await relay.wait_until_ready()
+    more = publication_commands(5)
+    await send_all(system, more)
+    await wait_until_published(system, len(commands) + len(more))
+    reading = RecordedTopics(system, {})
+    for output in FEED_BY_TOPIC:
+        report = await reading.verify_topic(topics.full_topic_name(system.prefix, output), output, True)
+        assert (report.findings, report.replayed) == ([], 0)
+
+
+def shard_0_sequences(**numbers: int) -> dict[str, tuple[int, ...]]:
+    """Numbers of shard 0 by output (events: 10 …), all others 0."""
+    return {output: (numbers.get(output.replace("-", "_"), 0), *[0] * 11) for output in OUTPUT_TOPICS}
+
+
+HEADS: dict[Feed, list[int]] = {
+    "events": [10] + [0] * 11, "published": [3] + [0] * 11, "verdicts": [8] + [0] * 11, "dead_letters": [0] * 12,
+}  # fmt: skip
+RELAYED_SEQUENCES = shard_0_sequences(events=10, live_events=3, caliper=3, verdicts=8)
+
+
+def topic_ends(**changed: End) -> dict[str, list[End]]:
+    """The topics as they were relayed, but for shard 0 of some."""
+    found = {output: [End(number or None) for number in numbers] for output, numbers in RELAYED_SEQUENCES.items()}
+    for output, end in changed.items():
+        found[output.replace("_", "-")][0] = end
+    return found
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"events": End(None, never_truncated=False)},
+        {"live_events": End(3, is_replay=True)},
+        {"verdicts": End(8, never_truncated=False)},
+    ],
+)
+def test_relay_continues_if_log_and_topics_agree(changed: dict[str, End]) -> None:
+    verify_consistent(RelayProgress(RELAYED_SEQUENCES), HEADS, topic_ends(**changed))
+
+
+@pytest.mark.parametrize(
+    ("output", "end", "why"),
+    [
+        ("live_events", End(None), "ends at 0, and 3 is the last that was relayed.*lost"),
+        ("events", End(9), "ends at 9, and 10 is the last that was relayed.*lost"),
+        ("verdicts", End(9), "ends at 9, and 8 is the last that was relayed.*progress was lost"),
+    ],
+)
+def test_relay_stops_if_a_topic_end_differs_from_the_checkpoint(output: str, end: End, why: str) -> None:
+    with pytest.raises(OperatorRequired, match=f"{why}.*rewind topics {output.replace('_', '-')}$"):
+        verify_consistent(RelayProgress(RELAYED_SEQUENCES), HEADS, topic_ends(**{output: end}))
+    # Unless it is being filled again.
+    verify_consistent(
+        RelayProgress(RELAYED_SEQUENCES, shard_0_sequences(**{output: 11})), HEADS, topic_ends(**{output: end})
+    )
+
+
+def test_relay_stops_if_the_log_was_restored_to_an_earlier_time() -> None:
+    for output in ("events", "live_events", "caliper", "verdicts", "dead_letters"):
+        with pytest.raises(OperatorRequired, match="restored to an earlier time"):
+            verify_consistent(
+                RelayProgress(RELAYED_SEQUENCES | {output.replace("_", "-"): (11, *[0] * 11)}), HEADS, topic_ends()
+            )

@@ -1,0 +1,133 @@
+"""The OpenAPI document says what the gateway does: schemathesis sends what it allows and what it does not."""
+
+import asyncio
+import itertools
+import sys
+from pathlib import Path
+from typing import Any
+
+from services.gateway.openapi import OPENAPI_FILE
+from tests.conftest import System
+from tests.fixtures.canvas.adapter import World
+from tests.fixtures.gateway_client import GatewayClient
+
+Json = dict[str, Any]
+ASSIGNMENTS = [f"a{number}" for number in range(8)]
+STUDENTS = [f"s{number}" for number in range(4)]
+STATE_DEPENDENT_OPERATIONS = (
+    "show_provisional_grade_status",
+    "show_provisional_grade_status_for_anonymous_student",
+    "select_provisional_grade",
+    "publish_provisional_grades",
+    "grade_or_comment_submission",
+    # version and at together
+    "get_assignment_state",
+    "get_assignment_agreement",
+)
+CONFIGURATION_TEMPLATE = """
+[phases.examples]
+enabled = false
+
+[generation]
+max-examples = {examples}
+deterministic = true
+
+# What the rules refuse for the state that things are in is a 400 or 422 of Canvas's that no schema can foretell.
+[[operations]]
+include-operation-id = [{ruled}]
+checks.positive_data_acceptance.expected-statuses = [200, 202, 400, 401, 403, 404, 422]
+
+[parameters]
+{parameters}
+
+[dictionaries]
+{dictionaries}
+"""
+
+
+async def create_test_data(system: System, gateway: GatewayClient) -> dict[str, list[Any]]:
+    """A course with several assignments, graded in part; what there is, by the names of the document's parameters."""
+    world = World()
+    steps: list[Json] = [
+        {"do": "enroll", "user": "fg", "role": "teacher"},
+        {"do": "enroll", "user": "ta", "role": "ta"},
+    ]
+    steps += [{"do": "enroll", "user": name, "role": "student"} for name in STUDENTS]
+    steps += [
+        {"do": "assignment", "id": name, "moderated_grading": True, "grader_count": 2, "final_grader": "fg",
+         "points_possible": 10, "grading_type": "points", "anonymous_grading": name == "a0"}
+        for name in ASSIGNMENTS
+    ]  # fmt: skip
+    commands = [command for step in steps for command in world.given(step)]
+    admin = {"user_id": world.user_id("fg"), "permissions": ["view_audit_trail"]}
+    commands.append(world.command("upsert_admins", {"admins": [admin]}))
+    graded = [
+        world.operation({"operation": "grade", "actor": "ta", "assignment": assignment, "student": student, "score": 5,
+                         "comment": "well"})
+        for assignment, student in itertools.product(ASSIGNMENTS, STUDENTS[:3])
+    ]  # fmt: skip
+    for command in (*commands, *graded):
+        await system.client.send(command)
+    verdicts = [await system.client.wait_for_verdict(command["command_id"]) for command in (*commands, *graded)]
+    assert {verdict["status"] for verdict in verdicts} == {"accepted"}
+    caller, anonymous = int(world.user_id("fg")), world.assignment_id("a0")
+    state = await gateway.request("GET", f"/api/moderation/v1/assignments/{anonymous}/state", caller)
+    return {
+        "caller": [caller],
+        "anonymous_id": [row["anonymous_id"] for row in state.json()["submissions"]],
+        "course_id": [str(world.course_id)],
+        "assignment_id": list(map(str, world.assignments.values())),
+        "user_id": [world.user_id(name) for name in STUDENTS],
+        "student_id": [int(world.user_id(name)) for name in STUDENTS],
+        "provisional_grade_id": [str(v["result"]["provisional_grade_id"]) for v in verdicts[-len(graded) :]],
+        "command_id": [command["command_id"] for command in graded],
+    }
+
+
+def build_configuration(known_values: dict[str, list[Any]], examples: int) -> str:
+    """What there is is named most of the time: all else is not found, and shows little."""
+    path = ("course_id", "assignment_id", "user_id", "provisional_grade_id", "command_id")
+    places = {**dict.fromkeys(path, "path"), "student_id": "query", "anonymous_id": "query"}
+    return CONFIGURATION_TEMPLATE.format(
+        examples=examples,
+        ruled=", ".join(f'"{name}"' for name in STATE_DEPENDENT_OPERATIONS),
+        parameters="\n".join(
+            f'"{place}.{name}" = {{dictionary = "{name}", probability = 0.85}}' for name, place in places.items()
+        ),
+        dictionaries="\n".join(f"{name} = {{values = {known_values[name]!r}}}" for name in places),
+    )
+
+
+async def test_gateway_conforms_to_its_openapi_document(
+    running_system: System, gateway: GatewayClient, tmp_path: Path
+) -> None:
+    known = await create_test_data(running_system, gateway)
+    file = tmp_path / "schemathesis.toml"
+    file.write_text(build_configuration(known, examples=8))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "schemathesis.cli",
+        "--config-file",
+        str(file),
+        "run",
+        str(OPENAPI_FILE),
+        "--url",
+        gateway.url,
+        "--header",
+        f"Authorization: {gateway.bearer(known['caller'][0])}",
+        "--seed",
+        "1",
+        "--suppress-health-check",
+        "too_slow",
+        "--no-color",
+        "--continue-on-failure",
+        "--generation-database",
+        "none",
+        "--no-shrink",
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()

@@ -1,0 +1,112 @@
+"""Commands and stored events of earlier versions, kept here as they were: they are understood for ever.
+
+``NAME.VERSION.json``. The command of version 0 is a made one: no type of command has had a second version yet.
+"""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.commands.parse import InvalidCommand, ParsedCommand, parse
+from services.commands.upcasters import UPCASTERS
+from services.eventlog.aggregates import apply_assignment_event
+from services.eventlog.feeds import EventRow
+from services.eventlog.store import StoredEvent
+from services.moderation.assignment import Assignment, ProvisionalGrade
+from services.moderation.commands import RecordProvisionalComment
+from services.publishing.caliper import get_caliper_id
+from services.publishing.canvas_live_events import build_grade_change
+from services.publishing.cloudevents import PublishingFormat
+from services.publishing.user_history import NO_USER, EventUsers
+from tests.fixtures.command_samples import DATA
+from tests.fixtures.schema_checks import load_validator
+
+Json = dict[str, Any]
+RELEASED_FOLDER = Path(__file__).parent
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+# What the log holds of a command: were it another one day, a producer that sends again would be refused.
+CONTENT_HASHES = {
+    "upsert_course": "56ca24145221b00853c3d51a89dc47f4",
+    "upsert_users": "b602f7bf603ad976f07ed92c05f3679e",
+    "upsert_enrollments": "f770c7e2c0c675a4381d3c6b42041c79",
+    "upsert_admins": "cce5f414b1c3bfd672dc0d8719b0cdcb",
+    "configure_assignment": "8318a2a19b67405b6d8337a8d0b6f341",
+    "record_submission": "a49cd15f8708c800d4a8db688d393e15",
+    "record_submission_comment": "4f0977adb0481df4149c7961f4804c6a",
+    "record_provisional_grade": "61f9a25f2afa0a8ad43262bbcfd6fde1",
+    "record_provisional_comment": "e7e0e1ca6ee1d8d321e14bcd0d377236",
+    "select_students_for_moderation": "78741be9c99ce6af071a45326c67d28a",
+    "select_provisional_grade": "85f02a8fd67e659738dc085c73ab1325",
+    "bulk_select_provisional_grades": "79dc6faa4304b5f7bb17412b9bb637b9",
+    "publish_provisional_grades": "1d0e15346b3e57f0c2b0c61be5e1dff1",
+    "post_grades": "d162fe13209a30a7f2f4c2c0734866b7",
+    "hide_grades": "2db5c8844896f30c1ff639737ec9bac3",
+}
+
+
+def load_released(name: str) -> Json:
+    document: Json = json.loads((RELEASED_FOLDER / name).read_text())
+    return document
+
+
+def upcast_to_version_1(command: Json) -> Json:
+    """``student`` and ``text`` were renamed."""
+    data = command["data"]
+    return {**command, "version": 1, "data": {"student_id": data["student"], "comment": data["text"]}}
+
+
+def test_first_release_commands_parse_with_unchanged_content_hashes() -> None:
+    lines = (RELEASED_FOLDER / "commands.1.jsonl").read_text().splitlines()
+    said = [parse(line.encode()) for line in lines]
+    assert {
+        each.command.type: each.content_hash.hex() for each in said if isinstance(each, ParsedCommand)
+    } == CONTENT_HASHES
+    assert set(CONTENT_HASHES) == set(DATA)
+
+
+def test_command_of_an_earlier_version_is_upcast(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = json.dumps(load_released("record_provisional_comment.0.json")).encode()
+    refused = parse(old)
+    assert isinstance(refused, InvalidCommand)
+    assert refused.reason == "unsupported_version"
+    monkeypatch.setitem(UPCASTERS, ("record_provisional_comment", 0), upcast_to_version_1)
+    parsed = parse(old)
+    assert isinstance(parsed, ParsedCommand)
+    assert parsed.command.data == RecordProvisionalComment(student_id=31, comment="See page 3.")
+    assert parsed == parse(json.dumps(upcast_to_version_1(json.loads(old))).encode())
+
+
+@pytest.mark.parametrize(
+    "wrong", [b'"version": 0, "version": 0', b'"version": "0"', b'"version": 0.0', b'"version": 7', b'"version": [0]']
+)
+def test_unknown_command_version_is_rejected(wrong: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(UPCASTERS, ("record_provisional_comment", 0), upcast_to_version_1)
+    parsed = parse((RELEASED_FOLDER / "record_provisional_comment.0.json").read_bytes().replace(b'"version": 0', wrong))
+    assert isinstance(parsed, InvalidCommand)
+    assert parsed.reason in ("unsupported_version", "invalid_command")
+
+
+def test_stored_comment_without_an_id_is_upcast_with_an_id() -> None:
+    old = load_released("provisional_comment_created.1.json")
+    assert not load_validator("events/provisional_comment_created").is_valid(old["data"])
+    assignment = Assignment(1, b"secret", 1, 1001, 2001)
+    assignment.provisional_grades[1_048_577] = ProvisionalGrade(1_048_577, 31, 21, final=False)
+    stored = StoredEvent(1, 7, 7, old["type"], old["type_version"], json.dumps(old["data"]), "{}", AT)
+    apply_assignment_event(assignment, stored)
+    (comment,) = assignment.provisional_grades[1_048_577].comments
+    assert (comment.author_id, comment.comment, comment.created_at) == (21, "See page 3.", AT)
+    assert comment.comment_id > 0
+
+
+def test_first_version_grade_published_maps_to_job_metadata_and_a_stable_caliper_id() -> None:
+    old = load_released("grade_published.1.json")
+    row = EventRow(3, 412, 5, 1, 1001, 2001, old["type"], json.dumps(old["data"]), "", AT, 1)
+    change = build_grade_change(
+        row, old["metadata"], EventUsers(NO_USER, NO_USER), PublishingFormat("urn:moderated-grading")
+    )
+    load_validator("grade_change").validate(change)
+    assert (change["metadata"]["job_id"], change["body"]["grading_complete"]) == ("412", True)
+    assert get_caliper_id(old["metadata"]) == "35033342-46ad-4cd7-a4ff-775b4f266660"

@@ -1,0 +1,166 @@
+"""Who is shown which grades, and whose."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.moderation import commands
+from services.moderation.decisions import Rejected
+from tests.fixtures.in_memory_course import (
+    ADMIN,
+    ANN,
+    BEN,
+    CAT,
+    ESSAY,
+    FINAL_GRADER,
+    STRANGER,
+    TA1,
+    TA2,
+    TA3,
+    InMemoryCourse,
+    add_admin,
+    moderated_course,
+)
+from tests.unit.moderation.view_helpers import (
+    COMMENTS,
+    Json,
+    comment_texts,
+    course_with_comments,
+    post_grades,
+    view_as,
+    view_submission,
+)
+
+NORTH, SOUTH = 51, 52
+
+
+def test_anonymous_assignment_hides_the_student_from_all_viewers() -> None:
+    memory = course_with_comments(anonymous_grading=True)
+    anonymous_id = memory.get_submission(ANN)["anonymous_id"]
+    for user in (FINAL_GRADER, TA1):
+        shown = view_submission(memory, user)
+        assert (shown.get("user_id"), shown["anonymous_id"]) == (None, anonymous_id)
+        assert str(ANN) not in json.dumps(shown).replace(str(shown["id"]), "")
+        assert shown["provisional_grades"][0]["speedgrader_url"].endswith(f"&anonymous_id={anonymous_id}")
+        listed = view_as(memory, user).list_submission_students()
+        assert not isinstance(listed, Rejected)
+        ids = [memory.get_submission(student)["anonymous_id"] for student in listed]
+        assert ids == sorted(ids)
+    memory.publish()
+    assert view_submission(memory, TA1)["user_id"] == ANN
+
+
+def test_provisional_grades_are_visible_to_moderators_and_their_graders() -> None:
+    memory = course_with_comments()
+    add_admin(memory, "select_final_grade")
+    for moderator in (FINAL_GRADER, ADMIN):
+        finals = [grade["final"] for grade in view_submission(memory, moderator)["provisional_grades"]]
+        assert finals == [False, False, True]
+    assert [grade["scorer_id"] for grade in view_submission(memory, TA2)["provisional_grades"]] == [TA2]
+    assert view_submission(memory, TA3)["provisional_grades"] == []
+    assert "provisional_grades" not in view_submission(memory, ANN)
+    plain = view_submission(memory, FINAL_GRADER, included=frozenset({"provisional_grades"}))
+    assert not {"submission_comments", "rubric_assessments"} & plain["provisional_grades"][0].keys()
+    unmoderated = moderated_course(moderated_grading=False)
+    unmoderated.grade(TA1, ANN, 5)
+    assert "provisional_grades" not in view_submission(unmoderated, TA1)
+
+
+def test_publication_copies_the_rubric_to_the_submission() -> None:
+    memory = moderated_course()
+    memory.select(memory.grade(TA1, ANN, 5, rubric_assessment={"_1": {"points": 3}}))
+    (grade,) = view_submission(memory, FINAL_GRADER)["provisional_grades"]
+    assert grade["rubric_assessments"][0]["data"] == {"_1": {"points": 3}}
+    assert "rubric_assessment" not in view_submission(memory, FINAL_GRADER)
+    memory.publish()
+    assert view_submission(memory, TA2)["rubric_assessment"] == {"_1": {"points": 3}}
+    assert "rubric_assessment" not in view_submission(memory, ANN)
+    post_grades(memory)
+    assert view_submission(memory, ANN)["rubric_assessment"] == {"_1": {"points": 3}}
+
+
+def test_student_sees_the_grade_only_after_posting() -> None:
+    memory = moderated_course()
+    memory.expect_accepted(
+        commands.RecordSubmission(
+            student_id=ANN, fields={"attempt": 1, "submitted_at": datetime(2025, 1, 1, tzinfo=UTC)}
+        )
+    )
+    memory.grade(TA1, ANN, 5)
+    memory.publish()
+    hidden = view_submission(memory, ANN)
+    assert [hidden[name] for name in ("score", "grade", "grader_id", "workflow_state")] == [None] * 3 + ["submitted"]
+    post_grades(memory)
+    shown = view_submission(memory, ANN)
+    assert [shown[name] for name in ("score", "grade", "grader_id", "workflow_state")] == [5, "5", TA1, "graded"]
+
+
+def test_section_limited_grader_cannot_view_or_grade_other_sections() -> None:
+    memory = moderated_course()
+    memory.enroll(TA1, "Ta", "deleted")
+    memory.enroll(TA1, "Ta", section=NORTH, limited_to_section=True)
+    memory.enroll(ANN, "Student", section=NORTH)
+    memory.enroll(BEN, "Student", section=SOUTH)
+    assert view_as(memory, TA1).list_submission_students() == [ANN]
+    elsewhere = view_as(memory, TA1).submission_json(BEN, COMMENTS)
+    assert isinstance(elsewhere, Rejected)
+    assert elsewhere.reason == "not_found"
+    assert (
+        memory.expect_rejection(commands.RecordProvisionalGrade(student_id=BEN, score=Decimal(5)), TA1) == "not_found"
+    )
+    assert memory.expect_rejection(commands.RecordProvisionalComment(student_id=BEN, comment="x"), TA1) == "not_found"
+    memory.grade(TA1, ANN, 5)
+    assert comment_texts(view_submission(memory, TA1, ANN)) == []
+
+
+@pytest.mark.parametrize(
+    ("prepare", "user", "student", "expected"),
+    [
+        (None, TA1, ANN, {"needs_provisional_grade": True}),
+        (None, TA1, STRANGER, "not_found"),
+        (None, BEN, STRANGER, "not_found"),
+        (None, BEN, ANN, "unauthorized"),
+        (lambda memory: memory.configure(moderated_grading=False), TA1, ANN, "not_moderated"),
+        (lambda memory: memory.configure(moderated_grading=False), BEN, ANN, "unauthorized"),
+        (lambda memory: memory.publish(), TA1, ANN, "already_published"),
+        (lambda memory: memory.enroll(CAT, "Student", "deleted"), TA1, CAT, "not_found"),
+        (lambda memory: memory.enroll(CAT, "Student", "completed"), TA1, CAT, {"needs_provisional_grade": True}),
+        (
+            lambda memory: memory.enroll(TA1, "Ta", permissions={"manage_grades": False}),
+            TA1,
+            ANN,
+            {"needs_provisional_grade": True},
+        ),
+    ],
+)
+def test_status_rejections_follow_canvas_order(
+    prepare: Callable[[InMemoryCourse], Any] | None, user: int, student: int, expected: str | Json
+) -> None:
+    memory = moderated_course()
+    if prepare is not None:
+        prepare(memory)
+    answered = view_as(memory, user).provisional_grade_status(student, None)
+    assert (answered.reason if isinstance(answered, Rejected) else answered) == expected
+
+
+def test_full_status_requires_a_moderator_and_a_changed_submission() -> None:
+    memory = course_with_comments()
+    changed = memory.assignments[ESSAY].submissions[ANN].updated_at
+    assert changed is not None
+    same, older = changed.replace(microsecond=999_000), changed.replace(year=2001)
+    assert view_as(memory, TA1).provisional_grade_status(ANN, same) == {"needs_provisional_grade": True}
+    refused = view_as(memory, TA1).provisional_grade_status(ANN, older)
+    assert isinstance(refused, Rejected)
+    assert refused.reason == "unauthorized"
+    full = view_as(memory, FINAL_GRADER).provisional_grade_status(ANN, older)
+    assert isinstance(full, dict)
+    first, second = full["provisional_grades"]
+    assert (first["selected"], first["readonly"], second["selected"]) == (True, True, False)
+    assert (full["final_provisional_grade"]["final"], full["final_provisional_grade"]["readonly"]) == (True, False)
+    assert {"scorer_name", "rubric_assessments", "submission_comments"} <= first.keys()
+    # Never touched: any time the caller states is another one.
+    assert "provisional_grades" in view_as(memory, FINAL_GRADER).provisional_grade_status(BEN, older)  # type: ignore[operator]

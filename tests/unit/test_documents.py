@@ -1,0 +1,51 @@
+"""What the documents name is there: commands, their words, and files."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from deploy.local.stack import USAGE
+from services.console.cli.__main__ import build_cli
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [
+    path
+    for folder in (ROOT, ROOT / "services", ROOT / "deploy", ROOT / "schemas")
+    for path in (folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
+    if "node_modules" not in path.parts
+]
+
+
+def operate_commands() -> set[str]:
+    """Of ``deploy/operate``; those of a group with its name before them."""
+    root = typer.main.get_command(build_cli())
+    words: dict[str, object] = dict(root.commands)  # type: ignore[attr-defined]
+    for group, command in list(words.items()):
+        words |= {f"{group} {word}": each for word, each in getattr(command, "commands", {}).items()}
+    return set(words)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_document_references_existing_commands_and_files(path: Path) -> None:
+    text = path.read_text()
+    modules = set(re.findall(r"python -m ([a-z_]+(?:\.[a-z_]+)+)", text))
+    scripts = set(re.findall(r"(?<![\w/.])deploy/[a-z]+(?:[-_][a-z]+)*", text))
+    operate = set(re.findall(r"deploy/operate (dead-letters [a-z-]+|[a-z]+)", text))
+    stack = set(re.findall(r"deploy/stack ([a-z-]+)", text))
+    links = {link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link}
+
+    files = {module: ROOT / module.replace(".", "/") for module in modules}
+    assert {
+        m for m, at in files.items() if not at.with_suffix(".py").exists() and not (at / "__main__.py").exists()
+    } == set()
+    assert {script for script in scripts if not (ROOT / script).exists()} == set()
+    assert operate - operate_commands() == set()
+    assert stack - set(re.findall(r"[a-z-]+", USAGE)) == set()
+    assert {link for link in links if not (path.parent / link).exists()} == set()
+
+
+def test_document_check_covers_the_main_documents() -> None:
+    assert {path.name for path in DOCUMENTS} >= {"README.md", "runbook.md", "metrics.md", "CHANGELOG.md"}
+    assert "dead-letters redrive" in operate_commands()

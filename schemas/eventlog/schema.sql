@@ -21,6 +21,10 @@
 do $$
 declare
     name text;
+    -- Since PostgreSQL 16 a creator who is no superuser (managed services offer none) becomes a member of the role who
+    -- may grant it, but not set it; the processes must set it. Earlier versions do not know the privilege SET.
+    privilege constant text :=
+        case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end;
 begin
     foreach name in array array['moderation_writer', 'moderation_reader', 'moderation_operator'] loop
         if not exists (select from pg_roles where rolname = name) then
@@ -30,7 +34,7 @@ begin
                 -- Roles belong to the server: a migration of another database has just created it.
             end;
         end if;
-        if not pg_has_role(current_user, name, 'member') then
+        if not pg_has_role(current_user, name, privilege) then
             execute format('grant %I to %I', name, current_user);
         end if;
     end loop;

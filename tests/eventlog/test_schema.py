@@ -1,18 +1,24 @@
-"""The migrations make the schema that ``schema.sql`` shows."""
+"""The migrations make the schema that ``schema.sql`` shows, for every owner that may create roles."""
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from psycopg import sql
 
 import schemas
-from deploy.tools.postgres import create_database
+from deploy.tools.postgres import create_database, drop_databases
+from services.eventlog.connecting import OPERATOR, READER, WRITER, connect
 from services.eventlog.migrate import LogExists, migrate
 from tests.conftest import RUN
 from tests.eventlog.catalog import read_schema
 
 SCHEMA = (Path(schemas.__path__[0]) / "eventlog" / "schema.sql").read_text()
+ROLES = (WRITER, READER, OPERATOR)
+OWNER = f"{RUN}-owner"
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +28,25 @@ def shown_database(postgres: str, new_database: Callable[[], str]) -> str:
     with psycopg.connect(url) as connection:
         connection.execute(SCHEMA)
     return url
+
+
+@pytest.fixture
+def database_of_an_ordinary_owner(postgres: str, new_database: Callable[[], str]) -> Iterator[str]:
+    """An empty database whose owner may create roles, but is no superuser, as managed services have it."""
+    url = create_database(postgres, OWNER)
+    password = uuid.uuid4().hex
+    with psycopg.connect(postgres, autocommit=True) as administrator:
+        owner = sql.Identifier(OWNER)
+        administrator.execute(sql.SQL("create role {} login createrole password {}").format(owner, password))
+        administrator.execute(sql.SQL("alter database {} owner to {}").format(owner, owner))
+        if administrator.info.server_version >= 160_000:
+            # The roles of new_database are the server's. This is what the owner would have if it had created them.
+            for role in ROLES:
+                grant = "grant {} to {} with admin true, inherit false, set false"
+                administrator.execute(sql.SQL(grant).format(sql.Identifier(role), owner))
+        yield urlsplit(url)._replace(netloc=f"{OWNER}:{password}@{urlsplit(url).netloc.rpartition('@')[2]}").geturl()
+        drop_databases(postgres, OWNER)
+        administrator.execute(sql.SQL("drop role {}").format(owner))
 
 
 def test_migrations_and_schema_sql_make_the_same_schema(database_url: str, shown_database: str) -> None:
@@ -65,6 +90,16 @@ def test_a_difference_between_two_schemas_is_seen(shown_database: str, change: s
         connection.execute(change)
         assert read_schema(connection) != before
         connection.rollback()
+
+
+async def test_an_owner_without_superuser_can_migrate_and_set_each_role(database_of_an_ordinary_owner: str) -> None:
+    assert migrate(database_of_an_ordinary_owner) > 0
+    for role in ROLES:
+        connection = await connect(database_of_an_ordinary_owner, "test", role)
+        try:
+            assert await connection.fetchval("select current_user from heads('{1}')") == role
+        finally:
+            await connection.close()
 
 
 def test_a_database_with_a_log_of_unknown_origin_is_left_as_it_is(shown_database: str) -> None:

@@ -1,6 +1,7 @@
 """Bring a database's schema up to date: ``python -m services.eventlog.migrate`` (reads DATABASE_URL).
 
-yoyo applies ``schemas/eventlog/*.sql`` in order, once each, under its own lock.
+yoyo applies the files of ``schemas/eventlog/migrations`` in order, each once, in a transaction and under its own lock.
+``schemas/eventlog/schema.sql`` shows the schema that results.
 """
 
 import importlib.resources
@@ -13,6 +14,10 @@ from services.config import DatabaseSettings
 from services.kafka.partitioning import SHARD_COUNT
 
 
+class LogExists(Exception):
+    """The database holds a log that was not made by these migrations."""
+
+
 class ShardCountMismatch(Exception):
     """The installation was made with another number of shards; it is fixed at installation."""
 
@@ -21,15 +26,23 @@ def migrate(database_url: str, shard_count: int = SHARD_COUNT) -> int:
     """Apply what is missing and return how many migrations were applied.
 
     Raises:
-        WrongShards: the log was installed with another number of shards.
+        LogExists: the database holds a log from before 0.1.0, or one made by other means; it was not changed.
+        ShardCountMismatch: the log was installed with another number of shards.
     """
     backend = get_backend(database_url.replace("postgresql://", "postgresql+psycopg://", 1))
-    with importlib.resources.as_file(importlib.resources.files("schemas") / "eventlog") as folder:
+    with importlib.resources.as_file(importlib.resources.files("schemas") / "eventlog" / "migrations") as folder:
         migrations = read_migrations(str(folder))
-        with backend.lock():
-            missing = backend.to_apply(migrations)
-            backend.apply_migrations(missing)
-    backend.connection.close()
+        try:
+            with backend.lock():
+                missing = backend.to_apply(migrations)
+                backend.apply_migrations(missing)
+        except (psycopg.errors.DuplicateFunction, psycopg.errors.DuplicateTable) as error:
+            raise LogExists(
+                f"the database holds a log that these migrations did not make ({error.diag.message_primary}); "
+                "it was not changed: set DATABASE_URL to an empty database and migrate again"
+            ) from error
+        finally:
+            backend.connection.close()
     with psycopg.connect(database_url) as connection:
         connection.execute(
             "insert into shard select generate_series(0, %s - 1) where not exists (select from shard)", (shard_count,)

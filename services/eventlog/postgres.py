@@ -133,5 +133,5 @@ def describe_postgres_error(error: Exception) -> str:
     if isinstance(error, _SCHEMA_ERRORS):
         return f"the log's schema is not the one this version needs ({name}): run python -m services.eventlog.migrate"
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
-        return f"PostgreSQL refuses ({name}): grant {WRITER} and {READER} to DATABASE_URL's user"
+        return f"PostgreSQL refuses ({name}): grant {WRITER}, {READER} and {OPERATOR} to DATABASE_URL's user"
     return f"PostgreSQL does not answer: {name}"

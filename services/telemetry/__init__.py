@@ -1,3 +1,5 @@
 """What a process tells about itself: metrics, logs, traces."""
 
-VERSION = "0.1.0"
+import services
+
+VERSION = services.__version__

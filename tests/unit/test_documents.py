@@ -31,7 +31,7 @@ def operate_commands() -> set[str]:
 def test_document_references_existing_commands_and_files(path: Path) -> None:
     text = path.read_text()
     modules = set(re.findall(r"python -m ([a-z_]+(?:\.[a-z_]+)+)", text))
-    scripts = set(re.findall(r"(?<![\w/.])deploy/[a-z]+(?:[-_][a-z]+)*", text))
+    scripts = set(re.findall(r"(?<![\w/.])deploy/[a-z]+(?:[-_.][a-z]+)*", text))
     operate = set(re.findall(r"deploy/operate (dead-letters [a-z-]+|[a-z]+)", text))
     stack = set(re.findall(r"deploy/stack ([a-z-]+)", text))
     links = {link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link}

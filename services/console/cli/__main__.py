@@ -2,9 +2,11 @@
 
 import logging
 import os
+from typing import Annotated
 
 import typer
 
+from services import __version__
 from services.console.cli import (
     agreement,
     assignment,
@@ -30,9 +32,9 @@ def build_cli() -> typer.Typer:
         help="Moderated Grading for operators: look, explain, repair.",
         epilog=EPILOG,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
     )
+    app.callback()(_global_options)
     app.command("status")(status.status)
     app.command("verdict")(verdict.verdict)
     app.command("state")(assignment.state)
@@ -54,7 +56,26 @@ def build_cli() -> typer.Typer:
     return app
 
 
-if __name__ == "__main__":
-    # What it says of servers that are away is said once, by the command.
+def main() -> None:
+    """Run the command line: the entry point ``moderated-grading``."""
+    # The command itself reports a server that is away, once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    build_cli()(prog_name=os.environ.get("OPERATE_AS"))
+    build_cli()(prog_name=os.environ.get("OPERATE_AS", "moderated-grading"))
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"moderated-grading {__version__}")
+        raise typer.Exit
+
+
+def _global_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the whole command line; each acts on its own."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+-- The schema of release 0.1.0, which begins with an empty log. ../schema.sql explains it.
+
+do $$
+declare
+    name text;
+    -- Since PostgreSQL 16 a creator who is no superuser (managed services offer none) becomes a member of the role who
+    -- may grant it, but not set it; the processes must set it. Earlier versions do not know the privilege SET.
+    privilege constant text :=
+        case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end;
+begin
+    foreach name in array array['moderation_writer', 'moderation_reader', 'moderation_operator'] loop
+        if not exists (select from pg_roles where rolname = name) then
+            begin
+                execute format('create role %I nologin', name);
+            exception when duplicate_object or unique_violation then
+                -- Roles belong to the server: a migration of another database has just created it.
+            end;
+        end if;
+        if not pg_has_role(current_user, name, privilege) then
+            execute format('grant %I to %I', name, current_user);
+        end if;
+    end loop;
+exception when insufficient_privilege then
+    raise exception '% may not create or grant the role %; nothing was changed', current_user, name
+        using hint = 'As an administrator, create moderation_writer, moderation_reader and moderation_operator'
+                     ' (nologin) and grant them to this user; then migrate again.';
+end
+$$;
+
+create function refuse_change() returns trigger language plpgsql as $$
+begin
+    raise exception '% on % refused: the log is append-only', tg_op, tg_table_name using errcode = 'restrict_violation';
+end
+$$;
+
+create table shard (
+    shard smallint primary key
+);
+comment on table shard is 'One row per shard: writers lock it, in ascending order; it is never updated.';
+
+create trigger append_only before update or delete or truncate on shard
+    for each statement execute function refuse_change();
+alter table shard enable always trigger append_only;
+grant select on shard to moderation_reader, moderation_writer, moderation_operator;
+grant update on shard to moderation_writer;
+
+create table source (
+    number    smallint generated always as identity primary key,
+    topic     text not null,
+    reason    text not null,
+    opened_at timestamptz not null default clock_timestamp()
+);
+comment on table source is 'One incarnation of a commands topic: a topic that was recreated is a new source.';
+create index source_topic on source (topic, number);
+
+create trigger append_only before update or delete or truncate on source
+    for each statement execute function refuse_change();
+alter table source enable always trigger append_only;
+grant select on source to moderation_reader, moderation_writer, moderation_operator;
+grant insert on source to moderation_writer;
+
+create sequence stream_number;
+grant usage on sequence stream_number to moderation_writer;
+
+create table stream (
+    number       bigint primary key,
+    root_account bigint not null,
+    course       bigint not null,
+    assignment   bigint,
+    shard        smallint not null references shard
+);
+comment on table stream is 'A course (assignment is null) or an assignment. Inserted once, never updated.';
+create unique index stream_assignment on stream (root_account, assignment) where assignment is not null;
+create unique index stream_course on stream (root_account, course) where assignment is null;
+
+create trigger append_only before update or delete or truncate on stream
+    for each statement execute function refuse_change();
+alter table stream enable always trigger append_only;
+grant select on stream to moderation_reader, moderation_writer, moderation_operator;
+grant insert on stream to moderation_writer;
+
+create table event (
+    shard        smallint not null,
+    position     bigint not null,
+    live_number  bigint,
+    stream       bigint not null,
+    version      integer not null,
+    type         text not null,
+    type_version smallint not null,
+    data         json not null,
+    metadata     json not null,
+    recorded_at  timestamptz not null,
+    primary key (shard, position),
+    unique (stream, version)
+);
+comment on column event.data is 'The value on the events topic, byte for byte (which jsonb would not keep).';
+comment on column event.metadata is
+    'Never published as such: ids of the published records, the cause, the stream''s secret.';
+create unique index event_live_number on event (shard, live_number) where live_number is not null;
+create index event_sis_source_id on event ((data #>> '{payload,sis_source_id,1}')) where type = 'course_updated';
+
+create trigger append_only before update or delete or truncate on event
+    for each statement execute function refuse_change();
+alter table event enable always trigger append_only;
+grant select on event to moderation_reader, moderation_writer, moderation_operator;
+grant insert on event to moderation_writer;
+
+create table verdict (
+    shard        smallint not null,
+    number       bigint not null,
+    root_account bigint not null,
+    command_id   uuid not null,
+    first        boolean not null,
+    content_hash bytea not null,
+    source       smallint not null,
+    partition    integer not null,
+    "offset"     bigint not null,
+    append_time  bigint not null,
+    key          bytea,
+    body         json not null,
+    metadata     json not null,
+    primary key (shard, number)
+);
+comment on column verdict.root_account is '0 if the command''s root account could not be read.';
+comment on column verdict.append_time is 'When the broker appended the record, in milliseconds since 1970.';
+create unique index verdict_command on verdict (command_id, root_account) where first;
+create unique index verdict_place on verdict (source, partition, "offset");
+
+create trigger append_only before update or delete or truncate on verdict
+    for each statement execute function refuse_change();
+alter table verdict enable always trigger append_only;
+grant select on verdict to moderation_reader, moderation_writer, moderation_operator;
+grant insert on verdict to moderation_writer;
+
+create table dead_letter (
+    shard       smallint not null,
+    number      bigint not null,
+    source      smallint not null,
+    partition   integer not null,
+    "offset"    bigint not null,
+    append_time bigint not null,
+    key         bytea,
+    value       bytea,
+    headers     bytea not null,
+    reason      text not null,
+    message     text not null,
+    recorded_at timestamptz not null,
+    primary key (shard, number)
+);
+comment on column dead_letter.headers is
+    'A JSON list of [name, value] pairs, both in base64 (value may be null), without authorization.';
+create unique index dead_letter_place on dead_letter (source, partition, "offset");
+
+create trigger append_only before update or delete or truncate on dead_letter
+    for each statement execute function refuse_change();
+alter table dead_letter enable always trigger append_only;
+grant select on dead_letter to moderation_reader, moderation_writer, moderation_operator;
+grant insert on dead_letter to moderation_writer;
+
+create function heads(shards smallint[])
+returns table (shard smallint, "position" bigint, live_number bigint, verdict_number bigint, dead_letter_number bigint)
+language sql stable as $$
+    select s,
+           coalesce((select e.position from event e where e.shard = s order by e.position desc limit 1), 0),
+           coalesce((select e.live_number from event e
+                     where e.shard = s and e.live_number is not null order by e.live_number desc limit 1), 0),
+           coalesce((select v.number from verdict v where v.shard = s order by v.number desc limit 1), 0),
+           coalesce((select d.number from dead_letter d where d.shard = s order by d.number desc limit 1), 0)
+    from unnest(shards) s
+$$;
+
+create function watermark(of_source smallint, of_partition integer) returns bigint
+language sql stable as $$
+    select greatest(
+        coalesce((select v."offset" from verdict v where v.source = of_source and v.partition = of_partition
+                  order by v."offset" desc limit 1), -1),
+        coalesce((select d."offset" from dead_letter d where d.source = of_source and d.partition = of_partition
+                  order by d."offset" desc limit 1), -1))
+$$;
+
+create type shard_head as (shard smallint, "position" bigint, verdict_number bigint, dead_letter_number bigint);
+create type stream_row as (number bigint, root_account bigint, course bigint, assignment bigint, shard smallint);
+create type event_row as (shard smallint, "position" bigint, live boolean, stream bigint, version integer, type text,
+                          data json, metadata json);
+create type verdict_row as (shard smallint, number bigint, root_account bigint, command_id uuid, first boolean,
+                            content_hash bytea, partition integer, "offset" bigint, append_time bigint, key bytea,
+                            body json, metadata json);
+create type dead_letter_row as (shard smallint, number bigint, partition integer, "offset" bigint, append_time bigint,
+                                key bytea, value bytea, headers bytea, reason text, message text);
+
+create function append(
+    seen shard_head[], of_source smallint, partitions integer[], first_offsets bigint[], at timestamptz,
+    streams stream_row[], events event_row[], verdicts verdict_row[], dead_letters dead_letter_row[]
+) returns boolean language plpgsql as $$
+declare
+    shards constant smallint[] := array(select k.shard from unnest(seen) k);
+begin
+    -- All writers lock in the same order, so that they wait for each other and never deadlock.
+    perform 1 from shard s where s.shard = any(shards) order by s.shard for update;
+
+    if exists (select from heads(shards) h join unnest(seen) k on k.shard = h.shard
+               where (h.position, h.verdict_number, h.dead_letter_number)
+                     <> (k.position, k.verdict_number, k.dead_letter_number))
+       or exists (select from unnest(partitions, first_offsets) f(p, o) where watermark(of_source, f.p) >= f.o)
+    then
+        return false;
+    end if;
+
+    insert into stream (number, root_account, course, assignment, shard)
+    select s.number, s.root_account, s.course, s.assignment, s.shard from unnest(streams) s;
+
+    if cardinality(events) > 0 then
+        insert into event (shard, position, live_number, stream, version, type, type_version, data, metadata, recorded_at)
+        -- Materialized: inlined, heads() is evaluated for each event, and each time skips all index entries that this
+        -- statement has inserted. Appending 10,000 published grades then takes seconds.
+        with h as materialized (select k.shard, k.live_number from heads(shards) k)
+        select e.shard, e.position,
+               case when e.live then h.live_number + count(*) filter (where e.live)
+                    over (partition by e.shard order by e.position) end,
+               e.stream, e.version, e.type, 1, e.data, e.metadata, at
+        from unnest(events) e
+        join h on h.shard = e.shard
+        order by e.shard, e.position;
+    end if;
+
+    -- In the order of command ids: of two writers of the same ids one waits and then fails; neither deadlocks.
+    insert into verdict (shard, number, root_account, command_id, first, content_hash, source, partition, "offset",
+                         append_time, key, body, metadata)
+    select v.shard, v.number, v.root_account, v.command_id, v.first, v.content_hash, of_source, v.partition, v."offset",
+           v.append_time, v.key, v.body, v.metadata
+    from unnest(verdicts) v
+    order by v.command_id;
+
+    insert into dead_letter (shard, number, source, partition, "offset", append_time, key, value, headers, reason,
+                             message, recorded_at)
+    select d.shard, d.number, of_source, d.partition, d."offset", d.append_time, d.key, d.value, d.headers,
+           d.reason, d.message, at
+    from unnest(dead_letters) d;
+
+    return true;
+end
+$$;
+
+create table operator_action (
+    id           uuid primary key,
+    kind         text not null check (kind in ('redrive', 'discard', 'reveal', 'replay')),
+    root_account bigint not null,
+    user_id      bigint not null,
+    reason       text not null check (length(btrim(reason)) between 1 and 1000),
+    detail       json not null,
+    acted_at     timestamptz not null default clock_timestamp()
+);
+comment on table operator_action is 'Who did what, why and when.';
+comment on column operator_action.detail is 'What was requested, as JSON without the contents of any record.';
+create index operator_action_time on operator_action (acted_at);
+
+create trigger append_only before update or delete or truncate on operator_action
+    for each statement execute function refuse_change();
+alter table operator_action enable always trigger append_only;
+grant select on operator_action to moderation_operator, moderation_reader;
+grant insert on operator_action to moderation_operator;
+
+create table dead_letter_settled (
+    shard   smallint not null,
+    number  bigint not null,
+    action  uuid not null references operator_action,
+    ordinal integer not null,
+    primary key (shard, number),
+    unique (action, ordinal),
+    foreign key (shard, number) references dead_letter
+);
+comment on table dead_letter_settled is 'The action that redrove or discarded a dead letter; without a row it is open.';
+
+create trigger append_only before update or delete or truncate on dead_letter_settled
+    for each statement execute function refuse_change();
+alter table dead_letter_settled enable always trigger append_only;
+grant select on dead_letter_settled to moderation_operator, moderation_reader;
+grant insert on dead_letter_settled to moderation_operator;
+
+create table redrive (
+    action         uuid primary key references operator_action,
+    topic          text not null,
+    producer_id    bigint not null,
+    producer_epoch smallint not null,
+    partitions     integer[] not null,
+    ends           bigint[] not null
+);
+comment on table redrive is
+    'The producer id and epoch of a redrive, and the end offset of each partition before it.';
+
+create trigger append_only before update or delete or truncate on redrive
+    for each statement execute function refuse_change();
+alter table redrive enable always trigger append_only;
+grant select on redrive to moderation_operator, moderation_reader;
+grant insert on redrive to moderation_operator;
+
+create table redriven (
+    action    uuid not null,
+    ordinal   integer not null,
+    partition integer not null,
+    "offset"  bigint not null,
+    primary key (action, ordinal),
+    foreign key (action, ordinal) references dead_letter_settled (action, ordinal)
+);
+comment on table redriven is 'Partition and offset, on the commands topic, of a redriven record.';
+create index redriven_place on redriven (partition, "offset");
+
+create trigger append_only before update or delete or truncate on redriven
+    for each statement execute function refuse_change();
+alter table redriven enable always trigger append_only;
+grant select on redriven to moderation_operator, moderation_reader;
+grant insert on redriven to moderation_operator;

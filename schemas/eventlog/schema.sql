@@ -1,0 +1,389 @@
+-- The event log's schema as it is today: all of it, to be read from top to bottom.
+--
+-- No database is made from this file: `python -m services.eventlog.migrate` applies the files of migrations/. A test
+-- compares the two, so every migration comes with its change here. The rows of table shard are data: migrate inserts
+-- them.
+--
+-- PostgreSQL holds the only truth: handlers append to it, relays publish from it, all else is derived. Three rules:
+--
+--   1. Append-only. Triggers refuse every change of a row to everyone; grants refuse it to the processes as well.
+--   2. The numbers that leave the service (event.position, event.live_number, verdict.number, dead_letter.number) are
+--      dense from 1, per shard and in commit order: append() checks under the shard's lock that a batch continues them.
+--      A reader that asks for the numbers after its last one misses nothing. Sequences and transaction ids would hide
+--      rows from it: a transaction that commits late may have drawn a lower number than one that was read before.
+--   3. No row is updated for each batch. What was assigned last is read from the ends of indexes: a counter leaves a
+--      dead row behind each batch, which slows all writers down while an old snapshot is open.
+
+-- Roles ---------------------------------------------------------------------------------------------------------------
+-- One per kind of process, without login; a process logs in as DATABASE_URL's user and sets its role. Handlers have
+-- moderation_writer, relay and gateway moderation_reader, the console moderation_operator.
+
+do $$
+declare
+    name text;
+    -- Since PostgreSQL 16 a creator who is no superuser (managed services offer none) becomes a member of the role who
+    -- may grant it, but not set it; the processes must set it. Earlier versions do not know the privilege SET.
+    privilege constant text :=
+        case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end;
+begin
+    foreach name in array array['moderation_writer', 'moderation_reader', 'moderation_operator'] loop
+        if not exists (select from pg_roles where rolname = name) then
+            begin
+                execute format('create role %I nologin', name);
+            exception when duplicate_object or unique_violation then
+                -- Roles belong to the server: a migration of another database has just created it.
+            end;
+        end if;
+        if not pg_has_role(current_user, name, privilege) then
+            execute format('grant %I to %I', name, current_user);
+        end if;
+    end loop;
+exception when insufficient_privilege then
+    raise exception '% may not create or grant the role %; nothing was changed', current_user, name
+        using hint = 'As an administrator, create moderation_writer, moderation_reader and moderation_operator'
+                     ' (nologin) and grant them to this user; then migrate again.';
+end
+$$;
+
+-- Append-only ---------------------------------------------------------------------------------------------------------
+-- Every table has this trigger. It is enabled ALWAYS: session_replication_role = replica skips plain triggers.
+
+create function refuse_change() returns trigger language plpgsql as $$
+begin
+    raise exception '% on % refused: the log is append-only', tg_op, tg_table_name using errcode = 'restrict_violation';
+end
+$$;
+
+-- shard ---------------------------------------------------------------------------------------------------------------
+-- The unit of ordering and locking: a course with all its assignments is in one shard, and partition = shard on every
+-- topic. The rows exist to be locked, in ascending order. Their number is fixed at installation.
+
+create table shard (
+    shard smallint primary key
+);
+comment on table shard is 'One row per shard: writers lock it, in ascending order; it is never updated.';
+
+create trigger append_only before update or delete or truncate on shard
+    for each statement execute function refuse_change();
+alter table shard enable always trigger append_only;
+grant select on shard to moderation_reader, moderation_writer, moderation_operator;
+-- SELECT … FOR UPDATE requires the right to update; the trigger refuses the update itself.
+grant update on shard to moderation_writer;
+
+-- source --------------------------------------------------------------------------------------------------------------
+-- Offsets identify a record only within one incarnation of the commands topic: a topic that is deleted and created
+-- again starts at 0. The newest row of a topic is its current incarnation.
+
+create table source (
+    number    smallint generated always as identity primary key,
+    topic     text not null,
+    reason    text not null,
+    opened_at timestamptz not null default clock_timestamp()
+);
+comment on table source is 'One incarnation of a commands topic: a topic that was recreated is a new source.';
+create index source_topic on source (topic, number);
+
+create trigger append_only before update or delete or truncate on source
+    for each statement execute function refuse_change();
+alter table source enable always trigger append_only;
+grant select on source to moderation_reader, moderation_writer, moderation_operator;
+grant insert on source to moderation_writer;
+
+-- stream --------------------------------------------------------------------------------------------------------------
+-- The two aggregates. An assignment's id is unique in its root account, whatever its course. Numbers are reserved from
+-- the sequence before a batch is decided, because ids of the service are derived from them; gaps are harmless.
+
+create sequence stream_number;
+grant usage on sequence stream_number to moderation_writer;
+
+create table stream (
+    number       bigint primary key,
+    root_account bigint not null,
+    course       bigint not null,
+    assignment   bigint,
+    shard        smallint not null references shard
+);
+comment on table stream is 'A course (assignment is null) or an assignment. Inserted once, never updated.';
+create unique index stream_assignment on stream (root_account, assignment) where assignment is not null;
+create unique index stream_course on stream (root_account, course) where assignment is null;
+
+create trigger append_only before update or delete or truncate on stream
+    for each statement execute function refuse_change();
+alter table stream enable always trigger append_only;
+grant select on stream to moderation_reader, moderation_writer, moderation_operator;
+grant insert on stream to moderation_writer;
+
+-- event ---------------------------------------------------------------------------------------------------------------
+-- What happened. `position` is the number on the events topic; `live_number` the one on live-events and caliper, null
+-- for events that are not published there. `version` counts within the stream.
+
+create table event (
+    shard        smallint not null,
+    position     bigint not null,
+    live_number  bigint,
+    stream       bigint not null,
+    version      integer not null,
+    type         text not null,
+    type_version smallint not null,
+    data         json not null,
+    metadata     json not null,
+    recorded_at  timestamptz not null,
+    primary key (shard, position),
+    unique (stream, version)
+);
+comment on column event.data is 'The value on the events topic, byte for byte (which jsonb would not keep).';
+comment on column event.metadata is
+    'Never published as such: ids of the published records, the cause, the stream''s secret.';
+create unique index event_live_number on event (shard, live_number) where live_number is not null;
+-- Clients of Canvas's API also name a course by its SIS id (sis_course_id:…).
+create index event_sis_source_id on event ((data #>> '{payload,sis_source_id,1}')) where type = 'course_updated';
+
+create trigger append_only before update or delete or truncate on event
+    for each statement execute function refuse_change();
+alter table event enable always trigger append_only;
+grant select on event to moderation_reader, moderation_writer, moderation_operator;
+grant insert on event to moderation_writer;
+
+-- verdict -------------------------------------------------------------------------------------------------------------
+-- The answer to every command record that has a readable command id. A record's verdict (or dead letter) is also the
+-- only mark that it was processed: (source, partition, offset) is unique, so the database refuses to process a record
+-- twice. Of the verdicts of one command id at most one is `first`: the one that settled it, and that later records with
+-- the same id are answered with.
+
+create table verdict (
+    shard        smallint not null,
+    number       bigint not null,
+    root_account bigint not null,
+    command_id   uuid not null,
+    first        boolean not null,
+    content_hash bytea not null,
+    source       smallint not null,
+    partition    integer not null,
+    "offset"     bigint not null,
+    append_time  bigint not null,
+    key          bytea,
+    body         json not null,
+    metadata     json not null,
+    primary key (shard, number)
+);
+comment on column verdict.root_account is '0 if the command''s root account could not be read.';
+comment on column verdict.append_time is 'When the broker appended the record, in milliseconds since 1970.';
+-- command_id leads: until the first analyze, PostgreSQL plans the opposite order badly.
+create unique index verdict_command on verdict (command_id, root_account) where first;
+create unique index verdict_place on verdict (source, partition, "offset");
+
+create trigger append_only before update or delete or truncate on verdict
+    for each statement execute function refuse_change();
+alter table verdict enable always trigger append_only;
+grant select on verdict to moderation_reader, moderation_writer, moderation_operator;
+grant insert on verdict to moderation_writer;
+
+-- dead_letter ---------------------------------------------------------------------------------------------------------
+-- Records that have no readable command id, so that no verdict can be addressed to them: kept as they were received.
+
+create table dead_letter (
+    shard       smallint not null,
+    number      bigint not null,
+    source      smallint not null,
+    partition   integer not null,
+    "offset"    bigint not null,
+    append_time bigint not null,
+    key         bytea,
+    value       bytea,
+    headers     bytea not null,
+    reason      text not null,
+    message     text not null,
+    recorded_at timestamptz not null,
+    primary key (shard, number)
+);
+comment on column dead_letter.headers is
+    'A JSON list of [name, value] pairs, both in base64 (value may be null), without authorization.';
+create unique index dead_letter_place on dead_letter (source, partition, "offset");
+
+create trigger append_only before update or delete or truncate on dead_letter
+    for each statement execute function refuse_change();
+alter table dead_letter enable always trigger append_only;
+grant select on dead_letter to moderation_reader, moderation_writer, moderation_operator;
+grant insert on dead_letter to moderation_writer;
+
+-- heads(), watermark(): what was assigned and processed last ----------------------------------------------------------
+-- Reads of one entry at the end of an index each.
+
+create function heads(shards smallint[])
+returns table (shard smallint, "position" bigint, live_number bigint, verdict_number bigint, dead_letter_number bigint)
+language sql stable as $$
+    select s,
+           coalesce((select e.position from event e where e.shard = s order by e.position desc limit 1), 0),
+           coalesce((select e.live_number from event e
+                     where e.shard = s and e.live_number is not null order by e.live_number desc limit 1), 0),
+           coalesce((select v.number from verdict v where v.shard = s order by v.number desc limit 1), 0),
+           coalesce((select d.number from dead_letter d where d.shard = s order by d.number desc limit 1), 0)
+    from unnest(shards) s
+$$;
+
+-- The highest offset of a partition that was processed, -1 if none was.
+create function watermark(of_source smallint, of_partition integer) returns bigint
+language sql stable as $$
+    select greatest(
+        coalesce((select v."offset" from verdict v where v.source = of_source and v.partition = of_partition
+                  order by v."offset" desc limit 1), -1),
+        coalesce((select d."offset" from dead_letter d where d.source = of_source and d.partition = of_partition
+                  order by d."offset" desc limit 1), -1))
+$$;
+
+-- append() ------------------------------------------------------------------------------------------------------------
+-- A batch is passed as arrays of rows, which costs the client half as much as an array per column.
+
+create type shard_head as (shard smallint, "position" bigint, verdict_number bigint, dead_letter_number bigint);
+create type stream_row as (number bigint, root_account bigint, course bigint, assignment bigint, shard smallint);
+create type event_row as (shard smallint, "position" bigint, live boolean, stream bigint, version integer, type text,
+                          data json, metadata json);
+create type verdict_row as (shard smallint, number bigint, root_account bigint, command_id uuid, first boolean,
+                            content_hash bytea, partition integer, "offset" bigint, append_time bigint, key bytea,
+                            body json, metadata json);
+create type dead_letter_row as (shard smallint, number bigint, partition integer, "offset" bigint, append_time bigint,
+                                key bytea, value bytea, headers bytea, reason text, message text);
+
+-- Appends one batch in one round trip: locks, compares, inserts, and decides nothing.
+-- `seen` holds the heads on which the batch was decided, `first_offsets` its first offset in each of `partitions`.
+-- Returns false, having written nothing, if a head or a watermark has moved since: the caller reads what is new and
+-- decides again. The comparison sees everything that was committed before the locks were granted, because under READ
+-- COMMITTED each statement has a snapshot of its own.
+create function append(
+    seen shard_head[], of_source smallint, partitions integer[], first_offsets bigint[], at timestamptz,
+    streams stream_row[], events event_row[], verdicts verdict_row[], dead_letters dead_letter_row[]
+) returns boolean language plpgsql as $$
+declare
+    shards constant smallint[] := array(select k.shard from unnest(seen) k);
+begin
+    -- All writers lock in the same order, so that they wait for each other and never deadlock.
+    perform 1 from shard s where s.shard = any(shards) order by s.shard for update;
+
+    if exists (select from heads(shards) h join unnest(seen) k on k.shard = h.shard
+               where (h.position, h.verdict_number, h.dead_letter_number)
+                     <> (k.position, k.verdict_number, k.dead_letter_number))
+       or exists (select from unnest(partitions, first_offsets) f(p, o) where watermark(of_source, f.p) >= f.o)
+    then
+        return false;
+    end if;
+
+    insert into stream (number, root_account, course, assignment, shard)
+    select s.number, s.root_account, s.course, s.assignment, s.shard from unnest(streams) s;
+
+    if cardinality(events) > 0 then
+        insert into event (shard, position, live_number, stream, version, type, type_version, data, metadata, recorded_at)
+        -- Materialized: inlined, heads() is evaluated for each event, and each time skips all index entries that this
+        -- statement has inserted. Appending 10,000 published grades then takes seconds.
+        with h as materialized (select k.shard, k.live_number from heads(shards) k)
+        select e.shard, e.position,
+               case when e.live then h.live_number + count(*) filter (where e.live)
+                    over (partition by e.shard order by e.position) end,
+               e.stream, e.version, e.type, 1, e.data, e.metadata, at
+        from unnest(events) e
+        join h on h.shard = e.shard
+        order by e.shard, e.position;
+    end if;
+
+    -- In the order of command ids: of two writers of the same ids one waits and then fails; neither deadlocks.
+    insert into verdict (shard, number, root_account, command_id, first, content_hash, source, partition, "offset",
+                         append_time, key, body, metadata)
+    select v.shard, v.number, v.root_account, v.command_id, v.first, v.content_hash, of_source, v.partition, v."offset",
+           v.append_time, v.key, v.body, v.metadata
+    from unnest(verdicts) v
+    order by v.command_id;
+
+    insert into dead_letter (shard, number, source, partition, "offset", append_time, key, value, headers, reason,
+                             message, recorded_at)
+    select d.shard, d.number, of_source, d.partition, d."offset", d.append_time, d.key, d.value, d.headers,
+           d.reason, d.message, at
+    from unnest(dead_letters) d;
+
+    return true;
+end
+$$;
+
+-- operator_action -----------------------------------------------------------------------------------------------------
+-- The audit trail of operators: each action is inserted in the transaction that carries it out. The id is generated
+-- with the form that asks for the action, so that a form submitted twice is one action.
+
+create table operator_action (
+    id           uuid primary key,
+    kind         text not null check (kind in ('redrive', 'discard', 'reveal', 'replay')),
+    root_account bigint not null,
+    user_id      bigint not null,
+    reason       text not null check (length(btrim(reason)) between 1 and 1000),
+    detail       json not null,
+    acted_at     timestamptz not null default clock_timestamp()
+);
+comment on table operator_action is 'Who did what, why and when.';
+comment on column operator_action.detail is 'What was requested, as JSON without the contents of any record.';
+create index operator_action_time on operator_action (acted_at);
+
+create trigger append_only before update or delete or truncate on operator_action
+    for each statement execute function refuse_change();
+alter table operator_action enable always trigger append_only;
+grant select on operator_action to moderation_operator, moderation_reader;
+grant insert on operator_action to moderation_operator;
+
+-- dead_letter_settled -------------------------------------------------------------------------------------------------
+-- A dead letter is open until it has a row here; the primary key allows only one. `ordinal` numbers the dead letters of
+-- an action from 0, in the order of their offsets: the order in which a redrive sends those of a partition.
+
+create table dead_letter_settled (
+    shard   smallint not null,
+    number  bigint not null,
+    action  uuid not null references operator_action,
+    ordinal integer not null,
+    primary key (shard, number),
+    unique (action, ordinal),
+    foreign key (shard, number) references dead_letter
+);
+comment on table dead_letter_settled is 'The action that redrove or discarded a dead letter; without a row it is open.';
+
+create trigger append_only before update or delete or truncate on dead_letter_settled
+    for each statement execute function refuse_change();
+alter table dead_letter_settled enable always trigger append_only;
+grant select on dead_letter_settled to moderation_operator, moderation_reader;
+grant insert on dead_letter_settled to moderation_operator;
+
+-- redrive -------------------------------------------------------------------------------------------------------------
+-- How a redrive survives a crash without sending a record twice: a retry uses the same producer id, epoch and sequence
+-- numbers, so that the broker deduplicates what it already has. Records that were sent but have no row in redriven yet
+-- are searched for from `ends` on.
+
+create table redrive (
+    action         uuid primary key references operator_action,
+    topic          text not null,
+    producer_id    bigint not null,
+    producer_epoch smallint not null,
+    partitions     integer[] not null,
+    ends           bigint[] not null
+);
+comment on table redrive is
+    'The producer id and epoch of a redrive, and the end offset of each partition before it.';
+
+create trigger append_only before update or delete or truncate on redrive
+    for each statement execute function refuse_change();
+alter table redrive enable always trigger append_only;
+grant select on redrive to moderation_operator, moderation_reader;
+grant insert on redrive to moderation_operator;
+
+-- redriven ------------------------------------------------------------------------------------------------------------
+-- Links a dead letter with the record that was sent for it; what has no row here is still to be sent.
+
+create table redriven (
+    action    uuid not null,
+    ordinal   integer not null,
+    partition integer not null,
+    "offset"  bigint not null,
+    primary key (action, ordinal),
+    foreign key (action, ordinal) references dead_letter_settled (action, ordinal)
+);
+comment on table redriven is 'Partition and offset, on the commands topic, of a redriven record.';
+create index redriven_place on redriven (partition, "offset");
+
+create trigger append_only before update or delete or truncate on redriven
+    for each statement execute function refuse_change();
+alter table redriven enable always trigger append_only;
+grant select on redriven to moderation_operator, moderation_reader;
+grant insert on redriven to moderation_operator;

@@ -1,0 +1,111 @@
+"""The migrations make the schema that ``schema.sql`` shows, for every owner that may create roles."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+import schemas
+from deploy.local.postgres import create_database, drop_databases
+from services.eventlog.migrate import LogExists, migrate
+from services.eventlog.postgres import OPERATOR, READER, WRITER, connect
+from tests.conftest import RUN_PREFIX
+from tests.integration.eventlog.catalog import read_schema
+
+SCHEMA = (Path(schemas.__path__[0]) / "eventlog" / "schema.sql").read_text()
+ROLES = (WRITER, READER, OPERATOR)
+OWNER = f"{RUN_PREFIX}-owner"
+
+
+@pytest.fixture(scope="module")
+def shown_database(postgres: str, new_database: Callable[[], str]) -> str:
+    """A database made from ``schema.sql``."""
+    url = create_database(postgres, f"{RUN_PREFIX}-shown")
+    with psycopg.connect(url) as connection:
+        connection.execute(SCHEMA)
+    return url
+
+
+@pytest.fixture
+def database_of_an_ordinary_owner(postgres: str, new_database: Callable[[], str]) -> Iterator[str]:
+    """An empty database whose owner may create roles, but is no superuser, as managed services have it."""
+    url = create_database(postgres, OWNER)
+    password = uuid.uuid4().hex
+    with psycopg.connect(postgres, autocommit=True) as administrator:
+        owner = sql.Identifier(OWNER)
+        administrator.execute(sql.SQL("create role {} login createrole password {}").format(owner, password))
+        administrator.execute(sql.SQL("alter database {} owner to {}").format(owner, owner))
+        if administrator.info.server_version >= 160_000:
+            # The roles of new_database are the server's. This is what the owner would have if it had created them.
+            for role in ROLES:
+                grant = "grant {} to {} with admin true, inherit false, set false"
+                administrator.execute(sql.SQL(grant).format(sql.Identifier(role), owner))
+        yield urlsplit(url)._replace(netloc=f"{OWNER}:{password}@{urlsplit(url).netloc.rpartition('@')[2]}").geturl()
+        drop_databases(postgres, OWNER)
+        administrator.execute(sql.SQL("drop role {}").format(owner))
+
+
+def test_migrations_and_schema_sql_make_the_same_schema(database_url: str, shown_database: str) -> None:
+    with psycopg.connect(database_url) as migrated, psycopg.connect(shown_database) as shown:
+        assert read_schema(migrated) == read_schema(shown)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "alter table event add column note text",
+        "alter table event alter column type type varchar(100)",
+        "alter table event alter column recorded_at set default now()",
+        "alter table verdict alter column key set not null",
+        "alter table event set (fillfactor = 90)",
+        "alter table event drop constraint event_stream_version_key",
+        "alter table operator_action add check (user_id > 0)",
+        "alter table shard enable trigger append_only",
+        "alter table shard disable trigger append_only",
+        "alter type event_row add attribute note text",
+        "alter sequence stream_number cache 10",
+        "alter function heads(smallint[]) volatile",
+        "alter function append security definer",
+        "comment on table shard is 'Shards'",
+        "create or replace function refuse_change() returns trigger language plpgsql as 'begin return null; end'",
+        "create table verdict_body (month date not null) partition by range (month)",
+        "create view graded as select count(*) from event",
+        "create policy readers on event for select using (true)",
+        "create rule quiet as on delete to shard do instead nothing",
+        "create statistics event_types on stream, type from event",
+        "create schema archive",
+        "drop index event_sis_source_id",
+        "grant delete on event to moderation_writer",
+        "grant update (reason) on source to moderation_writer",
+        "revoke execute on function append from public",
+    ],
+)
+def test_a_difference_between_two_schemas_is_seen(shown_database: str, change: str) -> None:
+    with psycopg.connect(shown_database) as connection:
+        before = read_schema(connection)
+        connection.execute(change)
+        assert read_schema(connection) != before
+        connection.rollback()
+
+
+async def test_an_owner_without_superuser_can_migrate_and_set_each_role(database_of_an_ordinary_owner: str) -> None:
+    assert migrate(database_of_an_ordinary_owner) > 0
+    for role in ROLES:
+        connection = await connect(database_of_an_ordinary_owner, "test", role)
+        try:
+            assert await connection.fetchval("select current_user from heads('{1}')") == role
+        finally:
+            await connection.close()
+
+
+def test_a_database_with_a_log_of_unknown_origin_is_left_as_it_is(shown_database: str) -> None:
+    with psycopg.connect(shown_database) as connection:
+        before = read_schema(connection)
+    with pytest.raises(LogExists, match="empty database"):
+        migrate(shown_database)
+    with psycopg.connect(shown_database) as connection:
+        assert read_schema(connection) == before

@@ -1,0 +1,116 @@
+"""The project installs as pyproject.toml says: the locks agree with it, the wheel is whole, the script runs."""
+
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from services import __version__
+
+ROOT = Path(__file__).parent.parent
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRAS: dict[str, list[str]] = PYPROJECT["project"]["optional-dependencies"]
+LOCKS = {
+    "requirements.lock": ("agreement",),
+    "requirements-local.lock": ("agreement", "local"),
+    "requirements-dev.lock": tuple(EXTRAS),
+}
+# What a process reads at run time that is no Python module.
+DATA = {"services/console/web": {".html", ".css", ".js", ".svg"}, "schemas/eventlog": {".sql"}, "schemas": {".json"}}
+
+
+def locked(name: str) -> dict[str, list[Requirement]]:
+    """The pins of a lock by package; some have one for each of several versions of Python."""
+    found: dict[str, list[Requirement]] = {}
+    for line in (ROOT / "deploy" / name).read_text().splitlines():
+        if line and not line.startswith(("#", " ")):
+            pin = Requirement(line.removesuffix("\\"))
+            found.setdefault(canonicalize_name(pin.name), []).append(pin)
+    return found
+
+
+def version_of(pin: Requirement) -> str:
+    """The one version that a pin allows."""
+    (specifier,) = pin.specifier
+    assert specifier.operator == "=="
+    return specifier.version
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_holds_what_pyproject_asks_for(name: str) -> None:
+    asked = [*PYPROJECT["project"]["dependencies"], *(line for extra in LOCKS[name] for line in EXTRAS[extra])]
+    requirements = [Requirement(line) for line in asked if not line.startswith(PYPROJECT["project"]["name"])]
+    pins = locked(name)
+
+    unmet = {
+        str(requirement)
+        for requirement in requirements
+        for pin in pins.get(canonicalize_name(requirement.name), [Requirement(f"{requirement.name}==0")])
+        if not requirement.specifier.contains(version_of(pin), prereleases=True)
+    }
+
+    assert unmet == set(), "run deploy/lock"
+
+
+def test_the_narrow_locks_hold_the_versions_of_the_wide_ones() -> None:
+    run, local, dev = ({str(pin) for pins in locked(name).values() for pin in pins} for name in LOCKS)
+
+    assert run < local < dev
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_pins_by_hash_and_names_no_index(name: str) -> None:
+    text = (ROOT / "deploy" / name).read_text()
+
+    assert "://" not in text
+    assert re.findall(r"^[a-z].*==.*\\\n(?!    --hash=sha256:[0-9a-f]{64}\b)", text, re.MULTILINE) == []
+
+
+def test_the_version_is_written_once() -> None:
+    assert PYPROJECT["project"]["dynamic"] == ["version"]
+
+    asked = [sys.executable, "-m", "services.console.cli", "--version"]
+    assert subprocess.run(asked, capture_output=True, text=True, check=True, cwd=ROOT).stdout == (
+        f"moderated-grading {__version__}\n"
+    )
+
+
+def test_the_shell_completes_the_commands() -> None:
+    typed = {"COMP_WORDS": "moderated-grading dead-letters re", "COMP_CWORD": "2"}
+    asked = {**os.environ, **typed, "_MODERATED_GRADING_COMPLETE": "complete_bash"}
+    command = [sys.executable, "-m", "services.console.cli"]
+
+    completed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=asked)
+
+    assert completed.stdout.split() == ["redrive", "reveal"]
+
+
+def test_each_script_has_a_function_to_call() -> None:
+    assert [name for name, where in PYPROJECT["project"]["scripts"].items() if not callable(find(where))] == []
+
+
+def find(where: str) -> object:
+    """What an entry point names."""
+    found: object = pkgutil.resolve_name(where)
+    return found
+
+
+def test_the_wheel_holds_every_module_and_every_file_that_modules_read(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(build, capture_output=True, check=True, cwd=ROOT)
+    (wheel,) = tmp_path.glob(f"moderated_grading-{__version__}-*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+
+    modules = {path for package in ("services", "schemas") for path in (ROOT / package).rglob("*.py")}
+    data = {path for folder, kinds in DATA.items() for path in (ROOT / folder).rglob("*") if path.suffix in kinds}
+    assert {str(path.relative_to(ROOT)) for path in modules | data} - packed == set()
+    assert not any(name.startswith(("tests/", "deploy/")) for name in packed)

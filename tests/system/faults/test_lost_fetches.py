@@ -63,7 +63,7 @@ async def send(system: System, commands: Sequence[Json], partition: int) -> None
     await system.client.producer.flush()
 
 
-class TestedConsumer:
+class ConsumerReader:
     """Fetches, looks which records are new, and decides them."""
 
     def __init__(self, deciding: CommandProcessor, consumer: AIOKafkaConsumer) -> None:
@@ -88,7 +88,7 @@ async def processor(system: System) -> AsyncIterator[CommandProcessor]:
 async def test_lost_batch_is_refetched(system: System, processor: CommandProcessor) -> None:
     await send(system, course_commands(9), partition=0)
     async with open_consumer(system, 0) as consumer:
-        reader = TestedConsumer(processor, consumer)
+        reader = ConsumerReader(processor, consumer)
         await reader.process(await fetch(consumer, 3))
         lost = await fetch(consumer, 3)
         assert [record.offset for record in lost] == [3, 4, 5]
@@ -106,7 +106,7 @@ async def test_commands_between_transaction_markers_are_processed(system: System
             await producer.send_and_wait(commands, json.dumps(command).encode(), partition=0)
     await producer.stop()
     async with open_consumer(system, 0) as consumer:
-        reader = TestedConsumer(processor, consumer)
+        reader = ConsumerReader(processor, consumer)
         async with asyncio.timeout(DEADLINE_SECONDS):
             while await count_rows(system) < 4:
                 await reader.process(await fetch(consumer, 1))
@@ -115,7 +115,7 @@ async def test_commands_between_transaction_markers_are_processed(system: System
 async def test_records_removed_by_retention_stop_the_partition(system: System, processor: CommandProcessor) -> None:
     await send(system, course_commands(3), partition=0)
     async with open_consumer(system, 0) as consumer:
-        reader = TestedConsumer(processor, consumer)
+        reader = ConsumerReader(processor, consumer)
         await reader.process(await fetch(consumer, 3))
         await send(system, course_commands(3), partition=0)
         admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
@@ -133,7 +133,7 @@ async def test_watermark_query_survives_a_concurrent_rebalance(system: System, p
     for partition in (0, 1):
         await send(system, course_commands(2), partition)
     async with open_consumer(system, 0, 1) as consumer:
-        reader = TestedConsumer(processor, consumer)
+        reader = ConsumerReader(processor, consumer)
         first = await fetch(consumer, 1)
         await reader.process(first)
         others: list[Record] = []

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from deploy.local.paths import ROOT
 from services.console.cli.__main__ import build_cli
-from tests.conftest import System
 from tests.fixtures.canvas.adapter import World, small_course_steps
+from tests.fixtures.system import System
 from tests.fixtures.token_issuer import TokenIssuer
 
 Json = dict[str, Any]

@@ -10,10 +10,10 @@ import asyncpg
 import pytest
 
 from services.kafka.topics import MIB
-from tests.conftest import System
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.dead_letter_fixtures import append_dead_letters
 from tests.fixtures.fault_helpers import wait_until_idle
+from tests.fixtures.system import System
 from tests.integration.cli.conftest import CommandLine
 
 Json = dict[str, Any]

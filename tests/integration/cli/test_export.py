@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import System
+from tests.fixtures.system import System
 from tests.integration.cli.conftest import CommandLine, GradedCourse
 
 Json = dict[str, Any]

@@ -8,8 +8,8 @@ import pytest
 from services.console.cli import server_watchdog
 from services.console.cli.options import ServerTimeout
 from services.console.cli.server_watchdog import Server, fail_if_silent
-from tests.conftest import System
 from tests.fixtures.dead_letter_fixtures import append_dead_letters
+from tests.fixtures.system import System
 from tests.integration.cli.conftest import CommandLine
 
 GIVE_UP_SECONDS = 4.0

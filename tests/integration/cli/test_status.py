@@ -5,9 +5,9 @@ import asyncio
 import asyncpg
 
 from services.eventlog.pipeline_queries import PipelineQueries
-from tests.conftest import System
 from tests.fixtures.fault_helpers import wait_until_idle
 from tests.fixtures.process_runner import wait_until
+from tests.fixtures.system import System
 from tests.integration.cli.conftest import CommandLine, CommandResult, GradedCourse
 
 

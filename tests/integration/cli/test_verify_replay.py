@@ -4,7 +4,7 @@ import asyncio
 
 import asyncpg
 
-from tests.conftest import System
+from tests.fixtures.system import System
 from tests.integration.cli.conftest import CommandLine, GradedCourse
 
 

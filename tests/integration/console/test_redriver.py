@@ -23,11 +23,11 @@ from services.eventlog.operator_actions import (
 )
 from services.eventlog.postgres import OPERATOR, Pool, connect, create_pool
 from services.kafka.topics import MIB, full_topic_name
-from tests.conftest import System, create_system
 from tests.fixtures.bad_inputs import BAD_INPUTS, RawRecord
 from tests.fixtures.console_client import Connection
 from tests.fixtures.dead_letter_fixtures import HEADERS, append_dead_letters, read_commands_partition
 from tests.fixtures.process_runner import DEADLINE_SECONDS, wait_until
+from tests.fixtures.system import System, create_system
 from tests.system.journeys.test_bad_inputs import produce_raw_record
 
 Json = dict[str, Any]

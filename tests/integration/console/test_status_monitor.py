@@ -17,10 +17,10 @@ from services.eventlog.postgres import OPERATOR, create_pool
 from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
 from services.kafka.topics import full_topic_name
 from services.runtime.health import Health
-from tests.conftest import System
 from tests.fixtures.console_client import ConsoleClient
 from tests.fixtures.dead_letter_fixtures import append_dead_letters
 from tests.fixtures.process_runner import wait_until
+from tests.fixtures.system import System
 
 
 async def test_recreated_topics_and_missing_handlers_raise_alarms(

@@ -19,9 +19,9 @@ from services.eventlog.feed_history import FeedHistory
 from services.eventlog.postgres import OPERATOR, create_pool
 from services.kafka.topics import full_topic_name
 from services.runtime.health import Health
-from tests.conftest import System, seed_course
 from tests.fixtures.fault_helpers import rewind_relay, wait_until_published
 from tests.fixtures.process_runner import Process, wait_until
+from tests.fixtures.system import System, seed_course
 from tests.integration.cli.conftest import CommandLine
 from tests.system.faults.test_relay_progress import recreate_topics
 

@@ -13,7 +13,7 @@ import schemas
 from deploy.local.postgres import create_database, drop_databases
 from services.eventlog.migrate import LogExists, migrate
 from services.eventlog.postgres import OPERATOR, READER, WRITER, connect
-from tests.conftest import RUN_PREFIX
+from tests.fixtures.system import RUN_PREFIX
 from tests.integration.eventlog.catalog import read_schema
 
 SCHEMA = (Path(schemas.__path__[0]) / "eventlog" / "schema.sql").read_text()

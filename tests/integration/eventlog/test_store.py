@@ -13,7 +13,7 @@ from deploy.local.postgres import create_database
 from services.eventlog.append_batch import AppendBatch, RecordCoordinates
 from services.eventlog.postgres import READER, WRITER, connect, describe_postgres_error
 from services.eventlog.store import EventStore
-from tests.conftest import RUN_PREFIX
+from tests.fixtures.system import RUN_PREFIX
 
 OpenStore = Callable[[], Awaitable[EventStore]]
 

@@ -7,7 +7,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from services.kafka import topics
-from tests.conftest import RUN_PREFIX
+from tests.fixtures.system import RUN_PREFIX
 
 
 async def test_new_topics_accept_records_immediately(bootstrap: str, caplog: pytest.LogCaptureFixture) -> None:

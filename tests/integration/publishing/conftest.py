@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from services.kafka.relay_progress import FEED_BY_TOPIC
-from tests.conftest import System, create_system
 from tests.fixtures.fault_helpers import course_commands, publication_commands, send_all, wait_until_published
 from tests.fixtures.process_runner import wait_until
 from tests.fixtures.recorded_topics import RecordedTopics
+from tests.fixtures.system import System, create_system
 
 STUDENTS = 6
 

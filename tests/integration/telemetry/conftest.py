@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from tests.conftest import System, create_running_system, seed_course
 from tests.fixtures.bad_inputs import BAD_INPUTS
 from tests.fixtures.gateway_client import GatewayClient
 from tests.fixtures.process_runner import Process, wait_until
+from tests.fixtures.system import System, create_running_system, seed_course
 from tests.fixtures.token_issuer import TokenIssuer
 
 

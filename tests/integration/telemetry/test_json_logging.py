@@ -14,10 +14,10 @@ from services.eventlog.store import EventStore
 from services.handler.consumer import FRAMEWORK_LOGGER
 from services.kafka.topics import TopicConfigError
 from services.telemetry.json_logging import JsonFormatter
-from tests.conftest import System
 from tests.fixtures.bad_inputs import BAD_INPUTS
 from tests.fixtures.gateway_client import GatewayClient
 from tests.fixtures.process_runner import Json, Process
+from tests.fixtures.system import System
 
 NAME, COMMENT, TOKEN = "Canaria Serinus", "sings before dawn, 3/10", "eyJjYW5hcnkiOiJ0b2tlbiJ9"
 CANARIES = (NAME, COMMENT, TOKEN)

@@ -10,8 +10,8 @@ from deploy.monitoring.metrics_doc import METRICS_BY_PROCESS
 from services.kafka.partitioning import SHARD_COUNT
 from services.telemetry.consumer_lag import PartitionState
 from services.telemetry.metrics import ProcessMetrics
-from tests.conftest import System
 from tests.fixtures.process_runner import Process, wait_until
+from tests.fixtures.system import System
 
 # Told only where tokens are asked for: see test_outages.
 AUTH_METRICS = {"moderation_auth_failures", "moderation_jwks_age_seconds"}

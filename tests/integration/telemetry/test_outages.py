@@ -14,10 +14,10 @@ from deploy.local.kafka import KafkaServer
 from deploy.local.paths import free_port
 from services.gateway import command_producer, verdict_waiter
 from services.runtime import server_monitor
-from tests.conftest import RUN_PREFIX, System
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.fault_helpers import send_all
 from tests.fixtures.process_runner import Process, wait_until
+from tests.fixtures.system import RUN_PREFIX, System
 from tests.fixtures.token_issuer import TokenIssuer
 from tests.integration.telemetry.test_json_logging import NAME, assert_no_content_logged
 

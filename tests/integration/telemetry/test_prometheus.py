@@ -13,8 +13,8 @@ import pytest
 
 from deploy.local.paths import free_port
 from deploy.monitoring.prometheus_targets import write_prometheus_config
-from tests.conftest import System
 from tests.fixtures.process_runner import Json, Process, wait_until
+from tests.fixtures.system import System
 from tests.integration.telemetry.test_monitoring import DASHBOARDS, expressions
 
 # What is seen of a moment in which the machine stood still goes away after a minute of rates.

@@ -5,9 +5,9 @@ import signal
 
 import asyncpg
 
-from tests.conftest import System
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.process_runner import Process, wait_until
+from tests.fixtures.system import System
 from tests.integration.telemetry.hanging_handler import BATCH_HANGS, TIME_SKIPPED
 
 WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"

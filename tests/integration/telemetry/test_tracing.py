@@ -13,10 +13,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from deploy.local.paths import ROOT
-from tests.conftest import System, create_system
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.gateway_client import GatewayClient
 from tests.fixtures.process_runner import wait_until
+from tests.fixtures.system import System, create_system
 from tests.fixtures.token_issuer import TokenIssuer
 
 PRODUCER_SPAN = "00f067aa0ba902b7"

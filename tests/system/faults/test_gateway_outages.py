@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from tests.conftest import System
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.canvas.course_client import CourseClient, moderated_course_commands
 from tests.fixtures.canvas.http_adapter import AUDITOR, assignment_path
 from tests.fixtures.fault_helpers import wait_until_processed
 from tests.fixtures.gateway_client import GatewayClient
 from tests.fixtures.process_runner import Process, wait_until
+from tests.fixtures.system import System
 from tests.fixtures.token_issuer import TokenIssuer
 
 GRADE = {"submission[posted_grade]": "7", "submission[provisional]": "true", "comment[text_comment]": "well"}

@@ -15,7 +15,6 @@ from services.eventlog.append_batch import AppendBatch, RecordCoordinates
 from services.eventlog.store import EventStore
 from services.handler.consumer import RETRY_SECONDS
 from services.kafka.partitioning import SHARD_COUNT, get_course_shard
-from tests.conftest import System
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.fault_helpers import (
     BackgroundSender,
@@ -26,6 +25,7 @@ from tests.fixtures.fault_helpers import (
     wait_until_processed,
 )
 from tests.fixtures.process_runner import DEADLINE_SECONDS, Process, wait_until
+from tests.fixtures.system import System
 
 # An acknowledgement that was on its way when the handler was stopped has arrived before so many questions are answered.
 POLLS = 20

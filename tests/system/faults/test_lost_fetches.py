@@ -24,9 +24,9 @@ from services.handler.position_tracker import PositionTracker
 from services.kafka import topics
 from services.runtime.health import Health
 from services.telemetry.metrics import HandlerMetrics
-from tests.conftest import System
 from tests.fixtures.fault_helpers import count_rows, course_commands, recreate_commands_topic
 from tests.fixtures.process_runner import DEADLINE_SECONDS, Json
+from tests.fixtures.system import System
 
 Record = ConsumerRecord[Any, Any]
 

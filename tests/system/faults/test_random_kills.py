@@ -8,10 +8,10 @@ from typing import Any
 
 import asyncpg
 
-from tests.conftest import System
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.fault_helpers import STUDENTS, large_course_commands
 from tests.fixtures.process_runner import DEADLINE_SECONDS, Json, Process, wait_until
+from tests.fixtures.system import System
 
 COMMANDS = 20_000
 COURSES = 6

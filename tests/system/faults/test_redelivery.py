@@ -12,7 +12,6 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from deploy.local.postgres import create_database
 from services.kafka import topics
-from tests.conftest import System
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.fault_helpers import (
     count_rows,
@@ -24,6 +23,7 @@ from tests.fixtures.fault_helpers import (
     wait_until_processed,
 )
 from tests.fixtures.process_runner import DEADLINE_SECONDS, Json, wait_until
+from tests.fixtures.system import System
 
 
 async def reset_group_offsets(system: System) -> None:

@@ -13,9 +13,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from services.kafka.partitioning import SHARD_COUNT
 from services.kafka.topics import full_topic_name
-from tests.conftest import System
 from tests.fixtures.fault_helpers import BackgroundSender, course_commands, send_all, wait_until_published
 from tests.fixtures.process_runner import DEADLINE_SECONDS, Process, wait_until
+from tests.fixtures.system import System
 from tests.system.faults.foreign_consumers import start_consumers
 from tests.system.faults.test_random_kills import assert_dense
 

@@ -16,7 +16,6 @@ from services.kafka import topics
 from services.kafka.relay_progress import FEED_BY_TOPIC, OUTPUT_TOPICS, PROGRESS_KEY, RelayProgress
 from services.publishing.topic_ends import End
 from services.relay.startup_checks import OperatorRequired, verify_consistent
-from tests.conftest import System
 from tests.fixtures.fault_helpers import (
     course_commands,
     publication_commands,
@@ -28,6 +27,7 @@ from tests.fixtures.fault_helpers import (
 )
 from tests.fixtures.process_runner import Process, wait_until
 from tests.fixtures.recorded_topics import RecordCopy, RecordedTopics
+from tests.fixtures.system import System
 from tests.system.faults.test_random_kills import assert_dense
 
 

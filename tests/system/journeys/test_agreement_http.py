@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from schemas.agreement import Agreement
-from tests.conftest import System
 from tests.fixtures.canvas.adapter import World, small_course_steps
 from tests.fixtures.gateway_client import GatewayClient
+from tests.fixtures.system import System
 
 Json = dict[str, Any]
 SCORES = (

@@ -11,9 +11,9 @@ from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from services.kafka.topics import full_topic_name
-from tests.conftest import System
 from tests.fixtures.bad_inputs import BAD_INPUTS, SINGLE_RECORD_ENTRIES, RawRecord, build_record
 from tests.fixtures.process_runner import wait_until
+from tests.fixtures.system import System
 
 
 class RawHeaderName(str):

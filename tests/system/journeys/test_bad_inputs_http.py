@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from services.gateway.openapi import OPENAPI_FILE
-from tests.conftest import LMS_URL, System
 from tests.fixtures.bad_inputs import BAD_INPUTS
 from tests.fixtures.gateway_client import GatewayClient
 from tests.fixtures.process_runner import DEADLINE_SECONDS, wait_until
+from tests.fixtures.system import LMS_URL, System
 
 Json = dict[str, Any]
 MODERATOR, STRANGER = 11, 990

@@ -12,11 +12,11 @@ from services.commands.state_cache import StateCache
 from services.eventlog.store import EventStore
 from services.moderation import commands
 from services.moderation.state_document import state_document
-from tests.conftest import System
 from tests.fixtures.canvas import CANVAS_CASES
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.canvas.expectations import check_events, check_grade_changes, matches_state
 from tests.fixtures.canvas.normalize import IdNormalizer
+from tests.fixtures.system import System
 
 CASES = json.loads((CANVAS_CASES / "canvas_cases.json").read_text())["cases"]
 # Reading is HTTP's: their given steps are replayed, their answers wait for the gateway.

@@ -7,12 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import System
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.canvas.expectations import check_events, check_grade_changes, matches, matches_state
 from tests.fixtures.canvas.http_adapter import AUDITOR, assignment_path, auditor_command, build_request
 from tests.fixtures.gateway_client import GatewayClient
 from tests.fixtures.process_runner import wait_until
+from tests.fixtures.system import System
 from tests.system.journeys.test_canvas_cases import (
     CASES,
     READ_OPERATIONS,

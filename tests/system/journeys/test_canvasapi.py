@@ -11,9 +11,9 @@ from canvasapi.exceptions import BadRequest, Forbidden, InvalidAccessToken, Reso
 from canvasapi.requester import Requester
 from canvasapi.submission import Submission
 
-from tests.conftest import LMS_URL, System
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.gateway_client import GatewayClient
+from tests.fixtures.system import LMS_URL, System
 
 Json = dict[str, Any]
 STUDENTS = [f"s{number}" for number in range(12)]

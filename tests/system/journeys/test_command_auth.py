@@ -12,9 +12,9 @@ import pytest
 from aiokafka.structs import RecordMetadata
 
 from schemas.http_request import HTTP_REQUEST_HEADER
-from tests.conftest import System, create_system
 from tests.fixtures.bad_inputs import BAD_INPUTS
 from tests.fixtures.process_runner import wait_until
+from tests.fixtures.system import System, create_system
 from tests.fixtures.token_issuer import SHORT_LIFE_SECONDS, TokenIssuer
 from tests.system.journeys.test_live_events import REQUEST_CONTEXT
 

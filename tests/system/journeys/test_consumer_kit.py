@@ -13,9 +13,9 @@ import pytest
 
 from deploy.season import consumer_kit
 from deploy.season.consumer_kit import CORPUS
-from tests.conftest import RUN_PREFIX, System
 from tests.fixtures.fault_helpers import wait_until_idle, wait_until_published
 from tests.fixtures.schema_checks import VALUE_SCHEMAS, load_validator
+from tests.fixtures.system import RUN_PREFIX, System
 
 Json = dict[str, Any]
 KIT = CORPUS.parent

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import System
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.canvas.course_client import STUDENTS, CourseClient, moderated_course_commands
 from tests.fixtures.canvas.http_adapter import AUDITOR, assignment_path
 from tests.fixtures.gateway_client import GatewayClient
 from tests.fixtures.process_runner import wait_until
+from tests.fixtures.system import System
 from tests.fixtures.token_issuer import TokenIssuer
 
 Json = dict[str, Any]

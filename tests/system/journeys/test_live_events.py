@@ -10,11 +10,11 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka_event
 
 from schemas.http_request import HTTP_REQUEST_HEADER
 from schemas.live_events import GradeChange
-from tests.conftest import LMS_URL, System
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.canvas.http_adapter import assignment_path
 from tests.fixtures.gateway_client import GatewayClient
 from tests.fixtures.process_runner import Json, wait_until
+from tests.fixtures.system import LMS_URL, System
 from tests.unit.schemas.test_caliper import VALIDATOR
 
 REQUEST_CONTEXT: Json = {

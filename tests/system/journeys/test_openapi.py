@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from services.gateway.openapi import OPENAPI_FILE
-from tests.conftest import System
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.gateway_client import GatewayClient
+from tests.fixtures.system import System
 
 Json = dict[str, Any]
 ASSIGNMENTS = [f"a{number}" for number in range(8)]

@@ -1,1 +1,22 @@
-"""How far the graders of an assignment agree: figures, tables and small plots. Pure; nothing is stored."""
+"""How far the graders of an assignment agree: figures, tables and small plots. Pure; nothing is stored.
+
+The figures need the libraries of the extra ``agreement``; everything else of the service runs without them.
+"""
+
+from importlib.util import find_spec
+
+_LIBRARIES = ("numpy", "pycm", "scipy")
+
+
+class LibrariesMissing(Exception):
+    """The extra ``agreement`` is not installed; the message names the remedy."""
+
+
+def require_libraries() -> None:
+    """Raise LibrariesMissing unless the extra is installed."""
+    missing = [name for name in _LIBRARIES if find_spec(name) is None]
+    if missing:
+        raise LibrariesMissing(
+            f"agreement figures need {', '.join(missing)}; nothing was calculated:"
+            " run pip install 'moderated-grading[agreement]'"
+        )

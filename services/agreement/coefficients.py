@@ -1,18 +1,21 @@
-"""Chance-corrected agreement, by libraries: weighted kappa (PyCM) and Krippendorff's alpha (krippendorff)."""
+"""Chance-corrected agreement: weighted kappa (by PyCM) and Krippendorff's alpha.
+
+The libraries are imported where they are used: they take time and memory, and are those of an extra.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
-
-import krippendorff
-import numpy
-from pycm import ConfusionMatrix
+from typing import TYPE_CHECKING, Literal
 
 from schemas.agreement import IntraclassReason, Reason
 from services.agreement.scale import MeasurementLevel
 
-# What a library may hold at once: alpha's is a cube of students and values, three times, in numbers of 8 bytes.
+if TYPE_CHECKING:
+    from numpy import float64
+    from numpy.typing import NDArray
+
+# Bounds on time: kappa's matrices hold a cell for two categories, alpha multiplies works by values by values.
 KAPPA_CELLS_MAX = 250_000
 ALPHA_CELLS_MAX = 4_000_000
 
@@ -50,6 +53,8 @@ def weighted_kappa(first: Sequence[int], second: Sequence[int], categories: int)
         return Statistic(None, len(first), "no_variance")
     if categories**2 > KAPPA_CELLS_MAX:
         return Statistic(None, len(first), "too_large")
+    from pycm import ConfusionMatrix
+
     pair_counts = Counter(zip(first, second, strict=True))
     # A whole matrix, because categories that nobody used keep the others apart.
     category_numbers = {str(number): number for number in range(categories)}
@@ -65,8 +70,12 @@ def weighted_kappa(first: Sequence[int], second: Sequence[int], categories: int)
     return Statistic(float(value), len(first))
 
 
-def krippendorff_alpha(rating_rows: Sequence[Sequence[float]], level: MeasurementLevel) -> Statistic:
-    """Krippendorff's alpha over works with two or more values each."""
+def krippendorff_alpha(rating_rows: Sequence[Sequence[float]], level: MeasurementLevel | Literal["ratio"]) -> Statistic:
+    """Krippendorff's alpha over works with two or more values each (Krippendorff 2011).
+
+    Disagreement is the mean squared distance of two values: observed within the works, each pair of a work of m values
+    weighing 1 / (m - 1), and expected among all values whatever their work. Alpha is 1 less the one by the other.
+    """
     count = len(rating_rows)
     if not rating_rows:
         return Statistic(None, 0, "no_shared_works")
@@ -75,8 +84,34 @@ def krippendorff_alpha(rating_rows: Sequence[Sequence[float]], level: Measuremen
     distinct_values = len({value for row in rating_rows for value in row})
     if distinct_values == 1:
         return Statistic(None, count, "no_variance")
-    most_ratings = max(map(len, rating_rows))
-    if len(rating_rows) * distinct_values * max(distinct_values, most_ratings) > ALPHA_CELLS_MAX:
+    if count * distinct_values**2 > ALPHA_CELLS_MAX:
         return Statistic(None, count, "too_large")
-    table = numpy.array([[*row, *[nan] * (most_ratings - len(row))] for row in rating_rows], dtype=float)
-    return Statistic(float(krippendorff.alpha(reliability_data=table.T, level_of_measurement=level)), count)
+    import numpy
+
+    row_sizes = numpy.array([len(row) for row in rating_rows])
+    values, columns = numpy.unique([float(value) for row in rating_rows for value in row], return_inverse=True)
+    value_counts = numpy.zeros((count, distinct_values))
+    numpy.add.at(value_counts, (numpy.repeat(numpy.arange(count), row_sizes), columns), 1)
+    coincidences = (value_counts / (row_sizes - 1)[:, None]).T @ value_counts
+    frequencies = value_counts.sum(axis=0)
+    distances = _squared_distances(values, frequencies, level)
+    observed = (coincidences * distances).sum()
+    expected = frequencies @ distances @ frequencies / (frequencies.sum() - 1)
+    return Statistic(float(1 - observed / expected), count)
+
+
+def _squared_distances(
+    values: "NDArray[float64]", frequencies: "NDArray[float64]", level: MeasurementLevel | Literal["ratio"]
+) -> "NDArray[float64]":
+    """Squared distance of each two values, which ascend; 0 of a value and itself."""
+    import numpy
+
+    if level == "nominal":
+        return 1 - numpy.eye(len(values))
+    if level == "ratio":
+        sums = numpy.add.outer(values, values)
+        return (numpy.subtract.outer(values, values) / numpy.where(sums == 0, 1, sums)) ** 2
+    # Ordinal: the number of ratings between two values, half of each value's own included, is the distance of their
+    # mean ranks.
+    positions = values if level == "interval" else frequencies.cumsum() - frequencies / 2
+    return numpy.subtract.outer(positions, positions) ** 2

@@ -14,6 +14,7 @@ from itertools import combinations
 from statistics import fmean, stdev
 
 from schemas.agreement import Reason
+from services.agreement import require_libraries
 from services.agreement.coefficients import KAPPA_CELLS_MAX, Statistic, krippendorff_alpha, weighted_kappa
 from services.agreement.intraclass import IntraclassCorrelation, compute_icc, missing_icc
 from services.agreement.ratings import AssignmentRatings, RatedSubmission, Rating
@@ -21,7 +22,7 @@ from services.agreement.scale import Scale
 
 # Bars of the distances: equal marks, then up to one, two, … widths apart, then all that is farther.
 DISTANCE_STEPS = 4
-# Each takes some ten milliseconds.
+# Each takes some milliseconds in a large class.
 INTRACLASS_PAIRS_MAX = 100
 
 
@@ -99,7 +100,12 @@ RatingPairs = Sequence[tuple[Rating, Rating]]
 
 
 def compute_agreement(ratings: AssignmentRatings, tolerance: Decimal | None = None) -> Agreement:
-    """The figures of an assignment's marks; without a tolerance of 5 % of the points possible."""
+    """The figures of an assignment's marks; without a tolerance of 5 % of the points possible.
+
+    Raises:
+        LibrariesMissing: the extra ``agreement`` is not installed.
+    """
+    require_libraries()
     scale, submissions = ratings.scale, ratings.submissions
     effective_tolerance = scale.default_tolerance if tolerance is None else tolerance
     pairs_by_graders: defaultdict[tuple[int, int], list[tuple[Rating, Rating]]] = defaultdict(list)

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from services.agreement import LibrariesMissing
 from services.agreement.ratings import collect_ratings
 from services.agreement.report import agreement_csv, agreement_document, agreement_metrics, get_assignment_ref
 from services.agreement.statistics import compute_agreement
 from services.gateway.dependencies import AuthenticatedCaller, GatewayDependencies
 from services.gateway.openapi_docs import GET_AGREEMENT
-from services.gateway.responses import bad_request, json_response
+from services.gateway.responses import ApiError, bad_request, json_response
 from services.gateway.service_routes import AsOfTime, AsOfVersion, OptionalQueryText, load_state
 from services.moderation.grade_conversion import SCORE_MAX
 
@@ -49,7 +50,10 @@ async def assignment_agreement(
     course, assignment = await load_state(dependencies, caller, assignment_id, version, at)
     ratings, assignment_ref = collect_ratings(course, assignment), get_assignment_ref(assignment)
     # Seconds for the largest class, and others are answered meanwhile: nothing of the state is used any more.
-    agreement_result = await asyncio.to_thread(compute_agreement, ratings, tolerance_points)
+    try:
+        agreement_result = await asyncio.to_thread(compute_agreement, ratings, tolerance_points)
+    except LibrariesMissing as error:
+        raise ApiError(501, {"message": str(error)}) from error
     if format == "csv":
         return Response(agreement_csv(assignment_ref, agreement_result), media_type="text/csv; charset=utf-8")
     if format == "prometheus":

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from services.agreement import LibrariesMissing
 from services.agreement.coefficients import REASON_TEXTS, Statistic
 from services.agreement.intraclass import IntraclassCorrelation
 from services.agreement.ratings import collect_ratings
@@ -15,10 +16,12 @@ from services.agreement.report import agreement_csv, agreement_document, get_ass
 from services.agreement.statistics import Agreement, Difference, GraderPair, compute_agreement
 from services.console.cli.assignment import AssignmentIdArgument, AtOption, VersionOption, load_state
 from services.console.cli.runner import (
+    EXIT_USAGE,
     JsonOption,
     RootAccountOption,
     add_row,
     build_table,
+    exit_with,
     print_fields,
     print_json,
     stdout_console,
@@ -43,10 +46,11 @@ def report_agreement(
     """How far an assignment's graders agree; what each figure is taken over stands beside it."""
     course, assignment = load_state(assignment_id, version, at, root_account)
     tolerance_points = None if tolerance is None else Decimal(repr(tolerance))
-    result, assignment_ref = (
-        compute_agreement(collect_ratings(course, assignment), tolerance_points),
-        get_assignment_ref(assignment),
-    )
+    try:
+        result = compute_agreement(collect_ratings(course, assignment), tolerance_points)
+    except LibrariesMissing as error:
+        exit_with(EXIT_USAGE, str(error))
+    assignment_ref = get_assignment_ref(assignment)
     if as_json:
         print_json(agreement_document(assignment_ref, result))
     elif as_csv:

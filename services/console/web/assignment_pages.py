@@ -14,6 +14,7 @@ from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
 
 from schemas.fields import ID_MAX
+from services.agreement import LibrariesMissing
 from services.agreement.charts import bias_chart, distance_chart
 from services.agreement.coefficients import REASON_TEXTS
 from services.agreement.ratings import collect_ratings
@@ -171,10 +172,13 @@ def _grader_names(course: Course, state: Assignment) -> dict[int, str]:
 
 
 async def _agreement_context(course: Course, state: Assignment) -> dict[str, Any]:
-    """How far the graders agree, with the plots; figured beside the loop, for a class may be large."""
+    """How far the graders agree, with the plots; computed in a thread, for a class may be large."""
     if not state.moderated_grading:
         return {"agreement": None}
-    statistics = await asyncio.to_thread(compute_agreement, collect_ratings(course, state))
+    try:
+        statistics = await asyncio.to_thread(compute_agreement, collect_ratings(course, state))
+    except LibrariesMissing as error:
+        return {"agreement": None, "agreement_problem": str(error)}
     names_or_none = {grader.user_id: course.users.get(grader.user_id, {}).get("name") for grader in statistics.graders}
     names = {user_id: escape_invisible(name or str(user_id)) for user_id, name in names_or_none.items()}
     plots = Markup(distance_chart(statistics)), Markup(bias_chart(statistics, names))

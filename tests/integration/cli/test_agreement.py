@@ -1,6 +1,7 @@
 """``agreement``: the figures of graders in a terminal, for scripts, and as CSV."""
 
 import io
+from pathlib import Path
 
 from rich.console import Console
 
@@ -31,6 +32,17 @@ async def test_agreement_is_printed_as_text_json_and_csv(cli: CommandLine, grade
     assert "none: no work was marked by two graders" in before.stdout
     assert (before.exit_code, wrong.exit_code) == (0, 2)
     assert max(map(len, text.stdout.splitlines())) <= 80
+
+
+async def test_missing_library_ends_the_command_with_the_remedy(
+    cli: CommandLine, graded_course: GradedCourse, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['scipy'] = None\n")
+
+    result = await cli.run("agreement", graded_course.assignment_id, PYTHONPATH=str(tmp_path))
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "run pip install 'moderated-grading[agreement]'" in result.stderr
 
 
 def test_agreement_of_three_graders_includes_pairwise_rows() -> None:

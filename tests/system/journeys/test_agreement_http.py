@@ -1,6 +1,7 @@
 """Agreement between graders over HTTP: what the log says of their marks, now and then, for auditors alone."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from schemas.agreement import Agreement
 from tests.fixtures.canvas.adapter import World, small_course_steps
 from tests.fixtures.gateway_client import GatewayClient
 from tests.fixtures.system import System
+from tests.fixtures.token_issuer import TokenIssuer
 
 Json = dict[str, Any]
 SCORES = (
@@ -102,6 +104,24 @@ async def test_unauthorized_and_invalid_requests_are_rejected(
     user: str, query: str, status: int, graded_essay: GradedEssay
 ) -> None:
     assert (await graded_essay.request(user, query)).status_code == status
+
+
+async def test_gateway_without_the_libraries_answers_501_and_serves_the_rest(
+    graded_essay: GradedEssay, running_system: System, issuer: TokenIssuer, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['scipy'] = None\n")
+    process = running_system.create_gateway(issuer, PYTHONPATH=str(tmp_path))
+    process.start()
+    await process.wait_until_ready()
+    client = GatewayClient(process.url, issuer)
+
+    agreement = await client.request("GET", graded_essay.path, graded_essay.users["auditor"])
+    state = await client.request("GET", graded_essay.path.replace("agreement", "state"), graded_essay.users["auditor"])
+
+    await client.http.aclose()
+    process.stop()
+    assert (agreement.status_code, state.status_code) == (501, 200)
+    assert "pip install 'moderated-grading[agreement]'" in agreement.json()["message"]
 
 
 async def test_missing_assignment_returns_404(graded_essay: GradedEssay) -> None:

@@ -1,5 +1,7 @@
 """Kappa and alpha give the values that their textbooks print."""
 
+from typing import Literal
+
 import pytest
 
 from services.agreement.coefficients import ALPHA_CELLS_MAX, Statistic, krippendorff_alpha, weighted_kappa
@@ -11,14 +13,33 @@ OBSERVERS = ("123321412000", "123322412503", "033323422510", "123324412510")
 ANXIETY = ("33345523522615221243", "36462424332333221334")
 
 
-def test_alpha_reproduces_the_krippendorff_example() -> None:
+def test_alpha_reproduces_the_krippendorff_example_at_each_level() -> None:
     works = [[float(mark) for mark in unit if mark != "0"] for unit in zip(*OBSERVERS, strict=True)]
     shared = [work for work in works if len(work) > 1]
-    printed: dict[MeasurementLevel, float] = {"nominal": 0.743, "ordinal": 0.815, "interval": 0.849}
+    printed: dict[MeasurementLevel | Literal["ratio"], float] = {
+        "nominal": 0.743,
+        "ordinal": 0.815,
+        "interval": 0.849,
+        "ratio": 0.797,
+    }
 
     found = {level: krippendorff_alpha(shared, level).value for level in printed}
 
     assert found == pytest.approx(printed, abs=0.0005)
+
+
+def test_alpha_reproduces_the_krippendorff_examples_of_two_observers() -> None:
+    # Krippendorff 2011, sections A and B: two observers of ten units with two values, and of twelve with five.
+    meg_and_owen = [[0, 1, 0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]]
+    ben_and_gerry = ["aabbdcccedda", "babbbccceddd"]
+
+    binary = krippendorff_alpha([[float(a), float(b)] for a, b in zip(*meg_and_owen, strict=True)], "nominal")
+    letters = krippendorff_alpha(
+        [[float(ord(a)), float(ord(b))] for a, b in zip(*ben_and_gerry, strict=True)], "nominal"
+    )
+
+    assert binary.value == pytest.approx(0.095, abs=0.0005)
+    assert letters.value == pytest.approx(0.692, abs=0.0005)
 
 
 def test_quadratic_kappa_reproduces_the_irr_manual() -> None:

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 from services import __version__
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS: dict[str, list[str]] = PYPROJECT["project"]["optional-dependencies"]
 LOCKS = {
@@ -46,7 +46,7 @@ def version_of(pin: Requirement) -> str:
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_a_lock_holds_what_pyproject_asks_for(name: str) -> None:
+def test_locks_satisfy_pyproject(name: str) -> None:
     asked = [*PYPROJECT["project"]["dependencies"], *(line for extra in LOCKS[name] for line in EXTRAS[extra])]
     requirements = [Requirement(line) for line in asked if not line.startswith(PYPROJECT["project"]["name"])]
     pins = locked(name)
@@ -61,21 +61,23 @@ def test_a_lock_holds_what_pyproject_asks_for(name: str) -> None:
     assert unmet == set(), "run deploy/lock"
 
 
-def test_the_narrow_locks_hold_the_versions_of_the_wide_ones() -> None:
-    run, local, dev = ({str(pin) for pins in locked(name).values() for pin in pins} for name in LOCKS)
+def test_narrow_locks_have_the_versions_of_the_wide_ones() -> None:
+    run, local, dev = (
+        {(name, version_of(pin)) for name, pins in locked(lock).items() for pin in pins} for lock in LOCKS
+    )
 
     assert run < local < dev
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_a_lock_pins_by_hash_and_names_no_index(name: str) -> None:
+def test_locks_pin_by_hash_and_name_no_index(name: str) -> None:
     text = (ROOT / "deploy" / name).read_text()
 
     assert "://" not in text
     assert re.findall(r"^[a-z].*==.*\\\n(?!    --hash=sha256:[0-9a-f]{64}\b)", text, re.MULTILINE) == []
 
 
-def test_the_version_is_written_once() -> None:
+def test_version_is_written_once() -> None:
     assert PYPROJECT["project"]["dynamic"] == ["version"]
 
     asked = [sys.executable, "-m", "services.console.cli", "--version"]
@@ -84,7 +86,7 @@ def test_the_version_is_written_once() -> None:
     )
 
 
-def test_the_shell_completes_the_commands() -> None:
+def test_shell_completes_commands() -> None:
     typed = {"COMP_WORDS": "moderated-grading dead-letters re", "COMP_CWORD": "2"}
     asked = {**os.environ, **typed, "_MODERATED_GRADING_COMPLETE": "complete_bash"}
     command = [sys.executable, "-m", "services.console.cli"]
@@ -94,7 +96,7 @@ def test_the_shell_completes_the_commands() -> None:
     assert completed.stdout.split() == ["redrive", "reveal"]
 
 
-def test_each_script_has_a_function_to_call() -> None:
+def test_scripts_name_functions() -> None:
     assert [name for name, where in PYPROJECT["project"]["scripts"].items() if not callable(find(where))] == []
 
 
@@ -104,7 +106,7 @@ def find(where: str) -> object:
     return found
 
 
-def test_the_wheel_holds_every_module_and_every_file_that_modules_read(tmp_path: Path) -> None:
+def test_wheel_contains_modules_and_their_data(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
     subprocess.run(build, capture_output=True, check=True, cwd=ROOT)
     (wheel,) = tmp_path.glob(f"moderated_grading-{__version__}-*.whl")

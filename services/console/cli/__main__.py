@@ -13,7 +13,6 @@ from services.console.cli import (
     dead_letter_actions,
     dead_letter_dry_run,
     dead_letters,
-    export,
     status,
     verdict,
     verify_replay,
@@ -52,7 +51,6 @@ def build_cli() -> typer.Typer:
     app.add_typer(dead_letter_commands, name="dead-letters")
     app.command("verify")(verify_replay.verify)
     app.command("replay")(verify_replay.replay)
-    app.command("export")(export.export_events)
     return app
 
 

@@ -104,7 +104,7 @@ async def test_unavailable_and_unconfigured_database_set_different_exit_codes(cl
     [
         ("state", "99999999999999999999"),
         ("history", "0"),
-        ("export", "--course", "9223372036854775808"),
+        ("verify", "--course", "9223372036854775808"),
         ("state", "1", "--version", "9999999999"),
         ("dead-letters", "list", "--partition", "9999999999"),
     ],

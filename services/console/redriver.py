@@ -1,26 +1,7 @@
-"""Dead letters back onto the commands topic: in their order, each once, whatever happens between Kafka and PostgreSQL.
+"""Send dead letters back to the commands topic: once each, in order, through crashes of Kafka, PostgreSQL or ourselves.
 
-Why never twice:
-
-1. What is redriven is decided in PostgreSQL, in the transaction of the action. A dead letter is settled once (primary
-   key) and an action is done once (its id is drawn with the form), so a double click, a second tab and the back button
-   find it done. Only then is anything sent; a crash before loses nothing, for whoever comes next sends it.
-2. Of several processes one sends at a time: a session-level lock of PostgreSQL's, which ends with the connection that
-   any error ends.
-3. Who goes on after a crash first reads the commands topic from where it ended before the action: what carries the
-   action's headers has arrived, and is noted as sent.
-4. What was on its way in the moment of the crash, or comes from a process that was paused and woke up late, is refused
-   by the broker: an action's records bear the producer id that was drawn for it and sequence numbers that follow from
-   their order, one record a batch, so that the same record is the same batch whoever sends it. The broker keeps the
-   last five batches of a producer for a day (``producer.id.expiration.ms``) and answers a repeat with the first one's
-   offset; anything older or out of order it refuses.
-
-A record's order is that of its partition: the next is sent when the one before it is acknowledged.
-
-A database restored to before an action has forgotten it: its dead letters are open again, and redriving them once more
-sends a second record, with the same command ids as the first; the handler gives each id one verdict, whatever comes.
-A dead letter keeps no ``authorization``: with COMMAND_AUTH=required what is redriven is refused as unauthenticated, and
-a dry run says so.
+PostgreSQL decides what is redriven; the broker refuses duplicates by the stored producer id and sequence numbers. Why,
+and what follows from it: deploy/docs/adr/0005-redrive-by-sequence-numbers.md.
 """
 
 import asyncio

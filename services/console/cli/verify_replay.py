@@ -31,8 +31,8 @@ from services.console.cli.runner import (
     stdout_console,
 )
 from services.console.cli.server_watchdog import fail_if_silent, kafka_server
+from services.console.replay_jobs import request_to_detail
 from services.console.roles import Role
-from services.console.topic_jobs import request_to_detail
 from services.eventlog.feeds import FeedReader
 from services.kafka.relay_progress import FEED_BY_TOPIC
 from services.kafka.topics import TopicConfigError

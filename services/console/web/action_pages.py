@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from services.console.operator_service import REASON_CHARACTERS_MAX, Actor, InvalidReason
 from services.console.redriver import DEAD_LETTER_BYTES_MAX
-from services.console.topic_jobs import RESUME_WINDOW
+from services.console.replay_jobs import RESUME_WINDOW
 from services.console.web.dependencies import (
     ConsoleDependencies,
     Dependencies,

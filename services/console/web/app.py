@@ -21,9 +21,19 @@ from services.commands.authorization import CommandAuthorizer
 from services.config import ConsoleSettings
 from services.console.operator_service import OperatorService
 from services.console.redriver import Redriver
+from services.console.replay_jobs import ReplayJobs
 from services.console.status_monitor import StatusMonitor
-from services.console.topic_jobs import ReplayJobs, VerificationJobs
-from services.console.web import action_pages, assignment_pages, auth_pages, failure_pages, status_page, topic_pages
+from services.console.verification_jobs import VerificationJobs
+from services.console.web import (
+    action_pages,
+    assignment_pages,
+    auth_pages,
+    command_pages,
+    failure_pages,
+    health_pages,
+    status_page,
+    topic_pages,
+)
 from services.console.web.action_pages import ACTION_KINDS
 from services.console.web.dependencies import Dependencies
 from services.console.web.metrics import METRICS, topics_lost
@@ -146,9 +156,11 @@ def build_pages_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
     app = FastAPI(title="Moderated Grading console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     for router in (
         auth_pages.router,
+        health_pages.router,
         status_page.router,
         failure_pages.router,
         assignment_pages.router,
+        command_pages.router,
         topic_pages.router,
         action_pages.router,
     ):

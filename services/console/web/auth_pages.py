@@ -1,14 +1,12 @@
-"""Signing in and out, static files, and what a supervisor asks."""
+"""Sign in, sign out, and the static files that every page loads."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from services.auth.verifier import InvalidToken
 from services.console.web.dependencies import ConsoleDependencies, Viewer
-from services.console.web.metrics import METRICS
 from services.console.web.sessions import require_csrf_token, require_same_origin
 from services.console.web.templates import CONTENT_TYPES, STATIC
 
@@ -72,23 +70,3 @@ async def static(name: str) -> Response:
     return Response(
         STATIC[name], media_type=content_type, headers={"cache-control": "public, max-age=31536000, immutable"}
     )
-
-
-@router.get("/health/live")
-async def liveness(dependencies: ConsoleDependencies) -> Response:
-    """Whether the process answers and its loops go on; what it depends on does not count."""
-    problem = dependencies.health.not_live_reason()
-    return JSONResponse({"status": problem or "live"}, 200 if problem is None else 503)
-
-
-@router.get("/health/ready")
-async def readiness(dependencies: ConsoleDependencies) -> Response:
-    """Whether it sees everything now, else what it does not see."""
-    problem = dependencies.health.not_ready_reason()
-    return JSONResponse({"status": problem or "ready"}, 200 if problem is None else 503)
-
-
-@router.get("/metrics")
-async def metrics() -> Response:
-    """Prometheus's text format."""
-    return Response(generate_latest(METRICS.registry), media_type=CONTENT_TYPE_LATEST)

@@ -10,8 +10,9 @@ from fastapi import Depends, HTTPException, Request
 from services.config import ConsoleSettings
 from services.console.operator_service import OperatorService
 from services.console.redriver import Redriver
+from services.console.replay_jobs import ReplayJobs
 from services.console.status_monitor import StatusMonitor
-from services.console.topic_jobs import ReplayJobs, VerificationJobs
+from services.console.verification_jobs import VerificationJobs
 from services.console.web.sessions import Forbidden, Sessions, SignedInUser, require_csrf_token
 from services.console.web.templates import Templates
 from services.eventlog.postgres import Pool

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from services.console.operator_service import Actor, InvalidReason
-from services.console.topic_jobs import request_from_detail, request_to_detail
+from services.console.replay_jobs import request_from_detail, request_to_detail
 from services.console.web.dependencies import ConsoleDependencies, Dependencies, Operator, Viewer
 from services.console.web.metrics import METRICS
 from services.console.web.sessions import Forbidden

@@ -1,4 +1,4 @@
-"""Output topics beside the log, and parts of the log emitted again to a topic of somebody's choice."""
+"""Replay parts of the log to other topics in the background, and resume after a restart."""
 
 import asyncio
 import contextlib
@@ -13,88 +13,18 @@ from uuid import UUID
 
 from services.config import ConsoleSettings
 from services.console.cli.options import INFRASTRUCTURE_ERRORS, describe_infrastructure_error
-from services.eventlog.feed_history import FeedHistory, LogFilter
+from services.eventlog.feed_history import LogFilter
 from services.eventlog.feeds import FeedReader
 from services.eventlog.operator_actions import list_actions
 from services.eventlog.postgres import READER, Pool, connect
-from services.kafka.relay_progress import FEED_BY_TOPIC
-from services.kafka.topics import TopicConfigError, full_topic_name
+from services.kafka.topics import TopicConfigError
 from services.publishing.cloudevents import PublishingFormat
-from services.publishing.log_comparison import LogComparison
-from services.publishing.record_mapper import RecordMapper
 from services.publishing.replayer import ReplayProgress, ReplayRefused, ReplayRequest, replay
-from services.publishing.verifier import TopicNotFound, VerificationReport, verify
 
 LOGGER = logging.getLogger("console")
 RETRY_SECONDS = 5.0
 RESUME_WINDOW = timedelta(days=1)
 REPLAYS_MAX = 200
-
-
-@dataclass(slots=True)
-class VerificationJob:
-    """Of one topic. ``read``, ``of``: its offsets, while it runs; ``result``: of the last one that ended."""
-
-    topic: str
-    output: str
-    is_running: bool = False
-    offsets_read: int = 0
-    offsets_total: int = 0
-    checked_at: datetime | None = None
-    result: VerificationReport | None = None
-    problem: str | None = None
-
-
-class VerificationJobs:
-    """Checks the output topics against the log when somebody asks, one after another; results stay in memory."""
-
-    def __init__(self, settings: ConsoleSettings) -> None:
-        self.settings = settings
-        topic_names = {output: full_topic_name(settings.topic_prefix, output) for output in FEED_BY_TOPIC}
-        self.jobs_by_topic = {name: VerificationJob(name, output) for output, name in topic_names.items()}
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def is_running(self) -> bool:
-        """Whether a check is under way."""
-        return self._task is not None and not self._task.done()
-
-    def start(self) -> None:
-        """Check all of them, unless that is under way."""
-        if not self.is_running:
-            self._task = asyncio.create_task(self._run())
-
-    def stop(self) -> None:
-        """End what is under way."""
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _run(self) -> None:
-        for job in self.jobs_by_topic.values():
-            job.is_running, job.offsets_read, job.offsets_total, job.problem = True, 0, 0, None
-            try:
-                job.result = await self._verify(job)
-                job.checked_at = datetime.now(UTC)
-            except TopicNotFound as error:
-                job.problem = str(error)
-            except INFRASTRUCTURE_ERRORS as error:
-                job.problem = describe_infrastructure_error(error)
-            finally:
-                job.is_running = False
-
-    async def _verify(self, job: VerificationJob) -> VerificationReport:
-        connection = await connect(self.settings.url(), "verify", READER)
-        try:
-            translator = RecordMapper(FeedReader(connection), PublishingFormat.from_settings(self.settings))
-            comparison = LogComparison(job.output, history=FeedHistory(connection), record_mapper=translator)
-
-            def on_progress(_: str, read: int, total: int) -> None:
-                job.offsets_read, job.offsets_total = read, total
-
-            bootstrap = self.settings.kafka_bootstrap
-            return await verify(bootstrap, job.topic, job.output, comparison, on_progress=on_progress)
-        finally:
-            await connection.close()
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from services.moderation.course import Course
 from services.moderation.grading_scheme import GradingScheme
+from services.moderation.ids import ORDINAL_BITS, ORDINAL_MAX, OrdinalPermutation
 
 IDS_PER_ASSIGNMENT = 1 << 20
 _BASE58_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -116,6 +117,8 @@ class Assignment:
     # Drawn when first asked for, the same whenever that is: see anonymous_id.
     generated_anonymous_ids: dict[int, str] = field(default_factory=dict)
     students_by_generated_anonymous_id: dict[str, int] = field(default_factory=dict)
+    # Made of the secret when it is first needed: see submission_id.
+    ordinal_permutation: OrdinalPermutation | None = field(default=None, compare=False, repr=False)
     # Lists of students as they were last shown, with the course's version then; emptied when others may be in them.
     student_list_cache: dict[Any, tuple[int, list[int]]] = field(default_factory=dict)
 
@@ -176,23 +179,32 @@ class Assignment:
         return self.submissions.get(student_id, UNSUBMITTED)
 
     def submission_id(self, course: Course, student_id: int) -> int:
-        """The stated id, else the one the service draws; past one that the LMS has stated for somebody else."""
+        """The stated id, else a generated one that is not stated for another student.
+
+        The secret permutes the student's ordinal, so that ids of anonymous submissions do not show the roster's order.
+        """
         lms_submission_id = self.submission(student_id).submission_id
         if lms_submission_id is not None:
             return lms_submission_id
-        generated_id = self.stream_number * IDS_PER_ASSIGNMENT + course.student_ordinals.get(student_id, 0)
+        permuted_ordinal = self._ordinal_permutation().permute(course.student_ordinals.get(student_id, 0))
+        generated_id = self.stream_number * IDS_PER_ASSIGNMENT + permuted_ordinal
         return (
             generated_id
             if generated_id not in self.students_by_lms_submission_id
-            else generated_id + IDS_PER_ASSIGNMENT // 2
+            else generated_id + (1 << ORDINAL_BITS)
         )
 
+    def _ordinal_permutation(self) -> OrdinalPermutation:
+        if self.ordinal_permutation is None:
+            self.ordinal_permutation = OrdinalPermutation(self.secret)
+        return self.ordinal_permutation
+
     def find_student_by_submission_id(self, course: Course, submission_id: int) -> int | None:
-        """Whose an id is for good: whom it was stated for; once grades are published also whom it was drawn for."""
+        """The student that an id belongs to for good: stated by the LMS, or generated and published with a grade."""
         holder = self.students_by_lms_submission_id.get(submission_id)
         if holder is not None or self.grades_published_at is None:
             return holder
-        ordinal = submission_id % (IDS_PER_ASSIGNMENT // 2)
+        ordinal = self._ordinal_permutation().invert(submission_id & ORDINAL_MAX)
         if not 0 < ordinal <= len(course.student_ordinals):
             return None
         student = next(islice(course.student_ordinals, ordinal - 1, None))

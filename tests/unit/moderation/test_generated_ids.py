@@ -1,5 +1,7 @@
 """Ids the service draws: unique, the same whenever they are asked for, and never given to somebody else."""
 
+import itertools
+import operator
 import re
 
 import pytest
@@ -7,7 +9,18 @@ import pytest
 from services.moderation import commands
 from services.moderation.assignment import IDS_PER_ASSIGNMENT, Assignment
 from services.moderation.course import Course
-from tests.fixtures.in_memory_course import ANN, BEN, CAT, ESSAY, TA1, TA2, InMemoryCourse, moderated_course
+from services.moderation.ids import ORDINAL_BITS, ORDINAL_MAX, OrdinalPermutation
+from tests.fixtures.in_memory_course import (
+    ANN,
+    BEN,
+    CAT,
+    ESSAY,
+    FINAL_GRADER,
+    TA1,
+    TA2,
+    InMemoryCourse,
+    moderated_course,
+)
 
 BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]{5}")
 # In a class of this size some two students draw the same five characters first (58**5 is about 6.6e8).
@@ -22,13 +35,62 @@ def anonymous_ids(memory: InMemoryCourse) -> dict[int, str]:
     return {row["student_id"]: row["anonymous_id"] for row in memory.document()["submissions"]}
 
 
-def test_submission_without_an_lms_id_gets_its_id_from_the_student_ordinal() -> None:
+def submission_ids(memory: InMemoryCourse, assignment: int = ESSAY) -> dict[int, int]:
+    return {row["student_id"]: row["submission_id"] for row in memory.document(assignment)["submissions"]}
+
+
+def test_submission_id_is_generated_once_and_stays() -> None:
     memory = moderated_course()
-    found = [row["submission_id"] for row in memory.document()["submissions"]]
-    assert found == [IDS_PER_ASSIGNMENT + 1, IDS_PER_ASSIGNMENT + 2, IDS_PER_ASSIGNMENT + 3]
+    before = submission_ids(memory)
+    assert len(set(before.values())) == 3
+    assert {number // IDS_PER_ASSIGNMENT for number in before.values()} == {1}
     memory.enroll(ANN, "Student", "deleted")
     memory.enroll(ANN, "Student", section=51)
-    assert memory.get_submission(ANN)["submission_id"] == IDS_PER_ASSIGNMENT + 1
+    memory.enroll(34, "Student")
+    assert {student: number for student, number in submission_ids(memory).items() if student != 34} == before
+    assert submission_ids(memory.replay()) == submission_ids(memory)
+
+
+def test_submission_ids_show_neither_roster_order_nor_those_of_another_assignment() -> None:
+    students = range(1, 1001)
+    course = Course(1, 1001, student_ordinals={student: student for student in students})
+    assignments = [Assignment(number, b"secret %d" % number, 1, 1001, ESSAY) for number in (1, 2)]
+    first, second = (
+        [assignment.submission_id(course, student) % IDS_PER_ASSIGNMENT for student in students]
+        for assignment in assignments
+    )
+    for numbers in (first, second):
+        rises = sum(later > earlier for earlier, later in itertools.pairwise(numbers))
+        assert 400 < rises < 600
+    assert len({later - earlier for earlier, later in zip(first, second, strict=True)}) > 990
+
+
+def test_generated_submission_id_belongs_to_its_student_once_published() -> None:
+    memory = moderated_course()
+    memory.grade(TA1, ANN, 5)
+    of_ann = submission_ids(memory)[ANN]
+    taken = commands.RecordSubmission(student_id=BEN, fields={"submission_id": of_ann})
+    unaware = moderated_course()
+    unaware.expect_accepted(taken)
+    assert submission_ids(unaware)[ANN] == of_ann + (1 << ORDINAL_BITS)
+    memory.expect_accepted(commands.PublishProvisionalGrades(), actor=FINAL_GRADER)
+    assert memory.expect_rejection(taken) == "invalid_command"
+    assert submission_ids(memory)[ANN] == of_ann
+
+
+@pytest.mark.parametrize("key", [b"", bytes(32)])
+def test_ordinal_permutation_is_a_bijection_with_an_inverse(key: bytes) -> None:
+    permutation, ordinals = OrdinalPermutation(key), range(1, ORDINAL_MAX + 1)
+    images = list(map(permutation.permute, ordinals))
+    assert set(images) == set(ordinals)
+    assert all(map(operator.eq, map(permutation.invert, images), ordinals))
+    assert sum(map(operator.eq, images, ordinals)) < 20
+
+
+def test_ordinal_permutation_depends_on_its_key_alone_and_never_changes() -> None:
+    permutation = OrdinalPermutation(b"a secret")
+    assert [permutation.permute(ordinal) for ordinal in (1, 2, 3, ORDINAL_MAX)] == [209508, 256771, 339162, 335374]
+    assert [permutation.permute(number) for number in (0, ORDINAL_MAX + 1)] == [0, ORDINAL_MAX + 1]
 
 
 def test_anonymous_ids_are_unique_in_a_large_class() -> None:

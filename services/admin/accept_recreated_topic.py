@@ -9,16 +9,15 @@ import argparse
 import asyncio
 import sys
 
-import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
 from services.config import DatabaseSettings, KafkaSettings, SettingsError
-from services.eventlog.postgres import WRITER, connect, describe_postgres_error
+from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
 from services.eventlog.topic_identity import is_recreated, read_first_records
 from services.kafka.topics import full_topic_name
+from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
 
 
 async def main(reason: str, *, force: bool) -> None:
@@ -102,7 +101,5 @@ if __name__ == "__main__":
         asyncio.run(main(said.reason, force=said.anyway))
     except SettingsError as error:
         sys.exit(str(error))
-    except KafkaError as error:
-        sys.exit(f"Kafka does not answer: {type(error).__name__}")
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        sys.exit(describe_postgres_error(error))
+    except INFRASTRUCTURE_ERRORS as error:
+        sys.exit(describe_error(error))

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from aiokafka import TopicPartition
 
 from services.config import ReplaySettings, SettingsError
-from services.console.cli import options
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.postgres import READER, connect
 from services.kafka.relay_progress import FEED_BY_TOPIC, OUTPUT_TOPICS, RelayProgress
@@ -22,6 +21,7 @@ from services.publishing.record_headers import parse_headers
 from services.publishing.topic_ends import End, full_topic_names, read_topic_ends
 from services.relay.publisher import Publisher, lock_name
 from services.relay.startup_checks import ALL_SHARDS, OperatorRequired, fill_missing_outputs
+from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
 
 USAGE = f"usage: python -m services.admin.rewind topics|start [{'|'.join(OUTPUT_TOPICS)} …]"
 
@@ -108,8 +108,8 @@ def main(mode: str, outputs: Sequence[str]) -> str:
         progress = asyncio.run(rewind(ReplaySettings(), mode, outputs or OUTPUT_TOPICS))
     except (OperatorRequired, SettingsError) as error:
         sys.exit(str(error))
-    except options.INFRASTRUCTURE_ERRORS as error:
-        sys.exit(options.describe_infrastructure_error(error))
+    except INFRASTRUCTURE_ERRORS as error:
+        sys.exit(describe_error(error))
     lines = []
     for output in outputs or OUTPUT_TOPICS:
         replay_count = sum(progress.replays.get(output, progress.sequences[output])) - sum(progress.sequences[output])

@@ -7,9 +7,9 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import KafkaError
 
 from services.kafka.topics import full_topic_name
+from services.runtime.errors import KAFKA_ERRORS
 
 REQUEST_TIMEOUT_SECONDS = 3.0
 UNASSIGNED = "nobody"
@@ -46,7 +46,7 @@ class GroupMembers:
             async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
                 # One group a question: the client misreads an answer about several.
                 responses: list[Any] = await self._admin.describe_consumer_groups([self.group])
-        except (KafkaError, OSError, TimeoutError):
+        except KAFKA_ERRORS:
             self.owners = None
             return
         error, _, state, _, _, members, *_ = responses[0].groups[0]

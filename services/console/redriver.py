@@ -13,14 +13,14 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from uuid import UUID
 
-import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from services.eventlog.operator_actions import OperatorActions, PendingDeadLetter, Redrive
-from services.eventlog.postgres import OPERATOR, connect, describe_postgres_error
+from services.eventlog.postgres import OPERATOR, connect
 from services.kafka import client_compat
+from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import MIB, full_topic_name
+from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
 
 LOGGER = logging.getLogger("console")
 ACTION_HEADER = "redrive_action"
@@ -69,7 +69,7 @@ async def allocate_producer_id(bootstrap: str, commands_topic: str, action_id: U
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     try:
-        async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+        async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "drawing a producer id"):
             await producer.start()
             await consumer.start()
             manager = producer._txn_manager
@@ -125,13 +125,8 @@ class Redriver:
                         self._all_sent.set()
                         self._all_sent = asyncio.Event()
                         await self._wait_for_wake()
-            except (KafkaError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                is_kafka_error = isinstance(error, KafkaError)
-                problem = (
-                    f"Kafka does not answer: {type(error).__name__}"
-                    if is_kafka_error
-                    else describe_postgres_error(error)
-                )
+            except INFRASTRUCTURE_ERRORS as error:
+                problem = describe_error(error)
                 if self._has_pending and problem != self.problem:
                     LOGGER.warning("a redrive waits: %s", problem)
                 self.problem = problem if self._has_pending else None
@@ -181,7 +176,7 @@ class Redriver:
                 manager.increment_sequence_number(topic_partition, sent_count)
             await producer.start()
             while pending := await operator_actions.pending_dead_letters(redrive.action_id, BATCH_RECORDS_MAX):
-                async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+                async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "sending dead letters"):
                     sent_records = await self._send(producer, redrive, pending)
                 await operator_actions.record_redriven(redrive.action_id, sent_records)
         finally:

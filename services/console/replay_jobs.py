@@ -12,7 +12,6 @@ from typing import Any
 from uuid import UUID
 
 from services.config import ConsoleSettings
-from services.console.cli.options import INFRASTRUCTURE_ERRORS, describe_infrastructure_error
 from services.eventlog.feed_history import LogFilter
 from services.eventlog.feeds import FeedReader
 from services.eventlog.operator_actions import list_actions
@@ -20,6 +19,7 @@ from services.eventlog.postgres import READER, Pool, connect
 from services.kafka.topics import TopicConfigError
 from services.publishing.cloudevents import PublishingFormat
 from services.publishing.replayer import ReplayProgress, ReplayRefused, ReplayRequest, replay
+from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
 
 LOGGER = logging.getLogger("console")
 RETRY_SECONDS = 5.0
@@ -94,7 +94,7 @@ class ReplayJobs:
                 job.problem = str(error)
                 return
             except INFRASTRUCTURE_ERRORS as error:
-                job.problem = describe_infrastructure_error(error)
+                job.problem = describe_error(error)
                 LOGGER.warning("a replay waits: %s", job.problem)
                 await asyncio.sleep(RETRY_SECONDS)
 

@@ -5,9 +5,6 @@ import logging
 import time
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
-from aiokafka.errors import KafkaError
-
 from services.console.group_members import GroupMembers
 from services.console.kafka_probe import KafkaProbe
 from services.console.pipeline_status import PartitionStatus, PipelineStatus, PublicationStatus, TopicProblem
@@ -17,8 +14,9 @@ from services.console.verdict_stats import VerdictStats
 from services.eventlog.dead_letters import DeadLetterReader
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.pipeline_queries import PipelineQueries, TopicLag
-from services.eventlog.postgres import Pool, describe_postgres_error
+from services.eventlog.postgres import Pool
 from services.kafka.relay_progress import RelayProgress
+from services.runtime.errors import KAFKA_ERRORS, POSTGRES_ERRORS, describe_error
 from services.runtime.health import Health
 from services.runtime.server_monitor import run_until_first_failure
 from services.telemetry.consumer_lag import LagWindow
@@ -34,7 +32,6 @@ PUBLICATIONS_MAX = 50
 STOPPED_AFTER_SECONDS = 60
 # A question that takes long is asked the more seldom.
 IDLE_PER_QUERY_SECOND = 20
-POSTGRES_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
 
 class StatusMonitor:
@@ -118,7 +115,7 @@ class StatusMonitor:
                 self._report_server("postgresql", None)
                 self.health.problem = None
             except POSTGRES_ERRORS as error:
-                self._report_server("postgresql", describe_postgres_error(error))
+                self._report_server("postgresql", describe_error(error))
                 is_behind = False
             self._publish_status()
             await asyncio.sleep(0 if is_behind else max(LOG_POLL_SECONDS - (time.monotonic() - started_at), 0.05))
@@ -157,8 +154,8 @@ class StatusMonitor:
                     self._follow_group_members(group_members),
                     self._check_topics(probe),
                 )
-            except (KafkaError, OSError, TimeoutError) as error:
-                self._report_server("kafka", f"Kafka does not answer: {type(error).__name__}")
+            except KAFKA_ERRORS as error:
+                self._report_server("kafka", describe_error(error, "kafka"))
             finally:
                 await probe.stop()
                 await group_members.stop()
@@ -178,7 +175,7 @@ class StatusMonitor:
         while True:
             try:
                 self._topic_problems = await self._integrity_check.check(probe, history)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except POSTGRES_ERRORS as error:
                 # That PostgreSQL is away says whoever follows the log; the last that was seen stands meanwhile.
                 if isinstance(error, TimeoutError) and "postgresql" not in self.health.server_problems:
                     raise

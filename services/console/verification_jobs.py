@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from services.config import ConsoleSettings
-from services.console.cli.options import INFRASTRUCTURE_ERRORS, describe_infrastructure_error
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.feeds import FeedReader
 from services.eventlog.postgres import READER, connect
@@ -15,6 +14,7 @@ from services.publishing.cloudevents import PublishingFormat
 from services.publishing.log_comparison import LogComparison
 from services.publishing.record_mapper import RecordMapper
 from services.publishing.verifier import TopicNotFound, VerificationReport, verify
+from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class VerificationJobs:
             except TopicNotFound as error:
                 job.problem = str(error)
             except INFRASTRUCTURE_ERRORS as error:
-                job.problem = describe_infrastructure_error(error)
+                job.problem = describe_error(error)
             finally:
                 job.is_running = False
 

@@ -14,8 +14,6 @@ OPERATOR = "moderation_operator"
 """Reads, and keeps what operators do."""
 QUERY_SECONDS_MAX = 60
 """A question that PostgreSQL has not answered by then fails."""
-POSTGRES_ERRORS = (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""What is raised where PostgreSQL does not answer, or nobody knows what it did."""
 CLOSE_SECONDS_MAX = 2
 T = TypeVar("T")
 
@@ -116,22 +114,3 @@ def server_settings(process: str, role: str) -> dict[str, str]:
 
 async def _skip_reset(_: Any) -> None:
     """asyncpg would ask for a reset at each release: a round trip more for each query."""
-
-
-_SCHEMA_ERRORS = (
-    asyncpg.UndefinedFunctionError,
-    asyncpg.UndefinedTableError,
-    asyncpg.UndefinedColumnError,
-    asyncpg.UndefinedObjectError,
-    asyncpg.InvalidParameterValueError,
-)
-
-
-def describe_postgres_error(error: Exception) -> str:
-    """What is wrong with PostgreSQL and, where it does not mend itself, the remedy; no values of any command."""
-    name = type(error).__name__
-    if isinstance(error, _SCHEMA_ERRORS):
-        return f"the log's schema is not the one this version needs ({name}): run python -m services.eventlog.migrate"
-    if isinstance(error, asyncpg.InsufficientPrivilegeError):
-        return f"PostgreSQL refuses ({name}): grant {WRITER}, {READER} and {OPERATOR} to DATABASE_URL's user"
-    return f"PostgreSQL does not answer: {name}"

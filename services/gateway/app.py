@@ -8,7 +8,6 @@ import uuid
 from collections.abc import AsyncIterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
@@ -20,7 +19,7 @@ from services.auth.jwks import JwkSet
 from services.auth.signer import TokenSigner
 from services.auth.verifier import failure_counts
 from services.config import GatewaySettings
-from services.eventlog.postgres import READER, Pool, create_pool, describe_postgres_error
+from services.eventlog.postgres import READER, Pool, create_pool
 from services.eventlog.stream_reader import StreamReader
 from services.gateway import agreement_routes, canvas_reads, canvas_writes, health_routes, service_routes
 from services.gateway.authentication import Authentication
@@ -34,6 +33,7 @@ from services.gateway.state_cache import StateCache
 from services.gateway.state_document_cache import StateDocumentCache
 from services.gateway.verdict_waiter import VerdictWaiter
 from services.kafka.topics import full_topic_name
+from services.runtime.errors import POSTGRES_ERRORS, describe_error
 from services.runtime.health import Health
 
 if TYPE_CHECKING:
@@ -206,11 +206,11 @@ def _add_error_handlers(app: FastAPI) -> None:
         return json_response(request, {"message": f"cannot be used as they are: {fields}"}, 400)
 
     async def handle_infrastructure_error(request: Request, error: Exception) -> Response:
-        LOGGER.warning("%s", describe_postgres_error(error))
+        LOGGER.warning("%s", describe_error(error))
         handle_api_error = unavailable("PostgreSQL does not answer")
         return json_response(request, handle_api_error.body, handle_api_error.status, handle_api_error.headers)
 
-    for error_type in (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+    for error_type in POSTGRES_ERRORS:
         app.add_exception_handler(error_type, handle_infrastructure_error)
 
     @app.exception_handler(Exception)

@@ -11,13 +11,13 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
-    KafkaError,
     MessageSizeTooLargeError,
     TopicAuthorizationFailedError,
 )
 
 from services.gateway.metrics import METRICS
 from services.kafka.partitioning import get_course_shard
+from services.runtime.errors import KAFKA_CLIENT_ERRORS, KAFKA_ERRORS, describe_error
 from services.runtime.health import Health
 
 LOGGER = logging.getLogger("gateway")
@@ -79,12 +79,12 @@ class CommandProducer:
                 self._broken.clear()
                 self._producer = producer
                 await self._monitor(producer)
-            except (KafkaError, OSError, TimeoutError) as error:
-                self.problem = f"Kafka does not answer: {type(error).__name__}"
+            except KAFKA_ERRORS as error:
+                self.problem = describe_error(error, "kafka")
                 await asyncio.sleep(PROBE_SECONDS)
             finally:
                 self._producer = None
-                with contextlib.suppress(KafkaError, OSError, TimeoutError, asyncio.CancelledError):
+                with contextlib.suppress(*KAFKA_ERRORS, asyncio.CancelledError):
                     await asyncio.wait_for(producer.stop(), PROBE_TIMEOUT_SECONDS)
 
     async def _monitor(self, producer: AIOKafkaProducer) -> None:
@@ -123,7 +123,7 @@ class CommandProducer:
                     partition=get_course_shard(record.course_id),
                     headers=record.headers,
                 )
-        except (KafkaError, TimeoutError) as error:
+        except KAFKA_ERRORS as error:
             if not isinstance(error, MessageSizeTooLargeError):
                 self._broken.set()
             raise NotSent(f"Kafka took nothing: {type(error).__name__}") from None
@@ -145,7 +145,7 @@ class CommandProducer:
             return None
         except REJECTED_BY_BROKER_ERRORS as error:
             raise NotSent(f"Kafka refused the command: {type(error).__name__}") from None
-        except KafkaError as error:
+        except KAFKA_CLIENT_ERRORS as error:
             LOGGER.warning("the producer is made anew: %s", type(error).__name__)
             self._broken.set()
             return None

@@ -5,11 +5,10 @@ import contextlib
 import logging
 import time
 
-import asyncpg
-
-from services.eventlog.postgres import READER, connect, describe_postgres_error
+from services.eventlog.postgres import READER, connect
 from services.eventlog.stream_reader import StoredVerdict, StreamReader
 from services.gateway.metrics import METRICS
+from services.runtime.errors import POSTGRES_ERRORS, describe_error
 from services.runtime.health import Health
 from services.runtime.server_monitor import CHECK_SECONDS_MAX, measure_clock_offset
 
@@ -50,10 +49,10 @@ class VerdictWaiter:
             self.health.heartbeat("verdicts")
             try:
                 await self._poll()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-                if self.problem != describe_postgres_error(error):
-                    LOGGER.warning("%s", describe_postgres_error(error))
-                self.problem = describe_postgres_error(error)
+            except POSTGRES_ERRORS as error:
+                if self.problem != describe_error(error):
+                    LOGGER.warning("%s", describe_error(error))
+                self.problem = describe_error(error)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _poll(self) -> None:

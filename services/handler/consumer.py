@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.errors import IllegalStateError
 from faststream import AckPolicy, FastStream
 from faststream.kafka import KafkaBroker, Topic
 from faststream.kafka.annotations import KafkaMessage
@@ -19,7 +19,7 @@ from services.commands.authorization import CommandAuthorizer
 from services.commands.processor import CommandProcessor, ConcurrentAppend
 from services.commands.state_cache import ENTRIES_MAX
 from services.config import HandlerSettings
-from services.eventlog.postgres import POSTGRES_ERRORS, WRITER, HeartbeatConnection, connect, describe_postgres_error
+from services.eventlog.postgres import WRITER, HeartbeatConnection, connect
 from services.eventlog.store import EventStore
 from services.handler.faststream_adapter import RecordBatch, identity_decoder, parse_batch
 from services.handler.metrics import HandlerTelemetry, build_in_flight_records
@@ -28,6 +28,7 @@ from services.handler.position_tracker import PositionTracker
 from services.handler.topic_checks import TopicIdentityCheck, rejoin_if_partitions_added
 from services.kafka.partitioning import SHARD_COUNT
 from services.kafka.topics import full_topic_name
+from services.runtime.errors import INFRASTRUCTURE_ERRORS, KAFKA_CLIENT_ERRORS, POSTGRES_ERRORS, describe_error
 from services.runtime.health import Health
 
 LOGGER = logging.getLogger("handler")
@@ -40,7 +41,7 @@ COMMIT_SECONDS_MAX = 2
 # So soon partitions that are added to the topic are read.
 METADATA_MILLISECONDS_MAX = 30_000
 # Somebody else has decided records of the batch, or has its partitions meanwhile: it is to be fetched anew.
-REFETCH_ERRORS = (ConcurrentAppend, KafkaError)
+REFETCH_ERRORS = (ConcurrentAppend, *KAFKA_CLIENT_ERRORS)
 NewRecords = Sequence[ConsumerRecord[Any, Any]]
 Poll = Callable[[AIOKafkaConsumer], Coroutine[Any, Any, RecordBatch]]
 
@@ -108,7 +109,7 @@ class CommandConsumer(ConsumerRebalanceListener):
                     watermarks[topic_partition.partition], 0
                 ):
                     consumer.seek(topic_partition, max(watermarks[topic_partition.partition], 0))
-        except (*POSTGRES_ERRORS, KafkaError) as error:
+        except INFRASTRUCTURE_ERRORS as error:
             LOGGER.warning("could not look at the log on assignment (%s): the first batch will", type(error).__name__)
 
     async def handle(self, records: RecordBatch, message: KafkaMessage) -> None:
@@ -131,11 +132,11 @@ class CommandConsumer(ConsumerRebalanceListener):
                     raise
                 except POSTGRES_ERRORS as error:
                     self.telemetry.record_failure()
-                    self.health.set_component_problem(self.name, describe_postgres_error(error))
+                    self.health.set_component_problem(self.name, describe_error(error))
                     await self._disconnect()
                     if pause is None:
                         raise
-                    LOGGER.warning("%s; again in %s s", describe_postgres_error(error), pause)
+                    LOGGER.warning("%s; again in %s s", describe_error(error), pause)
                     await asyncio.sleep(pause)
                 except Exception:
                     LOGGER.exception("a batch cannot be looked at")

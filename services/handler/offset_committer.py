@@ -5,7 +5,8 @@ import logging
 from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+
+from services.runtime.errors import KAFKA_CLIENT_ERRORS
 
 LOGGER = logging.getLogger("handler")
 
@@ -38,6 +39,6 @@ class OffsetCommitter:
             offsets, self._pending_offsets = self._pending_offsets, {}
             try:
                 await consumer.commit(offsets)
-            except KafkaError as error:
+            except KAFKA_CLIENT_ERRORS as error:
                 # As when the partitions are another's meanwhile: it looks at the log.
                 LOGGER.info("offsets were not committed: %s", type(error).__name__)

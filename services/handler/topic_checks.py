@@ -5,9 +5,10 @@ from collections.abc import Collection
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from services.eventlog.postgres import POSTGRES_ERRORS, WRITER, connect
+from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
 from services.eventlog.topic_identity import is_recreated, read_first_records
+from services.runtime.errors import POSTGRES_ERRORS
 
 
 class TopicIdentityCheck:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import RecordMetadata
 
+from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import MIB
 from services.publishing.cloudevents import OutgoingRecord
 
@@ -48,11 +48,8 @@ async def send_transaction(
     Raises:
         KafkaError: the transaction failed, or nobody knows.
     """
-    try:
-        async with asyncio.timeout(COMMIT_SECONDS_MAX):
-            await _send_transaction(producer, records, full_name, extra_record, before_commit)
-    except TimeoutError:
-        raise KafkaTimeoutError(f"a transaction took longer than {COMMIT_SECONDS_MAX} s") from None
+    async with kafka_timeout(COMMIT_SECONDS_MAX, "a transaction"):
+        await _send_transaction(producer, records, full_name, extra_record, before_commit)
 
 
 async def _send_transaction(

@@ -28,6 +28,7 @@ from services.publishing.cloudevents import PublishingFormat
 from services.publishing.log_comparison import LogComparison
 from services.publishing.record_mapper import RecordMapper
 from services.publishing.verifier import TopicNotFound, VerificationReport, verify
+from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
 
 EXIT_SOUND, EXIT_UNSOUND, EXIT_UNCHECKED = 0, 1, 2
 COMPARE_SETTINGS = "changed: where all are, compare EVENT_SOURCE, LIVE_EVENTS_SHARD and LMS_URL with the relay's"
@@ -121,8 +122,8 @@ def main(
     except (TopicNotFound, SettingsError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(EXIT_UNCHECKED) from None
-    except options.INFRASTRUCTURE_ERRORS as error:
-        typer.echo(options.describe_infrastructure_error(error), err=True)
+    except INFRASTRUCTURE_ERRORS as error:
+        typer.echo(describe_error(error), err=True)
         raise typer.Exit(EXIT_UNCHECKED) from None
     if as_json:
         typer.echo(json.dumps([report.to_dict() for report in reports]))

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import asyncpg
-from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 
 from services.eventlog.dead_letters import DeadLetterReader
 from services.eventlog.feeds import EventRow, FeedRow
@@ -17,6 +16,7 @@ from services.kafka.partitioning import SHARD_COUNT
 from services.kafka.relay_progress import FEED_BY_TOPIC, OUTPUT_TOPICS, RelayProgress
 from services.publishing.cloudevents import OutgoingRecord
 from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS
+from services.runtime.errors import FENCED_ERRORS
 from services.telemetry.collectors import Labels
 from services.telemetry.metrics import RelayMetrics
 
@@ -111,7 +111,7 @@ class RelayTelemetry:
         if isinstance(error, asyncio.CancelledError):
             return
         self.metrics.transactions.labels("failed").inc()
-        if isinstance(error, ProducerFenced | InvalidProducerEpoch):
+        if isinstance(error, FENCED_ERRORS):
             self.metrics.fenced.inc()
 
     async def poll_lag(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:

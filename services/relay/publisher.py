@@ -1,13 +1,12 @@
 """The Kafka side of the relay: one transactional producer, and its progress."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
-from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import RecordMetadata
 
 from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
+from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
 from services.kafka.transactions import close_producer, create_transactional_producer, send_transaction
 from services.publishing.cloudevents import OutgoingRecord
@@ -31,11 +30,8 @@ class Publisher:
 
         None if nothing says it.
         """
-        try:
-            async with asyncio.timeout(START_SECONDS_MAX):
-                await self._producer.start()
-        except TimeoutError:
-            raise KafkaTimeoutError(f"no transaction could be begun in {START_SECONDS_MAX} s") from None
+        async with kafka_timeout(START_SECONDS_MAX, "starting the transactional producer"):
+            await self._producer.start()
         return await read_progress(self._bootstrap, full_topic_name(self._prefix, "progress"))
 
     async def close(self) -> None:

@@ -6,12 +6,9 @@ import logging
 import time
 from typing import NoReturn
 
-import asyncpg
-from aiokafka.errors import KafkaError
-
 from services.config import RelaySettings
 from services.eventlog.feed_history import FeedHistory
-from services.eventlog.postgres import READER, connect, describe_postgres_error
+from services.eventlog.postgres import READER, connect
 from services.kafka.relay_progress import OUTPUT_TOPICS
 from services.kafka.topics import full_topic_name
 from services.publishing.cloudevents import PublishingFormat
@@ -27,6 +24,7 @@ from services.relay.startup_checks import (
     verify_consistent,
 )
 from services.relay.transaction_builder import PendingTransaction, TransactionBuilder
+from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
 from services.runtime.health import HEARTBEAT_SECONDS_MAX, Health
 
 LOGGER = logging.getLogger("relay")
@@ -50,12 +48,9 @@ class Relay:
         while True:
             try:
                 await self._run_session()
-            except (KafkaError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except INFRASTRUCTURE_ERRORS as error:
                 pause = RETRY_SECONDS[min(self._consecutive_failures, len(RETRY_SECONDS) - 1)]
-                is_kafka_error = isinstance(error, KafkaError)
-                self.health.problem = (
-                    f"cannot relay: {type(error).__name__}" if is_kafka_error else describe_postgres_error(error)
-                )
+                self.health.problem = describe_error(error)
                 LOGGER.warning("%s; again in %s s", self.health.problem, pause)
                 self._consecutive_failures += 1
             except OperatorRequired as error:

@@ -12,11 +12,11 @@ from datetime import datetime
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from services.config import ProcessSettings
-from services.eventlog.postgres import connect, describe_postgres_error
+from services.eventlog.postgres import connect
 from services.kafka.topics import full_topic_name
+from services.runtime.errors import KAFKA_ERRORS, POSTGRES_ERRORS, describe_error
 from services.runtime.health import Health
 from services.telemetry.metrics import ProcessMetrics
 
@@ -69,8 +69,8 @@ class ServerMonitor:
             try:
                 async with asyncio.timeout(CHECK_SECONDS_MAX):
                     await self.check_kafka()
-            except (KafkaError, OSError, TimeoutError) as error:
-                problem = f"Kafka does not answer: {type(error).__name__}"
+            except KAFKA_ERRORS as error:
+                problem = describe_error(error, "kafka")
                 await self._stop_consumer()
             self._report("kafka", problem)
             await asyncio.sleep(CHECK_INTERVAL_SECONDS)
@@ -86,8 +86,8 @@ class ServerMonitor:
                     self.metrics.clock_offset.labels("postgresql").set(offset)
                     if self.check_postgres is not None:
                         await self.check_postgres(self._connection)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-                problem = describe_postgres_error(error)
+            except POSTGRES_ERRORS as error:
+                problem = describe_error(error)
                 if self._connection is not None:
                     self._connection.terminate()
                     self._connection = None
@@ -114,7 +114,7 @@ class ServerMonitor:
     async def _stop_consumer(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            with contextlib.suppress(*KAFKA_ERRORS):
                 await asyncio.wait_for(consumer.stop(), CHECK_SECONDS_MAX)
 
 

@@ -11,7 +11,6 @@ from uuid import UUID, uuid4
 
 import orjson
 import typer
-from aiokafka.errors import KafkaError
 
 from services.config import OperatorSettings
 from services.console.cli.dead_letter_dry_run import ACCEPTED, DEAD_LETTERED_AGAIN, NONE_OPEN, REJECTED, print_counts
@@ -33,7 +32,7 @@ from services.console.cli.operator_auth import (
     build_operator_service,
     require_reason,
 )
-from services.console.cli.options import INFRASTRUCTURE_ERRORS, describe_infrastructure_error, progress_bars
+from services.console.cli.options import progress_bars
 from services.console.cli.runner import (
     EXIT_FINDING,
     ActionRefused,
@@ -53,6 +52,7 @@ from services.console.redriver import DEAD_LETTER_BYTES_MAX, Redriver
 from services.console.roles import Role
 from services.eventlog.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterReader
 from services.eventlog.operator_actions import NoOpenDeadLetters, get_action
+from services.runtime.errors import INFRASTRUCTURE_ERRORS, KAFKA_CLIENT_ERRORS, describe_error
 
 UNDECIDED, NOT_CHECKED = "not decided yet", "more, not looked at"
 POLL_SECONDS = 0.1
@@ -133,8 +133,8 @@ async def _run_action(operator_action: Awaitable[int]) -> int:
         return await require_reason(operator_action)
     except NoOpenDeadLetters:
         raise NotFound("nothing of this is open: redriven or discarded meanwhile, or too large to redrive") from None
-    except (KafkaError, TimeoutError) as error:
-        raise ServerUnavailable(f"Kafka does not answer: {type(error).__name__}. Nothing was done") from None
+    except (*KAFKA_CLIENT_ERRORS, TimeoutError) as error:
+        raise ServerUnavailable(f"{describe_error(error, 'kafka')}. Nothing was changed") from None
 
 
 async def _send_and_report(connection: Connection, redriver: Redriver, action_id: UUID, total: int) -> None:
@@ -154,7 +154,7 @@ async def _send_and_report(connection: Connection, redriver: Redriver, action_id
     except INFRASTRUCTURE_ERRORS as error:
         send_task.cancel()
         remainder_note = f"action {action_id} is kept, and whoever redrives next sends what is not on the topic yet"
-        raise ServerUnavailable(f"{describe_infrastructure_error(error)}: {remainder_note}") from None
+        raise ServerUnavailable(f"{describe_error(error)}: {remainder_note}") from None
 
 
 async def _send_until_done(redriver: Redriver) -> None:

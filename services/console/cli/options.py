@@ -4,18 +4,13 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-import asyncpg
 import typer
-from aiokafka.errors import KafkaError, KafkaTimeoutError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from schemas.fields import ID_MAX
 from services.eventlog.feed_history import LogFilter
-from services.eventlog.postgres import describe_postgres_error
 
-INFRASTRUCTURE_ERRORS = (KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
-"""What infrastructure raises when it does not answer."""
 TIME_FORMATS = [
     "%Y-%m-%dT%H:%M:%S",
     "%Y-%m-%dT%H:%M:%S%z",
@@ -50,10 +45,6 @@ Until = Annotated[
 ]
 
 
-class ServerTimeout(TimeoutError):
-    """A server was waited for long enough; the message names it."""
-
-
 def build_log_filter(
     root_account: int | None, course: int | None, assignment: int | None, since: datetime | None, until: datetime | None
 ) -> LogFilter:
@@ -75,14 +66,3 @@ def progress_bars() -> Progress:
         TimeRemainingColumn(),
     )
     return Progress(*columns, console=console, disable=not console.is_terminal)
-
-
-def describe_infrastructure_error(error: Exception) -> str:
-    """What does not answer."""
-    if isinstance(error, ServerTimeout):
-        return str(error)
-    if isinstance(error, KafkaTimeoutError) and error.args:
-        return str(error.args[0])
-    if isinstance(error, KafkaError):
-        return f"Kafka does not answer: {type(error).__name__}"
-    return describe_postgres_error(error)

@@ -15,10 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from services.config import DatabaseSettings, SettingsError
-from services.console.cli.options import INFRASTRUCTURE_ERRORS, describe_infrastructure_error, parse_id_option
+from services.console.cli.options import parse_id_option
 from services.console.cli.server_watchdog import fail_if_silent, postgresql_server
 from services.eventlog.feed_history import FeedHistory, LogFilter
 from services.eventlog.postgres import READER, close_quickly, connect
+from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -55,7 +56,7 @@ def run_command(work: Callable[[], Awaitable[T]]) -> T:
     except BrokenPipeError:
         raise  # Nobody reads our output any more: typer ends quietly.
     except INFRASTRUCTURE_ERRORS as error:
-        exit_with(EXIT_SERVER_UNAVAILABLE, describe_infrastructure_error(error))
+        exit_with(EXIT_SERVER_UNAVAILABLE, describe_error(error))
 
 
 async def _await(work: Callable[[], Awaitable[T]]) -> T:

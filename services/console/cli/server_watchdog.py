@@ -15,10 +15,9 @@ from urllib.parse import urlsplit
 
 import asyncpg
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError
 from rich.console import Console
 
-from services.console.cli.options import ServerTimeout
+from services.runtime.errors import KAFKA_ERRORS, POSTGRES_CLIENT_ERRORS, ServerSilent
 
 WARN_AFTER_SECONDS = 5.0
 ABORT_AFTER_SECONDS = 30.0
@@ -49,7 +48,7 @@ async def _kafka_answers(bootstrap: str) -> bool:
     client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=int(ANSWER_SECONDS_MAX * 1_000))
     try:
         await client.bootstrap()
-    except (KafkaError, OSError, TimeoutError):
+    except KAFKA_ERRORS:
         return False
     finally:
         await client.close()
@@ -59,9 +58,9 @@ async def _kafka_answers(bootstrap: str) -> bool:
 async def _postgresql_answers(url: str) -> bool:
     try:
         connection = await asyncpg.connect(url, timeout=ANSWER_SECONDS_MAX)
-    except (OSError, TimeoutError):
+    except OSError:
         return False
-    except (asyncpg.PostgresError, asyncpg.InterfaceError):
+    except POSTGRES_CLIENT_ERRORS:
         return True  # It refuses us, and says so: the work hears that itself.
     connection.terminate()
     return True
@@ -86,7 +85,7 @@ async def fail_if_silent(*servers: Server) -> AsyncIterator[None]:
                 await asyncio.gather(*tasks, return_exceptions=True)
     except TimeoutError:
         if timeout.expired():
-            raise ServerTimeout(f"{silent_servers[0]} has not answered for {ABORT_AFTER_SECONDS:.0f} s") from None
+            raise ServerSilent(f"{silent_servers[0]} has not answered for {ABORT_AFTER_SECONDS:.0f} s") from None
         raise
 
 

@@ -7,12 +7,10 @@ from datetime import datetime
 from typing import Any
 
 import typer
-from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.text import Text
 
 from services.config import ProcessSettings
-from services.console.cli.options import INFRASTRUCTURE_ERRORS, describe_infrastructure_error
 from services.console.cli.runner import (
     EXIT_FINDING,
     EXIT_SERVER_UNAVAILABLE,
@@ -46,6 +44,7 @@ from services.eventlog.pipeline_queries import PipelineQueries, PublicationProgr
 from services.kafka.partitioning import SHARD_COUNT
 from services.kafka.relay_progress import RelayProgress
 from services.kafka.topics import TopicConfigError, verify_topics
+from services.runtime.errors import INFRASTRUCTURE_ERRORS, KAFKA_CLIENT_ERRORS, KAFKA_ERRORS, describe_error
 from services.telemetry.consumer_lag import WINDOW_SAMPLES, LagWindow
 
 PUBLICATIONS_MAX = 20
@@ -86,8 +85,8 @@ async def _read_status() -> PipelineStatus:
                 progress = await probe.read_latest_progress()
         except TopicConfigError as error:
             problem = str(error)
-        except (KafkaError, OSError, TimeoutError) as error:
-            problem = _describe_kafka_error(error)
+        except KAFKA_ERRORS as error:
+            problem = describe_error(error, "kafka")
         problems = () if problem is None else (problem,)
         try:
             connection = await stack.enter_async_context(open_connection(settings.url()))
@@ -103,11 +102,7 @@ async def _read_status() -> PipelineStatus:
         except ServerUnavailable as error:
             return PipelineStatus(problems=(str(error),))
         except INFRASTRUCTURE_ERRORS as error:
-            return PipelineStatus(problems=(*problems, describe_infrastructure_error(error)))
-
-
-def _describe_kafka_error(error: Exception) -> str:
-    return f"Kafka does not answer: {type(error).__name__}"
+            return PipelineStatus(problems=(*problems, describe_error(error)))
 
 
 async def _collect(
@@ -148,8 +143,8 @@ async def _check_topics(
                 await asyncio.sleep(CONFIRMATION_DELAY_SECONDS)
                 topic_problems = await integrity_check.check(probe, FeedHistory(connection))
             return topic_problems
-    except (KafkaError, TimeoutError) as error:
-        raise ServerUnavailable(_describe_kafka_error(error)) from None
+    except (*KAFKA_CLIENT_ERRORS, TimeoutError) as error:
+        raise ServerUnavailable(describe_error(error, "kafka")) from None
 
 
 async def _read_partitions(
@@ -161,8 +156,8 @@ async def _read_partitions(
         watermarks = await queries.watermarks(probe.commands_topic, probe.partitions)
         try:
             lag = await probe.read_lag(watermarks)
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise ServerUnavailable(_describe_kafka_error(error)) from None
+        except KAFKA_ERRORS as error:
+            raise ServerUnavailable(describe_error(error, "kafka")) from None
         now_seconds = (await queries.database_time()).timestamp()
         for partition, (waiting, _) in lag.items():
             lag_windows[partition].add(now_seconds, watermarks[partition] + 1, watermarks[partition] + 1 + waiting)

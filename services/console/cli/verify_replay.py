@@ -42,6 +42,7 @@ from services.publishing.replayer import ReplayRefused as NotReplayed
 from services.publishing.replayer import replay as emit
 from services.publishing.verifier import TopicNotFound, VerificationReport
 from services.publishing.verify import list_output_topics, print_report, resolve_outputs, verify_all
+from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
 
 
 def verify(
@@ -144,7 +145,5 @@ async def _emit(settings: ReplaySettings, replay_request: ReplayRequest, connect
             return progress
         except (NotReplayed, TopicConfigError) as error:
             raise ActionRefused(str(error)) from None
-        except options.INFRASTRUCTURE_ERRORS as error:
-            raise ServerUnavailable(
-                f"{options.describe_infrastructure_error(error)}. The same command goes on where this one ended"
-            ) from None
+        except INFRASTRUCTURE_ERRORS as error:
+            raise ServerUnavailable(f"{describe_error(error)}. The same command goes on where this one ended") from None

@@ -7,7 +7,6 @@ from typing import Annotated
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
-from aiokafka.errors import KafkaError
 from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
@@ -28,6 +27,7 @@ from services.console.web.sessions import Forbidden, SignedInUser
 from services.console.web.templates import format_iso_time
 from services.eventlog.dead_letters import DeadLetterFilter, DeadLetterReader
 from services.eventlog.operator_actions import ActionAlreadyRecorded, NoOpenDeadLetters, get_action, list_actions
+from services.runtime.errors import KAFKA_CLIENT_ERRORS, describe_error
 
 router = APIRouter()
 ROWS_MAX = 50
@@ -156,8 +156,8 @@ async def perform_action(
         pass
     except NoOpenDeadLetters:
         raise HTTPException(409, NOT_OPEN) from None
-    except (KafkaError, TimeoutError) as error:
-        raise HTTPException(503, f"Kafka does not answer ({type(error).__name__}). Nothing was done.") from None
+    except (*KAFKA_CLIENT_ERRORS, TimeoutError) as error:
+        raise HTTPException(503, f"{describe_error(error, 'kafka')}. Nothing was changed.") from None
     else:
         METRICS.actions.labels(kind).inc()
     if kind == "reveal":

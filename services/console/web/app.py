@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-import asyncpg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
@@ -39,7 +38,8 @@ from services.console.web.dependencies import Dependencies
 from services.console.web.metrics import METRICS, topics_lost
 from services.console.web.sessions import Forbidden, NotSignedIn, Sessions
 from services.console.web.templates import Templates
-from services.eventlog.postgres import OPERATOR, create_pool, describe_postgres_error
+from services.eventlog.postgres import OPERATOR, create_pool
+from services.runtime.errors import POSTGRES_ERRORS, describe_error
 from services.runtime.health import Health
 
 LOGGER = logging.getLogger("console")
@@ -195,12 +195,12 @@ def _add_error_handlers(app: FastAPI) -> None:
         return _render_problem(request, 400, "This cannot be done", f"cannot be used as they are: {fields}")
 
     async def database_unavailable(request: Request, error: Exception) -> Response:
-        LOGGER.warning("%s", describe_postgres_error(error))
+        LOGGER.warning("%s", describe_error(error))
         return _render_problem(
-            request, 503, "PostgreSQL does not answer", f"{describe_postgres_error(error)}. Load the page again."
+            request, 503, "PostgreSQL does not answer", f"{describe_error(error)}. Load the page again."
         )
 
-    for kind in (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+    for kind in POSTGRES_ERRORS:
         app.add_exception_handler(kind, database_unavailable)
 
     @app.exception_handler(Exception)

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
@@ -18,6 +17,7 @@ from services.eventlog.command_history import CausedEvent, CommandHistory, Comma
 from services.kafka.topic_reader import open_reader, read_until
 from services.kafka.topics import full_topic_name
 from services.publishing.offset_lookup import find_offsets
+from services.runtime.errors import KAFKA_ERRORS, describe_error
 
 router = APIRouter()
 EVENTS_SHOWN_MAX = 200
@@ -94,8 +94,8 @@ async def _find_offsets(
                 (full_topic_name(prefix, name), shard): number for name, number in numbers_by_topic.items()
             }
             offsets = await find_offsets(dependencies.settings.kafka_bootstrap, sequence_numbers, since)
-    except (KafkaError, OSError, TimeoutError) as error:
-        return dict.fromkeys(numbers_by_topic), f"Kafka does not answer: {type(error).__name__}"
+    except KAFKA_ERRORS as error:
+        return dict.fromkeys(numbers_by_topic), describe_error(error, "kafka")
     return {name: offsets[full_topic_name(prefix, name), shard] for name in numbers_by_topic}, None
 
 
@@ -120,6 +120,6 @@ async def _load_record_shape(
                 ):
                     return escape_invisible(mask(records[0].value)), None
                 break
-    except (KafkaError, OSError, TimeoutError) as error:
-        return None, f"Kafka does not answer: {type(error).__name__}"
+    except KAFKA_ERRORS as error:
+        return None, describe_error(error, "kafka")
     return None, "Another record stands there now: the topic was made again."

@@ -170,7 +170,7 @@ async def test_invalid_or_unauthorized_actions_change_no_rows(dead_letter_cli: D
     away = await dead_letter_cli.operator.run("dead-letters", "redrive", ids[0], *reason, KAFKA_BOOTSTRAP="127.0.0.1:1")
 
     assert [ran.exit_code for ran in refused] == [2, 2, 2, 2, 2]
-    assert (away.exit_code, away.stderr) == (3, "Kafka does not answer: KafkaConnectionError. Nothing was done\n")
+    assert (away.exit_code, away.stderr) == (3, "Kafka does not answer: KafkaConnectionError. Nothing was changed\n")
     assert "scope moderation.operator" in refused[0].stderr
     assert "scope moderation.admin" in refused[1].stderr
     assert "OPERATOR_TOKEN is not believed" in refused[4].stderr

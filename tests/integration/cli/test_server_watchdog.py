@@ -6,8 +6,8 @@ import re
 import pytest
 
 from services.console.cli import server_watchdog
-from services.console.cli.options import ServerTimeout
 from services.console.cli.server_watchdog import Server, fail_if_silent
+from services.runtime.errors import ServerSilent
 from tests.fixtures.dead_letter_fixtures import append_dead_letters
 from tests.fixtures.system import System
 from tests.integration.cli.conftest import CommandLine
@@ -68,6 +68,6 @@ async def test_command_continues_after_a_server_recovers(capsys: pytest.CaptureF
 
     assert await work() == "done"
     silent = True
-    with pytest.raises(ServerTimeout, match="PostgreSQL at db:5432 has not answered for 4 s"):
+    with pytest.raises(ServerSilent, match="PostgreSQL at db:5432 has not answered for 4 s"):
         async with fail_if_silent(Server("PostgreSQL at db:5432", answers)):
             await back.wait()

@@ -11,8 +11,9 @@ import pytest
 
 from deploy.local.postgres import create_database
 from services.eventlog.append_batch import AppendBatch, RecordCoordinates
-from services.eventlog.postgres import READER, WRITER, connect, describe_postgres_error
+from services.eventlog.postgres import READER, WRITER, connect
 from services.eventlog.store import EventStore
+from services.runtime.errors import describe_error
 from tests.fixtures.system import RUN_PREFIX
 
 OpenStore = Callable[[], Awaitable[EventStore]]
@@ -166,7 +167,7 @@ async def test_missing_schema_error_names_the_migrate_command(postgres: str) -> 
             await EventStore(connection).read_batch_context([1], [])
     finally:
         await connection.close()
-    assert "python -m services.eventlog.migrate" in describe_postgres_error(refused.value)
+    assert "python -m services.eventlog.migrate" in describe_error(refused.value)
 
 
 async def test_event_bytes_are_stored_unchanged(open_store: OpenStore) -> None:

@@ -96,7 +96,7 @@ async def fence_paused_relay(system: System, paused: Process) -> None:
     await wait_until(
         lambda: paused.get_metric("moderation_relay_fenced_total"), "the paused relay was told that it is not alone"
     )
-    await wait_until(lambda: "cannot relay" in paused.log.read_text(), "it says so")
+    await wait_until(lambda: "fenced this producer" in paused.log.read_text(), "it says so")
     assert paused.get_metric("moderation_relay_fenced_total") == 1
     await paused.wait_until_ready()
 

@@ -1,0 +1,23 @@
+"""Deadlines for work that waits for brokers."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from aiokafka.errors import KafkaTimeoutError
+
+
+@contextlib.asynccontextmanager
+async def kafka_timeout(seconds: float, operation: str) -> AsyncIterator[None]:
+    """Cancel the block after ``seconds``, with an error that names Kafka and the operation ("a transaction").
+
+    Raises:
+        KafkaTimeoutError: the time is over. A plain TimeoutError could as well be PostgreSQL's.
+    """
+    try:
+        async with asyncio.timeout(seconds) as deadline:
+            yield
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        raise KafkaTimeoutError(f"{operation} took longer than {seconds:g} s") from None

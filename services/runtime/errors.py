@@ -1,0 +1,86 @@
+"""Errors that mean "this server is away or refuses", and the sentence that describes each of them.
+
+Both lists hold what the clients raise and leave out of their own base classes, so that an outage is retried instead of
+ending a process. Neither client names its server in ``OSError`` and ``TimeoutError``; the caller knows which it asked.
+"""
+
+from typing import Literal
+
+import asyncpg
+from aiokafka.errors import (
+    BrokerResponseError,
+    ConsumerStoppedError,
+    IllegalOperation,
+    InvalidProducerEpoch,
+    KafkaError,
+    KafkaTimeoutError,
+    ProducerFenced,
+)
+
+Server = Literal["kafka", "postgresql"]
+
+# asyncpg: InternalClientError is outside PostgresError and InterfaceError. It covers a protocol broken by
+# pg_terminate_backend, TargetServerAttributeNotMatched (no primary among the hosts of the URL) and OutdatedSchemaCache.
+POSTGRES_CLIENT_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+# aiokafka: a producer that is fenced between two sends raises IllegalOperation, a consumer that is closed while it
+# fetches raises ConsumerStoppedError. Neither is a KafkaError.
+KAFKA_CLIENT_ERRORS = (KafkaError, IllegalOperation, ConsumerStoppedError)
+# TimeoutError is an OSError.
+FENCED_ERRORS = (ProducerFenced, InvalidProducerEpoch)
+POSTGRES_ERRORS = (*POSTGRES_CLIENT_ERRORS, OSError)
+KAFKA_ERRORS = (*KAFKA_CLIENT_ERRORS, OSError)
+INFRASTRUCTURE_ERRORS = (*POSTGRES_CLIENT_ERRORS, *KAFKA_CLIENT_ERRORS, OSError)
+
+_SCHEMA_ERRORS = (
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedObjectError,
+    asyncpg.InvalidParameterValueError,
+)
+# Classes 08 (connection) and 57 (shutdown, cancelled query) come from a server that stops or does not finish in time.
+_AWAY_SQLSTATE_CLASSES = ("08", "57")
+
+
+class ServerSilent(TimeoutError):
+    """A server gave no sign of life for as long as the caller waits; the message names it."""
+
+
+def describe_error(error: BaseException, server: Server = "postgresql") -> str:
+    """Say in one sentence what is wrong and, where waiting does not help, what to do; never a value of a command.
+
+    ``server`` is the one that was asked; it counts for ``OSError`` and ``TimeoutError``, which do not tell.
+    """
+    name = type(error).__name__
+    if isinstance(error, ServerSilent):
+        return str(error)
+    if isinstance(error, KAFKA_CLIENT_ERRORS):
+        return _describe_kafka_client_error(error)
+    if isinstance(error, POSTGRES_CLIENT_ERRORS):
+        return _describe_postgres_client_error(error)
+    return f"{'Kafka' if server == 'kafka' else 'PostgreSQL'} does not answer: {name}"
+
+
+def _describe_kafka_client_error(error: BaseException) -> str:
+    name = type(error).__name__
+    if isinstance(error, FENCED_ERRORS):
+        return f"Kafka fenced this producer: another one started with its transactional id ({name})"
+    if isinstance(error, IllegalOperation) or (isinstance(error, BrokerResponseError) and not error.retriable):
+        return f"Kafka refuses: {name}"
+    is_explained = isinstance(error, KafkaTimeoutError) and error.args
+    return f"Kafka does not answer: {error.args[0] if is_explained else name}"
+
+
+def _describe_postgres_client_error(error: BaseException) -> str:
+    name = type(error).__name__
+    if isinstance(error, _SCHEMA_ERRORS):
+        return f"the log's schema is not the one this version needs ({name}): run python -m services.eventlog.migrate"
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return (
+            f"PostgreSQL refuses ({name}): grant moderation_writer, moderation_reader and moderation_operator to"
+            " DATABASE_URL's user"
+        )
+    sqlstate = getattr(error, "sqlstate", None)
+    if isinstance(error, asyncpg.PostgresError) and sqlstate and sqlstate[:2] not in _AWAY_SQLSTATE_CLASSES:
+        return f"PostgreSQL cannot do it at present: {name}"
+    return f"PostgreSQL does not answer: {name}"

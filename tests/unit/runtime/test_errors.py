@@ -1,0 +1,130 @@
+"""Every error that means "this server is away" is retried, and is described without a value of any command."""
+
+import asyncio
+
+import asyncpg
+import pytest
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    GroupCoordinatorNotAvailableError,
+    IllegalOperation,
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    NotLeaderForPartitionError,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+)
+
+from services.eventlog import postgres
+from services.kafka.timeouts import kafka_timeout
+from services.runtime.errors import (
+    INFRASTRUCTURE_ERRORS,
+    KAFKA_ERRORS,
+    POSTGRES_ERRORS,
+    ServerSilent,
+    describe_error,
+)
+
+POSTGRES_KINDS: list[type[Exception]] = [
+    asyncpg.AdminShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.DiskFullError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.ProtocolError,
+    asyncpg.TargetServerAttributeNotMatched,
+    ConnectionRefusedError,
+    TimeoutError,
+]
+KAFKA_KINDS: list[type[Exception]] = [
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    NotLeaderForPartitionError,
+    GroupCoordinatorNotAvailableError,
+    ProducerFenced,
+    IllegalOperation,
+    ConsumerStoppedError,
+    ConnectionResetError,
+    TimeoutError,
+]
+
+
+@pytest.mark.parametrize("kind", POSTGRES_KINDS)
+def test_postgresql_error_counts_as_infrastructure(kind: type[Exception]) -> None:
+    assert issubclass(kind, POSTGRES_ERRORS)
+    assert issubclass(kind, INFRASTRUCTURE_ERRORS)
+
+
+@pytest.mark.parametrize("kind", KAFKA_KINDS)
+def test_kafka_error_counts_as_infrastructure(kind: type[Exception]) -> None:
+    assert issubclass(kind, KAFKA_ERRORS)
+    assert issubclass(kind, INFRASTRUCTURE_ERRORS)
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyError, AssertionError, RuntimeError])
+def test_bugs_do_not_count_as_infrastructure(kind: type[Exception]) -> None:
+    assert not issubclass(kind, INFRASTRUCTURE_ERRORS)
+
+
+@pytest.mark.parametrize(
+    ("error", "description"),
+    [
+        (KafkaConnectionError("at 10.0.0.1"), "Kafka does not answer: KafkaConnectionError"),
+        (NotLeaderForPartitionError(), "Kafka does not answer: NotLeaderForPartitionError"),
+        (
+            KafkaTimeoutError("a transaction took longer than 20 s"),
+            "Kafka does not answer: a transaction took longer than 20 s",
+        ),
+        (KafkaTimeoutError(), "Kafka does not answer: KafkaTimeoutError"),
+        (TopicAuthorizationFailedError("moderation.verdicts"), "Kafka refuses: TopicAuthorizationFailedError"),
+        (MessageSizeTooLargeError(), "Kafka refuses: MessageSizeTooLargeError"),
+        (IllegalOperation("not in transaction"), "Kafka refuses: IllegalOperation"),
+        (
+            ProducerFenced(),
+            "Kafka fenced this producer: another one started with its transactional id (ProducerFenced)",
+        ),
+        (asyncpg.AdminShutdownError("terminating"), "PostgreSQL does not answer: AdminShutdownError"),
+        (asyncpg.InternalClientError("unexpected"), "PostgreSQL does not answer: InternalClientError"),
+        (
+            asyncpg.TargetServerAttributeNotMatched("no primary"),
+            "PostgreSQL does not answer: TargetServerAttributeNotMatched",
+        ),
+        (asyncpg.DiskFullError("no space"), "PostgreSQL cannot do it at present: DiskFullError"),
+        (asyncpg.LockNotAvailableError("lock"), "PostgreSQL cannot do it at present: LockNotAvailableError"),
+        (ConnectionRefusedError(111, "10.0.0.2"), "PostgreSQL does not answer: ConnectionRefusedError"),
+        (ServerSilent("Kafka at b:9092 has not answered for 30 s"), "Kafka at b:9092 has not answered for 30 s"),
+    ],
+)
+def test_error_is_described_by_server_and_kind(error: Exception, description: str) -> None:
+    assert describe_error(error) == description
+
+
+def test_caller_names_the_server_of_an_error_that_does_not_tell() -> None:
+    assert describe_error(TimeoutError(), "kafka") == "Kafka does not answer: TimeoutError"
+    assert describe_error(OSError(), "postgresql") == "PostgreSQL does not answer: OSError"
+
+
+def test_missing_rights_name_the_roles_to_grant() -> None:
+    description = describe_error(asyncpg.InsufficientPrivilegeError("permission denied"))
+
+    assert all(role in description for role in (postgres.WRITER, postgres.READER, postgres.OPERATOR))
+
+
+@pytest.mark.parametrize("kind", [asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError])
+def test_outdated_schema_names_the_command_that_migrates(kind: type[Exception]) -> None:
+    assert "run python -m services.eventlog.migrate" in describe_error(kind("relation does not exist"))
+
+
+async def test_kafka_deadline_names_kafka_and_leaves_other_timeouts_alone() -> None:
+    with pytest.raises(KafkaTimeoutError, match="reading took longer than 0.001 s"):
+        async with kafka_timeout(0.001, "reading"):
+            await asyncio.Event().wait()
+    with pytest.raises(TimeoutError, match="PostgreSQL's"):
+        async with kafka_timeout(60, "reading"):
+            raise TimeoutError("PostgreSQL's")

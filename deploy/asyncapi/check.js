@@ -1,5 +1,5 @@
-// Holds AsyncAPI documents against the official schema and rules: node check.js FILE…
-// Prints a JSON object: for each file the errors and warnings found, as "path: message".
+// Validate AsyncAPI documents against the official schema and rules: node check.js FILE…
+// Prints a JSON object: the errors and warnings of each file, as "path: message".
 const { readFileSync } = require('node:fs');
 const { Parser } = require('@asyncapi/parser');
 
@@ -13,7 +13,7 @@ async function main(files) {
     found[file] = diagnostics
       .filter((diagnostic) => diagnostic.severity <= ERROR_OR_WARNING)
       .map((diagnostic) => `${diagnostic.path.join('.')}: ${diagnostic.message}`);
-    if (!document && found[file].length === 0) found[file].push('cannot be read as AsyncAPI');
+    if (!document && found[file].length === 0) found[file].push('not an AsyncAPI document');
   }
   console.log(JSON.stringify(found));
 }

@@ -16,7 +16,7 @@ from deploy.benchmarks.processes import RunningProcess
 from deploy.benchmarks.results import Measurement, Scale, Target, measurement, percentile
 from deploy.benchmarks.workload import FINAL_GRADER, FIRST_STUDENT, SECOND_GRADER, SELECTED_SHARE, Course
 from services.auth.signer import TokenSigner
-from services.moderation.assignment import IDS_PER_ASSIGNMENT
+from services.moderation.ids import IDS_PER_ASSIGNMENT
 
 REQUESTS_PER_SECOND = 50
 TARGETS = {

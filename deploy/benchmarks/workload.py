@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from services.moderation.assignment import IDS_PER_ASSIGNMENT
+from services.moderation.ids import IDS_PER_ASSIGNMENT
 
 FINAL_GRADER, GRADER, SECOND_GRADER = 1, 2, 3
 FIRST_STUDENT = 101

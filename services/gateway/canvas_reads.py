@@ -18,6 +18,7 @@ from services.gateway.pagination import link_header, parse_list, parse_page
 from services.gateway.path_ids import resolve_user_id, resolve_view
 from services.gateway.rails_params import parse_params, parse_path_id, parse_time
 from services.gateway.responses import bad_request, json_response, not_found
+from services.moderation import ids
 from services.moderation.canvas_views import user_json
 
 router = APIRouter(prefix=ASSIGNMENT_PATH)
@@ -60,7 +61,7 @@ async def anonymous_status(
     """The same by the submission's anonymous id."""
     anonymous_id = _get_required_parameter(request, "anonymous_id")
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
-    student = view.assignment.find_student_by_anonymous_id(view.course, anonymous_id)
+    student = ids.find_student_by_anonymous_id(view.course, view.assignment, anonymous_id)
     return json_response(request, raise_if_rejected(view.provisional_grade_status(student, _last_updated_at(request))))
 
 

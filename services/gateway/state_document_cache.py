@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from services.moderation import ids
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course
 from services.moderation.state_document import grade_row, state_document, submission_row
@@ -51,7 +52,7 @@ class StateDocumentCache:
 
         def encode_submission(student_id: int) -> orjson.Fragment:
             # A drawn id gives way to one that is stated for another student.
-            cache_key = assignment.submission(student_id).revision, assignment.submission_id(course, student_id)
+            cache_key = assignment.submission(student_id).revision, ids.submission_id(course, assignment, student_id)
             cached_row = rows.submissions.get(student_id)
             if cached_row is None or cached_row[0] != cache_key:
                 row = submission_row(course, assignment, student_id)

@@ -1,20 +1,14 @@
 """An assignment as its stream tells it: settings, slots, moderation set, provisional grades, gradebook values."""
 
-import hashlib
-import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from itertools import count, islice
 from typing import Any
 
 from services.moderation.course import Course
 from services.moderation.grading_scheme import GradingScheme
-from services.moderation.ids import ORDINAL_BITS, ORDINAL_MAX, OrdinalPermutation
-
-IDS_PER_ASSIGNMENT = 1 << 20
-_BASE58_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+from services.moderation.ordinal_permutation import OrdinalPermutation
 
 
 @dataclass(slots=True)
@@ -177,96 +171,6 @@ class Assignment:
     def submission(self, student_id: int) -> Submission:
         """The student's submission, or an untouched one."""
         return self.submissions.get(student_id, UNSUBMITTED)
-
-    def submission_id(self, course: Course, student_id: int) -> int:
-        """The stated id, else a generated one that is not stated for another student.
-
-        The secret permutes the student's ordinal, so that ids of anonymous submissions do not show the roster's order.
-        """
-        lms_submission_id = self.submission(student_id).submission_id
-        if lms_submission_id is not None:
-            return lms_submission_id
-        permuted_ordinal = self._ordinal_permutation().permute(course.student_ordinals.get(student_id, 0))
-        generated_id = self.stream_number * IDS_PER_ASSIGNMENT + permuted_ordinal
-        return (
-            generated_id
-            if generated_id not in self.students_by_lms_submission_id
-            else generated_id + (1 << ORDINAL_BITS)
-        )
-
-    def _ordinal_permutation(self) -> OrdinalPermutation:
-        if self.ordinal_permutation is None:
-            self.ordinal_permutation = OrdinalPermutation(self.secret)
-        return self.ordinal_permutation
-
-    def find_student_by_submission_id(self, course: Course, submission_id: int) -> int | None:
-        """The student that an id belongs to for good: stated by the LMS, or generated and published with a grade."""
-        holder = self.students_by_lms_submission_id.get(submission_id)
-        if holder is not None or self.grades_published_at is None:
-            return holder
-        ordinal = self._ordinal_permutation().invert(submission_id & ORDINAL_MAX)
-        if not 0 < ordinal <= len(course.student_ordinals):
-            return None
-        student = next(islice(course.student_ordinals, ordinal - 1, None))
-        return student if self.submission_id(course, student) == submission_id else None
-
-    def next_provisional_grade_id(self) -> int:
-        """Ascending, unique over all assignments, below 2**53."""
-        return self.stream_number * IDS_PER_ASSIGNMENT + len(self.provisional_grades) + 1
-
-    def next_comment_id(self) -> int:
-        """Ascending and unique like those of provisional grades."""
-        return self.stream_number * IDS_PER_ASSIGNMENT + self.comment_count + 1
-
-    def generate_grader_anonymous_id(self, user_id: int) -> str:
-        """Five base-58 characters, unique within the assignment's graders."""
-        used_ids = set(self.grader_slots.values())
-        return next(
-            candidate for candidate in self._anonymous_id_candidates(b"grader", user_id) if candidate not in used_ids
-        )
-
-    def anonymous_id(self, course: Course, student_id: int) -> str:
-        """The stated anonymous id, else the drawn one.
-
-        Drawing goes by the order of first enrolment and passes over what is taken, so that it does not matter when an
-        id is first asked for: an id that was drawn, or could have been, is refused to any other student afterwards.
-        """
-        lms_anonymous_id = self.submission(student_id).anonymous_id
-        if lms_anonymous_id is not None:
-            return lms_anonymous_id
-        self._generate_anonymous_ids(course)
-        return self.generated_anonymous_ids[student_id]
-
-    def find_student_by_anonymous_id(self, course: Course, anonymous_id: str) -> int | None:
-        """Whom an anonymous id stands for, or once stood for."""
-        self._generate_anonymous_ids(course)
-        student_id = self.students_by_generated_anonymous_id.get(anonymous_id)
-        return self.students_by_lms_anonymous_id.get(anonymous_id) if student_id is None else student_id
-
-    def _generate_anonymous_ids(self, course: Course) -> None:
-        """Draw for the students who came since the last time; a class is drawn once."""
-        if len(self.generated_anonymous_ids) == len(course.student_ordinals):
-            return
-        for student in islice(course.student_ordinals, len(self.generated_anonymous_ids), None):
-            generated_id = next(
-                candidate
-                for candidate in self._anonymous_id_candidates(b"student", student)
-                if candidate not in self.students_by_generated_anonymous_id
-                and self.students_by_lms_anonymous_id.get(candidate, student) == student
-            )
-            self.generated_anonymous_ids[student] = generated_id
-            self.students_by_generated_anonymous_id[generated_id] = student
-
-    def _anonymous_id_candidates(self, purpose: bytes, user_id: int) -> Iterator[str]:
-        """Base 58 of HMAC(secret, user, i), i = 0, 1, …: five characters each."""
-        for attempt in count():
-            message = b"%b %d %d" % (purpose, user_id, attempt)
-            remainder = int.from_bytes(hmac.digest(self.secret, message, hashlib.sha256)[:8], "big")
-            candidate = ""
-            for _ in range(5):
-                remainder, digit = divmod(remainder, 58)
-                candidate += _BASE58_ALPHABET[digit]
-            yield candidate
 
     def anonymizes_students(self, course: Course) -> bool:
         """Canvas: app/models/abstract_assignment.rb, anonymize_students?

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Sequence
 from datetime import datetime
 from typing import Any
 
-from services.moderation import comment_visibility
+from services.moderation import comment_visibility, ids
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course
 from services.moderation.decisions import ALREADY_PUBLISHED, NOT_FOUND, NOT_MODERATED, UNAUTHORIZED, Rejected
@@ -134,7 +134,7 @@ class AssignmentView(Viewer):
         if self.can_view_student_names:
             student_parameter = f"student_id={student_id}"
         else:
-            student_parameter = f"anonymous_id={assignment.anonymous_id(self.course, student_id)}"
+            student_parameter = f"anonymous_id={ids.anonymous_id(self.course, assignment, student_id)}"
         base_url = f"{self.lms_url}/courses/{self.course.course_id}/gradebook/speed_grader"
         return f"{base_url}?assignment_id={assignment.assignment_id}&{student_parameter}"
 
@@ -171,7 +171,7 @@ class AssignmentView(Viewer):
         submission = assignment.submission(student_id)
         hides_grade = hide_unposted and submission.posted_at is None
         body: Json = {
-            "id": assignment.submission_id(course, student_id),
+            "id": ids.submission_id(course, assignment, student_id),
             "assignment_id": assignment.assignment_id,
             "score": None if hides_grade else decimal_to_json(submission.score),
             "entered_score": None if hides_grade else decimal_to_json(submission.score),
@@ -191,7 +191,7 @@ class AssignmentView(Viewer):
         if student_id == self.user_id or self.can_view_student_names:
             body["user_id"] = student_id
         else:
-            body["anonymous_id"] = assignment.anonymous_id(course, student_id)
+            body["anonymous_id"] = ids.anonymous_id(course, assignment, student_id)
         return body
 
     def list_submission_students(self) -> list[int] | Rejected:
@@ -215,7 +215,7 @@ class AssignmentView(Viewer):
     def _sort_students(self, students: Sequence[int]) -> list[int]:
         if self.can_view_student_names:
             return sorted(students)
-        return sorted(students, key=lambda student: self.assignment.anonymous_id(self.course, student))
+        return sorted(students, key=lambda student: ids.anonymous_id(self.course, self.assignment, student))
 
     def gradeable_student_json(self, student_id: int, includes: Includes) -> Json:
         """Canvas: SubmissionsApiController#gradeable_students."""
@@ -225,7 +225,7 @@ class AssignmentView(Viewer):
             body["id"] = student_id
             body["display_name"] = user_fields.get("short_name") or user_fields.get("name")
         else:
-            body["anonymous_id"] = self.assignment.anonymous_id(self.course, student_id)
+            body["anonymous_id"] = ids.anonymous_id(self.course, self.assignment, student_id)
         if "provisional_grades" in includes and self.assignment.moderated_grading:
             selected_grade_id = self.assignment.selected_grade_id(self.course, student_id)
             body["in_moderation_set"] = selected_grade_id is not None

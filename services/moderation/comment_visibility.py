@@ -6,6 +6,7 @@ Canvas: app/models/submission_comment.rb (can_view_comment?), lib/api/v1/submiss
 from collections.abc import Sequence
 from typing import Any
 
+from services.moderation import ids
 from services.moderation.assignment import Comment
 from services.moderation.event_payloads import format_canvas_time
 from services.moderation.visibility import Viewer
@@ -96,5 +97,5 @@ def _anonymous_author_id(viewer: Viewer, author_id: int) -> str | None:
         is_anonymous = assignment.moderated_grading and assignment.grades_published_at is None
         return assignment.grader_slots[author_id] if is_anonymous and not viewer.can_view_grader_names else None
     if author_id in viewer.course.student_ordinals and viewer.anonymizes_students:
-        return assignment.anonymous_id(viewer.course, author_id)
+        return ids.anonymous_id(viewer.course, assignment, author_id)
     return None

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import assert_never
 
-from services.moderation import commands, lms_facts, provisional_grades, selection
+from services.moderation import commands, lms_facts, provisional_grades, publication, selection
 from services.moderation.assignment import Assignment
 from services.moderation.commands import Command
 from services.moderation.course import Course
@@ -62,7 +62,7 @@ def _decide_assignment_command(
         case commands.SelectStudentsForModeration():
             return selection.select_students(data, actor_id, course, assignment)
         case commands.PublishProvisionalGrades():
-            return selection.publish_grades(actor_id, course, assignment, at)
+            return publication.publish_grades(actor_id, course, assignment, at)
         case commands.RecordSubmission():
             return lms_facts.record_submission(data, course, assignment)
         case commands.RecordSubmissionComment():

@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, assert_never
 
+from services.moderation import ids
 from services.moderation.assignment import Assignment, Comment, ProvisionalGrade, Selection, Submission
 from services.moderation.course import STUDENT, Course, Enrollment
 from services.moderation.events import (
@@ -151,7 +152,7 @@ def _new_comment(
     assignment: Assignment, comment_id: int | None, author_id: int, text: str, created_at: datetime
 ) -> Comment:
     """Build a comment and count it; ``comment_id``: the id it already has, if any."""
-    new_comment = Comment(comment_id or assignment.next_comment_id(), author_id, text, created_at)
+    new_comment = Comment(comment_id or ids.next_comment_id(assignment), author_id, text, created_at)
     assignment.comment_count += 1
     return new_comment
 

@@ -1,60 +1,113 @@
-"""A keyed permutation of small numbers, so that ids drawn from ordinals show neither their order nor each other."""
+"""Ids that the service draws: pure functions of a stream's number, its secret and the order of first enrolment.
+
+A drawn id holds until the LMS states one, and is never given to another student.
+"""
 
 import hashlib
-import sys
-from array import array
+import hmac
+from collections.abc import Iterator
+from itertools import count, islice
 
-ORDINAL_BITS = 19
-ORDINAL_MAX = (1 << ORDINAL_BITS) - 1
-_LOW_BITS = ORDINAL_BITS // 2
-_HIGH_BITS = ORDINAL_BITS - _LOW_BITS
-# Luby and Rackoff: four rounds of a Feistel network with pseudorandom functions are a strong pseudorandom permutation.
-_ROUND_PAIRS = 2
-_ENTRIES = _ROUND_PAIRS * ((1 << _LOW_BITS) + (1 << _HIGH_BITS))
+from services.moderation.assignment import Assignment
+from services.moderation.course import Course
+from services.moderation.ordinal_permutation import ORDINAL_BITS, ORDINAL_MAX, OrdinalPermutation
+
+IDS_PER_ASSIGNMENT = 1 << 20
+_BASE58_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
-class OrdinalPermutation:
-    """A bijection of 1 … ``ORDINAL_MAX`` onto itself, fixed by its key.
+def next_provisional_grade_id(assignment: Assignment) -> int:
+    """Ascending, unique over all assignments, below 2**53."""
+    return assignment.stream_number * IDS_PER_ASSIGNMENT + len(assignment.provisional_grades) + 1
 
-    An unbalanced Feistel network of 19 bits. Its round functions are tables of SHAKE-256's output for the key (6 KB):
-    a lookup costs less than a hash. Zero is left out by walking the cycle: an image of 0 is permuted once more.
+
+def next_comment_id(assignment: Assignment) -> int:
+    """Ascending and unique like those of provisional grades."""
+    return assignment.stream_number * IDS_PER_ASSIGNMENT + assignment.comment_count + 1
+
+
+def submission_id(course: Course, assignment: Assignment, student_id: int) -> int:
+    """The stated id, else a generated one that is not stated for another student.
+
+    The secret permutes the student's ordinal, so that ids of anonymous submissions do not show the roster's order.
     """
+    lms_submission_id = assignment.submission(student_id).submission_id
+    if lms_submission_id is not None:
+        return lms_submission_id
+    permuted_ordinal = _ordinal_permutation(assignment).permute(course.student_ordinals.get(student_id, 0))
+    generated_id = assignment.stream_number * IDS_PER_ASSIGNMENT + permuted_ordinal
+    if generated_id not in assignment.students_by_lms_submission_id:
+        return generated_id
+    return generated_id + (1 << ORDINAL_BITS)
 
-    __slots__ = ("_tables",)
 
-    def __init__(self, key: bytes) -> None:
-        entries = array("H")
-        entries.frombytes(hashlib.shake_256(b"ordinal permutation" + key).digest(2 * _ENTRIES))
-        if sys.byteorder == "big":
-            entries.byteswap()
-        self._tables: list[tuple[array[int], array[int]]] = []
-        for _ in range(_ROUND_PAIRS):
-            low_table, entries = entries[: 1 << _LOW_BITS], entries[1 << _LOW_BITS :]
-            high_table, entries = entries[: 1 << _HIGH_BITS], entries[1 << _HIGH_BITS :]
-            self._tables.append((low_table, high_table))
+def _ordinal_permutation(assignment: Assignment) -> OrdinalPermutation:
+    if assignment.ordinal_permutation is None:
+        assignment.ordinal_permutation = OrdinalPermutation(assignment.secret)
+    return assignment.ordinal_permutation
 
-    def permute(self, ordinal: int) -> int:
-        """The number that stands for an ordinal; an ordinal out of range is returned as it is."""
-        if not 0 < ordinal <= ORDINAL_MAX:
-            return ordinal
-        return self._encrypt(ordinal) or self._encrypt(0)
 
-    def invert(self, number: int) -> int:
-        """The ordinal that a number stands for."""
-        if not 0 < number <= ORDINAL_MAX:
-            return number
-        return self._decrypt(number) or self._decrypt(0)
+def find_student_by_submission_id(course: Course, assignment: Assignment, wanted_id: int) -> int | None:
+    """The student that an id belongs to for good: stated by the LMS, or generated and published with a grade."""
+    holder = assignment.students_by_lms_submission_id.get(wanted_id)
+    if holder is not None or assignment.grades_published_at is None:
+        return holder
+    ordinal = _ordinal_permutation(assignment).invert(wanted_id & ORDINAL_MAX)
+    if not 0 < ordinal <= len(course.student_ordinals):
+        return None
+    student_id = next(islice(course.student_ordinals, ordinal - 1, None))
+    return student_id if submission_id(course, assignment, student_id) == wanted_id else None
 
-    def _encrypt(self, value: int) -> int:
-        high, low = value >> _LOW_BITS, value & ((1 << _LOW_BITS) - 1)
-        for low_table, high_table in self._tables:
-            high ^= low_table[low] & ((1 << _HIGH_BITS) - 1)
-            low ^= high_table[high] & ((1 << _LOW_BITS) - 1)
-        return high << _LOW_BITS | low
 
-    def _decrypt(self, value: int) -> int:
-        high, low = value >> _LOW_BITS, value & ((1 << _LOW_BITS) - 1)
-        for low_table, high_table in reversed(self._tables):
-            low ^= high_table[high] & ((1 << _LOW_BITS) - 1)
-            high ^= low_table[low] & ((1 << _HIGH_BITS) - 1)
-        return high << _LOW_BITS | low
+def generate_grader_anonymous_id(assignment: Assignment, user_id: int) -> str:
+    """Five base-58 characters, unique within the assignment's graders."""
+    used_ids = set(assignment.grader_slots.values())
+    candidates = _anonymous_id_candidates(assignment.secret, b"grader", user_id)
+    return next(candidate for candidate in candidates if candidate not in used_ids)
+
+
+def anonymous_id(course: Course, assignment: Assignment, student_id: int) -> str:
+    """The stated anonymous id, else the drawn one.
+
+    Drawing goes by the order of first enrolment and passes over what is taken, so that it does not matter when an id
+    is first asked for: an id that was drawn, or could have been, is refused to any other student afterwards.
+    """
+    lms_anonymous_id = assignment.submission(student_id).anonymous_id
+    if lms_anonymous_id is not None:
+        return lms_anonymous_id
+    _generate_anonymous_ids(course, assignment)
+    return assignment.generated_anonymous_ids[student_id]
+
+
+def find_student_by_anonymous_id(course: Course, assignment: Assignment, wanted_id: str) -> int | None:
+    """The student an anonymous id stands for, or once stood for."""
+    _generate_anonymous_ids(course, assignment)
+    student_id = assignment.students_by_generated_anonymous_id.get(wanted_id)
+    return assignment.students_by_lms_anonymous_id.get(wanted_id) if student_id is None else student_id
+
+
+def _generate_anonymous_ids(course: Course, assignment: Assignment) -> None:
+    """Draw for the students enrolled since the last time; a class is drawn once."""
+    if len(assignment.generated_anonymous_ids) == len(course.student_ordinals):
+        return
+    for student_id in islice(course.student_ordinals, len(assignment.generated_anonymous_ids), None):
+        generated_id = next(
+            candidate
+            for candidate in _anonymous_id_candidates(assignment.secret, b"student", student_id)
+            if candidate not in assignment.students_by_generated_anonymous_id
+            and assignment.students_by_lms_anonymous_id.get(candidate, student_id) == student_id
+        )
+        assignment.generated_anonymous_ids[student_id] = generated_id
+        assignment.students_by_generated_anonymous_id[generated_id] = student_id
+
+
+def _anonymous_id_candidates(secret: bytes, purpose: bytes, user_id: int) -> Iterator[str]:
+    """Base 58 of HMAC(secret, purpose, user, i), i = 0, 1, …: five characters each."""
+    for attempt in count():
+        message = b"%b %d %d" % (purpose, user_id, attempt)
+        remainder = int.from_bytes(hmac.digest(secret, message, hashlib.sha256)[:8], "big")
+        candidate = ""
+        for _ in range(5):
+            remainder, digit = divmod(remainder, 58)
+            candidate += _BASE58_ALPHABET[digit]
+        yield candidate

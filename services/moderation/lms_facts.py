@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from services.moderation import commands
+from services.moderation import commands, ids
 from services.moderation.assignment import Assignment
 from services.moderation.assignment_settings import (
     AUDITED_SETTINGS,
@@ -144,15 +144,15 @@ def record_submission(data: commands.RecordSubmission, course: Course, assignmen
     fields: Mapping[str, Any] = {n: False if n == "excused" and v is None else v for n, v in data.fields.items()}
     changed_fields = {name: new for name, new in fields.items() if getattr(submission, name) != new}
     for name, find_student in (
-        ("anonymous_id", assignment.find_student_by_anonymous_id),
-        ("submission_id", assignment.find_student_by_submission_id),
+        ("anonymous_id", ids.find_student_by_anonymous_id),
+        ("submission_id", ids.find_student_by_submission_id),
     ):
         new_id = changed_fields.get(name)
-        if new_id is not None and find_student(course, new_id) not in (None, student):
+        if new_id is not None and find_student(course, assignment, new_id) not in (None, student):
             return id_taken(f"data.{name}")
     if not changed_fields:
         return NOTHING_CHANGED
-    submission_id = changed_fields.get("submission_id") or assignment.submission_id(course, student)
+    submission_id = changed_fields.get("submission_id") or ids.submission_id(course, assignment, student)
     return Accepted(
         (SubmissionRecorded(student_id=student, submission_id=submission_id, changed_fields=changed_fields),)
     )
@@ -168,7 +168,7 @@ def record_submission_comment(
         is_same_comment = comment.author_id == data.author_id and comment.comment == data.comment
         if is_same_comment and data.created_at in (None, comment.created_at):
             return NOTHING_CHANGED
-    submission_id = assignment.submission_id(course, student)
+    submission_id = ids.submission_id(course, assignment, student)
     event = SubmissionCommentRecorded(
         student_id=student,
         submission_id=submission_id,
@@ -186,7 +186,7 @@ def post_grades(data: commands.PostGrades, course: Course, assignment: Assignmen
         tuple(
             SubmissionPosted(
                 student_id=student,
-                submission_id=assignment.submission_id(course, student),
+                submission_id=ids.submission_id(course, assignment, student),
                 posted_at=data.posted_at or at,
                 score=submission.score,
                 grade=submission.grade,
@@ -205,7 +205,7 @@ def hide_grades(data: commands.HideGrades, course: Course, assignment: Assignmen
         tuple(
             SubmissionHidden(
                 student_id=student,
-                submission_id=assignment.submission_id(course, student),
+                submission_id=ids.submission_id(course, assignment, student),
                 score=submission.score,
                 grade=submission.grade,
                 grader_id=submission.grader_id,

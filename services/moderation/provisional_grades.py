@@ -4,11 +4,11 @@ Canvas: app/models/abstract_assignment.rb (grade_student), app/models/submission
 The checks stand in Canvas's order; a refusal leaves no slot, no grade and no excusal behind.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
-from services.moderation import event_payloads, grade_conversion
+from services.moderation import event_payloads, grade_conversion, ids
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.commands import RecordProvisionalComment, RecordProvisionalGrade
 from services.moderation.course import Course
@@ -24,8 +24,10 @@ from services.moderation.decisions import (
     UNAUTHORIZED,
     Accepted,
     Decision,
+    Rejected,
 )
 from services.moderation.events import (
+    Changes,
     Event,
     GraderSlotTaken,
     ProvisionalCommentCreated,
@@ -46,66 +48,32 @@ def record_grade(
     has_grade = data.posted_grade is not None or data.score is not None
     if not has_grade and data.excuse is None and (comment is not None or data.rubric_assessment is not None):
         return _record_without_grade(data, comment, actor_id, course, assignment)
-    if not course.has_permission(actor_id, "manage_grades"):
-        return UNAUTHORIZED
-    student = data.student_id
-    if not course.is_gradable(student):
-        return STUDENT_NOT_ENROLLED
-    if not course.is_visible_student(student, course.visible_sections(actor_id)):
-        return NOT_FOUND
+    rejection = _check_student(data.student_id, actor_id, course)
+    if rejection is not None:
+        return rejection
     if data.excuse and has_grade:
         return GRADE_AND_EXCUSE
     if not assignment.can_be_moderated_grader(course, actor_id):
         return MAX_GRADERS_REACHED
     is_moderator = assignment.permits_moderation(course, actor_id)
     grade = _convert_grade(data, course, assignment)
-    submission = assignment.submission(student)
+    submission = assignment.submission(data.student_id)
     excused = bool(data.excuse) and grade is None if is_moderator else submission.excused
-    # Who asks for nothing clears nothing, also where the student is excused.
+    # A command that names neither grade nor excusal clears nothing, even where the student is excused.
     if grade is None and data.posted_grade != "" and not (excused and (has_grade or data.excuse is not None)):
         return INVALID_SCORE
     final = data.final and is_moderator
-    existing = assignment.find_provisional_grade(student, actor_id, final)
+    existing = assignment.find_provisional_grade(data.student_id, actor_id, final)
     if existing is not None and _is_locked_by_selection(existing, course, assignment):
         return CANNOT_MODIFY_SELECTED
-    if existing is None and final and not assignment.grades_by_student.get(student):
+    if existing is None and final and not assignment.grades_by_student.get(data.student_id):
         return FINAL_WITHOUT_PROVISIONAL
-    submission_id = assignment.submission_id(course, student)
-    events: list[Event] = _claim_grader_slot(assignment, actor_id)
-    if excused != submission.excused:
-        excused_change = {"excused": (submission.excused, excused)}
-        events.append(SubmissionUpdated(student_id=student, submission_id=submission_id, changes=excused_change))
     score, grade_text = (None, None) if grade is None else (grade.score, grade.grade)
-    if existing is None:
-        created = ProvisionalGradeCreated(
-            student_id=student,
-            submission_id=submission_id,
-            provisional_grade_id=assignment.next_provisional_grade_id(),
-            scorer_id=actor_id,
-            score=score,
-            grade=grade_text,
-            graded_at=at,
-            final=final,
-            graded_anonymously=data.graded_anonymously,
-            rubric_assessment=data.rubric_assessment,
-        )
-        events.append(created)
-        grade_id, graded_anonymously = created.provisional_grade_id, data.graded_anonymously
-    else:
-        changes = _compute_changes(existing, data, actor_id, score, grade_text, at)
-        grade_id = existing.provisional_grade_id
-        graded_anonymously = changes.get("graded_anonymously", (None, existing.graded_anonymously))[1]
-        events.append(
-            ProvisionalGradeUpdated(
-                student_id=student, submission_id=submission_id, provisional_grade_id=grade_id, changes=changes
-            )
-        )
-    if comment is not None:
-        events.append(_build_comment_event(assignment, grade_id, student, submission_id, actor_id, comment))
-    result = _provisional_grade_json(
-        grade_id, score, grade_text, at, actor_id, final, graded_anonymously, submission.submitted_at
-    )
-    return Accepted(tuple(events), result)
+    entered: dict[str, Any] = {"score": score, "grade": grade_text, "graded_at": at}
+    if data.graded_anonymously is not None:
+        entered["graded_anonymously"] = data.graded_anonymously
+    gradebook_changes = {} if excused == submission.excused else {"excused": (submission.excused, excused)}
+    return _create_or_update(data, comment, entered, gradebook_changes, actor_id, final, existing, course, assignment)
 
 
 def record_comment(data: RecordProvisionalComment, actor_id: int, course: Course, assignment: Assignment) -> Decision:
@@ -125,70 +93,98 @@ def _normalize_comment(comment: str | None) -> str | None:
 def _record_without_grade(
     data: RecordProvisionalGrade, comment: str | None, actor_id: int, course: Course, assignment: Assignment
 ) -> Decision:
-    # The right to comment comes with manage_grades alone (Canvas: app/models/submission.rb, set_policy).
-    if not course.has_permission(actor_id, "manage_grades"):
-        return UNAUTHORIZED
-    student = data.student_id
-    if not course.is_gradable(student):
-        return STUDENT_NOT_ENROLLED
-    if not course.is_visible_student(student, course.visible_sections(actor_id)):
-        return NOT_FOUND
+    """A comment, a rubric assessment or both."""
+    rejection = _check_student(data.student_id, actor_id, course)
+    if rejection is not None:
+        return rejection
     if not assignment.can_be_moderated_grader(course, actor_id):
         return MAX_GRADERS_REACHED
     final = data.final and assignment.permits_moderation(course, actor_id)
-    existing = assignment.find_provisional_grade(student, actor_id, final)
-    if existing is None and final and not assignment.grades_by_student.get(student):
+    existing = assignment.find_provisional_grade(data.student_id, actor_id, final)
+    if existing is None and final and not assignment.grades_by_student.get(data.student_id):
         return FINAL_WITHOUT_PROVISIONAL
     is_rubric_changed = existing is not None and data.rubric_assessment not in (None, existing.rubric_assessment)
     if existing is not None and is_rubric_changed and _is_locked_by_selection(existing, course, assignment):
         return CANNOT_MODIFY_SELECTED
-    submission_id = assignment.submission_id(course, student)
+    return _create_or_update(data, comment, {}, {}, actor_id, final, existing, course, assignment)
+
+
+def _check_student(student_id: int, actor_id: int, course: Course) -> Rejected | None:
+    """Whether the actor may grade or comment on the student at all."""
+    # The right to comment comes with manage_grades alone (Canvas: app/models/submission.rb, set_policy).
+    if not course.has_permission(actor_id, "manage_grades"):
+        return UNAUTHORIZED
+    if not course.is_gradable(student_id):
+        return STUDENT_NOT_ENROLLED
+    if not course.is_visible_student(student_id, course.visible_sections(actor_id)):
+        return NOT_FOUND
+    return None
+
+
+def _create_or_update(
+    data: RecordProvisionalGrade,
+    comment: str | None,
+    entered: Mapping[str, Any],
+    gradebook_changes: Changes,
+    actor_id: int,
+    final: bool,
+    existing: ProvisionalGrade | None,
+    course: Course,
+    assignment: Assignment,
+) -> Accepted:
+    """Save what was checked.
+
+    ``entered``: score, grade, time of grading and, where it was stated, anonymity; empty for a comment or a rubric
+    assessment alone. ``gradebook_changes``: what changes of the real submission.
+    """
+    student_id = data.student_id
+    submission_id = ids.submission_id(course, assignment, student_id)
     events: list[Event] = _claim_grader_slot(assignment, actor_id)
+    if gradebook_changes:
+        events.append(SubmissionUpdated(student_id=student_id, submission_id=submission_id, changes=gradebook_changes))
+    new_values: dict[str, Any] = {**entered, "scorer_id": actor_id}
+    if data.rubric_assessment is not None:
+        new_values["rubric_assessment"] = data.rubric_assessment
     if existing is None:
-        created = ProvisionalGradeCreated(
-            student_id=student,
-            submission_id=submission_id,
-            provisional_grade_id=assignment.next_provisional_grade_id(),
-            scorer_id=actor_id,
-            score=None,
-            grade=None,
-            graded_at=None,
-            final=final,
-            graded_anonymously=None,
-            rubric_assessment=data.rubric_assessment,
+        grade_id = ids.next_provisional_grade_id(assignment)
+        created = {"score": None, "grade": None, "graded_at": None, "graded_anonymously": None, **new_values}
+        events.append(
+            ProvisionalGradeCreated(
+                student_id=student_id,
+                submission_id=submission_id,
+                provisional_grade_id=grade_id,
+                final=final,
+                **created,
+            )
         )
-        events.append(created)
-        result = _provisional_grade_json(created.provisional_grade_id, None, None, None, actor_id, final, None, None)
     else:
-        changes: dict[str, tuple[Any, Any]] = {}
-        if existing.scorer_id != actor_id:
-            changes["scorer_id"] = (existing.scorer_id, actor_id)
-        if is_rubric_changed:
-            changes["rubric_assessment"] = (existing.rubric_assessment, data.rubric_assessment)
+        grade_id = existing.provisional_grade_id
+        # The time moves with every grading, also where nothing else does.
+        changes = {
+            name: (old, new)
+            for name, new in new_values.items()
+            if (old := getattr(existing, name)) != new or name == "graded_at"
+        }
+        created = {name: getattr(existing, name) for name in ("score", "grade", "graded_at", "graded_anonymously")}
         if changes:
             events.append(
                 ProvisionalGradeUpdated(
-                    student_id=student,
-                    submission_id=submission_id,
-                    provisional_grade_id=existing.provisional_grade_id,
-                    changes=changes,
+                    student_id=student_id, submission_id=submission_id, provisional_grade_id=grade_id, changes=changes
                 )
             )
-        result = _provisional_grade_json(
-            existing.provisional_grade_id,
-            existing.score,
-            existing.grade,
-            existing.graded_at,
-            actor_id,
-            final,
-            existing.graded_anonymously,
-            assignment.submission(student).submitted_at,
-        )
     if comment is not None:
         events.append(
-            _build_comment_event(assignment, result["provisional_grade_id"], student, submission_id, actor_id, comment)
+            ProvisionalCommentCreated(
+                student_id=student_id,
+                submission_id=submission_id,
+                provisional_grade_id=grade_id,
+                comment_id=ids.next_comment_id(assignment),
+                author_id=actor_id,
+                comment=comment,
+            )
         )
-    return Accepted(tuple(events), result)
+    submitted_at = assignment.submission(student_id).submitted_at
+    return Accepted(tuple(events), _provisional_grade_json(grade_id, final, {**created, **new_values}, submitted_at))
 
 
 def _convert_grade(
@@ -223,61 +219,23 @@ def _claim_grader_slot(assignment: Assignment, actor_id: int) -> list[Event]:
     """
     if actor_id in assignment.grader_slots or not assignment.moderated_grading:
         return []
-    return [GraderSlotTaken(grader_id=actor_id, anonymous_id=assignment.generate_grader_anonymous_id(actor_id))]
-
-
-def _compute_changes(
-    existing: ProvisionalGrade,
-    data: RecordProvisionalGrade,
-    actor_id: int,
-    score: Decimal | None,
-    grade_text: str | None,
-    at: datetime,
-) -> dict[str, tuple[Any, Any]]:
-    new_values: dict[str, Any] = {"score": score, "grade": grade_text, "scorer_id": actor_id}
-    if data.graded_anonymously is not None:
-        new_values["graded_anonymously"] = data.graded_anonymously
-    if data.rubric_assessment is not None:
-        new_values["rubric_assessment"] = data.rubric_assessment
-    changes = {n: (old, new) for n, new in new_values.items() if (old := getattr(existing, n)) != new}
-    changes["graded_at"] = (existing.graded_at, at)
-    return changes
-
-
-def _build_comment_event(
-    assignment: Assignment, grade_id: int, student_id: int, submission_id: int, author_id: int, comment: str
-) -> ProvisionalCommentCreated:
-    return ProvisionalCommentCreated(
-        student_id=student_id,
-        submission_id=submission_id,
-        provisional_grade_id=grade_id,
-        comment_id=assignment.next_comment_id(),
-        author_id=author_id,
-        comment=comment,
-    )
+    return [GraderSlotTaken(grader_id=actor_id, anonymous_id=ids.generate_grader_anonymous_id(assignment, actor_id))]
 
 
 def _provisional_grade_json(
-    grade_id: int,
-    score: Decimal | None,
-    grade_text: str | None,
-    graded_at: datetime | None,
-    scorer_id: int,
-    final: bool,
-    graded_anonymously: bool | None,
-    submitted_at: datetime | None,
+    grade_id: int, final: bool, values: Mapping[str, Any], submitted_at: datetime | None
 ) -> dict[str, Any]:
-    """Canvas's ProvisionalGrade, without what depends on who looks at it."""
-    json_score = event_payloads.decimal_to_json(score)
+    """Canvas's ProvisionalGrade, without what depends on the reader."""
+    score, graded_at = event_payloads.decimal_to_json(values["score"]), values["graded_at"]
     return {
         "provisional_grade_id": grade_id,
-        "score": json_score,
-        "entered_score": json_score,
-        "grade": grade_text,
-        "entered_grade": grade_text,
+        "score": score,
+        "entered_score": score,
+        "grade": values["grade"],
+        "entered_grade": values["grade"],
         "graded_at": event_payloads.format_canvas_time(graded_at),
-        "graded_anonymously": graded_anonymously,
+        "graded_anonymously": values["graded_anonymously"],
         "final": final,
         "grade_matches_current_submission": submitted_at is None or graded_at is None or submitted_at <= graded_at,
-        "scorer_id": scorer_id,
+        "scorer_id": values["scorer_id"],
     }

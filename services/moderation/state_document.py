@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from services.moderation import ids
 from services.moderation.assignment import Assignment, Comment, ProvisionalGrade, Submission
 from services.moderation.assignment_settings import DEFAULT_SETTINGS
 from services.moderation.course import Course
@@ -86,8 +87,8 @@ def submission_row(course: Course, assignment: Assignment, student_id: int) -> R
     submission: Submission = assignment.submission(student_id)
     return {
         "student_id": student_id,
-        "submission_id": assignment.submission_id(course, student_id),
-        "anonymous_id": assignment.anonymous_id(course, student_id),
+        "submission_id": ids.submission_id(course, assignment, student_id),
+        "anonymous_id": ids.anonymous_id(course, assignment, student_id),
         "workflow_state": submission.workflow_state,
         "attempt": submission.attempt,
         "submitted_at": format_time(submission.submitted_at),

@@ -8,7 +8,8 @@ from deploy.local.backing_services import ExternalServer
 from deploy.local.postgres import drop_databases
 from services.eventlog.aggregates import apply_assignment_event
 from services.eventlog.store import EventStore
-from services.moderation.assignment import IDS_PER_ASSIGNMENT, Assignment
+from services.moderation.assignment import Assignment
+from services.moderation.ids import IDS_PER_ASSIGNMENT
 
 GAPS = "select shard from {} group by shard having count(*) <> max({}) or min({}) <> 1"
 

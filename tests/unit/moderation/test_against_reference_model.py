@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from services.moderation import commands
-from services.moderation.assignment import IDS_PER_ASSIGNMENT
 from services.moderation.decisions import Rejected
+from services.moderation.ids import IDS_PER_ASSIGNMENT
 from tests.fixtures.in_memory_course import (
     ADMIN,
     ANN,

@@ -11,7 +11,7 @@ from services.moderation import grade_conversion
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course, Enrollment
 from services.moderation.decisions import Rejected
-from services.moderation.selection import choose_grade_to_publish
+from services.moderation.publication import choose_grade_to_publish
 from tests.fixtures.canvas import CANVAS_CASES
 
 TABLES = json.loads((CANVAS_CASES / "decision_tables.json").read_text())

@@ -6,10 +6,11 @@ import re
 
 import pytest
 
-from services.moderation import commands
-from services.moderation.assignment import IDS_PER_ASSIGNMENT, Assignment
+from services.moderation import commands, ids
+from services.moderation.assignment import Assignment
 from services.moderation.course import Course
-from services.moderation.ids import ORDINAL_BITS, ORDINAL_MAX, OrdinalPermutation
+from services.moderation.ids import IDS_PER_ASSIGNMENT
+from services.moderation.ordinal_permutation import ORDINAL_BITS, ORDINAL_MAX, OrdinalPermutation
 from tests.fixtures.in_memory_course import (
     ANN,
     BEN,
@@ -56,7 +57,7 @@ def test_submission_ids_show_neither_roster_order_nor_those_of_another_assignmen
     course = Course(1, 1001, student_ordinals={student: student for student in students})
     assignments = [Assignment(number, b"secret %d" % number, 1, 1001, ESSAY) for number in (1, 2)]
     first, second = (
-        [assignment.submission_id(course, student) % IDS_PER_ASSIGNMENT for student in students]
+        [ids.submission_id(course, assignment, student) % IDS_PER_ASSIGNMENT for student in students]
         for assignment in assignments
     )
     for numbers in (first, second):
@@ -97,17 +98,17 @@ def test_anonymous_ids_are_unique_in_a_large_class() -> None:
     course = Course(1, 1001, student_ordinals={student: student for student in range(1, LARGE_CLASS + 1)})
     assignment = Assignment(1, b"secret", 1, 1001, ESSAY)
     first_choice = {
-        next(assignment._anonymous_id_candidates(b"student", student)) for student in course.student_ordinals
+        next(ids._anonymous_id_candidates(b"secret", b"student", student)) for student in course.student_ordinals
     }
     assert len(first_choice) < LARGE_CLASS, "no two first choices meet: the test shows nothing with this secret"
-    drawn = {assignment.anonymous_id(course, student) for student in course.student_ordinals}
+    drawn = {ids.anonymous_id(course, assignment, student) for student in course.student_ordinals}
     assert len(drawn) == LARGE_CLASS
     assert all(BASE58.fullmatch(one) for one in drawn)
 
 
 def test_anonymous_ids_do_not_depend_on_generation_order() -> None:
     asked_last, asked_first = moderated_course(), moderated_course()
-    first = asked_first.assignments[ESSAY].anonymous_id(asked_first.courses[1001], CAT)
+    first = ids.anonymous_id(asked_first.courses[1001], asked_first.assignments[ESSAY], CAT)
     for memory in (asked_last, asked_first):
         memory.enroll(34, "Student")
         memory.expect_accepted(submission_fact(memory, 34, "zzzzz"))

@@ -3,8 +3,8 @@
 from decimal import Decimal
 
 from services.moderation import commands
-from services.moderation.assignment import IDS_PER_ASSIGNMENT
 from services.moderation.events import ProvisionalGradeUpdated
+from services.moderation.ids import IDS_PER_ASSIGNMENT
 from tests.fixtures.in_memory_course import (
     ADMIN,
     ANN,

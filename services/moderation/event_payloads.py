@@ -5,11 +5,11 @@ Ids are decimal strings, scores JSON numbers, times RFC 3339 in milliseconds.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.moderation import events
 from services.moderation.events import Event
@@ -70,38 +70,70 @@ def _ids_from_json(value: list[str]) -> frozenset[int]:
     return frozenset(int(student) for student in value)
 
 
-# How a field is written and read, by its name; a field that is not here is written as it is.
-_CODECS: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+def _rows_to_json(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [_encode_fields(row) for row in rows]
+
+
+def _rows_from_json(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    return tuple(_decode_fields(row) for row in rows)
+
+
+Codec = tuple[Callable[[Any], Any], Callable[[Any], Any]]
+_ID: Codec = (str, int)
+_SCORE: Codec = (decimal_to_json, decimal_from_json)
+_TIME: Codec = (format_time, parse_time)
+_ROWS: Codec = (_rows_to_json, _rows_from_json)
+_STUDENTS: Codec = (
+    lambda students: [str(student) for student in students],
+    lambda students: tuple(int(student) for student in students),
+)
+_TEXT_PAIR: Codec = (list, tuple)
+_SCORE_PAIR: Codec = (
+    lambda pair: [decimal_to_json(pair[0]), decimal_to_json(pair[1])],
+    lambda pair: (decimal_from_json(pair[0]), decimal_from_json(pair[1])),
+)
+# A publication sets the time once.
+_TIME_SET: Codec = (lambda at: [None, format_time(at)], lambda pair: parse_time(pair[1]))
+
+# How a value is written and read, by its name; one that is not here is written as it is.
+_CODECS: Mapping[str, Codec] = {
     **dict.fromkeys(
-        ("account_id", "final_grader_id", "submission_id", "grader_id", "scorer_id", "user_id", "section_id"),
-        (str, int),
+        ("account_id", "final_grader_id", "submission_id", "grader_id", "scorer_id", "user_id", "section_id"), _ID
     ),
-    **dict.fromkeys(("points_possible", "score"), (decimal_to_json, decimal_from_json)),
-    **dict.fromkeys(("submitted_at", "graded_at", "posted_at", "created_at"), (format_time, parse_time)),
+    **dict.fromkeys(("provisional_grade_id", "comment_id", "author_id", "student_id"), _ID),
+    **dict.fromkeys(("points_possible", "score"), _SCORE),
+    **dict.fromkeys(("submitted_at", "graded_at", "posted_at", "created_at"), _TIME),
+    **dict.fromkeys(("users", "enrollments", "admins"), _ROWS),
+    **dict.fromkeys(("student_ids", "kept_student_ids"), _STUDENTS),
     "grading_scheme": (_scheme_to_json, _scheme_from_json),
     "assigned_to": (_ids_to_json, _ids_from_json),
+    "grades_published_at": _TIME_SET,
 }
 _NO_PERMISSIONS: Mapping[str, bool] = {}
 _ENCODERS = {name: encode for name, (encode, _) in _CODECS.items()}
-# The same few texts stand in every row of a state: each is held once.
+# The same few texts occur in every row of a state: each is held once.
 _DECODERS = {name: decode for name, (_, decode) in _CODECS.items()} | dict.fromkeys(
     ("grade", "type", "state"), sys.intern
 )
 _DECODERS["permissions"] = lambda permissions: permissions or _NO_PERMISSIONS
 
 
-def _encode_field(name: str, value: Any) -> Any:
-    encode = _ENCODERS.get(name)
-    return value if value is None or encode is None else encode(value)
-
-
-def _decode_field(name: str, value: Any) -> Any:
-    decode = _DECODERS.get(name)
-    return value if value is None or decode is None else decode(value)
-
-
 def _encode_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _encode_field(name, value) for name, value in fields.items()}
+    encoded_fields = {}
+    for name, value in fields.items():
+        encode = _ENCODERS.get(name)
+        encoded_fields[name] = value if value is None or encode is None else encode(value)
+    return encoded_fields
+
+
+def _decode_fields(fields: Mapping[str, Any], excluded: Collection[str] = ()) -> dict[str, Any]:
+    decoded_fields = {}
+    for name, value in fields.items():
+        if name in excluded:
+            continue
+        decode = _DECODERS.get(name)
+        decoded_fields[name] = value if value is None or decode is None else decode(value)
+    return decoded_fields
 
 
 # Most of an assignment's events are changes of grades: in these two a call for each value took half of the time.
@@ -116,11 +148,7 @@ def _encode_changes(changes: events.Changes) -> dict[str, Any]:
     return encoded_changes
 
 
-def _decode_fields(fields: Mapping[str, Any], *excluded: str) -> dict[str, Any]:
-    return {name: _decode_field(name, value) for name, value in fields.items() if name not in excluded}
-
-
-def _decode_changes(fields: Mapping[str, Any], *excluded: str) -> dict[str, tuple[Any, Any]]:
+def _decode_changes(fields: Mapping[str, Any], excluded: Collection[str] = ()) -> dict[str, tuple[Any, Any]]:
     changes = {}
     for name, old_and_new in fields.items():
         if name in excluded:
@@ -134,157 +162,136 @@ def _decode_changes(fields: Mapping[str, Any], *excluded: str) -> dict[str, tupl
     return changes
 
 
+class _Field(NamedTuple):
+    """An attribute of an event under a key of its payload; one that ``is_optional`` is left out while it is empty."""
+
+    attribute: str
+    key: str
+    encode: Callable[[Any], Any] | None
+    decode: Callable[[Any], Any] | None
+    is_optional: bool
+
+
+class _Form(NamedTuple):
+    """The payload of one event.
+
+    ``open_attribute``: the attribute whose entries are keys of the payload themselves, beside the fields;
+    ``constants``: keys that the event has no attribute for.
+    """
+
+    event: type[Event]
+    fields: tuple[_Field, ...]
+    constants: Mapping[str, Any]
+    open_attribute: str | None
+    encode_open: Callable[[Any], dict[str, Any]]
+    decode_open: Callable[[Any, Collection[str]], dict[str, Any]]
+    closed_keys: frozenset[str]
+
+
+def _form(
+    event: type[Event],
+    *attributes: str,
+    keys: Mapping[str, str] | None = None,
+    codecs: Mapping[str, Codec] | None = None,
+    optional: Sequence[str] = (),
+    constants: Mapping[str, Any] | None = None,
+    values: str | None = None,
+    changes: str | None = None,
+) -> _Form:
+    """``values``, ``changes``: the open attribute, which holds plain values, or old and new ones."""
+    fields = []
+    for attribute in (*attributes, *optional):
+        encode, decode = (codecs or {}).get(attribute, (_ENCODERS.get(attribute), _DECODERS.get(attribute)))
+        fields.append(_Field(attribute, (keys or {}).get(attribute, attribute), encode, decode, attribute in optional))
+    return _Form(
+        event,
+        tuple(fields),
+        constants or {},
+        values or changes,
+        _encode_fields if changes is None else _encode_changes,
+        _decode_fields if changes is None else _decode_changes,
+        frozenset(field.key for field in fields),
+    )
+
+
+_GRADE_ID_KEY = {"provisional_grade_id": "id"}
+_FORMS: Mapping[str, _Form] = {
+    form.event.name: form
+    for form in (
+        _form(events.CourseUpdated, changes="changes"),
+        _form(events.UsersUpdated, "users"),
+        _form(events.EnrollmentsUpdated, "enrollments"),
+        _form(events.AdminsUpdated, "admins"),
+        _form(events.AssignmentCreated, values="settings"),
+        _form(
+            events.AssignmentUpdated,
+            keys={"kept_student_ids": "kept_in_moderation_set"},
+            optional=("kept_student_ids",),
+            changes="changes",
+        ),
+        _form(events.SubmissionRecorded, values="changed_fields"),
+        _form(events.SubmissionCommentRecorded, "author_id", "comment", "created_at"),
+        _form(events.GraderSlotTaken, "grader_id", "anonymous_id"),
+        _form(events.StudentsSelectedForModeration, "student_ids"),
+        _form(
+            events.ProvisionalGradeCreated,
+            *("provisional_grade_id", "score", "grade", "graded_at", "final", "graded_anonymously", "scorer_id"),
+            keys=_GRADE_ID_KEY,
+            constants={"source_provisional_grade_id": None},
+            optional=("rubric_assessment",),
+        ),
+        _form(events.ProvisionalGradeUpdated, "provisional_grade_id", keys=_GRADE_ID_KEY, changes="changes"),
+        _form(
+            events.ProvisionalCommentCreated,
+            *("comment_id", "comment", "author_id", "provisional_grade_id"),
+            keys={"comment_id": "id"},
+        ),
+        # Canvas requires the student in the payload too.
+        _form(events.ProvisionalGradeSelected, "provisional_grade_id", "student_id", keys=_GRADE_ID_KEY),
+        _form(events.SubmissionUpdated, changes="changes"),
+        _form(
+            events.GradePublished,
+            *("provisional_grade_id", "scorer_id", "score", "grade", "graded_at", "graded_anonymously", "was_graded"),
+            codecs={"score": _SCORE_PAIR, "grade": _TEXT_PAIR},
+        ),
+        _form(events.GradesPosted, "grades_published_at"),
+        _form(events.SubmissionPosted, "score", "grade", "grader_id", "posted_at"),
+        _form(events.SubmissionHidden, "score", "grade", "grader_id"),
+    )
+}
+"""By name. The ids of student and submission are in the envelope."""
+_ABOUT_STUDENT = frozenset(name for name, form in _FORMS.items() if "submission_id" in form.event.__dataclass_fields__)
+
+
 def to_payload(event: Event) -> dict[str, Any]:
-    """JSON-able payload of an event; ids of student and submission stand in the envelope."""
-    match event:
-        case events.ProvisionalGradeCreated():
-            payload: dict[str, Any] = {
-                "id": str(event.provisional_grade_id),
-                "score": decimal_to_json(event.score),
-                "grade": event.grade,
-                "graded_at": format_time(event.graded_at),
-                "final": event.final,
-                "source_provisional_grade_id": None,
-                "graded_anonymously": event.graded_anonymously,
-                "scorer_id": str(event.scorer_id),
-            }
-            if event.rubric_assessment is not None:
-                payload["rubric_assessment"] = event.rubric_assessment
-            return payload
-        case events.ProvisionalGradeUpdated():
-            return {"id": str(event.provisional_grade_id), **_encode_changes(event.changes)}
-        case events.ProvisionalCommentCreated():
-            return {
-                "id": str(event.comment_id),
-                "comment": event.comment,
-                "author_id": str(event.author_id),
-                "provisional_grade_id": str(event.provisional_grade_id),
-            }
-        case events.ProvisionalGradeSelected():
-            return {"id": str(event.provisional_grade_id), "student_id": str(event.student_id)}
-        case events.GradePublished():
-            return {
-                "provisional_grade_id": str(event.provisional_grade_id),
-                "scorer_id": str(event.scorer_id),
-                "score": [decimal_to_json(event.score[0]), decimal_to_json(event.score[1])],
-                "grade": list(event.grade),
-                "graded_at": format_time(event.graded_at),
-                "graded_anonymously": event.graded_anonymously,
-                "was_graded": event.was_graded,
-            }
-        case events.GraderSlotTaken():
-            return {"grader_id": str(event.grader_id), "anonymous_id": event.anonymous_id}
-        case events.SubmissionUpdated() | events.CourseUpdated():
-            return _encode_changes(event.changes)
-        case events.GradesPosted():
-            return {"grades_published_at": [None, format_time(event.grades_published_at)]}
-        case events.SubmissionPosted():
-            return {**_grade_payload(event), "posted_at": format_time(event.posted_at)}
-        case events.SubmissionHidden():
-            return _grade_payload(event)
-        case events.StudentsSelectedForModeration():
-            return {"student_ids": [str(student) for student in event.student_ids]}
-        case events.SubmissionRecorded():
-            return _encode_fields(event.changed_fields)
-        case events.SubmissionCommentRecorded():
-            return {
-                "author_id": str(event.author_id),
-                "comment": event.comment,
-                "created_at": format_time(event.created_at),
-            }
-        case events.AssignmentCreated():
-            return _encode_fields(event.settings)
-        case events.AssignmentUpdated():
-            kept_students = (
-                {"kept_in_moderation_set": [str(student) for student in event.kept_student_ids]}
-                if event.kept_student_ids
-                else {}
-            )
-            return {**_encode_changes(event.changes), **kept_students}
-        case events.UsersUpdated():
-            return {"users": [_encode_fields(row) for row in event.users]}
-        case events.EnrollmentsUpdated():
-            return {"enrollments": [_encode_fields(row) for row in event.enrollments]}
-        case events.AdminsUpdated():
-            return {"admins": [_encode_fields(row) for row in event.admins]}
-
-
-def _grade_payload(event: events.SubmissionPosted | events.SubmissionHidden) -> dict[str, Any]:
-    grader_id = None if event.grader_id is None else str(event.grader_id)
-    return {"score": decimal_to_json(event.score), "grade": event.grade, "grader_id": grader_id}
+    """JSON-able payload of an event."""
+    form = _FORMS[event.name]
+    payload = dict(form.constants)
+    for attribute, key, encode, _, is_optional in form.fields:
+        value = getattr(event, attribute)
+        if value is None or encode is None:
+            if value is not None or not is_optional:
+                payload[key] = value
+        elif value or not is_optional:
+            payload[key] = encode(value)
+    if form.open_attribute is not None:
+        payload |= form.encode_open(getattr(event, form.open_attribute))
+    return payload
 
 
 def from_payload(name: str, payload: dict[str, Any], *, student_id: int | None, submission_id: int | None) -> Event:
     """The event that :func:`to_payload` wrote; ValueError for a name that no version of the service wrote."""
-    subject_ids: dict[str, Any] = {"student_id": student_id, "submission_id": submission_id}
-    match name:
-        case "provisional_grade_created":
-            fields = _decode_fields(payload, "id", "source_provisional_grade_id")
-            return events.ProvisionalGradeCreated(**subject_ids, provisional_grade_id=int(payload["id"]), **fields)
-        case "provisional_grade_updated":
-            changes = _decode_changes(payload, "id")
-            return events.ProvisionalGradeUpdated(
-                **subject_ids, provisional_grade_id=int(payload["id"]), changes=changes
-            )
-        case "provisional_comment_created":
-            return events.ProvisionalCommentCreated(
-                **subject_ids,
-                provisional_grade_id=int(payload["provisional_grade_id"]),
-                comment_id=None if payload["id"] is None else int(payload["id"]),
-                author_id=int(payload["author_id"]),
-                comment=payload["comment"],
-            )
-        case "provisional_grade_selected":
-            return events.ProvisionalGradeSelected(**subject_ids, provisional_grade_id=int(payload["id"]))
-        case "grade_published":
-            old, new = payload["score"]
-            return events.GradePublished(
-                **subject_ids,
-                provisional_grade_id=int(payload["provisional_grade_id"]),
-                scorer_id=int(payload["scorer_id"]),
-                score=(decimal_from_json(old), decimal_from_json(new)),
-                grade=(payload["grade"][0], payload["grade"][1]),
-                graded_at=_decode_field("graded_at", payload["graded_at"]),
-                graded_anonymously=payload["graded_anonymously"],
-                was_graded=payload["was_graded"],
-            )
-        case "grader_slot_taken":
-            grader_id = int(payload["grader_id"])
-            return events.GraderSlotTaken(grader_id=grader_id, anonymous_id=payload["anonymous_id"])
-        case "submission_updated":
-            return events.SubmissionUpdated(**subject_ids, changes=_decode_changes(payload))
-        case "course_updated":
-            return events.CourseUpdated(changes=_decode_changes(payload))
-        case "grades_posted":
-            return events.GradesPosted(
-                grades_published_at=_decode_field("graded_at", payload["grades_published_at"][1])
-            )
-        case "submission_posted":
-            return events.SubmissionPosted(**subject_ids, **_decode_fields(payload))
-        case "submission_hidden":
-            return events.SubmissionHidden(**subject_ids, **_decode_fields(payload))
-        case "students_selected_for_moderation":
-            students = tuple(int(student) for student in payload["student_ids"])
-            return events.StudentsSelectedForModeration(student_ids=students)
-        case "submission_recorded":
-            return events.SubmissionRecorded(**subject_ids, changed_fields=_decode_fields(payload))
-        case "submission_comment_recorded":
-            return events.SubmissionCommentRecorded(
-                **subject_ids,
-                author_id=int(payload["author_id"]),
-                comment=payload["comment"],
-                created_at=_decode_field("created_at", payload["created_at"]),
-            )
-        case "assignment_created":
-            return events.AssignmentCreated(settings=_decode_fields(payload))
-        case "assignment_updated":
-            kept_student_ids = tuple(int(student) for student in payload.get("kept_in_moderation_set", ()))
-            changes = _decode_changes(payload, "kept_in_moderation_set")
-            return events.AssignmentUpdated(changes=changes, kept_student_ids=kept_student_ids)
-        case "users_updated":
-            return events.UsersUpdated(users=tuple(_decode_fields(row) for row in payload["users"]))
-        case "enrollments_updated":
-            return events.EnrollmentsUpdated(enrollments=tuple(_decode_fields(row) for row in payload["enrollments"]))
-        case "admins_updated":
-            return events.AdminsUpdated(admins=tuple(_decode_fields(row) for row in payload["admins"]))
-    raise ValueError(f"unknown event {name!r}: it was written by a newer version of the service")
+    form = _FORMS.get(name)
+    if form is None:
+        raise ValueError(f"unknown event {name!r}: it was written by a newer version of the service")
+    arguments: dict[str, Any] = {}
+    for attribute, key, _, decode, is_optional in form.fields:
+        if is_optional and key not in payload:
+            continue
+        value = payload[key]
+        arguments[attribute] = value if value is None or decode is None else decode(value)
+    if form.open_attribute is not None:
+        arguments[form.open_attribute] = form.decode_open(payload, form.closed_keys)
+    if name in _ABOUT_STUDENT:
+        arguments["student_id"], arguments["submission_id"] = student_id, submission_id
+    return form.event(**arguments)

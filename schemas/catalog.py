@@ -68,8 +68,8 @@ def _nullable(schema: Json) -> Json:
 
 
 def _markdown(text: str) -> str:
-    """A docstring as Markdown, a line a paragraph."""
-    return re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(text)).replace("``", "`")
+    """A docstring as Markdown: one line per paragraph or list item."""
+    return re.sub(r"(?<!\n)\n(?!\n|- )", " ", inspect.cleandoc(text)).replace("``", "`")
 
 
 def _command_messages() -> list[Message]:

@@ -7,39 +7,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from schemas.commands import Strict
 from schemas.fields import ID_MAX, UUID_PATTERN, IdText, TimeText
-
-Reason = Literal[
-    "invalid_command",
-    "unsupported_version",
-    "unauthenticated",
-    "unauthorized",
-    "not_found",
-    "not_moderated",
-    "already_published",
-    "not_in_moderation_set",
-    "missing_student_ids",
-    "selection_required",
-    "max_graders_reached",
-    "invalid_score",
-    "modify_selected",
-    "final_without_provisional",
-    "grade_and_excuse",
-    "student_not_enrolled",
-    "command_id_reused",
-    "not_published",
-    "moderation_locked",
-]
-ACCEPTED_STATUS = 200
-HTTP_STATUS_BY_REASON: dict[Reason, int] = {
-    "unauthenticated": 401,
-    "unauthorized": 403,
-    "max_graders_reached": 403,
-    "not_found": 404,
-    "command_id_reused": 409,
-    "selection_required": 422,
-}
-DEFAULT_REJECTION_STATUS = 400
-"""Of every reason that ``HTTP_STATUS_BY_REASON`` does not name."""
+from schemas.reasons import ACCEPTED_STATUS, REASONS, Reason, describe_reasons
 
 
 class FieldError(Strict):
@@ -128,20 +96,16 @@ def _rules() -> list[Any]:
         rules.append({"if": accepted_of_type, "then": {"properties": {"result": result}}})
     is_moderation_command = {"properties": {"type": {"enum": list(_RESULT_SCHEMAS)}}}
     rules.append({"if": is_moderation_command, "else": {"properties": {"result": _NULL}}})
+    reasons_by_status: dict[int, list[str]] = {}
+    for reason, info in REASONS.items():
+        reasons_by_status.setdefault(info.http_status, []).append(reason)
     rules += [
         {
-            "if": {"properties": {"reason": {"const": reason}}},
+            "if": {"properties": {"reason": {"enum": reasons}}},
             "then": {"properties": {"http_status": {"const": status}}},
         }
-        for reason, status in HTTP_STATUS_BY_REASON.items()
+        for status, reasons in reasons_by_status.items()
     ]
-    other_reasons = {"type": "string", "not": {"enum": list(HTTP_STATUS_BY_REASON)}}
-    rules.append(
-        {
-            "if": {"properties": {"reason": other_reasons}},
-            "then": {"properties": {"http_status": {"const": DEFAULT_REJECTION_STATUS}}},
-        }
-    )
     return rules
 
 
@@ -158,7 +122,7 @@ class Verdict(Strict):
     root_account_id: IdText | None
     type: Annotated[str, Field(pattern=r"^[a-z_]{1,64}$")] | None
     status: Literal["accepted", "rejected"]
-    reason: Reason | None
+    reason: Reason | None = Field(description=describe_reasons())
     error_code: str | None
     message: str | None
     http_status: int
@@ -181,7 +145,7 @@ class Verdict(Strict):
             return self
         if self.reason is None or self.message is None:
             raise ValueError("a refusal has a reason and a message")
-        if self.http_status != HTTP_STATUS_BY_REASON.get(self.reason, DEFAULT_REJECTION_STATUS):
+        if self.http_status != REASONS[self.reason].http_status:
             raise ValueError("a refusal has the status of its reason")
         if self.events or self.result is not None:
             raise ValueError("a refusal leaves no events and no result")

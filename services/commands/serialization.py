@@ -3,22 +3,23 @@
 import base64
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import orjson
 from aiokafka import ConsumerRecord
 
+from schemas.reasons import ACCEPTED_STATUS, REASONS
 from services.moderation.assignment import Assignment
 from services.moderation.commands import Command
 from services.moderation.course import Course
-from services.moderation.decisions import HTTP_STATUS, Accepted, Rejected
+from services.moderation.decisions import Accepted, Rejected
 from services.moderation.event_payloads import to_payload
 from services.moderation.events import Event, GradePublished
 
 OUTPUT_BYTES_MAX = 3 << 20
-ACCEPTED_HTTP_STATUS = 200
+HTTP_STATUS_BY_REASON: Mapping[str, int] = {reason: info.http_status for reason, info in REASONS.items()}
 TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -122,7 +123,7 @@ def encode_accepted_verdict(
         decided_at,
         correlation_id,
         status="accepted",
-        http_status=ACCEPTED_HTTP_STATUS,
+        http_status=ACCEPTED_STATUS,
         events=len(accepted.events),
         result=accepted.result,
     )
@@ -154,7 +155,7 @@ def encode_rejected_verdict(
         reason=rejected.reason,
         error_code=rejected.error_code,
         message=rejected.message,
-        http_status=HTTP_STATUS.get(rejected.reason, 400),
+        http_status=HTTP_STATUS_BY_REASON[rejected.reason],
         errors=list(errors),
     )
 

@@ -1,6 +1,5 @@
 """What a decision can be, and Canvas's words for the refusals."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from services.moderation.events import Event
@@ -26,16 +25,6 @@ class Rejected:
 
 
 Decision = Accepted | Rejected
-
-HTTP_STATUS: Mapping[str, int] = {
-    "unauthenticated": 401,
-    "unauthorized": 403,
-    "max_graders_reached": 403,
-    "not_found": 404,
-    "command_id_reused": 409,
-    "selection_required": 422,
-}
-"""By reason; every other refusal is 400."""
 
 NOTHING_CHANGED = Accepted(())
 UNAUTHENTICATED = Rejected("unauthenticated", "user authorization required")

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from schemas.reasons import ACCEPTED_STATUS
 from services.commands.parse import ParsedCommand, parse
-from services.moderation.decisions import HTTP_STATUS, Accepted, Decision
+from services.commands.serialization import HTTP_STATUS_BY_REASON
+from services.moderation.decisions import Accepted, Decision
 from services.moderation.event_payloads import to_payload
 from services.moderation.events import Event
 from tests.fixtures import in_memory_course as office
@@ -18,7 +20,6 @@ from tests.fixtures.in_memory_course import InMemoryCourse
 
 CASES = json.loads((CANVAS_CASES / "canvas_cases.json").read_text())["cases"]
 READ_OPERATIONS = {"list_moderation_set", "status", "anonymous_status", "list_provisional_grades"}
-HTTP_ACCEPTED, HTTP_OTHER_REFUSAL = 200, 400
 
 
 def send_command(memory: InMemoryCourse, command: dict[str, Any]) -> Decision:
@@ -43,12 +44,12 @@ def state_documents(memory: InMemoryCourse, world: World) -> dict[str, Any]:
 def check_decision(then: dict[str, Any], decision: Decision) -> None:
     assert isinstance(decision, Accepted) == (then["outcome"] == "accepted"), decision
     if isinstance(decision, Accepted):
-        assert then["status"] == HTTP_ACCEPTED
+        assert then["status"] == ACCEPTED_STATUS
         return
     assert decision.reason in [then["reason"], *then.get("accept_reason", ())]
     assert decision.message == then.get("message", decision.message)
     assert decision.error_code == then.get("error_code", decision.error_code)
-    status = HTTP_STATUS.get(decision.reason, HTTP_OTHER_REFUSAL)
+    status = HTTP_STATUS_BY_REASON[decision.reason]
     assert status in [then["status"], *then.get("accept_status", ())]
 
 

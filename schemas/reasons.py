@@ -1,0 +1,103 @@
+"""Reasons of refusals (contract section 4): when each occurs, what the sender does, and its HTTP status."""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+Reason = Literal[
+    "invalid_command",
+    "unsupported_version",
+    "unauthenticated",
+    "unauthorized",
+    "not_found",
+    "not_moderated",
+    "already_published",
+    "not_in_moderation_set",
+    "missing_student_ids",
+    "selection_required",
+    "max_graders_reached",
+    "invalid_score",
+    "modify_selected",
+    "final_without_provisional",
+    "grade_and_excuse",
+    "student_not_enrolled",
+    "command_id_reused",
+    "not_published",
+    "moderation_locked",
+]
+
+
+class ReasonInfo(NamedTuple):
+    """``when``: what was found; ``remedy``: what the sender does."""
+
+    when: str
+    remedy: str
+    http_status: int = 400
+
+
+REASONS: Mapping[Reason, ReasonInfo] = {
+    "invalid_command": ReasonInfo(
+        "A field is missing, unknown, out of range or cannot be meant; `errors` names each.",
+        "Correct the named fields and send a new command.",
+    ),
+    "unsupported_version": ReasonInfo(
+        "This version of the command is not supported.", "Send version 1, or upgrade the service."
+    ),
+    "unauthenticated": ReasonInfo(
+        "The actor or a valid token is missing.", "Send the same command again with an actor and a valid token.", 401
+    ),
+    "unauthorized": ReasonInfo(
+        "The actor lacks the permission.", "Ask whoever maintains the course's roles; then send a new command.", 403
+    ),
+    "not_found": ReasonInfo(
+        "The course, assignment, student or provisional grade does not exist, or the actor cannot see it.",
+        "Check the ids; state the missing facts first.",
+        404,
+    ),
+    "not_moderated": ReasonInfo(
+        "The assignment does not use moderated grading.", "Switch moderation on, or grade in the LMS."
+    ),
+    "already_published": ReasonInfo(
+        "The grades of the assignment were published before.", "Nothing: do not repeat it."
+    ),
+    "not_in_moderation_set": ReasonInfo(
+        "The student is not in the moderation set.", "Select the student for moderation first."
+    ),
+    "missing_student_ids": ReasonInfo("`student_ids` is absent or empty.", "Name at least one student."),
+    "selection_required": ReasonInfo(
+        "A student has several provisional grades and none is selected.",
+        "Select one for each such student, then publish again.",
+        422,
+    ),
+    "max_graders_reached": ReasonInfo(
+        "All grader slots of the assignment are taken.", "Ask the moderator to raise `grader_count`.", 403
+    ),
+    "invalid_score": ReasonInfo(
+        "No score follows from what was sent.", "Send a grade that the assignment's grading type can read."
+    ),
+    "modify_selected": ReasonInfo(
+        "The provisional grade is selected and its scorer is not the final grader.",
+        "Ask the moderator to select another one first.",
+    ),
+    "final_without_provisional": ReasonInfo(
+        "A final grade needs another provisional grade of the student.", "Record an ordinary provisional grade first."
+    ),
+    "grade_and_excuse": ReasonInfo("A grade and an excusal were sent together.", "Send one of them."),
+    "student_not_enrolled": ReasonInfo(
+        "The student has no active or inactive student enrollment in the course.", "State the enrollment first."
+    ),
+    "command_id_reused": ReasonInfo(
+        "The `command_id` was used for other content.", "Draw a new id for every new command.", 409
+    ),
+    "not_published": ReasonInfo("The grades of the assignment have not been published.", "Publish the grades first."),
+    "moderation_locked": ReasonInfo(
+        "A setting may not change once grades exist.", "Leave the setting as it is, or use a new assignment."
+    ),
+}
+ACCEPTED_STATUS = 200
+
+
+def describe_reasons() -> str:
+    """The table as a Markdown list."""
+    return "\n".join(
+        f"- `{reason}` ({info.http_status}): {info.when} {info.remedy}" for reason, info in REASONS.items()
+    )

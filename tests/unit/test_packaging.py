@@ -77,6 +77,7 @@ def test_locks_pin_by_hash_and_name_no_index(name: str) -> None:
     assert re.findall(r"^[a-z].*==.*\\\n(?!    --hash=sha256:[0-9a-f]{64}\b)", text, re.MULTILINE) == []
 
 
+@pytest.mark.slow
 def test_version_is_written_once() -> None:
     assert PYPROJECT["project"]["dynamic"] == ["version"]
 
@@ -86,6 +87,7 @@ def test_version_is_written_once() -> None:
     )
 
 
+@pytest.mark.slow
 def test_shell_completes_commands() -> None:
     typed = {"COMP_WORDS": "moderated-grading dead-letters re", "COMP_CWORD": "2"}
     asked = {**os.environ, **typed, "_MODERATED_GRADING_COMPLETE": "complete_bash"}

@@ -22,6 +22,7 @@ def test_missing_library_is_named_with_the_remedy(library: str, monkeypatch: pyt
         compute_agreement(collect_ratings(memory.courses[COURSE], memory.assignments[ESSAY]))
 
 
+@pytest.mark.slow
 def test_processes_and_command_line_import_without_the_libraries() -> None:
     modules = ["gateway.app", "console.web.app", "console.cli.__main__", "handler.consumer", "relay.relay"]
     program = [

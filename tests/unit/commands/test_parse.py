@@ -200,6 +200,7 @@ HOSTILE_VALUES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE_VALUES)
 def test_hostile_mebibyte_is_parsed_within_the_time_limit(name: str) -> None:
     started_at = time.process_time()
@@ -313,6 +314,7 @@ def test_any_json_never_raises(value: Any) -> None:
     check_parsed(parse(json.dumps(value).encode("utf-8", "surrogatepass")))
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(some.sampled_from(sorted(DATA)), some.data())
 def test_mutated_commands_never_raise(kind: str, draw: some.DataObject) -> None:
@@ -331,6 +333,7 @@ def test_mutated_commands_never_raise(kind: str, draw: some.DataObject) -> None:
     check_parsed(parse(json.dumps(whole, ensure_ascii=draw.draw(some.booleans())).encode("utf-8", "surrogatepass")))
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(
     some.sampled_from(sorted(DATA)),

@@ -94,6 +94,7 @@ def test_ordinal_permutation_depends_on_its_key_alone_and_never_changes() -> Non
     assert [permutation.permute(number) for number in (0, ORDINAL_MAX + 1)] == [0, ORDINAL_MAX + 1]
 
 
+@pytest.mark.slow
 def test_anonymous_ids_are_unique_in_a_large_class() -> None:
     course = Course(1, 1001, student_ordinals={student: student for student in range(1, LARGE_CLASS + 1)})
     assignment = Assignment(1, b"secret", 1, 1001, ESSAY)

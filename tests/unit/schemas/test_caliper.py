@@ -122,6 +122,7 @@ def test_envelope_without_an_lms_url_uses_the_service_urn() -> None:
     assert (found["sensor"], found["data"][0]["edApp"]["id"]) == ("urn:moderated-grading", "urn:moderated-grading")
 
 
+@pytest.mark.slow
 def test_every_sample_grade_has_a_valid_envelope() -> None:
     envelopes = SampleOutputs().envelopes
     assert len(envelopes) == 5

@@ -40,6 +40,7 @@ def test_generated_files_are_current() -> None:
     assert stale == [], "run python -m schemas.generate"
 
 
+@pytest.mark.slow
 def test_every_schema_is_json_schema_2020_12_with_a_unique_id() -> None:
     schemas = generated_schemas()
     for schema in schemas.values():

@@ -1,0 +1,178 @@
+"""Run tests by tier: ``deploy/test [TIER…]``, tiers side by side on one Kafka and one PostgreSQL.
+
+One tier runs in the foreground, with pytest's own output. Several run at the same time, each into a log of its own
+(``.state/tests/TIER.log``), and a line is printed as each ends. A tier that exceeds its limit is ended and fails.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local import backing_services
+from deploy.local.paths import ROOT, STATE
+
+BIN = Path(sys.executable).parent
+LOGS = STATE / "tests"
+OUTCOMES = re.compile(r"(\d+) (passed|failed|error|skipped)")
+TAIL_LINES = 60
+HEAP = "768m"
+"""Memory of the shared broker: several tiers keep their topics on it at the same time."""
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Tests that need the same things. ``minutes``: the limit on two cores, set-up not included."""
+
+    name: str
+    commands: tuple[tuple[str, ...], ...]
+    minutes: float
+    needs_servers: bool = True
+
+
+def pytest_tier(name: str, *arguments: str, minutes: float, needs_servers: bool = True) -> Tier:
+    return Tier(name, ((sys.executable, "-m", "pytest", *arguments),), minutes, needs_servers)
+
+
+CHECKS = Tier(
+    "checks",
+    (
+        (str(BIN / "ruff"), "format", "--check", "--quiet", "."),
+        (str(BIN / "ruff"), "check", "--quiet", "."),
+        (str(BIN / "lint-imports"), "--no-logo"),
+        (str(BIN / "deptry"), "services", "schemas"),
+        (str(BIN / "deptry"), "deploy", "tests", "--exclude", r"\.venv", "--ignore", "DEP002,DEP004"),
+        (str(BIN / "mypy"), "services", "schemas", "deploy", "tests"),
+    ),
+    minutes=5,
+    needs_servers=False,
+)
+TIERS = {
+    tier.name: tier
+    for tier in (
+        CHECKS,
+        pytest_tier("unit", "-n", "2", "-m", "not slow", "tests/unit", minutes=5, needs_servers=False),
+        pytest_tier("slow", "-m", "slow", "tests/unit", minutes=5, needs_servers=False),
+        pytest_tier("integration", "tests/integration", minutes=8),
+        pytest_tier("system", "--ignore", "tests/system/journeys", "tests/system", minutes=8),
+        pytest_tier("journeys", "tests/system/journeys", minutes=8),
+        pytest_tier("faults", "tests/system/faults", minutes=8),
+        pytest_tier("benchmarks", "tests/benchmarks", minutes=8),
+    )
+}
+DEFAULT = ("checks", "unit", "slow", "integration", "system")
+ALL = (*DEFAULT, "journeys", "benchmarks")
+CONCURRENT_TIERS_MAX = 2
+"""As many as the cores of the machine that the limits are for."""
+
+
+@contextlib.contextmanager
+def shared_servers() -> Iterator[dict[str, str]]:
+    """Start one Kafka and one PostgreSQL; yield the environment that names them. They are removed at the end."""
+    name = f"tests-{os.getpid()}"
+    servers = {
+        "KAFKA_BOOTSTRAP": backing_services.kafka_server(name, heap=HEAP),
+        "DATABASE_URL": backing_services.postgres_server(name),
+    }
+    try:
+        for server in servers.values():
+            server.start()
+        yield {**os.environ, **{variable: server.address for variable, server in servers.items()}}
+    finally:
+        for server in servers.values():
+            server.kill()
+            server.remove()
+
+
+async def run_tier(tier: Tier, environment: dict[str, str], log: Path | None) -> int:
+    """Run the commands of a tier one after the other until one fails; return its exit code.
+
+    ``log``: where the output goes; None: to the terminal.
+    """
+    with contextlib.ExitStack() as stack:
+        output = stack.enter_context(log.open("wb")) if log else None
+        try:
+            async with asyncio.timeout(tier.minutes * 60 * float(os.environ.get("TEST_LIMIT_FACTOR", "1"))):
+                for command in tier.commands:
+                    if exit_code := await _run(command, environment, output):
+                        return exit_code
+        except TimeoutError:
+            message = f"\n{tier.name} exceeded its limit of {tier.minutes:g} minutes and was ended\n"
+            (output.write(message.encode()) if output else sys.stderr.write(message))
+            return 124
+    return 0
+
+
+async def _run(command: Sequence[str], environment: dict[str, str], output: object) -> int:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=ROOT,
+        env=environment,
+        stdout=output,  # type: ignore[arg-type]
+        stderr=output and asyncio.subprocess.STDOUT,  # type: ignore[arg-type]
+        start_new_session=output is not None,
+    )
+    try:
+        return await process.wait()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGINT)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(process.wait()), 30)
+        if process.returncode is None:
+            process.kill()
+        raise
+
+
+async def run_concurrently(tiers: Sequence[Tier], environment: dict[str, str]) -> bool:
+    """Run tiers side by side, print a line as each ends and the log's end of those that fail; return success."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    slots = asyncio.Semaphore(CONCURRENT_TIERS_MAX)
+    totals: Counter[str] = Counter()
+    failed: list[str] = []
+
+    async def run(tier: Tier) -> None:
+        log = LOGS / f"{tier.name}.log"
+        async with slots:
+            started_at = time.monotonic()
+            exit_code = await run_tier(tier, environment, log)
+        lines = log.read_text(errors="replace").splitlines()
+        counts = {outcome: int(count) for count, outcome in OUTCOMES.findall(lines[-1] if lines else "")}
+        totals.update(counts)
+        summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "done"
+        mark = "✗" if exit_code else "✓"
+        print(f"{mark} {tier.name:<12} {summary} in {time.monotonic() - started_at:.0f} s", flush=True)
+        if exit_code:
+            failed.append(tier.name)
+            print("\n".join(lines[-TAIL_LINES:]), f"\nexit code {exit_code}; all of it: {log}", sep="\n", flush=True)
+
+    print(f"▸ {', '.join(tier.name for tier in tiers)}: output in {LOGS.relative_to(ROOT)}", flush=True)
+    await asyncio.gather(*(run(tier) for tier in tiers))
+    failures = totals["failed"] + totals["error"]
+    skipped = f", {totals['skipped']} skipped" if totals["skipped"] else ""
+    print(f"{totals['passed']} passed, {failures} failed{skipped}", flush=True)
+    if failed:
+        print(f"failed: {', '.join(sorted(failed))}", file=sys.stderr)
+    return not failed
+
+
+def main(names: Sequence[str]) -> int:
+    """Run the named tiers; none: the default ones, ``all``: every one. Return the exit code."""
+    chosen = ALL if "all" in names else tuple(dict.fromkeys(names)) or DEFAULT
+    tiers = [TIERS[name] for name in chosen]
+    servers = shared_servers() if any(tier.needs_servers for tier in tiers) else contextlib.nullcontext({**os.environ})
+    with servers as environment:
+        if len(tiers) == 1:
+            return asyncio.run(run_tier(tiers[0], environment, None))
+        return 0 if asyncio.run(run_concurrently(tiers, environment)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,7 @@ from services.console.cli.__main__ import build_cli
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     path
-    for folder in (ROOT, ROOT / "services", ROOT / "deploy", ROOT / "schemas")
+    for folder in (ROOT, ROOT / ".github", ROOT / "services", ROOT / "deploy", ROOT / "schemas")
     for path in (folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
     if "node_modules" not in path.parts
 ]
@@ -47,5 +47,11 @@ def test_document_references_existing_commands_and_files(path: Path) -> None:
 
 
 def test_document_check_covers_the_main_documents() -> None:
-    assert {path.name for path in DOCUMENTS} >= {"README.md", "runbook.md", "metrics.md", "CHANGELOG.md"}
+    assert {path.name for path in DOCUMENTS} >= {
+        "README.md",
+        "runbook.md",
+        "metrics.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+    }
     assert "dead-letters redrive" in operate_commands()

@@ -8,48 +8,12 @@ import yaml
 
 from schemas import catalog
 from schemas.catalog import MESSAGES, Message
+from schemas.topics import TOPICS
 
 Json = dict[str, Any]
 EXAMPLES = Path(__file__).parent / "examples"
 TOPIC_PREFIX = "moderation"
 KAFKA_BINDINGS = "0.5.0"
-MIB = 1 << 20
-FORTNIGHT_MS = 14 * 24 * 3600 * 1000
-OUTPUT_TOPIC_CONFIG = {"cleanup.policy": ["delete"], "retention.ms": FORTNIGHT_MS, "max.message.bytes": 4 * MIB}
-TOPIC_CONFIGS: dict[str, Json] = {
-    "commands": {
-        "cleanup.policy": ["delete"],
-        "retention.ms": FORTNIGHT_MS,
-        "max.message.bytes": MIB,
-        "compression.type": "uncompressed",
-        "message.timestamp.type": "LogAppendTime",
-    },
-    "verdicts": OUTPUT_TOPIC_CONFIG,
-    "live-events": OUTPUT_TOPIC_CONFIG,
-    "caliper": OUTPUT_TOPIC_CONFIG,
-    "events": {**OUTPUT_TOPIC_CONFIG, "retention.ms": -1},
-    "dead-letters": OUTPUT_TOPIC_CONFIG,
-    "progress": {"cleanup.policy": ["compact"], "segment.bytes": 16 * MIB},
-}
-PARTITION_COUNT = 12
-TOPIC_TITLES = {
-    "commands": (
-        "Commands",
-        "Facts of the LMS, and the commands of moderation. The order within a course is the order that counts.",
-    ),
-    "verdicts": ("Verdicts", "Exactly one verdict for every command record that has a readable `command_id`."),
-    "live-events": (
-        "Live events",
-        "Published grades as Canvas Live Events. Validate openly: a later version may send more keys.",
-    ),
-    "caliper": ("Caliper", "The same grades, with the same numbers, as IMS Caliper 1.1 envelopes."),
-    "events": ("Domain events", "Everything that happened, for integrators and auditors."),
-    "dead-letters": (
-        "Dead letters",
-        "Records that no verdict can be addressed to, byte for byte, with the reason in headers.",
-    ),
-    "progress": ("Progress", "The relay's own: how far it has come. Nothing for consumers."),
-}
 DESCRIPTION = """Moderated grading by Canvas's rules. Commands come in on one topic and get one verdict each; published
 grades leave as Canvas Live Events and as IMS Caliper.
 
@@ -69,7 +33,7 @@ def render_yaml() -> str:
 
 def build_document() -> Json:
     """The document as JSON."""
-    topics = list(TOPIC_TITLES)
+    topics = list(TOPICS)
     return {
         "asyncapi": "3.0.0",
         "id": "urn:moderated-grading",
@@ -111,23 +75,30 @@ def build_document() -> Json:
 
 
 def _channel(topic: str) -> Json:
-    title, description = TOPIC_TITLES[topic]
     names = ["progress"] if topic == "progress" else [message.name for message in catalog.get_topic_messages(topic)]
     return {
         "address": f"{TOPIC_PREFIX}.{topic}",
-        "title": title,
-        "description": description,
+        "title": TOPICS[topic].title,
+        "description": TOPICS[topic].description,
         "servers": [{"$ref": "#/servers/kafka"}],
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
         "bindings": {
             "kafka": {
                 "topic": f"{TOPIC_PREFIX}.{topic}",
-                "partitions": 1 if topic == "progress" else PARTITION_COUNT,
+                "partitions": TOPICS[topic].partition_count(),
                 "replicas": 3,
-                "topicConfiguration": TOPIC_CONFIGS[topic],
+                "topicConfiguration": _topic_configuration(topic),
                 "bindingVersion": KAFKA_BINDINGS,
             }
         },
+    }
+
+
+def _topic_configuration(topic: str) -> Json:
+    """Settings in the types of AsyncAPI's Kafka bindings."""
+    return {
+        name: [value] if name == "cleanup.policy" else int(value) if value.lstrip("-").isdigit() else value
+        for name, value in TOPICS[topic].config.items()
     }
 
 

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from deploy.benchmarks.environment import BenchInstallation
 from deploy.benchmarks.processes import wait_until
-from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.topics import full_topic_name
 
 
@@ -35,7 +35,7 @@ class ArrivalProbe:
             }
         )
         partitions = [
-            TopicPartition(full_topic_name(self.prefix, name), shard) for name in names for shard in range(SHARD_COUNT)
+            TopicPartition(full_topic_name(self.prefix, name), shard) for name in names for shard in ALL_SHARDS
         ]
         for partition in partitions:
             partition.offset = self._consumer.get_watermark_offsets(partition, timeout=30)[1]

@@ -21,7 +21,7 @@ from services.commands.processor import CommandProcessor
 from services.eventlog.append_batch import AppendBatch
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
-from services.kafka.partitioning import SHARD_COUNT, get_course_shard
+from services.kafka.partitioning import ALL_SHARDS, get_course_shard
 
 BATCH_RECORDS = 1_000
 # Not the commands topic's: what a handler reads there later is new whatever its offsets.
@@ -103,7 +103,7 @@ def setup_commands(course: int, students: int, assignment_ids: Sequence[int]) ->
 
 def courses_per_shard(count: int) -> list[int]:
     """Course ids, so many in every shard: no partition of the commands topic has more to do than another."""
-    courses_by_shard: dict[int, list[int]] = {shard: [] for shard in range(SHARD_COUNT)}
+    courses_by_shard: dict[int, list[int]] = {shard: [] for shard in ALL_SHARDS}
     course = 1_000
     while any(len(courses) < count for courses in courses_by_shard.values()):
         course += 1

@@ -22,10 +22,11 @@ from deploy.benchmarks.workload import (
     build_record,
     mixed_command,
 )
-from services.eventlog.feeds import FeedReader
+from schemas.topics import OUTPUT_TOPICS
+from services.eventlog.feeds import FEED_BY_TOPIC, FeedReader
 from services.eventlog.postgres import READER, connect
-from services.kafka.partitioning import SHARD_COUNT
-from services.kafka.relay_progress import FEED_BY_TOPIC, OUTPUT_TOPICS, RelayProgress
+from services.kafka.partitioning import ALL_SHARDS
+from services.kafka.relay_progress import RelayProgress
 from services.kafka.topics import write_progress
 
 PERCENTILES = (0.5, 0.99)
@@ -59,7 +60,7 @@ async def mark_all_relayed(installation: BenchInstallation) -> RelayProgress:
     """Take what is in the log for relayed, and return how far that is."""
     connection = await connect(installation.url, "bench", READER)
     try:
-        heads = await FeedReader(connection).heads(range(SHARD_COUNT))
+        heads = await FeedReader(connection).heads(ALL_SHARDS)
     finally:
         await connection.close()
     sequences = {output: tuple(heads[FEED_BY_TOPIC[output]]) for output in OUTPUT_TOPICS}

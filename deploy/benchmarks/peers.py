@@ -13,7 +13,7 @@ from eventsourcing.domain import Aggregate, event
 from deploy.benchmarks import per_message
 from deploy.benchmarks.environment import BenchInstallation
 from deploy.benchmarks.processes import RunningProcess
-from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.topics import full_topic_name
 
 SECONDS_MAX = 120
@@ -81,9 +81,7 @@ async def faststream_per_message(installation: BenchInstallation, commands: int)
 
 async def bare_consumer(installation: BenchInstallation, records: int) -> float:
     """Records a second that aiokafka hands out when nothing is done with them."""
-    partitions = [
-        TopicPartition(full_topic_name(installation.prefix, "commands"), shard) for shard in range(SHARD_COUNT)
-    ]
+    partitions = [TopicPartition(full_topic_name(installation.prefix, "commands"), shard) for shard in ALL_SHARDS]
     consumer = AIOKafkaConsumer(
         bootstrap_servers=installation.bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
     )

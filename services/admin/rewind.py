@@ -11,16 +11,19 @@ from collections.abc import Sequence
 
 from aiokafka import TopicPartition
 
+from schemas.topics import OUTPUT_TOPICS
 from services.config import ReplaySettings, SettingsError
 from services.eventlog.feed_history import FeedHistory
+from services.eventlog.feeds import FEED_BY_TOPIC
 from services.eventlog.postgres import READER, connect
-from services.kafka.relay_progress import FEED_BY_TOPIC, OUTPUT_TOPICS, RelayProgress
+from services.kafka.partitioning import ALL_SHARDS
+from services.kafka.relay_progress import RelayProgress
 from services.kafka.topic_reader import read_to_end
 from services.kafka.topics import full_topic_name
 from services.publishing.record_headers import parse_headers
 from services.publishing.topic_ends import End, full_topic_names, read_topic_ends
 from services.relay.publisher import Publisher, lock_name
-from services.relay.startup_checks import ALL_SHARDS, OperatorRequired, fill_missing_outputs
+from services.relay.startup_checks import OperatorRequired, fill_missing_outputs
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
 
 USAGE = f"usage: python -m services.admin.rewind topics|start [{'|'.join(OUTPUT_TOPICS)} …]"

@@ -15,11 +15,12 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from schemas.topics import MIB
 from services.eventlog.operator_actions import OperatorActions, PendingDeadLetter, Redrive
 from services.eventlog.postgres import OPERATOR, connect
 from services.kafka import client_compat
 from services.kafka.timeouts import kafka_timeout
-from services.kafka.topics import MIB, full_topic_name
+from services.kafka.topics import full_topic_name
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
 
 LOGGER = logging.getLogger("console")

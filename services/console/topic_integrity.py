@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 
+from schemas.topics import OUTPUT_TOPICS, TOPICS
 from services.console.kafka_probe import KafkaProbe
 from services.console.pipeline_status import TopicProblem, pluralize
 from services.eventlog.feed_history import FeedHistory
-from services.kafka.relay_progress import OUTPUT_TOPICS
-from services.kafka.topics import TOPIC_CONFIGS, expected_partition_count, full_topic_name
+from services.kafka.topics import full_topic_name
 from services.publishing.topic_ends import (
     EndMismatch,
     find_mismatches,
@@ -65,7 +65,7 @@ class TopicIntegrityCheck:
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
         self.bootstrap = bootstrap
-        self.topic_names = {name: full_topic_name(prefix, name) for name in TOPIC_CONFIGS}
+        self.topic_names = {name: full_topic_name(prefix, name) for name in TOPICS}
         self.output_topics = full_topic_names(prefix, OUTPUT_TOPICS)
         self._verified_bounds: dict[TopicPartition, tuple[int, int]] | None = None
         self._findings: Findings = {}
@@ -94,9 +94,9 @@ class TopicIntegrityCheck:
     async def _find_problems(self, bounds: Mapping[TopicPartition, tuple[int, int]], history: FeedHistory) -> Findings:
         partition_counts = Counter(topic_partition.topic for topic_partition in bounds)
         findings: Findings = {
-            name: MissingPartitions(name, partition_counts[full], expected_partition_count(name))
+            name: MissingPartitions(name, partition_counts[full], TOPICS[name].partition_count())
             for name, full in self.topic_names.items()
-            if partition_counts[full] < expected_partition_count(name)
+            if partition_counts[full] < TOPICS[name].partition_count()
         }
         if "progress" in findings:
             return findings

@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 
 from services.config import ConsoleSettings
 from services.eventlog.feed_history import FeedHistory
-from services.eventlog.feeds import FeedReader
+from services.eventlog.feeds import FEED_BY_TOPIC, FeedReader
 from services.eventlog.postgres import READER, connect
-from services.kafka.relay_progress import FEED_BY_TOPIC
 from services.kafka.topics import full_topic_name
 from services.publishing.cloudevents import PublishingFormat
 from services.publishing.log_comparison import LogComparison

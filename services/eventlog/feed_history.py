@@ -20,7 +20,7 @@ from services.eventlog.feeds import (
     FeedRow,
     VerdictRow,
 )
-from services.kafka.partitioning import SHARD_COUNT, get_course_shard
+from services.kafka.partitioning import ALL_SHARDS, get_course_shard
 
 # A producer may have sent the same dead letter's place in another life of the topic: the time tells them apart.
 DEAD_LETTERS_BY_RECORD = """
@@ -141,7 +141,7 @@ class FeedHistory(FeedReader):
             ids = (log_filter.root_account, log_filter.assignment)
             shard = await self.connection.fetchval(SHARD_OF_ASSIGNMENT, *ids)
             return [] if shard is None else [int(shard)]
-        return list(range(SHARD_COUNT))
+        return list(ALL_SHARDS)
 
     async def exists(self, log_filter: LogFilter) -> bool:
         """Whether there is such a course or assignment in the log; True where a selection names none."""

@@ -13,6 +13,14 @@ import asyncpg
 from services.eventlog.postgres import Pool
 
 Feed = Literal["events", "published", "verdicts", "dead_letters"]
+FEED_BY_TOPIC: Mapping[str, Feed] = {
+    "verdicts": "verdicts",
+    "live-events": "published",
+    "caliper": "published",
+    "events": "events",
+    "dead-letters": "dead_letters",
+}
+"""The feed that each output topic (without prefix) repeats: the feed's numbers are the topic's ``ce_sequence``."""
 
 
 class EventRow(NamedTuple):

@@ -6,13 +6,11 @@ from datetime import datetime
 
 import asyncpg
 
-from services.eventlog.feeds import HEAD_COLUMNS, HEADS
+from services.eventlog.feeds import FEED_BY_TOPIC, HEAD_COLUMNS, HEADS
 from services.eventlog.postgres import Pool
 from services.eventlog.relay_lag import NEXT_RECORDED_AT
-from services.kafka.partitioning import SHARD_COUNT
-from services.kafka.relay_progress import FEED_BY_TOPIC, RelayProgress
-
-ALL_SHARDS = list(range(SHARD_COUNT))
+from services.kafka.partitioning import ALL_SHARDS
+from services.kafka.relay_progress import RelayProgress
 
 VERDICTS_AFTER = """
 select v.shard, v.number, v.root_account, v.command_id, v.body->>'type', v.body->>'reason', v.body->>'course_id',

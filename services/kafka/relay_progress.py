@@ -4,19 +4,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.eventlog.feeds import Feed
+from schemas.topics import OUTPUT_TOPICS
 from services.kafka.partitioning import SHARD_COUNT
 
-FEED_BY_TOPIC: Mapping[str, Feed] = {
-    "verdicts": "verdicts",
-    "live-events": "published",
-    "caliper": "published",
-    "events": "events",
-    "dead-letters": "dead_letters",
-}
-"""The topics that the relay fills, without prefix, and the series of the log that each repeats: its numbers are the
-topic's ``ce_sequence``."""
-OUTPUT_TOPICS = tuple(FEED_BY_TOPIC)
 PROGRESS_KEY = b"relay"
 
 

@@ -11,33 +11,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from schemas.topics import MIB, OUTPUT_CONFIG, TOPICS
 from services.config import KafkaSettings
 from services.kafka.partitioning import SHARD_COUNT
 from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
 
-MIB = 1 << 20
 TOPIC_ALREADY_EXISTS = 36
-FOURTEEN_DAYS_MS = str(14 * 24 * 3600 * 1000)
-
-_OUTPUT_CONFIG = {"max.message.bytes": str(4 * MIB), "retention.ms": FOURTEEN_DAYS_MS, "cleanup.policy": "delete"}
-
-TOPIC_CONFIGS: Mapping[str, Mapping[str, str]] = {
-    # uncompressed: the broker then refuses compression bombs. LogAppendTime: no producer sets the time of a record.
-    "commands": {
-        "compression.type": "uncompressed",
-        "message.timestamp.type": "LogAppendTime",
-        "max.message.bytes": str(MIB),
-        "retention.ms": FOURTEEN_DAYS_MS,
-        "cleanup.policy": "delete",
-    },
-    "verdicts": _OUTPUT_CONFIG,
-    "live-events": _OUTPUT_CONFIG,
-    "caliper": _OUTPUT_CONFIG,
-    "events": {**_OUTPUT_CONFIG, "retention.ms": "-1"},
-    "dead-letters": _OUTPUT_CONFIG,
-    # Small segments: only those that are full are compacted, and each transaction writes a record.
-    "progress": {"cleanup.policy": "compact", "segment.bytes": str(16 * MIB)},
-}
 
 
 class TopicConfigError(Exception):
@@ -47,11 +26,6 @@ class TopicConfigError(Exception):
 def full_topic_name(prefix: str, name: str) -> str:
     """Full name of a topic, e.g. ``moderation.commands``."""
     return f"{prefix}.{name}"
-
-
-def expected_partition_count(name: str, shard_count: int = SHARD_COUNT) -> int:
-    """How many partitions a topic has: one a shard; the relay's progress is one record in one partition."""
-    return 1 if name == "progress" else shard_count
 
 
 async def create_missing_topics(bootstrap: str, prefix: str, shard_count: int = SHARD_COUNT) -> list[str]:
@@ -64,15 +38,15 @@ async def create_missing_topics(bootstrap: str, prefix: str, shard_count: int = 
     try:
         await admin.start()
         existing = set(await admin.list_topics())
-        missing = [name for name in TOPIC_CONFIGS if full_topic_name(prefix, name) not in existing]
+        missing = [name for name in TOPICS if full_topic_name(prefix, name) not in existing]
         new_topics = [
-            (full_topic_name(prefix, name), expected_partition_count(name, shard_count), TOPIC_CONFIGS[name])
+            (full_topic_name(prefix, name), TOPICS[name].partition_count(shard_count), TOPICS[name].config)
             for name in missing
         ]
         await _create_topics(bootstrap, admin, new_topics)
     finally:
         await admin.close()
-    if len(missing) == len(TOPIC_CONFIGS):
+    if len(missing) == len(TOPICS):
         await write_progress(bootstrap, prefix, RelayProgress.initial(shard_count))
     return [full_topic_name(prefix, name) for name in missing]
 
@@ -87,7 +61,7 @@ async def ensure_replay_target(bootstrap: str, full_name: str, shard_count: int 
     try:
         await admin.start()
         if full_name not in await admin.list_topics():
-            await _create_topics(bootstrap, admin, [(full_name, shard_count, _OUTPUT_CONFIG)])
+            await _create_topics(bootstrap, admin, [(full_name, shard_count, OUTPUT_CONFIG)])
             return True
         count = len((await admin.describe_topics([full_name]))[0]["partitions"])
         config = await _read_topic_config(admin, full_name)
@@ -175,23 +149,21 @@ async def verify_topics(bootstrap: str, prefix: str, shard_count: int = SHARD_CO
         await consumer.start()
         await admin.start()
         existing = await consumer.topics()
-        for name in TOPIC_CONFIGS:
+        for name in TOPICS:
             full_name = full_topic_name(prefix, name)
             if full_name not in existing:
                 findings.append(f"topic {full_name} does not exist: run python -m services.kafka.topics")
                 continue
             count = len((await admin.describe_topics([full_name]))[0]["partitions"])
+            expected_count = TOPICS[name].partition_count(shard_count)
             # More partitions of commands are no loss: order then holds within a partition, the log's shards stay.
-            if count < expected_partition_count(name, shard_count) or (name == "progress" and count != 1):
-                findings.append(
-                    f"topic {full_name} has {count} partitions, not "
-                    f"{expected_partition_count(name, shard_count)}: make it again"
-                )
+            if count < expected_count or (name == "progress" and count != 1):
+                findings.append(f"topic {full_name} has {count} partitions, not {expected_count}: make it again")
         commands_topic = full_topic_name(prefix, "commands")
         if commands_topic in existing:
             config = await _read_topic_config(admin, commands_topic)
             for setting in ("compression.type", "message.timestamp.type", "cleanup.policy"):
-                expected = TOPIC_CONFIGS["commands"][setting]
+                expected = TOPICS["commands"].config[setting]
                 if config.get(setting) != expected:
                     findings.append(f"topic {commands_topic} has {setting}={config.get(setting)}: set it to {expected}")
     finally:

@@ -8,9 +8,9 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
+from schemas.topics import MIB
+from services.kafka.records import OutgoingRecord
 from services.kafka.timeouts import kafka_timeout
-from services.kafka.topics import MIB
-from services.publishing.cloudevents import OutgoingRecord
 
 TRANSACTION_TIMEOUT_MS = 15_000
 COMMIT_SECONDS_MAX = 20

@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from services.eventlog.feeds import EventRow
+from services.kafka.records import OutgoingRecord
 from services.publishing.cloudevents import (
-    OutgoingRecord,
     PublishingFormat,
     build_cloudevent_headers,
     format_event_subject,

@@ -4,29 +4,18 @@ import base64
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from services.config import PublishingSettings
 from services.eventlog.feeds import DeadLetterRow, EventRow, VerdictRow
+from services.kafka.records import Header, Headers, OutgoingRecord
 
 GLOBAL_ID_BASE = 10**13
 UNKNOWN_ACCOUNT = "unknown"
-Header = tuple[str, bytes | None]
-Headers = list[Header]
 SPECVERSION = ("ce_specversion", b"1.0")
 CONTENT_TYPE = ("content-type", b"application/json")
-
-
-class OutgoingRecord(NamedTuple):
-    """A record to send to the partition ``shard`` of ``topic`` (a name without prefix)."""
-
-    topic: str
-    shard: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
 
 
 @dataclass(frozen=True, slots=True)

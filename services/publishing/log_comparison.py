@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.eventlog.feed_history import FeedHistory
-from services.eventlog.feeds import FeedRow
-from services.kafka.relay_progress import FEED_BY_TOPIC
+from services.eventlog.feeds import FEED_BY_TOPIC, FeedRow
+from services.kafka.records import OutgoingRecord
 from services.kafka.topic_reader import Record
-from services.publishing.cloudevents import OutgoingRecord
 from services.publishing.record_headers import parse_headers, parse_original_record
 from services.publishing.record_mapper import RecordMapper, get_sequence
 from services.publishing.sequence_audit import FindingKind

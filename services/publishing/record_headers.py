@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.eventlog.feed_history import OriginalRecord
-from services.publishing.cloudevents import Headers, OutgoingRecord
+from services.kafka.records import Headers, OutgoingRecord
 
 REPLAY_HEADER = ("replay", b"true")
 SELECTION_HEADER = "replay_selection"

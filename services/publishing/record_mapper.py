@@ -6,10 +6,10 @@ from typing import Any, TypeAlias
 import orjson
 
 from services.eventlog.feeds import DeadLetterRow, EventRow, FeedReader, FeedRow, VerdictRow
+from services.kafka.records import OutgoingRecord
 from services.publishing.caliper import build_caliper_record
 from services.publishing.canvas_live_events import build_grade_change, build_live_event_record
 from services.publishing.cloudevents import (
-    OutgoingRecord,
     PublishingFormat,
     build_dead_letter_record,
     build_event_record,

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 import asyncpg
 from aiokafka import AIOKafkaProducer, TopicPartition
 
+from schemas.topics import TOPICS
 from services.eventlog.feed_history import FeedHistory, LogFilter
-from services.kafka.partitioning import SHARD_COUNT
-from services.kafka.relay_progress import FEED_BY_TOPIC
+from services.eventlog.feeds import FEED_BY_TOPIC
+from services.kafka.partitioning import ALL_SHARDS
+from services.kafka.records import OutgoingRecord
 from services.kafka.topic_reader import wait_until_committed
-from services.kafka.topics import TOPIC_CONFIGS, ensure_replay_target
+from services.kafka.topics import ensure_replay_target
 from services.kafka.transactions import close_producer, create_transactional_producer, send_transaction
-from services.publishing.cloudevents import OutgoingRecord, PublishingFormat
+from services.publishing.cloudevents import PublishingFormat
 from services.publishing.record_headers import mark_replayed
 from services.publishing.record_mapper import RecordMapper, get_sequence
 from services.publishing.topic_ends import read_topic_ends
@@ -81,7 +83,7 @@ def reject_service_topics(target: str) -> None:
     """
     if not TOPIC_NAME.fullmatch(target) or target in (".", ".."):
         raise ReplayRefused(f"{target!r} cannot be a topic's name: letters, digits, dots, underscores and hyphens")
-    if target.startswith("__") or target.rpartition(".")[2] in TOPIC_CONFIGS or COMMANDS_TOPIC_NAME.search(target):
+    if target.startswith("__") or target.rpartition(".")[2] in TOPICS or COMMANDS_TOPIC_NAME.search(target):
         raise ReplayRefused(
             f"{target} is, or could be, a topic of the service or of Kafka: choose another name. The service's own"
             " topics are filled again with python -m services.admin.rewind"
@@ -110,7 +112,7 @@ async def replay(
         await producer.start()
         async for progress in _ReplayRun(producer, bootstrap, connection, publishing_format, request).run():
             yield progress
-        await wait_until_committed(bootstrap, [TopicPartition(request.target, shard) for shard in range(SHARD_COUNT)])
+        await wait_until_committed(bootstrap, [TopicPartition(request.target, shard) for shard in ALL_SHARDS])
     finally:
         await close_producer(producer)
 

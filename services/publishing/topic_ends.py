@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from aiokafka import TopicPartition
 
 from services.eventlog.feed_history import FeedHistory
-from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
 from services.kafka.topic_reader import Record, read_last_records
 from services.kafka.topics import full_topic_name
@@ -68,13 +68,13 @@ async def read_topic_ends(bootstrap: str, history: FeedHistory, topics: Mapping[
     Raises:
         KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
     """
-    topic_partitions = [TopicPartition(name, shard) for name in topics.values() for shard in range(SHARD_COUNT)]
+    topic_partitions = [TopicPartition(name, shard) for name in topics.values() for shard in ALL_SHARDS]
     last_by_partition = await read_last_records(
         bootstrap, topic_partitions, lambda record: is_service_record(record.headers)
     )
     ends: dict[str, list[End]] = {}
     for output, name in topics.items():
-        topic_lasts = [last_by_partition[TopicPartition(name, shard)] for shard in range(SHARD_COUNT)]
+        topic_lasts = [last_by_partition[TopicPartition(name, shard)] for shard in ALL_SHARDS]
         sequences = [
             None if last.record is None else await _find_sequence(output, history, last.record) for last in topic_lasts
         ]

@@ -14,8 +14,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.eventlog.feed_history import EVERYTHING, LogFilter
-from services.kafka.partitioning import SHARD_COUNT
-from services.kafka.relay_progress import FEED_BY_TOPIC
+from services.eventlog.feeds import FEED_BY_TOPIC
+from services.kafka.partitioning import ALL_SHARDS, SHARD_COUNT
 from services.kafka.topic_reader import Record, open_reader, read_until
 from services.kafka.topics import read_partition_count
 from services.publishing.log_comparison import NOT_IN_LOG, LogComparison
@@ -109,7 +109,7 @@ class _Verifier:
         heads = [0] * SHARD_COUNT
         if self.comparison is not None:
             # Asked before the topic's ends: what is in the log by now is on the topic soon.
-            heads = (await self.comparison.history.heads(range(SHARD_COUNT)))[FEED_BY_TOPIC[self.output]]
+            heads = (await self.comparison.history.heads(ALL_SHARDS))[FEED_BY_TOPIC[self.output]]
         topic_partitions = [
             TopicPartition(self.topic, partition)
             for partition in range(await read_partition_count(bootstrap, self.topic))
@@ -235,7 +235,7 @@ class _Verifier:
     async def _find_selection_differences(self, comparison: LogComparison, heads: Sequence[int]) -> None:
         """Beside the log, on a topic that repeats a part of it: what it lacks, and what it should not have."""
         selected_shards = await comparison.history.shards(self.log_filter)
-        for shard in range(SHARD_COUNT):
+        for shard in ALL_SHARDS:
             last = max(heads[shard], (self.audit.bounds(shard) or (0, 0))[1])
             for after in range(0, last, SEQUENCES_PER_QUERY):
                 until = min(after + SEQUENCES_PER_QUERY, last)

@@ -21,8 +21,8 @@ from services.config import KafkaSettings, SettingsError, VerifySettings
 from services.console.cli import options
 from services.console.cli.server_watchdog import fail_if_silent, kafka_server, postgresql_server
 from services.eventlog.feed_history import FeedHistory, LogFilter
+from services.eventlog.feeds import FEED_BY_TOPIC
 from services.eventlog.postgres import READER, close_quickly, connect
-from services.kafka.relay_progress import FEED_BY_TOPIC
 from services.kafka.topics import full_topic_name
 from services.publishing.cloudevents import PublishingFormat
 from services.publishing.log_comparison import LogComparison

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from schemas.topics import OUTPUT_TOPICS
 from services.eventlog.dead_letters import DeadLetterReader
-from services.eventlog.feeds import EventRow, FeedRow
+from services.eventlog.feeds import FEED_BY_TOPIC, EventRow, FeedRow
 from services.eventlog.relay_lag import ShardLag, read_relay_lag
-from services.kafka.partitioning import SHARD_COUNT
-from services.kafka.relay_progress import FEED_BY_TOPIC, OUTPUT_TOPICS, RelayProgress
-from services.publishing.cloudevents import OutgoingRecord
+from services.kafka.partitioning import ALL_SHARDS
+from services.kafka.records import OutgoingRecord
+from services.kafka.relay_progress import RelayProgress
 from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS
 from services.runtime.errors import FENCED_ERRORS
 from services.telemetry.collectors import Labels
@@ -23,7 +24,6 @@ from services.telemetry.metrics import RelayMetrics
 if TYPE_CHECKING:
     from services.relay.tracing import RecordTraces
 
-ALL_SHARDS = list(range(SHARD_COUNT))
 # Where many dead letters are open, they are counted the more seldom.
 COUNT_BACKOFF_FACTOR = 20
 

@@ -5,11 +5,11 @@ from datetime import datetime
 
 from aiokafka.structs import RecordMetadata
 
+from services.kafka.records import OutgoingRecord
 from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
 from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
 from services.kafka.transactions import close_producer, create_transactional_producer, send_transaction
-from services.publishing.cloudevents import OutgoingRecord
 from services.publishing.topic_ends import read_progress
 from services.relay.startup_checks import OperatorRequired
 

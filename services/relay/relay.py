@@ -6,10 +6,11 @@ import logging
 import time
 from typing import NoReturn
 
+from schemas.topics import OUTPUT_TOPICS
 from services.config import RelaySettings
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.postgres import READER, connect
-from services.kafka.relay_progress import OUTPUT_TOPICS
+from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.topics import full_topic_name
 from services.publishing.cloudevents import PublishingFormat
 from services.publishing.record_mapper import RecordMapper
@@ -17,7 +18,6 @@ from services.publishing.topic_ends import full_topic_names, read_topic_ends
 from services.relay.metrics import RelayTelemetry
 from services.relay.publisher import START_SECONDS_MAX, Publisher, lock_name
 from services.relay.startup_checks import (
-    ALL_SHARDS,
     OperatorRequired,
     fill_missing_outputs,
     mark_replays_for_new_topics,

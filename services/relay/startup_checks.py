@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from schemas.topics import OUTPUT_TOPICS
 from services.eventlog.feed_history import FeedHistory
-from services.eventlog.feeds import Feed
-from services.kafka.partitioning import SHARD_COUNT
-from services.kafka.relay_progress import FEED_BY_TOPIC, OUTPUT_TOPICS, RelayProgress
+from services.eventlog.feeds import FEED_BY_TOPIC, Feed
+from services.kafka.partitioning import ALL_SHARDS
+from services.kafka.relay_progress import RelayProgress
 from services.publishing.topic_ends import End, find_mismatches
 
-ALL_SHARDS = list(range(SHARD_COUNT))
 CLOCK_SKEW_MAX = timedelta(minutes=1)
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from opentelemetry.trace import SpanKind
 
+from services.kafka.records import OutgoingRecord
 from services.kafka.topics import full_topic_name
-from services.publishing.cloudevents import OutgoingRecord
 from services.telemetry.tracing import COUNT, DESTINATION, OPERATION, PARTITION, CommandSpan, ProcessTracer
 
 

@@ -8,10 +8,11 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from services.eventlog.feeds import DeadLetterRow, EventRow, FeedReader, FeedRow, VerdictRow
-from services.kafka.partitioning import SHARD_COUNT
-from services.kafka.relay_progress import FEED_BY_TOPIC, RelayProgress
-from services.publishing.cloudevents import OutgoingRecord, build_dead_letter_record
+from services.eventlog.feeds import FEED_BY_TOPIC, DeadLetterRow, EventRow, FeedReader, FeedRow, VerdictRow
+from services.kafka.partitioning import ALL_SHARDS
+from services.kafka.records import OutgoingRecord
+from services.kafka.relay_progress import RelayProgress
+from services.publishing.cloudevents import build_dead_letter_record
 from services.publishing.record_headers import mark_replayed
 from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS, RecordMapper, get_sequence
 
@@ -22,7 +23,6 @@ BYTES_PER_SHARD_MAX = 1 << 20
 ROWS_PER_YIELD = 500
 # About what the headers of a record take.
 HEADER_BYTES_ESTIMATE = 512
-ALL_SHARDS = list(range(SHARD_COUNT))
 Json: TypeAlias = dict[str, Any]
 
 

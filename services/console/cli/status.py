@@ -41,7 +41,7 @@ from services.eventlog.dead_letters import DeadLetterReader
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.feeds import FeedReader
 from services.eventlog.pipeline_queries import PipelineQueries, PublicationProgress
-from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.relay_progress import RelayProgress
 from services.kafka.topics import TopicConfigError, verify_topics
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, KAFKA_CLIENT_ERRORS, KAFKA_ERRORS, describe_error
@@ -113,7 +113,7 @@ async def _collect(
     problems: tuple[str, ...],
 ) -> PipelineStatus:
     queries = PipelineQueries(connection)
-    heads = await FeedReader(connection).heads(range(SHARD_COUNT))
+    heads = await FeedReader(connection).heads(ALL_SHARDS)
     open_dead_letters, oldest_dead_letter = await DeadLetterReader(connection).count_open()
     partitions: tuple[PartitionStatus, ...] = (
         () if probe is None else await _read_partitions(queries, probe, group_members)

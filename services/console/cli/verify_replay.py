@@ -33,8 +33,7 @@ from services.console.cli.runner import (
 from services.console.cli.server_watchdog import fail_if_silent, kafka_server
 from services.console.replay_jobs import request_to_detail
 from services.console.roles import Role
-from services.eventlog.feeds import FeedReader
-from services.kafka.relay_progress import FEED_BY_TOPIC
+from services.eventlog.feeds import FEED_BY_TOPIC, FeedReader
 from services.kafka.topics import TopicConfigError
 from services.publishing.cloudevents import PublishingFormat
 from services.publishing.replayer import ReplayProgress, ReplayRequest, reject_service_topics

@@ -1,7 +1,7 @@
 """The console's own metrics, one set a process."""
 
+from schemas.topics import TOPICS
 from services.console.pipeline_status import PipelineStatus
-from services.kafka.topics import TOPIC_CONFIGS
 from services.telemetry.metrics import ConsoleMetrics
 
 METRICS = ConsoleMetrics()
@@ -10,4 +10,4 @@ METRICS = ConsoleMetrics()
 def topics_lost(status: PipelineStatus) -> list[tuple[tuple[str], float]]:
     """1 for each topic that the first page says does not hold what was put on it, 0 for the others."""
     problem_topics = {topic.topic for topic in status.topic_problems}
-    return [((name,), float(name in problem_topics)) for name in TOPIC_CONFIGS]
+    return [((name,), float(name in problem_topics)) for name in TOPICS]

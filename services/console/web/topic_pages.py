@@ -13,8 +13,8 @@ from services.console.replay_jobs import request_from_detail, request_to_detail
 from services.console.web.dependencies import ConsoleDependencies, Dependencies, Operator, Viewer
 from services.console.web.metrics import METRICS
 from services.console.web.sessions import Forbidden
+from services.eventlog.feeds import FEED_BY_TOPIC
 from services.eventlog.operator_actions import ActionAlreadyRecorded
-from services.kafka.relay_progress import FEED_BY_TOPIC
 from services.publishing.replayer import ReplayRefused, ReplayRequest, reject_service_topics
 
 router = APIRouter(prefix="/topics")

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.kafka.topics import MIB
+from schemas.topics import MIB
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.dead_letter_fixtures import append_dead_letters
 from tests.fixtures.fault_helpers import wait_until_idle

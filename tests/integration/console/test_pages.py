@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from services.kafka.topics import MIB
+from schemas.topics import MIB
 from services.telemetry.metrics import ConsoleMetrics
 from tests.fixtures.bad_inputs import BAD_INPUTS
 from tests.fixtures.console_client import (

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from schemas.topics import MIB
 from services.console.operator_service import Actor, InvalidReason, OperatorService
 from services.console.redriver import ACTION_HEADER, DEAD_LETTER_BYTES_MAX, POLL_SECONDS, Redriver
 from services.eventlog.dead_letters import DeadLetterFilter, DeadLetterReader
@@ -22,7 +23,7 @@ from services.eventlog.operator_actions import (
     get_action,
 )
 from services.eventlog.postgres import OPERATOR, Pool, connect, create_pool
-from services.kafka.topics import MIB, full_topic_name
+from services.kafka.topics import full_topic_name
 from tests.fixtures.bad_inputs import BAD_INPUTS, RawRecord
 from tests.fixtures.console_client import Connection
 from tests.fixtures.dead_letter_fixtures import HEADERS, append_dead_letters, read_commands_partition

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from aiokafka import TopicPartition
 
-from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.topic_reader import read_to_end
 from tests.fixtures.console_client import ConsoleClient, connect_to_log, create_graded_assignment
 from tests.fixtures.process_runner import wait_until
@@ -18,7 +18,7 @@ RECORDS_PER_SECOND = 4
 
 async def read_command_ids(console: ConsoleClient, target: str) -> list[str]:
     """The command ids of the verdicts on a topic, as its readers see them."""
-    partitions = [TopicPartition(target, number) for number in range(SHARD_COUNT)]
+    partitions = [TopicPartition(target, number) for number in ALL_SHARDS]
     return [
         json.loads(record.value or b"")["command_id"]
         async for record in read_to_end(console.system.bootstrap, partitions)

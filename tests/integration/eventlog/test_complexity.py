@@ -17,7 +17,7 @@ from services.commands.processor import CommandProcessor
 from services.eventlog.append_batch import AppendBatch
 from services.eventlog.feeds import Feed, FeedReader
 from services.eventlog.store import EventStore
-from services.kafka.partitioning import SHARD_COUNT, get_course_shard
+from services.kafka.partitioning import ALL_SHARDS, get_course_shard
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.process_runner import Json
 
@@ -85,7 +85,7 @@ class Workload:
         assert len(await self.log.append_times(self.source, partition, watermark - 5, watermark)) == 6
 
     async def read_feeds(self) -> None:
-        shards = list(range(SHARD_COUNT))
+        shards = list(ALL_SHARDS)
         heads = await self.feed_reader.heads(shards)
         used = len({get_course_shard(w.course_id) for w in self.commands.worlds})
         kinds: tuple[Feed, ...] = ("events", "verdicts")

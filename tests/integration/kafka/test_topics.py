@@ -6,6 +6,7 @@ import logging
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from schemas.topics import TOPICS
 from services.kafka import topics
 from tests.fixtures.system import RUN_PREFIX
 
@@ -17,9 +18,7 @@ async def test_new_topics_accept_records_immediately(bootstrap: str, caplog: pyt
     await producer.start()
     try:
         partitions = [
-            (name, number)
-            for name in topic_names
-            for number in range(topics.expected_partition_count(name.rsplit(".", 1)[1]))
+            (name, number) for name in topic_names for number in range(TOPICS[name.rsplit(".", 1)[1]].partition_count())
         ]
         sent = [await producer.send(name, b"{}", b"key", partition=number) for name, number in partitions]
         await asyncio.gather(*sent)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from services.kafka.relay_progress import FEED_BY_TOPIC
+from services.eventlog.feeds import FEED_BY_TOPIC
 from tests.fixtures.fault_helpers import course_commands, publication_commands, send_all, wait_until_published
 from tests.fixtures.process_runner import wait_until
 from tests.fixtures.recorded_topics import RecordedTopics

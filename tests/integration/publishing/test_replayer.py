@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.local.paths import ROOT
 from services.eventlog.feed_history import EVERYTHING, LogFilter
-from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.topics import TopicConfigError, ensure_replay_target, read_partition_count
 from services.kafka.transactions import create_transactional_producer
 from services.publishing.replayer import ReplayRefused, ReplayRequest, reject_service_topics, replay
@@ -76,7 +76,7 @@ async def test_replay_ends_only_after_its_records_are_readable(recorded_topics: 
     other = create_transactional_producer(recorded_topics.system.bootstrap, f"{order.target}.other")
     await other.start()
     await other.begin_transaction()
-    for shard in range(SHARD_COUNT):
+    for shard in ALL_SHARDS:
         await other.send_and_wait(order.target, b"{}", partition=shard)
 
     replaying = asyncio.create_task(run_replay(recorded_topics, order))

@@ -5,13 +5,15 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
+from schemas.topics import OUTPUT_TOPICS
 from services.eventlog.feed_history import FeedHistory
-from services.kafka.partitioning import SHARD_COUNT
-from services.kafka.relay_progress import FEED_BY_TOPIC, OUTPUT_TOPICS, RelayProgress
-from services.publishing.cloudevents import OutgoingRecord
+from services.eventlog.feeds import FEED_BY_TOPIC
+from services.kafka.partitioning import ALL_SHARDS, SHARD_COUNT
+from services.kafka.records import OutgoingRecord
+from services.kafka.relay_progress import RelayProgress
 from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS, RecordMapper
 from services.relay import transaction_builder
-from services.relay.startup_checks import ALL_SHARDS, mark_replays_for_new_topics
+from services.relay.startup_checks import mark_replays_for_new_topics
 from services.relay.transaction_builder import TransactionBuilder
 from tests.fixtures.recorded_topics import FORM, RecordCopy, RecordedTopics
 
@@ -52,7 +54,7 @@ def record_copies(messages: list[OutgoingRecord], shard: int) -> list[RecordCopy
 
 
 def relayed_counts(recorded_topics: RecordedTopics, output: str) -> tuple[int, ...]:
-    return tuple(len(recorded_topics.records[output][shard]) for shard in range(SHARD_COUNT))
+    return tuple(len(recorded_topics.records[output][shard]) for shard in ALL_SHARDS)
 
 
 @pytest.mark.parametrize("transactions_per_relay", [1, 3, 1_000])
@@ -61,7 +63,7 @@ async def test_relay_publishes_every_record_once_in_order(
 ) -> None:
     found, progress = await run_relays(recorded_topics, RelayProgress.initial(), transactions_per_relay)
     for output in OUTPUT_TOPICS:
-        for shard in range(SHARD_COUNT):
+        for shard in ALL_SHARDS:
             assert record_copies(found[output], shard) == recorded_topics.records[output][shard]
     assert progress == RelayProgress({output: relayed_counts(recorded_topics, output) for output in OUTPUT_TOPICS})
 
@@ -76,14 +78,12 @@ async def test_refilled_topics_mark_records_as_replayed_up_to_the_previous_end(
         output: tuple(max(n - 2, 0) for n in relayed_counts(recorded_topics, output)) for output in OUTPUT_TOPICS
     }
     level = dict(had_been)
-    live = [
-        sum(d.number <= had_been["events"][s] for d in published_events(recorded_topics, s)) for s in range(SHARD_COUNT)
-    ]
+    live = [sum(d.number <= had_been["events"][s] for d in published_events(recorded_topics, s)) for s in ALL_SHARDS]
     level |= dict.fromkeys(GRADE_CHANGE_BUILDERS, tuple(live))
     rewound = RelayProgress({o: ZEROS if o in lost else level[o] for o in OUTPUT_TOPICS}, {o: level[o] for o in lost})
     found, progress = await run_relays(recorded_topics, rewound, transactions_per_relay)
     for output in OUTPUT_TOPICS:
-        for shard in range(SHARD_COUNT):
+        for shard in ALL_SHARDS:
             records, before = recorded_topics.records[output][shard], level[output][shard]
             again = [copy.as_replayed() for copy in records[:before]] if output in lost else []
             assert record_copies(found[output], shard) == again + records[before:]

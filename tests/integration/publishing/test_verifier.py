@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from deploy.local.paths import ROOT
-from services.kafka.relay_progress import FEED_BY_TOPIC
+from services.eventlog.feeds import FEED_BY_TOPIC
 from services.kafka.topics import full_topic_name
 from tests.fixtures.recorded_topics import RecordCopy, RecordedTopics
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer, TopicPartition
 
 from deploy.local.kafka import JARS
-from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.partitioning import ALL_SHARDS
 
 LINE = re.compile(rb"^Partition:(\d+)\t.*\bce_id:([0-9a-f-]+),.*\bce_sequence:(\d+)")
 RecordKey = tuple[int, int, str]
@@ -39,7 +39,7 @@ class LibrdkafkaConsumer:
                 "isolation.level": "read_committed",
             }
         )
-        self._consumer.assign([TopicPartition(topic, number, 0) for number in range(SHARD_COUNT)])
+        self._consumer.assign([TopicPartition(topic, number, 0) for number in ALL_SHARDS])
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
 

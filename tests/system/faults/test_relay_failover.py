@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.topics import full_topic_name
 from tests.fixtures.fault_helpers import BackgroundSender, course_commands, send_all, wait_until_published
 from tests.fixtures.process_runner import DEADLINE_SECONDS, Process, wait_until
@@ -25,7 +25,7 @@ POLLS = 20
 
 async def read_end_offsets(system: System) -> tuple[int, int]:
     """Records of all kinds on the verdicts topic: with those of an open transaction, and without."""
-    partitions = [TopicPartition(full_topic_name(system.prefix, "verdicts"), number) for number in range(SHARD_COUNT)]
+    partitions = [TopicPartition(full_topic_name(system.prefix, "verdicts"), number) for number in ALL_SHARDS]
     committed = await system.client.consumer.end_offsets(partitions)
     uncommitted = await system.client.uncommitted_consumer.end_offsets(partitions)
     return sum(uncommitted.values()), sum(committed.values())

@@ -11,9 +11,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from services.eventlog.feeds import Feed
+from schemas.topics import OUTPUT_TOPICS, TOPICS
+from services.eventlog.feeds import FEED_BY_TOPIC, Feed
 from services.kafka import topics
-from services.kafka.relay_progress import FEED_BY_TOPIC, OUTPUT_TOPICS, PROGRESS_KEY, RelayProgress
+from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
 from services.publishing.topic_ends import End
 from services.relay.startup_checks import OperatorRequired, verify_consistent
 from tests.fixtures.fault_helpers import (
@@ -165,7 +166,7 @@ async def test_verification_reports_all_lost_topics_and_the_relay_refills_them(s
     relay.kill()
     handler.kill()
     before = await read_topics(system)
-    await recreate_topics(system, *topics.TOPIC_CONFIGS)
+    await recreate_topics(system, *TOPICS)
     reading = RecordedTopics(system, {})
     for output, held in before.items():
         lost = await reading.verify_topic(topics.full_topic_name(system.prefix, output), output, True)

@@ -12,12 +12,12 @@ from jsonschema import Draft202012Validator
 
 from schemas import asyncapi, generate
 from schemas.catalog import MESSAGES, Message
+from schemas.topics import TOPICS
 from services.commands.parse import ParsedCommand, parse
 from services.config import HandlerSettings
 from services.handler.consumer import build_app
 from services.handler.metrics import HandlerTelemetry
 from services.kafka import topics
-from services.kafka.topics import expected_partition_count
 from services.runtime.health import Health
 from services.telemetry.metrics import HandlerMetrics
 from tests.fixtures.command_samples import DATA, build_command
@@ -112,16 +112,16 @@ def test_verdict_schema_rejects_contradictory_fields(change: Json) -> None:
 
 def test_asyncapi_topics_match_the_created_topics() -> None:
     channels = asyncapi.build_document()["channels"]
-    assert set(channels) == set(topics.TOPIC_CONFIGS)
+    assert set(channels) == set(TOPICS)
     for name, channel in channels.items():
         kafka = channel["bindings"]["kafka"]
         assert channel["address"] == kafka["topic"] == topics.full_topic_name("moderation", name)
-        assert kafka["partitions"] == expected_partition_count(name)
+        assert kafka["partitions"] == TOPICS[name].partition_count()
         said = {
             key: ",".join(part) if isinstance(part, list) else str(part)
             for key, part in kafka["topicConfiguration"].items()
         }
-        assert said == dict(topics.TOPIC_CONFIGS[name])
+        assert said == dict(TOPICS[name].config)
 
 
 def test_asyncapi_operations_match_the_faststream_specification() -> None:

@@ -1,0 +1,78 @@
+"""The topics: one table of names, settings and descriptions.
+
+``services.kafka.topics`` creates and checks topics by it, and the AsyncAPI document shows it. Names are without prefix.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DEFAULT_SHARD_COUNT = 12
+MIB = 1 << 20
+FORTNIGHT_MS = 14 * 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """``config``: Kafka's topic settings; ``one_per_shard``: it has a partition per shard of the log, else one."""
+
+    title: str
+    description: str
+    config: Mapping[str, str]
+    one_per_shard: bool = True
+
+    def partition_count(self, shard_count: int = DEFAULT_SHARD_COUNT) -> int:
+        """How many partitions it is created with."""
+        return shard_count if self.one_per_shard else 1
+
+
+OUTPUT_CONFIG: Mapping[str, str] = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(FORTNIGHT_MS),
+    "max.message.bytes": str(4 * MIB),
+}
+"""Settings of the topics that the relay fills, and of a topic that a replay goes to."""
+
+TOPICS: Mapping[str, Topic] = {
+    "commands": Topic(
+        "Commands",
+        "Facts of the LMS, and the commands of moderation. The order within a course is the order that counts.",
+        {
+            "cleanup.policy": "delete",
+            "retention.ms": str(FORTNIGHT_MS),
+            "max.message.bytes": str(MIB),
+            # The broker refuses compression bombs, and no producer chooses the time of a record.
+            "compression.type": "uncompressed",
+            "message.timestamp.type": "LogAppendTime",
+        },
+    ),
+    "verdicts": Topic(
+        "Verdicts",
+        "Exactly one verdict for every command record that has a readable `command_id`.",
+        OUTPUT_CONFIG,
+    ),
+    "live-events": Topic(
+        "Live events",
+        "Published grades as Canvas Live Events. Validate openly: a later version may send more keys.",
+        OUTPUT_CONFIG,
+    ),
+    "caliper": Topic("Caliper", "The same grades, with the same numbers, as IMS Caliper 1.1 envelopes.", OUTPUT_CONFIG),
+    "events": Topic(
+        "Domain events",
+        "Everything that happened, for integrators and auditors.",
+        {**OUTPUT_CONFIG, "retention.ms": "-1"},
+    ),
+    "dead-letters": Topic(
+        "Dead letters",
+        "Records that no verdict can be addressed to, byte for byte, with the reason in headers.",
+        OUTPUT_CONFIG,
+    ),
+    "progress": Topic(
+        "Progress",
+        "The relay's own: how far it has come. Nothing for consumers.",
+        # Each transaction writes a record, and only full segments are compacted: keep them small.
+        {"cleanup.policy": "compact", "segment.bytes": str(16 * MIB)},
+        one_per_shard=False,
+    ),
+}
+OUTPUT_TOPICS = tuple(name for name in TOPICS if name not in ("commands", "progress"))
+"""The topics that the relay fills."""

@@ -1,0 +1,16 @@
+"""A record on its way to a topic."""
+
+from typing import NamedTuple
+
+Header = tuple[str, bytes | None]
+Headers = list[Header]
+
+
+class OutgoingRecord(NamedTuple):
+    """A record to send to the partition ``shard`` of ``topic`` (a name without prefix)."""
+
+    topic: str
+    shard: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers

@@ -1,1 +1,1 @@
-"""What operators install: Prometheus's rules and Alertmanager's, Grafana's dashboards, the runbook."""
+"""Monitoring of an installation: Prometheus rules, Alertmanager routing, Grafana dashboards and the runbook."""

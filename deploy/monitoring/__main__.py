@@ -1,4 +1,4 @@
-"""Write the dashboards and the list of metrics: ``python -m deploy.monitoring``."""
+"""Write the generated files: ``python -m deploy.monitoring``."""
 
 from deploy.monitoring.generated import render_files
 

@@ -1,21 +1,28 @@
-"""The files here that are made from code, and what is in them."""
+"""The generated files of this folder: dashboards and the list of metrics."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 
-from deploy.monitoring.dead_letters import build_dead_letters
-from deploy.monitoring.metrics_doc import render_metrics_page
-from deploy.monitoring.overview import build_overview
-from deploy.monitoring.pipeline import build_pipeline
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
-DASHBOARDS = {"overview": build_overview, "pipeline": build_pipeline, "dead-letters": build_dead_letters}
+from deploy.monitoring.dashboards.dead_letters import build_dead_letters
+from deploy.monitoring.dashboards.overview import build_overview
+from deploy.monitoring.dashboards.pipeline import build_pipeline
+from deploy.monitoring.metrics_doc import render_metrics_page
+
+DASHBOARDS: dict[str, Callable[[], Dashboard]] = {
+    "overview": build_overview,
+    "pipeline": build_pipeline,
+    "dead-letters": build_dead_letters,
+}
 FOLDER = Path(__file__).parent
 
 
 def render_files() -> dict[Path, str]:
-    """Their contents by path."""
+    """The contents of each file, by path."""
+    encoder = JSONEncoder(indent=2, ensure_ascii=False)
     dashboards = {
-        FOLDER / "grafana" / f"{name}.json": json.dumps(build(), indent=2, ensure_ascii=False) + "\n"
-        for name, build in DASHBOARDS.items()
+        FOLDER / "grafana" / f"{name}.json": encoder.encode(build()) + "\n" for name, build in DASHBOARDS.items()
     }
     return {**dashboards, FOLDER / "metrics.md": render_metrics_page()}

@@ -5,6 +5,8 @@ arrives escaped (``\\xff``), and the record is an ordinary one. The names are ai
 pinned and a test watches them.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,6 +74,25 @@ class TolerantMemoryRecords:
         return TolerantRecordBatch(self._records.next_batch(), raw)
 
 
+async def _close_fetcher(fetcher: Any) -> None:
+    """Close a Fetcher as aiokafka does, without raising the cancellation of its own tasks into the caller.
+
+    aiokafka cancels each pending fetch and awaits it. A fetch that backs off after a broker error ends as cancelled,
+    so ``AIOKafkaConsumer.stop()`` raises CancelledError: the caller's task ends as if somebody had cancelled it, and
+    the client's connections stay open.
+    """
+    fetcher._closed = True
+    fetcher._fetch_task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await fetcher._fetch_task
+    for waiter in fetcher._fetch_waiters:
+        fetcher._notify(waiter)
+    for task in fetcher._pending_tasks:
+        task.cancel()
+    await asyncio.gather(*fetcher._pending_tasks, return_exceptions=True)
+
+
 def patch_fetcher() -> None:
-    """Make every consumer of this process read with tolerant batches."""
+    """Make every consumer of this process read with tolerant batches, and stop after a broker error without raising."""
     vars(aiokafka.consumer.fetcher)["MemoryRecords"] = TolerantMemoryRecords
+    aiokafka.consumer.fetcher.Fetcher.close = _close_fetcher  # type: ignore[method-assign]

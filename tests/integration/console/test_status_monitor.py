@@ -3,19 +3,22 @@
 import asyncio
 import contextlib
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
+from deploy.local.kafka import KafkaServer
 from services.console.group_members import UNASSIGNED, decode_assignment
 from services.console.redriver import Redriver
 from services.console.status_monitor import StatusMonitor
 from services.console.web.app import report_failed_task
 from services.eventlog.postgres import OPERATOR, create_pool
 from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
-from services.kafka.topics import full_topic_name
+from services.kafka.topics import create_missing_topics, full_topic_name
 from services.runtime.health import Health
 from tests.fixtures.console_client import ConsoleClient
 from tests.fixtures.dead_letter_fixtures import append_dead_letters
@@ -54,6 +57,27 @@ async def test_recreated_topics_and_missing_handlers_raise_alarms(
         " stops there",
         "No handler runs",
     ]
+
+
+async def test_status_recovers_after_the_broker_was_killed(new_database: Callable[[], str], tmp_path: Path) -> None:
+    broker = KafkaServer(tmp_path / "kafka", heap="256m")
+    broker.start()
+    connections = await create_pool(new_database(), "test", OPERATOR, 2, 10)
+    monitor = StatusMonitor(connections, broker.address, "outage", health := Health())
+    await create_missing_topics(broker.address, "outage")
+    watching = asyncio.create_task(monitor.run())
+    try:
+        await wait_until(lambda: monitor.status.partitions and not monitor.status.problems, "Kafka answers")
+        broker.kill()
+        await wait_until(lambda: "kafka" in health.server_problems, "the outage is reported")
+        await asyncio.to_thread(broker.start)
+        await wait_until(lambda: "kafka" not in health.server_problems, "Kafka answers again")
+        assert not watching.done()
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        connections.terminate()
+        broker.kill()
 
 
 async def test_each_partition_shows_its_assigned_group_member(console: ConsoleClient) -> None:

@@ -18,7 +18,7 @@ CLOCK_SKEW_SECONDS = 30
 FACTS_SCOPE = "moderation.facts"
 REQUEST_SCOPE = "moderation.request"
 """Of a gateway's own tokens: who carries it may say which HTTP request a command came by."""
-_BEARER = re.compile(r"[Bb]earer +([!-~]+) *")
+_BEARER = re.compile(r"bearer +([!-~]+) *", re.IGNORECASE)
 _TOKEN_TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
 _SIGNATURE_ONLY: Any = {
     "verify_signature": True,

@@ -28,6 +28,7 @@ from services.gateway.command_producer import CommandProducer
 from services.gateway.dependencies import Dependencies
 from services.gateway.metrics import METRICS
 from services.gateway.openapi_docs import remove_validation_error_responses
+from services.gateway.rails_paths import RailsPathMiddleware
 from services.gateway.responses import NOT_FOUND, ApiError, json_response, unavailable
 from services.gateway.state_cache import StateCache
 from services.gateway.state_document_cache import StateDocumentCache
@@ -35,6 +36,7 @@ from services.gateway.verdict_waiter import VerdictWaiter
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import POSTGRES_ERRORS, describe_error
 from services.runtime.health import Health
+from services.runtime.http import HeadMiddleware
 
 if TYPE_CHECKING:
     from services.gateway.tracing import RequestTraces
@@ -166,11 +168,14 @@ def create_fastapi_app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         description="Canvas's Moderated Grading API. Every write is a command on Kafka; reads fold the event log.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(ResponseHeadersMiddleware)
+    app.add_middleware(RailsPathMiddleware)
+    app.add_middleware(HeadMiddleware)
     _add_error_handlers(app)
     document = remove_validation_error_responses(app.openapi())
     app.openapi = lambda: document  # type: ignore[method-assign]
@@ -178,10 +183,11 @@ def create_fastapi_app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
 
 
 def _allowed_methods(request: Request) -> str:
-    """All methods of a path; the router names those of the first route alone."""
+    """All methods of a path; the router names those of the first route alone, and HEAD is GET's."""
     routes = (route for router in ROUTERS for route in router.routes if isinstance(route, Route))
     matching_methods = (route.methods or () for route in routes if route.matches(request.scope)[0] != Match.NONE)
-    return ", ".join(sorted({method for methods in matching_methods for method in methods}))
+    methods = {method for methods in matching_methods for method in methods}
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 def _add_error_handlers(app: FastAPI) -> None:

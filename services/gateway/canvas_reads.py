@@ -16,7 +16,8 @@ from services.gateway.openapi_docs import (
 )
 from services.gateway.pagination import link_header, parse_list, parse_page
 from services.gateway.path_ids import resolve_user_id, resolve_view
-from services.gateway.rails_params import parse_params, parse_path_id, parse_time
+from services.gateway.rails_params import parse_params, parse_path_id
+from services.gateway.rails_times import parse_time
 from services.gateway.responses import bad_request, json_response, not_found
 from services.moderation import ids
 from services.moderation.canvas_views import user_json
@@ -116,8 +117,9 @@ async def _parse_include(request: Request) -> frozenset[str]:
 
 
 def _get_required_parameter(request: Request, name: str) -> str:
+    """A parameter that may be empty, as nil is in Rails: then nothing is found by it."""
     value = request.query_params.get(name)
-    if not value:
+    if value is None:
         raise bad_request(f"{name} is missing")
     return value
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from fastapi import Request
 
@@ -61,10 +61,11 @@ def link_header(request: Request, base_url: str, page: Page, count: int) -> dict
     kept_parameters = [
         pair for pair in parse_qsl(request.url.query, keep_blank_values=True) if pair[0] not in OMITTED_LINK_PARAMETERS
     ]
+    path = quote(request.scope["raw_path"].partition(b"?")[0], safe="/%:@!$&'()*+,;=~")
     links = []
     for relation, number in numbers.items():
         query = urlencode([*kept_parameters, ("page", str(number)), ("per_page", str(page.size))])
-        links.append(f'<{base_url}{request.url.path}?{query}>; rel="{relation}"')
+        links.append(f'<{base_url}{path}?{query}>; rel="{relation}"')
     return {"Link": ",".join(links)}
 
 

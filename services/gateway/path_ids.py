@@ -6,6 +6,7 @@ Canvas: lib/api.rb (sis_parse_id). Forms of ids that nobody has stated, such as 
 from services.gateway.authentication import Caller
 from services.gateway.dependencies import Dependencies
 from services.gateway.rails_params import parse_path_id
+from services.gateway.rails_paths import unescape_segment
 from services.gateway.responses import not_found
 from services.moderation.canvas_views import AssignmentView
 from services.moderation.course import Course
@@ -15,7 +16,7 @@ _HEX = "hex:"
 
 def parse_sis_id(text: str) -> tuple[str, str] | None:
     """Form and id of ``form:id`` or ``hex:form:digits``, None for anything else."""
-    form, colon, sis_id = text.removeprefix(_HEX).partition(":")
+    form, colon, sis_id = unescape_segment(text).removeprefix(_HEX).partition(":")
     if not colon or not sis_id:
         return None
     if not text.startswith(_HEX):

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncGenerator, Iterable
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -180,19 +179,6 @@ def get_ids(params: Params, name: str) -> list[int] | None:
         return [parse_id(item) for item in integers if item != ""]
     except ValueError:
         raise bad_request(f"send {name}[] as ids: positive integers below 2**63") from None
-
-
-def parse_time(text: str, name: str) -> datetime:
-    """An ISO 8601 time in UTC; without an offset it is UTC, as in Canvas. Raises ApiError for what is no time."""
-    try:
-        # In a query an unescaped + has become a blank.
-        time = datetime.fromisoformat(text.upper().replace(" ", "+"))
-    except ValueError:
-        raise bad_request(f"send {name} as an RFC 3339 time, such as 2026-01-31T12:00:00Z") from None
-    try:
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except OverflowError:  # Within a day of the first or the last that there is.
-        return (datetime.min if time.year == 1 else datetime.max).replace(tzinfo=UTC)
 
 
 def parse_path_id(text: str) -> int | None:

@@ -14,7 +14,8 @@ from services.gateway.authentication import Caller
 from services.gateway.dependencies import AuthenticatedCaller, Dependencies, GatewayDependencies
 from services.gateway.openapi_docs import GET_COMMAND, GET_STATE, LIST_EVENTS
 from services.gateway.pagination import link_header, parse_page
-from services.gateway.rails_params import parse_path_id, parse_time
+from services.gateway.rails_params import parse_path_id
+from services.gateway.rails_times import parse_time
 from services.gateway.responses import bad_request, json_response, not_found, unauthorized, wants_string_ids
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course

@@ -41,6 +41,7 @@ from services.console.web.templates import Templates
 from services.eventlog.postgres import OPERATOR, create_pool
 from services.runtime.errors import POSTGRES_ERRORS, describe_error
 from services.runtime.health import Health
+from services.runtime.http import HeadMiddleware
 
 LOGGER = logging.getLogger("console")
 CONNECTIONS_MAX = 8
@@ -122,7 +123,7 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
         connection_pool.terminate()
 
     # Outside of all, so that also what the framework answers by itself has the manners.
-    return ResponseHeadersMiddleware(build_pages_app(lifespan))
+    return ResponseHeadersMiddleware(HeadMiddleware(build_pages_app(lifespan)))
 
 
 def report_failed_task(health: Health, task: "asyncio.Task[None]") -> None:

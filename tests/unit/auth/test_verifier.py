@@ -106,6 +106,11 @@ async def test_scopes_are_parsed_from_text_or_list(issuer: TokenIssuer, verifier
     assert verifier.verify(issuer.token(21)).scopes == frozenset()
 
 
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR "])
+def test_bearer_scheme_is_taken_in_any_case(scheme: str) -> None:
+    assert parse_bearer_token(f"{scheme} abc") == "abc"
+
+
 @pytest.mark.parametrize("header", ["", "abc", "Bearer", "Basic YTpi", "Bearer a b", "Bearer \x00", "Bearer ü"])
 def test_a_header_without_a_bearer_token_is_refused(header: str) -> None:
     with pytest.raises(InvalidToken):

@@ -1,0 +1,49 @@
+"""Requests after public bug reports of Canvas, its clients and HTTP services."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.fixtures.canvas.field_cases import FIELD_CASES, SHARD, FieldCourse
+from tests.fixtures.gateway_client import GatewayClient
+from tests.fixtures.system import System
+from tests.fixtures.token_issuer import TokenIssuer
+
+CASES = [case for case in FIELD_CASES if "http" in case["check"]]
+# The cases that are not answered rightly yet.
+PENDING = {"FR-C1", "FR-C2", "FR-C3", "FR-C5", "FR-E1", "FR-F2", "FR-I1"}
+GATEWAY_SETTINGS = {"FR-F2": {"LIVE_EVENTS_SHARD": str(SHARD)}}
+
+
+@pytest.fixture
+async def case_gateway(
+    request: pytest.FixtureRequest, running_system: System, gateway: GatewayClient, issuer: TokenIssuer
+) -> AsyncIterator[GatewayClient]:
+    """The shared gateway, or one with the settings that the case is about."""
+    settings = GATEWAY_SETTINGS.get(request.getfixturevalue("case")["id"])
+    if settings is None:
+        yield gateway
+        return
+    process = running_system.create_gateway(issuer, **settings)
+    process.start()
+    await process.wait_until_ready()
+    client = GatewayClient(process.url, issuer)
+    yield client
+    await client.http.aclose()
+    process.stop()
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[pytest.mark.xfail(strict=True)] if case["id"] in PENDING else []) for case in CASES],
+    ids=[case["id"] for case in CASES],
+)
+async def test_request_of_a_bug_report_is_answered_rightly(
+    case: dict[str, Any], running_system: System, case_gateway: GatewayClient
+) -> None:
+    course = FieldCourse(running_system, case_gateway)
+    await course.set_up(case["setup"])
+    for step in case["input"]:
+        answer = await course.send(step)
+    assert answer.status_code == case["check"]["http"]["status"], answer.text

@@ -9,7 +9,6 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
@@ -27,21 +26,10 @@ FETCH_SECONDS_MAX = 5
 CACHE_SECONDS = 300
 UNKNOWN_KID_REFETCH_SECONDS = 60
 FILE_CHECK_SECONDS = 1
-LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
 class JwksError(OSError):
     """The JWK set cannot be read, or holds no key that tokens may be signed with; the message names the remedy."""
-
-
-def is_jwks_location(text: str) -> bool:
-    """Whether a JWK set may be read from there: a file, an https URL, or http on this machine."""
-    parts = urlsplit(text)
-    if "://" not in text:
-        return bool(text)
-    return bool(parts.hostname) and (
-        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS)
-    )
 
 
 def parse_jwks(document: bytes) -> dict[str | None, list[PyJWK]]:

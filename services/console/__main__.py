@@ -1,25 +1,19 @@
 """Settings, keys, HTTP server."""
 
-import asyncio
 import logging
 
 import uvicorn
-import uvloop
 
 from services.auth.jwks import JwkSet
 from services.config import ConsoleSettings
 from services.console.web.app import build_app
-from services.telemetry.json_logging import configure_logging
+from services.runtime.main import run_process
 
 SHUTDOWN_TIMEOUT_SECONDS = 3
 
 
-async def main() -> None:
+async def main(settings: ConsoleSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
-    configure_logging("console")
-    settings = ConsoleSettings()
-    logging.getLogger().setLevel(settings.log_level)
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     keys = JwkSet(settings.jwks)
     await keys.load()
     config = uvicorn.Config(
@@ -37,5 +31,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
+    run_process("console", ConsoleSettings, main, kafka_log_level=logging.CRITICAL)

@@ -16,9 +16,9 @@ from services.eventlog.feed_history import FeedHistory
 from services.eventlog.pipeline_queries import PipelineQueries, TopicLag
 from services.eventlog.postgres import Pool
 from services.kafka.relay_progress import RelayProgress
+from services.runtime.background_tasks import run_until_first_failure
 from services.runtime.errors import KAFKA_ERRORS, POSTGRES_ERRORS, describe_error
 from services.runtime.health import Health
-from services.runtime.server_monitor import run_until_first_failure
 from services.telemetry.consumer_lag import LagWindow
 
 LOGGER = logging.getLogger("console")

@@ -1,33 +1,24 @@
 """Settings, keys, topics, HTTP server."""
 
-import asyncio
-import gc
 import logging
 
 import uvicorn
-import uvloop
 
 from services.auth.jwks import JwkSet
 from services.config import GatewaySettings
 from services.gateway.app import build_app
-from services.telemetry.json_logging import configure_logging
+from services.runtime.main import freeze_startup_objects, run_process
 
 HEADER_BYTES_MAX = 64 << 10
 DRAIN_SECONDS = 20
 
 
-async def main() -> None:
+async def main(settings: GatewaySettings) -> None:
     """Serve until SIGTERM or SIGINT; requests in hand are answered first."""
-    configure_logging("gateway")
-    settings = GatewaySettings()
-    logging.getLogger().setLevel(settings.log_level)
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     keys = JwkSet(settings.jwks)
     await keys.load()
     app = build_app(settings, keys)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    freeze_startup_objects()
     config = uvicorn.Config(
         app,
         host=settings.gateway_host,
@@ -45,5 +36,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
+    run_process("gateway", GatewaySettings, main, kafka_log_level=logging.CRITICAL)

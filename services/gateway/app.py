@@ -1,6 +1,5 @@
 """The HTTP application: its parts, its routes, and the manners that every answer has."""
 
-import asyncio
 import contextlib
 import logging
 import time
@@ -34,6 +33,7 @@ from services.gateway.state_cache import StateCache
 from services.gateway.state_document_cache import StateDocumentCache
 from services.gateway.verdict_waiter import VerdictWaiter
 from services.kafka.topics import full_topic_name
+from services.runtime.background_tasks import run_in_background
 from services.runtime.errors import POSTGRES_ERRORS, describe_error
 from services.runtime.health import Health
 from services.runtime.http import HeadMiddleware
@@ -123,12 +123,13 @@ def build_app(settings: GatewaySettings, keys: JwkSet) -> FastAPI:
             lms_url=settings.lms_url,
         )
         bind_metrics(app.state.dependencies, connection_pool)
-        background_loops = (command_producer.run(), verdict_waiter.run(), keys.keep_current())
-        background_tasks = [asyncio.create_task(loop) for loop in background_loops]
-        yield
-        for task in background_tasks:
-            task.cancel()
-        await asyncio.gather(*background_tasks, return_exceptions=True)
+        background = {
+            "sending commands": command_producer.run(),
+            "reading verdicts": verdict_waiter.run(),
+            "reading keys": keys.keep_current(),
+        }
+        async with run_in_background(health, background):
+            yield
         connection_pool.terminate()
 
     return create_fastapi_app(lifespan)

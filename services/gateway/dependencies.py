@@ -38,7 +38,8 @@ class Dependencies:
 
     def not_ready_reason(self) -> str | None:
         """Why requests cannot be answered now, None while they can."""
-        return "; ".join(filter(None, (self.verdict_waiter.problem, self.producer.problem))) or None
+        problems = (self.verdict_waiter.problem, self.producer.problem, *self.health.component_problems.values())
+        return "; ".join(filter(None, problems)) or None
 
 
 def get_dependencies(request: Request) -> Dependencies:

@@ -2,23 +2,22 @@
 
 import asyncio
 import contextlib
-import gc
+import functools
 import logging
 from typing import TYPE_CHECKING
-
-import uvloop
 
 from services.auth.jwks import JwkSet
 from services.commands.authorization import CommandAuthorizer
 from services.config import HandlerSettings
-from services.eventlog.postgres import WRITER
+from services.eventlog.postgres import WRITER, connect
 from services.handler.consumer import FRAMEWORK_LOGGER, build_app
 from services.handler.metrics import HandlerTelemetry
 from services.kafka import client_compat
 from services.kafka.topics import verify_topics
+from services.runtime.background_tasks import run_in_background
 from services.runtime.health import Health, serve_health
-from services.runtime.server_monitor import ServerMonitor, run_in_background
-from services.telemetry.json_logging import configure_logging
+from services.runtime.main import freeze_startup_objects, run_process
+from services.runtime.server_monitor import ServerMonitor
 from services.telemetry.metrics import HandlerMetrics
 
 if TYPE_CHECKING:
@@ -44,12 +43,8 @@ def build_traces(settings: HandlerSettings) -> "CommandTraces | None":
     return CommandTraces()
 
 
-async def main() -> None:
+async def main(settings: HandlerSettings) -> None:
     """Run until SIGTERM or SIGINT; a batch in hand is finished first."""
-    configure_logging("handler")
-    settings = HandlerSettings()
-    logging.getLogger().setLevel(settings.log_level)
-    logging.getLogger("aiokafka").setLevel(logging.WARNING)
     # It warns at each start that it makes no topics; what it says of partitions we say ourselves.
     FRAMEWORK_LOGGER.setLevel(logging.ERROR)
     client_compat.patch_fetcher()
@@ -62,24 +57,23 @@ async def main() -> None:
         if health.problem is None:
             await asyncio.gather(*(subscriber.poll_lag() for subscriber in subscribers))
 
-    server_monitor = ServerMonitor(settings, "handler", WRITER, health, telemetry.metrics, check_kafka=poll_lag)
+    connect_monitor = functools.partial(connect, settings.url(), "handler-watch", WRITER)
+    server_monitor = ServerMonitor(settings, connect_monitor, health, telemetry.metrics, check_kafka=poll_lag)
 
     @application.after_startup
     async def on_started() -> None:
         health.problem = None
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        freeze_startup_objects()
 
     async with contextlib.AsyncExitStack() as stack:
         health_server = serve_health(health, telemetry.metrics.registry, settings.health_host, settings.health_port)
         await stack.enter_async_context(health_server)
-        await stack.enter_async_context(run_in_background(server_monitor.run()))
+        background = {"monitoring servers": server_monitor.run()}
         if authorizer is not None:
-            await stack.enter_async_context(run_in_background(authorizer.keys.keep_current()))
+            background["reading keys"] = authorizer.keys.keep_current()
+        await stack.enter_async_context(run_in_background(health, background))
         await application.run(log_level=logging.DEBUG)
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
+    run_process("handler", HandlerSettings, main)

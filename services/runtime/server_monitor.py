@@ -1,20 +1,19 @@
-"""Asking Kafka and PostgreSQL for signs of life, once a second, for a process's readiness and its metrics.
+"""Checks of Kafka and PostgreSQL, once a second, for a process's readiness and metrics.
 
-What a process would only learn with its next piece of work is known within seconds this way, also when it is idle.
+An idle process learns of an outage within seconds this way, not with its next piece of work.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from services.config import ProcessSettings
-from services.eventlog.postgres import connect
+from services.config import KafkaSettings
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import KAFKA_ERRORS, POSTGRES_ERRORS, describe_error
 from services.runtime.health import Health
@@ -28,24 +27,23 @@ PostgresCheck = Callable[["asyncpg.Connection[asyncpg.Record]"], Awaitable[None]
 
 
 class ServerMonitor:
-    """Looks at both servers until cancelled; ``ask_kafka`` and ``ask_postgres`` say what is asked besides.
+    """Checks Kafka and PostgreSQL once a second, until cancelled.
 
-    Whoever is asked raises what the libraries raise when a server is away, and is given three seconds.
+    ``check_kafka`` (by default: where the progress topic ends) and ``check_postgres`` (besides reading the clock) raise
+    what the clients raise while a server is away. Each may take CHECK_SECONDS_MAX.
     """
 
     def __init__(
         self,
-        settings: ProcessSettings,
-        process: str,
-        role: str,
+        settings: KafkaSettings,
+        connect_postgres: Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]],
         health: Health,
         metrics: ProcessMetrics,
         check_kafka: KafkaCheck | None = None,
         check_postgres: PostgresCheck | None = None,
     ) -> None:
         self.settings = settings
-        self.process = process
-        self.role = role
+        self.connect_postgres = connect_postgres
         self.health = health
         self.metrics = metrics
         metrics.ready.callback = lambda: [((), float(health.not_ready_reason() is None))]
@@ -81,7 +79,7 @@ class ServerMonitor:
             try:
                 async with asyncio.timeout(CHECK_SECONDS_MAX):
                     if self._connection is None or self._connection.is_closed():
-                        self._connection = await connect(self.settings.url(), f"{self.process}-watch", self.role)
+                        self._connection = await self.connect_postgres()
                     offset = await measure_clock_offset(self._connection)
                     self.metrics.clock_offset.labels("postgresql").set(offset)
                     if self.check_postgres is not None:
@@ -123,37 +121,3 @@ async def measure_clock_offset(connection: "asyncpg.Connection[asyncpg.Record]")
     sent_at = time.time()
     server_time: datetime = await connection.fetchval("select clock_timestamp()")
     return server_time.timestamp() - (sent_at + time.time()) / 2
-
-
-def _log_failure(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        LOGGER.error("work beside the process's own was ended by an exception", exc_info=error)
-
-
-@contextlib.asynccontextmanager
-async def run_in_background(coroutine: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Work that never ends, while the block runs. Where a defect ends it, that is logged."""
-    task = asyncio.create_task(coroutine)
-    task.add_done_callback(_log_failure)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def run_until_first_failure(*coroutines: Coroutine[None, None, None]) -> None:
-    """Works that never end, side by side, until one fails: raises its error, when the others have ended.
-
-    Cancelled it is cancelled, whatever the works raise then. A TaskGroup raises their errors instead, and whoever tries
-    again after those would not know to end.
-    """
-    tasks = [asyncio.create_task(work) for work in coroutines]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

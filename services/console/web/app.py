@@ -1,10 +1,8 @@
 """The HTTP application: its parts, its pages, and the manners that every answer has."""
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, MutableMapping
-from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -39,6 +37,7 @@ from services.console.web.metrics import METRICS, topics_lost
 from services.console.web.sessions import Forbidden, NotSignedIn, Sessions
 from services.console.web.templates import Templates
 from services.eventlog.postgres import OPERATOR, create_pool
+from services.runtime.background_tasks import run_in_background
 from services.runtime.errors import POSTGRES_ERRORS, describe_error
 from services.runtime.health import Health
 from services.runtime.http import HeadMiddleware
@@ -105,35 +104,20 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
         )
         bind_metrics(app.state.dependencies)
         dependencies: Dependencies = app.state.dependencies
-        background_loops = {
+        background = {
             "watching": monitor.run(),
             "redriving": redriver.run(),
             "replaying": dependencies.replay_jobs.resume(connection_pool),
             "reading keys": keys.keep_current(),
         }
-        tasks = [asyncio.create_task(work, name=name) for name, work in background_loops.items()]
-        for task in tasks:
-            task.add_done_callback(partial(report_failed_task, health))
-        yield
-        dependencies.verification_jobs.stop()
-        dependencies.replay_jobs.stop()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        async with run_in_background(health, background):
+            yield
+            dependencies.verification_jobs.stop()
+            dependencies.replay_jobs.stop()
         connection_pool.terminate()
 
     # Outside of all, so that also what the framework answers by itself has the manners.
     return ResponseHeadersMiddleware(HeadMiddleware(build_pages_app(lifespan)))
-
-
-def report_failed_task(health: Health, task: "asyncio.Task[None]") -> None:
-    """Say that a work of the console has ended by a defect: without it, pages only look well."""
-    error = None if task.cancelled() else task.exception()
-    if error is not None:
-        LOGGER.error("%s has ended", task.get_name(), exc_info=error)
-        health.set_component_problem(
-            task.get_name(), f"{task.get_name()} has ended by an error that the log names: restart the console"
-        )
 
 
 def bind_metrics(dependencies: Dependencies) -> None:

@@ -5,7 +5,6 @@ import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from deploy.local.kafka import KafkaServer
 from services.console.group_members import UNASSIGNED, decode_assignment
 from services.console.redriver import Redriver
 from services.console.status_monitor import StatusMonitor
-from services.console.web.app import report_failed_task
 from services.eventlog.postgres import OPERATOR, create_pool
 from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
 from services.kafka.topics import create_missing_topics, full_topic_name
@@ -87,18 +85,6 @@ async def test_each_partition_shows_its_assigned_group_member(console: ConsoleCl
         return owners if len(owners) == 12 else []
 
     assert set(await wait_until(named, "each partition names somebody")) == {"console-0", "console-1"}
-
-
-async def test_crashed_background_task_makes_the_console_not_ready() -> None:
-    async def defect() -> None:
-        raise KeyError
-
-    health = Health()
-    health.problem = None
-    task = asyncio.create_task(defect(), name="redriving")
-    task.add_done_callback(partial(report_failed_task, health))
-    await asyncio.gather(task, return_exceptions=True)
-    assert health.not_ready_reason() == "redriving has ended by an error that the log names: restart the console"
 
 
 async def test_postgresql_outage_reports_no_pending_redrive_without_a_request() -> None:

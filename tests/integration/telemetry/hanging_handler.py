@@ -11,9 +11,11 @@ import time
 from typing import Any
 from unittest.mock import patch
 
+from services.config import HandlerSettings
 from services.handler import __main__ as handler
 from services.handler.position_tracker import PositionTracker
 from services.runtime.health import Health
+from services.runtime.main import run_process
 
 HALF_A_MINUTE = 30
 TIME_SKIPPED, BATCH_HANGS = "half a minute has passed", "a batch stands still"
@@ -34,7 +36,7 @@ class Clock:
         LOGGER.warning(TIME_SKIPPED)
 
 
-async def main() -> None:
+async def main(settings: HandlerSettings) -> None:
     """Run until SIGTERM."""
     hang, clock = asyncio.Event(), Clock()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, hang.set)
@@ -48,8 +50,8 @@ async def main() -> None:
 
     health_with_clock = functools.partial(Health, clock)
     with patch.object(PositionTracker, "filter_new", filter_new), patch.object(handler, "Health", health_with_clock):
-        await handler.main()
+        await handler.main(settings)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run_process("handler", HandlerSettings, main)

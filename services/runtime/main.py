@@ -1,0 +1,61 @@
+"""The start that all processes share: logs, settings, event loop, signals, garbage collection."""
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import uvloop
+
+from services.config import ProcessSettings
+from services.telemetry.json_logging import configure_logging
+
+SettingsT = TypeVar("SettingsT", bound=ProcessSettings)
+# Objects that survive the youngest generation are those of a batch or a request that is still under way.
+GC_THRESHOLDS = (50_000, 20, 100)
+
+
+def run_process(
+    process: str,
+    settings_type: type[SettingsT],
+    main: Callable[[SettingsT], Coroutine[Any, Any, None]],
+    *,
+    kafka_log_level: int = logging.WARNING,
+) -> None:
+    """Read the settings and run ``main`` with them until it returns; errors that end it are logged as JSON.
+
+    ``kafka_log_level``: CRITICAL in processes that report themselves whether brokers answer.
+    """
+    configure_logging(process)
+    settings = settings_type()
+    logging.getLogger().setLevel(settings.log_level)
+    logging.getLogger("aiokafka").setLevel(kafka_log_level)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main(settings))
+
+
+def freeze_startup_objects() -> None:
+    """Exempt what exists now from garbage collection, and collect less often.
+
+    Modules, routes and settings live as long as the process; looking at them again in each collection costs a third of
+    the throughput.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+async def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Run until SIGTERM or SIGINT, then cancel the work and wait for its end. Raises what the work raises before."""
+    stop_requested = asyncio.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_number, stop_requested.set)
+    work_task, stop_task = asyncio.create_task(work), asyncio.create_task(stop_requested.wait())
+    await asyncio.wait({work_task, stop_task}, return_when=asyncio.FIRST_COMPLETED)
+    stop_task.cancel()
+    if work_task.done():
+        work_task.result()
+    work_task.cancel()
+    await asyncio.gather(work_task, stop_task, return_exceptions=True)

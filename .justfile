@@ -11,22 +11,17 @@ default:
 setup:
     deploy/setup tests
 
-# The fast tests: no server (arguments go to pytest)
-unit *arguments:
-    python -m pytest tests/unit "$@"
+# The fast tests, without a server
+unit:
+    deploy/test unit
 
-# Everything that a forge checks: format, lint, types, all tests (arguments go to pytest)
+# Format, lint, layers, dependencies, types; nothing is changed
+lint:
+    deploy/test checks
+
+# The checks and the usual tiers, or some: all, unit, slow, integration, system, journeys, faults, benchmarks, a path
 test *arguments:
     deploy/test "$@"
-
-# Everything but tests, nothing is changed
-lint:
-    ruff format --check .
-    ruff check .
-    lint-imports --no-logo
-    deptry services schemas
-    deptry deploy tests --exclude '\.venv' --ignore DEP002,DEP004
-    mypy services schemas deploy tests
 
 # Format the sources and repair what ruff can
 format:

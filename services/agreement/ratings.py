@@ -11,8 +11,9 @@ from decimal import Decimal
 from functools import lru_cache
 
 from services.agreement.scale import Scale, build_scale
-from services.moderation.assignment import Assignment, ProvisionalGrade
+from services.moderation.assignment import Assignment
 from services.moderation.course import Course
+from services.moderation.current_grades import current_provisional_grade
 
 CATEGORY_CACHE_SIZE = 4_096
 
@@ -44,34 +45,40 @@ class AssignmentRatings:
 
 
 def collect_ratings(course: Course, assignment: Assignment) -> AssignmentRatings:
-    """The marks of an assignment as it stands."""
+    """The marks of an assignment as it stands; scores and texts follow today's points, type and scheme."""
     scale = build_scale(course, assignment)
     # A class has few different marks, and a scheme may have thousands of bands to look through.
     get_category_index = lru_cache(CATEGORY_CACHE_SIZE)(scale.category_index)
     submissions = (
-        _build_rated_submission(get_category_index, grades, assignment.selected_grade_id(course, student))
-        for student, grades in sorted(assignment.grades_by_student.items())
+        _build_rated_submission(course, assignment, student_id, get_category_index)
+        for student_id in sorted(assignment.grades_by_student)
     )
     return AssignmentRatings(scale, tuple(submission for submission in submissions if submission.ratings))
 
 
 def _build_rated_submission(
+    course: Course,
+    assignment: Assignment,
+    student_id: int,
     get_category_index: Callable[[Decimal, str | None], int | None],
-    grades: list[ProvisionalGrade],
-    selected_grade_id: int | None,
 ) -> RatedSubmission:
-    ratings = {
-        grade.scorer_id: Rating(grade.score, get_category_index(grade.score, grade.grade))
-        for grade in grades
-        if not grade.final and grade.graded_at is not None and grade.score is not None
-    }
+    grades = assignment.grades_by_student[student_id]
+    selected_grade_id = assignment.selected_grade_id(course, student_id)
+    ratings: dict[int, Rating] = {}
+    for grade in grades:
+        score, text = current_provisional_grade(course, assignment, grade)
+        if not grade.final and grade.graded_at is not None and score is not None:
+            ratings[grade.scorer_id] = Rating(score, get_category_index(score, text))
     selected_grade = next((grade for grade in grades if grade.provisional_grade_id == selected_grade_id), None)
-    # A choice decides. Before there is one, the final grade says what the moderator thinks.
+    # A choice decides. Before there is one, the final grade shows what the moderator thinks.
     final_grade = next((grade for grade in grades if grade.final), None)
     decided_grade = selected_grade or final_grade
+    decided_score = None
+    if decided_grade is not None:
+        decided_score, _ = current_provisional_grade(course, assignment, decided_grade)
     is_selected_rating = selected_grade is not None and not selected_grade.final and selected_grade.scorer_id in ratings
     return RatedSubmission(
         dict(sorted(ratings.items())),
-        None if decided_grade is None else decided_grade.score,
+        decided_score,
         selected_grade.scorer_id if selected_grade is not None and is_selected_rating else None,
     )

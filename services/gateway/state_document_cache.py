@@ -9,13 +9,14 @@ import orjson
 from services.moderation import ids
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course
+from services.moderation.current_grades import settings_position
 from services.moderation.state_document import grade_row, state_document, submission_row
 
 # The assignment least recently asked for goes first. A row is half a kilobyte.
 CACHED_ROWS_MAX = 100_000
 
 # By id: what the row was made of, the student's revision above all, and the row.
-EncodedRowsById = dict[int, tuple[int | tuple[int, int], orjson.Fragment]]
+EncodedRowsById = dict[int, tuple[tuple[int, ...], orjson.Fragment]]
 
 
 @dataclass(slots=True)
@@ -39,20 +40,21 @@ class StateDocumentCache:
         """The document; what it says is :func:`state_document`'s."""
         rows = self._rows_by_assignment.setdefault(assignment.stream_number, AssignmentRows())
         self._rows_by_assignment.move_to_end(assignment.stream_number)
+        # Texts of grades follow the settings.
+        grading_settings = settings_position(course, assignment)
 
         def encode_grade(provisional_grade: ProvisionalGrade) -> orjson.Fragment:
-            revision = assignment.submissions[provisional_grade.student_id].revision
+            cache_key = assignment.submissions[provisional_grade.student_id].revision, grading_settings
             cached_row = rows.grades.get(provisional_grade.provisional_grade_id)
-            if cached_row is None or cached_row[0] != revision:
-                cached_row = rows.grades[provisional_grade.provisional_grade_id] = (
-                    revision,
-                    _encode_row(grade_row(provisional_grade)),
-                )
+            if cached_row is None or cached_row[0] != cache_key:
+                row = grade_row(course, assignment, provisional_grade)
+                cached_row = rows.grades[provisional_grade.provisional_grade_id] = cache_key, _encode_row(row)
             return cached_row[1]
 
         def encode_submission(student_id: int) -> orjson.Fragment:
             # A drawn id gives way to one that is stated for another student.
-            cache_key = assignment.submission(student_id).revision, ids.submission_id(course, assignment, student_id)
+            submission_id = ids.submission_id(course, assignment, student_id)
+            cache_key = assignment.submission(student_id).revision, grading_settings, submission_id
             cached_row = rows.submissions.get(student_id)
             if cached_row is None or cached_row[0] != cache_key:
                 row = submission_row(course, assignment, student_id)

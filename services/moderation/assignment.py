@@ -33,6 +33,8 @@ class ProvisionalGrade:
     graded_anonymously: bool | None = None
     rubric_assessment: Mapping[str, Any] | None = None
     comments: list[Comment] = field(default_factory=list)
+    # Shard position of the event that last graded it.
+    graded_position: int = 0
 
 
 @dataclass(slots=True)
@@ -55,6 +57,8 @@ class Submission:
     updated_at: datetime | None = None
     # How many events have touched it or a provisional grade of its student: whether what was made of them holds.
     revision: int = 0
+    # Shard position of the event that last set score or grade.
+    graded_position: int = 0
     rubric_assessment: Mapping[str, Any] | None = None
     comments: list[Comment] = field(default_factory=list)
 
@@ -95,6 +99,8 @@ class Assignment:
     assigned_to: frozenset[int] | None = None
     deleted: bool = False
     grades_published_at: datetime | None = None
+    # Shard position at which points, grading type or scheme last changed: texts that are older are remade.
+    grading_settings_position: int = 0
     grader_slots: dict[int, str] = field(default_factory=dict)
     added_students: set[int] = field(default_factory=set)
     selections: dict[int, Selection] = field(default_factory=dict)

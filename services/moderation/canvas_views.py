@@ -10,6 +10,7 @@ from typing import Any
 from services.moderation import comment_visibility, ids
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course
+from services.moderation.current_grades import current_gradebook_grade, current_provisional_grade
 from services.moderation.decisions import ALREADY_PUBLISHED, NOT_FOUND, NOT_MODERATED, UNAUTHORIZED, Rejected
 from services.moderation.event_payloads import decimal_to_json, format_canvas_time
 from services.moderation.visibility import Viewer
@@ -91,12 +92,13 @@ class AssignmentView(Viewer):
     def provisional_grade_json(self, grade: ProvisionalGrade, includes: Includes) -> Json:
         """Canvas: lib/api/v1/submission.rb, provisional_grade_json."""
         submitted_at = self.assignment.submission(grade.student_id).submitted_at
+        score, text = current_provisional_grade(self.course, self.assignment, grade)
         body: Json = {
             "provisional_grade_id": grade.provisional_grade_id,
-            "score": decimal_to_json(grade.score),
-            "entered_score": decimal_to_json(grade.score),
-            "grade": grade.grade,
-            "entered_grade": grade.grade,
+            "score": decimal_to_json(score),
+            "entered_score": decimal_to_json(score),
+            "grade": text,
+            "entered_grade": text,
             "graded_at": format_canvas_time(grade.graded_at),
             "graded_anonymously": grade.graded_anonymously,
             "final": grade.final,
@@ -170,13 +172,14 @@ class AssignmentView(Viewer):
         course, assignment = self.course, self.assignment
         submission = assignment.submission(student_id)
         hides_grade = hide_unposted and submission.posted_at is None
+        score, text = current_gradebook_grade(course, assignment, submission)
         body: Json = {
             "id": ids.submission_id(course, assignment, student_id),
             "assignment_id": assignment.assignment_id,
-            "score": None if hides_grade else decimal_to_json(submission.score),
-            "entered_score": None if hides_grade else decimal_to_json(submission.score),
-            "grade": None if hides_grade else submission.grade,
-            "entered_grade": None if hides_grade else submission.grade,
+            "score": None if hides_grade else decimal_to_json(score),
+            "entered_score": None if hides_grade else decimal_to_json(score),
+            "grade": None if hides_grade else text,
+            "entered_grade": None if hides_grade else text,
             "graded_at": None if hides_grade else format_canvas_time(submission.graded_at),
             "grader_id": None if hides_grade else submission.grader_id,
             "submitted_at": format_canvas_time(submission.submitted_at),

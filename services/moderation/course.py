@@ -69,6 +69,8 @@ class Course:
     root_account_uuid: str | None = None
     root_account_lti_guid: str | None = None
     grading_scheme: GradingScheme | None = None
+    # Shard position at which it last changed.
+    grading_scheme_position: int = 0
     users: dict[int, dict[str, Any]] = field(default_factory=dict)
     enrollments: dict[int, dict[tuple[str, int | None], Enrollment]] = field(default_factory=dict)
     admins: dict[int, frozenset[str]] = field(default_factory=dict)

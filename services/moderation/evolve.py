@@ -40,6 +40,8 @@ def evolve_course(course: Course, event: CourseEvent, *, position: int, at: date
         case CourseUpdated(changes=changes):
             for name, (_, new) in changes.items():
                 setattr(course, name, new)
+            if "grading_scheme" in changes:
+                course.grading_scheme_position = position
         case UsersUpdated(users=users):
             for row in users:
                 course.users.setdefault(row["user_id"], {}).update(row)
@@ -84,7 +86,10 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             _apply_settings(assignment, [(name, new) for name, (_, new) in changes.items()], position)
             assignment.added_students.update(kept_student_ids)
         case SubmissionRecorded(student_id=student, changed_fields=changed_fields):
-            _apply_submission_fields(assignment, _touch_submission(assignment, student, at), student, changed_fields)
+            submission = _touch_submission(assignment, student, at)
+            _apply_submission_fields(assignment, submission, student, changed_fields)
+            if "score" in changed_fields or "grade" in changed_fields:
+                submission.graded_position = position
         case SubmissionCommentRecorded(student_id=student, author_id=author, comment=comment, created_at=created_at):
             comments = _touch_submission(assignment, student, at).comments
             comments.append(_new_comment(assignment, None, author, comment, created_at))
@@ -104,13 +109,17 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
                 event.graded_at,
                 event.graded_anonymously,
                 event.rubric_assessment,
+                graded_position=position,
             )
             assignment.provisional_grades[event.provisional_grade_id] = grade
             assignment.grades_by_student.setdefault(event.student_id, []).append(grade)
             _touch_submission(assignment, event.student_id, at)
         case ProvisionalGradeUpdated(provisional_grade_id=grade_id, changes=changes):
+            grade = assignment.provisional_grades[grade_id]
             for name, (_, new) in changes.items():
-                setattr(assignment.provisional_grades[grade_id], name, new)
+                setattr(grade, name, new)
+            if "graded_at" in changes:
+                grade.graded_position = position
             _touch_submission(assignment, event.student_id, at)
         case ProvisionalCommentCreated(provisional_grade_id=grade_id, comment_id=comment_id, author_id=author):
             comments = assignment.provisional_grades[grade_id].comments
@@ -124,7 +133,7 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             for name, (_, new) in changes.items():
                 setattr(submission, name, new)
         case GradePublished():
-            _apply_publication(assignment, event, at)
+            _apply_publication(assignment, event, position, at)
         case GradesPosted(grades_published_at=published_at):
             assignment.grades_published_at = published_at
         case SubmissionPosted(student_id=student, posted_at=posted_at):
@@ -157,9 +166,14 @@ def _new_comment(
     return new_comment
 
 
+_GRADING_SETTINGS = frozenset({"points_possible", "grading_type", "grading_scheme"})
+
+
 def _apply_settings(assignment: Assignment, settings: Iterable[tuple[str, Any]], position: int) -> None:
     assignment.student_list_cache.clear()
     for name, value in settings:
+        if name in _GRADING_SETTINGS and value != getattr(assignment, name):
+            assignment.grading_settings_position = position
         if name == "assigned_to":
             _apply_assigned_students(assignment, None if value is None else frozenset(value), position)
         else:
@@ -208,11 +222,12 @@ def _ungraded_state(submission: Submission) -> str:
     return "unsubmitted" if submission.submitted_at is None and not submission.attempt else "submitted"
 
 
-def _apply_publication(assignment: Assignment, event: GradePublished, at: datetime) -> None:
+def _apply_publication(assignment: Assignment, event: GradePublished, position: int, at: datetime) -> None:
     submission = _touch_submission(assignment, event.student_id, at)
     submission.score, submission.grade = event.score[1], event.grade[1]
     submission.grader_id, submission.graded_at = event.scorer_id, event.graded_at
     submission.graded_anonymously = event.graded_anonymously
+    submission.graded_position = position
     submission.grade_matches_current_submission = True
     if submission.score is not None:
         submission.workflow_state = "graded"

@@ -20,7 +20,7 @@ _WIDE_CONTEXT = Context(prec=700)
 _HUNDREDTH = Decimal("0.01")
 _ZERO = Decimal(0)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)", re.ASCII)
-_SCHEME_TYPES = ("letter_grade", "gpa_scale")
+SCHEME_TYPES = ("letter_grade", "gpa_scale")
 _PASS_TEXTS = ("pass", "complete")
 _FAIL_TEXTS = ("fail", "incomplete")
 
@@ -66,6 +66,27 @@ def grade_from_score(
     return _build_grade(score, grading_type, points_possible or _ZERO, scheme or grading_scheme.DEFAULT_SCHEME, None)
 
 
+def regrade(
+    score: Decimal,
+    grade_text: str | None,
+    grading_type: str,
+    points_possible: Decimal | None,
+    scheme: GradingScheme | None,
+) -> Grade:
+    """A saved grade under other settings: the text follows the score.
+
+    Of ``pass_fail`` the word stands and the score follows the points; a score without a word is complete above 0.
+    """
+    points = points_possible or _ZERO
+    if grading_type == "pass_fail":
+        if grade_text == "complete":
+            return Grade(points, grade_text)
+        if grade_text == "incomplete":
+            return Grade(_ZERO, grade_text)
+        return Grade(score, "complete" if score > 0 else "incomplete")
+    return Grade(score, _format_grade(score, grading_type, points, scheme or grading_scheme.DEFAULT_SCHEME, grade_text))
+
+
 def format_number(number: Decimal) -> str:
     """Plain decimal text without trailing zeros: 85.50 is 85.5, 7.0 is 7, -0.0 is 0."""
     whole = int(number)
@@ -78,7 +99,7 @@ def _parse_score(
     if text.endswith("%") and _NUMBER.fullmatch(text[:-1]):
         return _percent_of(points, Decimal(text[:-1]))
     # A scheme may name its bands by numbers: they come before points, and points before pass and fail.
-    band_percentage = grading_scheme.band_percentage(bands, text) if grading_type in _SCHEME_TYPES else None
+    band_percentage = grading_scheme.band_percentage(bands, text) if grading_type in SCHEME_TYPES else None
     if _NUMBER.fullmatch(text):
         return Decimal(text) if band_percentage is None or prefer_points else _percent_of(points, band_percentage)
     if text in _PASS_TEXTS:
@@ -107,7 +128,7 @@ def _format_grade(
     score: Decimal, grading_type: str, points: Decimal, bands: GradingScheme, grade_text: str | None
 ) -> str:
     """The normalised grade text of a score; ``grade_text``: the text it came from, if any."""
-    if grading_type == "points":
+    if grading_type in ("points", "not_graded"):
         return format_number(score)
     if grading_type == "percent":
         return format_number(_to_percent(score, points) if points else score) + "%"

@@ -13,6 +13,7 @@ from services.moderation.assignment_settings import (
     REQUIRED_SETTINGS,
 )
 from services.moderation.course import COURSE_FIELDS, Course, Enrollment
+from services.moderation.current_grades import current_gradebook_grade
 from services.moderation.decisions import (
     CANNOT_HIDE_BEFORE_PUBLICATION,
     CANNOT_POST_BEFORE_PUBLICATION,
@@ -142,7 +143,19 @@ def record_submission(data: commands.RecordSubmission, course: Course, assignmen
         return NOT_FOUND
     submission = assignment.submission(student)
     fields: Mapping[str, Any] = {n: False if n == "excused" and v is None else v for n, v in data.fields.items()}
-    changed_fields = {name: new for name, new in fields.items() if getattr(submission, name) != new}
+    score, text = current_gradebook_grade(course, assignment, submission)
+    current_values = {"score": score, "grade": text}
+    changed_fields = {
+        name: new
+        for name, new in fields.items()
+        if (current_values[name] if name in current_values else getattr(submission, name)) != new
+    }
+    if ("score" in changed_fields or "grade" in changed_fields) and (score, text) != (
+        submission.score,
+        submission.grade,
+    ):
+        # What was saved is outdated: the half that is not stated is saved as it is now.
+        changed_fields = {**current_values, **changed_fields}
     for name, find_student in (
         ("anonymous_id", ids.find_student_by_anonymous_id),
         ("submission_id", ids.find_student_by_submission_id),
@@ -184,16 +197,9 @@ def post_grades(data: commands.PostGrades, course: Course, assignment: Assignmen
         return CANNOT_POST_BEFORE_PUBLICATION
     return Accepted(
         tuple(
-            SubmissionPosted(
-                student_id=student,
-                submission_id=ids.submission_id(course, assignment, student),
-                posted_at=data.posted_at or at,
-                score=submission.score,
-                grade=submission.grade,
-                grader_id=submission.grader_id,
-            )
+            SubmissionPosted(**_grade_fields(student, course, assignment), posted_at=data.posted_at or at)
             for student in _assigned_students(data.student_ids, course, assignment)
-            if (submission := assignment.submission(student)).posted_at is None
+            if assignment.submission(student).posted_at is None
         )
     )
 
@@ -203,17 +209,24 @@ def hide_grades(data: commands.HideGrades, course: Course, assignment: Assignmen
         return CANNOT_HIDE_BEFORE_PUBLICATION
     return Accepted(
         tuple(
-            SubmissionHidden(
-                student_id=student,
-                submission_id=ids.submission_id(course, assignment, student),
-                score=submission.score,
-                grade=submission.grade,
-                grader_id=submission.grader_id,
-            )
+            SubmissionHidden(**_grade_fields(student, course, assignment))
             for student in _assigned_students(data.student_ids, course, assignment)
-            if (submission := assignment.submission(student)).posted_at is not None
+            if assignment.submission(student).posted_at is not None
         )
     )
+
+
+def _grade_fields(student_id: int, course: Course, assignment: Assignment) -> dict[str, Any]:
+    """The student's grade as it stands, for the events that repeat it."""
+    submission = assignment.submission(student_id)
+    score, text = current_gradebook_grade(course, assignment, submission)
+    return {
+        "student_id": student_id,
+        "submission_id": ids.submission_id(course, assignment, student_id),
+        "score": score,
+        "grade": text,
+        "grader_id": submission.grader_id,
+    }
 
 
 def _assigned_students(student_ids: tuple[int, ...] | None, course: Course, assignment: Assignment) -> list[int]:

@@ -12,6 +12,7 @@ from services.moderation import event_payloads, grade_conversion, ids
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.commands import RecordProvisionalComment, RecordProvisionalGrade
 from services.moderation.course import Course
+from services.moderation.current_grades import current_provisional_grade
 from services.moderation.decisions import (
     BLANK_COMMENT,
     CANNOT_MODIFY_SELECTED,
@@ -147,14 +148,14 @@ def _create_or_update(
         new_values["rubric_assessment"] = data.rubric_assessment
     if existing is None:
         grade_id = ids.next_provisional_grade_id(assignment)
-        created = {"score": None, "grade": None, "graded_at": None, "graded_anonymously": None, **new_values}
+        saved: dict[str, Any] = {"score": None, "grade": None, "graded_at": None, "graded_anonymously": None}
         events.append(
             ProvisionalGradeCreated(
                 student_id=student_id,
                 submission_id=submission_id,
                 provisional_grade_id=grade_id,
                 final=final,
-                **created,
+                **{**saved, **new_values},
             )
         )
     else:
@@ -165,7 +166,13 @@ def _create_or_update(
             for name, new in new_values.items()
             if (old := getattr(existing, name)) != new or name == "graded_at"
         }
-        created = {name: getattr(existing, name) for name in ("score", "grade", "graded_at", "graded_anonymously")}
+        score, text = current_provisional_grade(course, assignment, existing)
+        saved = {
+            "score": score,
+            "grade": text,
+            "graded_at": existing.graded_at,
+            "graded_anonymously": existing.graded_anonymously,
+        }
         if changes:
             events.append(
                 ProvisionalGradeUpdated(
@@ -184,7 +191,7 @@ def _create_or_update(
             )
         )
     submitted_at = assignment.submission(student_id).submitted_at
-    return Accepted(tuple(events), _provisional_grade_json(grade_id, final, {**created, **new_values}, submitted_at))
+    return Accepted(tuple(events), _provisional_grade_json(grade_id, final, {**saved, **new_values}, submitted_at))
 
 
 def _convert_grade(

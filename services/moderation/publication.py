@@ -9,6 +9,7 @@ from datetime import datetime
 from services.moderation import ids
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course
+from services.moderation.current_grades import current_gradebook_grade, current_provisional_grade
 from services.moderation.decisions import (
     ALREADY_PUBLISHED,
     NOT_MODERATED,
@@ -67,13 +68,15 @@ def _build_published_event(
     grade: ProvisionalGrade, course: Course, assignment: Assignment, at: datetime
 ) -> GradePublished:
     submission = assignment.submission(grade.student_id)
+    old_score, old_text = current_gradebook_grade(course, assignment, submission)
+    score, text = current_provisional_grade(course, assignment, grade)
     return GradePublished(
         student_id=grade.student_id,
         submission_id=ids.submission_id(course, assignment, grade.student_id),
         provisional_grade_id=grade.provisional_grade_id,
         scorer_id=grade.scorer_id,
-        score=(submission.score, grade.score),
-        grade=(submission.grade, grade.grade),
+        score=(old_score, score),
+        grade=(old_text, text),
         graded_at=at,
         graded_anonymously=grade.graded_anonymously,
         was_graded=submission.workflow_state == "graded",

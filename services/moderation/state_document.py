@@ -7,6 +7,7 @@ from services.moderation import ids
 from services.moderation.assignment import Assignment, Comment, ProvisionalGrade, Submission
 from services.moderation.assignment_settings import DEFAULT_SETTINGS
 from services.moderation.course import Course
+from services.moderation.current_grades import current_gradebook_grade, current_provisional_grade
 from services.moderation.event_payloads import decimal_to_json, format_time
 
 Row = dict[str, Any]
@@ -44,7 +45,9 @@ def state_document(
             for user, anonymous_id in sorted(assignment.grader_slots.items())
         ],
         "provisional_grades": [
-            (grade_encoder or grade_row)(provisional_grade)
+            grade_encoder(provisional_grade)
+            if grade_encoder is not None
+            else grade_row(course, assignment, provisional_grade)
             for _, provisional_grade in sorted(assignment.provisional_grades.items())
         ],
         "submissions": [
@@ -67,14 +70,15 @@ def _setting_to_json(name: str, assignment: Assignment) -> Any:
     return sorted(value) if name == "assigned_to" else value
 
 
-def grade_row(grade: ProvisionalGrade) -> Row:
-    """A provisional grade of the document."""
+def grade_row(course: Course, assignment: Assignment, grade: ProvisionalGrade) -> Row:
+    """A provisional grade of the document, as it would be published now."""
+    score, text = current_provisional_grade(course, assignment, grade)
     return {
         "provisional_grade_id": grade.provisional_grade_id,
         "student_id": grade.student_id,
         "scorer_id": grade.scorer_id,
-        "score": decimal_to_json(grade.score),
-        "grade": grade.grade,
+        "score": decimal_to_json(score),
+        "grade": text,
         "graded_at": format_time(grade.graded_at),
         "final": grade.final,
         "graded_anonymously": grade.graded_anonymously,
@@ -85,6 +89,7 @@ def grade_row(grade: ProvisionalGrade) -> Row:
 def submission_row(course: Course, assignment: Assignment, student_id: int) -> Row:
     """A student's submission of the document."""
     submission: Submission = assignment.submission(student_id)
+    score, text = current_gradebook_grade(course, assignment, submission)
     return {
         "student_id": student_id,
         "submission_id": ids.submission_id(course, assignment, student_id),
@@ -92,8 +97,8 @@ def submission_row(course: Course, assignment: Assignment, student_id: int) -> R
         "workflow_state": submission.workflow_state,
         "attempt": submission.attempt,
         "submitted_at": format_time(submission.submitted_at),
-        "score": decimal_to_json(submission.score),
-        "grade": submission.grade,
+        "score": decimal_to_json(score),
+        "grade": text,
         "grader_id": submission.grader_id,
         "graded_at": format_time(submission.graded_at),
         "excused": submission.excused,

@@ -1,4 +1,4 @@
-"""targets.json for prometheus.yml: where the processes of an installation are."""
+"""Write a Prometheus configuration with the addresses of an installation's processes."""
 
 import json
 import shutil
@@ -9,7 +9,10 @@ FOLDER = Path(__file__).parent
 
 
 def write_prometheus_config(folder: Path, processes: Mapping[str, str]) -> Path:
-    """Put Prometheus's configuration into a folder, for processes at host:port by name; the configuration's path."""
+    """Copy prometheus.yml and its rules to ``folder``, write targets.json, and return the path of prometheus.yml.
+
+    ``processes``: host:port by process name.
+    """
     shutil.copytree(FOLDER / "rules", folder / "rules", dirs_exist_ok=True)
     jobs = [{"targets": [address], "labels": {"job": f"moderation-{name}"}} for name, address in processes.items()]
     (folder / "targets.json").write_text(json.dumps(jobs, indent=2))

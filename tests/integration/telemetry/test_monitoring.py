@@ -76,7 +76,10 @@ def test_alert_has_severity_summary_dashboard_and_runbook_entry(alert: str) -> N
     runbook = (FOLDER / "runbook.md").read_text()
     entry = re.search(rf"^### {alert}\n\*(\w+)\.\*(.*?)(?=^##|\Z)", runbook, re.DOTALL | re.MULTILINE)
     assert entry is not None, f"no entry {alert} in the runbook"
-    assert (entry[1], len(entry[2].split()) > 15) == (severity, True)
+    assert entry[1] == severity
+    meaning, *steps = entry[2].split("\n- **")
+    assert len(meaning.split()) >= 5
+    assert [step.split(":**")[0] for step in steps] == ["Look", "Run", "Healed"]
     assert annotations["runbook"] == f"deploy/monitoring/runbook.md#{alert.lower()}"
     assert annotations["dashboard"].removeprefix("/d/") in {json.loads(path.read_text())["uid"] for path in DASHBOARDS}
     assert annotations["summary"]
@@ -84,6 +87,13 @@ def test_alert_has_severity_summary_dashboard_and_runbook_entry(alert: str) -> N
 
 def test_runbook_entries_match_the_defined_alerts() -> None:
     assert set(re.findall(r"^### (\w+)$", (FOLDER / "runbook.md").read_text(), re.MULTILINE)) == alerts().keys()
+
+
+def test_runbook_names_only_existing_panels() -> None:
+    titles = {panel["title"] for path in DASHBOARDS for panel in panels(path)}
+    named = re.findall(r"\*([A-Z][^*]*\?)\*", (FOLDER / "runbook.md").read_text())
+    assert named
+    assert set(named) - titles == set()
 
 
 def test_inhibit_rules_match_existing_alerts_and_never_themselves() -> None:

@@ -1,4 +1,4 @@
-"""A real Prometheus on the running system: targets up, rules evaluated, dashboards answered, and what the log says."""
+"""A real Prometheus scrapes the running system: targets, rules, dashboard queries and values are right."""
 
 import shutil
 import signal
@@ -17,7 +17,7 @@ from tests.fixtures.process_runner import Json, Process, wait_until
 from tests.fixtures.system import System
 from tests.integration.telemetry.test_monitoring import DASHBOARDS, expressions
 
-# What is seen of a moment in which the machine stood still goes away after a minute of rates.
+# A pause of the machine leaves the one-minute rates after a minute.
 ALERTS_SECONDS = 150
 VARIABLES = {"$__rate_interval": "1m", "$__range": "1h", "$job": ".*", "$instance": ".*"}
 
@@ -27,34 +27,34 @@ class Prometheus:
         self.http = httpx.AsyncClient(base_url=url, timeout=90)
 
     async def request(self, path: str, **parameters: str) -> Any:
-        answer = await self.http.get(f"/api/v1/{path}", params=parameters)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["data"]
+        response = await self.http.get(f"/api/v1/{path}", params=parameters)
+        assert response.status_code == 200, response.text
+        return response.json()["data"]
 
     async def query(self, expression: str) -> list[Json]:
-        found: list[Json] = (await self.request("query", query=expression))["result"]
-        return found
+        series: list[Json] = (await self.request("query", query=expression))["result"]
+        return series
 
     async def wait_for_alerts(self, alerts: set[str]) -> None:
-        """Wait until these alerts and no others are pending, or firing: most fire after minutes of it."""
+        """Wait until exactly these alerts are pending or firing."""
 
-        async def are_held() -> bool:
+        async def are_active() -> bool:
             return {alert["labels"]["alertname"] for alert in (await self.request("alerts"))["alerts"]} == alerts
 
-        await wait_until(are_held, f"{alerts} and no others", ALERTS_SECONDS)
+        await wait_until(are_active, f"{alerts} and no others", ALERTS_SECONDS)
 
     async def wait_for_value(self, expression: str, value: float) -> None:
         """Wait until a query has one series, of that value."""
 
-        async def is_told() -> bool:
+        async def has_value() -> bool:
             return [float(each["value"][1]) for each in await self.query(expression)] == [value]
 
-        await wait_until(is_told, f"{expression} is {value}")
+        await wait_until(has_value, f"{expression} is {value}")
 
 
 @pytest.fixture(scope="module")
 async def prometheus(worked: dict[str, Process], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Prometheus]:
-    """As it is configured here, only that it asks every second."""
+    """The configuration of this repository, with a scrape interval of one second."""
     program = shutil.which("prometheus")
     assert program is not None, "prometheus is missing: run deploy/setup tests"
     folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
@@ -88,30 +88,30 @@ def is_listening(folder: Path) -> bool:
 async def test_every_target_is_up_and_every_rule_is_evaluated(prometheus: Prometheus) -> None:
     wanted = {(f"moderation-{name}", "up") for name in ("handler", "relay", "gateway", "console")}
 
-    async def all_is_well() -> bool:
+    async def are_up() -> bool:
         targets = (await prometheus.request("targets"))["activeTargets"]
         groups = (await prometheus.request("rules"))["groups"]
         states = {(target["labels"]["job"], target["health"]) for target in targets}
         health = {rule["health"] for group in groups for rule in group["rules"]}
         return (states, health, len(groups)) == (wanted, {"ok"}, 6)
 
-    await wait_until(all_is_well, "every target is up, every rule is evaluated")
+    await wait_until(are_up, "every target is up, every rule is evaluated")
 
 
 async def test_every_dashboard_query_returns_data(prometheus: Prometheus) -> None:
-    waiting = [substitute_variables(expression) for path in DASHBOARDS for expression in expressions(path)]
+    unanswered = [substitute_variables(expression) for path in DASHBOARDS for expression in expressions(path)]
 
     async def are_answered() -> bool:
-        waiting[:] = [asked for asked in waiting if not await prometheus.query(asked)]
-        return not waiting
+        unanswered[:] = [expression for expression in unanswered if not await prometheus.query(expression)]
+        return not unanswered
 
-    # A rate takes two looks of Prometheus.
-    assert waiting
-    await wait_until(are_answered, f"answers to {waiting}")
+    # A rate needs two scrapes.
+    assert unanswered
+    await wait_until(are_answered, f"answers to {unanswered}")
 
 
 def substitute_variables(expression: str) -> str:
-    """As Grafana asks it."""
+    """Replace Grafana's variables, as Grafana does."""
     for variable, value in VARIABLES.items():
         expression = expression.replace(variable, value)
     return expression
@@ -139,7 +139,7 @@ async def test_paused_handler_raises_absence_alerts(prometheus: Prometheus, work
     assert handler is not None
     handler.send_signal(signal.SIGSTOP)
     try:
-        # It counts as nobody's partitions too; who is paged is told of the handler alone (alertmanager.yml).
+        # Its partitions count as unowned too; alertmanager.yml suppresses all but HandlerAbsent.
         await prometheus.wait_for_alerts({"DeadLettersOpen", "HandlerAbsent", "ProcessDown", "PartitionUnowned"})
     finally:
         handler.send_signal(signal.SIGCONT)

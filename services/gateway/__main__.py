@@ -2,14 +2,12 @@
 
 import logging
 
-import uvicorn
-
 from services.auth.jwks import JwkSet
 from services.config import GatewaySettings
 from services.gateway.app import build_app
+from services.runtime.http import serve_http
 from services.runtime.main import freeze_startup_objects, run_process
 
-HEADER_BYTES_MAX = 64 << 10
 DRAIN_SECONDS = 20
 
 
@@ -19,20 +17,7 @@ async def main(settings: GatewaySettings) -> None:
     await keys.load()
     app = build_app(settings, keys)
     freeze_startup_objects()
-    config = uvicorn.Config(
-        app,
-        host=settings.gateway_host,
-        port=settings.gateway_port,
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
-    await uvicorn.Server(config).serve()
+    await serve_http(app, settings.gateway_host, settings.gateway_port, DRAIN_SECONDS)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
@@ -20,7 +19,7 @@ from services.auth.verifier import failure_counts
 from services.config import GatewaySettings
 from services.eventlog.postgres import READER, Pool, create_pool
 from services.eventlog.stream_reader import StreamReader
-from services.gateway import agreement_routes, canvas_reads, canvas_writes, health_routes, service_routes
+from services.gateway import agreement_routes, canvas_reads, canvas_writes, service_routes
 from services.gateway.authentication import Authentication
 from services.gateway.command_client import CommandClient, VerdictPending, pending_response
 from services.gateway.command_producer import CommandProducer
@@ -34,9 +33,15 @@ from services.gateway.state_document_cache import StateDocumentCache
 from services.gateway.verdict_waiter import VerdictWaiter
 from services.kafka.topics import full_topic_name
 from services.runtime.background_tasks import run_in_background
-from services.runtime.errors import POSTGRES_ERRORS, describe_error
+from services.runtime.errors import Server
 from services.runtime.health import Health
-from services.runtime.http import HeadMiddleware
+from services.runtime.http import (
+    HeadMiddleware,
+    ResponseHeadersMiddleware,
+    add_error_handlers,
+    bind_http_metrics,
+    build_health_router,
+)
 
 if TYPE_CHECKING:
     from services.gateway.tracing import RequestTraces
@@ -50,7 +55,7 @@ ROUTERS = (
     canvas_writes.router,
     service_routes.router,
     agreement_routes.router,
-    health_routes.router,
+    build_health_router(METRICS.registry),
 )
 COMMON_HEADERS = [
     (b"cache-control", b"max-age=0, private, must-revalidate"),
@@ -58,8 +63,8 @@ COMMON_HEADERS = [
 ]
 
 
-class ResponseHeadersMiddleware:
-    """Around every request: an id, the headers every answer has, and what the metrics count."""
+class RequestContextMiddleware:
+    """Gives every request an id and counts it; the response carries the id and the caller's rate limit."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -78,7 +83,7 @@ class ResponseHeadersMiddleware:
                 status = message["status"]
                 response_headers = {"X-Request-Context-Id": state["context_id"], **state.get("rate_limit_headers", {})}
                 encoded_headers = [(name.lower().encode(), text.encode()) for name, text in response_headers.items()]
-                message["headers"] = [*message.get("headers", ()), *encoded_headers, *COMMON_HEADERS]
+                message["headers"] = [*message.get("headers", ()), *encoded_headers]
             await send(message)
 
         try:
@@ -154,11 +159,11 @@ def bind_metrics(dependencies: Dependencies, connection_pool: Pool) -> None:
     )
     METRICS.auth_failures.callback = lambda: failure_counts(authentication.failures)
     METRICS.jwks_age.callback = lambda: [((), authentication.keys.age())]
-    METRICS.ready.callback = lambda: [((), float(dependencies.not_ready_reason() is None))]
-    METRICS.server_up.labels("kafka").set_function(lambda: command_producer.problem is None)
-    METRICS.server_up.labels("postgresql").set_function(lambda: verdict_waiter.problem is None)
-    METRICS.pool_in_use.callback = lambda: [((), connection_pool.get_size() - connection_pool.get_idle_size())]
-    METRICS.pool_size.callback = lambda: [((), connection_pool.get_max_size())]
+    is_up: dict[Server, Callable[[], bool]] = {
+        "kafka": lambda: command_producer.problem is None,
+        "postgresql": lambda: verdict_waiter.problem is None,
+    }
+    bind_http_metrics(METRICS, dependencies, connection_pool, is_up)
 
 
 def create_fastapi_app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
@@ -174,7 +179,8 @@ def create_fastapi_app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     )
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(ResponseHeadersMiddleware)
+    app.add_middleware(RequestContextMiddleware)
+    app.add_middleware(ResponseHeadersMiddleware, headers=COMMON_HEADERS)
     app.add_middleware(RailsPathMiddleware)
     app.add_middleware(HeadMiddleware)
     _add_error_handlers(app)
@@ -201,25 +207,23 @@ def _add_error_handlers(app: FastAPI) -> None:
         body, headers = pending_response(error)
         return json_response(request, body, 202, headers)
 
-    @app.exception_handler(HTTPException)
-    async def handle_http_exception(request: Request, error: HTTPException) -> Response:
-        body = NOT_FOUND if error.status_code == 404 else {"errors": [{"message": str(error.detail)}]}
-        headers = {"Allow": _allowed_methods(request)} if error.status_code == 405 else error.headers
-        return json_response(request, body, error.status_code, headers)
+    add_error_handlers(
+        app,
+        http_error=_http_error,
+        invalid_fields=lambda request, fields: json_response(
+            request, {"message": f"cannot be used as they are: {fields}"}, 400
+        ),
+        database_unavailable=_database_unavailable,
+        internal_error=lambda request: json_response(request, INTERNAL_ERROR, 500),
+    )
 
-    @app.exception_handler(RequestValidationError)
-    async def handle_validation_error(request: Request, error: RequestValidationError) -> Response:
-        fields = ", ".join(sorted({str(detail["loc"][-1]) for detail in error.errors()}))
-        return json_response(request, {"message": f"cannot be used as they are: {fields}"}, 400)
 
-    async def handle_infrastructure_error(request: Request, error: Exception) -> Response:
-        LOGGER.warning("%s", describe_error(error))
-        handle_api_error = unavailable("PostgreSQL does not answer")
-        return json_response(request, handle_api_error.body, handle_api_error.status, handle_api_error.headers)
+def _http_error(request: Request, error: HTTPException) -> Response:
+    body = NOT_FOUND if error.status_code == 404 else {"errors": [{"message": str(error.detail)}]}
+    headers = {"Allow": _allowed_methods(request)} if error.status_code == 405 else error.headers
+    return json_response(request, body, error.status_code, headers)
 
-    for error_type in POSTGRES_ERRORS:
-        app.add_exception_handler(error_type, handle_infrastructure_error)
 
-    @app.exception_handler(Exception)
-    async def handle_unexpected_error(request: Request, error: Exception) -> Response:
-        return json_response(request, INTERNAL_ERROR, 500)
+def _database_unavailable(request: Request, _: str) -> Response:
+    error = unavailable("PostgreSQL does not answer")
+    return json_response(request, error.body, error.status, error.headers)

@@ -11,8 +11,10 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 AsgiMessage = MutableMapping[str, Any]
+HealthAnswer = tuple[int, str, bytes]
+"""Status, content type and body."""
 HEARTBEAT_SECONDS_MAX = 25.0
-JSON_CONTENT_TYPE = b"application/json"
+JSON_CONTENT_TYPE = "application/json"
 
 
 class Health:
@@ -77,27 +79,30 @@ class HealthApp:
     ) -> None:
         """Answer 200, or 503 with the reason."""
         status, content_type, body = self._respond(scope["path"])
-        headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+        headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _respond(self, path: str) -> tuple[int, bytes, bytes]:
+    def _respond(self, path: str) -> HealthAnswer:
         match path:
             case "/health/live":
-                return _build_status_response(self.health.not_live_reason(), "live")
+                return status_answer(self.health.not_live_reason(), "live")
             case "/health/ready":
-                return _build_status_response(self.health.not_ready_reason(), "ready")
+                return status_answer(self.health.not_ready_reason(), "ready")
             case "/metrics":
-                return 200, CONTENT_TYPE_LATEST.encode(), generate_latest(self.registry)
+                return metrics_answer(self.registry)
         return 404, JSON_CONTENT_TYPE, json.dumps({"status": "no such page"}).encode()
 
 
-def _build_status_response(problem: str | None, healthy_status: str) -> tuple[int, bytes, bytes]:
-    return (
-        (200 if problem is None else 503),
-        JSON_CONTENT_TYPE,
-        json.dumps({"status": problem or healthy_status}).encode(),
-    )
+def status_answer(problem: str | None, healthy_status: str) -> HealthAnswer:
+    """Answer 200 with the healthy status, or 503 with the problem."""
+    body = json.dumps({"status": problem or healthy_status}).encode()
+    return 200 if problem is None else 503, JSON_CONTENT_TYPE, body
+
+
+def metrics_answer(registry: CollectorRegistry) -> HealthAnswer:
+    """Answer with the metrics in Prometheus's text format."""
+    return 200, CONTENT_TYPE_LATEST, generate_latest(registry)
 
 
 class _ServerWithoutSignalHandlers(uvicorn.Server):

@@ -1,9 +1,48 @@
-"""HTTP that the gateway and the console share."""
+"""What the gateway and the console share as HTTP servers: response headers, error handlers, health routes, metrics."""
 
-from collections.abc import MutableMapping
-from typing import Any
+import logging
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import Any, Protocol
 
+import asyncpg
+import uvicorn
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.runtime.errors import POSTGRES_ERRORS, Server, describe_error
+from services.runtime.health import Health, HealthAnswer, metrics_answer, status_answer
+from services.telemetry.metrics import HttpMetrics
+
+LOGGER = logging.getLogger("http")
+HEADER_BYTES_MAX = 64 << 10
+KEEP_ALIVE_SECONDS = 30
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class ResponseHeadersMiddleware:
+    """Adds headers to every response, the framework's own included; one that a response sets itself is kept."""
+
+    def __init__(self, app: ASGIApp, headers: Headers) -> None:
+        self.app = app
+        self.headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                own_headers = message.get("headers", ())
+                own_names = {name for name, _ in own_headers}
+                message["headers"] = [*own_headers, *(header for header in self.headers if header[0] not in own_names)]
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
 
 
 class HeadMiddleware:
@@ -24,3 +63,107 @@ class HeadMiddleware:
                 await send({"type": "http.response.body", "body": b""})
 
         await self.app({**scope, "method": "GET"}, receive, send_without_body)
+
+
+def add_error_handlers(
+    app: FastAPI,
+    *,
+    http_error: Callable[[Request, HTTPException], Response],
+    invalid_fields: Callable[[Request, str], Response],
+    database_unavailable: Callable[[Request, str], Response],
+    internal_error: Callable[[Request], Response],
+) -> None:
+    """Let the application's functions answer what no route handles, as JSON or as a page.
+
+    ``invalid_fields`` is given the names of the parameters that cannot be parsed, ``database_unavailable`` what
+    PostgreSQL does not do; ``internal_error`` answers an exception that the server logs.
+    """
+
+    @app.exception_handler(HTTPException)
+    async def handle_http_error(request: Request, error: HTTPException) -> Response:
+        return http_error(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def handle_validation_error(request: Request, error: RequestValidationError) -> Response:
+        return invalid_fields(request, ", ".join(sorted({str(detail["loc"][-1]) for detail in error.errors()})))
+
+    async def handle_database_error(request: Request, error: Exception) -> Response:
+        problem = describe_error(error, "postgresql")
+        LOGGER.warning("%s", problem)
+        return database_unavailable(request, problem)
+
+    for error_type in POSTGRES_ERRORS:
+        app.add_exception_handler(error_type, handle_database_error)
+
+    @app.exception_handler(Exception)
+    async def handle_unexpected_error(request: Request, error: Exception) -> Response:
+        return internal_error(request)
+
+
+class ProcessState(Protocol):
+    """What an application keeps in ``app.state.dependencies``, as far as the health routes read it."""
+
+    @property
+    def health(self) -> Health:
+        """The loops' heartbeats."""
+
+    def not_ready_reason(self) -> str | None:
+        """Why requests cannot be answered now, None while they can."""
+
+
+def build_health_router(registry: CollectorRegistry) -> APIRouter:
+    """Routes for supervisors and Prometheus: ``/health/live``, ``/health/ready``, ``/metrics``."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/health/live")
+    async def live(request: Request) -> Response:
+        state: ProcessState = request.app.state.dependencies
+        return _to_response(status_answer(state.health.not_live_reason(), "live"))
+
+    @router.get("/health/ready")
+    async def ready(request: Request) -> Response:
+        state: ProcessState = request.app.state.dependencies
+        return _to_response(status_answer(state.not_ready_reason(), "ready"))
+
+    @router.get("/metrics")
+    async def metrics() -> Response:
+        return _to_response(metrics_answer(registry))
+
+    return router
+
+
+def _to_response(answer: HealthAnswer) -> Response:
+    status, content_type, body = answer
+    return Response(body, status, media_type=content_type)
+
+
+def bind_http_metrics(
+    metrics: HttpMetrics,
+    state: ProcessState,
+    pool: "asyncpg.Pool[asyncpg.Record]",
+    is_up: Mapping[Server, Callable[[], bool]],
+) -> None:
+    """Let the metrics that both applications have read readiness, servers and connections at each scrape."""
+    metrics.ready.callback = lambda: [((), float(state.not_ready_reason() is None))]
+    for server, is_server_up in is_up.items():
+        metrics.server_up.labels(server).set_function(is_server_up)
+    metrics.pool_in_use.callback = lambda: [((), pool.get_size() - pool.get_idle_size())]
+    metrics.pool_size.callback = lambda: [((), pool.get_max_size())]
+
+
+async def serve_http(app: ASGIApp, host: str, port: int, drain_seconds: int) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way then have ``drain_seconds`` to be answered."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=drain_seconds,
+    )
+    await uvicorn.Server(config).serve()

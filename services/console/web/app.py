@@ -2,15 +2,13 @@
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
+from starlette.types import ASGIApp, Lifespan
 
 from services.auth.jwks import JwkSet
 from services.auth.verifier import failure_counts
@@ -27,7 +25,6 @@ from services.console.web import (
     auth_pages,
     command_pages,
     failure_pages,
-    health_pages,
     status_page,
     topic_pages,
 )
@@ -38,9 +35,15 @@ from services.console.web.sessions import Forbidden, NotSignedIn, Sessions
 from services.console.web.templates import Templates
 from services.eventlog.postgres import OPERATOR, create_pool
 from services.runtime.background_tasks import run_in_background
-from services.runtime.errors import POSTGRES_ERRORS, describe_error
+from services.runtime.errors import Server
 from services.runtime.health import Health
-from services.runtime.http import HeadMiddleware
+from services.runtime.http import (
+    HeadMiddleware,
+    ResponseHeadersMiddleware,
+    add_error_handlers,
+    bind_http_metrics,
+    build_health_router,
+)
 
 LOGGER = logging.getLogger("console")
 CONNECTIONS_MAX = 8
@@ -55,26 +58,9 @@ RESPONSE_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
+    # Unless a response says otherwise, no browser keeps it.
+    (b"cache-control", b"no-store"),
 ]
-
-
-class ResponseHeadersMiddleware:
-    """Around every request: the headers every answer has; nothing is kept by a browser unless it says so."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_headers(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                headers = message.get("headers", [])
-                cache_headers = (
-                    [] if any(name == b"cache-control" for name, _ in headers) else [(b"cache-control", b"no-store")]
-                )
-                message["headers"] = [*headers, *RESPONSE_HEADERS, *cache_headers]
-            await send(message)
-
-        await self.app(scope, receive, with_headers)
 
 
 def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
@@ -117,19 +103,20 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
         connection_pool.terminate()
 
     # Outside of all, so that also what the framework answers by itself has the manners.
-    return ResponseHeadersMiddleware(HeadMiddleware(build_pages_app(lifespan)))
+    return ResponseHeadersMiddleware(HeadMiddleware(build_pages_app(lifespan)), RESPONSE_HEADERS)
 
 
 def bind_metrics(dependencies: Dependencies) -> None:
     """Let the metrics read what the parts know."""
     METRICS.auth_failures.callback = lambda: failure_counts(dependencies.sessions.failure_counts)
     METRICS.jwks_age.callback = lambda: [((), dependencies.sessions.keys.age())]
-    METRICS.ready.callback = lambda: [((), float(dependencies.health.not_ready_reason() is None))]
-    METRICS.server_up.labels("kafka").set_function(lambda: "kafka" not in dependencies.health.server_problems)
-    METRICS.server_up.labels("postgresql").set_function(lambda: "postgresql" not in dependencies.health.server_problems)
+    server_problems = dependencies.health.server_problems
+    is_up: dict[Server, Callable[[], bool]] = {
+        "kafka": lambda: "kafka" not in server_problems,
+        "postgresql": lambda: "postgresql" not in server_problems,
+    }
+    bind_http_metrics(METRICS, dependencies, dependencies.pool, is_up)
     METRICS.clock_offset.labels("postgresql").set_function(lambda: dependencies.monitor.clock_offset.total_seconds())
-    METRICS.pool_in_use.callback = lambda: [((), dependencies.pool.get_size() - dependencies.pool.get_idle_size())]
-    METRICS.pool_size.callback = lambda: [((), dependencies.pool.get_max_size())]
     METRICS.topics_lost.callback = lambda: topics_lost(dependencies.monitor.status)
     METRICS.redrives_waiting.callback = lambda: [((), float(dependencies.redriver.problem is not None))]
     for kind in (*ACTION_KINDS, "replay"):
@@ -141,7 +128,7 @@ def build_pages_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
     app = FastAPI(title="Moderated Grading console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     for router in (
         auth_pages.router,
-        health_pages.router,
+        build_health_router(METRICS.registry),
         status_page.router,
         failure_pages.router,
         assignment_pages.router,
@@ -168,29 +155,25 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def forbidden(request: Request, error: Forbidden) -> Response:
         return _render_problem(request, 403, "Not allowed", str(error))
 
-    @app.exception_handler(HTTPException)
-    async def http_error(request: Request, error: HTTPException) -> Response:
-        title = "There is no such page" if error.status_code == 404 else "This cannot be done"
-        detail = "" if error.detail == "Not Found" else str(error.detail)
-        return _render_problem(request, error.status_code, title, detail)
+    add_error_handlers(
+        app,
+        http_error=_http_error,
+        invalid_fields=lambda request, fields: _render_problem(
+            request, 400, "This cannot be done", f"cannot be used as they are: {fields}"
+        ),
+        database_unavailable=lambda request, problem: _render_problem(
+            request, 503, "PostgreSQL does not answer", f"{problem}. Load the page again."
+        ),
+        internal_error=lambda request: _render_problem(
+            request, 500, "The console made a mistake", "Its log says which."
+        ),
+    )
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid_fields(request: Request, error: RequestValidationError) -> Response:
-        fields = ", ".join(sorted({str(detail["loc"][-1]) for detail in error.errors()}))
-        return _render_problem(request, 400, "This cannot be done", f"cannot be used as they are: {fields}")
 
-    async def database_unavailable(request: Request, error: Exception) -> Response:
-        LOGGER.warning("%s", describe_error(error))
-        return _render_problem(
-            request, 503, "PostgreSQL does not answer", f"{describe_error(error)}. Load the page again."
-        )
-
-    for kind in POSTGRES_ERRORS:
-        app.add_exception_handler(kind, database_unavailable)
-
-    @app.exception_handler(Exception)
-    async def internal_error(request: Request, error: Exception) -> Response:
-        return _render_problem(request, 500, "The console made a mistake", "Its log says which.")
+def _http_error(request: Request, error: HTTPException) -> Response:
+    title = "There is no such page" if error.status_code == 404 else "This cannot be done"
+    detail = "" if error.detail == "Not Found" else str(error.detail)
+    return _render_problem(request, error.status_code, title, detail)
 
 
 def _render_problem(request: Request, status: int, title: str, detail: str) -> Response:

@@ -34,6 +34,10 @@ class Dependencies:
     verification_jobs: VerificationJobs
     replay_jobs: ReplayJobs
 
+    def not_ready_reason(self) -> str | None:
+        """What the console cannot see now, None when it sees everything."""
+        return self.health.not_ready_reason()
+
 
 def get_dependencies(request: Request) -> Dependencies:
     """The parts of the process that answers the request."""

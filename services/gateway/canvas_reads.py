@@ -11,6 +11,7 @@ from services.gateway.openapi_docs import (
     LIST_GRADEABLE,
     LIST_STUDENTS,
     LIST_SUBMISSIONS,
+    SHOW_ANONYMOUS_SUBMISSION,
     SHOW_SUBMISSION,
     STATUS,
 )
@@ -18,8 +19,7 @@ from services.gateway.pagination import link_header, parse_list, parse_page
 from services.gateway.path_ids import resolve_user_id, resolve_view
 from services.gateway.rails_params import parse_params, parse_path_id
 from services.gateway.rails_times import parse_time
-from services.gateway.responses import bad_request, json_response, not_found
-from services.moderation import ids
+from services.gateway.responses import bad_request, json_response
 from services.moderation.canvas_views import user_json
 
 router = APIRouter(prefix=ASSIGNMENT_PATH)
@@ -62,8 +62,8 @@ async def anonymous_status(
     """The same by the submission's anonymous id."""
     anonymous_id = _get_required_parameter(request, "anonymous_id")
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
-    student = ids.find_student_by_anonymous_id(view.course, view.assignment, anonymous_id)
-    return json_response(request, raise_if_rejected(view.provisional_grade_status(student, _last_updated_at(request))))
+    status_json = view.anonymous_provisional_grade_status(anonymous_id, _last_updated_at(request))
+    return json_response(request, raise_if_rejected(status_json))
 
 
 @router.get("/submissions/{user_id}", operation_id="get_submission", **SHOW_SUBMISSION)
@@ -79,9 +79,26 @@ async def submission(
     included = await _parse_include(request)
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     student = resolve_user_id(view.course, user_id, caller)
-    if student is None:
-        raise not_found()
     return json_response(request, raise_if_rejected(view.submission_json(student, included)))
+
+
+@router.get(
+    "/anonymous_submissions/{anonymous_id}",
+    operation_id="get_submission_by_anonymous_id",
+    **SHOW_ANONYMOUS_SUBMISSION,
+)
+async def anonymous_submission(
+    request: Request,
+    dependencies: GatewayDependencies,
+    caller: AuthenticatedCaller,
+    course_id: str,
+    assignment_id: str,
+    anonymous_id: str,
+) -> Response:
+    """The same by the submission's anonymous id; the answer does not name the student."""
+    included = await _parse_include(request)
+    view = await resolve_view(dependencies, caller, course_id, assignment_id)
+    return json_response(request, raise_if_rejected(view.anonymous_submission_json(anonymous_id, included)))
 
 
 @router.get("/submissions", operation_id="list_submissions", **LIST_SUBMISSIONS)
@@ -92,7 +109,9 @@ async def submissions(
     page, included = parse_page(request), await _parse_include(request)
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     students = raise_if_rejected(view.list_submission_students())
-    page_items = [raise_if_rejected(view.submission_json(student, included)) for student in page.slice_items(students)]
+    page_items = [
+        raise_if_rejected(view.listed_submission_json(student, included)) for student in page.slice_items(students)
+    ]
     return json_response(
         request, page_items, headers=link_header(request, dependencies.gateway_url, page, len(students))
     )

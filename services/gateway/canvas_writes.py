@@ -14,7 +14,7 @@ from services.gateway.dependencies import (
     GatewayDependencies,
     raise_if_rejected,
 )
-from services.gateway.openapi_docs import ADD_STUDENTS, BULK_SELECT, GRADE, PUBLISH, SELECT
+from services.gateway.openapi_docs import ADD_STUDENTS, BULK_SELECT, GRADE, GRADE_ANONYMOUSLY, PUBLISH, SELECT
 from services.gateway.path_ids import resolve_assignment_key, resolve_user_id, resolve_view
 from services.gateway.rails_params import (
     Params,
@@ -108,36 +108,68 @@ async def grade(
     user_id: str,
 ) -> Response:
     """Grade or comment on a submission provisionally."""
-    assignment_key = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
+    view = await resolve_view(dependencies, caller, course_id, assignment_id)
+    student = resolve_user_id(view.course, user_id, caller)
+    if view.hides_student(student):
+        raise unauthorized()
+    view_after = await _record_grade(request, dependencies, caller, view, student)
+    return _graded_response(request, raise_if_rejected(view_after.submission_json(student, RESPONSE_INCLUDES)))
+
+
+@router.put(
+    "/anonymous_submissions/{anonymous_id}",
+    operation_id="grade_or_comment_submission_by_anonymous_id",
+    **GRADE_ANONYMOUSLY,
+)
+async def grade_anonymously(
+    request: Request,
+    dependencies: GatewayDependencies,
+    caller: AuthenticatedCaller,
+    course_id: str,
+    assignment_id: str,
+    anonymous_id: str,
+) -> Response:
+    """The same by the submission's anonymous id; the answer does not name the student."""
+    view = await resolve_view(dependencies, caller, course_id, assignment_id)
+    view_after = await _record_grade(request, dependencies, caller, view, view.find_student(anonymous_id))
+    submission_json = view_after.anonymous_submission_json(anonymous_id, RESPONSE_INCLUDES)
+    return _graded_response(request, raise_if_rejected(submission_json))
+
+
+def _graded_response(request: Request, submission_json: dict[str, Any]) -> Response:
+    return json_response(request, {**submission_json, "all_submissions": [submission_json]})
+
+
+async def _record_grade(
+    request: Request, dependencies: Dependencies, caller: Caller, view: AssignmentView, student: int | None
+) -> AssignmentView:
+    """Send the command that a request asks for, if any, and return the assignment after it.
+
+    Raises ApiError; a grading error is 400 with ``error``, as on Canvas's submissions path alone.
+    """
+    if student is None:
+        raise not_found()
+    assignment_key = (view.course.course_id, view.assignment.assignment_id)
     try:
         params = await parse_params(request)
-        student = await _resolve_student_id(dependencies, caller, course_id, assignment_id, user_id)
         command_request = to_command_request(assignment_key, student, params)
         if command_request is not None and not parse_bool(get_object(params, "submission").get("provisional")):
-            await _reject_non_provisional(
-                dependencies,
-                caller,
-                assignment_key,
-                sets_grade=not command_request.data.keys().isdisjoint(GRADE_FIELDS),
-            )
+            _reject_non_provisional(view, sets_grade=not command_request.data.keys().isdisjoint(GRADE_FIELDS))
         if any(get_object(params, "comment").get(name) for name in UNSUPPORTED_COMMENT_FIELDS):
             raise bad_request(
                 "comments are taken here as text alone: send comment[text_comment], no files and no media"
             )
-        if command_request is not None:
-            verdict = await dependencies.command_client.send_and_wait(request, caller, command_request)
-            raise_for_verdict(verdict, is_grading=True)
-            view = await _view_after(dependencies, caller, assignment_key, verdict)
-        else:
+        if command_request is None:
             # Nothing is asked, and a key that is none is refused all the same.
             idempotency_key(request)
-            view = await resolve_view(dependencies, caller, course_id, assignment_id)
+            return view
+        verdict = await dependencies.command_client.send_and_wait(request, caller, command_request)
+        raise_for_verdict(verdict, is_grading=True)
     except ApiError as error:
         if error.status == 400 and isinstance(error.body, dict) and "message" in error.body:
             raise ApiError(400, {"error": error.body["message"]}) from None
         raise
-    submission_json = raise_if_rejected(view.submission_json(student, RESPONSE_INCLUDES))
-    return json_response(request, {**submission_json, "all_submissions": [submission_json]})
+    return await _view_after(dependencies, caller, assignment_key, verdict)
 
 
 def to_command_request(assignment_key: tuple[int, int], student: int, params: Params) -> CommandRequest | None:
@@ -178,28 +210,11 @@ def to_command_request(assignment_key: tuple[int, int], student: int, params: Pa
     return CommandRequest("record_provisional_grade", *assignment_key, data)
 
 
-async def _reject_non_provisional(
-    dependencies: Dependencies, caller: Caller, assignment_key: tuple[int, int], *, sets_grade: bool
-) -> None:
-    """What is not provisional is the LMS's; while moderation runs Canvas refuses ordinary grades to everybody."""
-    assignment = (await resolve_view(dependencies, caller, *map(str, assignment_key))).assignment
-    if sets_grade and assignment.moderated_grading and assignment.grades_published_at is None:
+def _reject_non_provisional(view: AssignmentView, *, sets_grade: bool) -> None:
+    """Ordinary grades and comments are the LMS's; while moderation runs Canvas refuses ordinary grades to everybody."""
+    if sets_grade and view.assignment.moderated_grading and view.assignment.grades_published_at is None:
         raise unauthorized()
     raise bad_request("only provisional grades and comments are taken here: send submission[provisional]=true")
-
-
-async def _resolve_student_id(
-    dependencies: Dependencies, caller: Caller, course_id: str, assignment_id: str, user_id: str
-) -> int:
-    """The student of a path: an id, or one of Canvas's SIS forms."""
-    student_id = parse_path_id(user_id)
-    if student_id is not None:
-        return student_id
-    view = await resolve_view(dependencies, caller, course_id, assignment_id)
-    student = resolve_user_id(view.course, user_id, caller)
-    if student is None:
-        raise not_found()
-    return student
 
 
 async def _send_command(

@@ -164,6 +164,7 @@ ANONYMOUS_STATUS = read_operation(
     ),
 )
 SHOW_SUBMISSION = read_operation(canvas.Submission, "A student's submission", query=(_INCLUDE_PARAMETER,))
+SHOW_ANONYMOUS_SUBMISSION = SHOW_SUBMISSION
 LIST_SUBMISSIONS = read_operation(
     list[canvas.Submission],
     "The submissions, by student",
@@ -200,6 +201,7 @@ GRADE = write_operation(
     form=_GRADE_FORM_FIELDS,
     bad_request_model=canvas.GradingError,
 )
+GRADE_ANONYMOUSLY = GRADE
 GET_COMMAND: Document = {
     "responses": {
         200: {"model": canvas.CommandVerdict, "description": "The verdict", "headers": _RATE_LIMIT_HEADERS},

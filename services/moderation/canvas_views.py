@@ -50,6 +50,28 @@ class AssignmentView(Viewer):
 
     def provisional_grade_status(self, student_id: int | None, last_updated_at: datetime | None) -> Json | Rejected:
         """Canvas: ProvisionalGradesController#status; ``student_id`` None: found nowhere."""
+        if self.hides_student(student_id):
+            return UNAUTHORIZED
+        return self._status_of(student_id, last_updated_at)
+
+    def anonymous_provisional_grade_status(
+        self, anonymous_id: str, last_updated_at: datetime | None
+    ) -> Json | Rejected:
+        """The same for the student of an anonymous id (Canvas: AnonymousProvisionalGradesController#status)."""
+        return self._status_of(self.find_student(anonymous_id), last_updated_at)
+
+    def hides_student(self, student_id: int | None) -> bool:
+        """Whether the user may not ask for a student by their id: the answer would tie it to an anonymous one.
+
+        Also of an id that is nobody's, so that a refusal does not show who is enrolled.
+        """
+        return self.anonymizes_students and student_id != self.user_id
+
+    def find_student(self, anonymous_id: str) -> int | None:
+        """The student of an anonymous id of this assignment."""
+        return ids.find_student_by_anonymous_id(self.course, self.assignment, anonymous_id)
+
+    def _status_of(self, student_id: int | None, last_updated_at: datetime | None) -> Json | Rejected:
         course, assignment = self.course, self.assignment
         if student_id is None or not has_submission(course, assignment, student_id):
             return NOT_FOUND
@@ -140,19 +162,39 @@ class AssignmentView(Viewer):
         base_url = f"{self.lms_url}/courses/{self.course.course_id}/gradebook/speed_grader"
         return f"{base_url}?assignment_id={assignment.assignment_id}&{student_parameter}"
 
-    def submission_json(self, student_id: int, includes: Includes) -> Json | Rejected:
+    def submission_json(self, student_id: int | None, includes: Includes) -> Json | Rejected:
+        """The submission of a student by their id; ``student_id`` None: found nowhere."""
+        return UNAUTHORIZED if self.hides_student(student_id) else self._submission_json(student_id, includes)
+
+    def anonymous_submission_json(self, anonymous_id: str, includes: Includes) -> Json | Rejected:
+        """The submission of an anonymous id; its student is not named.
+
+        Canvas: SubmissionsApiController#show_anonymous.
+        """
+        return self._submission_json(self.find_student(anonymous_id), includes, is_anonymous=True)
+
+    def listed_submission_json(self, student_id: int, includes: Includes) -> Json | Rejected:
+        """A row of the list of submissions."""
+        return self._submission_json(student_id, includes)
+
+    def _submission_json(
+        self, student_id: int | None, includes: Includes, *, is_anonymous: bool = False
+    ) -> Json | Rejected:
         """A student's submission; their own shows its grade once it is posted.
 
         Canvas finds a student whom the user does not see nowhere (students_visible_to).
         """
-        if not has_submission(self.course, self.assignment, student_id):
+        if student_id is None or not has_submission(self.course, self.assignment, student_id):
             return NOT_FOUND
         is_own_submission = student_id == self.user_id
         can_view_gradebook = self.can_view_gradebook
         sees_as_grader = can_view_gradebook and self._is_in_visible_section(student_id)
         if not (is_own_submission or sees_as_grader):
             return NOT_FOUND if can_view_gradebook else UNAUTHORIZED
-        body = self._submission_fields(student_id, hide_unposted=not sees_as_grader)
+        body = {
+            **self._student_fields(student_id, is_anonymous=is_anonymous),
+            **self._submission_fields(student_id, hide_unposted=not sees_as_grader),
+        }
         if "submission_comments" in includes:
             body["submission_comments"] = comment_visibility.list_submission_comments(self, student_id)
         rubric = self.assignment.submission(student_id).rubric_assessment
@@ -173,7 +215,7 @@ class AssignmentView(Viewer):
         submission = assignment.submission(student_id)
         hides_grade = hide_unposted and submission.posted_at is None
         score, text = current_gradebook_grade(course, assignment, submission)
-        body: Json = {
+        return {
             "id": ids.submission_id(course, assignment, student_id),
             "assignment_id": assignment.assignment_id,
             "score": None if hides_grade else decimal_to_json(score),
@@ -191,11 +233,15 @@ class AssignmentView(Viewer):
             else submission.workflow_state,
             "grade_matches_current_submission": submission.grade_matches_current_submission,
         }
-        if student_id == self.user_id or self.can_view_student_names:
-            body["user_id"] = student_id
-        else:
-            body["anonymous_id"] = ids.anonymous_id(course, assignment, student_id)
-        return body
+
+    def _student_fields(self, student_id: int, *, is_anonymous: bool) -> Json:
+        """``user_id``, ``anonymous_id``, or for an account-level admin both, unless students are hidden."""
+        names_student = not is_anonymous and (student_id == self.user_id or self.can_view_student_names)
+        fields: Json = {"user_id": student_id} if names_student else {}
+        is_admin = self.user_id in self.course.admins and not self.anonymizes_students
+        if not names_student or is_admin:
+            fields["anonymous_id"] = ids.anonymous_id(self.course, self.assignment, student_id)
+        return fields
 
     def list_submission_students(self) -> list[int] | Rejected:
         """The students whose submissions the user may list, in the order of the list."""

@@ -153,23 +153,62 @@ async def read_state(course_client: CourseClient) -> Json:
 async def test_anonymous_assignment_hides_student_identities_in_every_response(course_client: CourseClient) -> None:
     world = course_client.world
     await course_client.configure(anonymous_grading=True)
-    graded = await course_client.grade("ta1", "s1", "5", "well")
-    ids = {row["student_id"]: row["anonymous_id"] for row in (await read_state(course_client))["submissions"]}
-    anonymous_id = ids[int(world.user_id("s1"))]
+    author = {"student_id": world.user_id("s1"), "author_id": world.user_id("s1"), "comment": "sorry"}
+    await course_client.send_accepted(world.command("record_submission_comment", author, "a1"))
+    rows_by_student = {row["student_id"]: row for row in (await read_state(course_client))["submissions"]}
+    anonymous_id = rows_by_student[int(world.user_id("s1"))]["anonymous_id"]
+    path = f"anonymous_submissions/{anonymous_id}"
+    include = {"include[]": ["provisional_grades", "submission_comments", "rubric_assessment"]}
+    status = {"anonymous_id": anonymous_id, "last_updated_at": "2001-01-01T00:00:00Z"}
+    form = {"submission[posted_grade]": "5", "submission[provisional]": "1", "comment[text_comment]": "well"}
+    graded = await course_client.request("PUT", path, "ta1", data=form)
+    assert [grade["score"] for grade in graded["provisional_grades"]] == [5]
     number = graded["provisional_grades"][0]["provisional_grade_id"]
     picked = await course_client.request("PUT", f"provisional_grades/{number}/select", "fg")
     assert picked["anonymous_id"] == anonymous_id
-    include = {"include[]": "provisional_grades"}
-    for path in ("submissions", "gradeable_students"):
-        rows = await course_client.request("GET", path, "fg", params=include)
-        assert [row["anonymous_id"] for row in rows] == sorted(ids.values())
-        assert not any({"user_id", "display_name"} & row.keys() for row in rows)
-    params = {"anonymous_id": anonymous_id, "last_updated_at": "2001-01-01T00:00:00Z"}
-    shown = await course_client.request("GET", "anonymous_provisional_grades/status", "fg", params=params)
+    shown = await course_client.request("GET", "anonymous_provisional_grades/status", "fg", params=status)
     assert shown["provisional_grades"][0]["speedgrader_url"].endswith(f"anonymous_id={anonymous_id}")
+    answers = [graded, picked, shown, await course_client.request("GET", path, "fg", params=include)]
+    for listing in ("submissions", "gradeable_students"):
+        rows = await course_client.request("GET", listing, "fg", params=include)
+        assert [row["anonymous_id"] for row in rows] == sorted(row["anonymous_id"] for row in rows_by_student.values())
+        answers.append(rows)
+    students = [world.user_id(name) for name in STUDENTS]
+    for answer in answers:
+        assert not any(
+            student in text for student in students for text in find_texts(answer, {"id", "provisional_grade_id"})
+        )
+        assert "Named s" not in json.dumps(answer)
+    assert [row["id"] for row in answers[-2]] != sorted(row["id"] for row in answers[-2])
     await course_client.request("POST", "provisional_grades/publish", "fg")
     rows = await course_client.request("GET", "submissions", "ta1")
-    assert [row["user_id"] for row in rows] == sorted(ids)
+    assert [row["user_id"] for row in rows] == sorted(rows_by_student)
+
+
+def find_texts(value: Any, left_out: set[str], name: str = "") -> list[str]:
+    """All scalars of a JSON value as text, those of some fields left out."""
+    if isinstance(value, dict):
+        return [text for key, part in value.items() for text in find_texts(part, left_out, key)]
+    if isinstance(value, list):
+        return [text for part in value for text in find_texts(part, left_out, name)]
+    return [] if name in left_out else [str(value)]
+
+
+async def test_hidden_student_is_refused_by_user_id_to_all_but_themself(course_client: CourseClient) -> None:
+    world = course_client.world
+    await course_client.configure(anonymous_grading=True)
+    form = {"submission[posted_grade]": "5", "submission[provisional]": "1"}
+    for student in (world.user_id("s1"), "999999999", "sis_user_id:SIS s1", "sis_user_id:none"):
+        for name in ("fg", "ta1", "s2"):
+            await course_client.request("GET", f"submissions/{student}", name, 403)
+            await course_client.request("PUT", f"submissions/{student}", name, 403, data=form)
+    for student in (world.user_id("s1"), "999999999", "", "x"):
+        await course_client.request("GET", f"provisional_grades/status?student_id={student}", "fg", 403)
+    own = await course_client.request("GET", "submissions/self", "s1")
+    assert (own["user_id"], "anonymous_id" in own) == (int(world.user_id("s1")), False)
+    await course_client.request("GET", "anonymous_submissions/zzzzz", "ta1", 404)
+    await course_client.request("PUT", "anonymous_submissions/zzzzz", "ta1", 404, data=form)
+    assert (await read_state(course_client))["provisional_grades"] == []
 
 
 async def test_string_ids_apply_at_every_depth(course_client: CourseClient) -> None:

@@ -20,6 +20,7 @@ STATE_DEPENDENT_OPERATIONS = (
     "select_provisional_grade",
     "publish_provisional_grades",
     "grade_or_comment_submission",
+    "grade_or_comment_submission_by_anonymous_id",
     # version and at together
     "get_assignment_state",
     "get_assignment_agreement",
@@ -87,14 +88,18 @@ async def create_test_data(system: System, gateway: GatewayClient) -> dict[str, 
 def build_configuration(known_values: dict[str, list[Any]], examples: int) -> str:
     """What there is is named most of the time: all else is not found, and shows little."""
     path = ("course_id", "assignment_id", "user_id", "provisional_grade_id", "command_id")
-    places = {**dict.fromkeys(path, "path"), "student_id": "query", "anonymous_id": "query"}
+    places = [
+        *((name, "path") for name in path),
+        ("student_id", "query"),
+        *(("anonymous_id", p) for p in ("path", "query")),
+    ]
     return CONFIGURATION_TEMPLATE.format(
         examples=examples,
         ruled=", ".join(f'"{name}"' for name in STATE_DEPENDENT_OPERATIONS),
         parameters="\n".join(
-            f'"{place}.{name}" = {{dictionary = "{name}", probability = 0.85}}' for name, place in places.items()
+            f'"{place}.{name}" = {{dictionary = "{name}", probability = 0.85}}' for name, place in places
         ),
-        dictionaries="\n".join(f"{name} = {{values = {known_values[name]!r}}}" for name in places),
+        dictionaries="\n".join(f"{name} = {{values = {known_values[name]!r}}}" for name in dict(places)),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.moderation import commands
-from services.moderation.decisions import Rejected
+from services.moderation.decisions import NOT_FOUND, UNAUTHORIZED, Rejected
 from tests.fixtures.in_memory_course import (
     ADMIN,
     ANN,
@@ -26,11 +26,13 @@ from tests.fixtures.in_memory_course import (
     moderated_course,
 )
 from tests.unit.moderation.view_helpers import (
+    ALL_INCLUDES,
     COMMENTS,
     Json,
     comment_texts,
     course_with_comments,
     post_grades,
+    view_anonymous_submission,
     view_as,
     view_submission,
 )
@@ -40,18 +42,61 @@ NORTH, SOUTH = 51, 52
 
 def test_anonymous_assignment_hides_the_student_from_all_viewers() -> None:
     memory = course_with_comments(anonymous_grading=True)
+    add_admin(memory, "select_final_grade")
     anonymous_id = memory.get_submission(ANN)["anonymous_id"]
-    for user in (FINAL_GRADER, TA1):
-        shown = view_submission(memory, user)
+    for user in (FINAL_GRADER, TA1, ADMIN):
+        shown = view_anonymous_submission(memory, user, anonymous_id)
         assert (shown.get("user_id"), shown["anonymous_id"]) == (None, anonymous_id)
         assert str(ANN) not in json.dumps(shown).replace(str(shown["id"]), "")
-        assert shown["provisional_grades"][0]["speedgrader_url"].endswith(f"&anonymous_id={anonymous_id}")
+        for grade in shown["provisional_grades"]:
+            assert grade["speedgrader_url"].endswith(f"&anonymous_id={anonymous_id}")
         listed = view_as(memory, user).list_submission_students()
         assert not isinstance(listed, Rejected)
         ids = [memory.get_submission(student)["anonymous_id"] for student in listed]
         assert ids == sorted(ids)
     memory.publish()
     assert view_submission(memory, TA1)["user_id"] == ANN
+
+
+@pytest.mark.parametrize("user", [FINAL_GRADER, TA1, ADMIN, BEN, STRANGER])
+@pytest.mark.parametrize("student", [ANN, STRANGER, None])
+def test_hidden_student_cannot_be_asked_for_by_user_id(user: int, student: int | None) -> None:
+    memory = course_with_comments(anonymous_grading=True)
+    add_admin(memory, "select_final_grade")
+    view = view_as(memory, user)
+    if student == user:
+        student = None
+    for answer in (view.submission_json(student, ALL_INCLUDES), view.provisional_grade_status(student, None)):
+        assert answer == UNAUTHORIZED
+    assert view.hides_student(student)
+
+
+def test_student_sees_their_own_submission_without_its_anonymous_id() -> None:
+    memory = course_with_comments(anonymous_grading=True)
+    shown = view_submission(memory, ANN)
+    assert (shown["user_id"], "anonymous_id" in shown) == (ANN, False)
+
+
+def test_anonymous_id_finds_a_submission_of_this_assignment_only() -> None:
+    memory = course_with_comments()
+    anonymous_id = memory.get_submission(ANN)["anonymous_id"]
+    shown = view_anonymous_submission(memory, TA1, anonymous_id)
+    assert (shown.get("user_id"), shown["anonymous_id"]) == (None, anonymous_id)
+    assert shown["provisional_grades"] == view_submission(memory, TA1)["provisional_grades"]
+    assert view_as(memory, TA1).anonymous_submission_json("zzzzz", COMMENTS) == NOT_FOUND
+    assert view_as(memory, BEN).anonymous_submission_json(anonymous_id, COMMENTS) == UNAUTHORIZED
+    status = view_as(memory, TA1).anonymous_provisional_grade_status(anonymous_id, None)
+    assert status == {"needs_provisional_grade": True}
+    assert view_as(memory, TA1).anonymous_provisional_grade_status("", None) == NOT_FOUND
+
+
+def test_account_admin_sees_the_anonymous_id_beside_the_user_id() -> None:
+    memory = moderated_course()
+    add_admin(memory)
+    anonymous_id = memory.get_submission(ANN)["anonymous_id"]
+    admin, grader = view_submission(memory, ADMIN), view_submission(memory, TA1)
+    assert (admin["user_id"], admin["anonymous_id"]) == (ANN, anonymous_id)
+    assert (grader["user_id"], "anonymous_id" in grader) == (ANN, False)
 
 
 def test_provisional_grades_are_visible_to_moderators_and_their_graders() -> None:

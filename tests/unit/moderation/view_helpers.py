@@ -33,6 +33,12 @@ def view_submission(
     return shown
 
 
+def view_anonymous_submission(memory: InMemoryCourse, user: int, anonymous_id: str) -> Json:
+    shown = view_as(memory, user).anonymous_submission_json(anonymous_id, ALL_INCLUDES)
+    assert not isinstance(shown, Rejected), shown
+    return shown
+
+
 def comment_texts(shown: Json) -> list[str]:
     return [comment["comment"] for comment in shown["submission_comments"]]
 

@@ -55,9 +55,9 @@ class Stack:
             postgres.address if is_external else create_database(postgres.address, "moderation")
         )
         ENVIRONMENT_FILE.write_text(json.dumps(environment))
-        for module in ("services.eventlog.migrate", "services.kafka.topics"):
+        for command in ("migrate", "create-topics"):
             result = subprocess.run(
-                [sys.executable, "-m", module],
+                [sys.executable, "-m", "services.cli", "admin", command],
                 cwd=ROOT,
                 env={**os.environ, **environment},
                 capture_output=True,
@@ -65,7 +65,7 @@ class Stack:
                 check=False,
             )
             if result.returncode:
-                sys.exit(f"deploy/stack: {module} failed: {result.stderr.strip().splitlines()[-1]}")
+                sys.exit(f"deploy/stack: admin {command} failed: {result.stderr.strip().splitlines()[-1]}")
         if self._supervisor_pid() is None:
             self._start_supervisor(environment)
         self._wait_until_ready()

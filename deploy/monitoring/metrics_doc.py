@@ -50,7 +50,7 @@ bring the server back.
 - Connection pools of handler and relay: they have none. Each subscriber, and the relay, holds one connection.
 - Projection lag: there are no projections. The gateway folds the log when it is asked.
 - Hash chains: the log has none. Triggers and rights keep it append-only, and its numbers are dense.
-- Gaps and duplicates on the topics: `python -m services.publishing.verify` finds them; alert on its exit code.
+- Gaps and duplicates on the topics: `moderated-grading verify` finds them; alert on its exit code.
 - The time of a verdict from log to topic: one Kafka transaction carries verdicts and events alike, and
   `moderation_relay_lag_seconds{topic="verdicts"}` is the age of the oldest.
 - Kafka's clock as the handler sees it: a command may have queued. The gateway knows when it sent one.

@@ -1,6 +1,6 @@
 -- The event log's schema as it is today: all of it, to be read from top to bottom.
 --
--- No database is made from this file: `python -m services.eventlog.migrate` applies the files of migrations/. A test
+-- No database is made from this file: `moderated-grading admin migrate` applies the files of migrations/. A test
 -- compares the two, so every migration comes with its change here. The rows of table shard are data: migrate inserts
 -- them.
 --

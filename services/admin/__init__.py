@@ -1,1 +1,1 @@
-"""What an administrator runs: accept a recreated commands topic, rewind the relay."""
+"""Commands for administrators: ``moderated-grading admin …``. A module per command; :mod:`.app` names them."""

@@ -1,105 +1,132 @@
-"""Begin a new life of the commands topic: ``python -m services.admin.accept_recreated_topic "why"``.
+"""``admin accept-recreated-topic``: continue with a commands topic that was deleted and recreated, or truncated.
 
-For a topic that was deleted and made again, or cut: its offsets start anew, and without a new source the handler stops
-rather than take a new record for an old one. It cannot be taken back and has every record of the topic decided again,
-so it is refused while the topic still holds what was decided of it.
+Offsets of such a topic start again, so that the log would take a new record for one that it has processed. The handler
+stops those partitions until an administrator starts a new source: from then on all records of the topic are new.
+A source cannot be removed, and while the topic still holds processed records a new one would process them a second
+time: without ``--force`` that is refused.
 """
 
-import argparse
-import asyncio
-import sys
+from collections.abc import Sequence
+from typing import Annotated
 
+import typer
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from services.config import DatabaseSettings, KafkaSettings, SettingsError
-from services.eventlog.postgres import WRITER, connect
+from services.config import DatabaseSettings, KafkaSettings
+from services.eventlog.postgres import WRITER, close_quickly, connect
 from services.eventlog.store import EventStore
 from services.eventlog.topic_identity import is_recreated, read_first_records
 from services.kafka.topics import full_topic_name
-from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
+from services.runtime.command_line import ActionRefused, run_command
+
+ProcessedRecords = dict[TopicPartition, tuple[int, int]]
+"""By partition, offset and append time of the last record that the log has processed."""
 
 
-async def main(reason: str, *, force: bool) -> None:
-    """Open the source and print its number. SystemExit where there is no topic, or it is the one that was decided."""
-    settings = KafkaSettings()
-    commands_topic = full_topic_name(settings.topic_prefix, "commands")
-    connection = await connect(DatabaseSettings().url(), "source", WRITER)
+def accept_recreated_topic_command(
+    reason: Annotated[str, typer.Argument(metavar="REASON", help="Why the topic starts again; stored in the log.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Accept it even if it still holds processed records: reprocess them all.")
+    ] = False,
+) -> None:
+    """Accept a recreated or truncated commands topic: process every record it holds as new. Cannot be undone."""
+    if not reason.strip():
+        raise typer.BadParameter("a reason is required, why the topic starts again")
+
+    async def work() -> tuple[str, int]:
+        kafka_settings = KafkaSettings()
+        commands_topic = full_topic_name(kafka_settings.topic_prefix, "commands")
+        return commands_topic, await accept_recreated_topic(
+            kafka_settings.kafka_bootstrap, DatabaseSettings().url(), commands_topic, reason, force=force
+        )
+
+    commands_topic, source = run_command(work)
+    typer.echo(f"{commands_topic} is now source {source}: restart the handlers")
+
+
+async def accept_recreated_topic(
+    bootstrap: str, database_url: str, commands_topic: str, reason: str, *, force: bool
+) -> int:
+    """Start a new source for the commands topic (full name) and return its number.
+
+    Raises:
+        ActionRefused: the topic does not exist, or still holds processed records and ``force`` is off; nothing was
+            changed.
+        KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
+    """
+    partitions = await _list_partitions(bootstrap, commands_topic)
+    connection = await connect(database_url, "source", WRITER)
     try:
         store = EventStore(connection)
-        if not force and not await _is_topic_recreated(settings.kafka_bootstrap, commands_topic, store):
-            sys.exit(
-                f"{commands_topic} still holds what was decided: nothing was done. A new source has every record of it"
-                " decided again; say --anyway if that is meant"
+        if not force and not await _is_topic_recreated(bootstrap, partitions, store):
+            raise ActionRefused(
+                f"{commands_topic} still contains the records that were processed; nothing was changed. Accepting it"
+                " as new reprocesses all of them: if that is intended, use --force"
             )
-        print(f"{commands_topic} is now source {await store.start_incarnation(commands_topic, reason)}")
+        return await store.start_incarnation(commands_topic, reason)
     finally:
-        await connection.close()
+        await close_quickly(connection)
 
 
-async def _is_topic_recreated(bootstrap: str, commands_topic: str, store: EventStore) -> bool:
-    """Whether some partition does not hold its last decided record any more, or its first, where it was."""
-    incarnation = await store.current_incarnation(commands_topic)
-    watermarks = await store.watermarks(incarnation, await _list_partitions(bootstrap, commands_topic))
-    last_decided: dict[TopicPartition, tuple[int, int]] = {}
-    for partition, offset in watermarks.items():
-        if offset >= 0:
-            (time,) = (await store.append_times(incarnation, partition, offset, offset)).values()
-            last_decided[TopicPartition(commands_topic, partition)] = offset, time
-    if not last_decided:
+async def _is_topic_recreated(bootstrap: str, partitions: Sequence[TopicPartition], store: EventStore) -> bool:
+    """Whether a partition lacks its last processed record, or holds another record where its first one was."""
+    incarnation = await store.current_incarnation(partitions[0].topic)
+    last_processed = await _read_last_processed(partitions, store, incarnation)
+    if not last_processed:
         return False
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     try:
         await consumer.start()
-        end_offsets = await consumer.end_offsets(list(last_decided))
-        # The first record of that time or later: asked of the index, for what a record holds may be anything.
-        records_by_partition = await consumer.offsets_for_times(
-            {place: time for place, (_, time) in last_decided.items()}
-        )
-        first_by_partition = await read_first_records(consumer, last_decided)
+        if await _is_record_missing(consumer, last_processed):
+            return True
+        first_records = await read_first_records(consumer, last_processed)
     finally:
         await consumer.stop()
-    for place, (offset, time) in last_decided.items():
-        first = records_by_partition[place]
-        if end_offsets[place] <= offset or first is None or first.timestamp != time or first.offset > offset:
-            return True
-    for place, first_record in first_by_partition.items():
-        if await is_recreated(store, incarnation, place.partition, first_record):
+    for topic_partition, first_record in first_records.items():
+        if await is_recreated(store, incarnation, topic_partition.partition, first_record):
             return True
     return False
 
 
-async def _list_partitions(bootstrap: str, commands_topic: str) -> list[int]:
+async def _read_last_processed(
+    partitions: Sequence[TopicPartition], store: EventStore, incarnation: int
+) -> ProcessedRecords:
+    last_processed: ProcessedRecords = {}
+    watermarks = await store.watermarks(incarnation, [partition.partition for partition in partitions])
+    for topic_partition in partitions:
+        partition, offset = topic_partition.partition, watermarks[topic_partition.partition]
+        if offset >= 0:
+            (append_time,) = (await store.append_times(incarnation, partition, offset, offset)).values()
+            last_processed[topic_partition] = offset, append_time
+    return last_processed
+
+
+async def _is_record_missing(consumer: AIOKafkaConsumer, last_processed: ProcessedRecords) -> bool:
+    """Compare with the topic's time index, which any record can be found in whatever its content."""
+    end_offsets = await consumer.end_offsets(list(last_processed))
+    append_times = {topic_partition: append_time for topic_partition, (_, append_time) in last_processed.items()}
+    # Of each partition the first record with that append time or a later one.
+    found_records = await consumer.offsets_for_times(append_times)
+    for topic_partition, (offset, append_time) in last_processed.items():
+        found = found_records[topic_partition]
+        if found is None or found.timestamp != append_time or found.offset > offset:
+            return True
+        if end_offsets[topic_partition] <= offset:
+            return True
+    return False
+
+
+async def _list_partitions(bootstrap: str, commands_topic: str) -> list[TopicPartition]:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     try:
         await admin.start()
         if commands_topic not in await admin.list_topics():
-            sys.exit(f"topic {commands_topic} does not exist: run python -m services.kafka.topics")
-        (described,) = await admin.describe_topics([commands_topic])
-        return [partition["partition"] for partition in described["partitions"]]
+            raise ActionRefused(
+                f"topic {commands_topic} does not exist; nothing was changed. Create it with: moderated-grading admin"
+                " create-topics"
+            )
+        (description,) = await admin.describe_topics([commands_topic])
+        return [TopicPartition(commands_topic, partition["partition"]) for partition in description["partitions"]]
     finally:
         await admin.close()
-
-
-def parse_args(arguments: list[str]) -> argparse.Namespace:
-    """What the command line says."""
-    parser = argparse.ArgumentParser(
-        "python -m services.admin.accept_recreated_topic",
-        description="Begin a new life of the commands topic, which was made again or cut. It cannot be taken back.",
-    )
-    parser.add_argument("reason", help="why the topic begins anew: kept for good")
-    parser.add_argument("--anyway", action="store_true", help="also where the topic holds what was decided")
-    args = parser.parse_args(arguments)
-    if not args.reason.strip():
-        parser.error("say why the topic begins anew")
-    return args
-
-
-if __name__ == "__main__":
-    said = parse_args(sys.argv[1:])
-    try:
-        asyncio.run(main(said.reason, force=said.anyway))
-    except SettingsError as error:
-        sys.exit(str(error))
-    except INFRASTRUCTURE_ERRORS as error:
-        sys.exit(describe_error(error))

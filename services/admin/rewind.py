@@ -1,21 +1,22 @@
-"""Say where the relay goes on: ``python -m services.admin.rewind topics|start [OUTPUT…]``; no relay may run.
+"""``admin rewind``: set the relay's progress back, so that it fills topics again.
 
-``topics`` goes on after the highest number that each topic holds: for progress that was lost, and to fill topics again
-that were made again or lost their end. ``start`` emits the topics' records from the log's start once more, whatever
-they hold. Without names all outputs are meant. What had been emitted before comes with the header ``replay: true``.
+``topics`` continues after the highest sequence number that each topic holds: for lost progress, and to refill topics
+that were recreated or lost records at their end. ``start`` publishes everything again from the start of the log.
+Records that had been published before carry the header ``replay: true``. No relay may run meanwhile.
 """
 
-import asyncio
-import sys
 from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated
 
+import typer
 from aiokafka import TopicPartition
 
 from schemas.topics import OUTPUT_TOPICS
-from services.config import ReplaySettings, SettingsError
+from services.config import ReplaySettings
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.feeds import FEED_BY_TOPIC
-from services.eventlog.postgres import READER, connect
+from services.eventlog.postgres import READER, close_quickly, connect
 from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.relay_progress import RelayProgress
 from services.kafka.topic_reader import read_to_end
@@ -24,18 +25,51 @@ from services.publishing.record_headers import parse_headers
 from services.publishing.topic_ends import End, full_topic_names, read_topic_ends
 from services.relay.publisher import Publisher, lock_name
 from services.relay.startup_checks import OperatorRequired, fill_missing_outputs
-from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
-
-USAGE = f"usage: python -m services.admin.rewind topics|start [{'|'.join(OUTPUT_TOPICS)} …]"
+from services.runtime.command_line import ActionRefused, run_command
 
 
-async def rewind(settings: ReplaySettings, mode: str, outputs: Sequence[str]) -> RelayProgress:
-    """Set the relay's progress for these outputs, and return it; the others stay where they are.
+class RewindTo(StrEnum):
+    """Where the relay continues."""
 
-    ``where``: ``topics`` or ``start``, as above.
+    TOPICS = "topics"
+    START = "start"
+
+
+def rewind_command(
+    rewind_to: Annotated[
+        RewindTo,
+        typer.Argument(
+            metavar="topics|start", help="Continue after what the topics hold, or publish the whole log again."
+        ),
+    ],
+    outputs: Annotated[
+        list[str] | None, typer.Argument(metavar="[OUTPUT]…", help=f"{', '.join(OUTPUT_TOPICS)}; all if none.")
+    ] = None,
+) -> None:
+    """Set the relay's progress back, with all relays stopped: it publishes lost records again with replay: true."""
+    rewound_outputs = outputs or list(OUTPUT_TOPICS)
+    unknown = [output for output in rewound_outputs if output not in OUTPUT_TOPICS]
+    if unknown:
+        raise typer.BadParameter(f"unknown output {', '.join(unknown)}: choose from {', '.join(OUTPUT_TOPICS)}")
+
+    async def work() -> RelayProgress:
+        try:
+            return await rewind(ReplaySettings(), rewind_to, rewound_outputs)
+        except OperatorRequired as error:
+            raise ActionRefused(str(error)) from None
+
+    progress = run_command(work)
+    for output in rewound_outputs:
+        done_count = sum(progress.sequences[output])
+        replay_count = sum(progress.replays.get(output, progress.sequences[output])) - done_count
+        typer.echo(f"{output}: the relay continues after {done_count} records and replays {replay_count}")
+
+
+async def rewind(settings: ReplaySettings, rewind_to: RewindTo, outputs: Sequence[str]) -> RelayProgress:
+    """Store and return the relay's new progress; outputs that are not named keep theirs.
 
     Raises:
-        NeedsOperator: a relay is running, or the progress of the other outputs is not known.
+        OperatorRequired: a relay is running, or the progress of the other outputs is lost; nothing was changed.
         KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
     """
     bootstrap, prefix = settings.kafka_bootstrap, settings.topic_prefix
@@ -44,39 +78,39 @@ async def rewind(settings: ReplaySettings, mode: str, outputs: Sequence[str]) ->
     try:
         history = FeedHistory(connection)
         if not await history.try_lock(lock_name(prefix)):
-            raise OperatorRequired("a relay is running: stop it first, and those that stand by")
-        # Whoever was paused inside a transaction is fenced, and cannot set the progress back afterwards.
-        stored_progress = await publisher.start()
-        if stored_progress is None and set(outputs) != set(OUTPUT_TOPICS):
-            raise OperatorRequired("the relay's progress is lost: rewind all outputs, naming none")
+            raise OperatorRequired(
+                "a relay is running; nothing was changed. Stop all relays, those on standby too, and run this again"
+            )
+        # Starting the producer fences a relay that is paused inside a transaction: it cannot undo the new progress.
+        stored = await publisher.start()
+        if stored is None and set(outputs) != set(OUTPUT_TOPICS):
+            raise OperatorRequired(
+                "the relay's progress is lost; nothing was changed. Rewind all outputs: run this without their names"
+            )
         ends = await read_topic_ends(bootstrap, history, full_topic_names(prefix, OUTPUT_TOPICS))
-        previous_progress = (
-            None if stored_progress is None else await fill_missing_outputs(stored_progress[0], history, ends)
-        )
-        sequences, replays = (
-            ({}, {})
-            if previous_progress is None
-            else (dict(previous_progress.sequences), dict(previous_progress.replays))
-        )
+        previous = None if stored is None else await fill_missing_outputs(stored[0], history, ends)
         heads = await history.heads(ALL_SHARDS)
+        sequences = {} if previous is None else dict(previous.sequences)
+        replays = {} if previous is None else dict(previous.replays)
         for output in outputs:
             topic_sequences = await _read_highest_sequences(bootstrap, full_topic_name(prefix, output), ends[output])
-            replays[output] = _compute_replay_end(
-                output, previous_progress, topic_sequences, heads[FEED_BY_TOPIC[output]]
-            )
-            sequences[output] = topic_sequences if mode == "topics" else (0,) * len(ALL_SHARDS)
+            sequences[output] = topic_sequences if rewind_to is RewindTo.TOPICS else (0,) * len(ALL_SHARDS)
+            replays[output] = _compute_replay_end(output, previous, topic_sequences, heads[FEED_BY_TOPIC[output]])
         progress = RelayProgress(
-            sequences, {output_name: replay_end for output_name, replay_end in replays.items() if any(replay_end)}
+            sequences, {output: replay_ends for output, replay_ends in replays.items() if any(replay_ends)}
         )
         await publisher.publish([], progress, progress)
         return progress
     finally:
         await publisher.close()
-        await connection.close()
+        await close_quickly(connection)
 
 
 async def _read_highest_sequences(bootstrap: str, full_name: str, ends: Sequence[End]) -> tuple[int, ...]:
-    """The highest number that each partition holds (0: none). After a replay that is not that of the last record."""
+    """Return the highest sequence number in each partition (0: none).
+
+    It is that of the last record, unless that one is a replay: then the whole partition is read.
+    """
     highest = [end.sequence or 0 for end in ends]
     replayed_partitions = [TopicPartition(full_name, shard) for shard, end in enumerate(ends) if end.is_replay]
     if replayed_partitions:
@@ -86,44 +120,13 @@ async def _read_highest_sequences(bootstrap: str, full_name: str, ends: Sequence
 
 
 def _compute_replay_end(
-    output: str, previous_progress: RelayProgress | None, topic_sequences: Sequence[int], heads: Sequence[int]
+    output: str, previous: RelayProgress | None, topic_sequences: Sequence[int], heads: Sequence[int]
 ) -> tuple[int, ...]:
-    """Up to where the topic had been filled before.
+    """Return, by shard, the last sequence number that had been published before: up to it records are replays.
 
-    Where the progress is lost a topic's own records say it, and an empty topic was lost as well: all that is in the log
-    then counts as emitted before.
+    Without previous progress the topic's own records show it. An empty topic then was lost too, and all of the log
+    counts as published.
     """
-    if previous_progress is None:
+    if previous is None:
         return tuple(topic_sequences if any(topic_sequences) else heads)
-    return tuple(
-        max(previous_progress.sequences[output][shard], previous_progress.replay_end(output, shard))
-        for shard in ALL_SHARDS
-    )
-
-
-def main(mode: str, outputs: Sequence[str]) -> str:
-    """Rewind and say what follows.
-
-    Raises:
-        SystemExit: it could not be done; says why.
-    """
-    try:
-        progress = asyncio.run(rewind(ReplaySettings(), mode, outputs or OUTPUT_TOPICS))
-    except (OperatorRequired, SettingsError) as error:
-        sys.exit(str(error))
-    except INFRASTRUCTURE_ERRORS as error:
-        sys.exit(describe_error(error))
-    lines = []
-    for output in outputs or OUTPUT_TOPICS:
-        replay_count = sum(progress.replays.get(output, progress.sequences[output])) - sum(progress.sequences[output])
-        lines.append(
-            f"{output}: the relay goes on after {sum(progress.sequences[output])} records, {replay_count} of those to"
-            " come with replay: true"
-        )
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    if sys.argv[1:2] not in (["topics"], ["start"]) or not set(sys.argv[2:]) <= set(OUTPUT_TOPICS):
-        sys.exit(USAGE)
-    print(main(sys.argv[1], sys.argv[2:]))
+    return tuple(max(previous.sequences[output][shard], previous.replay_end(output, shard)) for shard in ALL_SHARDS)

@@ -187,7 +187,7 @@ class PipelineStatus:
     def rewind_command(self) -> str:
         """The command after which the relay fills again what differs; where its progress is lost, of all topics."""
         outputs = [] if "progress" in self.damaged_topics else self.damaged_topics
-        return " ".join(["python -m services.admin.rewind topics", *outputs])
+        return " ".join(["moderated-grading admin rewind topics", *outputs])
 
     def summary_lines(self) -> list[str]:
         """One glance, a cause or a consequence each."""

@@ -1,16 +1,14 @@
-"""Bring a database's schema up to date: ``python -m services.eventlog.migrate`` (reads DATABASE_URL).
+"""Create or upgrade the schema of the event log.
 
 yoyo applies the files of ``schemas/eventlog/migrations`` in order, each once, in a transaction and under its own lock.
 ``schemas/eventlog/schema.sql`` shows the schema that results.
 """
 
 import importlib.resources
-import sys
 
 import psycopg
 from yoyo import get_backend, read_migrations
 
-from services.config import DatabaseSettings
 from services.kafka.partitioning import SHARD_COUNT
 
 
@@ -50,11 +48,7 @@ def migrate(database_url: str, shard_count: int = SHARD_COUNT) -> int:
         installed_count = connection.execute("select count(*) from shard").fetchone()
     if installed_count is None or installed_count[0] != shard_count:
         raise ShardCountMismatch(
-            f"the log has {installed_count and installed_count[0]} shards, not {shard_count}: they are fixed at "
-            "installation"
+            f"the log has {installed_count and installed_count[0]} shards, not {shard_count}; their number is fixed at"
+            " installation and was not changed: run the version that the log was installed with"
         )
     return len(missing)
-
-
-if __name__ == "__main__":
-    print(f"{migrate(DatabaseSettings().url())} migrations applied", file=sys.stderr)

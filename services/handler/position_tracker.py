@@ -1,7 +1,7 @@
 """Which records of a batch are new: a record at or below its partition's watermark has been decided.
 
 A redelivered record changes nothing. A record that stands where another one was decided means that the topic was made
-again or cut; then the partition stops until somebody says so (``python -m services.admin.accept_recreated_topic``).
+again or cut; then the partition stops until somebody says so (``moderated-grading admin accept-recreated-topic``).
 """
 
 import logging
@@ -144,7 +144,7 @@ class PositionTracker:
         """Decide nothing more of this partition: passing over a command is worse than waiting for an operator."""
         self.stopped[partition] = (
             f"partition {partition} of the commands topic is stopped: {reason}. The topic was made again or cut, or its"
-            " retention passed what was decided. If that is right, run: python -m services.admin.accept_recreated_topic"
+            " retention passed what was decided. If that is right, run: moderated-grading admin accept-recreated-topic"
             ' "why", and restart the handler'
         )
         LOGGER.error("%s", self.stopped[partition], extra={"partition": partition})

@@ -1,9 +1,5 @@
-"""The service's topics: names, settings, creation and the check at start.
+"""The service's topics: names, settings, creation and the check at start."""
 
-``python -m services.kafka.topics`` creates what is missing (KAFKA_BOOTSTRAP, TOPIC_PREFIX).
-"""
-
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +8,6 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.topics import MIB, OUTPUT_CONFIG, TOPICS
-from services.config import KafkaSettings
 from services.kafka.partitioning import SHARD_COUNT
 from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
 
@@ -152,7 +147,7 @@ async def verify_topics(bootstrap: str, prefix: str, shard_count: int = SHARD_CO
         for name in TOPICS:
             full_name = full_topic_name(prefix, name)
             if full_name not in existing:
-                findings.append(f"topic {full_name} does not exist: run python -m services.kafka.topics")
+                findings.append(f"topic {full_name} does not exist: run moderated-grading admin create-topics")
                 continue
             count = len((await admin.describe_topics([full_name]))[0]["partitions"])
             expected_count = TOPICS[name].partition_count(shard_count)
@@ -176,14 +171,3 @@ async def verify_topics(bootstrap: str, prefix: str, shard_count: int = SHARD_CO
 async def _read_topic_config(admin: AIOKafkaAdminClient, full_name: str) -> dict[str, str]:
     responses: Any = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, full_name)])
     return {entry[0]: entry[1] for response in responses for resource in response.resources for entry in resource[4]}
-
-
-async def main() -> None:
-    """Create what is missing and say what was created."""
-    settings = KafkaSettings()
-    for name in await create_missing_topics(settings.kafka_bootstrap, settings.topic_prefix):
-        print(f"created {name}")
-
-
-if __name__ == "__main__":
-    asyncio.run(main())

@@ -86,7 +86,7 @@ def reject_service_topics(target: str) -> None:
     if target.startswith("__") or target.rpartition(".")[2] in TOPICS or COMMANDS_TOPIC_NAME.search(target):
         raise ReplayRefused(
             f"{target} is, or could be, a topic of the service or of Kafka: choose another name. The service's own"
-            " topics are filled again with python -m services.admin.rewind"
+            " topics are filled again with moderated-grading admin rewind"
         )
 
 

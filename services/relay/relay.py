@@ -94,7 +94,7 @@ class Relay:
             raise OperatorRequired(
                 f"{full_topic_name(self.settings.topic_prefix, 'progress')} holds no record. Go on after what the "
                 "topics hold, or"
-                " emit everything again, with: python -m services.admin.rewind topics|start"
+                " emit everything again, with: moderated-grading admin rewind topics|start"
             )
         ends = await read_topic_ends(self.settings.kafka_bootstrap, history, topic_names)
         progress = await fill_missing_outputs(stored_progress[0], history, ends)

@@ -83,5 +83,5 @@ def verify_consistent(
         description = "; ".join(map(str, mismatches))
         raise OperatorRequired(
             f"{description}. Go on after what the topics hold, and emit again what they lost, with:"
-            f" python -m services.admin.rewind topics {outputs}"
+            f" moderated-grading admin rewind topics {outputs}"
         )

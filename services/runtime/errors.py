@@ -74,7 +74,7 @@ def _describe_kafka_client_error(error: BaseException) -> str:
 def _describe_postgres_client_error(error: BaseException) -> str:
     name = type(error).__name__
     if isinstance(error, _SCHEMA_ERRORS):
-        return f"the log's schema is not the one this version needs ({name}): run python -m services.eventlog.migrate"
+        return f"the log's schema is not the one this version needs ({name}): run moderated-grading admin migrate"
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return (
             f"PostgreSQL refuses ({name}): grant moderation_writer, moderation_reader and moderation_operator to"

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from deploy.local.stack import USAGE
-from services.console.cli.__main__ import build_cli
+from services.cli import build_cli
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
@@ -19,7 +19,7 @@ DOCUMENTS = [
 
 
 def operate_commands() -> set[str]:
-    """Of ``deploy/operate``; those of a group with its name before them."""
+    """The commands of ``moderated-grading``; those of a group with its name before them."""
     root = typer.main.get_command(build_cli())
     words: dict[str, object] = dict(root.commands)  # type: ignore[attr-defined]
     for group, command in list(words.items()):
@@ -32,7 +32,7 @@ def test_document_references_existing_commands_and_files(path: Path) -> None:
     text = path.read_text()
     modules = set(re.findall(r"python -m ([a-z_]+(?:\.[a-z_]+)+)", text))
     scripts = set(re.findall(r"(?<![\w/.])deploy/[a-z]+(?:[-_.][a-z]+)*", text))
-    operate = set(re.findall(r"deploy/operate (dead-letters [a-z-]+|[a-z]+)", text))
+    operate = set(re.findall(r"(?:deploy/operate|moderated-grading) ((?:dead-letters|admin) [a-z-]+|[a-z]+)", text))
     stack = set(re.findall(r"deploy/stack ([a-z-]+)", text))
     links = {link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link}
 
@@ -54,4 +54,4 @@ def test_document_check_covers_the_main_documents() -> None:
         "CHANGELOG.md",
         "CONTRIBUTING.md",
     }
-    assert "dead-letters redrive" in operate_commands()
+    assert {"dead-letters redrive", "admin rewind"} <= operate_commands()

@@ -81,7 +81,7 @@ def test_locks_pin_by_hash_and_name_no_index(name: str) -> None:
 def test_version_is_written_once() -> None:
     assert PYPROJECT["project"]["dynamic"] == ["version"]
 
-    asked = [sys.executable, "-m", "services.console.cli", "--version"]
+    asked = [sys.executable, "-m", "services.cli", "--version"]
     assert subprocess.run(asked, capture_output=True, text=True, check=True, cwd=ROOT).stdout == (
         f"moderated-grading {__version__}\n"
     )
@@ -91,7 +91,7 @@ def test_version_is_written_once() -> None:
 def test_shell_completes_commands() -> None:
     typed = {"COMP_WORDS": "moderated-grading dead-letters re", "COMP_CWORD": "2"}
     asked = {**os.environ, **typed, "_MODERATED_GRADING_COMPLETE": "complete_bash"}
-    command = [sys.executable, "-m", "services.console.cli"]
+    command = [sys.executable, "-m", "services.cli"]
 
     completed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=asked)
 

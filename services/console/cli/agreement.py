@@ -16,18 +16,17 @@ from services.agreement.report import agreement_csv, agreement_document, get_ass
 from services.agreement.statistics import Agreement, Difference, GraderPair, compute_agreement
 from services.console.cli.assignment import AssignmentIdArgument, AtOption, VersionOption, load_state
 from services.console.cli.runner import (
-    EXIT_USAGE,
     JsonOption,
     RootAccountOption,
     add_row,
     build_table,
-    exit_with,
     print_fields,
     print_json,
     stdout_console,
 )
 from services.console.pipeline_status import pluralize
 from services.moderation.grade_conversion import SCORE_MAX, format_number
+from services.runtime.command_line import EXIT_USAGE, exit_with
 
 ToleranceOption = Annotated[
     float | None, typer.Option(min=0, max=float(SCORE_MAX), help="In points; 5 % of the points possible unless said.")

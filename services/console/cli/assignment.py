@@ -12,11 +12,9 @@ from services.console.cli.options import TIME_FORMATS, TIME_METAVAR, parse_id_op
 from services.console.cli.runner import (
     Connection,
     JsonOption,
-    NotFound,
     RootAccountOption,
     add_row,
     build_table,
-    escape_unprintable,
     format_time,
     print_fields,
     print_json,
@@ -31,6 +29,7 @@ from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.state_document import state_document
 from services.moderation.upcasters import upcast
+from services.runtime.command_line import NotFound, escape_unprintable
 
 Json = dict[str, Any]
 EVENTS_DEFAULT = 50

@@ -33,18 +33,7 @@ from services.console.cli.operator_auth import (
     require_reason,
 )
 from services.console.cli.options import progress_bars
-from services.console.cli.runner import (
-    EXIT_FINDING,
-    ActionRefused,
-    Connection,
-    JsonOption,
-    NotFound,
-    ServerUnavailable,
-    open_connection,
-    print_json,
-    run_command,
-    stdout_console,
-)
+from services.console.cli.runner import Connection, JsonOption, open_connection, print_json, stdout_console
 from services.console.cli.server_watchdog import fail_if_silent, kafka_server
 from services.console.masking import decode_for_display
 from services.console.pipeline_status import pluralize
@@ -52,6 +41,7 @@ from services.console.redriver import DEAD_LETTER_BYTES_MAX, Redriver
 from services.console.roles import Role
 from services.eventlog.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterReader
 from services.eventlog.operator_actions import NoOpenDeadLetters, get_action
+from services.runtime.command_line import EXIT_FINDING, ActionRefused, NotFound, ServerUnavailable, run_command
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, KAFKA_CLIENT_ERRORS, describe_error
 
 UNDECIDED, NOT_CHECKED = "not decided yet", "more, not looked at"

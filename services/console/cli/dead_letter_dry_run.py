@@ -21,18 +21,9 @@ from services.console.cli.dead_letters import (
 )
 from services.console.cli.operator_auth import build_operator_service
 from services.console.cli.options import progress_bars
-from services.console.cli.runner import (
-    EXIT_FINDING,
-    JsonOption,
-    NotFound,
-    add_row,
-    build_table,
-    open_connection,
-    print_json,
-    run_command,
-    stdout_console,
-)
+from services.console.cli.runner import JsonOption, add_row, build_table, open_connection, print_json, stdout_console
 from services.eventlog.dead_letters import DeadLetter, DeadLetterReader
+from services.runtime.command_line import EXIT_FINDING, NotFound, run_command
 
 OUTCOMES_SHOWN_MAX = 50
 ACCEPTED, REJECTED, DEAD_LETTERED_AGAIN = "accepted", "refused", "dead letter again"

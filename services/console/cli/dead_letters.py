@@ -10,10 +10,8 @@ from rich.text import Text
 from services.console.cli.runner import (
     Connection,
     JsonOption,
-    NotFound,
     add_row,
     build_table,
-    escape_unprintable,
     format_time,
     print_fields,
     print_json,
@@ -23,6 +21,7 @@ from services.console.cli.runner import (
 from services.console.masking import mask
 from services.console.redriver import decode_headers
 from services.eventlog.dead_letters import DeadLetter, DeadLetterGroup, DeadLetterReader
+from services.runtime.command_line import NotFound, escape_unprintable
 
 Json = dict[str, Any]
 DEAD_LETTERS_DEFAULT = 50

@@ -10,10 +10,10 @@ from services.auth.jwks import JwksError, JwkSet
 from services.auth.verifier import InvalidToken, TokenVerifier
 from services.commands.authorization import CommandAuthorizer
 from services.config import DryRunSettings, OperatorSettings
-from services.console.cli.runner import ActionRefused
 from services.console.operator_service import REASON_CHARACTERS_MAX, Actor, InvalidReason, OperatorService
 from services.console.roles import Role, resolve_role
 from services.kafka.topics import full_topic_name
+from services.runtime.command_line import ActionRefused
 
 T = TypeVar("T")
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why: kept with your name and the time.")]

@@ -1,11 +1,10 @@
 """What the commands share: how they end, and how they print for people and for scripts."""
 
-import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, NoReturn, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import asyncpg
 import typer
@@ -14,59 +13,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from services.config import DatabaseSettings, SettingsError
+from services.config import DatabaseSettings
 from services.console.cli.options import parse_id_option
 from services.console.cli.server_watchdog import fail_if_silent, postgresql_server
 from services.eventlog.feed_history import FeedHistory, LogFilter
 from services.eventlog.postgres import READER, close_quickly, connect
-from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
+from services.runtime.command_line import NotFound, escape_unprintable, run_command
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 LABEL_WIDTH = 15
-EXIT_OK, EXIT_FINDING, EXIT_USAGE, EXIT_SERVER_UNAVAILABLE, EXIT_NOT_FOUND = 0, 1, 2, 3, 4
 RootAccountOption = Annotated[
     int, typer.Option(parser=parse_id_option, metavar="ID", help="The root account that ids belong to.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-
-
-class NotFound(Exception):
-    """There is nothing of that name; the message says what was looked for."""
-
-
-class ServerUnavailable(Exception):
-    """A server does not answer; the message says which, and what that leaves behind."""
-
-
-class ActionRefused(Exception):
-    """What was asked for is not done, for want of a right or of a reason; the message says which."""
-
-
-def run_command(work: Callable[[], Awaitable[T]]) -> T:
-    """Do it, and end with the exit code of what went wrong if something did."""
-    try:
-        return asyncio.run(_await(work))
-    except (SettingsError, ActionRefused) as error:
-        exit_with(EXIT_USAGE, str(error))
-    except NotFound as error:
-        exit_with(EXIT_NOT_FOUND, str(error))
-    except ServerUnavailable as error:
-        exit_with(EXIT_SERVER_UNAVAILABLE, str(error))
-    except BrokenPipeError:
-        raise  # Nobody reads our output any more: typer ends quietly.
-    except INFRASTRUCTURE_ERRORS as error:
-        exit_with(EXIT_SERVER_UNAVAILABLE, describe_error(error))
-
-
-async def _await(work: Callable[[], Awaitable[T]]) -> T:
-    return await work()
-
-
-def exit_with(code: int, message: str) -> NoReturn:
-    """Say why on standard error, and exit."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(escape_unprintable(message)))
-    raise typer.Exit(code)
 
 
 def format_time(at: datetime) -> str:
@@ -135,11 +95,6 @@ def build_table(*columns: str, right: tuple[str, ...] = (), fold: str | None = N
             overflow="fold" if column == fold else "ellipsis",
         )
     return new_table
-
-
-def escape_unprintable(value: Any) -> str:
-    """A text that does nothing to a terminal: characters that cannot be printed stand as escapes."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in str(value))
 
 
 def add_row(target: Table, *cells: Any, style: str | None = None) -> None:

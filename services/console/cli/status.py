@@ -12,18 +12,14 @@ from rich.text import Text
 
 from services.config import ProcessSettings
 from services.console.cli.runner import (
-    EXIT_FINDING,
-    EXIT_SERVER_UNAVAILABLE,
     Connection,
     JsonOption,
-    ServerUnavailable,
     add_row,
     build_table,
     format_time,
     open_connection,
     print_fields,
     print_json,
-    run_command,
     stdout_console,
 )
 from services.console.group_members import UNASSIGNED, GroupMembers
@@ -44,6 +40,7 @@ from services.eventlog.pipeline_queries import PipelineQueries, PublicationProgr
 from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.relay_progress import RelayProgress
 from services.kafka.topics import TopicConfigError, verify_topics
+from services.runtime.command_line import EXIT_FINDING, EXIT_SERVER_UNAVAILABLE, ServerUnavailable, run_command
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, KAFKA_CLIENT_ERRORS, KAFKA_ERRORS, describe_error
 from services.telemetry.consumer_lag import WINDOW_SAMPLES, LagWindow
 

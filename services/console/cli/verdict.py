@@ -10,14 +10,11 @@ from rich.text import Text
 
 from schemas.fields import is_uuid
 from services.console.cli.runner import (
-    EXIT_FINDING,
     Connection,
     JsonOption,
-    NotFound,
     RootAccountOption,
     add_row,
     build_table,
-    escape_unprintable,
     format_time,
     print_fields,
     print_json,
@@ -25,6 +22,7 @@ from services.console.cli.runner import (
     with_connection,
 )
 from services.eventlog.command_history import CausedEvent, CommandHistory, CommandVerdict
+from services.runtime.command_line import EXIT_FINDING, NotFound, escape_unprintable
 
 Json = dict[str, Any]
 EVENTS_SHOWN_MAX = 10

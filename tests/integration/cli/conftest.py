@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.local.paths import ROOT
-from services.console.cli.__main__ import build_cli
+from services.cli import build_cli
 from tests.fixtures.canvas.adapter import World, small_course_steps
 from tests.fixtures.system import System
 from tests.fixtures.token_issuer import TokenIssuer
@@ -45,7 +45,7 @@ class CommandLine:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "services.console.cli",
+            "services.cli",
             *arguments,
             cwd=ROOT,
             env={**os.environ, "COLUMNS": "80", **self.environment, **settings},

@@ -52,7 +52,7 @@ async def test_replay_is_recorded_with_its_reason_and_resumes(
     assert (refused.exit_code, unreasoned.exit_code, own.exit_code, slip.exit_code) == (2, 2, 2, 4)
     assert "scope moderation.operator" in refused.stderr
     assert (first.exit_code, first.json()["emitted"]) == (0, 1)
-    assert " 0 records emitted now. Action " in again.stdout
+    assert " 0 records published now. Action " in again.stdout
     assert checked.exit_code == 0, checked.stdout
     connection = await asyncpg.connect(running_system.database_url)
     kept = "select * from operator_action where kind = 'replay' and detail->>'target' = $1 order by acted_at"

@@ -126,7 +126,7 @@ async def test_restarted_console_and_status_show_the_rewind_command_until_recove
     try:
         sentences = {recreated_message(system, output, shard, 3).capitalize() for output in ("events", "verdicts")}
         await wait_until(lambda: set(watch.status.summary_lines()) == sentences, "what was lost is said")
-        assert watch.status.rewind_command == "python -m services.admin.rewind topics verdicts events"
+        assert watch.status.rewind_command == "moderated-grading admin rewind topics verdicts events"
         assert {name for (name,), value in topics_lost(watch.status) if value} == {"events", "verdicts"}
         status = await CommandLine(system.environment).run("status")
         assert status.exit_code == 1

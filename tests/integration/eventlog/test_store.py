@@ -167,7 +167,7 @@ async def test_missing_schema_error_names_the_migrate_command(postgres: str) -> 
             await EventStore(connection).read_batch_context([1], [])
     finally:
         await connection.close()
-    assert "python -m services.eventlog.migrate" in describe_error(refused.value)
+    assert "moderated-grading admin migrate" in describe_error(refused.value)
 
 
 async def test_event_bytes_are_stored_unchanged(open_store: OpenStore) -> None:

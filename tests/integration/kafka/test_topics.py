@@ -1,4 +1,4 @@
-"""The topics that ``python -m services.kafka.topics`` makes can be used at once."""
+"""The topics that ``moderated-grading admin create-topics`` makes can be used at once."""
 
 import asyncio
 import logging

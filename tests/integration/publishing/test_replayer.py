@@ -143,7 +143,7 @@ async def test_interrupted_replay_resumes_without_duplicates(recorded_topics: Re
 
 async def test_killed_replay_resumes_without_duplicates(recorded_topics: RecordedTopics, issuer: TokenIssuer) -> None:
     name = new_target(recorded_topics)
-    command = [sys.executable, "-m", "services.console.cli", "replay", "verdicts", name, "--reason", "they are lost"]
+    command = [sys.executable, "-m", "services.cli", "replay", "verdicts", name, "--reason", "they are lost"]
     settings = recorded_topics.system.environment | {
         "JWKS": str(issuer.write_jwks(recorded_topics.system.folder / "operators.jwks")),
         "OPERATOR_TOKEN": issuer.token(77, scope="moderation.operator"),

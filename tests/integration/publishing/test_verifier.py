@@ -256,7 +256,7 @@ async def test_verify_command_prints_findings_and_sets_the_exit_code(recorded_to
     as_consumer |= {name: value for name, value in recorded_topics.system.environment.items() if name != "DATABASE_URL"}
 
     def run(environment: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "services.publishing.verify", *arguments]
+        command = [sys.executable, "-m", "services.cli", "verify", *arguments]
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
     sound = run(recorded_topics.system.environment, "--json")
@@ -266,5 +266,5 @@ async def test_verify_command_prints_findings_and_sets_the_exit_code(recorded_to
     faulty = run(as_consumer, name, "--of", "events")
     assert faulty.returncode == 1
     assert f"shard {shard}: {FAULT_NUMBER} missing" in faulty.stdout
-    unchecked = run(as_consumer, f"{name}.events")
-    assert (unchecked.returncode, unchecked.stderr.strip()) == (2, f"there is no topic {name}.events")
+    missing = run(as_consumer, f"{name}.events")
+    assert (missing.returncode, missing.stderr.strip()) == (4, f"there is no topic {name}.events")

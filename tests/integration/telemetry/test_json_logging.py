@@ -59,7 +59,7 @@ def test_framework_logger_propagates_to_the_json_formatter() -> None:
 
 
 def test_service_exceptions_keep_their_message_in_the_log() -> None:
-    remedy = "topic moderation.events does not exist:\nrun python -m services.kafka.topics"
+    remedy = "topic moderation.events does not exist:\nrun moderated-grading admin create-topics"
     assert format_error(TopicConfigError(remedy), "ended")["exception"]["message"] == remedy
 
 

@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import CorruptRecordException, IllegalStateError
 from faststream.kafka.message import KafkaAckableMessage
 
-from services.admin import accept_recreated_topic
+from services.admin.accept_recreated_topic import accept_recreated_topic
 from services.commands.batch_result import BatchResult
 from services.commands.processor import CommandProcessor
 from services.config import HandlerSettings
@@ -180,7 +180,7 @@ async def test_repeatedly_lost_batch_is_refetched_after_corrupt_record_errors(
     await subscriber._disconnect()
 
 
-async def test_recreated_topic_is_detected_by_its_first_record(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_recreated_topic_is_detected_by_its_first_record(system: System) -> None:
     await send(system, course_commands(2), partition=0)
     subscriber = build_subscriber(system)
     async with open_consumer(system, 0) as consumer:
@@ -197,10 +197,9 @@ async def test_recreated_topic_is_detected_by_its_first_record(system: System, m
         assert await count_rows(system) == 4
         await subscriber.poll_lag()
     await subscriber._disconnect()
-    assert "services.admin.accept_recreated_topic" in subscriber.health.component_problems[subscriber.name]
-    for name, value in system.environment.items():
-        monkeypatch.setenv(name, value)
-    await accept_recreated_topic.main("it was made again", force=False)
+    assert "moderated-grading admin accept-recreated-topic" in subscriber.health.component_problems[subscriber.name]
+    commands_topic = topics.full_topic_name(system.prefix, "commands")
+    await accept_recreated_topic(system.bootstrap, system.database_url, commands_topic, "it was recreated", force=False)
     assert await count_rows(system, "source") == 2
 
 

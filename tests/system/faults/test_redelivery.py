@@ -17,7 +17,7 @@ from tests.fixtures.fault_helpers import (
     count_rows,
     course_commands,
     recreate_commands_topic,
-    run_module,
+    run_admin_command,
     send_all,
     start_handler,
     wait_until_processed,
@@ -61,17 +61,18 @@ async def test_commands_of_a_recreated_topic_are_processed(system: System) -> No
     handler.kill()
     for arguments in (["--help"], ["nothing is wrong with it"]):
         with contextlib.suppress(subprocess.CalledProcessError):
-            await run_module(system, "services.admin.accept_recreated_topic", *arguments)
+            await run_admin_command(system, "accept-recreated-topic", *arguments)
     assert await count_rows(system, "source") == 1
     await recreate_commands_topic(system)
     await send_all(system, course_commands(400))
     again = system.create_process("handler", HANDLER_INSTANCE="redelivered")
     again.start()
     await wait_until(
-        lambda: "services.admin.accept_recreated_topic" in again.get_readiness()[1], "the handler names the remedy"
+        lambda: "moderated-grading admin accept-recreated-topic" in again.get_readiness()[1],
+        "the handler names the remedy",
     )
     again.kill()
-    await run_module(system, "services.admin.accept_recreated_topic", "the topic was made again")
+    await run_admin_command(system, "accept-recreated-topic", "the topic was made again")
     await start_handler(system)
     await wait_until_processed(system, 600)
     assert await count_rows(system) == 600
@@ -101,7 +102,9 @@ async def test_handler_reports_missing_topics_and_creates_none(system: System) -
     handler.start()
     assert handler.popen is not None
     assert await asyncio.to_thread(handler.popen.wait, DEADLINE_SECONDS) != 0
-    assert f"topic {prefix}.commands does not exist: run python -m services.kafka.topics" in handler.log.read_text()
+    assert (
+        f"topic {prefix}.commands does not exist: run moderated-grading admin create-topics" in handler.log.read_text()
+    )
     admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
     assert not [name for name in await admin.list_topics() if name.startswith(prefix)]

@@ -21,7 +21,7 @@ from tests.fixtures.fault_helpers import (
     course_commands,
     publication_commands,
     rewind_relay,
-    run_module,
+    run_admin_command,
     send_all,
     start_handler,
     wait_until_published,
@@ -41,7 +41,7 @@ async def recreate_topics(system: System, *outputs: str) -> None:
     while names & set(await admin.list_topics()):
         await asyncio.sleep(0.05)
     await admin.close()
-    await run_module(system, "services.kafka.topics")
+    await run_admin_command(system, "services.kafka.topics")
 
 
 async def start_relay(system: System) -> Process:
@@ -82,7 +82,7 @@ async def test_relay_without_a_checkpoint_stops_and_resumes_after_a_rewind(syste
     await wait_until_published(system, 40)
     relay.kill()
     await recreate_topics(system, "progress")
-    await assert_relay_stops(relay, "services.admin.rewind topics|start")
+    await assert_relay_stops(relay, "moderated-grading admin rewind topics|start")
 
     await rewind_relay(system, "topics")
     relay.start()
@@ -114,11 +114,11 @@ async def test_lost_topic_is_refilled_without_duplicates_on_other_topics(system:
     await send_all(system, commands)
     await wait_until_published(system, len(commands))
     with pytest.raises(subprocess.CalledProcessError):  # A relay is running.
-        await run_module(system, "services.admin.rewind", "start")
+        await run_admin_command(system, "rewind", "start")
     relay.kill()
     before = await read_topics(system)
     await recreate_topics(system, "live-events")
-    await assert_relay_stops(relay, "services.admin.rewind topics live-events")
+    await assert_relay_stops(relay, "moderated-grading admin rewind topics live-events")
 
     await rewind_relay(system, "topics", "live-events")
     relay.start()
@@ -141,7 +141,7 @@ async def test_relay_detects_a_topic_recreated_while_it_runs(system: System) -> 
     # Of the same courses: a partition that had been empty would look as it should.
     changed = {"data": {"name": "Another name"}}
     await send_all(system, [{**command, "command_id": str(uuid.uuid4()), **changed} for command in commands])
-    await wait_until(lambda: "services.admin.rewind topics events" in relay.get_readiness()[1], "the remedy")
+    await wait_until(lambda: "moderated-grading admin rewind topics events" in relay.get_readiness()[1], "the remedy")
     relay.kill()
     await rewind_relay(system, "topics", "events")
     relay.start()

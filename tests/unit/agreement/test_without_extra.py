@@ -24,7 +24,7 @@ def test_missing_library_is_named_with_the_remedy(library: str, monkeypatch: pyt
 
 @pytest.mark.slow
 def test_processes_and_command_line_import_without_the_libraries() -> None:
-    modules = ["gateway.app", "console.web.app", "console.cli.__main__", "handler.consumer", "relay.relay"]
+    modules = ["gateway.app", "console.web.app", "cli", "handler.consumer", "relay.relay"]
     program = [
         "import importlib, sys",
         f"sys.modules.update(dict.fromkeys({LIBRARIES}))",

@@ -118,7 +118,7 @@ def test_missing_rights_name_the_roles_to_grant() -> None:
 
 @pytest.mark.parametrize("kind", [asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError])
 def test_outdated_schema_names_the_command_that_migrates(kind: type[Exception]) -> None:
-    assert "run python -m services.eventlog.migrate" in describe_error(kind("relation does not exist"))
+    assert "run moderated-grading admin migrate" in describe_error(kind("relation does not exist"))
 
 
 async def test_kafka_deadline_names_kafka_and_leaves_other_timeouts_alone() -> None:

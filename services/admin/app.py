@@ -1,0 +1,18 @@
+"""The command group ``moderated-grading admin``."""
+
+import typer
+
+from services.admin.accept_recreated_topic import accept_recreated_topic_command
+from services.admin.create_topics import create_topics_command
+from services.admin.migrate import migrate_command
+from services.admin.rewind import rewind_command
+
+
+def build_admin_app() -> typer.Typer:
+    """Return the group with all its commands."""
+    app = typer.Typer(help="Install, upgrade and recover: commands for administrators.", no_args_is_help=True)
+    app.command("migrate")(migrate_command)
+    app.command("create-topics")(create_topics_command)
+    app.command("accept-recreated-topic")(accept_recreated_topic_command)
+    app.command("rewind")(rewind_command)
+    return app

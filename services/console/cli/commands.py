@@ -1,0 +1,34 @@
+"""The operators' commands by name."""
+
+import typer
+
+from services.console.cli import (
+    agreement,
+    assignment,
+    dead_letter_actions,
+    dead_letter_dry_run,
+    dead_letters,
+    replay,
+    status,
+    verdict,
+    verify,
+)
+
+
+def add_operator_commands(app: typer.Typer) -> None:
+    """Add the operators' commands to the command line."""
+    app.command("status")(status.status)
+    app.command("verdict")(verdict.verdict)
+    app.command("state")(assignment.state)
+    app.command("history")(assignment.history)
+    app.command("agreement")(agreement.report_agreement)
+    dead_letter_commands = typer.Typer(help="Dead letters: list, dry-run, redrive, discard.", no_args_is_help=True)
+    dead_letter_commands.command("list")(dead_letters.list_dead_letters)
+    dead_letter_commands.command("show")(dead_letters.show_dead_letter)
+    dead_letter_commands.command("dry-run")(dead_letter_dry_run.dry_run)
+    dead_letter_commands.command("redrive")(dead_letter_actions.redrive)
+    dead_letter_commands.command("discard")(dead_letter_actions.discard)
+    dead_letter_commands.command("reveal")(dead_letter_actions.reveal)
+    app.add_typer(dead_letter_commands, name="dead-letters")
+    app.command("verify")(verify.verify_command)
+    app.command("replay")(replay.replay_command)

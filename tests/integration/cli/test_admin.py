@@ -1,0 +1,95 @@
+"""The administrators' commands: safe to repeat, and a refusal leaves everything as it was."""
+
+import asyncpg
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from deploy.local.postgres import create_database
+from schemas.topics import TOPICS
+from services.kafka.topics import full_topic_name
+from tests.fixtures.canvas.adapter import World
+from tests.fixtures.system import RUN_PREFIX, System
+from tests.integration.cli.conftest import CommandLine
+
+
+async def test_migrate_creates_the_schema_and_changes_nothing_when_repeated(cli: CommandLine, postgres: str) -> None:
+    url = create_database(postgres, f"{RUN_PREFIX}-installed")
+
+    first = await cli.run("admin", "migrate", DATABASE_URL=url)
+    again = await cli.run_in_process("admin", "migrate", DATABASE_URL=url)
+
+    assert (first.exit_code, again.exit_code) == (0, 0), first.stderr + again.stderr
+    assert first.stdout.endswith(" migrations applied\n")
+    assert again.stdout == "the schema is up to date\n"
+
+
+async def test_migrate_refuses_a_log_that_it_did_not_create(cli: CommandLine, postgres: str) -> None:
+    url = create_database(postgres, f"{RUN_PREFIX}-foreign")
+    connection = await asyncpg.connect(url)
+    await connection.execute("create table shard (shard smallint)")
+    await connection.close()
+
+    result = await cli.run_in_process("admin", "migrate", DATABASE_URL=url)
+
+    assert result.exit_code == 2
+    assert "it was not changed: set DATABASE_URL to an empty database" in result.stderr
+
+
+async def test_migrate_names_a_server_that_is_away(cli: CommandLine) -> None:
+    result = await cli.run_in_process("admin", "migrate", DATABASE_URL="postgresql://user:secret@127.0.0.1:1/log")
+
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith("PostgreSQL does not answer: ")
+    assert "secret" not in result.stderr
+
+
+async def test_create_topics_creates_what_is_missing(cli: CommandLine, bootstrap: str) -> None:
+    prefix = f"{RUN_PREFIX}-created"
+
+    first = await cli.run_in_process("admin", "create-topics", TOPIC_PREFIX=prefix)
+    again = await cli.run_in_process("admin", "create-topics", TOPIC_PREFIX=prefix)
+
+    names = {full_topic_name(prefix, name) for name in TOPICS}
+    assert first.exit_code == 0, first.stderr
+    assert set(first.stdout.splitlines()) == {f"created {name}" for name in names}
+    assert (again.exit_code, again.stdout) == (0, "all topics exist\n")
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    assert names <= set(await admin.list_topics())
+    await admin.close()
+
+
+async def test_accept_recreated_topic_refuses_the_topic_that_was_processed(
+    cli: CommandLine, running_system: System
+) -> None:
+    await running_system.client.send_and_wait(World().command("upsert_course", {"name": "Any course"}))
+
+    refused = await cli.run_in_process("admin", "accept-recreated-topic", "nothing is wrong with it")
+    unreasoned = await cli.run_in_process("admin", "accept-recreated-topic", " ")
+    missing = await cli.run_in_process("admin", "accept-recreated-topic", "gone", TOPIC_PREFIX="nowhere")
+
+    assert (refused.exit_code, unreasoned.exit_code, missing.exit_code) == (2, 2, 2)
+    assert "still contains the records that were processed; nothing was changed" in refused.stderr
+    assert "moderated-grading admin create-topics" in missing.stderr
+    connection = await asyncpg.connect(running_system.database_url)
+    assert await connection.fetchval("select count(*) from source") == 1
+    await connection.close()
+
+
+async def test_rewind_refuses_while_a_relay_is_running(cli: CommandLine, running_system: System) -> None:
+    running = await cli.run_in_process("admin", "rewind", "start")
+    unknown = await cli.run_in_process("admin", "rewind", "topics", "grades")
+
+    assert (running.exit_code, unknown.exit_code) == (2, 2)
+    assert "a relay is running; nothing was changed. Stop all relays" in running.stderr
+    assert "unknown output grades" in unknown.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("migrate",), ("create-topics",), ("accept-recreated-topic", "why"), ("rewind", "topics")]
+)
+async def test_missing_settings_are_named(cli: CommandLine, command: tuple[str, ...]) -> None:
+    result = await cli.run_in_process("admin", *command, DATABASE_URL="", KAFKA_BOOTSTRAP="")
+
+    assert result.exit_code == 2
+    assert "is not set: set it to" in result.stderr

@@ -12,16 +12,15 @@ from schemas.fields import (
     Count,
     FreeObject,
     GradeText,
+    GradingScheme,
     Id,
     Name,
     Number,
-    Points,
+    PointsPossible,
     Text,
     Time,
     Version,
 )
-
-Band = tuple[Name, Points]
 
 
 class Strict(BaseModel):
@@ -60,7 +59,7 @@ class CourseData(Strict):
     account_id: Id | None = None
     root_account_uuid: Text | None = None
     root_account_lti_guid: Text | None = None
-    grading_scheme: Annotated[list[Band], Field(min_length=1, max_length=ITEMS_MAX)] | None = None
+    grading_scheme: GradingScheme | None = None
 
 
 class User(Strict):
@@ -107,9 +106,9 @@ class AdminsData(Strict):
 
 class AssignmentData(Strict):
     name: Name | None = None
-    points_possible: Points | None = None
+    points_possible: PointsPossible | None = None
     grading_type: Literal["points", "percent", "letter_grade", "gpa_scale", "pass_fail", "not_graded"] | None = None
-    grading_scheme: Annotated[list[Band], Field(min_length=1, max_length=ITEMS_MAX)] | None = None
+    grading_scheme: GradingScheme | None = None
     moderated_grading: bool | None = None
     grader_count: Count | None = None
     final_grader_id: Id | None = None

@@ -10,7 +10,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import Annotated, Any
 
-from pydantic import Field, GetPydanticSchema, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, Field, GetPydanticSchema, PlainValidator, StringConstraints, WithJsonSchema
 from pydantic_core import core_schema
 
 ID_MAX = 2**63 - 1
@@ -22,6 +22,8 @@ TEXT_MAX = 1_024
 COMMENT_MAX = 65_536
 CORRELATION_ID_MAX = 200
 SCORE_MAX = 10**9
+POINTS_MIN = Decimal("1e-9")
+BOUND_MAX = 10
 NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
 ID_REMEDY = "send a positive integer below 2**63, as a JSON integer or a decimal string"
@@ -90,6 +92,36 @@ def _parse_points(value: object) -> Decimal:
     raise ValueError("send a JSON number between 0 and 1000000000")
 
 
+def _parse_points_possible(value: object) -> Decimal:
+    points = _parse_points(value)
+    if points and points < POINTS_MIN:
+        raise ValueError(f"send 0, or at least {POINTS_MIN:f} points: a share of fewer cannot be written")
+    return points
+
+
+def _check_scheme(scheme: list[tuple[str, Decimal]]) -> list[tuple[str, Decimal]]:
+    """Refuse a scheme with which grades would be nonsense (Canvas: app/models/grading_standard.rb)."""
+    indexes_by_bound: dict[Decimal, int] = {}
+    for index, (name, bound) in enumerate(scheme):
+        if not name.strip():
+            raise ValueError(f"band {index} has no name: give it one")
+        if name != name.strip():
+            raise ValueError(f"the name of band {index} begins or ends with a blank: remove it, no grade would match")
+        if bound > BOUND_MAX:
+            raise ValueError(
+                f"the lower bound of band {index} is above {BOUND_MAX}: bounds are fractions from 0, not percents; "
+                "send 0.94 for 94 %"
+            )
+        if bound < 0:
+            raise ValueError(f"the lower bound of band {index} is negative: bounds are fractions from 0")
+        same_bound = indexes_by_bound.setdefault(bound, index)
+        if same_bound != index:
+            raise ValueError(f"bands {same_bound} and {index} have the same lower bound: give each its own")
+    if _ZERO not in indexes_by_bound:
+        raise ValueError("no band begins at 0: give the lowest one the bound 0")
+    return scheme
+
+
 def _parse_object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("send a JSON object")
@@ -127,6 +159,21 @@ _ID_SCHEMA = {
 }
 _UUID_SCHEMA = {"type": "string", "pattern": UUID_PATTERN, "not": {"const": NIL_UUID}}
 _TIME_SCHEMA = {"type": "string", "format": "date-time", "pattern": TIME_PATTERN}
+_SCHEME_SCHEMA = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": ITEMS_MAX,
+    "items": {
+        "type": "array",
+        "minItems": 2,
+        "maxItems": 2,
+        "prefixItems": [
+            {"type": "string", "maxLength": NAME_MAX, "pattern": r"^[^\s\u0000]([^\u0000]*[^\s\u0000])?$"},
+            {"type": "number", "minimum": 0, "maximum": BOUND_MAX},
+        ],
+    },
+    "contains": {"type": "array", "prefixItems": [True, {"const": 0}]},
+}
 _OBJECT_SCHEMA = {"type": "object", "maxProperties": ITEMS_MAX}
 
 # As parse_id, without a call of Python: a command has five ids.
@@ -179,6 +226,19 @@ Number = Annotated[
 Points = Annotated[
     Decimal, PlainValidator(_parse_points), WithJsonSchema({"type": "number", "minimum": 0, "maximum": SCORE_MAX})
 ]
+PointsPossible = Annotated[
+    Decimal,
+    PlainValidator(_parse_points_possible),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": SCORE_MAX}),
+]
+"""0, or at least ``POINTS_MIN``."""
+GradingScheme = Annotated[
+    list[tuple[Name, Number]],
+    Field(min_length=1, max_length=ITEMS_MAX),
+    AfterValidator(_check_scheme),
+    WithJsonSchema(_SCHEME_SCHEMA),
+]
+"""Names of bands with their lower bounds as fractions, in any order."""
 FreeObject = Annotated[dict[str, Any], PlainValidator(_parse_object), WithJsonSchema(_OBJECT_SCHEMA)]
 """Any JSON object within the limits of the contract."""
 

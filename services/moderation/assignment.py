@@ -143,8 +143,12 @@ class Assignment:
         return selection.provisional_grade_id if selection.position > unassigned_position else None
 
     def is_final_grader(self, course: Course, user_id: int) -> bool:
-        """Removal from the course ends being its final grader; losing a permission does not."""
-        return user_id == self.final_grader_id and not course.is_removed_instructor(user_id)
+        """Whether the user is named final grader and still teaches here; losing a permission does not matter."""
+        return (
+            user_id == self.final_grader_id
+            and not course.is_removed_instructor(user_id)
+            and not course.is_only_learner(user_id)
+        )
 
     def permits_moderation(self, course: Course, user_id: int | None) -> bool:
         """Canvas: app/models/abstract_assignment.rb, permits_moderation?"""

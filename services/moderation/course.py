@@ -7,6 +7,7 @@ from typing import Any
 from services.moderation.grading_scheme import GradingScheme
 
 STUDENT = "StudentEnrollment"
+LEARNER_TYPES = frozenset({STUDENT, "ObserverEnrollment"})
 INSTRUCTOR_TYPES = frozenset({"TeacherEnrollment", "TaEnrollment"})
 # Canvas: app/models/role_override.rb. select_final_grade of a course role only makes somebody eligible to be named.
 DEFAULT_PERMISSIONS: dict[str, frozenset[str]] = {
@@ -47,7 +48,9 @@ class Enrollment:
         }
 
     def grants(self, permission: str) -> bool:
-        """Whether this active enrolment gives a course permission."""
+        """Whether this active enrolment gives a course permission; one to learn gives none, whatever it states."""
+        if self.type in LEARNER_TYPES:
+            return False
         granted = self.permissions.get(permission)
         return permission in DEFAULT_PERMISSIONS[self.type] if granted is None else granted
 
@@ -102,6 +105,13 @@ class Course:
         enrollments = self.enrollments.get(user_id, _NO_ENROLLMENTS).values()
         relevant_enrollments = [e for e in enrollments if e.type in INSTRUCTOR_TYPES] or enrollments
         return bool(relevant_enrollments) and all(e.state == "deleted" for e in relevant_enrollments)
+
+    def is_only_learner(self, user_id: int) -> bool:
+        """Whether all that the user is here, is to learn: such a user moderates and grades nothing."""
+        if user_id in self.admins:
+            return False
+        live_types = {e.type for e in self.enrollments.get(user_id, _NO_ENROLLMENTS).values() if e.state != "deleted"}
+        return bool(live_types) and live_types <= LEARNER_TYPES
 
     def is_enrolled_student(self, user_id: int) -> bool:
         """A student whose enrolment is not deleted, whatever its state."""

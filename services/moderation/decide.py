@@ -20,7 +20,7 @@ def decide(command: Command, course: Course, assignment: Assignment | None, *, a
         case commands.UpsertCourse():
             return lms_facts.upsert_course(data, course)
         case commands.UpsertUsers():
-            return lms_facts.upsert_users(data, course)
+            return lms_facts.upsert_users(data, course, at)
         case commands.UpsertEnrollments():
             return lms_facts.upsert_enrollments(data, course)
         case commands.UpsertAdmins():
@@ -64,7 +64,7 @@ def _decide_assignment_command(
         case commands.PublishProvisionalGrades():
             return publication.publish_grades(actor_id, course, assignment, at)
         case commands.RecordSubmission():
-            return lms_facts.record_submission(data, course, assignment)
+            return lms_facts.record_submission(data, course, assignment, at)
         case commands.RecordSubmissionComment():
             return lms_facts.record_submission_comment(data, course, assignment, at)
         case commands.PostGrades():

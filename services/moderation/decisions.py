@@ -62,27 +62,28 @@ CANNOT_HIDE_BEFORE_PUBLICATION = Rejected(
 MODERATION_LOCKED = Rejected(
     "moderation_locked", "Moderated grading setting cannot be changed if graded submissions exist"
 )
-BLANK_COMMENT = Rejected(
-    "invalid_command",
-    "data.comment is blank: write something",
-    errors=(("data.comment", "data.comment is blank: write something"),),
-)
 TOO_LARGE = Rejected("invalid_command", "too large to publish: send fewer or shorter items in one command")
+
+
+def invalid_field(path: str, message: str) -> Rejected:
+    """A field that cannot be meant; ``message`` continues its path and says what to send."""
+    text = f"{path} {message}"
+    return Rejected("invalid_command", text, errors=((path, text),))
 
 
 def field_required(path: str) -> Rejected:
     """A field that is required on first mention was left out."""
-    message = f"{path} is required on first mention"
-    return Rejected("invalid_command", message, errors=((path, message),))
+    return invalid_field(path, "is required on first mention")
 
 
 def id_taken(path: str) -> Rejected:
     """An id that stands for another student."""
-    message = f"{path} belongs to another student of the assignment: state one of its own"
-    return Rejected("invalid_command", message, errors=((path, message),))
+    return invalid_field(path, "belongs to another student of the assignment: state one of its own")
 
 
 def field_not_clearable(path: str) -> Rejected:
     """A field that must have a value was to be cleared."""
-    message = f"{path} cannot be cleared: state a value or leave it out"
-    return Rejected("invalid_command", message, errors=((path, message),))
+    return invalid_field(path, "cannot be cleared: state a value or leave it out")
+
+
+BLANK_COMMENT = invalid_field("data.comment", "is blank: write something")

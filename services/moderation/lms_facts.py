@@ -38,9 +38,13 @@ from services.moderation.events import (
     SubmissionRecorded,
     UsersUpdated,
 )
+from services.moderation.fact_checks import check_account, check_settings, check_times
 
 
 def upsert_course(data: commands.UpsertCourse, course: Course) -> Decision:
+    rejection = check_account(course, data.fields.get("account_id"))
+    if rejection is not None:
+        return rejection
     changes = {
         name: (getattr(course, name), new)
         for name in COURSE_FIELDS
@@ -51,9 +55,12 @@ def upsert_course(data: commands.UpsertCourse, course: Course) -> Decision:
     return Accepted((CourseUpdated(changes=changes),))
 
 
-def upsert_users(data: commands.UpsertUsers, course: Course) -> Decision:
+def upsert_users(data: commands.UpsertUsers, course: Course, at: datetime) -> Decision:
     rows: dict[int, dict[str, Any]] = {}
     for index, user in enumerate(data.users):
+        rejection = check_times(user.fields, f"data.users[{index}]", at)
+        if rejection is not None:
+            return rejection
         current_fields = {**course.users.get(user.user_id, {}), **rows.get(user.user_id, {})}
         if user.fields.get("name") is None and (not current_fields or "name" in user.fields):
             return (field_not_clearable if current_fields else field_required)(f"data.users[{index}].name")
@@ -102,11 +109,18 @@ def configure_assignment(data: commands.ConfigureAssignment, course: Course, ass
         for name in REQUIRED_SETTINGS:
             if name not in data.fields or (requested_settings[name] is None and name != "points_possible"):
                 return field_required(f"data.{name}")
+        rejection = check_settings(course, data.fields, requested_settings["moderated_grading"])
+        if rejection is not None:
+            return rejection
         settings = _without_moderation({**DEFAULT_SETTINGS, **requested_settings})
         return Accepted((AssignmentCreated(settings={k: v for k, v in settings.items() if v is not None}),))
     for name in ("name", "grading_type", "moderated_grading"):
         if name in requested_settings and requested_settings[name] is None:
             return field_not_clearable(f"data.{name}")
+    is_moderated = requested_settings.get("moderated_grading", assignment.moderated_grading)
+    rejection = check_settings(course, data.fields, is_moderated)
+    if rejection is not None:
+        return rejection
     new_settings = _without_moderation({"moderated_grading": assignment.moderated_grading, **requested_settings})
     changes = {n: (getattr(assignment, n), new) for n, new in new_settings.items() if getattr(assignment, n) != new}
     if not changes:
@@ -137,10 +151,15 @@ def _unchanged_settings(assignment: Assignment) -> dict[str, tuple[Any, Any]]:
     return {name: (value, value) for name in AUDITED_SETTINGS if (value := getattr(assignment, name)) is not None}
 
 
-def record_submission(data: commands.RecordSubmission, course: Course, assignment: Assignment) -> Decision:
+def record_submission(
+    data: commands.RecordSubmission, course: Course, assignment: Assignment, at: datetime
+) -> Decision:
     student = data.student_id
     if not course.is_enrolled_student(student):
         return NOT_FOUND
+    rejection = check_times(data.fields, "data", at)
+    if rejection is not None:
+        return rejection
     submission = assignment.submission(student)
     fields: Mapping[str, Any] = {n: False if n == "excused" and v is None else v for n, v in data.fields.items()}
     score, text = current_gradebook_grade(course, assignment, submission)
@@ -177,6 +196,9 @@ def record_submission_comment(
     student = data.student_id
     if not course.is_enrolled_student(student):
         return NOT_FOUND
+    rejection = check_times({"created_at": data.created_at}, "data", at)
+    if rejection is not None:
+        return rejection
     for comment in assignment.submission(student).comments:
         is_same_comment = comment.author_id == data.author_id and comment.comment == data.comment
         if is_same_comment and data.created_at in (None, comment.created_at):
@@ -195,6 +217,9 @@ def record_submission_comment(
 def post_grades(data: commands.PostGrades, course: Course, assignment: Assignment, at: datetime) -> Decision:
     if assignment.moderated_grading and assignment.grades_published_at is None:
         return CANNOT_POST_BEFORE_PUBLICATION
+    rejection = check_times({"posted_at": data.posted_at}, "data", at)
+    if rejection is not None:
+        return rejection
     return Accepted(
         tuple(
             SubmissionPosted(**_grade_fields(student, course, assignment), posted_at=data.posted_at or at)

@@ -57,7 +57,12 @@ class ReferenceModel:
     def apply(self, data: commands.CommandData, actor: int) -> str | None:
         """What is said changes what is; the reason, if it is refused."""
         match data:
-            case commands.UpsertEnrollments() | commands.ConfigureAssignment():
+            case commands.UpsertEnrollments():
+                self._apply_lms_fact(data)
+                return None
+            case commands.ConfigureAssignment():
+                if data.fields.get("grader_count") == 0:
+                    return "invalid_command"
                 self._apply_lms_fact(data)
                 return None
             case commands.RecordProvisionalGrade():

@@ -56,7 +56,7 @@ LIMITS = [
     (ENROLLMENTS, "data.enrollments", *(rows(n, {"user_id": 1, "type": "TaEnrollment"}) for n in (10_000, 10_001))),
     ("upsert_admins", "data.admins", *(rows(n, {"user_id": 1, "permissions": []}) for n in (10_000, 10_001))),
     ("upsert_admins", "data.admins.0.permissions", rows(10_000, "p"), rows(10_001, "p")),
-    (COURSE, "data.grading_scheme", rows(10_000, ["A", 1]), rows(10_001, ["A", 1])),
+    (COURSE, "data.grading_scheme", *(json.dumps([["A", n / 10_000] for n in range(k)]) for k in (10_000, 10_001))),
     (GRADE, "data.rubric_assessment", keys(10_000), keys(10_001)),
     (GRADE, "data.rubric_assessment", '{"a":' + text(65_536) + "}", '{"a":' + text(65_537) + "}"),
     *((kind, "data.score", taken, refused) for kind in (GRADE, SUBMISSION) for taken, refused in [
@@ -102,6 +102,14 @@ LIMITS = [
     (ASSIGNMENT, "data.grading_type", '"gpa_scale"', '"stars"'),
     (COURSE, "data.grading_scheme", '[["A", 0]]', '[["A"]]'),
     (COURSE, "data.grading_scheme", '[["A", 0]]', '[["A", 0, 1]]'),
+    *((kind, "data.grading_scheme", taken, refused) for kind in (COURSE, ASSIGNMENT) for taken, refused in [
+        ('[["A+", 1.05], ["F", 0]]', '[["A", 94], ["F", 0]]'), ('[["A", 10], ["F", 0]]', '[["A", 10.01], ["F", 0]]'),
+        ('[["F", 0], ["A", 0.9]]', '[["F", 0.5], ["A", 0.9]]'), ('[["4.0", 0.9], ["0.0", 0]]', '[["4.0", 0.9]]'),
+        ('[["A", 0.9], ["B", 0.8], ["F", 0]]', '[["A", 0.9], ["B", 0.90], ["F", 0]]'),
+        ('[["A", 0.9], ["F", -0.0]]', '[["A", 0.9], ["E", -0.1], ["F", 0]]'), ('[["A", 0]]', '[["", 0.9], ["F", 0]]'),
+        ('[["A B", 0]]', '[["A ", 0.9], ["F", 0]]'), ('[["A", 0]]', '[["\\u00a0", 0]]'), ("null", "[]"),
+    ]),
+    (ASSIGNMENT, "data.points_possible", "1e-9", "1e-10"),
     (SUBMISSION, "data.anonymous_id", '"aB3"', '"a b"'), (SUBMISSION, "data.attempt", "0", "-1"),
     ("select_students_for_moderation", "data.student_ids", '[31, "32"]', '[31, null, "x"]'),
     ("publish_provisional_grades", "data", "{}", "[]"), ("publish_provisional_grades", "data", "{}", "null"),
@@ -211,3 +219,13 @@ def test_ids_above_double_precision_are_preserved() -> None:
         taken = parse(replace_field(build_command(), "course_id", text_))
         assert isinstance(taken, ParsedCommand)
         assert taken.command.course_id == 9007199254740993
+
+
+@pytest.mark.parametrize("kind", [COURSE, ASSIGNMENT])
+def test_scheme_in_percents_is_rejected_with_the_remedy(kind: str) -> None:
+    command = build_command(kind, data={"grading_scheme": [["A", 94], ["B", 84], ["F", 0]]})
+    refused = parse(encode(command))
+    assert isinstance(refused, InvalidCommand)
+    (error,) = refused.errors
+    assert error["path"] == "data.grading_scheme"
+    assert "send 0.94 for 94 %" in error["message"]

@@ -6,7 +6,7 @@ who asks are optional; a field more is no breach.
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.domain_events import DomainEvent, EventName
 from schemas.fields import ID_MAX, ID_PATTERN, UUID_PATTERN
@@ -28,24 +28,68 @@ class User(BaseModel):
     login_id: str | None = None
 
 
-class SubmissionComment(BaseModel):
-    """``author_id`` is left out, and ``anonymous_id`` stands there, where the author is anonymous to who asks."""
+class UserDisplay(BaseModel):
+    """A user beside something else; ``anonymous_id`` is the id in base 36."""
 
     id: Id
-    author_id: Id | None = None
-    author_name: str | None = None
-    anonymous_id: AnonymousId | None = None
+    anonymous_id: AnonymousId
+    display_name: str | None
+    avatar_image_url: str
+    html_url: str
+    pronouns: None
+
+
+class NoAuthor(BaseModel):
+    """Stands for an author whom the caller may not know."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class SubmissionComment(BaseModel):
+    """An ordinary comment. Of an author whom the caller may not know the id is null."""
+
+    id: Id
     comment: str
     created_at: Second | None
     edited_at: None
+    attempt: None
+    author_id: Id | None
+    author_name: str | None
+    author: UserDisplay | NoAuthor
+
+
+class ModeratedComment(BaseModel):
+    """A comment beside a provisional grade. ``anonymous_id`` replaces the id of an author who is anonymous."""
+
+    id: Id
+    comment: str
+    created_at: Second | None
+    attempt: None
+    draft: bool
+    publishable: bool
+    group_comment_id: None
+    media_comment_id: None
+    media_comment_type: None
+    cached_attachments: None
+    author_id: Id | None = None
+    author_name: str | None = None
+    anonymous_id: AnonymousId | None = None
+
+
+class RubricRating(BaseModel):
+    """A rating as it was sent: ``points``, ``comments``, and the rating's ``id``."""
+
+    criterion_id: str
+    points: Any = None
 
 
 class RubricAssessment(BaseModel):
-    """``data``: the ratings by criterion, as they were sent."""
+    """``score``: the sum of the points."""
 
     assessor_id: Id
     assessor_name: str | None
-    data: dict[str, Any]
+    score: float | None
+    data: list[RubricRating]
 
 
 class ProvisionalGrade(BaseModel):
@@ -63,7 +107,7 @@ class ProvisionalGrade(BaseModel):
     scorer_id: Id | None = None
     anonymous_grader_id: AnonymousId | None = None
     speedgrader_url: str
-    submission_comments: list[SubmissionComment] | None = None
+    submission_comments: list[ModeratedComment] | None = None
     rubric_assessments: list[RubricAssessment] | None = None
     selected: bool | None = None
     readonly: bool | None = None
@@ -114,11 +158,17 @@ class Graded(Submission):
 
 
 class GradeableStudent(BaseModel):
-    """A student to grade; with ``include[]=provisional_grades`` and for moderators also the last three."""
+    """A student to grade: a user, or who is hidden an anonymous id and a number.
+
+    With ``include[]=provisional_grades`` and for moderators also the last three.
+    """
 
     id: Id | None = None
-    display_name: str | None = None
-    anonymous_id: AnonymousId | None = None
+    anonymous_id: AnonymousId
+    display_name: str | None
+    avatar_image_url: str
+    html_url: str | None = None
+    pronouns: None = None
     in_moderation_set: bool | None = None
     selected_provisional_grade_id: Id | None = None
     provisional_grades: list[ProvisionalGrade] | None = None

@@ -20,7 +20,7 @@ from services.gateway.path_ids import resolve_user_id, resolve_view
 from services.gateway.rails_params import parse_params, parse_path_id
 from services.gateway.rails_times import parse_time
 from services.gateway.responses import bad_request, json_response
-from services.moderation.canvas_views import user_json
+from services.moderation.canvas_people import user_json
 
 router = APIRouter(prefix=ASSIGNMENT_PATH)
 
@@ -124,7 +124,13 @@ async def gradeable_students(
     """The students whose work the caller may grade."""
     page, included = parse_page(request), await _parse_include(request)
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
-    students = raise_if_rejected(view.list_gradeable_students(with_grades="provisional_grades" in included))
+    students = raise_if_rejected(
+        view.list_gradeable_students(
+            with_grades="provisional_grades" in included,
+            by_name=request.query_params.get("sort") == "name",
+            descending=request.query_params.get("order") == "desc",
+        )
+    )
     page_items = [view.gradeable_student_json(student, included) for student in page.slice_items(students)]
     return json_response(
         request, page_items, headers=link_header(request, dependencies.gateway_url, page, len(students))

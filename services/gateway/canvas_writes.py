@@ -27,7 +27,8 @@ from services.gateway.rails_params import (
     parse_path_id,
 )
 from services.gateway.responses import ApiError, bad_request, json_response, not_found, unauthorized
-from services.moderation.canvas_views import AssignmentView, user_json
+from services.moderation.canvas_people import user_json
+from services.moderation.canvas_views import AssignmentView
 
 router = APIRouter(prefix=ASSIGNMENT_PATH)
 RESPONSE_INCLUDES = frozenset({"provisional_grades", "submission_comments"})
@@ -137,7 +138,8 @@ async def grade_anonymously(
 
 
 def _graded_response(request: Request, submission_json: dict[str, Any]) -> Response:
-    return json_response(request, {**submission_json, "all_submissions": [submission_json]})
+    without_comments = {name: part for name, part in submission_json.items() if name != "submission_comments"}
+    return json_response(request, {**submission_json, "all_submissions": [without_comments]})
 
 
 async def _record_grade(

@@ -116,6 +116,10 @@ _INCLUDE_PARAMETER = _query_parameter(
     "what to add: provisional_grades, submission_comments, rubric_assessment; others are passed over",
     {"type": "array", "items": {"type": "string"}},
 )
+_SORT_PARAMETERS = (
+    _query_parameter("sort", "`name` sorts by sortable name, anything else by id", {"type": "string"}),
+    _query_parameter("order", "`desc` reverses the order", {"type": "string"}),
+)
 _LAST_UPDATED_AT_PARAMETER = _query_parameter(
     "last_updated_at", "the submission's change time as known to the caller", {"type": "string", "format": "date-time"}
 )
@@ -175,7 +179,7 @@ LIST_GRADEABLE = read_operation(
     list[canvas.GradeableStudent],
     "The students to grade",
     paginated=True,
-    query=(_INCLUDE_PARAMETER, *_PAGE_PARAMETERS),
+    query=(_INCLUDE_PARAMETER, *_SORT_PARAMETERS, *_PAGE_PARAMETERS),
 )
 ADD_STUDENTS = write_operation(
     list[canvas.User],

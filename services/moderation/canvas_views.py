@@ -3,12 +3,16 @@
 Ids are integers, times strings with seconds, as in Canvas's JSON. Links to the LMS begin with ``lms_url``.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Container, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from services.moderation import comment_visibility, ids
 from services.moderation.assignment import Assignment, ProvisionalGrade
+from services.moderation.canvas_people import anonymous_user_display_json, get_sortable_name, user_display_json
+from services.moderation.canvas_rubrics import indexed_rubric_json, rubric_assessment_json
 from services.moderation.course import Course
 from services.moderation.current_grades import current_gradebook_grade, current_provisional_grade
 from services.moderation.decisions import ALREADY_PUBLISHED, NOT_FOUND, NOT_MODERATED, UNAUTHORIZED, Rejected
@@ -25,10 +29,6 @@ STATUS_INCLUDES = frozenset({"submission_comments", "rubric_assessment"})
 
 class AssignmentView(Viewer):
     """A course and an assignment as one user sees them."""
-
-    def __init__(self, course: Course, assignment: Assignment, user_id: int, lms_url: str) -> None:
-        super().__init__(course, assignment, user_id)
-        self.lms_url = lms_url
 
     def list_moderated_students(self) -> list[int] | Rejected:
         """The moderation set's students, ascending (Canvas: ModerationSetController#index)."""
@@ -146,9 +146,9 @@ class AssignmentView(Viewer):
             return []
         return [
             {
+                **rubric_assessment_json(grade.rubric_assessment),
                 "assessor_id": grade.scorer_id,
                 "assessor_name": self.get_user_name(grade.scorer_id),
-                "data": grade.rubric_assessment,
             }
         ]
 
@@ -199,7 +199,7 @@ class AssignmentView(Viewer):
             body["submission_comments"] = comment_visibility.list_submission_comments(self, student_id)
         rubric = self.assignment.submission(student_id).rubric_assessment
         if "rubric_assessment" in includes and rubric is not None and (sees_as_grader or body["posted_at"]):
-            body["rubric_assessment"] = rubric
+            body["rubric_assessment"] = indexed_rubric_json(rubric)
         if "provisional_grades" in includes and sees_as_grader and self.assignment.moderated_grading:
             body["provisional_grades"] = self.provisional_grades_json(student_id, includes)
         return body
@@ -256,10 +256,25 @@ class AssignmentView(Viewer):
         students = (s for s in self.course.student_ordinals if self.course.is_visible_student(s, sections))
         return self._sort_students([s for s in students if self.assignment.is_assigned(self.course, s)])
 
-    def list_gradeable_students(self, *, with_grades: bool) -> list[int] | Rejected:
-        """The students to grade; with their provisional grades for moderators only."""
+    def list_gradeable_students(
+        self, *, with_grades: bool, by_name: bool = False, descending: bool = False
+    ) -> list[int] | Rejected:
+        """The students to grade; with their provisional grades for moderators only.
+
+        ``by_name``: while students are hidden the order stays that of their anonymous ids.
+        """
         students = self.list_submission_students()
-        return UNAUTHORIZED if with_grades and not self.can_moderate else students
+        if isinstance(students, Rejected):
+            return students
+        if with_grades and not self.can_moderate:
+            return UNAUTHORIZED
+        if by_name and self.can_view_student_names:
+            sections = self.course.visible_sections(self.user_id)
+            students = self._cached_list((sections, "name"), partial(self._sort_by_name, students))
+        return students[::-1] if descending else students
+
+    def _sort_by_name(self, students: Sequence[int]) -> list[int]:
+        return sorted(students, key=lambda student: (get_sortable_name(self.course, student), student))
 
     def _sort_students(self, students: Sequence[int]) -> list[int]:
         if self.can_view_student_names:
@@ -268,40 +283,29 @@ class AssignmentView(Viewer):
 
     def gradeable_student_json(self, student_id: int, includes: Includes) -> Json:
         """Canvas: SubmissionsApiController#gradeable_students."""
-        body: Json = {}
         if self.can_view_student_names:
-            user_fields = self.course.users.get(student_id, {})
-            body["id"] = student_id
-            body["display_name"] = user_fields.get("short_name") or user_fields.get("name")
+            body = user_display_json(self.course, student_id, self.lms_url)
         else:
-            body["anonymous_id"] = ids.anonymous_id(self.course, self.assignment, student_id)
-        if "provisional_grades" in includes and self.assignment.moderated_grading:
+            anonymous_id = ids.anonymous_id(self.course, self.assignment, student_id)
+            body = anonymous_user_display_json(anonymous_id, self._anonymous_number(anonymous_id), self.lms_url)
+        if "provisional_grades" in includes:
             selected_grade_id = self.assignment.selected_grade_id(self.course, student_id)
             body["in_moderation_set"] = selected_grade_id is not None
             body["selected_provisional_grade_id"] = selected_grade_id
             body["provisional_grades"] = self.provisional_grades_json(student_id, includes)
         return body
 
+    def _anonymous_number(self, anonymous_id: str) -> int:
+        """Position of an anonymous id among those of all of the assignment's students, from 1."""
+        students = self._cached_list((None, False), lambda: self._load_submission_students(None))
+        return 1 + bisect_left(
+            students, anonymous_id, key=lambda student: ids.anonymous_id(self.course, self.assignment, student)
+        )
+
 
 def has_submission(course: Course, assignment: Assignment, student_id: int) -> bool:
     """Every assigned student has one, and who once handed something in."""
     return assignment.is_assigned(course, student_id) or student_id in assignment.submissions
-
-
-def user_json(course: Course, user_id: int) -> Json:
-    """A user as the moderation set's operations show one, who may read logins and SIS ids."""
-    user_fields = course.users.get(user_id, {})
-    body: Json = {
-        "id": user_id,
-        "name": user_fields.get("name"),
-        "created_at": format_canvas_time(user_fields.get("created_at")),
-    }
-    for name in ("sortable_name", "short_name"):
-        body[name] = user_fields.get(name) or user_fields.get("name")
-    return {
-        **body,
-        **{name: user_fields[name] for name in ("sis_user_id", "login_id") if user_fields.get(name) is not None},
-    }
 
 
 def _is_same_second(one: datetime, other: datetime | None) -> bool:

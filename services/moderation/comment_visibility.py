@@ -1,6 +1,6 @@
-"""Which comments a user sees, and how one is shown.
+"""Which comments a user sees, and the two shapes in which Canvas shows one.
 
-Canvas: app/models/submission_comment.rb (can_view_comment?), lib/api/v1/submission_comment.rb.
+Canvas: app/models/submission_comment.rb (can_view_comment?, can_read_author?), lib/api/v1/submission_comment.rb.
 """
 
 from collections.abc import Sequence
@@ -8,94 +8,122 @@ from typing import Any
 
 from services.moderation import ids
 from services.moderation.assignment import Comment
+from services.moderation.canvas_people import user_display_json
+from services.moderation.course import INSTRUCTOR_TYPES
 from services.moderation.event_payloads import format_canvas_time
 from services.moderation.visibility import Viewer
 
 Json = dict[str, Any]
+ANONYMOUS_AUTHOR_NAME = "Anonymous User"
 
 
 def list_submission_comments(viewer: Viewer, student_id: int) -> list[Json]:
-    """Those of a submission that the user sees, ordinary and provisional, oldest first.
+    """A submission's ordinary comments that the user sees, oldest first.
 
-    After the publication the chosen grader's provisional ones are left out: their public copies stand for them.
+    Provisional ones stand with their provisional grade; publication makes ordinary ones of the chosen grade's.
     """
-    assignment = viewer.assignment
-    submission = assignment.submission(student_id)
-    provisional_comments = [
-        comment for grade in assignment.grades_by_student.get(student_id, ()) for comment in grade.comments
-    ]
-    if assignment.moderated_grading and assignment.grades_published_at is not None:
-        provisional_comments = [
-            comment for comment in provisional_comments if comment.author_id != submission.grader_id
-        ]
-    visible = _visible_comments(viewer, student_id, submission.comments, provisional=False)
-    visible += _visible_comments(viewer, student_id, provisional_comments, provisional=True)
+    visible = _visible_comments(viewer, student_id, viewer.assignment.submission(student_id).comments)
     visible.sort(key=lambda comment: (comment.created_at, comment.comment_id))
-    return [_comment_json(viewer, comment) for comment in visible]
+    return [_submission_comment_json(viewer, comment) for comment in visible]
 
 
 def list_provisional_grade_comments(viewer: Viewer, student_id: int, comments: Sequence[Comment]) -> list[Json]:
-    """Those of a provisional grade that the user sees, and the submission's ordinary ones."""
+    """A provisional grade's comments that the user sees, and the submission's ordinary ones."""
     ordinary_comments = viewer.assignment.submission(student_id).comments
-    visible = _visible_comments(viewer, student_id, comments, provisional=True)
-    visible += _visible_comments(viewer, student_id, ordinary_comments, provisional=False)
-    return [_comment_json(viewer, comment) for comment in visible]
+    visible = _visible_comments(viewer, student_id, [*comments, *ordinary_comments])
+    return [_moderated_comment_json(viewer, comment) for comment in visible]
 
 
-def _visible_comments(
-    viewer: Viewer, student_id: int, comments: Sequence[Comment], *, provisional: bool
-) -> list[Comment]:
+def _visible_comments(viewer: Viewer, student_id: int, comments: Sequence[Comment]) -> list[Comment]:
     if not comments:
         return []
-    visible_authors = _visible_author_ids(viewer, student_id, provisional=provisional)
+    visible_authors = _visible_author_ids(viewer, student_id)
     return [comment for comment in comments if visible_authors is None or comment.author_id in visible_authors]
 
 
-def _visible_author_ids(viewer: Viewer, student_id: int, *, provisional: bool) -> frozenset[int] | None:
+def _visible_author_ids(viewer: Viewer, student_id: int) -> frozenset[int] | None:
     """Whose comments on a student's submission the user reads; None: everybody's."""
     assignment, user_id = viewer.assignment, viewer.user_id
     submission = assignment.submission(student_id)
-    published = assignment.grades_published_at is not None
     if viewer.can_moderate:
         return None
     if not assignment.moderated_grading and viewer.course.has_permission(user_id, "manage_grades"):
         return None
-    self_only = {user_id}
     if user_id == student_id:
-        if submission.posted_at is None:
-            return frozenset(self_only)
-        if not provisional:
-            return None
-        return frozenset(self_only | {assignment.final_grader_id or user_id} if published else self_only)
+        return frozenset({user_id}) if submission.posted_at is None else None
     if not viewer.can_view_gradebook:
-        return frozenset(self_only)
+        return frozenset({user_id})
     if viewer.can_view_grader_comments:
         return None
-    visible_after_publication = (assignment.final_grader_id, submission.grader_id) if published else ()
-    return frozenset(self_only | {student_id} | {author for author in visible_after_publication if author is not None})
+    published = assignment.grades_published_at is not None
+    authors_of_published = (assignment.final_grader_id, submission.grader_id) if published else ()
+    return frozenset({user_id, student_id, *(author for author in authors_of_published if author is not None)})
 
 
-def _comment_json(viewer: Viewer, comment: Comment) -> Json:
+def _submission_comment_json(viewer: Viewer, comment: Comment) -> Json:
+    """An ordinary comment (Canvas: submission_comment_json). Its author is unreadable while students are hidden."""
     body: Json = {
         "id": comment.comment_id,
         "comment": comment.comment,
         "created_at": format_canvas_time(comment.created_at),
         "edited_at": None,
+        "attempt": None,
     }
-    anonymous_id = _anonymous_author_id(viewer, comment.author_id)
-    if anonymous_id is not None:
-        return {**body, "anonymous_id": anonymous_id}
-    return {**body, "author_id": comment.author_id, "author_name": viewer.get_user_name(comment.author_id)}
+    author_id = comment.author_id
+    is_hidden = viewer.anonymizes_students or _is_anonymous_grader(viewer, author_id)
+    if is_hidden and author_id != viewer.user_id:
+        return {**body, "author_id": None, "author_name": ANONYMOUS_AUTHOR_NAME, "author": {}}
+    return {
+        **body,
+        "author_id": author_id,
+        "author_name": viewer.get_short_name(author_id),
+        "author": user_display_json(viewer.course, author_id, viewer.lms_url),
+    }
 
 
-def _anonymous_author_id(viewer: Viewer, author_id: int) -> str | None:
-    """What stands for an author who is anonymous to the user, None for one who is not."""
-    if author_id == viewer.user_id:
-        return None
+def _moderated_comment_json(viewer: Viewer, comment: Comment) -> Json:
+    """A comment of a provisional grade (Canvas: anonymous_moderated_submission_comments_json)."""
+    return {
+        "id": comment.comment_id,
+        "comment": comment.comment,
+        "created_at": format_canvas_time(comment.created_at),
+        "attempt": None,
+        "draft": False,
+        "publishable": False,
+        "group_comment_id": None,
+        "media_comment_id": None,
+        "media_comment_type": None,
+        "cached_attachments": None,
+        **_moderated_author_fields(viewer, comment.author_id),
+    }
+
+
+def _moderated_author_fields(viewer: Viewer, author_id: int) -> Json:
+    course, assignment = viewer.course, viewer.assignment
+    is_own, author_name = author_id == viewer.user_id, viewer.get_short_name(author_id)
+    if viewer.anonymizes_students and not is_own:
+        if author_id in course.student_ordinals:
+            return {"anonymous_id": ids.anonymous_id(course, assignment, author_id)}
+        if not _is_grader(viewer, author_id):
+            # An observer's name would tell whose parent writes.
+            return {"author_id": None, "author_name": ANONYMOUS_AUTHOR_NAME}
+    if _is_anonymous_grader(viewer, author_id):
+        name = {"author_name": author_name} if is_own else {}
+        return {"anonymous_id": assignment.grader_slots[author_id], **name}
+    return {"author_id": author_id, "author_name": author_name}
+
+
+def _is_anonymous_grader(viewer: Viewer, author_id: int) -> bool:
+    """Whether the author is a grader who has an anonymous id and whom the user may not know."""
     assignment = viewer.assignment
-    if author_id in assignment.grader_slots:
-        is_anonymous = assignment.moderated_grading and assignment.grades_published_at is None
-        return assignment.grader_slots[author_id] if is_anonymous and not viewer.can_view_grader_names else None
-    if author_id in viewer.course.student_ordinals and viewer.anonymizes_students:
-        return ids.anonymous_id(viewer.course, assignment, author_id)
-    return None
+    if author_id not in assignment.grader_slots:
+        return False
+    is_anonymous = assignment.moderated_grading and assignment.grades_published_at is None
+    return is_anonymous and not viewer.can_view_grader_names
+
+
+def _is_grader(viewer: Viewer, user_id: int) -> bool:
+    """Whether the user grades here, or once did."""
+    enrollments = viewer.course.enrollments.get(user_id, {}).values()
+    is_instructor = any(enrollment.type in INSTRUCTOR_TYPES for enrollment in enrollments)
+    return is_instructor or user_id in viewer.course.admins or user_id in viewer.assignment.grader_slots

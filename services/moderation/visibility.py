@@ -6,6 +6,7 @@ Canvas: app/models/abstract_assignment.rb (can_view_other_grader_identities?, ca
 from functools import cached_property
 
 from services.moderation.assignment import Assignment
+from services.moderation.canvas_people import get_short_name
 from services.moderation.course import Course
 
 
@@ -35,12 +36,16 @@ def can_view_grader_comments(course: Course, assignment: Assignment, user_id: in
 
 
 class Viewer:
-    """A user who looks at an assignment. What holds for all that is shown is asked once: good until a change."""
+    """A user's view of an assignment; valid until the next change, as it caches what holds for all that is shown.
 
-    def __init__(self, course: Course, assignment: Assignment, user_id: int) -> None:
+    ``lms_url``: the beginning of links to the LMS.
+    """
+
+    def __init__(self, course: Course, assignment: Assignment, user_id: int, lms_url: str) -> None:
         self.course = course
         self.assignment = assignment
         self.user_id = user_id
+        self.lms_url = lms_url
 
     @cached_property
     def can_moderate(self) -> bool:
@@ -76,3 +81,7 @@ class Viewer:
         """A user's name as the LMS stated it."""
         name: str | None = self.course.users.get(user_id, {}).get("name")
         return name
+
+    def get_short_name(self, user_id: int) -> str | None:
+        """A user's short name, which Canvas shows as an author's."""
+        return get_short_name(self.course, user_id)

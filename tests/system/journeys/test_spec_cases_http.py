@@ -17,10 +17,6 @@ Json = dict[str, Any]
 CASES = json.loads((CANVAS_CASES / "spec_cases.json").read_text())["http_cases"]
 
 
-# The cases that are not answered as Canvas does yet.
-PENDING = {f"SPX-HTTP-{number}" for number in ("08", "09", "16", "18")}
-
-
 async def send_case(gateway: GatewayClient, world: World, when: Json) -> Any:
     options: Json = {name: when[name] for name in ("json",) if name in when}
     if "form" in when:
@@ -29,11 +25,7 @@ async def send_case(gateway: GatewayClient, world: World, when: Json) -> Any:
     return await gateway.request(when["method"], fill_placeholders(world, when["path"]), actor, **options)
 
 
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(case, marks=[pytest.mark.xfail(strict=True)] if case["id"] in PENDING else []) for case in CASES],
-    ids=[case["id"] for case in CASES],
-)
+@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
 async def test_gateway_answers_as_canvas_specs_do(case: Json, running_system: System, gateway: GatewayClient) -> None:
     world, when, then = World(), case["when"], case["then"]
     await replay_given(running_system, gateway, world, case)

@@ -119,7 +119,7 @@ def test_publication_copies_the_rubric_to_the_submission() -> None:
     memory = moderated_course()
     memory.select(memory.grade(TA1, ANN, 5, rubric_assessment={"_1": {"points": 3}}))
     (grade,) = view_submission(memory, FINAL_GRADER)["provisional_grades"]
-    assert grade["rubric_assessments"][0]["data"] == {"_1": {"points": 3}}
+    assert grade["rubric_assessments"][0]["data"] == [{"criterion_id": "_1", "points": 3}]
     assert "rubric_assessment" not in view_submission(memory, FINAL_GRADER)
     memory.publish()
     assert view_submission(memory, TA2)["rubric_assessment"] == {"_1": {"points": 3}}
@@ -209,3 +209,76 @@ def test_full_status_requires_a_moderator_and_a_changed_submission() -> None:
     assert {"scorer_name", "rubric_assessments", "submission_comments"} <= first.keys()
     # Never touched: any time the caller states is another one.
     assert "provisional_grades" in view_as(memory, FINAL_GRADER).provisional_grade_status(BEN, older)  # type: ignore[operator]
+
+
+def test_gradeable_student_is_shown_as_canvas_shows_a_user() -> None:
+    memory = moderated_course()
+    name = commands.UserUpsert(user_id=ANN, fields={"name": "Ann Archer", "short_name": "Ann"})
+    memory.expect_accepted(commands.UpsertUsers(users=(name,)))
+    assert view_as(memory, TA1).gradeable_student_json(ANN, ()) == {
+        "id": ANN,
+        "anonymous_id": "v",
+        "display_name": "Ann",
+        "avatar_image_url": "https://lms.example/images/messages/avatar-50.png",
+        "html_url": f"https://lms.example/courses/1001/users/{ANN}",
+        "pronouns": None,
+    }
+
+
+def test_hidden_gradeable_student_has_a_number_in_the_order_of_anonymous_ids() -> None:
+    memory = moderated_course(anonymous_grading=True)
+    view = view_as(memory, TA1)
+    listed = view.list_gradeable_students(with_grades=False)
+    assert not isinstance(listed, Rejected)
+    shown = [view.gradeable_student_json(student, ()) for student in listed]
+    assert [row["display_name"] for row in shown] == ["Student 1", "Student 2", "Student 3"]
+    assert [set(row) for row in shown] == [{"anonymous_id", "avatar_image_url", "display_name"}] * 3
+
+
+def test_gradeable_students_are_sorted_by_name_unless_hidden() -> None:
+    memory = moderated_course()
+    names = {ANN: "zoe", BEN: "Ben", CAT: "Cat"}
+    users = tuple(commands.UserUpsert(user_id=user, fields={"name": name}) for user, name in names.items())
+    memory.expect_accepted(commands.UpsertUsers(users=users))
+    view = view_as(memory, TA1)
+    assert view.list_gradeable_students(with_grades=False, by_name=True) == [BEN, CAT, ANN]
+    assert view.list_gradeable_students(with_grades=False, by_name=True, descending=True) == [ANN, CAT, BEN]
+    assert view.list_gradeable_students(with_grades=False, descending=True) == [CAT, BEN, ANN]
+    users = (commands.UserUpsert(user_id=ANN, fields={"name": "Abe"}),)
+    memory.expect_accepted(commands.UpsertUsers(users=users))
+    assert view_as(memory, TA1).list_gradeable_students(with_grades=False, by_name=True) == [ANN, BEN, CAT]
+    memory.configure(anonymous_grading=True)
+    hidden = view_as(memory, TA1)
+    assert hidden.list_gradeable_students(with_grades=False, by_name=True) == hidden.list_submission_students()
+
+
+def test_students_without_moderation_have_empty_provisional_grades() -> None:
+    memory = moderated_course(moderated_grading=False)
+    add_admin(memory, "select_final_grade")
+    row = view_as(memory, ADMIN).gradeable_student_json(ANN, {"provisional_grades"})
+    assert (row["in_moderation_set"], row["selected_provisional_grade_id"], row["provisional_grades"]) == (
+        False, None, [],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sent", "score", "data"),
+    [
+        (
+            {"_1": {"points": "3", "rating_id": "r1"}, "_2": {"points": 2.5, "comments": "well"}},
+            5.5,
+            [
+                {"criterion_id": "_1", "id": "r1", "points": 3.0},
+                {"criterion_id": "_2", "points": 2.5, "comments": "well"},
+            ],
+        ),
+        ({"_1": {"points": ""}}, None, [{"criterion_id": "_1", "points": None}]),
+        ({"_1": {"points": "many"}}, None, [{"criterion_id": "_1", "points": "many"}]),
+    ],
+)
+def test_rubric_assessment_is_a_list_of_ratings(sent: Json, score: float | None, data: list[Json]) -> None:
+    memory = moderated_course()
+    memory.grade(TA1, ANN, 5, rubric_assessment=sent)
+    (grade,) = view_submission(memory, FINAL_GRADER)["provisional_grades"]
+    (assessment,) = grade["rubric_assessments"]
+    assert (assessment["assessor_id"], assessment["score"], assessment["data"]) == (TA1, score, data)

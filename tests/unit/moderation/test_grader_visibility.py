@@ -25,9 +25,11 @@ from tests.fixtures.in_memory_course import (
 from tests.unit.moderation.view_helpers import (
     COMMENTS,
     Json,
+    add_ordinary_comment,
     comment_texts,
     course_with_comments,
     post_grades,
+    view_anonymous_submission,
     view_as,
     view_submission,
 )
@@ -64,6 +66,7 @@ def test_grader_comment_visibility_matches_canvas(row: Json) -> None:
     assert seen == row["then"]["sees_other_graders_comments"]
 
 
+PARENT = 61
 HIDDEN = {
     "grader_names_visible_to_final_grader": False,
     "grader_comments_visible_to_graders": False,
@@ -111,45 +114,63 @@ def test_grader_comments_are_visible_to_moderators_and_by_setting_to_graders(sha
     assert {user for user in everybody if can_view_grader_comments(course, assignment, user)} == readers
 
 
-ALL = ["sorry", "by TA1", "by TA2", "by the final grader", "hello"]
-
-
 @pytest.mark.parametrize(
     ("shared", "user", "texts"),
     [
-        (True, FINAL_GRADER, ALL),
-        (False, FINAL_GRADER, ALL),
-        (False, ADMIN, ALL),
-        (True, TA3, ALL),
-        (True, TA1, ALL),
+        (True, FINAL_GRADER, ["sorry", "hello"]),
+        (False, FINAL_GRADER, ["sorry", "hello"]),
+        (False, ADMIN, ["sorry", "hello"]),
+        (True, TA3, ["sorry", "hello"]),
+        (True, TA1, ["sorry", "hello"]),
         (False, TA3, ["sorry"]),
-        (False, TA1, ["sorry", "by TA1"]),
+        (False, TA1, ["sorry"]),
         (False, TEACHER, ["sorry", "hello"]),
         (True, ANN, ["sorry"]),
     ],
 )
-def test_comment_visibility_before_publication_matches_canvas(shared: bool, user: int, texts: list[str]) -> None:
+def test_submission_comments_before_publication_are_the_ordinary_ones(
+    shared: bool, user: int, texts: list[str]
+) -> None:
     memory = course_with_comments(grader_comments_visible_to_graders=shared)
     add_admin(memory, "select_final_grade")
     assert comment_texts(view_submission(memory, user)) == texts
-    # A grade of before, by somebody who marks again now, stands for no comment of theirs.
+    # A grade stated for a grader who marks again now makes none of their comments public.
     stated = {"score": Decimal(3), "grade": "3", "grader_id": TA1}
     memory.expect_accepted(commands.RecordSubmission(student_id=ANN, fields=stated))
     assert comment_texts(view_submission(memory, user)) == texts
 
 
 @pytest.mark.parametrize(
-    ("posted", "user", "texts"),
+    ("shared", "user", "texts"),
     [
-        # TA1 was chosen: the public copy, made last, stands for the original.
-        (False, FINAL_GRADER, ["sorry", "by TA2", "by the final grader", "hello", "by TA1"]),
-        (False, TA3, ["sorry", "by the final grader", "by TA1"]),
-        (False, TA2, ["sorry", "by TA2", "by the final grader", "by TA1"]),
-        (False, ANN, ["sorry"]),
-        (True, ANN, ["sorry", "by the final grader", "hello", "by TA1"]),
+        (True, FINAL_GRADER, [["by TA1"], ["by TA2"], ["by the final grader"]]),
+        (False, ADMIN, [["by TA1"], ["by TA2"], ["by the final grader"]]),
+        (False, TA2, [["by TA2"]]),
+        (True, TA3, []),
     ],
 )
-def test_published_comment_copies_replace_the_originals(posted: bool, user: int, texts: list[str]) -> None:
+def test_provisional_comments_stand_with_their_provisional_grade(
+    shared: bool, user: int, texts: list[list[str]]
+) -> None:
+    memory = course_with_comments(grader_comments_visible_to_graders=shared)
+    add_admin(memory, "select_final_grade")
+    shown = view_submission(memory, user)["provisional_grades"]
+    ordinary = ["sorry", "hello"] if shared or user == ADMIN else ["sorry"]
+    assert [comment_texts(grade) for grade in shown] == [[*own, *ordinary] for own in texts]
+
+
+@pytest.mark.parametrize(
+    ("posted", "user", "texts"),
+    [
+        # TA1 was chosen: an ordinary copy of their comment was made.
+        (False, FINAL_GRADER, ["sorry", "hello", "by TA1"]),
+        (False, TA3, ["sorry", "by TA1"]),
+        (False, TA2, ["sorry", "by TA1"]),
+        (False, ANN, ["sorry"]),
+        (True, ANN, ["sorry", "hello", "by TA1"]),
+    ],
+)
+def test_publication_makes_ordinary_comments_of_the_chosen_ones_only(posted: bool, user: int, texts: list[str]) -> None:
     memory = course_with_comments(grader_comments_visible_to_graders=False)
     memory.publish()
     if posted:
@@ -168,29 +189,66 @@ def test_unauthorized_user_cannot_read_comments_of_others() -> None:
 @pytest.mark.parametrize(
     ("settings", "user", "named"),
     [
-        ({}, TA2, True),
-        ({"graders_anonymous_to_graders": True}, TA2, False),
-        # Nobody is anonymous to themselves.
-        ({"graders_anonymous_to_graders": True}, TA1, True),
+        ({}, TA1, True),
+        ({"graders_anonymous_to_graders": True}, TA1, False),
         ({"graders_anonymous_to_graders": True}, FINAL_GRADER, True),
         ({"grader_names_visible_to_final_grader": False}, FINAL_GRADER, False),
     ],
 )
 def test_anonymous_grader_is_anonymous_in_every_view(settings: Json, user: int, named: bool) -> None:
     memory = course_with_comments(**settings)
-    memory.expect_accepted(commands.UpsertUsers(users=(commands.UserUpsert(user_id=TA1, fields={"name": "Tom"}),)))
+    name = commands.UserUpsert(user_id=TA1, fields={"name": "Tom Thumb", "short_name": "Tom"})
+    memory.expect_accepted(commands.UpsertUsers(users=(name,)))
+    add_ordinary_comment(memory, TA1, "also by TA1")
     shown = view_submission(memory, user)
-    line = next(c for c in shown["submission_comments"] if c["comment"] == "by TA1")
+    first = shown["provisional_grades"][0]
+    line = first["submission_comments"][0]
     anonymous_id = memory.assignments[ESSAY].grader_slots[TA1]
-    if named:
-        assert (line["author_id"], line["author_name"], "anonymous_id" in line) == (TA1, "Tom", False)
-    else:
-        assert (line["anonymous_id"], {"author_id", "author_name"} & line.keys()) == (anonymous_id, set())
-    if user == FINAL_GRADER:
-        first = shown["provisional_grades"][0]
-        assert first.get("scorer_id") == (TA1 if named else None)
-        assert first.get("anonymous_grader_id") == (None if named else anonymous_id)
-        assert ("rubric_assessments" in first) is named
+    # Graders know their own name, and see the id that stands for them.
+    own_name = {"author_name": "Tom"} if user == TA1 else {}
+    author = {"author_id": TA1, "author_name": "Tom"} if named else {"anonymous_id": anonymous_id, **own_name}
+    assert {key: line[key] for key in ("author_id", "author_name", "anonymous_id") if key in line} == author
+    assert first.get("scorer_id") == (TA1 if named else None)
+    assert first.get("anonymous_grader_id") == (None if named else anonymous_id)
+    assert ("rubric_assessments" in first) is named
+    ordinary = next(c for c in shown["submission_comments"] if c["comment"] == "also by TA1")
+    assert (ordinary["author_name"] == "Tom") is (named or user == TA1)
+
+
+def test_ordinary_comment_has_the_fields_of_canvas() -> None:
+    memory = course_with_comments()
+    name = commands.UserUpsert(user_id=ANN, fields={"name": "Ann Archer", "short_name": "Ann"})
+    memory.expect_accepted(commands.UpsertUsers(users=(name,)))
+    line = view_submission(memory, TA1)["submission_comments"][0]
+    assert set(line) == {"id", "comment", "created_at", "edited_at", "attempt", "author_id", "author_name", "author"}
+    assert (line["author_id"], line["author_name"], line["author"]["display_name"]) == (ANN, "Ann", "Ann")
+    line = view_submission(memory, TA1)["provisional_grades"][0]["submission_comments"][0]
+    assert set(line) == {
+        "id", "comment", "created_at", "attempt", "draft", "publishable", "group_comment_id", "media_comment_id",
+        "media_comment_type", "cached_attachments", "author_id", "author_name",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("user", [FINAL_GRADER, TA1, ADMIN])
+def test_authors_are_unreadable_while_students_are_hidden(user: int) -> None:
+    memory = course_with_comments(anonymous_grading=True)
+    add_admin(memory, "select_final_grade")
+    memory.enroll(PARENT, "Observer")
+    add_ordinary_comment(memory, PARENT, "my child")
+    add_ordinary_comment(memory, user, "mine")
+    anonymous_id = memory.get_submission(ANN)["anonymous_id"]
+    shown = view_anonymous_submission(memory, user, anonymous_id)
+    for line in shown["submission_comments"]:
+        readable = line["comment"] == "mine"
+        assert (line["author_id"], line["author"] != {}) == ((user, True) if readable else (None, False))
+        assert readable or line["author_name"] == "Anonymous User"
+    authors = {
+        line["comment"]: (line.get("author_id"), line.get("anonymous_id"))
+        for line in shown["provisional_grades"][0]["submission_comments"]
+    }
+    assert authors["sorry"] == (None, anonymous_id)
+    assert authors["my child"] == (None, None)
+    assert authors["by TA1"] == (TA1, None)
 
 
 def test_student_sees_comment_authors_after_posting() -> None:
@@ -198,4 +256,4 @@ def test_student_sees_comment_authors_after_posting() -> None:
     memory.publish()
     post_grades(memory)
     lines = view_submission(memory, ANN)["submission_comments"]
-    assert all("author_id" in line for line in lines)
+    assert {line["author_id"] for line in lines} == {ANN, TEACHER, TA1}

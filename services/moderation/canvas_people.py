@@ -1,0 +1,70 @@
+"""Users as the Canvas API shows them.
+
+Canvas: lib/api/v1/user.rb (user_json, user_display_json, anonymous_user_display_json).
+"""
+
+from typing import Any
+
+from services.moderation.course import Course
+from services.moderation.event_payloads import format_canvas_time
+
+Json = dict[str, Any]
+_BASE36_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_DEFAULT_AVATAR = "/images/messages/avatar-50.png"
+
+
+def user_json(course: Course, user_id: int) -> Json:
+    """A user for a caller who may read logins and SIS ids."""
+    user_fields = course.users.get(user_id, {})
+    body: Json = {
+        "id": user_id,
+        "name": user_fields.get("name"),
+        "created_at": format_canvas_time(user_fields.get("created_at")),
+    }
+    for name in ("sortable_name", "short_name"):
+        body[name] = user_fields.get(name) or user_fields.get("name")
+    return {
+        **body,
+        **{name: user_fields[name] for name in ("sis_user_id", "login_id") if user_fields.get(name) is not None},
+    }
+
+
+def user_display_json(course: Course, user_id: int, lms_url: str) -> Json:
+    """The few fields by which Canvas shows a user beside something else; ``anonymous_id`` is the id in base 36."""
+    return {
+        "id": user_id,
+        "anonymous_id": _to_base36(user_id),
+        "display_name": get_short_name(course, user_id),
+        "avatar_image_url": lms_url + _DEFAULT_AVATAR,
+        "html_url": f"{lms_url}/courses/{course.course_id}/users/{user_id}",
+        "pronouns": None,
+    }
+
+
+def anonymous_user_display_json(anonymous_id: str, number: int, lms_url: str) -> Json:
+    """A student whose name is hidden; ``number`` counts the assignment's students in the order of anonymous ids."""
+    return {
+        "anonymous_id": anonymous_id,
+        "avatar_image_url": lms_url + _DEFAULT_AVATAR,
+        "display_name": f"Student {number}",
+    }
+
+
+def get_short_name(course: Course, user_id: int) -> str | None:
+    """A user's short name, which is the full one where the LMS stated no other."""
+    user_fields = course.users.get(user_id, {})
+    return user_fields.get("short_name") or user_fields.get("name")
+
+
+def get_sortable_name(course: Course, user_id: int) -> str:
+    """The name by which lists are sorted, in one case; empty where the LMS stated none."""
+    user_fields = course.users.get(user_id, {})
+    return (user_fields.get("sortable_name") or user_fields.get("name") or "").casefold()
+
+
+def _to_base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = _BASE36_DIGITS[digit] + digits
+    return digits or "0"

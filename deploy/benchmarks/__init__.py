@@ -1,1 +1,1 @@
-"""The benchmarks: what the service does, beside what the machine could do and what others do, in the same run."""
+"""Benchmarks: the service compared, within one run, with the limits of the machine and with a library."""

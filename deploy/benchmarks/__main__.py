@@ -1,17 +1,18 @@
-"""``deploy/bench [--short] [NAME…]``: all of them by default."""
+"""``deploy/bench [--short] [NAME…]``: run the named benchmarks, or all."""
 
 import argparse
 import asyncio
 import gc
+import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
 import uvloop
 
 from deploy.benchmarks import http, latency, memory, relay, scaling, throughput
-from deploy.benchmarks.environment import BenchServers
+from deploy.benchmarks.environment import LOG_FILE, BenchServers
 from deploy.benchmarks.plots import plot
-from deploy.benchmarks.results import Measurement, Report, Scale
+from deploy.benchmarks.results import LOGGER, Measurement, Report, Scale
 from deploy.local import backing_services
 from deploy.local.paths import STATE
 
@@ -35,8 +36,9 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 
 async def run_benchmarks(bench_servers: BenchServers, names: Sequence[str], report: Report, scale: Scale) -> None:
-    """Run benchmarks one after the other; each leaves the site as it found it."""
-    for name in names:
+    """Run benchmarks one after another, and remove the databases and topics of each."""
+    for number, name in enumerate(names, start=1):
+        LOGGER.info("%s (%d of %d)", name, number, len(names))
         measurements = await BENCHMARKS[name](bench_servers, scale)
         report.add(name, measurements)
         for file in plot(name, measurements, PLOTS_FOLDER):
@@ -45,15 +47,18 @@ async def run_benchmarks(bench_servers: BenchServers, names: Sequence[str], repo
 
 
 async def main(arguments: Sequence[str]) -> None:
-    """Measure on servers of its own."""
+    """Measure on servers that nothing else uses."""
     parser = argparse.ArgumentParser("deploy/bench", description="Benchmarks on a real Kafka and PostgreSQL.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS) + " (all by default)")
-    parser.add_argument("--short", action="store_true", help="little of everything, to see that it works")
+    parser.add_argument(
+        "--short", action="store_true", help="run every benchmark with few records, to check that it works"
+    )
     options = parser.parse_args(arguments)
     unknown = set(options.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"unknown {', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}")
-    # As the handler does: some benchmarks decide in this process.
+    _configure_logging()
+    # As in the handler: some benchmarks decide in this process.
     gc.set_threshold(50_000, 20, 100)
     scale = Scale(options.short)
     bench_servers = BenchServers(
@@ -66,6 +71,17 @@ async def main(arguments: Sequence[str]) -> None:
         )
     finally:
         bench_servers.stop()
+
+
+def _configure_logging() -> None:
+    """Print our own progress; libraries log to the file that holds the processes' logs."""
+    logging.basicConfig(filename=LOG_FILE, level=logging.WARNING)
+    logging.captureWarnings(True)
+    progress = logging.StreamHandler()
+    progress.setFormatter(logging.Formatter("· %(message)s"))
+    LOGGER.addHandler(progress)
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Commands that wait on the topic, so that what is measured is the handler and nothing before it."""
+"""Commands that already wait on the topic, so that only the handler is measured."""
 
 import contextlib
 import uuid
@@ -15,6 +15,7 @@ from deploy.benchmarks.environment import BenchInstallation, BenchServers
 from deploy.benchmarks.processes import RunningProcess, wait_until
 from deploy.benchmarks.throughput_probe import Rate
 from deploy.benchmarks.workload import Json, ProducerRecord
+from deploy.local.kafka import client_settings
 from deploy.local.paths import STATE
 from deploy.local.stack import make_keys
 from services.auth.signer import TokenSigner
@@ -29,15 +30,15 @@ ConcurrentWork = Callable[[str], AbstractContextManager[None]]
 
 
 def no_concurrent_work(url: str) -> AbstractContextManager[None]:
-    """The log is left to the handler."""
+    """Do nothing while the handler works."""
     return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """``installation``: a log to begin with, which stays as it is, and topics on which ``command_count`` wait.
+    """``command_count`` commands on the topics of ``installation``, whose log holds ``verdicts_before`` verdicts.
 
-    ``verdicts_before``: how many verdicts that log holds.
+    The log is never changed: each run works on a copy.
     """
 
     bench_servers: BenchServers
@@ -48,8 +49,7 @@ class Backlog:
     async def run_handler(
         self, environment: Mapping[str, str], concurrent_work: ConcurrentWork = no_concurrent_work
     ) -> Rate:
-        """A handler decides all of them, on a copy of the log. ``concurrent_work``: what else happens to it
-        meanwhile."""
+        """Measure a handler that decides all commands. ``concurrent_work``: other load on the log meanwhile."""
 
         async def handle(url: str) -> Rate:
             settings = {**self.installation.environment, "DATABASE_URL": url, **environment}
@@ -61,7 +61,7 @@ class Backlog:
         return await self.run_on_copy(handle)
 
     async def run_on_copy(self, work: Callable[[str], Awaitable[Result]]) -> Result:
-        """Work on a copy of the log, dropped afterwards."""
+        """Run ``work`` on a copy of the log, and drop the copy."""
         url = self.bench_servers.new_database(self.installation.url)
         try:
             return await work(url)
@@ -70,20 +70,20 @@ class Backlog:
 
 
 async def create_backlog(bench_servers: BenchServers, url: str, records: Sequence[ProducerRecord]) -> Backlog:
-    """Records on new topics beside a log that holds their courses."""
+    """Send records to new topics of a log that holds their courses."""
     installation = await bench_servers.new_installation(url)
     installation.send(records)
     return Backlog(bench_servers, installation, await throughput_probe.count_verdicts(url), len(records))
 
 
 def require_token_settings() -> dict[str, str]:
-    """Settings of a handler that believes nobody without a token of :func:`tokens`."""
+    """Settings of a handler that accepts only the tokens of :func:`create_token_factory`."""
     make_keys(KEYS_FOLDER)
     return {"COMMAND_AUTH": "required", "JWKS": str(KEYS_FOLDER / "commands.jwks")}
 
 
 def create_token_factory(one_per_command: bool) -> Callable[[Json], str]:
-    """Tokens for commands: one for each user, as from users who send their own commands, or one for each command."""
+    """Return a function that issues tokens: one per user, as for users who send their own commands, or per command."""
     make_keys(KEYS_FOLDER)
     signer, tokens_by_user = TokenSigner(KEYS_FOLDER / "issuer.key"), dict[int, str]()
 
@@ -106,16 +106,16 @@ async def run_handlers(
     warm_up_records: Sequence[ProducerRecord] = (),
     settings: Mapping[str, str] | None = None,
 ) -> dict[str, float]:
-    """So many handlers decide, on a copy of the log, records that are sent when all of them have partitions.
+    """Measure ``count`` handlers on a copy of the log; ``records`` are sent once all have partitions.
 
-    ``warm_up_records``: what is decided before anything counts, so that what the others need is in memory.
+    ``warm_up_records`` are decided before the measurement, so that the state is cached.
     """
     settings = settings or {}
     subscribers = count * int(settings.get("HANDLER_SUBSCRIBERS", SUBSCRIBERS))
     url = bench_servers.new_database(template)
     installation = await bench_servers.new_installation(url)
     verdicts_before = await throughput_probe.count_verdicts(url)
-    admin = AdminClient({"bootstrap.servers": installation.bootstrap})
+    admin = AdminClient(client_settings(installation.bootstrap))
     group = f"{installation.prefix}.handler"
     with contextlib.ExitStack() as stack:
         environment = {**installation.environment, **settings}
@@ -133,7 +133,7 @@ async def run_handlers(
 
 def _count_assigned_members(admin: AdminClient, group: str) -> int:
     try:
-        # Asked before the group's coordinator is ready, it waits for its own limit: a minute, unless told.
+        # The default timeout is a minute, and the first request may come before the coordinator is ready.
         described = admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS_MAX)[group].result()
     except KafkaException:
         return 0

@@ -1,4 +1,4 @@
-"""When records can be read from the topics: a read_committed consumer in a thread of its own."""
+"""Record when records become readable on the topics, with a read_committed consumer in its own thread."""
 
 import threading
 import time
@@ -10,15 +10,15 @@ from confluent_kafka import Consumer, TopicPartition
 
 from deploy.benchmarks.environment import BenchInstallation
 from deploy.benchmarks.processes import wait_until
+from deploy.local.kafka import client_settings
 from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.topics import full_topic_name
 
 
 class ArrivalProbe:
-    """Reads topics from where they end now, while the block runs.
+    """Reads topics from their current ends on, while the block runs.
 
-    ``arrival_times``: by topic (without prefix) and id of the causing command the time of each record, by
-    time.monotonic().
+    ``arrival_times``: the time.monotonic() of each record, by topic (without prefix) and id of the causing command.
     """
 
     def __init__(self, installation: BenchInstallation, names: Sequence[str]) -> None:
@@ -26,7 +26,7 @@ class ArrivalProbe:
         self.arrival_times: dict[str, dict[str, list[float]]] = {name: {} for name in names}
         self._consumer = Consumer(
             {
-                "bootstrap.servers": installation.bootstrap,
+                **client_settings(installation.bootstrap),
                 "group.id": f"{self.prefix}.arrivals",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
@@ -65,9 +65,9 @@ class ArrivalProbe:
             self.arrival_times[name].setdefault(causation_id, []).append(now)
 
     async def wait_for(self, name: str, commands: Sequence[str], count: int = 1) -> list[float]:
-        """When the last of ``count`` records of each command came, once all have. TimeoutError when they do not."""
+        """Wait for ``count`` records of each command; return the arrival of each last one. Raises TimeoutError."""
         times = self.arrival_times[name]
         await wait_until(
-            lambda: all(len(times.get(command, ())) >= count for command in commands), f"{count} a command on {name}"
+            lambda: all(len(times.get(command, ())) >= count for command in commands), f"{count} per command on {name}"
         )
         return [times[command][count - 1] for command in commands]

@@ -11,18 +11,20 @@ from confluent_kafka import Producer
 
 from deploy.benchmarks.workload import ProducerRecord
 from deploy.local.backing_services import Server
-from deploy.local.kafka import delete_topics
+from deploy.local.kafka import client_settings, delete_topics
+from deploy.local.paths import STATE
 from deploy.local.postgres import create_database, drop_databases
 from services.eventlog.migrate import migrate
 from services.kafka import topics
 
+LOG_FILE = STATE / "bench.log"
 TABLES = ("stream", "event", "verdict", "dead_letter")
 DURABILITY_SETTINGS = ("fsync", "synchronous_commit", "full_page_writes")
 
 
 @dataclass(frozen=True, slots=True)
 class BenchInstallation:
-    """A log and topics of its own."""
+    """A log and its topics."""
 
     url: str
     bootstrap: str
@@ -30,14 +32,14 @@ class BenchInstallation:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What its processes read."""
+        """Environment variables of its processes."""
         return {"DATABASE_URL": self.url, "KAFKA_BOOTSTRAP": self.bootstrap, "TOPIC_PREFIX": self.prefix}
 
     def send(self, records: Sequence[ProducerRecord], name: str = "commands") -> None:
-        """Put records on a topic, and return when the broker has them all."""
+        """Send records to a topic; return when the broker has acknowledged all."""
         producer = Producer(
             {
-                "bootstrap.servers": self.bootstrap,
+                **client_settings(self.bootstrap),
                 "enable.idempotence": True,
                 "partitioner": "murmur2_random",
                 "linger.ms": 20,
@@ -53,7 +55,7 @@ class BenchInstallation:
 
 
 class BenchServers:
-    """A Kafka and a PostgreSQL that nothing else uses while it is measured."""
+    """A Kafka and a PostgreSQL that nothing else uses during the run."""
 
     def __init__(self, kafka: Server, postgres: Server) -> None:
         self.kafka = kafka
@@ -62,7 +64,7 @@ class BenchServers:
         self._name_numbers = itertools.count(1)
 
     def start(self) -> None:
-        """Servers without the data of an earlier run. SystemExit when one does not start, or does not keep its word."""
+        """Start servers without data of an earlier run. SystemExit where one does not start, or is not durable."""
         try:
             for server in (self.kafka, self.postgres):
                 server.kill()
@@ -74,24 +76,25 @@ class BenchServers:
             for setting in DURABILITY_SETTINGS:
                 row = connection.execute("select current_setting(%s)", (setting,)).fetchone()
                 if row != ("on",):
-                    sys.exit(f"deploy/bench: PostgreSQL runs with {setting}={row and row[0]}: nothing is measured so")
+                    value = row and row[0]
+                    sys.exit(f"deploy/bench: PostgreSQL has {setting}={value}: nothing was measured; set it to on")
 
     def stop(self) -> None:
-        """Leave nothing behind, on servers that somebody else runs neither."""
+        """Remove everything of this run, also on external servers."""
         self.clean()
         for server in (self.kafka, self.postgres):
             server.kill()
             server.remove()
 
     def clean(self) -> None:
-        """Drop every database and topic made here."""
+        """Drop every database and topic of this run."""
         drop_databases(self.postgres.address, self.name)
         delete_topics(self.kafka.address, self.name)
 
     def new_database(self, template: str | None = None) -> str:
-        """URL of a new database: an empty log, or a copy of another that nobody is connected to.
+        """Create an empty log, or a copy of one that has no connections, and return its URL.
 
-        Nothing in it is vacuumed or analyzed unless a benchmark does: such work would fall on some cases only.
+        Autovacuum is off in an empty log: its work would slow some cases and not others.
         """
         name = f"{self.name}-{next(self._name_numbers):04d}"
         if template is not None:
@@ -104,11 +107,11 @@ class BenchServers:
         return url
 
     def drop_database(self, url: str) -> None:
-        """Drop a database made here."""
+        """Drop a database of this run."""
         drop_databases(self.postgres.address, url.rsplit("/", 1)[1])
 
     async def new_installation(self, url: str) -> BenchInstallation:
-        """New topics beside a database."""
+        """Create new topics for a database."""
         prefix = f"{self.name}-{next(self._name_numbers):04d}"
         await topics.create_missing_topics(self.kafka.address, prefix)
         return BenchInstallation(url, self.kafka.address, prefix)

@@ -1,4 +1,4 @@
-"""Deciding without Kafka: logs to begin with, and the very rows that a handler appends."""
+"""Decide commands without Kafka: to fill logs, and to collect the rows that a handler appends."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,32 +24,32 @@ from services.eventlog.store import EventStore
 from services.kafka.partitioning import ALL_SHARDS, get_course_shard
 
 BATCH_RECORDS = 1_000
-# Not the commands topic's: what a handler reads there later is new whatever its offsets.
+# Another topic than the handler's, so that its offsets stay free for the handler.
 SETUP_TOPIC = "set-up"
 STREAM_NUMBERS_QUERY = "select course, assignment, number from stream where assignment is not null"
 
 
 class RecordingLog(EventStore):
-    """A log that keeps what was appended to it."""
+    """An event store that keeps the batches appended to it."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         super().__init__(connection)
         self.batches: list[AppendBatch] = []
 
     async def append(self, batch: AppendBatch) -> bool:
-        """As Log's."""
+        """Append, and keep the batch."""
         self.batches.append(batch)
         return await super().append(batch)
 
 
 class OffsetAllocator:
-    """Records as a consumer hands them out, each with a place of its own."""
+    """Turns records into consumer records with consecutive offsets."""
 
     def __init__(self) -> None:
         self._next_offsets: Counter[int] = Counter()
 
     def to_consumer_record(self, record: ProducerRecord) -> ConsumerRecord[Any, Any]:
-        """The record as it is read."""
+        """The record as a consumer receives it."""
         partition = get_course_shard(int(record.key))
         offset = self._next_offsets[partition]
         self._next_offsets[partition] += 1
@@ -60,7 +60,7 @@ class OffsetAllocator:
 async def decide(
     url: str, records: Iterable[ProducerRecord], batch_records: int = BATCH_RECORDS, topic: str = "decided"
 ) -> list[AppendBatch]:
-    """Decide records as one subscriber would who finds them on a new ``topic``, and return what was appended."""
+    """Decide records as a subscriber of a new ``topic`` does; return the appended batches."""
     connection = await connect(url, "bench", WRITER)
     try:
         log = RecordingLog(connection)
@@ -76,7 +76,7 @@ async def decide(
 async def create_graded_courses(
     url: str, courses: Sequence[int], students: int, assignments_per_course: int = 1
 ) -> list[Course]:
-    """Courses whose students are all graded once on each assignment, decided and stored as any."""
+    """Create courses in which each student has one grade per assignment, by deciding the commands."""
     assignment_ids = {course: list_assignment_ids(course, assignments_per_course) for course in courses}
     setup_records = (
         build_record(command)
@@ -96,13 +96,13 @@ async def create_graded_courses(
 
 
 def setup_commands(course: int, students: int, assignment_ids: Sequence[int]) -> Iterator[Json]:
-    """A roster, and a first grade of everybody."""
+    """Commands of a roster and a first grade of every student."""
     yield from roster_commands(course, students, assignment_ids)
     yield from first_grade_commands(course, students, assignment_ids)
 
 
 def courses_per_shard(count: int) -> list[int]:
-    """Course ids, so many in every shard: no partition of the commands topic has more to do than another."""
+    """Course ids, ``count`` in each shard, so that all partitions have the same load."""
     courses_by_shard: dict[int, list[int]] = {shard: [] for shard in ALL_SHARDS}
     course = 1_000
     while any(len(courses) < count for courses in courses_by_shard.values()):

@@ -1,4 +1,4 @@
-"""What PostgreSQL takes at the most: the rows that a handler appends, inserted without a question."""
+"""The ceiling of PostgreSQL: plain inserts of the rows that a handler appends."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,7 +26,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 async def measure_plain_inserts(url: str, batches: Sequence[AppendBatch]) -> float:
-    """Commands a second when the same rows of every batch are inserted in one transaction, into the same indexes."""
+    """Commands per second if the rows of each batch are inserted in one transaction, into the same indexes."""
 
     async def insert(connection: "Connection", batch: AppendBatch) -> None:
         async with connection.transaction():
@@ -37,11 +37,11 @@ async def measure_plain_inserts(url: str, batches: Sequence[AppendBatch]) -> flo
 
 
 async def measure_appends(url: str, batches: Sequence[AppendBatch]) -> float:
-    """Commands a second of the append alone."""
+    """Commands per second of the append alone."""
 
     async def append(connection: "Connection", batch: AppendBatch) -> None:
         if not await EventStore(connection).append(batch):
-            raise RuntimeError("the log refused a batch that was decided on it")
+            raise RuntimeError("the log refused a batch that was decided on a copy of it: the benchmark is broken")
 
     return await _measure_rate(url, batches, append)
 
@@ -51,7 +51,7 @@ async def _measure_rate(
 ) -> float:
     connection = await connect(url, "bench", WRITER)
     try:
-        # The first one plans; it counts no more than a handler's start does.
+        # The first batch includes planning, which a running handler has behind it.
         await write(connection, batches[0])
         started_at = time.perf_counter()
         for batch in batches[1:]:

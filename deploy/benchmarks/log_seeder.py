@@ -1,6 +1,6 @@
-"""A large log, filled fast: one course as the handler stored it, copied by PostgreSQL under other ids.
+"""Fill a large log fast: PostgreSQL copies one course, as the handler stored it, under other ids.
 
-The copies are what the handler would have stored for other courses: ids, positions, numbers and places are theirs.
+The copies are what the handler would have stored for other courses, with their own ids, positions, numbers and offsets.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from services.eventlog.store import EventStore
 from services.kafka.partitioning import SHARD_COUNT, get_course_shard
 
 TEMPLATE_COURSE = 7_000_000_001
-# Ids that the service draws are number * 2**20 + n. With a number that is a multiple of 5**6 they are, as decimal
-# text, a prefix of its own (the multiple times 2**14) and six digits of n: the copies' are a replacement in the text.
+# Ids that the service generates are number * 2**20 + n. Where number is a multiple of 5**6, their decimal text is a
+# prefix (the multiple times 2**14) and six digits of n, so that replacing the prefix gives the ids of a copy.
 NUMBER_STEP = 5**6
 FIRST_STEP = 400_000
 TEMPLATE_COURSE_TEXT = str(TEMPLATE_COURSE)
@@ -49,7 +49,7 @@ union all
 select (c.step + place) * $1, 1, c.course, c.course * 100 + place - 1, c.shard
 from copy c cross join generate_series(1, $2::bigint) place
 """
-# The order is that of the log: in turns, so that shards grow together.
+# In turns, as a log grows: all shards together.
 INSERT_EVENTS = """
 insert into event (shard, position, stream, version, type, type_version, data, metadata, recorded_at)
 select c.shard, c.turn * $1::bigint + e.position, (c.step + e.place) * $4::bigint, e.version, e.type, 1,
@@ -77,7 +77,7 @@ order by c.turn, c.shard, v.number
 FINISH_STATEMENTS: tuple[LiteralString, ...] = (
     "select setval('stream_number', (select max(number) from stream))",
     "drop table copy, original_event, original_verdict",
-    # As autovacuum would have done meanwhile.
+    # As autovacuum would have done by now.
     "vacuum (analyze) stream, event, verdict",
     "checkpoint",
 )
@@ -85,7 +85,7 @@ FINISH_STATEMENTS: tuple[LiteralString, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class CourseTemplate:
-    """The rows of one course with its assignments, all of one time."""
+    """The rows of one course and its assignments, all with the same time."""
 
     students: int
     assignments: int
@@ -93,7 +93,7 @@ class CourseTemplate:
     verdicts: Sequence[Any]
 
     async def copy_to_log(self, url: str, count: int) -> list[Course]:
-        """Fill an empty log with so many courses, all shards alike as far as it comes out even."""
+        """Fill an empty log with ``count`` courses, spread evenly over the shards."""
         connection, second_connection = await asyncpg.connect(url), await asyncpg.connect(url)
         try:
             await connection.execute(CREATE_TABLES)
@@ -122,12 +122,12 @@ class CourseTemplate:
 async def create_course_template(
     bench_servers: BenchServers, students: int, assignments_per_course: int = 1
 ) -> CourseTemplate:
-    """A course whose students are graded once on each assignment, with as many mixed commands more."""
+    """Create a course with one grade per student and assignment, and as many mixed commands."""
     course = Course(TEMPLATE_COURSE, students, _stream_numbers(TEMPLATE_COURSE, FIRST_STEP, assignments_per_course))
     url = bench_servers.new_database()
     connection = await asyncpg.connect(url)
     try:
-        # The course's stream draws the first number, then the assignments' in their order.
+        # The course's stream takes the first number, then the assignments in order.
         alter_sequence = (
             f"alter sequence stream_number increment by {NUMBER_STEP} restart with {FIRST_STEP * NUMBER_STEP}"
         )
@@ -138,7 +138,7 @@ async def create_course_template(
                 TEMPLATE_COURSE, students, list_assignment_ids(TEMPLATE_COURSE, assignments_per_course)
             )
         ]
-        # One batch has one time, so that the times of the copies do not fall either.
+        # One batch has one time, so that times never decrease among the copies.
         await decide(url, [*setup_records, *mixed_records([course], students * assignments_per_course)], COMMANDS_MAX)
         rows = await connection.fetch(READ_EVENTS), await connection.fetch(READ_VERDICTS)
     finally:
@@ -148,12 +148,12 @@ async def create_course_template(
 
 
 def _stream_numbers(course: int, step: int, assignments_per_course: int) -> dict[int, int]:
-    """The numbers that the assignments' ids are drawn from, by assignment."""
+    """Stream numbers by assignment."""
     return {course * 100 + index: (step + index + 1) * NUMBER_STEP for index in range(assignments_per_course)}
 
 
 def _copy_rows(count: int, assignments_per_course: int) -> list[tuple[int, int, int, int]]:
-    """Rows of the table copy: course, step (its number is so many times NUMBER_STEP), shard, turn in it."""
+    """Rows of the table ``copy``: course, step (its stream number divided by NUMBER_STEP), shard, turn in the shard."""
     rows: list[tuple[int, int, int, int]] = []
     turns: Counter[int] = Counter()
     courses_per_shard, course = -(-count // SHARD_COUNT), TEMPLATE_COURSE

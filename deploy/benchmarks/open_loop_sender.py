@@ -1,4 +1,4 @@
-"""Sending commands when they are due, whatever became of the earlier ones."""
+"""Send each command when it is due, regardless of earlier ones."""
 
 import asyncio
 import json
@@ -9,21 +9,22 @@ from confluent_kafka import Producer
 
 from deploy.benchmarks.environment import BenchInstallation
 from deploy.benchmarks.workload import Json
+from deploy.local.kafka import client_settings
 from services.kafka.topics import full_topic_name
 
 
 class OpenLoopSender:
-    """One producer for all that is measured on an installation.
+    """One producer for all measurements on an installation.
 
-    An idempotent producer asks the broker for an id when it starts, and librdkafka, where the broker is not connected
-    yet, asks again half a second later: a producer that has sent nothing yet would measure that.
+    An idempotent producer requests an id when it starts. If the broker is not connected yet, librdkafka repeats the
+    request only after half a second, which a new producer for each measurement would include.
     """
 
     def __init__(self, installation: BenchInstallation) -> None:
         self._topic = full_topic_name(installation.prefix, "commands")
         self._producer = Producer(
             {
-                "bootstrap.servers": installation.bootstrap,
+                **client_settings(installation.bootstrap),
                 "enable.idempotence": True,
                 "partitioner": "murmur2_random",
                 "linger.ms": 0,
@@ -31,7 +32,7 @@ class OpenLoopSender:
         )
 
     async def send(self, commands: Sequence[Json], per_second: float) -> dict[str, float]:
-        """Send evenly spaced, and return when each was due (time.monotonic()) by its id."""
+        """Send commands evenly spaced; return the due time of each (time.monotonic()) by its id."""
         return await asyncio.to_thread(self._send, commands, per_second)
 
     def _send(self, commands: Sequence[Json], per_second: float) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Figures that depend on a size, as plots: PNG and SVG."""
+"""Plots of measurements over a size, as PNG and SVG."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from matplotlib import pyplot  # noqa: E402
 
 from deploy.benchmarks.results import Measurement  # noqa: E402
 
-# What the axis of a benchmark's plot says; others have no plot.
+# The axis label of each benchmark with a plot.
 AXIS_LABELS: Mapping[str, str] = {
     "batch-size": "commands in a batch",
     "class-size": "students in a class",
@@ -20,7 +20,7 @@ AXIS_LABELS: Mapping[str, str] = {
 
 
 def plot(benchmark: str, measurements: Sequence[Measurement], folder: Path) -> list[Path]:
-    """Medians over sizes with their spread; the files that were written."""
+    """Plot medians and their spread over sizes; return the files written."""
     plotted = [measurement for measurement in measurements if measurement.plot_position is not None]
     if benchmark not in AXIS_LABELS or not plotted:
         return []
@@ -40,7 +40,7 @@ def plot(benchmark: str, measurements: Sequence[Measurement], folder: Path) -> l
     axes.minorticks_off()
     axes.set_ylim(bottom=0)
     axes.set_xlabel(AXIS_LABELS[benchmark])
-    axes.set_ylabel("commands a second")
+    axes.set_ylabel("commands per second")
     axes.set_title(f"Throughput: median and spread over {len(plotted[0].values)} rounds")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -1,4 +1,4 @@
-"""Processes that are measured, and what they use."""
+"""Start the measured processes, and read their CPU time and memory."""
 
 import asyncio
 import os
@@ -12,13 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.local.paths import ROOT, STATE, free_port, terminate
+from deploy.benchmarks.environment import LOG_FILE
+from deploy.local.paths import ROOT, free_port, terminate
 
 READY_SECONDS = 60
 
 
 class RunningProcess:
-    """A Python module that runs while the block does; its log is .state/bench.log."""
+    """Runs a Python module while the block runs; its log is .state/bench.log."""
 
     def __init__(self, module: str, environment: Mapping[str, str]) -> None:
         self.module = module
@@ -27,7 +28,7 @@ class RunningProcess:
         self.pid = 0
 
     def __enter__(self) -> Self:
-        with (STATE / "bench.log").open("ab") as log:
+        with LOG_FILE.open("ab") as log:
             command = [sys.executable, "-m", self.module]
             self._process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
         self.pid = self._process.pid
@@ -36,22 +37,22 @@ class RunningProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # In good order: a consumer that leaves its group lets the next one begin at once.
+        # Gracefully: a consumer that leaves its group lets the next one start at once.
         terminate(self.pid, signal.SIGTERM, timeout_seconds=20)
         self._process.wait()
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """Base URL of its health pages."""
         return f"http://127.0.0.1:{self.port}"
 
     async def wait_until_ready(self) -> None:
-        """Return when its ready page says so. TimeoutError when it does not, RuntimeError when it has ended."""
+        """Wait until its ready page answers 200. Raises TimeoutError, or RuntimeError where the process has ended."""
         await wait_until(self._is_ready, f"{self.module} is ready")
 
     def _is_ready(self) -> bool:
         if self._process.poll() is not None:
-            raise RuntimeError(f"{self.module} has ended: see {STATE / 'bench.log'}")
+            raise RuntimeError(f"{self.module} has ended; see {LOG_FILE}")
         try:
             with urllib.request.urlopen(f"{self.url}/health/ready", timeout=2) as response:
                 return bool(response.status == 200)
@@ -59,22 +60,22 @@ class RunningProcess:
             return False
 
     def memory_mib(self) -> float:
-        """What it has in memory now (resident set)."""
+        """Its resident memory."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
 async def wait_until(condition: Callable[[], bool], description: str, timeout_seconds: float = READY_SECONDS) -> None:
-    """Poll, in a thread, until the claim is true. TimeoutError when it does not come true."""
+    """Poll ``condition``, in a thread, until it is true. Raises TimeoutError."""
     deadline = time.monotonic() + timeout_seconds
     while not await asyncio.to_thread(condition):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {timeout_seconds} s: {description} (see {STATE / 'bench.log'})")
+            raise TimeoutError(f"not reached within {timeout_seconds} s: {description}; see {LOG_FILE}")
         await asyncio.sleep(0.02)
 
 
 def processor_seconds(pid: int) -> float:
-    """User and system time that a process has used; 0 of one that has ended."""
+    """User and system time of a process; 0 if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""How fast the relay brings a log to the topics, beside the handler that filled it; how soon a commit is visible."""
+"""Throughput of the relay, compared with the handler's, and the time from a commit to a readable record."""
 
 import asyncio
 import time
@@ -16,6 +16,7 @@ from deploy.benchmarks.latency import PERCENTILES, mark_all_relayed
 from deploy.benchmarks.processes import RunningProcess, processor_seconds
 from deploy.benchmarks.results import Measurement, Scale, Target, interleave_rounds, measurement, percentile, ratio
 from deploy.benchmarks.workload import Course, build_record, mixed_command, mixed_records
+from deploy.local.kafka import client_settings
 from services.commands.processor import CommandProcessor
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
@@ -27,7 +28,7 @@ COMMITS_PER_SECOND, EVENTS_PER_COMMIT = 50, 10
 
 
 async def relay(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
-    """Commands a second that a relay brings to the topics, verdicts and events; and from commit to visible."""
+    """Measure the commands per second that a relay publishes, and the time from commit to readable record."""
     url = bench_servers.new_database()
     courses = await create_graded_courses(url, courses_per_shard(scale.choose(2, 1)), scale.choose(50, 10))
     backlog = await create_backlog(bench_servers, url, mixed_records(courses, scale.choose(60_000, 6_000)))
@@ -36,17 +37,16 @@ async def relay(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
         await _measure_visibility(bench_servers, url, courses, scale.choose(10, 1)) for _ in range(scale.choose(3, 1))
     ]
     return [
-        measurement("relay: commands, each a verdict and its events", "/s", rounds.values("", "relay")),
+        measurement("relay: commands (a verdict and its events each)", "/s", rounds.values("", "relay")),
         measurement("relay: records", "/s", rounds.values("", "records")),
-        measurement("relay: processor time of a command", "µs", rounds.values("", "relay_us")),
-        measurement("handler, alone, on the same commands", "/s", rounds.values("", "handler")),
+        measurement("relay: processor time per command", "µs", rounds.values("", "relay_us")),
+        measurement("handler alone, on the same commands", "/s", rounds.values("", "handler")),
         ratio("relay, of the handler", "%", rounds.values("", "relay"), rounds.values("", "handler"), Target(100)),
         *(
             measurement(
-                f"{COMMITS_PER_SECOND * EVENTS_PER_COMMIT} events/s: commit to visible, p{share * 100:.0f}",
+                f"{COMMITS_PER_SECOND * EVENTS_PER_COMMIT} events/s: commit to readable, p{share * 100:.0f}",
                 "ms",
                 [percentile(waits_of_round, share) * 1_000 for waits_of_round in waits],
-                Target(150, at_most=True) if share == PERCENTILES[-1] else None,
             )
             for share in PERCENTILES
         ),
@@ -54,7 +54,7 @@ async def relay(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
 
 
 async def _run_handler_then_relay(bench_servers: BenchServers, backlog: Backlog) -> dict[str, float]:
-    """A handler decides what waits, then a relay that was not there brings it to topics of its own."""
+    """Let a handler decide the backlog, then a new relay publish it to new topics."""
     url = bench_servers.new_database(backlog.installation.url)
     target = await bench_servers.new_installation(url)
     progress_before = await mark_all_relayed(target)
@@ -74,8 +74,8 @@ async def _run_handler_then_relay(bench_servers: BenchServers, backlog: Backlog)
 def _measure_relay(
     target: BenchInstallation, pid: int, progress_before: RelayProgress, expected_count: int
 ) -> dict[str, float]:
-    """From the first transaction to the last, by the progress that each commits."""
-    consumer = Consumer({"bootstrap.servers": target.bootstrap, "group.id": "bench", "enable.auto.commit": False})
+    """Measure from the first transaction to the last, by the progress that each commits."""
+    consumer = Consumer(client_settings(target.bootstrap) | {"group.id": "bench", "enable.auto.commit": False})
     consumer.assign([TopicPartition(full_topic_name(target.prefix, "progress"), 0, 0)])
     first_sample: tuple[float, float, int, int] | None = None
     deadline = time.monotonic() + SECONDS_MAX
@@ -102,13 +102,15 @@ def _measure_relay(
                 }
     finally:
         consumer.close()
-    raise TimeoutError(f"the relay did not emit {expected_count} commands in {SECONDS_MAX} s: see .state/bench.log")
+    raise TimeoutError(
+        f"the relay published fewer than {expected_count} commands in {SECONDS_MAX} s; see .state/bench.log"
+    )
 
 
 async def _measure_visibility(
     bench_servers: BenchServers, template: str, courses: Sequence[Course], seconds: int
 ) -> list[float]:
-    """From each commit to when its events can be read, at a steady pace; no handler runs."""
+    """Measure from each commit until its events are readable, at a steady rate, without a handler."""
     url = bench_servers.new_database(template)
     target = await bench_servers.new_installation(url)
     await mark_all_relayed(target)
@@ -125,7 +127,7 @@ async def _measure_visibility(
 
 
 async def _commit_events(url: str, courses: Sequence[Course], commits: int, source: str) -> dict[str, float]:
-    """Decide a few commands at each beat; when each was committed, by its id."""
+    """Decide a few commands at each tick; return when each was committed, by its id."""
     connection = await connect(url, "bench", WRITER)
     try:
         log = EventStore(connection)
@@ -138,7 +140,7 @@ async def _commit_events(url: str, courses: Sequence[Course], commits: int, sour
             commands: list[dict[str, object]] = []
             while len(commands) < EVENTS_PER_COMMIT:
                 command = mixed_command(courses, next(command_numbers))
-                # A refusal makes no event.
+                # Commands of other users are refused, and make no event.
                 if command["actor"]["user_id"] in ("1", "2", "3"):
                     commands.append(command)
             await processor.process(

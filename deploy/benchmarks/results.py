@@ -1,6 +1,7 @@
-"""Figures: each measured in several rounds, kept as JSON lines, shown as a table, and held against its target."""
+"""Measurements in several rounds: stored as JSON lines, printed as a table, compared with their targets."""
 
 import json
+import logging
 import math
 import os
 import platform
@@ -16,21 +17,25 @@ from rich.table import Table
 
 from deploy.local.paths import ROOT
 
+LOGGER = logging.getLogger("bench")
 WIDTH = 100
 RATE = "per_second"
 Case = Callable[[], Awaitable[float | Mapping[str, float]]]
-"""Measures something once: a rate, or several numbers by their names."""
+"""Measures once: returns a rate, or several numbers by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the median of a figure must reach: ``bound`` at least, or at most."""
+    """The bound that a median must reach, from below or from above.
+
+    Targets are ratios within one run, or sizes: a time or a rate depends on the machine.
+    """
 
     bound: float
     at_most: bool = False
 
     def is_met(self, median: float) -> bool:
-        """Whether a median reaches it."""
+        """Whether a median reaches the bound."""
         return median <= self.bound if self.at_most else median >= self.bound
 
     def __str__(self) -> str:
@@ -39,8 +44,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A quantity with a value for each round. ``plot_position``: where it stands on its ``series`` of a plot, None
-    for no plot."""
+    """A quantity, with one value per round. ``plot_position``: its x on the plot's ``series``; None if not plotted."""
 
     case: str
     unit: str
@@ -51,13 +55,13 @@ class Measurement:
 
     @property
     def median(self) -> float:
-        """The middle of the rounds."""
+        """The median of the rounds."""
         return statistics.median(self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much is measured. ``short``: little of everything, to see that it still works."""
+    """How much to measure. ``short``: few records, to check that everything works."""
 
     short: bool = False
 
@@ -74,14 +78,14 @@ def measurement(
     plot_position: float | None = None,
     series: str = "handler",
 ) -> Measurement:
-    """A figure of one value a round."""
+    """A measurement of one value per round."""
     return Measurement(case, unit, tuple(values), target, plot_position, series)
 
 
 def ratio(
     case: str, unit: str, values: Sequence[float], base_values: Sequence[float], target: Target | None = None
 ) -> Measurement:
-    """What ``values`` are of ``base_values``, round by round. ``unit`` "%" counts in hundredths, another in times."""
+    """``values`` divided by ``base_values``, round by round; in percent where ``unit`` is "%"."""
     factor = 100 if unit == "%" else 1
     return measurement(
         case, unit, (factor * one / base_value for one, base_value in zip(values, base_values, strict=True)), target
@@ -89,12 +93,12 @@ def ratio(
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of them does not exceed: nothing is interpolated."""
+    """The smallest value that at least this share of values does not exceed, without interpolation."""
     return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
 class Rounds:
-    """What was seen of each case in each round."""
+    """Results of each case in each round."""
 
     def __init__(self, cases: Iterable[str]) -> None:
         self.results: dict[str, list[Mapping[str, float]]] = {case: [] for case in cases}
@@ -105,17 +109,18 @@ class Rounds:
 
 
 async def interleave_rounds(cases: Mapping[str, Case], rounds: int) -> Rounds:
-    """Every case once a round, every other round backwards: whatever the machine does meanwhile, it does to all."""
+    """Run every case once per round, every other round backwards, so that other load falls on all cases alike."""
     rounds_by_case = Rounds(cases)
     for number in range(rounds):
         for case in cases if number % 2 == 0 else reversed(list(cases)):
+            LOGGER.info("round %d of %d%s", number + 1, rounds, f": {case}" if case else "")
             result = await cases[case]()
             rounds_by_case.results[case].append(result if isinstance(result, Mapping) else {RATE: result})
     return rounds_by_case
 
 
 class Report:
-    """The figures of one run."""
+    """The measurements of one run."""
 
     def __init__(self, file: Path, scale: Scale) -> None:
         self.file = file
@@ -127,7 +132,7 @@ class Report:
         }
 
     def add(self, benchmark: str, measurements: Sequence[Measurement]) -> None:
-        """Keep figures as JSON lines and print them as a table."""
+        """Append measurements to the file as JSON lines, and print them as a table."""
         with self.file.open("a") as lines:
             for measurement in measurements:
                 lines.write(
@@ -137,7 +142,7 @@ class Report:
 
 
 def build_table(benchmark: str, measurements: Sequence[Measurement]) -> Table:
-    """What a reader sees: medians, spreads, targets and whether they are met."""
+    """A table of medians, spreads, targets, and whether they are met."""
     table = Table(title=benchmark, title_justify="left", title_style="bold", width=WIDTH)
     table.add_column("measured", ratio=1)
     for name in ("median", "lowest", "highest"):

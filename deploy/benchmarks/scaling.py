@@ -1,4 +1,4 @@
-"""What a command costs as batches, classes, the log and the number of handlers grow."""
+"""Throughput as batches, classes, the log and the number of handlers grow."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ RoundValues = dict[str, float]
 
 
 async def batch_size(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
-    """A handler's throughput by the records it takes at once, and the ceiling of as many a transaction."""
+    """Measure a handler by its batch size, and the ceiling for transactions of the same size."""
     sizes = (50, 100, 250, 500, 1_000, 2_000, 5_000)[:: scale.choose(1, 7)]
     url = bench_servers.new_database()
     courses = await create_graded_courses(url, courses_per_shard(scale.choose(2, 1)), scale.choose(50, 10))
@@ -54,18 +54,18 @@ async def batch_size(bench_servers: BenchServers, scale: Scale) -> list[Measurem
 
 
 async def class_size(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
-    """The same commands in classes of 10 to 10,000: the cost of one must not depend on the class.
+    """Measure the same commands in classes of 10 to 10,000: the cost of one must not depend on the class size.
 
-    Students are met in no order: of large classes fewer are in the processor's caches.
+    Students occur in random order, so that a large class fits the processor's caches less.
     """
     sizes = (10, 100, 1_000, 10_000)[: scale.choose(4, 1)]
     cases: dict[str, Case] = {}
     for students in sizes:
         url = bench_servers.new_database()
         courses = await create_graded_courses(url, courses_per_shard(1), students)
-        # Or a first grade, which is more than a change of one, would be the rarer the smaller the class.
+        # A first grade costs more than a changed one; without this it would be rarer in small classes.
         await decide(url, (build_record(made) for course in courses for made in _second_grade_commands(course)))
-        # Ten of each course: what its commands need is read before anything counts (how long: see cold-start).
+        # Ten commands of each course load its state before the measurement (cold-start measures loading).
         warm_up_records = mixed_records(courses, 10 * len(courses))
         records = mixed_records(courses, scale.choose(60_000, 3_000), first_number=len(warm_up_records))
         cases[f"classes of {students:,}"] = partial(run_handlers, bench_servers, url, records, 1, warm_up_records)
@@ -78,7 +78,7 @@ async def class_size(bench_servers: BenchServers, scale: Scale) -> list[Measurem
         ),
         *(measurement(f"{case}: processor time, handler", "µs", rounds.values(case, "handler_us")) for case in cases),
         ratio(
-            "largest class's processor time, of the smallest's",
+            "processor time, largest class to smallest",
             "%",
             rounds.values(largest, "handler_us"),
             rounds.values(smallest, "handler_us"),
@@ -94,7 +94,7 @@ def _second_grade_commands(course: Course) -> Iterator[Json]:
 
 
 async def log_size(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
-    """A handler's throughput with 10⁵, 10⁶ and 5·10⁶ events, and as many verdicts, already in the log."""
+    """Measure a handler with 10⁵, 10⁶ and 5·10⁶ events, and as many verdicts, already in the log."""
     sizes = (100_000, 1_000_000, 5_000_000) if not scale.short else (2_000,)
     course_template = await create_course_template(bench_servers, scale.choose(300, 30))
     cases: dict[str, Case] = {}
@@ -116,12 +116,12 @@ async def log_size(bench_servers: BenchServers, scale: Scale) -> list[Measuremen
             measurement(f"{case}: processor time, PostgreSQL", "µs", rounds.values(case, "backend_us"))
             for case in cases
         ),
-        ratio("largest log, of the smallest's", "%", rounds.values(largest), rounds.values(smallest), Target(90)),
+        ratio("largest log, to smallest", "%", rounds.values(largest), rounds.values(smallest), Target(90)),
     ]
 
 
 async def _run_on_same_log(installation: BenchInstallation, courses: Sequence[Course], count: int) -> RoundValues:
-    """Copies of a large log would take longer than what is measured: each round adds to it."""
+    """Run on the log itself, which each round makes longer: copying it would take longer than the measurement."""
     verdicts_before = await throughput_probe.count_verdicts(installation.url)
     records = mixed_records(courses, count)
     installation.send(records)
@@ -133,7 +133,7 @@ async def _run_on_same_log(installation: BenchInstallation, courses: Sequence[Co
 
 
 async def handlers(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
-    """One, two and three handler processes on one topic; they have joined before the commands come."""
+    """Measure one, two and three handlers on one topic; all have joined before the commands are sent."""
     url = bench_servers.new_database()
     courses = await create_graded_courses(url, courses_per_shard(scale.choose(2, 1)), scale.choose(50, 10))
     warm_up_records = mixed_records(courses, 10 * len(courses))
@@ -149,17 +149,20 @@ async def handlers(bench_servers: BenchServers, scale: Scale) -> list[Measuremen
     one_handler = rounds.values("1 handler")
     return [
         *(measurement(case, "/s", rounds.values(case)) for case in cases),
-        *(ratio(f"{case}, of one's", "%", rounds.values(case), one_handler, Target(100)) for case in list(cases)[1:]),
+        *(
+            ratio(f"{case}, to 1 handler", "%", rounds.values(case), one_handler, Target(100))
+            for case in list(cases)[1:]
+        ),
     ]
 
 
 async def never_analyzed(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
-    """A fresh database fills: the last tenth of the commands must cost what the first did."""
+    """Fill a new database that is never analyzed: the last tenth of the commands must cost what the first did."""
     return await _measure_sustained(bench_servers, scale, {"never analyzed": False}, {})
 
 
 async def old_snapshot(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
-    """Thousands of small batches beside a transaction as old as the log: the last must not take twice the first."""
+    """Append small batches while a transaction holds an old snapshot: the last tenth may cost twice the first."""
     names = {"an old snapshot": True} if scale.short else {"no old snapshot": False, "an old snapshot": True}
     return await _measure_sustained(bench_servers, scale, names, {"HANDLER_BATCH_RECORDS": "50"})
 
@@ -177,7 +180,7 @@ async def _measure_sustained(
         if not scale.short:
             cost_ratios = [rate.last_to_first]
             measurements.append(
-                measurement(f"{name}: last tenth's cost, to the first's", "times", cost_ratios, Target(2, True))
+                measurement(f"{name}: cost of the last tenth, to the first", "times", cost_ratios, Target(2, True))
             )
     return measurements
 

@@ -1,4 +1,4 @@
-"""How many commands a handler decides a second, beside the ceiling and the peers."""
+"""Commands per second of a handler, compared with plain inserts of its rows and with the eventsourcing library."""
 
 import os
 from functools import partial
@@ -14,15 +14,14 @@ STUDENTS = 50
 BATCH_RECORDS = 1_000
 DEFAULT_HANDLER = "handler, 2 subscribers"
 CORES = len(os.sched_getaffinity(0))
-HANDLER_PER_CORE = f"handlers, one a core ({CORES})"
-ONE_TOKEN, OWN_TOKENS = "handler, COMMAND_AUTH=required", "… and a token of its own for each command"
-PLAIN_INSERTS, APPEND = "ceiling: plain inserts of its rows", "append alone"
-CONSUMER = "aiokafka's consumer, nothing decided"
-PER_MESSAGE, EVENTSOURCING_LIBRARY = "FastStream handler, message by message", "eventsourcing library"
+HANDLER_PER_CORE = f"handlers, one per core ({CORES})"
+ONE_TOKEN, OWN_TOKENS = "handler, COMMAND_AUTH=required", "handler, a token for each command"
+PLAIN_INSERTS, APPEND = "ceiling: plain inserts of the same rows", "append alone"
+CONSUMER, EVENTSOURCING_LIBRARY = "aiokafka consumer, nothing decided", "eventsourcing library"
 
 
 async def handler(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
-    """Mixed commands through one handler; plain inserts of the same rows; the append alone; peers."""
+    """Measure mixed commands through one handler, plain inserts of the same rows, the append alone, and peers."""
     url = bench_servers.new_database()
     courses = await create_graded_courses(url, courses_per_shard(scale.choose(2, 1)), scale.choose(STUDENTS, 10))
     build_records = partial(mixed_records, courses)
@@ -59,34 +58,30 @@ async def handler(bench_servers: BenchServers, scale: Scale) -> list[Measurement
         EVENTSOURCING_LIBRARY: partial(
             backlog.run_on_copy, partial(peers.eventsourcing, commands=scale.choose(1_000, 20))
         ),
-        PER_MESSAGE: partial(peers.faststream_per_message, backlog.installation, scale.choose(1_000, 20)),
         CONSUMER: partial(peers.bare_consumer, backlog.installation, len(records)),
     }
     return _measurements(await interleave_rounds(cases, scale.choose(5, 1)), list(cases))
 
 
 def _measurements(rounds: Rounds, cases: list[str]) -> list[Measurement]:
-    targets = {DEFAULT_HANDLER: Target(20_000)}
     processor = [
-        measurement(f"{case}: processor time, {component}", "µs", rounds.values(case, name), target)
+        measurement(f"{case}: processor time, {component}", "µs", rounds.values(case, name))
         for case in (DEFAULT_HANDLER, HANDLER_PER_CORE, ONE_TOKEN)
-        for component, name, target in (
-            ("handler", "handler_us", Target(40, at_most=True)),
-            ("PostgreSQL", "backend_us", None),
-        )
+        for component, name in (("handler", "handler_us"), ("PostgreSQL", "backend_us"))
     ]
     default_rate, all_cores_rate = rounds.values(DEFAULT_HANDLER), rounds.values(HANDLER_PER_CORE)
     return [
-        *(measurement(case, "/s", rounds.values(case), targets.get(case)) for case in cases),
+        *(measurement(case, "/s", rounds.values(case)) for case in cases),
         *processor,
         ratio("append alone, of the ceiling", "%", rounds.values(APPEND), rounds.values(PLAIN_INSERTS), Target(85)),
-        ratio(f"{DEFAULT_HANDLER}, of the ceiling", "%", default_rate, rounds.values(PLAIN_INSERTS)),
+        ratio(f"{DEFAULT_HANDLER}, of the ceiling", "%", default_rate, rounds.values(PLAIN_INSERTS), Target(30)),
         ratio(f"{HANDLER_PER_CORE}, of the ceiling", "%", all_cores_rate, rounds.values(PLAIN_INSERTS), Target(40)),
         ratio(
             f"{DEFAULT_HANDLER}, to the eventsourcing library",
             "times",
             default_rate,
             rounds.values(EVENTSOURCING_LIBRARY),
+            Target(15),
         ),
         ratio(
             f"{HANDLER_PER_CORE}, to the eventsourcing library",
@@ -94,8 +89,5 @@ def _measurements(rounds: Rounds, cases: list[str]) -> list[Measurement]:
             all_cores_rate,
             rounds.values(EVENTSOURCING_LIBRARY),
             Target(20),
-        ),
-        ratio(
-            f"{DEFAULT_HANDLER}, to message by message", "times", default_rate, rounds.values(PER_MESSAGE), Target(100)
         ),
     ]

@@ -1,4 +1,4 @@
-"""How fast a log fills: looked at from outside while handlers work."""
+"""Measure how fast handlers fill a log, by polling it."""
 
 import asyncio
 import time
@@ -21,8 +21,7 @@ from heads(array(select shard from shard)) h
 
 @dataclass(frozen=True, slots=True)
 class ProgressSample:
-    """How far handlers are. ``handler_seconds``, ``backend_seconds``: processor time used so far, of them and of
-    their backends."""
+    """Commands decided so far, and the processor time that handlers and their PostgreSQL backends have used."""
 
     time: float
     commands: int
@@ -30,7 +29,7 @@ class ProgressSample:
     backend_seconds: float
 
     def cost_until(self, later: "ProgressSample") -> float:
-        """Processor time of a command between the two, in seconds."""
+        """Processor seconds per command between two samples."""
         processor_seconds_used = (
             later.handler_seconds + later.backend_seconds - self.handler_seconds - self.backend_seconds
         )
@@ -39,30 +38,30 @@ class ProgressSample:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What was seen from the first new verdict to the last."""
+    """Samples from the first new verdict to the last."""
 
     samples: Sequence[ProgressSample]
 
     @property
     def per_second(self) -> float:
-        """Commands decided a second."""
+        """Commands decided per second."""
         return self._commands / (self.samples[-1].time - self.samples[0].time)
 
     @property
     def handler_us(self) -> float:
-        """Processor time of the handlers for a command, in microseconds."""
+        """Processor time of the handlers per command, in microseconds."""
         return (self.samples[-1].handler_seconds - self.samples[0].handler_seconds) / self._commands * 1e6
 
     @property
     def backend_us(self) -> float:
-        """The same of their PostgreSQL backends."""
+        """Processor time of their PostgreSQL backends per command, in microseconds."""
         return (self.samples[-1].backend_seconds - self.samples[0].backend_seconds) / self._commands * 1e6
 
     @property
     def last_to_first(self) -> float:
-        """What the last tenth of the commands took of what the first tenth did.
+        """Cost of the last tenth of the commands relative to the first.
 
-        By processor time: the clock's depends on what else the machine does at that time.
+        In processor time, because elapsed time depends on other load.
         """
         first, last = self.samples[0], self.samples[-1]
         after_first_tenth = next(s for s in self.samples if s.commands >= first.commands + self._commands / 10)
@@ -70,7 +69,7 @@ class Rate:
         return before_last_tenth.cost_until(last) / first.cost_until(after_first_tenth)
 
     def round_values(self) -> dict[str, float]:
-        """For a round of a benchmark."""
+        """The values for a round of a benchmark."""
         return {RATE: self.per_second, "handler_us": self.handler_us, "backend_us": self.backend_us}
 
     @property
@@ -79,14 +78,14 @@ class Rate:
 
 
 async def count_verdicts(url: str) -> int:
-    """How many verdicts the log holds."""
+    """Number of verdicts in the log."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         row = await (await connection.execute(VERDICT_COUNT_QUERY, ("",))).fetchone()
     return int(row[0]) if row else 0
 
 
 async def wait_for_verdicts(url: str, expected_count: int) -> None:
-    """Return once the log holds so many verdicts. TimeoutError when it does not."""
+    """Wait until the log holds ``expected_count`` verdicts. Raises TimeoutError."""
     async with asyncio.timeout(SECONDS_MAX):
         while await count_verdicts(url) < expected_count:
             await asyncio.sleep(POLL_SECONDS)
@@ -95,10 +94,13 @@ async def wait_for_verdicts(url: str, expected_count: int) -> None:
 async def measure_rate(
     url: str, handlers: Sequence[RunningProcess], verdicts_before: int, expected_count: int, warm_up_count: int = 0
 ) -> Rate:
-    """From the first verdict seen beyond ``verdicts_before`` to the ``expected_count``-th. TimeoutError when it does
-    not come.
+    """Sample from the first verdict after ``verdicts_before`` to the ``expected_count``-th.
 
-    ``warm_up_count``: how many are decided before anything counts, until every subscriber holds what it needs.
+    ``warm_up_count``: verdicts that do not count, while every subscriber fills its cache.
+
+    Raises:
+        TimeoutError: the verdicts did not come in time.
+        RuntimeError: all came before the first sample.
     """
     samples: list[ProgressSample] = []
     deadline = time.monotonic() + SECONDS_MAX
@@ -113,7 +115,7 @@ async def measure_rate(
                 samples.append(ProgressSample(time.monotonic(), decided, handler_seconds, backend_seconds))
             if decided >= expected_count:
                 if samples[0].commands == decided:
-                    raise RuntimeError("everything was decided before anybody looked: measure with more commands")
+                    raise RuntimeError("all commands were decided before the first sample: measure with more commands")
                 return Rate(samples)
             await asyncio.sleep(POLL_SECONDS)
-    raise TimeoutError(f"less than {expected_count} commands were decided in {SECONDS_MAX} s: see .state/bench.log")
+    raise TimeoutError(f"fewer than {expected_count} commands were decided in {SECONDS_MAX} s; see .state/bench.log")

@@ -1,4 +1,4 @@
-"""Commands to measure with: rosters, first grades, and the mix that graders and moderators send."""
+"""Commands of the benchmarks: rosters, first grades, and the mix that graders and moderators send."""
 
 import json
 import uuid
@@ -11,13 +11,13 @@ from services.moderation.ids import IDS_PER_ASSIGNMENT
 FINAL_GRADER, GRADER, SECOND_GRADER = 1, 2, 3
 FIRST_STUDENT = 101
 ENROLLMENTS_PER_COMMAND = 5_000
-# The last fifth of a class has its grades selected; nobody may change a selected grade, so the others are graded.
+# Selections go to the last fifth of a class and grades to the others, because a selected grade cannot change.
 SELECTED_SHARE = 5
 Json = dict[str, Any]
 
 
 class ProducerRecord(NamedTuple):
-    """A record for the commands topic; ``headers`` as Kafka's."""
+    """A record for the commands topic."""
 
     key: bytes
     value: bytes
@@ -26,7 +26,7 @@ class ProducerRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A course whose students are all graded once. ``stream_numbers``: what its assignments' ids are drawn from."""
+    """A course with one grade per student. ``stream_numbers``: by assignment."""
 
     course_id: int
     students: int
@@ -56,7 +56,7 @@ def list_assignment_ids(course: int, count: int) -> range:
 
 
 def roster_commands(course: int, students: int, assignment_ids: Iterable[int]) -> Iterator[Json]:
-    """A course of so many students with moderated assignments."""
+    """Commands that create a course with students and moderated assignments."""
     staff: list[tuple[int, str]] = [
         (FINAL_GRADER, "TeacherEnrollment"),
         (GRADER, "TaEnrollment"),
@@ -82,7 +82,7 @@ def roster_commands(course: int, students: int, assignment_ids: Iterable[int]) -
 
 
 def first_grade_commands(course: int, students: int, assignment_ids: Iterable[int]) -> Iterator[Json]:
-    """A first provisional grade of every student: the nth student's is the assignment's nth."""
+    """A first provisional grade of every student; the nth student's is the assignment's nth."""
     for assignment in assignment_ids:
         for student in range(students):
             yield grade_command(course, assignment, FIRST_STUDENT + student, student % 101, GRADER)
@@ -94,7 +94,7 @@ def grade_command(course: int, assignment: int, student: int, score: int, actor:
 
 
 def mixed_command(courses: Sequence[Course], number: int) -> Json:
-    """The command of that number: 60 % grades, 20 % selections, 10 % comments, 10 % refusals."""
+    """The command with this number: 60 % grades, 20 % selections, 10 % comments, 10 % refusals."""
     turn, course_index = divmod(number, len(courses))
     course = courses[course_index]
     assignment = course.course_id * 100 + turn // 10 % len(course.stream_numbers)
@@ -122,7 +122,7 @@ def mixed_command(courses: Sequence[Course], number: int) -> Json:
 def mixed_records(
     courses: Sequence[Course], count: int, token: Callable[[Json], str] | None = None, first_number: int = 0
 ) -> list[ProducerRecord]:
-    """Mixed commands as records; one in twenty is sent twice. ``token``: what each carries as its bearer token."""
+    """Mixed commands as records; one in twenty is sent twice. ``token`` makes the bearer token of each."""
     records: list[ProducerRecord] = []
     for number in range(first_number, first_number + count):
         new_record = build_record(mixed_command(courses, number), token)
@@ -131,7 +131,7 @@ def mixed_records(
 
 
 def build_record(command: Json, token: Callable[[Json], str] | None = None) -> ProducerRecord:
-    """A command as its producer sends it."""
+    """The record of a command."""
     headers: list[tuple[str, str | bytes | None]] = []
     if token is not None:
         headers.append(("authorization", f"Bearer {token(command)}".encode()))

@@ -53,16 +53,21 @@ def format_address(port: int) -> str:
     return f"127.0.0.1:{port}"
 
 
+def client_settings(bootstrap: str) -> dict[str, str | int | float | bool]:
+    """Settings of a confluent_kafka client that raises errors and logs nothing to the terminal."""
+    return {"bootstrap.servers": bootstrap, "log_level": 0}
+
+
 def is_ready(bootstrap: str) -> bool:
     """Whether a broker answers there, not only its port."""
     with contextlib.suppress(KafkaException):
-        return bool(AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=0.5).brokers)
+        return bool(AdminClient(client_settings(bootstrap)).list_topics(timeout=0.5).brokers)
     return False
 
 
 def delete_topics(bootstrap: str, prefix: str) -> None:
     """Delete every topic whose name begins with ``prefix``."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient(client_settings(bootstrap))
     names = [name for name in admin.list_topics(timeout=START_SECONDS).topics if name.startswith(prefix)]
     deletions = admin.delete_topics(names, request_timeout=DELETE_SECONDS) if names else {}
     for deleted in deletions.values():

@@ -1,8 +1,10 @@
-"""Every benchmark in its short form, so that none rots: it measures something, whatever that is."""
+"""Every benchmark works in its short form, and no library of it writes to the terminal."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from deploy.benchmarks.__main__ import BENCHMARKS
 from deploy.benchmarks.environment import BenchServers
@@ -13,22 +15,25 @@ from deploy.local.backing_services import ExternalServer
 PARALLELISM = 3
 
 
-def test_every_benchmark_returns_measurements(bootstrap: str, postgres: str, tmp_path: Path) -> None:
-    site = BenchServers(ExternalServer(bootstrap), ExternalServer(postgres))
+def test_every_benchmark_returns_measurements_and_prints_nothing(
+    bootstrap: str, postgres: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    servers = BenchServers(ExternalServer(bootstrap), ExternalServer(postgres))
 
     async def run_benchmark(name: str) -> list[Measurement]:
-        return list(await BENCHMARKS[name](site, Scale(short=True)))
+        return list(await BENCHMARKS[name](servers, Scale(short=True)))
 
     try:
-        # Side by side: what they find is not looked at.
+        # Concurrently: their values are not compared.
         with ThreadPoolExecutor(PARALLELISM) as threads:
-            found = dict(
+            results = dict(
                 zip(BENCHMARKS, threads.map(lambda name: asyncio.run(run_benchmark(name)), BENCHMARKS), strict=True)
             )
     finally:
-        site.clean()
+        servers.clean()
+    assert capfd.readouterr() == ("", "")
 
-    for name, figures in found.items():
-        assert figures, name
-        assert all(value > 0 for each in figures for value in each.values), (name, figures)
-        assert bool(plot(name, figures, tmp_path)) == (name in AXIS_LABELS), name
+    for name, measurements in results.items():
+        assert measurements, name
+        assert all(value > 0 for each in measurements for value in each.values), (name, measurements)
+        assert bool(plot(name, measurements, tmp_path)) == (name in AXIS_LABELS), name

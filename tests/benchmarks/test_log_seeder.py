@@ -1,4 +1,4 @@
-"""The large logs of the benchmarks are such as the handler would have written."""
+"""The seeded logs of the benchmarks equal those that the handler would have written."""
 
 import asyncpg
 
@@ -17,23 +17,23 @@ NUMBERED = (("event", "position"), ("verdict", "number"))
 
 
 async def test_copied_courses_replay_to_the_original_state_with_new_ids(postgres: str) -> None:
-    site = BenchServers(ExternalServer(""), ExternalServer(postgres))
+    servers = BenchServers(ExternalServer(""), ExternalServer(postgres))
     try:
-        course = await create_course_template(site, students=10, assignments_per_course=2)
-        url = site.new_database()
+        course = await create_course_template(servers, students=10, assignments_per_course=2)
+        url = servers.new_database()
         copies = await course.copy_to_log(url, 24)
         connection = await asyncpg.connect(url)
         folded: dict[int, Assignment] = {}
-        async for some in EventStore(connection).events(
+        async for chunk in EventStore(connection).events(
             [number for copy in copies for number in copy.stream_numbers.values()]
         ):
-            for stored in some:
+            for stored in chunk:
                 state = folded.setdefault(stored.stream, Assignment(stored.stream, b"", 1, 1, 1))
                 apply_assignment_event(state, stored)
         gaps = [await connection.fetch(GAPS.format(table, *[number] * 2)) for table, number in NUMBERED]
         await connection.close()
     finally:
-        drop_databases(postgres, site.name)
+        drop_databases(postgres, servers.name)
 
     assert gaps == [[], []]
     for copy in copies:

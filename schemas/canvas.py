@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.domain_events import DomainEvent, EventName
+from schemas.event_payloads import LatePolicyStatus
 from schemas.fields import ID_MAX, ID_PATTERN, UUID_PATTERN
 from schemas.verdicts import Verdict
 
@@ -245,6 +246,8 @@ class StateSubmission(BaseModel):
     grade_matches_current_submission: bool
     graded_anonymously: bool | None
     updated_at: Moment | None
+    seconds_late: Annotated[int, Field(ge=0)] | None
+    late_policy_status: LatePolicyStatus | None
     submission_comments: list[StateComment]
 
 

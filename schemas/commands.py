@@ -1,5 +1,6 @@
 """Commands as they arrive on the topic (contract sections 2 and 3): strict, and nothing unknown."""
 
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -16,6 +17,7 @@ from schemas.fields import (
     Id,
     Name,
     Number,
+    Percent,
     PointsPossible,
     Text,
     Time,
@@ -53,6 +55,22 @@ class AboutAssignment(Envelope):
     assignment_id: Id
 
 
+class LatePolicy(Strict):
+    """Canvas's late policy; a field that is left out keeps its value, at first that of Canvas (nothing is deducted)."""
+
+    late_submission_deduction_enabled: bool = False
+    late_submission_deduction: Percent = Field(
+        default=Decimal(0),
+        description="percent of the points possible that each started interval costs, kept to two decimals",
+    )
+    late_submission_interval: Literal["day", "hour"] = "day"
+    late_submission_minimum_percent_enabled: bool = False
+    late_submission_minimum_percent: Percent = Field(
+        default=Decimal(0),
+        description="percent of the points possible below which nothing is deducted, kept to two decimals",
+    )
+
+
 class CourseData(Strict):
     name: Name | None = None
     sis_source_id: Text | None = None
@@ -60,6 +78,7 @@ class CourseData(Strict):
     root_account_uuid: Text | None = None
     root_account_lti_guid: Text | None = None
     grading_scheme: GradingScheme | None = None
+    late_policy: LatePolicy | None = None
 
 
 class User(Strict):
@@ -133,6 +152,8 @@ class SubmissionData(Strict):
     graded_at: Time | None = None
     excused: bool | None = None
     posted_at: Time | None = None
+    seconds_late: Count | None = None
+    late_policy_status: Literal["late", "missing", "extended", "none"] | None = None
 
 
 class SubmissionCommentData(Strict):
@@ -188,7 +209,7 @@ class NoData(Strict):
 
 
 class UpsertCourse(AboutCourse):
-    """States a course: its names, its account, its default grading scheme."""
+    """States a course: its names, its account, its default grading scheme, its late policy."""
 
     type: Literal["upsert_course"]
     data: CourseData

@@ -26,11 +26,22 @@ EnrollmentType = Literal[
     "StudentEnrollment", "TeacherEnrollment", "TaEnrollment", "DesignerEnrollment", "ObserverEnrollment"
 ]
 EnrollmentState = Literal["active", "inactive", "invited", "completed", "deleted"]
+LatePolicyStatus = Literal["late", "missing", "extended", "none"]
 Count = Annotated[int, Field(ge=0)]
 
 
+class LatePolicy(Strict):
+    """Canvas's late policy: percentages of the points possible, the deduction for each started interval."""
+
+    late_submission_deduction_enabled: bool
+    late_submission_deduction: Points
+    late_submission_interval: Literal["day", "hour"]
+    late_submission_minimum_percent_enabled: bool
+    late_submission_minimum_percent: Points
+
+
 class CourseUpdated(Strict):
-    """What the LMS states of the course: names, account, default grading scheme."""
+    """What the LMS states of the course: names, account, default grading scheme, late policy."""
 
     name: Changed[str] = None
     sis_source_id: Changed[str] = None
@@ -38,6 +49,7 @@ class CourseUpdated(Strict):
     root_account_uuid: Changed[str] = None
     root_account_lti_guid: Changed[str] = None
     grading_scheme: Changed[Bands] = None
+    late_policy: Changed[LatePolicy] = None
 
 
 class User(Strict):
@@ -137,6 +149,8 @@ class SubmissionRecorded(Strict):
     graded_at: TimeText | None = None
     excused: bool | LeftOut = None
     posted_at: TimeText | None = None
+    seconds_late: Count | None = None
+    late_policy_status: LatePolicyStatus | None = None
 
 
 class SubmissionCommentRecorded(Strict):

@@ -24,6 +24,7 @@ CORRELATION_ID_MAX = 200
 SCORE_MAX = 10**9
 POINTS_MIN = Decimal("1e-9")
 BOUND_MAX = 10
+PERCENT_MAX = 100
 NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
 ID_REMEDY = "send a positive integer below 2**63, as a JSON integer or a decimal string"
@@ -120,6 +121,12 @@ def _check_scheme(scheme: list[tuple[str, Decimal]]) -> list[tuple[str, Decimal]
     if _ZERO not in indexes_by_bound:
         raise ValueError("no band begins at 0: give the lowest one the bound 0")
     return scheme
+
+
+def _parse_percent(value: object) -> Decimal:
+    if type(value) in (int, float) and 0 <= value <= PERCENT_MAX:  # type: ignore[operator]
+        return _parse_number(value)
+    raise ValueError("send a JSON number between 0 and 100")
 
 
 def _parse_object(value: object) -> dict[str, Any]:
@@ -239,6 +246,9 @@ GradingScheme = Annotated[
     WithJsonSchema(_SCHEME_SCHEMA),
 ]
 """Names of bands with their lower bounds as fractions, in any order."""
+Percent = Annotated[
+    Decimal, PlainValidator(_parse_percent), WithJsonSchema({"type": "number", "minimum": 0, "maximum": PERCENT_MAX})
+]
 FreeObject = Annotated[dict[str, Any], PlainValidator(_parse_object), WithJsonSchema(_OBJECT_SCHEMA)]
 """Any JSON object within the limits of the contract."""
 

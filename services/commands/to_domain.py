@@ -1,9 +1,11 @@
 """From the command as it arrived to the command as the rules know it."""
 
+from decimal import Decimal
 from typing import Any, assert_never
 
 from schemas import commands as wire
 from services.moderation import commands
+from services.moderation.late_policy import round_hundredths
 
 
 def to_domain_command(command: wire.Command) -> commands.Command:
@@ -30,6 +32,16 @@ def _to_id_tuple(ids: list[int] | None) -> tuple[int, ...] | None:
 def _freeze_grading_scheme(fields: dict[str, Any]) -> dict[str, Any]:
     if fields.get("grading_scheme") is not None:
         fields["grading_scheme"] = tuple(fields["grading_scheme"])
+    return fields
+
+
+def _build_course_fields(data: wire.CourseData) -> dict[str, Any]:
+    fields = _freeze_grading_scheme(_get_set_fields(data))
+    if data.late_policy is not None:
+        fields["late_policy"] = {
+            name: round_hundredths(value) if isinstance(value, Decimal) else value
+            for name, value in _get_set_fields(data.late_policy).items()
+        }
     return fields
 
 
@@ -79,7 +91,7 @@ def _build_data(command: wire.Command) -> commands.CommandData:
         case wire.ConfigureAssignment(data=data):
             return commands.ConfigureAssignment(fields=_freeze_grading_scheme(_get_set_fields(data)))
         case wire.UpsertCourse(data=data):
-            return commands.UpsertCourse(fields=_freeze_grading_scheme(_get_set_fields(data)))
+            return commands.UpsertCourse(fields=_build_course_fields(data))
         case wire.UpsertUsers(data=data):
             users = (commands.UserUpsert(user_id=u.user_id, fields=_get_set_fields(u, "user_id")) for u in data.users)
             return commands.UpsertUsers(users=tuple(users))

@@ -51,6 +51,8 @@ class Submission:
     graded_at: datetime | None = None
     excused: bool = False
     posted_at: datetime | None = None
+    seconds_late: int | None = None
+    late_policy_status: str | None = None
     workflow_state: str = "unsubmitted"
     grade_matches_current_submission: bool = True
     graded_anonymously: bool | None = None

@@ -16,6 +16,8 @@ Fields = Mapping[str, Any]
 
 @value_object(kw_only=True)
 class UpsertCourse:
+    """``late_policy`` in ``fields``: the fields of a late policy that were stated, by their names."""
+
     fields: Fields
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.moderation.grading_scheme import GradingScheme
+from services.moderation.late_policy import LatePolicy
 
 STUDENT = "StudentEnrollment"
 LEARNER_TYPES = frozenset({STUDENT, "ObserverEnrollment"})
@@ -56,7 +57,15 @@ class Enrollment:
 
 
 _NO_ENROLLMENTS: Mapping[tuple[str, int | None], Enrollment] = {}
-COURSE_FIELDS = ("name", "sis_source_id", "account_id", "root_account_uuid", "root_account_lti_guid", "grading_scheme")
+COURSE_FIELDS = (
+    "name",
+    "sis_source_id",
+    "account_id",
+    "root_account_uuid",
+    "root_account_lti_guid",
+    "grading_scheme",
+    "late_policy",
+)
 
 
 @dataclass(slots=True)
@@ -74,6 +83,7 @@ class Course:
     grading_scheme: GradingScheme | None = None
     # Shard position at which it last changed.
     grading_scheme_position: int = 0
+    late_policy: LatePolicy | None = None
     users: dict[int, dict[str, Any]] = field(default_factory=dict)
     enrollments: dict[int, dict[tuple[str, int | None], Enrollment]] = field(default_factory=dict)
     admins: dict[int, frozenset[str]] = field(default_factory=dict)

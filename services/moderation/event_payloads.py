@@ -6,6 +6,7 @@ Ids are decimal strings, scores JSON numbers, times RFC 3339 in milliseconds.
 
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from services.moderation import events
 from services.moderation.events import Event
 from services.moderation.grading_scheme import GradingScheme
+from services.moderation.late_policy import LatePolicy
 
 
 def decimal_to_json(value: Decimal | None) -> int | float | None:
@@ -62,6 +64,18 @@ def _scheme_from_json(value: list[list[Any]]) -> GradingScheme:
     return tuple((band, Decimal(repr(bound))) for band, bound in value)
 
 
+_LATE_POLICY_PERCENTAGES = ("late_submission_deduction", "late_submission_minimum_percent")
+
+
+def _late_policy_to_json(value: LatePolicy) -> dict[str, Any]:
+    return {**asdict(value), **{name: decimal_to_json(getattr(value, name)) for name in _LATE_POLICY_PERCENTAGES}}
+
+
+def _late_policy_from_json(value: dict[str, Any]) -> LatePolicy:
+    percentages = {name: decimal_from_json(value[name]) for name in _LATE_POLICY_PERCENTAGES}
+    return LatePolicy(**{**value, **percentages})
+
+
 def _ids_to_json(value: frozenset[int]) -> list[str]:
     return [str(student) for student in sorted(value)]
 
@@ -106,6 +120,7 @@ _CODECS: Mapping[str, Codec] = {
     **dict.fromkeys(("users", "enrollments", "admins"), _ROWS),
     **dict.fromkeys(("student_ids", "kept_student_ids"), _STUDENTS),
     "grading_scheme": (_scheme_to_json, _scheme_from_json),
+    "late_policy": (_late_policy_to_json, _late_policy_from_json),
     "assigned_to": (_ids_to_json, _ids_from_json),
     "grades_published_at": _TIME_SET,
 }

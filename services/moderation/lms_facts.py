@@ -1,6 +1,7 @@
 """Facts from the LMS: stating again what is already so changes nothing."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -39,16 +40,20 @@ from services.moderation.events import (
     UsersUpdated,
 )
 from services.moderation.fact_checks import check_account, check_settings, check_times
+from services.moderation.late_policy import LatePolicy
 
 
 def upsert_course(data: commands.UpsertCourse, course: Course) -> Decision:
     rejection = check_account(course, data.fields.get("account_id"))
     if rejection is not None:
         return rejection
+    fields = data.fields
+    if fields.get("late_policy") is not None:
+        fields = {**fields, "late_policy": replace(course.late_policy or LatePolicy(), **fields["late_policy"])}
     changes = {
         name: (getattr(course, name), new)
         for name in COURSE_FIELDS
-        if name in data.fields and getattr(course, name) != (new := data.fields[name])
+        if name in fields and getattr(course, name) != (new := fields[name])
     }
     if not changes and course.version:
         return NOTHING_CHANGED

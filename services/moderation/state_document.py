@@ -106,6 +106,8 @@ def submission_row(course: Course, assignment: Assignment, student_id: int) -> R
         "grade_matches_current_submission": submission.grade_matches_current_submission,
         "graded_anonymously": submission.graded_anonymously,
         "updated_at": format_time(submission.updated_at),
+        "seconds_late": submission.seconds_late,
+        "late_policy_status": submission.late_policy_status,
         "submission_comments": [_comment_to_json(comment) for comment in submission.comments],
     }
 

@@ -8,7 +8,7 @@ from services.moderation.course import Course
 from services.moderation.decisions import Rejected, invalid_field
 
 EARLIEST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
-FUTURE_MAX = timedelta(days=400)
+FUTURE_MAX = timedelta(days=3_660)
 """What the LMS states lies behind it, but for clocks that differ and dates of posting that are planned."""
 GLOBAL_ID_BASE = 10**13
 

@@ -217,9 +217,12 @@ class ProvisionalGradeSelected(Strict):
 
 
 class SubmissionUpdated(Strict):
-    """An excusal that changed."""
+    """An excusal that a moderator gave or lifted, with what it changed of the gradebook."""
 
     excused: tuple[bool, bool]
+    score: Changed[Points] = None
+    grade: Changed[str] = None
+    grader_id: Changed[IdText] = None
 
 
 class GradePublished(Strict):
@@ -244,17 +247,22 @@ class GradesPosted(Strict):
 
 
 class SubmissionPosted(Strict):
-    """The grade as it stands, which the student can see from ``posted_at`` on."""
+    """The grade as it stands, which the student can see from ``posted_at`` on.
+
+    ``graded``: the submission's state; a grade_change follows only for a graded one.
+    """
 
     score: Points | None
     grade: str | None
     grader_id: IdText | None
+    graded: bool
     posted_at: TimeText
 
 
 class SubmissionHidden(Strict):
-    """The grade as it stands, which the student can no longer see."""
+    """The grade as it stands, which the student can no longer see. ``graded``: the submission's state."""
 
     score: Points | None
     grade: str | None
     grader_id: IdText | None
+    graded: bool

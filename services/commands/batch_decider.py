@@ -197,7 +197,7 @@ class BatchDecider:
         self, decision: Accepted, record: Record, command: Command, course: Course
     ) -> dict[str, Any]:
         """What events with a live event keep besides: the HTTP request the command came by, if it came by one."""
-        if not record.headers or not any(event.emits_grade_change for event in decision.events):
+        if not record.headers or not any(event.may_change_grade for event in decision.events):
             return {}
         request = read_request_header(record, self.authorizer)
         if request is None:
@@ -244,17 +244,17 @@ class BatchDecider:
             student_id = getattr(event, "student_id", None)
             if student_id is not None:
                 metadata["student_id"] = student_id
-            emits_live_event = event.emits_grade_change
-            if emits_live_event and assignment is not None:
+            snapshot = None if assignment is None else build_grade_change_snapshot(event, course, assignment)
+            if snapshot is not None:
                 metadata |= live_metadata
                 metadata["live_id"] = generate_uuid4()
                 metadata["caliper_id"] = generate_uuid4()
-                metadata["live"] = build_grade_change_snapshot(event, course, assignment)
+                metadata["live"] = snapshot
             if assignment is not None and event.name == ASSIGNMENT_CREATED:
                 metadata["secret"] = assignment.secret.hex()
             position = self.append_batch.add_event(
                 shard,
-                emits_live_event,
+                snapshot is not None,
                 stream.number,
                 aggregate.version + 1,
                 event.name,

@@ -16,7 +16,8 @@ from services.moderation.commands import Command
 from services.moderation.course import Course
 from services.moderation.decisions import Accepted, Rejected
 from services.moderation.event_payloads import to_payload
-from services.moderation.events import Event, GradePublished
+from services.moderation.events import Event
+from services.moderation.grade_changes import describe_grade_change
 
 OUTPUT_BYTES_MAX = 3 << 20
 HTTP_STATUS_BY_REASON: Mapping[str, int] = {reason: info.http_status for reason, info in REASONS.items()}
@@ -89,13 +90,19 @@ def encode_event(
     )
 
 
-def build_grade_change_snapshot(event: Event, course: Course, assignment: Assignment) -> dict[str, Any]:
-    """What a grade_change needs besides the event itself; no names of people and no SIS ids of theirs."""
-    grade_change = event.grade_change()
-    submission = assignment.submission(getattr(event, "student_id", 0))
-    if isinstance(event, GradePublished):
-        # Publishing posts nothing, and hides nothing that the LMS had posted before.
-        grade_change["muted"] = submission.posted_at is None
+def build_grade_change_snapshot(event: Event, course: Course, assignment: Assignment) -> dict[str, Any] | None:
+    """What the grade_change of an event needs besides the event itself; None where none follows.
+
+    No names of people and no SIS ids of theirs. ``course``, ``assignment``: as they were before the event.
+    """
+    grade_change = describe_grade_change(event, course, assignment) if event.may_change_grade else None
+    if grade_change is None:
+        return None
+    return complete_grade_change(grade_change, course, assignment)
+
+
+def complete_grade_change(grade_change: dict[str, Any], course: Course, assignment: Assignment) -> dict[str, Any]:
+    """The facts of a grade_change with those of its assignment and course."""
     return {
         "assignment_name": assignment.name,
         "points_possible": None if assignment.points_possible is None else float(assignment.points_possible),
@@ -103,8 +110,6 @@ def build_grade_change_snapshot(event: Event, course: Course, assignment: Assign
         "sis_source_id": course.sis_source_id,
         "root_account_uuid": course.root_account_uuid,
         "root_account_lti_guid": course.root_account_lti_guid,
-        # Canvas: Submission#graded?. An excused submission needs no score; one that was never graded is not complete.
-        "grading_complete": grade_change["score"] is not None or submission.excused,
         **grade_change,
     }
 

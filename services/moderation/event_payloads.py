@@ -270,8 +270,8 @@ _FORMS: Mapping[str, _Form] = {
             codecs={"score": _SCORE_PAIR, "grade": _TEXT_PAIR},
         ),
         _form(events.GradesPosted, "grades_published_at"),
-        _form(events.SubmissionPosted, "score", "grade", "grader_id", "posted_at"),
-        _form(events.SubmissionHidden, "score", "grade", "grader_id"),
+        _form(events.SubmissionPosted, "score", "grade", "grader_id", "graded", "posted_at"),
+        _form(events.SubmissionHidden, "score", "grade", "grader_id", "graded"),
     )
 }
 """By name. The ids of student and submission are in the envelope."""

@@ -15,19 +15,15 @@ Changes = Mapping[str, Change]
 
 
 class DomainEvent:
-    """What all events share. ``name``: the contract's; ``emits_grade_change``: it has a published grade_change."""
+    """What all events share.
+
+    ``name``: the contract's; ``may_change_grade``: a grade_change can follow, see
+    :func:`services.moderation.grade_changes.describe_grade_change`.
+    """
 
     __slots__ = ()
     name: ClassVar[str]
-
-    @property
-    def emits_grade_change(self) -> bool:
-        """Whether a grade_change is published for this event."""
-        return False
-
-    def grade_change(self) -> dict[str, Any]:
-        """Facts of the published grade_change: grades old and new, grader, muted, and the job that made it."""
-        raise TypeError(f"{self.name} has no grade_change: ask emits_grade_change first")
+    may_change_grade: ClassVar[bool] = False
 
 
 @value_object(kw_only=True)
@@ -160,7 +156,10 @@ class ProvisionalGradeSelected(DomainEvent):
 
 @value_object(kw_only=True)
 class SubmissionUpdated(DomainEvent):
+    """An excusal that was given or lifted, with what it changes of the gradebook."""
+
     name: ClassVar[str] = "submission_updated"
+    may_change_grade: ClassVar[bool] = True
     student_id: int
     submission_id: int
     changes: Changes
@@ -171,6 +170,7 @@ class GradePublished(DomainEvent):
     """``was_graded``: the submission's state was graded before."""
 
     name: ClassVar[str] = "grade_published"
+    may_change_grade: ClassVar[bool] = True
     student_id: int
     submission_id: int
     provisional_grade_id: int
@@ -180,15 +180,6 @@ class GradePublished(DomainEvent):
     graded_at: datetime
     graded_anonymously: bool | None
     was_graded: bool
-
-    @property
-    def emits_grade_change(self) -> bool:
-        """Canvas tells of a submission whose grade or score changed or that became graded."""
-        became_graded = not self.was_graded and self.score[1] is not None
-        return self.score[0] != self.score[1] or self.grade[0] != self.grade[1] or became_graded
-
-    def grade_change(self) -> dict[str, Any]:
-        return _build_grade_change(self.score, self.grade, self.scorer_id, True, "Moderation#publish")
 
 
 @value_object(kw_only=True)
@@ -201,41 +192,31 @@ class GradesPosted(DomainEvent):
 
 @value_object(kw_only=True)
 class SubmissionPosted(DomainEvent):
+    """``graded``: the submission's state; only of graded ones the grade is told again."""
+
     name: ClassVar[str] = "submission_posted"
+    may_change_grade: ClassVar[bool] = True
     student_id: int
     submission_id: int
     posted_at: datetime
     score: Decimal | None
     grade: str | None
     grader_id: int | None
-
-    @property
-    def emits_grade_change(self) -> bool:
-        """Posting and hiding repeat the grade (contract 3.1)."""
-        return True
-
-    def grade_change(self) -> dict[str, Any]:
-        unchanged = (self.score, self.score), (self.grade, self.grade)
-        return _build_grade_change(*unchanged, self.grader_id, False, "Assignment#post_submissions")
+    graded: bool
 
 
 @value_object(kw_only=True)
 class SubmissionHidden(DomainEvent):
+    """``graded``: the submission's state; only of graded ones the grade is told again."""
+
     name: ClassVar[str] = "submission_hidden"
+    may_change_grade: ClassVar[bool] = True
     student_id: int
     submission_id: int
     score: Decimal | None
     grade: str | None
     grader_id: int | None
-
-    @property
-    def emits_grade_change(self) -> bool:
-        """Posting and hiding repeat the grade (contract 3.1)."""
-        return True
-
-    def grade_change(self) -> dict[str, Any]:
-        unchanged = (self.score, self.score), (self.grade, self.grade)
-        return _build_grade_change(*unchanged, self.grader_id, True, "Assignment#hide_submissions")
+    graded: bool
 
 
 CourseEvent = CourseUpdated | UsersUpdated | EnrollmentsUpdated | AdminsUpdated
@@ -257,21 +238,3 @@ AssignmentEvent = (
     | SubmissionHidden
 )
 Event = CourseEvent | AssignmentEvent
-
-
-def _build_grade_change(
-    score: tuple[Decimal | None, Decimal | None],
-    grade: tuple[str | None, str | None],
-    grader_id: int | None,
-    muted: bool,
-    job_tag: str,
-) -> dict[str, Any]:
-    return {
-        "old_score": None if score[0] is None else float(score[0]),
-        "score": None if score[1] is None else float(score[1]),
-        "old_grade": grade[0],
-        "grade": grade[1],
-        "grader_id": grader_id,
-        "muted": muted,
-        "job_tag": job_tag,
-    }

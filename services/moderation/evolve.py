@@ -132,6 +132,9 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             submission = _touch_submission(assignment, student, at)
             for name, (_, new) in changes.items():
                 setattr(submission, name, new)
+            submission.graded_position = position
+            if submission.excused and submission.workflow_state != "graded":
+                submission.workflow_state, submission.graded_at = "graded", at
         case GradePublished():
             _apply_publication(assignment, event, position, at)
         case GradesPosted(grades_published_at=published_at):

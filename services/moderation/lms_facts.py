@@ -256,6 +256,7 @@ def _grade_fields(student_id: int, course: Course, assignment: Assignment) -> di
         "score": score,
         "grade": text,
         "grader_id": submission.grader_id,
+        "graded": submission.workflow_state == "graded",
     }
 
 

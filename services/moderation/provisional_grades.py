@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from services.moderation import event_payloads, grade_conversion, ids
-from services.moderation.assignment import Assignment, ProvisionalGrade
+from services.moderation.assignment import Assignment, ProvisionalGrade, Submission
 from services.moderation.commands import RecordProvisionalComment, RecordProvisionalGrade
 from services.moderation.course import Course
-from services.moderation.current_grades import current_provisional_grade
+from services.moderation.current_grades import current_gradebook_grade, current_provisional_grade
 from services.moderation.decisions import (
     BLANK_COMMENT,
     CANNOT_MODIFY_SELECTED,
@@ -73,7 +73,7 @@ def record_grade(
     entered: dict[str, Any] = {"score": score, "grade": grade_text, "graded_at": at}
     if data.graded_anonymously is not None:
         entered["graded_anonymously"] = data.graded_anonymously
-    gradebook_changes = {} if excused == submission.excused else {"excused": (submission.excused, excused)}
+    gradebook_changes = _excusal_changes(excused, actor_id, course, assignment, submission)
     return _create_or_update(data, comment, entered, gradebook_changes, actor_id, final, existing, course, assignment)
 
 
@@ -108,6 +108,24 @@ def _record_without_grade(
     if existing is not None and is_rubric_changed and _is_locked_by_selection(existing, course, assignment):
         return CANNOT_MODIFY_SELECTED
     return _create_or_update(data, comment, {}, {}, actor_id, final, existing, course, assignment)
+
+
+def _excusal_changes(
+    excused: bool, actor_id: int, course: Course, assignment: Assignment, submission: Submission
+) -> dict[str, tuple[Any, Any]]:
+    """What a moderator changes of the gradebook at once: an excused submission has no grade and is the moderator's.
+
+    Canvas: app/models/submission.rb (excused=), app/models/abstract_assignment.rb (save_grade_to_submission).
+    """
+    if excused == submission.excused:
+        return {}
+    changes: dict[str, tuple[Any, Any]] = {"excused": (submission.excused, excused)}
+    if excused:
+        score, text = current_gradebook_grade(course, assignment, submission)
+        changes |= {name: (old, None) for name, old in (("score", score), ("grade", text)) if old is not None}
+    if submission.grader_id != actor_id:
+        changes["grader_id"] = (submission.grader_id, actor_id)
+    return changes
 
 
 def _check_student(student_id: int, actor_id: int, course: Course) -> Rejected | None:

@@ -181,6 +181,9 @@ class ReferenceModel:
         if mark is None:
             return "final_without_provisional"
         mark.score, mark.entered = score, True
+        if excused != (student in self.excused):
+            published_score, _ = self.gradebook.get(student, (None, 0))
+            self.gradebook[student] = (None if excused else published_score, actor)
         (self.excused.add if excused else self.excused.discard)(student)
         return None
 
@@ -226,7 +229,7 @@ class ReferenceModel:
             if not selected and len(entered) > 1:
                 return "selection_required"
             chosen[student] = (selected or entered or marks)[0]
-        self.gradebook = {student: (mark.score, mark.scorer) for student, mark in chosen.items()}
+        self.gradebook |= {student: (mark.score, mark.scorer) for student, mark in chosen.items()}
         self.published = True
         return None
 

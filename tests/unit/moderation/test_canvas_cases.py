@@ -11,7 +11,6 @@ from services.commands.parse import ParsedCommand, parse
 from services.commands.serialization import HTTP_STATUS_BY_REASON
 from services.moderation.decisions import Accepted, Decision
 from services.moderation.event_payloads import to_payload
-from services.moderation.events import Event
 from tests.fixtures import in_memory_course as office
 from tests.fixtures.canvas import CANVAS_CASES
 from tests.fixtures.canvas.adapter import World
@@ -59,10 +58,6 @@ def event_value(memory: InMemoryCourse, position: int) -> tuple[str, dict[str, A
     return event.name, {"user_id": command.actor_id, "student_id": student, "payload": to_payload(event)}
 
 
-def grade_change_body(event: Event) -> dict[str, Any]:
-    return {**event.grade_change(), "student_id": getattr(event, "student_id", None)}
-
-
 def check_case(memory: InMemoryCourse, world: World, case: dict[str, Any]) -> None:
     when, then = case["when"], case["then"]
     before, known = memory.snapshot(), len(memory.log)
@@ -79,8 +74,12 @@ def check_case(memory: InMemoryCourse, world: World, case: dict[str, Any]) -> No
         assert len({world.grades[name] for name in then.get("same_pg", [when["as"]])}) == 1
     caused = range(known, len(memory.log))
     check_events(world, then, [event_value(memory, position) for position in caused])
-    emitted = [memory.log[position][1] for position in caused]
-    check_grade_changes(world, then, [grade_change_body(event) for event in emitted if event.emits_grade_change])
+    told = [
+        {"student_id": getattr(memory.log[position][1], "student_id", None), **change}
+        for position in caused
+        if (change := memory.grade_changes[position]) is not None
+    ]
+    check_grade_changes(world, then, told)
     for state in then.get("state", ()):
         assert matches_state(world, state, state_documents(memory, world)), (state, state_documents(memory, world))
 

@@ -101,19 +101,6 @@ def test_assignment_grading_scheme_overrides_the_course_scheme() -> None:
     assert memory.expect_accepted(top, TA1).result["grade"] == "Very good"
 
 
-def test_moderator_excusal_applies_at_once_and_a_score_removes_it() -> None:
-    memory = moderated_course()
-    excused = memory.expect_accepted(Grade(student_id=ANN, excuse=True), FINAL_GRADER)
-    assert event_names(excused) == ["grader_slot_taken", "submission_updated", "provisional_grade_created"]
-    assert memory.get_submission(ANN)["excused"] is True
-    assert event_names(memory.expect_accepted(Grade(student_id=ANN, excuse=True), FINAL_GRADER)) == [
-        "provisional_grade_updated"
-    ]
-    memory.grade(FINAL_GRADER, ANN, 5)
-    assert memory.get_submission(ANN)["excused"] is False
-    assert memory.expect_rejection(Grade(student_id=ANN, excuse=False), FINAL_GRADER) == "invalid_score"
-
-
 def test_provisional_grader_cannot_change_an_excusal() -> None:
     memory = moderated_course()
     assert memory.expect_rejection(Grade(student_id=ANN, excuse=True), TA1) == "invalid_score"

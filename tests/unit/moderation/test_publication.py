@@ -151,19 +151,15 @@ def test_published_event_carries_the_old_and_new_grade() -> None:
     memory = moderated_course()
     record_submission(memory, ANN, score=Decimal(3), grade="3", grader_id=TEACHER)
     memory.grade(TA1, ANN, 8)
-    event = published_grades(memory.publish())[ANN]
+    decision = memory.publish()
+    event = published_grades(decision)[ANN]
     assert event.score == (Decimal(3), Decimal(8))
     assert event.grade == ("3", "8")
     assert event.was_graded
-    assert event.grade_change() == {
-        "old_score": 3,
-        "score": 8,
-        "old_grade": "3",
-        "grade": "8",
-        "grader_id": TA1,
-        "muted": True,
-        "job_tag": "Moderation#publish",
-    }
+    assert memory.told(decision) == [{
+        "student_id": ANN, "old_score": 3, "score": 8, "old_grade": "3", "grade": "8", "grader_id": TA1, "muted": True,
+        "grading_complete": True, "job_tag": "Moderation#publish",
+    }]  # fmt: skip
 
 
 def test_only_changed_grades_emit_a_grade_change() -> None:
@@ -172,15 +168,14 @@ def test_only_changed_grades_emit_a_grade_change() -> None:
     memory.grade(TA1, ANN, 5)
     memory.comment(TA1, BEN)
     memory.grade(TA1, CAT, 0)
-    told = {student: event.emits_grade_change for student, event in published_grades(memory.publish()).items()}
-    assert told == {ANN: False, BEN: False, CAT: True}
+    assert [change["student_id"] for change in memory.told(memory.publish())] == [CAT]
 
 
 def test_clearing_a_gradebook_grade_emits_a_grade_change() -> None:
     memory = moderated_course()
     record_submission(memory, ANN, score=Decimal(3), grade="3")
     memory.grade(TA1, ANN, posted_grade="")
-    assert published_grades(memory.publish())[ANN].emits_grade_change
+    assert [change["student_id"] for change in memory.told(memory.publish())] == [ANN]
 
 
 def test_unchanged_grade_on_a_new_attempt_emits_a_grade_change() -> None:
@@ -188,7 +183,7 @@ def test_unchanged_grade_on_a_new_attempt_emits_a_grade_change() -> None:
     record_submission(memory, ANN, score=Decimal(5), grade="5", graded_at=datetime(2025, 1, 1, tzinfo=UTC))
     record_submission(memory, ANN, submitted_at=datetime(2025, 2, 1, tzinfo=UTC), attempt=2)
     memory.grade(TA1, ANN, 5)
-    assert published_grades(memory.publish())[ANN].emits_grade_change
+    assert [change["student_id"] for change in memory.told(memory.publish())] == [ANN]
 
 
 def test_publication_ends_with_grades_posted_and_keeps_excusals() -> None:
@@ -237,22 +232,18 @@ def test_posting_and_hiding_emit_one_event_per_changed_student() -> None:
     memory = moderated_course(assigned_to=[ANN, BEN])
     memory.grade(TA1, ANN, 5)
     memory.publish()
-    posted = post_grades(memory, ANN, CAT).events
-    assert [type(event) for event in posted] == [SubmissionPosted]
-    assert posted[0].grade_change() == {
-        "old_score": 5,
-        "score": 5,
-        "old_grade": "5",
-        "grade": "5",
-        "grader_id": TA1,
-        "muted": False,
-        "job_tag": "Assignment#post_submissions",
-    }
+    posted = post_grades(memory, ANN, CAT)
+    assert [type(event) for event in posted.events] == [SubmissionPosted]
+    told = {
+        "student_id": ANN, "old_score": 5, "score": 5, "old_grade": "5", "grade": "5", "grader_id": TA1, "muted": False,
+        "grading_complete": True, "job_tag": "Assignment#post_submissions",
+    }  # fmt: skip
+    assert memory.told(posted) == [told]
     assert [event.student_id for event in post_grades(memory).events if isinstance(event, SubmissionPosted)] == [BEN]
     assert post_grades(memory).events == ()
-    hidden = hide_grades(memory).events
-    assert [event.student_id for event in hidden if isinstance(event, SubmissionHidden)] == [ANN, BEN]
-    assert all(event.emits_grade_change and event.grade_change()["muted"] for event in hidden)
+    hidden = hide_grades(memory)
+    assert [event.student_id for event in hidden.events if isinstance(event, SubmissionHidden)] == [ANN, BEN]
+    assert memory.told(hidden) == [{**told, "muted": True, "job_tag": "Assignment#hide_submissions"}]
     assert hide_grades(memory).events == ()
     assert memory.get_submission(ANN)["posted_at"] is None
 

@@ -15,7 +15,7 @@ from schemas.reasons import REASONS, Reason
 from schemas.verdicts import Verdict
 from services.commands.parse import InvalidCommand, ParsedCommand, parse
 from services.commands.serialization import (
-    build_grade_change_snapshot,
+    complete_grade_change,
     encode_accepted_verdict,
     encode_duplicate_verdict,
     encode_event,
@@ -102,16 +102,17 @@ class SampleOutputs:
         for position, (_, event, _) in enumerate(self.memory.log[before:], before + 1):
             value = encode_event(event, asked, position, format_time(AT), asked.assignment_id is not None)
             self.events.append((event, value))
-            if event.emits_grade_change:
-                self._publish(asked, event, value, position)
+            change = self.memory.grade_changes[position - 1]
+            if change is not None:
+                self._publish(asked, event, value, position, change)
 
-    def _publish(self, asked: Command, event: Event, value: bytes, position: int) -> None:
+    def _publish(self, asked: Command, event: Event, value: bytes, position: int, grade_change: Json) -> None:
         assert asked.assignment_id is not None
         course, assignment = self.memory.courses[asked.course_id], self.memory.assignments[asked.assignment_id]
         metadata: dict[str, Any] = {
             "command_id": asked.command_id,
             "live_id": str(uuid.uuid4()),
-            "live": build_grade_change_snapshot(event, course, assignment),
+            "live": complete_grade_change(grade_change, course, assignment),
             "student_id": json.loads(value)["student_id"] and int(json.loads(value)["student_id"]),
         }
         row = EventRow(5, position, 1, 1, 1001, 2001, event.name, value.decode(), "", AT, 1)
@@ -182,15 +183,15 @@ def test_sample_events_match_the_schema_and_cover_every_name(sample_outputs: Sam
 def test_sample_grade_changes_equal_the_canvas_shape(sample_outputs: SampleOutputs) -> None:
     changes = [GradeChange.model_validate_json(value) for value in sample_outputs.changes]
     assert [getattr(change.metadata, "job_tag", None) for change in changes] == [
-        "Moderation#publish", "Moderation#publish",
+        "Assignment#grade_student", "Assignment#grade_student", "Moderation#publish", "Moderation#publish",
         "Assignment#post_submissions", "Assignment#post_submissions", "Assignment#hide_submissions",
     ]  # fmt: skip
-    published = changes[0]
+    published = changes[2]
     assert published.body.model_dump(include={"score", "old_score", "grade", "old_grade", "muted", "grader_id"}) == {
         "score": 8.0, "old_score": 3.0, "grade": "8", "old_grade": "3", "muted": True,
         "grader_id": f"8800{TA:013d}",
     }  # fmt: skip
-    assert [change.body.muted for change in changes[2:]] == [False, False, True]
+    assert [change.body.muted for change in changes[4:]] == [False, False, True]
 
 
 JOB_SAMPLE: dict[str, Json] = {

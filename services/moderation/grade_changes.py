@@ -1,0 +1,81 @@
+"""The grade_change that an event causes: every change that is made to the real gradebook is told once.
+
+Canvas: app/models/submission.rb (grade_change_audit), app/models/abstract_assignment.rb (post_submissions,
+hide_submissions), lib/canvas/live_events.rb (grade_changed).
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from services.moderation.assignment import Assignment
+from services.moderation.course import Course
+from services.moderation.current_grades import current_gradebook_grade
+from services.moderation.events import Event, GradePublished, SubmissionHidden, SubmissionPosted, SubmissionUpdated
+
+Pair = tuple[Any, Any]
+
+
+def describe_grade_change(event: Event, course: Course, assignment: Assignment) -> dict[str, Any] | None:
+    """Facts of the grade_change of an event: grades old and new, grader, muted, completeness, and the job that made it.
+
+    ``course``, ``assignment``: as they were before the event. None: nothing is told.
+    """
+    match event:
+        case GradePublished():
+            return _publication(event, assignment)
+        case SubmissionUpdated():
+            return _excusal(event, course, assignment)
+        case SubmissionPosted() | SubmissionHidden():
+            if not event.graded:
+                return None
+            is_hidden = isinstance(event, SubmissionHidden)
+            tag = "Assignment#hide_submissions" if is_hidden else "Assignment#post_submissions"
+            excused = assignment.submission(event.student_id).excused
+            unchanged = (event.score, event.score), (event.grade, event.grade)
+            return _grade_change(*unchanged, event.grader_id, is_hidden, excused, tag)
+    return None
+
+
+def _publication(event: GradePublished, assignment: Assignment) -> dict[str, Any] | None:
+    """Told where grade or score changed or the submission became graded."""
+    became_graded = not event.was_graded and event.score[1] is not None
+    if event.score[0] == event.score[1] and event.grade[0] == event.grade[1] and not became_graded:
+        return None
+    submission = assignment.submission(event.student_id)
+    # Publishing posts nothing, and hides nothing that the LMS had posted before.
+    muted = submission.posted_at is None
+    return _grade_change(event.score, event.grade, event.scorer_id, muted, submission.excused, "Moderation#publish")
+
+
+def _excusal(event: SubmissionUpdated, course: Course, assignment: Assignment) -> dict[str, Any]:
+    submission = assignment.submission(event.student_id)
+    score, text = current_gradebook_grade(course, assignment, submission)
+    _, grader_id = event.changes.get("grader_id", (None, submission.grader_id))
+    return _grade_change(
+        event.changes.get("score", (score, score)),
+        event.changes.get("grade", (text, text)),
+        grader_id,
+        submission.posted_at is None,
+        event.changes.get("excused", (None, submission.excused))[1],
+        "Assignment#grade_student",
+    )
+
+
+def _grade_change(
+    score: Pair, grade: Pair, grader_id: int | None, muted: bool, excused: bool, job_tag: str
+) -> dict[str, Any]:
+    return {
+        "old_score": _to_float(score[0]),
+        "score": _to_float(score[1]),
+        "old_grade": grade[0],
+        "grade": grade[1],
+        "grader_id": grader_id,
+        "muted": muted,
+        # Canvas: Submission#graded?. An excused submission needs no score.
+        "grading_complete": score[1] is not None or excused,
+        "job_tag": job_tag,
+    }
+
+
+def _to_float(score: Decimal | None) -> float | None:
+    return None if score is None else float(score)

@@ -1,0 +1,167 @@
+"""A moderator's excusal: it changes the gradebook at once, and every change is told once."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.moderation import commands
+from services.moderation.event_payloads import to_payload
+from services.moderation.events import SubmissionUpdated
+from tests.fixtures.in_memory_course import (
+    ADMIN,
+    ANN,
+    BEN,
+    ESSAY,
+    FINAL_GRADER,
+    TA1,
+    InMemoryCourse,
+    add_admin,
+    event_names,
+    moderated_course,
+)
+from tests.unit.moderation.lms_fact_builders import DAY1, submission_fact
+
+Grade = commands.RecordProvisionalGrade
+EXCUSE = Grade(student_id=ANN, excuse=True)
+
+
+def graded_course(**settings: Any) -> InMemoryCourse:
+    """The LMS's gradebook holds 7, given by TA1."""
+    memory = moderated_course(**settings)
+    memory.expect_accepted(
+        submission_fact(ANN, attempt=1, submitted_at=DAY1, score=Decimal(7), grade="7", grader_id=TA1, graded_at=DAY1)
+    )
+    return memory
+
+
+def told(memory: InMemoryCourse, decision: Any) -> list[dict[str, Any]]:
+    return [{name: value for name, value in change.items() if name != "job_tag"} for change in memory.told(decision)]
+
+
+def test_excusal_takes_the_grade_off_the_gradebook_and_is_told_once() -> None:
+    memory = graded_course()
+    excused = memory.expect_accepted(EXCUSE, FINAL_GRADER)
+    assert event_names(excused) == ["grader_slot_taken", "submission_updated", "provisional_grade_created"]
+    row = memory.get_submission(ANN)
+    assert (row["excused"], row["score"], row["grade"], row["grader_id"]) == (True, None, None, FINAL_GRADER)
+    assert (row["workflow_state"], row["graded_at"]) == ("graded", "2025-12-01T00:00:00.000Z")
+    assert told(memory, excused) == [
+        {
+            "student_id": ANN,
+            "old_score": 7,
+            "score": None,
+            "old_grade": "7",
+            "grade": None,
+            "grader_id": FINAL_GRADER,
+            "muted": True,
+            "grading_complete": True,
+        }
+    ]
+    assert memory.replay().snapshot() == memory.snapshot()
+
+
+def test_audit_of_an_excusal_names_all_that_it_changes() -> None:
+    memory = graded_course()
+    updated = memory.expect_accepted(EXCUSE, FINAL_GRADER).events[1]
+    assert isinstance(updated, SubmissionUpdated)
+    assert to_payload(updated) == {
+        "excused": [False, True],
+        "score": [7, None],
+        "grade": ["7", None],
+        "grader_id": [str(TA1), str(FINAL_GRADER)],
+    }
+    lifted = memory.expect_accepted(Grade(student_id=ANN, score=Decimal(5)), FINAL_GRADER).events[0]
+    assert to_payload(lifted) == {"excused": [True, False]}
+
+
+def test_excusal_of_ungraded_work_makes_it_graded_by_the_moderator() -> None:
+    memory = moderated_course()
+    memory.expect_accepted(submission_fact(ANN, attempt=1, submitted_at=DAY1))
+    excused = memory.expect_accepted(EXCUSE, FINAL_GRADER)
+    row = memory.get_submission(ANN)
+    assert (row["workflow_state"], row["grader_id"]) == ("graded", FINAL_GRADER)
+    assert row["graded_at"] == row["updated_at"]
+    assert [(change["old_score"], change["score"]) for change in told(memory, excused)] == [(None, None)]
+
+
+def test_excusing_again_changes_and_tells_nothing() -> None:
+    memory = moderated_course()
+    memory.expect_accepted(EXCUSE, FINAL_GRADER)
+    again = memory.expect_accepted(EXCUSE, FINAL_GRADER)
+    assert event_names(again) == ["provisional_grade_updated"]
+    assert told(memory, again) == []
+
+
+@pytest.mark.parametrize("lift", [{"score": Decimal(4)}, {"posted_grade": "4"}, {"posted_grade": ""}])
+def test_excusal_is_lifted_by_a_grade_of_a_moderator_and_that_is_told_once(lift: dict[str, Any]) -> None:
+    memory = graded_course()
+    add_admin(memory, "select_final_grade")
+    memory.expect_accepted(EXCUSE, FINAL_GRADER)
+    lifted = memory.expect_accepted(Grade(student_id=ANN, **lift), ADMIN)
+    row = memory.get_submission(ANN)
+    assert (row["excused"], row["score"], row["grade"], row["grader_id"]) == (False, None, None, ADMIN)
+    (change,) = told(memory, lifted)
+    assert (change["old_grade"], change["grade"], change["score"], change["grader_id"]) == (None, None, None, ADMIN)
+    assert change["grading_complete"] is False
+    assert memory.expect_rejection(Grade(student_id=ANN, excuse=False), ADMIN) == "invalid_score"
+
+
+def test_excusal_that_the_lms_stated_is_lifted_with_its_grade_untouched() -> None:
+    memory = graded_course()
+    memory.expect_accepted(submission_fact(ANN, excused=True))
+    lifted = memory.expect_accepted(Grade(student_id=ANN, score=Decimal(4)), FINAL_GRADER)
+    (change,) = told(memory, lifted)
+    assert (change["old_score"], change["score"], change["grade"]) == (7, 7, "7")
+    assert memory.get_submission(ANN)["score"] == 7
+
+
+def test_told_grade_is_muted_only_while_it_is_not_posted() -> None:
+    memory = graded_course()
+    memory.expect_accepted(submission_fact(ANN, posted_at=DAY1))
+    (change,) = told(memory, memory.expect_accepted(EXCUSE, FINAL_GRADER))
+    assert change["muted"] is False
+
+
+def test_excusal_tells_the_old_grade_as_it_is_now() -> None:
+    memory = moderated_course(grading_type="letter_grade", points_possible=Decimal(100))
+    memory.expect_accepted(submission_fact(ANN, score=Decimal(85), grade="B"))
+    memory.configure(points_possible=Decimal(200))
+    excused = memory.expect_accepted(EXCUSE, FINAL_GRADER)
+    assert [change["old_grade"] for change in told(memory, excused)] == ["F"]
+
+
+def test_selected_grade_of_an_excused_student_is_published_and_the_student_stays_excused() -> None:
+    memory = moderated_course()
+    chosen = memory.grade(TA1, ANN, 8)
+    memory.expect_accepted(EXCUSE, FINAL_GRADER)
+    memory.select(chosen)
+    done = memory.publish()
+    row = memory.get_submission(ANN)
+    assert (row["excused"], row["score"], row["grade"], row["grader_id"]) == (True, 8, "8", TA1)
+    assert [(change["old_grade"], change["grade"]) for change in told(memory, done)] == [(None, "8")]
+
+
+def test_publication_of_an_excusal_tells_nothing_again() -> None:
+    memory = graded_course()
+    memory.expect_accepted(EXCUSE, FINAL_GRADER)
+    memory.select(memory.assignments[ESSAY].grades_by_student[ANN][0].provisional_grade_id)
+    assert told(memory, memory.publish()) == []
+    assert memory.get_submission(ANN)["excused"] is True
+
+
+def test_excusal_after_publication_takes_the_published_grade_back() -> None:
+    memory = moderated_course()
+    memory.grade(TA1, ANN, 8)
+    memory.publish()
+    (change,) = told(memory, memory.expect_accepted(EXCUSE, FINAL_GRADER))
+    assert (change["old_score"], change["score"]) == (8, None)
+
+
+def test_refused_excusal_changes_and_tells_nothing() -> None:
+    memory = graded_course()
+    memory.grade(TA1, BEN, 5)
+    assert memory.expect_rejection(Grade(student_id=ANN, excuse=True, final=True), FINAL_GRADER) == (
+        "final_without_provisional"
+    )
+    assert memory.get_submission(ANN)["excused"] is False

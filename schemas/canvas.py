@@ -130,6 +130,13 @@ class Selection(BaseModel):
     selected_provisional_grade_id: Id
 
 
+class Group(BaseModel):
+    """No assignment is a group's here."""
+
+    id: None
+    name: None
+
+
 class Submission(BaseModel):
     id: Id
     assignment_id: Id
@@ -150,6 +157,10 @@ class Submission(BaseModel):
     submission_comments: list[SubmissionComment] | None = None
     rubric_assessment: dict[str, Any] | None = None
     provisional_grades: list[ProvisionalGrade] | None = None
+    assignment_visible: bool | None = None
+    group: Group | None = None
+    user: User | None = None
+    html_url: str | None = None
 
 
 class Graded(Submission):

@@ -15,6 +15,8 @@ from services.gateway.dependencies import (
     raise_if_rejected,
 )
 from services.gateway.openapi_docs import ADD_STUDENTS, BULK_SELECT, GRADE, GRADE_ANONYMOUSLY, PUBLISH, SELECT
+from services.gateway.pagination import parse_list
+from services.gateway.parameter_checks import TakenParameters, is_blank, reject_unknown_parameters
 from services.gateway.path_ids import resolve_assignment_key, resolve_user_id, resolve_view
 from services.gateway.rails_params import (
     Params,
@@ -31,9 +33,17 @@ from services.moderation.canvas_people import user_json
 from services.moderation.canvas_views import AssignmentView
 
 router = APIRouter(prefix=ASSIGNMENT_PATH)
-RESPONSE_INCLUDES = frozenset({"provisional_grades", "submission_comments"})
 GRADE_FIELDS = ("posted_grade", "score", "excuse")
-UNSUPPORTED_COMMENT_FIELDS = ("file_ids", "media_comment_id")
+GRADE_PARAMETERS: TakenParameters = {
+    "submission": frozenset({"posted_grade", "grade", "score", "excuse", "provisional", "final", "graded_anonymously"}),
+    "comment": frozenset({"text_comment"}),
+    "rubric_assessment": None,
+    "prefer_points_over_scheme": None,
+    "include": None,
+}
+# Canvas's other parts of a comment, which clients also send when they ask for nothing.
+OPTIONAL_COMMENT_FIELDS = ("attempt", "file_ids", "group_comment", "media_comment_id", "media_comment_type")
+NO_PARAMETERS: TakenParameters = {}
 
 
 @router.post("/moderated_students", operation_id="select_students_for_moderation", **ADD_STUDENTS)
@@ -42,7 +52,9 @@ async def add_students(
 ) -> Response:
     """Add students to the moderation set; the answer names all of them that count, new or not."""
     assignment_key = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
-    students = get_ids(await parse_params(request), "student_ids")
+    params = await parse_params(request)
+    reject_unknown_parameters(params, {"student_ids": None})
+    students = get_ids(params, "student_ids")
     data = {} if students is None else {"student_ids": students}
     verdict = await _send_command(
         request, dependencies, caller, CommandRequest("select_students_for_moderation", *assignment_key, data)
@@ -57,7 +69,9 @@ async def bulk_select(
 ) -> Response:
     """Choose many provisional grades at once; the answer holds the selections that changed."""
     assignment_key = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
-    provisional_grade_ids = get_ids(await parse_params(request), "provisional_grade_ids")
+    params = await parse_params(request)
+    reject_unknown_parameters(params, {"provisional_grade_ids": None})
+    provisional_grade_ids = get_ids(params, "provisional_grade_ids")
     if provisional_grade_ids is None:
         raise bad_request("provisional_grade_ids[] is missing: name the provisional grades to select")
     command_request = CommandRequest(
@@ -82,6 +96,7 @@ async def select(
     )
     if parsed_grade_id is None:
         raise not_found()
+    reject_unknown_parameters(await parse_params(request), NO_PARAMETERS)
     command_request = CommandRequest(
         "select_provisional_grade", *assignment_key, {"provisional_grade_id": parsed_grade_id}
     )
@@ -93,6 +108,7 @@ async def publish(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
     """Publish the chosen grades, all or none."""
+    reject_unknown_parameters(await parse_params(request), NO_PARAMETERS)
     command_request = CommandRequest(
         "publish_provisional_grades", *await resolve_assignment_key(dependencies, caller, course_id, assignment_id), {}
     )
@@ -113,8 +129,8 @@ async def grade(
     student = resolve_user_id(view.course, user_id, caller)
     if view.hides_student(student):
         raise unauthorized()
-    view_after = await _record_grade(request, dependencies, caller, view, student)
-    return _graded_response(request, raise_if_rejected(view_after.submission_json(student, RESPONSE_INCLUDES)))
+    view_after, includes = await _record_grade(request, dependencies, caller, view, student)
+    return _graded_response(request, raise_if_rejected(view_after.submission_json(student, includes)))
 
 
 @router.put(
@@ -132,9 +148,9 @@ async def grade_anonymously(
 ) -> Response:
     """The same by the submission's anonymous id; the answer does not name the student."""
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
-    view_after = await _record_grade(request, dependencies, caller, view, view.find_student(anonymous_id))
-    submission_json = view_after.anonymous_submission_json(anonymous_id, RESPONSE_INCLUDES)
-    return _graded_response(request, raise_if_rejected(submission_json))
+    student = view.find_student(anonymous_id)
+    view_after, includes = await _record_grade(request, dependencies, caller, view, student)
+    return _graded_response(request, raise_if_rejected(view_after.anonymous_submission_json(anonymous_id, includes)))
 
 
 def _graded_response(request: Request, submission_json: dict[str, Any]) -> Response:
@@ -144,34 +160,53 @@ def _graded_response(request: Request, submission_json: dict[str, Any]) -> Respo
 
 async def _record_grade(
     request: Request, dependencies: Dependencies, caller: Caller, view: AssignmentView, student: int | None
-) -> AssignmentView:
-    """Send the command that a request asks for, if any, and return the assignment after it.
+) -> tuple[AssignmentView, frozenset[str]]:
+    """Send the command that a request asks for, if any; return the assignment after it and what the answer includes.
 
     Raises ApiError; a grading error is 400 with ``error``, as on Canvas's submissions path alone.
     """
-    if student is None:
+    if student is None or not view.course.is_enrolled_student(student):
         raise not_found()
     assignment_key = (view.course.course_id, view.assignment.assignment_id)
     try:
         params = await parse_params(request)
-        command_request = to_command_request(assignment_key, student, params)
-        if command_request is not None and not parse_bool(get_object(params, "submission").get("provisional")):
-            _reject_non_provisional(view, sets_grade=not command_request.data.keys().isdisjoint(GRADE_FIELDS))
-        if any(get_object(params, "comment").get(name) for name in UNSUPPORTED_COMMENT_FIELDS):
-            raise bad_request(
-                "comments are taken here as text alone: send comment[text_comment], no files and no media"
-            )
-        if command_request is None:
-            # Nothing is asked, and a key that is none is refused all the same.
-            idempotency_key(request)
-            return view
-        verdict = await dependencies.command_client.send_and_wait(request, caller, command_request)
-        raise_for_verdict(verdict, is_grading=True)
+        command_request = _check_grade_request(view, params, assignment_key, student)
+        # An invalid key is refused also where nothing is asked for.
+        idempotency_key(request)
+        if command_request is not None:
+            verdict = await dependencies.command_client.send_and_wait(request, caller, command_request)
+            raise_for_verdict(verdict, is_grading=True)
+            view = await _view_after(dependencies, caller, assignment_key, verdict)
     except ApiError as error:
         if error.status == 400 and isinstance(error.body, dict) and "message" in error.body:
             raise ApiError(400, {"error": error.body["message"]}) from None
         raise
-    return await _view_after(dependencies, caller, assignment_key, verdict)
+    return view, _response_includes(params)
+
+
+def _check_grade_request(
+    view: AssignmentView, params: Params, assignment_key: tuple[int, int], student: int
+) -> CommandRequest | None:
+    """The command that the parameters ask for. Raises ApiError for who may not grade and for what is not taken."""
+    asks_to_grade = any(params.get(name) is not None for name in ("submission", "rubric_assessment"))
+    if asks_to_grade and not view.course.has_permission(view.user_id, "manage_grades"):
+        raise unauthorized()
+    command_request = to_command_request(assignment_key, student, params)
+    if command_request is not None and not parse_bool(get_object(params, "submission").get("provisional")):
+        _reject_non_provisional(view, sets_grade=not command_request.data.keys().isdisjoint(GRADE_FIELDS))
+    comment = get_object(params, "comment")
+    for name in OPTIONAL_COMMENT_FIELDS:
+        if is_blank(comment.get(name)):
+            comment.pop(name, None)
+    reject_unknown_parameters(params, GRADE_PARAMETERS)
+    return command_request
+
+
+def _response_includes(params: Params) -> frozenset[str]:
+    """Canvas adds the provisional grades to a provisional request, and of what is asked for the visibility alone."""
+    includes = {"submission_comments"} | ({"visibility"} & set(parse_list(params.get("include"))))
+    is_provisional = parse_bool(get_object(params, "submission").get("provisional"))
+    return frozenset(includes | {"provisional_grades"} if is_provisional else includes)
 
 
 def to_command_request(assignment_key: tuple[int, int], student: int, params: Params) -> CommandRequest | None:

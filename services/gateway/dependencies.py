@@ -10,6 +10,7 @@ from services.eventlog.stream_reader import StreamReader
 from services.gateway.authentication import Authentication, Caller
 from services.gateway.command_client import CommandClient
 from services.gateway.command_producer import CommandProducer
+from services.gateway.parameter_checks import reject_acting_as
 from services.gateway.responses import bad_request, not_found, unauthorized
 from services.gateway.state_cache import StateCache
 from services.gateway.state_document_cache import StateDocumentCache
@@ -52,8 +53,10 @@ _BEARER = HTTPBearer(auto_error=False, scheme_name="token", bearerFormat="JWT")
 
 
 async def authenticate_caller(request: Request, _: Annotated[object, Security(_BEARER)]) -> Caller:
-    """Who asks. Raises ApiError."""
-    return await get_dependencies(request).authentication.authenticate(request)
+    """The user who sent the request. Raises ApiError."""
+    caller = await get_dependencies(request).authentication.authenticate(request)
+    reject_acting_as(request.query_params.get("as_user_id"))
+    return caller
 
 
 ASSIGNMENT_PATH = "/api/v1/courses/{course_id}/assignments/{assignment_id}"

@@ -77,6 +77,7 @@ def write_operation(
     fields: dict[str, Document],
     *,
     form: dict[str, Document] | None = None,
+    form_patterns: Document | None = None,
     bad_request_model: type[BaseModel] = canvas.Message,
 ) -> Document:
     """Arguments of a route that writes; ``fields`` of the JSON body, ``form``: of the form, with bracketed names."""
@@ -86,7 +87,8 @@ def write_operation(
     if fields:
         list_fields = {f"{name}[]": {**schema, "minItems": 1} for name, schema in fields.items()}
         json_content = {"schema": _object_schema(fields, required=form is None)}
-        form_content = {"schema": _object_schema(form or list_fields, required=form is None)}
+        form_schema = _object_schema(form or list_fields, required=form is None)
+        form_content = {"schema": form_schema | ({"patternProperties": form_patterns} if form_patterns else {})}
         openapi_extra["requestBody"] = {
             "required": form is None,
             "content": {
@@ -99,7 +101,8 @@ def write_operation(
 
 
 def _object_schema(properties: dict[str, Document], *, required: bool) -> Document:
-    return {"type": "object", "properties": properties, **({"required": list(properties)} if required else {})}
+    required_names = {"required": list(properties)} if required else {}
+    return {"type": "object", "properties": properties, "additionalProperties": False, **required_names}
 
 
 def _query_parameter(name: str, description: str, schema: Document, *, required: bool = False) -> Document:
@@ -113,7 +116,8 @@ _PAGE_PARAMETERS = (
 )
 _INCLUDE_PARAMETER = _query_parameter(
     "include[]",
-    "what to add: provisional_grades, submission_comments, rubric_assessment; others are passed over",
+    "what to add: provisional_grades, submission_comments, rubric_assessment, visibility, user, html_url, group;"
+    " other names are ignored",
     {"type": "array", "items": {"type": "string"}},
 )
 _SORT_PARAMETERS = (
@@ -140,16 +144,24 @@ _GRADE_GROUPS: dict[str, dict[str, Document]] = {
     "comment": {"text_comment": {"type": _TEXT_TYPES, "maxLength": 65_536}},
     "rubric_assessment": {},
 }
+_INCLUDE_SCHEMA = {"type": "array", "items": {"type": "string"}, "description": "`visibility`; others are ignored"}
 _PREFER_POINTS_FIELD = {
     "prefer_points_over_scheme": {**_BOOLEAN_SCHEMA, "description": "a number is points, whatever bands are called"}
 }
-_GRADE_FIELDS: dict[str, Document] = {
-    group: {"anyOf": [{"type": "object", "properties": parts}, *_EMPTY_SCHEMAS]}
-    for group, parts in _GRADE_GROUPS.items()
-} | _PREFER_POINTS_FIELD
-_GRADE_FORM_FIELDS = {
-    f"{group}[{name}]": schema for group, parts in _GRADE_GROUPS.items() for name, schema in parts.items()
-} | _PREFER_POINTS_FIELD
+_GRADE_FIELDS: dict[str, Document] = (
+    {
+        group: {"anyOf": [_object_schema(parts, required=False) if parts else {"type": "object"}, *_EMPTY_SCHEMAS]}
+        for group, parts in _GRADE_GROUPS.items()
+    }
+    | _PREFER_POINTS_FIELD
+    | {"include": _INCLUDE_SCHEMA}
+)
+_GRADE_FORM_FIELDS = (
+    {f"{group}[{name}]": schema for group, parts in _GRADE_GROUPS.items() for name, schema in parts.items()}
+    | _PREFER_POINTS_FIELD
+    | {"include[]": _INCLUDE_SCHEMA}
+)
+_RUBRIC_FORM_PATTERN = {"^rubric_assessment\\[[^\\[\\]]+\\]\\[[^\\[\\]]+\\]$": {"type": "string"}}
 
 LIST_STUDENTS = read_operation(
     list[canvas.User], "The moderation set, by user id", paginated=True, query=_PAGE_PARAMETERS
@@ -203,6 +215,7 @@ GRADE = write_operation(
     "The submission after it",
     _GRADE_FIELDS,
     form=_GRADE_FORM_FIELDS,
+    form_patterns=_RUBRIC_FORM_PATTERN,
     bad_request_model=canvas.GradingError,
 )
 GRADE_ANONYMOUSLY = GRADE

@@ -1,5 +1,6 @@
 """Request parameters as Rails reads them: query, form, multipart and JSON, with bracketed names."""
 
+import json
 import re
 from collections.abc import AsyncGenerator, Iterable
 from typing import Any
@@ -16,13 +17,14 @@ from services.gateway.responses import ApiError, bad_request
 Params = dict[str, Any]
 BODY_BYTES_MAX = 1 << 20
 FIELDS_MAX = 20_000
+NAME_CHARACTERS_MAX = 60
 _BRACKETED_NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,10}(\.[0-9]{1,15})?", re.ASCII)
 _TRUE_WORDS = ("true", "t", "1", "on", "yes", "y")
 
 
 async def parse_params(request: Request) -> Params:
-    """Query and body together; the body wins. Raises ApiError (400, 413, 415) for what cannot be read."""
+    """Query and body together. Raises ApiError (400, 413, 415) for what cannot be read, or stands there twice."""
     params: Params = {}
     _put_all(params, _parse_pairs(request.url.query.encode("ascii", "replace"), "the query"))
     body = await _read_body(request)
@@ -65,11 +67,24 @@ def _parse_pairs(text: bytes, source: str) -> list[tuple[str, str]]:
 def _parse_json_object(body: bytes) -> Params:
     try:
         document = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        # orjson keeps the last of two equal keys.
+        _STRICT_DECODER.decode(body.decode())
+    except (orjson.JSONDecodeError, RecursionError):
         raise bad_request("the body is not JSON (UTF-8)") from None
     if not isinstance(document, dict):
         raise bad_request("the body is not a JSON object")
     return document
+
+
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> None:
+    names: set[str] = set()
+    for name, _ in pairs:
+        if name in names:
+            raise bad_request(f"the body holds the key {name[:NAME_CHARACTERS_MAX]} twice: send it once")
+        names.add(name)
+
+
+_STRICT_DECODER = json.JSONDecoder(object_pairs_hook=_reject_duplicate_keys, parse_int=str, parse_float=str)
 
 
 async def _parse_multipart(request: Request, body: bytes) -> list[tuple[str, Any]]:
@@ -102,14 +117,17 @@ def _put_all(params: Params, pairs: Iterable[tuple[str, Any]]) -> None:
             raise bad_request(f"nest names no deeper than {NESTING_MAX} levels")
         if len(path) == 1 and name in seen_names:
             # Rack would keep the last alone. Clients that repeat a name mean a list, and none is dropped unsaid.
-            previous_value = params[name]
+            previous_value = params.pop(name)
             value = [*previous_value, value] if isinstance(previous_value, list) else [previous_value, value]
         seen_names.add(name)
         _put(params, path, value)
 
 
 def _put(node: Any, path: list[str], value: Any) -> None:
-    """As Rack's parameter parser: ``a[]`` appends, ``a[b]`` nests, ``a[][b]`` begins a new object where b is taken."""
+    """As Rack's parameter parser: ``a[]`` appends, ``a[b]`` nests, ``a[][b]`` begins a new object where b is taken.
+
+    Rack keeps the last of two values for one name. Here other values than the first are refused.
+    """
     for step, key in enumerate(path):
         is_last, child_is_list = step == len(path) - 1, step + 1 < len(path) and path[step + 1] == ""
         if key == "":
@@ -120,11 +138,26 @@ def _put(node: Any, path: list[str], value: Any) -> None:
                 node.append({})
             node = node[-1]
         elif is_last:
-            node[key] = value
+            _put_value(node, key, value, path)
         else:
             node = node.setdefault(key, [] if child_is_list else {})
             if not isinstance(node, list if child_is_list else dict):
-                raise bad_request(f"{path[0]} stands there both as a text and as a list or object")
+                raise bad_request(f"{path[0]} is there both as a text and as a list or object: send it once")
+
+
+def _put_value(node: Params, key: str, value: Any, path: list[str]) -> None:
+    present = node.get(key)
+    if isinstance(present, dict) and isinstance(value, dict):
+        for name, part in value.items():
+            _put_value(present, name, part, [*path, name])
+    elif key in node and present != value:
+        raise bad_request(f"{_format_name(path)} is there twice with different values: send it once")
+    else:
+        node[key] = value
+
+
+def _format_name(path: list[str]) -> str:
+    return path[0] + "".join(f"[{part}]" for part in path[1:])
 
 
 def get_object(params: Params, name: str) -> Params:

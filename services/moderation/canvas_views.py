@@ -11,7 +11,12 @@ from typing import Any
 
 from services.moderation import comment_visibility, ids
 from services.moderation.assignment import Assignment, ProvisionalGrade
-from services.moderation.canvas_people import anonymous_user_display_json, get_sortable_name, user_display_json
+from services.moderation.canvas_people import (
+    anonymous_user_display_json,
+    get_sortable_name,
+    user_display_json,
+    user_json,
+)
 from services.moderation.canvas_rubrics import indexed_rubric_json, rubric_assessment_json
 from services.moderation.course import Course
 from services.moderation.current_grades import current_gradebook_grade, current_provisional_grade
@@ -200,9 +205,33 @@ class AssignmentView(Viewer):
         rubric = self.assignment.submission(student_id).rubric_assessment
         if "rubric_assessment" in includes and rubric is not None and (sees_as_grader or body["posted_at"]):
             body["rubric_assessment"] = indexed_rubric_json(rubric)
+        body |= self._included_fields(student_id, includes)
         if "provisional_grades" in includes and sees_as_grader and self.assignment.moderated_grading:
             body["provisional_grades"] = self.provisional_grades_json(student_id, includes)
         return body
+
+    def _included_fields(self, student_id: int, includes: Includes) -> Json:
+        """What ``include[]`` adds besides grades, comments and rubrics. Nothing of it names a hidden student.
+
+        Canvas: submission_json. Groups are not known here; no assignment is a group's.
+        """
+        fields: Json = {}
+        if "visibility" in includes:
+            fields["assignment_visible"] = self.assignment.is_assigned(self.course, student_id)
+        if "group" in includes:
+            fields["group"] = {"id": None, "name": None}
+        if "user" in includes and self.can_view_student_names:
+            fields["user"] = user_json(self.course, student_id)
+        if "html_url" in includes:
+            fields["html_url"] = self._submission_url(student_id)
+        return fields
+
+    def _submission_url(self, student_id: int) -> str:
+        """The LMS's page of a submission; of a hidden student it is the one to grade by anonymous id."""
+        if self.hides_student(student_id):
+            return self.speedgrader_url(student_id)
+        assignment_url = f"{self.lms_url}/courses/{self.course.course_id}/assignments/{self.assignment.assignment_id}"
+        return f"{assignment_url}/submissions/{student_id}"
 
     def _is_in_visible_section(self, student_id: int) -> bool:
         sections = self.course.visible_sections(self.user_id)

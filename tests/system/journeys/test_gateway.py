@@ -97,6 +97,38 @@ async def test_comment_with_files_is_rejected_together_with_its_grade(course_cli
     assert [grade["score"] for grade in graded["provisional_grades"]] == [7]
 
 
+async def test_student_may_not_send_a_grade_or_a_rubric(course_client: CourseClient) -> None:
+    path = f"submissions/{course_client.world.user_id('s1')}"
+    for sent in (
+        {"submission": {"posted_grade": "10", "provisional": True}},
+        {"submission": {"late_policy_status": "none"}},
+        {"rubric_assessment": {"_1": {"points": 3}}},
+    ):
+        await course_client.request("PUT", path, "s1", 403, json=sent)
+    refused = await course_client.request("PUT", path, "s1", 400, json={"comment": {"text_comment": "sorry"}})
+    assert "submission[provisional]" in refused["error"]
+    own = await course_client.request("PUT", path, "s1", json={})
+    assert "provisional_grades" not in own
+
+
+async def test_includes_add_what_is_known_of_a_submission(course_client: CourseClient) -> None:
+    world, path = course_client.world, f"submissions/{course_client.world.user_id('s1')}"
+    include = {"include[]": ["visibility", "user", "html_url", "group", "submission_history"]}
+    for shown in (
+        await course_client.request("GET", path, "ta1", params=include),
+        (await course_client.request("GET", "submissions", "ta1", params=include))[1],
+    ):
+        assert (shown["assignment_visible"], shown["group"]) == (True, {"id": None, "name": None})
+        assert (shown["user"]["name"], shown["user"]["sis_user_id"]) == ("Named s1", "SIS s1")
+        assignment_url = f"/courses/{world.course_id}/assignments/{world.assignment_id('a1')}"
+        assert shown["html_url"].endswith(f"{assignment_url}/submissions/{shown['user_id']}")
+    form = {"submission[posted_grade]": "5", "submission[provisional]": "1", "include[]": "visibility"}
+    assert (await course_client.request("PUT", path, "ta1", data=form))["assignment_visible"] is True
+    await course_client.configure(anonymous_grading=True)
+    rows = await course_client.request("GET", "submissions", "ta1", params=include)
+    assert all("user" not in row and f"anonymous_id={row['anonymous_id']}" in row["html_url"] for row in rows)
+
+
 async def test_grades_names_and_comments_are_visible_only_as_permitted(course_client: CourseClient) -> None:
     world = course_client.world
     await course_client.configure(graders_anonymous_to_graders=True, grader_names_visible_to_final_grader=False)

@@ -55,7 +55,7 @@ FORM = "application/x-www-form-urlencoded"
         ("a=1&b=x%20y", {"a": "1", "b": "x y"}),
         ("a[]=1&a[]=2", {"a": ["1", "2"]}),
         ("a=1&a=2", {"a": ["1", "2"]}),
-        ("a[b]=1&a[b]=2&a[c]=3", {"a": {"b": "2", "c": "3"}}),
+        ("a[b]=1&a[b]=1&a[c]=3", {"a": {"b": "1", "c": "3"}}),
         ("a[b][]=1&a[b][]=2", {"a": {"b": ["1", "2"]}}),
         ("a[][b]=1&a[][c]=2&a[][b]=3", {"a": [{"b": "1", "c": "2"}, {"b": "3"}]}),
         ("a[_1][points]=2.5&a[_1][comments]=%C3%BC", {"a": {"_1": {"points": "2.5", "comments": "ü"}}}),
@@ -85,8 +85,29 @@ async def test_all_body_encodings_parse_to_the_same_params() -> None:
         assert await parse_params(request(body=body, kind=kind)) == said, kind
 
 
-async def test_body_params_override_query_params() -> None:
-    assert await parse_params(request("a=1&b=2", b"a=3", FORM)) == {"a": "3", "b": "2"}
+async def test_query_and_body_are_read_together() -> None:
+    read = {"a": "3", "b": "2", "s": {"c": "1", "d": "4"}}
+    assert await parse_params(request("a=3&b=2&s[c]=1", b"a=3&s[d]=4", FORM)) == read
+    assert await parse_params(request("b=2&s[c]=1", b'{"a": "3", "s": {"d": "4"}}', "application/json")) == read
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "kind", "name"),
+    [
+        ("", b'{"s": {"g": "10", "g": "100"}}', "application/json", "g"),
+        ("", b'{"s": {"g": "10"}, "s": {}}', "application/json", "s"),
+        ("", b'{"s": {"g": "10"}, "s[g]": "100"}', "application/json", "s[g]"),
+        ("", b"s[g]=10&s[g]=100", FORM, "s[g]"),
+        ("a=1", b"a=2", FORM, "a"),
+        ("s[g]=1", b"s[g]=2", FORM, "s[g]"),
+        ("s[g]=1", b'{"s": {"g": "2"}}', "application/json", "s[g]"),
+        ("s=1", b'{"s": {"g": "2"}}', "application/json", "s"),
+    ],
+)
+async def test_parameter_with_two_values_is_rejected_by_name(query: str, body: bytes, kind: str, name: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        await parse_params(request(query, body, kind))
+    assert (refused.value.status, f" {name} " in f" {refused.value.body['message']}") == (400, True)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +117,7 @@ async def test_body_params_override_query_params() -> None:
         (b"[1]", "application/json", 400),
         (b'{"a": NaN}', "application/json", 400),
         (b"[" * 100_000, "application/json", 400),
+        (b'{"a":' * 1_010 + b"1" + b"}" * 1_010, "application/json", 400),
         (b"a=\xff", FORM, 400),
         (b"a=%ff", FORM, 400),
         (b"a" + b"[x]" * 40 + b"=1", FORM, 400),

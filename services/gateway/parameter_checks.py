@@ -1,0 +1,56 @@
+"""Refuses parameters that a write does not take, by name: nothing that was sent is dropped with a status of success."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.gateway.rails_params import Params
+from services.gateway.responses import ApiError, bad_request
+
+# Parameters of Rails and its clients that ask for nothing.
+TRANSPORT_PARAMETERS = frozenset({"access_token", "api_key", "authenticity_token", "format", "utf8"})
+REPORTED_NAMES_MAX = 5
+NAME_CHARACTERS_MAX = 60
+_NO_FIELDS: frozenset[str] = frozenset()
+
+# By the name of a parameter: the names of its fields, or None where its value is free.
+TakenParameters = Mapping[str, frozenset[str] | None]
+
+
+def reject_unknown_parameters(params: Params, taken: TakenParameters) -> None:
+    """Raise ApiError (400) where a parameter, or a field of one, is not taken; the message says which form is."""
+    unknown_names = [name for name in params if name not in taken and name not in TRANSPORT_PARAMETERS]
+    if any(name.lstrip().startswith(("{", "[")) for name in unknown_names):
+        raise bad_request("the body is JSON, its content type is another: send Content-Type: application/json")
+    for group, fields in taken.items():
+        if fields is not None and isinstance(params.get(group), dict):
+            unknown_names += [f"{group}[{name}]" for name in params[group] if name not in fields]
+    if unknown_names:
+        shown = ", ".join(_shorten(name) for name in unknown_names[:REPORTED_NAMES_MAX])
+        raise bad_request(f"not taken here: {shown}. {_remedy(unknown_names, taken)}")
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= NAME_CHARACTERS_MAX else name[:NAME_CHARACTERS_MAX] + "…"
+
+
+def _remedy(unknown_names: list[str], taken: TakenParameters) -> str:
+    """Where a field of that name is taken, else what is taken at all."""
+    last_parts = {name.rstrip("]").replace("[", ".").rpartition(".")[2] for name in unknown_names}
+    forms = [f"{group}[{field}]" for group, fields in taken.items() for field in sorted(fields or _NO_FIELDS)]
+    misplaced = [form for form in forms if form.partition("[")[2].rstrip("]") in last_parts]
+    free = [f"{group}[…]" if group == "rubric_assessment" else group for group, fields in taken.items() if not fields]
+    wanted = misplaced or [*forms, *free]
+    return f"Send {', '.join(wanted)}" if wanted else "Send no parameters"
+
+
+def reject_acting_as(value: str | None) -> None:
+    """Raise ApiError (400) for ``as_user_id``: the caller would act with their own rights instead."""
+    if value is not None:
+        raise ApiError(
+            400, {"message": "as_user_id is not taken here: nothing was done. Send that user's own token instead"}
+        )
+
+
+def is_blank(value: Any) -> bool:
+    """Whether an optional parameter asks for nothing: absent, empty, or a flag that says no."""
+    return value in (None, "", [], {}, False, "false", "0", 0)

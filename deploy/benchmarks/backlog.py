@@ -17,7 +17,7 @@ from deploy.benchmarks.throughput_probe import Rate
 from deploy.benchmarks.workload import Json, ProducerRecord
 from deploy.local.kafka import client_settings
 from deploy.local.paths import STATE
-from deploy.local.stack import make_keys
+from deploy.local.stack_keys import make_keys
 from services.auth.signer import TokenSigner
 from services.config import HandlerSettings
 

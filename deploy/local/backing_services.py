@@ -1,7 +1,6 @@
-"""Where Kafka and PostgreSQL come from: the environment; else containers that can be had; else local servers.
+"""Choose where Kafka and PostgreSQL come from: the environment, else containers, else local processes.
 
-``python -m deploy.local.backing_services`` prints which of ``given``, ``container`` and ``local`` each of them would
-be.
+``python -m deploy.local.backing_services`` prints the choice for each: ``given``, ``container`` or ``local``.
 """
 
 import os
@@ -18,28 +17,28 @@ ENVIRONMENT_VARIABLES = {"kafka": "KAFKA_BOOTSTRAP", "postgres": "DATABASE_URL"}
 
 
 class Server(Protocol):
-    """A Kafka broker or a PostgreSQL server, wherever it runs."""
+    """A Kafka broker or a PostgreSQL server."""
 
     @property
     def address(self) -> str:
-        """Kafka: host:port. PostgreSQL: URL of a database that others can be made from."""
+        """Kafka: host:port. PostgreSQL: URL of its default database."""
 
     def start(self) -> None:
-        """Start unless it runs, and return when it answers. Raises RuntimeError when it does not."""
+        """Start it unless it runs, and wait until it answers. Raises RuntimeError if it does not."""
 
     def stop(self) -> None:
-        """End in good order; nothing happens when it is not running."""
+        """Stop it gracefully, if it runs."""
 
     def kill(self) -> None:
-        """End at once, as a crash does."""
+        """End it at once, as a crash does."""
 
     def remove(self) -> None:
-        """Delete its data, once it has ended."""
+        """Delete the data of a stopped server."""
 
 
 @dataclass(frozen=True)
 class ExternalServer:
-    """A server that somebody else runs: it is left as it is."""
+    """A server that is not ours: it is neither started nor stopped."""
 
     address: str
 
@@ -50,7 +49,7 @@ class ExternalServer:
 
 
 def choose_provider(kind: str) -> str:
-    """What a ``kafka`` or ``postgres`` would be now: ``given``, ``container`` or ``local``."""
+    """Choose for ``kafka`` or ``postgres``: ``given``, ``container`` or ``local``."""
     if os.environ.get(ENVIRONMENT_VARIABLES[kind]):
         return "given"
     return "container" if containers.find_image(kind) else "local"
@@ -59,7 +58,7 @@ def choose_provider(kind: str) -> str:
 def kafka_server(
     name: str, provider: str | None = None, heap: str = "512m", environment: Mapping[str, str] = os.environ
 ) -> Server:
-    """The broker of that name in this clone, from ``provider`` or from where it would come now."""
+    """The broker called ``name`` in this clone, from ``provider`` or from the current choice."""
     match provider or choose_provider("kafka"):
         case "given":
             return ExternalServer(environment["KAFKA_BOOTSTRAP"])
@@ -70,7 +69,7 @@ def kafka_server(
 
 
 def postgres_server(name: str, provider: str | None = None, environment: Mapping[str, str] = os.environ) -> Server:
-    """The PostgreSQL of that name in this clone, from ``provider`` or from where it would come now."""
+    """The PostgreSQL called ``name`` in this clone, from ``provider`` or from the current choice."""
     match provider or choose_provider("postgres"):
         case "given":
             return ExternalServer(environment["DATABASE_URL"])

@@ -1,4 +1,8 @@
-"""Kafka and PostgreSQL in containers, where a container engine answers and has the images. Nothing is ever pulled."""
+"""Run Kafka and PostgreSQL in containers, if a container engine answers and has the images. Images are never pulled.
+
+testcontainers' own KafkaContainer and PostgresContainer do not fit: a stack must be found again, on the same port, by
+another process than the one that started it, and KafkaContainer needs Confluent's image.
+"""
 
 import contextlib
 import functools
@@ -15,7 +19,7 @@ from testcontainers.core.docker_client import DockerClient, get_docker_host
 from deploy.local import kafka, postgres
 from deploy.local.paths import CLONE_ID, free_port, wait_until_ready
 
-# The first that the engine has is used.
+# The first one that the engine has is used.
 IMAGES = {
     "kafka": ("apache/kafka:4.1.1", "apache/kafka:4.1.0"),
     "postgres": ("postgres:18", "postgres:17", "postgres:16", "postgres:15"),
@@ -24,13 +28,13 @@ START_SECONDS = 60
 STOP_SECONDS = 30
 CONTROLLER_PORT = 9093
 
-# Its reaper would end the containers with the process that started them: deploy/stack leaves them running.
+# testcontainers' reaper ends containers with the process that started them; deploy/stack leaves them running.
 testcontainers_config.ryuk_disabled = True
 
 
 @functools.cache
 def engine() -> Any:
-    """The client of this machine's container engine; None when none answers, or its loopback is not ours."""
+    """The client of the container engine; None if none answers, or if this process itself runs in a container of it."""
     socket_path = (get_docker_host() or DEFAULT_UNIX_SOCKET).removeprefix("http+").removeprefix("unix://")
     try:
         with socket.socket(socket.AF_UNIX) as probe:
@@ -50,7 +54,7 @@ def _runs_this_process(client: Any) -> bool:
 
 
 def find_image(kind: str) -> str | None:
-    """The image to use for ``kafka`` or ``postgres``; None when there is no engine, or it has none of them."""
+    """The image to use for ``kafka`` or ``postgres``; None without an engine or without an image."""
     if engine() is None:
         return None
     for name in IMAGES[kind]:
@@ -61,9 +65,9 @@ def find_image(kind: str) -> str | None:
 
 
 class Container:
-    """A server whose data and port stay the same over restarts. Raises RuntimeError when it does not start.
+    """A server in a container, whose data and port survive restarts. Raises RuntimeError when it does not start.
 
-    ``environment`` and ``format_address`` are told its port, the same inside and outside; ``is_ready`` its address.
+    ``environment`` and ``format_address`` get its port, which is the same inside and outside; ``is_ready`` its address.
     """
 
     def __init__(
@@ -84,15 +88,15 @@ class Container:
 
     @property
     def address(self) -> str:
-        """Where it is; the port is drawn when the container is first made."""
+        """Its address. The port is chosen when the container is created."""
         container = self._find()
         if container is None:
-            raise RuntimeError(f"the container {self.name} does not exist")
+            raise RuntimeError(f"the container {self.name} does not exist: start it first")
         ((port_binding,),) = container.attrs["HostConfig"]["PortBindings"].values()
         return self._format_address(int(port_binding["HostPort"]))
 
     def start(self) -> None:
-        """Start unless it runs, making the container the first time, and return when the server answers."""
+        """Start it unless it runs, creating the container the first time, and wait until the server answers."""
         try:
             container = self._find() or self._create()
             container.start()
@@ -105,7 +109,7 @@ class Container:
             raise RuntimeError(f"the server in the container {self.name} did not start: {tail}")
 
     def stop(self) -> None:
-        """End in good order; nothing happens when it is not running."""
+        """Stop it gracefully, if it runs."""
         if self._is_running() and (container := self._find()):
             container.stop(timeout=STOP_SECONDS)
 
@@ -122,7 +126,7 @@ class Container:
 
     def _find(self) -> Any:
         if engine() is None:
-            raise RuntimeError(f"the container engine does not answer: the container {self.name} is out of reach")
+            raise RuntimeError(f"the container engine does not answer, so the container {self.name} cannot be reached")
         try:
             return engine().containers.get(self.name)
         except docker.errors.NotFound:
@@ -140,7 +144,7 @@ class Container:
         container = DockerContainer(image_name, name=self.name, env=self._environment(port))
         if self._command:
             container.with_command(self._command)
-        # Its methods know no host address; the engine's client, to whom this is handed on, does.
+        # testcontainers' methods take no host address; the engine's client, which gets this value, does.
         container.ports[f"{port}/tcp"] = ("127.0.0.1", port)  # type: ignore[assignment]
         return container.start().get_wrapped_container()
 

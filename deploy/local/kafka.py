@@ -1,4 +1,4 @@
-"""One Apache Kafka broker in KRaft mode, on free ports, from the jars that deploy/setup fetched."""
+"""Run one Apache Kafka broker in KRaft mode, on free ports, from the jars that deploy/setup fetched."""
 
 import base64
 import contextlib
@@ -38,7 +38,7 @@ BROKER_SETTINGS = {
 
 
 def build_settings(host: str, port: int, controller_port: int, data_folder: str) -> dict[str, str]:
-    """A broker's settings: it listens on ``host`` and is reached at 127.0.0.1, at the same port."""
+    """The settings of a broker that listens on ``host``; clients reach it at 127.0.0.1 and the same port."""
     return {
         **BROKER_SETTINGS,
         "listeners": f"PLAINTEXT://{host}:{port},CONTROLLER://127.0.0.1:{controller_port}",
@@ -59,7 +59,7 @@ def client_settings(bootstrap: str) -> dict[str, str | int | float | bool]:
 
 
 def is_ready(bootstrap: str) -> bool:
-    """Whether a broker answers there, not only its port."""
+    """Whether a broker answers requests there."""
     with contextlib.suppress(KafkaException):
         return bool(AdminClient(client_settings(bootstrap)).list_topics(timeout=0.5).brokers)
     return False
@@ -75,7 +75,7 @@ def delete_topics(bootstrap: str, prefix: str) -> None:
 
 
 class KafkaServer:
-    """A broker whose data, ports and id stay the same over restarts. Raises RuntimeError when it does not start."""
+    """A broker whose data, ports and id survive restarts. Raises RuntimeError when it does not start."""
 
     def __init__(self, folder: Path, heap: str = "512m") -> None:
         self.folder = folder
@@ -83,11 +83,11 @@ class KafkaServer:
 
     @property
     def address(self) -> str:
-        """host:port; the port is drawn when the broker is first formatted."""
+        """host:port. The port is chosen when the storage is formatted."""
         return format_address(int((self.folder / "port").read_text()))
 
     def start(self) -> None:
-        """Start unless it runs, formatting the storage the first time, and return when it answers."""
+        """Start it unless it runs, formatting the storage the first time, and wait until it answers."""
         if self.pid() is not None:
             return
         if not (self.folder / "port").exists():
@@ -103,12 +103,12 @@ class KafkaServer:
         (self.folder / "pid").write_text(str(process.pid))
         if not wait_until_ready(lambda: is_ready(self.address), lambda: process.poll() is None, START_SECONDS):
             self.kill()
-            raise RuntimeError(f"Kafka did not start: see {self.folder / 'broker.log'}")
-        # Whoever ends the broker finds it by its id: it may be another process than this one.
+            raise RuntimeError(f"Kafka did not start; see {self.folder / 'broker.log'}")
+        # Another process may end the broker, by its pid file; without this, Popen warns of a running child.
         process.returncode = 0
 
     def stop(self) -> None:
-        """End in good order; nothing happens when it is not running."""
+        """Stop it gracefully, if it runs."""
         self._terminate(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -116,11 +116,11 @@ class KafkaServer:
         self._terminate(signal.SIGKILL)
 
     def remove(self) -> None:
-        """Delete the data of a broker that was stopped."""
+        """Delete the data of a stopped broker."""
         remove_folder(self.folder)
 
     def pid(self) -> int | None:
-        """The broker's process id, None when it is not running."""
+        """The broker's process id; None if it does not run."""
         return running_pid(self.folder / "pid", str(self.folder / "server.properties"))
 
     def _terminate(self, signal_number: int) -> None:
@@ -133,7 +133,7 @@ class KafkaServer:
         port = free_port()
         settings = build_settings("127.0.0.1", port, free_port(), str(self.folder / "data")).items()
         (self.folder / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in settings))
-        # Written with =, because an id may begin with a hyphen.
+        # With =, because an id may start with a hyphen.
         cluster = "--cluster-id=" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = self._java_command("kafka.tools.StorageTool", "format", cluster, "-c")
         result = subprocess.run(command, capture_output=True, text=True, check=False)

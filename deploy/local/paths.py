@@ -13,20 +13,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".state"
-# Below those that Linux, macOS and the IANA's rule give to connections.
+# Below the ephemeral ports of Linux, macOS and IANA.
 PORT_RANGE = (15_000, 32_768)
 
 
 def _read_clone_id() -> str:
-    """What this clone's data and containers are called by: drawn once, so that a later clone in the same folder, or one
-    whose state was deleted, does not find the log of the former one.
+    """The id in the names of this clone's data and containers.
+
+    It is random, so that a later clone in the same folder, or one whose state was deleted, does not find an older log.
     """
     file = STATE / "clone"
     if not file.exists():
         STATE.mkdir(exist_ok=True)
         temporary_file = STATE / f"clone-{os.getpid()}"
         temporary_file.write_text(secrets.token_hex(6))
-        # Whole or not there, and the first one counts: another process may draw at the same time.
+        # Atomic, and the first process wins: others may do the same concurrently.
         with contextlib.suppress(FileExistsError):
             os.link(temporary_file, file)
         temporary_file.unlink()
@@ -37,7 +38,7 @@ CLONE_ID = _read_clone_id()
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody uses now, and that no connection is given by the system as its own end."""
+    """A free port on 127.0.0.1, outside the range of ephemeral ports."""
     while True:
         port = random.SystemRandom().randrange(*PORT_RANGE)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -46,20 +47,20 @@ def free_port() -> int:
 
 
 def database_folder(name: str) -> Path:
-    """Where a local PostgreSQL keeps its data: in the state folder, unless another user must reach it (when root)."""
+    """The data folder of a local PostgreSQL: in the state folder, or, as root, where PostgreSQL's user can reach it."""
     home = STATE if os.getuid() != 0 else Path("/var/tmp") / f"moderated-grading-{CLONE_ID}"
     return home / name / "postgres"
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a server's folder, and the one it is in when nothing else is left there."""
+    """Delete a server's folder, and its parent if that is then empty."""
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):
         folder.parent.rmdir()
 
 
 def wait_until_ready(is_ready: Callable[[], bool], is_alive: Callable[[], bool], timeout_seconds: float) -> bool:
-    """Whether ``is_ready`` becomes true in time; False at once when what should answer is no longer ``is_alive``."""
+    """Poll ``is_ready`` until it is true; False after the timeout, or at once when ``is_alive`` turns false."""
     deadline = time.monotonic() + timeout_seconds
     while time.monotonic() < deadline and is_alive():
         if is_ready():
@@ -69,7 +70,7 @@ def wait_until_ready(is_ready: Callable[[], bool], is_alive: Callable[[], bool],
 
 
 def running_pid(file: Path, command: str) -> int | None:
-    """The process id a file begins with, if that process still runs and its command line still says ``command``."""
+    """The process id at the start of a file, if that process runs and its command line contains ``command``."""
     try:
         pid = int(file.read_text().split()[0])
         command_line = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
@@ -79,7 +80,7 @@ def running_pid(file: Path, command: str) -> int | None:
 
 
 def terminate(pid: int, signal_number: int = signal.SIGTERM, timeout_seconds: float = 60) -> None:
-    """Send a signal and wait until the process has ended; SIGKILL when it takes longer than that."""
+    """Send a signal and wait until the process has ended; send SIGKILL after the timeout."""
     deadline = time.monotonic() + timeout_seconds
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal_number)
@@ -93,7 +94,7 @@ def terminate(pid: int, signal_number: int = signal.SIGTERM, timeout_seconds: fl
 
 
 def _is_running(pid: int) -> bool:
-    """A process that has ended and waits for a parent who never asks has no command line any more."""
+    """Whether the process runs. A zombie, which has no command line, does not."""
     try:
         return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
     except (FileNotFoundError, ProcessLookupError):

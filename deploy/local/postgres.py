@@ -1,4 +1,4 @@
-"""One local PostgreSQL on a free port, run by an unprivileged user when we are root."""
+"""Run one local PostgreSQL on a free port, as an unprivileged user when we are root."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ def format_url(port: int) -> str:
 
 
 def is_ready(url: str) -> bool:
-    """Whether connections are accepted there."""
+    """Whether it accepts connections."""
     with contextlib.suppress(psycopg.OperationalError):
         psycopg.connect(url, connect_timeout=2).close()
         return True
@@ -39,7 +39,7 @@ def database_url(url: str, name: str) -> str:
 
 
 def create_database(url: str, name: str, template: str = "template1") -> str:
-    """Make a database on the server of ``url``, unless it is there, and return its URL."""
+    """Create a database on the server of ``url``, unless it exists, and return its URL."""
     with psycopg.connect(url, autocommit=True) as connection:
         if connection.execute("select from pg_database where datname = %s", (name,)).fetchone() is None:
             _execute_when_unused(
@@ -57,9 +57,9 @@ def drop_databases(url: str, prefix: str) -> None:
 
 
 def _execute_when_unused(connection: psycopg.Connection, statement: sql.Composed) -> None:
-    """Execute once nobody else is connected to the database that is copied or dropped.
+    """Execute once no other session is connected to the database that is copied or dropped.
 
-    Of whoever was killed the server may know a while later, longer than it waits by itself.
+    The server may notice a killed client later than it waits by itself.
     """
     deadline = time.monotonic() + UNUSED_WAIT_SECONDS_MAX
     while True:
@@ -72,29 +72,29 @@ def _execute_when_unused(connection: psycopg.Connection, statement: sql.Composed
 
 
 def find_binaries() -> Path:
-    """Folder of initdb, pg_ctl and postgres, the newest that is installed. Raises FileNotFoundError with the remedy."""
+    """Folder of initdb, pg_ctl and postgres, of the newest version installed. Raises FileNotFoundError."""
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: int(path.parts[-3]))
     if versions:
         return versions[-1].parent
     pg_ctl = shutil.which("pg_ctl")
     if pg_ctl is None:
-        raise FileNotFoundError("PostgreSQL 15 or newer is missing: install it, or set DATABASE_URL to a server")
+        raise FileNotFoundError("PostgreSQL 15 or newer is not installed: install it, or set DATABASE_URL to a server")
     return Path(pg_ctl).resolve().parent
 
 
 class PostgresServer:
-    """A server whose data and port stay the same over restarts. Raises RuntimeError when it does not start."""
+    """A server whose data and port survive restarts. Raises RuntimeError when it does not start."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @property
     def address(self) -> str:
-        """URL of its database ``postgres``; the port is drawn when the data folder is first made."""
+        """URL of its database ``postgres``. The port is chosen when the data folder is created."""
         return format_url(self._port())
 
     def start(self) -> None:
-        """Start unless it runs, making the data folder the first time; return when connections are accepted."""
+        """Start it unless it runs, creating the data folder the first time, and wait until it accepts connections."""
         if self.pid() is not None:
             return
         if not (self.folder / "port").exists():
@@ -114,21 +114,21 @@ class PostgresServer:
         )
 
     def stop(self) -> None:
-        """End in good order; nothing happens when it is not running."""
+        """Stop it gracefully, if it runs."""
         if self.pid() is not None:
             self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "fast", "-t", "60", "-w", "stop")
 
     def kill(self) -> None:
-        """End at once, as a crash does: no checkpoint, recovery at the next start."""
+        """End it at once, as a crash does: without checkpoint, with recovery at the next start."""
         if self.pid() is not None:
             self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-t", "60", "-w", "stop")
 
     def remove(self) -> None:
-        """Delete the data of a server that was stopped."""
+        """Delete the data of a stopped server."""
         remove_folder(self.folder)
 
     def pid(self) -> int | None:
-        """The postmaster's process id, None when it is not running."""
+        """The postmaster's process id; None if it does not run."""
         return running_pid(self.folder / "data" / "postmaster.pid", str(self.folder / "data"))
 
     def _port(self) -> int:

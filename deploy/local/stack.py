@@ -1,6 +1,5 @@
-"""The stack left running: ``deploy/stack up | down | env | monitor | token USER_ID | logs [NAME]``."""
+"""Run the whole stack in the background: ``deploy/stack up | down | env | monitor | token USER_ID | logs [NAME]``."""
 
-import argparse
 import json
 import os
 import shutil
@@ -12,42 +11,42 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local import backing_services
-from deploy.local.paths import ROOT, STATE, free_port, running_pid, terminate
+from deploy.local.paths import ROOT, free_port, running_pid, terminate
 from deploy.local.postgres import create_database
-from deploy.local.supervisor import PROCESSES_FILE as PROCESSES_FILE
-from deploy.local.supervisor import STACK_FOLDER
+from deploy.local.stack_keys import KEYS_FOLDER, create_token, make_keys
+from deploy.local.supervisor import LOG_FOLDER, PROCESSES_FILE, STACK_FOLDER
 from deploy.monitoring.prometheus_targets import write_prometheus_config
-from services.auth.signer import TokenSigner, generate_key, write_jwks, write_private_key
 
 PROVIDERS_FILE = STACK_FOLDER / "sources.json"
 ENVIRONMENT_FILE = STACK_FOLDER / "environment.json"
 READY_SECONDS = 60
+PROVIDER_NAMES = {"given": "external", "container": "container", "local": "local process"}
 PROCESSES = ("handler", "relay", "gateway", "console")
-KEYS_FOLDER = STACK_FOLDER / "keys"
-TOKEN_LIFETIME_SECONDS = 24 * 3600
 LMS_URL = "http://canvas.example"
 USAGE = "usage: deploy/stack up | down | env | monitor | token USER_ID [--scope S] [--root-account ID] | logs [NAME]"
 
 
 class Stack:
-    """What ``up`` started, remembered in .state/stack until ``down``."""
+    """The servers and processes that ``up`` started, stored in .state/stack until ``down``."""
 
     def __init__(self) -> None:
         STACK_FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (STATE / "logs").mkdir(exist_ok=True)
+        LOG_FOLDER.mkdir(exist_ok=True)
         self.providers = _read_json(PROVIDERS_FILE)
 
     def up(self) -> None:
-        """Start what is not running and return when everything is ready. SystemExit names what is not."""
+        """Start whatever does not run, and wait until everything is ready. SystemExit if something is not."""
         make_keys(KEYS_FOLDER)
         if not self.providers:
             self._choose_providers()
         environment = _read_json(ENVIRONMENT_FILE)
         for name, value in environment.items():
             if os.environ.get(name, value) != value:
-                sys.exit(f"deploy/stack: the stack is up with another {name}: run deploy/stack down first")
+                sys.exit(f"deploy/stack: the stack runs with another {name}; run deploy/stack down first")
         kafka, postgres = self._servers()
+        _print_step(f"starting Kafka ({PROVIDER_NAMES[self.providers['kafka']]})")
         kafka.start()
+        _print_step(f"starting PostgreSQL ({PROVIDER_NAMES[self.providers['postgres']]})")
         postgres.start()
         environment["KAFKA_BOOTSTRAP"] = kafka.address
         is_external = self.providers["postgres"] == "given"
@@ -55,6 +54,7 @@ class Stack:
             postgres.address if is_external else create_database(postgres.address, "moderation")
         )
         ENVIRONMENT_FILE.write_text(json.dumps(environment))
+        _print_step("creating schema and topics")
         for command in ("migrate", "create-topics"):
             result = subprocess.run(
                 [sys.executable, "-m", "services.cli", "admin", command],
@@ -65,13 +65,17 @@ class Stack:
                 check=False,
             )
             if result.returncode:
-                sys.exit(f"deploy/stack: admin {command} failed: {result.stderr.strip().splitlines()[-1]}")
+                sys.exit(
+                    f"deploy/stack: moderated-grading admin {command} failed: {result.stderr.strip().splitlines()[-1]}"
+                )
+        _print_step(f"starting {', '.join(PROCESSES)}")
         if self._supervisor_pid() is None:
             self._start_supervisor(environment)
         self._wait_until_ready()
 
     def down(self) -> None:
         """Stop what ``up`` started, and nothing else."""
+        _print_step("stopping the stack")
         supervisor_pid = self._supervisor_pid()
         if supervisor_pid is not None:
             terminate(supervisor_pid)
@@ -82,15 +86,15 @@ class Stack:
             file.unlink(missing_ok=True)
 
     def environment(self) -> dict[str, str]:
-        """Where the running stack is. SystemExit when it is not up."""
+        """Environment variables for clients of the running stack. SystemExit if it does not run."""
         variables, settings = _read_json(ENVIRONMENT_FILE), _read_json(PROCESSES_FILE)
         if not settings:
-            sys.exit("deploy/stack: the stack is not up: run deploy/stack up")
+            sys.exit("deploy/stack: the stack is not running; run deploy/stack up")
         urls = {f"{name.upper()}_URL": f"http://127.0.0.1:{settings[name]['HEALTH_PORT']}" for name in PROCESSES}
         return {**variables, **urls}
 
     def url(self, process: str) -> str:
-        """Where a process of the running stack is. SystemExit when it is not up."""
+        """Base URL of a process of the running stack. SystemExit if it does not run."""
         return self.environment()[f"{process.upper()}_URL"]
 
     def is_up(self) -> bool:
@@ -98,7 +102,7 @@ class Stack:
         return self._supervisor_pid() is not None
 
     def _choose_providers(self) -> None:
-        """Servers may come from elsewhere next time, or be named no more: what is chosen now holds until ``down``."""
+        """Choose where the servers come from, until ``down``: the environment may change in between."""
         environment = {
             "TOPIC_PREFIX": os.environ.get("TOPIC_PREFIX", "moderation"),
             "LMS_URL": os.environ.get("LMS_URL", LMS_URL),
@@ -144,7 +148,7 @@ class Stack:
             "JWKS": str(KEYS_FOLDER / "users.jwks"),
         }
         PROCESSES_FILE.write_text(json.dumps(settings))
-        with (STATE / "logs" / "supervisor.log").open("ab") as log:
+        with (LOG_FOLDER / "supervisor.log").open("ab") as log:
             supervisor = subprocess.Popen(
                 [sys.executable, "-m", "deploy.local.supervisor"],
                 cwd=ROOT,
@@ -161,44 +165,16 @@ class Stack:
         for name in PROCESSES:
             while (problem := _readiness_problem(environment[f"{name.upper()}_URL"])) is not None:
                 if time.monotonic() > deadline:
-                    tail = (STATE / "logs" / f"{name}.log").read_text().splitlines()[-10:]
+                    tail = (LOG_FOLDER / f"{name}.log").read_text().splitlines()[-10:]
+                    lines = "\n".join(map(format_log_line, tail))
                     sys.exit(
-                        f"deploy/stack: the {name} is not ready: {problem}\n" + "\n".join(map(format_log_line, tail))
+                        f"deploy/stack: the {name} is not ready after {READY_SECONDS} s: {problem}; its log:\n{lines}"
                     )
                 time.sleep(0.1)
 
 
-def make_keys(folder: Path) -> None:
-    """Keys of a stack, made once: who issues users' tokens, and the gateway.
-
-    A command's token opens no page: the gateway believes the issuer alone, the handler both.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "commands.jwks").exists():
-        return
-    for leftover in folder.iterdir():
-        leftover.unlink()
-    issuer, gateway = generate_key(), generate_key()
-    write_private_key(folder / "issuer.key", issuer)
-    write_private_key(folder / "gateway.key", gateway)
-    write_jwks(folder / "users.jwks", [issuer])
-    write_jwks(folder / "commands.jwks", [issuer, gateway])
-
-
-def create_token(arguments: list[str]) -> str:
-    """A bearer token for the stack's gateway, and for its handler where COMMAND_AUTH=required."""
-    parser = argparse.ArgumentParser("deploy/stack token")
-    parser.add_argument("user_id", type=int, help="whom the token speaks for")
-    parser.add_argument(
-        "--scope", help="such as moderation.facts, to state facts on Kafka, or moderation.operator, for the console"
-    )
-    parser.add_argument("--root-account", type=int, default=1, help="the root account, 1 unless said")
-    options = parser.parse_args(arguments)
-    if not (KEYS_FOLDER / "issuer.key").exists():
-        sys.exit("deploy/stack: the stack has no keys yet: run deploy/stack up")
-    return TokenSigner(KEYS_FOLDER / "issuer.key").issue_token(
-        options.user_id, options.root_account, TOKEN_LIFETIME_SECONDS, options.scope
-    )
+def _print_step(text: str) -> None:
+    print(f"· {text}", flush=True)
 
 
 def _readiness_problem(url: str) -> str | None:
@@ -210,7 +186,7 @@ def _readiness_problem(url: str) -> str | None:
 
 
 def format_log_line(line: str) -> str:
-    """A line of a log for people; as it stands where it is not one of ours."""
+    """Format a line of JSON log for reading; return any other line unchanged."""
     try:
         log_entry = json.loads(line)
         text = f"{log_entry['time']} {log_entry['level']:<8} {log_entry['logger']}: {log_entry['message']}"
@@ -221,15 +197,15 @@ def format_log_line(line: str) -> str:
 
 
 def run_prometheus(environment: dict[str, str]) -> None:
-    """Become a Prometheus that watches the stack, until it is interrupted. SystemExit where there is none."""
+    """Replace this process by a Prometheus that scrapes the stack. SystemExit if Prometheus is not installed."""
     program = shutil.which("prometheus")
     if program is None:
-        sys.exit("deploy/stack: prometheus is missing: run deploy/setup tests, or install it")
+        sys.exit("deploy/stack: Prometheus is not installed; run deploy/setup tests, or install it")
     folder, port = STACK_FOLDER / "prometheus", free_port()
     folder.mkdir(exist_ok=True)
     urls = {name: environment[f"{name.upper()}_URL"] for name in PROCESSES}
     settings = write_prometheus_config(folder, {name: url.removeprefix("http://") for name, url in urls.items()})
-    print(f"Prometheus: http://127.0.0.1:{port}/alerts (Ctrl-C ends it); its data is in {folder}", flush=True)
+    print(f"Prometheus: http://127.0.0.1:{port}/alerts (Ctrl-C stops it); data in {folder}", flush=True)
     arguments = [f"--config.file={settings}", f"--storage.tsdb.path={folder / 'data'}", "--log.level=warn"]
     os.execv(program, [program, *arguments, f"--web.listen-address=127.0.0.1:{port}"])
 
@@ -248,7 +224,7 @@ def main(arguments: list[str]) -> None:
         case ["up"]:
             stack = Stack()
             stack.up()
-            print(f"ready: the gateway at {stack.url('gateway')}, the console at {stack.url('console')}")
+            print(f"ready: gateway {stack.url('gateway')}, console {stack.url('console')}")
         case ["down"]:
             Stack().down()
         case ["is-up"]:
@@ -261,9 +237,9 @@ def main(arguments: list[str]) -> None:
         case ["token", *token_arguments]:
             print(create_token(token_arguments))
         case ["logs", *names] if len(names) <= 1:
-            files = sorted((STATE / "logs").glob(f"{names[0] if names else '*'}.log"))
+            files = sorted(LOG_FOLDER.glob(f"{names[0] if names else '*'}.log"))
             if not files:
-                sys.exit(f"deploy/stack: there is no log of that name: {', '.join(PROCESSES)}")
+                sys.exit(f"deploy/stack: no such log; choose from {', '.join(PROCESSES)}")
             for file in files:
                 print(f"== {file.name}", *map(format_log_line, file.read_text().splitlines()[-50:]), sep="\n")
         case ["--help" | "-h" | "help"]:

@@ -1,7 +1,8 @@
-"""Keeps the service's processes running: ``python -m deploy.local.supervisor`` reads .state/stack/processes.json.
+"""Keep the service's processes running: ``python -m deploy.local.supervisor`` reads .state/stack/processes.json.
 
-One that dies is started again, at once the first time and with growing pauses when it keeps dying. When the supervisor
-itself dies its children get SIGTERM from the kernel: nothing is left behind unowned.
+A process that ends is restarted, with a growing backoff while it keeps ending. If the supervisor itself is killed, the
+kernel sends SIGTERM to its children, so that none is orphaned. Procfile runners do not do both: honcho stops all
+processes when one ends; supervisord restarts them, but orphans them when it is killed.
 """
 
 import ctypes
@@ -11,37 +12,41 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from deploy.local.paths import ROOT, STATE
 
 STACK_FOLDER = STATE / "stack"
+LOG_FOLDER = STATE / "logs"
 PROCESSES_FILE = STACK_FOLDER / "processes.json"
 RESTART_DELAYS_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 STABLE_SECONDS = 30
+STOP_SECONDS = 40
 PR_SET_PDEATHSIG = 1
 
 
 def terminate_with_parent() -> None:
-    """In the child: end when the supervisor ends."""
+    """In the child: ask the kernel for SIGTERM when the parent ends."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Child:
-    """One supervised process; its log is .state/logs/NAME.log."""
+    """One supervised process, started on creation. Its output is appended to ``log``."""
 
-    def __init__(self, name: str, environment: dict[str, str]) -> None:
-        self.name = name
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.command = command
         self.environment = environment
+        self.log = log
         self.failures = 0
         self.start()
 
     def start(self) -> None:
-        """Start it, appending to its log."""
+        """Start the process."""
         self.started_at = time.monotonic()
-        module = self.name.split("-")[0]
-        with (STATE / "logs" / f"{self.name}.log").open("ab") as log:
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", f"services.{module}"],
+                self.command,
                 cwd=ROOT,
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
@@ -51,7 +56,7 @@ class Child:
             )
 
     def restart_if_ended(self) -> None:
-        """Start it again if it has ended and its pause is over."""
+        """Restart the process if it has ended and its backoff is over."""
         if self.process.poll() is None:
             return
         now = time.monotonic()
@@ -62,9 +67,8 @@ class Child:
             self.start()
 
 
-def main() -> None:
-    """Supervise until SIGTERM; then end the children in good order."""
-    children = [Child(name, env) for name, env in json.loads(PROCESSES_FILE.read_text()).items()]
+def supervise(children: Sequence[Child]) -> None:
+    """Supervise until SIGTERM, then stop the children gracefully."""
     received_signals: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: received_signals.append(number))
     while not received_signals:
@@ -75,10 +79,15 @@ def main() -> None:
         child.process.terminate()
     for child in children:
         try:
-            child.process.wait(40)
+            child.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             child.process.kill()
 
 
 if __name__ == "__main__":
-    main()
+    supervise(
+        [
+            Child([sys.executable, "-m", f"services.{name}"], environment, LOG_FOLDER / f"{name}.log")
+            for name, environment in json.loads(PROCESSES_FILE.read_text()).items()
+        ]
+    )

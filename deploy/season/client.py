@@ -1,4 +1,4 @@
-"""The stage of the demo: an outside producer of commands, an outside reader of all that comes out."""
+"""The demo's client: a producer of commands and a consumer of every output topic."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ DEADLINE_SECONDS = 60
 
 
 class DemoClient:
-    """A producer of commands, a read_committed reader of what comes out, and what was seen."""
+    """Sends commands, reads the output topics with read_committed, and counts what it reads."""
 
     def __init__(self, bootstrap: str, prefix: str, console: Console) -> None:
         self.prefix = prefix
@@ -45,7 +45,7 @@ class DemoClient:
         self.dead_letters: list[Any] = []
 
     async def send(self, value: bytes, key: int, command_id: str | None) -> None:
-        """Produce a record; ``command_id`` None for what is unreadable."""
+        """Send a record. ``command_id``: None for an unreadable record."""
         if command_id is not None:
             self.sent_at.setdefault(command_id, time.time())
             self.sent_counts[command_id] += 1
@@ -53,7 +53,7 @@ class DemoClient:
         await self.producer.send(f"{self.prefix}.commands", value, key=str(key).encode())
 
     async def read(self) -> None:
-        """Take in what comes out, for ever."""
+        """Read the topics until cancelled."""
         while True:
             for partition, records in (await self.consumer.getmany(timeout_ms=50)).items():
                 for record in records:
@@ -87,17 +87,17 @@ class DemoClient:
             self.event_counts[headers["ce_type"].decode().split(".")[1]] += 1
 
     def verdict_count(self) -> int:
-        """How many verdicts have been seen."""
+        """Number of verdicts read."""
         return sum(map(len, self.verdicts.values()))
 
     async def wait_for_verdicts(self) -> None:
-        """Wait until every record sent has its verdict. SystemExit names how many are missing after the deadline."""
+        """Wait until every record sent has its verdict. SystemExit after the deadline."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while self.verdict_count() < self.sent_counts.total():
             if time.monotonic() > deadline:
                 sys.exit(
-                    f"demo: {self.sent_counts.total() - self.verdict_count()} verdicts missing after "
-                    f"{DEADLINE_SECONDS} s"
+                    f"deploy/demo: {self.sent_counts.total() - self.verdict_count()} verdicts are missing after"
+                    f" {DEADLINE_SECONDS} s; see deploy/stack logs handler and deploy/stack logs relay"
                 )
             await asyncio.sleep(0.01)
 
@@ -106,19 +106,19 @@ class DemoClient:
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not self.dead_letters:
             if time.monotonic() > deadline:
-                sys.exit(f"demo: no dead letter after {DEADLINE_SECONDS} s")
+                sys.exit(f"deploy/demo: no dead letter after {DEADLINE_SECONDS} s; see deploy/stack logs relay")
             await asyncio.sleep(0.01)
         return str(dict(self.dead_letters[0].headers)["dead_letter_reason"].decode())
 
     async def send_and_wait(self, course: Course, command: Json) -> Json:
-        """Send one command and await its verdict."""
+        """Send one command and return its verdict."""
         await self.send(encode_command(command), course.course_id, command["command_id"])
         await self.wait_for_verdicts()
         return self.verdicts[command["command_id"]][-1]
 
 
 def print_grade(console: Console, body: Json) -> None:
-    """A published grade_change in one line."""
+    """Print a grade_change in one line."""
     points = f"{body['score']:g} of {body['points_possible']:g}"
     muted = "muted" if body["muted"] else "posted"
     console.print(

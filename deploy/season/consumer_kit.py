@@ -1,7 +1,7 @@
 """Record the corpus of the consumer kit from the running stack: ``python -m deploy.season.consumer_kit [FOLDER]``.
 
-A small course is graded, published, posted and partly hidden; what a consumer reads of it goes into files, one line a
-record, with what a right consumer holds in the end (``expected.json``).
+A small course is graded, published, posted and partly hidden. The records that a consumer reads go into files, one line
+per record; ``expected.json`` holds the state of a correct consumer after each sequence.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ ESSAY_SETTINGS = {
 
 @dataclass
 class CourseDriver:
-    """One course on a running stack: commands go in, and everything that comes out is read in its order."""
+    """Sends commands of one course to a running stack, and reads every resulting record in order."""
 
     prefix: str
     bootstrap: str
@@ -53,7 +53,7 @@ class CourseDriver:
     uncommitted_consumer: AIOKafkaConsumer
 
     def build_command(self, kind: str, data: Json, actor: int | None = None) -> Json:
-        """A command about the course, or about its one assignment."""
+        """A command for the course, or for its one assignment."""
         command: Json = {
             "command_id": str(uuid.uuid4()), "type": kind, "issued_at": datetime.now(UTC).isoformat(),
             "root_account_id": "1", "course_id": str(self.course), "data": data,
@@ -63,7 +63,7 @@ class CourseDriver:
         return command if actor is None else {**command, "actor": {"user_id": str(self.course + actor)}}
 
     async def send_and_read(self, *commands: Json) -> list[Json]:
-        """Send commands and read until all that follows from them is there. SystemExit where one is refused."""
+        """Send commands and return all records that follow from them. SystemExit where one is rejected."""
         for command in commands:
             key = str(self.course).encode()
             await self.producer.send_and_wait(f"{self.prefix}.commands", json.dumps(command).encode(), key=key)
@@ -76,7 +76,7 @@ class CourseDriver:
                     causation_id = line["headers"]["ce_causationid"]
                     if line["topic"] == "verdicts" and causation_id in undecided_ids:
                         if line["value"]["status"] != "accepted":
-                            sys.exit(f"the corpus cannot be recorded: {line['value']['message']}")
+                            sys.exit(f"a command was rejected, and nothing was written: {line['value']['message']}")
                         undecided_ids.remove(causation_id)
                         missing_events += line["value"]["events"]
                     elif line["topic"] in OUTPUT_TOPICS:
@@ -85,7 +85,7 @@ class CourseDriver:
             return lines + await self.read_remaining()
 
     async def read_remaining(self) -> list[Json]:
-        """What stands on the topics beside what was read: those of one transaction may be served in any order."""
+        """Read to the current ends: the records of one transaction may arrive in any order."""
         lines: list[Json] = []
         for partition, end in (await self.uncommitted_consumer.end_offsets(self.consumer.assignment())).items():
             while await self.consumer.position(partition) < end:
@@ -93,14 +93,14 @@ class CourseDriver:
         return lines
 
     async def read_lines(self) -> list[Json]:
-        """What is there of this course."""
+        """Read the available records of this course."""
         batches = await self.consumer.getmany(timeout_ms=200)
         records = [record for batch in batches.values() for record in batch]
         return [format_line(self.prefix, record) for record in records if record.key == str(self.course).encode()]
 
 
 def format_line(prefix: str, record: Any) -> Json:
-    """A record as it stands in the corpus."""
+    """A record as a line of the corpus."""
     return {
         "topic": record.topic.removeprefix(f"{prefix}."),
         "partition": record.partition,
@@ -112,7 +112,7 @@ def format_line(prefix: str, record: Any) -> Json:
 
 
 async def play_course(driver: CourseDriver) -> dict[str, list[Json]]:
-    """The sequences, by name."""
+    """Grade, publish, post and hide; return the sequences by name."""
     user_ids = {user: driver.course + user for user in (FINAL_GRADER, *GRADERS, *STUDENTS)}
     users = [
         {"user_id": user_ids[student], "name": f"Student {student}", "sis_user_id": f"S-{student}"}
@@ -143,7 +143,7 @@ async def play_course(driver: CourseDriver) -> dict[str, list[Json]]:
 
 
 async def record_redelivery(driver: CourseDriver, published: list[Json]) -> list[Json]:
-    """What a consumer reads that ends after the publication, before it has noted that it read its last event."""
+    """The records of a consumer that stops after the publication, before it commits the offset of its last event."""
     redelivered_line = next(line for line in reversed(published) if line["topic"] == "live-events")
     partition = TopicPartition(f"{driver.prefix}.live-events", redelivered_line["partition"])
     lines_before = [line for line in published if line["topic"] == "live-events"]
@@ -157,7 +157,7 @@ async def record_redelivery(driver: CourseDriver, published: list[Json]) -> list
 
 
 async def record_replay(driver: CourseDriver) -> list[Json]:
-    """The course's live events, emitted again by the service to a topic of a consumer's own."""
+    """The course's live events, replayed to a topic for one consumer."""
     target = f"{driver.prefix}-kit-{driver.course}"
     settings = ReplaySettings()
     replay_request = ReplayRequest("live-events", target, LogFilter(root_account=1, course=driver.course))
@@ -185,7 +185,7 @@ async def record_replay(driver: CourseDriver) -> list[Json]:
 
 
 def expected_state(lines: list[Json]) -> Json:
-    """What a consumer of ``live-events`` that counts every event once holds after a sequence."""
+    """The state of a ``live-events`` consumer that applies every event once."""
     events: dict[str, Json] = {}
     for line in lines:
         if line["topic"] == "live-events":
@@ -223,7 +223,7 @@ async def record_sequences(bootstrap: str, prefix: str, course: int) -> dict[str
 
 
 def write_corpus(folder: Path, sequences: dict[str, list[Json]]) -> None:
-    """A file for each sequence, and what is to be held in the end."""
+    """Write a file per sequence, and the expected states."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, lines in sequences.items():
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
@@ -233,7 +233,7 @@ def write_corpus(folder: Path, sequences: dict[str, list[Json]]) -> None:
 
 
 async def main(folder: Path) -> None:
-    """Record on the stack that the environment names."""
+    """Record on the stack that the environment names, and write the corpus."""
     course = int(time.time()) * 1_000
     sequences = await record_sequences(os.environ["KAFKA_BOOTSTRAP"], os.environ["TOPIC_PREFIX"], course)
     write_corpus(folder, sequences)

@@ -1,4 +1,4 @@
-"""A season of moderated grading, as commands: two courses, five assignments, 120 students, four graders a course."""
+"""Commands of a grading season: two courses, five assignments, 120 students, four graders per course."""
 
 import json
 import random
@@ -37,7 +37,7 @@ LAST_NAMES = ["Abel", "Brandt", "Costa", "Diaz", "Evans", "Fischer"]
 
 @dataclass(frozen=True)
 class Assignment:
-    """``grade_texts``: what graders write, by grading type."""
+    """``grade_texts``: the grades that graders enter, in the form of the grading type."""
 
     number: int
     name: str
@@ -62,7 +62,7 @@ GPA_SCHEME = [["4.0", 0.9], ["3.0", 0.8], ["2.0", 0.7], ["1.0", 0.6], ["0", 0]]
 
 @dataclass
 class Course:
-    """People and ids of one course in this season."""
+    """People and ids of one course."""
 
     course_id: int
     name: str
@@ -74,7 +74,7 @@ class Course:
 
 
 class SampleData:
-    """Draws the commands. ``seed`` makes the same season; ids begin at ``base_id``, so that seasons do not meet."""
+    """Generates the commands. The same ``seed`` makes the same season; ids start at ``base_id``, unique per season."""
 
     def __init__(self, base_id: int, seed: int) -> None:
         self.base_id = base_id
@@ -93,10 +93,14 @@ class SampleData:
             first_user_id,
         )
 
+    def assignment_id(self, number: int) -> int:
+        """The id of an assignment."""
+        return self.base_id + 500 + number
+
     def build_command(
         self, course: Course, type_: str, data: Json, assignment: int | None = None, actor: int | None = None
     ) -> Json:
-        """A command with an id of its own."""
+        """A command with a new id."""
         command: Json = {
             "command_id": str(uuid.uuid4()),
             "type": type_,
@@ -107,7 +111,7 @@ class SampleData:
             "data": data,
         }
         if assignment is not None:
-            command["assignment_id"] = str(self.base_id + assignment)
+            command["assignment_id"] = str(self.assignment_id(assignment))
         if actor is not None:
             command["actor"] = {"user_id": str(actor)}
         return command
@@ -156,7 +160,7 @@ class SampleData:
                         yield self.build_command(course, "record_submission", submission, assignment.number)
 
     def grading_commands(self) -> Iterator[tuple[Course, int, int, Json]]:
-        """(course, assignment, student, command): one or two grades for everybody, some remarks without a grade."""
+        """(course, assignment, student, command): one or two grades per student, and some comments without a grade."""
         for course in self.courses:
             for assignment in course.assignments:
                 for student in course.students:
@@ -177,10 +181,10 @@ class SampleData:
                         yield course, assignment.number, student, command
 
     def publish_command(self, course: Course, assignment: Assignment, actor: int) -> Json:
-        """The request to publish."""
+        """The command to publish an assignment's grades."""
         return self.build_command(course, "publish_provisional_grades", {}, assignment.number, actor)
 
 
 def encode_command(command: Json) -> bytes:
-    """The record's value."""
+    """The value of the record."""
     return json.dumps(command).encode()

@@ -1,4 +1,4 @@
-"""Pictures of the console's pages for the README: what the running stack shows, in a real Chromium."""
+"""Take screenshots of the console's pages on the running stack, for the README, with Chromium."""
 
 import io
 import os
@@ -9,21 +9,21 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from deploy.local.paths import ROOT
-from deploy.local.stack import create_token
+from deploy.local.stack_keys import create_token
 
 FOLDER = ROOT / "deploy" / "images"
 WIDE_VIEWPORT, NARROW_VIEWPORT = ViewportSize(width=1280, height=860), ViewportSize(width=390, height=860)
 CHROMIUM_SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-# As many as the pages' few tones of text on their backgrounds need: half the bytes.
+# Enough for text on plain backgrounds, at half the file size.
 COLOURS = 96
 ADMIN = "1"
 
 
 def main() -> None:
-    """Take them all. SystemExit where there is no Chromium, or no season has been played."""
+    """Take all screenshots. SystemExit without Chromium, or before a season was played."""
     chromium_path = shutil.which("chromium")
     if chromium_path is None:
-        sys.exit("deploy/screenshots: Chromium is missing: run deploy/setup tests")
+        sys.exit("deploy/screenshots: Chromium is missing; run deploy/setup tests")
     FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path, args=CHROMIUM_SWITCHES)
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def open_signed_in_page(browser: Browser, size: ViewportSize, scheme: str) -> Page:
-    """A page of somebody who may do everything."""
+    """Open a page and sign in as an administrator."""
     context = browser.new_context(base_url=os.environ["CONSOLE_URL"], viewport=size, reduced_motion="reduce")
     page = context.new_page()
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
@@ -47,10 +47,10 @@ def open_signed_in_page(browser: Browser, size: ViewportSize, scheme: str) -> Pa
 
 
 def take_wide_screenshots(page: Page) -> None:
-    """The pages one after another, each reached as an operator reaches it."""
+    """Take the wide screenshots, reaching each page by its links."""
     page.wait_for_selector("#partitions tr:nth-child(2)")
     if not page.query_selector("#recent a[href^='/assignments/']"):
-        sys.exit("deploy/screenshots: nothing has been decided yet: run deploy/demo first")
+        sys.exit("deploy/screenshots: the stack has decided nothing yet; run deploy/demo first")
     take_screenshot(page, "now")
     page.click("#recent tr:has-text('publish provisional grades'):has-text('accepted') a[href^='/verdicts/']")
     take_screenshot(page, "command")
@@ -71,7 +71,7 @@ def take_wide_screenshots(page: Page) -> None:
 
 
 def take_screenshot(page: Page, name: str, height: int | None = None) -> None:
-    """Keep a picture of what is seen, or of the page down to a height, with few colours."""
+    """Save the viewport, or the page down to ``height``, with few colours."""
     clip = None if height is None else {"x": 0, "y": 0, "width": WIDE_VIEWPORT["width"], "height": height}
     screenshot = page.screenshot(full_page=height is not None, clip=clip)  # type: ignore[arg-type]
     picture = Image.open(io.BytesIO(screenshot)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)

@@ -41,15 +41,19 @@ async def run_in_background(health: Health, tasks: Mapping[str, Coroutine[None, 
 
 
 async def run_until_first_failure(*coroutines: Coroutine[None, None, None]) -> None:
-    """Run coroutines that never end concurrently until one fails; raise its error after all others have ended.
+    """Run coroutines that never end concurrently until one ends; raise its error after all others have ended.
+
+    One that ends as cancelled, which the clients cause at times, raises RuntimeError.
 
     When cancelled it raises CancelledError whatever the coroutines raise while they end. A TaskGroup would raise their
     errors instead, and a caller that retries after those would not end.
     """
     tasks = [asyncio.create_task(work) for work in coroutines]
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
+            if task.cancelled():
+                raise RuntimeError("a background task was cancelled from within")
             task.result()
     finally:
         for task in tasks:

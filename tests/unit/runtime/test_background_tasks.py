@@ -34,6 +34,11 @@ async def test_one_failing_task_cancels_all_tasks() -> None:
     assert not left & {forever.__name__, failing.__name__}
 
 
+async def test_task_that_is_cancelled_from_within_ends_the_group() -> None:
+    with pytest.raises(RuntimeError, match="cancelled from within"):
+        await run_until_first_failure(forever(), cancelled_by_a_client())
+
+
 @pytest.mark.parametrize("other_task", [forever, failing])
 async def test_cancellation_wins_over_errors_of_the_tasks(
     other_task: Callable[[], Coroutine[None, None, None]],

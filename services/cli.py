@@ -13,10 +13,11 @@ import typer
 from services import __version__
 from services.admin.app import build_admin_app
 from services.console.cli.commands import add_operator_commands
+from services.runtime.command_line import EXIT_CODE_MEANINGS
 
+EXIT_CODES = "; ".join(f"{code:d} {meaning}" for code, meaning in EXIT_CODE_MEANINGS.items())
 EPILOG = (
-    "Exit codes: 0 success; 1 a finding, which is printed; 2 wrong usage or settings, or refused; 3 Kafka or PostgreSQL"
-    " does not answer; 4 not found. Settings come from the environment: DATABASE_URL, KAFKA_BOOTSTRAP, TOPIC_PREFIX; to"
+    f"Exit codes: {EXIT_CODES}. Settings come from the environment: DATABASE_URL, KAFKA_BOOTSTRAP, TOPIC_PREFIX; to"
     " redrive, discard, reveal and replay also OPERATOR_TOKEN and JWKS."
 )
 

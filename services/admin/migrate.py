@@ -5,7 +5,7 @@ import typer
 
 from services.config import DatabaseSettings, SettingsError
 from services.eventlog.migrate import LogExists, ShardCountMismatch, migrate
-from services.runtime.command_line import EXIT_SERVER_UNAVAILABLE, EXIT_USAGE, exit_with
+from services.runtime.command_line import ExitCode, exit_with
 
 
 def migrate_command() -> None:
@@ -13,12 +13,12 @@ def migrate_command() -> None:
     try:
         applied_count = migrate(DatabaseSettings().url())
     except (SettingsError, LogExists, ShardCountMismatch) as error:
-        exit_with(EXIT_USAGE, str(error))
+        exit_with(ExitCode.USAGE, str(error))
     except psycopg.OperationalError as error:
-        exit_with(EXIT_SERVER_UNAVAILABLE, f"PostgreSQL does not answer: {str(error).strip()}")
+        exit_with(ExitCode.SERVER_UNAVAILABLE, f"PostgreSQL does not answer: {str(error).strip()}")
     except psycopg.Error as error:
         exit_with(
-            EXIT_USAGE,
+            ExitCode.USAGE,
             f"PostgreSQL refused a migration ({type(error).__name__}: {error.diag.message_primary}); migrations before"
             " it stay applied, this one changed nothing. Correct the cause and migrate again",
         )

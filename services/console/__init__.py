@@ -1,5 +1,4 @@
-"""The process that operators look at and repair with: ``python -m services.console``.
+"""The operators' console: status, failures, repairs and assignments.
 
-Its rooms know nothing of pages: ``now`` (watched live), ``failures``, ``redriving``, ``assignments``, ``topics``. The
-pages render what they return.
+``web`` renders the pages, ``cli`` the operators' commands; the other modules do not depend on either.
 """

@@ -1,4 +1,4 @@
-"""Settings, keys, HTTP server."""
+"""Start the console: ``python -m services.console``."""
 
 import logging
 

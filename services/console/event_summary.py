@@ -1,4 +1,4 @@
-"""Events in words, a line each, for timelines: what was done, with ids, without names and the texts of comments."""
+"""Summarize events in one line each, with ids but without names and comment texts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ TEXT_CHARACTERS_MAX = 24
 
 
 def summarize_event(event_type: str, data: Json) -> str:
-    """What an event says; ``data``: its value on the events topic, the payload in the form it has today."""
+    """Summarize an event. ``data``: its value on the events topic, with the payload upcast to the current version."""
     payload = data["payload"]
     match event_type:
         case "provisional_grade_created":
@@ -19,19 +19,19 @@ def summarize_event(event_type: str, data: Json) -> str:
             return (
                 f"regraded {_format_value(new)}, was {_format_value(old)}"
                 if "grade" in payload
-                else "graded the same again"
+                else "regraded without a change"
             )
         case "provisional_comment_created" | "submission_comment_recorded":
             return f"commented ({len(payload['comment'])} characters)"
         case "provisional_grade_selected":
-            return f"chose grade {payload['id']}"
+            return f"selected grade {payload['id']}"
         case "grade_published":
             old, new = payload["grade"]
             return f"published {_format_value(new)}, was {_format_value(old)}"
         case "grader_slot_taken":
             return "took a grader's slot"
         case "students_selected_for_moderation":
-            return f"to the moderation set: {_format_ids(payload['student_ids'])}"
+            return f"added to the moderation set: {_format_ids(payload['student_ids'])}"
         case "grades_posted":
             return "published the assignment"
         case "submission_posted":
@@ -44,8 +44,8 @@ def summarize_event(event_type: str, data: Json) -> str:
             (rows,) = payload.values()
             return f"{event_type.removesuffix('_updated')}: {_format_ids([row['user_id'] for row in rows])}"
         case "assignment_created":
-            return "made the assignment"
-    return f"stated {', '.join(name for name, value in payload.items() if value is not None) or 'nothing'}"
+            return "created the assignment"
+    return f"set {', '.join(name for name, value in payload.items() if value is not None) or 'nothing'}"
 
 
 def _format_grade(payload: Json) -> str:

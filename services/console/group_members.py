@@ -1,4 +1,4 @@
-"""Who decides a partition: the members of the handlers' group, as its coordinator describes them."""
+"""Ask the group coordinator which handler has which partition."""
 
 import asyncio
 import re
@@ -8,19 +8,20 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
+from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import KAFKA_ERRORS
 
 REQUEST_TIMEOUT_SECONDS = 3.0
-UNASSIGNED = "nobody"
-# A member's id is what it is called, or its client's name where it has no name of its own, and a UUID of the broker's.
+UNASSIGNED = "unassigned"
+# A member id is the member's name, or its client id if it has none, followed by a UUID that the broker adds.
 _MEMBER_ID_PATTERN = re.compile(r"(.+)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# The assignment stands only when the members have agreed on it.
+# While the group rebalances, its assignment is not valid.
 _STABLE_STATE, _EMPTY_STATES = "Stable", ("Empty", "Dead")
 
 
 class GroupMembers:
-    """One small question to the group's coordinator. It needs the right to describe the group, and no other."""
+    """Describes the handlers' group. The only Kafka permission it needs is DESCRIBE on that group."""
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
         self.commands_topic = full_topic_name(prefix, "commands")
@@ -29,8 +30,8 @@ class GroupMembers:
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
 
     async def start(self) -> None:
-        """Connect. Raises KafkaError, TimeoutError."""
-        async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+        """Connect. Raises KafkaError and OSError."""
+        async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "connecting"):
             await self._admin.start()
 
     async def stop(self) -> None:
@@ -38,13 +39,13 @@ class GroupMembers:
         await self._admin.close()
 
     async def refresh(self) -> None:
-        """Learn who holds each partition, into ``known``; it stays while the members agree on another assignment.
+        """Read the owners of the partitions; during a rebalance keep the last known ones.
 
-        ``known`` is None where the coordinator does not say; whether the brokers answer at all others find out.
+        ``owners`` becomes None if the coordinator does not answer; KafkaProbe reports that as an outage.
         """
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-                # One group a question: the client misreads an answer about several.
+                # aiokafka misreads a response about several groups.
                 responses: list[Any] = await self._admin.describe_consumer_groups([self.group])
         except KAFKA_ERRORS:
             self.owners = None
@@ -59,7 +60,7 @@ class GroupMembers:
                 self.owners = None
 
     def get_owner(self, partition: int) -> str | None:
-        """Who decides a partition, NOBODY where no handler does, None where that is not known."""
+        """The member that has a partition; UNASSIGNED if none has, None if unknown."""
         return None if self.owners is None else self.owners.get(partition, UNASSIGNED)
 
     def _parse_member(self, member_id: str, client: str, host: str, _: bytes, assigned: bytes) -> list[tuple[int, str]]:
@@ -70,10 +71,10 @@ class GroupMembers:
 
 
 def decode_assignment(topic_name: str, assigned: bytes) -> list[int]:
-    """The partitions of a topic that a member holds, by the bytes of its assignment: none where it has no such bytes.
+    """The partitions of a topic in a member's assignment, none if the assignment is empty.
 
     Raises:
-        ValueError: they are not a consumer's assignment; whoever may join the group writes them.
+        ValueError: the bytes are no consumer assignment; any client may join the group and write them.
     """
     if not assigned:
         return []

@@ -1,26 +1,40 @@
-"""What the brokers alone know: where topics end, the age of what waits on the commands topic, the relay's progress."""
+"""Ask the brokers for what the log cannot know: ends of topics, the age of undecided commands, the relay's progress."""
 
-import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from services.kafka import client_compat
 from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
+from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
 
 REQUEST_TIMEOUT_SECONDS = 3.0
 FETCH_TIMEOUT_MILLISECONDS = 150
-# Enough for the first record; a larger one comes alone.
+# Enough for the first record; Kafka returns a larger one alone.
 FETCH_BYTES_MAX = 64 << 10
 PROGRESS_LOOKBACK = 50
 
 
+@dataclass(frozen=True, slots=True)
+class PartitionLag:
+    """Undecided records of a partition.
+
+    ``records``: above the watermark; below 0 if the partition ends before it, that is, was recreated or truncated.
+    ``oldest_append_time``: milliseconds since 1970, None if nothing waits.
+    """
+
+    records: int
+    oldest_append_time: int | None
+
+
 class KafkaProbe:
-    """Consumers without a group: nothing they do is seen by others. Methods raise KafkaError, TimeoutError."""
+    """Consumers without a group, so that they change nothing on the brokers. Methods raise KafkaError and OSError."""
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
-        client_compat.patch_fetcher()  # Producers write to the commands topic what they like.
+        client_compat.patch_fetcher()  # Commands may have header keys that are not UTF-8.
         self.commands_topic = full_topic_name(prefix, "commands")
         self._progress_partition = TopicPartition(full_topic_name(prefix, "progress"), 0)
         consumer_config = {
@@ -38,54 +52,55 @@ class KafkaProbe:
         self._progress_consumer = AIOKafkaConsumer(
             **consumer_config, auto_offset_reset="earliest", fetch_max_wait_ms=500
         )
-        # Reads nothing: a question would wait until a fetch before it on the same connection has found something.
-        self._metadata_consumer = AIOKafkaConsumer(**consumer_config)
+        # Never fetches: a request would wait behind a long-polling fetch on the same connection.
+        self._offsets_consumer = AIOKafkaConsumer(**consumer_config)
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
 
     async def start(self) -> None:
-        """Connect; without a group a consumer has all partitions, also those that come later."""
-        async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+        """Connect. A consumer without a group reads all partitions, also those added later."""
+        async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "connecting"):
             await self._lag_consumer.start()
             await self._progress_consumer.start()
-            await self._metadata_consumer.start()
+            await self._offsets_consumer.start()
+            await self._admin.start()
             self._progress_consumer.assign([self._progress_partition])
 
     @property
     def partitions(self) -> list[int]:
-        """Of the commands topic."""
+        """The partitions of the commands topic."""
         return sorted(topic_partition.partition for topic_partition in self._lag_consumer.assignment())
 
     async def stop(self) -> None:
-        """Close all."""
-        for consumer in (self._lag_consumer, self._progress_consumer, self._metadata_consumer):
+        """Disconnect."""
+        for consumer in (self._lag_consumer, self._progress_consumer, self._offsets_consumer):
             await consumer.stop()
+        await self._admin.close()
 
     def _topic_partitions(self, partitions: list[int]) -> list[TopicPartition]:
         return [TopicPartition(self.commands_topic, partition) for partition in partitions]
 
-    async def read_lag(self, watermarks: Mapping[int, int]) -> dict[int, tuple[int, int | None]]:
-        """Records above each watermark, and the append time (milliseconds) of the first; None where none waits.
+    async def read_lag(self, watermarks: Mapping[int, int]) -> dict[int, PartitionLag]:
+        """Read the lag of each partition against the log's watermarks.
 
-        Below 0 where a partition ends before its watermark: the topic was made again or cut. The count includes the
-        marks of a producer's transactions, if any used them, while a record waits.
+        Transaction markers count as records while a record waits.
         """
-        async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+        async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "reading the lag"):
             topic_partitions = self._topic_partitions(
                 [partition for partition in self.partitions if partition in watermarks]
             )
             self._lag_consumer.pause(*topic_partitions)
-            end_offsets = {
-                topic_partition.partition: end
-                for topic_partition, end in (await self._lag_consumer.end_offsets(topic_partitions)).items()
+            end_offsets = await self._lag_consumer.end_offsets(topic_partitions)
+            lags = {
+                topic_partition.partition: end - watermarks[topic_partition.partition] - 1
+                for topic_partition, end in end_offsets.items()
             }
-            lagging_partitions = [
-                partition for partition, end in end_offsets.items() if end > watermarks[partition] + 1
-            ]
-            first_append_times: dict[int, int] = {}
-            if lagging_partitions:
-                first_append_times = await self._read_first_append_times(lagging_partitions, watermarks)
-        lags = {partition: end - watermarks[partition] - 1 for partition, end in end_offsets.items()}
+            lagging_partitions = [partition for partition, lag in lags.items() if lag > 0]
+            append_times = (
+                await self._read_first_append_times(lagging_partitions, watermarks) if lagging_partitions else {}
+            )
+        # A partition without a first record has nothing but transaction markers above its watermark.
         return {
-            partition: (lag, first_append_times[partition]) if partition in first_append_times else (min(lag, 0), None)
+            partition: PartitionLag(lag if partition in append_times else min(lag, 0), append_times.get(partition))
             for partition, lag in lags.items()
         }
 
@@ -109,39 +124,37 @@ class KafkaProbe:
         return append_times
 
     async def read_bounds(self, topics: Iterable[str]) -> dict[TopicPartition, tuple[int, int]]:
-        """Where the partitions of these topics (full names) begin and end, of those that there are."""
-        async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-            cluster = await self._metadata_consumer._client.fetch_all_metadata()
-            partitions_by_topic = {name: cluster.partitions_for_topic(name) or () for name in topics}
+        """Return (beginning, end) offsets of every existing partition of these topics (full names)."""
+        async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "reading the ends of topics"):
+            # All topics in one request: a request that names a missing topic may create it.
+            partitions_by_topic = {
+                topic["topic"]: [partition["partition"] for partition in topic["partitions"]]
+                for topic in await self._admin.describe_topics()
+            }
             topic_partitions = [
-                TopicPartition(name, number) for name in partitions_by_topic for number in partitions_by_topic[name]
+                TopicPartition(name, partition) for name in topics for partition in partitions_by_topic.get(name, ())
             ]
-            begin_offsets = await self._metadata_consumer.beginning_offsets(topic_partitions)
-            end_offsets = await self._metadata_consumer.end_offsets(topic_partitions)
+            begin_offsets = await self._offsets_consumer.beginning_offsets(topic_partitions)
+            end_offsets = await self._offsets_consumer.end_offsets(topic_partitions)
         return {
             topic_partition: (begin_offsets[topic_partition], end_offsets[topic_partition])
             for topic_partition in topic_partitions
         }
 
     async def read_latest_progress(self) -> RelayProgress | None:
-        """The relay's last progress record; it stands at the topic's end, behind it only a transaction's mark."""
-        async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-            end_offset = (await self._progress_consumer.end_offsets([self._progress_partition]))[
-                self._progress_partition
-            ]
-            beginning_offset = (await self._progress_consumer.beginning_offsets([self._progress_partition]))[
-                self._progress_partition
-            ]
-            self._progress_consumer.seek(
-                self._progress_partition, max(end_offset - PROGRESS_LOOKBACK, beginning_offset)
-            )
+        """Return the relay's last progress record; it is among the last records of its topic."""
+        partition = self._progress_partition
+        async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "reading the relay's progress"):
+            end_offset = (await self._progress_consumer.end_offsets([partition]))[partition]
+            beginning_offset = (await self._progress_consumer.beginning_offsets([partition]))[partition]
+            self._progress_consumer.seek(partition, max(end_offset - PROGRESS_LOOKBACK, beginning_offset))
             latest_progress = None
-            while await self._progress_consumer.position(self._progress_partition) < end_offset:
+            while await self._progress_consumer.position(partition) < end_offset:
                 latest_progress = await self.poll_progress() or latest_progress
         return latest_progress
 
     async def poll_progress(self) -> RelayProgress | None:
-        """The newest progress record that came since, None where none has come within half a second."""
+        """Wait up to half a second for new progress records; return the last of them, None if there is none."""
         latest_progress = None
         for records in (await self._progress_consumer.getmany(timeout_ms=500)).values():
             for record in records:

@@ -1,4 +1,4 @@
-"""The shape of bytes without their content: enough to see what is wrong with a record, and nobody's grade or name."""
+"""Mask a record's content so that its structure stays readable but no name, grade or comment does."""
 
 import re
 import unicodedata
@@ -8,12 +8,13 @@ from schemas.commands import COMMAND
 
 SHOWN_BYTES_MAX = 4_096
 REVEALED_BYTES_MAX = 65_536
+KEY_BYTES_MAX = 200
 _WORD = re.compile(r"[^\W_]+(?:_[^\W_]+)*")
 _MASK_BY_CATEGORY = {"L": "x", "N": "9", "M": "x", "S": "•"}
 
 
 def _schema_words(schema: object) -> Iterator[str]:
-    """The names of fields and the fixed values of a JSON Schema: they say nothing about anybody."""
+    """Yield field names and fixed values of a JSON Schema, which are never personal data."""
     if isinstance(schema, dict):
         yield from schema.get("properties", ())
         yield from (word for word in [schema.get("const"), *schema.get("enum", ())] if isinstance(word, str))
@@ -28,7 +29,7 @@ UNMASKED_WORDS = frozenset(["true", "false", "null", *_schema_words(COMMAND.json
 
 
 def mask(value: bytes | None, bytes_max: int = SHOWN_BYTES_MAX) -> str:
-    """Letters as x, digits as 9, our own names and all punctuation as they are; what is not UTF-8 as �."""
+    """Replace letters by x and digits by 9; keep the contract's names and punctuation. Invalid UTF-8 becomes �."""
     if value is None:
         return ""
     text = _mask_symbols(value[:bytes_max].decode("utf-8", "replace"))
@@ -38,8 +39,15 @@ def mask(value: bytes | None, bytes_max: int = SHOWN_BYTES_MAX) -> str:
     return masked_text + _truncation_note(value, bytes_max)
 
 
+def mask_key(key: bytes | None, bytes_max: int = KEY_BYTES_MAX) -> str | None:
+    """Show a key of digits, which is a course id; mask any other."""
+    if key is None:
+        return None
+    return decode_for_display(key, bytes_max) if key.isdigit() else mask(key, bytes_max)
+
+
 def decode_for_display(value: bytes | None, bytes_max: int = REVEALED_BYTES_MAX) -> str:
-    """The bytes as text, with how many are left out."""
+    """Decode for display, with a note of how many bytes are left out."""
     if value is None:
         return ""
     return value[:bytes_max].decode("utf-8", "backslashreplace") + _truncation_note(value, bytes_max)
@@ -50,7 +58,7 @@ def _truncation_note(value: bytes, bytes_max: int) -> str:
 
 
 def _mask_symbols(text: str) -> str:
-    """Pictures may be names too."""
+    """Mask symbols too: emoji can identify a person."""
     if text.isascii():
         return text
     return "".join("•" if c not in "…�" and not c.isascii() and unicodedata.category(c)[0] == "S" else c for c in text)

@@ -1,4 +1,4 @@
-"""What operators do about dead letters. Each deed is kept with who, why and what in the transaction that does it."""
+"""Operator actions, each recorded with user, reason and target in the transaction that performs it."""
 
 import contextlib
 import json
@@ -20,22 +20,22 @@ REASON_CHARACTERS_MAX = 1_000
 
 
 class InvalidReason(Exception):
-    """Every action needs a reason of 1 to 1,000 characters, without control characters."""
+    """The reason must have 1 to REASON_CHARACTERS_MAX characters, without control characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts."""
+    """The user who acts."""
 
     root_account: int
     user_id: int
 
 
 class OperatorService:
-    """Deeds, over a connection each with the role OPERATOR.
+    """Performs actions, each on a new connection with the role OPERATOR.
 
-    ``commands``: the topic's full name. ``authority``: as the handler's. Methods may raise asyncpg's, OSError's and
-    Kafka's errors; nothing is then done.
+    ``commands_topic``: full name. ``authorizer``: as in the handler, None without COMMAND_AUTH. Methods may raise
+    INFRASTRUCTURE_ERRORS; nothing was changed then.
     """
 
     def __init__(self, url: str, bootstrap: str, commands_topic: str, authorizer: CommandAuthorizer | None) -> None:
@@ -53,12 +53,12 @@ class OperatorService:
             await close_quickly(connection)
 
     async def redrive(self, action_id: UUID, actor: Actor, reason: str, selection: DeadLetterFilter) -> int:
-        """Decide that open dead letters go back onto the topic in their order, and how many; a Redriver sends them.
+        """Close open dead letters for a redrive, and return how many; a Redriver sends them.
 
-        Those that are too large to carry the mark of a redrive stay open.
+        Records that are too large for the redrive headers stay open.
 
         Raises:
-            NoReason, AlreadyActed, AlreadySettled: nothing is done.
+            InvalidReason, ActionAlreadyRecorded, NoOpenDeadLetters: nothing was changed.
         """
         operator_action = _build_action(action_id, "redrive", actor, reason, _describe_selection(selection))
         redrive = await allocate_producer_id(self.bootstrap, self.commands_topic, action_id)
@@ -68,13 +68,13 @@ class OperatorService:
             )
 
     async def discard(self, action_id: UUID, actor: Actor, reason: str, selection: DeadLetterFilter) -> int:
-        """Close dead letters for good; they stay in the log. Raises as :meth:`redrive`."""
+        """Close dead letters without sending them; they stay in the log. Raises as :meth:`redrive`."""
         operator_action = _build_action(action_id, "discard", actor, reason, _describe_selection(selection))
         async with self._open_connection() as connection:
             return await OperatorActions(connection).record_action(operator_action, selection, None)
 
     async def reveal(self, action_id: UUID, actor: Actor, reason: str, dead_letter_id: tuple[int, int]) -> None:
-        """Keep that somebody looked at a dead letter's content. Raises NoReason, AlreadyActed."""
+        """Record that the user sees a dead letter's content. Raises InvalidReason, ActionAlreadyRecorded."""
         operator_action = _build_action(
             action_id, "reveal", actor, reason, _describe_selection(DeadLetterFilter(id=dead_letter_id))
         )
@@ -82,13 +82,13 @@ class OperatorService:
             await OperatorActions(connection).record_action(operator_action, None, None)
 
     async def replay(self, action_id: UUID, actor: Actor, reason: str, detail: dict[str, object]) -> None:
-        """Keep that a part of the log is to be emitted again. Raises NoReason, AlreadyActed."""
+        """Record a replay request. Raises InvalidReason, ActionAlreadyRecorded."""
         operator_action = _build_action(action_id, "replay", actor, reason, detail)
         async with self._open_connection() as connection:
             await OperatorActions(connection).record_action(operator_action, None, None)
 
     async def dry_run(self, dead_letter: DeadLetter) -> DryRunResult:
-        """What would come of a dead letter if it were redriven now; nothing is written, not even that it was asked."""
+        """Decide a dead letter as if it were redriven now, without writing anything."""
         headers = decode_headers(dead_letter.headers or b"[]")
         now_ms = int(time.time() * 1_000)
         record = build_synthetic_record(

@@ -1,33 +1,39 @@
-"""How things stand, as plain records and in words: what ``watch`` gathers and the first page shows."""
+"""The status of the pipeline as plain records, and its summary in sentences."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Literal, Self
 
 from services.console.group_members import UNASSIGNED
 from services.eventlog.pipeline_queries import TopicLag, VerdictSummary
 from services.telemetry.consumer_lag import PartitionState
 
+Level = Literal["ok", "warning", "critical"]
 UP_TO_DATE = "up to date"
-# As the metric moderation_consumer_state has them; whether the handler tries is not to be seen from here.
+# The states of the metric moderation_consumer_state.
 STATE_NAMES = {
     PartitionState.OK: UP_TO_DATE,
     PartitionState.WARNING: "falling behind",
     PartitionState.STALLED: "stalled",
     PartitionState.STOPPED: "stopped",
 }
-# A record that is decided while we look at it is no lag.
+# Commands and records in flight are no delay.
 DELAY_SECONDS_MAX = 2.0
 UP_TO_DATE_DELAY_SECONDS_MAX = 5.0
+ALL_DONE = "Every command is decided and every record is on its topic"
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """Of the commands topic. ``waiting``: records not decided, an upper bound where producers used transactions;
-    ``oldest_seconds``: the age of the oldest of them, 0 where none waits. ``decided_offset``: of the first record that
-    is not decided, as Kafka counts what a group has committed. ``owner``: the member of the handlers' group that
-    decides it, NOBODY where none does, None where that is not known. ``is_cut``: it ends before what was decided of it,
-    so it is not the topic that the log knows."""
+    """One partition of the commands topic.
+
+    Attributes:
+        waiting: Undecided records; an upper bound where producers used transactions.
+        oldest_seconds: Age of the oldest undecided record, 0 if there is none.
+        decided_offset: Offset of the next record to decide, as Kafka counts committed offsets.
+        owner: Member of the handlers' group that has the partition, UNASSIGNED if none has, None if unknown.
+        is_cut: The partition ends before the last decided offset: the topic was recreated or truncated.
+    """
 
     number: int
     state: str
@@ -41,24 +47,27 @@ class PartitionStatus:
     def from_lag(
         cls, number: int, watermark: int, lag: int, oldest_seconds: float, state: PartitionState, owner: str | None
     ) -> Self:
-        """From what the log and the brokers say. ``lag``: records above the watermark, below 0 where it is cut."""
+        """Build from the log's watermark and the broker's lag: records above the watermark, below 0 if cut."""
         state_name = STATE_NAMES[PartitionState.STOPPED if lag < 0 else state]
         return cls(number, state_name, max(lag, 0), oldest_seconds, watermark + 1, owner, lag < 0)
 
 
 @dataclass(frozen=True, slots=True)
 class TopicProblem:
-    """A topic (without prefix) that does not hold what was put on it; ``is_missing``: there is none of that name."""
+    """A topic (without prefix) that is missing or lacks records that the relay put on it."""
 
     topic: str
-    words: str
+    description: str
     is_missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PublicationStatus:
-    """One that is not wholly on the topic. ``per_second``, ``seconds_left``: None before that can be said, and while
-    nothing comes out: for how long is ``still_seconds``, of the last seconds that were looked at."""
+    """A publication of grades that is not completely on the topic yet.
+
+    ``per_second`` and ``seconds_left`` are None until a rate is known, and while nothing is published:
+    ``stalled_seconds`` then says for how long, within the sampling window.
+    """
 
     root_account: int
     course: int
@@ -68,17 +77,21 @@ class PublicationStatus:
     total: int
     per_second: float | None
     seconds_left: float | None
-    still_seconds: float = 0.0
+    stalled_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineStatus:
-    """``minutes``: commands decided in each 10 seconds of the last 15 minutes, the oldest first.
+    """Everything that the status page and the ``status`` command show.
 
-    ``p50``, ``p99``: seconds from append to decision of the last commands, None before any. ``problems``: what cannot
-    be seen at present, and why. ``lost``: topics that do not hold what was put on them. ``rejected``: refusals in the
-    last 15 minutes. ``counting``: the console has not yet read all of the log since it started, and its counts still
-    grow.
+    Attributes:
+        at: PostgreSQL's time, None before the first poll.
+        rejected: Refusals of the last 15 minutes.
+        throughput: Commands decided in each 10 seconds of the last 15 minutes, the oldest first.
+        p50, p99: Seconds from append to decision of recent commands, None if there are none.
+        problems: Servers that cannot be asked, and why.
+        topic_problems: Topics that are missing or lack records.
+        is_catching_up: The console has not read the whole log since its start, so that its counts still grow.
     """
 
     at: datetime | None = None
@@ -98,110 +111,109 @@ class PipelineStatus:
     is_catching_up: bool = False
 
     @property
-    def unpublished_since(self) -> datetime | None:
-        """Since when the oldest record waits for a topic."""
-        return min((output.since for output in self.outputs if output.since), default=None)
-
-    @property
-    def is_ok(self) -> bool:
-        """Whether nobody is needed."""
-        return self.level == "calm"
-
-    @property
-    def level(self) -> str:
-        """``calm``, ``look`` (dead letters are open) or ``alarm`` (something is late, or cannot be seen)."""
+    def level(self) -> Level:
+        """``warning``: dead letters are open. ``critical``: something is late, lost or cannot be seen."""
         if self.problems or self.delays():
-            return "alarm"
-        return "look" if self.open_dead_letters else "calm"
+            return "critical"
+        return "warning" if self.open_dead_letters else "ok"
+
+    def summary(self) -> str:
+        """The summary in one line."""
+        return ". ".join(self.summary_lines())
+
+    def summary_lines(self) -> list[str]:
+        """One sentence for each problem, causes before their effects; one sentence if there is none."""
+        if self.problems:
+            return [self.problems[0]]
+        delay_lines = [text[0].upper() + text[1:] for text in self.delays()]
+        if delay_lines:
+            return delay_lines
+        if self.open_dead_letters:
+            return [f"{ALL_DONE}; {pluralize(self.open_dead_letters, 'dead letter')} open"]
+        return [ALL_DONE]
 
     def delays(self) -> list[str]:
-        """What takes longer than it should, its causes first, one sentence each."""
-        reasons = self._blockers()
-        delayed_partitions = [
-            p
-            for p in self.partitions
-            if p.oldest_seconds > (UP_TO_DATE_DELAY_SECONDS_MAX if p.state == UP_TO_DATE else DELAY_SECONDS_MAX)
-        ]
-        if delayed_partitions:
-            worst = max(delayed_partitions, key=lambda p: p.oldest_seconds)
-            waiting = sum(p.waiting for p in delayed_partitions)
-            location = f"partition {worst.number} is {'late' if worst.state == UP_TO_DATE else worst.state}"
-            reasons.append(
-                f"{pluralize(waiting, 'command')} not decided, the oldest waiting "
-                f"{format_duration(worst.oldest_seconds)}: {location}"
-            )
-        since = self.unpublished_since
-        if since is not None and self.at is not None and (self.at - since).total_seconds() > DELAY_SECONDS_MAX:
-            waiting = sum(output.waiting for output in self.outputs)
-            reasons.append(
-                f"{pluralize(waiting, 'record')} not on the topics, the oldest waiting"
-                f" {format_duration((self.at - since).total_seconds())}: the relay is behind or stopped"
-            )
-        return reasons
+        """What is late or stopped, causes before their effects, one sentence each."""
+        return [*self._blockers(), *self._late_commands(), *self._late_records()]
 
     def _blockers(self) -> list[str]:
-        """Why what comes now would wait, whether or not anything waits yet."""
+        """Reasons why the next command or record would wait, also while nothing waits yet."""
         reasons = []
         cut_partitions = [p.number for p in self.partitions if p.is_cut]
         if cut_partitions:
             reasons.append(
-                f"{_format_partitions(cut_partitions)} of the commands topic ends before what was decided of it: "
-                "the topic was made again"
-                " or cut, and handlers stop there"
+                f"{_format_partitions(cut_partitions)} of the commands topic ends before the last decided offset: the"
+                " topic was recreated or truncated, and the handlers have stopped there"
             )
         topics_ahead = [output.topic for output in self.outputs if output.ahead]
         if topics_ahead:
+            subject = "topic" if len(topics_ahead) == 1 else "topics"
+            verb = "has" if len(topics_ahead) == 1 else "have"
             reasons.append(
-                f"{'topic' if len(topics_ahead) == 1 else 'topics'} {', '.join(topics_ahead)}"
-                f" {'has' if len(topics_ahead) == 1 else 'have'} records that the log does not know: the log was"
-                " restored to an earlier time, and the relay stops there"
+                f"{subject} {', '.join(topics_ahead)} {verb} records that are not in the log: the log was restored to"
+                " an earlier time, and the relay has stopped"
             )
-        unassigned_partitions = [p.number for p in self.partitions if p.owner == UNASSIGNED]
-        if unassigned_partitions and len(unassigned_partitions) == len(self.partitions):
-            reasons.append("no handler runs")
-        elif unassigned_partitions:
-            reasons.append(f"no handler decides {_format_partitions(unassigned_partitions)}")
-        return [*reasons, *(lost.words for lost in self.topic_problems)]
+        unassigned = [p.number for p in self.partitions if p.owner == UNASSIGNED]
+        if unassigned and len(unassigned) == len(self.partitions):
+            reasons.append("no handler is running")
+        elif unassigned:
+            reasons.append(f"no handler has {_format_partitions(unassigned)}")
+        return [*reasons, *(problem.description for problem in self.topic_problems)]
+
+    def _late_commands(self) -> list[str]:
+        late = [
+            p
+            for p in self.partitions
+            if p.oldest_seconds > (UP_TO_DATE_DELAY_SECONDS_MAX if p.state == UP_TO_DATE else DELAY_SECONDS_MAX)
+        ]
+        if not late:
+            return []
+        oldest = max(late, key=lambda p: p.oldest_seconds)
+        state = "late" if oldest.state == UP_TO_DATE else oldest.state
+        return [
+            f"{_count(sum(p.waiting for p in late), 'command')} not decided, the oldest for"
+            f" {format_duration(oldest.oldest_seconds)}: partition {oldest.number} is {state}"
+        ]
+
+    def _late_records(self) -> list[str]:
+        since = min((output.since for output in self.outputs if output.since), default=None)
+        if since is None or self.at is None or (self.at - since).total_seconds() <= DELAY_SECONDS_MAX:
+            return []
+        return [
+            f"{_count(sum(output.waiting for output in self.outputs), 'record')} not on the topics, the oldest for"
+            f" {format_duration((self.at - since).total_seconds())}: the relay is behind or stopped"
+        ]
 
     @property
     def has_cut_partition(self) -> bool:
-        """Whether a partition is not the one that the log knows."""
+        """Whether the commands topic was recreated or truncated."""
         return any(p.is_cut for p in self.partitions)
 
     @property
     def has_topic_ahead(self) -> bool:
-        """Whether a topic has what the log does not know."""
+        """Whether a topic has records that are not in the log."""
         return any(output.ahead for output in self.outputs)
 
     @property
     def damaged_topics(self) -> list[str]:
-        """The topics that are there, and do not hold what the relay put on them."""
-        return [lost.topic for lost in self.topic_problems if not lost.is_missing]
+        """Existing topics that lack records that the relay put on them."""
+        return [problem.topic for problem in self.topic_problems if not problem.is_missing]
 
     @property
     def has_missing_topic(self) -> bool:
-        """Whether a topic is not there."""
-        return any(lost.is_missing for lost in self.topic_problems)
+        """Whether a topic does not exist, or has too few partitions."""
+        return any(problem.is_missing for problem in self.topic_problems)
 
     @property
     def rewind_command(self) -> str:
-        """The command after which the relay fills again what differs; where its progress is lost, of all topics."""
+        """The command that makes the relay emit lost records again: all topics if its progress is lost."""
         outputs = [] if "progress" in self.damaged_topics else self.damaged_topics
         return " ".join(["moderated-grading admin rewind topics", *outputs])
 
-    def summary_lines(self) -> list[str]:
-        """One glance, a cause or a consequence each."""
-        delay_lines = [text[0].upper() + text[1:] for text in self.delays()]
-        if self.problems or delay_lines:
-            return list(self.problems[:1]) or delay_lines
-        dead_letter_note = (
-            f"; {pluralize(self.open_dead_letters, 'dead letter')} open" if self.open_dead_letters else ""
-        )
-        return [f"Every command is decided and every grade is out{dead_letter_note}"]
 
-    def summary(self) -> str:
-        """The same in a line."""
-        return ". ".join(self.summary_lines())
+def _count(number: int, noun: str) -> str:
+    """``1 command is``, ``2,000 commands are``."""
+    return f"{pluralize(number, noun)} {'is' if number == 1 else 'are'}"
 
 
 def _format_partitions(numbers: list[int]) -> str:
@@ -214,7 +226,7 @@ def pluralize(number: int, noun: str) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """A span of time in words as short as a glance."""
+    """A duration in two units at most: ``42 ms``, ``3.2 s``, ``2 h 3 min``."""
     if seconds < 1:
         return f"{seconds * 1_000:.0f} ms"
     if seconds < 60:

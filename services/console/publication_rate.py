@@ -1,4 +1,4 @@
-"""How fast publications come out now: what they have brought out in the last seconds, and when they will be done."""
+"""Measure how fast publications reach the topic, and estimate when they are complete."""
 
 import time
 from collections import deque
@@ -12,14 +12,14 @@ Samples = deque[tuple[float, int]]
 
 
 class PublicationRates:
-    """``clock``: seconds. A rate is that of the last WINDOW_SECONDS, so that one who stops is seen to."""
+    """Rates over the last WINDOW_SECONDS, so that a stalled publication shows soon. ``clock`` returns seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self._samples: dict[str, Samples] = {}
 
     def update(self, publications: Sequence[PublicationProgress]) -> tuple[PublicationStatus, ...]:
-        """Those under way; of all others everything is forgotten."""
+        """Add a sample of the unfinished publications; forget the finished ones."""
         self._samples = {p.command_id: self._samples.get(p.command_id, deque()) for p in publications}
         return tuple(self._measure(p, self._samples[p.command_id]) for p in publications)
 
@@ -43,5 +43,5 @@ class PublicationRates:
             total=publication.total,
             per_second=rate,
             seconds_left=None if rate is None else publication.waiting / rate,
-            still_seconds=now - sampled_at if rate is None else 0.0,
+            stalled_seconds=now - sampled_at if rate is None else 0.0,
         )

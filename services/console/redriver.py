@@ -31,14 +31,14 @@ BATCH_RECORDS_MAX = 50
 REQUEST_TIMEOUT_SECONDS = 30
 STOP_TIMEOUT_SECONDS = 5
 POLL_SECONDS = 1.0
-# What a record gains by its redrive's headers, and what a batch has around its one record; generously.
+# Upper bound of what the redrive headers and the batch around one record add to its size.
 REDRIVE_OVERHEAD_BYTES = 1_024
 DEAD_LETTER_BYTES_MAX = MIB - REDRIVE_OVERHEAD_BYTES
 Headers = list[tuple[str, bytes | None]]
 
 
 def decode_headers(stored: bytes) -> Headers:
-    """A dead letter's headers, as the record had them."""
+    """Decode the stored headers of a dead letter."""
     return [
         (base64.b64decode(name).decode(), None if value is None else base64.b64decode(value))
         for name, value in json.loads(stored)
@@ -46,7 +46,7 @@ def decode_headers(stored: bytes) -> Headers:
 
 
 def build_redrive_headers(action_id: UUID, pending: PendingDeadLetter) -> Headers:
-    """The record's own headers and the marks of this redrive, which replace those of an earlier one."""
+    """Add the headers of this redrive to the record's own; they replace those of an earlier redrive."""
     original_headers = [
         pair for pair in decode_headers(pending.headers) if pair[0] not in (ACTION_HEADER, DEAD_LETTER_HEADER)
     ]
@@ -58,7 +58,7 @@ def build_redrive_headers(action_id: UUID, pending: PendingDeadLetter) -> Header
 
 
 def parse_redrive_headers(action_id: UUID, headers: Mapping[str, bytes | None]) -> tuple[int, int] | None:
-    """(shard, number) of the dead letter that a record of this redrive is; None for others, who may write anything."""
+    """Return the (shard, number) of the dead letter that a record redrives, None for a record of other origin."""
     match = DEAD_LETTER_ID_PATTERN.fullmatch(headers.get(DEAD_LETTER_HEADER) or b"")
     if headers.get(ACTION_HEADER) != str(action_id).encode() or match is None:
         return None
@@ -66,11 +66,11 @@ def parse_redrive_headers(action_id: UUID, headers: Mapping[str, bytes | None]) 
 
 
 async def allocate_producer_id(bootstrap: str, commands_topic: str, action_id: UUID) -> Redrive:
-    """A producer id for an action, and where the partitions end before it. Raises KafkaError, TimeoutError."""
+    """Allocate a producer id for an action, and read the end offsets before it. Raises KafkaError."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     try:
-        async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "drawing a producer id"):
+        async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "allocating a producer id"):
             await producer.start()
             await consumer.start()
             manager = producer._txn_manager
@@ -89,26 +89,26 @@ async def allocate_producer_id(bootstrap: str, commands_topic: str, action_id: U
 
 
 class Redriver:
-    """Sends what actions have decided. Any process may run one; they take turns."""
+    """Sends the dead letters of recorded redrives. Every process may run one; a lock lets one send at a time."""
 
     def __init__(self, url: str, bootstrap: str, prefix: str) -> None:
-        client_compat.patch_fetcher()  # What stands on the commands topic between our records may be anything.
+        client_compat.patch_fetcher()  # Commands may have header keys that are not UTF-8.
         self.url = url
         self.bootstrap = bootstrap
         self.lock_name = f"redrive {prefix}"
         self.commands_topic = full_topic_name(prefix, "commands")
         self.problem: str | None = None
-        """Why what waits to be sent cannot be; None also where nothing is known to wait."""
+        """Why pending dead letters cannot be sent; None if they can, or if none is known to be pending."""
         self._has_pending = False
         self._completed_actions: set[UUID] = set()
         self._wake_requested, self._all_sent = asyncio.Event(), asyncio.Event()
 
     def wake(self) -> None:
-        """Look at once."""
+        """Check for pending dead letters now."""
         self._wake_requested.set()
 
     async def wait_until_sent(self, action_id: UUID, seconds: float) -> bool:
-        """Wait until all of an action is sent, but not longer than that."""
+        """Wait until an action is completely sent; return False after ``seconds``."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while action_id not in self._completed_actions:
@@ -116,7 +116,7 @@ class Redriver:
         return action_id in self._completed_actions
 
     async def run(self) -> None:
-        """Send whatever waits to be sent, until cancelled; what fails is tried again, over a connection of its own."""
+        """Send pending dead letters until cancelled; after an error retry on a new connection."""
         while True:
             try:
                 async with self._open_connection() as operator_actions:
@@ -129,7 +129,7 @@ class Redriver:
             except INFRASTRUCTURE_ERRORS as error:
                 problem = describe_error(error)
                 if self._has_pending and problem != self.problem:
-                    LOGGER.warning("a redrive waits: %s", problem)
+                    LOGGER.warning("redrive delayed, retrying: %s", problem)
                 self.problem = problem if self._has_pending else None
             await self._wait_for_wake()
 
@@ -147,12 +147,12 @@ class Redriver:
             connection.terminate()
 
     async def send_pending(self) -> bool:
-        """Send all that waits; False where another process is at it. Raises what Kafka and PostgreSQL raise."""
+        """Send all pending dead letters; return False if another process is sending. Raises INFRASTRUCTURE_ERRORS."""
         async with self._open_connection() as operator_actions:
             return await self._send_pending(operator_actions)
 
     async def _send_pending(self, operator_actions: OperatorActions) -> bool:
-        """The same over a connection, which is left without the lock; after an error it must not be used on."""
+        """Send on one connection; after an error the connection still has the lock and must be closed."""
         self._has_pending = bool(await operator_actions.unfinished_redrives(self._completed_actions))
         if not self._has_pending:
             return True
@@ -181,19 +181,19 @@ class Redriver:
                     sent_records = await self._send(producer, redrive, pending)
                 await operator_actions.record_redriven(redrive.action_id, sent_records)
         finally:
-            # It waits for brokers that are away; what it may still send then, the next one's numbers make harmless.
+            # stop() waits for unreachable brokers. A late send is harmless: the broker refuses its sequence number.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(producer.stop(), STOP_TIMEOUT_SECONDS)
 
     @staticmethod
     def _target_partition(redrive: Redrive, partition: int) -> int:
-        """The partition a record goes to: its own, also on a topic that was made again with fewer."""
+        """The original partition; another one if the topic was recreated with fewer partitions."""
         return partition % len(redrive.end_offsets)
 
     async def _send(
         self, producer: AIOKafkaProducer, redrive: Redrive, pending: Sequence[PendingDeadLetter]
     ) -> list[tuple[int, int, int, int]]:
-        """Partitions side by side, each one's records one after the other."""
+        """Send partitions concurrently, the records of each in order. Returns (shard, number, partition, offset)."""
         by_partition: dict[int, list[PendingDeadLetter]] = {}
         for dead_letter in pending:
             by_partition.setdefault(self._target_partition(redrive, dead_letter.partition), []).append(dead_letter)
@@ -214,7 +214,7 @@ class Redriver:
         return [record for records in sent_by_partition for record in records]
 
     async def _find_already_sent(self, redrive: Redrive) -> list[tuple[int, int, int, int]]:
-        """What of an action stands on the topic: (shard, number) of the dead letter, (partition, offset)."""
+        """Find records of an action on the topic. Returns (shard, number, partition, offset)."""
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
         )
@@ -229,7 +229,7 @@ class Redriver:
             ]
             consumer.assign(extended_partitions)
             for topic_partition in extended_partitions:
-                # A topic that was made again since may end before; it is read from its beginning.
+                # A topic that was recreated since may end earlier: read it from the beginning.
                 end_before_action = redrive.end_offsets[topic_partition.partition]
                 consumer.seek(
                     topic_partition, end_before_action if end_before_action <= end_offsets[topic_partition] else 0

@@ -29,7 +29,7 @@ REPLAYS_MAX = 200
 
 @dataclass(slots=True)
 class ReplayJob:
-    """One that an operator ordered. ``step``: how far it is; ``done``: all of it is on the topic."""
+    """A replay that an operator requested; ``is_done``: the topic is complete."""
 
     action_id: UUID
     request: ReplayRequest
@@ -39,23 +39,23 @@ class ReplayJob:
 
 
 def request_to_detail(request: ReplayRequest) -> dict[str, Any]:
-    """An order as it is kept with its action."""
-    selection = request.log_filter
-    filters = {name: getattr(selection, name) for name in selection.__slots__}
+    """Convert a request to the detail that is stored with its action."""
+    log_filter = request.log_filter
+    filters = {name: getattr(log_filter, name) for name in log_filter.__slots__}
     filter_texts = {name: part.isoformat() if isinstance(part, datetime) else part for name, part in filters.items()}
     detail = {"output": request.output, "target": request.target, **filter_texts, "per_second": request.per_second}
     return {name: part for name, part in detail.items() if part is not None}
 
 
 def request_from_detail(detail: Mapping[str, Any]) -> ReplayRequest:
-    """The reverse of :func:`detail_of`."""
+    """Convert a stored detail back, see :func:`request_to_detail`."""
     since, until = (datetime.fromisoformat(detail[name]) if name in detail else None for name in ("since", "until"))
-    selection = LogFilter(detail.get("root_account"), detail.get("course"), detail.get("assignment"), since, until)
-    return ReplayRequest(detail["output"], detail["target"], selection, detail.get("per_second"))
+    log_filter = LogFilter(detail.get("root_account"), detail.get("course"), detail.get("assignment"), since, until)
+    return ReplayRequest(detail["output"], detail["target"], log_filter, detail.get("per_second"))
 
 
 class ReplayJobs:
-    """Carries out the orders of the last day, also after a restart: a replay goes on where it was ended."""
+    """Runs the requested replays; after a restart it continues those of the last day."""
 
     def __init__(self, settings: ConsoleSettings) -> None:
         self.settings = settings
@@ -63,26 +63,26 @@ class ReplayJobs:
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
 
     async def resume(self, pool: Pool) -> None:
-        """Go on with what was ordered before this process began; tried until PostgreSQL answers."""
+        """Continue the replays that were requested before this process started; retry until PostgreSQL answers."""
         while True:
             with contextlib.suppress(*INFRASTRUCTURE_ERRORS):
                 since = datetime.now(UTC) - RESUME_WINDOW
                 for action in await list_actions(pool, None, REPLAYS_MAX, kind="replay", since=since):
                     request = request_from_detail(json.loads(action.detail))
-                    # One without an end is a command line's: its user goes on with it, we would add what is new.
+                    # A replay without an end time runs from a command line: continuing it here would add newer records.
                     if request.log_filter.until is not None:
                         self.start(action.id, request)
                 return
             await asyncio.sleep(RETRY_SECONDS)
 
     def start(self, action_id: UUID, request: ReplayRequest) -> None:
-        """Carry out an order, unless that is under way."""
+        """Start a replay unless it is running."""
         if action_id not in self._tasks:
             self.jobs[action_id] = ReplayJob(action_id, request)
             self._tasks[action_id] = asyncio.create_task(self._run(self.jobs[action_id]))
 
     def stop(self) -> None:
-        """End what is under way; what is not done goes on at the next start."""
+        """Cancel running replays; the next start continues them."""
         for task in self._tasks.values():
             task.cancel()
 
@@ -95,14 +95,14 @@ class ReplayJobs:
                 return
             except INFRASTRUCTURE_ERRORS as error:
                 job.problem = describe_error(error)
-                LOGGER.warning("a replay waits: %s", job.problem)
+                LOGGER.warning("replay delayed, retrying: %s", job.problem)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _emit(self, job: ReplayJob) -> None:
         connection = await connect(self.settings.url(), "replay", READER)
         try:
             if not await FeedReader(connection).try_lock(f"replay {job.action_id}"):
-                job.problem = "another console carries it out"
+                job.problem = "another console is running this replay"
                 await asyncio.sleep(RETRY_SECONDS)
                 return
             publishing_format = PublishingFormat.from_settings(self.settings)

@@ -1,11 +1,11 @@
-"""What somebody may do, by the scopes of their token."""
+"""The roles that token scopes grant."""
 
 from collections.abc import Collection
 from enum import IntEnum
 
 
 class Role(IntEnum):
-    """Each includes those before it."""
+    """Each role includes the ones before it."""
 
     VIEWER = 1
     OPERATOR = 2
@@ -16,5 +16,5 @@ SCOPES = {f"moderation.{role.name.lower()}": role for role in Role}
 
 
 def resolve_role(scopes: Collection[str]) -> Role | None:
-    """The highest role that the scopes give, None where they give none."""
+    """The highest role that the scopes grant, None if they grant none."""
     return max((role for scope, role in SCOPES.items() if scope in scopes), default=None)

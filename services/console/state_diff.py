@@ -1,4 +1,4 @@
-"""An assignment's state as rows for the eye, and what differs between two states. ``document``: the contract's JSON."""
+"""Build table rows from an assignment's state document, and compare two documents."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 Json = dict[str, Any]
 CHANGES_MAX = 200
-# By which field the items of a list are the same item in both states.
+# The field that identifies an item of a list in both states.
 LIST_KEYS = {
     "moderation_set": "student_id",
     "moderation_graders": "user_id",
@@ -17,7 +17,7 @@ LIST_KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class GradeCell:
-    """A provisional grade. ``chosen``: selected for publication."""
+    """A provisional grade; ``is_selected`` for publication."""
 
     scorer_id: int
     grade: str | None
@@ -29,7 +29,7 @@ class GradeCell:
 
 @dataclass(frozen=True, slots=True)
 class StudentRow:
-    """``in_set``: in the moderation set; ``grade``: the gradebook's, with where it stands."""
+    """One student; ``state`` and ``grade`` are those of the submission in the gradebook."""
 
     student_id: int
     in_moderation_set: bool
@@ -41,7 +41,7 @@ class StudentRow:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """``before``, ``after``: None where it was not there."""
+    """A changed field; ``before`` and ``after`` are None where the field is missing."""
 
     path: str
     before: str | None
@@ -49,7 +49,7 @@ class Change:
 
 
 def build_student_rows(document: Json) -> list[StudentRow]:
-    """One row a student, in the order of ids."""
+    """Build one row per student, ordered by id."""
     selected_grade_ids = {row["student_id"]: row["selected_provisional_grade_id"] for row in document["moderation_set"]}
     cells_by_student: dict[int, list[GradeCell]] = {}
     for grade in document["provisional_grades"]:
@@ -71,7 +71,7 @@ def build_student_rows(document: Json) -> list[StudentRow]:
 
 
 def find_changes(before: Json | None, after: Json) -> list[Change]:
-    """What differs, one more than CHANGES_MAX at the most; texts of comments are masked."""
+    """List changed fields, at most CHANGES_MAX + 1; comments are shown by length only."""
     found_changes = []
     for change in _iter_changes("", before or {}, after):
         found_changes.append(change)

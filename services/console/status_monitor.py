@@ -1,13 +1,16 @@
-"""The console's eye: follows the log, the commands topic and the relay's progress, and says how things stand."""
+"""Poll the log, the commands topic and the relay's progress, and build the pipeline's status from them."""
 
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from services.console.group_members import GroupMembers
 from services.console.kafka_probe import KafkaProbe
-from services.console.pipeline_status import PartitionStatus, PipelineStatus, PublicationStatus, TopicProblem
+from services.console.partition_sampler import PartitionSampler
+from services.console.pipeline_status import PipelineStatus, PublicationStatus, TopicProblem
 from services.console.publication_rate import PublicationRates
 from services.console.topic_integrity import TopicIntegrityCheck
 from services.console.verdict_stats import VerdictStats
@@ -15,11 +18,13 @@ from services.eventlog.dead_letters import DeadLetterReader
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.pipeline_queries import PipelineQueries, TopicLag
 from services.eventlog.postgres import Pool
+from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.relay_progress import RelayProgress
+from services.kafka.timeouts import kafka_timeout
+from services.kafka.topics import TopicConfigError, verify_topics
 from services.runtime.background_tasks import run_until_first_failure
-from services.runtime.errors import KAFKA_ERRORS, POSTGRES_ERRORS, describe_error
+from services.runtime.errors import KAFKA_CLIENT_ERRORS, KAFKA_ERRORS, POSTGRES_ERRORS, describe_error
 from services.runtime.health import Health
-from services.telemetry.consumer_lag import LagWindow
 
 LOGGER = logging.getLogger("console")
 LOG_POLL_SECONDS = 0.2
@@ -27,22 +32,25 @@ LAG_POLL_SECONDS = 1.0
 GROUP_POLL_SECONDS = 2.0
 TOPIC_CHECK_SECONDS = 5.0
 RETRY_SECONDS = 1.0
+# poll_once() is for a terminal: it takes its samples faster and does not wait for Kafka's client to give up.
+ONCE_SAMPLE_SECONDS = 0.2
+ONCE_KAFKA_SECONDS_MAX = 10
 ROWS_PER_SHARD_MAX = 1_000
 PUBLICATIONS_MAX = 50
-STOPPED_AFTER_SECONDS = 60
-# A question that takes long is asked the more seldom.
+# Back off: the slower the query, the less often it runs.
 IDLE_PER_QUERY_SECOND = 20
 
 
 class StatusMonitor:
-    """``now``: how things stand; ``version`` grows with each change of it. ``tally``: the verdicts, counted.
+    """Keeps the current status; ``version`` grows with each change of it.
 
-    ``clock``: how far PostgreSQL's clock is ahead of ours.
+    ``clock_offset`` is how far PostgreSQL's clock is ahead of this process's.
     """
 
     def __init__(self, pool: Pool, bootstrap: str, prefix: str, health: Health) -> None:
         self.queries = PipelineQueries(pool)
         self.dead_letter_reader = DeadLetterReader(pool)
+        self.history = FeedHistory(pool)
         self.bootstrap = bootstrap
         self.prefix = prefix
         self.verdict_stats = VerdictStats()
@@ -50,10 +58,9 @@ class StatusMonitor:
         self.version = 0
         self.health = health
         self.progress: RelayProgress | None = None
-        self._changed = asyncio.Event()
         self.clock_offset = timedelta()
-        self._partitions: tuple[PartitionStatus, ...] = ()
-        self._lag_windows: dict[int, LagWindow] = {}
+        self._changed = asyncio.Event()
+        self._partition_sampler = PartitionSampler()
         self._outputs: tuple[TopicLag, ...] = ()
         self._publications: tuple[PublicationStatus, ...] = ()
         self._integrity_check = TopicIntegrityCheck(bootstrap, prefix)
@@ -64,11 +71,11 @@ class StatusMonitor:
         self._is_catching_up = True
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Poll until cancelled."""
         await run_until_first_failure(self._follow_log(), self._follow_kafka())
 
     async def wait_for_change(self, version: int, seconds: float) -> bool:
-        """Wait until ``now`` is newer than a version; False where it is not in time."""
+        """Wait until the status is newer than ``version``; return False after ``seconds``."""
         try:
             async with asyncio.timeout(seconds):
                 while self.version == version:
@@ -77,17 +84,58 @@ class StatusMonitor:
             return False
         return True
 
-    def _publish_status(self) -> None:
+    async def poll_once(self) -> PipelineStatus:
+        """Read the status once, without throughput, latencies and recent verdicts, which need the whole log.
+
+        A server that does not answer is a problem of the status. While commands wait this takes the two seconds in
+        which partitions show whether they move.
+        """
+        probe, group_members = KafkaProbe(self.bootstrap, self.prefix), GroupMembers(self.bootstrap, self.prefix)
+        decided = 0
+        try:
+            try:
+                async with kafka_timeout(ONCE_KAFKA_SECONDS_MAX, "connecting"):
+                    await verify_topics(self.bootstrap, self.prefix)
+                    await self._connect(probe, group_members)
+                    await group_members.refresh()
+            except TopicConfigError as error:
+                self.health.set_server_problem("kafka", str(error))
+            except KAFKA_ERRORS as error:
+                self.health.set_server_problem("kafka", describe_error(error, "kafka"))
+            try:
+                decided = sum((await self.history.heads(ALL_SHARDS))["verdicts"])
+                await self._poll_backlog()
+                if "kafka" not in self.health.server_problems:
+                    await self._sample_until_conclusive(probe, group_members)
+                    self._topic_problems = await self._integrity_check.check_until_confirmed(probe, self.history)
+            except KAFKA_CLIENT_ERRORS as error:
+                self.health.set_server_problem("kafka", describe_error(error))
+            except POSTGRES_ERRORS as error:
+                self.health.set_server_problem("postgresql", describe_error(error))
+        finally:
+            await probe.stop()
+            await group_members.stop()
+        self._is_catching_up = False
+        return replace(self._build_status(), decided=decided)
+
+    async def _sample_until_conclusive(self, probe: KafkaProbe, group_members: GroupMembers) -> None:
+        while True:
+            watermarks = await self.queries.watermarks(probe.commands_topic, probe.partitions)
+            await self._sample_partitions(probe, group_members, watermarks)
+            if self._partition_sampler.is_conclusive:
+                return
+            await asyncio.sleep(ONCE_SAMPLE_SECONDS)
+
+    def _build_status(self) -> PipelineStatus:
         at = datetime.now(UTC) + self.clock_offset
-        self.health.heartbeat("watch")
-        status = PipelineStatus(
+        return PipelineStatus(
             at=at,
             decided=self.verdict_stats.decided,
             rejected=self.verdict_stats.rejected(at),
             throughput=self.verdict_stats.throughput(at),
             p50=self.verdict_stats.latency(at, 0.5),
             p99=self.verdict_stats.latency(at, 0.99),
-            partitions=self._partitions,
+            partitions=self._partition_sampler.partitions,
             outputs=self._outputs,
             publications=self._publications,
             recent_verdicts=tuple(self.verdict_stats.recent_verdicts),
@@ -97,7 +145,10 @@ class StatusMonitor:
             topic_problems=self._topic_problems,
             is_catching_up=self._is_catching_up,
         )
-        self.status = status
+
+    def _publish_status(self) -> None:
+        self.health.heartbeat("watch")
+        self.status = self._build_status()
         self.version += 1
         self._changed.set()
         self._changed = asyncio.Event()
@@ -121,9 +172,14 @@ class StatusMonitor:
             await asyncio.sleep(0 if is_behind else max(LOG_POLL_SECONDS - (time.monotonic() - started_at), 0.05))
 
     async def _poll_log(self) -> bool:
-        """One look at the log; True where more waits to be read."""
+        """Read what is new in the log; return whether more is waiting to be read."""
         new_verdicts = await self.queries.verdicts_after(self.verdict_stats.last_numbers, ROWS_PER_SHARD_MAX)
         self.verdict_stats.add(new_verdicts)
+        await self._poll_backlog()
+        return len(new_verdicts) >= ROWS_PER_SHARD_MAX
+
+    async def _poll_backlog(self) -> None:
+        """Read what is not on the topics yet, and how many dead letters are open."""
         self.clock_offset = await self.queries.database_time() - datetime.now(UTC)
         if self.progress is not None:
             self._outputs = tuple(await self.queries.topic_lags(self.progress))
@@ -139,15 +195,12 @@ class StatusMonitor:
             self._open_dead_letters = await self.dead_letter_reader.count_open()
             count_ended_at = time.monotonic()
             self._next_count_at = count_ended_at + IDLE_PER_QUERY_SECOND * (count_ended_at - count_started_at)
-        return len(new_verdicts) >= ROWS_PER_SHARD_MAX
 
     async def _follow_kafka(self) -> None:
         while True:
             probe, group_members = KafkaProbe(self.bootstrap, self.prefix), GroupMembers(self.bootstrap, self.prefix)
             try:
-                await probe.start()
-                await group_members.start()
-                self.progress = await probe.read_latest_progress()
+                await self._connect(probe, group_members)
                 await run_until_first_failure(
                     self._follow_progress(probe),
                     self._follow_lag(probe, group_members),
@@ -161,6 +214,11 @@ class StatusMonitor:
                 await group_members.stop()
             await asyncio.sleep(RETRY_SECONDS)
 
+    async def _connect(self, probe: KafkaProbe, group_members: GroupMembers) -> None:
+        await probe.start()
+        await group_members.start()
+        self.progress = await probe.read_latest_progress()
+
     async def _follow_progress(self, probe: KafkaProbe) -> None:
         while True:
             self.progress = await probe.poll_progress() or self.progress
@@ -171,14 +229,13 @@ class StatusMonitor:
             await asyncio.sleep(GROUP_POLL_SECONDS)
 
     async def _check_topics(self, probe: KafkaProbe) -> None:
-        history = FeedHistory(self.queries.connection)
         while True:
             try:
-                self._topic_problems = await self._integrity_check.check(probe, history)
-            except POSTGRES_ERRORS as error:
-                # That PostgreSQL is away says whoever follows the log; the last that was seen stands meanwhile.
-                if isinstance(error, TimeoutError) and "postgresql" not in self.health.server_problems:
-                    raise
+                self._topic_problems = await self._integrity_check.check(probe, self.history)
+            except KAFKA_CLIENT_ERRORS:
+                raise
+            except POSTGRES_ERRORS:
+                pass  # _follow_log reports PostgreSQL outages; keep the last known result.
             await asyncio.sleep(TOPIC_CHECK_SECONDS)
 
     async def _follow_lag(self, probe: KafkaProbe, group_members: GroupMembers) -> None:
@@ -187,25 +244,14 @@ class StatusMonitor:
             try:
                 watermarks = await self.queries.watermarks(probe.commands_topic, probe.partitions)
             except POSTGRES_ERRORS:
-                watermarks = None  # Said by whoever follows the log.
-            if watermarks is not None:
-                lag = await probe.read_lag(watermarks)
-                self._partitions = tuple(
-                    self._build_partition_status(
-                        partition, watermarks[partition], *lag[partition], group_members.get_owner(partition)
-                    )
-                    for partition in sorted(lag)
-                )
+                pass  # _follow_log reports PostgreSQL outages; keep the last known partitions.
+            else:
+                await self._sample_partitions(probe, group_members, watermarks)
             self._report_server("kafka", None)
             await asyncio.sleep(max(LAG_POLL_SECONDS - (time.monotonic() - started_at), 0.1))
 
-    def _build_partition_status(
-        self, partition: int, watermark: int, lag: int, first_appended: int | None, owner: str | None
-    ) -> PartitionStatus:
-        lag_window, oldest_seconds = self._lag_windows.setdefault(partition, LagWindow()), 0.0
-        lag_window.add(time.monotonic(), watermark + 1, watermark + 1 + lag)
-        if first_appended is not None:
-            at = datetime.now(UTC) + self.clock_offset
-            oldest_seconds = max(at.timestamp() - first_appended / 1_000, 0.0)
-        state = lag_window.state(attempted=oldest_seconds < STOPPED_AFTER_SECONDS)
-        return PartitionStatus.from_lag(partition, watermark, lag, oldest_seconds, state, owner)
+    async def _sample_partitions(
+        self, probe: KafkaProbe, group_members: GroupMembers, watermarks: Mapping[int, int]
+    ) -> None:
+        lags = await probe.read_lag(watermarks)
+        self._partition_sampler.add(datetime.now(UTC) + self.clock_offset, watermarks, lags, group_members)

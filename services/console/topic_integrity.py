@@ -1,7 +1,7 @@
-"""Whether the topics still end where the relay left them, which it looks at itself only when it starts or writes.
+"""Check that the topics still end where the relay left them.
 
-Where a topic ends is asked often and costs little; its last records are read where that, or the relay's progress, is
-not what it was in the last look that found nothing wrong. What retention removes from a topic's beginning is no loss.
+The relay checks this itself only at its start and when it writes. Reading the ends of topics is cheap; the last records
+are read only after an end or the relay's progress has changed. Records removed by retention are no loss.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from schemas.topics import OUTPUT_TOPICS, TOPICS
 from services.console.kafka_probe import KafkaProbe
 from services.console.pipeline_status import TopicProblem, pluralize
 from services.eventlog.feed_history import FeedHistory
+from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
 from services.publishing.topic_ends import (
     EndMismatch,
@@ -25,11 +26,12 @@ from services.publishing.topic_ends import (
 )
 
 READ_TIMEOUT_SECONDS = 10
+CONFIRMATION_DELAY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class MissingPartitions:
-    """A topic of which there are so few ``partitions``: 0 where there is none of that name."""
+    """A topic with too few partitions; 0 if it does not exist."""
 
     topic: str
     partitions: int
@@ -38,29 +40,28 @@ class MissingPartitions:
     def __str__(self) -> str:
         if self.partitions == 0:
             return f"topic {self.topic} does not exist"
-        return (
-            f"topic {self.topic} has {pluralize(self.partitions, 'partition')}, not {self.expected_partitions}: "
-            "delete it"
-        )
+        found = pluralize(self.partitions, "partition")
+        return f"topic {self.topic} has {found} instead of {self.expected_partitions}: delete it"
 
 
 @dataclass(frozen=True, slots=True)
 class MissingProgress:
-    """The relay's progress is lost."""
+    """The relay's progress topic is empty."""
 
     topic: str
 
     def __str__(self) -> str:
-        return f"topic {self.topic} holds no record, so the relay's progress is lost"
+        return f"topic {self.topic} holds no record: the relay's progress is lost"
 
 
 Findings = dict[str, EndMismatch | MissingPartitions | MissingProgress]
 
 
 class TopicIntegrityCheck:
-    """``is_suspect``: the last look found what the next one may confirm.
+    """Reports a problem after two consecutive checks have found it.
 
-    A transaction's marks reach one partition after the other, so a difference counts once two looks have seen it.
+    A transaction's markers reach one partition after the other, so that a single check may see a difference that is
+    none. ``needs_confirmation``: the last check found something for the first time.
     """
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
@@ -72,24 +73,34 @@ class TopicIntegrityCheck:
         self.needs_confirmation = False
 
     async def check(self, probe: KafkaProbe, history: FeedHistory) -> tuple[TopicProblem, ...]:
-        """What this look found and the one before it found as well.
+        """Return the problems that this check and the previous one found.
 
         Raises:
-            KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
+            KafkaError, OSError, asyncpg.PostgresError: Kafka or PostgreSQL does not answer.
         """
         bounds = await probe.read_bounds(self.topic_names.values())
         if bounds == self._verified_bounds:
             return ()
-        async with asyncio.timeout(
-            READ_TIMEOUT_SECONDS
-        ):  # A client does not get over a topic that goes while it is read.
+        # A consumer hangs when its topic is deleted while it reads.
+        async with kafka_timeout(READ_TIMEOUT_SECONDS, "reading the last records of the topics"):
             previous_findings, self._findings = self._findings, await self._find_problems(bounds, history)
         self._verified_bounds = None if self._findings else bounds
-        confirmed = [(name, what) for name, what in self._findings.items() if previous_findings.get(name) == what]
+        confirmed = [
+            (name, finding) for name, finding in self._findings.items() if previous_findings.get(name) == finding
+        ]
         self.needs_confirmation = len(confirmed) < len(self._findings)
         return tuple(
-            TopicProblem(name, str(what), is_missing=isinstance(what, MissingPartitions)) for name, what in confirmed
+            TopicProblem(name, str(finding), is_missing=isinstance(finding, MissingPartitions))
+            for name, finding in confirmed
         )
+
+    async def check_until_confirmed(self, probe: KafkaProbe, history: FeedHistory) -> tuple[TopicProblem, ...]:
+        """Check, and once more after a delay if there is something to confirm. Raises as :meth:`check`."""
+        problems = await self.check(probe, history)
+        if self.needs_confirmation:
+            await asyncio.sleep(CONFIRMATION_DELAY_SECONDS)
+            problems = await self.check(probe, history)
+        return problems
 
     async def _find_problems(self, bounds: Mapping[TopicPartition, tuple[int, int]], history: FeedHistory) -> Findings:
         partition_counts = Counter(topic_partition.topic for topic_partition in bounds)
@@ -106,4 +117,4 @@ class TopicIntegrityCheck:
         readable_outputs = {output: full for output, full in self.output_topics.items() if output not in findings}
         ends = await read_topic_ends(self.bootstrap, history, readable_outputs)
         mismatches = find_mismatches(progress[0], ends)
-        return {**findings, **{difference.output: difference for difference in mismatches}}
+        return {**findings, **{mismatch.output: mismatch for mismatch in mismatches}}

@@ -1,4 +1,4 @@
-"""Verdicts counted as they come: refusals by cause, the flow of the last minutes, how long decisions took."""
+"""Count verdicts as they arrive: refusals by cause, throughput, latencies."""
 
 import heapq
 from collections import Counter, deque
@@ -19,7 +19,7 @@ RejectionCause = tuple[str | None, str]
 
 @dataclass(slots=True)
 class RejectionGroup:
-    """Of one type of command for one reason; ``latest``: the last of them, in the order they were read."""
+    """Refusals of one command type for one reason; ``latest_verdicts`` in the order they were read."""
 
     type: str | None
     reason: str
@@ -29,7 +29,7 @@ class RejectionGroup:
     latest_verdicts: deque[VerdictSummary] = field(default_factory=lambda: deque(maxlen=REJECTIONS_LISTED_MAX))
 
     def add(self, verdict: VerdictSummary) -> None:
-        """Count one more."""
+        """Count one refusal."""
         self.count += 1
         self.first = verdict.at if self.first is None else min(self.first, verdict.at)
         self.last = verdict.at if self.last is None else max(self.last, verdict.at)
@@ -37,7 +37,7 @@ class RejectionGroup:
 
 
 class VerdictStats:
-    """Follows the verdicts of all shards. ``numbers``: how far; they are dense, so their sum is a count."""
+    """Statistics over the verdicts of all shards. ``last_numbers`` are dense, so that their sum is the total."""
 
     def __init__(self) -> None:
         self.last_numbers = [0] * SHARD_COUNT
@@ -49,11 +49,11 @@ class VerdictStats:
 
     @property
     def decided(self) -> int:
-        """All verdicts ever."""
+        """The number of all verdicts in the log."""
         return sum(self.last_numbers)
 
     def add(self, verdicts: Iterable[VerdictSummary]) -> None:
-        """Count verdicts, each shard's in order."""
+        """Add verdicts, those of each shard in order."""
         new_verdicts = []
         for verdict in verdicts:
             self.last_numbers[verdict.shard] = verdict.number
@@ -88,7 +88,7 @@ class VerdictStats:
         return sum(self._rejected_by_bucket[bucket] for bucket in range(last - BUCKET_COUNT + 1, last + 1))
 
     def latency(self, now: datetime, quantile: float) -> float | None:
-        """The quantile of seconds from append to decision, of the last commands within 15 minutes."""
+        """A quantile of the seconds from append to decision of the last 15 minutes, None without commands."""
         seconds = sorted(
             s for at, s in self._latency_samples if (now - at).total_seconds() < BUCKET_COUNT * BUCKET_SECONDS
         )

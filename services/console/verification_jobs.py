@@ -18,7 +18,7 @@ from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
 
 @dataclass(slots=True)
 class VerificationJob:
-    """Of one topic. ``read``, ``of``: its offsets, while it runs; ``result``: of the last one that ended."""
+    """The verification of one topic: progress in offsets while it runs, and the last result."""
 
     topic: str
     output: str
@@ -31,7 +31,7 @@ class VerificationJob:
 
 
 class VerificationJobs:
-    """Checks the output topics against the log when somebody asks, one after another; results stay in memory."""
+    """Verifies all output topics on request. Results are kept in memory."""
 
     def __init__(self, settings: ConsoleSettings) -> None:
         self.settings = settings
@@ -41,16 +41,16 @@ class VerificationJobs:
 
     @property
     def is_running(self) -> bool:
-        """Whether a check is under way."""
+        """Whether a verification is running."""
         return self._task is not None and not self._task.done()
 
     def start(self) -> None:
-        """Check all of them, unless that is under way."""
+        """Start verifying all topics unless a verification is running."""
         if not self.is_running:
             self._task = asyncio.create_task(self._run())
 
     def stop(self) -> None:
-        """End what is under way."""
+        """Cancel a running verification."""
         if self._task is not None:
             self._task.cancel()
 
@@ -70,8 +70,8 @@ class VerificationJobs:
     async def _verify(self, job: VerificationJob) -> VerificationReport:
         connection = await connect(self.settings.url(), "verify", READER)
         try:
-            translator = RecordMapper(FeedReader(connection), PublishingFormat.from_settings(self.settings))
-            comparison = LogComparison(job.output, history=FeedHistory(connection), record_mapper=translator)
+            record_mapper = RecordMapper(FeedReader(connection), PublishingFormat.from_settings(self.settings))
+            comparison = LogComparison(job.output, history=FeedHistory(connection), record_mapper=record_mapper)
 
             def on_progress(_: str, read: int, total: int) -> None:
                 job.offsets_read, job.offsets_total = read, total

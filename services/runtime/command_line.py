@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from enum import IntEnum
 from typing import Any, NoReturn, TypeVar
 
 import typer
@@ -12,7 +13,27 @@ from services.config import SettingsError
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
 
 T = TypeVar("T")
-EXIT_OK, EXIT_FINDING, EXIT_USAGE, EXIT_SERVER_UNAVAILABLE, EXIT_NOT_FOUND = 0, 1, 2, 3, 4
+
+
+class ExitCode(IntEnum):
+    """The exit codes of all commands. FINDING is for a ticket, ALARM and SERVER_UNAVAILABLE are for a page."""
+
+    OK = 0
+    FINDING = 1
+    USAGE = 2
+    SERVER_UNAVAILABLE = 3
+    NOT_FOUND = 4
+    ALARM = 5
+
+
+EXIT_CODE_MEANINGS = {
+    ExitCode.OK: "success",
+    ExitCode.FINDING: "a finding, which is printed, for working hours",
+    ExitCode.USAGE: "wrong usage or settings, or refused",
+    ExitCode.SERVER_UNAVAILABLE: "Kafka or PostgreSQL does not answer",
+    ExitCode.NOT_FOUND: "not found",
+    ExitCode.ALARM: "an alarm, which is printed: commands or records are late or lost, act now",
+}
 
 
 class NotFound(Exception):
@@ -32,22 +53,22 @@ def run_command(work: Callable[[], Awaitable[T]]) -> T:
     try:
         return asyncio.run(_await(work))
     except (SettingsError, ActionRefused) as error:
-        exit_with(EXIT_USAGE, str(error))
+        exit_with(ExitCode.USAGE, str(error))
     except NotFound as error:
-        exit_with(EXIT_NOT_FOUND, str(error))
+        exit_with(ExitCode.NOT_FOUND, str(error))
     except ServerUnavailable as error:
-        exit_with(EXIT_SERVER_UNAVAILABLE, str(error))
+        exit_with(ExitCode.SERVER_UNAVAILABLE, str(error))
     except BrokenPipeError:
         raise  # The reader of our output is gone: typer exits quietly.
     except INFRASTRUCTURE_ERRORS as error:
-        exit_with(EXIT_SERVER_UNAVAILABLE, describe_error(error))
+        exit_with(ExitCode.SERVER_UNAVAILABLE, describe_error(error))
 
 
 async def _await(work: Callable[[], Awaitable[T]]) -> T:
     return await work()
 
 
-def exit_with(code: int, message: str) -> NoReturn:
+def exit_with(code: ExitCode, message: str) -> NoReturn:
     """Print the message on standard error and exit."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(Text(escape_unprintable(message)))
     raise typer.Exit(code)

@@ -1,4 +1,4 @@
-"""``agreement``: how far an assignment's graders agree, as it stands or stood."""
+"""``agreement``: how far the graders of an assignment agree."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -15,21 +15,14 @@ from services.agreement.ratings import collect_ratings
 from services.agreement.report import agreement_csv, agreement_document, get_assignment_ref
 from services.agreement.statistics import Agreement, Difference, GraderPair, compute_agreement
 from services.console.cli.assignment import AssignmentIdArgument, AtOption, VersionOption, load_state
-from services.console.cli.runner import (
-    JsonOption,
-    RootAccountOption,
-    add_row,
-    build_table,
-    print_fields,
-    print_json,
-    stdout_console,
-)
+from services.console.cli.options import JsonOption, RootAccountOption
+from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
 from services.console.pipeline_status import pluralize
 from services.moderation.grade_conversion import SCORE_MAX, format_number
-from services.runtime.command_line import EXIT_USAGE, exit_with
+from services.runtime.command_line import ExitCode, exit_with
 
 ToleranceOption = Annotated[
-    float | None, typer.Option(min=0, max=float(SCORE_MAX), help="In points; 5 % of the points possible unless said.")
+    float | None, typer.Option(min=0, max=float(SCORE_MAX), help="In points; 5 % of the points possible by default.")
 ]
 
 
@@ -39,16 +32,16 @@ def report_agreement(
     at: AtOption = None,
     tolerance: ToleranceOption = None,
     root_account: RootAccountOption = 1,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print every figure as a line of CSV.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a statistic per line.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """How far an assignment's graders agree; what each figure is taken over stands beside it."""
+    """Show how far an assignment's graders agree, and over how many grades each statistic is computed."""
     course, assignment = load_state(assignment_id, version, at, root_account)
     tolerance_points = None if tolerance is None else Decimal(repr(tolerance))
     try:
         result = compute_agreement(collect_ratings(course, assignment), tolerance_points)
     except LibrariesMissing as error:
-        exit_with(EXIT_USAGE, str(error))
+        exit_with(ExitCode.USAGE, str(error))
     assignment_ref = get_assignment_ref(assignment)
     if as_json:
         print_json(agreement_document(assignment_ref, result))
@@ -59,14 +52,13 @@ def report_agreement(
 
 
 def print_agreement(console: Console, result: Agreement) -> None:
-    """The figures as text: of the assignment, of each grader, and of each two where there are more."""
+    """Print the statistics of the assignment, of each grader, and of each pair if there are several."""
     tolerance = "tolerance" if result.tolerance is None else f"{format_number(result.tolerance)} points"
-    shared_text = f"{result.shared_submission_count} marked by several"
+    submission_text = pluralize(result.submission_count, "submission")
+    submissions_text = f"{submission_text}, {result.shared_submission_count} with two or more"
     fields = {
-        "marks": (
-            f"{pluralize(result.rating_count, 'mark')} on {pluralize(result.submission_count, 'work')}, {shared_text}"
-        ),
-        "equal": _format_share(result.exact_rate),
+        "grades": f"{pluralize(result.rating_count, 'grade')} on {submissions_text}",
+        "identical": _format_share(result.exact_rate),
         f"within {tolerance}": _format_share(result.within_tolerance_rate),
         "weighted kappa": _format_number(result.weighted_kappa),
         "alpha": _format_number(result.krippendorff_alpha),
@@ -79,7 +71,7 @@ def print_agreement(console: Console, result: Agreement) -> None:
     if not result.graders:
         return
     grader_table = build_table(
-        "grader", "marks", "chosen", "from the others", "from what was decided", right=("marks", "chosen")
+        "grader", "grades", "selected", "from the others", "from the final", right=("grades", "selected")
     )
     for grader in result.graders:
         from_final_score = _format_difference(grader.difference_from_decided)
@@ -92,13 +84,15 @@ def print_agreement(console: Console, result: Agreement) -> None:
             from_final_score,
         )
     console.print(grader_table)
-    console.print(Text("Mean differences in points ± standard deviation, over so many works.", style="dim"))
+    console.print(Text("Mean difference in points ± standard deviation (number of submissions).", style="dim"))
     if len(result.pairs) > 1:
         _print_pairs(console, result.pairs)
 
 
 def _print_pairs(console: Console, pairs: Sequence[GraderPair]) -> None:
-    pair_table = build_table("grader", "other grader", "works", "kappa", "ICC(A,1)", right=("works", "kappa"))
+    pair_table = build_table(
+        "grader", "other grader", "submissions", "kappa", "ICC(A,1)", right=("submissions", "kappa")
+    )
     for pair in pairs:
         kappa = None if pair.weighted_kappa.value is None else f"{pair.weighted_kappa.value:.2f}"
         icc = pair.intraclass_correlation
@@ -107,19 +101,19 @@ def _print_pairs(console: Console, pairs: Sequence[GraderPair]) -> None:
     console.print(pair_table)
 
 
-def _format_share(figure: Statistic) -> str:
+def _format_share(statistic: Statistic) -> str:
     return (
-        _format_missing(figure)
-        if figure.value is None
-        else f"{figure.value:.0%} of {pluralize(figure.count, 'pair')} of marks"
+        _format_missing(statistic)
+        if statistic.value is None
+        else f"{statistic.value:.0%} of {pluralize(statistic.count, 'pair')} of grades"
     )
 
 
-def _format_number(figure: Statistic) -> str:
+def _format_number(statistic: Statistic) -> str:
     return (
-        _format_missing(figure)
-        if figure.value is None
-        else f"{figure.value:.2f} over {pluralize(figure.count, 'work')}"
+        _format_missing(statistic)
+        if statistic.value is None
+        else f"{statistic.value:.2f} over {pluralize(statistic.count, 'submission')}"
     )
 
 
@@ -127,8 +121,8 @@ def _format_interval(icc: IntraclassCorrelation) -> str:
     return "" if icc.interval is None else f" (95 %: {icc.interval[0]:.2f} to {icc.interval[1]:.2f})"
 
 
-def _format_missing(figure: Statistic) -> str:
-    return "none" if figure.reason is None else f"none: {REASON_TEXTS[figure.reason]}"
+def _format_missing(statistic: Statistic) -> str:
+    return "none" if statistic.reason is None else f"none: {REASON_TEXTS[statistic.reason]}"
 
 
 def _format_difference(difference: Difference) -> str | None:

@@ -1,4 +1,4 @@
-"""``state`` and ``history``: what an assignment is and was, and how it came to be so."""
+"""``state`` and ``history``: an assignment at a version or time, and its events."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -8,20 +8,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from services.console.cli.options import TIME_FORMATS, TIME_METAVAR, parse_id_option
-from services.console.cli.runner import (
-    Connection,
-    JsonOption,
-    RootAccountOption,
-    add_row,
-    build_table,
-    format_time,
-    print_fields,
-    print_json,
-    stdout_console,
-    with_connection,
-)
+from services.console.cli.options import TIME_FORMATS, TIME_METAVAR, JsonOption, RootAccountOption, parse_id_option
+from services.console.cli.output import add_row, build_table, format_time, print_fields, print_json, stdout_console
+from services.console.cli.runner import Connection, with_connection
 from services.console.event_summary import summarize_event
+from services.console.pipeline_status import pluralize
 from services.eventlog.store import StoredEvent
 from services.eventlog.stream_loader import load_as_of
 from services.eventlog.stream_reader import StreamReader
@@ -40,10 +31,10 @@ AssignmentIdArgument = Annotated[
 ]
 
 
-VersionOption = Annotated[int | None, typer.Option(min=1, max=VERSION_MAX, help="As its stream stood at this version.")]
+VersionOption = Annotated[int | None, typer.Option(min=1, max=VERSION_MAX, help="State at this version of its stream.")]
 AtOption = Annotated[
     datetime | None,
-    typer.Option(formats=TIME_FORMATS, metavar=TIME_METAVAR, help="As it stood at this time; UTC by default."),
+    typer.Option(formats=TIME_FORMATS, metavar=TIME_METAVAR, help="State at this time; UTC by default."),
 ]
 
 
@@ -54,7 +45,7 @@ def state(
     root_account: RootAccountOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """An assignment as it stands, or as it stood at a version or time."""
+    """Show an assignment, now or at a version or time."""
     document = state_document(*load_state(assignment_id, version, at, root_account))
     if as_json:
         print_json(document)
@@ -65,9 +56,9 @@ def state(
 def load_state(
     assignment_id: int, version: int | None, at: datetime | None, root_account: int
 ) -> tuple[Course, Assignment]:
-    """A course and an assignment of it as they stand or stood. Exits where there was none."""
+    """Load an assignment and its course, now or at a version or time. Exits if there was none."""
     if version is not None and at is not None:
-        raise typer.BadParameter("give --version or --at, not both")
+        raise typer.BadParameter("use --version or --at, not both")
     at_utc = at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
 
     async def read_state(connection: Connection) -> tuple[Course, Assignment]:
@@ -110,11 +101,11 @@ def _describe_moderation(settings: Json) -> str:
     if not settings["moderated_grading"]:
         return "off"
     final_grader_id = settings["final_grader_id"]
-    return f"up to {settings['grader_count']} graders, final grader {final_grader_id or 'nobody'}"
+    return f"up to {settings['grader_count']} graders, final grader {final_grader_id or 'none'}"
 
 
 def _print_students(console: Console, document: Json) -> None:
-    """A row a student: every mark with its grader, a line each, the chosen one ticked; and the gradebook's."""
+    """Print a row per student: provisional grades with their graders, the selected one ticked; and the final grade."""
     grades_by_student: dict[int, list[Json]] = {}
     for grade in document["provisional_grades"]:
         grades_by_student.setdefault(grade["student_id"], []).append(grade)
@@ -124,7 +115,7 @@ def _print_students(console: Console, document: Json) -> None:
     gradebook_grades = {
         submission["student_id"]: _format_gradebook_grade(submission) for submission in document["submissions"]
     }
-    student_table = build_table("student", "provisional grades, ✓ chosen", "gradebook", right=("student",))
+    student_table = build_table("student", "provisional grades, ✓ selected", "gradebook", right=("student",))
     students = sorted({*grades_by_student, *selected_grade_ids, *gradebook_grades})
     shown = [
         student for student in students if student in grades_by_student or gradebook_grades.get(student) is not None
@@ -140,14 +131,12 @@ def _print_students(console: Console, document: Json) -> None:
         console.print(student_table)
     ungraded_count = len(students) - len(shown)
     if ungraded_count:
-        console.print(
-            Text(f"  {ungraded_count} student{'' if ungraded_count == 1 else 's'} without any grade", style="dim")
-        )
+        console.print(Text(f"  {pluralize(ungraded_count, 'student')} without a grade", style="dim"))
 
 
 def _format_provisional_grade(grade: Json) -> str:
     entered = "cleared" if grade["grade"] is None else grade["grade"]
-    text = "remark" if grade["graded_at"] is None else entered
+    text = "comment" if grade["graded_at"] is None else entered
     return f"{text} by {grade['scorer_id']}{', final' if grade['final'] else ''}"
 
 
@@ -161,14 +150,12 @@ def _format_gradebook_grade(submission: Json) -> str | None:
 
 def history(
     assignment_id: AssignmentIdArgument,
-    after: Annotated[
-        int, typer.Option(min=0, max=VERSION_MAX, help="Only events after this version of its stream.")
-    ] = 0,
-    limit: Annotated[int, typer.Option(min=1, max=EVENTS_MAX, help="At most so many events.")] = EVENTS_DEFAULT,
+    after: Annotated[int, typer.Option(min=0, max=VERSION_MAX, help="Only events after this version.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=EVENTS_MAX, help="Maximum number of events.")] = EVENTS_DEFAULT,
     root_account: RootAccountOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """What happened to an assignment, by whom and by which command, oldest first."""
+    """List an assignment's events with users and times, oldest first."""
 
     async def read_events(connection: Connection) -> tuple[list[StoredEvent], int]:
         reader = StreamReader(connection)
@@ -187,8 +174,7 @@ def history(
     console = stdout_console()
     console.print(_build_timeline(events))
     if more_count:
-        next_option = f"--after {after + limit}"
-        console.print(Text(f"There is more: the same with {next_option}.", style="dim"))
+        console.print(Text(f"For more events add --after {after + limit}.", style="dim"))
 
 
 def _event_json(stored: StoredEvent) -> Json:
@@ -204,9 +190,7 @@ def _event_json(stored: StoredEvent) -> Json:
 
 
 def _build_timeline(events: list[Json]) -> Any:
-    timeline = build_table(
-        "version", "time (UTC)", "by", "student", "what happened", right=("version",), fold="what happened"
-    )
+    timeline = build_table("version", "time (UTC)", "user", "student", "event", right=("version",), fold="event")
     day = None
     for event in events:
         date, time = event["recorded_at"].rstrip("Z").split("T")

@@ -1,4 +1,4 @@
-"""``dead-letters redrive|discard|reveal``: what operators do, kept with who and why, by the console's own code."""
+"""``dead-letters redrive|discard|reveal``: operator actions, recorded with user and reason."""
 
 import asyncio
 import sys
@@ -32,8 +32,9 @@ from services.console.cli.operator_auth import (
     build_operator_service,
     require_reason,
 )
-from services.console.cli.options import progress_bars
-from services.console.cli.runner import Connection, JsonOption, open_connection, print_json, stdout_console
+from services.console.cli.options import JsonOption, progress_bars
+from services.console.cli.output import print_json, stdout_console
+from services.console.cli.runner import Connection, open_connection
 from services.console.cli.server_watchdog import fail_if_silent, kafka_server
 from services.console.masking import decode_for_display
 from services.console.pipeline_status import pluralize
@@ -41,12 +42,12 @@ from services.console.redriver import DEAD_LETTER_BYTES_MAX, Redriver
 from services.console.roles import Role
 from services.eventlog.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterReader
 from services.eventlog.operator_actions import NoOpenDeadLetters, get_action
-from services.runtime.command_line import EXIT_FINDING, ActionRefused, NotFound, ServerUnavailable, run_command
+from services.runtime.command_line import ActionRefused, ExitCode, NotFound, ServerUnavailable, run_command
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, KAFKA_CLIENT_ERRORS, describe_error
 
-UNDECIDED, NOT_CHECKED = "not decided yet", "more, not looked at"
+UNDECIDED, NOT_CHECKED = "not decided yet", "not checked"
 POLL_SECONDS = 0.1
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask before acting on a group.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation of a group.")]
 
 
 def redrive(
@@ -55,10 +56,10 @@ def redrive(
     cause: CauseOption = None,
     partition: PartitionOption = None,
     yes: YesOption = False,
-    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for verdicts.")] = 10,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the outcomes.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Send dead letters again, in their order, each once. Exit code 1 unless all are sent, and accepted in time."""
+    """Send dead letters to the commands topic again. Exit code 1 unless all are accepted within --wait."""
     require_selection(letter_id, cause, partition)
     action_id = uuid4()
 
@@ -86,7 +87,7 @@ def redrive(
     else:
         print_counts(stdout_console(), Counter(result["outcomes"]), f"Action {action_id}.")
     if result["outcomes"].keys() != {ACCEPTED} or result["left_out"]:
-        raise typer.Exit(EXIT_FINDING)
+        raise typer.Exit(ExitCode.FINDING)
 
 
 def _build_filter(letter_id: str | None, cause: str | None, partition: int | None) -> DeadLetterFilter:
@@ -96,14 +97,14 @@ def _build_filter(letter_id: str | None, cause: str | None, partition: int | Non
 async def _confirm_selection(
     failures: DeadLetterReader, requested_filter: DeadLetterFilter, yes: bool, verb: str, bytes_max: int | None = None
 ) -> tuple[DeadLetterFilter, int]:
-    """What is to be acted on, of a group what is open now, and how many it leaves out. Raises NotThere, Refused."""
+    """Return the filter, limited to what is open now, and how many it excludes. Raises NotFound, ActionRefused."""
     if requested_filter.id is not None:
         await load_dead_letter(failures, "{}-{}".format(*requested_filter.id))
     matches = await failures.count_matching(requested_filter, bytes_max)
     if matches.too_large_count:
         ellipsis = " …" if matches.too_large_count > len(matches.too_large_ids) else ""
         typer.echo(
-            f"left out, too large to carry a redrive's mark: {', '.join(matches.too_large_ids)}{ellipsis}", err=True
+            f"not included, too large with the redrive headers: {', '.join(matches.too_large_ids)}{ellipsis}", err=True
         )
     if requested_filter.id is not None:
         return requested_filter, matches.too_large_count
@@ -112,23 +113,26 @@ async def _confirm_selection(
     if not yes:
         question = f"{verb} {pluralize(matches.count, 'dead letter')}?"
         if not sys.stdin.isatty():
-            raise ActionRefused(f"{question} Say --yes")
+            raise ActionRefused(f"{question} Confirm with --yes. Nothing was changed")
         typer.confirm(question, abort=True, err=True)
     return replace(requested_filter, until=matches.until), matches.too_large_count
 
 
 async def _run_action(operator_action: Awaitable[int]) -> int:
-    """How many dead letters a deed settled. Raises Refused, NotThere, Away."""
+    """Return how many dead letters an action closed. Raises ActionRefused, NotFound, ServerUnavailable."""
     try:
         return await require_reason(operator_action)
     except NoOpenDeadLetters:
-        raise NotFound("nothing of this is open: redriven or discarded meanwhile, or too large to redrive") from None
+        raise NotFound(
+            "no selected dead letter is open: redriven or discarded meanwhile, or too large to redrive. Nothing was"
+            " changed"
+        ) from None
     except (*KAFKA_CLIENT_ERRORS, TimeoutError) as error:
         raise ServerUnavailable(f"{describe_error(error, 'kafka')}. Nothing was changed") from None
 
 
 async def _send_and_report(connection: Connection, redriver: Redriver, action_id: UUID, total: int) -> None:
-    """Send what the action has decided, or watch the console at it, until all is on the topic. Raises Away."""
+    """Send the action's dead letters, or wait while the console sends them. Raises ServerUnavailable."""
     send_task = asyncio.create_task(_send_until_done(redriver))
     try:
         async with fail_if_silent(kafka_server(redriver.bootstrap)):
@@ -143,8 +147,8 @@ async def _send_and_report(connection: Connection, redriver: Redriver, action_id
             send_task.result()
     except INFRASTRUCTURE_ERRORS as error:
         send_task.cancel()
-        remainder_note = f"action {action_id} is kept, and whoever redrives next sends what is not on the topic yet"
-        raise ServerUnavailable(f"{describe_error(error)}: {remainder_note}") from None
+        remainder_note = f"action {action_id} is recorded, and a running console or the next redrive sends the rest"
+        raise ServerUnavailable(f"{describe_error(error)}; {remainder_note}") from None
 
 
 async def _send_until_done(redriver: Redriver) -> None:
@@ -155,7 +159,7 @@ async def _send_until_done(redriver: Redriver) -> None:
 async def _wait_for_outcomes(
     failures: DeadLetterReader, commands: str, action_id: UUID, seconds: float
 ) -> Counter[str]:
-    """What came of the action's records, waiting so long for those that are not decided."""
+    """Count the outcomes of the action's records, waiting up to ``seconds`` for undecided ones."""
     deadline = time.monotonic() + seconds
     pending = await failures.dead_letters(DEAD_LETTERS_MAX, action_id=action_id)
     counts: Counter[str] = Counter()
@@ -196,7 +200,7 @@ def discard(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Close dead letters for good; they stay in the log. A group takes a token with scope moderation.admin."""
+    """Close dead letters without sending them; they stay in the log. A group requires scope moderation.admin."""
     require_selection(letter_id, cause, partition)
     action_id = uuid4()
 
@@ -219,7 +223,7 @@ def discard(
 
 
 def reveal(reason: ReasonOption, letter_id: DeadLetterIdArgument, as_json: JsonOption = False) -> None:
-    """The content of a dead letter as it came; that you looked at it is kept."""
+    """Show the content of a dead letter; your user id and reason are recorded."""
     dead_letter_key = parse_dead_letter_id(letter_id)
 
     async def work() -> DeadLetter:

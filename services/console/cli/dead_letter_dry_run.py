@@ -1,4 +1,4 @@
-"""``dead-letters dry-run``: what would come of dead letters if they were redriven now. Writes nothing."""
+"""``dead-letters dry-run``: the outcome that a redrive would have now. Changes nothing."""
 
 from collections import Counter
 from functools import partial
@@ -20,14 +20,15 @@ from services.console.cli.dead_letters import (
     require_selection,
 )
 from services.console.cli.operator_auth import build_operator_service
-from services.console.cli.options import progress_bars
-from services.console.cli.runner import JsonOption, add_row, build_table, open_connection, print_json, stdout_console
+from services.console.cli.options import JsonOption, progress_bars
+from services.console.cli.output import add_row, build_table, print_json, stdout_console
+from services.console.cli.runner import open_connection
 from services.eventlog.dead_letters import DeadLetter, DeadLetterReader
-from services.runtime.command_line import EXIT_FINDING, NotFound, run_command
+from services.runtime.command_line import ExitCode, NotFound, run_command
 
 OUTCOMES_SHOWN_MAX = 50
 ACCEPTED, REJECTED, DEAD_LETTERED_AGAIN = "accepted", "refused", "dead letter again"
-NONE_OPEN = "no open dead letter of that kind"
+NONE_OPEN = "no open dead letter matches. Nothing was changed"
 
 
 def dry_run(
@@ -36,10 +37,10 @@ def dry_run(
     partition: PartitionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What would come of dead letters if they were redriven now, each alone. Exit code 1 unless all were accepted."""
+    """Show the outcome that a redrive of each would have now. Exit code 1 unless all would be accepted."""
     require_selection(letter_id, cause, partition)
     results = run_command(partial(_dry_run_all, letter_id, cause, partition))
-    outcomes = [_outcome_json(rehearsal) for _, rehearsal in results]
+    outcomes = [_outcome_json(result) for _, result in results]
     if as_json:
         print_json(
             [
@@ -50,7 +51,7 @@ def dry_run(
     else:
         _print_outcomes(stdout_console(), [letter for letter, _ in results], outcomes)
     if any(outcome["outcome"] != ACCEPTED for outcome in outcomes):
-        raise typer.Exit(EXIT_FINDING)
+        raise typer.Exit(ExitCode.FINDING)
 
 
 async def _dry_run_all(
@@ -89,9 +90,9 @@ def _outcome_json(result: DryRunResult) -> Json:
 
 
 def _print_outcomes(console: Console, letters: list[DeadLetter], outcomes: list[Json]) -> None:
-    outcome_table = build_table("dead letter", "outcome", "why, or what would happen", fold="why, or what would happen")
+    outcome_table = build_table("dead letter", "outcome", "events or reason", fold="events or reason")
     for letter, outcome in zip(letters[:OUTCOMES_SHOWN_MAX], outcomes, strict=False):
-        events_text = ", ".join(outcome["events"]) or "nothing new"
+        events_text = ", ".join(outcome["events"]) or "no events"
         explanation = events_text if outcome["outcome"] == ACCEPTED else f"{outcome['reason']}: {outcome['message']}"
         add_row(outcome_table, format_dead_letter_id(letter), outcome["outcome"], explanation)
     console.print(outcome_table)
@@ -99,6 +100,6 @@ def _print_outcomes(console: Console, letters: list[DeadLetter], outcomes: list[
 
 
 def print_counts(console: Console, counts: Counter[str], closing: str = "") -> None:
-    """How many came to what, in one line."""
+    """Print the number of each outcome on one line."""
     counts_text = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     console.print(Text(f"{counts_text}. {closing}".strip()), soft_wrap=True)

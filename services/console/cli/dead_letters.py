@@ -1,4 +1,4 @@
-"""``dead-letters list|show``: what nobody could be answered, by cause and one by one. Writes nothing."""
+"""``dead-letters list|show``: dead letters by cause and one by one. Changes nothing."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -7,18 +7,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from services.console.cli.runner import (
-    Connection,
-    JsonOption,
-    add_row,
-    build_table,
-    format_time,
-    print_fields,
-    print_json,
-    stdout_console,
-    with_connection,
-)
-from services.console.masking import mask
+from services.console.cli.options import JsonOption
+from services.console.cli.output import add_row, build_table, format_time, print_fields, print_json, stdout_console
+from services.console.cli.runner import Connection, with_connection
+from services.console.masking import mask, mask_key
 from services.console.redriver import decode_headers
 from services.eventlog.dead_letters import DeadLetter, DeadLetterGroup, DeadLetterReader
 from services.runtime.command_line import NotFound, escape_unprintable
@@ -26,43 +18,43 @@ from services.runtime.command_line import NotFound, escape_unprintable
 Json = dict[str, Any]
 DEAD_LETTERS_DEFAULT = 50
 DEAD_LETTERS_MAX = 10_000
-KEY_BYTES_MAX = 200
 PARTITION_MAX = 1_000_000
-DeadLetterIdArgument = Annotated[str, typer.Argument(metavar="ID", help="SHARD-NUMBER, as dead-letters list shows it.")]
-OptionalDeadLetterIdArgument = Annotated[str | None, typer.Argument(metavar="ID", help="One, by its SHARD-NUMBER.")]
-CauseOption = Annotated[str | None, typer.Option(help="All open ones of a cause.")]
+HEADER_BYTES_MAX = 200
+DeadLetterIdArgument = Annotated[str, typer.Argument(metavar="ID", help="SHARD-NUMBER, see dead-letters list.")]
+OptionalDeadLetterIdArgument = Annotated[
+    str | None, typer.Argument(metavar="ID", help="One dead letter: SHARD-NUMBER.")
+]
+CauseOption = Annotated[str | None, typer.Option(help="All open dead letters with this cause.")]
 PartitionOption = Annotated[
-    int | None, typer.Option(min=0, max=PARTITION_MAX, help="All open ones of a partition of the commands topic.")
+    int | None, typer.Option(min=0, max=PARTITION_MAX, help="All open dead letters from this partition.")
 ]
 
 
 def parse_dead_letter_id(letter_id: str) -> tuple[int, int]:
-    """(shard, number) of an id. Raises typer.BadParameter."""
+    """Parse an id into (shard, number). Raises typer.BadParameter."""
     shard, _, number = letter_id.partition("-")
     if not (shard.isdecimal() and number.isdecimal() and len(shard) <= 4 and len(number) <= 18):
-        raise typer.BadParameter("a dead letter's ID is SHARD-NUMBER, such as 4-17, as dead-letters list shows it")
+        raise typer.BadParameter("ID must be SHARD-NUMBER, such as 4-17, as printed by dead-letters list")
     return int(shard), int(number)
 
 
 async def load_dead_letter(failures: DeadLetterReader, letter_id: str) -> DeadLetter:
-    """One dead letter with its contents. Raises NotThere."""
+    """Load one dead letter with its contents. Raises NotFound."""
     letter = await failures.dead_letter(*parse_dead_letter_id(letter_id))
     if letter is None:
-        raise NotFound(f"there is no dead letter {letter_id}")
+        raise NotFound(f"there is no dead letter {letter_id}. List them with dead-letters list")
     return letter
 
 
 def list_dead_letters(
-    cause: Annotated[str | None, typer.Option(help="Only those of this cause.")] = None,
-    partition: Annotated[
-        int | None, typer.Option(min=0, max=PARTITION_MAX, help="Only those of this partition.")
-    ] = None,
-    include_closed: Annotated[bool, typer.Option("--all", help="Also those that were redriven or discarded.")] = False,
-    before: Annotated[str | None, typer.Option(metavar="ID", help="Only older ones than this.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=DEAD_LETTERS_MAX, help="At most so many.")] = DEAD_LETTERS_DEFAULT,
+    cause: Annotated[str | None, typer.Option(help="Only this cause.")] = None,
+    partition: Annotated[int | None, typer.Option(min=0, max=PARTITION_MAX, help="Only this partition.")] = None,
+    include_closed: Annotated[bool, typer.Option("--all", help="Include redriven and discarded ones.")] = False,
+    before: Annotated[str | None, typer.Option(metavar="ID", help="Only older ones than this one.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=DEAD_LETTERS_MAX, help="Maximum number.")] = DEAD_LETTERS_DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
-    """Open dead letters, by cause and one by one, the newest first."""
+    """List open dead letters, by cause and one by one, newest first."""
 
     async def read_dead_letters(connection: Connection) -> tuple[list[DeadLetterGroup], list[DeadLetter]]:
         failures = DeadLetterReader(connection)
@@ -93,7 +85,7 @@ def list_dead_letters(
     if letters:
         _print_dead_letters(console, letters)
     if more:
-        console.print(Text(f"There is more: the same with --before {format_dead_letter_id(letters[-1])}.", style="dim"))
+        console.print(Text(f"For older ones add --before {format_dead_letter_id(letters[-1])}.", style="dim"))
 
 
 def _print_groups(console: Console, groups: list[DeadLetterGroup]) -> None:
@@ -112,7 +104,7 @@ def _print_groups(console: Console, groups: list[DeadLetterGroup]) -> None:
 
 
 def _print_dead_letters(console: Console, letters: list[DeadLetter]) -> None:
-    dead_letter_table = build_table("dead letter", "died (UTC)", "cause", "record", "state", fold="cause")
+    dead_letter_table = build_table("dead letter", "recorded (UTC)", "cause", "record", "state", fold="cause")
     for letter in letters:
         coordinates = f"{letter.partition} @ {letter.offset}"
         add_row(
@@ -124,11 +116,11 @@ def _print_dead_letters(console: Console, letters: list[DeadLetter]) -> None:
             _state_name(letter),
         )
     console.print(dead_letter_table)
-    console.print(Text("record: partition @ offset on the commands topic.", style="dim"))
+    console.print(Text("Column record: partition @ offset on the commands topic.", style="dim"))
 
 
 def format_dead_letter_id(letter: DeadLetter) -> str:
-    """SHARD-NUMBER."""
+    """Format the id as SHARD-NUMBER."""
     return f"{letter.shard}-{letter.number}"
 
 
@@ -151,7 +143,7 @@ def _group_json(group: DeadLetterGroup) -> Json:
 
 
 def dead_letter_json(letter: DeadLetter) -> Json:
-    """A dead letter without any content of the record."""
+    """A dead letter as JSON, without the record's content."""
     redriven = letter.redriven_partition is not None
     return {
         "id": format_dead_letter_id(letter),
@@ -172,7 +164,7 @@ def _appended_at(letter: DeadLetter) -> datetime:
 
 
 def show_dead_letter(letter_id: DeadLetterIdArgument, as_json: JsonOption = False) -> None:
-    """One dead letter: where it was, why it died, its shape with letters as x and digits as 9."""
+    """Show one dead letter: position, cause and masked content, with letters as x and digits as 9."""
 
     async def read_dead_letter(connection: Connection) -> DeadLetter:
         return await load_dead_letter(DeadLetterReader(connection), letter_id)
@@ -182,11 +174,11 @@ def show_dead_letter(letter_id: DeadLetterIdArgument, as_json: JsonOption = Fals
 
 
 def print_dead_letter(letter: DeadLetter, content: str | None, as_json: bool) -> None:
-    """A dead letter with its shape, or with its ``content`` where somebody had a reason to see it."""
-    headers = [(name, mask(value, KEY_BYTES_MAX)) for name, value in decode_headers(letter.headers or b"[]")]
-    shape = {"key": mask(letter.key, KEY_BYTES_MAX), "headers": headers, "value": mask(letter.value)}
+    """Print a dead letter with its masked content, or with ``content`` after a reveal."""
+    headers = [(name, mask(value, HEADER_BYTES_MAX)) for name, value in decode_headers(letter.headers or b"[]")]
+    masked = {"key": mask_key(letter.key), "headers": headers, "value": mask(letter.value)}
     if as_json:
-        print_json({**dead_letter_json(letter), "shape": shape, **({} if content is None else {"content": content})})
+        print_json({**dead_letter_json(letter), "masked": masked, **({} if content is None else {"content": content})})
         return
     console = stdout_console()
     console.print(Text(f"dead letter {format_dead_letter_id(letter)}", style="bold"), Text(_state_name(letter)))
@@ -195,21 +187,21 @@ def print_dead_letter(letter: DeadLetter, content: str | None, as_json: bool) ->
         "message": letter.message,
         "record": f"{letter.topic} partition {letter.partition} offset {letter.offset}",
         "appended": format_time(_appended_at(letter)),
-        "died": format_time(letter.recorded_at),
+        "recorded": format_time(letter.recorded_at),
         "size": f"{letter.size} bytes",
-        "key": shape["key"] or None,
+        "key": masked["key"] or None,
         **{f"header {name}": value for name, value in headers},
     }
     print_fields(console, fields)
-    console.print(Text("shape, letters as x and digits as 9:" if content is None else "content:", style="dim"))
+    console.print(Text("masked content, letters as x and digits as 9:" if content is None else "content:", style="dim"))
     console.print(
-        Text(escape_unprintable(shape["value"] if content is None else content) or "(no value)"), soft_wrap=True
+        Text(escape_unprintable(masked["value"] if content is None else content) or "(no value)"), soft_wrap=True
     )
 
 
 def require_selection(letter_id: str | None, cause: str | None, partition: int | None) -> None:
-    """Raise typer.BadParameter unless one dead letter or a group is named."""
+    """Raise typer.BadParameter unless either one dead letter or a group is selected."""
     if letter_id is not None:
         parse_dead_letter_id(letter_id)
     if (letter_id is None) == (cause is None and partition is None):
-        raise typer.BadParameter("say which: an ID, or --cause or --partition")
+        raise typer.BadParameter("select either one dead letter by ID, or a group by --cause or --partition")

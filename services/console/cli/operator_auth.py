@@ -1,4 +1,4 @@
-"""Who acts from the command line: the bearer of OPERATOR_TOKEN, believed as the console believes tokens."""
+"""Authenticate the user of a command by OPERATOR_TOKEN, as the console verifies tokens."""
 
 import time
 from collections.abc import Awaitable
@@ -16,34 +16,37 @@ from services.kafka.topics import full_topic_name
 from services.runtime.command_line import ActionRefused
 
 T = TypeVar("T")
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why: kept with your name and the time.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; recorded with your user id and the time.")]
 
 
 async def authenticate_operator(settings: OperatorSettings, required_role: Role) -> Actor:
-    """The token's user. Raises Refused where it is not believed, or does not give the role."""
+    """Return the token's user. Raises ActionRefused if the token is invalid or lacks the role."""
     keys = await _load_keys(settings.jwks)
     try:
         claims = TokenVerifier(keys).verify(settings.operator_token.get_secret_value())
         claims.check_times(time.time())
     except InvalidToken as error:
-        raise ActionRefused(f"OPERATOR_TOKEN is not believed: {error}") from None
+        raise ActionRefused(f"OPERATOR_TOKEN was rejected: {error}. Nothing was changed") from None
     role = resolve_role(claims.scopes)
     if role is None or role < required_role:
-        raise ActionRefused(f"this takes a token with scope moderation.{required_role.name.lower()}: nothing was done")
+        raise ActionRefused(
+            f"OPERATOR_TOKEN needs scope moderation.{required_role.name.lower()} for this. Nothing was changed"
+        )
     return Actor(claims.root_account_id, claims.user_id)
 
 
 async def require_reason(operator_action: Awaitable[T]) -> T:
-    """What a deed comes to, which is kept with its reason. Raises Refused where there is none."""
+    """Await an action. Raises ActionRefused if its reason is invalid."""
     try:
         return await operator_action
     except InvalidReason:
-        characters = f"1 to {REASON_CHARACTERS_MAX} characters, none of them a control character"
-        raise ActionRefused(f"--reason takes {characters}") from None
+        raise ActionRefused(
+            f"--reason must have 1 to {REASON_CHARACTERS_MAX} characters, no control characters. Nothing was changed"
+        ) from None
 
 
 async def build_operator_service(settings: DryRunSettings) -> OperatorService:
-    """What the console does, here; a dry run judges tokens as the handler does. Raises Refused where it cannot."""
+    """Build the service that performs actions; a dry run checks tokens as the handler does. Raises ActionRefused."""
     authorizer = None
     if settings.command_auth == "required" and settings.jwks is not None:
         authorizer = CommandAuthorizer(await _load_keys(settings.jwks))
@@ -56,5 +59,5 @@ async def _load_keys(location: str) -> JwkSet:
     try:
         await keys.load()
     except JwksError as error:
-        raise ActionRefused(f"JWKS cannot be read: {error}") from None
+        raise ActionRefused(f"JWKS cannot be read: {error}. Nothing was changed") from None
     return keys

@@ -1,4 +1,4 @@
-"""What the commands that read topics or emit again share: options that select, bars, errors in words."""
+"""Options that several commands share, and progress bars."""
 
 import re
 from datetime import UTC, datetime
@@ -18,29 +18,33 @@ TIME_FORMATS = [
     "%Y-%m-%dT%H:%M:%S.%f%z",
     "%Y-%m-%d",
 ]
-"""RFC 3339 as the service writes it, and shorter; %z also takes Z."""
+"""RFC 3339 as the service writes it, and shorter forms; %z also takes Z."""
 TIME_METAVAR = "TIME"
 
 
 def parse_id_option(text: str) -> int:
-    """An id of the contract's. Raises typer.BadParameter."""
+    """Parse an id of the contract. Raises typer.BadParameter."""
     value = int(text) if re.fullmatch("[0-9]{1,19}", str(text)) else 0
     if not 1 <= value <= ID_MAX:
-        raise typer.BadParameter(f"{text} is no id: a number from 1 to {ID_MAX}")
+        raise typer.BadParameter(f"{text} is not an id: enter a number from 1 to {ID_MAX}")
     return value
 
 
-RootAccount = Annotated[
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+RootAccountOption = Annotated[int, typer.Option(parser=parse_id_option, metavar="ID", help="Root account of the ids.")]
+RootAccountFilterOption = Annotated[
     int | None,
-    typer.Option(parser=parse_id_option, metavar="ID", help="The root account of the ids; 1 where none is given."),
+    typer.Option("--root-account", parser=parse_id_option, metavar="ID", help="Root account of the ids; 1 by default."),
 ]
-Course = Annotated[int | None, typer.Option(parser=parse_id_option, metavar="ID", help="One course.")]
-Assignment = Annotated[int | None, typer.Option(parser=parse_id_option, metavar="ID", help="One assignment.")]
-Since = Annotated[
+CourseOption = Annotated[int | None, typer.Option(parser=parse_id_option, metavar="ID", help="Only this course.")]
+AssignmentOption = Annotated[
+    int | None, typer.Option(parser=parse_id_option, metavar="ID", help="Only this assignment.")
+]
+SinceOption = Annotated[
     datetime | None,
     typer.Option(formats=TIME_FORMATS, metavar=TIME_METAVAR, help="Recorded at this time or later; UTC by default."),
 ]
-Until = Annotated[
+UntilOption = Annotated[
     datetime | None, typer.Option(formats=TIME_FORMATS, metavar=TIME_METAVAR, help="Recorded before this time.")
 ]
 
@@ -48,7 +52,7 @@ Until = Annotated[
 def build_log_filter(
     root_account: int | None, course: int | None, assignment: int | None, since: datetime | None, until: datetime | None
 ) -> LogFilter:
-    """What the options select; times without an offset are UTC."""
+    """Build the filter of the options; times without an offset are UTC."""
     if root_account is None and (course is not None or assignment is not None):
         root_account = 1
     since, until = (at.replace(tzinfo=UTC) if at and at.tzinfo is None else at for at in (since, until))
@@ -56,7 +60,7 @@ def build_log_filter(
 
 
 def progress_bars() -> Progress:
-    """Progress bars on standard error; none where that is no terminal."""
+    """Create progress bars on standard error; they are disabled unless it is a terminal."""
     console = Console(stderr=True)
     columns = (
         SpinnerColumn(),

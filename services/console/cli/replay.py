@@ -16,14 +16,8 @@ from services.console.cli.operator_auth import (
     build_operator_service,
     require_reason,
 )
-from services.console.cli.runner import (
-    Connection,
-    JsonOption,
-    open_connection,
-    print_json,
-    require_existing,
-    stdout_console,
-)
+from services.console.cli.output import print_json, stdout_console
+from services.console.cli.runner import Connection, open_connection, require_existing
 from services.console.cli.server_watchdog import fail_if_silent, kafka_server
 from services.console.replay_jobs import request_to_detail
 from services.console.roles import Role
@@ -44,13 +38,13 @@ def replay_command(
         ),
     ],
     reason: ReasonOption,
-    root_account: options.RootAccount = None,
-    course: options.Course = None,
-    assignment: options.Assignment = None,
-    since: options.Since = None,
-    until: options.Until = None,
+    root_account: options.RootAccountFilterOption = None,
+    course: options.CourseOption = None,
+    assignment: options.AssignmentOption = None,
+    since: options.SinceOption = None,
+    until: options.UntilOption = None,
     per_second: Annotated[float | None, typer.Option(help="Most records per second.")] = None,
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Publish a part of the log again: same ids and sequence numbers, with replay: true. Repeat it to resume."""
     try:

@@ -1,7 +1,7 @@
-"""Who waits is told for what: a server that does not answer is named after seconds, and given up after half a minute.
+"""Name an unresponsive server after 5 seconds and abort the command after 30.
 
-The libraries' own patience differs from one question to the next, up to minutes; so the servers are asked for a sign of
-life beside the work, over connections of their own: a question that takes long is no silence.
+The clients' own timeouts differ between requests and last up to minutes. The servers are therefore probed over separate
+connections while the command runs, so that a slow query does not count as silence.
 """
 
 import asyncio
@@ -28,19 +28,19 @@ ANSWER_SECONDS_MAX = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """``place``: its name and address, for people; ``answers``: whether it gives a sign of life now."""
+    """A server to probe; ``label`` names it with its address."""
 
     label: str
     is_answering: Callable[[], Awaitable[bool]]
 
 
 def kafka_server(bootstrap: str) -> Server:
-    """One broker that answers is enough."""
+    """Kafka answers while one broker does."""
     return Server(f"Kafka at {bootstrap}", partial(_kafka_answers, bootstrap))
 
 
 def postgresql_server(url: str) -> Server:
-    """Named without user and password."""
+    """PostgreSQL, labelled without user and password."""
     return Server(f"PostgreSQL at {urlsplit(url).netloc.rpartition('@')[2]}", partial(_postgresql_answers, url))
 
 
@@ -61,17 +61,17 @@ async def _postgresql_answers(url: str) -> bool:
     except OSError:
         return False
     except POSTGRES_CLIENT_ERRORS:
-        return True  # It refuses us, and says so: the work hears that itself.
+        return True  # It answers with a refusal, which the command will get too.
     connection.terminate()
     return True
 
 
 @contextlib.asynccontextmanager
 async def fail_if_silent(*servers: Server) -> AsyncIterator[None]:
-    """Say on standard error which server the block waits for, and end the block where one stays silent.
+    """Report on standard error which server the block waits for, and cancel the block if one stays silent.
 
     Raises:
-        DoesNotAnswer: a server gave no sign of life for GIVE_UP_SECONDS.
+        ServerSilent: a server has not answered for ABORT_AFTER_SECONDS.
     """
     silent_servers: list[str] = []
     try:

@@ -1,4 +1,4 @@
-"""``verdict``: what became of a command, from its record to what is on the topics."""
+"""``verdict``: trace a command from its record to its events."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -9,20 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from schemas.fields import is_uuid
-from services.console.cli.runner import (
-    Connection,
-    JsonOption,
-    RootAccountOption,
-    add_row,
-    build_table,
-    format_time,
-    print_fields,
-    print_json,
-    stdout_console,
-    with_connection,
-)
+from services.console.cli.options import JsonOption, RootAccountOption
+from services.console.cli.output import add_row, build_table, format_time, print_fields, print_json, stdout_console
+from services.console.cli.runner import Connection, with_connection
 from services.eventlog.command_history import CausedEvent, CommandHistory, CommandVerdict
-from services.runtime.command_line import EXIT_FINDING, NotFound, escape_unprintable
+from services.runtime.command_line import ExitCode, NotFound, escape_unprintable
 
 Json = dict[str, Any]
 EVENTS_SHOWN_MAX = 10
@@ -33,15 +24,17 @@ def verdict(
     root_account: RootAccountOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """What became of a command: its record, its verdict, its events. Exit code 1 where it was refused."""
+    """Show a command's verdict, record and events. Exit code 1 if it was refused."""
     if not is_uuid(command_id):
-        raise typer.BadParameter("COMMAND_ID is not a UUID such as 0193a6a1-7a5e-7c3e-8f00-3b1e6d9a4c11")
+        raise typer.BadParameter("COMMAND_ID must be a UUID such as 0193a6a1-7a5e-7c3e-8f00-3b1e6d9a4c11")
 
     async def read_verdict(connection: Connection) -> tuple[CommandVerdict, list[CausedEvent]]:
         command_history = CommandHistory(connection)
         verdict_record = await command_history.first_verdict(root_account, command_id.lower())
         if verdict_record is None:
-            raise NotFound(f"no verdict for {command_id} in root account {root_account}: unknown, or not decided yet")
+            raise NotFound(
+                f"no verdict for {command_id} in root account {root_account}: the command is unknown or not decided yet"
+            )
         return verdict_record, await command_history.caused_events(root_account, verdict_record)
 
     verdict_record, caused_events = with_connection(read_verdict)
@@ -51,7 +44,7 @@ def verdict(
     else:
         _print_verdict(stdout_console(), verdict_record, caused_events, verdict_body)
     if verdict_body["status"] != "accepted":
-        raise typer.Exit(EXIT_FINDING)
+        raise typer.Exit(ExitCode.FINDING)
 
 
 def _verdict_json(verdict_record: CommandVerdict, caused_events: list[CausedEvent], verdict_body: Json) -> Json:
@@ -67,13 +60,13 @@ def _verdict_json(verdict_record: CommandVerdict, caused_events: list[CausedEven
         "verdict_number": verdict_record.number,
         "events": [
             {
-                "id": effect.id,
-                "event_type": effect.type,
-                "stream_version": effect.version,
-                "position": effect.position,
-                "live_number": effect.live_number,
+                "id": event.id,
+                "event_type": event.type,
+                "stream_version": event.version,
+                "position": event.position,
+                "live_number": event.live_number,
             }
-            for effect in caused_events
+            for event in caused_events
         ],
     }
 
@@ -94,9 +87,9 @@ def _print_verdict(
         "course": verdict_body["course_id"],
         "assignment": verdict_body["assignment_id"],
         "stream version": verdict_body["stream_version"],
-        "decided": f"{verdict_body['decided_at']}, {max(latency_seconds, 0):.3f} s after it was appended",
+        "decided": f"{verdict_body['decided_at']}, {max(latency_seconds, 0):.3f} s after the append",
         "record": f"{verdict_record.topic} partition {verdict_record.partition} offset {verdict_record.offset}",
-        "verdict": f"shard {verdict_record.shard} number {verdict_record.number}",
+        "verdict": f"shard {verdict_record.shard} sequence {verdict_record.number}",
         "correlation": verdict_body["correlation_id"],
     }
     print_fields(console, fields)
@@ -111,16 +104,21 @@ def _print_verdict(
         event_table = build_table(
             "event", "version", "events", "live-events", right=("version", "events", "live-events")
         )
-        for effect in caused_events[:EVENTS_SHOWN_MAX]:
-            add_row(event_table, effect.type, effect.version, effect.position, effect.live_number)
+        for event in caused_events[:EVENTS_SHOWN_MAX]:
+            add_row(event_table, event.type, event.version, event.position, event.live_number)
         console.print(event_table)
         if len(caused_events) > EVENTS_SHOWN_MAX:
-            console.print(f"and {len(caused_events) - EVENTS_SHOWN_MAX} events more: see --json.")
-        console.print(Text(f"Numbers are ce_sequence in partition {verdict_record.shard} of each topic.", style="dim"))
+            console.print(f"{len(caused_events) - EVENTS_SHOWN_MAX} more events: see --json.")
+        console.print(
+            Text(
+                f"events and live-events: ce_sequence in partition {verdict_record.shard}",
+                style="dim",
+            )
+        )
 
 
 def _format_type(verdict_body: Json) -> Text:
-    return Text(escape_unprintable(verdict_body["type"] or "a command of no readable type"))
+    return Text(escape_unprintable(verdict_body["type"] or "command of unreadable type"))
 
 
 def _appended_at(verdict_record: CommandVerdict) -> datetime:

@@ -13,7 +13,7 @@ from rich.text import Text
 from schemas.topics import OUTPUT_TOPICS
 from services.config import KafkaSettings, VerifySettings
 from services.console.cli import options
-from services.console.cli.runner import JsonOption, print_json
+from services.console.cli.output import print_json
 from services.console.cli.server_watchdog import fail_if_silent, kafka_server, postgresql_server
 from services.eventlog.feed_history import FeedHistory, LogFilter
 from services.eventlog.postgres import READER, close_quickly, connect
@@ -22,7 +22,7 @@ from services.publishing.log_comparison import LogComparison
 from services.publishing.record_mapper import RecordMapper
 from services.publishing.topic_ends import full_topic_names
 from services.publishing.verifier import TopicNotFound, VerificationReport, verify
-from services.runtime.command_line import EXIT_FINDING, NotFound, escape_unprintable, run_command
+from services.runtime.command_line import ExitCode, NotFound, escape_unprintable, run_command
 
 COMPARE_SETTINGS = (
     "If all records of a topic are changed, compare EVENT_SOURCE, LIVE_EVENTS_SHARD and LMS_URL with the relay's."
@@ -34,12 +34,12 @@ def verify_command(
         list[str] | None, typer.Argument(metavar="TOPIC…", help="Full names; all outputs of TOPIC_PREFIX if none.")
     ] = None,
     of: Annotated[str | None, typer.Option(help=f"Output that the topics repeat: {', '.join(OUTPUT_TOPICS)}.")] = None,
-    root_account: options.RootAccount = None,
-    course: options.Course = None,
-    assignment: options.Assignment = None,
-    since: options.Since = None,
-    until: options.Until = None,
-    as_json: JsonOption = False,
+    root_account: options.RootAccountFilterOption = None,
+    course: options.CourseOption = None,
+    assignment: options.AssignmentOption = None,
+    since: options.SinceOption = None,
+    until: options.UntilOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Find missing, extra, repeated, disordered and changed records of topics. Exit code 1 if there are any.
 
@@ -66,7 +66,7 @@ def verify_command(
         for report in reports:
             _print_report(console, report)
     if not all(report.sound for report in reports):
-        raise typer.Exit(EXIT_FINDING)
+        raise typer.Exit(ExitCode.FINDING)
 
 
 def _resolve_outputs(topics: Sequence[str] | None, repeated_output: str | None) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""The console's pages: FastAPI, Jinja2, server-sent events. They render what the rooms beside them say."""
+"""The console's web pages: FastAPI, Jinja2, server-sent events."""

@@ -1,4 +1,4 @@
-"""Forms for what operators do: each shows its effect, asks why, and does it once."""
+"""Forms of operator actions: each shows its effect, requires a reason, and acts once; and the list of actions."""
 
 import json
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from services.console.operator_service import REASON_CHARACTERS_MAX, Actor, Inva
 from services.console.redriver import DEAD_LETTER_BYTES_MAX
 from services.console.replay_jobs import RESUME_WINDOW
 from services.console.web.dependencies import (
+    MISSING_REASON,
+    OPERATOR_REQUIRED,
     ConsoleDependencies,
     Dependencies,
     Operator,
@@ -31,23 +33,23 @@ from services.runtime.errors import KAFKA_CLIENT_ERRORS, describe_error
 
 router = APIRouter()
 ROWS_MAX = 50
-# Long enough for a few records: whoever redrives one sees that it has been.
+# Long enough to show a small redrive as sent.
 SENT_WAIT_SECONDS = 2.0
 ACTION_KINDS = ("redrive", "discard", "reveal")
 
 TOO_LARGE = (
-    "With a redrive's mark it would be larger than a record of the commands topic may be. Nothing was done: it stays"
-    " open until somebody discards it."
+    "With the redrive headers it would exceed the record limit of the commands topic. Nothing was changed: it stays"
+    " open until an operator discards it."
 )
 NOT_OPEN = (
-    "Nothing of this is open: it has been redriven or discarded, see Actions, or it is too large to carry a redrive's"
-    " mark. Nothing was done."
+    "No matching dead letter is open: it was redriven or discarded already (see Actions), or it is too large to"
+    " redrive. Nothing was changed."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ActionTarget:
-    """What a form is about: one ``letter``, or the open ones of a ``reason`` or ``partition`` up to a time."""
+    """The dead letters of a form: one ``letter``, or the open ones of a ``reason`` or ``partition`` up to a time."""
 
     letter: str = ""
     reason: str = ""
@@ -55,21 +57,21 @@ class ActionTarget:
     until: str = ""
 
     def to_filter(self) -> DeadLetterFilter:
-        """Raises HTTPException where it says nothing."""
+        """Build the filter. Raises HTTPException if the form selects nothing."""
         if self.letter:
             return DeadLetterFilter(id=parse_shard_and_number(self.letter))
         if not self.reason and not self.partition:
-            raise HTTPException(400, "say which dead letters: letter, reason or partition")
+            raise HTTPException(400, "The link must name a letter, a reason or a partition. Nothing was changed.")
         until: datetime | None = parse_time(self.until) if self.until else None
         return DeadLetterFilter(reason=self.reason or None, partition=parse_partition(self.partition), until=until)
 
     def to_query_string(self) -> str:
-        """As it stands in a link."""
+        """The query string of a link to this form."""
         return urlencode({name: getattr(self, name) for name in self.__slots__ if getattr(self, name)})
 
 
 async def target_from_query(letter: str = "", reason: str = "", partition: str = "") -> ActionTarget:
-    """From a link."""
+    """Read the target from a link."""
     return ActionTarget(letter, reason, partition)
 
 
@@ -79,7 +81,7 @@ async def target_from_form(
     partition: Annotated[str, Form()] = "",
     until: Annotated[str, Form()] = "",
 ) -> ActionTarget:
-    """From a form."""
+    """Read the target from a submitted form."""
     return ActionTarget(letter, reason, partition, until)
 
 
@@ -91,7 +93,7 @@ async def action_form(
     kind: str,
     target: Annotated[ActionTarget, Depends(target_from_query)],
 ) -> Response:
-    """What would be done, and to how many; asks why."""
+    """Show what the action would do to how many dead letters, and ask for a reason."""
     _require_permission(user, kind, target)
     return await _render_action_form(request, dependencies, kind, target, uuid4(), "", None)
 
@@ -136,7 +138,7 @@ async def perform_action(
     action: Annotated[UUID, Form()],
     why: Annotated[str, Form()] = "",
 ) -> Response:
-    """Do it, unless this very form has done it already; then show what was done."""
+    """Perform the action unless this form was submitted before; then show the action."""
     _require_permission(user, kind, target)
     actor, selection = Actor(user.root_account_id, user.user_id), target.to_filter()
     try:
@@ -149,9 +151,7 @@ async def perform_action(
         else:
             await dependencies.operator_service.reveal(action, actor, why, parse_shard_and_number(target.letter))
     except InvalidReason:
-        return await _render_action_form(
-            request, dependencies, kind, target, action, why, "Say why, in 1 to 1,000 characters"
-        )
+        return await _render_action_form(request, dependencies, kind, target, action, why, MISSING_REASON)
     except ActionAlreadyRecorded:
         pass
     except NoOpenDeadLetters:
@@ -169,14 +169,14 @@ def _require_permission(user: SignedInUser, kind: str, target: ActionTarget) -> 
     if kind not in ACTION_KINDS or (kind == "reveal" and not target.letter):
         raise HTTPException(404)
     if not user.can_operate:
-        raise Forbidden("This takes a token with scope moderation.operator. Nothing was done.")
+        raise Forbidden(OPERATOR_REQUIRED)
     if kind == "discard" and not target.letter and not user.can_administer:
-        raise Forbidden("Discarding a group unseen takes a token with scope moderation.admin. Nothing was done.")
+        raise Forbidden("Discarding a group requires a token with scope moderation.admin. Nothing was changed.")
 
 
 @router.get("/actions")
 async def actions_page(request: Request, dependencies: ConsoleDependencies, user: Viewer, before: str = "") -> Response:
-    """What operators did, newest first."""
+    """List the operator actions, newest first."""
     at, _, last_id = before.partition("~")
     rows = await list_actions(
         dependencies.pool, (parse_time(at), _parse_uuid(last_id)) if before else None, ROWS_MAX + 1
@@ -194,7 +194,7 @@ async def actions_page(request: Request, dependencies: ConsoleDependencies, user
 async def action_page(
     request: Request, dependencies: ConsoleDependencies, user: Viewer, action_id: UUID, before: str = ""
 ) -> Response:
-    """One action, and what became of each dead letter."""
+    """Show one action and its dead letters."""
     action = await get_action(dependencies.pool, action_id)
     if action is None:
         raise HTTPException(404)
@@ -221,4 +221,4 @@ def _parse_uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise HTTPException(400, "before is of another page") from None
+        raise HTTPException(400, "The page link is invalid.") from None

@@ -1,7 +1,6 @@
-"""The HTTP application: its parts, its pages, and the manners that every answer has."""
+"""The console's HTTP application: dependencies, pages, error pages, metrics."""
 
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import quote
 
@@ -45,9 +44,9 @@ from services.runtime.http import (
     build_health_router,
 )
 
-LOGGER = logging.getLogger("console")
 CONNECTIONS_MAX = 8
 QUERY_TIMEOUT_SECONDS = 10
+INTERNAL_ERROR = "The console's log has the details. If you submitted a form, check Actions before you submit it again."
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'"
@@ -64,7 +63,7 @@ RESPONSE_HEADERS = [
 
 
 def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
-    """The application; it connects when it starts, and serves also while PostgreSQL and Kafka are away."""
+    """Build the application. It also serves pages while PostgreSQL or Kafka does not answer."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -91,7 +90,7 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
         bind_metrics(app.state.dependencies)
         dependencies: Dependencies = app.state.dependencies
         background = {
-            "watching": monitor.run(),
+            "polling the status": monitor.run(),
             "redriving": redriver.run(),
             "replaying": dependencies.replay_jobs.resume(connection_pool),
             "reading keys": keys.keep_current(),
@@ -102,12 +101,12 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
             dependencies.replay_jobs.stop()
         connection_pool.terminate()
 
-    # Outside of all, so that also what the framework answers by itself has the manners.
+    # Outermost, so that the framework's own responses have the headers too.
     return ResponseHeadersMiddleware(HeadMiddleware(build_pages_app(lifespan)), RESPONSE_HEADERS)
 
 
 def bind_metrics(dependencies: Dependencies) -> None:
-    """Let the metrics read what the parts know."""
+    """Connect the metrics to the objects whose values they expose."""
     METRICS.auth_failures.callback = lambda: failure_counts(dependencies.sessions.failure_counts)
     METRICS.jwks_age.callback = lambda: [((), dependencies.sessions.keys.age())]
     server_problems = dependencies.health.server_problems
@@ -124,7 +123,7 @@ def bind_metrics(dependencies: Dependencies) -> None:
 
 
 def build_pages_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
-    """The pages and the manners; ``lifespan`` gives it its parts."""
+    """Build the pages and error pages; ``lifespan`` sets ``app.state.dependencies``."""
     app = FastAPI(title="Moderated Grading console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     for router in (
         auth_pages.router,
@@ -145,9 +144,14 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(NotSignedIn)
     async def not_signed_in(request: Request, error: NotSignedIn) -> Response:
         if request.url.path in ("/live", "/session"):
-            return Response(status_code=204)  # It ends a browser's stream; a page in its place would not.
+            return Response(status_code=204)  # 204 stops an EventSource; an error page would make it retry.
         if error.has_bearer_token or request.method != "GET":
-            return _render_problem(request, 401, "Sign in first", str(error) or "Nothing was done.")
+            return _render_problem(
+                request,
+                401,
+                "Sign in first",
+                f"{error}. Nothing was changed." if str(error) else "Nothing was changed.",
+            )
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/sign-in?next={quote(path, safe='/')}", 303)
 
@@ -159,19 +163,17 @@ def _add_error_handlers(app: FastAPI) -> None:
         app,
         http_error=_http_error,
         invalid_fields=lambda request, fields: _render_problem(
-            request, 400, "This cannot be done", f"cannot be used as they are: {fields}"
+            request, 400, "Invalid request", f"These fields are missing or invalid: {fields}. Nothing was changed."
         ),
         database_unavailable=lambda request, problem: _render_problem(
-            request, 503, "PostgreSQL does not answer", f"{problem}. Load the page again."
+            request, 503, "The log is unavailable", f"{problem}. Reload the page later."
         ),
-        internal_error=lambda request: _render_problem(
-            request, 500, "The console made a mistake", "Its log says which."
-        ),
+        internal_error=lambda request: _render_problem(request, 500, "Internal error", INTERNAL_ERROR),
     )
 
 
 def _http_error(request: Request, error: HTTPException) -> Response:
-    title = "There is no such page" if error.status_code == 404 else "This cannot be done"
+    title = "Page not found" if error.status_code == 404 else "Invalid request"
     detail = "" if error.detail == "Not Found" else str(error.detail)
     return _render_problem(request, error.status_code, title, detail)
 

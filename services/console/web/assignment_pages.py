@@ -42,7 +42,7 @@ VERSION_MAX = 2**31 - 1
 async def assignments_page(
     request: Request, dependencies: ConsoleDependencies, user: Viewer, id: str = "", before: str = ""
 ) -> Response:
-    """Assignments, the latest made first, or those of a course or of an id."""
+    """List assignments, newest first, or those of a course or with an id."""
     requested_id = _parse_number(id, ID_MAX) if id else None
     rows = await list_assignments(
         dependencies.pool, requested_id, _parse_number(before, ID_MAX) if before else None, ROWS_MAX + 1
@@ -69,7 +69,7 @@ async def assignment_page(
     students: int = 1,
     before: str = "",
 ) -> Response:
-    """An assignment as it stands, or stood at a version or time; what changed since another version; its timeline."""
+    """Show an assignment at a version or time, its changes since another version, and its timeline."""
     snapshot = await _load_snapshot(StreamReader(dependencies.pool), root_account, assignment, version, at, compare)
     document = state_document(snapshot.course, snapshot.state)
     state_changes = find_changes(snapshot.earlier_document, document)
@@ -103,7 +103,7 @@ async def assignment_page(
 
 @dataclass(frozen=True, slots=True)
 class AssignmentSnapshot:
-    """A state that is asked for. ``earlier``: the document it is compared with, None before the first event."""
+    """A requested state. ``earlier_document``: the state to compare with, None before the first event."""
 
     stream: int
     course: Course
@@ -116,30 +116,30 @@ class AssignmentSnapshot:
 async def _load_snapshot(
     stream_reader: StreamReader, root_account: int, assignment: int, version: str, at: str, compare: str
 ) -> AssignmentSnapshot:
-    """Raises HTTPException where it never stood so."""
+    """Load the requested state. Raises HTTPException if it never existed."""
     if not (0 < root_account <= ID_MAX and 0 < assignment <= ID_MAX):
         raise HTTPException(404)
     streams = await stream_reader.streams(root_account, None, assignment)
     if not streams:
-        raise HTTPException(404, "no such assignment in this root account")
+        raise HTTPException(404, "This root account has no such assignment.")
     as_of_arguments = (
         {"version": _parse_number(version, VERSION_MAX)} if version else {"at": parse_time(_as_utc(at))} if at else {}
     )
     loaded = await load_as_of(stream_reader, root_account, assignment, **as_of_arguments)
     latest = await load_as_of(stream_reader, root_account, assignment) if as_of_arguments else loaded
     if loaded is None or latest is None:
-        raise HTTPException(404, "it did not stand so: before its first event, or beyond now")
+        raise HTTPException(404, "The assignment did not exist at that version or time, or it lies in the future.")
     compared, earlier_document = _parse_number(compare, VERSION_MAX) if compare else loaded[1].version - 1, None
     if compared > 0:
         compared_state = await load_as_of(stream_reader, root_account, assignment, version=compared)
         if compared_state is None:
-            raise HTTPException(404, f"it has no version {compared} to compare with")
+            raise HTTPException(404, f"The assignment has no version {compared} to compare with.")
         earlier_document = state_document(*compared_state)
     return AssignmentSnapshot(streams[0].number, *loaded, latest[1].version, compared, earlier_document)
 
 
 def _as_utc(text: str) -> str:
-    """A time that a form's field gives without an offset."""
+    """Add UTC to a time that a form field gives without an offset."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -149,18 +149,18 @@ def _as_utc(text: str) -> str:
 
 def _parse_number(text: str, maximum: int) -> int:
     if not text.isascii() or not text.isdecimal() or not 0 < int(text[:20]) <= maximum:
-        raise HTTPException(400, "ids and versions are positive numbers")
+        raise HTTPException(400, "Ids and versions must be positive numbers.")
     return int(text)
 
 
 def _grader_names(course: Course, state: Assignment) -> dict[int, str]:
-    """What the graders are called, by user id: the only names that a page shows."""
+    """Return the graders' names by user id; pages show no other names."""
     graders = [*state.grader_slots, *({state.final_grader_id} if state.final_grader_id else ())]
     return {grader: course.users.get(grader, {}).get("name") or f"user {grader}" for grader in graders}
 
 
 async def _agreement_context(course: Course, state: Assignment) -> dict[str, Any]:
-    """How far the graders agree, with the plots; computed in a thread, for a class may be large."""
+    """Compute the agreement of the graders and its plots, in a thread because classes may be large."""
     if not state.moderated_grading:
         return {"agreement": None}
     try:

@@ -15,7 +15,7 @@ router = APIRouter()
 
 @router.get("/sign-in")
 async def sign_in_page(request: Request, dependencies: ConsoleDependencies, next: str = "/") -> Response:
-    """The form that takes a token."""
+    """Show the form for the token."""
     return dependencies.templates.render_page(request, "sign_in.html", next=_safe_redirect_path(next), problem=None)
 
 
@@ -26,7 +26,7 @@ async def sign_in(
     token: Annotated[str, Form()] = "",
     next: Annotated[str, Form()] = "/",
 ) -> Response:
-    """Put the token into the session's cookie."""
+    """Set the session cookie."""
     require_same_origin(request)
     response = RedirectResponse(_safe_redirect_path(next), 303)
     try:
@@ -42,7 +42,7 @@ async def sign_in(
 async def sign_out(
     request: Request, dependencies: ConsoleDependencies, user: Viewer, csrf: Annotated[str, Form()] = ""
 ) -> Response:
-    """Forget the session."""
+    """Delete the session cookie."""
     require_csrf_token(user, request, csrf)
     response = RedirectResponse("/sign-in", 303)
     dependencies.sessions.sign_out(response)
@@ -51,19 +51,19 @@ async def sign_out(
 
 @router.get("/session")
 async def session_status(user: Viewer) -> Response:
-    """Whether whoever asks is signed in: 200, else 204. A page whose stream was refused asks it."""
+    """Answer 200 if the user is signed in, else 204; pages ask this after their stream was refused."""
     return JSONResponse({"status": "signed in"})
 
 
 def _safe_redirect_path(path: str) -> str:
-    """The path of a page of ours, the first one's for anything else."""
+    """Return the path if it is one of this console, else that of the status page."""
     is_local = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if is_local else "/"
 
 
 @router.get("/static/{name}")
 async def static(name: str) -> Response:
-    """Styles and the script; the link to them changes with them."""
+    """Serve styles, script and icon; their links change with their content."""
     if name not in STATIC:
         raise HTTPException(404)
     content_type = CONTENT_TYPES[name[name.rindex(".") :]]

@@ -28,20 +28,20 @@ KAFKA_TIMEOUT_SECONDS = 5
 async def redirect_to_verdict(
     request: Request, dependencies: ConsoleDependencies, user: Viewer, root_account: int, command_id: UUID
 ) -> Response:
-    """The way of a command, by its id: that of the verdict that settled it."""
+    """Redirect to the page of the verdict that decided a command."""
     verdict_record = (
         await CommandHistory(dependencies.pool).first_verdict(root_account, str(command_id))
         if 0 < root_account <= ID_MAX
         else None
     )
     if verdict_record is None:
-        raise HTTPException(404, "no verdict has settled this command: it is unknown, or not decided yet")
+        raise HTTPException(404, "This command is unknown or not decided yet.")
     return RedirectResponse(f"/verdicts/{verdict_record.shard}-{verdict_record.number}", 303)
 
 
 @router.get("/verdicts/{verdict_id}")
 async def command_page(request: Request, dependencies: ConsoleDependencies, user: Viewer, verdict_id: str) -> Response:
-    """The way of one command: record, verdict, events, live events, with the places on the topics."""
+    """Show a command's record, verdict and events, with their offsets on the topics."""
     command_history = CommandHistory(dependencies.pool)
     verdict_record = await command_history.verdict_at(*parse_shard_and_number(verdict_id))
     if verdict_record is None:
@@ -80,7 +80,7 @@ async def command_page(request: Request, dependencies: ConsoleDependencies, user
 async def _find_offsets(
     dependencies: Dependencies, verdict_record: CommandVerdict, caused_events: list[CausedEvent], since: datetime
 ) -> tuple[dict[str, int | None], str | None]:
-    """The offset of the verdict, and of the first event and first grade_change, by topic; and what keeps us from it."""
+    """Find the offsets of the verdict, the first event and the first grade_change by topic; or why it cannot."""
     numbers_by_topic = {"verdicts": verdict_record.number}
     if caused_events:
         numbers_by_topic["events"] = caused_events[0].position
@@ -102,7 +102,7 @@ async def _find_offsets(
 async def _load_record_shape(
     dependencies: Dependencies, verdict_record: CommandVerdict
 ) -> tuple[str | None, str | None]:
-    """The shape of the command's record, and why it cannot be shown where it cannot."""
+    """Return the masked record of the command, or why it cannot be shown."""
     topic_partition = TopicPartition(verdict_record.topic, verdict_record.partition)
     try:
         async with (
@@ -110,7 +110,7 @@ async def _load_record_shape(
             open_reader(dependencies.settings.kafka_bootstrap, [topic_partition]) as consumer,
         ):
             if (await consumer.beginning_offsets([topic_partition]))[topic_partition] > verdict_record.offset:
-                return None, "The record is gone from the topic by retention; what was decided stays."
+                return None, "Retention has removed the record from the topic. Its verdict and events are kept."
             consumer.seek(topic_partition, verdict_record.offset)
             async for _, records in read_until(consumer, {topic_partition: verdict_record.offset + 1}):
                 if (
@@ -122,4 +122,4 @@ async def _load_record_shape(
                 break
     except KAFKA_ERRORS as error:
         return None, describe_error(error, "kafka")
-    return None, "Another record stands there now: the topic was made again."
+    return None, "The topic was recreated: another record is at this offset now."

@@ -1,4 +1,4 @@
-"""What the pages work with, and who may see them."""
+"""Dependencies of the pages: the parts of the process, the signed-in user, parsed parameters."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, HTTPException, Request
 
 from services.config import ConsoleSettings
-from services.console.operator_service import OperatorService
+from services.console.operator_service import REASON_CHARACTERS_MAX, OperatorService
 from services.console.redriver import Redriver
 from services.console.replay_jobs import ReplayJobs
 from services.console.status_monitor import StatusMonitor
@@ -17,6 +17,9 @@ from services.console.web.sessions import Forbidden, Sessions, SignedInUser, req
 from services.console.web.templates import Templates
 from services.eventlog.postgres import Pool
 from services.runtime.health import Health
+
+MISSING_REASON = f"A reason of 1 to {REASON_CHARACTERS_MAX:,} characters is required. Nothing was changed"
+OPERATOR_REQUIRED = "This requires a token with scope moderation.operator. Nothing was changed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Dependencies:
 
 
 def get_dependencies(request: Request) -> Dependencies:
-    """The parts of the process that answers the request."""
+    """Return the parts of the process."""
     dependencies: Dependencies = request.app.state.dependencies
     return dependencies
 
@@ -49,7 +52,7 @@ ConsoleDependencies = Annotated[Dependencies, Depends(get_dependencies)]
 
 
 async def authenticate(request: Request, dependencies: ConsoleDependencies) -> SignedInUser:
-    """Who asks. Raises NotSignedIn."""
+    """Return the signed-in user. Raises NotSignedIn."""
     user = await dependencies.sessions.authenticate(request)
     request.state.user = user
     return user
@@ -59,9 +62,9 @@ Viewer = Annotated[SignedInUser, Depends(authenticate)]
 
 
 async def require_operator(request: Request, user: Viewer) -> SignedInUser:
-    """Who acts, with a form of ours. Raises NotSignedIn, Forbidden."""
+    """Return the user who submits a form. Raises NotSignedIn, and Forbidden without the role or the CSRF token."""
     if not user.can_operate:
-        raise Forbidden("This takes a token with scope moderation.operator. Nothing was done.")
+        raise Forbidden(OPERATOR_REQUIRED)
     form = await request.form()
     require_csrf_token(user, request, str(form.get("csrf", "")))
     return user
@@ -74,7 +77,7 @@ _SHARD_AND_NUMBER = re.compile(r"(\d{1,4})-(\d{1,18})")
 
 
 def parse_shard_and_number(text: str) -> tuple[int, int]:
-    """(shard, number) of a dead letter or a verdict in a path. Raises HTTPException."""
+    """Parse the (shard, number) of a dead letter or verdict in a path. Raises HTTPException."""
     match = _SHARD_AND_NUMBER.fullmatch(text)
     if match is None:
         raise HTTPException(404)
@@ -82,12 +85,12 @@ def parse_shard_and_number(text: str) -> tuple[int, int]:
 
 
 def parse_time(text: str) -> datetime:
-    """A time in a link of ours. Raises HTTPException."""
+    """Parse a time in a link. Raises HTTPException."""
     try:
         at = datetime.fromisoformat(text.replace(" ", "+"))
         at.astimezone(UTC)
     except (ValueError, OverflowError):
         at = datetime.min
     if at.tzinfo is None:
-        raise HTTPException(400, "send times as they stand in our links, in ISO 8601 with an offset")
+        raise HTTPException(400, "A time must be in ISO 8601 with an offset, such as 2026-01-31T12:00:00Z.")
     return at

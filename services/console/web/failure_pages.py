@@ -1,4 +1,4 @@
-"""What failed: dead letters by cause and one by one, refusals by cause."""
+"""Pages about failures: dead letters by cause and one by one, refusals by cause."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -9,8 +9,8 @@ from fastapi.responses import Response
 
 from services.commands.parse import parse
 from services.commands.parse_errors import UnreadableRecord
-from services.console.masking import decode_for_display, mask
-from services.console.redriver import ACTION_HEADER, decode_headers
+from services.console.masking import decode_for_display, mask, mask_key
+from services.console.redriver import ACTION_HEADER, DEAD_LETTER_HEADER, decode_headers
 from services.console.web.dependencies import (
     ConsoleDependencies,
     Dependencies,
@@ -27,14 +27,14 @@ from services.eventlog.operator_actions import get_action
 router = APIRouter(prefix="/failures")
 ROWS_MAX = 50
 REVEAL_WINDOW = timedelta(minutes=10)
-STATES = ("open", "settled", "all")
-# Headers that carry no content of anybody's.
-UNMASKED_HEADERS = (ACTION_HEADER, "redrive_dead_letter", "traceparent", "content-type")
+STATES = ("open", "closed", "all")
+# These headers never carry personal data.
+UNMASKED_HEADERS = (ACTION_HEADER, DEAD_LETTER_HEADER, "traceparent", "content-type")
 
 
 @router.get("")
 async def failures_page(request: Request, dependencies: ConsoleDependencies, user: Viewer) -> Response:
-    """Everything that failed, by cause."""
+    """Show all failures by cause."""
     groups = await DeadLetterReader(dependencies.pool).groups()
     causes = dependencies.monitor.verdict_stats.groups_by_size()
     by_partition = sorted({partition for group in groups for partition in group.partitions})
@@ -53,10 +53,10 @@ async def dead_letters_page(
     state: str = "open",
     before: str = "",
 ) -> Response:
-    """Dead letters, newest first, a page at a time."""
+    """List dead letters, newest first, in pages."""
     partition_number = parse_partition(partition)
     if state not in STATES:
-        raise HTTPException(400, "state is open, settled or all")
+        raise HTTPException(400, "The state must be open, closed or all.")
     is_open = None if state == "all" else state == "open"
     failures = DeadLetterReader(dependencies.pool)
     letters = await failures.dead_letters(
@@ -85,14 +85,14 @@ async def dead_letter_page(
     letter_id: str,
     revealed: Annotated[UUID | None, Query()] = None,
 ) -> Response:
-    """One dead letter: where it was, why it died, its shape, and what became of it."""
+    """Show one dead letter: position, cause, masked content, and what became of it."""
     letter = await load_dead_letter(dependencies, letter_id)
     return await _render_dead_letter(request, dependencies, user, letter, revealed)
 
 
 @router.post("/dead-letters/{letter_id}/dry-run")
 async def dry_run_page(request: Request, dependencies: ConsoleDependencies, user: Operator, letter_id: str) -> Response:
-    """What would come of it now. Nothing is written."""
+    """Show the outcome that a redrive would have now. Writes nothing."""
     letter = await load_dead_letter(dependencies, letter_id)
     dry_run_result = await dependencies.operator_service.dry_run(letter)
     return await _render_dead_letter(request, dependencies, user, letter, None, dry_run_result=dry_run_result)
@@ -102,7 +102,7 @@ async def dry_run_page(request: Request, dependencies: ConsoleDependencies, user
 async def rejections_page(
     request: Request, dependencies: ConsoleDependencies, user: Viewer, reason: str, type: str = "", page: int = 1
 ) -> Response:
-    """The latest refusals of one cause."""
+    """List the latest refusals of one cause."""
     group = dependencies.monitor.verdict_stats.rejection_groups.get((type or None, reason))
     latest_verdicts = (
         [] if group is None else sorted(group.latest_verdicts, key=lambda v: (v.at, v.shard, v.number), reverse=True)
@@ -121,7 +121,7 @@ async def rejections_page(
 
 
 async def load_dead_letter(dependencies: Dependencies, letter_id: str) -> DeadLetter:
-    """The dead letter of a path. Raises HTTPException."""
+    """Load the dead letter of a path. Raises HTTPException."""
     letter = await DeadLetterReader(dependencies.pool).dead_letter(*parse_shard_and_number(letter_id))
     if letter is None:
         raise HTTPException(404)
@@ -156,9 +156,7 @@ async def _render_dead_letter(
         "dead_letter.html",
         letter=letter,
         appended_at=datetime.fromtimestamp(letter.append_time / 1_000, UTC),
-        key=mask(letter.key, 200)
-        if letter.key is None or not letter.key.isdigit()
-        else decode_for_display(letter.key, 200),
+        key=mask_key(letter.key),
         headers=headers,
         shape=escape_invisible(mask(letter.value)),
         content=None if content is None else escape_invisible(content),
@@ -171,7 +169,7 @@ async def _render_dead_letter(
 async def _load_revealed_content(
     dependencies: Dependencies, user: SignedInUser, letter: DeadLetter, revealed: UUID | None
 ) -> str | None:
-    """The content, for whoever had a reason a moment ago: what they said is kept."""
+    """Return the content for the user who has just recorded a reveal of this dead letter, else None."""
     action = None if revealed is None else await get_action(dependencies.pool, revealed)
     if action is None or action.acted_at is None or action.kind != "reveal":
         return None
@@ -186,11 +184,11 @@ async def _load_revealed_content(
 
 
 def parse_partition(text: str) -> int | None:
-    """The partition in a link or form, None where it names none. Raises HTTPException."""
+    """Parse the partition in a link or form, None if it is empty. Raises HTTPException."""
     if not text:
         return None
     if not text.isdecimal() or len(text) > 9:
-        raise HTTPException(400, "partition is a number")
+        raise HTTPException(400, "The partition must be a number. Nothing was changed.")
     return int(text)
 
 

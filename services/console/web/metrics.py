@@ -1,4 +1,4 @@
-"""The console's own metrics, one set a process."""
+"""The console's metrics, one set per process."""
 
 from schemas.topics import TOPICS
 from services.console.pipeline_status import PipelineStatus
@@ -8,6 +8,6 @@ METRICS = ConsoleMetrics()
 
 
 def topics_lost(status: PipelineStatus) -> list[tuple[tuple[str], float]]:
-    """1 for each topic that the first page says does not hold what was put on it, 0 for the others."""
+    """1 for each topic that is missing or lacks records, 0 for the others."""
     problem_topics = {topic.topic for topic in status.topic_problems}
     return [((name,), float(name in problem_topics)) for name in TOPICS]

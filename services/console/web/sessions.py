@@ -1,6 +1,6 @@
-"""Who looks: a bearer token, or the same token in a cookie that no script can read and no other site can send.
+"""Sign-in by bearer token, sent in a header or in a cookie that is HttpOnly and SameSite=Strict.
 
-There is no session on the server: the cookie survives a restart of the console, and ends with the token.
+The server keeps no session: the cookie survives a restart of the console and ends with the token.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ from services.auth.jwks import JwkSet
 from services.auth.verifier import Claims, InvalidToken, TokenVerifier, get_key_id, parse_bearer_token
 from services.console.roles import SCOPES, Role, resolve_role
 
-# Browsers keep no cookie beyond 4,096 characters, its name and attributes included.
+# Browsers limit a cookie with its name and attributes to 4,096 characters.
 COOKIE_CHARACTERS_MAX = 3_800
 
 
 class NotSignedIn(Exception):
-    """The request carries nothing that opens the console; the message says what is wrong, empty where there is nothing.
+    """The request has no valid token; the message says why, and is empty without any token.
 
-    ``by_bearer``: it came with an authorization header, from a program.
+    ``has_bearer_token``: it came in an authorization header, so from a program.
     """
 
     def __init__(self, message: str = "", *, has_bearer_token: bool = False) -> None:
@@ -32,14 +32,14 @@ class NotSignedIn(Exception):
 
 
 class Forbidden(Exception):
-    """Who asks is known and may not; the message says what it takes."""
+    """The user may not do this; the message names what is required and that nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedInUser:
-    """Somebody who was let in, until ``expires_at`` (seconds since 1970).
+    """A user with a valid token, until ``expires_at`` (seconds since 1970).
 
-    ``csrf``: what their forms carry; None with a bearer token, which no other site can send.
+    ``csrf``: the token of their forms; None with a bearer token, which other sites cannot send.
     """
 
     user_id: int
@@ -50,19 +50,19 @@ class SignedInUser:
 
     @property
     def can_operate(self) -> bool:
-        """Whether they may act."""
+        """Whether the user may redrive, discard one by one, reveal and replay."""
         return self.role >= Role.OPERATOR
 
     @property
     def can_administer(self) -> bool:
-        """Whether they may do what cannot be looked at one by one."""
+        """Whether the user may also discard whole groups."""
         return self.role >= Role.ADMIN
 
 
 class Sessions:
-    """Verifies tokens and makes cookies. ``secure``: the console is reached over https.
+    """Verifies tokens and sets cookies.
 
-    ``failures``: how many tokens were not believed, by reason.
+    ``secure``: the console is reached over https. ``failure_counts``: rejected tokens by reason.
     """
 
     def __init__(self, keys: JwkSet, *, secure: bool) -> None:
@@ -73,7 +73,7 @@ class Sessions:
         self.cookie_name = "__Host-moderation" if secure else "moderation"
 
     async def authenticate(self, request: Request) -> SignedInUser:
-        """Who asks. Raises NotSignedIn."""
+        """Return the user of a request. Raises NotSignedIn."""
         header = request.headers.get("authorization")
         token = request.cookies.get(self.cookie_name)
         if header is not None:
@@ -91,7 +91,7 @@ class Sessions:
         return _build_user(claims, _derive_csrf_token(token))
 
     async def verify_token(self, token: str) -> Claims:
-        """What a token says now. Raises InvalidToken, also where it opens no console."""
+        """Return the claims of a token. Raises InvalidToken, also without a scope of the console."""
         try:
             return await self._verify_token(token)
         except InvalidToken as error:
@@ -107,7 +107,7 @@ class Sessions:
         return claims
 
     async def sign_in(self, token: str, response: Response) -> None:
-        """Put a token into the browser's cookie. Raises InvalidToken."""
+        """Set the cookie. Raises InvalidToken."""
         if len(token) > COOKIE_CHARACTERS_MAX:
             raise InvalidToken(
                 "malformed", f"the token is longer than {COOKIE_CHARACTERS_MAX} characters, too long for a cookie"
@@ -123,22 +123,22 @@ class Sessions:
         )
 
     def sign_out(self, response: Response) -> None:
-        """Take the cookie away."""
+        """Delete the cookie."""
         response.delete_cookie(self.cookie_name, httponly=True, samesite="strict", secure=self.secure)
 
 
 def require_same_origin(request: Request) -> None:
-    """Raise Forbidden where a browser says that another site made it send the request."""
+    """Raise Forbidden if the browser says that another site caused the request."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise Forbidden("This form was sent by another site. Nothing was done.")
+        raise Forbidden("This form was submitted by another site. Nothing was changed.")
 
 
 def require_csrf_token(user: SignedInUser, request: Request, csrf: str) -> None:
-    """Raise Forbidden unless the form is one that we gave to this very session."""
+    """Raise Forbidden unless the form belongs to this session."""
     require_same_origin(request)
     if user.csrf is not None and not hmac.compare_digest(user.csrf.encode(), csrf.encode()):
         raise Forbidden(
-            "This form is of another session. Nothing was done: go back, load the page again, and repeat it."
+            "This form belongs to another session. Nothing was changed: reload the form and submit it again."
         )
 
 
@@ -149,5 +149,5 @@ def _build_user(claims: Claims, csrf: str | None) -> SignedInUser:
 
 
 def _derive_csrf_token(token: str) -> str:
-    """Known to nobody who does not know the token: no secret of the console's own, so that it survives a restart."""
+    """Derive it from the token alone, so that forms survive a restart of the console."""
     return hashlib.blake2b(token.encode(), digest_size=16, person=b"csrf").hexdigest()

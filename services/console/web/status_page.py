@@ -1,4 +1,4 @@
-"""The first page, and the stream that keeps every page fresh."""
+"""The status page, and the stream of server-sent events that updates every page."""
 
 import asyncio
 import json
@@ -18,16 +18,17 @@ from services.console.web.templates import Templates
 
 router = APIRouter()
 HEARTBEAT_SECONDS = 1.0
-# Sooner than anybody reads, and seldom enough for the battery of who watches all night.
+# Faster than anyone reads, slow enough for a page that stays open all night on a battery.
 UPDATE_INTERVAL_SECONDS = 0.3
 RETRY_MILLISECONDS = 1_000
 CHART_WIDTH, CHART_HEIGHT = 720, 64
+FRAGMENTS_TEMPLATE = "status_fragments.html"
 FRAGMENTS = ("glance", "status", "notices", "figures", "partitions", "outputs", "publications", "recent")
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar of the chart, in its own units."""
+    """One bar of the chart, in the units of its viewBox."""
 
     x: float
     y: float
@@ -36,7 +37,7 @@ class Bar:
 
 
 def build_bars(throughput: tuple[int, ...]) -> list[Bar]:
-    """The flow of commands as bars, the highest as high as the chart."""
+    """Scale the throughput to bars, the highest as high as the chart."""
     maximum, width = max(throughput, default=0) or 1, CHART_WIDTH / max(len(throughput), 1)
     heights = [CHART_HEIGHT * value / maximum for value in throughput]
     return [
@@ -47,22 +48,24 @@ def build_bars(throughput: tuple[int, ...]) -> list[Bar]:
 
 @router.get("/")
 async def status_page(request: Request, dependencies: ConsoleDependencies, user: Viewer) -> Response:
-    """How things stand now."""
+    """Show the current status."""
     return dependencies.templates.render_page(
-        request, "now.html", bars=build_bars(dependencies.monitor.status.throughput)
+        request, "status.html", bars=build_bars(dependencies.monitor.status.throughput)
     )
 
 
 def render_fragments(templates: Templates, status: PipelineStatus) -> dict[str, str]:
-    """The parts of the pages that change by themselves, by their id."""
-    fragments = {name: templates.render_fragment("now_parts.html", name, status) for name in FRAGMENTS}
-    fragments["chart"] = templates.render_fragment("now_parts.html", "chart", status, build_bars(status.throughput))
+    """Render the fragments that the pages update, by element id."""
+    fragments = {name: templates.render_fragment(FRAGMENTS_TEMPLATE, name, status) for name in FRAGMENTS}
+    fragments["chart"] = templates.render_fragment(
+        "status_fragments.html", "chart", status, build_bars(status.throughput)
+    )
     return fragments | {"title": status.summary(), "level": status.level}
 
 
 @router.get("/live")
 async def live_stream(dependencies: ConsoleDependencies, user: Viewer) -> Response:
-    """Server-sent events: first everything, then what has changed, and a beat each second to show that we are there."""
+    """Stream server-sent events: first all fragments, then the changed ones; a heartbeat each second."""
     return EventSourceResponse(
         _stream_updates(dependencies.monitor, dependencies.templates, user.expires_at), ping=3_600
     )
@@ -83,6 +86,6 @@ async def _stream_updates(
             if changed_fragments or now - heartbeat_at >= HEARTBEAT_SECONDS:
                 sent_fragments, heartbeat_at = fragments, now
                 yield ServerSentEvent(
-                    json.dumps(changed_fragments), event="parts", id=str(version), retry=RETRY_MILLISECONDS
+                    json.dumps(changed_fragments), event="fragments", id=str(version), retry=RETRY_MILLISECONDS
                 )
                 await asyncio.sleep(UPDATE_INTERVAL_SECONDS)

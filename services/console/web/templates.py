@@ -1,4 +1,4 @@
-"""Templates to pages. Everything that comes from outside is escaped, and kept from turning the text around it."""
+"""Render pages. Untrusted text is escaped, and isolated so that it cannot reorder the text around it."""
 
 import hashlib
 import unicodedata
@@ -18,19 +18,19 @@ FOLDER = Path(__file__).parent
 STATIC = {path.name: path.read_bytes() for path in sorted((FOLDER / "static").iterdir())}
 CONTENT_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 NAVIGATION = (
-    ("/", "Now"),
+    ("/", "Status"),
     ("/failures", "Failures"),
     ("/assignments", "Assignments"),
     ("/topics", "Topics"),
     ("/actions", "Actions"),
 )
 STATIC_VERSION = hashlib.blake2b(b"".join(STATIC.values()), digest_size=6).hexdigest()
-"""In every link to a static file: a new version is asked for at once, the old one kept for ever."""
+"""Part of each link to a static file, so that browsers cache it forever and load a new version at once."""
 TEXT_CHARACTERS_MAX = 500
 
 
 class Templates:
-    """One environment for all pages."""
+    """The Jinja environment of all pages."""
 
     def __init__(self) -> None:
         self.environment = Environment(
@@ -51,26 +51,26 @@ class Templates:
         self.environment.globals.update(
             pluralize=pluralize, stamp=STATIC_VERSION, pages=NAVIGATION, unassigned=UNASSIGNED
         )
-        # All at once: those of a newer version, put in place under a running process, are not this code's.
+        # Load all templates now: files replaced under a running process belong to other code.
         for name in self.environment.list_templates():
             self.environment.get_template(name)
 
     def render_page(self, request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-        """A page for whoever asks; ``values`` are the template's."""
+        """Render a page for the user of the request, with ``values`` for the template."""
         user = getattr(request.state, "user", None)
         monitor = request.app.state.dependencies.monitor
         text = self.environment.get_template(template).render(
-            user=user, now=monitor.status, path=request.url.path, **values
+            user=user, pipeline=monitor.status, path=request.url.path, **values
         )
         return HTMLResponse(text, status)
 
     def render_fragment(self, template: str, name: str, *values: Any) -> str:
-        """What a template's macro makes of values: a part of a page that is sent alone."""
+        """Render a template's macro: a fragment of a page that is sent alone."""
         return str(getattr(self.environment.get_template(template).module, name)(*values))
 
 
 def time_tag(at: datetime | None) -> Markup:
-    """A time, to the second and in UTC; its date too where that is not today's."""
+    """A time in UTC, to the second; with its date unless that is today."""
     if at is None:
         return Markup("–")
     at = at.astimezone(UTC)
@@ -79,24 +79,24 @@ def time_tag(at: datetime | None) -> Markup:
 
 
 def format_iso_time(at: datetime) -> str:
-    """A time for a form's field, exact to the microsecond."""
+    """A time for a link or form field, to the microsecond."""
     return at.astimezone(UTC).isoformat()
 
 
 def humanize(name: str | None) -> str:
-    """A name of ours as words."""
+    """An identifier as words."""
     return "unreadable" if name is None else name.replace("_", " ")
 
 
 def untrusted_text(text: object, characters_max: int = TEXT_CHARACTERS_MAX) -> Markup:
-    """Text of somebody else's: cut, its invisible and turning characters shown as escapes, isolated from ours."""
+    """Truncate and isolate untrusted text, and show invisible and bidirectional characters as escapes."""
     full_text = "–" if text is None else str(text)
     display_text = escape_invisible(full_text[:characters_max]) + ("…" if len(full_text) > characters_max else "")
     return Markup("<bdi>{}</bdi>").format(escape(display_text))
 
 
 def escape_invisible(text: str) -> str:
-    """Control, format and unassigned characters as escapes; line feeds and tabs as they are."""
+    """Replace control, format and unassigned characters by escapes, except line feeds and tabs."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -105,6 +105,6 @@ def escape_invisible(text: str) -> str:
 
 
 def unicode_escape(character: str) -> str:
-    """As JSON or Python would write it."""
+    """The escape that JSON and Python use."""
     code_point = ord(character)
     return f"\\u{code_point:04x}" if code_point < 0x10000 else f"\\U{code_point:08x}"

@@ -1,4 +1,4 @@
-"""Each output topic beside the log, and replays to a topic of somebody's choice."""
+"""Pages about topics: verification of each output topic against the log, and replays to other topics."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,7 +10,14 @@ from fastapi.responses import RedirectResponse, Response
 
 from services.console.operator_service import Actor, InvalidReason
 from services.console.replay_jobs import request_from_detail, request_to_detail
-from services.console.web.dependencies import ConsoleDependencies, Dependencies, Operator, Viewer
+from services.console.web.dependencies import (
+    MISSING_REASON,
+    OPERATOR_REQUIRED,
+    ConsoleDependencies,
+    Dependencies,
+    Operator,
+    Viewer,
+)
 from services.console.web.metrics import METRICS
 from services.console.web.sessions import Forbidden
 from services.eventlog.feeds import FEED_BY_TOPIC
@@ -23,7 +30,7 @@ FORM_FIELDS = ("output", "target", "root_account", "course", "assignment", "sinc
 
 @router.get("")
 async def topics_page(request: Request, dependencies: ConsoleDependencies, user: Viewer) -> Response:
-    """What the last check found on each topic, and the replays under way."""
+    """Show the last verification of each topic, and the replays of the last day."""
     outputs = {output.topic: output for output in dependencies.monitor.status.outputs}
     return dependencies.templates.render_page(
         request,
@@ -36,16 +43,16 @@ async def topics_page(request: Request, dependencies: ConsoleDependencies, user:
 
 @router.post("/check")
 async def start_verification(dependencies: ConsoleDependencies, user: Operator) -> Response:
-    """Compare all topics with the log. It reads and changes nothing, so it needs no reason."""
+    """Verify all topics against the log. It changes nothing, so no reason is required."""
     dependencies.verification_jobs.start()
     return RedirectResponse("/topics", 303)
 
 
 @router.get("/replay")
 async def replay_form(request: Request, dependencies: ConsoleDependencies, user: Viewer) -> Response:
-    """What is to be emitted again, where to, and why; a link may fill it in."""
+    """Show the form; a link may prefill it."""
     if not user.can_operate:
-        raise Forbidden("This takes a token with scope moderation.operator. Nothing was done.")
+        raise Forbidden(OPERATOR_REQUIRED)
     return _render_replay_form(
         request, dependencies, uuid4(), {name: request.query_params.get(name, "") for name in FORM_FIELDS}, "", None
     )
@@ -75,7 +82,7 @@ async def start_replay(
     action: Annotated[UUID, Form()],
     why: Annotated[str, Form()] = "",
 ) -> Response:
-    """Keep the order and begin with it, unless this very form has done so already."""
+    """Record the request and start the replay, unless this form was submitted before."""
     form_data = await request.form()
     fields = {name: str(form_data.get(name, "")).strip() for name in FORM_FIELDS}
     try:
@@ -89,14 +96,14 @@ async def start_replay(
     except (ReplayRefused, ValueError) as error:
         return _render_replay_form(request, dependencies, action, fields, why, str(error))
     except InvalidReason:
-        return _render_replay_form(request, dependencies, action, fields, why, "Say why, in 1 to 1,000 characters")
+        return _render_replay_form(request, dependencies, action, fields, why, MISSING_REASON)
     except ActionAlreadyRecorded:
         pass
     return RedirectResponse("/topics#replays", 303)
 
 
 def _parse_replay_form(fields: dict[str, str]) -> ReplayRequest:
-    """What a form asks for; without an end it ends now, so that going on later adds nothing. Raises ValueError."""
+    """Parse the form. Without an end time it ends now, so that a resumed replay adds nothing. Raises ValueError."""
     detail: dict[str, object] = {name: text for name, text in fields.items() if text}
     for name in ("root_account", "course", "assignment"):
         if name in detail:
@@ -110,7 +117,7 @@ def _parse_replay_form(fields: dict[str, str]) -> ReplayRequest:
             at = datetime.fromisoformat(fields[name])
             detail[name] = (at.replace(tzinfo=UTC) if at.tzinfo is None else at).isoformat()
     if not fields["output"] or not fields["target"]:
-        raise ValueError("say which output, and the full name of the topic to fill")
+        raise ValueError("an output and the full name of the target topic are required")
     replay_request = request_from_detail(detail)
     if replay_request.log_filter.until is None:
         replay_request = replace(replay_request, log_filter=replace(replay_request.log_filter, until=datetime.now(UTC)))

@@ -1,4 +1,4 @@
-"""The command line as operators run it: a process of its own, on the running system."""
+"""The command line as operators run it, on a running system."""
 
 import asyncio
 import json
@@ -23,21 +23,21 @@ HOSTILE = "Essay [bold]\N{RIGHT-TO-LEFT OVERRIDE}& <b>"
 
 @dataclass(frozen=True)
 class CommandResult:
-    """How a command ended, and what it wrote."""
+    """Exit code and output of a command."""
 
     exit_code: int
     stdout: str
     stderr: str
 
     def json(self) -> Any:
-        """What it printed, which must be one line of JSON."""
+        """Parse the output, which must be one line of JSON."""
         (line,) = self.stdout.splitlines()
         return json.loads(line)
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Runs commands with the settings of a system."""
+    """Runs commands with a system's settings."""
 
     environment: dict[str, str]
 
@@ -58,9 +58,9 @@ class CommandLine:
         return CommandResult(process.returncode, out.decode(), err.decode())
 
     async def run_in_process(self, *arguments: str, **settings: str) -> CommandResult:
-        """The same in this process, which costs a tenth: for what differs by its arguments alone."""
+        """Run a command in this process, which costs a tenth."""
         environment = {"COLUMNS": "80", **self.environment, **settings}
-        # Standard output is the process's: one at a time.
+        # CliRunner replaces this process's standard output: one command at a time.
         async with _STDOUT_LOCK:
             result = await asyncio.to_thread(CliRunner().invoke, build_cli(), arguments, env=environment)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -80,7 +80,7 @@ def cli(running_system: System) -> CommandLine:
 
 @pytest.fixture(scope="session")
 def cli_by_role(cli: CommandLine, running_system: System, issuer: TokenIssuer) -> dict[str, CommandLine]:
-    """The command line by the role that user 77's token gives."""
+    """Command lines whose token of user 77 grants the role that is the key."""
     keys = str(issuer.write_jwks(running_system.folder / "operators.jwks"))
     return {
         role: CommandLine(
@@ -92,7 +92,7 @@ def cli_by_role(cli: CommandLine, running_system: System, issuer: TokenIssuer) -
 
 @dataclass(frozen=True)
 class GradedCourse:
-    """A course with one essay of ten points: s1 has 6 of ta1 and 8 of ta2, which is chosen, then published; s2 none."""
+    """A course with an essay of ten points: s1 has 6 from ta1 and 8 from ta2, selected and published; s2 has none."""
 
     world: World
     verdicts: list[Json]
@@ -102,7 +102,7 @@ class GradedCourse:
         return self.world.assignment_id("a1")
 
     def last_verdict(self, kind: str) -> Json:
-        """The last verdict of a type of command."""
+        """Return the last verdict of a command type."""
         return next(verdict for verdict in reversed(self.verdicts) if verdict["type"] == kind)
 
 

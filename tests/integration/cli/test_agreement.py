@@ -1,4 +1,4 @@
-"""``agreement``: the figures of graders in a terminal, for scripts, and as CSV."""
+"""``agreement`` prints the graders' statistics as text, JSON and CSV."""
 
 import io
 from pathlib import Path
@@ -16,19 +16,19 @@ from tests.integration.cli.conftest import CommandLine, GradedCourse
 async def test_agreement_is_printed_as_text_json_and_csv(cli: CommandLine, graded_course: GradedCourse) -> None:
     text = await cli.run("agreement", graded_course.assignment_id, "--tolerance", "2")
     document = await cli.run_in_process("agreement", graded_course.assignment_id, "--json")
-    table = await cli.run_in_process("agreement", graded_course.assignment_id, "--csv")
+    csv = await cli.run_in_process("agreement", graded_course.assignment_id, "--csv")
     before = await cli.run_in_process("agreement", graded_course.assignment_id, "--version", "1")
     wrong = await cli.run_in_process("agreement", graded_course.assignment_id, "--tolerance", "-1")
 
-    figures = Agreement.model_validate(document.json())
-    assert (figures.marks, figures.exact_rate.value, figures.tolerance) == (2, 0, 0.5)
+    agreement = Agreement.model_validate(document.json())
+    assert (agreement.marks, agreement.exact_rate.value, agreement.tolerance) == (2, 0, 0.5)
     assert text.exit_code == 0, text.stderr
-    assert "within 2 points  100% of 1 pair of marks" in text.stdout
+    assert "within 2 points  100% of 1 pair of grades" in text.stdout
     assert "none: one work alone tells nothing of spread or chance" in text.stdout
     assert "none: fewer than three works were marked by all these graders" in text.stdout
-    strict = next(line for line in text.stdout.splitlines() if line.split()[:1] == [graded_course.world.user_id("ta1")])
-    assert strict.split() == [graded_course.world.user_id("ta1"), "1", "0", "-2.00", "(1)", "-2.00", "(1)"]
-    assert f"{graded_course.assignment_id},{figures.version},exact_rate,,,0.0,1," in table.stdout.splitlines()
+    row = next(line for line in text.stdout.splitlines() if line.split()[:1] == [graded_course.world.user_id("ta1")])
+    assert row.split() == [graded_course.world.user_id("ta1"), "1", "0", "-2.00", "(1)", "-2.00", "(1)"]
+    assert f"{graded_course.assignment_id},{agreement.version},exact_rate,,,0.0,1," in csv.stdout.splitlines()
     assert "none: no work was marked by two graders" in before.stdout
     assert (before.exit_code, wrong.exit_code) == (0, 2)
     assert max(map(len, text.stdout.splitlines())) <= 80

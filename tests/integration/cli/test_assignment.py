@@ -1,4 +1,4 @@
-"""``verdict``, ``state`` and ``history`` say what the log says, to people and to scripts; exit codes tell the rest."""
+"""``verdict``, ``state`` and ``history`` show what the log holds, as text and JSON, with exit codes."""
 
 import asyncio
 import uuid
@@ -34,7 +34,7 @@ async def test_verdict_command_distinguishes_unknown_and_malformed_ids(cli: Comm
     )
 
     assert (unknown.exit_code, unknown.stdout) == (4, "")
-    assert "unknown, or not decided yet" in unknown.stderr
+    assert "unknown or not decided yet" in unknown.stderr
     assert (wrong.exit_code, wrong.stdout) == (2, "")
 
 
@@ -62,9 +62,9 @@ async def test_state_command_shows_current_and_earlier_versions(cli: CommandLine
     )
     assert text.exit_code == 0
     assert f"✓ 8 by {graded_course.world.user_id('ta2')}" in text.stdout
-    assert "1 students without any grade" not in text.stdout
-    assert "1 student without any grade" in text.stdout
-    # What the assignment is called is a text, which neither formats nor turns anything round.
+    assert "1 students without a grade" not in text.stdout
+    assert "1 student without a grade" in text.stdout
+    # The assignment's name is printed as plain text: no markup, no bidirectional control characters.
     assert text.stdout.startswith("Essay [bold]\\u202e& <b> · version ")
 
 
@@ -77,26 +77,26 @@ async def test_history_command_pages_through_events(cli: CommandLine, graded_cou
 
     events = [*first.json()["events"], *rest.json()["events"]]
     for event in events:
-        beside = ("position", "command_id", "type_version")
-        AuditEvent.model_validate({name: event[name] for name in event if name not in beside})
+        extra_fields = ("position", "command_id", "type_version")
+        AuditEvent.model_validate({name: event[name] for name in event if name not in extra_fields})
     assert [event["stream_version"] for event in events] == list(range(1, len(events) + 1))
     assert (first.json()["more"], rest.json()["more"]) == (True, False)
     assert events[-1]["command_id"] == graded_course.last_verdict("publish_provisional_grades")["command_id"]
     assert text.exit_code == 0
-    for what in ("made the assignment", "graded 8", "published 8, was none", "published the assignment"):
+    for what in ("created the assignment", "graded 8", "published 8, was none", "published the assignment"):
         assert what in text.stdout
     assert max(map(len, text.stdout.splitlines())) <= 80
 
 
 async def test_unavailable_and_unconfigured_database_set_different_exit_codes(cli: CommandLine) -> None:
-    away, unnamed = await asyncio.gather(
+    unavailable, unconfigured = await asyncio.gather(
         cli.run("state", "1", DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing"),
         cli.run_in_process("state", "1", DATABASE_URL=""),
     )
 
-    assert (away.exit_code, away.stderr) == (3, "PostgreSQL does not answer: ConnectionRefusedError\n")
-    assert unnamed.exit_code == 2
-    assert unnamed.stderr.startswith("DATABASE_URL is not set: set it to postgresql://")
+    assert (unavailable.exit_code, unavailable.stderr) == (3, "PostgreSQL does not answer: ConnectionRefusedError\n")
+    assert unconfigured.exit_code == 2
+    assert unconfigured.stderr.startswith("DATABASE_URL is not set: set it to postgresql://")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,4 @@
-"""``dead-letters`` from the command line: looked at without content, tried without a trace, redriven and discarded with
-a reason that is kept."""
+"""``dead-letters``: listed without content, dry-run without a trace, redriven and discarded with a recorded reason."""
 
 import asyncio
 import json
@@ -17,13 +16,13 @@ from tests.fixtures.system import System
 from tests.integration.cli.conftest import CommandLine
 
 Json = dict[str, Any]
-REASON = "the exporter was mended"
+REASON = "the exporter was fixed"
 WAIT = ("--wait", "60")
 SECRET = "Geheimnis der Ada Lovelace"
 
 
 class DeadLetterCli:
-    """The command line with a token, and the database beside it. Each asks for a cause of its own."""
+    """The command line with a token, and the database; each call creates dead letters with a cause of their own."""
 
     def __init__(self, by_role: dict[str, CommandLine], system: System, connection: Any) -> None:
         self.system = system
@@ -32,7 +31,7 @@ class DeadLetterCli:
         self.operator = by_role["operator"]
 
     async def create_dead_letters(self, *values: bytes) -> tuple[str, list[str]]:
-        """Dead letters of a cause of their own: the cause, and their ids."""
+        """Insert dead letters with a new cause; return the cause and their ids."""
         cause = f"cause_{uuid.uuid4().hex[:8]}"
         letters = await append_dead_letters(self.system, 5, values, cause)
         return cause, [f"{shard}-{number}" for shard, number in letters]
@@ -48,7 +47,7 @@ class DeadLetterCli:
 
 @pytest.fixture
 async def dead_letter_cli(cli_by_role: dict[str, CommandLine], running_system: System) -> Any:
-    # What is counted is to change by what is done here alone.
+    # Only the test itself may change the counted rows.
     await wait_until_idle(running_system)
     connection = await asyncpg.connect(running_system.database_url)
     yield DeadLetterCli(cli_by_role, running_system, connection)
@@ -56,7 +55,7 @@ async def dead_letter_cli(cli_by_role: dict[str, CommandLine], running_system: S
 
 
 def readable_command() -> bytes:
-    """A command that the version which runs can read."""
+    """Return a command that this version can read."""
     return json.dumps(World().command("upsert_course", {"name": "Late"})).encode()
 
 
@@ -77,7 +76,10 @@ async def test_dead_letters_are_listed_and_shown_without_content(dead_letter_cli
     assert (text.exit_code, shown.exit_code) == (0, 0)
     assert all(letter in text.stdout for letter in ids)
     assert '{"comment": "xxxxxxxxx xxx xxx xxxxxxxx"}' in shown.stdout
-    assert (unknown.exit_code, unknown.stderr) == (4, "there is no dead letter 5-999999\n")
+    assert (unknown.exit_code, unknown.stderr) == (
+        4,
+        "there is no dead letter 5-999999. List them with dead-letters list\n",
+    )
     assert SECRET not in listed.stdout + text.stdout + shown.stdout
 
 
@@ -98,7 +100,7 @@ async def test_dry_run_prints_each_outcome_and_writes_no_rows(dead_letter_cli: D
     assert "1 accepted. Nothing was written." in one.stdout
     assert await dead_letter_cli.count_rows() == before
     nothing = await dead_letter_cli.operator.run_in_process("dead-letters", "dry-run", "--cause", "unheard_of")
-    assert (nothing.exit_code, nothing.stderr) == (4, "no open dead letter of that kind\n")
+    assert (nothing.exit_code, nothing.stderr) == (4, "no open dead letter matches. Nothing was changed\n")
 
 
 async def test_group_is_redriven_once_and_user_and_reason_are_recorded(dead_letter_cli: DeadLetterCli) -> None:
@@ -109,12 +111,15 @@ async def test_group_is_redriven_once_and_user_and_reason_are_recorded(dead_lett
     done = await dead_letter_cli.operator.run(*redrive, "--yes", "--json")
     again = await dead_letter_cli.operator.run_in_process(*redrive, "--yes")
 
-    assert (unconfirmed.exit_code, unconfirmed.stderr) == (2, "Redrive 2 dead letters? Say --yes\n")
+    assert (unconfirmed.exit_code, unconfirmed.stderr) == (
+        2,
+        "Redrive 2 dead letters? Confirm with --yes. Nothing was changed\n",
+    )
     assert done.exit_code == 0, done.stderr
     assert (done.json()["redriven"], done.json()["outcomes"]) == (2, {"accepted": 2})
-    assert (again.exit_code, again.stderr) == (4, "no open dead letter of that kind\n")
-    kept = await dead_letter_cli.get_action(done.json()["action"])
-    assert (kept["kind"], kept["root_account"], kept["user_id"], kept["reason"]) == ("redrive", 1, 77, REASON)
+    assert (again.exit_code, again.stderr) == (4, "no open dead letter matches. Nothing was changed\n")
+    action = await dead_letter_cli.get_action(done.json()["action"])
+    assert (action["kind"], action["root_account"], action["user_id"], action["reason"]) == ("redrive", 1, 77, REASON)
 
 
 async def test_oversized_dead_letters_are_listed_but_not_redriven(dead_letter_cli: DeadLetterCli) -> None:
@@ -125,10 +130,10 @@ async def test_oversized_dead_letters_are_listed_but_not_redriven(dead_letter_cl
     done = await dead_letter_cli.operator.run_in_process(*redrive, "--yes", "--json")
     again = await dead_letter_cli.operator.run_in_process(*redrive, "--yes")
 
-    named = f"left out, too large to carry a redrive's mark: {ids[1]}\n"
-    assert unconfirmed.stderr == f"{named}Redrive 1 dead letter? Say --yes\n"
+    named = f"not included, too large with the redrive headers: {ids[1]}\n"
+    assert unconfirmed.stderr == f"{named}Redrive 1 dead letter? Confirm with --yes. Nothing was changed\n"
     assert (done.exit_code, done.stderr, done.json()["redriven"], done.json()["left_out"]) == (1, named, 1, 1)
-    assert (again.exit_code, again.stderr) == (4, f"{named}no open dead letter of that kind\n")
+    assert (again.exit_code, again.stderr) == (4, f"{named}no open dead letter matches. Nothing was changed\n")
 
 
 async def test_repeated_dead_letter_sets_exit_code_1_and_can_be_discarded(dead_letter_cli: DeadLetterCli) -> None:
@@ -167,11 +172,16 @@ async def test_invalid_or_unauthorized_actions_change_no_rows(dead_letter_cli: D
         forged.run_in_process("dead-letters", "discard", ids[0], *reason),
     )
 
-    away = await dead_letter_cli.operator.run("dead-letters", "redrive", ids[0], *reason, KAFKA_BOOTSTRAP="127.0.0.1:1")
+    unavailable = await dead_letter_cli.operator.run(
+        "dead-letters", "redrive", ids[0], *reason, KAFKA_BOOTSTRAP="127.0.0.1:1"
+    )
 
     assert [ran.exit_code for ran in refused] == [2, 2, 2, 2, 2]
-    assert (away.exit_code, away.stderr) == (3, "Kafka does not answer: KafkaConnectionError. Nothing was changed\n")
+    assert (unavailable.exit_code, unavailable.stderr) == (
+        3,
+        "Kafka does not answer: KafkaConnectionError. Nothing was changed\n",
+    )
     assert "scope moderation.operator" in refused[0].stderr
     assert "scope moderation.admin" in refused[1].stderr
-    assert "OPERATOR_TOKEN is not believed" in refused[4].stderr
+    assert "OPERATOR_TOKEN was rejected" in refused[4].stderr
     assert await dead_letter_cli.count_rows() == before

@@ -1,4 +1,4 @@
-"""A server that takes connections and says nothing is named soon, and given up with the code of one that is away."""
+"""A server that accepts connections but does not answer is named soon, and aborts the command."""
 
 import asyncio
 import re
@@ -12,14 +12,14 @@ from tests.fixtures.dead_letter_fixtures import append_dead_letters
 from tests.fixtures.system import System
 from tests.integration.cli.conftest import CommandLine
 
-GIVE_UP_SECONDS = 4.0
+ABORT_SECONDS = 4.0
 
 
 @pytest.fixture(autouse=True)
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     timeouts = {
         "WARN_AFTER_SECONDS": 0.5,
-        "ABORT_AFTER_SECONDS": GIVE_UP_SECONDS,
+        "ABORT_AFTER_SECONDS": ABORT_SECONDS,
         "PROBE_SECONDS": 0.1,
         "REPROBE_SECONDS": 0.1,
         "ANSWER_SECONDS_MAX": 0.2,
@@ -41,16 +41,16 @@ async def test_hanging_kafka_is_named_and_aborts_the_command(
     }
     result = await cli_by_role["operator"].run_in_process(*commands[command], KAFKA_BOOTSTRAP=mute)
     assert result.exit_code == 3
-    # PostgreSQL too may be slow to answer one so impatient.
-    waits, ends = [line for line in result.stderr.splitlines() if "Kafka" in line]
-    assert re.fullmatch(rf"Kafka at {mute} does not answer; still trying, until \d\d:\d\d:\d\d UTC", waits)
-    assert ends.startswith(f"Kafka at {mute} has not answered for 4 s")
+    # With timeouts this short PostgreSQL may be reported too.
+    warning, abort = [line for line in result.stderr.splitlines() if "Kafka" in line]
+    assert re.fullmatch(rf"Kafka at {mute} does not answer; still trying, until \d\d:\d\d:\d\d UTC", warning)
+    assert abort.startswith(f"Kafka at {mute} has not answered for 4 s")
     letter = await cli_by_role["operator"].run_in_process("dead-letters", "show", f"{shard}-{number}")
     assert letter.stdout.startswith(f"dead letter {shard}-{number} open\n")
 
 
 async def test_command_continues_after_a_server_recovers(capsys: pytest.CaptureFixture[str]) -> None:
-    silent, back = True, asyncio.Event()
+    silent, never = True, asyncio.Event()
 
     async def answers() -> bool:
         return not silent
@@ -58,16 +58,16 @@ async def test_command_continues_after_a_server_recovers(capsys: pytest.CaptureF
     async def work() -> str:
         nonlocal silent
         async with fail_if_silent(Server("PostgreSQL at db:5432", answers)):
-            while "still trying" not in (said := capsys.readouterr().err):
+            while "still trying" not in (output := capsys.readouterr().err):
                 await asyncio.sleep(0.02)
             silent = False
-            while "PostgreSQL at db:5432 answers again" not in said:
+            while "PostgreSQL at db:5432 answers again" not in output:
                 await asyncio.sleep(0.02)
-                said += capsys.readouterr().err
+                output += capsys.readouterr().err
             return "done"
 
     assert await work() == "done"
     silent = True
     with pytest.raises(ServerSilent, match="PostgreSQL at db:5432 has not answered for 4 s"):
         async with fail_if_silent(Server("PostgreSQL at db:5432", answers)):
-            await back.wait()
+            await never.wait()

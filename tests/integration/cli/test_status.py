@@ -1,9 +1,10 @@
-"""``status`` says in one glance how things stand, as the log and the topics have it, also when one of them is away."""
+"""``status`` shows what the log and the topics hold, also while one of them is unavailable."""
 
 import asyncio
 
 import asyncpg
 
+from services.console.pipeline_status import ALL_DONE
 from services.eventlog.pipeline_queries import PipelineQueries
 from tests.fixtures.fault_helpers import wait_until_idle
 from tests.fixtures.process_runner import wait_until
@@ -16,14 +17,14 @@ async def test_idle_status_shows_no_backlog_and_counts_dead_letters(
 ) -> None:
     await wait_until_idle(running_system)
 
-    async def seen() -> CommandResult | None:
+    async def read_idle_status() -> CommandResult | None:
         result = await cli.run_in_process("status", "--json")
-        found = result.json()
-        # Kafka and the relay may be slow to say so.
-        waits = any(part["waiting"] for part in (*found["partitions"], *found["outputs"]))
-        return None if waits or found["problems"] else result
+        status = result.json()
+        # The relay may still be publishing.
+        is_waiting = any(part["waiting"] for part in (*status["partitions"], *status["outputs"]))
+        return None if is_waiting or status["problems"] else result
 
-    document = await wait_until(seen, "nothing waits")
+    document = await wait_until(read_idle_status, "nothing waits")
     text = await cli.run("status")
 
     connection = await asyncpg.connect(running_system.database_url)
@@ -32,14 +33,14 @@ async def test_idle_status_shows_no_backlog_and_counts_dead_letters(
     opened = await connection.fetchval("select count(*) from dead_letter") - settled
     watermarks = await PipelineQueries(connection).watermarks(f"{running_system.prefix}.commands", range(12))
     await connection.close()
-    found = document.json()
-    assert (found["decided"], found["dead_letters"]["open"], found["problems"]) == (verdicts, opened, [])
-    assert {partition["number"]: partition["decided_offset"] - 1 for partition in found["partitions"]} == watermarks
-    assert {partition["waiting"] for partition in found["partitions"]} == {0}
-    assert {output["waiting"] for output in found["outputs"]} == {0}
-    calm = opened == 0
-    assert (text.exit_code, found["level"]) == ((0, "calm") if calm else (1, "look"))
-    assert text.stdout.startswith(("✓ " if calm else "! ") + "Every command is decided and every grade is out")
+    status = document.json()
+    assert (status["decided"], status["dead_letters"]["open"], status["problems"]) == (verdicts, opened, [])
+    assert {partition["number"]: partition["decided_offset"] - 1 for partition in status["partitions"]} == watermarks
+    assert {partition["waiting"] for partition in status["partitions"]} == {0}
+    assert {output["waiting"] for output in status["outputs"]} == {0}
+    is_ok = opened == 0
+    assert (text.exit_code, status["level"]) == ((0, "ok") if is_ok else (1, "warning"))
+    assert text.stdout.startswith(("✓ " if is_ok else "! ") + ALL_DONE)
 
 
 async def test_status_reports_unavailable_servers(cli: CommandLine, graded_course: GradedCourse) -> None:
@@ -52,7 +53,7 @@ async def test_status_reports_unavailable_servers(cli: CommandLine, graded_cours
     assert (without_kafka.exit_code, without_both.exit_code) == (3, 3)
     assert without_kafka.stderr == ""
     assert without_kafka.stdout.startswith("✗ Kafka does not answer: ")
-    assert "waiting        unknown" in without_kafka.stdout
+    assert "undecided      unknown" in without_kafka.stdout
     assert "dead letters   " in without_kafka.stdout
     problems = without_both.json()["problems"]
     assert [problem.split(":")[0] for problem in problems] == ["Kafka does not answer", "PostgreSQL does not answer"]

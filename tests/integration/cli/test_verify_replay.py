@@ -1,4 +1,4 @@
-"""``verify`` and ``replay`` through the command line: their codes are those of the others, and deeds are kept."""
+"""``verify`` and ``replay``: exit codes, and recorded reasons."""
 
 import asyncio
 
@@ -55,8 +55,8 @@ async def test_replay_is_recorded_with_its_reason_and_resumes(
     assert " 0 records published now. Action " in again.stdout
     assert checked.exit_code == 0, checked.stdout
     connection = await asyncpg.connect(running_system.database_url)
-    kept = "select * from operator_action where kind = 'replay' and detail->>'target' = $1 order by acted_at"
-    rows = await connection.fetch(kept, target)
+    query = "select * from operator_action where kind = 'replay' and detail->>'target' = $1 order by acted_at"
+    rows = await connection.fetch(query, target)
     await connection.close()
     assert [(row["user_id"], row["reason"]) for row in rows] == [(77, why)] * 2
     assert str(rows[0]["id"]) == first.json()["action"]

@@ -1,4 +1,4 @@
-"""Who is let in to the console, and what they may do there: over HTTP, without a browser."""
+"""Sign-in, sessions and roles of the console, over HTTP without a browser."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ import pytest
 
 from tests.fixtures.console_client import ConsoleClient, create_dead_letter, parse_csrf_token, sign_in
 
-REASON_FORM = {"why": "the exporter was mended"}
+REASON_FORM = {"why": "the exporter was fixed"}
 PAGES = ("/", "/failures", "/failures/dead-letters", "/assignments", "/topics", "/actions")
 
 
@@ -30,8 +30,8 @@ async def test_content_security_policy_allows_only_own_resources(path: str, cons
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert answer.headers["cache-control"] == "no-store"
-    foreign = r'<script(?![^>]*\bsrc="/static/)|<style|<\w[^>]*\s(style|on\w+)=|(src|href)="(?![/#])'
-    assert not re.search(foreign, answer.text)
+    inline_or_external = r'<script(?![^>]*\bsrc="/static/)|<style|<\w[^>]*\s(style|on\w+)=|(src|href)="(?![/#])'
+    assert not re.search(inline_or_external, answer.text)
 
 
 @pytest.mark.parametrize("token", ["", "no token", "none of the scopes", "other issuer", "expired"])
@@ -103,12 +103,12 @@ async def test_event_stream_ends_with_the_session(console: ConsoleClient) -> Non
         assert (await stranger.get("/live")).status_code == 204
         assert (await stranger.get("/session")).status_code == 204
     assert (await console.request("GET", "/session")).status_code == 200
-    # On a machine that stands still a session may have ended before it began.
+    # On a stalled machine a session may end before its stream opens.
     for seconds in (2, 8, 30):
         brief = console.issuer.token(77, scope="moderation.viewer", exp=int(time.time()) + seconds)
         request = urllib.request.Request(f"{console.url}/live", headers={"authorization": f"Bearer {brief}"})
-        sent = await asyncio.to_thread(read_stream, request)
-        data = [line.removeprefix(b"data: ") for line in sent.splitlines() if line.startswith(b"data: ")]
+        stream = await asyncio.to_thread(read_stream, request)
+        data = [line.removeprefix(b"data: ") for line in stream.splitlines() if line.startswith(b"data: ")]
         if data:
             break
     assert {"title", "status", "partitions", "recent"} <= json.loads(data[0]).keys()

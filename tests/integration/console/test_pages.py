@@ -1,4 +1,4 @@
-"""What the console's pages say and do: over HTTP, without a browser."""
+"""The console's pages over HTTP, without a browser."""
 
 import asyncio
 import html
@@ -24,7 +24,7 @@ from tests.fixtures.dead_letter_fixtures import read_commands_partition
 from tests.fixtures.fault_helpers import wait_until_idle
 from tests.fixtures.process_runner import wait_until
 
-REASON_FORM = {"why": "the exporter was mended"}
+REASON_FORM = {"why": "the exporter was fixed"}
 
 
 async def page_contains(console: ConsoleClient, path: str, *texts: str) -> bool:
@@ -50,31 +50,29 @@ async def test_double_click_and_back_button_redrive_once(console: ConsoleClient)
     other_tab = await console.request("POST", "/act/redrive", "operator", data={**form, "action": str(uuid.uuid4())})
     assert other_tab.status_code == 409
     await wait_until(
-        lambda: any(r.value == b"{clicked" for r in console.system.client.records["dead-letters"]), "its outcome"
+        lambda: any(r.value == b"{clicked" for r in console.system.client.records["dead-letters"]), "the outcome"
     )
-    (found,) = [r for r in await read_commands_partition(console.system, 9) if r.value == b"{clicked"]
-    said = [f"redriven</a>&nbsp;to&nbsp;9/{found.offset}", "a dead letter again"]
+    (record,) = [r for r in await read_commands_partition(console.system, 9) if r.value == b"{clicked"]
+    texts = [f"redriven</a>&nbsp;to&nbsp;9/{record.offset}", "dead letter again"]
     await wait_until(
-        partial(page_contains, console, f"/failures/dead-letters/{letter}", *said), "what came of it is shown"
+        partial(page_contains, console, f"/failures/dead-letters/{letter}", *texts), "the page shows the outcome"
     )
 
 
 async def test_redrive_form_counts_records_and_lists_oversized_ones(console: ConsoleClient) -> None:
     reason = f"large_{uuid.uuid4().hex[:8]}"
     too_large = await create_dead_letter(console, b"{" * (MIB - 200), reason=reason)
-    assert "it stays open until somebody discards it" in html.unescape(
+    assert "it stays open until an operator discards it" in html.unescape(
         (await console.request("GET", f"/act/redrive?letter={too_large}", "operator")).text
     )
     await create_dead_letter(console, b"{", reason=reason)
     form = (await console.request("GET", f"/act/redrive?reason={reason}", "operator")).text
     assert "Redrive 1 open dead letter?" in form
-    assert "Left out: 1 dead letter," in form
+    assert "Not included: 1 dead letter " in form
     assert f'<a href="/failures/dead-letters/{too_large}">' in form
     fields = {"reason": reason, "action": str(uuid.uuid4()), **REASON_FORM}
     done = await console.request("POST", "/act/redrive", "operator", data=fields)
-    await wait_until(
-        partial(page_contains, console, done.headers["location"], "1 dead letter back on the topic"), "it is redriven"
-    )
+    await wait_until(partial(page_contains, console, done.headers["location"], "1 dead letter sent"), "it is redriven")
     assert (
         "Discard 1 open dead letter?" in (await console.request("GET", f"/act/discard?reason={reason}", "admin")).text
     )
@@ -96,7 +94,7 @@ async def test_dead_letter_content_is_visible_only_to_the_operator_who_revealed_
     assert "Zadie" not in (await console.http.get(content, headers=other)).text
     actions = (await console.request("GET", f"/actions/{form['action']}")).text
     assert REASON_FORM["why"] in actions
-    assert "user 77" in actions
+    assert "77 of root account 1" in actions
 
 
 async def test_dry_run_page_shows_the_outcome(console: ConsoleClient) -> None:
@@ -104,14 +102,14 @@ async def test_dry_run_page_shows_the_outcome(console: ConsoleClient) -> None:
         console, json.dumps(BAD_INPUTS["bases"]["upsert_course"]).encode(), reason="was_unreadable"
     )
     page = await console.request("GET", f"/failures/dead-letters/{readable}")
-    assert "The version that runs now can read it" in page.text
+    assert "This version can read the record" in page.text
     dry = await console.request("POST", f"/failures/dead-letters/{readable}/dry-run", "operator")
     assert "Nothing was written" in dry.text
     unreadable = await create_dead_letter(console)
     page = await console.request("GET", f"/failures/dead-letters/{unreadable}")
-    assert "stays unreadable until the code changes" in page.text
+    assert "This version cannot read the record" in page.text
     dry = await console.request("POST", f"/failures/dead-letters/{unreadable}/dry-run", "operator")
-    assert "a dead letter again" in dry.text
+    assert "dead letter again" in dry.text
 
 
 async def test_page_numbers_match_the_idle_log(console: ConsoleClient) -> None:
@@ -128,8 +126,8 @@ async def test_page_numbers_match_the_idle_log(console: ConsoleClient) -> None:
             "select body->>'type', body->>'reason', count(*) from verdict"
             " where body->>'reason' is not null group by 1, 2"
         )
-    wanted = (f'<dd id="decided">{decided:,}</dd>', f"The oldest of {open_letters:,} open dead letter")
-    await wait_until(partial(page_contains, console, "/", *wanted), f"the page says {wanted}")
+    texts = (f'<dd id="decided">{decided:,}</dd>', f'<a href="/failures">{open_letters:,} dead letter')
+    await wait_until(partial(page_contains, console, "/", *texts), f"the page shows {texts}")
     failures = html.unescape((await console.request("GET", "/failures")).text)
     by_cause = re.findall(r'rejections\?type=(\w*)&reason=(\w+)">[^<]*</a></td><td class="number">([\d,]+)<', failures)
     assert {(kind or None, reason, int(count.replace(",", ""))) for kind, reason, count in by_cause} == {
@@ -144,7 +142,7 @@ async def test_console_exposes_every_metric_of_its_catalogue(console: ConsoleCli
     catalogue = {family.name: family.documentation for family in ConsoleMetrics().registry.collect()}
     assert {family.name: family.documentation for family in families} == catalogue
     assert {family.name for family in families if not family.samples} == set()
-    await wait_until(lambda: console.process.get_metric("moderation_ready") == 1, "it is told that it is ready")
+    await wait_until(lambda: console.process.get_metric("moderation_ready") == 1, "the metric says that it is ready")
 
 
 async def test_replay_is_recorded_executed_and_rejected_for_service_topics(console: ConsoleClient) -> None:
@@ -156,7 +154,7 @@ async def test_replay_is_recorded_executed_and_rejected_for_service_topics(conso
     assert (await console.request("POST", "/topics/replay", "viewer", data=form)).status_code == 403
     assert (await console.request("POST", "/topics/replay", "operator", data=form)).status_code == 303
     await wait_until(
-        partial(page_contains, console, f"/actions/{form['action']}", target, "all of it is there"), "it is done"
+        partial(page_contains, console, f"/actions/{form['action']}", target, "complete"), "the replay is complete"
     )
 
 
@@ -164,12 +162,12 @@ async def test_topics_are_verified_against_the_log(console: ConsoleClient) -> No
     assert (await console.request("POST", "/topics/check", "viewer")).status_code == 403
     await console.request("POST", "/topics/check", "operator")
 
-    async def checked() -> str:
+    async def read_result() -> str:
         text = (await console.request("GET", "/topics", "operator")).text
-        return "" if "A check is under way" in text else text
+        return "" if "A verification is running" in text else text
 
-    page = await wait_until(checked, "the check is done")
-    assert page.count("as the log says") == 5
+    page = await wait_until(read_result, "the verification is done")
+    assert page.count("matches the log") == 5
 
 
 async def test_command_page_links_to_its_topic_offsets(console: ConsoleClient) -> None:
@@ -180,13 +178,13 @@ async def test_command_page_links_to_its_topic_offsets(console: ConsoleClient) -
     verdict = next(
         r for r in records["verdicts"] if dict(r.headers)["ce_causationid"].decode() == command["command_id"]
     )
-    found = next(r for r in records["events"] if json.loads(r.value or b"") == event)
+    event_record = next(r for r in records["events"] if json.loads(r.value or b"") == event)
     answer = await console.http.get(
         f"/commands/1/{command['command_id']}",
         headers={"authorization": f"Bearer {console.token('viewer')}"},
         follow_redirects=True,
     )
-    for name, record in (("verdicts", verdict), ("events", found)):
+    for name, record in (("verdicts", verdict), ("events", event_record)):
         assert f"{console.system.prefix}.{name}, partition {record.partition}, offset {record.offset}," in answer.text
     assert "upsert_course" in answer.text
     assert BAD_INPUTS["bases"]["upsert_course"]["data"]["name"] not in answer.text
@@ -205,19 +203,19 @@ async def test_unprocessed_commands_are_shown_as_waiting(console: ConsoleClient)
     try:
         await console.system.client.send(command)
         await wait_until(
-            partial(page_contains, console, "/", "1 command not decided, the oldest waiting"), "that it waits is said"
+            partial(page_contains, console, "/", "1 command is not decided, the oldest for"), "the page shows it"
         )
         other = html.unescape((await console.request("GET", "/failures")).text)
-        assert re.search(r'<a href="/">[^<]*1 command not decided, the oldest waiting', other)
+        assert re.search(r'<a href="/">[^<]*1 command is not decided, the oldest for', other)
     finally:
         handler.start()
         await handler.wait_until_ready()
     await console.system.client.wait_for_verdict(command["command_id"])
 
-    async def is_said_no_more() -> bool:
+    async def is_decided() -> bool:
         return not await page_contains(console, "/", "not decided, the oldest")
 
-    await wait_until(is_said_no_more, "it is said no more")
+    await wait_until(is_decided, "the page no longer shows it")
 
 
 @pytest.mark.parametrize(
@@ -255,10 +253,10 @@ async def test_assignment_state_is_shown_by_version_or_time_and_compared(
 ) -> None:
     page = f"/assignments/1/{moderated_assignment['assignment_id']}"
     first = await console.request("GET", f"{page}?version=1")
-    assert "As it stood at version 1" in first.text
-    assert "What its first event stated" in first.text
+    assert "You see version 1" in first.text
+    assert "Initial state" in first.text
     compared = await console.request("GET", f"{page}?version=4&compare=1")
-    assert "What differs from version 1" in compared.text
+    assert "Changes since version 1" in compared.text
     assert "provisional_grades.[" in compared.text
     assert (await console.request("GET", f"{page}?at=2099-01-01T00:00:00")).status_code == 404
     assert (await console.request("GET", f"{page}?at=2020-01-01")).status_code == 404

@@ -1,4 +1,4 @@
-"""A dead letter is redriven once, in its order and byte for byte, whatever happens between Kafka and PostgreSQL."""
+"""A dead letter is redriven once, in order and byte for byte, through crashes of Kafka and PostgreSQL."""
 
 import asyncio
 import json
@@ -33,11 +33,11 @@ from tests.system.journeys.test_bad_inputs import produce_raw_record
 
 Json = dict[str, Any]
 ACTOR = Actor(root_account=1, user_id=77)
-REASON = "the exporter was mended"
+REASON = "the exporter was fixed"
 
 
 class RedriveHarness:
-    """A log, topics and what operators can do; no handler."""
+    """A log, topics and the operator actions, without a handler."""
 
     def __init__(self, system: System, actions: OperatorService, connections: Pool) -> None:
         self.system = system
@@ -49,8 +49,8 @@ class RedriveHarness:
         return Redriver(self.system.database_url, self.system.bootstrap, self.system.prefix)
 
     async def send_pending(self, redriver: Redriver | None = None) -> None:
-        """Send all that waits; whoever did so before may hold the lock until the server knows that they are gone."""
-        await wait_until((redriver or self.redriver()).send_pending, "it is this one's turn")
+        """Send all pending dead letters; PostgreSQL may notice late that the previous sender has gone."""
+        await wait_until((redriver or self.redriver()).send_pending, "the lock is free")
 
     async def redrive(self, selection: DeadLetterFilter, action: uuid.UUID | None = None) -> uuid.UUID:
         action = action or uuid.uuid4()
@@ -82,18 +82,21 @@ async def test_partition_is_redriven_in_order_with_original_bytes_and_redrive_he
     assert [record.value for record in records] == values
     assert {record.key for record in records} == {b"1001"}
     for record, (shard, number) in zip(records, letters, strict=True):
-        marks = [("redrive_action", str(action).encode()), ("redrive_dead_letter", f"{shard}-{number}".encode())]
-        assert list(record.headers) == [*HEADERS, *marks]
-    kept = await get_action(harness.pool, action)
-    assert kept is not None
-    assert (kept.kind, kept.user_id, kept.reason, kept.closed_count, kept.redriven_count) == (
+        redrive_headers = [
+            ("redrive_action", str(action).encode()),
+            ("redrive_dead_letter", f"{shard}-{number}".encode()),
+        ]
+        assert list(record.headers) == [*HEADERS, *redrive_headers]
+    stored = await get_action(harness.pool, action)
+    assert stored is not None
+    assert (stored.kind, stored.user_id, stored.reason, stored.closed_count, stored.redriven_count) == (
         "redrive",
         77,
         REASON,
         5,
         5,
     )
-    assert json.loads(kept.detail) == {"partition": 0}
+    assert json.loads(stored.detail) == {"partition": 0}
 
 
 async def test_concurrent_identical_redrives_send_one_record(harness: RedriveHarness) -> None:
@@ -114,16 +117,16 @@ async def test_concurrent_identical_redrives_send_one_record(harness: RedriveHar
 
 async def test_group_redrive_skips_a_concurrently_discarded_dead_letter(harness: RedriveHarness) -> None:
     letters = await append_dead_letters(harness.system, 11, [b"1", b"2"])
-    waits = (
+    waiting_locks = (
         "select count(*) from pg_locks l join pg_stat_activity a using (pid)"
         " where not l.granted and a.datname = current_database()"
     )
     connection = await connect(harness.system.database_url, "test", OPERATOR)
     async with connection.transaction():
-        theirs = Action(uuid.uuid4(), "discard", 1, 78, REASON, "{}")
-        await OperatorActions(connection).record_action(theirs, DeadLetterFilter(id=letters[0]), None)
+        other_action = Action(uuid.uuid4(), "discard", 1, 78, REASON, "{}")
+        await OperatorActions(connection).record_action(other_action, DeadLetterFilter(id=letters[0]), None)
         group = asyncio.create_task(harness.redrive(DeadLetterFilter(partition=11)))
-        await wait_until(lambda: harness.pool.fetchval(waits), "the group waits for it")
+        await wait_until(lambda: harness.pool.fetchval(waiting_locks), "the group redrive waits for the lock")
     await connection.close()
     await group
     await harness.send_pending()
@@ -138,42 +141,44 @@ async def test_crash_between_kafka_and_postgresql_sends_no_duplicates(
     values: list[bytes | None] = [b"{%d" % number for number in range(5 if sees == "nothing" else 12)]
     await append_dead_letters(harness.system, partition, values)
     action = await harness.redrive(DeadLetterFilter(partition=partition))
-    dying, noted = harness.redriver(), OperatorActions.record_redriven
+    crashing, record_redriven = harness.redriver(), OperatorActions.record_redriven
 
-    async def crash(operating: OperatorActions, of: uuid.UUID, places: list[tuple[int, int, int, int]]) -> None:
-        if places:
+    async def crash(
+        operator_actions: OperatorActions, action_id: uuid.UUID, offsets: list[tuple[int, int, int, int]]
+    ) -> None:
+        if offsets:
             raise ConnectionError("killed between Kafka's acknowledgement and PostgreSQL")
-        await noted(operating, of, places)
+        await record_redriven(operator_actions, action_id, offsets)
 
     monkeypatch.setattr(OperatorActions, "record_redriven", crash)
     with pytest.raises(ConnectionError):
-        await harness.send_pending(dying)
-    monkeypatch.setattr(OperatorActions, "record_redriven", noted)
+        await harness.send_pending(crashing)
+    monkeypatch.setattr(OperatorActions, "record_redriven", record_redriven)
     assert [record.value for record in await read_commands_partition(harness.system, partition)] == values
-    after = harness.redriver()
+    next_redriver = harness.redriver()
     if sees == "nothing":
-        # Its records may be on their way still, where no reader sees them: then the broker knows them again.
-        async def blind(_: Any) -> list[tuple[int, int, int, int]]:
+        # Records still on their way are invisible to readers: the broker must recognise the duplicates.
+        async def find_nothing(_: Any) -> list[tuple[int, int, int, int]]:
             return []
 
-        monkeypatch.setattr(after, "_find_already_sent", blind)
-    await harness.send_pending(after)
+        monkeypatch.setattr(next_redriver, "_find_already_sent", find_nothing)
+    await harness.send_pending(next_redriver)
     assert [record.value for record in await read_commands_partition(harness.system, partition)] == values
-    kept = await get_action(harness.pool, action)
-    assert kept is not None
-    assert kept.redriven_count == len(values)
+    stored = await get_action(harness.pool, action)
+    assert stored is not None
+    assert stored.redriven_count == len(values)
 
 
 async def test_unsent_redrive_is_completed_by_another_redriver(harness: RedriveHarness) -> None:
     (letter,) = await append_dead_letters(harness.system, 4, [b"{"])
     await harness.redrive(DeadLetterFilter(id=letter))
     assert await read_commands_partition(harness.system, 4) == []
-    cut_off = Redriver(harness.system.database_url, "127.0.0.1:1", harness.system.prefix)
-    trying = asyncio.create_task(cut_off.run())
-    await wait_until(lambda: cut_off.problem is not None, "that it cannot be sent is said")
-    trying.cancel()
-    await asyncio.gather(trying, return_exceptions=True)
-    assert cut_off.problem == "Kafka does not answer: KafkaConnectionError"
+    disconnected = Redriver(harness.system.database_url, "127.0.0.1:1", harness.system.prefix)
+    running = asyncio.create_task(disconnected.run())
+    await wait_until(lambda: disconnected.problem is not None, "the problem is reported")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert disconnected.problem == "Kafka does not answer: KafkaConnectionError"
     await harness.send_pending()
     assert len(await read_commands_partition(harness.system, 4)) == 1
 
@@ -189,17 +194,17 @@ select count(*) from pg_locks where locktype = 'advisory'
 
 
 async def wait_for_idle_connection(owner: Connection, excluded_pid: int | None = None) -> int:
-    """The one connection of a redriver, over which it has looked again after a rest."""
+    """Return the pid of the redriver's one connection after it has polled again."""
     first: dict[int, datetime] = {}
 
-    async def rested() -> int | None:
+    async def find_polling() -> int | None:
         found = await owner.fetch(REDRIVER_CONNECTIONS)
         rests = {pid: looked_at - first.setdefault(pid, looked_at) for pid, looked_at in found}
         if len(found) != 1 or excluded_pid in rests or rests[found[0][0]].total_seconds() <= POLL_SECONDS:
             return None
         return int(found[0][0])
 
-    return int(await wait_until(rested, "one redriver's connection rests"))
+    return int(await wait_until(find_polling, "one redriver's connection polls"))
 
 
 async def test_redriver_reconnects_after_losing_its_idle_connection(harness: RedriveHarness) -> None:
@@ -208,14 +213,14 @@ async def test_redriver_reconnects_after_losing_its_idle_connection(harness: Red
     redriver = harness.redriver()
     running = asyncio.create_task(redriver.run())
     try:
-        held = await wait_for_idle_connection(owner)
-        await owner.execute("select pg_terminate_backend($1)", held)
+        pid = await wait_for_idle_connection(owner)
+        await owner.execute("select pg_terminate_backend($1)", pid)
         action = await harness.redrive(DeadLetterFilter(id=letter))
         redriver.wake()
         assert await redriver.wait_until_sent(action, DEADLINE_SECONDS)
         assert len(await read_commands_partition(harness.system, 7)) == 1
-        await wait_for_idle_connection(owner, excluded_pid=held)
-        assert await owner.fetchval(ADVISORY_LOCKS) == 0, "others wait for a lock that nobody needs"
+        await wait_for_idle_connection(owner, excluded_pid=pid)
+        assert await owner.fetchval(ADVISORY_LOCKS) == 0, "the lock is not released"
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -227,10 +232,10 @@ async def test_foreign_records_on_the_topic_do_not_block_a_redrive(poisons: str,
     partition = 9 if poisons == "readers" else 10
     (letter,) = await append_dead_letters(harness.system, partition, [b"{"])
     action = await harness.redrive(DeadLetterFilter(id=letter))
-    mark = (ACTION_HEADER.encode(), str(action).encode())
+    action_header = (ACTION_HEADER.encode(), str(action).encode())
     producer = AIOKafkaProducer(bootstrap_servers=harness.system.bootstrap)
     await producer.start()
-    poison = RawRecord("", None, b"poison", [(b"\xff", b"")] if poisons == "readers" else [mark])
+    poison = RawRecord("", None, b"poison", [(b"\xff", b"")] if poisons == "readers" else [action_header])
     await produce_raw_record(producer, harness.system, poison, partition)
     await producer.stop()
     await harness.send_pending()
@@ -239,11 +244,11 @@ async def test_foreign_records_on_the_topic_do_not_block_a_redrive(poisons: str,
 
 async def test_group_redrive_excludes_dead_letters_added_after_the_form(harness: RedriveHarness) -> None:
     await append_dead_letters(harness.system, 5, [b"1", b"2"], reason="shown")
-    shown = await harness.failures.count_matching(DeadLetterFilter(reason="shown"))
+    matches = await harness.failures.count_matching(DeadLetterFilter(reason="shown"))
     await append_dead_letters(harness.system, 5, [b"3"], reason="shown")
-    await harness.redrive(DeadLetterFilter(reason="shown", until=shown.until))
+    await harness.redrive(DeadLetterFilter(reason="shown", until=matches.until))
     await harness.send_pending()
-    assert shown.count == 2
+    assert matches.count == 2
     assert [record.value for record in await read_commands_partition(harness.system, 5)] == [b"1", b"2"]
     assert len(await harness.failures.dead_letters(10, reason="shown", is_open=True)) == 1
 
@@ -251,13 +256,13 @@ async def test_group_redrive_excludes_dead_letters_added_after_the_form(harness:
 async def test_record_too_large_for_redrive_headers_stays_open(harness: RedriveHarness) -> None:
     fits, too_large = b"{" * (DEAD_LETTER_BYTES_MAX - 200), b"{" * (MIB - 200)
     letters = await append_dead_letters(harness.system, 6, [fits, too_large])
-    shown = await harness.failures.count_matching(DeadLetterFilter(partition=6), DEAD_LETTER_BYTES_MAX)
+    matches = await harness.failures.count_matching(DeadLetterFilter(partition=6), DEAD_LETTER_BYTES_MAX)
     action = await harness.redrive(DeadLetterFilter(partition=6))
     await harness.send_pending()
-    kept = await get_action(harness.pool, action)
-    assert kept is not None
-    assert (shown.count, shown.too_large_count, shown.too_large_ids) == (
-        kept.closed_count,
+    stored = await get_action(harness.pool, action)
+    assert stored is not None
+    assert (matches.count, matches.too_large_count, matches.too_large_ids) == (
+        stored.closed_count,
         1,
         ["{}-{}".format(*letters[1])],
     )
@@ -289,12 +294,12 @@ async def test_dry_run_returns_the_outcome_and_writes_no_rows(
     bases = {**BAD_INPUTS["bases"], "nonsense": None}
     value = b"{" if command == "nonsense" else json.dumps(bases[command]).encode()
     (letter,) = await append_dead_letters(harness.system, 8, [value])
-    found = await harness.failures.dead_letter(*letter)
-    assert found is not None
+    dead_letter = await harness.failures.dead_letter(*letter)
+    assert dead_letter is not None
     before, ends = await harness.count_rows(), len(await read_commands_partition(harness.system, 8))
-    rehearsed = await harness.actions.dry_run(found)
-    verdict = rehearsed.verdict or {"status": None, "reason": rehearsed.reason}
-    assert (verdict["status"], verdict["reason"], rehearsed.events) == outcome
+    result = await harness.actions.dry_run(dead_letter)
+    verdict = result.verdict or {"status": None, "reason": result.reason}
+    assert (verdict["status"], verdict["reason"], result.events) == outcome
     assert (await harness.count_rows(), len(await read_commands_partition(harness.system, 8))) == (before, ends)
 
 

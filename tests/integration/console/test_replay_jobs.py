@@ -1,4 +1,4 @@
-"""A replay that an operator ordered goes on after the console was killed; one of long ago says how to go on with it."""
+"""A requested replay continues after the console was killed; an old one can be requested again."""
 
 import json
 import re
@@ -37,23 +37,23 @@ async def test_replay_resumes_without_duplicates_after_the_console_is_killed(
         "per_second": str(RECORDS_PER_SECOND),
     }
     action = str(uuid.uuid4())
-    ordered = {**form, "action": action, "why": "an auditor asks"}
-    of_a_command_line = uuid.uuid4()
+    submitted = {**form, "action": action, "why": "an auditor asks"}
+    command_line_action = uuid.uuid4()
     async with connect_to_log(console) as log:
         detail = {"output": "verdicts", "target": f"{target}-without-an-end"}
         query = "insert into operator_action values ($1, 'replay', 1, 77, 'an auditor asked', $2)"
-        await log.execute(query, of_a_command_line, json.dumps(detail))
-    assert (await console.request("POST", "/topics/replay", "operator", data=ordered)).status_code == 303
+        await log.execute(query, command_line_action, json.dumps(detail))
+    assert (await console.request("POST", "/topics/replay", "operator", data=submitted)).status_code == 303
 
-    async def said(pattern: str) -> str:
+    async def page_matching(pattern: str) -> str:
         text = (await console.request("GET", f"/actions/{action}")).text
         return text if re.search(pattern, text) else ""
 
-    await wait_until(lambda: said(r"\D[1-9]\d* records? so far"), "it is under way")
+    await wait_until(lambda: page_matching(r"\D[1-9]\d* records? so far"), "the replay is running")
     console.process.kill()
     console.process.start()
     await console.process.wait_until_ready()
-    page = await wait_until(lambda: said("all of it is there"), "it is done")
+    page = await wait_until(lambda: page_matching("complete"), "the replay is complete")
     async with connect_to_log(console) as log:
         rows = await log.fetch(
             "select command_id::text from verdict where body->>'course_id' = $1 order by number",
@@ -63,23 +63,23 @@ async def test_replay_resumes_without_duplicates_after_the_console_is_killed(
     assert emitted is not None
     assert 0 < int(emitted[1]) < len(rows) == STUDENTS + 3
     assert await read_command_ids(console, target) == [row[0] for row in rows]
-    left = (await console.request("GET", f"/actions/{of_a_command_line}")).text
-    assert "Carried out by a command line, without an end" in left
+    command_line_page = (await console.request("GET", f"/actions/{command_line_action}")).text
+    assert "This replay runs from the command line and has no end time" in command_line_page
 
 
 async def test_old_replay_links_to_a_prefilled_form(console: ConsoleClient) -> None:
-    action, ordered_at = uuid.uuid4(), datetime.now(UTC) - timedelta(days=2)
+    action, requested_at = uuid.uuid4(), datetime.now(UTC) - timedelta(days=2)
     detail = {"output": "verdicts", "target": "audit.of-old", "course": 9_700, "root_account": 1}
-    detail |= {"until": ordered_at.isoformat()}
+    detail |= {"until": requested_at.isoformat()}
     async with connect_to_log(console) as log:
         await log.execute(
             "insert into operator_action values ($1, 'replay', 1, 77, 'an auditor asked', $2, $3)",
             action,
             json.dumps(detail),
-            ordered_at,
+            requested_at,
         )
     page = (await console.request("GET", f"/actions/{action}", "operator")).text
-    assert "ordered more than a day ago" in page
+    assert "requested more than a day ago" in page
     link = re.search(r'id="again" href="([^"]+)"', page)
     assert link is not None
     form = (await console.request("GET", link[1].replace("&amp;", "&"), "operator")).text

@@ -1,4 +1,4 @@
-"""What the console sees of the brokers: who decides each partition, and topics that are not those the log knows."""
+"""The status monitor on real servers: owners of partitions, recreated topics, outages."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ from tests.fixtures.process_runner import wait_until
 from tests.fixtures.system import System
 
 
-async def test_recreated_topics_and_missing_handlers_raise_alarms(
+async def test_recreated_topics_and_missing_handlers_are_critical(
     system: System,
 ) -> None:
     await append_dead_letters(system, 3, [b"{", b"{"], topic_name="commands")
@@ -33,27 +33,28 @@ async def test_recreated_topics_and_missing_handlers_raise_alarms(
     progress = full_topic_name(system.prefix, "progress")
     await system.client.producer.send_and_wait(progress, ahead.encode(), key=PROGRESS_KEY)
     connections = await create_pool(system.database_url, "test", OPERATOR, 2, 10)
-    watch = StatusMonitor(connections, system.bootstrap, system.prefix, Health())
-    watching = asyncio.create_task(watch.run())
+    monitor = StatusMonitor(connections, system.bootstrap, system.prefix, Health())
+    watching = asyncio.create_task(monitor.run())
     try:
         await wait_until(
-            lambda: watch.status.outputs and {p.owner for p in watch.status.partitions} == {UNASSIGNED}, "all is seen"
+            lambda: monitor.status.outputs and {p.owner for p in monitor.status.partitions} == {UNASSIGNED},
+            "the status is complete",
         )
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         connections.terminate()
-    assert [(p.number, p.state, p.waiting) for p in watch.status.partitions if p.is_cut] == [(3, "stopped", 0)]
-    assert {(output.topic, output.waiting, output.ahead) for output in watch.status.outputs} >= {
+    assert [(p.number, p.state, p.waiting) for p in monitor.status.partitions if p.is_cut] == [(3, "stopped", 0)]
+    assert {(output.topic, output.waiting, output.ahead) for output in monitor.status.outputs} >= {
         ("events", 0, 5),
         ("dead-letters", 2, 0),
     }
-    assert watch.status.summary_lines()[:3] == [
-        "Partition 3 of the commands topic ends before what was decided of it: the topic was made again or cut, and"
-        " handlers stop there",
-        "Topic events has records that the log does not know: the log was restored to an earlier time, and the relay"
-        " stops there",
-        "No handler runs",
+    assert monitor.status.summary_lines()[:3] == [
+        "Partition 3 of the commands topic ends before the last decided offset: the topic was recreated or truncated,"
+        " and the handlers have stopped there",
+        "Topic events has records that are not in the log: the log was restored to an earlier time, and the relay has"
+        " stopped",
+        "No handler is running",
     ]
 
 
@@ -79,12 +80,12 @@ async def test_status_recovers_after_the_broker_was_killed(new_database: Callabl
 
 
 async def test_each_partition_shows_its_assigned_group_member(console: ConsoleClient) -> None:
-    async def named() -> list[str]:
+    async def read_owners() -> list[str]:
         page = (await console.request("GET", "/")).text
         owners = re.findall(r'<td class="owner"><bdi>(console-\d)</bdi></td>', page)
         return owners if len(owners) == 12 else []
 
-    assert set(await wait_until(named, "each partition names somebody")) == {"console-0", "console-1"}
+    assert set(await wait_until(read_owners, "each partition has an owner")) == {"console-0", "console-1"}
 
 
 async def test_postgresql_outage_reports_no_pending_redrive_without_a_request() -> None:

@@ -1,4 +1,4 @@
-"""The numbers on the pages are the log's at rest, whatever has happened: over ``--seasons`` random seasons."""
+"""After random workloads the idle pages show the numbers of the log; ``--seasons`` sets how many run."""
 
 import random
 import re
@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Page
 
 from deploy.season.sample_data import SampleData, encode_command
+from services.console.pipeline_status import ALL_DONE
 from services.console.verdict_stats import RECENT_MAX
 from services.kafka.topics import full_topic_name
 from tests.fixtures.console_client import Connection, ConsoleClient, connect_to_log
@@ -28,12 +29,12 @@ IS_RECENT = (
 
 @pytest.fixture
 def seasons(pytestconfig: pytest.Config) -> int:
-    """How many are played."""
+    """The number of workloads to run."""
     return int(pytestconfig.getoption("--seasons"))
 
 
 def workload_records(sample_data: SampleData, chance: random.Random) -> Iterator[tuple[int, bytes]]:
-    """(course, value): what is wanted, much of it left out, repeated, sent by the wrong people, or broken."""
+    """Yield (course, value): commands of a season, many left out, repeated, unauthorized or broken."""
     commands = [
         fact for fact in sample_data.lms_facts() if fact["type"] != "record_submission" or chance.random() < 0.2
     ]
@@ -53,7 +54,7 @@ def workload_records(sample_data: SampleData, chance: random.Random) -> Iterator
 
 
 async def run_workload(console: ConsoleClient, log: Connection, sample_data: SampleData, chance: random.Random) -> None:
-    """Send a season, and await that all of it is decided and out."""
+    """Send a workload and wait until all of it is decided."""
     await wait_until_idle(console.system)
     before, sent = await count_outcomes(log), 0
     for course, value in workload_records(sample_data, chance):
@@ -63,7 +64,7 @@ async def run_workload(console: ConsoleClient, log: Connection, sample_data: Sam
 
 
 async def count_outcomes(log: Connection) -> int:
-    """Records that are verdicts or dead letters, those of topics of other tests too."""
+    """Count verdicts and dead letters, those of other tests too."""
     return int(await log.fetchval("select (select count(*) from verdict) + (select count(*) from dead_letter)"))
 
 
@@ -75,7 +76,7 @@ async def wait_for_outcomes(log: Connection, records: int) -> None:
 
 
 async def redrive_and_discard(console: ConsoleClient, log: Connection, chance: random.Random) -> None:
-    """Redrive what lies in one partition, and discard one dead letter of another."""
+    """Redrive the dead letters of one partition, and discard one of another."""
     rows = await log.fetch(
         f"select d.partition, min(d.shard || '-' || d.number) from dead_letter d where {IS_OPEN} group by 1"
     )
@@ -84,7 +85,7 @@ async def redrive_and_discard(console: ConsoleClient, log: Connection, chance: r
     before = await count_outcomes(log)
     count = await log.fetchval(f"select count(*) from dead_letter d where partition = $1 and {IS_OPEN}", redriven[0])
     for kind, asked in (("redrive", {"partition": str(redriven[0])}), ("discard", {"letter": discarded[1]})):
-        form = {"action": str(uuid.uuid4()), "why": "a season's end", **asked}
+        form = {"action": str(uuid.uuid4()), "why": "end of the season", **asked}
         assert (await console.request("POST", f"/act/{kind}", "operator", data=form)).status_code == 303
     await wait_for_outcomes(log, before + count)
 
@@ -95,7 +96,7 @@ async def wait_until_equal(
     read_log: Callable[[Connection], Awaitable[Numbers]],
     log: Connection,
 ) -> None:
-    """Wait until a page says what the log does; they are asked side by side, for some numbers are of minutes."""
+    """Wait until a page shows the numbers of the log; both are read together, because some change with time."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while (page_numbers := await read_page(page)) != (log_numbers := await read_log(log)):
         assert time.monotonic() < deadline, f"{read_page.__name__}: {page_numbers} is not {log_numbers}"
@@ -104,7 +105,7 @@ async def wait_until_equal(
 async def test_page_numbers_match_the_idle_log_after_random_workloads(
     populated_console: ConsoleClient, seasons: int, open_page: OpenPage, report: Callable[[str], None]
 ) -> None:
-    """The first page is loaded once, and kept fresh by its stream alone."""
+    """The status page is loaded once and updated by its stream alone."""
     async with open_page("operator") as live, open_page("operator") as page, connect_to_log(populated_console) as log:
         await live.goto("/")
         for seed in range(seasons):
@@ -118,18 +119,18 @@ async def test_page_numbers_match_the_idle_log_after_random_workloads(
             await wait_until_equal(read_assignments_page, page, expected_assignments, log)
         await populated_console.request("POST", "/topics/check", "operator")
         await wait_until_equal(read_topics_page, page, expected_topics(populated_console), log)
-        report(f"{seasons} seasons, {await count_outcomes(log):,} records: every number on the pages is the log's")
+        report(f"{seasons} seasons, {await count_outcomes(log):,} records: all numbers on the pages match the log")
 
 
 async def table_texts(page: Page, selector: str) -> list[list[str]]:
-    """The cells of a table's rows."""
+    """Return the cell texts of a table's rows."""
     script = "rows => rows.map(row => [...row.cells].map(cell => cell.innerText.trim()))"
     found: list[list[str]] = await page.locator(selector).evaluate_all(script)
     return found
 
 
 def parse_number(text: str) -> int:
-    """Of a text that begins with one, or holds only one."""
+    """Return the first number in a text."""
     found = re.search(r"\d[\d,]*", text)
     assert found is not None, text
     return int(found[0].replace(",", ""))
@@ -144,18 +145,18 @@ async def read_status_page(page: Page) -> Numbers:
         "refused": parse_number(figures[1]),
         "decided": parse_number(figures[4]),
         "open": parse_number(sentence.split(";")[1]),
-        "at rest": "Every command is decided and every grade is out" in sentence,
+        "up to date": ALL_DONE in sentence,
         "partitions": [
             (int(row[0]), parse_number(row[3]), parse_number(row[5]))
             for row in await table_texts(page, "#partitions tr")
         ],
-        "not out": {row[0]: parse_number(row[3]) for row in await table_texts(page, "#outputs tr")},
+        "waiting": {row[0]: parse_number(row[3]) for row in await table_texts(page, "#outputs tr")},
         "recent": await page.locator("#recent td:nth-child(2) a").evaluate_all(links),
     }
 
 
 def expected_status_page(console: ConsoleClient) -> Callable[[Connection], Awaitable[Numbers]]:
-    """What the log says of the first page's numbers."""
+    """Return a function that reads the status page's numbers from the log."""
     commands = full_topic_name(console.system.prefix, "commands")
     newest = "order by (metadata->>'time')::timestamptz desc, shard desc, number desc limit $1"
 
@@ -169,9 +170,9 @@ def expected_status_page(console: ConsoleClient) -> Callable[[Connection], Await
             "refused": await log.fetchval(refused, 890),
             "decided": await log.fetchval("select count(*) from verdict"),
             "open": await log.fetchval(f"select count(*) from dead_letter d where {IS_OPEN}"),
-            "at rest": True,
+            "up to date": True,
             "partitions": [(partition, 0, end) for partition, end in ends],
-            "not out": dict.fromkeys(("verdicts", "live-events", "caliper", "events", "dead-letters"), 0),
+            "waiting": dict.fromkeys(("verdicts", "live-events", "caliper", "events", "dead-letters"), 0),
             "recent": [row[0] for row in rows],
         }
 
@@ -223,7 +224,7 @@ async def read_topics_page(page: Page) -> Numbers:
 
 
 def expected_topics(console: ConsoleClient) -> Callable[[Connection], Awaitable[Numbers]]:
-    """How many records each topic has, the log being wholly out."""
+    """Return a function that reads from the log how many records each topic has."""
 
     async def read_log(log: Connection) -> Numbers:
         published = "(select count(*) from event where live_number is not null)"

@@ -1,4 +1,4 @@
-"""Every event is told in a line that names nobody and repeats no comment."""
+"""Every event has a summary of one line without names and comments."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ SUMMARIES = {
     "course_updated": "name Modern History, ",
     "provisional_grade_created": "graded 15",
     "provisional_grade_updated": "regraded 16.5, was 15",
-    "provisional_grade_selected": "chose grade 1048578",
+    "provisional_grade_selected": "selected grade 1048578",
     "grade_published": "published 16.5, was none",
     "grader_slot_taken": "took a grader's slot",
     "assignment_updated": "name Essay → Essay 2",

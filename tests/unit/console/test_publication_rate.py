@@ -1,4 +1,4 @@
-"""How fast a publication comes out: over the last seconds, so that one that stops is seen to stop."""
+"""The rate of a publication over the last seconds, so that a stalled one shows."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,17 +12,17 @@ SINCE = datetime(2026, 1, 31, tzinfo=UTC)
 
 @dataclass
 class SimulatedPublication:
-    """A publication of 1,000 grades at a clock of ours."""
+    """A publication of 1,000 grades on a simulated clock."""
 
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        self.pace = PublicationRates(lambda: self.seconds)
+        self.rates = PublicationRates(lambda: self.seconds)
 
-    def sample(self, at: float, out: int, command: str = "one") -> PublicationStatus:
+    def sample(self, at: float, published: int, command: str = "one") -> PublicationStatus:
         self.seconds = at
-        (found,) = self.pace.update([PublicationProgress(1, 2, 3, command, 1_000 - out, 1_000, SINCE)])
-        return found
+        (status,) = self.rates.update([PublicationProgress(1, 2, 3, command, 1_000 - published, 1_000, SINCE)])
+        return status
 
 
 def test_first_sample_has_no_rate() -> None:
@@ -31,25 +31,25 @@ def test_first_sample_has_no_rate() -> None:
 
 
 def test_rate_and_remaining_time_use_the_recent_window() -> None:
-    played = SimulatedPublication()
+    publication = SimulatedPublication()
     for second in range(100):
-        played.sample(second, 2 * second)
+        publication.sample(second, 2 * second)
     for second in range(100, 111):
-        found = played.sample(second, 200 + 50 * (second - 100))
-    assert (found.published, found.per_second, found.seconds_left) == (700, 50, 6)
+        status = publication.sample(second, 200 + 50 * (second - 100))
+    assert (status.published, status.per_second, status.seconds_left) == (700, 50, 6)
 
 
 def test_stalled_publication_has_no_rate_and_reports_its_duration() -> None:
-    played = SimulatedPublication()
-    played.sample(0, 0)
-    assert played.sample(2, 100).per_second == 50
-    assert played.sample(2 + WINDOW_SECONDS / 2, 100).per_second is not None
-    still = played.sample(2 + WINDOW_SECONDS, 100)
-    assert (still.per_second, still.seconds_left, still.still_seconds) == (None, None, WINDOW_SECONDS)
+    publication = SimulatedPublication()
+    publication.sample(0, 0)
+    assert publication.sample(2, 100).per_second == 50
+    assert publication.sample(2 + WINDOW_SECONDS / 2, 100).per_second is not None
+    stalled = publication.sample(2 + WINDOW_SECONDS, 100)
+    assert (stalled.per_second, stalled.seconds_left, stalled.stalled_seconds) == (None, None, WINDOW_SECONDS)
 
 
 def test_finished_publication_is_dropped() -> None:
-    played = SimulatedPublication()
-    played.sample(0, 0)
-    played.sample(1, 500, command="another")
-    assert played.sample(2, 500).per_second is None
+    publication = SimulatedPublication()
+    publication.sample(0, 0)
+    publication.sample(1, 500, command="another")
+    assert publication.sample(2, 500).per_second is None

@@ -1,4 +1,4 @@
-"""What the console says of an assignment: rows, and what differs between two states."""
+"""Rows of an assignment and the differences between two of its states; masking of record contents."""
 
 from typing import Any
 
@@ -38,9 +38,9 @@ def state_document(**changes: Any) -> Json:
 
 def test_student_row_contains_every_grade_and_marks_the_selected_one() -> None:
     (row,) = build_student_rows(state_document())
-    (mark,) = row.grade_cells
+    (cell,) = row.grade_cells
     assert (row.student_id, row.in_moderation_set, row.state, row.grade) == (31, True, "submitted", None)
-    assert (mark.scorer_id, mark.grade, mark.is_selected, mark.comment_count) == (21, "8", True, 1)
+    assert (cell.scorer_id, cell.grade, cell.is_selected, cell.comment_count) == (21, "8", True, 1)
 
 
 def test_equal_states_have_no_changes() -> None:
@@ -58,8 +58,8 @@ def test_list_changes_are_identified_by_id_instead_of_index() -> None:
 
 
 def test_comment_changes_show_only_the_length() -> None:
-    changes_found = find_changes(state_document(grade={"submission_comments": []}), state_document())
-    assert changes_found == [Change("provisional_grades.[5].submission_comments", "", "16 characters by 21")]
+    changes = find_changes(state_document(grade={"submission_comments": []}), state_document())
+    assert changes == [Change("provisional_grades.[5].submission_comments", "", "16 characters by 21")]
     assert "Zadie" not in str(find_changes(None, state_document()))
 
 
@@ -72,7 +72,7 @@ def test_masked_record_keeps_structure_and_field_names_but_no_content() -> None:
     value = (
         '{"type": "upsert_users", "data": {"users": [{"name": "Zoë O\'Hara", "login_id": "zoe7"}]}} 學生 👩'.encode()
     )
-    shown = mask(value + b"\xff")
-    assert shown == '{"type": "upsert_users", "data": {"users": [{"name": "xxx x\'xxxx", "login_id": "xxx9"}]}} xx •�'
+    masked = mask(value + b"\xff")
+    assert masked == '{"type": "upsert_users", "data": {"users": [{"name": "xxx x\'xxxx", "login_id": "xxx9"}]}} xx •�'
     assert mask(b"x" * 5_000).endswith("x … 904 more bytes")
     assert mask(None) == ""

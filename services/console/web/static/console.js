@@ -1,27 +1,29 @@
 "use strict";
-// A slider says beside it where it stands.
+// Show the value of a slider next to it.
 for (const slider of document.querySelectorAll("[data-shows]")) {
   slider.addEventListener("input", () => { document.getElementById(slider.dataset.shows).value = slider.value; });
 }
-// Keeps the page fresh by server-sent events. Without it every page works and is renewed by loading it again.
+// Update the page by server-sent events. Without JavaScript every page works and is updated by reloading it.
 (() => {
   const url = document.documentElement.dataset.live;
   if (!url) return;
-  const STALE_MS = 3000, ANNOUNCE_MS = 5000, HIDDEN_MS = 20000, AGAIN_MS = 500;
+  const STALE_MS = 3000, ANNOUNCE_MS = 5000, HIDDEN_MS = 20000, RETRY_MS = 500;
   const connection = document.getElementById("connection");
   const announcement = document.getElementById("announcement");
   const pause = document.getElementById("pause");
-  let source = null, heardAt = Date.now(), askedAt = heardAt, announcedAt = 0, title = "", paused = false, over = false, hiding = 0;
+  let source = null, receivedAt = Date.now(), openedAt = receivedAt, announcedAt = 0, title = "";
+  let paused = false, signedOut = false, hideTimer = 0;
 
   const clock = (at) => new Date(at).toISOString().slice(11, 19);
 
-  function say(text) {
+  function showConnection(text) {
     if (connection.textContent !== text) connection.textContent = text;
     connection.hidden = text === "";
     document.documentElement.classList.toggle("stale", text !== "");
   }
 
-  function put(id, html) {
+  // Keep the focus on the same link when its fragment is replaced.
+  function replaceFragment(id, html) {
     const element = document.getElementById(id);
     if (!element) return;
     const focused = element.contains(document.activeElement) ? document.activeElement : null;
@@ -33,30 +35,30 @@ for (const slider of document.querySelectorAll("[data-shows]")) {
     }
   }
 
-  function heard(event) {
-    heardAt = Date.now();
-    say("");
-    const parts = JSON.parse(event.data);
-    for (const [id, html] of Object.entries(parts)) if (id !== "title" && id !== "level") put(id, html);
-    if (parts.title !== undefined) title = parts.title;
+  function onFragments(event) {
+    receivedAt = Date.now();
+    showConnection("");
+    const fragments = JSON.parse(event.data);
+    for (const [id, html] of Object.entries(fragments)) if (id !== "title" && id !== "level") replaceFragment(id, html);
+    if (fragments.title !== undefined) title = fragments.title;
     if (document.querySelector("[data-title]") && title) document.title = title + " · Moderated Grading";
-    // A screen reader hears a change of the sentence, and not more often than every five seconds.
-    if (title && announcement.textContent !== title && heardAt - announcedAt > ANNOUNCE_MS) {
+    // A screen reader announces a changed summary, at most every five seconds.
+    if (title && announcement.textContent !== title && receivedAt - announcedAt > ANNOUNCE_MS) {
       announcement.textContent = title;
-      announcedAt = heardAt;
+      announcedAt = receivedAt;
     }
   }
 
   function open() {
     close();
     source = new EventSource(url);
-    source.addEventListener("parts", heard);
+    source.addEventListener("fragments", onFragments);
   }
 
-  // What is shown is as old as when it was heard; that it is stale is said only when no answer comes in time.
-  function again() {
-    askedAt = Date.now();
-    say("");
+  // Give a new stream time to answer before the page is marked stale.
+  function reopen() {
+    openedAt = Date.now();
+    showConnection("");
     open();
   }
 
@@ -67,34 +69,34 @@ for (const slider of document.querySelectorAll("[data-shows]")) {
 
   setInterval(() => {
     if (paused || document.hidden) return;
-    if (!over && Date.now() - Math.max(heardAt, askedAt) > STALE_MS) {
-      say("Stale since " + clock(heardAt) + ": the console does not answer. Trying again.");
+    if (!signedOut && Date.now() - Math.max(receivedAt, openedAt) > STALE_MS) {
+      showConnection("Stale since " + clock(receivedAt) + ": the console does not answer. Retrying.");
     }
-    if (over || (source && source.readyState !== EventSource.CLOSED)) return;
-    // A browser gives up on a stream that was refused; we ask why, and begin again unless nobody is signed in.
-    fetch("/session").then((answer) => {
-      over = answer.status === 204;
-      if (over) { say("You are signed out: load the page again to sign in."); close(); } else open();
+    if (signedOut || (source && source.readyState !== EventSource.CLOSED)) return;
+    // A browser does not reopen a stream that was refused: ask whether the session has ended, else open it again.
+    fetch("/session").then((response) => {
+      signedOut = response.status === 204;
+      if (signedOut) { showConnection("You are signed out. Reload the page to sign in."); close(); } else open();
     }).catch(() => {});
-  }, AGAIN_MS);
+  }, RETRY_MS);
 
-  function turned() {
-    clearTimeout(hiding);
-    if (document.hidden) hiding = setTimeout(close, HIDDEN_MS);
-    else if (!paused && !source) again();
+  function onVisibilityChange() {
+    clearTimeout(hideTimer);
+    if (document.hidden) hideTimer = setTimeout(close, HIDDEN_MS);
+    else if (!paused && !source) reopen();
   }
 
-  document.addEventListener("visibilitychange", turned);
+  document.addEventListener("visibilitychange", onVisibilityChange);
 
   pause.hidden = false;
   pause.addEventListener("click", () => {
     paused = !paused;
     pause.textContent = paused ? "Resume live updates" : "Pause live updates";
-    if (!paused) return again();
+    if (!paused) return reopen();
     close();
-    say("Paused at " + clock(Date.now()) + ": nothing below changes until you resume live updates, at the end of the page.");
+    showConnection("Paused at " + clock(Date.now()) + ". Resume live updates at the end of the page.");
   });
 
   open();
-  turned();
+  onVisibilityChange();
 })();

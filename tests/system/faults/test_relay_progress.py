@@ -41,7 +41,7 @@ async def recreate_topics(system: System, *outputs: str) -> None:
     while names & set(await admin.list_topics()):
         await asyncio.sleep(0.05)
     await admin.close()
-    await run_admin_command(system, "services.kafka.topics")
+    await run_admin_command(system, "create-topics")
 
 
 async def start_relay(system: System) -> Process:

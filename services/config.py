@@ -67,7 +67,7 @@ class DatabaseSettings(Settings):
 
 
 class KafkaSettings(Settings):
-    """Where the topics are."""
+    """Where the topics are. ``kafka_bootstrap``: aiokafka splits it at the commas; FastStream needs the list."""
 
     kafka_bootstrap: str = Field(description="host:port, several separated by commas")
     topic_prefix: str = Field(
@@ -75,6 +75,18 @@ class KafkaSettings(Settings):
         pattern=r"^[A-Za-z0-9._-]{1,200}$",
         description="at most 200 letters, digits, dots, underscores and hyphens",
     )
+
+    @field_validator("kafka_bootstrap")
+    @classmethod
+    def _validate_kafka_bootstrap(cls, value: str) -> str:
+        servers = [server.strip() for server in value.split(",")]
+        if not all(servers):
+            raise ValueError("not a list of brokers")
+        return ",".join(servers)
+
+    def bootstrap_servers(self) -> list[str]:
+        """The brokers to ask first, each as host:port."""
+        return self.kafka_bootstrap.split(",")
 
 
 class ProcessSettings(DatabaseSettings, KafkaSettings):

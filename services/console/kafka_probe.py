@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
-from services.kafka import client_compat
+from services.kafka.client_compat import fetch_partitions, patch_fetcher
 from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
 from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
@@ -34,7 +33,7 @@ class KafkaProbe:
     """Consumers without a group, so that they change nothing on the brokers. Methods raise KafkaError and OSError."""
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
-        client_compat.patch_fetcher()  # Commands may have header keys that are not UTF-8.
+        patch_fetcher()  # Commands may have header keys that are not UTF-8.
         self.commands_topic = full_topic_name(prefix, "commands")
         self._progress_partition = TopicPartition(full_topic_name(prefix, "progress"), 0)
         consumer_config = {
@@ -54,7 +53,6 @@ class KafkaProbe:
         )
         # Never fetches: a request would wait behind a long-polling fetch on the same connection.
         self._offsets_consumer = AIOKafkaConsumer(**consumer_config)
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
 
     async def start(self) -> None:
         """Connect. A consumer without a group reads all partitions, also those added later."""
@@ -62,7 +60,6 @@ class KafkaProbe:
             await self._lag_consumer.start()
             await self._progress_consumer.start()
             await self._offsets_consumer.start()
-            await self._admin.start()
             self._progress_consumer.assign([self._progress_partition])
 
     @property
@@ -74,7 +71,6 @@ class KafkaProbe:
         """Disconnect."""
         for consumer in (self._lag_consumer, self._progress_consumer, self._offsets_consumer):
             await consumer.stop()
-        await self._admin.close()
 
     def _topic_partitions(self, partitions: list[int]) -> list[TopicPartition]:
         return [TopicPartition(self.commands_topic, partition) for partition in partitions]
@@ -127,10 +123,7 @@ class KafkaProbe:
         """Return (beginning, end) offsets of every existing partition of these topics (full names)."""
         async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "reading the ends of topics"):
             # All topics in one request: a request that names a missing topic may create it.
-            partitions_by_topic = {
-                topic["topic"]: [partition["partition"] for partition in topic["partitions"]]
-                for topic in await self._admin.describe_topics()
-            }
+            partitions_by_topic = await fetch_partitions(self._offsets_consumer)
             topic_partitions = [
                 TopicPartition(name, partition) for name in topics for partition in partitions_by_topic.get(name, ())
             ]

@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from schemas.topics import MIB
 from services.eventlog.operator_actions import OperatorActions, PendingDeadLetter, Redrive
 from services.eventlog.postgres import OPERATOR, connect
-from services.kafka import client_compat
+from services.kafka.client_compat import ProducerIdentity, patch_fetcher, read_producer_identity, resume_producer
 from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
@@ -73,8 +74,7 @@ async def allocate_producer_id(bootstrap: str, commands_topic: str, action_id: U
         async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "allocating a producer id"):
             await producer.start()
             await consumer.start()
-            manager = producer._txn_manager
-            await manager.wait_for_pid()
+            identity = await read_producer_identity(producer)
             topic_partitions = [
                 TopicPartition(commands_topic, partition) for partition in await producer.partitions_for(commands_topic)
             ]
@@ -82,7 +82,7 @@ async def allocate_producer_id(bootstrap: str, commands_topic: str, action_id: U
                 topic_partition.partition: end
                 for topic_partition, end in (await consumer.end_offsets(topic_partitions)).items()
             }
-        return Redrive(action_id, commands_topic, manager.producer_id, manager.producer_epoch, end_offsets)
+        return Redrive(action_id, commands_topic, identity.id, identity.epoch, end_offsets)
     finally:
         await producer.stop()
         await consumer.stop()
@@ -92,7 +92,7 @@ class Redriver:
     """Sends the dead letters of recorded redrives. Every process may run one; a lock lets one send at a time."""
 
     def __init__(self, url: str, bootstrap: str, prefix: str) -> None:
-        client_compat.patch_fetcher()  # Commands may have header keys that are not UTF-8.
+        patch_fetcher()  # Commands may have header keys that are not UTF-8.
         self.url = url
         self.bootstrap = bootstrap
         self.lock_name = f"redrive {prefix}"
@@ -170,11 +170,10 @@ class Redriver:
             bootstrap_servers=self.bootstrap, enable_idempotence=True, acks="all", max_request_size=2 * MIB
         )
         try:
-            manager = producer._txn_manager
-            manager.set_pid_and_epoch(redrive.producer_id, redrive.producer_epoch)
+            sent_counts: Counter[TopicPartition] = Counter()
             for partition, sent_count in (await operator_actions.sent_counts(redrive.action_id)).items():
-                topic_partition = TopicPartition(redrive.topic, self._target_partition(redrive, partition))
-                manager.increment_sequence_number(topic_partition, sent_count)
+                sent_counts[TopicPartition(redrive.topic, self._target_partition(redrive, partition))] += sent_count
+            resume_producer(producer, ProducerIdentity(redrive.producer_id, redrive.producer_epoch), sent_counts)
             await producer.start()
             while pending := await operator_actions.pending_dead_letters(redrive.action_id, BATCH_RECORDS_MAX):
                 async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "sending dead letters"):

@@ -12,7 +12,7 @@ from services.config import HandlerSettings
 from services.eventlog.postgres import WRITER, connect
 from services.handler.consumer import FRAMEWORK_LOGGER, build_app
 from services.handler.metrics import HandlerTelemetry
-from services.kafka import client_compat
+from services.kafka.client_compat import patch_fetcher
 from services.kafka.topics import verify_topics
 from services.runtime.background_tasks import run_in_background
 from services.runtime.health import Health, serve_health
@@ -47,7 +47,7 @@ async def main(settings: HandlerSettings) -> None:
     """Run until SIGTERM or SIGINT; a batch in hand is finished first."""
     # It warns at each start that it makes no topics; what it says of partitions we say ourselves.
     FRAMEWORK_LOGGER.setLevel(logging.ERROR)
-    client_compat.patch_fetcher()
+    patch_fetcher()
     await verify_topics(settings.kafka_bootstrap, settings.topic_prefix)
     authorizer = await load_authorizer(settings)
     health, telemetry = Health(), HandlerTelemetry(HandlerMetrics(), authorizer, build_traces(settings))

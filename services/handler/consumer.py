@@ -4,7 +4,7 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -26,6 +26,7 @@ from services.handler.metrics import HandlerTelemetry, build_in_flight_records
 from services.handler.offset_committer import OffsetCommitter
 from services.handler.position_tracker import PositionTracker
 from services.handler.topic_checks import TopicIdentityCheck, rejoin_if_partitions_added
+from services.kafka.client_compat import Poll, wait_until_idle, wrap_poll
 from services.kafka.partitioning import SHARD_COUNT
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, KAFKA_CLIENT_ERRORS, POSTGRES_ERRORS, describe_error
@@ -43,7 +44,6 @@ METADATA_MILLISECONDS_MAX = 30_000
 # Somebody else has decided records of the batch, or has its partitions meanwhile: it is to be fetched anew.
 REFETCH_ERRORS = (ConcurrentAppend, *KAFKA_CLIENT_ERRORS)
 NewRecords = Sequence[ConsumerRecord[Any, Any]]
-Poll = Callable[[AIOKafkaConsumer], Coroutine[Any, Any, RecordBatch]]
 
 
 class CommandConsumer(ConsumerRebalanceListener):
@@ -77,7 +77,7 @@ class CommandConsumer(ConsumerRebalanceListener):
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Let the batch in hand finish, so that the next owner does not meet it."""
-        await self.faststream_subscriber.lock.wait_release(DRAIN_SECONDS_MAX)
+        await wait_until_idle(self.faststream_subscriber, DRAIN_SECONDS_MAX)
         await self.offset_committer.flush(COMMIT_SECONDS_MAX)
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
@@ -230,7 +230,8 @@ class CommandConsumer(ConsumerRebalanceListener):
         async def poll_with_heartbeat(consumer: AIOKafkaConsumer) -> RecordBatch:
             self.health.heartbeat(self.name)
             try:
-                return await poll(consumer)
+                records: RecordBatch = await poll(consumer)
+                return records
             except Exception:
                 # What other partitions had given already is lost with a record that cannot be read.
                 self._reset_positions()
@@ -296,7 +297,7 @@ def build_app(
 ) -> tuple[FastStream, list[CommandConsumer]]:
     """The application and its subscribers; nothing is connected yet. ``authority`` None believes every record."""
     broker = KafkaBroker(
-        settings.kafka_bootstrap,
+        settings.bootstrap_servers(),
         allow_auto_create_topics=False,
         metadata_max_age_ms=METADATA_MILLISECONDS_MAX,
         logger=FRAMEWORK_LOGGER,
@@ -330,8 +331,7 @@ def build_app(
         )
         subscriber.faststream_subscriber = faststream_subscriber
         faststream_subscriber(_build_handler(subscriber))
-        # The loop that FastStream runs begins each turn with this question, also when nothing comes.
-        vars(faststream_subscriber)["get_msg"] = subscriber.with_heartbeat(faststream_subscriber.get_msg)
+        wrap_poll(faststream_subscriber, subscriber.with_heartbeat)
     return FastStream(broker, logger=FRAMEWORK_LOGGER, on_shutdown=[s.stop for s in subscribers]), subscribers
 
 

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
 from services.eventlog.topic_identity import is_recreated, read_first_records
+from services.kafka.client_compat import request_rejoin
 from services.runtime.errors import POSTGRES_ERRORS
 
 
@@ -53,14 +54,9 @@ class TopicIdentityCheck:
 
 
 def rejoin_if_partitions_added(consumer: AIOKafkaConsumer, commands_topic: str, known_count: int) -> int:
-    """How many partitions the topic has; where it has others than were ``known``, the group is to share them anew.
-
-    aiokafka leaves that to the group's leader, and a group whose members have all been started again under their names
-    has none: nobody would read the partitions that were added. The names are private: a test watches them.
-    """
+    """How many partitions the topic has; where it has others than were ``known``, the group is to share them anew."""
     partition_count = len(consumer.partitions_for_topic(commands_topic) or ())
     if partition_count in (0, known_count):
         return known_count
-    if consumer._coordinator is not None:
-        consumer._coordinator.request_rejoin()
+    request_rejoin(consumer)
     return partition_count

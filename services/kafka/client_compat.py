@@ -1,22 +1,36 @@
-"""How records reach us whatever is in them; below FastStream, where no handler could help.
+"""Every use of private parts of aiokafka and FastStream: what each works around, and what it depends on.
 
-A header key that is not UTF-8 makes aiokafka's own fetch fail for ever and blocks the partition. Here such a key
-arrives escaped (``\\xff``), and the record is an ordinary one. The names are aiokafka's private ones: the version is
-pinned and a test watches them.
+An upgrade of either client may break any of these, and only at run time. Hence pyproject.toml pins both exactly, and
+tests/integration/kafka/test_client_compat.py tests each function and names the version it was written for. Remove a
+function as soon as its reason is gone upstream.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import aiokafka.consumer.fetcher
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 
+Poll: TypeAlias = Callable[[AIOKafkaConsumer], Coroutine[Any, Any, Any]]
+
+
+def patch_fetcher() -> None:
+    """Let every consumer of this process read records with undecodable header keys, and stop after a broker error.
+
+    aiokafka decodes header keys as UTF-8 inside its fetch (no upstream issue known; FastStream has the same for header
+    values, #2458). One record with another key fails the fetch of its partition for ever, below any code of ours. With
+    the patch such a key arrives escaped (``\\xff``). Closing: see :func:`_close_fetcher`.
+    """
+    vars(aiokafka.consumer.fetcher)["MemoryRecords"] = TolerantMemoryRecords
+    aiokafka.consumer.fetcher.Fetcher.close = _close_fetcher  # type: ignore[method-assign]
+
 
 class _TolerantBytes(bytearray):
-    """Bytes whose slices decode without ever failing."""
+    """Bytes whose slices decode without ever failing: what is not UTF-8 is escaped."""
 
     def __getitem__(self, index: Any) -> Any:
         part = super().__getitem__(index)
@@ -27,7 +41,7 @@ class _TolerantBytes(bytearray):
 
 
 class TolerantRecordBatch:
-    """A record batch of aiokafka's that hands on every record."""
+    """A record batch that yields every record: after a key that cannot be decoded the rest is parsed by pure Python."""
 
     def __init__(self, batch: Any, raw: bytes) -> None:
         self._batch = batch
@@ -53,33 +67,33 @@ class TolerantRecordBatch:
 
 
 class TolerantMemoryRecords:
-    """aiokafka's MemoryRecords, with tolerant batches."""
+    """aiokafka's MemoryRecords with tolerant batches."""
 
     def __init__(self, fetched: bytes) -> None:
         self._records = MemoryRecords(fetched)
         self._raw_batches = _MemoryRecordsPy(fetched)
 
     def size_in_bytes(self) -> int:
-        """As aiokafka's."""
+        """See MemoryRecords."""
         return self._records.size_in_bytes()
 
     def has_next(self) -> bool:
-        """As aiokafka's."""
+        """See MemoryRecords."""
         return self._records.has_next()
 
     def next_batch(self) -> TolerantRecordBatch:
-        """As aiokafka's, tolerant."""
+        """See MemoryRecords."""
         raw = bytes(self._raw_batches._next_slice or b"")
         self._raw_batches._cache_next()
         return TolerantRecordBatch(self._records.next_batch(), raw)
 
 
 async def _close_fetcher(fetcher: Any) -> None:
-    """Close a Fetcher as aiokafka does, without raising the cancellation of its own tasks into the caller.
+    """Close a Fetcher as aiokafka does, without raising the cancellation of its own tasks into the caller (#647).
 
-    aiokafka cancels each pending fetch and awaits it. A fetch that backs off after a broker error ends as cancelled,
-    so ``AIOKafkaConsumer.stop()`` raises CancelledError: the caller's task ends as if somebody had cancelled it, and
-    the client's connections stay open.
+    aiokafka cancels each pending fetch and awaits it. A fetch that backs off after a broker error ends as cancelled, so
+    ``AIOKafkaConsumer.stop()`` raises CancelledError: the caller ends as if it had been cancelled itself, and the
+    client's connections stay open.
     """
     fetcher._closed = True
     fetcher._fetch_task.cancel()
@@ -92,7 +106,76 @@ async def _close_fetcher(fetcher: Any) -> None:
     await asyncio.gather(*fetcher._pending_tasks, return_exceptions=True)
 
 
-def patch_fetcher() -> None:
-    """Make every consumer of this process read with tolerant batches, and stop after a broker error without raising."""
-    vars(aiokafka.consumer.fetcher)["MemoryRecords"] = TolerantMemoryRecords
-    aiokafka.consumer.fetcher.Fetcher.close = _close_fetcher  # type: ignore[method-assign]
+async def close_producer_now(producer: AIOKafkaProducer) -> None:
+    """Close a producer whose ``stop()`` was cancelled, without waiting for brokers (#1101).
+
+    ``stop()`` waits without limit for records that brokers do not take. This is what it does after that.
+    """
+    # One after the other: a sender that is still running would open connections that nobody closes.
+    await asyncio.gather(producer._sender.close(), return_exceptions=True)
+    await producer.client.close()
+
+
+def request_rejoin(consumer: AIOKafkaConsumer) -> None:
+    """Ask the group to assign its partitions again.
+
+    aiokafka leaves it to the group's leader to notice new partitions. A group whose static members were all restarted
+    has no leader (KIP-345: they keep their assignment without joining), and added partitions would stay unread.
+    """
+    if consumer._coordinator is not None:
+        consumer._coordinator.request_rejoin()
+
+
+async def fetch_partitions(consumer: AIOKafkaConsumer) -> Mapping[str, frozenset[int]]:
+    """Read the partitions of all topics, whatever the consumer is assigned. Raises KafkaError.
+
+    ``AIOKafkaConsumer.topics()`` makes the same request and returns names only. ``AIOKafkaAdminClient`` asks one broker
+    at random, and fails where that one is down; this asks one after the other.
+    """
+    cluster = await consumer._client.fetch_all_metadata()
+    return {topic: frozenset(cluster.partitions_for_topic(topic) or ()) for topic in cluster.topics()}
+
+
+class ProducerIdentity(NamedTuple):
+    """What the broker recognises an idempotent producer by."""
+
+    id: int
+    epoch: int
+
+
+async def read_producer_identity(producer: AIOKafkaProducer) -> ProducerIdentity:
+    """Wait for the identity that the broker gave a started idempotent producer. aiokafka does not publish it."""
+    manager = producer._txn_manager
+    await manager.wait_for_pid()
+    return ProducerIdentity(manager.producer_id, manager.producer_epoch)
+
+
+def resume_producer(
+    producer: AIOKafkaProducer, identity: ProducerIdentity, sent_counts: Mapping[TopicPartition, int]
+) -> None:
+    """Let a producer that is not started yet continue for another one, after ``sent_counts`` batches by partition.
+
+    The broker then recognises a batch that the other one had sent as a duplicate and refuses gaps, across processes.
+    Clients offer that only with a transactional id, whose start would abort what the other one is sending.
+    """
+    manager = producer._txn_manager
+    manager.set_pid_and_epoch(identity.id, identity.epoch)
+    for topic_partition, count in sent_counts.items():
+        manager.increment_sequence_number(topic_partition, count)
+
+
+def wrap_poll(subscriber: Any, wrap: Callable[[Poll], Poll]) -> None:
+    """Replace the request for records in a FastStream subscriber's loop.
+
+    FastStream has no hook for a poll that returns nothing or fails: middlewares, parsers and listeners see records
+    only. Without one a loop that has ended looks like one without work.
+    """
+    vars(subscriber)["get_msg"] = wrap(subscriber.get_msg)
+
+
+async def wait_until_idle(subscriber: Any, seconds_max: float) -> None:
+    """Wait until a started FastStream subscriber has no batch under way, at most ``seconds_max``.
+
+    FastStream waits so when it stops only; we need it before partitions are revoked.
+    """
+    await subscriber.lock.wait_release(seconds_max)

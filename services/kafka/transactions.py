@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
 from schemas.topics import MIB
+from services.kafka.client_compat import close_producer_now
 from services.kafka.records import OutgoingRecord
 from services.kafka.timeouts import kafka_timeout
 
@@ -75,8 +76,7 @@ async def close_producer(producer: AIOKafkaProducer) -> None:
     try:
         await asyncio.wait_for(producer.stop(), CLOSE_SECONDS_MAX)
     except TimeoutError:
-        # What stop() does after its records are out, which they will never be; the sender has no other name.
-        await asyncio.gather(producer._sender.close(), producer.client.close(), return_exceptions=True)
+        await close_producer_now(producer)
 
 
 def _build_batches(producer: AIOKafkaProducer, records: Sequence[OutgoingRecord]) -> list[tuple[tuple[str, int], Any]]:

@@ -52,7 +52,8 @@ def test_missing_variable_error_names_the_fix_and_prints_no_secret(name: str, en
     ("name", "value"),
     [
         ("DATABASE_URL", f"mysql://log:{PASSWORD}@localhost/log"), ("DATABASE_URL", f"postgresql://log:{PASSWORD}@[/log"),
-        ("TOPIC_PREFIX", "a/b"), ("HANDLER_SUBSCRIBERS", "0"), ("HANDLER_SUBSCRIBERS", "two"),
+        ("KAFKA_BOOTSTRAP", "broker-1:9092,"), ("TOPIC_PREFIX", "a/b"),
+        ("HANDLER_SUBSCRIBERS", "0"), ("HANDLER_SUBSCRIBERS", "two"),
         ("HANDLER_BATCH_RECORDS", "5001"), ("HANDLER_INSTANCE", "a b"), ("HEALTH_PORT", "65536"), ("LOG_LEVEL", "LOUD"),
         ("EVENT_SOURCE", "two words"), ("LIVE_EVENTS_SHARD", "0"), ("LIVE_EVENTS_SHARD", "900001"),
     ],
@@ -81,3 +82,10 @@ def test_command_auth_requires_jwks_from_a_file_or_over_tls(environment: pytest.
     for right in ("/run/keys/jwks.json", "https://keys.example/jwks", "http://127.0.0.1:8080/jwks"):
         environment.setenv("JWKS", right)
         assert HandlerSettings().jwks == right
+
+
+def test_several_bootstrap_servers_are_a_list_whatever_spaces_surround_them(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("KAFKA_BOOTSTRAP", " broker-1:9092, broker-2:9092 ,broker-3:9092")
+    settings = HandlerSettings()
+    assert settings.bootstrap_servers() == ["broker-1:9092", "broker-2:9092", "broker-3:9092"]
+    assert settings.kafka_bootstrap == "broker-1:9092,broker-2:9092,broker-3:9092"

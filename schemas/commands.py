@@ -103,8 +103,15 @@ class CoursePermissions(Strict):
 
 class Enrollment(Strict):
     user_id: Id
-    type: Literal["StudentEnrollment", "TeacherEnrollment", "TaEnrollment", "DesignerEnrollment", "ObserverEnrollment"]
-    state: Literal["active", "inactive", "invited", "completed", "deleted"] = "active"
+    type: Literal[
+        "StudentEnrollment",
+        "TeacherEnrollment",
+        "TaEnrollment",
+        "DesignerEnrollment",
+        "ObserverEnrollment",
+        "StudentViewEnrollment",
+    ] = Field(description="StudentViewEnrollment is Canvas's Test Student: never on live-events or caliper")
+    state: Literal["active", "inactive", "invited", "creation_pending", "completed", "deleted"] = "active"
     section_id: Id | None = None
     limited_to_section: bool | None = None
     permissions: CoursePermissions | None = None

@@ -23,9 +23,14 @@ AnonymousId = Annotated[str, Field(pattern=r"^[0-9A-Za-z]+$")]
 GradingType = Literal["points", "percent", "letter_grade", "gpa_scale", "pass_fail", "not_graded"]
 ModerationSet = Literal["assigned", "selected"]
 EnrollmentType = Literal[
-    "StudentEnrollment", "TeacherEnrollment", "TaEnrollment", "DesignerEnrollment", "ObserverEnrollment"
+    "StudentEnrollment",
+    "TeacherEnrollment",
+    "TaEnrollment",
+    "DesignerEnrollment",
+    "ObserverEnrollment",
+    "StudentViewEnrollment",
 ]
-EnrollmentState = Literal["active", "inactive", "invited", "completed", "deleted"]
+EnrollmentState = Literal["active", "inactive", "invited", "creation_pending", "completed", "deleted"]
 LatePolicyStatus = Literal["late", "missing", "extended", "none"]
 Count = Annotated[int, Field(ge=0)]
 

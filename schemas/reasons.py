@@ -23,6 +23,8 @@ Reason = Literal[
     "command_id_reused",
     "not_published",
     "moderation_locked",
+    "not_assigned",
+    "final_not_permitted",
 ]
 
 
@@ -89,6 +91,14 @@ REASONS: Mapping[Reason, ReasonInfo] = {
         "The `command_id` was used for other content.", "Draw a new id for every new command.", 409
     ),
     "not_published": ReasonInfo("The grades of the assignment have not been published.", "Publish the grades first."),
+    "not_assigned": ReasonInfo(
+        "The assignment is not assigned to the student.",
+        "State `assigned_to` with the student first, or leave the student out.",
+        403,
+    ),
+    "final_not_permitted": ReasonInfo(
+        "A final comment was sent by a user who may not moderate.", "Send it without `final`, or by the moderator."
+    ),
     "moderation_locked": ReasonInfo(
         "A setting may not change once grades exist.", "Leave the setting as it is, or use a new assignment."
     ),

@@ -3,6 +3,7 @@
 A mark is an entered provisional grade with a score that is not the final one, as it stands: a grader has one for a
 student, so it is their latest. A moderator's ordinary provisional grade is a mark like any other. A remark without a
 grade and a grade that was cleared are no marks. Students who have left since still count: their work was marked.
+Test Students do not.
 """
 
 from collections.abc import Callable, Mapping
@@ -52,6 +53,7 @@ def collect_ratings(course: Course, assignment: Assignment) -> AssignmentRatings
     submissions = (
         _build_rated_submission(course, assignment, student_id, get_category_index)
         for student_id in sorted(assignment.grades_by_student)
+        if not course.is_test_student(student_id)
     )
     return AssignmentRatings(scale, tuple(submission for submission in submissions if submission.ratings))
 

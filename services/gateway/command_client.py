@@ -199,7 +199,7 @@ def raise_for_verdict(verdict: dict[str, Any], *, is_grading: bool = False) -> d
     if verdict["errors"]:
         message += ": " + "; ".join(f"{error['path']}: {error['message']}" for error in verdict["errors"])
     match reason:
-        case "unauthorized":
+        case "unauthorized" | "not_assigned":
             raise unauthorized()
         case "not_found":
             raise not_found()

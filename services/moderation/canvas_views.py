@@ -333,8 +333,8 @@ class AssignmentView(Viewer):
 
 
 def has_submission(course: Course, assignment: Assignment, student_id: int) -> bool:
-    """Every assigned student has one, and who once handed something in."""
-    return assignment.is_assigned(course, student_id) or student_id in assignment.submissions
+    """Every assigned student has one; that of a student who was unassigned is deleted in Canvas."""
+    return assignment.is_assigned(course, student_id)
 
 
 def _is_same_second(one: datetime, other: datetime | None) -> bool:

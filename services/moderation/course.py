@@ -8,7 +8,9 @@ from services.moderation.grading_scheme import GradingScheme
 from services.moderation.late_policy import LatePolicy
 
 STUDENT = "StudentEnrollment"
-LEARNER_TYPES = frozenset({STUDENT, "ObserverEnrollment"})
+TEST_STUDENT = "StudentViewEnrollment"
+STUDENT_TYPES = frozenset({STUDENT, TEST_STUDENT})
+LEARNER_TYPES = STUDENT_TYPES | {"ObserverEnrollment"}
 INSTRUCTOR_TYPES = frozenset({"TeacherEnrollment", "TaEnrollment"})
 # Canvas: app/models/role_override.rb. select_final_grade of a course role only makes somebody eligible to be named.
 DEFAULT_PERMISSIONS: dict[str, frozenset[str]] = {
@@ -17,13 +19,21 @@ DEFAULT_PERMISSIONS: dict[str, frozenset[str]] = {
     "DesignerEnrollment": frozenset(),
     "ObserverEnrollment": frozenset(),
     STUDENT: frozenset(),
+    TEST_STUDENT: frozenset(),
 }
 # Canvas: Enrollment's ranks; the first that somebody has is their role in the course.
-ROLE_PRECEDENCE = ("TeacherEnrollment", "TaEnrollment", "DesignerEnrollment", STUDENT, "ObserverEnrollment")
+ROLE_PRECEDENCE = (
+    "TeacherEnrollment",
+    "TaEnrollment",
+    "DesignerEnrollment",
+    STUDENT,
+    TEST_STUDENT,
+    "ObserverEnrollment",
+)
 ADMIN_ROLE = "AccountAdmin"
 ACTIVE_STATES = frozenset({"active"})
 GRADABLE_STATES = frozenset({"active", "inactive"})
-NOT_DELETED_STATES = frozenset({"active", "inactive", "invited", "completed"})
+NOT_DELETED_STATES = frozenset({"active", "inactive", "invited", "creation_pending", "completed"})
 
 
 @dataclass(slots=True)
@@ -140,9 +150,16 @@ class Course:
 
     def _is_student(self, user_id: int, states: frozenset[str]) -> bool:
         for enrollment in self.enrollments.get(user_id, _NO_ENROLLMENTS).values():
-            if enrollment.type == STUDENT and enrollment.state in states:
+            if enrollment.type in STUDENT_TYPES and enrollment.state in states:
                 return True
         return False
+
+    def is_test_student(self, user_id: int) -> bool:
+        """Canvas's Test Student: graded like a student, and of no interest to anyone outside."""
+        enrollments = self.enrollments.get(user_id, _NO_ENROLLMENTS).values()
+        return any(e.type == TEST_STUDENT for e in enrollments) and not any(
+            e.type == STUDENT and e.state in NOT_DELETED_STATES for e in enrollments
+        )
 
     def visible_sections(self, user_id: int) -> frozenset[int | None] | None:
         """Sections a caller is limited to, None for no limit (Canvas: Course#section_visibilities_for)."""
@@ -150,7 +167,7 @@ class Course:
             return None
         sections = []
         for enrollment in self.enrollments.get(user_id, _NO_ENROLLMENTS).values():
-            if enrollment.state == "active" and enrollment.type != STUDENT:
+            if enrollment.state == "active" and enrollment.type not in STUDENT_TYPES:
                 if not enrollment.limited_to_section:
                     return None
                 sections.append(enrollment.section_id)
@@ -159,7 +176,7 @@ class Course:
     def is_visible_student(self, student_id: int, sections: frozenset[int | None] | None) -> bool:
         """A gradable student in one of the sections (None: in any)."""
         for enrollment in self.enrollments.get(student_id, _NO_ENROLLMENTS).values():
-            is_gradable = enrollment.type == STUDENT and enrollment.state in GRADABLE_STATES
+            is_gradable = enrollment.type in STUDENT_TYPES and enrollment.state in GRADABLE_STATES
             if is_gradable and (sections is None or enrollment.section_id in sections):
                 return True
         return False

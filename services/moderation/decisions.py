@@ -38,6 +38,9 @@ SELECTION_REQUIRED = Rejected("selection_required", "All submissions must have a
 STUDENT_NOT_ENROLLED = Rejected(
     "student_not_enrolled", "Student must be enrolled in the course as a student to be graded"
 )
+# Canvas's answer for a student without the assignment is that of every missing right.
+NOT_ASSIGNED = Rejected("not_assigned", "user not authorized to perform that action")
+FINAL_NOT_PERMITTED = Rejected("final_not_permitted", "User not authorized to give final provisional grades")
 GRADE_AND_EXCUSE = Rejected("grade_and_excuse", "Cannot simultaneously grade and excuse an assignment")
 MAX_GRADERS_REACHED = Rejected(
     "max_graders_reached",

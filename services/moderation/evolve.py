@@ -7,7 +7,7 @@ from typing import Any, assert_never
 
 from services.moderation import ids
 from services.moderation.assignment import Assignment, Comment, ProvisionalGrade, Selection, Submission
-from services.moderation.course import STUDENT, Course, Enrollment
+from services.moderation.course import STUDENT_TYPES, Course, Enrollment
 from services.moderation.events import (
     AdminsUpdated,
     AssignmentCreated,
@@ -63,7 +63,7 @@ def _apply_enrollments(course: Course, enrollments: list[Enrollment], position: 
     for enrollment in enrollments:
         user = enrollment.user_id
         course.enrollments.setdefault(user, {})[_enrollment_key(enrollment.type, enrollment.section_id)] = enrollment
-        if enrollment.type == STUDENT:
+        if enrollment.type in STUDENT_TYPES:
             course.student_ordinals.setdefault(user, len(course.student_ordinals) + 1)
     for student in students:
         if not course.is_enrolled_student(student):

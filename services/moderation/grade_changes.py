@@ -20,6 +20,9 @@ def describe_grade_change(event: Event, course: Course, assignment: Assignment) 
 
     ``course``, ``assignment``: as they were before the event. None: nothing is told.
     """
+    student_id = getattr(event, "student_id", None)
+    if not event.may_change_grade or student_id is None or course.is_test_student(student_id):
+        return None
     match event:
         case GradePublished():
             return _publication(event, assignment)

@@ -16,10 +16,12 @@ from services.moderation.current_grades import current_gradebook_grade, current_
 from services.moderation.decisions import (
     BLANK_COMMENT,
     CANNOT_MODIFY_SELECTED,
+    FINAL_NOT_PERMITTED,
     FINAL_WITHOUT_PROVISIONAL,
     GRADE_AND_EXCUSE,
     INVALID_SCORE,
     MAX_GRADERS_REACHED,
+    NOT_ASSIGNED,
     NOT_FOUND,
     STUDENT_NOT_ENROLLED,
     UNAUTHORIZED,
@@ -49,7 +51,7 @@ def record_grade(
     has_grade = data.posted_grade is not None or data.score is not None
     if not has_grade and data.excuse is None and (comment is not None or data.rubric_assessment is not None):
         return _record_without_grade(data, comment, actor_id, course, assignment)
-    rejection = _check_student(data.student_id, actor_id, course)
+    rejection = _check_student(data.student_id, actor_id, course, assignment)
     if rejection is not None:
         return rejection
     if data.excuse and has_grade:
@@ -95,12 +97,15 @@ def _record_without_grade(
     data: RecordProvisionalGrade, comment: str | None, actor_id: int, course: Course, assignment: Assignment
 ) -> Decision:
     """A comment, a rubric assessment or both."""
-    rejection = _check_student(data.student_id, actor_id, course)
+    rejection = _check_student(data.student_id, actor_id, course, assignment)
     if rejection is not None:
         return rejection
     if not assignment.can_be_moderated_grader(course, actor_id):
         return MAX_GRADERS_REACHED
-    final = data.final and assignment.permits_moderation(course, actor_id)
+    # Of a grade the flag is dropped; a comment for everyone's eyes is not taken for another one.
+    if data.final and not assignment.permits_moderation(course, actor_id):
+        return FINAL_NOT_PERMITTED
+    final = data.final
     existing = assignment.find_provisional_grade(data.student_id, actor_id, final)
     if existing is None and final and not assignment.grades_by_student.get(data.student_id):
         return FINAL_WITHOUT_PROVISIONAL
@@ -128,7 +133,7 @@ def _excusal_changes(
     return changes
 
 
-def _check_student(student_id: int, actor_id: int, course: Course) -> Rejected | None:
+def _check_student(student_id: int, actor_id: int, course: Course, assignment: Assignment) -> Rejected | None:
     """Whether the actor may grade or comment on the student at all."""
     # The right to comment comes with manage_grades alone (Canvas: app/models/submission.rb, set_policy).
     if not course.has_permission(actor_id, "manage_grades"):
@@ -137,6 +142,8 @@ def _check_student(student_id: int, actor_id: int, course: Course) -> Rejected |
         return STUDENT_NOT_ENROLLED
     if not course.is_visible_student(student_id, course.visible_sections(actor_id)):
         return NOT_FOUND
+    if not assignment.is_assigned(course, student_id):
+        return NOT_ASSIGNED
     return None
 
 

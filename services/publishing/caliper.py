@@ -30,6 +30,7 @@ LIS_ROLES = {
     "TaEnrollment": "TeachingAssistant",
     "DesignerEnrollment": "ContentDeveloper",
     "StudentEnrollment": "Learner",
+    "StudentViewEnrollment": "Learner",
     "ObserverEnrollment": "Mentor",
     "AccountAdmin": "Administrator",
 }

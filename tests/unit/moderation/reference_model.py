@@ -137,7 +137,9 @@ class ReferenceModel:
             return "unauthorized"
         if not self._is_gradable(student):
             return "student_not_enrolled"
-        return None if self._can_see(actor, student) else "not_found"
+        if not self._can_see(actor, student):
+            return "not_found"
+        return None if student in self._assigned() else "not_assigned"
 
     def _find_mark(self, student: int, actor: int, final: bool) -> Mark | None:
         for mark in self.marks:
@@ -193,7 +195,9 @@ class ReferenceModel:
             return refused
         if not self._has_slot(actor):
             return "max_graders_reached"
-        written = self._get_or_create_mark(data.student_id, actor, data.final and self._can_moderate(actor))
+        if data.final and not self._can_moderate(actor):
+            return "final_not_permitted"
+        written = self._get_or_create_mark(data.student_id, actor, data.final)
         return "final_without_provisional" if written is None else None
 
     def _add(self, students: tuple[int, ...], actor: int) -> str | None:

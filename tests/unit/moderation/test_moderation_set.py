@@ -123,9 +123,10 @@ def test_section_change_in_one_command_keeps_the_selection() -> None:
 
 
 def test_reassignment_keeps_the_selection_of_an_added_unassigned_student() -> None:
-    memory = moderated_course(assigned_to=[BEN])
-    add_students(memory, ANN)
+    memory = moderated_course(assigned_to=[ANN, BEN])
     grade = memory.grade(TA1, ANN, 5)
+    memory.configure(assigned_to=[BEN])
+    add_students(memory, ANN)
     memory.select(grade)
     memory.configure(assigned_to=[BEN, CAT])
     assert memory.selections()[ANN] == grade
@@ -177,9 +178,10 @@ def test_selection_checks_permission_then_existence_then_the_set() -> None:
 
 
 def test_bulk_selection_skips_invalid_and_already_selected_grades() -> None:
-    memory = moderated_course(assigned_to=[ANN, BEN])
+    memory = moderated_course()
     ann1, ann2 = memory.grade(TA1, ANN, 5), memory.grade(TA2, ANN, 6)
     ben, cat = memory.grade(TA1, BEN, 7), memory.grade(TA1, CAT, 8)
+    memory.configure(assigned_to=[ANN, BEN])
     done = bulk_select(memory, 5, ann1, cat, ben, ann2)
     assert [row["selected_provisional_grade_id"] for row in done.result] == [ann2, ben]
     assert memory.selections() == {ANN: ann2, BEN: ben}

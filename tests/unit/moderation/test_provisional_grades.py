@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 from services.moderation import commands
+from services.moderation.decisions import Rejected
 from services.moderation.events import ProvisionalGradeUpdated
 from services.moderation.ids import IDS_PER_ASSIGNMENT
 from tests.fixtures.in_memory_course import (
@@ -44,11 +45,19 @@ def test_repeated_grade_changes_only_its_timestamp() -> None:
     assert memory.get_provisional_grade(number)["score"] == 5
 
 
-def test_final_flag_without_permission_is_ignored() -> None:
+def test_final_flag_without_permission_is_ignored_with_a_grade_and_refused_without() -> None:
     memory = moderated_course()
-    number = memory.grade(TA1, ANN, 5, final=True)
+    number = memory.grade(TA1, ANN, 5, final=True, comment="fine")
     assert memory.get_provisional_grade(number)["final"] is False
-    assert memory.comment(TA1, ANN, final=True) == number
+    for data in (Comment(student_id=ANN, comment="x", final=True), Grade(student_id=ANN, comment="x", final=True)):
+        refused = memory.submit(data, TA1)
+        assert isinstance(refused, Rejected)
+        assert (refused.reason, refused.message) == (
+            "final_not_permitted",
+            "User not authorized to give final provisional grades",
+        )
+    assert memory.expect_rejection(Comment(student_id=BEN, comment="x", final=True), TA2) == "final_not_permitted"
+    assert [grader["user_id"] for grader in memory.document()["moderation_graders"]] == [TA1]
 
 
 def test_moderators_share_one_final_grade_scored_by_the_last_writer() -> None:

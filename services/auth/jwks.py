@@ -1,4 +1,8 @@
-"""The public keys that tokens are verified with: a JWK set (RFC 7517) in a file or at a URL, read as it changes."""
+"""The public keys that tokens are verified with: a JWK set (RFC 7517) in a file or at a URL, reloaded as it changes.
+
+PyJWT's PyJWKClient does less than is needed: it reads no file, follows redirects, has no bound for the size of the set,
+for the whole time of a request or for the age of keys it cannot reload, and blocks the event loop.
+"""
 
 import asyncio
 import json
@@ -19,13 +23,16 @@ ALGORITHMS: dict[tuple[str, str | None], str] = {
     ("EC", "P-256"): "ES256",
     ("OKP", "Ed25519"): "EdDSA",
 }
-"""The one algorithm of a key, by its type and curve: what a token says of itself never chooses it."""
+"""The algorithm of a key, by its type and curve; the header of a token never chooses it."""
 RSA_BITS_MIN = 2_048
 JWKS_BYTES_MAX = 64 << 10
 FETCH_SECONDS_MAX = 5
+READ_BYTES = 8 << 10
 CACHE_SECONDS = 300
 UNKNOWN_KID_REFETCH_SECONDS = 60
 FILE_CHECK_SECONDS = 1
+AGE_SECONDS_MAX = 24 * 3600
+"""How long keys are used that cannot be read again; the alert KeysOld fires after an hour."""
 
 
 class JwksError(OSError):
@@ -33,10 +40,10 @@ class JwksError(OSError):
 
 
 def parse_jwks(document: bytes) -> dict[str | None, list[PyJWK]]:
-    """The usable public keys by key id. Others are passed over: another use, another algorithm, secret or weak ones.
+    """Parse the usable public keys, by key id. Skips keys of another use or algorithm, private and weak ones.
 
     Raises:
-        NoKeys: it is not a JWK set, or no key of it can be used.
+        JwksError: the document is no JWK set, or holds no usable key.
     """
     try:
         entries = json.loads(document)["keys"]
@@ -67,25 +74,25 @@ def _parse_usable_key(entry: Any) -> PyJWK | None:
         return None
     kid = entry.get("kid")
     if "d" in entry or not (kid is None or isinstance(kid, str)):
-        LOGGER.warning("a key of the JWK set was passed over: it is a private one, or its kid is no text")
+        LOGGER.warning("skipped a key of the JWK set: it is private, or its kid is no string")
         return None
     try:
         key = PyJWK(entry, algorithm)
     except (PyJWTError, ValueError, KeyError, TypeError):
-        LOGGER.warning("a key of the JWK set was passed over: it cannot be read")
+        LOGGER.warning("skipped a key of the JWK set: it cannot be parsed")
         return None
     if getattr(key.key, "key_size", RSA_BITS_MIN) < RSA_BITS_MIN and algorithm == "RS256":
-        LOGGER.warning("an RSA key of the JWK set was passed over: it has less than %d bits", RSA_BITS_MIN)
+        LOGGER.warning("skipped an RSA key of the JWK set: it has less than %d bits", RSA_BITS_MIN)
         return None
     return key
 
 
 class JwkSet:
-    """The set as it was last read. ``generation`` counts the readings that changed it.
+    """The keys as they were last read. ``generation`` grows with each change of them.
 
-    A file is read again when it changes. A URL is asked every five minutes, so a key that was removed is refused after
-    that time at the latest; for a key id that is not known it is asked at once, but at most once a minute. While it
-    does not answer, the keys known last stay good.
+    A file is reloaded when it changes, a URL every CACHE_SECONDS: a removed key is refused after that time at the
+    latest. An unknown key id reloads a URL at once, at most every UNKNOWN_KID_REFETCH_SECONDS. While the set cannot be
+    read, the known keys are used for AGE_SECONDS_MAX; after that every token is refused until it can.
     """
 
     def __init__(self, location: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -101,22 +108,22 @@ class JwkSet:
         self._problem: str | None = None
 
     def keys_for(self, kid: str | None) -> list[PyJWK]:
-        """The keys of that id; all of them for a token that names none."""
+        """The keys of that id; all keys for a token without one."""
         if kid is None:
             return [key for keys in self.by_id.values() for key in keys]
         return self.by_id.get(kid, [])
 
     def age(self) -> float:
-        """Seconds since the keys were last known to be those of the set."""
+        """Seconds since the keys were last read, or seen to be unchanged."""
         return self.clock() - self._confirmed_at
 
     async def load(self) -> None:
-        """Read the set for the first time. Raises NoKeys."""
+        """Read the set for the first time. Raises JwksError."""
         async with self._read_lock:
             await self._read()
 
     async def refresh(self, kids: Iterable[str | None] = ()) -> None:
-        """Read the set again if that is due; ``kids``: the key ids about to be looked up. Never raises."""
+        """Read the set again if that is due; ``kids``: the key ids to be looked up next. Never raises."""
         if not self._is_due(kids) or self._read_lock.locked():
             return
         async with self._read_lock:
@@ -127,12 +134,19 @@ class JwkSet:
                 if str(error) != self._problem:
                     LOGGER.warning("the known keys stay in use: %s", error)
                 self._problem = str(error)
+                self._expire()
 
     async def keep_current(self) -> None:
-        """Read the set again whenever that is due, until cancelled: also while nobody shows a token."""
+        """Read the set again whenever that is due, until cancelled."""
         while True:
             await self.refresh()
             await asyncio.sleep(FILE_CHECK_SECONDS)
+
+    def _expire(self) -> None:
+        if self.by_id and self.age() > AGE_SECONDS_MAX:
+            LOGGER.error("all tokens are refused: the JWK set could not be read for %d s", AGE_SECONDS_MAX)
+            self.by_id, self._document = {}, b""
+            self.generation += 1
 
     def _is_due(self, kids: Iterable[str | None]) -> bool:
         now = self.clock()
@@ -163,7 +177,10 @@ class JwkSet:
         self._checked_at = self.clock()
         stamp = self._read_file_stamp() if self._is_file else None
         try:
-            document = await asyncio.to_thread(_read_file if self._is_file else _fetch, self.location)
+            async with asyncio.timeout(FETCH_SECONDS_MAX):
+                document = await asyncio.to_thread(_read_file if self._is_file else _fetch, self.location)
+        except TimeoutError:
+            raise JwksError(f"the JWK set at {self.location} was not read within {FETCH_SECONDS_MAX} s") from None
         except (OSError, ValueError) as error:
             raise JwksError(f"the JWK set at {self.location} cannot be read: {error}") from None
         if document != self._document:
@@ -180,16 +197,22 @@ def _read_file(path: str) -> bytes:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Keys come from where the operator said, and from nowhere else."""
+    """Refuses redirects: keys come from the configured URL only."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 def _fetch(url: str) -> bytes:
+    """Fetch within FETCH_SECONDS_MAX in all: urllib's timeout is one for each read of the socket."""
+    deadline, document = time.monotonic() + FETCH_SECONDS_MAX, b""
     opener = urllib.request.build_opener(_NoRedirects)
     with opener.open(url, timeout=FETCH_SECONDS_MAX) as response:
-        return _check_size(response.read(JWKS_BYTES_MAX + 1))
+        while chunk := response.read1(READ_BYTES):
+            document = _check_size(document + chunk)
+            if time.monotonic() > deadline:
+                raise TimeoutError
+    return document
 
 
 def _check_size(document: bytes) -> bytes:

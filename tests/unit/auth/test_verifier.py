@@ -1,5 +1,7 @@
-"""What a token must be to be believed, and how the keys it is verified with change without a restart."""
+"""Which tokens are accepted, and how the keys they are verified with change without a restart."""
 
+import asyncio
+import contextlib
 import http.server
 import json
 import threading
@@ -13,7 +15,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from services.auth.jwks import CACHE_SECONDS, UNKNOWN_KID_REFETCH_SECONDS, JwksError, JwkSet, parse_jwks
+from services.auth import jwks
+from services.auth.jwks import (
+    AGE_SECONDS_MAX,
+    CACHE_SECONDS,
+    UNKNOWN_KID_REFETCH_SECONDS,
+    JwksError,
+    JwkSet,
+    parse_jwks,
+)
 from services.auth.signer import TokenSigner, generate_key, to_public_jwk, write_jwks, write_private_key
 from services.auth.verifier import CLOCK_SKEW_SECONDS, InvalidToken, TokenVerifier, parse_bearer_token
 from tests.fixtures.token_issuer import TokenIssuer
@@ -172,12 +182,35 @@ async def test_missing_or_broken_jwks_file_keeps_cached_keys_and_logs_once(
         assert keys.age() == 0
 
 
+async def test_keys_that_cannot_be_reloaded_are_used_for_a_day_and_no_longer(
+    issuer: TokenIssuer, tmp_path: Path
+) -> None:
+    clock, path = Clock(), tmp_path / "jwks.json"
+    keys = JwkSet(str(issuer.write_jwks(path)), clock)
+    verifier = TokenVerifier(keys)
+    await keys.load()
+    path.unlink()
+    clock.now += AGE_SECONDS_MAX
+    await keys.refresh()
+    assert verifier.verify(issuer.token()).user_id == 21
+    clock.now += 2
+    await keys.refresh()
+    with pytest.raises(InvalidToken, match="no known key signed the token"):
+        verifier.verify(issuer.token())
+
+    issuer.write_jwks(path)
+    clock.now += 2
+    await keys.refresh()
+    assert verifier.verify(issuer.token()).user_id == 21
+
+
 class _JwksHandler(http.server.BaseHTTPRequestHandler):
-    """Serves what the test says, and counts."""
+    """Serves what the test sets, and counts requests."""
 
     body = b""
     request_count = 0
     redirect_to = ""
+    drip_seconds = 0.0
 
     def do_GET(self) -> None:
         type(self).request_count += 1
@@ -185,7 +218,13 @@ class _JwksHandler(http.server.BaseHTTPRequestHandler):
         if self.redirect_to:
             self.send_header("location", self.redirect_to)
         self.end_headers()
-        self.wfile.write(self.body)
+        if not self.drip_seconds:
+            self.wfile.write(self.body)
+            return
+        with contextlib.suppress(OSError):
+            for byte in self.body:
+                self.wfile.write(bytes([byte]))
+                time.sleep(self.drip_seconds)
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -244,6 +283,16 @@ async def test_jwks_redirects_and_oversized_responses_are_rejected(
     page.redirect_to, page.body = "", b" " * (65 << 10)
     with pytest.raises(JwksError, match="larger"):
         await JwkSet(url).load()
+
+
+async def test_jwks_response_that_drips_is_given_up_in_time(
+    jwks_server: tuple[str, type[_JwksHandler]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jwks, "FETCH_SECONDS_MAX", 0.2)
+    url, page = jwks_server
+    page.drip_seconds, page.body = 0.05, b"[" * 1_000
+    with pytest.raises(JwksError, match="not read within"):
+        await asyncio.wait_for(JwkSet(url).load(), 10)
 
 
 async def test_signer_tokens_verify_with_the_public_key(tmp_path: Path) -> None:

@@ -154,6 +154,11 @@ class Submission(BaseModel):
     grade_matches_current_submission: bool | None
     entered_score: float | None
     entered_grade: str | None
+    points_deducted: float | None
+    late: bool
+    missing: bool
+    seconds_late: Annotated[int, Field(ge=0)]
+    late_policy_status: LatePolicyStatus | None
     submission_comments: list[SubmissionComment] | None = None
     rubric_assessment: dict[str, Any] | None = None
     provisional_grades: list[ProvisionalGrade] | None = None
@@ -259,6 +264,9 @@ class StateSubmission(BaseModel):
     updated_at: Moment | None
     seconds_late: Annotated[int, Field(ge=0)] | None
     late_policy_status: LatePolicyStatus | None
+    entered_score: float | None
+    entered_grade: str | None
+    points_deducted: float | None
     submission_comments: list[StateComment]
 
 

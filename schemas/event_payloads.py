@@ -233,13 +233,16 @@ class SubmissionUpdated(Strict):
 class GradePublished(Strict):
     """One student's grade was published: the chosen provisional grade, its scorer, old and new grade.
 
-    ``was_graded``: the submission's state before.
+    The new score is the entered one less the points deducted by a late policy; ``points_deducted`` is null where the
+    submission was not late. ``was_graded``: the submission's state before.
     """
 
     provisional_grade_id: IdText
     scorer_id: IdText
     score: tuple[Points | None, Points | None]
     grade: tuple[str | None, str | None]
+    entered_score: Points | None
+    points_deducted: Points | None
     graded_at: TimeText
     graded_anonymously: bool | None
     was_graded: bool

@@ -53,6 +53,8 @@ class Submission:
     posted_at: datetime | None = None
     seconds_late: int | None = None
     late_policy_status: str | None = None
+    # What a late policy took from the published score; None where the submission was not late.
+    points_deducted: Decimal | None = None
     workflow_state: str = "unsubmitted"
     grade_matches_current_submission: bool = True
     graded_anonymously: bool | None = None
@@ -63,6 +65,29 @@ class Submission:
     graded_position: int = 0
     rubric_assessment: Mapping[str, Any] | None = None
     comments: list[Comment] = field(default_factory=list)
+
+    @property
+    def is_handed_in(self) -> bool:
+        """Whether there is work of the student."""
+        return self.submitted_at is not None or bool(self.attempt)
+
+    @property
+    def is_late(self) -> bool:
+        """Canvas: app/models/submission.rb, Tardiness#late?; a stated status decides, excused work is never late."""
+        if self.excused:
+            return False
+        if self.late_policy_status is not None:
+            return self.late_policy_status == "late"
+        return self.is_handed_in and bool(self.seconds_late)
+
+    @property
+    def is_missing(self) -> bool:
+        """Canvas: app/models/submission.rb, Tardiness#missing?; what a grader graded is missing by status alone."""
+        if self.excused:
+            return False
+        if self.late_policy_status is not None:
+            return self.late_policy_status == "missing"
+        return self.grader_id is None and not self.is_handed_in and bool(self.seconds_late)
 
 
 UNSUBMITTED = Submission()

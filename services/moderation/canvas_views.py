@@ -19,7 +19,11 @@ from services.moderation.canvas_people import (
 )
 from services.moderation.canvas_rubrics import indexed_rubric_json, rubric_assessment_json
 from services.moderation.course import Course
-from services.moderation.current_grades import current_gradebook_grade, current_provisional_grade
+from services.moderation.current_grades import (
+    current_gradebook_grade,
+    current_provisional_grade,
+    entered_gradebook_grade,
+)
 from services.moderation.decisions import ALREADY_PUBLISHED, NOT_FOUND, NOT_MODERATED, UNAUTHORIZED, Rejected
 from services.moderation.event_payloads import decimal_to_json, format_canvas_time
 from services.moderation.visibility import Viewer
@@ -244,18 +248,24 @@ class AssignmentView(Viewer):
         submission = assignment.submission(student_id)
         hides_grade = hide_unposted and submission.posted_at is None
         score, text = current_gradebook_grade(course, assignment, submission)
+        entered_score, entered_text = entered_gradebook_grade(course, assignment, submission)
         return {
             "id": ids.submission_id(course, assignment, student_id),
             "assignment_id": assignment.assignment_id,
             "score": None if hides_grade else decimal_to_json(score),
-            "entered_score": None if hides_grade else decimal_to_json(score),
+            "entered_score": None if hides_grade else decimal_to_json(entered_score),
             "grade": None if hides_grade else text,
-            "entered_grade": None if hides_grade else text,
+            "entered_grade": None if hides_grade else entered_text,
+            "points_deducted": None if hides_grade else decimal_to_json(submission.points_deducted),
             "graded_at": None if hides_grade else format_canvas_time(submission.graded_at),
             "grader_id": None if hides_grade else submission.grader_id,
             "submitted_at": format_canvas_time(submission.submitted_at),
             "attempt": submission.attempt,
             "excused": submission.excused,
+            "late": submission.is_late,
+            "missing": submission.is_missing,
+            "seconds_late": submission.seconds_late or 0,
+            "late_policy_status": submission.late_policy_status,
             "posted_at": format_canvas_time(submission.posted_at),
             "workflow_state": "submitted"
             if hides_grade and submission.workflow_state == "graded"

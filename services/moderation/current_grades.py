@@ -10,8 +10,24 @@ from decimal import Decimal
 from services.moderation.assignment import Assignment, ProvisionalGrade, Submission
 from services.moderation.course import Course
 from services.moderation.grade_conversion import SCHEME_TYPES, regrade
+from services.moderation.late_policy import DEDUCTIBLE_GRADING_TYPES, deduction_for_lateness, subtract_deduction
+from services.moderation.value_object import value_object
 
 ScoreAndGrade = tuple[Decimal | None, str | None]
+
+
+@value_object()
+class GradebookGrade:
+    """Score and text after the deduction for lateness; ``points_deducted`` None: the submission is not late."""
+
+    score: Decimal | None
+    grade: str | None
+    points_deducted: Decimal | None
+
+    @property
+    def entered_score(self) -> Decimal | None:
+        """The score before the deduction, as Canvas derives it."""
+        return None if self.score is None else self.score + (self.points_deducted or 0)
 
 
 def settings_position(course: Course, assignment: Assignment) -> int:
@@ -41,6 +57,38 @@ def current_gradebook_grade(course: Course, assignment: Assignment, submission: 
     ):
         return submission.score, submission.grade
     return _remade(submission.score, submission.grade, course, assignment)
+
+
+def entered_gradebook_grade(course: Course, assignment: Assignment, submission: Submission) -> ScoreAndGrade:
+    """Score and text of a submission before the deduction for lateness (Canvas: entered_score, entered_grade)."""
+    score, text = current_gradebook_grade(course, assignment, submission)
+    if score is None or not submission.points_deducted:
+        return score, text
+    entered_score = score + submission.points_deducted
+    if assignment.grading_type not in DEDUCTIBLE_GRADING_TYPES:
+        return entered_score, text
+    return entered_score, _remade(entered_score, None, course, assignment)[1]
+
+
+def apply_late_policy(
+    course: Course, assignment: Assignment, submission: Submission, score: Decimal | None, text: str | None
+) -> GradebookGrade:
+    """What is saved in the gradebook of an entered score and its text.
+
+    Canvas: app/models/submission.rb (apply_late_policy). A score is deducted from also where the gradebook already
+    has the same number, as Canvas does for a grade that is entered again (its publication forgets that one case).
+    """
+    if not submission.is_late:
+        return GradebookGrade(score, text, None)
+    if score is None:
+        return GradebookGrade(None, text, None if submission.score is None else Decimal(0))
+    points_deducted = deduction_for_lateness(
+        course.late_policy, score, assignment.points_possible, assignment.grading_type, submission.seconds_late or 0
+    )
+    if points_deducted:
+        score = subtract_deduction(score, points_deducted)
+        text = _remade(score, text, course, assignment)[1]
+    return GradebookGrade(score, text, points_deducted)
 
 
 def _remade(score: Decimal, text: str | None, course: Course, assignment: Assignment) -> ScoreAndGrade:

@@ -115,7 +115,7 @@ _CODECS: Mapping[str, Codec] = {
         ("account_id", "final_grader_id", "submission_id", "grader_id", "scorer_id", "user_id", "section_id"), _ID
     ),
     **dict.fromkeys(("provisional_grade_id", "comment_id", "author_id", "student_id"), _ID),
-    **dict.fromkeys(("points_possible", "score"), _SCORE),
+    **dict.fromkeys(("points_possible", "score", "entered_score", "points_deducted"), _SCORE),
     **dict.fromkeys(("submitted_at", "graded_at", "posted_at", "created_at"), _TIME),
     **dict.fromkeys(("users", "enrollments", "admins"), _ROWS),
     **dict.fromkeys(("student_ids", "kept_student_ids"), _STUDENTS),
@@ -266,7 +266,8 @@ _FORMS: Mapping[str, _Form] = {
         _form(events.SubmissionUpdated, changes="changes"),
         _form(
             events.GradePublished,
-            *("provisional_grade_id", "scorer_id", "score", "grade", "graded_at", "graded_anonymously", "was_graded"),
+            *("provisional_grade_id", "scorer_id", "score", "grade", "entered_score", "points_deducted"),
+            *("graded_at", "graded_anonymously", "was_graded"),
             codecs={"score": _SCORE_PAIR, "grade": _TEXT_PAIR},
         ),
         _form(events.GradesPosted, "grades_published_at"),

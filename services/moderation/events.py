@@ -167,7 +167,10 @@ class SubmissionUpdated(DomainEvent):
 
 @value_object(kw_only=True)
 class GradePublished(DomainEvent):
-    """``was_graded``: the submission's state was graded before."""
+    """``score`` and ``grade`` are those of the gradebook, old and new, after the deduction for lateness.
+
+    ``points_deducted`` None: the submission was not late. ``was_graded``: the submission's state was graded before.
+    """
 
     name: ClassVar[str] = "grade_published"
     may_change_grade: ClassVar[bool] = True
@@ -177,6 +180,8 @@ class GradePublished(DomainEvent):
     scorer_id: int
     score: tuple[Decimal | None, Decimal | None]
     grade: tuple[str | None, str | None]
+    entered_score: Decimal | None
+    points_deducted: Decimal | None
     graded_at: datetime
     graded_anonymously: bool | None
     was_graded: bool

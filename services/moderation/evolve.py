@@ -90,6 +90,9 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             _apply_submission_fields(assignment, submission, student, changed_fields)
             if "score" in changed_fields or "grade" in changed_fields:
                 submission.graded_position = position
+            if "score" in changed_fields:
+                # What of the new score was deducted, only the LMS knows.
+                submission.points_deducted = None
         case SubmissionCommentRecorded(student_id=student, author_id=author, comment=comment, created_at=created_at):
             comments = _touch_submission(assignment, student, at).comments
             comments.append(_new_comment(assignment, None, author, comment, created_at))
@@ -135,6 +138,8 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             submission.graded_position = position
             if submission.excused and submission.workflow_state != "graded":
                 submission.workflow_state, submission.graded_at = "graded", at
+            if "score" in changes:
+                submission.points_deducted = None
         case GradePublished():
             _apply_publication(assignment, event, position, at)
         case GradesPosted(grades_published_at=published_at):
@@ -228,6 +233,7 @@ def _ungraded_state(submission: Submission) -> str:
 def _apply_publication(assignment: Assignment, event: GradePublished, position: int, at: datetime) -> None:
     submission = _touch_submission(assignment, event.student_id, at)
     submission.score, submission.grade = event.score[1], event.grade[1]
+    submission.points_deducted = event.points_deducted
     submission.grader_id, submission.graded_at = event.scorer_id, event.graded_at
     submission.graded_anonymously = event.graded_anonymously
     submission.graded_position = position

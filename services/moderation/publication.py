@@ -9,7 +9,7 @@ from datetime import datetime
 from services.moderation import ids
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course
-from services.moderation.current_grades import current_gradebook_grade, current_provisional_grade
+from services.moderation.current_grades import apply_late_policy, current_gradebook_grade, current_provisional_grade
 from services.moderation.decisions import (
     ALREADY_PUBLISHED,
     NOT_MODERATED,
@@ -69,14 +69,16 @@ def _build_published_event(
 ) -> GradePublished:
     submission = assignment.submission(grade.student_id)
     old_score, old_text = current_gradebook_grade(course, assignment, submission)
-    score, text = current_provisional_grade(course, assignment, grade)
+    published = apply_late_policy(course, assignment, submission, *current_provisional_grade(course, assignment, grade))
     return GradePublished(
         student_id=grade.student_id,
         submission_id=ids.submission_id(course, assignment, grade.student_id),
         provisional_grade_id=grade.provisional_grade_id,
         scorer_id=grade.scorer_id,
-        score=(old_score, score),
-        grade=(old_text, text),
+        score=(old_score, published.score),
+        grade=(old_text, published.grade),
+        entered_score=published.entered_score,
+        points_deducted=published.points_deducted,
         graded_at=at,
         graded_anonymously=grade.graded_anonymously,
         was_graded=submission.workflow_state == "graded",

@@ -7,7 +7,11 @@ from services.moderation import ids
 from services.moderation.assignment import Assignment, Comment, ProvisionalGrade, Submission
 from services.moderation.assignment_settings import DEFAULT_SETTINGS
 from services.moderation.course import Course
-from services.moderation.current_grades import current_gradebook_grade, current_provisional_grade
+from services.moderation.current_grades import (
+    current_gradebook_grade,
+    current_provisional_grade,
+    entered_gradebook_grade,
+)
 from services.moderation.event_payloads import decimal_to_json, format_time
 
 Row = dict[str, Any]
@@ -90,6 +94,7 @@ def submission_row(course: Course, assignment: Assignment, student_id: int) -> R
     """A student's submission of the document."""
     submission: Submission = assignment.submission(student_id)
     score, text = current_gradebook_grade(course, assignment, submission)
+    entered_score, entered_text = entered_gradebook_grade(course, assignment, submission)
     return {
         "student_id": student_id,
         "submission_id": ids.submission_id(course, assignment, student_id),
@@ -108,6 +113,9 @@ def submission_row(course: Course, assignment: Assignment, student_id: int) -> R
         "updated_at": format_time(submission.updated_at),
         "seconds_late": submission.seconds_late,
         "late_policy_status": submission.late_policy_status,
+        "entered_score": decimal_to_json(entered_score),
+        "entered_grade": entered_text,
+        "points_deducted": decimal_to_json(submission.points_deducted),
         "submission_comments": [_comment_to_json(comment) for comment in submission.comments],
     }
 

@@ -18,8 +18,16 @@ def _add_null_comment_id(payload: Payload) -> Payload:
     return {"id": None, **remaining_fields}
 
 
+def _add_entered_score(payload: Payload) -> Payload:
+    """Nothing was deducted for lateness."""
+    if "points_deducted" in payload:
+        return payload
+    return {**payload, "entered_score": payload["score"][1], "points_deducted": None}
+
+
 UPCASTERS: Mapping[tuple[str, int], Callable[[Payload], Payload]] = {
     ("provisional_comment_created", 1): _add_null_comment_id,
+    ("grade_published", 1): _add_entered_score,
 }
 
 

@@ -46,6 +46,11 @@ _FREE_OBJECT_LEVEL = 3
 _ZERO = Decimal(0)
 
 
+def format_time(at: datetime) -> str:
+    """Format a time as all contracts have it: RFC 3339, UTC, milliseconds."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+
+
 def is_uuid(value: object) -> bool:
     """Whether a value is a UUID in 8-4-4-4-12 form."""
     return isinstance(value, str) and _UUID.fullmatch(value) is not None

@@ -1,5 +1,6 @@
 """Record headers as JSON Schema: names to values, as text (on the wire their bytes are UTF-8)."""
 
+import re
 from typing import Any
 
 from schemas.http_request import HTTP_REQUEST_HEADER, HTTP_REQUEST_HEADER_BYTES_MAX
@@ -8,6 +9,8 @@ Json = dict[str, Any]
 LOWERCASE_UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 SUBJECT_PATTERN = r"^courses/([1-9][0-9]{0,18}(/assignments/[1-9][0-9]{0,18}(/students/[1-9][0-9]{0,18})?)?|unknown)$"
 TRACEPARENT_PATTERN = r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+# As W3C Trace Context has it, ids of zeros excluded; the pattern above does without lookahead, which some engines lack.
+TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 MILLISECONDS_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
 
 

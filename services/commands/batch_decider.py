@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 import orjson
 from aiokafka import ConsumerRecord
 
+from schemas.fields import format_time
 from services.commands.authorization import CommandAuthorizer
 from services.commands.batch_result import UNKNOWN_TYPE, Outcome
 from services.commands.parse import InvalidCommand, ParsedCommand, UnreadableRecord, parse
@@ -20,7 +21,6 @@ from services.commands.serialization import (
     encode_event,
     encode_headers,
     encode_rejected_verdict,
-    format_time,
     generate_uuid4,
     parse_traceparent,
 )

@@ -1,15 +1,14 @@
 """The bytes that the log keeps: verdicts and events as they will be published, encoded once."""
 
 import base64
-import os
-import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import orjson
 from aiokafka import ConsumerRecord
+from uuid_utils import uuid4
 
+from schemas.headers import TRACEPARENT
 from schemas.reasons import ACCEPTED_STATUS, REASONS
 from services.moderation.assignment import Assignment
 from services.moderation.commands import Command
@@ -21,35 +20,11 @@ from services.moderation.grade_changes import describe_grade_change
 
 OUTPUT_BYTES_MAX = 3 << 20
 HTTP_STATUS_BY_REASON: Mapping[str, int] = {reason: info.http_status for reason, info in REASONS.items()}
-TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-
-
-def _generate_uuids() -> list[str]:
-    # Many at a time: one draw of the system's for each id took a tenth of the time of deciding a command.
-    random_hex = os.urandom(16 * 256).hex()
-    hex_ids = (random_hex[start : start + 32] for start in range(0, len(random_hex), 32))
-    return [
-        f"{hex_id[:8]}-{hex_id[8:12]}-4{hex_id[13:16]}-{_VARIANT[hex_id[16]]}{hex_id[17:20]}-{hex_id[20:]}"
-        for hex_id in hex_ids
-    ]
-
-
-_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
-_UUID_POOL: list[str] = []
 
 
 def generate_uuid4() -> str:
-    """A random UUID (version 4) as text. Any thread may ask."""
-    while True:
-        try:
-            return _UUID_POOL.pop()
-        except IndexError:
-            _UUID_POOL.extend(_generate_uuids())
-
-
-def format_time(at: datetime) -> str:
-    """RFC 3339, UTC, milliseconds."""
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    """Generate a random UUID (version 4) as text: a third of the time that the standard library takes, or less."""
+    return str(uuid4())
 
 
 def build_causation_metadata(command_id: str, correlation_id: str | None, traceparent: str | None) -> dict[str, Any]:
@@ -66,7 +41,8 @@ def parse_traceparent(record: ConsumerRecord[Any, Any]) -> str | None:
     """The record's W3C traceparent if it is a valid one of version 00; only the first such header counts."""
     for name, value in record.headers:
         if name == "traceparent":
-            return value.decode() if value is not None and TRACEPARENT.fullmatch(value) else None
+            text = "" if value is None else value.decode("ascii", "replace")
+            return text if TRACEPARENT.fullmatch(text) else None
     return None
 
 

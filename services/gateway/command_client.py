@@ -2,18 +2,19 @@
 
 import hashlib
 import re
-import secrets
 import time
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import orjson
 from fastapi import Request
 from pydantic import ValidationError
+from uuid_utils import uuid7
 
 from schemas.commands import COMMAND
+from schemas.headers import TRACEPARENT
 from schemas.http_request import HTTP_REQUEST_HEADER
 from services.auth.signer import TokenSigner
 from services.auth.verifier import REQUEST_SCOPE
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 TOKEN_LIFETIME_SECONDS = 600
 REPORTED_ERRORS_MAX = 5
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
-_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class VerdictPending(Exception):
@@ -81,7 +81,7 @@ class CommandClient:
             VerdictPending: it was, and there is no verdict in time.
         """
         traceparent = request.headers.get("traceparent", "")
-        client_traceparent = traceparent if _TRACEPARENT.fullmatch(traceparent) else None
+        client_traceparent = traceparent if TRACEPARENT.fullmatch(traceparent) else None
         if self.traces is None:
             return await self._send_and_wait(request, caller, command_request, client_traceparent)
         with self.traces.command_span(command_request.type, client_traceparent) as record_traceparent:
@@ -162,21 +162,16 @@ def build_command_id(request: Request, caller: Caller) -> str:
     """A fresh UUIDv7; with an Idempotency-Key the UUIDv8 that stands for it, the same in every gateway."""
     key = idempotency_key(request)
     if key is None:
-        return uuid7()
+        return str(uuid7())
     identity = (caller.root_account_id, caller.user_id, request.method, request.url.path, key)
     digest = hashlib.sha256(orjson.dumps(identity)).digest()
-    return _uuid(digest[:16], 8)
+    return _build_uuid8(digest[:16])
 
 
-def uuid7() -> str:
-    """A UUID that begins with the time: milliseconds, then 74 random bits."""
-    return _uuid(int(time.time() * 1_000).to_bytes(6, "big") + secrets.token_bytes(10), 7)
-
-
-def _uuid(octets: bytes, version: int) -> str:
-    number = int.from_bytes(octets, "big")
-    number = number & ~(0xF << 76) | version << 76
-    return str(uuid.UUID(int=number & ~(0x3 << 62) | 0x2 << 62))
+def _build_uuid8(digest: bytes) -> str:
+    """Build a UUID of version 8 from 16 bytes of a digest."""
+    number = int.from_bytes(digest, "big") & ~(0xF << 76) | 8 << 76
+    return str(UUID(int=number & ~(0x3 << 62) | 0x2 << 62))
 
 
 def _format_validation_error(error: ValidationError) -> str:

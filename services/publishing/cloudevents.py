@@ -2,12 +2,12 @@
 
 import base64
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
+from schemas.fields import format_time
 from services.config import PublishingSettings
 from services.eventlog.feeds import DeadLetterRow, EventRow, VerdictRow
 from services.kafka.records import Header, Headers, OutgoingRecord
@@ -107,10 +107,8 @@ def format_event_time(row: EventRow) -> str:
     return _format_time(row.recorded_at)
 
 
-# The texts that many records share: of a batch, of an account, of a type.
-@lru_cache(maxsize=1_024)
-def _format_time(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+# Cached, as the records of a batch share it.
+_format_time = lru_cache(maxsize=1_024)(format_time)
 
 
 @lru_cache(maxsize=1_024)

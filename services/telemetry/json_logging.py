@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
+from schemas.fields import format_time
+
 SAFE_EXCEPTION_MODULES = ("services.", "aiokafka.")
 EXTRA_FIELDS = ("partition", "server")
 """What a line may hold besides, given as ``extra``."""
@@ -26,9 +28,8 @@ class JsonFormatter(logging.Formatter):
         self.process = process
 
     def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created, UTC)
         line: dict[str, Any] = {
-            "time": at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1_000:03d}Z",
+            "time": format_time(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname,
             "process": self.process,
             "logger": record.name,

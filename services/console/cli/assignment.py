@@ -8,8 +8,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from schemas.fields import format_time
 from services.console.cli.options import TIME_FORMATS, TIME_METAVAR, JsonOption, RootAccountOption, parse_id_option
-from services.console.cli.output import add_row, build_table, format_time, print_fields, print_json, stdout_console
+from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
 from services.console.cli.runner import Connection, with_connection
 from services.console.event_summary import summarize_event
 from services.console.pipeline_status import pluralize

@@ -7,8 +7,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from schemas.fields import format_time
 from services.console.cli.options import JsonOption
-from services.console.cli.output import add_row, build_table, format_time, print_fields, print_json, stdout_console
+from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
 from services.console.cli.runner import Connection, with_connection
 from services.console.masking import mask, mask_key
 from services.console.redriver import decode_headers

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import typer
@@ -24,11 +23,6 @@ def stdout_console() -> Console:
 def print_json(value: Any) -> None:
     """Print one JSON value on one line, in UTF-8."""
     typer.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-
-
-def format_time(at: datetime) -> str:
-    """Format a time in RFC 3339, in UTC and milliseconds."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def print_fields(console: Console, fields: Mapping[str, Any]) -> None:

@@ -8,9 +8,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from schemas.fields import format_time
 from services.config import ProcessSettings
 from services.console.cli.options import JsonOption
-from services.console.cli.output import add_row, build_table, format_time, print_fields, print_json, stdout_console
+from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
 from services.console.cli.server_watchdog import fail_if_silent, postgresql_server
 from services.console.group_members import UNASSIGNED
 from services.console.pipeline_status import PipelineStatus, format_duration, pluralize

@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from schemas.fields import is_uuid
+from schemas.fields import format_time, is_uuid
 from services.console.cli.options import JsonOption, RootAccountOption
-from services.console.cli.output import add_row, build_table, format_time, print_fields, print_json, stdout_console
+from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
 from services.console.cli.runner import Connection, with_connection
 from services.eventlog.command_history import CausedEvent, CommandHistory, CommandVerdict
 from services.runtime.command_line import ExitCode, NotFound, escape_unprintable

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.domain_events import EVENTS, DomainEvent, EventName
+from schemas.fields import format_time
 from schemas.live_events import GradeChange
 from schemas.reasons import REASONS, Reason
 from schemas.verdicts import Verdict
@@ -20,7 +21,6 @@ from services.commands.serialization import (
     encode_duplicate_verdict,
     encode_event,
     encode_rejected_verdict,
-    format_time,
 )
 from services.eventlog.feeds import EventRow
 from services.moderation import decisions

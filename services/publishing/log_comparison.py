@@ -52,7 +52,8 @@ class LogComparison:
     async def _compare_row(self, row: FeedRow | None, record: Record) -> tuple[FindingKind, str] | None:
         if row is None:
             return "extra", NOT_IN_LOG
-        return compare_record(await self.record_mapper.map_row(self.output, row), record)
+        (expected,) = await self.record_mapper.map_row(row, (self.output,))
+        return compare_record(expected, record)
 
 
 def compare_record(expected: OutgoingRecord, record: Record) -> tuple[FindingKind, str] | None:

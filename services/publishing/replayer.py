@@ -151,8 +151,9 @@ class _ReplayRun:
                 rows = await self.history.rows(*window, ROWS_MAX)
                 self.record_mapper.hint_upcoming(rows)
                 records = [
-                    mark_replayed(await self.record_mapper.map_row(self.request.output, row), str(self.request))
+                    mark_replayed(record, str(self.request))
                     for row in rows
+                    for record in await self.record_mapper.map_row(row, (self.request.output,))
                 ]
                 for chunk in self._split(records):
                     await self._emit(chunk)

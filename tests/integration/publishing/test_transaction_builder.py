@@ -12,17 +12,12 @@ from services.kafka.partitioning import ALL_SHARDS, SHARD_COUNT
 from services.kafka.records import OutgoingRecord
 from services.kafka.relay_progress import RelayProgress
 from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS, RecordMapper
-from services.relay import transaction_builder
 from services.relay.startup_checks import mark_replays_for_new_topics
 from services.relay.transaction_builder import TransactionBuilder
 from tests.fixtures.recorded_topics import FORM, RecordCopy, RecordedTopics
 
 ZEROS = (0,) * SHARD_COUNT
-
-
-@pytest.fixture(autouse=True)
-def _small_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transaction_builder, "RECORDS_MAX", 7)
+RECORDS_MAX = 7
 
 
 async def run_relays(
@@ -36,12 +31,12 @@ async def run_relays(
         while True:
             progress = RelayProgress.decode(progress.encode())
             published = await history.live_numbers_at(ALL_SHARDS, progress.sequences["events"])
-            builder = TransactionBuilder(history, RecordMapper(history, FORM), progress, published)
+            builder = TransactionBuilder(history, RecordMapper(history, FORM), progress, published, RECORDS_MAX)
             for _ in range(transactions_per_relay):
                 waiting = await builder.next()
                 if waiting is None:
                     return found, progress
-                assert 0 < len(waiting.records) < 7 + len(GRADE_CHANGE_BUILDERS) + 1
+                assert 0 < len(waiting.records) < RECORDS_MAX + len(GRADE_CHANGE_BUILDERS) + 1
                 progress = waiting.progress
                 for message in waiting.records:
                     found[message.topic].append(message)

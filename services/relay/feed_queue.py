@@ -1,0 +1,81 @@
+"""Rows of the log that the relay has read and not yet put into a transaction."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from services.eventlog.feeds import FEED_BY_TOPIC, EventRow, FeedReader, FeedRow
+from services.kafka.partitioning import ALL_SHARDS
+from services.kafka.relay_progress import RelayProgress
+from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS, get_sequence
+
+BYTES_PER_SHARD_MAX = 1 << 20
+EVENTS_ONLY = ("events",)
+
+
+QueuedRow: TypeAlias = tuple[FeedRow, Sequence[str]]
+"""A row, and the outputs (topics without prefix) that it goes to in one transaction."""
+
+
+class FeedQueue:
+    """Reads the log ahead of the relay's progress; the log only grows, so that queued rows stay valid.
+
+    An event with a live number is queued once, for ``events`` and the grade change outputs together. A grade change
+    output that is being refilled lags behind ``events``: it gets rows from its own feed until it has caught up.
+    """
+
+    def __init__(
+        self, feed_reader: FeedReader, progress: RelayProgress, live_numbers: Sequence[int], rows_max: int
+    ) -> None:
+        self.rows: deque[QueuedRow] = deque()
+        self._feed_reader = feed_reader
+        self._rows_max = rows_max
+        # By output and shard, the sequence number of the last row that was queued for the output.
+        self._last_queued = {output: list(sequences) for output, sequences in progress.sequences.items()}
+        # By shard, the live number of the last event that was queued for ``events``.
+        self._live_numbers = list(live_numbers)
+
+    async def fill(self) -> None:
+        """Queue new rows of each feed, unless ``rows_max`` are queued already."""
+        if len(self.rows) >= self._rows_max:
+            return
+        heads = await self._feed_reader.heads(ALL_SHARDS)
+        for output in GRADE_CHANGE_BUILDERS:
+            lagging_rows = await self._read_feed(output, self._live_numbers)
+            self.rows.extend((row, (output,)) for row in lagging_rows)
+        events = await self._read_feed("events", heads["events"])
+        self.rows.extend((row, self._choose_outputs(row)) for row in events)
+        for output in ("verdicts", "dead-letters"):
+            rows = await self._read_feed(output, heads[FEED_BY_TOPIC[output]])
+            self.rows.extend((row, (output,)) for row in rows)
+
+    async def _read_feed(self, output: str, up_to: Sequence[int]) -> list[FeedRow]:
+        """Read the output's next rows, up to these sequence numbers by shard; each shard gets an equal share."""
+        last_queued = self._last_queued[output]
+        shards = [shard for shard in ALL_SHARDS if last_queued[shard] < up_to[shard]]
+        if not shards:
+            return []
+        rows = await self._feed_reader.read(
+            FEED_BY_TOPIC[output],
+            shards,
+            after=[last_queued[shard] for shard in shards],
+            last=[up_to[shard] for shard in shards],
+            rows_max=max(self._rows_max // len(shards), 1),
+            bytes_max=BYTES_PER_SHARD_MAX,
+        )
+        for row in rows:
+            last_queued[row.shard] = get_sequence(output, row)
+        return rows
+
+    def _choose_outputs(self, event: FeedRow) -> Sequence[str]:
+        """Return ``events``, and for a grade change the outputs that had the one before and not yet this one."""
+        if not isinstance(event, EventRow) or event.live_number is None:
+            return EVENTS_ONLY
+        self._live_numbers[event.shard] = event.live_number
+        outputs = ["events"]
+        for output in GRADE_CHANGE_BUILDERS:
+            last_queued = self._last_queued[output]
+            if last_queued[event.shard] == event.live_number - 1:
+                last_queued[event.shard] = event.live_number
+                outputs.append(output)
+        return outputs

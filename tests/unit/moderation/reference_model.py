@@ -12,6 +12,7 @@ from services.moderation import commands
 
 TEXTS = {"": None, "?": None, "7": Decimal(7), "50%": Decimal(5)}
 INSTRUCTORS = ("TeacherEnrollment", "TaEnrollment")
+POINTS = Decimal(10)
 
 
 @dataclass
@@ -35,6 +36,15 @@ class Mark:
 
 
 @dataclass
+class Work:
+    """What a student handed in, and how late the LMS calls it."""
+
+    handed_in: bool = False
+    seconds_late: int = 0
+    status: str | None = None
+
+
+@dataclass
 class ReferenceModel:
     """``choices``: the moderation set, each student with the number of the chosen mark or None."""
 
@@ -49,6 +59,9 @@ class ReferenceModel:
     added_students: set[int] = field(default_factory=set)
     excused: set[int] = field(default_factory=set)
     gradebook: dict[int, tuple[Decimal | None, int]] = field(default_factory=dict)
+    work: dict[int, Work] = field(default_factory=dict)
+    late_policy: dict[str, Any] | None = None
+    deducted: dict[int, Decimal] = field(default_factory=dict)
     published: bool = False
 
     def __post_init__(self) -> None:
@@ -65,6 +78,11 @@ class ReferenceModel:
                     return "invalid_command"
                 self._apply_lms_fact(data)
                 return None
+            case commands.UpsertCourse(fields=fields):
+                self.late_policy = fields["late_policy"]
+                return None
+            case commands.RecordSubmission():
+                return self._record_work(data)
             case commands.RecordProvisionalGrade():
                 return self._grade(data, actor)
             case commands.RecordProvisionalComment():
@@ -186,6 +204,8 @@ class ReferenceModel:
         if excused != (student in self.excused):
             published_score, _ = self.gradebook.get(student, (None, 0))
             self.gradebook[student] = (None if excused else published_score, actor)
+            if excused:
+                self.deducted.pop(student, None)
         (self.excused.add if excused else self.excused.discard)(student)
         return None
 
@@ -233,9 +253,41 @@ class ReferenceModel:
             if not selected and len(entered) > 1:
                 return "selection_required"
             chosen[student] = (selected or entered or marks)[0]
-        self.gradebook |= {student: (mark.score, mark.scorer) for student, mark in chosen.items()}
+        for student, mark in chosen.items():
+            lost = self._lost_for_lateness(student, mark.score)
+            if mark.score is not None and lost is not None:
+                self.deducted[student] = lost
+            self.gradebook[student] = (None if mark.score is None else mark.score - (lost or 0), mark.scorer)
         self.published = True
         return None
+
+    def _record_work(self, data: commands.RecordSubmission) -> str | None:
+        person = self.people.get(data.student_id)
+        if person is None or person.type != "StudentEnrollment" or person.state == "deleted":
+            return "not_found"
+        fields = data.fields
+        work = Work(fields["submitted_at"] is not None, fields["seconds_late"], fields["late_policy_status"])
+        self.work[data.student_id] = work
+        return None
+
+    def _lost_for_lateness(self, student: int, score: Decimal | None) -> Decimal | None:
+        """Points that lateness costs: one share for each hour or day begun, until no time or nothing to lose is left.
+
+        None: the work is not late at all.
+        """
+        work, policy = self.work.get(student, Work()), self.late_policy
+        late = work.status == "late" or (work.status is None and work.handed_in and work.seconds_late > 0)
+        if student in self.excused or not late:
+            return None
+        if score is None or policy is None or not policy["late_submission_deduction_enabled"]:
+            return Decimal(0)
+        safe = POINTS * policy["late_submission_minimum_percent"] / 100
+        floor = safe if policy["late_submission_minimum_percent_enabled"] else Decimal(0)
+        left, time = score, work.seconds_late
+        while time > 0 and left > floor:
+            left = max(left - POINTS * policy["late_submission_deduction"] / 100, floor)
+            time -= 3600 if policy["late_submission_interval"] == "hour" else 24 * 3600
+        return score - left
 
     def snapshot(self) -> dict[str, Any]:
         """All that there is, to compare."""
@@ -245,5 +297,6 @@ class ReferenceModel:
             "slots": self.slot_holders,
             "excused": self.excused,
             "gradebook": self.gradebook,
+            "deducted": self.deducted,
             "published": self.published,
         }

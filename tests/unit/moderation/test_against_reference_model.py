@@ -16,6 +16,7 @@ from tests.fixtures.in_memory_course import (
     BEN,
     CAT,
     FINAL_GRADER,
+    START,
     STRANGER,
     TA1,
     TA2,
@@ -89,6 +90,26 @@ def random_settings(draw: Random) -> commands.CommandData:
     return commands.ConfigureAssignment(fields={name: settings[name]})
 
 
+def random_late_policy(draw: Random) -> commands.CommandData:
+    policy = {
+        "late_submission_deduction_enabled": draw.random() < 0.8,
+        "late_submission_deduction": Decimal(draw.choice([0, 5, 10, 35, 100])),
+        "late_submission_interval": draw.choice(["hour", "day"]),
+        "late_submission_minimum_percent_enabled": draw.random() < 0.5,
+        "late_submission_minimum_percent": Decimal(draw.choice([0, 40, 75, 100])),
+    }
+    return commands.UpsertCourse(fields={"late_policy": policy if draw.random() < 0.9 else None})
+
+
+def random_work(draw: Random) -> commands.CommandData:
+    stated = {
+        "submitted_at": draw.choice([START, START, None]),
+        "seconds_late": draw.choice([0, 1, 3600, 3601, 86_400, 200_000]),
+        "late_policy_status": draw.choice([None, None, None, "late", "missing", "extended", "none"]),
+    }
+    return commands.RecordSubmission(student_id=draw.choice(STUDENTS), fields=stated)
+
+
 COMMAND_WEIGHTS: dict[Callable[[Random], commands.CommandData], int] = {
     random_grade: 40,
     random_comment: 10,
@@ -97,6 +118,8 @@ COMMAND_WEIGHTS: dict[Callable[[Random], commands.CommandData], int] = {
     random_publication: 3,
     random_enrollment: 8,
     random_settings: 6,
+    random_late_policy: 4,
+    random_work: 8,
 }
 
 
@@ -129,20 +152,44 @@ def snapshot(memory: InMemoryCourse) -> dict[str, Any]:
         "gradebook": {
             s["student_id"]: (s["score"], s["grader_id"]) for s in shown["submissions"] if s["grader_id"] is not None
         },
+        "deducted": {
+            s["student_id"]: s["points_deducted"] for s in shown["submissions"] if s["points_deducted"] is not None
+        },
         "published": shown["grades_published_at"] is not None,
     }  # fmt: skip
+
+
+def start_both() -> tuple[InMemoryCourse, ReferenceModel]:
+    memory = moderated_course()
+    add_admin(memory, "select_final_grade")
+    people = {user: Person(type_) for user, type_ in TYPES.items()}
+    return memory, ReferenceModel(people, frozenset({ADMIN}), grader_count=2, final_grader=FINAL_GRADER)
+
+
+def assert_agreement(memory: InMemoryCourse, model: ReferenceModel, data: commands.CommandData, actor: int) -> None:
+    decision = memory.submit(with_grade_ids(data), actor)
+    refused = decision.reason if isinstance(decision, Rejected) else None
+    assert refused == model.apply(data, actor), data
+    assert snapshot(memory) == model.snapshot()
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_rules_agree_with_the_reference_model(seed: int) -> None:
     draw = Random(seed)
-    memory = moderated_course()
-    add_admin(memory, "select_final_grade")
-    people = {user: Person(type_) for user, type_ in TYPES.items()}
-    model = ReferenceModel(people, frozenset({ADMIN}), grader_count=2, final_grader=FINAL_GRADER)
+    memory, model = start_both()
     for build_command in draw.choices(list(COMMAND_WEIGHTS), list(COMMAND_WEIGHTS.values()), k=60):
-        data, actor = build_command(draw), draw.choice(ACTORS)
-        decision = memory.submit(with_grade_ids(data), actor)
-        refused = decision.reason if isinstance(decision, Rejected) else None
-        assert refused == model.apply(data, actor), data
-        assert snapshot(memory) == model.snapshot()
+        assert_agreement(memory, model, build_command(draw), draw.choice(ACTORS))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_publications_of_late_work_agree_with_the_reference_model(seed: int) -> None:
+    draw = Random(seed)
+    memory, model = start_both()
+    for build_command in (random_late_policy, *[random_work] * 8, random_late_policy):
+        assert_agreement(memory, model, build_command(draw), TA1)
+    for student in (ANN, BEN, CAT):
+        score = Decimal(draw.randint(0, 12))
+        assert_agreement(memory, model, commands.RecordProvisionalGrade(student_id=student, score=score), TA1)
+    for build_command in (random_publication, random_late_policy, random_work):
+        assert_agreement(memory, model, build_command(draw), FINAL_GRADER)
+    assert model.published

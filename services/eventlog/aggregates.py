@@ -1,10 +1,15 @@
-"""Stored events to the states of the rules, for everybody who holds streams in memory."""
+"""Fold stored events into the states of the rules: event by event, or an assignment as of a version or time."""
 
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import cast
 
 import orjson
 
 from services.eventlog.store import StoredEvent, Stream
+from services.eventlog.stream_reader import StreamReader
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.event_payloads import from_payload
@@ -12,15 +17,14 @@ from services.moderation.events import AssignmentEvent, CourseEvent, Event
 from services.moderation.evolve import evolve_assignment, evolve_course
 from services.moderation.upcasters import upcast
 
+# How many events are folded before other tasks get their turn.
+EVENTS_PER_YIELD = 250
+
 
 def apply_course_event(course: Course, stored_event: StoredEvent) -> None:
     """Apply the next event of a course's stream."""
-    evolve_course(
-        course,
-        cast(CourseEvent, _decode_event(stored_event)),
-        position=stored_event.position,
-        at=stored_event.recorded_at,
-    )
+    event = cast(CourseEvent, _decode_event(stored_event))
+    evolve_course(course, event, position=stored_event.position, at=stored_event.recorded_at)
 
 
 def apply_assignment_event(assignment: Assignment, stored_event: StoredEvent) -> None:
@@ -30,7 +34,7 @@ def apply_assignment_event(assignment: Assignment, stored_event: StoredEvent) ->
 
 
 def new_assignment(stream: Stream, first_event: StoredEvent) -> Assignment:
-    """An assignment before its first event, whose metadata holds its secret."""
+    """Create an assignment before its first event, whose metadata holds the stream's secret."""
     assert stream.assignment is not None
     secret = bytes.fromhex(orjson.loads(first_event.metadata)["secret"])
     return Assignment(stream.number, secret, stream.root_account, stream.course, stream.assignment)
@@ -48,3 +52,71 @@ def _decode_event(stored_event: StoredEvent) -> Event:
 
 def _parse_id(text: str | None) -> int | None:
     return None if text is None else int(text)
+
+
+@dataclass(slots=True)
+class LoadedStream:
+    """A stream and its state; ``state`` is None until the first event of an assignment is applied."""
+
+    stream: Stream
+    state: Course | Assignment | None = None
+
+    @property
+    def version(self) -> int:
+        """The version of the last event applied, 0 before the first."""
+        return 0 if self.state is None else self.state.version
+
+    def apply(self, stored_event: StoredEvent) -> None:
+        """Apply an event if it is the next one: two concurrent reads may bring the same event."""
+        if stored_event.version != self.version + 1:
+            return
+        if self.stream.assignment is None:
+            if self.state is None:
+                self.state = Course(self.stream.root_account, self.stream.course)
+            assert isinstance(self.state, Course)
+            apply_course_event(self.state, stored_event)
+            return
+        if self.state is None:
+            self.state = new_assignment(self.stream, stored_event)
+        assert isinstance(self.state, Assignment)
+        apply_assignment_event(self.state, stored_event)
+
+
+async def apply_events(streams: Mapping[int, LoadedStream], events: Sequence[StoredEvent]) -> None:
+    """Apply events to their streams, which are given by stream number."""
+    for start in range(0, len(events), EVENTS_PER_YIELD):
+        for stored_event in events[start : start + EVENTS_PER_YIELD]:
+            streams[stored_event.stream].apply(stored_event)
+        await asyncio.sleep(0)
+
+
+async def load_as_of(
+    reader: StreamReader,
+    root_account: int,
+    assignment_id: int,
+    *,
+    version: int | None = None,
+    at: datetime | None = None,
+) -> tuple[Course, Assignment] | None:
+    """Load an assignment and its course as of a version of the assignment or a time; as of now without either.
+
+    Returns None if there is no such assignment, before its first event, and for a version or time in the future.
+    """
+    streams = await reader.streams(root_account, None, assignment_id)
+    if not streams:
+        return None
+    streams += await reader.streams(root_account, streams[0].course, None)
+    numbers = [stream.number for stream in streams]
+    position = None
+    if version is not None:
+        position = await reader.position_at_version(numbers[0], version)
+    elif at is not None:
+        position = await reader.position_at_time(numbers, at)
+    if position is None and (version is not None or at is not None):
+        return None
+    loaded = {stream.number: LoadedStream(stream) for stream in streams}
+    await apply_events(loaded, await reader.events(numbers, position))
+    assignment, course = (loaded[number].state for number in numbers)
+    if not isinstance(assignment, Assignment) or not isinstance(course, Course):
+        return None
+    return course, assignment

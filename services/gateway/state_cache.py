@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict
 from datetime import datetime
 
-from services.eventlog.stream_loader import LoadedStream, apply_events, load_as_of
+from services.eventlog.aggregates import LoadedStream, apply_events, load_as_of
 from services.eventlog.stream_reader import StreamReader
 from services.gateway.metrics import METRICS
 from services.moderation.assignment import Assignment

@@ -14,8 +14,8 @@ from services.console.cli.output import add_row, build_table, print_fields, prin
 from services.console.cli.runner import Connection, with_connection
 from services.console.event_summary import summarize_event
 from services.console.pipeline_status import pluralize
+from services.eventlog.aggregates import load_as_of
 from services.eventlog.store import StoredEvent
-from services.eventlog.stream_loader import load_as_of
 from services.eventlog.stream_reader import StreamReader
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course

@@ -24,9 +24,9 @@ from services.console.web.dependencies import (
     parse_time,
 )
 from services.console.web.templates import escape_invisible
+from services.eventlog.aggregates import load_as_of
 from services.eventlog.assignment_list import list_assignments
 from services.eventlog.store import StoredEvent
-from services.eventlog.stream_loader import load_as_of
 from services.eventlog.stream_reader import StreamReader
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course

@@ -75,8 +75,9 @@ def apply_late_policy(
 ) -> GradebookGrade:
     """What is saved in the gradebook of an entered score and its text.
 
-    Canvas: app/models/submission.rb (apply_late_policy). A score is deducted from also where the gradebook already
-    has the same number, as Canvas does for a grade that is entered again (its publication forgets that one case).
+    Canvas: app/models/submission.rb (apply_late_policy). Two differences: which assignments expect work is not known
+    here, so work that was handed in, or a stated status, decides; and a score is deducted from also where the gradebook
+    already has the same number, as Canvas does for a grade that is entered again, but not in a publication.
     """
     if not submission.is_late:
         return GradebookGrade(score, text, None)

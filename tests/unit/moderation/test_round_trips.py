@@ -76,7 +76,24 @@ def history_with_course() -> History:
 students = some.sampled_from(STUDENTS)
 states = some.sampled_from(["active", "completed", "deleted"])
 scores = some.decimals(-100, 100, places=2)
+lateness = some.builds(
+    lambda student, seconds, status: commands.RecordSubmission(
+        student_id=student, fields={"attempt": 1, "seconds_late": seconds, "late_policy_status": status}
+    ),
+    students,
+    some.none() | some.integers(0, 100_000),
+    some.sampled_from([None, "late", "missing", "extended", "none"]),
+)
+late_policies = some.builds(
+    lambda enabled, percent: commands.UpsertCourse(
+        fields={"late_policy": {"late_submission_deduction_enabled": enabled, "late_submission_deduction": percent}}
+    ),
+    some.booleans(),
+    some.decimals(0, 100, places=2),
+)
 facts = some.one_of(
+    lateness,
+    late_policies,
     some.builds(enrollment_fact, students, some.just("StudentEnrollment"), states),
     some.builds(
         lambda student, score: commands.RecordSubmission(student_id=student, fields={"score": score}), students, scores

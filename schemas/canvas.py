@@ -29,6 +29,69 @@ class User(BaseModel):
     login_id: str | None = None
 
 
+class CourseEnrollment(BaseModel):
+    """An enrolment of the caller; ``type`` is Canvas's short name of the role."""
+
+    type: str
+    role: str
+    user_id: Id
+    enrollment_state: str
+    limit_privileges_to_course_section: bool
+
+
+class Course(BaseModel):
+    """``course_code`` is the name; ``sis_course_id`` is for who sees the gradebook."""
+
+    id: Id
+    name: str | None
+    course_code: str | None
+    account_id: Id | None
+    root_account_id: Id
+    workflow_state: str
+    enrollments: list[CourseEnrollment]
+    sis_course_id: str | None = None
+
+
+class Assignment(BaseModel):
+    """An assignment's settings as the LMS stated them."""
+
+    id: Id
+    course_id: Id
+    name: str | None
+    points_possible: float | None
+    grading_type: str
+    published: bool
+    workflow_state: str
+    only_visible_to_overrides: bool
+    post_manually: bool
+    moderated_grading: bool
+    grader_count: int | None
+    final_grader_id: Id | None
+    anonymous_grading: bool
+    graders_anonymous_to_graders: bool
+    grader_names_visible_to_final_grader: bool
+    grader_comments_visible_to_graders: bool
+    anonymize_students: bool
+    grades_published: bool
+    html_url: str
+
+
+class UserEnrollment(BaseModel):
+    user_id: Id
+    course_id: Id
+    course_section_id: Id | None
+    type: str
+    role: str
+    enrollment_state: str
+    limit_privileges_to_course_section: bool
+
+
+class CourseUser(User):
+    """A user of a course; the enrolments where ``include[]=enrollments`` asks for them."""
+
+    enrollments: list[UserEnrollment] | None = None
+
+
 class UserDisplay(BaseModel):
     """A user beside something else; ``anonymous_id`` is the id in base 36."""
 

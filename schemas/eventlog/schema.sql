@@ -106,6 +106,7 @@ create table stream (
 comment on table stream is 'A course (assignment is null) or an assignment. Inserted once, never updated.';
 create unique index stream_assignment on stream (root_account, assignment) where assignment is not null;
 create unique index stream_course on stream (root_account, course) where assignment is null;
+create index stream_course_assignments on stream (root_account, course, assignment) where assignment is not null;
 
 create trigger append_only before update or delete or truncate on stream
     for each statement execute function refuse_change();

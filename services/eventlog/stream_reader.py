@@ -46,6 +46,9 @@ select distinct s.course from event e join stream s on s.number = e.stream
 where e.type = 'course_updated' and e.data #>> '{payload,sis_source_id,1}' = $2
 and s.root_account = $1 and s.assignment is null
 """
+ASSIGNMENTS_OF_COURSE = """
+select assignment from stream where root_account = $1 and course = $2 and assignment is not null order by assignment
+"""
 WATERMARK = """
 select watermark(s.number, $2) from (select number from source where topic = $1 order by number desc limit 1) s
 """
@@ -122,6 +125,10 @@ class StreamReader:
     async def find_courses_by_sis_id(self, root_account: int, sis_id: str) -> list[int]:
         """The courses that were ever stated to have a SIS id."""
         return [row[0] for row in await self.connection.fetch(COURSES_BY_SIS_ID, root_account, sis_id)]
+
+    async def list_assignment_ids(self, root_account: int, course: int) -> list[int]:
+        """The ids of a course's assignments, ascending, those that were deleted included."""
+        return [row[0] for row in await self.connection.fetch(ASSIGNMENTS_OF_COURSE, root_account, course)]
 
     async def watermark(self, topic: str, partition: int) -> int:
         """The highest decided offset of a partition, -1 for none."""

@@ -19,7 +19,7 @@ from services.auth.verifier import failure_counts
 from services.config import GatewaySettings
 from services.eventlog.postgres import READER, Pool, create_pool
 from services.eventlog.stream_reader import StreamReader
-from services.gateway import agreement_routes, canvas_reads, canvas_writes, service_routes
+from services.gateway import agreement_routes, canvas_reads, canvas_writes, course_routes, service_routes
 from services.gateway.authentication import Authentication
 from services.gateway.command_client import CommandClient, VerdictPending, pending_response
 from services.gateway.command_producer import CommandProducer
@@ -53,6 +53,7 @@ INTERNAL_ERROR = {"errors": [{"message": "An error occurred.", "error_code": "in
 ROUTERS = (
     canvas_reads.router,
     canvas_writes.router,
+    course_routes.router,
     service_routes.router,
     agreement_routes.router,
     build_health_router(METRICS.registry),

@@ -219,6 +219,28 @@ GRADE = write_operation(
     bad_request_model=canvas.GradingError,
 )
 GRADE_ANONYMOUSLY = GRADE
+GET_COURSE = read_operation(canvas.Course, "The course")
+LIST_ASSIGNMENTS = read_operation(
+    list[canvas.Assignment], "The assignments, by id", paginated=True, query=_PAGE_PARAMETERS
+)
+GET_ASSIGNMENT = read_operation(canvas.Assignment, "The assignment")
+_TEXT_LIST = {"type": "array", "items": {"type": "string"}}
+_USER_INCLUDE_PARAMETER = _query_parameter("include[]", "`enrollments`; other names are ignored", _TEXT_LIST)
+LIST_COURSE_USERS = read_operation(
+    list[canvas.CourseUser],
+    "The users, by sortable name",
+    paginated=True,
+    query=(
+        _query_parameter("enrollment_type[]", "teacher, ta, student, observer, designer, student_view", _TEXT_LIST),
+        _query_parameter("enrollment_state[]", "default active and invited", _TEXT_LIST),
+        _query_parameter("user_ids[]", "these users alone", {"type": "array", "items": _ID_SCHEMA, "minItems": 1}),
+        _query_parameter("search_term", "part of a name, login or SIS id, or a whole id", {"type": "string"}),
+        _USER_INCLUDE_PARAMETER,
+        *_PAGE_PARAMETERS,
+    ),
+)
+GET_COURSE_USER = read_operation(canvas.CourseUser, "The user", query=(_USER_INCLUDE_PARAMETER,))
+GET_SELF = read_operation(canvas.User, "The caller")
 GET_COMMAND: Document = {
     "responses": {
         200: {"model": canvas.CommandVerdict, "description": "The verdict", "headers": _RATE_LIMIT_HEADERS},

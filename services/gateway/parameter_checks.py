@@ -6,8 +6,10 @@ from typing import Any
 from services.gateway.rails_params import Params
 from services.gateway.responses import ApiError, bad_request
 
-# Parameters of Rails and its clients that ask for nothing.
-TRANSPORT_PARAMETERS = frozenset({"access_token", "api_key", "authenticity_token", "format", "utf8"})
+# Parameters of Rails and its clients that ask a write for nothing; canvasapi sends per_page wherever it expects a list.
+TRANSPORT_PARAMETERS = frozenset(
+    {"access_token", "api_key", "authenticity_token", "format", "page", "per_page", "utf8"}
+)
 REPORTED_NAMES_MAX = 5
 NAME_CHARACTERS_MAX = 60
 _NO_FIELDS: frozenset[str] = frozenset()

@@ -7,7 +7,8 @@ from services.gateway.authentication import Caller
 from services.gateway.dependencies import Dependencies
 from services.gateway.rails_params import parse_path_id
 from services.gateway.rails_paths import unescape_segment
-from services.gateway.responses import not_found
+from services.gateway.responses import not_found, unauthorized
+from services.moderation.canvas_courses import can_read_course
 from services.moderation.canvas_views import AssignmentView
 from services.moderation.course import Course
 
@@ -32,10 +33,21 @@ async def resolve_assignment_key(
 ) -> tuple[int, int]:
     """The ids of a path. Raises ApiError: 404 where they stand for nothing."""
     assignment_id = parse_path_id(assignment)
-    course_id = parse_path_id(course) or await _resolve_course_id(dependencies, caller, course)
+    course_id = parse_path_id(course) or await _find_course_by_sis_id(dependencies, caller, course)
     if course_id is None or assignment_id is None:
         raise not_found()
     return course_id, assignment_id
+
+
+async def resolve_course(dependencies: Dependencies, caller: Caller, course: str) -> Course:
+    """A course of a path as it is now, for who has a role there. Raises ApiError: 404 where there is none, 403."""
+    course_id = parse_path_id(course) or await _find_course_by_sis_id(dependencies, caller, course)
+    found = None if course_id is None else await dependencies.state_cache.get_course(caller.root_account_id, course_id)
+    if found is None:
+        raise not_found()
+    if not can_read_course(found, caller.user_id):
+        raise unauthorized()
+    return found
 
 
 async def resolve_view(
@@ -51,7 +63,7 @@ async def resolve_view(
     return AssignmentView(*course_and_assignment, caller.user_id, dependencies.lms_url)
 
 
-async def _resolve_course_id(dependencies: Dependencies, caller: Caller, text: str) -> int | None:
+async def _find_course_by_sis_id(dependencies: Dependencies, caller: Caller, text: str) -> int | None:
     parsed_sis_id = parse_sis_id(text)
     if parsed_sis_id is None or parsed_sis_id[0] != "sis_course_id" or "\x00" in parsed_sis_id[1]:
         return None

@@ -36,6 +36,15 @@ class StateCache:
         assert isinstance(loaded_stream.state, Course)
         return loaded_stream.state
 
+    def find_cached_course_of_user(self, root_account: int, user_id: int) -> Course | None:
+        """A course in the cache whose users include one; as it was last read."""
+        for (account, kind, _), loaded_stream in self.streams.items():
+            if account == root_account and kind == "course":
+                assert isinstance(loaded_stream.state, Course)
+                if user_id in loaded_stream.state.users:
+                    return loaded_stream.state
+        return None
+
     async def get_assignment(
         self, root_account: int, assignment_id: int, course_id: int | None = None
     ) -> tuple[Course, Assignment] | None:

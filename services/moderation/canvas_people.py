@@ -13,8 +13,8 @@ _BASE36_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _DEFAULT_AVATAR = "/images/messages/avatar-50.png"
 
 
-def user_json(course: Course, user_id: int) -> Json:
-    """A user for a caller who may read logins and SIS ids."""
+def user_json(course: Course, user_id: int, *, with_logins: bool = True) -> Json:
+    """A user. ``with_logins``: for a caller who may read logins and SIS ids."""
     user_fields = course.users.get(user_id, {})
     body: Json = {
         "id": user_id,
@@ -23,10 +23,10 @@ def user_json(course: Course, user_id: int) -> Json:
     }
     for name in ("sortable_name", "short_name"):
         body[name] = user_fields.get(name) or user_fields.get("name")
-    return {
-        **body,
-        **{name: user_fields[name] for name in ("sis_user_id", "login_id") if user_fields.get(name) is not None},
-    }
+    for name in ("sis_user_id", "login_id") if with_logins else ():
+        if user_fields.get(name) is not None:
+            body[name] = user_fields[name]
+    return body
 
 
 def user_display_json(course: Course, user_id: int, lms_url: str) -> Json:

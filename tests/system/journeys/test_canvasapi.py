@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from canvasapi import Canvas
 from canvasapi.assignment import Assignment
 from canvasapi.exceptions import BadRequest, Forbidden, InvalidAccessToken, ResourceDoesNotExist
-from canvasapi.requester import Requester
 from canvasapi.submission import Submission
 
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.gateway_client import GatewayClient
 from tests.fixtures.system import LMS_URL, System
 
+pytestmark = pytest.mark.filterwarnings("ignore:Canvas may respond unexpectedly when making requests to HTTP URLs")
 Json = dict[str, Any]
 STUDENTS = [f"s{number}" for number in range(12)]
 
@@ -26,16 +27,18 @@ class CanvasApiCourse:
     world: World
     gateway: GatewayClient
 
-    def requester(self, name: str) -> Requester:
-        return Requester(self.gateway.url, self.gateway.bearer(int(self.world.user_id(name))).removeprefix("Bearer "))
+    def canvas(self, name: str) -> Canvas:
+        token = self.gateway.bearer(int(self.world.user_id(name))).removeprefix("Bearer ")
+        return Canvas(self.gateway.url, token)
 
     def assignment(self, name: str) -> Assignment:
-        ids = {"id": int(self.world.assignment_id("a1")), "course_id": self.world.course_id}
-        return Assignment(self.requester(name), ids)
+        course = self.canvas(name).get_course(self.world.course_id)
+        assignment: Assignment = course.get_assignment(int(self.world.assignment_id("a1")))
+        return assignment
 
     def submission(self, name: str, student: str) -> Submission:
-        ids = {"assignment_id": int(self.world.assignment_id("a1")), "course_id": self.world.course_id}
-        return Submission(self.requester(name), {**ids, "user_id": int(self.world.user_id(student))})
+        submission: Submission = self.assignment(name).get_submission(int(self.world.user_id(student)))
+        return submission
 
 
 @pytest.fixture
@@ -125,14 +128,31 @@ async def test_canvasapi_reads_the_anonymous_status(desk: CanvasApiCourse, runni
         await run_in_thread(lambda: desk.assignment("ta1").show_provisonal_grades_for_student(99999))
 
 
+async def test_canvasapi_begins_with_the_course_and_its_people(desk: CanvasApiCourse) -> None:
+    def look() -> None:
+        canvas = desk.canvas("ta1")
+        assert canvas.get_current_user().id == int(desk.world.user_id("ta1"))
+        course = canvas.get_course(desk.world.course_id)
+        assert (course.id, course.enrollments[0]["type"]) == (desk.world.course_id, "ta")
+        assert [assignment.name for assignment in course.get_assignments()] == ["a1"]
+        assert str(course.get_assignment(int(desk.world.assignment_id("a1")))).startswith("a1")
+        students = list(course.get_users(enrollment_type=["student"], per_page=5))
+        assert [user.name for user in students] == sorted(f"Student {name}" for name in STUDENTS)
+        assert len(list(course.get_users())) == len(STUDENTS) + 3
+        gradeable = list(course.get_assignment(int(desk.world.assignment_id("a1"))).get_gradeable_students())
+        assert [user.id for user in gradeable] == [int(desk.world.user_id(name)) for name in STUDENTS]
+        assert course.get_user(gradeable[0].id).name == "Student s0"
+
+    await run_in_thread(look)
+
+
 async def test_canvasapi_raises_its_own_errors_for_rejections(desk: CanvasApiCourse) -> None:
     with pytest.raises(Forbidden):
         await run_in_thread(lambda: list(desk.assignment("ta1").get_students_selected_for_moderation()))
     with pytest.raises(ResourceDoesNotExist):
         await run_in_thread(lambda: desk.assignment("fg").selected_provisional_grade(1))
-    stranger = Assignment(Requester(desk.gateway.url, "abc"), {"id": 1, "course_id": 1})
     with pytest.raises(InvalidAccessToken):
-        await run_in_thread(lambda: stranger.publish_provisional_grades())
+        await run_in_thread(lambda: Canvas(desk.gateway.url, "abc").get_course(desk.world.course_id))
     graded = {"posted_grade": "very good", "provisional": True}
     with pytest.raises(BadRequest) as refused:
         await run_in_thread(lambda: desk.submission("ta1", "s0").edit(submission=graded))

@@ -33,6 +33,13 @@ enabled = false
 max-examples = {examples}
 deterministic = true
 
+# A list of too many items may exceed the body's size first, and an Idempotency-Key is used for one request alone.
+[checks.negative_data_rejection]
+expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429]
+
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", 401, 403, 404, 409, 413, 422, 429]
+
 # What the rules refuse for the state that things are in is a 400 or 422 of Canvas's that no schema can foretell.
 [[operations]]
 include-operation-id = [{ruled}]

@@ -40,7 +40,13 @@ def test_parameter_that_is_not_taken_is_named_with_the_form_that_is(params: Json
 def test_taken_parameters_and_those_of_clients_pass() -> None:
     grade = {"posted_grade": "9", "provisional": True}
     params: Json = {"submission": grade, "comment": {"text_comment": "x"}, "rubric_assessment": {"_1": {"points": 3}}}
-    params |= {"prefer_points_over_scheme": "1", "include": ["visibility"], "utf8": "✓", "access_token": "x"}
+    params |= {
+        "prefer_points_over_scheme": "1",
+        "include": ["visibility"],
+        "utf8": "✓",
+        "access_token": "x",
+        "per_page": 100,
+    }
     reject_unknown_parameters(params, GRADE_PARAMETERS)
     reject_unknown_parameters({}, NO_PARAMETERS)
     assert "student_id" in refusal({"student_id": 1}, {"student_ids": None})

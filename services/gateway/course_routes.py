@@ -1,0 +1,126 @@
+"""Canvas's operations that clients begin with: a course, its assignments, its users, and who is asking."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from services.gateway.dependencies import AuthenticatedCaller, GatewayDependencies
+from services.gateway.openapi_docs import (
+    GET_ASSIGNMENT,
+    GET_COURSE,
+    GET_COURSE_USER,
+    GET_SELF,
+    LIST_ASSIGNMENTS,
+    LIST_COURSE_USERS,
+)
+from services.gateway.pagination import link_header, parse_list, parse_page
+from services.gateway.path_ids import resolve_course, resolve_user_id, resolve_view
+from services.gateway.rails_params import get_ids, get_text, parse_params
+from services.gateway.responses import bad_request, json_response, not_found, unauthorized
+from services.moderation.canvas_courses import (
+    LISTED_STATES,
+    RosterFilter,
+    assignment_json,
+    can_read_assignment,
+    can_read_course,
+    course_json,
+    course_user_json,
+    list_course_users,
+)
+from services.moderation.canvas_people import user_json
+from services.moderation.course import Course
+
+COURSE_PATH = "/api/v1/courses/{course_id}"
+# Canvas's other filters: without them the list would hold users who were not asked for.
+UNSUPPORTED_FILTERS = ("enrollment_role", "enrollment_role_id", "section_ids")
+router = APIRouter()
+
+
+@router.get(COURSE_PATH, operation_id="get_course", **GET_COURSE)
+async def course(
+    request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str
+) -> Response:
+    """A course, for who has a role there."""
+    found = await resolve_course(dependencies, caller, course_id)
+    return json_response(request, course_json(found, caller.user_id))
+
+
+@router.get(f"{COURSE_PATH}/assignments", operation_id="list_assignments", **LIST_ASSIGNMENTS)
+async def assignments(
+    request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str
+) -> Response:
+    """The assignments of a course that the caller sees, by id. A page leaves out those that were deleted."""
+    page = parse_page(request)
+    found = await resolve_course(dependencies, caller, course_id)
+    assignment_ids = await dependencies.reader.list_assignment_ids(caller.root_account_id, found.course_id)
+    rows = []
+    for assignment_id in page.slice_items(assignment_ids):
+        course_and_assignment = await dependencies.state_cache.get_assignment(caller.root_account_id, assignment_id)
+        if course_and_assignment is None or course_and_assignment[1].deleted:
+            continue
+        if can_read_assignment(*course_and_assignment, caller.user_id):
+            rows.append(assignment_json(*course_and_assignment, dependencies.lms_url))
+    links = link_header(request, dependencies.gateway_url, page, len(assignment_ids))
+    return json_response(request, rows, headers=links)
+
+
+@router.get(f"{COURSE_PATH}/assignments/{{assignment_id}}", operation_id="get_assignment", **GET_ASSIGNMENT)
+async def assignment(
+    request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
+) -> Response:
+    """One assignment, for who has a role in its course."""
+    view = await resolve_view(dependencies, caller, course_id, assignment_id)
+    if not can_read_course(view.course, caller.user_id):
+        raise unauthorized()
+    if not can_read_assignment(view.course, view.assignment, caller.user_id):
+        raise unauthorized()
+    return json_response(request, assignment_json(view.course, view.assignment, dependencies.lms_url))
+
+
+@router.get(f"{COURSE_PATH}/search_users", operation_id="search_course_users", **LIST_COURSE_USERS)
+@router.get(f"{COURSE_PATH}/users", operation_id="list_course_users", **LIST_COURSE_USERS)
+async def users(
+    request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str
+) -> Response:
+    """The users of a course by sortable name."""
+    page, params = parse_page(request), await parse_params(request)
+    found = await resolve_course(dependencies, caller, course_id)
+    refused = [name for name in UNSUPPORTED_FILTERS if params.get(name)]
+    if refused:
+        raise bad_request(f"not taken here: {', '.join(refused)}. Send enrollment_type[] or enrollment_state[]")
+    roster_filter = RosterFilter(
+        roles=parse_list(params.get("enrollment_type")),
+        states=parse_list(params.get("enrollment_state")) or LISTED_STATES,
+        user_ids=get_ids(params, "user_ids") or (),
+        search_term=get_text(params, "search_term", "search_term") or "",
+    )
+    user_ids = list_course_users(found, caller.user_id, roster_filter)
+    included = parse_list(params.get("include"))
+    rows = [course_user_json(found, user_id, caller.user_id, included) for user_id in page.slice_items(user_ids)]
+    return json_response(request, rows, headers=link_header(request, dependencies.gateway_url, page, len(user_ids)))
+
+
+@router.get(f"{COURSE_PATH}/users/{{user_id}}", operation_id="get_course_user", **GET_COURSE_USER)
+async def user(
+    request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, user_id: str
+) -> Response:
+    """One user of a course."""
+    included = parse_list((await parse_params(request)).get("include"))
+    found = await resolve_course(dependencies, caller, course_id)
+    resolved_id = resolve_user_id(found, user_id, caller)
+    if resolved_id is None or not _is_shown(found, caller.user_id, resolved_id):
+        raise not_found()
+    return json_response(request, course_user_json(found, resolved_id, caller.user_id, included))
+
+
+def _is_shown(found: Course, viewer_id: int, user_id: int) -> bool:
+    only_user = RosterFilter(user_ids=(user_id,), states=("active", "invited", "inactive", "completed"))
+    return user_id == viewer_id or bool(list_course_users(found, viewer_id, only_user))
+
+
+@router.get("/api/v1/users/self", operation_id="get_current_user", **GET_SELF)
+async def current_user(request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller) -> Response:
+    """The caller; the name as a course states it that this gateway has read, else null."""
+    found = dependencies.state_cache.find_cached_course_of_user(caller.root_account_id, caller.user_id)
+    return json_response(
+        request, user_json(found or Course(caller.root_account_id, 0), caller.user_id, with_logins=False)
+    )

@@ -22,7 +22,9 @@ def add_operator_commands(app: typer.Typer) -> None:
     app.command("state")(assignment.state)
     app.command("history")(assignment.history)
     app.command("agreement")(agreement.report_agreement)
-    dead_letter_commands = typer.Typer(help="Dead letters: list, dry-run, redrive, discard.", no_args_is_help=True)
+    dead_letter_commands = typer.Typer(
+        help="Dead letters: list, show, dry-run, redrive, discard, reveal.", no_args_is_help=True
+    )
     dead_letter_commands.command("list")(dead_letters.list_dead_letters)
     dead_letter_commands.command("show")(dead_letters.show_dead_letter)
     dead_letter_commands.command("dry-run")(dead_letter_dry_run.dry_run)

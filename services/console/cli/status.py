@@ -1,4 +1,4 @@
-"""``status``: is every command decided, is every record on its topic, and what to do if not."""
+"""``status``: whether every command is decided and every record is on its topic, and what to do if not."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -27,16 +27,17 @@ SYMBOLS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "critical": ("✗
 
 
 def status(as_json: JsonOption = False) -> None:
-    """Is every command decided, and every record on its topic? Exit code 1 for open dead letters, 5 for an alarm."""
+    """Show whether commands are decided and records published. Exit code 1 for open dead letters, 5 for an alarm."""
     pipeline_status = run_command(_read_status)
     if as_json:
         print_json(_status_json(pipeline_status))
     else:
         _print_status(stdout_console(), pipeline_status)
-    raise typer.Exit(_get_exit_code(pipeline_status))
+    raise typer.Exit(get_exit_code(pipeline_status))
 
 
-def _get_exit_code(pipeline_status: PipelineStatus) -> ExitCode:
+def get_exit_code(pipeline_status: PipelineStatus) -> ExitCode:
+    """Map a status to its exit code: a ticket for a warning, a page for an alarm or an unavailable server."""
     if pipeline_status.problems:
         return ExitCode.SERVER_UNAVAILABLE
     return {"ok": ExitCode.OK, "warning": ExitCode.FINDING, "critical": ExitCode.ALARM}[pipeline_status.level]

@@ -59,7 +59,7 @@ async def command_page(request: Request, dependencies: ConsoleDependencies, user
         caused_events[:EVENTS_SHOWN_MAX],
         datetime.fromisoformat(verdict_body["decided_at"]),
     )
-    shape, missing_reason = await _load_record_shape(dependencies, verdict_record)
+    masked_record, missing_reason = await _load_masked_record(dependencies, verdict_record)
     return dependencies.templates.render_page(
         request,
         "command.html",
@@ -72,7 +72,7 @@ async def command_page(request: Request, dependencies: ConsoleDependencies, user
         offsets=topic_offsets,
         prefix=dependencies.settings.topic_prefix,
         problem=problem,
-        shape=shape,
+        masked_record=masked_record,
         missing_reason=missing_reason,
     )
 
@@ -99,7 +99,7 @@ async def _find_offsets(
     return {name: offsets[full_topic_name(prefix, name), shard] for name in numbers_by_topic}, None
 
 
-async def _load_record_shape(
+async def _load_masked_record(
     dependencies: Dependencies, verdict_record: CommandVerdict
 ) -> tuple[str | None, str | None]:
     """Return the masked record of the command, or why it cannot be shown."""

@@ -158,7 +158,7 @@ async def _render_dead_letter(
         appended_at=datetime.fromtimestamp(letter.append_time / 1_000, UTC),
         key=mask_key(letter.key),
         headers=headers,
-        shape=escape_invisible(mask(letter.value)),
+        masked_value=escape_invisible(mask(letter.value)),
         content=None if content is None else escape_invisible(content),
         unreadable=parsed if isinstance(parsed, UnreadableRecord) else None,
         outcome=outcome,

@@ -1,1 +1,2 @@
-"""What rows of the log are on the topics: the same row is always the same record."""
+"""Turns rows of the log into records on topics, and compares topics with the log; the same row always gives the same
+record."""

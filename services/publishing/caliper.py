@@ -1,6 +1,6 @@
-"""A grade_change as an IMS Caliper 1.1 envelope with one GradeEvent, in Canvas's shape. Pure.
+"""Builds IMS Caliper 1.1 envelopes: one GradeEvent per grade_change, in Canvas's shape. Pure.
 
-What is null is left out, as the specification asks; numbers are floats, or its reference parser refuses them.
+Null fields are omitted, as the specification requires. Numbers are floats, because its reference parser rejects others.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ _REQUEST_FIELDS = ("client_ip", "hostname", "request_id", "user_agent")
 def build_caliper_record(
     row: EventRow, metadata: Json, grade_change: Json, publishing_format: PublishingFormat
 ) -> OutgoingRecord:
-    """The record of a GradeEvent; ``change``: the same event as Canvas's grade_change."""
+    """Build the record of a GradeEvent from the same event's grade_change."""
     caliper_id = get_caliper_id(metadata)
     value = build_envelope(grade_change, caliper_id, orjson.loads(row.data)["user_id"], publishing_format)
     headers = build_cloudevent_headers(
@@ -60,10 +60,7 @@ def build_caliper_record(
 
 
 def get_caliper_id(metadata: Json) -> str:
-    """The id drawn when the event was decided.
-
-    Events stored before one was drawn have one that follows from that of the grade_change: the same whenever asked.
-    """
+    """Return the id drawn with the event; for events stored without one, derive it from the live event's id."""
     if "caliper_id" in metadata:
         return str(metadata["caliper_id"])
     digest = hashlib.sha256(b"caliper " + metadata["live_id"].encode()).digest()
@@ -73,7 +70,7 @@ def get_caliper_id(metadata: Json) -> str:
 def build_envelope(
     grade_change: Json, caliper_id: str, user_id: str | None, publishing_format: PublishingFormat
 ) -> Json:
-    """``user_id``: who published, the local id; None for facts, which name nobody."""
+    """Build the envelope; ``user_id`` is the local id of the publishing user, None for facts of the LMS."""
     metadata, body = grade_change["metadata"], grade_change["body"]
     account = publishing_format.lms_url or publishing_format.source
     course = f"{URN}:course:{metadata['context_id']}"
@@ -100,7 +97,7 @@ def build_envelope(
         "referrer": _parse_iri(metadata.get("referrer")),
         "extensions": {NAMESPACE: _build_cause_extension(metadata)},
     }
-    # Nothing but the event may set the times: the same event is the same bytes whenever it is sent.
+    # Both times come from the event, so that a replay sends the same bytes.
     return {
         "sensor": account,
         "sendTime": metadata["event_time"],
@@ -155,12 +152,12 @@ def _build_session(session_id: str | None) -> Json | None:
 
 
 def _parse_iri(text: str | None) -> str | None:
-    """What a browser sends as a referrer, if it is one."""
+    """Return a referrer that is an absolute IRI, else None: browsers send others too."""
     return text if text is not None and _IRI.fullmatch(text) else None
 
 
 def _build_cause_extension(metadata: Json) -> Json:
-    """The web request or the job that made the event."""
+    """Describe the web request or the job that caused the event."""
     if "job_id" in metadata:
         return {"job_id": metadata["job_id"], "job_tag": metadata["job_tag"], "version": "1.0.0"}
     request_fields = {name: metadata[name] for name in _REQUEST_FIELDS}

@@ -1,4 +1,4 @@
-"""Stored events to Canvas Live Events: ``grade_change`` as a web request makes it, or as a job does. Pure.
+"""Builds Canvas Live Events from stored events: ``grade_change`` of a web request or of a job. Pure.
 
 Canvas: lib/canvas/live_events.rb (grade_change, amended_context), lib/live_events.rb (set_context).
 """
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 def build_live_event_record(
     row: EventRow, metadata: Json, grade_change: Json, publishing_format: PublishingFormat
 ) -> OutgoingRecord:
-    """The record of a grade_change."""
+    """Build the record of a grade_change."""
     time = format_event_time(row)
     headers = build_cloudevent_headers(
         publishing_format,
@@ -44,7 +44,7 @@ def build_live_event_record(
 def build_grade_change(
     row: EventRow, metadata: Json, event_users: EventUsers, publishing_format: PublishingFormat
 ) -> Json:
-    """Canvas's event. ``metadata``: the stored event's own; ``named``: as people were then."""
+    """Build Canvas's event from a stored one, its metadata, and its users as they were at that time."""
     data = orjson.loads(row.data)
     return {
         "metadata": _build_metadata(row, metadata, data["user_id"], event_users.actor, publishing_format),
@@ -75,7 +75,7 @@ def _build_metadata(
         return {**common_fields, **request}
     user_fields = {"user_id": publishing_format.format_id(int(user_id)), "time_zone": None}
     if actor.login is not None:
-        # Logins belong to root accounts.
+        # A login belongs to a root account.
         user_fields |= {
             "user_login": actor.login,
             "user_account_id": publishing_format.format_id(row.root_account),
@@ -103,7 +103,7 @@ def _build_body(
         "student_id": student_id,
         "student_sis_id": student.sis_id,
         "user_id": student_id,
-        # Events stored before it was kept are all of graded submissions.
+        # Events stored without it are all of graded submissions.
         "grading_complete": snapshot.get("grading_complete", True),
         "muted": snapshot["muted"],
     }

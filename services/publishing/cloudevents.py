@@ -1,4 +1,4 @@
-"""Rows of the log to the records on the topics. Pure: the same row always becomes the same record."""
+"""Builds records with CloudEvents headers from rows of the log. Pure: the same row always gives the same record."""
 
 import base64
 from dataclasses import dataclass
@@ -20,9 +20,10 @@ CONTENT_TYPE = ("content-type", b"application/json")
 
 @dataclass(frozen=True, slots=True)
 class PublishingFormat:
-    """``source``: base of ce_source; ``ids_shard``: None leaves ids local, a number makes them Canvas's global ids.
+    """Settings that show in the records' bytes.
 
-    ``account_url``: the LMS's URL, by which Caliper names sensor and application; None: ``source`` stands there.
+    ``source``: base of every ce_source. ``global_id_shard``: Canvas's shard, which makes ids global; None keeps them
+    local. ``lms_url``: how Caliper names sensor and application; None uses ``source``.
     """
 
     source: str
@@ -31,11 +32,11 @@ class PublishingFormat:
 
     @classmethod
     def from_settings(cls, settings: PublishingSettings) -> "PublishingFormat":
-        """As an installation's settings say."""
+        """Take the format from an installation's settings."""
         return cls(settings.event_source, settings.live_events_shard, settings.lms_url)
 
     def format_id(self, local_id: int | None) -> str | None:
-        """An id in a live event."""
+        """Format an id for a live event: local, or global (shard · 10**13 + id)."""
         if local_id is None:
             return None
         if self.global_id_shard is None or local_id >= GLOBAL_ID_BASE:
@@ -44,7 +45,7 @@ class PublishingFormat:
 
 
 def build_event_record(row: EventRow, metadata: dict[str, Any], publishing_format: PublishingFormat) -> OutgoingRecord:
-    """A domain event: the stored bytes."""
+    """Build the record of a domain event; its value is the stored JSON."""
     headers = build_cloudevent_headers(
         publishing_format,
         "events",
@@ -61,7 +62,7 @@ def build_event_record(row: EventRow, metadata: dict[str, Any], publishing_forma
 
 
 def build_verdict_record(row: VerdictRow, publishing_format: PublishingFormat) -> OutgoingRecord:
-    """A verdict: the stored bytes."""
+    """Build the record of a verdict; its value is the stored JSON."""
     metadata = orjson.loads(row.metadata)
     course_id, assignment_id = metadata["course_id"], metadata["assignment_id"]
     subject = f"courses/{course_id}" if course_id is not None else "courses/unknown"
@@ -83,9 +84,9 @@ def build_verdict_record(row: VerdictRow, publishing_format: PublishingFormat) -
 
 
 def build_dead_letter_record(row: DeadLetterRow) -> OutgoingRecord:
-    """A record that no verdict could be addressed to, byte for byte, with the reason in headers.
+    """Build the record of a dead letter: key, value and headers as they arrived, and the reason in further headers.
 
-    A header's name that was not UTF-8 is escaped: its bytes would stop every consumer built on aiokafka, for ever.
+    A header name that was not UTF-8 stays escaped: its bytes would stop every consumer built on aiokafka for good.
     """
     headers: Headers = [
         (base64.b64decode(name).decode(), None if value is None else base64.b64decode(value))
@@ -103,7 +104,7 @@ def build_dead_letter_record(row: DeadLetterRow) -> OutgoingRecord:
 
 
 def format_event_time(row: EventRow) -> str:
-    """When the event was recorded: RFC 3339, UTC, milliseconds."""
+    """Format the time at which the event was recorded: RFC 3339, UTC, milliseconds."""
     return _format_time(row.recorded_at)
 
 
@@ -123,7 +124,7 @@ def _cached_header(name: str, text: str) -> Header:
 
 
 def format_event_subject(row: EventRow, metadata: dict[str, Any]) -> str:
-    """The ``ce_subject`` of an event."""
+    """Format the ``ce_subject`` of an event."""
     subject = f"courses/{row.course}"
     if row.assignment is not None:
         subject += f"/assignments/{row.assignment}"
@@ -145,7 +146,7 @@ def build_cloudevent_headers(
     time: str,
     subject: str,
 ) -> Headers:
-    """CloudEvents 1.0 in binary mode, and what follows from the command: every record but dead letters has these."""
+    """Build the headers of every record but dead letters: CloudEvents 1.0 in binary mode, and ids of the command."""
     headers: Headers = [
         SPECVERSION,
         ("ce_id", ce_id.encode()),

@@ -1,4 +1,4 @@
-"""Records of a topic beside what the log says they should be."""
+"""Compares records of a topic with the rows of the log that they repeat."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ NOT_IN_LOG = "not in the log"
 
 @dataclass(frozen=True, slots=True)
 class LogComparison:
-    """The log, as one output topic (name without prefix) should repeat it."""
+    """Compares one output (topic without prefix) with the log."""
 
     output: str
     history: FeedHistory
     record_mapper: RecordMapper
 
     async def find_dead_letter_sequences(self, records: Sequence[Record]) -> list[int | None]:
-        """The numbers that the log gives these dead letters; None for one that it does not have."""
+        """Look up the dead letters' numbers in the log; None for one that the log does not have in that shard."""
         origins = [parse_original_record(parse_headers(record.headers).headers) for record in records]
         known_origins = [origin for origin in origins if origin is not None]
         rows_by_origin = dict(zip(known_origins, await self.history.find_dead_letters(known_origins), strict=True))
@@ -35,7 +35,7 @@ class LogComparison:
         return sequences
 
     async def find_differences(self, numbered: Sequence[tuple[int, Record]]) -> list[tuple[FindingKind, int, str]]:
-        """(kind, number, what) of the records of one partition that are not what the log says."""
+        """Return (kind, sequence, description) of each record of one partition that differs from the log."""
         differences: list[tuple[FindingKind, int, str]] = []
         for start in range(0, len(numbered), ROWS_MAX):
             chunk = numbered[start : start + ROWS_MAX]
@@ -57,7 +57,7 @@ class LogComparison:
 
 
 def compare_record(expected: OutgoingRecord, record: Record) -> tuple[FindingKind, str] | None:
-    """What of a record is not as expected: its id, or its bytes; None if nothing. Marks of a replay do not count."""
+    """Return the kind and description of the first difference, None without one; replay headers do not count."""
     parsed_headers = parse_headers(record.headers)
     if parsed_headers.id != parse_headers(expected.headers).id:
         return "wrong_id", "not the log's"

@@ -1,4 +1,4 @@
-"""Where on an output topic the record with a number is: by the time it was written, for offsets are not numbers."""
+"""Finds the offsets of records on output topics by sequence number, starting at the time they were written."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,17 +9,19 @@ from services.kafka.topic_reader import open_reader, read_until
 from services.publishing.record_headers import parse_headers
 
 RECORDS_MAX = 20_000
-# Records are stamped by the relay's clock, the log's rows by PostgreSQL's.
+# Records carry the relay's clock, rows of the log PostgreSQL's.
 CLOCK_SKEW_SECONDS_MAX = 5.0
 
 
 async def find_offsets(
     bootstrap: str, wanted_sequences: Mapping[tuple[str, int], int], since: datetime
 ) -> dict[tuple[str, int], int | None]:
-    """The offsets of the first records with the wanted numbers, by (full topic, partition), written since a time.
+    """Find, by (full topic, partition), the offset of the first record with the wanted sequence number since a time.
 
-    None where a record is not there: not yet, not any more, or too far behind what else was written since.
-    Raises KafkaError, TimeoutError.
+    None if it is not published yet, was removed by retention, or is beyond RECORDS_MAX records after that time.
+
+    Raises:
+        KafkaError, TimeoutError: Kafka does not answer.
     """
     sequence_by_partition = {
         TopicPartition(*topic_partition): sequence for topic_partition, sequence in wanted_sequences.items()

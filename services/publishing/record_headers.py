@@ -1,4 +1,4 @@
-"""What a record's headers say of it: its id, its number, and whether it is emitted again."""
+"""Reads and writes what the headers of a published record carry: id, sequence number, shard, replay marks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from services.kafka.records import Headers, OutgoingRecord
 
 REPLAY_HEADER = ("replay", b"true")
 SELECTION_HEADER = "replay_selection"
-"""On a topic of somebody's choice: which part of the log it repeats, so that nothing else is mixed into it."""
+"""On a replay's target topic: the replayed part of the log, so that no other replay is mixed into it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedHeaders:
-    """``headers``: those of the first time the record was emitted. Absent or unreadable marks are None."""
+    """``headers`` are those without replay marks. Fields that are absent or unreadable are None."""
 
     id: str | None
     sequence: int | None
@@ -24,7 +24,7 @@ class ParsedHeaders:
 
 
 def mark_replayed(record: OutgoingRecord, selection: str | None = None) -> OutgoingRecord:
-    """A record to emit again: the same, and the header ``replay: true``."""
+    """Return the record with the header ``replay: true`` and, on a replay's target, the selection."""
     replay_headers: Headers = (
         [REPLAY_HEADER] if selection is None else [REPLAY_HEADER, (SELECTION_HEADER, selection.encode())]
     )
@@ -32,7 +32,7 @@ def mark_replayed(record: OutgoingRecord, selection: str | None = None) -> Outgo
 
 
 def parse_headers(headers: Sequence[tuple[str, bytes | None]]) -> ParsedHeaders:
-    """The marks of a record. Ours of a replay come last: a dead letter may have brought its own of that name."""
+    """Parse a record's headers. Replay marks are the last ones: a dead letter may carry headers of the same names."""
     remaining, selection, is_replay = list(headers), None, False
     if remaining and remaining[-1][0] == SELECTION_HEADER:
         selection = _decode_text(remaining.pop()[1])
@@ -50,13 +50,13 @@ def parse_headers(headers: Sequence[tuple[str, bytes | None]]) -> ParsedHeaders:
 
 
 def is_service_record(headers: Sequence[tuple[str, bytes | None]]) -> bool:
-    """Whether a record on an output topic is numbered, or a dead letter."""
+    """Whether a record on an output topic is the service's: numbered, or a dead letter."""
     parsed_headers = parse_headers(headers)
     return parsed_headers.sequence is not None or parse_original_record(parsed_headers.headers) is not None
 
 
 def parse_original_record(headers: Sequence[tuple[str, bytes | None]]) -> OriginalRecord | None:
-    """Where a dead letter came from; None where it does not say so. Of two headers of a name the last is ours."""
+    """Return a dead letter's origin, None if it is none. Of two headers with one name the last is the service's."""
     by_name = dict(headers)
     topic = _decode_text(by_name.get("original_topic"))
     numbers = [_parse_number(by_name.get(f"original_{name}")) for name in ("partition", "offset", "timestamp")]

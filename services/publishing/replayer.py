@@ -1,8 +1,7 @@
-"""Emitting a part of the log again, to a topic of somebody's choice: same ids and numbers, and ``replay: true``.
+"""Replays a part of the log to a topic of the caller's choice: same ids and sequence numbers, with ``replay: true``.
 
-How far it has come stands on the target topic itself and nowhere else: each record carries its number and what was
-asked for, and is written in a transaction. Whoever is started again with the same order goes on after the last record
-of each partition; nothing that could be lost apart from the records, or be ahead of them, has to be kept.
+The target topic is the replay's only checkpoint: each record carries its sequence number and the request, and is
+written in a transaction. The same request, run again, continues after the last record of each partition.
 """
 
 import asyncio
@@ -36,17 +35,18 @@ BYTES_MAX = 4 << 20
 
 
 class ReplayRefused(Exception):
-    """This cannot be replayed, or not there; the message says why and what to do."""
+    """The request cannot be replayed to that topic; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayRequest:
-    """What to emit again, and where to. ``output``: one of the service's topics, without prefix.
+    """The part of an output (topic without prefix) to publish again to ``target`` (full topic name).
 
-    ``target``: full name of the topic to fill; ``per_second``: records, None for as fast as it goes.
+    ``per_second``: the most records per second, None for no limit.
 
     Raises:
-        ValueError: no such output, a rate that is not positive, or dead letters of something.
+        ValueError: unknown output, a rate that is not positive and finite, or dead letters of an account, course or
+            assignment.
     """
 
     output: str
@@ -58,9 +58,9 @@ class ReplayRequest:
         if self.output not in FEED_BY_TOPIC:
             raise ValueError(f"there is no output {self.output}: choose from {', '.join(FEED_BY_TOPIC)}")
         if self.per_second is not None and not 0 < self.per_second < math.inf:
-            raise ValueError("records a second must be more than 0, and finite")
+            raise ValueError("the rate must be a finite number of records per second above 0")
         if self.output == "dead-letters" and self.log_filter.root_account is not None:
-            raise ValueError("a dead letter could not be read, so it is of no account, course or assignment")
+            raise ValueError("dead letters belong to no account, course or assignment: leave these options out")
 
     def __str__(self) -> str:
         return f"{self.output} {self.log_filter}"
@@ -68,7 +68,7 @@ class ReplayRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReplayProgress:
-    """How far a replay is: records ``emitted`` by this run; numbers of the log ``looked_at``, and ``of`` how many."""
+    """Records ``emitted`` by this run, and how many rows of the log were ``scanned``, of a ``total``."""
 
     emitted: int
     scanned: int
@@ -76,17 +76,17 @@ class ReplayProgress:
 
 
 def reject_service_topics(target: str) -> None:
-    """Only the relay writes to the topics of this service, of whichever prefix, and nobody replays commands.
+    """Reject topics that only the relay may write, with any prefix, and topics of commands.
 
     Raises:
-        Refused: it may be one of them, or cannot be a topic's name.
+        ReplayRefused: the name could be one of them, or is no valid topic name.
     """
     if not TOPIC_NAME.fullmatch(target) or target in (".", ".."):
-        raise ReplayRefused(f"{target!r} cannot be a topic's name: letters, digits, dots, underscores and hyphens")
+        raise ReplayRefused(f"{target!r} is no topic name: use letters, digits, dots, underscores and hyphens")
     if target.startswith("__") or target.rpartition(".")[2] in TOPICS or COMMANDS_TOPIC_NAME.search(target):
         raise ReplayRefused(
-            f"{target} is, or could be, a topic of the service or of Kafka: choose another name. The service's own"
-            " topics are filled again with moderated-grading admin rewind"
+            f"{target} is, or could be, a topic of the service or of Kafka: choose another name. To refill the"
+            " service's own topics run moderated-grading admin rewind"
         )
 
 
@@ -96,13 +96,13 @@ async def replay(
     publishing_format: PublishingFormat,
     request: ReplayRequest,
 ) -> AsyncGenerator[ReplayProgress, None]:
-    """Emit again, and say after each transaction how far it is; may be ended at any step and started again later.
+    """Publish the request's records and yield the progress after each transaction; it can be interrupted and resumed.
 
-    What was emitted can be read when this ends. One at a time to a target: whoever starts fences whoever was there.
+    When this ends, consumers can read all records. Starting fences a replay to the same target that is running.
 
     Raises:
-        Refused: the target is one of the service's own, holds something else, or cannot hold it.
-        WrongTopics: the target cannot be created, or cannot hold what an output does.
+        ReplayRefused: the target is one of the service's own topics, or holds other records.
+        TopicConfigError: the target cannot be created, or has too few partitions or unsafe settings.
         KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
     """
     reject_service_topics(request.target)
@@ -118,7 +118,7 @@ async def replay(
 
 
 class _ReplayRun:
-    """One run of an order."""
+    """One run of a replay request."""
 
     def __init__(
         self,
@@ -162,17 +162,19 @@ class _ReplayRun:
                 yield ReplayProgress(self.emitted, sum(done_sequences.values()), total)
 
     async def _read_target_sequences(self, heads: dict[int, int]) -> dict[int, int]:
-        """By shard, the number of the last record that the target holds (0: none)."""
+        """Return, by shard, the sequence number of the last record that the target holds (0: none)."""
         output, target = self.request.output, self.request.target
         ends = (await read_topic_ends(self.bootstrap, self.history, {output: target}))[output]
         for end in ends:
             if end.sequence is not None and end.selection != str(self.request):
                 contents = f"a replay of {end.selection}" if end.selection else "records of another kind"
-                raise ReplayRefused(f"{target} holds {contents}, not of {self.request}: choose another topic")
+                raise ReplayRefused(
+                    f"{target} holds {contents}, not of {self.request}; nothing was published: choose another topic"
+                )
         return {shard: ends[shard].sequence or 0 for shard in heads}
 
     def _split(self, records: Sequence[OutgoingRecord]) -> list[list[OutgoingRecord]]:
-        """What one transaction takes each: at most 4 MiB, and at most what may be sent in a second."""
+        """Split records into transactions of at most 4 MiB, and at most a second's worth of the rate."""
         records_max = (
             ROWS_MAX if self.request.per_second is None else max(1, min(ROWS_MAX, int(self.request.per_second)))
         )

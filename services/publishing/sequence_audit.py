@@ -1,6 +1,7 @@
-"""What a topic has been seen to hold, and what is wrong with it: gaps, repeats, disorder. Knows nothing of the log.
+"""Finds repeated, disordered and changed records while a topic is read, and the gaps between them. Independent of the
+log.
 
-The numbers of a topic may be more than memory holds: they are kept in a temporary file that SQLite removes.
+A topic may have more sequence numbers than fit into memory: they are kept in a temporary SQLite database on disk.
 """
 
 import sqlite3
@@ -28,7 +29,7 @@ select number + 1, following - 1, "offset", next_offset from (
 
 
 class AuditEntry(NamedTuple):
-    """One record: ``number`` is its ce_sequence; ``identity`` and ``content`` are digests of its id and of the rest."""
+    """One record; ``identity`` and ``content`` are 64-bit digests of its id and of key, value and headers."""
 
     sequence: int
     offset: int
@@ -39,11 +40,11 @@ class AuditEntry(NamedTuple):
 
 @dataclass(slots=True)
 class Finding:
-    """A range of records of one shard that is not as it should be; ``unit``: what ``first`` and ``last`` count.
+    """A faulty range of records of one shard, ``first`` to ``last`` in sequence numbers or in offsets (``unit``).
 
-    ``kind``: *missing* from the topic; *extra*, the log does not have it; *repeated* without ``replay``; *disorder*,
-    after a higher number; *wrong_id*, another ce_id than before or than the log's; *changed*, other bytes than those;
-    *misplaced*, not in the partition of its shard; *unreadable*, no number can be read.
+    ``kind``: *missing* from the topic; *extra*, not in the log; *repeated* without ``replay``; *disorder*, after a
+    higher number; *wrong_id*, another ce_id than at first or in the log; *changed*, other bytes than those;
+    *misplaced*, not in the partition of its shard; *unreadable*, without a sequence number.
     """
 
     kind: FindingKind
@@ -62,14 +63,14 @@ class Finding:
 
 @dataclass(slots=True)
 class Findings:
-    """The findings of one topic; neighbours of a kind are one range. Beyond FINDINGS_MAX they are only counted."""
+    """The findings of one topic; adjacent ones of a kind are merged. Beyond FINDINGS_MAX they are only counted."""
 
     kept: list[Finding] = field(default_factory=list)
     dropped_count: int = 0
     _last_by_key: dict[tuple[object, ...], Finding] = field(default_factory=dict)
 
     def add(self, finding: Finding) -> None:
-        """Keep a finding, or widen the last one of its kind."""
+        """Add a finding, or extend the last one of its kind."""
         key = (finding.kind, finding.shard, finding.what, finding.unit)
         last = self._last_by_key.get(key)
         if last is not None and finding.first == last.last + 1:
@@ -82,11 +83,12 @@ class Findings:
 
 
 class SequenceAudit:
-    """The records of one topic, entered in the order they are read.
+    """Judges the records of one topic in the order in which they are read.
 
-    ``partial``: the topic repeats a part of the log, once; on the service's own topics the numbers of a shard go up by
-    one, and what was lost may be emitted again. ``numbered``: False where numbers say nothing of the order.
-    ``remembers``: whether ids and bytes are compared with those of the first time; the log would know better.
+    ``is_partial``: the topic holds a replayed part of the log, once. Otherwise it is one of the service's own, where
+    the sequence numbers of a shard are dense and lost records may be replayed. ``is_numbered``: False if the numbers
+    imply no order. ``compares_with_first``: compare a repeated record with its first occurrence; not needed if all
+    records are compared with the log.
     """
 
     def __init__(self, is_partial: bool, is_numbered: bool = True, compares_with_first: bool = True) -> None:
@@ -99,18 +101,18 @@ class SequenceAudit:
         self._highest: dict[int, int] = {}
         self._last_replayed: dict[int, int] = {}
         self._replay_gaps: list[tuple[int, int, int]] = []
-        # An empty name is a temporary database on disk, of which little is held in memory.
+        # An empty name makes a temporary database on disk, with a small cache in memory.
         self._database = sqlite3.connect("", isolation_level=None)
         for setting in ("journal_mode = off", "synchronous = off", "cache_size = -8192"):
             self._database.execute(f"pragma {setting}")
         self._database.execute(SCHEMA)
 
     def close(self) -> None:
-        """Remove the temporary file."""
+        """Remove the temporary database."""
         self._database.close()
 
     def add(self, shard: int, entries: Sequence[AuditEntry]) -> None:
-        """Records of a shard as they follow each other on the topic."""
+        """Add the next records of a shard, in the topic's order."""
         new_rows: list[tuple[int, int, int, int, int]] = []
         for entry in entries:
             self.records += 1
@@ -134,13 +136,13 @@ class SequenceAudit:
             new_rows.clear()
 
     def _add_out_of_sequence(self, shard: int, entry: AuditEntry) -> None:
-        """A number that is not above all before it: it was there already, or comes late."""
+        """Judge a record whose number is not the highest of its shard so far: it is repeated, or late."""
         query = "select identity, content from seen where shard = ? and number = ?"
         first_seen = self._database.execute(query, (shard, entry.sequence)).fetchone()
         kind: FindingKind | None = None
         if first_seen is None:
             self._insert([(shard, entry.sequence, entry.offset, entry.identity, entry.content)])
-            # The order of replayed records is that of their own pass: see _follow_replay.
+            # Replayed records have an order of their own: see _track_replay_pass.
             if self._is_numbered and (self._is_partial or not entry.is_replay):
                 kind = "disorder"
         elif self._compares_with_first and first_seen[0] != entry.identity:
@@ -153,31 +155,28 @@ class SequenceAudit:
             self.findings.add(Finding(kind, shard, entry.sequence, entry.sequence))
 
     def _track_replay_pass(self, shard: int, sequence: int) -> None:
-        """Replayed records come in passes, each dense from where it begins."""
+        """Remember the gaps within a replay pass, which is dense from its first record on; finish() judges them."""
         previous = self._last_replayed.get(shard)
         if previous is not None and sequence > previous + 1 and len(self._replay_gaps) < REPLAY_GAPS_MAX:
             self._replay_gaps.append((shard, previous + 1, sequence - 1))
         self._last_replayed[shard] = sequence
 
     def bounds(self, shard: int) -> tuple[int, int] | None:
-        """The lowest and the highest number seen in a shard; None when there was none."""
+        """Return the lowest and the highest sequence number of a shard, None without any."""
         row = self._database.execute("select min(number), max(number) from seen where shard = ?", (shard,)).fetchone()
         return None if row[0] is None else (row[0], row[1])
 
     def sequences(self, shard: int, after: int, last: int) -> set[int]:
-        """The numbers seen above ``after`` up to ``last``."""
+        """Return the sequence numbers seen above ``after``, up to ``last``."""
         query = "select number from seen where shard = ? and number > ? and number <= ?"
         return {row[0] for row in self._database.execute(query, (shard, after, last))}
 
     def gaps(self, shard: int, first: int, last: int) -> Iterator[tuple[int, int, int, int]]:
-        """What is missing between the lowest and the highest number seen from ``first`` to ``last``.
-
-        Each with the offsets of the records before and after it.
-        """
+        """Yield (first, last, offset before, offset after) of each gap between the numbers seen in a range."""
         yield from self._database.execute(GAPS_QUERY, (shard, first, last))
 
     def finish(self) -> None:
-        """When all is read: what a replay passed over and is on the topic nevertheless came in disorder."""
+        """Judge replay gaps, once all is read: a number in a gap is on the topic, but not where its pass needed it."""
         for shard, first, last in self._replay_gaps:
             for sequence in sorted(self.sequences(shard, first - 1, last)):
                 self.findings.add(Finding("disorder", shard, sequence, sequence, "passed over by a replay"))

@@ -1,4 +1,4 @@
-"""Where topics end: the number of the last record of each shard, as whoever goes on filling them must know it."""
+"""Reads the last record of each shard on output topics, to continue after it or to compare it with the progress."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,10 @@ from services.publishing.record_headers import is_service_record, parse_headers,
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """``number`` of the last record, None without one; ``new``: the partition never lost a record to retention.
+    """The end of one shard: the last record's sequence number, None without a record.
 
-    ``replay``: the record was emitted again, so that higher numbers may stand before it; ``selection``: see marks.
+    ``never_truncated``: retention has removed no record. ``is_replay``: the last record is a replay, so that higher
+    numbers may precede it; ``selection``: the replayed part of the log.
     """
 
     sequence: int | None = None
@@ -29,7 +30,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class EndMismatch:
-    """A shard of an output that does not end where the relay left it: with the number ``at``, not with ``relayed``."""
+    """A shard of an output that ends at another sequence number than the relay's progress."""
 
     output: str
     shard: int
@@ -37,18 +38,17 @@ class EndMismatch:
     expected: int
 
     def __str__(self) -> str:
-        why = "records were lost, or it was made again" if self.actual < self.expected else "progress was lost"
+        why = "records were lost, or it was recreated" if self.actual < self.expected else "progress was lost"
         return (
-            f"shard {self.shard} of {self.output} ends at {self.actual}, and {self.expected} is the last that was "
-            "relayed:"
-            f" {why}"
+            f"shard {self.shard} of {self.output} ends at {self.actual}, but the relay published up to"
+            f" {self.expected}: {why}"
         )
 
 
 def find_mismatches(progress: RelayProgress, ends: Mapping[str, Sequence[End]]) -> list[EndMismatch]:
-    """The first shard of each output that differs; where retention removed all, nobody knows.
+    """Return the first mismatching shard of each output.
 
-    Outputs that the progress does not name are not looked at, nor those that are being filled again.
+    Skip outputs without progress, shards that are being refilled, and shards that retention emptied.
     """
     mismatches = []
     for output in (output for output in ends if output in progress.sequences):
@@ -61,9 +61,9 @@ def find_mismatches(progress: RelayProgress, ends: Mapping[str, Sequence[End]]) 
 
 
 async def read_topic_ends(bootstrap: str, history: FeedHistory, topics: Mapping[str, str]) -> dict[str, list[End]]:
-    """By output, the end of each shard on the topic of that full name.
+    """Read the end of each shard, by output; ``topics`` gives the full topic name of each output.
 
-    Records of others are passed over; a dead letter that the log does not have has no number.
+    Records of other producers are skipped; a dead letter that is not in the log has no sequence number.
 
     Raises:
         KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
@@ -87,7 +87,7 @@ async def read_topic_ends(bootstrap: str, history: FeedHistory, topics: Mapping[
 
 
 async def read_progress(bootstrap: str, full_name: str) -> tuple[RelayProgress, datetime] | None:
-    """How far the relay has come, as its topic says it, and when it last said so; None where it holds no record.
+    """Read the relay's progress and when it was written; None if its topic holds no record.
 
     Raises:
         KafkaError: Kafka does not answer.
@@ -112,5 +112,5 @@ async def _find_sequence(output: str, history: FeedHistory, record: Record) -> i
 
 
 def full_topic_names(prefix: str, outputs: Iterable[str]) -> dict[str, str]:
-    """The service's own topics of these outputs."""
+    """Return the full names of the service's own topics, by output."""
     return {output: full_topic_name(prefix, output) for output in outputs}

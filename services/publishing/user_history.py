@@ -1,5 +1,5 @@
-"""SIS ids and logins as they stood when a grade was published. They stand in users_updated only, so that erasing a
-person there touches nothing else."""
+"""Looks up users' SIS ids and logins as of a published grade. They are stored in users_updated events only, so that
+erasing a person touches nothing else."""
 
 from bisect import bisect_left
 from collections import OrderedDict
@@ -12,19 +12,19 @@ from services.eventlog.feeds import EventRow, FeedReader
 
 COURSES_MAX = 256
 TRACKED_FIELDS = ("sis_user_id", "login_id")
-# Of a user, in the order of time: (position, sis_user_id, login_id) as they were from there on.
+# By user id, in order: (position, sis_user_id, login_id) valid from that position on.
 UserHistories = dict[int, list[tuple[int, str | None, str | None]]]
 
 
 class UserIdentifiers(NamedTuple):
-    """What the LMS had stated of a user."""
+    """A user's identifiers in the LMS, None if it has stated none."""
 
     sis_id: str | None = None
     login: str | None = None
 
 
 class EventUsers(NamedTuple):
-    """Whom a live event names: the student, and the user whose HTTP request it came by (nobody for a job's)."""
+    """The users in a live event: the student, and the user of the HTTP request (NO_USER for a job)."""
 
     student: UserIdentifiers
     actor: UserIdentifiers
@@ -34,7 +34,7 @@ NO_USER = UserIdentifiers()
 
 
 class UserHistory:
-    """Histories by course, read when first needed and kept up to date."""
+    """Caches the histories of recent courses; each is read when first needed, then extended."""
 
     def __init__(self, feed_reader: FeedReader) -> None:
         self._feed_reader = feed_reader
@@ -42,11 +42,11 @@ class UserHistory:
         self._upcoming_positions: dict[int, int] = {}
 
     def hint_upcoming(self, rows: Sequence[EventRow]) -> None:
-        """Say which rows, in the order of the log, are asked about next: one look at a course then serves them all."""
+        """Announce the rows that are looked up next, in the order of the log: one read then serves all of a course."""
         self._upcoming_positions = {row.shard: row.position for row in rows}
 
     async def find_event_users(self, row: EventRow, metadata: dict[str, Any]) -> EventUsers:
-        """Whom the live event of a stored event names, as they were just before its position."""
+        """Return the users of a stored event's live event, as they were just before its position."""
         student = await self._find_before(row, metadata["student_id"])
         actor = orjson.loads(row.data)["user_id"] if "request" in metadata else None
         return EventUsers(student, NO_USER if actor is None else await self._find_before(row, int(actor)))
@@ -71,7 +71,7 @@ class UserHistory:
 def _append_update(
     history: list[tuple[int, str | None, str | None]], position: int, user_fields: dict[str, Any]
 ) -> None:
-    """Add what an update states; what it leaves out stays as it was."""
+    """Append an update's identifiers; those it does not mention keep their values."""
     if any(name in user_fields for name in TRACKED_FIELDS):
         previous = history[-1][1:] if history else NO_USER
         sis_id, login = (

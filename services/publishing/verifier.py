@@ -1,8 +1,8 @@
-"""Does a topic hold what it should? As a consumer sees it, and beside the log where there is one.
+"""Verifies that a topic holds what it should, alone or compared with the log.
 
-Kafka alone shows gaps, repeats, disorder, and ids or bytes that are not those of the first time. Beside the log also
-what is missing at the end, what the log does not have, and every byte that differs. What retention removed from the
-beginning of a topic is told apart from what is missing.
+The topic alone shows gaps, repeats, disorder, and ids or bytes that differ from their first occurrence. The log also
+shows records missing at the end, records that it does not have, and each changed byte. Records that retention removed
+are reported apart from missing ones.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ CATCH_UP_SECONDS = 10.0
 POLL_SECONDS = 0.2
 
 OnProgress = Callable[[str, int, int], None]
-"""Called with the topic, how many of its offsets are read, and how many there are."""
+"""Called with the topic, the number of its offsets read so far, and their total."""
 
 
 class TopicNotFound(Exception):
@@ -36,10 +36,11 @@ class TopicNotFound(Exception):
 
 @dataclass(slots=True)
 class VerificationReport:
-    """What was found on one topic. ``removed``: by retention, as (shard, first, last); that is no fault.
+    """The result of verifying one topic.
 
-    ``records``: all read, ``replayed``: those of them that were emitted again; ``compared``: with the log;
-    ``more_findings``: how many were not kept.
+    ``compared``: with the log. ``records``: all that were read, ``replayed``: those of them marked as replays.
+    ``removed``: (shard, first, last) of ranges that retention removed, which is no fault. ``more_findings``: how many
+    findings were counted only.
     """
 
     topic: str
@@ -53,11 +54,11 @@ class VerificationReport:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no findings."""
         return not self.findings
 
     def to_dict(self) -> dict[str, Any]:
-        """For scripts."""
+        """Return the report as JSON data."""
         return {"sound": self.sound, **asdict(self)}
 
 
@@ -70,14 +71,14 @@ async def verify(
     on_progress: OnProgress = lambda topic, read, of: None,
     catch_up_seconds: float = CATCH_UP_SECONDS,
 ) -> VerificationReport:
-    """Read a topic (full name) to its end and say what is wrong with it.
+    """Read a topic (full name) to its end and report what is wrong with it.
 
-    ``output``: which of the service's topics it repeats (name without prefix); ``selection``: of a topic that was
-    filled by a replay, what was replayed: its gaps can be judged beside the log only. What stands in the log when
-    this begins is waited for ``settle_seconds`` long, should the relay not have brought it yet.
+    ``output`` is the output that the topic repeats (topic without prefix). ``log_filter`` is the replayed part of the
+    log on a replay's target, whose gaps only a comparison can find. With a comparison, rows that the log has at the
+    start may take the relay up to ``catch_up_seconds`` more to publish.
 
     Raises:
-        CannotVerify: there is no such topic.
+        TopicNotFound: there is no such topic.
         KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
     """
     verifier = _Verifier(topic, output, comparison, log_filter, on_progress)
@@ -88,7 +89,7 @@ async def verify(
 
 
 class _Verifier:
-    """One topic being read."""
+    """Verifies one topic."""
 
     def __init__(
         self, topic: str, output: str, comparison: LogComparison | None, log_filter: LogFilter, on_progress: OnProgress
@@ -100,7 +101,7 @@ class _Verifier:
         self.on_progress = on_progress
         self.is_dead_letters = output == "dead-letters"
         self.is_partial = log_filter != EVERYTHING
-        # Without the log dead letters have no numbers: a digest of where they came from finds repeats.
+        # Dead letters have numbers in the log only; without it a digest of their origin finds repeats.
         self.is_numbered = comparison is not None or output != "dead-letters"
         self.audit = SequenceAudit(self.is_partial, self.is_numbered, compares_with_first=comparison is None)
         self.report = VerificationReport(topic, output, comparison is not None)
@@ -165,7 +166,7 @@ class _Verifier:
         topic_partitions: Sequence[TopicPartition],
         seconds_max: float,
     ) -> None:
-        """Go on reading while something is missing that the relay may be about to bring."""
+        """Continue reading until each shard has reached the log's head, or the time is over."""
         deadline = time.monotonic() + seconds_max
         while time.monotonic() < deadline and any(
             (self.audit.bounds(shard) or (0, 0))[1] < head for shard, head in enumerate(heads)
@@ -186,7 +187,7 @@ class _Verifier:
                 self.audit.findings.add(Finding(kind, shard, sequence, sequence, what))
 
     async def _assign_sequences(self, shard: int, records: Sequence[Record]) -> list[tuple[int, Record, ParsedHeaders]]:
-        """Records with their numbers; those that have none, or are in another shard's partition, are findings."""
+        """Return records with their sequence numbers; those without one or of another shard become findings."""
         parsed_headers = [parse_headers(record.headers) for record in records]
         sequences = [headers.sequence for headers in parsed_headers]
         if self.is_dead_letters and self.comparison is not None:
@@ -216,7 +217,7 @@ class _Verifier:
             self.audit.findings.add(Finding("missing", shard, first, last))
 
     def _find_gaps(self, shard: int, beginning_offset: int, removed_until: int, heads: Sequence[int]) -> None:
-        """What is missing from a shard. A topic whose first offset is not 0 was cut at its beginning."""
+        """Report what is missing from a shard; a first offset above 0 means that retention removed records."""
         if self.is_partial or not self.is_numbered:
             return
         head = heads[shard] if shard < len(heads) else 0
@@ -227,13 +228,13 @@ class _Verifier:
             self.report.removed.append((shard, 1, lowest - 1))
         for first, last, before, after in self.audit.gaps(shard, lowest, highest):
             if beginning_offset < removed_until and before < removed_until <= after:
-                self.report.removed.append((shard, first, last))  # While this read the topic.
+                self.report.removed.append((shard, first, last))  # Removed while the topic was read.
             else:
                 self._add_missing(shard, first, last)
         self._add_missing(shard, highest + 1, head)
 
     async def _find_selection_differences(self, comparison: LogComparison, heads: Sequence[int]) -> None:
-        """Beside the log, on a topic that repeats a part of it: what it lacks, and what it should not have."""
+        """Report what a replay's target lacks and what it should not have, compared with that part of the log."""
         selected_shards = await comparison.history.shards(self.log_filter)
         for shard in ALL_SHARDS:
             last = max(heads[shard], (self.audit.bounds(shard) or (0, 0))[1])

@@ -1,1 +1,1 @@
-"""The process that brings the log to the topics, exactly once: ``python -m services.relay``."""
+"""The process that publishes the log to the topics, exactly once: ``python -m services.relay``."""

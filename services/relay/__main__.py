@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def build_traces(settings: RelaySettings) -> "RecordTraces | None":
-    """Who tells of published records; None where no collector is named."""
+    """Build the tracer of published records; None without a collector."""
     if settings.otel_exporter_otlp_endpoint is None:
         return None
-    # The SDK takes time and memory: only where it is asked for.
+    # Imported here: the SDK takes time and memory.
     from services.relay.tracing import RecordTraces
 
     return RecordTraces(settings.topic_prefix)

@@ -1,4 +1,4 @@
-"""What the relay tells about itself, taken from what it has done."""
+"""The relay's metrics, updated once per transaction, and gauges of the log that are polled."""
 
 import asyncio
 import time
@@ -24,12 +24,12 @@ from services.telemetry.metrics import RelayMetrics
 if TYPE_CHECKING:
     from services.relay.tracing import RecordTraces
 
-# Where many dead letters are open, they are counted the more seldom.
+# The pause between two counts of open dead letters is this many times the duration of a count.
 COUNT_BACKOFF_FACTOR = 20
 
 
 class RelayTelemetry:
-    """``progress``: how far this relay has come, None while it is not the one that writes."""
+    """``progress`` is this relay's progress, None while it is not the active one."""
 
     def __init__(self, metrics: RelayMetrics, traces: "RecordTraces | None" = None) -> None:
         self.metrics = metrics
@@ -54,23 +54,23 @@ class RelayTelemetry:
         metrics.dead_letters_oldest.callback = self._read_oldest_dead_letter
 
     def mark_standby(self) -> None:
-        """Another relay writes, or none does."""
+        """This relay is not active: another one may be."""
         self.metrics.active.set(0)
         self.progress, self._shard_lags, self._open_dead_letter_summary = None, [], None
         self._publishing_streams.clear()
         self.metrics.publications_active.set(0)
 
     def mark_active(self, progress: RelayProgress) -> None:
-        """This relay writes from here on."""
+        """This relay is the active one from now on."""
         self.metrics.active.set(1)
         self.progress = progress
 
     def mark_inactive(self) -> None:
-        """This relay's connection or producer failed: until both are made anew nobody writes."""
+        """This relay's connection or producer failed: until both are recreated no relay is active."""
         self.metrics.active.set(0)
 
     def record_new_producer(self) -> None:
-        """A producer was made; the first one is nothing to speak of."""
+        """Count a recreated producer; the first one does not count."""
         if self._producer_count:
             self.metrics.producers_recreated.inc()
         self._producer_count += 1
@@ -78,7 +78,7 @@ class RelayTelemetry:
     def record_transaction(
         self, rows: Iterable[FeedRow], records: Sequence[OutgoingRecord], progress: RelayProgress, started_at: float
     ) -> None:
-        """A Kafka transaction that began at ``begun`` (monotonic seconds) is committed."""
+        """Record a committed Kafka transaction; ``started_at`` is in monotonic seconds."""
         self.progress = progress
         self.metrics.transactions.labels("committed").inc()
         seconds = time.monotonic() - started_at
@@ -107,7 +107,7 @@ class RelayTelemetry:
             self.metrics.publish_seconds.observe(live_ages, topic)
 
     def record_failure(self, error: BaseException) -> None:
-        """The transaction under way was not committed, or nobody knows; fenced, where another relay took over."""
+        """Count a transaction that failed or whose outcome is unknown, and as fenced if another relay took over."""
         if isinstance(error, asyncio.CancelledError):
             return
         self.metrics.transactions.labels("failed").inc()
@@ -115,7 +115,7 @@ class RelayTelemetry:
             self.metrics.fenced.inc()
 
     async def poll_lag(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        """Ask the log what is not on the topics yet."""
+        """Poll the log for rows that are not published yet, and for open dead letters."""
         progress = self.progress
         if progress is None:
             return
@@ -143,7 +143,7 @@ class RelayTelemetry:
         return list(zip(*(self.progress.sequences[topic] for topic in OUTPUT_TOPICS), strict=True))
 
     def _compute_lags(self) -> list[tuple[int, ...]]:
-        """What was relayed since the last look at the log waits no more."""
+        """Compare the last polled heads with the present progress, which may have passed them."""
         return [
             tuple(max(head - position, 0) for head, position in zip(shard_lag.heads, positions, strict=True))
             for shard_lag, positions in zip(self._shard_lags, self._list_positions(), strict=False)

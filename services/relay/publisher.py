@@ -13,12 +13,12 @@ from services.kafka.transactions import close_producer, create_transactional_pro
 from services.publishing.topic_ends import read_progress
 from services.relay.startup_checks import OperatorRequired
 
-# A transaction that somebody left open ends by itself before that.
+# An open transaction of a previous relay times out before that.
 START_SECONDS_MAX = 45
 
 
 class Publisher:
-    """One life of the producer. After any error it is closed and never used on: a new one asks the broker anew."""
+    """One transactional producer. After any error close it and create another Publisher, never reuse it."""
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
         self._bootstrap = bootstrap
@@ -26,25 +26,26 @@ class Publisher:
         self._producer = create_transactional_producer(bootstrap, f"{prefix}.relay")
 
     async def start(self) -> tuple[RelayProgress, datetime] | None:
-        """Fence whoever was there, end what they left open, and read how far they came, and when they last said so.
+        """Fence the previous relay, abort its open transaction, and read its progress and when that was written.
 
-        None if nothing says it.
+        None if the progress topic holds no record.
         """
         async with kafka_timeout(START_SECONDS_MAX, "starting the transactional producer"):
             await self._producer.start()
         return await read_progress(self._bootstrap, full_topic_name(self._prefix, "progress"))
 
     async def close(self) -> None:
-        """Close; an open transaction is aborted by whoever starts next, or by the broker."""
+        """Close; an open transaction is aborted by the next relay, or by the broker when it times out."""
         await close_producer(self._producer)
 
     async def publish(
         self, records: Sequence[OutgoingRecord], previous_progress: RelayProgress, progress: RelayProgress
     ) -> None:
-        """Messages and the progress they make, all or nothing for read_committed readers.
+        """Publish records and the new progress in one transaction: read_committed consumers see all or nothing.
 
         Raises:
-            NeedsOperator: a topic begins here that was filled ``before``: it was made again while the relay ran.
+            OperatorRequired: a partition with previous records starts at offset 0: its topic was recreated meanwhile.
+                Nothing was committed.
         """
 
         def check_not_recreated(all_metadata: Sequence[RecordMetadata]) -> None:
@@ -57,7 +58,7 @@ class Publisher:
                     and previous_sequences[shard]
                     and not previous_progress.is_replaying(output, shard)
                 ):
-                    raise OperatorRequired(f"{metadata.topic} was made again while the relay ran")
+                    raise OperatorRequired(f"{metadata.topic} was recreated while the relay ran; nothing was committed")
 
         progress_record = (full_topic_name(self._prefix, "progress"), PROGRESS_KEY, progress.encode())
         await send_transaction(
@@ -70,5 +71,5 @@ class Publisher:
 
 
 def lock_name(prefix: str) -> str:
-    """Of the lock in PostgreSQL that whoever writes the service's outputs holds."""
+    """Return the name of the PostgreSQL lock that the active relay holds."""
     return f"relay {prefix}"

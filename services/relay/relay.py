@@ -1,4 +1,4 @@
-"""The relay's loop: stand by, take over, bring what is waiting to the topics."""
+"""The relay's loop: stand by, take over, publish new rows of the log."""
 
 import asyncio
 import functools
@@ -44,7 +44,7 @@ class Relay:
         self._consecutive_failures = 0
 
     async def run(self) -> NoReturn:
-        """Relay until cancelled. Infrastructure that fails is tried again; what needs an operator says so and waits."""
+        """Relay until cancelled. Retry when a server fails; report what needs an operator, and wait for it."""
         while True:
             try:
                 await self._run_session()
@@ -67,7 +67,7 @@ class Relay:
             history = FeedHistory(connection)
             self.health.heartbeat("relay")
             while not await history.try_lock(lock_name(self.settings.topic_prefix)):
-                self.health.problem = None  # Standing by is what a second relay is for.
+                self.health.problem = None  # A standby relay is ready.
                 self.telemetry.mark_standby()
                 self.health.heartbeat("relay")
                 await asyncio.sleep(STANDBY_SECONDS)
@@ -86,15 +86,15 @@ class Relay:
             connection.terminate()
 
     async def _take_over(self, publisher: Publisher, history: FeedHistory) -> TransactionBuilder:
-        """Take over: from where the relay before has come, if log and topics agree."""
+        """Continue from the stored progress, if the log and the topics agree with it."""
         topic_names = full_topic_names(self.settings.topic_prefix, OUTPUT_TOPICS)
         stored_progress = await publisher.start()
         self.health.heartbeat("relay")
         if stored_progress is None:
             raise OperatorRequired(
-                f"{full_topic_name(self.settings.topic_prefix, 'progress')} holds no record. Go on after what the "
-                "topics hold, or"
-                " emit everything again, with: moderated-grading admin rewind topics|start"
+                f"{full_topic_name(self.settings.topic_prefix, 'progress')} holds no record; nothing was published."
+                " To continue after what the topics hold, or to publish everything again, stop all relays and run:"
+                " moderated-grading admin rewind topics|start"
             )
         ends = await read_topic_ends(self.settings.kafka_bootstrap, history, topic_names)
         progress = await fill_missing_outputs(stored_progress[0], history, ends)
@@ -115,7 +115,7 @@ class Relay:
                 idle_rounds += 1
                 continue
             idle_rounds = 0
-            # While the broker commits there is time to read and translate what comes next.
+            # Read and map the next rows while the broker commits.
             next_task = asyncio.create_task(builder.next_if_full())
             try:
                 await self._publish(publisher, pending)

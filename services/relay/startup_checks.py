@@ -1,4 +1,4 @@
-"""Before the relay emits anything: does it know how far it has come, and do log and topics agree?"""
+"""Checks before the relay publishes: is its progress complete, and do log and topics agree with it?"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,16 +15,16 @@ CLOCK_SKEW_MAX = timedelta(minutes=1)
 
 
 class OperatorRequired(Exception):
-    """The relay cannot go on without losing or doubling something; the message says what to do."""
+    """Continuing could lose or duplicate records; the message says why and what to do."""
 
 
 async def fill_missing_outputs(
     progress: RelayProgress, history: FeedHistory, ends: Mapping[str, Sequence[End]]
 ) -> RelayProgress:
-    """Progress of all outputs, where the record was written before there were some of them.
+    """Add outputs that are newer than the stored progress.
 
-    A topic that it does not name goes on after what it holds; where retention has removed that, after what had been
-    emitted along with the events.
+    Such an output continues after the topic's last record; if retention removed all, after the grade changes that were
+    published together with the events.
     """
     sequences = dict(progress.sequences)
     missing = [output for output in OUTPUT_TOPICS if output not in sequences]
@@ -42,10 +42,10 @@ async def fill_missing_outputs(
 async def mark_replays_for_new_topics(
     progress: RelayProgress, created_at: datetime, history: FeedHistory
 ) -> RelayProgress:
-    """Where nothing has been relayed yet: what was in the log before the topics were made had been emitted to others.
+    """If nothing was relayed yet, mark rows of the log that are older than the topics as replays.
 
-    Those are the topics of that name that were lost, or those of another prefix. ``made_at``: when the progress was
-    first written; clocks may differ by CLOCKS_DIFFER_MAX.
+    They had been published to topics that were lost, or that have another prefix. ``created_at`` is when the initial
+    progress was written; clocks may differ by CLOCK_SKEW_MAX.
     """
     if progress.replays or any(map(any, progress.sequences.values())):
         return progress
@@ -63,10 +63,10 @@ async def mark_replays_for_new_topics(
 def verify_consistent(
     progress: RelayProgress, heads: Mapping[Feed, Sequence[int]], ends: Mapping[str, Sequence[End]]
 ) -> None:
-    """Nothing if the relay may go on.
+    """Check that log and topics agree with the progress.
 
     Raises:
-        NeedsOperator: the topics hold more than the log, or other than the relay has put there.
+        OperatorRequired: the topics are ahead of the log, or do not end where the progress does.
     """
     for output in OUTPUT_TOPICS:
         for shard, sequence in enumerate(progress.sequences[output]):
@@ -74,14 +74,14 @@ def verify_consistent(
             if sequence > head:
                 raise OperatorRequired(
                     f"shard {shard} of {output}: the topic is at {sequence}, the log ends at {head}: it was restored to"
-                    " an earlier time. Restore a later backup, or give the topics a new prefix and fill them from the"
-                    " log"
+                    " an earlier time; nothing was published. Restore a later backup of the log, or set a new"
+                    " TOPIC_PREFIX, whose topics are then filled from the log"
                 )
     mismatches = find_mismatches(progress, ends)
     if mismatches:
         outputs = " ".join(mismatch.output for mismatch in mismatches)
         description = "; ".join(map(str, mismatches))
         raise OperatorRequired(
-            f"{description}. Go on after what the topics hold, and emit again what they lost, with:"
-            f" moderated-grading admin rewind topics {outputs}"
+            f"{description}; nothing was published. To continue after what the topics hold and publish lost records"
+            f" again, stop all relays and run: moderated-grading admin rewind topics {outputs}"
         )

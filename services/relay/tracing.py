@@ -1,4 +1,4 @@
-"""The spans of published records; imported only where traces are asked for."""
+"""Spans of published records; imported only if a collector is configured."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from services.telemetry.tracing import COUNT, DESTINATION, OPERATION, PARTITION,
 
 
 class RecordTraces:
-    """A span for what one command has on one topic in one transaction: a publication may be thousands of records."""
+    """Records one span per command, partition and transaction, because one command may publish thousands of records."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._traces = ProcessTracer("relay", SpanKind.PRODUCER)
 
     def record_transaction(self, records: Sequence[OutgoingRecord], started_at: float, ended_at: float) -> None:
-        """A Kafka transaction is committed. Times are seconds since 1970."""
+        """Record a committed Kafka transaction; times are in seconds since 1970."""
         record_counts = Counter(
             (value.decode(), record.topic, record.shard)
             for record in records

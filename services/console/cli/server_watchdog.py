@@ -1,7 +1,8 @@
-"""Name an unresponsive server after 5 seconds and abort the command after 30.
+"""Names a server that does not answer after 5 s, and aborts the command after 30 s.
 
-The clients' own timeouts differ between requests and last up to minutes. The servers are therefore probed over separate
-connections while the command runs, so that a slow query does not count as silence.
+It probes each server on a connection of its own, beside the work. Client timeouts and one ``asyncio.timeout`` do not
+replace it: a slow query and an hour's verification are no outage, aiokafka retries a fetch or a commit without end, and
+neither client reports anything before its timeout, which differs from call to call by minutes.
 """
 
 import asyncio

@@ -80,8 +80,8 @@ async def has_no_problems(check: TopicIntegrityCheck, kafka_probe: KafkaProbe, f
 
 def recreated_message(system: System, output: str, shard: int, number: int) -> str:
     return (
-        f"shard {shard} of {output} ends at 0, and {number} is the last that was relayed: records were lost, or it was"
-        " made again"
+        f"shard {shard} of {output} ends at 0, but the relay published up to {number}: records were lost, or it was"
+        " recreated"
     )
 
 

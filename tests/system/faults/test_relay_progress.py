@@ -246,9 +246,9 @@ def test_relay_continues_if_log_and_topics_agree(changed: dict[str, End]) -> Non
 @pytest.mark.parametrize(
     ("output", "end", "why"),
     [
-        ("live_events", End(None), "ends at 0, and 3 is the last that was relayed.*lost"),
-        ("events", End(9), "ends at 9, and 10 is the last that was relayed.*lost"),
-        ("verdicts", End(9), "ends at 9, and 8 is the last that was relayed.*progress was lost"),
+        ("live_events", End(None), "ends at 0, but the relay published up to 3.*lost"),
+        ("events", End(9), "ends at 9, but the relay published up to 10.*lost"),
+        ("verdicts", End(9), "ends at 9, but the relay published up to 8.*progress was lost"),
     ],
 )
 def test_relay_stops_if_a_topic_end_differs_from_the_checkpoint(output: str, end: End, why: str) -> None:

@@ -8,14 +8,18 @@ import asyncpg
 
 from services.eventlog.postgres import Pool
 
-IS_OPEN = "not exists (select from dead_letter_settled s where (s.shard, s.number) = (d.shard, d.number))"
-
-COUNT_OPEN = f"select count(*), min(d.recorded_at) from dead_letter d where {IS_OPEN}"
-GROUPS = f"""
+COUNT_OPEN = """
+select count(*), min(d.recorded_at) from dead_letter d
+where not exists (select from dead_letter_settled s where (s.shard, s.number) = (d.shard, d.number))
+"""
+GROUPS = """
 select d.reason, count(*), min(d.recorded_at), max(d.recorded_at), array_agg(distinct d.partition),
        (array_agg(d.message order by d.recorded_at desc))[1]
-from dead_letter d where {IS_OPEN} group by d.reason order by count(*) desc, d.reason
+from dead_letter d
+where not exists (select from dead_letter_settled s where (s.shard, s.number) = (d.shard, d.number))
+group by d.reason order by count(*) desc, d.reason
 """
+# $1 reason, $2 partition, $3 open or not, $4 action, $5-$7 time, shard and number of the last one seen, $8 limit.
 DEAD_LETTERS = """
 select d.shard, d.number, t.topic, d.partition, d."offset", d.append_time, d.reason, d.message, d.recorded_at,
        coalesce(octet_length(d.value), 0), null::bytea, null::bytea, null::bytea, a.id, a.kind, x.partition, x."offset"
@@ -28,6 +32,7 @@ where ($1::text is null or d.reason = $1) and ($2::integer is null or d.partitio
   and ($5::timestamptz is null or (d.recorded_at, d.shard, d.number) < ($5, $6::smallint, $7::bigint))
 order by d.recorded_at desc, d.shard desc, d.number desc limit $8
 """
+# $1 shard, $2 number.
 DEAD_LETTER = """
 select d.shard, d.number, t.topic, d.partition, d."offset", d.append_time, d.reason, d.message, d.recorded_at,
        coalesce(octet_length(d.value), 0), d.key, d.value, d.headers, a.id, a.kind, x.partition, x."offset"
@@ -37,19 +42,21 @@ left join operator_action a on a.id = s.action
 left join redriven x on (x.action, x.ordinal) = (s.action, s.ordinal)
 where d.shard = $1 and d.number = $2
 """
-RECORD_BYTES = "coalesce(octet_length(d.value), 0) + coalesce(octet_length(d.key), 0) + octet_length(d.headers)"
 TOO_LARGE_IDS_MAX = 20
-MATCHING_COUNT = f"""
+# $1 the most bytes (null: any), $2-$3 shard and number, $4 reason, $5 partition, $6 until, $7 how many ids to name.
+MATCHING_COUNT = """
 select count(*) filter (where fits), max(recorded_at), count(*) filter (where not fits),
        coalesce((array_agg(shard || '-' || number order by recorded_at, shard, number)
-                 filter (where not fits))[:{TOO_LARGE_IDS_MAX}], '{{}}')
-from (select d.shard, d.number, d.recorded_at, $1::bigint is null or {RECORD_BYTES} <= $1 as fits
+                 filter (where not fits))[:$7::integer], '{}')
+from (select d.shard, d.number, d.recorded_at, $1::bigint is null or coalesce(octet_length(d.value), 0)
+             + coalesce(octet_length(d.key), 0) + octet_length(d.headers) <= $1 as fits
       from dead_letter d
-      where {IS_OPEN} and ($2::smallint is null or (d.shard = $2 and d.number = $3))
+      where not exists (select from dead_letter_settled s where (s.shard, s.number) = (d.shard, d.number))
+        and ($2::smallint is null or (d.shard = $2 and d.number = $3))
         and ($4::text is null or d.reason = $4) and ($5::integer is null or d.partition = $5)
         and ($6::timestamptz is null or d.recorded_at <= $6)) d
 """
-# The outcome of the record at a place of the topic's present life.
+# $1 topic, $2 partition, $3 offset, in the topic's current incarnation.
 REDRIVE_OUTCOME = """
 select v.body, v.shard, v.number, null::smallint, null::bigint
 from verdict v where v.source = (select max(number) from source where topic = $1) and v.partition = $2
@@ -185,7 +192,7 @@ class DeadLetterReader:
         """Which open dead letters are acted on; ``bytes_max``: larger ones are not."""
         dead_letter_id = dead_letter_filter.id or (None, None)
         group = (dead_letter_filter.reason, dead_letter_filter.partition, dead_letter_filter.until)
-        row = await self.connection.fetchrow(MATCHING_COUNT, bytes_max, *dead_letter_id, *group)
+        row = await self.connection.fetchrow(MATCHING_COUNT, bytes_max, *dead_letter_id, *group, TOO_LARGE_IDS_MAX)
         assert row is not None
         return DeadLetterCount(*row)
 

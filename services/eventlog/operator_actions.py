@@ -7,21 +7,24 @@ from uuid import UUID
 
 import asyncpg
 
-from services.eventlog.dead_letters import IS_OPEN, RECORD_BYTES, DeadLetterFilter
+from services.eventlog.dead_letters import DeadLetterFilter
 from services.eventlog.postgres import Pool
 
 INSERT_ACTION = """
 insert into operator_action (id, kind, root_account, user_id, reason, detail) values ($1, $2, $3, $4, $5, $6)
 """
-# What another settles at the same time is left to it, and is none of ours.
-CLOSE_DEAD_LETTERS = f"""
+# $1 action, $2-$3 shard and number, $4 reason, $5 partition, $6 until, $7 the most bytes. A dead letter that another
+# action closes at the same time stays that action's.
+CLOSE_DEAD_LETTERS = """
 insert into dead_letter_settled (shard, number, action, ordinal)
 select d.shard, d.number, $1, row_number() over (order by d.source, d.partition, d."offset") - 1
 from dead_letter d
-where {IS_OPEN} and ($2::smallint is null or (d.shard = $2 and d.number = $3))
+where not exists (select from dead_letter_settled s where (s.shard, s.number) = (d.shard, d.number))
+  and ($2::smallint is null or (d.shard = $2 and d.number = $3))
   and ($4::text is null or d.reason = $4) and ($5::integer is null or d.partition = $5)
   and ($6::timestamptz is null or d.recorded_at <= $6)
-  and ($7::bigint is null or {RECORD_BYTES} <= $7)
+  and ($7::bigint is null
+       or coalesce(octet_length(d.value), 0) + coalesce(octet_length(d.key), 0) + octet_length(d.headers) <= $7)
 on conflict do nothing
 """
 INSERT_REDRIVE = """

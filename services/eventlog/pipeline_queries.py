@@ -6,9 +6,9 @@ from datetime import datetime
 
 import asyncpg
 
-from services.eventlog.feeds import FEED_BY_TOPIC, HEAD_COLUMNS, HEADS
+from services.eventlog.feeds import FEED_BY_TOPIC, FeedReader
 from services.eventlog.postgres import Pool
-from services.eventlog.relay_lag import NEXT_RECORDED_AT
+from services.eventlog.relay_lag import read_next_recorded_at
 from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.relay_progress import RelayProgress
 
@@ -23,12 +23,6 @@ cross join lateral (select * from verdict v where v.shard = k.shard and v.number
 WATERMARKS = """
 select p, watermark(s.number, p) from unnest($2::integer[]) p
 cross join (select number from source where topic = $1 order by number desc limit 1) s
-"""
-# How many rows stand after each number, and the time of the first of them; how many numbers there are no rows for.
-TOPIC_LAG = """
-select coalesce(sum(greatest(k.head - k.number, 0)), 0)::bigint, min({recorded_at}),
-       coalesce(sum(greatest(k.number - k.head, 0)), 0)::bigint
-from unnest($1::smallint[], $2::bigint[], $3::bigint[]) k(shard, number, head)
 """
 # Grades that are in the log and not on the topic, by the command that published them; and all that it published.
 UNFINISHED_PUBLICATIONS = """
@@ -115,16 +109,15 @@ class PipelineQueries:
         return {**dict.fromkeys(partitions, -1), **{row[0]: row[1] for row in rows}}
 
     async def topic_lags(self, progress: RelayProgress) -> list[TopicLag]:
-        """What the topics do not have yet, the relay having come so far."""
-        heads = await self.connection.fetch(HEADS, ALL_SHARDS)
+        """Compute what each topic lacks at this progress of the relay."""
+        heads = await FeedReader(self.connection).heads(ALL_SHARDS)
         lags = []
-        for output, sequences in progress.sequences.items():
-            feed = FEED_BY_TOPIC[output]
-            query = TOPIC_LAG.format(recorded_at=NEXT_RECORDED_AT[feed])
-            for row in await self.connection.fetch(
-                query, ALL_SHARDS, sequences, [row[HEAD_COLUMNS[feed]] for row in heads]
-            ):
-                lags.append(TopicLag(output, *row))
+        for topic, sequences in progress.sequences.items():
+            feed = FEED_BY_TOPIC[topic]
+            missing = [head - sequence for head, sequence in zip(heads[feed], sequences, strict=True)]
+            next_rows = await read_next_recorded_at(self.connection, feed, ALL_SHARDS, sequences)
+            since = min((recorded_at for recorded_at, _ in next_rows if recorded_at is not None), default=None)
+            lags.append(TopicLag(topic, sum(max(n, 0) for n in missing), since, sum(max(-n, 0) for n in missing)))
         return lags
 
     async def unfinished_publications(self, progress: RelayProgress, rows_max: int) -> list[PublicationProgress]:

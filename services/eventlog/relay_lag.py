@@ -1,32 +1,55 @@
-"""What stands in the log and is not on the topics: how many rows of each shard, and how old the oldest is."""
+"""What the topics lack: how many rows of each shard, and how long the oldest of them has waited."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import asyncpg
 
 from services.eventlog.feeds import Feed, FeedReader
+from services.eventlog.postgres import Pool
 
-# Numbers are dense: the oldest unpublished row is the one with the next number.
+# By shard in the order of $1 (shards) and $2 (numbers): when the row after that number was recorded, and PostgreSQL's
+# clock. Numbers are dense, so that this is the oldest row that is not published. A subquery for each shard reads the
+# index, whatever the planner knows of the table.
 NEXT_RECORDED_AT: Mapping[Feed, str] = {
-    "events": "(select e.recorded_at from event e where e.shard = k.shard and e.position = k.number + 1)",
-    "published": "(select e.recorded_at from event e where e.shard = k.shard and e.live_number = k.number + 1)",
-    "verdicts": "(select (v.metadata ->> 'time')::timestamptz from verdict v"
-    " where v.shard = k.shard and v.number = k.number + 1)",
-    "dead_letters": "(select d.recorded_at from dead_letter d where d.shard = k.shard and d.number = k.number + 1)",
-}
-OLDEST_AGES = """
-select extract(epoch from clock_timestamp() - {recorded_at})
+    "events": """
+select (select e.recorded_at from event e where e.shard = k.shard and e.position = k.number + 1), clock_timestamp()
 from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, number, i) order by k.i
-"""
+""",
+    "published": """
+select (select e.recorded_at from event e where e.shard = k.shard and e.live_number = k.number + 1), clock_timestamp()
+from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, number, i) order by k.i
+""",
+    "verdicts": """
+select (select (v.metadata ->> 'time')::timestamptz from verdict v where v.shard = k.shard and v.number = k.number + 1),
+       clock_timestamp()
+from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, number, i) order by k.i
+""",
+    "dead_letters": """
+select (select d.recorded_at from dead_letter d where d.shard = k.shard and d.number = k.number + 1), clock_timestamp()
+from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, number, i) order by k.i
+""",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ShardLag:
-    """Of one shard, by topic in the order asked for: heads, and ages in seconds of the oldest row (0 if none waits)."""
+    """Of one shard, by topic in the order asked for: heads, and ages in seconds of the oldest row (0: none waits)."""
 
     heads: tuple[int, ...]
     ages: tuple[float, ...]
+
+
+async def read_next_recorded_at(
+    connection: "asyncpg.Connection[asyncpg.Record] | Pool",
+    feed: Feed,
+    shards: Sequence[int],
+    sequences: Sequence[int],
+) -> list[tuple[datetime | None, datetime]]:
+    """Read when the row after a number of each shard was recorded (None: there is none), and PostgreSQL's clock."""
+    rows = await connection.fetch(NEXT_RECORDED_AT[feed], shards, sequences)
+    return [(row[0], row[1]) for row in rows]
 
 
 async def read_relay_lag(
@@ -34,14 +57,14 @@ async def read_relay_lag(
     shards: Sequence[int],
     topics: Sequence[tuple[Feed, Sequence[int]]],
 ) -> list[ShardLag]:
-    """What stands after the numbers that each topic is at, by shard in the order given."""
+    """Read what follows the numbers that each topic is at, by shard in the order given."""
     heads = await FeedReader(connection).heads(shards)
     ages = [
         [
-            float(row[0] or 0)
-            for row in await connection.fetch(OLDEST_AGES.format(recorded_at=NEXT_RECORDED_AT[series]), shards, at)
+            0.0 if recorded_at is None else (now - recorded_at).total_seconds()
+            for recorded_at, now in await read_next_recorded_at(connection, feed, shards, sequences)
         ]
-        for series, at in topics
+        for feed, sequences in topics
     ]
-    by_shard = zip(zip(*(heads[series] for series, _ in topics), strict=True), zip(*ages, strict=True), strict=True)
+    by_shard = zip(zip(*(heads[feed] for feed, _ in topics), strict=True), zip(*ages, strict=True), strict=True)
     return [ShardLag(*of_shard) for of_shard in by_shard]

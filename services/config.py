@@ -1,7 +1,7 @@
-"""Settings from the environment, read once per process; secrets are never printed.
+"""Settings from the environment, read once per process. Secrets are never printed.
 
-A field's name in capitals is its variable; its description ends the sentence "set it to …". An empty variable counts
-as one that is not set.
+A field's name in capitals is its variable, and its description completes the error "set it to …". An empty variable
+counts as unset.
 """
 
 from pathlib import Path
@@ -18,14 +18,15 @@ DATABASE_URL_DESCRIPTION = "postgresql://user:password@host:port/database"
 
 
 class SettingsError(Exception):
-    """Variables that are missing or wrong, one a line, each with what to set it to."""
+    """Variables are missing or invalid; the message has a line for each, with what to set it to."""
 
 
 class Settings(BaseSettings):
-    """What all settings share.
+    """Base of all settings.
 
     Raises:
-        WrongSettings: pydantic's own error would print what was read, the password in DATABASE_URL with it.
+        SettingsError: a variable is missing or invalid. pydantic's own error would print the value, and with it the
+            password in DATABASE_URL.
     """
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, hide_input_in_errors=True)
@@ -49,25 +50,25 @@ class Settings(BaseSettings):
 
 
 class DatabaseSettings(Settings):
-    """Where the log is."""
+    """The log's database."""
 
     database_url: SecretStr = Field(description=DATABASE_URL_DESCRIPTION)
 
     @field_validator("database_url")
     @classmethod
     def _validate_database_url(cls, value: SecretStr) -> SecretStr:
-        # urlsplit itself raises where the host cannot be read.
+        # urlsplit itself raises ValueError for an invalid host.
         if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
             raise ValueError("not a PostgreSQL URL")
         return value
 
     def url(self) -> str:
-        """The URL with its password."""
+        """Return the URL, password included."""
         return self.database_url.get_secret_value()
 
 
 class KafkaSettings(Settings):
-    """Where the topics are. ``kafka_bootstrap``: aiokafka splits it at the commas; FastStream needs the list."""
+    """The brokers and topics. aiokafka splits ``kafka_bootstrap`` at the commas itself; FastStream needs the list."""
 
     kafka_bootstrap: str = Field(description="host:port, several separated by commas")
     topic_prefix: str = Field(
@@ -85,15 +86,15 @@ class KafkaSettings(Settings):
         return ",".join(servers)
 
     def bootstrap_servers(self) -> list[str]:
-        """The brokers to ask first, each as host:port."""
+        """Return the brokers to connect to first, each as host:port."""
         return self.kafka_bootstrap.split(",")
 
 
 class ProcessSettings(DatabaseSettings, KafkaSettings):
-    """What every process reads.
+    """Settings of every process.
 
-    ``health_port``: 0 serves no health page; ``health_host``: by which a kubelet or a Prometheus on another machine
-    reaches it. The gateway and the console serve theirs beside all else.
+    ``health_port`` 0 serves no health pages. ``health_host`` is the address that a kubelet or Prometheus on another
+    machine connects to. Gateway and console serve these pages on their own port.
     """
 
     health_port: int = Field(default=0, ge=0, le=65_535, description="a port, or 0 for no health page")
@@ -109,7 +110,7 @@ class ProcessSettings(DatabaseSettings, KafkaSettings):
 
 
 class HandlerSettings(ProcessSettings):
-    """The handler. ``handler_instance`` (unique per running process) makes a restart quick."""
+    """Settings of the handler. With ``handler_instance`` (unique per running process) a restart needs no rebalance."""
 
     handler_instance: str | None = Field(
         default=None,
@@ -134,10 +135,10 @@ class HandlerSettings(ProcessSettings):
 
 
 class PublishingSettings(Settings):
-    """What published records look like, whoever emits or checks them; the same for all processes of an installation.
+    """The format of published records, the same for all processes of an installation.
 
-    ``live_events_shard``: None sends local ids, a number Canvas's global ids (shard * 10**13 + id).
-    ``lms_url``: by which Caliper events name the LMS; they name ``event_source`` where it is not set.
+    ``live_events_shard`` None sends local ids, a number sends Canvas's global ids (shard * 10**13 + id). Caliper events
+    name the LMS by ``lms_url``, or by ``event_source`` if it is not set.
     """
 
     event_source: str = Field(
@@ -157,24 +158,24 @@ class PublishingSettings(Settings):
 
 
 class RelaySettings(ProcessSettings, PublishingSettings):
-    """The relay."""
+    """Settings of the relay."""
 
 
 class ReplaySettings(DatabaseSettings, KafkaSettings, PublishingSettings):
-    """Emitting again."""
+    """Settings of replay and rewind."""
 
 
 class VerifySettings(KafkaSettings, PublishingSettings):
-    """The checker of topics; without ``database_url`` it sees what any consumer sees."""
+    """Settings of ``verify``; without ``database_url`` it checks what any consumer can check."""
 
     database_url: SecretStr | None = Field(default=None, description=DATABASE_URL_DESCRIPTION)
 
 
 class GatewaySettings(ProcessSettings):
-    """The gateway.
+    """Settings of the gateway.
 
-    ``gateway_url`` begins every link to ourselves, ``lms_url`` every link to the LMS's pages. ``command_key``: with it
-    the gateway signs the commands it sends, for handlers with COMMAND_AUTH=required.
+    Links to this service start with ``gateway_url``, links to the LMS's pages with ``lms_url``. The gateway signs its
+    commands with ``command_key``, for handlers with COMMAND_AUTH=required.
     """
 
     gateway_port: int = Field(ge=1, le=65_535, description="the port to serve HTTP on")
@@ -187,7 +188,10 @@ class GatewaySettings(ProcessSettings):
     )
     verdict_wait_seconds: float = Field(default=5, gt=0, le=60, description="a number of seconds up to 60")
     requests_per_minute: int = Field(
-        default=6_000, ge=1, le=1_000_000, description="how much a user may ask in a minute, from 1 to 1000000"
+        default=6_000,
+        ge=1,
+        le=1_000_000,
+        description="the requests that a user may send in a minute, from 1 to 1000000",
     )
 
     @field_validator("jwks")
@@ -202,9 +206,10 @@ class GatewaySettings(ProcessSettings):
 
 
 class ConsoleSettings(ProcessSettings, PublishingSettings):
-    """The console. ``console_url``: over https its cookie is for https alone; ``jwks``: whose tokens open it.
+    """Settings of the console.
 
-    ``command_auth``: as the handler's, so that a dry run judges as the handler would.
+    With an https ``console_url`` the session cookie is sent over https only. ``jwks`` verifies the users' tokens.
+    ``command_auth`` equals the handler's, so that a dry run decides like the handler.
     """
 
     console_port: int = Field(ge=1, le=65_535, description="the port to serve the console on")
@@ -235,7 +240,7 @@ def validate_jwks_location(value: str | None) -> str | None:
 
 
 class DryRunSettings(DatabaseSettings, KafkaSettings):
-    """Who tries what would come of a command. ``command_auth``, ``jwks``: as the handler's, to judge as it would."""
+    """Settings of a dry run. ``command_auth`` and ``jwks`` equal the handler's, so that it decides like the handler."""
 
     command_auth: Literal["off", "required"] = Field(default="off", description="off or required")
     jwks: str | None = Field(default=None, description=JWKS_DESCRIPTION)
@@ -247,14 +252,14 @@ class DryRunSettings(DatabaseSettings, KafkaSettings):
 
 
 class OperatorSettings(DryRunSettings):
-    """Who repairs from the command line. ``jwks``: whose tokens are believed, ``operator_token``'s and commands'."""
+    """Settings of repairs from the command line. ``jwks`` verifies ``operator_token`` and the tokens of commands."""
 
     jwks: str = Field(description=JWKS_DESCRIPTION)
     operator_token: SecretStr = Field(description="a token with scope moderation.operator or moderation.admin")
 
 
 def validate_base_url(value: str) -> str:
-    """The URL without a slash at its end. Raises ValueError where it is none that links can begin with."""
+    """Return the URL without a trailing slash. Raises ValueError unless links can start with it."""
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("not a base URL")

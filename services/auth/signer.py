@@ -1,4 +1,4 @@
-"""Signing tokens with a key of one's own, and making such keys: ``python -m services.auth.signer KEY JWKS``."""
+"""Sign tokens with a private key, and generate keys: ``python -m services.auth.signer KEY JWKS``."""
 
 import json
 import os
@@ -18,31 +18,31 @@ Json = dict[str, Any]
 
 
 def generate_key() -> Json:
-    """A private key for EdDSA as a JWK, with a key id of its own."""
+    """Generate a private EdDSA key as a JWK with a random key id."""
     jwk: Json = OKPAlgorithm.to_jwk(Ed25519PrivateKey.generate(), as_dict=True)
     return {**jwk, "kid": secrets.token_hex(8), "alg": "EdDSA", "use": "sig"}
 
 
 def to_public_jwk(key: Json) -> Json:
-    """What others may know of a private JWK."""
+    """Return the public half of a private JWK."""
     return {name: part for name, part in key.items() if name != "d"}
 
 
 def write_private_key(path: Path, key: Json) -> None:
-    """Write a private JWK to a file that only its owner can read."""
+    """Write a private JWK to a new file that only its owner can read."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump(key, file)
 
 
 def write_jwks(path: Path, keys: list[Json]) -> None:
-    """Write the public halves as a JWK set; readers see the old file or the new one, never a part."""
+    """Write the public halves as a JWK set, atomically: readers see the old file or the new one."""
     draft = path.with_suffix(".draft")
     draft.write_text(json.dumps({"keys": [to_public_jwk(key) for key in keys]}))
     draft.replace(path)
 
 
 class TokenSigner:
-    """Signs with the private JWK in a file. Raises NoKeys where the file holds none for EdDSA."""
+    """Signs tokens with the private JWK in a file. Raises JwksError unless the file holds an Ed25519 key with a kid."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -58,7 +58,7 @@ class TokenSigner:
     def issue_token(
         self, user_id: int, root_account_id: int, lifetime_seconds: float, scope: str | None = None, **claims: Any
     ) -> str:
-        """A token for a user, valid from now for so many seconds."""
+        """Issue a token for a user, valid from now for ``lifetime_seconds``."""
         now = time.time()
         payload: Json = {
             "sub": str(user_id),
@@ -73,12 +73,12 @@ class TokenSigner:
 
 
 def main(key_file: Path, jwks_file: Path) -> None:
-    """Make a key and add its public half to a JWK set, which is made where it is not there."""
+    """Generate a key and add its public half to a JWK set; creates the set if it is missing."""
     existing_keys = json.loads(jwks_file.read_text())["keys"] if jwks_file.exists() else []
     key = generate_key()
     write_private_key(key_file, key)
     write_jwks(jwks_file, [*existing_keys, key])
-    print(f"made key {key['kid']}: the private one in {key_file}, the public one in {jwks_file}")
+    print(f"generated key {key['kid']}: private half in {key_file}, public half in {jwks_file}")
 
 
 if __name__ == "__main__":

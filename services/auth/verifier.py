@@ -1,4 +1,4 @@
-"""From a bearer token to what it says, or a refusal. A token that was verified once is not verified again."""
+"""Verify bearer tokens and parse their claims. Verified tokens are cached."""
 
 import re
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from services.auth.jwks import JwkSet
 TOKEN_CHARACTERS_MAX = 8_192
 CACHED_TOKENS_MAX = 20_000
 CLOCK_SKEW_SECONDS = 30
-"""How far ahead ``nbf`` may be: the issuer's clock and ours are not the same."""
+"""How far ahead ``nbf`` may be, for the difference between the issuer's clock and ours."""
 FACTS_SCOPE = "moderation.facts"
 REQUEST_SCOPE = "moderation.request"
-"""Of a gateway's own tokens: who carries it may say which HTTP request a command came by."""
+"""Scope of the gateway's own tokens: its bearer may state the HTTP request that a command came by."""
 _BEARER = re.compile(r"bearer +([!-~]+) *", re.IGNORECASE)
 _TOKEN_TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
 _SIGNATURE_ONLY: Any = {
@@ -33,14 +33,14 @@ FailureReason = Literal[
 
 
 def failure_counts(failures: Mapping[str, int]) -> list[tuple[tuple[str], int]]:
-    """Failures by reason, also those that never happened: a counter's first step is seen only if it stood at zero."""
+    """Return the failures by every reason, zeros included: a rate sees the first failure only after a zero."""
     return [((reason,), failures.get(reason, 0)) for reason in get_args(FailureReason)]
 
 
 class InvalidToken(Exception):
-    """The token proves nothing; the message says why without repeating any of it.
+    """The token is rejected; the message says why and quotes nothing of it.
 
-    ``reason``: the same in a word, for who counts. ``not_allowed``: a good token that does not speak for this.
+    ``reason`` is the label of the metric; ``not_allowed`` means a valid token without the right for this.
     """
 
     def __init__(self, reason: FailureReason, message: str) -> None:
@@ -50,7 +50,7 @@ class InvalidToken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says. Times are seconds since 1970."""
+    """The claims of a verified token; times in seconds since 1970."""
 
     user_id: int
     root_account_id: int
@@ -59,7 +59,7 @@ class Claims:
     not_before: float
 
     def check_times(self, at: float) -> None:
-        """Raise InvalidToken where the token does not hold at that time (seconds since 1970)."""
+        """Raise InvalidToken unless the token is valid at that time (seconds since 1970)."""
         if at >= self.expires_at:
             raise InvalidToken("expired", "the token has expired: get a new one")
         if at < self.not_before - CLOCK_SKEW_SECONDS:
@@ -67,7 +67,7 @@ class Claims:
 
 
 def parse_bearer_token(header: str) -> str:
-    """The token of an authorization header's value. Raises InvalidToken."""
+    """Parse the value of an authorization header and return the token. Raises InvalidToken."""
     match = _BEARER.fullmatch(header)
     if match is None:
         raise InvalidToken("malformed", "send the header authorization: Bearer <JWT>")
@@ -75,7 +75,7 @@ def parse_bearer_token(header: str) -> str:
 
 
 def get_key_id(token: str) -> str | None:
-    """The ``kid`` that a token names, None where there is none or the token cannot be read."""
+    """Return the ``kid`` in the header of a token, None without one or if the token cannot be parsed."""
     try:
         kid = jwt.get_unverified_header(token[:TOKEN_CHARACTERS_MAX]).get("kid")
     except PyJWTError:
@@ -84,7 +84,7 @@ def get_key_id(token: str) -> str | None:
 
 
 class TokenVerifier:
-    """Verifies tokens with the keys of a set."""
+    """Verifies tokens with the keys of a JWK set."""
 
     def __init__(self, keys: JwkSet) -> None:
         self.keys = keys
@@ -92,14 +92,14 @@ class TokenVerifier:
         self._generation = keys.generation
 
     def is_cached(self, token: str) -> bool:
-        """Whether the token has been verified with the keys as they are."""
+        """Whether the token was verified with the present keys."""
         return self._generation == self.keys.generation and token in self._cached_claims
 
     def verify(self, token: str) -> Claims:
-        """What the token says, its times not judged: see :meth:`Claims.check`.
+        """Verify the signature and return the claims; their times are checked by :meth:`Claims.check_times`.
 
         Raises:
-            InvalidToken: no key of the set signed it, or a claim is missing or wrong.
+            InvalidToken: no key of the set signed it, or a claim is missing or invalid.
         """
         if self._generation != self.keys.generation:
             self._cached_claims.clear()

@@ -1,4 +1,4 @@
-"""How far the relay has come, as its own topic keeps it."""
+"""The relay's progress: the value of the records on its own topic."""
 
 import json
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ PROGRESS_KEY = b"relay"
 
 @dataclass(frozen=True, slots=True)
 class RelayProgress:
-    """``sequences``: by topic, the last number of each shard that is on it (0: none).
+    """The last published sequence number of each shard, by topic (0: none), in ``sequences``.
 
-    ``replays``: by topic that is filled again, the number of each shard up to which it had been filled before: so far
-    its records are emitted with ``replay: true``. Topics that are not named were never rewound, or have caught up.
+    ``replays`` names the topics that are being filled again, with the sequence number of each shard up to which they
+    had been filled before: up to there records carry ``replay: true``.
     """
 
     sequences: Mapping[str, tuple[int, ...]]
@@ -23,18 +23,18 @@ class RelayProgress:
 
     @classmethod
     def initial(cls, shard_count: int = SHARD_COUNT) -> "RelayProgress":
-        """Nothing relayed yet."""
+        """Return the progress of a relay that has published nothing."""
         return cls(dict.fromkeys(OUTPUT_TOPICS, (0,) * shard_count))
 
     def encode(self) -> bytes:
-        """JSON, the value of the progress record."""
+        """Encode as JSON, the value of the progress record."""
         return json.dumps({"sequences": self.sequences, "replays": self.replays}).encode()
 
     @classmethod
     def decode(cls, value: bytes) -> "RelayProgress":
-        """The reverse of :meth:`encode`.
+        """Decode a progress record.
 
-        Of a record of the first form the topics of published grades are not named: it counted them with the events.
+        A record of the first format names no topics of published grades: it counted these with the events.
         """
         fields = json.loads(value)
         if "positions" in fields:
@@ -43,9 +43,9 @@ class RelayProgress:
         return cls(*({topic: tuple(n) for topic, n in fields[name].items()} for name in ("sequences", "replays")))
 
     def replay_end(self, topic: str, shard: int) -> int:
-        """The last number that had been on the topic before it is filled again; 0 if it is not."""
+        """Return the last sequence number that had been published before a replay of the topic; 0 without a replay."""
         return self.replays[topic][shard] if topic in self.replays else 0
 
     def is_replaying(self, topic: str, shard: int) -> bool:
-        """Whether what is emitted next had been emitted before."""
+        """Whether the next record of the shard had been published before."""
         return self.sequences[topic][shard] < self.replay_end(topic, shard)

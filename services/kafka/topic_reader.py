@@ -1,4 +1,4 @@
-"""Reading topics as a consumer that believes only what was committed."""
+"""Read topics as a consumer that sees committed records only."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ Record: TypeAlias = ConsumerRecord[Any, Any]
 async def open_reader(
     bootstrap: str, topic_partitions: Sequence[TopicPartition], isolation_level: str = "read_committed"
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer without a group, on the partitions' beginnings."""
+    """Open a consumer without a group at the beginning of the partitions."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         isolation_level=isolation_level,
@@ -40,10 +40,10 @@ async def open_reader(
 async def read_until(
     consumer: AIOKafkaConsumer, end_offsets: Mapping[TopicPartition, int]
 ) -> AsyncIterator[tuple[TopicPartition, list[Record]]]:
-    """What was committed on the partitions, from where the consumer stands up to those offsets.
+    """Read the committed records of the partitions from the consumer's position up to the end offsets.
 
     Raises:
-        KafkaTimeoutError: nothing new came for a while, and an end was not reached.
+        KafkaTimeoutError: an end was not reached, and no position moved for READ_SECONDS_MAX.
     """
     positions = {topic_partition: await consumer.position(topic_partition) for topic_partition in end_offsets}
     deadline = time.monotonic() + READ_SECONDS_MAX
@@ -54,20 +54,20 @@ async def read_until(
     ]:
         if time.monotonic() > deadline:
             topics = ", ".join(sorted({topic_partition.topic for topic_partition in unfinished}))
-            raise KafkaTimeoutError(f"{topics} could not be read to the end: {READ_SECONDS_MAX} s without news")
+            raise KafkaTimeoutError(f"{topics} could not be read to the end: no new record for {READ_SECONDS_MAX} s")
         for topic_partition, records in (await consumer.getmany(*unfinished, timeout_ms=200)).items():
             yield topic_partition, records
-        # What was aborted is passed over without a record.
+        # Aborted records move the position without being returned.
         new_positions = {topic_partition: await consumer.position(topic_partition) for topic_partition in end_offsets}
         if new_positions != positions:
             positions, deadline = new_positions, time.monotonic() + READ_SECONDS_MAX
 
 
 async def read_to_end(bootstrap: str, topic_partitions: Sequence[TopicPartition]) -> AsyncIterator[Record]:
-    """What was committed on the partitions, from their beginning to where they end now.
+    """Read the committed records of the partitions from their beginning to their present end.
 
     Raises:
-        KafkaTimeoutError: nothing new came for a while, and the end was not reached.
+        KafkaTimeoutError: see :func:`read_until`.
     """
     async with open_reader(bootstrap, topic_partitions) as consumer:
         async for _, records in read_until(consumer, await consumer.end_offsets(topic_partitions)):
@@ -76,12 +76,12 @@ async def read_to_end(bootstrap: str, topic_partitions: Sequence[TopicPartition]
 
 
 async def wait_until_committed(bootstrap: str, topic_partitions: Sequence[TopicPartition]) -> None:
-    """Return once all that stands on the partitions now was committed or aborted, and is seen to be.
+    """Wait until every record that the partitions hold now is committed or aborted, as readers see it.
 
-    Kafka answers a commit before it writes it to the partitions: for some milliseconds a reader ends before it.
+    Kafka acknowledges a commit before it marks the partitions: for some milliseconds a reader does not see the records.
 
     Raises:
-        KafkaTimeoutError: a transaction stays open.
+        KafkaTimeoutError: a transaction stayed open for READ_SECONDS_MAX.
     """
     async with open_reader(bootstrap, topic_partitions, "read_uncommitted") as uncommitted_reader:
         written_ends = await uncommitted_reader.end_offsets(topic_partitions)
@@ -99,7 +99,7 @@ async def wait_until_committed(bootstrap: str, topic_partitions: Sequence[TopicP
 
 @dataclass(frozen=True, slots=True)
 class LastRecord:
-    """The last wanted record of a partition, None if there is none; ``new``: none was ever removed by retention."""
+    """The last wanted record of a partition, None without one; ``never_truncated``: retention removed no record yet."""
 
     record: Record | None
     never_truncated: bool
@@ -108,10 +108,10 @@ class LastRecord:
 async def read_last_records(
     bootstrap: str, topic_partitions: Sequence[TopicPartition], is_wanted: Callable[[Record], bool]
 ) -> dict[TopicPartition, LastRecord]:
-    """The last committed record of each partition of those that are wanted, found by reading backwards.
+    """Read the last wanted record of each partition, in windows that grow from the end backwards.
 
     Raises:
-        KafkaTimeoutError: nothing new came for a while, and the end was not reached.
+        KafkaTimeoutError: see :func:`read_until`.
     """
     async with open_reader(bootstrap, topic_partitions) as consumer:
         beginning_offsets, end_offsets = (

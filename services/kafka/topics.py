@@ -15,19 +15,19 @@ TOPIC_ALREADY_EXISTS = 36
 
 
 class TopicConfigError(Exception):
-    """Topics are missing or have other settings than the contract's; the message names each and the remedy."""
+    """Topics are missing or have unsafe settings; the message names each finding and its remedy."""
 
 
 def full_topic_name(prefix: str, name: str) -> str:
-    """Full name of a topic, e.g. ``moderation.commands``."""
+    """Return the full name of a topic, e.g. ``moderation.commands``."""
     return f"{prefix}.{name}"
 
 
 async def create_missing_topics(bootstrap: str, prefix: str, shard_count: int = SHARD_COUNT) -> list[str]:
-    """Create the topics that are missing and return their names; write progress 0 where all of them are new.
+    """Create the missing topics and return their full names. If all are new, write the relay's initial progress.
 
-    A progress topic that was lost while the others hold records stays empty: the relay then stops and names the
-    remedies, rather than emit everything again.
+    A lost progress topic stays empty while the others hold records: the relay then stops and names the remedies instead
+    of publishing everything again.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     try:
@@ -47,10 +47,10 @@ async def create_missing_topics(bootstrap: str, prefix: str, shard_count: int = 
 
 
 async def ensure_replay_target(bootstrap: str, full_name: str, shard_count: int = SHARD_COUNT) -> bool:
-    """Create a topic of any name that is to hold what an output does, or check that it can; True if it was created.
+    """Create a topic for the records of an output, or check an existing one. Returns whether it was created.
 
     Raises:
-        WrongTopics: it cannot be created, or exists and cannot hold that; with every finding.
+        TopicConfigError: it cannot be created, or exists with settings that would lose records.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     try:
@@ -75,7 +75,7 @@ async def ensure_replay_target(bootstrap: str, full_name: str, shard_count: int 
 
 
 async def read_partition_count(bootstrap: str, full_name: str) -> int:
-    """How many partitions a topic has; 0 if there is none of that name."""
+    """Return how many partitions a topic has; 0 if it does not exist."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     try:
         await admin.start()
@@ -89,7 +89,7 @@ async def read_partition_count(bootstrap: str, full_name: str) -> int:
 async def _create_topics(
     bootstrap: str, admin: AIOKafkaAdminClient, topics: list[tuple[str, int, Mapping[str, str]]]
 ) -> None:
-    """Create topics (full name, partitions, settings) and return when they can be used."""
+    """Create topics (full name, partitions, settings) and wait until they can be used."""
     if not topics:
         return
     brokers = len((await admin.describe_cluster())["brokers"])
@@ -110,7 +110,7 @@ async def _create_topics(
 
 
 async def _wait_for_leaders(bootstrap: str, topic_partitions: list[TopicPartition]) -> None:
-    """Return when the leader of every partition serves it; its name is known a little earlier than that."""
+    """Wait until the leader of every partition serves it, which is later than metadata names the leader."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, retry_backoff_ms=20)
     try:
         await consumer.start()
@@ -120,7 +120,7 @@ async def _wait_for_leaders(bootstrap: str, topic_partitions: list[TopicPartitio
 
 
 async def write_progress(bootstrap: str, prefix: str, progress: RelayProgress) -> None:
-    """Set the relay's progress; only while no relay is running, and for a new topic."""
+    """Write the relay's progress, for a new topic; no relay may run."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
     try:
         await producer.start()
@@ -132,10 +132,10 @@ async def write_progress(bootstrap: str, prefix: str, progress: RelayProgress) -
 
 
 async def verify_topics(bootstrap: str, prefix: str, shard_count: int = SHARD_COUNT) -> None:
-    """Refuse to run on topics that are missing, have too few partitions or unsafe settings.
+    """Check that all topics exist, with enough partitions and safe settings.
 
     Raises:
-        WrongTopics: with every finding and its remedy.
+        TopicConfigError: with every finding and its remedy.
     """
     findings = []
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
@@ -151,7 +151,7 @@ async def verify_topics(bootstrap: str, prefix: str, shard_count: int = SHARD_CO
                 continue
             count = len((await admin.describe_topics([full_name]))[0]["partitions"])
             expected_count = TOPICS[name].partition_count(shard_count)
-            # More partitions of commands are no loss: order then holds within a partition, the log's shards stay.
+            # More partitions of commands are safe: order holds within a partition, and shards do not change.
             if count < expected_count or (name == "progress" and count != 1):
                 findings.append(f"topic {full_name} has {count} partitions, not {expected_count}: make it again")
         commands_topic = full_topic_name(prefix, "commands")

@@ -1,4 +1,4 @@
-"""Sending records in Kafka transactions, to the partition of their shard."""
+"""Send records in Kafka transactions, each to the partition of its shard."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ CLOSE_SECONDS_MAX = 5
 
 
 def create_transactional_producer(bootstrap: str, transactional_id: str) -> AIOKafkaProducer:
-    """A producer that fences, when it starts, whoever has that id. After any error it is not to be used on."""
+    """Create a producer whose start fences any other with that id. After an error it must be closed and replaced."""
     return AIOKafkaProducer(
         bootstrap_servers=bootstrap,
         transactional_id=transactional_id,
@@ -38,16 +38,17 @@ async def send_transaction(
     extra_record: tuple[str, bytes, bytes] | None = None,
     before_commit: Callable[[Sequence[RecordMetadata]], None] = lambda placed: None,
 ) -> None:
-    """One transaction; ``full_name``: of the topic of a message; ``also``: topic, key and value of one record more.
+    """Send records in one transaction, all or nothing.
 
-    ``look`` sees where the batches stand before they are committed; what it raises keeps them from being so.
+    ``full_name`` maps an output to its topic; ``extra_record`` is the full topic, key and value of one more record.
+    ``before_commit`` is given the offsets of all batches; if it raises, nothing is committed.
 
-    A batch that the broker refuses fails its own future and nothing else, and aiokafka would commit the others: so
-    every answer is awaited first. When anything fails nothing is committed, and the producer is not to be used on. An
-    end that is not known after the transaction's time is one that failed: the broker has aborted it.
+    All acknowledgements are awaited before the commit: a batch that the broker refuses fails its own future only, and
+    aiokafka would commit the others. After any error the producer must be closed. An unknown outcome after
+    COMMIT_SECONDS_MAX counts as a failure: by then the broker has aborted the transaction.
 
     Raises:
-        KafkaError: the transaction failed, or nobody knows.
+        KafkaError: the transaction failed, or its outcome is unknown.
     """
     async with kafka_timeout(COMMIT_SECONDS_MAX, "a transaction"):
         await _send_transaction(producer, records, full_name, extra_record, before_commit)
@@ -72,7 +73,7 @@ async def _send_transaction(
 
 
 async def close_producer(producer: AIOKafkaProducer) -> None:
-    """Close, without waiting for a broker that does not answer: what is open is aborted by whoever starts next."""
+    """Close within CLOSE_SECONDS_MAX, whether or not brokers answer. The next producer aborts an open transaction."""
     try:
         await asyncio.wait_for(producer.stop(), CLOSE_SECONDS_MAX)
     except TimeoutError:
@@ -80,7 +81,7 @@ async def close_producer(producer: AIOKafkaProducer) -> None:
 
 
 def _build_batches(producer: AIOKafkaProducer, records: Sequence[OutgoingRecord]) -> list[tuple[tuple[str, int], Any]]:
-    """Record batches by topic and partition, in order; a full one is followed by the next."""
+    """Build record batches by topic and partition, in order; a full batch is followed by another."""
     now = int(time.time() * 1000)
     open_batches: dict[tuple[str, int], Any] = {}
     full_batches: list[tuple[tuple[str, int], Any]] = []

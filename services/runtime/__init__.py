@@ -1,1 +1,1 @@
-"""What every process shares: start, health endpoints, server monitoring."""
+"""What all processes share: start, health endpoints, monitoring of servers, errors, HTTP."""

@@ -1,4 +1,4 @@
-"""``/health/live``, ``/health/ready`` and ``/metrics`` of a process: for its supervisor and Prometheus."""
+"""The endpoints ``/health/live``, ``/health/ready`` and ``/metrics``, for supervisors and Prometheus."""
 
 import asyncio
 import contextlib
@@ -18,12 +18,11 @@ JSON_CONTENT_TYPE = "application/json"
 
 
 class Health:
-    """What a process says of itself.
+    """Liveness and readiness of a process.
 
-    Ready: nothing is wrong. ``problem``: what is wrong with the process itself; ``parts``: with a part of it by name;
-    ``servers``: with a server that it needs. Live: every loop gives a sign in time, with each turn and, within a turn,
-    with each question to a server and its answer; while a server is away none has to, because a restart would not bring
-    the server back.
+    It is ready if there is no ``problem`` of its own, of a component or of a server that it needs. It is live while
+    every loop sends its heartbeats in time: one for each turn, and one before and after each query within a turn. While
+    a server is away none is required, as a restart would not bring the server back.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,14 +33,14 @@ class Health:
         self._heartbeat_due: dict[str, float] = {}
 
     def set_component_problem(self, component: str, problem: str | None) -> None:
-        """What is wrong with a part, or that nothing is."""
+        """Set or clear (None) the problem of a component."""
         if problem is None:
             self.component_problems.pop(component, None)
         else:
             self.component_problems[component] = problem
 
     def set_server_problem(self, server: str, problem: str | None) -> None:
-        """What is wrong with a server, or that it answers: the loops that waited for it then have their time again."""
+        """Set or clear (None) the problem of a server. Clearing it renews the deadline of every loop."""
         if problem is not None:
             self.server_problems[server] = problem
         elif self.server_problems.pop(server, None) is not None:
@@ -49,23 +48,23 @@ class Health:
             self._heartbeat_due = {loop: max(due, next_due) for loop, due in self._heartbeat_due.items()}
 
     def not_ready_reason(self) -> str | None:
-        """Why the process is not ready, None when it is."""
+        """Return why the process is not ready, None if it is."""
         problems = [self.problem, *self.server_problems.values(), *self.component_problems.values()]
         return "; ".join(dict.fromkeys(problem for problem in problems if problem is not None)) or None
 
     def heartbeat(self, loop: str, seconds: float = HEARTBEAT_SECONDS_MAX) -> None:
-        """A loop gives a sign, and unless it is stuck gives the next one within so many seconds."""
+        """Record that a loop is alive; its next heartbeat is due within ``seconds``."""
         self._heartbeat_due[loop] = self.clock() + seconds
 
     def not_live_reason(self) -> str | None:
-        """Loops that should have given another sign by now, None when there are none."""
+        """Return the loops whose heartbeat is overdue, None without any."""
         now = self.clock()
         stalled = sorted(loop for loop, due in self._heartbeat_due.items() if due < now)
         return f"stuck: {', '.join(stalled)}" if stalled and not self.server_problems else None
 
 
 class HealthApp:
-    """The ASGI application of a process that serves nothing else."""
+    """ASGI application of the endpoints, for a process that serves nothing else."""
 
     def __init__(self, health: Health, registry: CollectorRegistry) -> None:
         self.health = health
@@ -106,7 +105,7 @@ def metrics_answer(registry: CollectorRegistry) -> HealthAnswer:
 
 
 class _ServerWithoutSignalHandlers(uvicorn.Server):
-    """uvicorn without its signal handlers: the process's own loop decides when to stop."""
+    """A uvicorn server without signal handlers: the process decides when to stop."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -115,7 +114,7 @@ class _ServerWithoutSignalHandlers(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serve_health(health: Health, registry: CollectorRegistry, host: str, port: int) -> Any:
-    """Serve the pages while the block runs; port 0 serves nothing."""
+    """Serve the endpoints while the block runs; port 0 serves nothing."""
     if port == 0:
         yield
         return

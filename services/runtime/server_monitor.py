@@ -53,7 +53,7 @@ class ServerMonitor:
         self._consumer: AIOKafkaConsumer | None = None
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check until cancelled."""
         try:
             await asyncio.gather(self._monitor_kafka(), self._monitor_postgres())
         finally:
@@ -101,7 +101,7 @@ class ServerMonitor:
         self.health.heartbeat("watch")
 
     async def _check_progress_topic(self) -> None:
-        """For a process without a consumer of its own: a question that only the partition's leader can answer."""
+        """Ask for the end of the progress topic, which only the leader of its partition can answer."""
         progress_topic = full_topic_name(self.settings.topic_prefix, "progress")
         if self._consumer is None:
             consumer = AIOKafkaConsumer(bootstrap_servers=self.settings.kafka_bootstrap, enable_auto_commit=False)
@@ -117,7 +117,7 @@ class ServerMonitor:
 
 
 async def measure_clock_offset(connection: "asyncpg.Connection[asyncpg.Record]") -> float:
-    """How far PostgreSQL's clock is ahead of this process's, in seconds, to half the time of asking."""
+    """Measure by how many seconds PostgreSQL's clock is ahead of ours, to half the round trip."""
     sent_at = time.time()
     server_time: datetime = await connection.fetchval("select clock_timestamp()")
     return server_time.timestamp() - (sent_at + time.time()) / 2

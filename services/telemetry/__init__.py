@@ -1,4 +1,4 @@
-"""What a process tells about itself: metrics, logs, traces."""
+"""Metrics, logs and traces."""
 
 import services
 

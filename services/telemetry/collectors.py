@@ -1,4 +1,4 @@
-"""The kinds of metrics that prometheus_client does not have: counted by the batch, or read when somebody asks."""
+"""Metric types that prometheus_client lacks: batch histograms, and gauges and counters evaluated at scrape time."""
 
 import platform
 from bisect import bisect_right
@@ -21,12 +21,12 @@ from services.telemetry import VERSION
 Labels = tuple[str, ...]
 SampleCallback = Callable[[], Iterable[tuple[Labels, float]]]
 
-# When a series began is half as many lines again, and nothing asks for it.
+# The time a series was created would add half as many lines again, and nothing uses it.
 disable_created_metrics()
 
 
 def new_registry(process: str) -> CollectorRegistry:
-    """A registry that holds what every process tells: which build it is, its processor time, memory and files."""
+    """Create a registry with the metrics of every process: its build, processor time, memory and open files."""
     registry = CollectorRegistry()
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
         registry.register(collector)
@@ -41,7 +41,7 @@ def new_registry(process: str) -> CollectorRegistry:
 
 
 class BatchHistogram(Collector):
-    """A histogram that takes the values of a whole batch at once: a fifth of the cost of one call for each value."""
+    """A histogram that observes all values of a batch at once, at a fifth of the cost of a call for each value."""
 
     def __init__(
         self, name: str, help: str, labels: Labels, buckets: Sequence[float], registry: CollectorRegistry
@@ -57,12 +57,12 @@ class BatchHistogram(Collector):
         registry.register(self)
 
     def ensure_series(self, *labels: str) -> None:
-        """Make the series of these labels, at zero."""
+        """Create the series of these labels, at zero."""
         self._counts.setdefault(labels, [0] * (len(self.buckets) + 1))
         self._sums.setdefault(labels, 0.0)
 
     def observe(self, values: list[float], *labels: str) -> None:
-        """Count values; the list is sorted in place."""
+        """Observe values; sorts the list in place."""
         self.ensure_series(*labels)
         values.sort()
         counts, first = self._counts[labels], 0
@@ -88,7 +88,7 @@ class BatchHistogram(Collector):
 
 
 class CallbackGauge(Collector):
-    """A gauge whose values are read when somebody asks: series come and go with what they stand for."""
+    """A gauge whose values are read at each scrape, so that series appear and disappear with what they measure."""
 
     family: type[GaugeMetricFamily] | type[CounterMetricFamily] = GaugeMetricFamily
 
@@ -107,6 +107,6 @@ class CallbackGauge(Collector):
 
 
 class CallbackCounter(CallbackGauge):
-    """The same for a number that something else counts."""
+    """A counter of a number that other code counts."""
 
     family = CounterMetricFamily

@@ -1,11 +1,11 @@
-"""How late a consumer is, by partition, and which of four states each partition is in (Burrow's, from our own counts).
+"""Consumer lag by partition, and the state of each partition by the rules of LinkedIn's Burrow.
 
-A partition is looked at once a second; the last ``WINDOW`` looks decide, and none of them needs a threshold:
+A partition is sampled once a second. Its state follows from the last WINDOW_SAMPLES samples, without any threshold:
 
-- ok: in some look everything was decided, or the lag fell; also while there are fewer looks than that.
-- warning: records are decided, yet the lag has not fallen from any look to the next.
-- stalled: something waits, none of it was decided in all of the window, and the handler tried.
-- stopped: the same, and the handler did not even try; or it has said that it will decide nothing more of the partition.
+- ok: some sample had no lag, or the lag fell between two samples; also while there are fewer samples.
+- warning: records are processed, but the lag fell between no two samples.
+- stalled: records wait, none was processed within the window, and the handler tried.
+- stopped: the same without a try, or the handler has stopped the partition.
 """
 
 import time
@@ -20,7 +20,7 @@ END_SAMPLES_MAX = 600
 
 
 class PartitionState(IntEnum):
-    """What ``moderation_consumer_state`` says."""
+    """Values of ``moderation_consumer_state``."""
 
     OK = 0
     WARNING = 1
@@ -30,7 +30,7 @@ class PartitionState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class InFlightRecord:
-    """The first undecided record of a partition that the handler has in hand; ``append_time``: seconds since 1970."""
+    """The first unprocessed record of a partition in the current batch; ``append_time`` in seconds since 1970."""
 
     offset: int
     append_time: float
@@ -38,13 +38,13 @@ class InFlightRecord:
 
 @dataclass(slots=True)
 class LagWindow:
-    """What was seen of one partition: (position, end) of the last looks, and when the end was first seen where."""
+    """The last samples (position, end) of one partition, and when each of its recent ends was first seen."""
 
     samples: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=WINDOW_SAMPLES))
     end_samples: deque[tuple[float, int]] = field(default_factory=deque)
 
     def add(self, at: float, position: int, end: int) -> None:
-        """A look at ``at``: everything before ``position`` is decided, the next record will be at ``end``."""
+        """Add a sample: records before ``position`` are processed, and the next record will get the offset ``end``."""
         self.samples.append((position, end))
         if not self.end_samples or (end > self.end_samples[-1][1] and len(self.end_samples) < END_SAMPLES_MAX):
             self.end_samples.append((at, end))
@@ -55,16 +55,16 @@ class LagWindow:
 
     @property
     def lag(self) -> int:
-        """Records that are not decided."""
+        """Unprocessed records at the last sample."""
         position, end = self.samples[-1]
         return max(end - position, 0)
 
     def waiting_since(self) -> float:
-        """The last look at which the oldest undecided record was not there yet; the first look if it always was."""
+        """Return the time of the last sample without the oldest unprocessed record, or of the first sample."""
         return self.end_samples[0][0]
 
     def state(self, attempted: bool) -> PartitionState:
-        """``tried``: the handler had a record of the partition in hand within the window."""
+        """Return the state; ``attempted``: the handler tried a record of the partition within the window."""
         lags = [end - position for position, end in self.samples]
         if len(lags) < WINDOW_SAMPLES or min(lags) <= 0:
             return PartitionState.OK
@@ -74,7 +74,7 @@ class LagWindow:
 
 
 class ConsumerLag:
-    """The lag of one consumer's partitions. ``clock``: seconds since 1970."""
+    """The lag of one consumer's partitions; ``clock`` returns seconds since 1970."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
@@ -84,27 +84,27 @@ class ConsumerLag:
         self._windows: dict[int, LagWindow] = {}
 
     def start_batch(self, first_records: Mapping[int, InFlightRecord]) -> None:
-        """A batch is in hand, with the first record of each of its partitions."""
+        """Start a batch, given the first record of each of its partitions."""
         self.in_flight = {
             **first_records,
             **{partition: self.in_flight[partition] for partition in self.stopped & self.in_flight.keys()},
         }
 
     def mark_attempted(self) -> None:
-        """The batch in hand is tried, for the first time or again."""
+        """Record an attempt at the current batch."""
         self._attempted_at |= dict.fromkeys(self.in_flight, self.clock())
 
     def finish_batch(self, stopped: Iterable[int]) -> None:
-        """The batch is no longer in hand; of the partitions ``refused`` nothing more will be decided."""
+        """End the current batch; of ``stopped`` partitions nothing more is processed."""
         self.stopped = frozenset(stopped)
         self.in_flight = {partition: held for partition, held in self.in_flight.items() if partition in self.stopped}
 
     def reset(self) -> None:
-        """The partitions were assigned anew: nothing is in hand, and nothing is refused yet."""
+        """Forget batch and stopped partitions, after an assignment of partitions."""
         self.in_flight, self.stopped = {}, frozenset()
 
     def sample(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> None:
-        """Look at the partitions that are assigned now: where the consumer is, and where they end."""
+        """Sample the assigned partitions: the consumer's positions and their ends. Forgets other partitions."""
         now = self.clock()
         for partition in self._windows.keys() - positions.keys():
             del self._windows[partition]
@@ -114,22 +114,22 @@ class ConsumerLag:
             self._windows.setdefault(partition, LagWindow()).add(now, decided_position, ends[partition])
 
     def partitions(self) -> Collection[int]:
-        """Those looked at."""
+        """Return the sampled partitions."""
         return self._windows.keys()
 
     def lag_records(self, partition: int) -> int:
-        """Undecided records."""
+        """Return the number of unprocessed records."""
         return self._windows[partition].lag
 
     def lag_seconds(self, partition: int) -> float:
-        """Age of the oldest undecided record, to a second where it is not in hand; 0 if there is none."""
+        """Return the age of the oldest unprocessed record, to a second unless it is in the current batch; 0 without."""
         window, record = self._windows[partition], self.in_flight.get(partition)
         if record is not None:
             return max(self.clock() - record.append_time, 0.0)
         return max(self.clock() - window.waiting_since(), 0.0) if window.lag else 0.0
 
     def state(self, partition: int) -> PartitionState:
-        """Which of the four."""
+        """Return the state of a partition."""
         if partition in self.stopped:
             return PartitionState.STOPPED
         return self._windows[partition].state(self.clock() - self._attempted_at.get(partition, 0.0) <= WINDOW_SAMPLES)

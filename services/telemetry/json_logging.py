@@ -1,8 +1,8 @@
-"""Log lines as JSON, one a fact: time, level, process, logger, message; no contents of any command.
+"""Log lines as JSON: time, level, process, logger, message; never the content of a command.
 
-What others' exceptions say may repeat what a command said (PostgreSQL names the row it refuses): of those only the type
-and the place in the code are written. Ours say nothing that a log must not hold, and Kafka's and the system's speak of
-addresses and files.
+Messages of other libraries' exceptions may repeat content (PostgreSQL quotes the row it refuses): of these only type
+and traceback are logged. Messages of our own exceptions hold no content, and those of aiokafka and the operating system
+name addresses and files.
 """
 
 import json
@@ -17,11 +17,11 @@ from schemas.fields import format_time
 
 SAFE_EXCEPTION_MODULES = ("services.", "aiokafka.")
 EXTRA_FIELDS = ("partition", "server")
-"""What a line may hold besides, given as ``extra``."""
+"""Further fields of a line, given as ``extra``."""
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as one line of JSON."""
+    """Formats a log record as one line of JSON."""
 
     def __init__(self, process: str) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class JsonFormatter(logging.Formatter):
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
             if not _is_safe(error):
-                # Libraries put into the message what the exception says.
+                # Libraries repeat the exception's text in the message.
                 line["message"] = line["message"].splitlines()[0].replace(str(error) or "\0", "…")
             line["exception"] = _format_exception(error)
         return json.dumps(line, ensure_ascii=False)
@@ -58,7 +58,7 @@ def _format_exception(error: BaseException) -> dict[str, Any]:
 
 
 def configure_logging(process: str) -> None:
-    """Write what this process logs to stderr, the exception that ends it too; the first thing that a process does."""
+    """Log to stderr from here on, also the exception that ends the process."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter(process))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

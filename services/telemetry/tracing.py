@@ -1,10 +1,9 @@
-"""Traces over OTLP/HTTP, off unless OTEL_EXPORTER_OTLP_ENDPOINT is set; the SDK's other variables work too.
+"""Traces over OTLP/HTTP, off unless OTEL_EXPORTER_OTLP_ENDPOINT is set. The SDK's other variables apply too.
 
-A command's trace is its producer's, named by the record's ``traceparent``; a gateway is the producer for its clients,
-with a span below theirs. What the handler, the log and the relay do with the command are spans below the producer's.
-The log keeps that ``traceparent`` and the published records carry it: a record is the same bytes with tracing on, off,
-and in a replay a year later. The work on a batch is a trace of its own, to which the spans of its commands are linked.
-A command that names no trace, or one that is not sampled, gets no span.
+A command belongs to its producer's trace, named by the record's ``traceparent``. The gateway is such a producer, with a
+span below its client's. Handler and relay add spans below the producer's. The log stores that ``traceparent`` and
+published records carry it, so that a record has the same bytes with tracing on, off, and in a replay a year later. Each
+batch is a trace of its own, and the spans of its commands link to it. A command without a sampled trace gets no span.
 """
 
 import contextlib
@@ -21,7 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from services.telemetry import VERSION
 
-# The conventions for messaging are still in development, and names move: these are those of version 1.44.
+# Semantic conventions 1.44; those for messaging are not stable yet.
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 SYSTEM = "messaging.system"
 OPERATION = "messaging.operation.type"
@@ -38,7 +37,7 @@ Attributes = dict[str, str | int]
 
 @dataclass(frozen=True, slots=True)
 class CommandSpan:
-    """What a batch has of one command; ``traceparent``: the producer's."""
+    """A command of a batch, with its producer's ``traceparent``."""
 
     traceparent: str
     attributes: Attributes
@@ -46,7 +45,7 @@ class CommandSpan:
 
 @dataclass(frozen=True, slots=True)
 class StepSpan:
-    """A part of the work on a batch; times are seconds since 1970."""
+    """A step of the work on a batch; times in seconds since 1970."""
 
     name: str
     attributes: Attributes
@@ -55,7 +54,7 @@ class StepSpan:
 
 
 class ProcessTracer:
-    """A process's tracer. Of batches it tells when they are done: nothing is to be ended when one fails."""
+    """The tracer of a process. Batches are recorded when they are done, so that a failed one leaves no open span."""
 
     def __init__(self, process: str, kind: SpanKind) -> None:
         resource = Resource.create({"service.name": f"moderation-{process}", "service.version": VERSION})
@@ -73,7 +72,7 @@ class ProcessTracer:
         ended_at: float,
         steps: Iterable[StepSpan] = (),
     ) -> None:
-        """A batch from ``begun`` to ``ended`` (seconds since 1970), and each command's share in the command's trace."""
+        """Record a batch (times in seconds since 1970), and a span for each sampled command in the command's trace."""
         sampled = [share for share in command_spans if int(share.traceparent[-2:], 16) & SAMPLED_FLAG]
         if not sampled:
             return
@@ -93,7 +92,7 @@ class ProcessTracer:
 
     @contextlib.contextmanager
     def span(self, name: str, attributes: Attributes, traceparent: str | None) -> Iterator[str]:
-        """A span around the block, below the one that is named or in a trace of its own; it yields its traceparent."""
+        """Open a span around the block, below ``traceparent`` or in a new trace; yields the span's own traceparent."""
         parent = Context() if traceparent is None else self._propagator.extract({"traceparent": traceparent})
         span = self._tracer.start_span(name, parent, self._kind, attributes)
         carrier: dict[str, str] = {}

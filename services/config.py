@@ -109,7 +109,15 @@ class ProcessSettings(DatabaseSettings, KafkaSettings):
     )
 
 
-class HandlerSettings(ProcessSettings):
+class ShardSettings(Settings):
+    """Canvas's shard, the same for all processes of an installation: its global ids are sent and taken back."""
+
+    live_events_shard: int | None = Field(
+        default=None, ge=1, le=900_000, description="Canvas's shard number from 1 to 900000, or leave it unset"
+    )
+
+
+class HandlerSettings(ProcessSettings, ShardSettings):
     """Settings of the handler. With ``handler_instance`` (unique per running process) a restart needs no rebalance."""
 
     handler_instance: str | None = Field(
@@ -134,7 +142,7 @@ class HandlerSettings(ProcessSettings):
         return self
 
 
-class PublishingSettings(Settings):
+class PublishingSettings(ShardSettings):
     """The format of published records, the same for all processes of an installation.
 
     ``live_events_shard`` None sends local ids, a number sends Canvas's global ids (shard * 10**13 + id). Caliper events
@@ -145,9 +153,6 @@ class PublishingSettings(Settings):
         default="urn:moderated-grading",
         pattern=r"^[!-~]{1,255}$",
         description="a URI of at most 255 characters, the base of every ce_source",
-    )
-    live_events_shard: int | None = Field(
-        default=None, ge=1, le=900_000, description="Canvas's shard number from 1 to 900000, or leave it unset"
     )
     lms_url: str | None = Field(default=None, description=f"{LMS_URL_DESCRIPTION}, or leave it unset")
 
@@ -171,7 +176,7 @@ class VerifySettings(KafkaSettings, PublishingSettings):
     database_url: SecretStr | None = Field(default=None, description=DATABASE_URL_DESCRIPTION)
 
 
-class GatewaySettings(ProcessSettings):
+class GatewaySettings(ProcessSettings, ShardSettings):
     """Settings of the gateway.
 
     Links to this service start with ``gateway_url``, links to the LMS's pages with ``lms_url``. The gateway signs its
@@ -239,7 +244,7 @@ def validate_jwks_location(value: str | None) -> str | None:
     raise ValueError("neither a path nor an https URL")
 
 
-class DryRunSettings(DatabaseSettings, KafkaSettings):
+class DryRunSettings(DatabaseSettings, KafkaSettings, ShardSettings):
     """Settings of a dry run. ``command_auth`` and ``jwks`` equal the handler's, so that it decides like the handler."""
 
     command_auth: Literal["off", "required"] = Field(default="off", description="off or required")

@@ -9,6 +9,7 @@ import jwt
 from jwt.exceptions import PyJWTError
 
 from schemas.fields import parse_id
+from schemas.global_ids import to_local_id
 from services.auth.jwks import JwkSet
 
 TOKEN_CHARACTERS_MAX = 8_192
@@ -84,10 +85,14 @@ def get_key_id(token: str) -> str | None:
 
 
 class TokenVerifier:
-    """Verifies tokens with the keys of a JWK set."""
+    """Verifies tokens with the keys of a JWK set.
 
-    def __init__(self, keys: JwkSet) -> None:
+    ``live_events_shard``: the shard of Canvas whose global ids stand for local ones, in a token as in a command.
+    """
+
+    def __init__(self, keys: JwkSet, live_events_shard: int | None = None) -> None:
         self.keys = keys
+        self.live_events_shard = live_events_shard
         self._cached_claims: dict[str, Claims] = {}
         self._generation = keys.generation
 
@@ -129,15 +134,17 @@ class TokenVerifier:
                 payload = jwt.decode(token, key, algorithms=[key.algorithm_name], options=_SIGNATURE_ONLY)
             except PyJWTError:
                 continue
-            return _parse_claims(payload)
+            return _parse_claims(payload, self.live_events_shard)
         raise InvalidToken(
             "unknown_key", "no known key signed the token: use RS256, ES256 or EdDSA and a key of the JWK set"
         )
 
 
-def _parse_claims(payload: dict[str, Any]) -> Claims:
+def _parse_claims(payload: dict[str, Any], live_events_shard: int | None) -> Claims:
     try:
-        user_id, root_account_id = parse_id(payload.get("sub")), parse_id(payload.get("root_account_id"))
+        user_id, root_account_id = (
+            to_local_id(parse_id(payload.get(name)), live_events_shard) for name in ("sub", "root_account_id")
+        )
     except ValueError:
         raise InvalidToken(
             "wrong_claims", "sub and root_account_id must be ids: positive integers as decimal strings"

@@ -29,10 +29,10 @@ class CommandAuthorizer:
     ``failures``: how many were not believed, by reason.
     """
 
-    def __init__(self, keys: JwkSet) -> None:
+    def __init__(self, keys: JwkSet, live_events_shard: int | None = None) -> None:
         self.failures: Counter[str] = Counter()
         self.keys = keys
-        self.verifier = TokenVerifier(keys)
+        self.verifier = TokenVerifier(keys, live_events_shard)
 
     async def prefetch_keys(self, records: Iterable[Record]) -> None:
         """Know the keys that the records' tokens name, before any is judged."""

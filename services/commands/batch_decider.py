@@ -9,6 +9,7 @@ from aiokafka import ConsumerRecord
 from schemas.fields import format_time
 from services.commands.authorization import CommandAuthorizer
 from services.commands.batch_result import UNKNOWN_TYPE, Outcome
+from services.commands.global_ids import localize_ids
 from services.commands.parse import InvalidCommand, ParsedCommand, UnreadableRecord, parse
 from services.commands.parse_errors import COMMAND_TYPES
 from services.commands.request_context import add_role, read_request_header
@@ -54,9 +55,12 @@ class IncomingCommand(NamedTuple):
     command_key: tuple[str, int] | None
 
 
-def parse_record(record: Record) -> IncomingCommand:
-    """Parse a record and say which shard its outcome belongs to: its course's, else its partition's."""
-    parse_result = parse(record.value)
+def parse_record(record: Record, live_events_shard: int | None = None) -> IncomingCommand:
+    """Parse a record and say which shard its outcome belongs to: its course's, else its partition's.
+
+    ``live_events_shard``: the shard of Canvas whose global ids stand for local ones.
+    """
+    parse_result = parse(localize_ids(record.value, live_events_shard))
     if isinstance(parse_result, ParsedCommand):
         command = parse_result.command
         return IncomingCommand(

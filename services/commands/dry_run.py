@@ -29,12 +29,15 @@ class DryRunResult:
 
 
 async def dry_run(
-    connection: "asyncpg.Connection[asyncpg.Record]", record: Record, authorizer: CommandAuthorizer | None
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    record: Record,
+    authorizer: CommandAuthorizer | None,
+    live_events_shard: int | None = None,
 ) -> DryRunResult:
     """Decide a record on the log as it is, in a transaction that PostgreSQL itself lets write nothing."""
     if authorizer is not None:
         await authorizer.prefetch_keys([record])
-    incoming = parse_record(record)
+    incoming = parse_record(record, live_events_shard)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         event_store = EventStore(connection)
         batch_context = await event_store.read_batch_context(

@@ -72,6 +72,11 @@ def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
+def decode_strictly(value: bytes) -> Any:
+    """The JSON value of a text without equal keys. Raises ValueError or RecursionError."""
+    return _STRICT_DECODER.decode(value.decode())
+
+
 # No parser refuses a key that stands twice; which of the two counts would be the parser's choice.
 _STRICT_DECODER = json.JSONDecoder(object_pairs_hook=_reject_duplicate_keys, parse_constant=reject_constant)
 

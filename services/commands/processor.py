@@ -35,10 +35,12 @@ class CommandProcessor:
         incarnation: int,
         authorizer: CommandAuthorizer | None = None,
         entries_max: int = ENTRIES_MAX,
+        live_events_shard: int | None = None,
     ) -> None:
         self.event_store = event_store
         self.incarnation = incarnation
         self.authorizer = authorizer
+        self.live_events_shard = live_events_shard
         self.state_cache = StateCache(entries_max)
 
     async def process(self, records: Sequence[Record]) -> BatchResult:
@@ -52,7 +54,7 @@ class CommandProcessor:
             await self.authorizer.prefetch_keys(records)
         result = BatchResult(Counter(), Counter())
         try:
-            for part in self._split([parse_record(record) for record in records]):
+            for part in self._split([parse_record(record, self.live_events_shard) for record in records]):
                 result.add(await self._process_part(part))
         except BaseException:
             self.state_cache.clear()

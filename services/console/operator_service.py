@@ -38,11 +38,19 @@ class OperatorService:
     INFRASTRUCTURE_ERRORS; nothing was changed then.
     """
 
-    def __init__(self, url: str, bootstrap: str, commands_topic: str, authorizer: CommandAuthorizer | None) -> None:
+    def __init__(
+        self,
+        url: str,
+        bootstrap: str,
+        commands_topic: str,
+        authorizer: CommandAuthorizer | None,
+        live_events_shard: int | None = None,
+    ) -> None:
         self.url = url
         self.bootstrap = bootstrap
         self.commands_topic = commands_topic
         self.authorizer = authorizer
+        self.live_events_shard = live_events_shard
 
     @contextlib.asynccontextmanager
     async def _open_connection(self) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
@@ -95,7 +103,7 @@ class OperatorService:
             dead_letter.topic, dead_letter.partition, now_ms, dead_letter.key, dead_letter.value, headers
         )
         async with self._open_connection() as connection:
-            return await dry_run(connection, record, self.authorizer)
+            return await dry_run(connection, record, self.authorizer, self.live_events_shard)
 
 
 def _build_action(action_id: UUID, kind: str, actor: Actor, reason: str, detail: dict[str, object]) -> Action:

@@ -106,7 +106,7 @@ def build_app(settings: GatewaySettings, keys: JwkSet) -> FastAPI:
         health = Health()
         command_producer = CommandProducer(settings.kafka_bootstrap, commands_topic, health)
         verdict_waiter = VerdictWaiter(settings.url(), commands_topic, health)
-        authentication = Authentication(keys, settings.requests_per_minute)
+        authentication = Authentication(keys, settings.requests_per_minute, settings.live_events_shard)
         reader = StreamReader(connection_pool)
         app.state.dependencies = Dependencies(
             authentication=authentication,
@@ -127,6 +127,7 @@ def build_app(settings: GatewaySettings, keys: JwkSet) -> FastAPI:
             commands_topic=commands_topic,
             gateway_url=settings.gateway_url,
             lms_url=settings.lms_url,
+            live_events_shard=settings.live_events_shard,
         )
         bind_metrics(app.state.dependencies, connection_pool)
         background = {

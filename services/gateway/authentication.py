@@ -31,10 +31,10 @@ class Authentication:
     ``failures``: how many requests were not believed, by reason.
     """
 
-    def __init__(self, keys: JwkSet, requests_per_minute: int) -> None:
+    def __init__(self, keys: JwkSet, requests_per_minute: int, live_events_shard: int | None = None) -> None:
         self.failures: Counter[str] = Counter()
         self.keys = keys
-        self.verifier = TokenVerifier(keys)
+        self.verifier = TokenVerifier(keys, live_events_shard)
         self.rate_limit = RateLimitItemPerMinute(requests_per_minute)
         self.limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 

@@ -16,8 +16,8 @@ from services.gateway.openapi_docs import (
     STATUS,
 )
 from services.gateway.pagination import link_header, parse_list, parse_page
-from services.gateway.path_ids import resolve_user_id, resolve_view
-from services.gateway.rails_params import parse_params, parse_path_id
+from services.gateway.path_ids import parse_local_id, resolve_user_id, resolve_view
+from services.gateway.rails_params import parse_params
 from services.gateway.rails_times import parse_time
 from services.gateway.responses import bad_request, json_response
 from services.moderation.canvas_people import user_json
@@ -47,7 +47,10 @@ async def status(
     student = _get_required_parameter(request, "student_id")
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     return json_response(
-        request, raise_if_rejected(view.provisional_grade_status(parse_path_id(student), _last_updated_at(request)))
+        request,
+        raise_if_rejected(
+            view.provisional_grade_status(parse_local_id(dependencies, student), _last_updated_at(request))
+        ),
     )
 
 
@@ -78,7 +81,7 @@ async def submission(
     """One submission."""
     included = await _parse_include(request)
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
-    student = resolve_user_id(view.course, user_id, caller)
+    student = resolve_user_id(dependencies, view.course, user_id, caller)
     return json_response(request, raise_if_rejected(view.submission_json(student, included)))
 
 

@@ -54,7 +54,7 @@ async def add_students(
     assignment_key = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
     params = await parse_params(request)
     reject_unknown_parameters(params, {"student_ids": None})
-    students = get_ids(params, "student_ids")
+    students = get_ids(params, "student_ids", dependencies.live_events_shard)
     data = {} if students is None else {"student_ids": students}
     verdict = await _send_command(
         request, dependencies, caller, CommandRequest("select_students_for_moderation", *assignment_key, data)
@@ -126,7 +126,7 @@ async def grade(
 ) -> Response:
     """Grade or comment on a submission provisionally."""
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
-    student = resolve_user_id(view.course, user_id, caller)
+    student = resolve_user_id(dependencies, view.course, user_id, caller)
     if view.hides_student(student):
         raise unauthorized()
     view_after, includes = await _record_grade(request, dependencies, caller, view, student)

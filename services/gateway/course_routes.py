@@ -90,7 +90,7 @@ async def users(
     roster_filter = RosterFilter(
         roles=parse_list(params.get("enrollment_type")),
         states=parse_list(params.get("enrollment_state")) or LISTED_STATES,
-        user_ids=get_ids(params, "user_ids") or (),
+        user_ids=get_ids(params, "user_ids", dependencies.live_events_shard) or (),
         search_term=get_text(params, "search_term", "search_term") or "",
     )
     user_ids = list_course_users(found, caller.user_id, roster_filter)
@@ -106,7 +106,7 @@ async def user(
     """One user of a course."""
     included = parse_list((await parse_params(request)).get("include"))
     found = await resolve_course(dependencies, caller, course_id)
-    resolved_id = resolve_user_id(found, user_id, caller)
+    resolved_id = resolve_user_id(dependencies, found, user_id, caller)
     if resolved_id is None or not _is_shown(found, caller.user_id, resolved_id):
         raise not_found()
     return json_response(request, course_user_json(found, resolved_id, caller.user_id, included))

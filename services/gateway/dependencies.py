@@ -23,7 +23,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """``gateway_url``, ``lms_url``: the beginnings of links; ``commands_topic``: its full name."""
+    """``gateway_url``, ``lms_url``: the beginnings of links; ``commands_topic``: its full name.
+
+    ``live_events_shard``: the shard of Canvas whose global ids stand for local ones.
+    """
 
     authentication: Authentication
     health: Health
@@ -36,6 +39,7 @@ class Dependencies:
     commands_topic: str
     gateway_url: str
     lms_url: str
+    live_events_shard: int | None
 
     def not_ready_reason(self) -> str | None:
         """Why requests cannot be answered now, None while they can."""

@@ -3,6 +3,7 @@
 Canvas: lib/api.rb (sis_parse_id). Forms of ids that nobody has stated, such as ``lti_context_id:``, find nothing.
 """
 
+from schemas.global_ids import to_local_id
 from services.gateway.authentication import Caller
 from services.gateway.dependencies import Dependencies
 from services.gateway.rails_params import parse_path_id
@@ -28,12 +29,18 @@ def parse_sis_id(text: str) -> tuple[str, str] | None:
         return None
 
 
+def parse_local_id(dependencies: Dependencies, text: str) -> int | None:
+    """An id of the LMS; a global one of our shard is the local id that it stands for. None for what is no id."""
+    number = parse_path_id(text)
+    return None if number is None else to_local_id(number, dependencies.live_events_shard)
+
+
 async def resolve_assignment_key(
     dependencies: Dependencies, caller: Caller, course: str, assignment: str
 ) -> tuple[int, int]:
     """The ids of a path. Raises ApiError: 404 where they stand for nothing."""
-    assignment_id = parse_path_id(assignment)
-    course_id = parse_path_id(course) or await _find_course_by_sis_id(dependencies, caller, course)
+    assignment_id = parse_local_id(dependencies, assignment)
+    course_id = parse_local_id(dependencies, course) or await _find_course_by_sis_id(dependencies, caller, course)
     if course_id is None or assignment_id is None:
         raise not_found()
     return course_id, assignment_id
@@ -41,7 +48,7 @@ async def resolve_assignment_key(
 
 async def resolve_course(dependencies: Dependencies, caller: Caller, course: str) -> Course:
     """A course of a path as it is now, for who has a role there. Raises ApiError: 404 where there is none, 403."""
-    course_id = parse_path_id(course) or await _find_course_by_sis_id(dependencies, caller, course)
+    course_id = parse_local_id(dependencies, course) or await _find_course_by_sis_id(dependencies, caller, course)
     found = None if course_id is None else await dependencies.state_cache.get_course(caller.root_account_id, course_id)
     if found is None:
         raise not_found()
@@ -75,13 +82,13 @@ async def _find_course_by_sis_id(dependencies: Dependencies, caller: Caller, tex
     return None
 
 
-def resolve_user_id(course: Course, text: str, caller: Caller) -> int | None:
+def resolve_user_id(dependencies: Dependencies, course: Course, text: str, caller: Caller) -> int | None:
     """The user that an id, ``self``, ``sis_user_id:…`` or ``sis_login_id:…`` stands for."""
     if text == "self":
         return caller.user_id
     parsed_sis_id = parse_sis_id(text)
     if parsed_sis_id is None:
-        return parse_path_id(text)
+        return parse_local_id(dependencies, text)
     form, sis_id = parsed_sis_id
     if form == "sis_user_id":
         return next(

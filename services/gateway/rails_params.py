@@ -12,6 +12,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from schemas.fields import NESTING_MAX, parse_id
+from schemas.global_ids import to_local_id
 from services.gateway.responses import ApiError, bad_request
 
 Params = dict[str, Any]
@@ -200,8 +201,11 @@ def get_number(params: Params, name: str, display_name: str) -> float | None:
     return float(value)
 
 
-def get_ids(params: Params, name: str) -> list[int] | None:
-    """A list of ids, None where it is absent. Raises ApiError for what is no id."""
+def get_ids(params: Params, name: str, shard: int | None = None) -> list[int] | None:
+    """A list of ids, None where it is absent. Raises ApiError for what is no id.
+
+    ``shard``: of Canvas, for ids of the LMS; its global ids stand for local ones.
+    """
     value = params.get(name)
     if value is None:
         return None
@@ -209,7 +213,7 @@ def get_ids(params: Params, name: str) -> list[int] | None:
     try:
         # 7.0 is an integer to JSON Schema.
         integers = (int(item) if isinstance(item, float) and item.is_integer() else item for item in values)
-        return [parse_id(item) for item in integers if item != ""]
+        return [to_local_id(parse_id(item), shard) for item in integers if item != ""]
     except ValueError:
         raise bad_request(f"send {name}[] as ids: positive integers below 2**63") from None
 

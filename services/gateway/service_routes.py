@@ -14,7 +14,7 @@ from services.gateway.authentication import Caller
 from services.gateway.dependencies import AuthenticatedCaller, Dependencies, GatewayDependencies
 from services.gateway.openapi_docs import GET_COMMAND, GET_STATE, LIST_EVENTS
 from services.gateway.pagination import link_header, parse_page
-from services.gateway.rails_params import parse_path_id
+from services.gateway.path_ids import parse_local_id
 from services.gateway.rails_times import parse_time
 from services.gateway.responses import bad_request, json_response, not_found, unauthorized, wants_string_ids
 from services.moderation.assignment import Assignment
@@ -174,7 +174,7 @@ async def load_state(
 
 async def _require_auditor(dependencies: Dependencies, caller: Caller, assignment_id: str) -> int:
     """The assignment's id, if there is one and the caller may see its trail."""
-    parsed_id = parse_path_id(assignment_id)
+    parsed_id = parse_local_id(dependencies, assignment_id)
     course_and_assignment = (
         None if parsed_id is None else await dependencies.state_cache.get_assignment(caller.root_account_id, parsed_id)
     )

@@ -30,7 +30,7 @@ async def load_authorizer(settings: HandlerSettings) -> CommandAuthorizer | None
         return None
     keys = JwkSet(settings.jwks)
     await keys.load()
-    return CommandAuthorizer(keys)
+    return CommandAuthorizer(keys, settings.live_events_shard)
 
 
 def build_traces(settings: HandlerSettings) -> "CommandTraces | None":

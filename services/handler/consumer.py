@@ -219,7 +219,9 @@ class CommandConsumer(ConsumerRebalanceListener):
             event_store = EventStore(self.connection)
             incarnation = await event_store.current_incarnation(self.commands_topic)
             self.processor, self.position_tracker = (
-                CommandProcessor(event_store, incarnation, self.authorizer, self.entries_max),
+                CommandProcessor(
+                    event_store, incarnation, self.authorizer, self.entries_max, self.settings.live_events_shard
+                ),
                 PositionTracker(event_store, incarnation),
             )
         return self.processor, self.position_tracker

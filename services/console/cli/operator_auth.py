@@ -49,9 +49,11 @@ async def build_operator_service(settings: DryRunSettings) -> OperatorService:
     """Build the service that performs actions; a dry run checks tokens as the handler does. Raises ActionRefused."""
     authorizer = None
     if settings.command_auth == "required" and settings.jwks is not None:
-        authorizer = CommandAuthorizer(await _load_keys(settings.jwks))
+        authorizer = CommandAuthorizer(await _load_keys(settings.jwks), settings.live_events_shard)
     commands_topic = full_topic_name(settings.topic_prefix, "commands")
-    return OperatorService(settings.url(), settings.kafka_bootstrap, commands_topic, authorizer)
+    return OperatorService(
+        settings.url(), settings.kafka_bootstrap, commands_topic, authorizer, settings.live_events_shard
+    )
 
 
 async def _load_keys(location: str) -> JwkSet:

@@ -72,7 +72,9 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
         monitor = StatusMonitor(connection_pool, settings.kafka_bootstrap, settings.topic_prefix, health)
         secure = settings.console_url.startswith("https:")
         redriver = Redriver(settings.url(), settings.kafka_bootstrap, settings.topic_prefix)
-        authorizer = CommandAuthorizer(keys) if settings.command_auth == "required" else None
+        authorizer = (
+            CommandAuthorizer(keys, settings.live_events_shard) if settings.command_auth == "required" else None
+        )
         app.state.dependencies = Dependencies(
             settings=settings,
             health=health,
@@ -81,7 +83,11 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
             pool=connection_pool,
             monitor=monitor,
             operator_service=OperatorService(
-                settings.url(), settings.kafka_bootstrap, redriver.commands_topic, authorizer
+                settings.url(),
+                settings.kafka_bootstrap,
+                redriver.commands_topic,
+                authorizer,
+                settings.live_events_shard,
             ),
             redriver=redriver,
             verification_jobs=VerificationJobs(settings),

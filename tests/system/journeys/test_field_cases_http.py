@@ -12,7 +12,7 @@ from tests.fixtures.token_issuer import TokenIssuer
 
 CASES = [case for case in FIELD_CASES if "http" in case["check"]]
 # The cases that are not answered rightly yet.
-PENDING = {"FR-F2", "FR-I1"}
+PENDING = {"FR-I1"}
 GATEWAY_SETTINGS = {"FR-F2": {"LIVE_EVENTS_SHARD": str(SHARD)}}
 
 

@@ -308,3 +308,10 @@ async def test_signer_tokens_verify_with_the_public_key(tmp_path: Path) -> None:
     assert claims.scopes == {"moderation.facts"}
     with pytest.raises(JwksError):
         TokenSigner(tmp_path / "jwks.json")
+
+
+async def test_global_user_id_of_the_shard_is_the_local_one(verifier: TokenVerifier, issuer: TokenIssuer) -> None:
+    token = issuer.token(74140000000000021, root_account_id="74140000000000001")
+    claims = TokenVerifier(verifier.keys, 7414).verify(token)
+    assert (claims.user_id, claims.root_account_id) == (21, 1)
+    assert verifier.verify(token).user_id == 74140000000000021

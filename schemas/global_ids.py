@@ -1,0 +1,9 @@
+"""Canvas's global ids: shard * 10**13 + local id, as live events carry them where an installation has a shard."""
+
+GLOBAL_ID_BASE = 10**13
+
+
+def to_local_id(number: int, shard: int | None) -> int:
+    """The local id that a global id of the shard stands for; any other number as it is."""
+    quotient, local_id = divmod(number, GLOBAL_ID_BASE)
+    return local_id if quotient == shard and local_id else number

@@ -1,4 +1,4 @@
-"""Which assignments there are, the latest made first. Never writes."""
+"""List assignments, the newest first. Read-only."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,8 @@ import asyncpg
 
 from services.eventlog.postgres import Pool
 
-# A page at a time: of each stream on it only the first and the last event are read.
+# $1 an assignment's or course's id (null: all), $2 stream number to continue below, $3 limit. Reads only the first and
+# the last event of each listed stream.
 ASSIGNMENTS = """
 select s.number, s.root_account, s.course, s.assignment, l.version, l.recorded_at, f.data->'payload'->>'name'
 from stream s
@@ -22,7 +23,7 @@ order by s.number desc limit $3
 
 @dataclass(frozen=True, slots=True)
 class AssignmentSummary:
-    """``name``: as it was made; ``version``, ``changed_at``: of its last event."""
+    """An assignment: ``name`` as of its creation, ``version`` and ``changed_at`` of its last event."""
 
     stream_number: int
     root_account: int
@@ -39,7 +40,7 @@ async def list_assignments(
     before_stream_number: int | None,
     rows_max: int,
 ) -> list[AssignmentSummary]:
-    """Assignments by their stream's number, descending. ``wanted``: an assignment's or a course's id."""
+    """Return assignments by stream number, descending."""
     return [
         AssignmentSummary(*row)
         for row in await connection.fetch(ASSIGNMENTS, assignment_or_course_id, before_stream_number, rows_max)

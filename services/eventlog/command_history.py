@@ -1,4 +1,4 @@
-"""The way of one command through the log: its record, its verdict, the events it caused. Never writes."""
+"""Trace one command through the log: its record, its verdict, the events it caused. Read-only."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,16 +8,19 @@ import orjson
 
 from services.eventlog.postgres import Pool
 
+# $1 command id, $2 root account.
 FIRST_VERDICT = """
 select t.topic, v.partition, v."offset", v.append_time, v.shard, v.number, v.body
 from verdict v join source t on t.number = v.source
 where v.command_id = $1 and v.root_account = $2 and v.first
 """
+# $1 shard, $2 number.
 VERDICT_AT = """
 select t.topic, v.partition, v."offset", v.append_time, v.shard, v.number, v.body
 from verdict v join source t on t.number = v.source where v.shard = $1 and v.number = $2
 """
-# An accepted command's events end at the version that its verdict names, in the assignment's stream or the course's.
+# $1 root account, $2 course, $3 assignment, $4 command id, $5-$6 versions: an accepted command's events end at the
+# version in its verdict, in the assignment's stream or the course's.
 CAUSED_EVENTS = """
 select e.shard, e.position, e.live_number, s.assignment, e.version, e.type, e.metadata->>'id', e.recorded_at
 from stream s join event e on e.stream = s.number and e.version > $5 and e.version <= $6
@@ -29,7 +32,7 @@ order by e.position
 
 @dataclass(frozen=True, slots=True)
 class CommandVerdict:
-    """A verdict: ``body`` is its JSON, ``shard`` and ``number`` its place on the verdicts topic.
+    """A verdict: ``body`` is its JSON, ``shard`` and ``number`` identify its record on the verdicts topic.
 
     ``topic``, ``partition``, ``offset``: of the command's record; ``append_time`` in milliseconds since 1970.
     """
@@ -45,7 +48,7 @@ class CommandVerdict:
 
 @dataclass(frozen=True, slots=True)
 class CausedEvent:
-    """An event. ``position`` and ``live_number`` are its numbers on events and live-events, in partition ``shard``."""
+    """An event; ``position`` and ``live_number`` are its sequence numbers on events and live-events."""
 
     shard: int
     position: int
@@ -58,23 +61,23 @@ class CausedEvent:
 
 
 class CommandHistory:
-    """Reads over one connection or pool. Every method may raise asyncpg's and OSError's errors."""
+    """Reads over one connection or pool. Every method may raise POSTGRES_ERRORS."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
         self.connection = connection
 
     async def first_verdict(self, root_account: int, command_id: str) -> CommandVerdict | None:
-        """What settled a command, None while nothing has."""
+        """Return the verdict that settled a command id, None while it is not settled."""
         row = await self.connection.fetchrow(FIRST_VERDICT, command_id, root_account)
         return None if row is None else CommandVerdict(*row)
 
     async def verdict_at(self, shard: int, number: int) -> CommandVerdict | None:
-        """The verdict of that number, whether or not it settled its command."""
+        """Return the verdict of that number, whether or not it settled its command id."""
         row = await self.connection.fetchrow(VERDICT_AT, shard, number)
         return None if row is None else CommandVerdict(*row)
 
     async def caused_events(self, root_account: int, command_verdict: CommandVerdict) -> list[CausedEvent]:
-        """The events that the command caused, in order."""
+        """Return the events that the command caused, in order."""
         verdict_body = orjson.loads(command_verdict.body)
         if not verdict_body["events"]:
             return []

@@ -1,4 +1,4 @@
-"""Reading what failed: dead letters and what became of them, verdicts of refusal. Never writes."""
+"""Read dead letters and what became of them. Read-only."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,10 +70,10 @@ from dead_letter d where d.source = (select max(number) from source where topic 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """Which open dead letters: one ``letter`` (shard, number), or those of a reason or partition ``until`` a time.
+    """Selects open dead letters: one by ``id`` (shard, number), or those of a reason or partition ``until`` a time.
 
     Raises:
-        ValueError: it names none of these; what nobody named is not acted on.
+        ValueError: no criterion is given; all dead letters at once cannot be selected.
     """
 
     id: tuple[int, int] | None = None
@@ -83,14 +83,14 @@ class DeadLetterFilter:
 
     def __post_init__(self) -> None:
         if self.id is None and self.reason is None and self.partition is None:
-            raise ValueError("say which dead letters: one, or those of a reason or a partition")
+            raise ValueError("select dead letters by id, reason or partition")
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterCount:
-    """How many open dead letters an action takes; ``until``: when the newest of the group was recorded.
+    """How many open dead letters an action affects; ``until``: when the newest of them was recorded.
 
-    ``left_out``: how many are too large for it; ``named``: the first of those, each as SHARD-NUMBER.
+    ``too_large_count`` more are too large for it; ``too_large_ids`` are the first of these, as SHARD-NUMBER.
     """
 
     count: int
@@ -101,7 +101,7 @@ class DeadLetterCount:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterGroup:
-    """Open dead letters of one cause; ``message``: the newest one's."""
+    """Open dead letters of one reason; ``message`` is the newest one's."""
 
     reason: str
     count: int
@@ -113,11 +113,10 @@ class DeadLetterGroup:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """``append_time``: milliseconds since 1970. ``size``: of its value, in bytes. ``key``, ``value``, ``headers``: None
-    in lists.
+    """A dead letter. ``append_time`` is in milliseconds since 1970, ``size`` that of the value in bytes.
 
-    ``action``, ``settled``: what was done about it (``redrive`` or ``discard``), None while it is open;
-    ``redriven_partition``, ``redriven_offset``: where the redriven record stands.
+    ``key``, ``value`` and ``headers`` are None in lists. ``action_id`` and ``resolution`` (``redrive`` or ``discard``)
+    are None while it is open; ``redriven_partition`` and ``redriven_offset`` locate the redriven record.
     """
 
     shard: int
@@ -141,7 +140,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class RedriveOutcome:
-    """Of one record: the body (JSON) and (shard, number) of its verdict, or (shard, number) of its dead letter."""
+    """The outcome of a record: its verdict's body (JSON) and id, or its dead letter's id. Ids are (shard, number)."""
 
     verdict_body: str | None
     verdict_id: tuple[int, int] | None
@@ -149,19 +148,19 @@ class RedriveOutcome:
 
 
 class DeadLetterReader:
-    """Reads over one connection or pool. Every method may raise asyncpg's and OSError's errors."""
+    """Reads over one connection or pool. Every method may raise POSTGRES_ERRORS."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
         self.connection = connection
 
     async def count_open(self) -> tuple[int, datetime | None]:
-        """How many dead letters are open, and since when the oldest is."""
+        """Return how many dead letters are open, and when the oldest of them was recorded."""
         row = await self.connection.fetchrow(COUNT_OPEN)
         assert row is not None
         return row[0], row[1]
 
     async def groups(self) -> list[DeadLetterGroup]:
-        """Open dead letters by cause, the largest group first."""
+        """Return the open dead letters by reason, the largest group first."""
         return [DeadLetterGroup(*row) for row in await self.connection.fetch(GROUPS)]
 
     async def dead_letters(
@@ -174,7 +173,7 @@ class DeadLetterReader:
         action_id: UUID | None = None,
         before: tuple[datetime, int, int] | None = None,
     ) -> list[DeadLetter]:
-        """Dead letters, newest first, without their contents; ``before``: (recorded_at, shard, number) of the last."""
+        """Return dead letters without content, newest first, after ``before`` (recorded_at, shard, number)."""
         at, shard, number = before or (None, None, None)
         rows = await self.connection.fetch(
             DEAD_LETTERS, reason, partition, is_open, action_id, at, shard, number, rows_max
@@ -182,14 +181,14 @@ class DeadLetterReader:
         return [DeadLetter(*row) for row in rows]
 
     async def dead_letter(self, shard: int, number: int) -> DeadLetter | None:
-        """One with its contents."""
+        """Return one dead letter with its content."""
         row = await self.connection.fetchrow(DEAD_LETTER, shard, number)
         return None if row is None else DeadLetter(*row)
 
     async def count_matching(
         self, dead_letter_filter: DeadLetterFilter, bytes_max: int | None = None
     ) -> DeadLetterCount:
-        """Which open dead letters are acted on; ``bytes_max``: larger ones are not."""
+        """Count the open dead letters that the filter selects; those above ``bytes_max`` are left out."""
         dead_letter_id = dead_letter_filter.id or (None, None)
         group = (dead_letter_filter.reason, dead_letter_filter.partition, dead_letter_filter.until)
         row = await self.connection.fetchrow(MATCHING_COUNT, bytes_max, *dead_letter_id, *group, TOO_LARGE_IDS_MAX)
@@ -197,7 +196,7 @@ class DeadLetterReader:
         return DeadLetterCount(*row)
 
     async def redrive_outcome(self, topic: str, partition: int, offset: int) -> RedriveOutcome | None:
-        """What came of the record at a place, None while it is not decided."""
+        """Return the outcome of the record at an offset, None while it is not processed."""
         row = await self.connection.fetchrow(REDRIVE_OUTCOME, topic, partition, offset)
         if row is None:
             return None

@@ -1,4 +1,4 @@
-"""Reading the log again, for who checks topics against it or emits again: by number, and by what a record is about."""
+"""Read rows of the log again, by sequence number and by subject: to verify topics and to replay."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from services.eventlog.feeds import (
 )
 from services.kafka.partitioning import ALL_SHARDS, get_course_shard
 
-# A producer may have sent the same dead letter's place in another life of the topic: the time tells them apart.
+# $1-$4 topic, partition, offset and append time of records. The time distinguishes incarnations of the topic.
 DEAD_LETTERS_BY_RECORD = """
 select k.i, d.shard, d.number
 from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) with ordinality k(topic, partition, "offset", at, i)
@@ -30,7 +30,7 @@ join source s on s.topic = k.topic
 join dead_letter d on d.source = s.number and d.partition = k.partition and d."offset" = k."offset"
                   and d.append_time = k.at
 """
-# Times never fall within a shard: the last row before a time is found from its end on.
+# $1 shards, $2 a time. Times never decrease within a shard: the last row before a time is found from the end.
 SEQUENCES_BEFORE = """
 select k.shard,
        coalesce((select t.position from event t where t.shard = k.shard and t.recorded_at < $2
@@ -43,21 +43,21 @@ select k.shard,
                  order by t.number desc limit 1), 0)
 from unnest($1::smallint[]) k(shard)
 """
+# $1 root account, $2 course, $3 assignment.
 EXISTS = """
 select exists (select from stream s where s.root_account = $1
                and ($2::bigint is null or s.course = $2) and ($3::bigint is null or s.assignment = $3))
 """
+# $1 root account, $2 assignment.
 SHARD_OF_ASSIGNMENT = "select s.shard from stream s where s.root_account = $1 and s.assignment = $2"
 
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """Part of the log: what is left None does not narrow it.
-
-    ``since`` and ``until`` bound when it was recorded: ``since`` included, ``until`` left out.
+    """Selects rows of the log; None does not restrict. ``since`` is inclusive, ``until`` exclusive.
 
     Raises:
-        ValueError: ids without the root account that they belong to, or times without an offset.
+        ValueError: ids without their root account, or times without an offset.
     """
 
     root_account: int | None = None
@@ -83,7 +83,7 @@ EVERYTHING = LogFilter()
 
 @dataclass(frozen=True, slots=True)
 class OriginalRecord:
-    """Where a dead letter came from; ``append_time`` in milliseconds since 1970."""
+    """The record that a dead letter came from; ``append_time`` in milliseconds since 1970."""
 
     topic: str
     partition: int
@@ -93,7 +93,7 @@ class OriginalRecord:
 
 @dataclass(frozen=True, slots=True)
 class _FeedTable:
-    """How one series is read: columns of its row, where they stand, its number, and what a selection asks of it."""
+    """The parts of a feed's queries, of which there is one for each feed, set of columns and condition."""
 
     columns: str
     from_clause: str
@@ -102,12 +102,13 @@ class _FeedTable:
     row_type: type[FeedRow]
 
 
+# $4 root account, $5 course, $6 assignment, $7 since, $8 until; $1-$3 are shard and bounds of the number, $9 the limit.
 _EVENT_FILTER = """
     ($4::bigint is null or s.root_account = $4) and ($5::bigint is null or s.course = $5)
     and ($6::bigint is null or s.assignment = $6)
     and ($7::timestamptz is null or t.recorded_at >= $7) and ($8::timestamptz is null or t.recorded_at < $8)
 """
-# A verdict's ids and time are in its metadata, as they are on the topic.
+# A verdict's ids and time are in its metadata.
 _VERDICT_FILTER = """
     ($4::bigint is null or t.root_account = $4)
     and ($5::bigint is null or t.metadata ->> 'course_id' = $5::bigint::text)
@@ -115,7 +116,7 @@ _VERDICT_FILTER = """
     and ($7::timestamptz is null or (t.metadata ->> 'time')::timestamptz >= $7)
     and ($8::timestamptz is null or (t.metadata ->> 'time')::timestamptz < $8)
 """
-# Nobody can say which course a record is about that could not be read.
+# The course of an unreadable record is unknown.
 _DEAD_LETTER_FILTER = """
     $4::bigint is null and $5::bigint is null and $6::bigint is null
     and ($7::timestamptz is null or t.recorded_at >= $7) and ($8::timestamptz is null or t.recorded_at < $8)
@@ -131,10 +132,10 @@ _FEED_TABLES: dict[Feed, _FeedTable] = {
 
 
 class FeedHistory(FeedReader):
-    """Reads over one connection or pool. Every method may raise asyncpg's and OSError's errors."""
+    """Reads over one connection or pool. Every method may raise POSTGRES_ERRORS."""
 
     async def shards(self, log_filter: LogFilter) -> list[int]:
-        """The shards that selected rows can be in, ascending."""
+        """Return the shards that can hold selected rows, ascending."""
         if log_filter.course is not None:
             return [get_course_shard(log_filter.course)]
         if log_filter.assignment is not None:
@@ -144,21 +145,21 @@ class FeedHistory(FeedReader):
         return list(ALL_SHARDS)
 
     async def exists(self, log_filter: LogFilter) -> bool:
-        """Whether there is such a course or assignment in the log; True where a selection names none."""
+        """Whether the log has the course or assignment of the filter; True if it names none."""
         if log_filter.course is None and log_filter.assignment is None:
             return True
         ids = (log_filter.root_account, log_filter.course, log_filter.assignment)
         return bool(await self.connection.fetchval(EXISTS, *ids))
 
     async def sequences_before(self, shards: Sequence[int], at: datetime) -> dict[Feed, list[int]]:
-        """The last number of each series in each shard that was recorded before a time (0: none)."""
+        """Return the last number of each feed in each shard that was recorded before a time (0: none)."""
         rows = {row[0]: row for row in await self.connection.fetch(SEQUENCES_BEFORE, shards, at)}
         return {series: [rows[shard][field] for shard in shards] for series, field in HEAD_COLUMNS.items()}
 
     async def rows(
         self, feed: Feed, shard: int, after: int, last: int, log_filter: LogFilter, rows_max: int
     ) -> list[FeedRow]:
-        """The first ``rows_max`` selected rows of a shard with numbers above ``after`` up to ``last``, in order."""
+        """Return the first ``rows_max`` selected rows of a shard with numbers above ``after`` up to ``last``."""
         table = _FEED_TABLES[feed]
         window = (shard, after, last)
         return [
@@ -167,7 +168,7 @@ class FeedHistory(FeedReader):
         ]
 
     async def sequences(self, feed: Feed, shard: int, after: int, last: int, log_filter: LogFilter) -> list[int]:
-        """The numbers of all selected rows of a shard above ``after`` up to ``last``, in order."""
+        """Return the numbers of all selected rows of a shard above ``after`` up to ``last``."""
         table = _FEED_TABLES[feed]
         return [
             row[0]
@@ -175,14 +176,14 @@ class FeedHistory(FeedReader):
         ]
 
     async def rows_at(self, feed: Feed, shard: int, sequences: Sequence[int]) -> list[FeedRow]:
-        """The rows of a shard with these numbers, as far as they exist, in order."""
+        """Return the existing rows of a shard with these numbers, in order."""
         table = _FEED_TABLES[feed]
         where = f"t.shard = $1 and {table.sequence_column} = any($2::bigint[])"
         query = f"select {table.columns} from {table.from_clause} where {where} order by {table.sequence_column}"
         return [table.row_type(*row) for row in await self.connection.fetch(query, shard, sequences)]
 
     async def find_dead_letters(self, records: Sequence[OriginalRecord]) -> list[tuple[int, int] | None]:
-        """(shard, number) of the dead letters of these records; None where the log has none."""
+        """Return (shard, number) of the dead letter of each record; None if the log has none."""
         columns = [[getattr(place, name) for place in records] for name in OriginalRecord.__slots__]
         number_by_index = {
             row[0]: (row[1], row[2]) for row in await self.connection.fetch(DEAD_LETTERS_BY_RECORD, *columns)

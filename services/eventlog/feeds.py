@@ -1,7 +1,7 @@
-"""Reading the log in order, for the relay: what stands after the last number of each shard.
+"""Read the log in order: the rows after a number of each shard.
 
-The log has four *series*, whose numbers are dense in each shard: events by their position, those of them that have a
-published form by their live number, verdicts, dead letters. Every output topic repeats one of them.
+The log has four *feeds*, numbered densely within each shard: events by position, published events by live number,
+verdicts and dead letters. Every output topic repeats one of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ FEED_BY_TOPIC: Mapping[str, Feed] = {
 
 
 class EventRow(NamedTuple):
-    """``data``: the value on the events topic; ``metadata``: JSON; ``live_number``: None without a grade_change."""
+    """``data`` is the value on the events topic, ``metadata`` JSON; ``live_number`` is None unless it is published."""
 
     shard: int
     position: int
@@ -40,7 +40,7 @@ class EventRow(NamedTuple):
 
 
 class VerdictRow(NamedTuple):
-    """``body``: the value on the verdicts topic; ``metadata``: JSON."""
+    """``body`` is the value on the verdicts topic, ``metadata`` JSON."""
 
     shard: int
     number: int
@@ -50,7 +50,7 @@ class VerdictRow(NamedTuple):
 
 
 class DeadLetterRow(NamedTuple):
-    """``append_time``: milliseconds since 1970."""
+    """``append_time`` is in milliseconds since 1970."""
 
     shard: int
     number: int
@@ -78,9 +78,11 @@ DEAD_LETTER_COLUMNS = (
 JOIN_STREAM = "join stream s on s.number = t.stream"
 JOIN_SOURCE = "join source s on s.number = t.source"
 
+# $1 shards.
 HEADS = """
 select h.shard, h.position, h.live_number, h.verdict_number, h.dead_letter_number from heads($1::smallint[]) h
 """
+# $1 shards, $2 positions.
 LIVE_NUMBERS_AT = """
 select coalesce((select t.live_number from event t
                  where t.shard = k.shard and t.live_number is not null and t.position <= k.position
@@ -90,9 +92,10 @@ from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, position, i) 
 
 
 def _build_feed_query(columns: str, table: str, sequence_column: str, size_expression: str, join: str) -> str:
-    """Of each shard the rows above a number up to another: at most so many, and no more once they make so many bytes.
+    """Build the query for the rows of each shard above one number up to another, bounded by count and bytes.
 
-    A row may be megabytes. The lateral join reads an index from its place on, whatever the planner knows of the table.
+    Binds: $1 shards, $2 numbers after which, $3 numbers up to which, $4 rows and $5 bytes of a shard. A row may take
+    megabytes. The lateral join reads an index from the number on, whatever the planner knows of the table.
     """
     return f"""
 select {columns}
@@ -126,6 +129,7 @@ FEED_QUERIES: Mapping[Feed, tuple[str, type[FeedRow]]] = {
         DeadLetterRow,
     ),
 }
+# $1 root account, $2 course, $3-$4 positions, both exclusive.
 USERS_UPDATED = """
 select e.position, e.data from stream s join event e on e.stream = s.number and e.type = 'users_updated'
 where s.root_account = $1 and s.course = $2 and s.assignment is null and e.position > $3 and e.position < $4
@@ -136,13 +140,13 @@ HEAD_COLUMNS: Mapping[Feed, int] = {"events": 1, "published": 2, "verdicts": 3, 
 
 
 class FeedReader:
-    """Reads over one connection or pool. Every method may raise asyncpg's and OSError's errors."""
+    """Reads over one connection or pool. Every method may raise POSTGRES_ERRORS."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
         self.connection = connection
 
     async def heads(self, shards: Sequence[int]) -> dict[Feed, list[int]]:
-        """The highest number of each series in each shard (0: none), in the order given, all from one snapshot."""
+        """Return the highest number of each feed in each shard (0: none), in the order given, from one snapshot."""
         rows = {row[0]: row for row in await self.connection.fetch(HEADS, shards)}
         return {series: [rows[shard][field] for shard in shards] for series, field in HEAD_COLUMNS.items()}
 
@@ -155,9 +159,9 @@ class FeedReader:
         rows_max: int,
         bytes_max: int,
     ) -> list[FeedRow]:
-        """What stands above the numbers ``after`` up to ``last``, shard by shard, in order.
+        """Return the rows with numbers above ``after`` up to ``last``, shard by shard, in order.
 
-        At most ``rows_max`` a shard, and no more of a shard once its rows make up ``bytes_max``; always one at least.
+        At most ``rows_max`` of a shard, and none after its rows reach ``bytes_max``; always at least one.
         """
         query, row_type = FEED_QUERIES[feed]
         return [
@@ -165,16 +169,16 @@ class FeedReader:
         ]
 
     async def live_numbers_at(self, shards: Sequence[int], positions: Sequence[int]) -> list[int]:
-        """The live number that each shard had come to at a position (0: none)."""
+        """Return the last live number of each shard at a position (0: none)."""
         return [row[0] for row in await self.connection.fetch(LIVE_NUMBERS_AT, shards, positions)]
 
     async def users_updated_events(
         self, root_account: int, course: int, after_position: int, before_position: int
     ) -> list[tuple[int, str]]:
-        """(position, data) of a course's users_updated events between two positions, both left out."""
+        """Return (position, data) of a course's users_updated events between two positions, both exclusive."""
         rows = await self.connection.fetch(USERS_UPDATED, root_account, course, after_position, before_position)
         return [(row[0], row[1]) for row in rows]
 
     async def try_lock(self, name: str) -> bool:
-        """Take the session-level lock of that name, which ends with the connection, not a pool's; False if held."""
+        """Take a session-level lock, which ends with the connection (not one of a pool). False if it is held."""
         return bool(await self.connection.fetchval(TRY_LOCK, name))

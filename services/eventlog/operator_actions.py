@@ -1,4 +1,4 @@
-"""What operators do, kept as they do it: actions, the dead letters they settle, and how far a redrive has come."""
+"""Record operators' actions, the dead letters that they close, and the progress of redrives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +30,7 @@ on conflict do nothing
 INSERT_REDRIVE = """
 insert into redrive (action, topic, producer_id, producer_epoch, partitions, ends) values ($1, $2, $3, $4, $5, $6)
 """
+# $1 id (null: all), $2-$3 time and id to continue after, $4 limit, $5 kind, $6 since.
 ACTIONS = """
 select a.id, a.kind, a.root_account, a.user_id, a.reason, a.detail, a.acted_at,
        (select count(*) from dead_letter_settled s where s.action = a.id),
@@ -39,6 +40,7 @@ where ($1::uuid is null or a.id = $1) and ($2::timestamptz is null or (a.acted_a
   and ($5::text is null or a.kind = $5) and ($6::timestamptz is null or a.acted_at >= $6)
 order by a.acted_at desc, a.id desc limit $4
 """
+# $1 ids of finished actions.
 REDRIVES = """
 select r.action, r.topic, r.producer_id, r.producer_epoch, r.partitions, r.ends,
        exists (select from dead_letter_settled s where s.action = r.action
@@ -47,17 +49,20 @@ from redrive r join operator_action a on a.id = r.action
 where r.action <> all($1::uuid[])
 order by a.acted_at
 """
+# $1 action, $2 limit.
 PENDING_DEAD_LETTERS = """
 select s.ordinal, d.shard, d.number, d.partition, d.key, d.value, d.headers
 from dead_letter_settled s join dead_letter d using (shard, number)
 where s.action = $1 and not exists (select from redriven x where (x.action, x.ordinal) = (s.action, s.ordinal))
 order by s.ordinal limit $2
 """
+# $1 action.
 SENT_COUNTS = """
 select d.partition, count(*) from redriven x
 join dead_letter_settled s on (s.action, s.ordinal) = (x.action, x.ordinal) join dead_letter d using (shard, number)
 where x.action = $1 group by d.partition
 """
+# $1 action, $2-$3 shard and number of the dead letters, $4-$5 partition and offset of their records.
 INSERT_REDRIVEN = """
 insert into redriven (action, ordinal, partition, "offset")
 select $1, s.ordinal, k.partition, k."offset"
@@ -70,16 +75,16 @@ UNLOCK = "select pg_advisory_unlock(hashtextextended($1, 0))"
 
 
 class ActionAlreadyRecorded(Exception):
-    """This very action has been done: the form was sent twice."""
+    """The action with this id is recorded already: the form was submitted twice."""
 
 
 class NoOpenDeadLetters(Exception):
-    """Nothing of what was asked for is open: somebody has redriven or discarded it, or it is too large to redrive."""
+    """No selected dead letter is open: each was redriven or discarded meanwhile, or is too large to redrive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """``detail``: JSON. ``settled``: dead letters it settled; ``redriven``: how many of them are on the topic."""
+    """An action; ``detail`` is JSON. ``redriven_count`` of the ``closed_count`` dead letters are on the topic."""
 
     id: UUID
     kind: str
@@ -94,7 +99,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Redrive:
-    """The producer whose sequence numbers a redrive uses, and where each partition ended before it began."""
+    """The producer identity that a redrive uses, and where each partition ended before it began."""
 
     action_id: UUID
     topic: str
@@ -105,7 +110,7 @@ class Redrive:
 
 @dataclass(frozen=True, slots=True)
 class PendingDeadLetter:
-    """A dead letter that is to be sent; ``partition``: where it came from."""
+    """A dead letter to send; ``partition`` is the one it came from."""
 
     ordinal: int
     shard: int
@@ -117,7 +122,7 @@ class PendingDeadLetter:
 
 
 class OperatorActions:
-    """Writes of operators over one connection with the role OPERATOR. May raise asyncpg's and OSError's errors."""
+    """Writes over one connection with the role OPERATOR. Every method may raise POSTGRES_ERRORS."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.connection = connection
@@ -129,12 +134,12 @@ class OperatorActions:
         redrive: Redrive | None,
         bytes_max: int | None = None,
     ) -> int:
-        """Keep an action together with what it does to dead letters, all or nothing; how many it settled.
+        """Record an action, close the selected dead letters in the same transaction, and return how many.
 
-        ``selection`` None: it settles none. ``bytes_max``: larger ones are left open.
+        Without ``dead_letter_filter`` it closes none. Dead letters above ``bytes_max`` stay open.
 
         Raises:
-            AlreadyActed, AlreadySettled: nothing is written.
+            ActionAlreadyRecorded, NoOpenDeadLetters: nothing was written.
         """
         try:
             async with self.connection.transaction():
@@ -187,17 +192,17 @@ class OperatorActions:
         )
 
     async def try_lock(self, name: str) -> bool:
-        """Take the session-level lock of that name, which ends with the connection; False if another holds it."""
+        """Take a session-level lock, which ends with the connection. False if it is held."""
         return bool(await self.connection.fetchval(TRY_LOCK, name))
 
     async def unlock(self, name: str) -> None:
-        """Let others take it."""
+        """Release a lock."""
         await self.connection.execute(UNLOCK, name)
 
     async def unfinished_redrives(self, finished_ids: set[UUID]) -> list[Redrive]:
-        """Redrives of which something is not known to be on the topic, oldest first.
+        """Return redrives with records that may not be on the topic yet, oldest first.
 
-        ``finished`` are not looked at; those found to be are added to it, and stay so.
+        Skips ``finished_ids``, and adds to them those that turn out to be finished.
         """
         rows = await self.connection.fetch(REDRIVES, list(finished_ids))
         finished_ids.update(row[0] for row in rows if not row[6])
@@ -206,17 +211,17 @@ class OperatorActions:
         ]
 
     async def pending_dead_letters(self, action_id: UUID, rows_max: int) -> list[PendingDeadLetter]:
-        """What is next to be sent, in order."""
+        """Return the next dead letters to send, in order."""
         return [
             PendingDeadLetter(*row) for row in await self.connection.fetch(PENDING_DEAD_LETTERS, action_id, rows_max)
         ]
 
     async def sent_counts(self, action_id: UUID) -> dict[int, int]:
-        """How many are on the topic, by the partition they came from."""
+        """Return how many are on the topic, by the partition they came from."""
         return {row[0]: row[1] for row in await self.connection.fetch(SENT_COUNTS, action_id)}
 
     async def record_redriven(self, action_id: UUID, offsets: Sequence[tuple[int, int, int, int]]) -> None:
-        """Keep where records stand now: (shard, number) of the dead letter, (partition, offset) on the topic."""
+        """Record sent dead letters: (shard, number) of each, and (partition, offset) of its record."""
         columns = list(zip(*offsets, strict=True)) or [(), (), (), ()]
         await self.connection.execute(INSERT_REDRIVEN, action_id, *(list(column) for column in columns))
 
@@ -229,12 +234,12 @@ async def list_actions(
     kind: str | None = None,
     since: datetime | None = None,
 ) -> list[Action]:
-    """What operators did, newest first; ``before``: those earlier than this (time, id); ``since``: none earlier."""
+    """Return actions, newest first: those before ``before`` (time, id) and not earlier than ``since``."""
     at, action_id = before or (None, None)
     return [Action(*row) for row in await connection.fetch(ACTIONS, None, at, action_id, rows_max, kind, since)]
 
 
 async def get_action(connection: "asyncpg.Connection[asyncpg.Record] | Pool", action_id: UUID) -> Action | None:
-    """One action."""
+    """Return one action, None if it does not exist."""
     row = await connection.fetchrow(ACTIONS, action_id, None, None, 1, None, None)
     return None if row is None else Action(*row)

@@ -1,4 +1,4 @@
-"""Watching the log from beside: what is new in it, and what the topics do not have yet. Never writes."""
+"""Progress of the pipeline: new verdicts, watermarks, and what the topics lack. Read-only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from services.eventlog.relay_lag import read_next_recorded_at
 from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.relay_progress import RelayProgress
 
+# $1 shards, $2 numbers after which, $3 limit for each shard.
 VERDICTS_AFTER = """
 select v.shard, v.number, v.root_account, v.command_id, v.body->>'type', v.body->>'reason', v.body->>'course_id',
        v.body->>'assignment_id', (v.metadata->>'time')::timestamptz, v.append_time,
@@ -20,11 +21,12 @@ from unnest($1::smallint[], $2::bigint[]) k(shard, after)
 cross join lateral (select * from verdict v where v.shard = k.shard and v.number > k.after
                     order by v.number limit $3) v
 """
+# $1 topic, $2 partitions.
 WATERMARKS = """
 select p, watermark(s.number, p) from unnest($2::integer[]) p
 cross join (select number from source where topic = $1 order by number desc limit 1) s
 """
-# Grades that are in the log and not on the topic, by the command that published them; and all that it published.
+# $1 shards, $2 live numbers, $3 limit: grades that are not on the topic yet, by command, and how many it published.
 UNFINISHED_PUBLICATIONS = """
 select s.root_account, s.course, s.assignment, w.command_id, w.waiting, t.total, w.since
 from (select e.stream, e.metadata->>'command_id' as command_id, count(*) as waiting, min(e.recorded_at) as since,
@@ -62,15 +64,15 @@ class VerdictSummary:
 
     @property
     def latency_seconds(self) -> float:
-        """From the record's append to the decision."""
+        """Seconds from the record's append to the decision."""
         return max(self.at.timestamp() - self.append_time / 1_000, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class TopicLag:
-    """What a topic does not have yet: how many records, and since when the oldest waits (None: nothing waits).
+    """How many records a topic lacks, and since when the oldest waits (None: nothing waits).
 
-    ``ahead``: records on the topic that the log does not know, for it was restored to an earlier time.
+    ``ahead``: records on the topic that the log lacks, because it was restored to an earlier time.
     """
 
     topic: str
@@ -93,18 +95,18 @@ class PublicationProgress:
 
 
 class PipelineQueries:
-    """Reads over one connection or pool. Every method may raise asyncpg's and OSError's errors."""
+    """Reads over one connection or pool. Every method may raise POSTGRES_ERRORS."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
         self.connection = connection
 
     async def verdicts_after(self, sequences: Sequence[int], rows_max: int) -> list[VerdictSummary]:
-        """The verdicts after a number of each shard, each shard's in order, at most ``rows_max`` a shard."""
+        """Return the verdicts after a number of each shard, in order, at most ``rows_max`` of each shard."""
         rows = await self.connection.fetch(VERDICTS_AFTER, ALL_SHARDS, list(sequences), rows_max)
         return [VerdictSummary(row[0], row[1], row[2], str(row[3]), *row[4:]) for row in rows]
 
     async def watermarks(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
-        """The highest decided offset by partition (-1: none)."""
+        """Return the highest processed offset by partition (-1: none)."""
         rows = await self.connection.fetch(WATERMARKS, topic, list(partitions))
         return {**dict.fromkeys(partitions, -1), **{row[0]: row[1] for row in rows}}
 
@@ -121,15 +123,15 @@ class PipelineQueries:
         return lags
 
     async def unfinished_publications(self, progress: RelayProgress, rows_max: int) -> list[PublicationProgress]:
-        """Publications that are not wholly on the topic, the oldest first."""
+        """Return publications with grades that are not on the topic yet, the oldest first."""
         if "live-events" not in progress.sequences:
-            return []  # A record of the first form: the relay's next one says it.
+            return []  # The first format of the record lacks it; the next record has it.
         rows = await self.connection.fetch(
             UNFINISHED_PUBLICATIONS, ALL_SHARDS, progress.sequences["live-events"], rows_max
         )
         return [PublicationProgress(*row) for row in rows]
 
     async def database_time(self) -> datetime:
-        """PostgreSQL's clock."""
+        """Return PostgreSQL's clock."""
         now: datetime = await self.connection.fetchval("select clock_timestamp()")
         return now

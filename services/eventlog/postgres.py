@@ -1,4 +1,4 @@
-"""Connections to the log that may do no more than their process needs, and give up rather than hang."""
+"""Connections to the log: with the rights of one role, and with timeouts instead of hanging."""
 
 import contextlib
 from collections.abc import Awaitable, Callable
@@ -8,20 +8,22 @@ import asyncpg
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 WRITER = "moderation_writer"
-"""May add to the log; nobody may change it."""
+"""Reads and appends; no role may change the log."""
 READER = "moderation_reader"
 OPERATOR = "moderation_operator"
-"""Reads, and keeps what operators do."""
+"""Reads, and records operators' actions."""
 QUERY_SECONDS_MAX = 60
-"""A question that PostgreSQL has not answered by then fails."""
+"""Timeout of a query."""
 CLOSE_SECONDS_MAX = 2
 T = TypeVar("T")
 
 
 class HeartbeatConnection(asyncpg.Connection):
-    """A connection that tells how long it may keep its owner: ``beat(seconds)`` before a question, ``beat()`` after it.
+    """A connection that calls ``heartbeat(seconds)`` before each query and ``heartbeat()`` after it.
 
-    So whoever watches over its owner knows a slow server from an owner that is stuck.
+    Liveness can then tell a slow server from a loop that is stuck. A liveness limit above the query timeout would do
+    without this, but would notice a stuck loop after a minute, and would end a process during a batch of several slow
+    queries.
     """
 
     heartbeat: Callable[..., None] = staticmethod(lambda *seconds: None)
@@ -45,7 +47,7 @@ class HeartbeatConnection(asyncpg.Connection):
         return HeartbeatCursor(self, await self.with_heartbeat(factory))
 
     async def with_heartbeat(self, query: Awaitable[T]) -> T:
-        """An answer of this connection, once it is there."""
+        """Await a query between two heartbeats."""
         self.heartbeat(QUERY_SECONDS_MAX + 5)
         try:
             return await query
@@ -54,22 +56,22 @@ class HeartbeatConnection(asyncpg.Connection):
 
 
 class HeartbeatCursor:
-    """A cursor of such a connection."""
+    """A cursor of a HeartbeatConnection."""
 
     def __init__(self, connection: HeartbeatConnection, cursor: Any) -> None:
         self._connection = connection
         self._cursor = cursor
 
     async def fetch(self, rows_max: int) -> Any:
-        """The next rows."""
+        """Fetch the next rows."""
         return await self._connection.with_heartbeat(self._cursor.fetch(rows_max))
 
 
 async def connect(url: str, process: str, role: str) -> HeartbeatConnection:
-    """A connection of a process (as PostgreSQL's own views will call it) with a role's rights.
+    """Connect with a role's rights; ``process`` is the application name in PostgreSQL's views.
 
     Raises:
-        OSError, TimeoutError, asyncpg.PostgresError: PostgreSQL does not answer, or refuses.
+        POSTGRES_ERRORS: PostgreSQL does not answer, or refuses.
     """
     settings = server_settings(process, role)
     return await asyncpg.connect(
@@ -82,13 +84,13 @@ async def connect(url: str, process: str, role: str) -> HeartbeatConnection:
 
 
 async def close_quickly(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Close a connection, also of a server that has stopped to answer."""
+    """Close a connection within CLOSE_SECONDS_MAX, also while the server does not answer."""
     with contextlib.suppress(TimeoutError):
         await connection.close(timeout=CLOSE_SECONDS_MAX)
 
 
 def create_pool(url: str, process: str, role: str, connections_max: int, seconds_max: float) -> Pool:
-    """A pool of such connections for queries that leave nothing in their session; it connects when it is used."""
+    """Create a pool for queries that leave nothing in their session; it connects on first use."""
     return asyncpg.create_pool(
         url,
         min_size=0,
@@ -101,7 +103,7 @@ def create_pool(url: str, process: str, role: str, connections_max: int, seconds
 
 
 def server_settings(process: str, role: str) -> dict[str, str]:
-    """Of a connection of a process with a role's rights."""
+    """Return the session settings of a process with a role's rights."""
     return {
         "application_name": f"moderation-{process}",
         "role": role,
@@ -113,4 +115,4 @@ def server_settings(process: str, role: str) -> dict[str, str]:
 
 
 async def _skip_reset(_: Any) -> None:
-    """asyncpg would ask for a reset at each release: a round trip more for each query."""
+    """Do nothing: asyncpg's reset at each release would cost a round trip for each query."""

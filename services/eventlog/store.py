@@ -1,4 +1,4 @@
-"""Reading and appending, for a handler: one connection, one writer."""
+"""Read and append for one writer, over one connection."""
 
 import asyncio
 import secrets
@@ -11,6 +11,7 @@ import asyncpg
 
 from services.eventlog.append_batch import AppendBatch, ShardHead
 
+# $1 shards, $2 command ids.
 BATCH_CONTEXT = """
 select clock_timestamp(),
        array(select row(h.shard, h.position, h.verdict_number, h.dead_letter_number,
@@ -19,7 +20,9 @@ select clock_timestamp(),
        array(select row(v.root_account, v.command_id, v.content_hash, v.body)
              from verdict v where v.command_id = any($2::uuid[]) and v.first)
 """
+# $1 incarnation, $2 partitions.
 WATERMARKS = "select p, watermark($1::smallint, p) from unnest($2::integer[]) p"
+# $1 incarnation, $2 partition, $3-$4 offsets, both inclusive.
 APPEND_TIMES = """
 select v."offset", v.append_time from verdict v
 where v.source = $1 and v.partition = $2 and v."offset" between $3 and $4
@@ -27,6 +30,7 @@ union all
 select d."offset", d.append_time from dead_letter d
 where d.source = $1 and d.partition = $2 and d."offset" between $3 and $4
 """
+# $1-$2 root accounts and assignments, $3-$4 root accounts and courses.
 STREAMS = """
 select s.number, s.root_account, s.course, s.assignment, s.shard
 from unnest($1::bigint[], $2::bigint[]) k(root, assignment)
@@ -36,7 +40,7 @@ select s.number, s.root_account, s.course, s.assignment, s.shard
 from unnest($3::bigint[], $4::bigint[]) k(root, course)
 join stream s on s.root_account = k.root and s.course = k.course and s.assignment is null
 """
-# Of the metadata, folding needs the first event's alone: it holds the stream's secret.
+# $1 streams. Of the metadata only the first event's is needed: it holds the stream's secret.
 EVENTS = """
 select e.stream, e.position, e.version, e.type, e.type_version, e.data,
        case when e.version = 1 then e.metadata else '{}' end, e.recorded_at
@@ -50,7 +54,7 @@ CURRENT_INCARNATION = "select number from source where topic = $1 order by numbe
 
 
 class StoredEvent(NamedTuple):
-    """A stored event: ``data`` and ``metadata`` are JSON texts."""
+    """A stored event; ``data`` and ``metadata`` are JSON."""
 
     stream: int
     position: int
@@ -64,7 +68,7 @@ class StoredEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A stream's row; ``assignment`` is None for a course."""
+    """The row of a stream; ``assignment`` is None for a course."""
 
     number: int
     root_account: int
@@ -75,10 +79,10 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class BatchContext:
-    """What a batch must know before it is decided.
+    """What is read before a batch is decided.
 
-    ``at``: the decision's time, PostgreSQL's clock in milliseconds, never earlier than the last event of the shards.
-    ``settled``: by (command id, root account) the content hash and the body (JSON) of the first verdict.
+    ``decided_at`` is PostgreSQL's clock in milliseconds, never earlier than the last event of the shards.
+    ``first_verdicts`` has the first verdict of each settled command, by (command id, root account).
     """
 
     decided_at: datetime
@@ -87,13 +91,13 @@ class BatchContext:
 
 
 class EventStore:
-    """The log over one connection. Every method may raise asyncpg's and OSError's errors when PostgreSQL is away."""
+    """The log over one connection. Every method may raise POSTGRES_ERRORS."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.connection = connection
 
     async def read_batch_context(self, shards: Sequence[int], command_ids: Iterable[str]) -> BatchContext:
-        """Time, heads and settled ids in one query."""
+        """Read time, heads and settled command ids in one query."""
         row = await self.connection.fetchrow(BATCH_CONTEXT, shards, list(command_ids))
         assert row is not None
         now, heads, first_verdicts = row
@@ -105,20 +109,20 @@ class EventStore:
         )
 
     async def watermarks(self, incarnation: int, partitions: Sequence[int]) -> dict[int, int]:
-        """Highest decided offset by partition (-1: none)."""
+        """Return the highest processed offset by partition (-1: none)."""
         return {row[0]: row[1] for row in await self.connection.fetch(WATERMARKS, incarnation, partitions)}
 
     async def append_times(
         self, incarnation: int, partition: int, first_offset: int, last_offset: int
     ) -> dict[int, int]:
-        """Append time by offset of the decided records in a range."""
+        """Return the append time of each processed record in a range of offsets."""
         return {
             row[0]: row[1]
             for row in await self.connection.fetch(APPEND_TIMES, incarnation, partition, first_offset, last_offset)
         }
 
     async def streams(self, assignments: Sequence[tuple[int, int]], courses: Sequence[tuple[int, int]]) -> list[Stream]:
-        """Rows of the named streams that exist: (root account, assignment) and (root account, course)."""
+        """Return the existing streams of (root account, assignment) and (root account, course)."""
         rows = await self.connection.fetch(
             STREAMS,
             [a[0] for a in assignments],
@@ -129,16 +133,16 @@ class EventStore:
         return [Stream(*row) for row in rows]
 
     async def events(self, streams: Sequence[int]) -> AsyncGenerator[list[StoredEvent], None]:
-        """All events of the streams, each stream in order, some at a time; the next are read while these are used.
+        """Yield all events of the streams in chunks, each stream in order, prefetching the next chunk.
 
-        To be closed (``contextlib.aclosing``), or the connection is not free again.
+        Close the generator (``contextlib.aclosing``): until then the connection is in use.
         """
         async with self.connection.transaction():
             cursor = await self.connection.cursor(EVENTS, streams)
             rows = await cursor.fetch(EVENTS_PER_FETCH)
             while rows:
                 next_fetch = asyncio.create_task(cursor.fetch(EVENTS_PER_FETCH))
-                await asyncio.sleep(0)  # The question is on its way before these are used.
+                await asyncio.sleep(0)  # Send the query before these rows are used.
                 try:
                     yield [StoredEvent(*row) for row in rows]
                     rows = await next_fetch
@@ -146,7 +150,7 @@ class EventStore:
                     await asyncio.gather(next_fetch, return_exceptions=True)
 
     async def reserve_stream_numbers(self, count: int) -> list[tuple[int, bytes]]:
-        """Fresh stream numbers, each with a random secret of 16 bytes. An unused one is lost, which harms nothing."""
+        """Draw stream numbers, each with a random secret of 16 bytes. Unused numbers are lost, which is harmless."""
         rows = await self.connection.fetch("select nextval('stream_number') from generate_series(1, $1)", count)
         return [(row[0], secrets.token_bytes(16)) for row in rows]
 
@@ -155,10 +159,10 @@ class EventStore:
         await self.connection.execute(LOCK_SHARDS, shards)
 
     async def append(self, batch: AppendBatch) -> bool:
-        """Append all of a batch, or nothing and answer False where somebody else wrote since the batch was looked up.
+        """Append a batch, or nothing and return False if another writer appended since the batch context was read.
 
         Raises:
-            asyncpg.UniqueViolationError: another shard's writer took an id of this batch (nothing is written).
+            asyncpg.UniqueViolationError: the writer of another shard took an id of this batch; nothing was written.
         """
         return bool(
             await self.connection.fetchval(
@@ -176,7 +180,7 @@ class EventStore:
         )
 
     async def current_incarnation(self, topic: str) -> int:
-        """Number of the topic's life; the first one is opened when the topic is first read."""
+        """Return the number of the topic's incarnation; starts the first when the topic is first read."""
         number = await self.connection.fetchval(CURRENT_INCARNATION, topic)
         if number is not None:
             return int(number)
@@ -186,5 +190,5 @@ class EventStore:
             return int(number if number is not None else await self.start_incarnation(topic, "first read"))
 
     async def start_incarnation(self, topic: str, reason: str) -> int:
-        """Begin a new life of a topic that was made again or cut: its records are new, whatever their offsets."""
+        """Start a new incarnation of a topic that was recreated or truncated: its records count as new."""
         return int(await self.connection.fetchval(START_INCARNATION, topic, reason))

@@ -1,4 +1,4 @@
-"""Reading for the gateway: streams and what is new in them, verdicts, the past. Never writes."""
+"""Read streams, verdicts and the past. Read-only."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,27 +9,31 @@ import asyncpg
 from services.eventlog.postgres import Pool
 from services.eventlog.store import EVENTS, STREAMS, StoredEvent, Stream
 
+# $1 streams, $2 versions.
 EVENTS_AFTER = """
 select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at
 from unnest($1::bigint[], $2::integer[]) k(stream, version)
 cross join lateral (select * from event e where e.stream = k.stream and e.version > k.version order by e.version) e
 order by e.stream, e.version
 """
+# $1 streams, $2 position.
 EVENTS_UNTIL = """
 select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at
 from event e where e.stream = any($1::bigint[]) and e.position <= $2 order by e.stream, e.version
 """
+# $1 stream, $2-$3 versions: after, up to.
 EVENTS_PAGE = """
 select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at
 from event e where e.stream = $1 and e.version > $2 and e.version <= $3 order by e.version
 """
 POSITION_AT_VERSION = "select e.position from event e where e.stream = $1 and e.version = $2"
-# recorded_at never falls within a shard, so what was recorded until then is what stands up to one position.
+# $1 streams, $2 a time. recorded_at never decreases within a shard, so that a time corresponds to one position.
 POSITION_AT_TIME = """
 select case when $2::timestamptz <= clock_timestamp()
        then (select max(e.position) from event e where e.stream = any($1::bigint[]) and e.recorded_at <= $2) end
 """
-# The current life of the topic: a lateral join, because the planner knows nothing of a table never analyzed.
+# $1 topic, $2-$3 partitions and offsets, in the topic's current incarnation. A lateral join reads the index, whatever
+# the planner knows of the table.
 VERDICTS_AT = """
 select k.partition, k."offset", v.body, v.metadata, v.root_account
 from unnest($2::integer[], $3::bigint[]) k(partition, "offset")
@@ -56,7 +60,7 @@ select watermark(s.number, $2) from (select number from source where topic = $1 
 
 @dataclass(frozen=True, slots=True)
 class StoredVerdict:
-    """A verdict's body and metadata, both JSON; ``root_account`` is 0 where the command's could not be read."""
+    """A verdict's body and metadata, both JSON; ``root_account`` is 0 if the command's could not be parsed."""
 
     partition: int
     offset: int
@@ -66,16 +70,16 @@ class StoredVerdict:
 
 
 class StreamReader:
-    """Reads over one connection or pool. Every method may raise asyncpg's and OSError's errors.
+    """Reads over one connection or pool. Every method may raise POSTGRES_ERRORS.
 
-    Always of the primary: a replica may lag behind a verdict that somebody was given already.
+    It must read the primary: a replica may lag behind a verdict that a client has seen.
     """
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
         self.connection = connection
 
     async def streams(self, root_account: int, course: int | None, assignment: int | None) -> list[Stream]:
-        """The rows of a course's stream and of an assignment's, as far as they exist."""
+        """Return the existing streams of a course and an assignment."""
         assignments = [] if assignment is None else [assignment]
         courses = [] if course is None else [course]
         accounts = [root_account]
@@ -85,45 +89,45 @@ class StreamReader:
         return [Stream(*row) for row in rows]
 
     async def events_after(self, versions: Mapping[int, int]) -> list[StoredEvent]:
-        """What stands in the streams after a version each, in order, from one snapshot."""
+        """Return the events of each stream after a version, in order, from one snapshot."""
         rows = await self.connection.fetch(EVENTS_AFTER, list(versions), list(versions.values()))
         return [StoredEvent(*row) for row in rows]
 
     async def events(self, streams: Sequence[int], last_position: int | None = None) -> list[StoredEvent]:
-        """All events of the streams, each in order; ``until``: up to that position of their shard."""
+        """Return the events of the streams, each in order, up to ``last_position`` of their shard."""
         if last_position is None:
             return [StoredEvent(*row) for row in await self.connection.fetch(EVENTS, streams)]
         return [StoredEvent(*row) for row in await self.connection.fetch(EVENTS_UNTIL, streams, last_position)]
 
     async def events_page(self, stream: int, after_version: int, last_version: int) -> list[StoredEvent]:
-        """The events of a stream with versions above ``after`` up to ``last``."""
+        """Return the events of a stream with versions above ``after_version`` up to ``last_version``."""
         return [
             StoredEvent(*row) for row in await self.connection.fetch(EVENTS_PAGE, stream, after_version, last_version)
         ]
 
     async def position_at_version(self, stream: int, version: int) -> int | None:
-        """Where a stream's event of that version stands; None beyond the present."""
+        """Return the position of a stream's event of that version; None in the future."""
         position: int | None = await self.connection.fetchval(POSITION_AT_VERSION, stream, version)
         return position
 
     async def position_at_time(self, streams: Sequence[int], at: datetime) -> int | None:
-        """Up to where the streams had come at a time; None before their first event and beyond the present."""
+        """Return the last position of the streams at a time; None before their first event and in the future."""
         position: int | None = await self.connection.fetchval(POSITION_AT_TIME, streams, at)
         return position
 
     async def verdicts_at(self, topic: str, coordinates: Sequence[tuple[int, int]]) -> list[StoredVerdict]:
-        """The verdicts of records, by (partition, offset); records without one are left out."""
+        """Return the verdicts of records given by (partition, offset); skips records without one."""
         partitions, offsets = [place[0] for place in coordinates], [place[1] for place in coordinates]
         rows = await self.connection.fetch(VERDICTS_AT, topic, partitions, offsets)
         return [StoredVerdict(*row) for row in rows]
 
     async def first_verdict(self, command_id: str, root_account: int) -> StoredVerdict | None:
-        """The verdict that settled a command id."""
+        """Return the verdict that settled a command id."""
         row = await self.connection.fetchrow(FIRST_VERDICT, command_id, root_account)
         return None if row is None else StoredVerdict(*row)
 
     async def find_courses_by_sis_id(self, root_account: int, sis_id: str) -> list[int]:
-        """The courses that were ever stated to have a SIS id."""
+        """Return the courses that ever had this SIS id."""
         return [row[0] for row in await self.connection.fetch(COURSES_BY_SIS_ID, root_account, sis_id)]
 
     async def list_assignment_ids(self, root_account: int, course: int) -> list[int]:
@@ -131,6 +135,6 @@ class StreamReader:
         return [row[0] for row in await self.connection.fetch(ASSIGNMENTS_OF_COURSE, root_account, course)]
 
     async def watermark(self, topic: str, partition: int) -> int:
-        """The highest decided offset of a partition, -1 for none."""
+        """Return the highest processed offset of a partition, -1 without one."""
         offset: int | None = await self.connection.fetchval(WATERMARK, topic, partition)
         return -1 if offset is None else offset

@@ -1,7 +1,7 @@
-"""Whether a topic is the one whose records were decided, by the first record it holds.
+"""Detect a recreated topic: compare the first record of each partition with the log.
 
-A reader that stood still while a topic was made again goes on where it was, among records that are not those that
-followed. What stands at the beginning tells, however much was decided of the new topic meanwhile.
+A consumer that was idle while a topic was recreated continues at its old offset, among other records. The first record
+reveals that, however many records of the new topic were processed meanwhile.
 """
 
 from collections.abc import Collection
@@ -14,7 +14,7 @@ from services.eventlog.store import EventStore
 async def read_first_records(
     consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
 ) -> dict[TopicPartition, tuple[int, int]]:
-    """Offset and append time of the first record of each partition; a partition that holds none is left out."""
+    """Read offset and append time of the first record of each partition; skips empty partitions."""
     offsets_by_partition = await consumer.offsets_for_times(dict.fromkeys(partitions, 0)) if partitions else {}
     return {
         place: (first.offset, first.timestamp) for place, first in offsets_by_partition.items() if first is not None
@@ -22,6 +22,6 @@ async def read_first_records(
 
 
 async def is_recreated(store: EventStore, incarnation: int, partition: int, first_record: tuple[int, int]) -> bool:
-    """Whether another record was decided where the first one stands; not where none was."""
+    """Whether the log holds another record at this offset; False if it holds none there."""
     offset, time = first_record
     return (await store.append_times(incarnation, partition, offset, offset)).get(offset, time) != time

@@ -32,7 +32,7 @@ def new_registry(process: str) -> CollectorRegistry:
         registry.register(collector)
     build = Gauge(
         "moderation_build_info",
-        "Always 1; the labels say which version runs as which process on which Python",
+        "Always 1; the labels name process, version and Python",
         ("process", "version", "python"),
         registry=registry,
     )

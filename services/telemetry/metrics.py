@@ -1,6 +1,6 @@
-"""Every metric there is, by the process that tells it (deploy/monitoring/metrics.md is made from here).
+"""All metrics, by process; deploy/monitoring/metrics.md is generated from here.
 
-Base units; no ids in labels; labels take values from closed lists only: types and reasons of the contract, partitions,
+Base units; no ids in labels. Labels take values from closed lists only: types and reasons of the contract, partitions,
 shards, topics, servers. ``server``: ``kafka`` or ``postgresql``; ``topic``: a name without prefix.
 """
 
@@ -16,7 +16,7 @@ RECORDS_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 
 
 class MetricDescription(NamedTuple):
-    """A metric as it is documented."""
+    """A metric as metrics.md lists it."""
 
     name: str
     kind: str
@@ -25,19 +25,19 @@ class MetricDescription(NamedTuple):
 
 
 class ProcessMetrics:
-    """What every process tells. ``registry``: all of a process's metrics, for its ``/metrics``; ``described``: ours."""
+    """Metrics of every process; ``registry`` serves ``/metrics``, ``descriptions`` lists our own."""
 
     def __init__(self, process: str) -> None:
         self.registry: CollectorRegistry = new_registry(process)
         self.descriptions: list[MetricDescription] = []
         self.ready = self._callback_gauge("moderation_ready", "1 while /health/ready answers 200, else 0")
         self.server_up = self._gauge(
-            "moderation_server_up", "1 if the server answered this process when it last asked, else 0", "server"
+            "moderation_server_up", "1 if the server answered the last check of this process, else 0", "server"
         )
         self.clock_offset = self._gauge(
             "moderation_clock_offset_seconds",
-            "How far the server's clock was ahead of this process's when it was last seen (negative: behind), seconds;"
-            " Kafka's by the time it stamped a command with, so the gateway alone knows it",
+            "Seconds by which the server's clock was ahead of this process's at the last check (negative: behind);"
+            " Kafka's from the append time of a command, in the gateway only",
             "server",
         )
 
@@ -67,53 +67,53 @@ class ProcessMetrics:
 
 
 class TokenMetrics(ProcessMetrics):
-    """What a process tells that verifies tokens."""
+    """Metrics of a process that verifies tokens."""
 
     def __init__(self, process: str) -> None:
         super().__init__(process)
         self.auth_failures = self._callback_counter(
-            "moderation_auth_failures_total", "Tokens not believed, by reason", "reason"
+            "moderation_auth_failures_total", "Rejected tokens, by reason", "reason"
         )
         self.jwks_age = self._callback_gauge(
             "moderation_jwks_age_seconds",
-            "Seconds since the JWK set was last read, or seen to be unchanged; no series where no tokens are asked for",
+            "Seconds since the JWK set was last read, or seen to be unchanged; no series if tokens are not verified",
         )
 
 
 class HandlerMetrics(TokenMetrics):
-    """The handler's."""
+    """Metrics of the handler."""
 
     def __init__(self) -> None:
         super().__init__("handler")
         self.commands = self._counter(
             "moderation_commands_total",
-            "Verdicts committed, by the command's type (unknown: none that there is), outcome (accepted, rejected,"
-            " duplicate) and the refusal's reason",
+            "Verdicts committed, by type of command (unknown for an undefined type), outcome (accepted, rejected,"
+            " duplicate) and reason of the rejection",
             "type",
             "outcome",
             "reason",
         )
         self.command_seconds = self._batch_histogram(
             "moderation_command_seconds",
-            "Seconds from the broker's append of a command to the commit of its verdict or dead letter; a record that"
-            " Kafka delivers again is not counted",
+            "Seconds from the broker's append of a command to the commit of its verdict or dead letter, redeliveries"
+            " excluded",
         )
         self.command_wait_seconds = self._batch_histogram(
             "moderation_command_wait_seconds",
-            "Seconds from the broker's append of a command to when the handler begins with it",
+            "Seconds from the broker's append of a command to the start of its batch",
         )
         self.batch_commands = self._histogram(
             "moderation_batch_commands", "Records decided in one transaction", RECORDS_BUCKETS
         )
         self.db_transaction_seconds = self._histogram(
             "moderation_db_transaction_seconds",
-            "Seconds that the append of a batch took, its commit included",
+            "Seconds of the append of a batch, commit included",
             SECONDS_BUCKETS,
         )
         self.db_transactions = self._counter(
             "moderation_db_transactions_total",
-            "Attempts at a batch, by outcome: committed; redecided (committed, after somebody else had written: decided"
-            " again under the locks); failed (PostgreSQL away or somebody faster: tried again)",
+            "Attempts at a batch, by outcome: committed; redecided (committed after a concurrent append: decided again"
+            " under the locks); failed (PostgreSQL away or a second concurrent append: retried)",
             "outcome",
         )
         self.dead_letters = self._counter(
@@ -121,59 +121,57 @@ class HandlerMetrics(TokenMetrics):
         )
         self.duplicates = self._counter(
             "moderation_duplicates_total",
-            "Records that changed nothing, by kind: repeated_command (its command id is settled: the first verdict"
-            " again), redelivery (Kafka delivered a decided record again: nothing is written)",
+            "Records that changed nothing, by kind: repeated_command (its command id is settled: the first verdict is"
+            " repeated), redelivery (Kafka delivered a processed record again: nothing is written)",
             "kind",
         )
         self.rebalances = self._counter("moderation_rebalances_total", "Assignments of partitions to a subscriber")
         self.consumer_lag_records = self._callback_gauge(
-            "moderation_consumer_lag_records", "Records of a partition of commands that are not decided", "partition"
+            "moderation_consumer_lag_records", "Unprocessed records of a partition of commands", "partition"
         )
         self.consumer_lag_seconds = self._callback_gauge(
             "moderation_consumer_lag_seconds",
-            "Age of a partition's oldest undecided command, seconds; 0 when all are decided",
+            "Age of a partition's oldest unprocessed command in seconds; 0 if there is none",
             "partition",
         )
         self.consumer_state = self._callback_gauge(
             "moderation_consumer_state",
-            "State of a partition over the last ten seconds: 0 ok, 1 warning (decided, but not as fast as commands"
-            " come), 2 stalled (tried, not decided), 3 stopped (not even tried)",
+            "State of a partition over the last ten seconds: 0 ok, 1 warning (processed more slowly than commands"
+            " arrive), 2 stalled (tried, none processed), 3 stopped (not tried)",
             "partition",
         )
 
 
 class RelayMetrics(ProcessMetrics):
-    """The relay's. A relay that stands by tells no positions, no lag and no dead letters."""
+    """Metrics of the relay. A standby relay has no positions, lag and dead letters."""
 
     def __init__(self) -> None:
         super().__init__("relay")
-        self.active = self._gauge(
-            "moderation_relay_active", "1 while this relay writes the topics, 0 while it stands by"
-        )
+        self.active = self._gauge("moderation_relay_active", "1 while this relay writes to the topics, 0 on standby")
         self.log_position = self._callback_gauge(
-            "moderation_log_position", "Highest number of a shard in the log, by the topic it goes to", "shard", "topic"
+            "moderation_log_position", "Highest sequence number of a shard in the log, by topic", "shard", "topic"
         )
         self.position = self._callback_gauge(
-            "moderation_relay_position", "Highest number of a shard that is on the topic", "shard", "topic"
+            "moderation_relay_position", "Highest sequence number of a shard on the topic", "shard", "topic"
         )
         self.lag_records = self._callback_gauge(
-            "moderation_relay_lag_records", "Rows of a shard in the log that are not on the topic yet", "shard", "topic"
+            "moderation_relay_lag_records", "Rows of a shard in the log that are not on the topic", "shard", "topic"
         )
         self.lag_seconds = self._callback_gauge(
             "moderation_relay_lag_seconds",
-            "Age of a shard's oldest row in the log that is not on the topic yet, seconds; 0 when all are",
+            "Age of a shard's oldest row that is not on the topic, in seconds; 0 if there is none",
             "shard",
             "topic",
         )
         self.records = self._counter("moderation_relay_records_total", "Records committed to a topic", "topic")
         self.transactions = self._counter(
             "moderation_relay_transactions_total",
-            "Kafka transactions, by outcome: committed; failed (aborted, or its end is not known: asked of the broker"
-            " by a new producer)",
+            "Kafka transactions, by outcome: committed; failed (aborted, or of unknown outcome, which a new producer"
+            " resolves with the broker)",
             "outcome",
         )
         self.transaction_seconds = self._histogram(
-            "moderation_relay_transaction_seconds", "Seconds that a committed Kafka transaction took", SECONDS_BUCKETS
+            "moderation_relay_transaction_seconds", "Seconds of a committed Kafka transaction", SECONDS_BUCKETS
         )
         self.transaction_records = self._histogram(
             "moderation_relay_transaction_records", "Records in one committed Kafka transaction", RECORDS_BUCKETS
@@ -184,14 +182,14 @@ class RelayMetrics(ProcessMetrics):
             "topic",
         )
         self.fenced = self._counter(
-            "moderation_relay_fenced_total", "Times that another relay fenced this one: two thought they were active"
+            "moderation_relay_fenced_total", "Times that another relay fenced this one, when both were active"
         )
         self.producers_recreated = self._counter(
             "moderation_producer_recreated_total",
-            "Producers made after the first one, each because the last one failed",
+            "Producers created after the first one, each because the previous one failed",
         )
         self.publications_active = self._gauge(
-            "moderation_publications_active", "Publications of which some grades are on the topics and some are not"
+            "moderation_publications_active", "Publications whose grades are partly on the topics"
         )
         self.publication_seconds = self._histogram(
             "moderation_publication_seconds",
@@ -199,62 +197,65 @@ class RelayMetrics(ProcessMetrics):
             SECONDS_BUCKETS,
         )
         self.dead_letters_open = self._callback_gauge(
-            "moderation_dead_letters_open", "Dead letters that nobody has dealt with yet"
+            "moderation_dead_letters_open", "Open dead letters: neither redriven nor discarded"
         )
         self.dead_letters_oldest = self._callback_gauge(
-            "moderation_dead_letters_oldest_seconds", "Age of the oldest open dead letter, seconds; 0 when none is open"
+            "moderation_dead_letters_oldest_seconds", "Age of the oldest open dead letter in seconds; 0 if none is open"
         )
 
 
 class HttpMetrics(TokenMetrics):
-    """What a process tells that answers HTTP requests from a pool of connections."""
+    """Metrics of a process that answers HTTP requests with a pool of connections."""
 
     def __init__(self, process: str) -> None:
         super().__init__(process)
-        self.pool_in_use = self._callback_gauge("moderation_db_pool_in_use", "Connections of the pool that are at work")
-        self.pool_size = self._callback_gauge("moderation_db_pool_size", "Connections that the pool may have")
+        self.pool_in_use = self._callback_gauge("moderation_db_pool_in_use", "Connections of the pool in use")
+        self.pool_size = self._callback_gauge("moderation_db_pool_size", "Maximum size of the pool")
 
 
 class ConsoleMetrics(HttpMetrics):
-    """The console's."""
+    """Metrics of the console."""
 
     def __init__(self) -> None:
         super().__init__("console")
         self.actions = self._counter(
             "moderation_operator_actions_total",
-            "Actions of operators that this console kept, by kind: redrive, discard, reveal, replay; the command line's"
-            " are in the log alone",
+            "Operators' actions through this console, by kind: redrive, discard, reveal, replay; those of the command"
+            " line are in the log only",
             "kind",
         )
-        self.live_clients = self._gauge("moderation_sse_clients", "Pages that are kept fresh now")
+        self.live_clients = self._gauge("moderation_sse_clients", "Open pages with live updates")
         self.redrives_waiting = self._callback_gauge(
-            "moderation_redrives_waiting", "1 while a redrive that was decided cannot be sent, else 0"
+            "moderation_redrives_waiting", "1 while a recorded redrive cannot be sent, else 0"
         )
         self.topics_lost = self._callback_gauge(
             "moderation_topics_lost",
-            "1 while a topic is not there, or does not end where the relay left it, else 0",
+            "1 while a topic is missing or does not end where the relay left it, else 0",
             "topic",
         )
 
 
 class GatewayMetrics(HttpMetrics):
-    """The gateway's."""
+    """Metrics of the gateway."""
 
     def __init__(self) -> None:
         super().__init__("gateway")
         self.requests = self._counter(
             "moderation_gateway_requests_total",
-            "Requests answered, by operation (other: health, metrics, paths that there are not) and HTTP status",
+            "Requests answered, by operation (other: health, metrics, unknown paths) and HTTP status",
             "operation",
             "status",
         )
         self.request_seconds = self._histogram(
-            "moderation_gateway_request_seconds", "Seconds from request to answer", REQUEST_SECONDS_BUCKETS, "operation"
+            "moderation_gateway_request_seconds",
+            "Seconds from request to response",
+            REQUEST_SECONDS_BUCKETS,
+            "operation",
         )
         self.commands = self._counter(
             "moderation_gateway_commands_total",
-            "Commands asked for, by type and how they ended for the caller: accepted, rejected, pending (202: no"
-            " verdict in time), not_sent (503)",
+            "Commands requested, by type and outcome for the caller: accepted, rejected, pending (202: no verdict in"
+            " time), not_sent (503)",
             "type",
             "outcome",
         )
@@ -264,11 +265,11 @@ class GatewayMetrics(HttpMetrics):
             REQUEST_SECONDS_BUCKETS,
         )
         self.rate_limited = self._counter(
-            "moderation_gateway_rate_limited_total", "Requests refused because their user asked too much"
+            "moderation_gateway_rate_limited_total", "Requests rejected by the rate limit"
         )
-        self.events_held = self._gauge("moderation_gateway_events_held", "Events folded into the states held in memory")
+        self.events_held = self._gauge("moderation_gateway_events_held", "Events folded into the cached states")
         self.events_folded = self._counter("moderation_gateway_events_folded_total", "Events read and folded")
         self.producers_recreated = self._counter(
             "moderation_producer_recreated_total",
-            "Producers made after the first one, each because the last one failed",
+            "Producers created after the first one, each because the previous one failed",
         )

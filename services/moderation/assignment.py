@@ -63,8 +63,15 @@ class Submission:
     revision: int = 0
     # Shard position of the event that last set score or grade.
     graded_position: int = 0
+    # Shard positions since then at which the submission stopped being graded, or was graded again.
+    graded_state_changes: tuple[int, ...] = ()
     rubric_assessment: Mapping[str, Any] | None = None
     comments: list[Comment] = field(default_factory=list)
+
+    def was_graded_at(self, position: int) -> bool:
+        """Whether the state was graded at a shard position after the one at which score or grade were set."""
+        later_changes = sum(changed_at > position for changed_at in self.graded_state_changes)
+        return (self.workflow_state == "graded") != bool(later_changes % 2)
 
     @property
     def is_handed_in(self) -> bool:
@@ -91,6 +98,16 @@ class Submission:
 
 
 UNSUBMITTED = Submission()
+
+
+@dataclass(slots=True)
+class GradingSettings:
+    """Points, grading type and the assignment's own scheme from a shard position on."""
+
+    position: int
+    points_possible: Decimal | None
+    grading_type: str
+    grading_scheme: GradingScheme | None
 
 
 @dataclass(slots=True)
@@ -126,8 +143,8 @@ class Assignment:
     assigned_to: frozenset[int] | None = None
     deleted: bool = False
     grades_published_at: datetime | None = None
-    # Shard position at which points, grading type or scheme last changed: texts that are older are remade.
-    grading_settings_position: int = 0
+    # Each change of points, grading type or scheme; texts that are older than one are remade by it.
+    grading_settings_changes: list[GradingSettings] = field(default_factory=list)
     grader_slots: dict[int, str] = field(default_factory=dict)
     added_students: set[int] = field(default_factory=set)
     selections: dict[int, Selection] = field(default_factory=dict)
@@ -148,6 +165,11 @@ class Assignment:
     ordinal_permutation: OrdinalPermutation | None = field(default=None, compare=False, repr=False)
     # Lists of students as they were last shown, with the course's version then; emptied when others may be in them.
     student_list_cache: dict[Any, tuple[int, list[int]]] = field(default_factory=dict)
+
+    @property
+    def grading_settings_position(self) -> int:
+        """Shard position at which points, grading type or scheme last changed."""
+        return self.grading_settings_changes[-1].position if self.grading_settings_changes else 0
 
     def is_assigned(self, course: Course, student_id: int) -> bool:
         """Whether the assignment is assigned to the student now."""

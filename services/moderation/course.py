@@ -91,8 +91,8 @@ class Course:
     root_account_uuid: str | None = None
     root_account_lti_guid: str | None = None
     grading_scheme: GradingScheme | None = None
-    # Shard position at which it last changed.
-    grading_scheme_position: int = 0
+    # Shard positions at which it changed, each with the scheme from then on.
+    grading_scheme_changes: list[tuple[int, GradingScheme | None]] = field(default_factory=list)
     late_policy: LatePolicy | None = None
     users: dict[int, dict[str, Any]] = field(default_factory=dict)
     enrollments: dict[int, dict[tuple[str, int | None], Enrollment]] = field(default_factory=dict)
@@ -101,6 +101,18 @@ class Course:
     student_ordinals: dict[int, int] = field(default_factory=dict)
     # Shard position at which a student last stopped being enrolled: a choice made before does not count any more.
     unenrolled_at_position: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def grading_scheme_position(self) -> int:
+        """Shard position at which the grading scheme last changed."""
+        return self.grading_scheme_changes[-1][0] if self.grading_scheme_changes else 0
+
+    def grading_scheme_at(self, position: int) -> GradingScheme | None:
+        """The grading scheme as it was at a shard position."""
+        for changed_at, scheme in reversed(self.grading_scheme_changes):
+            if changed_at <= position:
+                return scheme
+        return None
 
     def has_permission(self, user_id: int, permission: str) -> bool:
         """Course permission by an active enrolment, or by an account-level role."""

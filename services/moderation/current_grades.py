@@ -47,16 +47,18 @@ def current_provisional_grade(course: Course, assignment: Assignment, grade: Pro
 def current_gradebook_grade(course: Course, assignment: Assignment, submission: Submission) -> ScoreAndGrade:
     """Score and text of a submission.
 
-    As Canvas does it: only of graded submissions, and not for a changed scheme of the course.
+    As Canvas does it: by each change of the assignment in turn, only of submissions that were graded then, and not for
+    a changed scheme of the course.
     """
-    if (
-        submission.graded_position >= assignment.grading_settings_position
-        or submission.workflow_state != "graded"
-        or submission.score is None
-        or submission.grade is None
-    ):
-        return submission.score, submission.grade
-    return _remade(submission.score, submission.grade, course, assignment)
+    score, text = submission.score, submission.grade
+    if submission.graded_position >= assignment.grading_settings_position or score is None or text is None:
+        return score, text
+    for settings in assignment.grading_settings_changes:
+        if settings.position > submission.graded_position and submission.was_graded_at(settings.position):
+            scheme = settings.grading_scheme or course.grading_scheme_at(settings.position)
+            remade = regrade(score, text, settings.grading_type, settings.points_possible, scheme)
+            score, text = remade.score, remade.grade
+    return score, text
 
 
 def entered_gradebook_grade(course: Course, assignment: Assignment, submission: Submission) -> ScoreAndGrade:

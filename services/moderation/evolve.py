@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, assert_never
 
 from services.moderation import ids
-from services.moderation.assignment import Assignment, Comment, ProvisionalGrade, Selection, Submission
+from services.moderation.assignment import Assignment, Comment, GradingSettings, ProvisionalGrade, Selection, Submission
 from services.moderation.course import STUDENT_TYPES, Course, Enrollment
 from services.moderation.events import (
     AdminsUpdated,
@@ -41,7 +41,7 @@ def evolve_course(course: Course, event: CourseEvent, *, position: int, at: date
             for name, (_, new) in changes.items():
                 setattr(course, name, new)
             if "grading_scheme" in changes:
-                course.grading_scheme_position = position
+                course.grading_scheme_changes.append((position, course.grading_scheme))
         case UsersUpdated(users=users):
             for row in users:
                 course.users.setdefault(row["user_id"], {}).update(row)
@@ -87,9 +87,12 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             assignment.added_students.update(kept_student_ids)
         case SubmissionRecorded(student_id=student, changed_fields=changed_fields):
             submission = _touch_submission(assignment, student, at)
+            was_graded = submission.workflow_state == "graded"
             _apply_submission_fields(assignment, submission, student, changed_fields)
             if "score" in changed_fields or "grade" in changed_fields:
-                submission.graded_position = position
+                submission.graded_position, submission.graded_state_changes = position, ()
+            elif was_graded != (submission.workflow_state == "graded"):
+                submission.graded_state_changes += (position,)
             if "score" in changed_fields:
                 # What of the new score was deducted, only the LMS knows.
                 submission.points_deducted = None
@@ -135,9 +138,11 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             submission = _touch_submission(assignment, student, at)
             for name, (_, new) in changes.items():
                 setattr(submission, name, new)
-            submission.graded_position = position
+            if "score" in changes or "grade" in changes:
+                submission.graded_position, submission.graded_state_changes = position, ()
             if submission.excused and submission.workflow_state != "graded":
                 submission.workflow_state, submission.graded_at = "graded", at
+                submission.graded_state_changes += (position,)
             if "score" in changes:
                 submission.points_deducted = None
         case GradePublished():
@@ -179,13 +184,17 @@ _GRADING_SETTINGS = frozenset({"points_possible", "grading_type", "grading_schem
 
 def _apply_settings(assignment: Assignment, settings: Iterable[tuple[str, Any]], position: int) -> None:
     assignment.student_list_cache.clear()
+    is_grading_changed = False
     for name, value in settings:
-        if name in _GRADING_SETTINGS and value != getattr(assignment, name):
-            assignment.grading_settings_position = position
+        is_grading_changed |= name in _GRADING_SETTINGS and value != getattr(assignment, name)
         if name == "assigned_to":
             _apply_assigned_students(assignment, None if value is None else frozenset(value), position)
         else:
             setattr(assignment, name, value)
+    if is_grading_changed:
+        assignment.grading_settings_changes.append(
+            GradingSettings(position, assignment.points_possible, assignment.grading_type, assignment.grading_scheme)
+        )
 
 
 def _apply_assigned_students(assignment: Assignment, students: frozenset[int] | None, position: int) -> None:
@@ -236,7 +245,7 @@ def _apply_publication(assignment: Assignment, event: GradePublished, position: 
     submission.points_deducted = event.points_deducted
     submission.grader_id, submission.graded_at = event.scorer_id, event.graded_at
     submission.graded_anonymously = event.graded_anonymously
-    submission.graded_position = position
+    submission.graded_position, submission.graded_state_changes = position, ()
     submission.grade_matches_current_submission = True
     if submission.score is not None:
         submission.workflow_state = "graded"

@@ -179,7 +179,8 @@ def record_submission(
         submission.grade,
     ):
         # What was saved is outdated: the half that is not stated is saved as it is now.
-        changed_fields = {**current_values, **changed_fields}
+        outdated = {name: value for name, value in current_values.items() if getattr(submission, name) != value}
+        changed_fields = {**outdated, **changed_fields}
     for name, find_student in (
         ("anonymous_id", ids.find_student_by_anonymous_id),
         ("submission_id", ids.find_student_by_submission_id),

@@ -1,163 +1,95 @@
 """Canvas's rules read a second time, as plainly as they can be said: what commands come to, with no events.
 
-It shares nothing with the rules but the commands. It knows one course and one moderated essay of ten points, which is
-assigned to every student unless somebody says otherwise.
+It shares nothing with the rules but the commands.
 """
 
-from dataclasses import dataclass, field
-from decimal import Decimal
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from services.moderation import commands
-
-TEXTS = {"": None, "?": None, "7": Decimal(7), "50%": Decimal(5)}
-INSTRUCTORS = ("TeacherEnrollment", "TaEnrollment")
-POINTS = Decimal(10)
-
-
-@dataclass
-class Person:
-    type: str
-    state: str = "active"
-    limited: bool = False
-    section: int | None = None
+from tests.unit.moderation.reference_gradebook import Entry
+from tests.unit.moderation.reference_grades import exact
+from tests.unit.moderation.reference_state import Mark, ReferenceState, Refusal, Told
 
 
 @dataclass
-class Mark:
-    """A provisional grade; ``number`` counts them from 1."""
+class ReferenceModel(ReferenceState):
+    """Decides commands."""
 
-    number: int
-    student: int
-    final: bool
-    scorer: int
-    score: Decimal | None = None
-    entered: bool = False
+    def apply(self, data: commands.CommandData, actor: int, at: datetime) -> tuple[str | None, Told]:
+        """Change the state; return the reason if the command is refused, else the grade changes that are told."""
+        self.step += 1
+        try:
+            told = self._apply(data, actor, at)
+        except Refusal as refusal:
+            return str(refusal), []
+        return None, [change for change in told if not self.roster.is_test_student(change["student_id"])]
 
-
-@dataclass
-class Work:
-    """What a student handed in, and how late the LMS calls it."""
-
-    handed_in: bool = False
-    seconds_late: int = 0
-    status: str | None = None
-
-
-@dataclass
-class ReferenceModel:
-    """``choices``: the moderation set, each student with the number of the chosen mark or None."""
-
-    people: dict[int, Person]
-    admins: frozenset[int]
-    grader_count: int
-    final_grader: int | None
-    assigned_to: tuple[int, ...] | None = None
-    slot_holders: set[int] = field(default_factory=set)
-    marks: list[Mark] = field(default_factory=list)
-    selections: dict[int, int | None] = field(default_factory=dict)
-    added_students: set[int] = field(default_factory=set)
-    excused: set[int] = field(default_factory=set)
-    gradebook: dict[int, tuple[Decimal | None, int]] = field(default_factory=dict)
-    work: dict[int, Work] = field(default_factory=dict)
-    late_policy: dict[str, Any] | None = None
-    deducted: dict[int, Decimal] = field(default_factory=dict)
-    published: bool = False
-
-    def __post_init__(self) -> None:
-        self.selections = dict.fromkeys(self._assigned())
-
-    def apply(self, data: commands.CommandData, actor: int) -> str | None:
-        """What is said changes what is; the reason, if it is refused."""
+    def _apply(self, data: commands.CommandData, actor: int, at: datetime) -> Told:
         match data:
-            case commands.UpsertEnrollments():
-                self._apply_lms_fact(data)
-                return None
-            case commands.ConfigureAssignment():
-                if data.fields.get("grader_count") == 0:
-                    return "invalid_command"
-                self._apply_lms_fact(data)
-                return None
             case commands.UpsertCourse(fields=fields):
-                self.late_policy = fields["late_policy"]
-                return None
-            case commands.RecordSubmission():
-                return self._record_work(data)
-            case commands.RecordProvisionalGrade():
-                return self._grade(data, actor)
-            case commands.RecordProvisionalComment():
-                return self._comment(data, actor)
-            case commands.PublishProvisionalGrades():
-                return self._publish(actor)
-        if not self._can_moderate(actor):
-            return "unauthorized"
-        match data:
+                self.state_course(dict(fields))
+                return []
+            case commands.UpsertEnrollments(enrollments=upserts):
+                before = self.roster.enrolled_students()
+                self.roster.enroll(upserts)
+                self.drop_choices(before - self.roster.enrolled_students())
+                return []
+            case commands.UpsertAdmins(admins=admins):
+                self.roster.appoint(admins)
+                return []
+            case commands.ConfigureAssignment(fields=fields):
+                self.configure(dict(fields))
+                return []
             case commands.SelectStudentsForModeration(student_ids=students):
-                return self._add(students, actor)
+                self._add(students, actor)
+                return []
+        if self.deleted:
+            raise Refusal("not_found")
+        match data:
+            case commands.RecordSubmission(student_id=student, fields=fields):
+                if student not in self.roster.enrolled_students():
+                    raise Refusal("not_found")
+                self.gradebook.of(student).state_fact(dict(fields))
+                return []
+            case commands.PostGrades(student_ids=ids, posted_at=posted_at):
+                return self.post(ids, posted_at or at)
+            case commands.HideGrades(student_ids=ids):
+                return self.post(ids, None)
+            case commands.RecordProvisionalGrade():
+                return self._grade(data, actor, at)
+            case commands.RecordProvisionalComment():
+                self._comment(data, actor)
+            case commands.PublishProvisionalGrades():
+                return self._publish(actor, at)
             case commands.SelectProvisionalGrade(provisional_grade_id=number):
-                return self._select(number)
+                self.demand_moderator(actor)
+                self._select(number)
             case commands.BulkSelectProvisionalGrades(provisional_grade_ids=numbers):
+                self.demand_moderator(actor)
                 for number in numbers:
-                    self._select(number)
-                return None
-        raise TypeError(f"{data} is not read here")
+                    if number <= len(self.marks) and self.is_in_set(self.marks[number - 1].student):
+                        self._select(number)
+            case _:
+                raise TypeError(f"{data} is not read here")
+        return []
 
-    def _apply_lms_fact(self, data: commands.UpsertEnrollments | commands.ConfigureAssignment) -> None:
-        before = self._assigned()
-        if isinstance(data, commands.UpsertEnrollments):
-            for row in data.enrollments:
-                limited = row.fields["limited_to_section"]
-                self.people[row.user_id] = Person(row.type, row.fields["state"], limited, row.section_id)
-        else:
-            self.grader_count = data.fields.get("grader_count", self.grader_count)
-            self.final_grader = data.fields.get("final_grader_id", self.final_grader)
-            self.assigned_to = data.fields.get("assigned_to", self.assigned_to)
-        after = self._assigned()
-        for student in before - after:
-            del self.selections[student]
-            if student in self.added_students:
-                self.selections[student] = None
-        for student in after:
-            self.selections.setdefault(student, None)
+    def _demand_gradable(self, student: int, actor: int) -> None:
+        if not self.roster.can_grade(actor):
+            raise Refusal("unauthorized")
+        if not self.roster.is_gradable(student):
+            raise Refusal("student_not_enrolled")
+        if not self.roster.can_see(actor, student):
+            raise Refusal("not_found")
+        if student not in self.assigned():
+            raise Refusal("not_assigned")
 
-    def _assigned(self) -> set[int]:
-        students = {user for user, p in self.people.items() if p.type == "StudentEnrollment" and p.state != "deleted"}
-        return students if self.assigned_to is None else students & set(self.assigned_to)
-
-    def _can_grade(self, user: int) -> bool:
-        person = self.people.get(user)
-        instructs = person is not None and person.type in INSTRUCTORS and person.state == "active"
-        return instructs or user in self.admins
-
-    def _is_final_grader(self, user: int) -> bool:
-        person = self.people.get(user)
-        return user == self.final_grader and not (person is not None and person.state == "deleted")
-
-    def _can_moderate(self, user: int) -> bool:
-        return self._is_final_grader(user) or user in self.admins
-
-    def _has_slot(self, user: int) -> bool:
-        others = [holder for holder in self.slot_holders if not self._is_final_grader(holder)]
-        return user in self.slot_holders or self._is_final_grader(user) or len(others) < self.grader_count
-
-    def _can_see(self, user: int, student: int) -> bool:
-        worker, pupil = self.people.get(user), self.people[student]
-        limited = worker is not None and worker.state == "active" and worker.limited and user not in self.admins
-        within = not limited or (worker is not None and worker.section == pupil.section)
-        return self._is_gradable(student) and within
-
-    def _is_gradable(self, student: int) -> bool:
-        person = self.people.get(student)
-        return person is not None and person.type == "StudentEnrollment" and person.state in ("active", "inactive")
-
-    def _grading_rejection(self, student: int, actor: int) -> str | None:
-        if not self._can_grade(actor):
-            return "unauthorized"
-        if not self._is_gradable(student):
-            return "student_not_enrolled"
-        if not self._can_see(actor, student):
-            return "not_found"
-        return None if student in self._assigned() else "not_assigned"
+    def _demand_slot(self, user: int) -> None:
+        others = [holder for holder in self.slot_holders if not self.is_final_grader(holder)]
+        has_one = user in self.slot_holders or self.is_final_grader(user) or len(others) < self.grader_count
+        if self.moderated and not has_one:
+            raise Refusal("max_graders_reached")
 
     def _find_mark(self, student: int, actor: int, final: bool) -> Mark | None:
         for mark in self.marks:
@@ -165,138 +97,97 @@ class ReferenceModel:
                 return mark
         return None
 
-    def _get_or_create_mark(self, student: int, actor: int, final: bool) -> Mark | None:
-        """The mark that the actor writes to, made if need be; None where no final mark may be made yet."""
+    def _get_or_create_mark(self, student: int, actor: int, final: bool) -> Mark:
         mark = self._find_mark(student, actor, final)
         if mark is None:
             if final and all(other.student != student for other in self.marks):
-                return None
+                raise Refusal("final_without_provisional")
             mark = Mark(len(self.marks) + 1, student, final, actor)
             self.marks.append(mark)
-        self.slot_holders.add(actor)
+        if self.moderated:
+            self.slot_holders.add(actor)
         mark.scorer = actor
         return mark
 
-    def _grade(self, data: commands.RecordProvisionalGrade, actor: int) -> str | None:
-        student, text = data.student_id, data.posted_grade
-        refused = self._grading_rejection(student, actor)
-        if refused is not None:
-            return refused
-        sent = text is not None or data.score is not None
+    def _grade(self, data: commands.RecordProvisionalGrade, actor: int, at: datetime) -> Told:
+        student, text, score = data.student_id, data.posted_grade, exact(data.score)
+        self._demand_gradable(student, actor)
+        sent = text is not None or score is not None
         if sent and data.excuse:
-            return "grade_and_excuse"
-        if not self._has_slot(actor):
-            return "max_graders_reached"
-        score = TEXTS[text] if text else data.score
-        moderates = self._can_moderate(actor)
-        excused = (bool(data.excuse) and score is None) if moderates else student in self.excused
+            raise Refusal("grade_and_excuse")
+        self._demand_slot(actor)
+        grade = None
+        if text:
+            grade = self.rules().from_text(text, data.prefer_points_over_scheme)
+        elif score is not None:
+            grade = self.rules().from_score(score)
+        moderates, was_excused = self.can_moderate(actor), self.gradebook.of(student).excused
+        excused = (bool(data.excuse) and grade is None) if moderates else was_excused
         says_something = sent or data.excuse is not None
-        if score is None and text != "" and not (excused and says_something):
-            return "invalid_score"
+        if grade is None and text != "" and not (excused and says_something):
+            raise Refusal("invalid_score")
         final = data.final and moderates
         mark = self._find_mark(student, actor, final)
-        if mark is not None and self.selections.get(student) == mark.number and not self._is_final_grader(mark.scorer):
-            return "modify_selected"
+        if mark is not None and self.choices.get(student) == mark.number and not self.is_final_grader(mark.scorer):
+            raise Refusal("modify_selected")
         mark = self._get_or_create_mark(student, actor, final)
-        if mark is None:
-            return "final_without_provisional"
-        mark.score, mark.entered = score, True
-        if excused != (student in self.excused):
-            published_score, _ = self.gradebook.get(student, (None, 0))
-            self.gradebook[student] = (None if excused else published_score, actor)
-            if excused:
-                self.deducted.pop(student, None)
-        (self.excused.add if excused else self.excused.discard)(student)
-        return None
+        mark.score, mark.grade = grade or (None, None)
+        mark.entered, mark.step = True, self.step
+        return self.gradebook.excuse(student, excused, actor, at)
 
-    def _comment(self, data: commands.RecordProvisionalComment, actor: int) -> str | None:
-        refused = self._grading_rejection(data.student_id, actor)
-        if refused is not None:
-            return refused
-        if not self._has_slot(actor):
-            return "max_graders_reached"
-        if data.final and not self._can_moderate(actor):
-            return "final_not_permitted"
-        written = self._get_or_create_mark(data.student_id, actor, data.final)
-        return "final_without_provisional" if written is None else None
+    def _comment(self, data: commands.RecordProvisionalComment, actor: int) -> None:
+        self._demand_gradable(data.student_id, actor)
+        self._demand_slot(actor)
+        if data.final and not self.can_moderate(actor):
+            raise Refusal("final_not_permitted")
+        self._get_or_create_mark(data.student_id, actor, data.final)
 
-    def _add(self, students: tuple[int, ...], actor: int) -> str | None:
+    def _add(self, students: tuple[int, ...], actor: int) -> None:
+        self.demand_moderator(actor)
         if not students:
-            return "missing_student_ids"
-        for student in students:
-            if student in self.people and self._can_see(actor, student) and student not in self.selections:
-                self.selections[student] = None
-                self.added_students.add(student)
-        return None
+            raise Refusal("missing_student_ids")
+        self.added |= {s for s in students if self.roster.can_see(actor, s) and not self.is_in_set(s)}
 
-    def _select(self, number: int) -> str | None:
+    def _select(self, number: int) -> None:
         if not 1 <= number <= len(self.marks):
-            return "not_found"
+            raise Refusal("not_found")
         student = self.marks[number - 1].student
-        if student not in self.selections:
-            return "not_in_moderation_set"
-        self.selections[student] = number
-        return None
+        if not self.is_in_set(student):
+            raise Refusal("not_in_moderation_set")
+        self.choices[student] = number
 
-    def _publish(self, actor: int) -> str | None:
-        if not (self._can_grade(actor) and self._can_moderate(actor)):
-            return "unauthorized"
+    def _publish(self, actor: int, at: datetime) -> Told:
+        if not (self.roster.can_grade(actor) and self.can_moderate(actor)):
+            raise Refusal("unauthorized")
+        if not self.moderated:
+            raise Refusal("not_moderated")
         if self.published:
-            return "already_published"
-        chosen = {}
-        for student in self._assigned():
+            raise Refusal("already_published")
+        chosen = []
+        for student in sorted(self.assigned()):
             marks = [mark for mark in self.marks if mark.student == student]
             entered = [mark for mark in marks if mark.entered]
-            selected = [mark for mark in marks if mark.number == self.selections[student]]
-            if not marks or not self._can_see(actor, student):
+            selected = [mark for mark in marks if mark.number == self.choices.get(student)]
+            if not marks or not self.roster.can_see(actor, student):
                 continue
             if not selected and len(entered) > 1:
-                return "selection_required"
-            chosen[student] = (selected or entered or marks)[0]
-        for student, mark in chosen.items():
-            lost = self._lost_for_lateness(student, mark.score)
-            if mark.score is not None and lost is not None:
-                self.deducted[student] = lost
-            self.gradebook[student] = (None if mark.score is None else mark.score - (lost or 0), mark.scorer)
+                raise Refusal("selection_required")
+            chosen.append((selected or entered or marks)[0])
         self.published = True
-        return None
-
-    def _record_work(self, data: commands.RecordSubmission) -> str | None:
-        person = self.people.get(data.student_id)
-        if person is None or person.type != "StudentEnrollment" or person.state == "deleted":
-            return "not_found"
-        fields = data.fields
-        work = Work(fields["submitted_at"] is not None, fields["seconds_late"], fields["late_policy_status"])
-        self.work[data.student_id] = work
-        return None
-
-    def _lost_for_lateness(self, student: int, score: Decimal | None) -> Decimal | None:
-        """Points that lateness costs: one share for each hour or day begun, until no time or nothing to lose is left.
-
-        None: the work is not late at all.
-        """
-        work, policy = self.work.get(student, Work()), self.late_policy
-        late = work.status == "late" or (work.status is None and work.handed_in and work.seconds_late > 0)
-        if student in self.excused or not late:
-            return None
-        if score is None or policy is None or not policy["late_submission_deduction_enabled"]:
-            return Decimal(0)
-        safe = POINTS * policy["late_submission_minimum_percent"] / 100
-        floor = safe if policy["late_submission_minimum_percent_enabled"] else Decimal(0)
-        left, time = score, work.seconds_late
-        while time > 0 and left > floor:
-            left = max(left - POINTS * policy["late_submission_deduction"] / 100, floor)
-            time -= 3600 if policy["late_submission_interval"] == "hour" else 24 * 3600
-        return score - left
+        told = []
+        for mark in chosen:
+            grade = self.current(mark)
+            told += self.gradebook.publish(mark.student, grade, mark.scorer, self.rules(), self.policy, at)
+        return told
 
     def snapshot(self) -> dict[str, Any]:
         """All that there is, to compare."""
+        students = self.added | self.roster.enrolled_students()
+        rows = {student: entry.row(self.rules()) for student, entry in self.gradebook.entries.items()}
         return {
-            "marks": [(m.number, m.student, m.final, m.scorer, m.score, m.entered) for m in self.marks],
-            "set": self.selections,
+            "marks": [(m.number, m.student, m.final, m.scorer, *self.current(m), m.entered) for m in self.marks],
+            "set": {student: self.choices.get(student) for student in students if self.is_in_set(student)},
             "slots": self.slot_holders,
-            "excused": self.excused,
-            "gradebook": self.gradebook,
-            "deducted": self.deducted,
+            "gradebook": {student: row for student, row in rows.items() if row != Entry().row(self.rules())},
             "published": self.published,
         }

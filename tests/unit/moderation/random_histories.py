@@ -1,0 +1,243 @@
+"""Random histories of facts and commands, drawn from a seed, held against the reference model, and shrunk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+from services.moderation import commands
+from tests.fixtures.in_memory_course import (
+    ADMIN,
+    ANN,
+    BEN,
+    CAT,
+    FINAL_GRADER,
+    START,
+    STRANGER,
+    TA1,
+    TA2,
+    TA3,
+    TEACHER,
+)
+
+TEST_STUDENT = 34
+TYPES = {
+    **dict.fromkeys((FINAL_GRADER, TEACHER), "TeacherEnrollment"),
+    **dict.fromkeys((TA1, TA2, TA3), "TaEnrollment"),
+    **dict.fromkeys((ANN, BEN, CAT), "StudentEnrollment"),
+    TEST_STUDENT: "StudentViewEnrollment",
+}
+# Those who can do much are asked more often than the others.
+ACTORS = [FINAL_GRADER, TA1, TA2, ADMIN] * 3 + [TEACHER, TA3, ANN, STRANGER]
+MODERATORS = [FINAL_GRADER, ADMIN] * 6 + ACTORS
+STUDENTS = [ANN, BEN, CAT] * 6 + [TEST_STUDENT] * 2 + [TA1, STRANGER]
+STATES = ["active", "active", "active", "inactive", "invited", "creation_pending", "completed", "deleted"]
+PERMISSIONS = ["manage_grades", "view_all_grades", "select_final_grade"]
+# Names that are words, numbers, numbers of points, and words of another grading type.
+SCHEMES = [
+    None,
+    (("4.0", Decimal("0.9")), ("3.0", Decimal("0.795")), ("0", Decimal(0))),
+    (("Merit", Decimal("0.75")), ("Pass", Decimal("0.5")), ("complete", Decimal(0))),
+    (("Excellent", Decimal("1.5")), ("B", Decimal("0.8")), ("b-", Decimal("0.7991")), ("F", Decimal(0))),
+]
+TEXTS = ["", "?", "7", "-1", "50%", "112.5%", "B", "a-", "3", "4.0", "merit", "pass", "complete", "fail", "incomplete"]
+SCORES = [Decimal(text) for text in ("0", "5", "7.25", "8", "9.995", "10", "12", "85.5", "-2")]
+TIMES = [None, START - timedelta(days=1), START + timedelta(seconds=20), START + timedelta(days=1)]
+SETTINGS: dict[str, list[Any]] = {
+    "points_possible": [None, *map(Decimal, ("0", "8", "10", "10", "15", "20", "100"))],
+    "grading_type": ["points", "percent", "letter_grade", "gpa_scale", "pass_fail", "pass_fail", "not_graded"],
+    "grading_scheme": SCHEMES,
+    "grader_count": [0, 1, 2, 3, 4],
+    "final_grader_id": [FINAL_GRADER] * 5 + [TEACHER, TA2, ANN, STRANGER, None],
+    "assigned_to": [None, None, None, None, (ANN, BEN), (BEN, CAT), (CAT, TEST_STUDENT), (ANN, BEN, CAT)],
+    "moderation_set": ["assigned", "selected"],
+    "moderated_grading": [True, True, True, False],
+    "deleted": [False, False, False, True],
+}
+SUBMISSION_FIELDS: dict[str, list[Any]] = {
+    "score": [None, *SCORES],
+    "grade": [None, "8", "complete", "incomplete", "B", "80%"],
+    "grader_id": [None, TEACHER],
+    "graded_at": TIMES,
+    "excused": [None, False, True],
+    "posted_at": TIMES,
+    "seconds_late": [None, 0, 1, 3_600, 90_000],
+    "late_policy_status": [None, None, "late", "missing", "extended", "none"],
+    "submitted_at": TIMES,
+    "attempt": [None, 0, 1, 2],
+}
+POLICY_FIELDS: dict[str, list[Any]] = {
+    "late_submission_deduction_enabled": [True, True, True, False],
+    "late_submission_deduction": [Decimal(text) for text in ("0", "5", "10", "12.5", "33.33", "100")],
+    "late_submission_interval": ["day", "hour"],
+    "late_submission_minimum_percent_enabled": [True, False],
+    "late_submission_minimum_percent": [Decimal(text) for text in ("0", "30.5", "60")],
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command; of provisional grades it names numbers from 1 instead of ids."""
+
+    actor: int
+    data: commands.CommandData
+
+
+def some_of(draw: Random, fields: dict[str, list[Any]], count: int) -> dict[str, Any]:
+    return {name: draw.choice(fields[name]) for name in draw.sample(sorted(fields), count)}
+
+
+def random_grade(draw: Random) -> commands.CommandData:
+    student, final = draw.choice(STUDENTS), draw.random() < 0.3
+    if draw.random() < 0.45:
+        return commands.RecordProvisionalGrade(student_id=student, score=draw.choice(SCORES), final=final)
+    return commands.RecordProvisionalGrade(
+        student_id=student,
+        posted_grade=draw.choice([None, *TEXTS]),
+        prefer_points_over_scheme=draw.random() < 0.2,
+        score=draw.choice([None, None, None, Decimal(5)]),
+        excuse=draw.choice([None, None, None, None, None, None, True, False]),
+        final=final,
+    )
+
+
+def random_excusal(draw: Random) -> commands.CommandData:
+    return commands.RecordProvisionalGrade(student_id=draw.choice(STUDENTS), excuse=draw.random() < 0.8)
+
+
+def random_comment(draw: Random) -> commands.CommandData:
+    student, final = draw.choice(STUDENTS), draw.random() < 0.3
+    return commands.RecordProvisionalComment(student_id=student, comment="well", final=final)
+
+
+def random_selection(draw: Random) -> commands.CommandData:
+    numbers = tuple(draw.randint(1, 12) for _ in range(draw.randint(0, 4)))
+    if draw.random() < 0.4:
+        return commands.BulkSelectProvisionalGrades(provisional_grade_ids=numbers)
+    return commands.SelectProvisionalGrade(provisional_grade_id=draw.randint(1, 9))
+
+
+def random_addition(draw: Random) -> commands.CommandData:
+    return commands.SelectStudentsForModeration(student_ids=tuple(draw.choices(STUDENTS, k=draw.randint(0, 2))))
+
+
+def random_publication(draw: Random) -> commands.CommandData:
+    return commands.PublishProvisionalGrades()
+
+
+def random_enrollment(draw: Random) -> commands.CommandData:
+    rows = []
+    for user in draw.sample(sorted(TYPES), draw.randint(1, 2)):
+        stated: dict[str, Any] = {"state": draw.choice(STATES)}
+        if draw.random() < 0.3:
+            stated["limited_to_section"] = draw.random() < 0.6
+        if draw.random() < 0.1:
+            stated["permissions"] = {draw.choice(PERMISSIONS): draw.random() < 0.5}
+        type_ = draw.choice([TYPES[user]] * 9 + ["ObserverEnrollment", "DesignerEnrollment", "TaEnrollment"])
+        section = draw.choice([None, None, 1, 2])
+        rows.append(commands.EnrollmentUpsert(user_id=user, type=type_, section_id=section, fields=stated))
+    return commands.UpsertEnrollments(enrollments=tuple(rows))
+
+
+def random_admin(draw: Random) -> commands.CommandData:
+    granted = tuple(draw.sample(PERMISSIONS, draw.choice([0, 2, 3, 3])))
+    return commands.UpsertAdmins(admins=(commands.AdminUpsert(user_id=ADMIN, permissions=granted),))
+
+
+def random_settings(draw: Random) -> commands.CommandData:
+    return commands.ConfigureAssignment(fields=some_of(draw, SETTINGS, draw.choice([1, 1, 1, 2, 3])))
+
+
+def random_course_fact(draw: Random) -> commands.CommandData:
+    if draw.random() < 0.4:
+        return commands.UpsertCourse(fields={"grading_scheme": draw.choice(SCHEMES)})
+    policy = None if draw.random() < 0.15 else some_of(draw, POLICY_FIELDS, draw.randint(1, len(POLICY_FIELDS)))
+    return commands.UpsertCourse(fields={"late_policy": policy})
+
+
+def random_submission(draw: Random) -> commands.CommandData:
+    fields = some_of(draw, SUBMISSION_FIELDS, draw.randint(1, 5))
+    return commands.RecordSubmission(student_id=draw.choice(STUDENTS), fields=fields)
+
+
+def random_lateness(draw: Random) -> commands.CommandData:
+    """Work that came late, as far as nothing else is stated."""
+    fields = {"attempt": 1, "submitted_at": TIMES[1], "seconds_late": draw.choice([1, 3_600, 90_000, 200_000])}
+    return commands.RecordSubmission(student_id=draw.choice(STUDENTS), fields=fields)
+
+
+def random_policy(draw: Random) -> commands.CommandData:
+    """A policy that deducts, often without a minimum."""
+    policy = some_of(draw, POLICY_FIELDS, len(POLICY_FIELDS))
+    return commands.UpsertCourse(fields={"late_policy": {**policy, "late_submission_deduction_enabled": True}})
+
+
+def random_posting(draw: Random) -> commands.CommandData:
+    students = draw.choice([None, None, (ANN,), (BEN, CAT, STRANGER)])
+    if draw.random() < 0.5:
+        return commands.HideGrades(student_ids=students)
+    return commands.PostGrades(student_ids=students, posted_at=draw.choice(TIMES))
+
+
+STEP_WEIGHTS: dict[Callable[[Random], commands.CommandData], int] = {
+    random_grade: 36,
+    random_excusal: 4,
+    random_comment: 6,
+    random_selection: 18,
+    random_addition: 3,
+    random_publication: 5,
+    random_enrollment: 6,
+    random_admin: 1,
+    random_settings: 10,
+    random_course_fact: 5,
+    random_submission: 12,
+    random_lateness: 7,
+    random_policy: 3,
+    random_posting: 4,
+}
+
+
+def random_history(seed: int, length: int = 60) -> list[Step]:
+    """Draw a history; every part of it is a history as well. Each fourth one publishes late work."""
+    draw = Random(seed)
+    late_publication = random_late_publication(draw) if seed % 4 == 3 else []
+    count = length - len(late_publication)
+    built = draw.choices(list(STEP_WEIGHTS), list(STEP_WEIGHTS.values()), k=count)
+    moderating = random_selection, random_addition, random_publication
+    steps = [Step(draw.choice(MODERATORS if build in moderating else ACTORS), build(draw)) for build in built]
+    return late_publication + steps
+
+
+def random_late_publication(draw: Random) -> list[Step]:
+    grading = commands.ConfigureAssignment(fields=draw_grading(draw))
+    facts = [grading, random_policy(draw), *(random_lateness(draw) for _ in range(5)), random_submission(draw)]
+    grades = [
+        commands.RecordProvisionalGrade(student_id=student, score=draw.choice(SCORES)) for student in (ANN, BEN, CAT)
+    ]
+    return [
+        *(Step(STRANGER, data) for data in facts),
+        *(Step(TA1, data) for data in grades),
+        Step(FINAL_GRADER, commands.PublishProvisionalGrades()),
+    ]
+
+
+def draw_grading(draw: Random) -> dict[str, Any]:
+    """Points and grading type of an assignment."""
+    return {name: draw.choice(SETTINGS[name]) for name in ("points_possible", "grading_type")}
+
+
+def shrink(history: list[Step], fails: Callable[[list[Step]], bool]) -> list[Step]:
+    """Drop steps from a failing history, many at a time and then one by one, as long as the rest still fails."""
+    size = len(history) // 2
+    while size:
+        start = 0
+        while start < len(history):
+            shorter = history[:start] + history[start + size :]
+            if fails(shorter):
+                history = shorter
+            else:
+                start += size
+        size = len(history) // 2 if size > len(history) else size // 2
+    return history

@@ -101,6 +101,7 @@ class UserDisplay(BaseModel):
     avatar_image_url: str
     html_url: str
     pronouns: None
+    fake_student: bool | None = None
 
 
 class NoAuthor(BaseModel):
@@ -249,6 +250,7 @@ class GradeableStudent(BaseModel):
     avatar_image_url: str
     html_url: str | None = None
     pronouns: None = None
+    fake_student: bool | None = None
     in_moderation_set: bool | None = None
     selected_provisional_grade_id: Id | None = None
     provisional_grades: list[ProvisionalGrade] | None = None

@@ -17,7 +17,6 @@ from services.gateway.path_ids import resolve_course, resolve_user_id, resolve_v
 from services.gateway.rails_params import get_ids, get_text, parse_params
 from services.gateway.responses import bad_request, json_response, not_found, unauthorized
 from services.moderation.canvas_courses import (
-    LISTED_STATES,
     RosterFilter,
     assignment_json,
     can_read_assignment,
@@ -27,7 +26,7 @@ from services.moderation.canvas_courses import (
     list_course_users,
 )
 from services.moderation.canvas_people import user_json
-from services.moderation.course import Course
+from services.moderation.course import LISTED_STATES, NOT_DELETED_STATES, Course
 
 COURSE_PATH = "/api/v1/courses/{course_id}"
 # Canvas's other filters: without them the list would hold users who were not asked for.
@@ -113,7 +112,7 @@ async def user(
 
 
 def _is_shown(found: Course, viewer_id: int, user_id: int) -> bool:
-    only_user = RosterFilter(user_ids=(user_id,), states=("active", "invited", "inactive", "completed"))
+    only_user = RosterFilter(user_ids=(user_id,), states=NOT_DELETED_STATES)
     return user_id == viewer_id or bool(list_course_users(found, viewer_id, only_user))
 
 

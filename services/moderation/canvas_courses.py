@@ -9,13 +9,12 @@ from typing import Any
 
 from services.moderation.assignment import Assignment
 from services.moderation.canvas_people import get_sortable_name, user_json
-from services.moderation.course import Course, Enrollment
+from services.moderation.course import LISTED_STATES, TEST_STUDENT, Course, Enrollment
 from services.moderation.event_payloads import decimal_to_json
 from services.moderation.visibility import can_view_gradebook
 
 Json = dict[str, Any]
-READING_STATES = frozenset({"active", "invited", "completed"})
-LISTED_STATES = frozenset({"active", "invited"})
+READING_STATES = LISTED_STATES | {"completed"}
 MODERATION_FIELDS = (
     "moderated_grading", "grader_count", "final_grader_id", "anonymous_grading", "graders_anonymous_to_graders",
     "grader_names_visible_to_final_grader", "grader_comments_visible_to_graders",
@@ -34,8 +33,7 @@ def _enrollments(course: Course, user_id: int) -> Collection[Enrollment]:
 
 def _role_name(enrollment_type: str) -> str:
     """Canvas's short name of an enrolment's type: ``teacher``, ``ta``, ``student_view``."""
-    name = enrollment_type.removesuffix("Enrollment")
-    return "student_view" if name == "StudentView" else name.lower()
+    return "student_view" if enrollment_type == TEST_STUDENT else enrollment_type.removesuffix("Enrollment").lower()
 
 
 def course_json(course: Course, user_id: int) -> Json:

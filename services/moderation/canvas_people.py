@@ -31,7 +31,7 @@ def user_json(course: Course, user_id: int, *, with_logins: bool = True) -> Json
 
 def user_display_json(course: Course, user_id: int, lms_url: str) -> Json:
     """The few fields by which Canvas shows a user beside something else; ``anonymous_id`` is the id in base 36."""
-    return {
+    body: Json = {
         "id": user_id,
         "anonymous_id": _to_base36(user_id),
         "display_name": get_short_name(course, user_id),
@@ -39,6 +39,7 @@ def user_display_json(course: Course, user_id: int, lms_url: str) -> Json:
         "html_url": f"{lms_url}/courses/{course.course_id}/users/{user_id}",
         "pronouns": None,
     }
+    return {**body, "fake_student": True} if course.is_test_student(user_id) else body
 
 
 def anonymous_user_display_json(anonymous_id: str, number: int, lms_url: str) -> Json:

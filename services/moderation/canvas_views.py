@@ -3,17 +3,14 @@
 Ids are integers, times strings with seconds, as in Canvas's JSON. Links to the LMS begin with ``lms_url``.
 """
 
-from bisect import bisect_left
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from services.moderation import comment_visibility, ids
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.canvas_people import (
     anonymous_user_display_json,
-    get_sortable_name,
     user_display_json,
     user_json,
 )
@@ -26,7 +23,7 @@ from services.moderation.current_grades import (
 )
 from services.moderation.decisions import ALREADY_PUBLISHED, NOT_FOUND, NOT_MODERATED, UNAUTHORIZED, Rejected
 from services.moderation.event_payloads import decimal_to_json, format_canvas_time
-from services.moderation.visibility import Viewer
+from services.moderation.student_lists import StudentLists
 
 Json = dict[str, Any]
 Includes = Container[str]
@@ -36,26 +33,8 @@ STATUS_INCLUDES = frozenset({"submission_comments", "rubric_assessment"})
 """What status always includes."""
 
 
-class AssignmentView(Viewer):
+class AssignmentView(StudentLists):
     """A course and an assignment as one user sees them."""
-
-    def list_moderated_students(self) -> list[int] | Rejected:
-        """The moderation set's students, ascending (Canvas: ModerationSetController#index)."""
-        if not self.can_moderate:
-            return UNAUTHORIZED
-        return self._cached_list("set", self._load_moderation_set)
-
-    def _load_moderation_set(self) -> list[int]:
-        candidates = {*self.course.student_ordinals, *self.assignment.added_students}
-        return sorted(s for s in candidates if self.assignment.is_in_moderation_set(self.course, s))
-
-    def _cached_list(self, key: Any, load: Callable[[], list[int]]) -> list[int]:
-        """A list of a class, made once for all pages of it."""
-        version, students = self.assignment.student_list_cache.get(key, (0, []))
-        if version != self.course.version:
-            students = load()
-            self.assignment.student_list_cache[key] = self.course.version, students
-        return students
 
     def provisional_grade_status(self, student_id: int | None, last_updated_at: datetime | None) -> Json | Rejected:
         """Canvas: ProvisionalGradesController#status; ``student_id`` None: found nowhere."""
@@ -68,17 +47,6 @@ class AssignmentView(Viewer):
     ) -> Json | Rejected:
         """The same for the student of an anonymous id (Canvas: AnonymousProvisionalGradesController#status)."""
         return self._status_of(self.find_student(anonymous_id), last_updated_at)
-
-    def hides_student(self, student_id: int | None) -> bool:
-        """Whether the user may not ask for a student by their id: the answer would tie it to an anonymous one.
-
-        Also of an id that is nobody's, so that a refusal does not show who is enrolled.
-        """
-        return self.anonymizes_students and student_id != self.user_id
-
-    def find_student(self, anonymous_id: str) -> int | None:
-        """The student of an anonymous id of this assignment."""
-        return ids.find_student_by_anonymous_id(self.course, self.assignment, anonymous_id)
 
     def _status_of(self, student_id: int | None, last_updated_at: datetime | None) -> Json | Rejected:
         course, assignment = self.course, self.assignment
@@ -282,64 +250,19 @@ class AssignmentView(Viewer):
             fields["anonymous_id"] = ids.anonymous_id(self.course, self.assignment, student_id)
         return fields
 
-    def list_submission_students(self) -> list[int] | Rejected:
-        """The students whose submissions the user may list, in the order of the list."""
-        if not self.can_view_gradebook:
-            return UNAUTHORIZED
-        sections = self.course.visible_sections(self.user_id)
-        return self._cached_list(
-            (sections, self.can_view_student_names), lambda: self._load_submission_students(sections)
-        )
-
-    def _load_submission_students(self, sections: frozenset[int | None] | None) -> list[int]:
-        students = (s for s in self.course.student_ordinals if self.course.is_visible_student(s, sections))
-        return self._sort_students([s for s in students if self.assignment.is_assigned(self.course, s)])
-
-    def list_gradeable_students(
-        self, *, with_grades: bool, by_name: bool = False, descending: bool = False
-    ) -> list[int] | Rejected:
-        """The students to grade; with their provisional grades for moderators only.
-
-        ``by_name``: while students are hidden the order stays that of their anonymous ids.
-        """
-        students = self.list_submission_students()
-        if isinstance(students, Rejected):
-            return students
-        if with_grades and not self.can_moderate:
-            return UNAUTHORIZED
-        if by_name and self.can_view_student_names:
-            sections = self.course.visible_sections(self.user_id)
-            students = self._cached_list((sections, "name"), partial(self._sort_by_name, students))
-        return students[::-1] if descending else students
-
-    def _sort_by_name(self, students: Sequence[int]) -> list[int]:
-        return sorted(students, key=lambda student: (get_sortable_name(self.course, student), student))
-
-    def _sort_students(self, students: Sequence[int]) -> list[int]:
-        if self.can_view_student_names:
-            return sorted(students)
-        return sorted(students, key=lambda student: ids.anonymous_id(self.course, self.assignment, student))
-
     def gradeable_student_json(self, student_id: int, includes: Includes) -> Json:
         """Canvas: SubmissionsApiController#gradeable_students."""
         if self.can_view_student_names:
             body = user_display_json(self.course, student_id, self.lms_url)
         else:
             anonymous_id = ids.anonymous_id(self.course, self.assignment, student_id)
-            body = anonymous_user_display_json(anonymous_id, self._anonymous_number(anonymous_id), self.lms_url)
+            body = anonymous_user_display_json(anonymous_id, self.anonymous_number(anonymous_id), self.lms_url)
         if "provisional_grades" in includes:
             selected_grade_id = self.assignment.selected_grade_id(self.course, student_id)
             body["in_moderation_set"] = selected_grade_id is not None
             body["selected_provisional_grade_id"] = selected_grade_id
             body["provisional_grades"] = self.provisional_grades_json(student_id, includes)
         return body
-
-    def _anonymous_number(self, anonymous_id: str) -> int:
-        """Position of an anonymous id among those of all of the assignment's students, from 1."""
-        students = self._cached_list((None, False), lambda: self._load_submission_students(None))
-        return 1 + bisect_left(
-            students, anonymous_id, key=lambda student: ids.anonymous_id(self.course, self.assignment, student)
-        )
 
 
 def has_submission(course: Course, assignment: Assignment, student_id: int) -> bool:

@@ -33,6 +33,7 @@ ROLE_PRECEDENCE = (
 ADMIN_ROLE = "AccountAdmin"
 ACTIVE_STATES = frozenset({"active"})
 GRADABLE_STATES = frozenset({"active", "inactive"})
+LISTED_STATES = frozenset({"active", "invited", "creation_pending"})
 NOT_DELETED_STATES = frozenset({"active", "inactive", "invited", "creation_pending", "completed"})
 
 
@@ -185,10 +186,12 @@ class Course:
                 sections.append(enrollment.section_id)
         return frozenset(sections) if sections else None
 
-    def is_visible_student(self, student_id: int, sections: frozenset[int | None] | None) -> bool:
-        """A gradable student in one of the sections (None: in any)."""
+    def is_visible_student(
+        self, student_id: int, sections: frozenset[int | None] | None, states: frozenset[str] = GRADABLE_STATES
+    ) -> bool:
+        """A student in one of the states and of the sections (None: in any)."""
         for enrollment in self.enrollments.get(student_id, _NO_ENROLLMENTS).values():
-            is_gradable = enrollment.type in STUDENT_TYPES and enrollment.state in GRADABLE_STATES
-            if is_gradable and (sections is None or enrollment.section_id in sections):
+            is_student = enrollment.type in STUDENT_TYPES and enrollment.state in states
+            if is_student and (sections is None or enrollment.section_id in sections):
                 return True
         return False

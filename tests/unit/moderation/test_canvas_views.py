@@ -282,3 +282,14 @@ def test_rubric_assessment_is_a_list_of_ratings(sent: Json, score: float | None,
     (grade,) = view_submission(memory, FINAL_GRADER)["provisional_grades"]
     (assessment,) = grade["rubric_assessments"]
     assert (assessment["assessor_id"], assessment["score"], assessment["data"]) == (TA1, score, data)
+
+
+def test_inactive_students_are_graded_and_not_listed_with_the_submissions() -> None:
+    memory = moderated_course()
+    memory.enroll(CAT, "Student", "inactive")
+    view = view_as(memory, TA1)
+    assert view.list_submission_students() == [ANN, BEN]
+    assert view.list_gradeable_students(with_grades=False) == [ANN, BEN, CAT]
+    memory.enroll(CAT, "Student", "invited")
+    assert view_as(memory, TA1).list_submission_students() == [ANN, BEN, CAT]
+    assert view_as(memory, TA1).list_gradeable_students(with_grades=False) == [ANN, BEN]

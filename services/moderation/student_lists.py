@@ -1,0 +1,99 @@
+"""The lists of an assignment's students that a user sees, and in which order.
+
+Canvas: app/controllers/submissions_api_controller.rb, app/controllers/moderation_set_controller.rb.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from services.moderation import ids
+from services.moderation.canvas_people import get_sortable_name
+from services.moderation.course import GRADABLE_STATES, LISTED_STATES
+from services.moderation.decisions import UNAUTHORIZED, Rejected
+from services.moderation.visibility import Viewer
+
+
+class StudentLists(Viewer):
+    """A user's view of an assignment's students."""
+
+    def list_moderated_students(self) -> list[int] | Rejected:
+        """The moderation set's students, ascending (Canvas: ModerationSetController#index)."""
+        if not self.can_moderate:
+            return UNAUTHORIZED
+        return self._cached_list("set", self._load_moderation_set)
+
+    def _load_moderation_set(self) -> list[int]:
+        candidates = {*self.course.student_ordinals, *self.assignment.added_students}
+        return sorted(s for s in candidates if self.assignment.is_in_moderation_set(self.course, s))
+
+    def _cached_list(self, key: Any, load: Callable[[], list[int]]) -> list[int]:
+        """A list of a class, made once for all pages of it."""
+        version, students = self.assignment.student_list_cache.get(key, (0, []))
+        if version != self.course.version:
+            students = load()
+            self.assignment.student_list_cache[key] = self.course.version, students
+        return students
+
+    def hides_student(self, student_id: int | None) -> bool:
+        """Whether the user may not ask for a student by their id: the answer would tie it to an anonymous one.
+
+        Also of an id that is nobody's, so that a refusal does not show who is enrolled.
+        """
+        return self.anonymizes_students and student_id != self.user_id
+
+    def find_student(self, anonymous_id: str) -> int | None:
+        """The student of an anonymous id of this assignment."""
+        return ids.find_student_by_anonymous_id(self.course, self.assignment, anonymous_id)
+
+    def list_submission_students(self) -> list[int] | Rejected:
+        """The students whose submissions the user may list, in the order of the list; inactive ones are left out.
+
+        Canvas: SubmissionsApiController#index (Course#student_enrollments).
+        """
+        return self._list_students(LISTED_STATES)
+
+    def _list_students(self, states: frozenset[str]) -> list[int] | Rejected:
+        if not self.can_view_gradebook:
+            return UNAUTHORIZED
+        sections = self.course.visible_sections(self.user_id)
+        key = (states, sections, self.can_view_student_names)
+        return self._cached_list(key, partial(self._load_students, states, sections))
+
+    def _load_students(self, states: frozenset[str], sections: frozenset[int | None] | None) -> list[int]:
+        students = (s for s in self.course.student_ordinals if self.course.is_visible_student(s, sections, states))
+        return self._sort_students([s for s in students if self.assignment.is_assigned(self.course, s)])
+
+    def list_gradeable_students(
+        self, *, with_grades: bool, by_name: bool = False, descending: bool = False
+    ) -> list[int] | Rejected:
+        """The students to grade, inactive ones too; with their provisional grades for moderators only.
+
+        ``by_name``: while students are hidden the order stays that of their anonymous ids.
+        """
+        students = self._list_students(GRADABLE_STATES)
+        if isinstance(students, Rejected):
+            return students
+        if with_grades and not self.can_moderate:
+            return UNAUTHORIZED
+        if by_name and self.can_view_student_names:
+            sections = self.course.visible_sections(self.user_id)
+            students = self._cached_list((sections, "name"), partial(self._sort_by_name, students))
+        return students[::-1] if descending else students
+
+    def _sort_by_name(self, students: Sequence[int]) -> list[int]:
+        return sorted(students, key=lambda student: (get_sortable_name(self.course, student), student))
+
+    def _sort_students(self, students: Sequence[int]) -> list[int]:
+        if self.can_view_student_names:
+            return sorted(students)
+        return sorted(students, key=lambda student: ids.anonymous_id(self.course, self.assignment, student))
+
+    def anonymous_number(self, anonymous_id: str) -> int:
+        """Position of an anonymous id among those of all of the assignment's students, from 1."""
+        key = (GRADABLE_STATES, None, False)
+        students = self._cached_list(key, partial(self._load_students, GRADABLE_STATES, None))
+        return 1 + bisect_left(
+            students, anonymous_id, key=lambda student: ids.anonymous_id(self.course, self.assignment, student)
+        )

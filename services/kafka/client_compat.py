@@ -111,7 +111,7 @@ async def close_producer_now(producer: AIOKafkaProducer) -> None:
 
     ``stop()`` waits without limit for records that brokers do not take. This is what it does after that.
     """
-    # One after the other: a sender that is still running would open connections that nobody closes.
+    # One after the other: a sender that is still running would open connections that stay open.
     await asyncio.gather(producer._sender.close(), return_exceptions=True)
     await producer.client.close()
 

@@ -1,4 +1,4 @@
-"""Work that runs beside a process's main loop and never ends by itself."""
+"""Tasks that run in the background of a process and never end by themselves."""
 
 import asyncio
 import contextlib

@@ -49,7 +49,7 @@ class ServerSilent(TimeoutError):
 def describe_error(error: BaseException, server: Server = "postgresql") -> str:
     """Say in one sentence what is wrong and, where waiting does not help, what to do; never a value of a command.
 
-    ``server`` is the one that was asked; it counts for ``OSError`` and ``TimeoutError``, which do not tell.
+    ``server`` is the one that was asked; it counts for ``OSError`` and ``TimeoutError``, which name none.
     """
     name = type(error).__name__
     if isinstance(error, ServerSilent):

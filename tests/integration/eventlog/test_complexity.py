@@ -1,4 +1,4 @@
-"""What a batch costs does not grow with the log: counted by PostgreSQL in blocks of tables and indexes, never timed.
+"""The cost of a batch does not grow with the log; it is counted in blocks that PostgreSQL reads, never timed.
 
 Nothing is ever analyzed or vacuumed here, and plans are kept from when the log was empty.
 """
@@ -34,7 +34,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 class CommandRecords:
-    """Records of grades in many courses, as the commands topic would hand them out."""
+    """Records of grades in many courses, as the commands topic would return them."""
 
     def __init__(self) -> None:
         self.worlds = [World() for _ in range(COURSES)]
@@ -131,7 +131,7 @@ async def connect(database_url: str) -> AsyncIterator[Callable[[], Awaitable[Con
         await connection.close()
 
 
-@pytest.mark.parametrize("old_snapshot", [False, True], ids=["never analyzed", "beside an old snapshot"])
+@pytest.mark.parametrize("old_snapshot", [False, True], ids=["never analyzed", "with an old snapshot open"])
 async def test_batch_cost_does_not_grow_with_the_log(
     connect: Callable[[], Awaitable[Connection]], old_snapshot: bool
 ) -> None:

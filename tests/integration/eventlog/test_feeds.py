@@ -1,4 +1,4 @@
-"""What the relay reads at a time: no more than it can hold, however large the rows are, and every row some time."""
+"""The relay reads bounded chunks, however large the rows are, and misses no row."""
 
 import json
 

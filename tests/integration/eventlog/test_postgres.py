@@ -1,4 +1,4 @@
-"""Connections: what PostgreSQL says when it is not the server that was asked for is an outage, not a bug."""
+"""Connections: a server in another role than the one wanted counts as an outage, not as a bug."""
 
 import pytest
 

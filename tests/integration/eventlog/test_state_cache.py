@@ -1,4 +1,4 @@
-"""What a subscriber holds in memory is bounded, and what it forgot is read again."""
+"""The states that a subscriber caches are bounded, and evicted ones are read again."""
 
 import asyncpg
 import pytest

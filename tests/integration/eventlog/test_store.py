@@ -1,4 +1,4 @@
-"""The log's own promises, on a real PostgreSQL."""
+"""The promises of the log, on a real PostgreSQL."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A system of its own, known to hold only what its processes did here, when each has done every kind of its work."""
+"""A system of its own, whose processes have each done every kind of work, and nothing else."""
 
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -37,7 +37,7 @@ async def worked(isolated_system: System, issuer: TokenIssuer) -> dict[str, Proc
     path = "/api/v1/courses/1001/assignments/2001/provisional_grades/publish"
     assert (await gateway.request("POST", path, 21)).status_code == 403
     await gateway.http.aclose()
-    # Positions and lag are looked at once a second.
+    # Positions and lag are sampled once a second.
     await wait_until(
         lambda: processes["relay"].get_metric("moderation_log_position", topic="events"), "a look at the log"
     )

@@ -1,6 +1,6 @@
-"""The handler as a process with a defect: from SIGUSR1 on, whoever looks for a batch's new records never returns.
+"""A handler with a defect: after SIGUSR1 the search for a batch's new records never returns.
 
-With SIGUSR2 half a minute passes on the clock that its health reads. It says in its log what has happened.
+SIGUSR2 advances the clock of its health by half a minute. Both are logged.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from services.runtime.health import Health
 from services.runtime.main import run_process
 
 HALF_A_MINUTE = 30
-TIME_SKIPPED, BATCH_HANGS = "half a minute has passed", "a batch stands still"
+TIME_SKIPPED, BATCH_HANGS = "half a minute has passed", "a batch hangs"
 ORIGINAL_NEW_RECORDS = PositionTracker.filter_new
 LOGGER = logging.getLogger("stuck")
 
 
 class Clock:
-    """Of this machine, but for what was passed over."""
+    """The machine's clock, advanced by the skipped seconds."""
 
     skipped_seconds = 0
 

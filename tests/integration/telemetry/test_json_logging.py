@@ -1,4 +1,4 @@
-"""Logs: one line of JSON a fact, and nothing in them that a command said."""
+"""Logs are lines of JSON without any content of a command."""
 
 import json
 import logging
@@ -68,7 +68,7 @@ def lines(process: Process) -> list[str]:
 
 
 def assert_no_content_logged(processes: list[Process], secrets: set[str]) -> None:
-    """Every line is JSON with the fields that all lines have, and none holds anything that was said."""
+    """Check that every line is JSON with the common fields, and that none holds content of a command."""
     for process in processes:
         found = lines(process)
         assert all({"time", "level", "process", "logger", "message"} <= json.loads(line).keys() for line in found), (

@@ -1,4 +1,4 @@
-"""What the processes tell on /metrics while they work: all of the catalogue, and what the log says."""
+"""The metrics of running processes are those of the catalogue, and agree with the log."""
 
 from collections.abc import Callable
 from functools import partial

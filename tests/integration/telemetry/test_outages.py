@@ -1,4 +1,4 @@
-"""PostgreSQL and Kafka away: every process stays live, is soon known not to be ready, and heals by itself."""
+"""While PostgreSQL or Kafka is away, every process stays live, becomes not ready within seconds, and recovers."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ STANDS_STILL_SECONDS = 20
 
 
 class TcpProxy:
-    """The way to a server, which can be cut: nobody gets through, and who was connected is so no more."""
+    """A proxy to a server that can be cut: it drops all connections and accepts no new ones."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
@@ -79,7 +79,7 @@ async def postgres_proxy(system: System) -> AsyncIterator[TcpProxy]:
 
 
 async def assert_health(processes: list[Process], status: int, reason: str) -> None:
-    """Soon each ready page has that status and says that; until then all of them stay live."""
+    """Wait until each readiness endpoint has that status and reason; meanwhile all processes stay live."""
     started_at = time.monotonic()
     waiting = list(processes)
     while waiting:
@@ -90,7 +90,7 @@ async def assert_health(processes: list[Process], status: int, reason: str) -> N
             processes
         )
         pages = [(process, await asyncio.to_thread(process.get_readiness)) for process in waiting]
-        waiting = [process for process, (found, said) in pages if found != status or reason not in said]
+        waiting = [process for process, (found, text) in pages if found != status or reason not in text]
 
 
 def test_outage_detection_timeouts_sum_to_less_than_five_seconds() -> None:
@@ -135,7 +135,7 @@ async def test_processes_stay_live_and_recover_after_server_outages(
 
     broker = backing_services.kafka_server(RUN_PREFIX)
     if not isinstance(broker, KafkaServer):
-        return  # Somebody else's broker is left alone.
+        return  # A broker from outside must not be paused.
     pid = broker.pid()
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""A handler that is stuck in a batch is dead within thirty seconds of its clock; one that PostgreSQL keeps is not."""
+"""A handler that hangs in a batch is not live after thirty seconds; one that waits for PostgreSQL stays live."""
 
 import re
 import signal

@@ -1,4 +1,4 @@
-"""One command's way, from its producer to the published records, is one trace in a collector."""
+"""A command is one trace in a collector, from its producer to the published records."""
 
 import json
 import secrets
@@ -79,7 +79,7 @@ async def traced_system(
     issuer: TokenIssuer,
     collector: Collector,
 ) -> AsyncIterator[System]:
-    """A system whose processes tell the collector; its last one is a gateway."""
+    """A system whose processes send traces to the collector; the last one is a gateway."""
     otel_settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
     async for new_system in create_system(bootstrap, new_database(), tmp_path_factory.mktemp("traced")):
         for process in (

@@ -250,7 +250,7 @@ async def test_unknown_kid_refetches_the_jwks_url_at_most_once_a_minute(
     keys = JwkSet(url, clock)
     await keys.load()
     for _ in range(5):
-        await keys.refresh(["nobody"])
+        await keys.refresh(["unknown"])
     assert page.request_count == 2
     clock.now += UNKNOWN_KID_REFETCH_SECONDS
     page.body = json.dumps(issuer.public_jwks(with_removed=True)).encode()

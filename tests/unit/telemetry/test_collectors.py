@@ -1,4 +1,4 @@
-"""Histograms that count a batch at once say what prometheus_client's own would say."""
+"""Batch histograms export the same samples as prometheus_client's own histograms."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Lag in seconds and the four states of a partition, from looks a second apart."""
+"""Lag in seconds and the four states of a partition, from samples a second apart."""
 
 import pytest
 

@@ -135,13 +135,11 @@ class ProvisionalGradeUpdated(DomainEvent):
 
 @value_object(kw_only=True)
 class ProvisionalCommentCreated(DomainEvent):
-    """``comment_id`` None: recorded by a version that drew none."""
-
     name: ClassVar[str] = "provisional_comment_created"
     student_id: int
     submission_id: int
     provisional_grade_id: int
-    comment_id: int | None
+    comment_id: int
     author_id: int
     comment: str
 

@@ -3,9 +3,7 @@
 Null fields are omitted, as the specification requires. Numbers are floats, because its reference parser rejects others.
 """
 
-import hashlib
 import re
-import uuid
 from typing import Any
 
 import orjson
@@ -42,7 +40,7 @@ def build_caliper_record(
     row: EventRow, metadata: Json, grade_change: Json, publishing_format: PublishingFormat
 ) -> OutgoingRecord:
     """Build the record of a GradeEvent from the same event's grade_change."""
-    caliper_id = get_caliper_id(metadata)
+    caliper_id = metadata["caliper_id"]
     value = build_envelope(grade_change, caliper_id, orjson.loads(row.data)["user_id"], publishing_format)
     headers = build_cloudevent_headers(
         publishing_format,
@@ -57,14 +55,6 @@ def build_caliper_record(
         subject=format_event_subject(row, metadata),
     )
     return OutgoingRecord("caliper", row.shard, str(row.course).encode(), orjson.dumps(value), headers)
-
-
-def get_caliper_id(metadata: Json) -> str:
-    """Return the id drawn with the event; for events stored without one, derive it from the live event's id."""
-    if "caliper_id" in metadata:
-        return str(metadata["caliper_id"])
-    digest = hashlib.sha256(b"caliper " + metadata["live_id"].encode()).digest()
-    return str(uuid.UUID(bytes=digest[:16], version=4))
 
 
 def build_envelope(

@@ -103,7 +103,6 @@ def _build_body(
         "student_id": student_id,
         "student_sis_id": student.sis_id,
         "user_id": student_id,
-        # Events stored without it are all of graded submissions.
-        "grading_complete": snapshot.get("grading_complete", True),
+        "grading_complete": snapshot["grading_complete"],
         "muted": snapshot["muted"],
     }

@@ -7,7 +7,6 @@ import pytest
 
 from services.moderation import commands
 from services.moderation.events import Event, GradePublished
-from services.moderation.upcasters import upcast
 from tests.fixtures.in_memory_course import ANN, FINAL_GRADER, TA1, InMemoryCourse, moderated_course
 from tests.unit.moderation.lms_fact_builders import DAY1, DAY2, submission_fact
 from tests.unit.moderation.view_helpers import view_submission
@@ -250,10 +249,3 @@ def test_entered_text_follows_the_settings_of_today() -> None:
     memory.configure(grading_type="pass_fail")
     row = memory.get_submission(ANN)
     assert (row["entered_score"], row["entered_grade"], row["grade"]) == (95, "complete", "complete")
-
-
-def test_grade_published_by_an_earlier_version_has_lost_nothing() -> None:
-    old = {"score": [None, 8], "grade": [None, "8"]}
-    assert upcast("grade_published", 1, old) == {**old, "entered_score": 8, "points_deducted": None}
-    new = {"score": [None, 5], "grade": [None, "5"], "entered_score": 8, "points_deducted": 3}
-    assert upcast("grade_published", 1, new) == new

@@ -1,7 +1,6 @@
 """Caliper envelopes: 1EdTech's rules of version 1.1, Canvas's shape, and ids that stay."""
 
 import json
-import uuid
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from schemas.caliper import Envelope
-from services.publishing.caliper import build_envelope, get_caliper_id
+from services.publishing.caliper import build_envelope
 from services.publishing.cloudevents import PublishingFormat
 from tests.unit.schemas.test_output_schemas import JOB_SAMPLE, REQUEST_SAMPLE, SampleOutputs
 
@@ -129,14 +128,6 @@ def test_every_sample_grade_has_a_valid_envelope() -> None:
     for value in envelopes:
         VALIDATOR.validate(orjson.loads(value))
         Envelope.model_validate_json(value)
-
-
-def test_event_stored_without_a_caliper_id_gets_a_stable_derived_id() -> None:
-    old = {"live_id": "0d3b8a52-6a2e-4b59-9c44-0f6a3c1d7e21"}
-    found = uuid.UUID(get_caliper_id(old))
-    assert (found.version, found.variant) == (4, uuid.RFC_4122)
-    assert get_caliper_id(dict(old)) == str(found) != old["live_id"]
-    assert get_caliper_id({**old, "caliper_id": CALIPER_ID}) == CALIPER_ID
 
 
 @pytest.mark.parametrize(

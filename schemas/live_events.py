@@ -20,16 +20,16 @@ LOGIN_FIELDS = ("user_login", "user_account_id", "user_sis_id")
 class CourseMetadata(Strict):
     """What every event has.
 
-    Ids are local or Canvas's global ones, by a setting. Canvas always has the account's ids; here they are null until
-    the LMS has stated them.
+    Ids are local or Canvas's global ones, by a setting. ``root_account_uuid`` and ``root_account_lti_guid`` are drawn
+    from the account's id where the LMS has stated none.
     """
 
     event_name: Literal["grade_change"]
     event_time: TimeText
     producer: Literal["canvas"]
     root_account_id: IdText
-    root_account_uuid: str | None
-    root_account_lti_guid: str | None
+    root_account_uuid: Annotated[str, Field(min_length=1)]
+    root_account_lti_guid: Annotated[str, Field(min_length=1)]
     context_type: Literal["Course"]
     context_id: IdText
     context_account_id: IdText | None

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from schemas.commands import Strict
-from schemas.fields import ID_MAX, UUID_PATTERN, IdText, TimeText
+from schemas.fields import UUID_PATTERN, IdText, TimeText
 from schemas.reasons import ACCEPTED_STATUS, REASONS, Reason, describe_reasons
 
 
@@ -17,7 +17,6 @@ class FieldError(Strict):
     message: str
 
 
-IdNumber = Annotated[int, Field(ge=1, le=ID_MAX)]
 SECONDS_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
 Second = Annotated[str, Field(pattern=SECONDS_PATTERN)]
 Points = Annotated[float, Field(allow_inf_nan=False)]
@@ -26,7 +25,7 @@ Points = Annotated[float, Field(allow_inf_nan=False)]
 class ProvisionalGradeResult(Strict):
     """Canvas's ProvisionalGrade, without what depends on who looks at it."""
 
-    provisional_grade_id: IdNumber
+    provisional_grade_id: IdText
     score: Points | None
     entered_score: Points | None
     grade: str | None
@@ -35,7 +34,7 @@ class ProvisionalGradeResult(Strict):
     graded_anonymously: bool | None
     final: bool
     grade_matches_current_submission: bool
-    scorer_id: IdNumber
+    scorer_id: IdText
 
 
 class SelectionResult(Strict):
@@ -45,16 +44,16 @@ class SelectionResult(Strict):
         json_schema_extra={"oneOf": [{"required": ["student_id"]}, {"required": ["anonymous_id"]}]}
     )
 
-    assignment_id: IdNumber
-    student_id: IdNumber | SkipJsonSchema[None] = None
+    assignment_id: IdText
+    student_id: IdText | SkipJsonSchema[None] = None
     anonymous_id: Annotated[str, Field(pattern=r"^[0-9A-Za-z]+$")] | SkipJsonSchema[None] = None
-    selected_provisional_grade_id: IdNumber
+    selected_provisional_grade_id: IdText
 
 
 class StudentResult(Strict):
     """A student who was named and is in the moderation set now."""
 
-    id: IdNumber
+    id: IdText
 
 
 class MessageResult(Strict):

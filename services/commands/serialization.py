@@ -10,6 +10,7 @@ from uuid_utils import uuid4
 
 from schemas.headers import TRACEPARENT
 from schemas.reasons import ACCEPTED_STATUS, REASONS
+from services.moderation import root_accounts
 from services.moderation.assignment import Assignment
 from services.moderation.commands import Command
 from services.moderation.course import Course
@@ -84,8 +85,8 @@ def complete_grade_change(grade_change: dict[str, Any], course: Course, assignme
         "points_possible": None if assignment.points_possible is None else float(assignment.points_possible),
         "account_id": course.account_id,
         "sis_source_id": course.sis_source_id,
-        "root_account_uuid": course.root_account_uuid,
-        "root_account_lti_guid": course.root_account_lti_guid,
+        "root_account_uuid": course.root_account_uuid or root_accounts.draw_uuid(course.root_account_id),
+        "root_account_lti_guid": course.root_account_lti_guid or root_accounts.draw_lti_guid(course.root_account_id),
         **grade_change,
     }
 
@@ -106,7 +107,7 @@ def encode_accepted_verdict(
         status="accepted",
         http_status=ACCEPTED_STATUS,
         events=len(accepted.events),
-        result=accepted.result,
+        result=_stringify_ids(accepted.result),
     )
 
 
@@ -186,6 +187,18 @@ def _encode_verdict(
             "correlation_id": correlation_id,
         }
     )
+
+
+def _stringify_ids(result: Any) -> Any:
+    """A result with ids as decimal strings, as everywhere on a topic: not every reader's numbers have 63 bits."""
+    if isinstance(result, list):
+        return [_stringify_ids(row) for row in result]
+    if not isinstance(result, dict):
+        return result
+    return {
+        name: str(value) if type(value) is int and (name == "id" or name.endswith("_id")) else value
+        for name, value in result.items()
+    }
 
 
 def _format_id(identifier: int | None) -> str | None:

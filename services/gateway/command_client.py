@@ -22,7 +22,7 @@ from services.gateway.authentication import Caller
 from services.gateway.command_producer import CommandProducer, NotSent, ProducerRecord
 from services.gateway.metrics import METRICS
 from services.gateway.request_context import COMMANDS_WITH_REQUEST, build_request_header
-from services.gateway.responses import ApiError, bad_request, not_found, unauthorized, unavailable
+from services.gateway.responses import ApiError, bad_request, not_found, parse_verdict, unauthorized, unavailable
 from services.gateway.verdict_waiter import VerdictWaiter
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class CommandClient:
         if stored_verdict is None:
             METRICS.commands.labels(command_request.type, "pending").inc()
             raise VerdictPending(command_id, None if coordinates is None else f"{coordinates[0]}-{coordinates[1]}")
-        verdict: dict[str, Any] = orjson.loads(stored_verdict.body)
+        verdict = parse_verdict(stored_verdict.body)
         METRICS.commands.labels(command_request.type, verdict["status"]).inc()
         return verdict
 

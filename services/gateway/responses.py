@@ -68,6 +68,27 @@ def json_response(request: Request, body: Any, status: int = 200, headers: Mappi
     return Response(orjson.dumps(body), status, headers, media_type=JSON_MEDIA_TYPE)
 
 
+def parse_verdict(body: str) -> dict[str, Any]:
+    """A stored verdict with the ids of its result as integers: on the topic they are strings."""
+    verdict: dict[str, Any] = orjson.loads(body)
+    return {**verdict, "result": _integer_ids(verdict["result"])}
+
+
+def _integer_ids(result: Any) -> Any:
+    if isinstance(result, list):
+        return [_integer_ids(row) for row in result]
+    if not isinstance(result, dict):
+        return result
+    return {
+        name: int(value) if isinstance(value, str) and _is_id_field(name) else value for name, value in result.items()
+    }
+
+
+def _is_id_field(name: str) -> bool:
+    """Whether a field of a result is a number's; an anonymous id is no number."""
+    return name == "id" or (name.endswith("_id") and name != "anonymous_id")
+
+
 def wants_string_ids(request: Request) -> bool:
     """Whether the request accepts ids as strings only."""
     return STRING_IDS_MEDIA_TYPE in request.headers.get("accept", "")

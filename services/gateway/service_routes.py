@@ -16,7 +16,14 @@ from services.gateway.openapi_docs import GET_COMMAND, GET_STATE, LIST_EVENTS
 from services.gateway.pagination import link_header, parse_page
 from services.gateway.path_ids import parse_local_id
 from services.gateway.rails_times import parse_time
-from services.gateway.responses import bad_request, json_response, not_found, unauthorized, wants_string_ids
+from services.gateway.responses import (
+    bad_request,
+    json_response,
+    not_found,
+    parse_verdict,
+    unauthorized,
+    wants_string_ids,
+)
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.state_document import state_document
@@ -76,7 +83,7 @@ async def command(
         )
         if course is None or not _is_auditor(course, caller):
             raise not_found()
-    return json_response(request, orjson.loads(stored_verdict.body))
+    return json_response(request, parse_verdict(stored_verdict.body))
 
 
 def _parse_coordinates(record: str) -> tuple[int, int]:

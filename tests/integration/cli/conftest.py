@@ -118,9 +118,8 @@ async def graded_course(running_system: System) -> GradedCourse:
     commands = [command for step in [*steps, publish] for command in world.given(step)]
     commands.append(world.command("configure_assignment", {"name": HOSTILE}, "a1"))
     verdicts = [await running_system.client.send_and_wait(command) for command in commands]
-    world.grades["pg"] = next(v for v in reversed(verdicts) if v["type"] == "record_provisional_grade")["result"][
-        "provisional_grade_id"
-    ]
+    graded = next(v for v in reversed(verdicts) if v["type"] == "record_provisional_grade")
+    world.grades["pg"] = int(graded["result"]["provisional_grade_id"])
     select: Json = {"do": "select", "assignment": "a1", "actor": "fg", "pg": "pg"}
     for step in (select, publish):
         verdicts += [await running_system.client.send_and_wait(command) for command in world.given(step)]

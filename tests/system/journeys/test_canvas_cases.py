@@ -47,7 +47,7 @@ async def replay_given(system: System, world: World, case: dict[str, Any]) -> No
             verdict = await system.client.send_and_wait(command)
             assert verdict["status"] == "accepted", (step, verdict)
         if "as" in step:
-            world.grades[step["as"]] = verdict["result"]["provisional_grade_id"]
+            world.grades[step["as"]] = int(verdict["result"]["provisional_grade_id"])
 
 
 def check_verdict(then: dict[str, Any], verdict: dict[str, Any]) -> None:
@@ -88,7 +88,7 @@ async def replay_case(case: dict[str, Any], system: System) -> ReplayResult:
         commands = [world.operation(operation) for operation in when.get("concurrently") or [when]]
         verdicts = await asyncio.gather(*(system.client.send_and_wait(command) for command in commands))
     if "as" in when and verdicts[0]["result"]:
-        world.grades[when["as"]] = verdicts[0]["result"]["provisional_grade_id"]
+        world.grades[when["as"]] = int(verdicts[0]["result"]["provisional_grade_id"])
     for command, verdict in zip(commands, verdicts, strict=True):
         events += await system.client.wait_for_outputs("events", command["command_id"], verdict["events"])
     await system.client.wait_until_read("live-events")

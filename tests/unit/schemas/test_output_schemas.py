@@ -23,6 +23,7 @@ from services.commands.serialization import (
     encode_rejected_verdict,
 )
 from services.eventlog.feeds import EventRow
+from services.gateway.responses import parse_verdict
 from services.moderation import decisions
 from services.moderation.commands import Command
 from services.moderation.decisions import Accepted, Decision, Rejected
@@ -112,6 +113,7 @@ class SampleOutputs:
         metadata: dict[str, Any] = {
             "command_id": asked.command_id,
             "live_id": str(uuid.uuid4()),
+            "caliper_id": str(uuid.uuid4()),
             "live": complete_grade_change(grade_change, course, assignment),
             "student_id": json.loads(value)["student_id"] and int(json.loads(value)["student_id"]),
         }
@@ -149,6 +151,20 @@ def test_every_sample_verdict_matches_the_schema(sample_outputs: SampleOutputs) 
         "accepted",
         "rejected",
     }
+
+
+def test_ids_of_results_are_strings_on_the_topic_and_integers_over_http(sample_outputs: SampleOutputs) -> None:
+    for decision, value in sample_outputs.verdicts:
+        result, expected = json.loads(value)["result"], getattr(decision, "result", None)
+        assert parse_verdict(value.decode())["result"] == expected
+        for row in result if isinstance(result, list) else [result or {}]:
+            names = [name for name in row if name == "id" or name.endswith("_id")]
+            assert all(isinstance(row[name], str) for name in names), row
+
+
+def test_anonymous_id_of_digits_stays_a_string() -> None:
+    body = json.dumps({"result": [{"assignment_id": "9", "anonymous_id": "12345"}]})
+    assert parse_verdict(body)["result"] == [{"assignment_id": 9, "anonymous_id": "12345"}]
 
 
 def test_duplicate_verdict_differs_only_in_the_duplicate_flag(sample_outputs: SampleOutputs) -> None:

@@ -1,10 +1,7 @@
-"""Whether who sent a record may speak for whom it says: ``COMMAND_AUTH=required`` (contract section 2)."""
+"""Step 2 of 6: check that a record's token speaks for its actor: ``COMMAND_AUTH=required`` (contract section 2)."""
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
-
-from aiokafka import ConsumerRecord
+from collections.abc import Sequence
 
 from services.auth.jwks import JwkSet
 from services.auth.verifier import (
@@ -16,17 +13,16 @@ from services.auth.verifier import (
     get_key_id,
     parse_bearer_token,
 )
-from services.commands.parse import InvalidCommand, ParsedCommand
+from services.commands.incoming_command import IncomingCommand, IncomingRecord, ReadableCommand, Record
+from services.commands.parse import InvalidCommand
 from services.moderation.commands import MODERATION_COMMANDS
 from services.moderation.decisions import Rejected
 
-Record = ConsumerRecord[Any, Any]
-
 
 class CommandAuthorizer:
-    """Judges each record by the token it carries, at the time the broker appended it: an outage refuses nobody.
+    """Verifies tokens as of the time at which the broker appended the record, so that an outage expires none.
 
-    ``failures``: how many were not believed, by reason.
+    ``failures``: rejected tokens by reason.
     """
 
     def __init__(self, keys: JwkSet, live_events_shard: int | None = None) -> None:
@@ -34,37 +30,38 @@ class CommandAuthorizer:
         self.keys = keys
         self.verifier = TokenVerifier(keys, live_events_shard)
 
-    async def prefetch_keys(self, records: Iterable[Record]) -> None:
-        """Know the keys that the records' tokens name, before any is judged."""
-        tokens = (_get_token(record) for record in records)
-        key_ids = {get_key_id(token) for token in tokens if token is not None and not self.verifier.is_cached(token)}
-        await self.keys.refresh(key_ids)
+    async def authorize(self, incoming_records: Sequence[IncomingRecord]) -> list[IncomingRecord]:
+        """Return the records, with a rejection in each command whose token does not allow it.
 
-    def authorize(self, record: Record, parse_result: ParsedCommand | InvalidCommand) -> Rejected | None:
-        """Why the record's sender is not believed, None where they are."""
+        Fetches the keys that the tokens name first. Dead letters need no token.
+        """
+        tokens = [_get_token(incoming.record) for incoming in incoming_records]
+        unverified_tokens = {token for token in tokens if token is not None and not self.verifier.is_cached(token)}
+        await self.keys.refresh({get_key_id(token) for token in unverified_tokens})
+        return [
+            self._authorize_command(incoming, token) if isinstance(incoming, IncomingCommand) else incoming
+            for incoming, token in zip(incoming_records, tokens, strict=True)
+        ]
+
+    def _authorize_command(self, incoming: IncomingCommand, token: str | None) -> IncomingCommand:
         try:
-            token = _get_token(record)
             if token is None:
                 raise InvalidToken("missing", "send one record header authorization: Bearer <JWT>")
             claims = self.verifier.verify(token)
-            claims.check_times(record.timestamp / 1_000)
-            _check_claims(claims, parse_result)
+            claims.check_times(incoming.record.timestamp / 1_000)
+            _check_claims(claims, incoming.command)
         except InvalidToken as error:
             self.failures[error.reason] += 1
-            return Rejected("unauthenticated", "user authorization required", errors=(("authorization", str(error)),))
-        return None
-
-    def may_carry_request(self, record: Record) -> bool:
-        """Whether the record of a believed sender may say which HTTP request it came by: a gateway's may."""
-        token = _get_token(record)
-        try:
-            return token is not None and REQUEST_SCOPE in self.verifier.verify(token).scopes
-        except InvalidToken:
-            return False
+            rejection = Rejected(
+                "unauthenticated", "user authorization required", errors=(("authorization", str(error)),)
+            )
+            return incoming._replace(rejection=rejection)
+        # Only a gateway's token may state the HTTP request that a command came from.
+        return incoming if REQUEST_SCOPE in claims.scopes else incoming._replace(may_carry_request=False)
 
 
 def _get_token(record: Record) -> str | None:
-    """The token, None unless exactly one header carries one that can be read."""
+    """Return the bearer token, None unless exactly one header carries one that is readable."""
     values = [value for name, value in record.headers if name.lower() == "authorization"]
     if len(values) != 1 or values[0] is None:
         return None
@@ -74,27 +71,22 @@ def _get_token(record: Record) -> str | None:
         return None
 
 
-def _check_claims(claims: Claims, parse_result: ParsedCommand | InvalidCommand) -> None:
-    """Raise InvalidToken where the token does not speak for the command's root account and actor.
+def _check_claims(claims: Claims, command: ReadableCommand) -> None:
+    """Raise InvalidToken unless the token speaks for the command's root account and actor.
 
-    Of an invalid command only the root account counts: nobody acts by it.
+    Of an invalid command only the root account is checked: nothing is done in its actor's name.
     """
-    root_account_id = (
-        parse_result.command.root_account_id
-        if isinstance(parse_result, ParsedCommand)
-        else parse_result.root_account_id
-    )
-    if root_account_id is not None and root_account_id != claims.root_account_id:
+    if command.root_account_id is not None and command.root_account_id != claims.root_account_id:
         raise InvalidToken("not_allowed", "the token is of another root account")
-    if isinstance(parse_result, InvalidCommand):
+    if isinstance(command, InvalidCommand):
         return
     has_facts_scope = FACTS_SCOPE in claims.scopes
-    if parse_result.command.type not in MODERATION_COMMANDS:
+    if command.type not in MODERATION_COMMANDS:
         if not has_facts_scope:
             raise InvalidToken("not_allowed", f"facts need a token with scope {FACTS_SCOPE}")
         return
-    # A token that states facts is the LMS's: it speaks for no user, or whoever holds it could publish grades.
+    # A token that states facts is the LMS's and speaks for no user: otherwise its holder could publish grades.
     if has_facts_scope:
         raise InvalidToken("not_allowed", f"a token with scope {FACTS_SCOPE} speaks for no user")
-    if parse_result.command.actor_id != claims.user_id:
+    if command.actor_id != claims.user_id:
         raise InvalidToken("not_allowed", "sub is not the actor's user_id")

@@ -1,28 +1,46 @@
-"""What became of the records of a batch, for who counts it."""
+"""What became of the records of a batch, for metrics and traces."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from services.commands.deduplication import Duplicate
+from services.commands.incoming_command import ReadableCommand
+from services.commands.parse import InvalidCommand
+from services.commands.parse_errors import COMMAND_TYPES
+from services.moderation.decisions import Accepted, Decision
 
 Outcome = tuple[str, str, str]
-"""A command's type (``unknown``: none that there is), accepted, rejected or duplicate, and the refusal's reason."""
+"""A command's type (``unknown`` for an undefined one), ``accepted``, ``rejected`` or ``duplicate``, and the reason."""
 UNKNOWN_TYPE = "unknown"
 
 
 @dataclass(slots=True)
 class BatchResult:
-    """How many records had which outcome, and how many became dead letters for which reason.
+    """Commands by outcome, dead letters by reason.
 
-    ``attempts``: 2 where somebody else wrote meanwhile, and the batch was decided again under the locks.
+    ``attempts``: 2 if a concurrent append made the batch decide again under locks.
     """
 
-    outcomes: Counter[Outcome]
-    dead_letters: Counter[str]
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    dead_letters: Counter[str] = field(default_factory=Counter)
     append_seconds: float = 0.0
     attempts: int = 1
 
     def add(self, other: "BatchResult") -> None:
-        """Count another part of the batch."""
+        """Add another part of the batch."""
         self.outcomes += other.outcomes
         self.dead_letters += other.dead_letters
         self.append_seconds += other.append_seconds
         self.attempts = max(self.attempts, other.attempts)
+
+
+def get_outcome(command: ReadableCommand, decision: Decision | Duplicate) -> Outcome:
+    """Classify a decided command."""
+    command_type = command.type
+    if command_type is None or (isinstance(command, InvalidCommand) and command_type not in COMMAND_TYPES):
+        command_type = UNKNOWN_TYPE
+    if isinstance(decision, Duplicate):
+        return command_type, "duplicate", ""
+    if isinstance(decision, Accepted):
+        return command_type, "accepted", ""
+    return command_type, "rejected", decision.reason

@@ -1,4 +1,4 @@
-"""What would come of a record if it came now: decided as the handler decides, and nothing written."""
+"""Decide a record as the handler would now, and write nothing."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,20 +7,21 @@ import asyncpg
 import orjson
 from aiokafka import ConsumerRecord
 
+from schemas.fields import format_time
 from services.commands.authorization import CommandAuthorizer
-from services.commands.batch_decider import CONFIGURE, BatchDecider, NewStreamIds, Record, parse_record
-from services.commands.parse import ParsedCommand
+from services.commands.command_state import PLACEHOLDER_STREAM_ID
+from services.commands.decision import decide_command
+from services.commands.deduplication import deduplicate
+from services.commands.incoming_command import IncomingDeadLetter, IncomingRecord, Record, parse_record
+from services.commands.parse import InvalidCommand
+from services.commands.serialization import serialize
 from services.commands.state_cache import StateCache
-from services.eventlog.append_batch import AppendBatch
 from services.eventlog.store import EventStore
-from services.moderation.commands import ASSIGNMENT_COMMANDS
-
-PLACEHOLDER_STREAM = (0, bytes(16))
 
 
 @dataclass(frozen=True, slots=True)
 class DryRunResult:
-    """``verdict``: its body; None where the record is unreadable, for ``reason``. ``events``: what would happen."""
+    """``verdict``: its body, None for a dead letter, with its ``reason``. ``events``: the names of the new events."""
 
     verdict: dict[str, Any] | None
     reason: str | None
@@ -34,36 +35,28 @@ async def dry_run(
     authorizer: CommandAuthorizer | None,
     live_events_shard: int | None = None,
 ) -> DryRunResult:
-    """Decide a record on the log as it is, in a transaction that PostgreSQL itself lets write nothing."""
+    """Take a record through the steps before the append, in a transaction that may not write."""
+    incoming: IncomingRecord = parse_record(record, live_events_shard)
     if authorizer is not None:
-        await authorizer.prefetch_keys([record])
-    incoming = parse_record(record, live_events_shard)
+        [incoming] = await authorizer.authorize([incoming])
+    if isinstance(incoming, IncomingDeadLetter):
+        return DryRunResult(None, incoming.reason, incoming.message, ())
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        event_store = EventStore(connection)
-        batch_context = await event_store.read_batch_context(
-            [incoming.shard], [] if incoming.command_key is None else [incoming.command_key[0]]
-        )
-        state_cache, new_stream_ids = StateCache(), NewStreamIds()
-        if isinstance(incoming.parse_result, ParsedCommand):
-            command = incoming.parse_result.command
-            await state_cache.load(event_store, [command])
-            root_account_id, course_id, assignment_id = (
-                command.root_account_id,
-                command.course_id,
-                command.assignment_id,
-            )
-            if command.type not in ASSIGNMENT_COMMANDS:
-                new_stream_ids[root_account_id, course_id, None] = PLACEHOLDER_STREAM
-            if command.type == CONFIGURE:
-                new_stream_ids[root_account_id, course_id, assignment_id] = PLACEHOLDER_STREAM
-        append_batch = AppendBatch(0, batch_context.decided_at, batch_context.heads, {})
-        BatchDecider(state_cache, append_batch, batch_context.first_verdicts, new_stream_ids, authorizer).decide_record(
-            incoming
-        )
-    events = tuple(event[5] for event in append_batch.events)
-    if append_batch.verdicts:
-        return DryRunResult(orjson.loads(append_batch.verdicts[0][10]), None, None, events)
-    return DryRunResult(None, append_batch.dead_letters[0][8], append_batch.dead_letters[0][9], ())
+        event_store, state_cache = EventStore(connection), StateCache()
+        context = await event_store.read_batch_context([incoming.shard], [incoming.command.command_id])
+        if not isinstance(incoming.command, InvalidCommand):
+            await state_cache.load(event_store, [incoming.command])
+            new_streams = state_cache.find_new_streams([incoming.command])
+            state_cache.new_stream_ids = dict.fromkeys(new_streams, PLACEHOLDER_STREAM_ID)
+    state = state_cache.get_state(incoming.command, incoming.shard)
+    decision = (
+        incoming.rejection
+        or deduplicate(incoming, context.first_verdicts)
+        or decide_command(incoming, state, context.decided_at)
+    )
+    serialized = serialize(incoming, decision, state, format_time(context.decided_at))
+    events = tuple(serialized_event.event.name for serialized_event in serialized.events)
+    return DryRunResult(orjson.loads(serialized.verdict_body), None, None, events)
 
 
 def build_synthetic_record(
@@ -74,7 +67,7 @@ def build_synthetic_record(
     value: bytes | None,
     headers: list[tuple[str, bytes | None]],
 ) -> Record:
-    """A record that is on no topic; ``appended_at``: milliseconds since 1970."""
+    """Build a record that is on no topic; ``append_time``: milliseconds since 1970."""
     return ConsumerRecord[Any, Any](
         topic=topic,
         partition=partition,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from math import isinf
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -49,8 +49,10 @@ _COMMAND_TYPE = re.compile(r"[a-z_]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class InvalidCommand:
-    """A verdict can be addressed: the command id is readable. Ids are None where they cannot be read."""
+    """An invalid command whose command id is readable, so that it gets a verdict; unreadable ids are None."""
 
+    # Nothing is done in its name.
+    actor_id: ClassVar[None] = None
     command_id: str
     type: str | None
     root_account_id: int | None

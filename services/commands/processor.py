@@ -1,32 +1,36 @@
-"""One batch of records to one append: look up, answer repeats, decide the rest in order, encode, append."""
+"""Process a batch of records in six steps: parse, authorize, deduplicate, decide, serialize, append."""
 
-import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-
-import asyncpg
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from services.commands.authorization import CommandAuthorizer
-from services.commands.batch_decider import CONFIGURE, BatchDecider, IncomingCommand, NewStreamIds, Record, parse_record
 from services.commands.batch_result import BatchResult
-from services.commands.parse import ParsedCommand
+from services.commands.batch_writer import BatchWriter
+from services.commands.command_state import StreamName
+from services.commands.decision import decide_command
+from services.commands.deduplication import deduplicate
+from services.commands.incoming_command import IncomingCommand, IncomingDeadLetter, IncomingRecord, Record, parse_record
+from services.commands.parse import InvalidCommand
+from services.commands.serialization import serialize
 from services.commands.state_cache import ENTRIES_MAX, StateCache
 from services.eventlog.append_batch import AppendBatch
 from services.eventlog.store import EventStore
-from services.moderation.commands import ASSIGNMENT_COMMANDS, Command
+from services.kafka.partitioning import group_by_partition
+from services.moderation.commands import Command
 
-# Courses and assignments that one transaction of a batch reads at the most: of a large class each takes megabytes.
+# Streams that one transaction reads at most: one of a large class takes megabytes.
 READ_AT_ONCE_MAX = 200
+Records = Sequence[IncomingRecord]
 
 
 class ConcurrentAppend(Exception):
-    """Records of the batch were decided by somebody else meanwhile: the batch is to be looked at again."""
+    """Another writer processed records of the batch: nothing was appended, and the batch must be fetched again."""
 
 
 class CommandProcessor:
-    """Decides batches for one subscriber, over one connection, with the states it holds.
+    """Processes the batches of one subscriber, over one connection and with a cache of its own.
 
-    ``authority``: judges who sent a record; None believes everybody. ``entries_max``: see States.
+    ``authorizer``: None accepts every sender.
     """
 
     def __init__(
@@ -44,31 +48,54 @@ class CommandProcessor:
         self.state_cache = StateCache(entries_max)
 
     async def process(self, records: Sequence[Record]) -> BatchResult:
-        """Give every record its verdict or its dead letter, and say what became of them.
+        """Append a verdict or a dead letter for every record, and the events of the accepted commands.
 
-        In one transaction, unless more assignments must be read for it than are to be in memory at once. Optimistic
-        first; where somebody else has written since the look, everything is decided again under the locks.
-        Raises what PostgreSQL raises when it is away; nothing more is then settled and nothing is held.
+        In one transaction, unless the batch needs more streams than may be read at once. Each is optimistic first: if
+        another writer has appended since the batch was loaded, it is decided again under the locks of its shards.
+
+        Raises:
+            ConcurrentAppend: nothing was appended in the last transaction.
+            POSTGRES_ERRORS: PostgreSQL is away; the outcome of the last transaction is unknown.
         """
-        if self.authorizer is not None:
-            await self.authorizer.prefetch_keys(records)
-        result = BatchResult(Counter(), Counter())
         try:
-            for part in self._split([parse_record(record, self.live_events_shard) for record in records]):
-                result.add(await self._process_part(part))
+            return await self._process(records)
         except BaseException:
             self.state_cache.clear()
             raise
+
+    async def _process(self, records: Sequence[Record]) -> BatchResult:
+        incoming_records: Records = [parse_record(record, self.live_events_shard) for record in records]
+        if self.authorizer is not None:
+            incoming_records = await self.authorizer.authorize(incoming_records)
+        result = BatchResult()
+        for part in self._split(incoming_records):
+            for attempt, isolate in enumerate((self._optimistically, self._under_locks), 1):
+                async with isolate(part):
+                    batch = await self._load(part)
+                    for incoming in _select_commands(part):
+                        state = self.state_cache.get_state(incoming.command, incoming.shard)
+                        decision = (
+                            incoming.rejection
+                            or deduplicate(incoming, batch.first_verdicts)
+                            or decide_command(incoming, state, batch.decided_at)
+                        )
+                        serialized = serialize(incoming, decision, state, batch.decided_at_text)
+                        batch.add(incoming, serialized, state)
+                    if await batch.append(self.event_store):
+                        result.add(batch.build_result(attempt))
+                        break
+            else:
+                raise ConcurrentAppend
+            self.state_cache.evict_lru()
         return result
 
-    def _split(self, incoming_commands: Sequence[IncomingCommand]) -> Iterator[list[IncomingCommand]]:
-        """A batch, cut where it needs more streams that are not held than may be read at once."""
-        part: list[IncomingCommand] = []
-        uncached: set[tuple[int, int, int | None]] = set()
-        for incoming in incoming_commands:
-            if isinstance(incoming.parse_result, ParsedCommand) and (
-                newly_uncached := self._find_uncached_streams(incoming.parse_result.command)
-            ):
+    def _split(self, incoming_records: Records) -> Iterator[Records]:
+        """Cut a batch where it needs more uncached streams than may be read at once."""
+        part: list[IncomingRecord] = []
+        uncached: set[StreamName] = set()
+        for incoming in incoming_records:
+            if isinstance(incoming, IncomingCommand) and not isinstance(incoming.command, InvalidCommand):
+                newly_uncached = self.state_cache.find_uncached_streams(incoming.command)
                 uncached.update(newly_uncached)
                 if len(uncached) > READ_AT_ONCE_MAX and part:
                     yield part
@@ -76,82 +103,43 @@ class CommandProcessor:
             part.append(incoming)
         yield part
 
-    def _find_uncached_streams(self, command: Command) -> list[tuple[int, int, int | None]]:
-        """Root account, course and assignment (None: the course itself) of what a command needs and is not held."""
-        root_account_id, course_id, assignment_id = command.root_account_id, command.course_id, command.assignment_id
-        uncached: list[tuple[int, int, int | None]] = []
-        if (root_account_id, course_id) not in self.state_cache.courses:
-            uncached.append((root_account_id, course_id, None))
-        if assignment_id is not None and (root_account_id, assignment_id) not in self.state_cache.assignments:
-            uncached.append((root_account_id, course_id, assignment_id))
-        return uncached
+    @contextlib.asynccontextmanager
+    async def _optimistically(self, part: Records) -> AsyncIterator[None]:
+        yield
 
-    async def _process_part(self, incoming_commands: Sequence[IncomingCommand]) -> BatchResult:
-        shards = sorted({incoming.shard for incoming in incoming_commands})
-        result = await self._attempt(incoming_commands, shards)
-        if result is None:
-            self.state_cache.clear()
-            async with self.event_store.connection.transaction():
-                await self.event_store.lock(shards)
-                result = await self._attempt(incoming_commands, shards)
-                if result is None:
-                    raise ConcurrentAppend
-            result.attempts = 2
-        return result
+    @contextlib.asynccontextmanager
+    async def _under_locks(self, part: Records) -> AsyncIterator[None]:
+        self.state_cache.clear()
+        async with self.event_store.connection.transaction():
+            await self.event_store.lock(_get_shards(part))
+            yield
 
-    async def _attempt(self, incoming_commands: Sequence[IncomingCommand], shards: Sequence[int]) -> BatchResult | None:
-        """Look, decide, append. None where somebody else wrote meanwhile."""
-        batch_context = await self.event_store.read_batch_context(
-            shards, {incoming.command_key[0] for incoming in incoming_commands if incoming.command_key is not None}
+    async def _load(self, part: Records) -> BatchWriter:
+        """Read what the decisions depend on: time, heads, first verdicts, streams, and ids for new streams."""
+        context = await self.event_store.read_batch_context(
+            _get_shards(part), {incoming.command.command_id for incoming in _select_commands(part)}
         )
-        first_offsets: dict[int, int] = {}
-        for incoming in incoming_commands:
-            first_offsets.setdefault(incoming.record.partition, incoming.record.offset)
-        append_batch = AppendBatch(self.incarnation, batch_context.decided_at, batch_context.heads, first_offsets)
-        self.state_cache.drop_stale({shard: head.position for shard, head in batch_context.heads.items()})
-        await self.state_cache.load(
-            self.event_store,
-            [
-                incoming.parse_result.command
-                for incoming in incoming_commands
-                if isinstance(incoming.parse_result, ParsedCommand)
-            ],
-        )
-        new_stream_ids = await self._reserve_stream_ids(incoming_commands)
-        decider = BatchDecider(
-            self.state_cache, append_batch, batch_context.first_verdicts, new_stream_ids, self.authorizer
-        )
-        for incoming in incoming_commands:
-            decider.decide_record(incoming)
-        started_at = time.monotonic()
-        try:
-            if not await self.event_store.append(append_batch):
-                return None
-        except asyncpg.UniqueViolationError:
-            # A writer of another shard took a command id or an assignment id of this batch.
-            return None
-        append_seconds = time.monotonic() - started_at
-        for shard, counts in append_batch.new_counts.items():
-            self.state_cache.positions[shard] = append_batch.heads[shard].position + counts.position
-        self.state_cache.evict_lru()
-        dead_letters = Counter(reason for *_, reason, _ in append_batch.dead_letters)
-        return BatchResult(decider.outcomes, dead_letters, append_seconds)
+        self.state_cache.drop_stale({shard: head.position for shard, head in context.heads.items()})
+        commands = _select_valid_commands(part)
+        await self.state_cache.load(self.event_store, commands)
+        await self.state_cache.reserve_stream_ids(self.event_store, commands)
+        by_partition = group_by_partition(incoming.record for incoming in part)
+        first_offsets = {partition: records[0].offset for partition, records in by_partition.items()}
+        rows = AppendBatch(self.incarnation, context.decided_at, context.heads, first_offsets)
+        batch = BatchWriter(rows, context.first_verdicts, self.state_cache)
+        for incoming in part:
+            if isinstance(incoming, IncomingDeadLetter):
+                batch.add_dead_letter(incoming)
+        return batch
 
-    async def _reserve_stream_ids(self, incoming_commands: Sequence[IncomingCommand]) -> NewStreamIds:
-        """A number and a secret for every stream that this batch may create."""
-        new_streams: dict[tuple[int, int, int | None], None] = {}
-        for incoming in incoming_commands:
-            if not isinstance(incoming.parse_result, ParsedCommand):
-                continue
-            command = incoming.parse_result.command
-            root_account_id, course_id, assignment_id = (
-                command.root_account_id,
-                command.course_id,
-                command.assignment_id,
-            )
-            if command.type not in ASSIGNMENT_COMMANDS and (root_account_id, course_id) not in self.state_cache.courses:
-                new_streams[root_account_id, course_id, None] = None
-            if command.type == CONFIGURE and (root_account_id, assignment_id or 0) not in self.state_cache.assignments:
-                new_streams[root_account_id, course_id, assignment_id] = None
-        stream_ids = await self.event_store.reserve_stream_numbers(len(new_streams)) if new_streams else []
-        return dict(zip(new_streams, stream_ids, strict=True))
+
+def _select_commands(part: Records) -> list[IncomingCommand]:
+    return [incoming for incoming in part if isinstance(incoming, IncomingCommand)]
+
+
+def _select_valid_commands(part: Records) -> list[Command]:
+    return [incoming.command for incoming in _select_commands(part) if not isinstance(incoming.command, InvalidCommand)]
+
+
+def _get_shards(part: Records) -> list[int]:
+    return sorted({incoming.shard for incoming in part})

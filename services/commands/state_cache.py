@@ -1,34 +1,43 @@
-"""The streams a subscriber holds in memory: read once, changed in place, dropped when in doubt."""
+"""The streams that a subscriber keeps in memory: read once, changed in place, dropped when in doubt."""
 
 import contextlib
+import itertools
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import cast
 
+from services.commands.command_state import NO_STATE, PLACEHOLDER_STREAM_ID, CommandState, NewStreamId, StreamName
+from services.commands.incoming_command import ReadableCommand
+from services.commands.parse import InvalidCommand
 from services.eventlog.aggregates import apply_assignment_event, apply_course_event, new_assignment
 from services.eventlog.store import EventStore, StoredEvent, Stream
 from services.moderation.assignment import Assignment
 from services.moderation.commands import ASSIGNMENT_COMMANDS, Command
 from services.moderation.course import Course
+from services.moderation.events import AssignmentEvent, CourseEvent, Event
+from services.moderation.evolve import evolve_assignment, evolve_course
 
 StreamKey = tuple[int, int]
 
-# What is held at the most by all subscribers of a process together, in entries: enrolments and users of courses,
-# grades and submissions of assignments. An entry takes about 600 bytes.
+# The limit of all subscribers of a process together, in entries: enrolments and users of courses, grades and
+# submissions of assignments. An entry takes about 600 bytes.
 ENTRIES_MAX = 600_000
 ENTRY_BYTES = 600
+CONFIGURE_ASSIGNMENT = "configure_assignment"
 
 
 class StateCache:
     """Courses by (root account, course) and assignments by (root account, assignment), with their stream rows.
 
-    What is here is as of ``positions``: whoever finds a shard's head elsewhere drops the shard before trusting it.
-    ``entries_max``: what is held at the most; the least recently used go first, and are read again when needed.
+    They are as of ``positions``, the heads of their shards. ``entries_max``: evict the least recently used beyond it.
     """
 
     def __init__(self, entries_max: int = ENTRIES_MAX) -> None:
         self.courses: dict[StreamKey, tuple[Course, Stream]] = {}
         self.assignments: dict[StreamKey, tuple[Assignment, Stream]] = {}
         self.positions: dict[int, int] = {}
+        self.new_stream_ids: dict[StreamName, NewStreamId] = {}
         self.entry_count = 0
         self._entries_max = entries_max
         # Entries by stream ("course" or "assignment", key), the least recently used first.
@@ -38,7 +47,7 @@ class StateCache:
         self._large_event_bytes: dict[StreamKey, int] = {}
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop everything."""
         self.courses.clear()
         self.assignments.clear()
         self.positions.clear()
@@ -48,7 +57,7 @@ class StateCache:
         self.entry_count = 0
 
     def drop_stale(self, positions: dict[int, int]) -> None:
-        """Drop the streams of every shard that somebody else has written to since we looked."""
+        """Drop the streams of every shard that another writer has appended to; ``positions``: the shards' heads."""
         changed_shards = {shard for shard, position in positions.items() if self.positions.get(shard, -1) != position}
         if changed_shards:
             for kind, key in list(self._entry_counts):
@@ -56,8 +65,43 @@ class StateCache:
                     self._evict(kind, key)
         self.positions.update(positions)
 
+    def advance(self, positions: Mapping[int, int]) -> None:
+        """Note the heads of shards after an append whose events were applied here."""
+        self.positions.update(positions)
+
+    def find_uncached_streams(self, command: Command) -> list[StreamName]:
+        """List the streams that a command needs and that must be read."""
+        root_account_id, course_id, assignment_id = command.root_account_id, command.course_id, command.assignment_id
+        uncached = []
+        if (root_account_id, course_id) not in self.courses:
+            uncached.append(StreamName(root_account_id, course_id, None))
+        if assignment_id is not None and (root_account_id, assignment_id) not in self.assignments:
+            uncached.append(StreamName(root_account_id, course_id, assignment_id))
+        return uncached
+
+    def find_new_streams(self, commands: Iterable[Command]) -> list[StreamName]:
+        """List the streams that commands may create; the commands' states are loaded."""
+        new_streams: dict[StreamName, None] = {}
+        for command in commands:
+            root_account_id, course_id, assignment_id = (
+                command.root_account_id,
+                command.course_id,
+                command.assignment_id,
+            )
+            if command.type not in ASSIGNMENT_COMMANDS and (root_account_id, course_id) not in self.courses:
+                new_streams[StreamName(root_account_id, course_id, None)] = None
+            if command.type == CONFIGURE_ASSIGNMENT and (root_account_id, assignment_id) not in self.assignments:
+                new_streams[StreamName(root_account_id, course_id, assignment_id)] = None
+        return list(new_streams)
+
+    async def reserve_stream_ids(self, event_store: EventStore, commands: Iterable[Command]) -> None:
+        """Reserve ids for the streams that loaded commands may create; those of the batch before are dropped."""
+        new_streams = self.find_new_streams(commands)
+        reserved = await event_store.reserve_stream_numbers(len(new_streams)) if new_streams else []
+        self.new_stream_ids = dict(zip(new_streams, itertools.starmap(NewStreamId, reserved), strict=True))
+
     async def load(self, event_store: EventStore, commands: Iterable[Command]) -> None:
-        """Read what the commands need and is not held; a stream that does not exist stays absent."""
+        """Read the uncached streams of commands; a stream that does not exist stays absent."""
         for command in commands:
             self._used_streams["course", (command.root_account_id, command.course_id)] = None
             if command.type in ASSIGNMENT_COMMANDS and command.assignment_id is not None:
@@ -77,9 +121,53 @@ class StateCache:
             async with contextlib.aclosing(event_store.events(list(streams))) as chunks:
                 async for chunk in chunks:
                     for stored_event in chunk:
-                        self._apply(streams[stored_event.stream], stored_event)
+                        self._apply_stored(streams[stored_event.stream], stored_event)
 
-    def _apply(self, stream: Stream, stored_event: StoredEvent) -> None:
+    def get_state(self, command: ReadableCommand, shard: int) -> CommandState:
+        """Return the state of a loaded command: of a stream that does not exist, the state before its first event.
+
+        A new state is cached once it has events: see ``add``.
+        """
+        if isinstance(command, InvalidCommand):
+            return NO_STATE
+        root_account_id, course_id, assignment_id = command.root_account_id, command.course_id, command.assignment_id
+        cached_course = self.courses.get((root_account_id, course_id))
+        if cached_course is None:
+            name = StreamName(root_account_id, course_id, None)
+            number = self.new_stream_ids.get(name, PLACEHOLDER_STREAM_ID).number
+            cached_course = Course(root_account_id, course_id), Stream(number, *name, shard)
+        course, course_stream = cached_course
+        if command.type not in ASSIGNMENT_COMMANDS:
+            return CommandState(course, None, course_stream, course.version)
+        cached_assignment = self.assignments.get((root_account_id, assignment_id or 0))
+        if cached_assignment is None:
+            if command.type != CONFIGURE_ASSIGNMENT or assignment_id is None:
+                return CommandState(course, None, course_stream, 0)
+            name = StreamName(root_account_id, course_id, assignment_id)
+            number, secret = self.new_stream_ids[name]
+            assignment = Assignment(number, secret, root_account_id, course_id, assignment_id)
+            return CommandState(course, assignment, Stream(number, *name, shard), 0)
+        assignment, stream = cached_assignment
+        return CommandState(course, assignment, stream, assignment.version if assignment.course_id == course_id else 0)
+
+    def add(self, state: CommandState) -> None:
+        """Cache the state of a new stream."""
+        stream = state.stream
+        if stream.assignment is None:
+            self.courses[stream.root_account, stream.course] = (state.course, stream)
+        elif state.assignment is not None:
+            self.assignments[stream.root_account, stream.assignment] = (state.assignment, stream)
+
+    def apply(self, state: CommandState, event: Event, position: int, at: datetime, size: int) -> None:
+        """Apply a new event to its state, in place; ``size``: of its data, in characters."""
+        if state.assignment is None:
+            evolve_course(state.course, cast(CourseEvent, event), position=position, at=at)
+            return
+        evolve_assignment(state.assignment, cast(AssignmentEvent, event), position=position, at=at)
+        if size > ENTRY_BYTES:
+            self._add_event_bytes((state.stream.root_account, state.assignment.assignment_id), size)
+
+    def _apply_stored(self, stream: Stream, stored_event: StoredEvent) -> None:
         if stream.assignment is None:
             apply_course_event(self.courses[stream.root_account, stream.course][0], stored_event)
             return
@@ -87,15 +175,14 @@ class StateCache:
         if key not in self.assignments:
             self.assignments[key] = (new_assignment(stream, stored_event), stream)
         apply_assignment_event(self.assignments[key][0], stored_event)
-        self.add_event_bytes(key, len(stored_event.data))
+        if len(stored_event.data) > ENTRY_BYTES:
+            self._add_event_bytes(key, len(stored_event.data))
 
-    def add_event_bytes(self, assignment_key: StreamKey, size: int) -> None:
-        """An event of so many bytes became part of an assignment's state."""
-        if size > ENTRY_BYTES:
-            self._large_event_bytes[assignment_key] = self._large_event_bytes.get(assignment_key, 0) + size
+    def _add_event_bytes(self, assignment_key: StreamKey, size: int) -> None:
+        self._large_event_bytes[assignment_key] = self._large_event_bytes.get(assignment_key, 0) + size
 
     def evict_lru(self) -> None:
-        """Keep memory bounded: called between batches, when what the batch used has the size that it has now."""
+        """Evict streams beyond ``entries_max``: to be called after each batch, which has changed their sizes."""
         for kind, key in self._used_streams:
             if key in self._cache_for(kind):
                 entries = self._count_entries(kind, key)

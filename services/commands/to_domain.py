@@ -1,4 +1,4 @@
-"""From the command as it arrived to the command as the rules know it."""
+"""Translate a parsed command into the command of the rules."""
 
 from decimal import Decimal
 from typing import Any, assert_never
@@ -9,7 +9,7 @@ from services.moderation.late_policy import round_hundredths
 
 
 def to_domain_command(command: wire.Command) -> commands.Command:
-    """The core's command; absent and null stay apart in what is ``stated``."""
+    """Build the rules' command; its ``fields`` hold null fields but not absent ones."""
     return commands.Command(
         command_id=command.command_id,
         type=command.type,
@@ -21,8 +21,15 @@ def to_domain_command(command: wire.Command) -> commands.Command:
     )
 
 
-def _get_set_fields(data: wire.Strict, *excluded: str) -> dict[str, Any]:
-    return {name: getattr(data, name) for name in data.model_fields_set if name not in excluded}
+def get_set_fields(model: wire.Strict) -> dict[str, Any]:
+    """Return the fields that the sender sent, by name."""
+    # Not model_fields_set and getattr: these calls are on every command's way.
+    values = model.__dict__
+    return {name: values[name] for name in model.__pydantic_fields_set__}
+
+
+def _get_fields_except(model: wire.Strict, *excluded: str) -> dict[str, Any]:
+    return {name: value for name, value in get_set_fields(model).items() if name not in excluded}
 
 
 def _to_id_tuple(ids: list[int] | None) -> tuple[int, ...] | None:
@@ -36,17 +43,17 @@ def _freeze_grading_scheme(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _build_course_fields(data: wire.CourseData) -> dict[str, Any]:
-    fields = _freeze_grading_scheme(_get_set_fields(data))
+    fields = _freeze_grading_scheme(get_set_fields(data))
     if data.late_policy is not None:
         fields["late_policy"] = {
             name: round_hundredths(value) if isinstance(value, Decimal) else value
-            for name, value in _get_set_fields(data.late_policy).items()
+            for name, value in get_set_fields(data.late_policy).items()
         }
     return fields
 
 
 def _build_enrollment(row: wire.Enrollment) -> commands.EnrollmentUpsert:
-    fields = _get_set_fields(row, "user_id", "type", "section_id")
+    fields = _get_fields_except(row, "user_id", "type", "section_id")
     if row.permissions is not None:
         fields["permissions"] = row.permissions.model_dump(exclude_none=True)
     return commands.EnrollmentUpsert(user_id=row.user_id, type=row.type, section_id=row.section_id, fields=fields)
@@ -79,7 +86,7 @@ def _build_data(command: wire.Command) -> commands.CommandData:
         case wire.PublishProvisionalGrades():
             return commands.PublishProvisionalGrades()
         case wire.RecordSubmission(data=data):
-            return commands.RecordSubmission(student_id=data.student_id, fields=_get_set_fields(data, "student_id"))
+            return commands.RecordSubmission(student_id=data.student_id, fields=_get_fields_except(data, "student_id"))
         case wire.RecordSubmissionComment(data=data):
             return commands.RecordSubmissionComment(
                 student_id=data.student_id, author_id=data.author_id, comment=data.comment, created_at=data.created_at
@@ -89,11 +96,13 @@ def _build_data(command: wire.Command) -> commands.CommandData:
         case wire.HideGrades(data=data):
             return commands.HideGrades(student_ids=_to_id_tuple(data.student_ids))
         case wire.ConfigureAssignment(data=data):
-            return commands.ConfigureAssignment(fields=_freeze_grading_scheme(_get_set_fields(data)))
+            return commands.ConfigureAssignment(fields=_freeze_grading_scheme(get_set_fields(data)))
         case wire.UpsertCourse(data=data):
             return commands.UpsertCourse(fields=_build_course_fields(data))
         case wire.UpsertUsers(data=data):
-            users = (commands.UserUpsert(user_id=u.user_id, fields=_get_set_fields(u, "user_id")) for u in data.users)
+            users = (
+                commands.UserUpsert(user_id=u.user_id, fields=_get_fields_except(u, "user_id")) for u in data.users
+            )
             return commands.UpsertUsers(users=tuple(users))
         case wire.UpsertEnrollments(data=data):
             return commands.UpsertEnrollments(enrollments=tuple(_build_enrollment(row) for row in data.enrollments))

@@ -22,6 +22,61 @@ class RecordCoordinates(NamedTuple):
     append_time: int
 
 
+class NewStream(NamedTuple):
+    """A row of ``stream_row``."""
+
+    number: int
+    root_account: int
+    course: int
+    assignment: int | None
+    shard: int
+
+
+class NewEvent(NamedTuple):
+    """A row of ``event_row``; ``data`` and ``metadata`` are JSON."""
+
+    shard: int
+    position: int
+    has_live_number: bool
+    stream: int
+    version: int
+    type: str
+    data: str
+    metadata: str
+
+
+class NewVerdict(NamedTuple):
+    """A row of ``verdict_row``; ``body`` and ``metadata`` are JSON."""
+
+    shard: int
+    number: int
+    root_account: int
+    command_id: str
+    is_first: bool
+    content_hash: bytes
+    partition: int
+    offset: int
+    append_time: int
+    key: bytes | None
+    body: str
+    metadata: str
+
+
+class NewDeadLetter(NamedTuple):
+    """A row of ``dead_letter_row``; ``headers`` is JSON."""
+
+    shard: int
+    number: int
+    partition: int
+    offset: int
+    append_time: int
+    key: bytes | None
+    value: bytes | None
+    headers: bytes
+    reason: str
+    message: str
+
+
 @dataclass(slots=True)
 class AppendBatch:
     """Rows for ``append``. Numbers are drawn here from ``heads``; the database refuses them if a head has moved."""
@@ -31,14 +86,10 @@ class AppendBatch:
     heads: dict[int, ShardHead]
     first_offsets: dict[int, int]
     new_counts: dict[int, ShardHead] = field(default_factory=dict)
-    streams: list[tuple[int, int, int, int | None, int]] = field(default_factory=list)
-    events: list[tuple[int, int, bool, int, int, str, str, str]] = field(default_factory=list)
-    verdicts: list[tuple[int, int, int, str, bool, bytes, int, int, int, bytes | None, str, str]] = field(
-        default_factory=list
-    )
-    dead_letters: list[tuple[int, int, int, int, int, bytes | None, bytes | None, bytes, str, str]] = field(
-        default_factory=list
-    )
+    streams: list[NewStream] = field(default_factory=list)
+    events: list[NewEvent] = field(default_factory=list)
+    verdicts: list[NewVerdict] = field(default_factory=list)
+    dead_letters: list[NewDeadLetter] = field(default_factory=list)
 
     def _get_new_counts(self, shard: int) -> ShardHead:
         counts = self.new_counts.get(shard)
@@ -48,7 +99,7 @@ class AppendBatch:
 
     def add_stream(self, number: int, root_account: int, course: int, assignment: int | None, shard: int) -> None:
         """A stream that begins with this batch."""
-        self.streams.append((number, root_account, course, assignment, shard))
+        self.streams.append(NewStream(number, root_account, course, assignment, shard))
 
     def add_event(
         self, shard: int, has_live_number: bool, stream: int, version: int, event_type: str, data: str, metadata: str
@@ -57,7 +108,7 @@ class AppendBatch:
         counts = self._get_new_counts(shard)
         counts.position += 1
         position = self.heads[shard].position + counts.position
-        self.events.append((shard, position, has_live_number, stream, version, event_type, data, metadata))
+        self.events.append(NewEvent(shard, position, has_live_number, stream, version, event_type, data, metadata))
         return position
 
     def add_verdict(
@@ -76,7 +127,7 @@ class AppendBatch:
         counts = self._get_new_counts(shard)
         counts.verdict += 1
         self.verdicts.append(
-            (
+            NewVerdict(
                 shard,
                 self.heads[shard].verdict + counts.verdict,
                 root_account,
@@ -106,7 +157,7 @@ class AppendBatch:
         counts = self._get_new_counts(shard)
         counts.dead_letter += 1
         self.dead_letters.append(
-            (
+            NewDeadLetter(
                 shard,
                 self.heads[shard].dead_letter + counts.dead_letter,
                 coordinates.partition,

@@ -77,6 +77,13 @@ class Stream:
     shard: int
 
 
+class FirstVerdict(NamedTuple):
+    """The verdict that settled a command id; ``body`` is JSON."""
+
+    content_hash: bytes
+    body: str
+
+
 @dataclass(frozen=True, slots=True)
 class BatchContext:
     """What is read before a batch is decided.
@@ -87,7 +94,7 @@ class BatchContext:
 
     decided_at: datetime
     heads: dict[int, ShardHead]
-    first_verdicts: dict[tuple[str, int], tuple[bytes, str]]
+    first_verdicts: dict[tuple[str, int], FirstVerdict]
 
 
 class EventStore:
@@ -105,7 +112,7 @@ class EventStore:
         return BatchContext(
             decided_at.replace(microsecond=decided_at.microsecond // 1000 * 1000),
             {head[0]: ShardHead(head[1], head[2], head[3]) for head in heads},
-            {(str(command), root): (digest, body) for root, command, digest, body in first_verdicts},
+            {(str(command), root): FirstVerdict(digest, body) for root, command, digest, body in first_verdicts},
         )
 
     async def watermarks(self, incarnation: int, partitions: Sequence[int]) -> dict[int, int]:

@@ -1,1 +1,1 @@
-"""The process that turns commands into the log: ``python -m services.handler``."""
+"""The process that reads commands from Kafka and appends to the log: ``python -m services.handler``."""

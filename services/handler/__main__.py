@@ -1,4 +1,4 @@
-"""Settings, topics check, health page, application."""
+"""Run the handler: settings, topic check, health endpoint, application."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from services.auth.jwks import JwkSet
 from services.commands.authorization import CommandAuthorizer
 from services.config import HandlerSettings
 from services.eventlog.postgres import WRITER, connect
-from services.handler.consumer import FRAMEWORK_LOGGER, build_app
+from services.handler.app import FRAMEWORK_LOGGER, build_app
 from services.handler.metrics import HandlerTelemetry
 from services.kafka.client_compat import patch_fetcher
 from services.kafka.topics import verify_topics
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 async def load_authorizer(settings: HandlerSettings) -> CommandAuthorizer | None:
-    """Who judges the senders of records, with its keys read; None with COMMAND_AUTH=off."""
+    """Build the authorizer with its keys loaded, None with COMMAND_AUTH=off."""
     if settings.command_auth == "off" or settings.jwks is None:
         return None
     keys = JwkSet(settings.jwks)
@@ -34,28 +34,28 @@ async def load_authorizer(settings: HandlerSettings) -> CommandAuthorizer | None
 
 
 def build_traces(settings: HandlerSettings) -> "CommandTraces | None":
-    """Who tells of decided commands; None where no collector is named."""
+    """Build the trace exporter, None without an OTLP endpoint."""
     if settings.otel_exporter_otlp_endpoint is None:
         return None
-    # The SDK takes time and memory: only where it is asked for.
+    # Importing the SDK takes time and memory.
     from services.handler.tracing import CommandTraces
 
     return CommandTraces()
 
 
 async def main(settings: HandlerSettings) -> None:
-    """Run until SIGTERM or SIGINT; a batch in hand is finished first."""
-    # It warns at each start that it makes no topics; what it says of partitions we say ourselves.
+    """Run until SIGTERM or SIGINT; the batch in progress is finished first."""
+    # It warns at each start that it creates no topics, and repeats our log lines on partitions.
     FRAMEWORK_LOGGER.setLevel(logging.ERROR)
     patch_fetcher()
     await verify_topics(settings.kafka_bootstrap, settings.topic_prefix)
     authorizer = await load_authorizer(settings)
     health, telemetry = Health(), HandlerTelemetry(HandlerMetrics(), authorizer, build_traces(settings))
-    application, subscribers = build_app(settings, health, telemetry, authorizer)
+    application, consumers = build_app(settings, health, telemetry, authorizer)
 
     async def poll_lag() -> None:
         if health.problem is None:
-            await asyncio.gather(*(subscriber.poll_lag() for subscriber in subscribers))
+            await asyncio.gather(*(consumer.poll_lag() for consumer in consumers))
 
     connect_monitor = functools.partial(connect, settings.url(), "handler-watch", WRITER)
     server_monitor = ServerMonitor(settings, connect_monitor, health, telemetry.metrics, check_kafka=poll_lag)

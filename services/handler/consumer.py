@@ -1,53 +1,40 @@
-"""The FastStream application: k batch subscribers of one consumer group, each with its own connection and states."""
+"""One consumer of the handler's group: fetch, filter, process, commit, with retries and health."""
 
 import asyncio
-import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import IllegalStateError
-from faststream import AckPolicy, FastStream
-from faststream.kafka import KafkaBroker, Topic
 from faststream.kafka.annotations import KafkaMessage
 from faststream.message import AckStatus
-from pydantic import SkipValidation
 
 from services.commands.authorization import CommandAuthorizer
-from services.commands.processor import CommandProcessor, ConcurrentAppend
-from services.commands.state_cache import ENTRIES_MAX
+from services.commands.processor import ConcurrentAppend
 from services.config import HandlerSettings
-from services.eventlog.postgres import WRITER, HeartbeatConnection, connect
-from services.eventlog.store import EventStore
-from services.handler.faststream_adapter import RecordBatch, identity_decoder, parse_batch
+from services.handler.faststream_adapter import RecordBatch
+from services.handler.log_session import LogSession, open_log_session, read_watermarks
 from services.handler.metrics import HandlerTelemetry, build_in_flight_records
 from services.handler.offset_committer import OffsetCommitter
-from services.handler.position_tracker import PositionTracker
-from services.handler.topic_checks import TopicIdentityCheck, rejoin_if_partitions_added
-from services.kafka.client_compat import Poll, wait_until_idle, wrap_poll
-from services.kafka.partitioning import SHARD_COUNT
+from services.handler.topic_checks import TopicIdentityCheck, rejoin_if_partitions_added, sample_lag
+from services.kafka.client_compat import Poll, wait_until_idle
+from services.kafka.partitioning import SHARD_COUNT, group_by_partition
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, KAFKA_CLIENT_ERRORS, POSTGRES_ERRORS, describe_error
 from services.runtime.health import Health
 
 LOGGER = logging.getLogger("handler")
-# Not by the name of "faststream": that logger has a handler and a form of its own.
-FRAMEWORK_LOGGER = logging.getLogger("handler.framework")
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 DRAIN_SECONDS_MAX = 10
-POSITION_SECONDS_MAX = 0.5
 COMMIT_SECONDS_MAX = 2
-# So soon partitions that are added to the topic are read.
-METADATA_MILLISECONDS_MAX = 30_000
-# Somebody else has decided records of the batch, or has its partitions meanwhile: it is to be fetched anew.
+# Another handler processed records of the batch, or owns its partitions by now: fetch again instead of retrying.
 REFETCH_ERRORS = (ConcurrentAppend, *KAFKA_CLIENT_ERRORS)
-NewRecords = Sequence[ConsumerRecord[Any, Any]]
+Records = Sequence[ConsumerRecord[Any, Any]]
 
 
 class CommandConsumer(ConsumerRebalanceListener):
-    """One consumer of the group and all that is its own."""
+    """Processes the batches of its partitions, one at a time, over a connection of its own."""
 
     def __init__(
         self,
@@ -60,15 +47,12 @@ class CommandConsumer(ConsumerRebalanceListener):
         self.name = name
         self.settings = settings
         self.authorizer = authorizer
-        self.entries_max = ENTRIES_MAX // settings.handler_subscribers
         self.health = health
         self.telemetry = telemetry
         self.lag = telemetry.new_lag()
         self.commands_topic = full_topic_name(settings.topic_prefix, "commands")
-        self.connection: HeartbeatConnection | None = None
-        self.processor: CommandProcessor | None = None
-        self.position_tracker: PositionTracker | None = None
-        self.undecidable_partitions: set[int] = set()
+        self.session: LogSession | None = None
+        self.failing_partitions: set[int] = set()
         self.offset_committer = OffsetCommitter()
         self.faststream_subscriber: Any = None
         self.stopping = False
@@ -76,47 +60,44 @@ class CommandConsumer(ConsumerRebalanceListener):
         self.partition_count = SHARD_COUNT
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        """Let the batch in hand finish, so that the next owner does not meet it."""
+        """Finish the batch in progress, so that the next owner does not process it concurrently."""
         await wait_until_idle(self.faststream_subscriber, DRAIN_SECONDS_MAX)
         await self.offset_committer.flush(COMMIT_SECONDS_MAX)
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        """Partitions may have been another's meanwhile: look at the log again.
+        """Forget the positions and rewind to the log's watermarks.
 
-        They are also read again from what the log decided last, so that a restored log decides again what it forgot
-        without waiting for a new command. It may come too late for the first batch, which looks for itself.
+        Another handler may have owned the partitions, and a restored database may have forgotten records: the rewind
+        processes those without waiting for a new command. It may be too late for the first batch, which is checked by
+        the position tracker.
         """
         self.telemetry.metrics.rebalances.inc()
         partitions = sorted(topic_partition.partition for topic_partition in assigned)
-        LOGGER.info("%s decides partitions %s", self.name, ", ".join(map(str, partitions)) or "none")
+        LOGGER.info("%s is assigned partitions %s", self.name, ", ".join(map(str, partitions)) or "none")
         self.lag.reset()
-        self.undecidable_partitions.clear()
+        self.failing_partitions.clear()
         self.health.set_component_problem(self.name, None)
         self._reset_positions()
         try:
-            connection = await connect(self.settings.url(), "handler", WRITER)
-            try:
-                event_store = EventStore(connection)
-                incarnation = await event_store.current_incarnation(self.commands_topic)
-                watermarks = await event_store.watermarks(
-                    incarnation, [topic_partition.partition for topic_partition in assigned]
-                )
-            finally:
-                await connection.close()
-            consumer = self.faststream_subscriber.consumer
-            for topic_partition in assigned:
-                if consumer is not None and await consumer.position(topic_partition) > max(
-                    watermarks[topic_partition.partition], 0
-                ):
-                    consumer.seek(topic_partition, max(watermarks[topic_partition.partition], 0))
+            await self._rewind_to_watermarks(assigned)
         except INFRASTRUCTURE_ERRORS as error:
-            LOGGER.warning("could not look at the log on assignment (%s): the first batch will", type(error).__name__)
+            LOGGER.warning("watermarks not read on assignment, the first batch reads them: %s", type(error).__name__)
+
+    async def _rewind_to_watermarks(self, assigned: Sequence[TopicPartition]) -> None:
+        watermarks = await read_watermarks(self.settings, [topic_partition.partition for topic_partition in assigned])
+        consumer = self.faststream_subscriber.consumer
+        if consumer is None:
+            return
+        for topic_partition in assigned:
+            resume_offset = max(watermarks[topic_partition.partition], 0)
+            if await consumer.position(topic_partition) > resume_offset:
+                consumer.seek(topic_partition, resume_offset)
 
     async def handle(self, records: RecordBatch, message: KafkaMessage) -> None:
-        """Settle a batch. Infrastructure is retried with backoff, then raised: nothing is acknowledged then.
+        """Process a batch. Retry infrastructure errors with backoff, then raise: the batch is then fetched again.
 
-        Any other exception is a bug. No record is passed over for it: its partition waits for other code, and is tried
-        again after a pause; the others of the batch go on.
+        Any other exception is a bug. No record is skipped for it: the partition is retried after a pause until a fix
+        is deployed, and the other partitions continue.
         """
         self.lag.start_batch(build_in_flight_records(records))
         try:
@@ -124,7 +105,7 @@ class CommandConsumer(ConsumerRebalanceListener):
                 self.health.heartbeat(self.name)
                 self.lag.mark_attempted()
                 try:
-                    await self._process(records, message)
+                    await self._process_batch(records, cast(AIOKafkaConsumer, message.consumer))
                     await self._mark_acked(message)
                     return
                 except REFETCH_ERRORS:
@@ -133,101 +114,108 @@ class CommandConsumer(ConsumerRebalanceListener):
                 except POSTGRES_ERRORS as error:
                     self.telemetry.record_failure()
                     self.health.set_component_problem(self.name, describe_error(error))
-                    await self._disconnect()
+                    self.disconnect()
                     if pause is None:
                         raise
-                    LOGGER.warning("%s; again in %s s", describe_error(error), pause)
+                    LOGGER.warning("%s; retrying in %s s", describe_error(error), pause)
                     await asyncio.sleep(pause)
                 except Exception:
-                    LOGGER.exception("a batch cannot be looked at")
+                    LOGGER.exception("a batch cannot be filtered: it is fetched again")
                     self.telemetry.record_failure()
                     self.health.set_component_problem(
-                        self.name, "what is to be decided cannot be looked at: a bug (see the log)"
+                        self.name, "a batch cannot be filtered, nothing of it is processed: a bug (see the log)"
                     )
                     await asyncio.sleep(RETRY_SECONDS[-1])
                     raise
         except BaseException:
-            # All of the batch is fetched again, also of partitions that were to be read from further back.
+            # The whole batch is fetched again, also partitions that the tracker rewound further.
             self._reset_positions()
             raise
         finally:
-            self.lag.finish_batch(self.position_tracker.stopped if self.position_tracker is not None else ())
+            self.lag.finish_batch(() if self.session is None else self.session.position_tracker.stopped)
 
-    async def _process(self, records: RecordBatch, message: KafkaMessage) -> None:
-        processor, position_tracker = await self._ensure_connected()
-        decide = functools.partial(self._decide, processor, position_tracker, time.time())
-        new_records = await position_tracker.filter_new(records, message.consumer)  # type: ignore[arg-type]
-        undecidable_records: NewRecords = ()
+    async def _process_batch(self, records: RecordBatch, consumer: AIOKafkaConsumer) -> None:
+        session, started_at = await self._ensure_connected(), time.time()
+        position_tracker = session.position_tracker
+        new_records = await position_tracker.filter_new(records, consumer)
+        failing_records: Records = ()
         if new_records:
             try:
-                await decide(new_records)
+                await self._process(session, new_records, started_at)
             except (*POSTGRES_ERRORS, *REFETCH_ERRORS):
                 raise
             except Exception:
-                LOGGER.exception("a batch cannot be decided: its partitions are tried one by one")
+                LOGGER.exception("a batch cannot be processed: trying its partitions one by one")
                 self.telemetry.record_failure()
-                undecidable_records = await _decide_per_partition(new_records, decide)
+                failing_records = await self._process_per_partition(session, new_records, started_at)
         self.telemetry.record_redeliveries(position_tracker.redelivered_count)
-        self.offset_committer.commit(message.consumer, position_tracker.offsets_to_commit(records))  # type: ignore[arg-type]
-        if undecidable_records or self.undecidable_partitions:
-            self.undecidable_partitions.difference_update(record.partition for record in records)
-            self.undecidable_partitions.update(record.partition for record in undecidable_records)
-        self.health.set_component_problem(self.name, position_tracker.problem or self._undecidable_problem())
-        if undecidable_records:
-            await self._pause_partitions(undecidable_records, message.consumer)  # type: ignore[arg-type]
+        self.offset_committer.commit(consumer, position_tracker.offsets_to_commit(records))
+        if failing_records or self.failing_partitions:
+            self.failing_partitions -= {record.partition for record in records}
+            self.failing_partitions |= {record.partition for record in failing_records}
+        self.health.set_component_problem(self.name, position_tracker.problem or self._describe_failing_partitions())
+        if failing_records:
+            await self._rewind_after_pause(failing_records, consumer)
 
-    async def _decide(
-        self, processor: CommandProcessor, position_tracker: PositionTracker, started_at: float, new_records: NewRecords
-    ) -> None:
-        result = await processor.process(new_records)
-        position_tracker.advance(new_records)
+    async def _process(self, session: LogSession, new_records: Records, started_at: float) -> None:
+        result = await session.processor.process(new_records)
+        session.position_tracker.advance(new_records)
         self.telemetry.record_batch(new_records, result, started_at)
 
-    async def _pause_partitions(self, undecidable_records: NewRecords, consumer: AIOKafkaConsumer) -> None:
-        """Read these partitions again from there, after a pause. Of the others nothing is read twice for it."""
-        for record in undecidable_records:
+    async def _process_per_partition(self, session: LogSession, new_records: Records, started_at: float) -> Records:
+        """Process each partition's records apart; return the first record of each partition that fails."""
+        failing_records = []
+        for partition, partition_records in group_by_partition(new_records).items():
+            try:
+                await self._process(session, partition_records, started_at)
+            except (*POSTGRES_ERRORS, *REFETCH_ERRORS):
+                raise
+            except Exception:
+                LOGGER.exception("partition %s cannot be processed", partition)
+                failing_records.append(partition_records[0])
+        return failing_records
+
+    async def _rewind_after_pause(self, failing_records: Records, consumer: AIOKafkaConsumer) -> None:
+        """Fetch the failing partitions again from these records on; the others are not fetched twice."""
+        for record in failing_records:
             consumer.seek(TopicPartition(record.topic, record.partition), record.offset)
         self.health.heartbeat(self.name)
         await asyncio.sleep(RETRY_SECONDS[-1])
 
+    def _describe_failing_partitions(self) -> str | None:
+        if not self.failing_partitions:
+            return None
+        partitions = ", ".join(map(str, sorted(self.failing_partitions)))
+        return f"partition {partitions} cannot be processed: a bug, or events that newer code wrote (see the log)"
+
     async def _mark_acked(self, message: KafkaMessage) -> None:
-        """Nothing is left for FastStream to acknowledge: it would commit again, and wait. The last batch waits."""
+        """Keep FastStream from committing again, and waiting for it. The last batch waits for its own commit."""
         message.committed = AckStatus.ACKED
         if self.stopping:
             await self.offset_committer.flush(COMMIT_SECONDS_MAX)
 
     async def stop(self) -> None:
-        """Return when Kafka knows all offsets; from here on no batch ends before Kafka knows its own."""
+        """Wait until the offsets are committed; every batch that ends later waits for its own."""
         self.stopping = True
         await self.offset_committer.flush(COMMIT_SECONDS_MAX)
 
-    def _undecidable_problem(self) -> str | None:
-        if not self.undecidable_partitions:
-            return None
-        partitions = ", ".join(map(str, sorted(self.undecidable_partitions)))
-        return f"partition {partitions} cannot be decided: a bug, or events that newer code wrote (see the log)"
+    async def _ensure_connected(self) -> LogSession:
+        if self.session is None or self.session.connection.is_closed():
+            self.session = await open_log_session(self.settings, self.authorizer, self.health, self.name)
+        return self.session
 
-    async def _ensure_connected(self) -> tuple[CommandProcessor, PositionTracker]:
-        if (
-            self.connection is None
-            or self.connection.is_closed()
-            or self.processor is None
-            or self.position_tracker is None
-        ):
-            self.connection = await connect(self.settings.url(), "handler", WRITER)
-            self.connection.heartbeat = functools.partial(self.health.heartbeat, self.name)
-            event_store = EventStore(self.connection)
-            incarnation = await event_store.current_incarnation(self.commands_topic)
-            self.processor, self.position_tracker = (
-                CommandProcessor(
-                    event_store, incarnation, self.authorizer, self.entries_max, self.settings.live_events_shard
-                ),
-                PositionTracker(event_store, incarnation),
-            )
-        return self.processor, self.position_tracker
+    def disconnect(self) -> None:
+        """Terminate the connection to the log; the next batch opens another."""
+        if self.session is not None:
+            self.session.connection.terminate()
+        self.session = None
+
+    def _reset_positions(self) -> None:
+        if self.session is not None:
+            self.session.position_tracker.reset()
 
     def with_heartbeat(self, poll: Poll) -> Poll:
-        """The same question, which tells that this subscriber's loop goes on."""
+        """Wrap FastStream's poll: a heartbeat at each turn, and a reset of the positions after a failed fetch."""
 
         async def poll_with_heartbeat(consumer: AIOKafkaConsumer) -> RecordBatch:
             self.health.heartbeat(self.name)
@@ -235,110 +223,26 @@ class CommandConsumer(ConsumerRebalanceListener):
                 records: RecordBatch = await poll(consumer)
                 return records
             except Exception:
-                # What other partitions had given already is lost with a record that cannot be read.
+                # An unreadable record also loses what was fetched of other partitions.
                 self._reset_positions()
                 raise
 
         return poll_with_heartbeat
 
     async def poll_lag(self) -> None:
-        """Ask the brokers where the partitions end, and compare with where the consumer is."""
+        """Compare the partitions with the broker: how far behind, any added, recreated?"""
         consumer = self.faststream_subscriber.consumer
         if consumer is None:
             return
         assigned = consumer.assignment()
         self.partition_count = rejoin_if_partitions_added(consumer, self.commands_topic, self.partition_count)
-        # Also without a partition of its own it is to know whether Kafka answers.
-        end_offsets = await consumer.end_offsets(assigned or [TopicPartition(self.commands_topic, 0)])
-        try:
-            async with asyncio.timeout(POSITION_SECONDS_MAX):
-                positions = {
-                    topic_partition.partition: await consumer.position(topic_partition) for topic_partition in assigned
-                }
-        except (IllegalStateError, TimeoutError):
-            return  # The partitions are being assigned anew: the next look will do.
-        self.lag.sample(positions, {topic_partition.partition: end for topic_partition, end in end_offsets.items()})
-        if (position_tracker := self.position_tracker) is not None:
-            recreated = await self.topic_identity_check.find_recreated_partitions(
-                consumer, assigned, position_tracker.incarnation
-            )
-            for partition, offset in recreated.items():
-                position_tracker.stop_recreated(partition, offset)
-            if recreated:
-                self.health.set_component_problem(self.name, position_tracker.problem)
-
-    def _reset_positions(self) -> None:
-        if self.position_tracker is not None:
-            self.position_tracker.reset()
-
-    async def _disconnect(self) -> None:
-        if self.connection is not None:
-            self.connection.terminate()
-        self.connection = self.processor = self.position_tracker = None
-
-
-async def _decide_per_partition(new_records: NewRecords, decide: Callable[[NewRecords], Awaitable[None]]) -> NewRecords:
-    """Decide each partition's records by themselves; the first of each partition that cannot be decided."""
-    by_partition: dict[int, list[ConsumerRecord[Any, Any]]] = {}
-    for record in new_records:
-        by_partition.setdefault(record.partition, []).append(record)
-    undecidable_records = []
-    for partition, partition_records in by_partition.items():
-        try:
-            await decide(partition_records)
-        except (*POSTGRES_ERRORS, *REFETCH_ERRORS):
-            raise
-        except Exception:
-            LOGGER.exception("partition %s cannot be decided", partition)
-            undecidable_records.append(partition_records[0])
-    return undecidable_records
-
-
-def build_app(
-    settings: HandlerSettings, health: Health, telemetry: HandlerTelemetry, authorizer: CommandAuthorizer | None
-) -> tuple[FastStream, list[CommandConsumer]]:
-    """The application and its subscribers; nothing is connected yet. ``authority`` None believes every record."""
-    broker = KafkaBroker(
-        settings.bootstrap_servers(),
-        allow_auto_create_topics=False,
-        metadata_max_age_ms=METADATA_MILLISECONDS_MAX,
-        logger=FRAMEWORK_LOGGER,
-        graceful_timeout=30.0,
-        log_level=logging.DEBUG,
-        consumer_only=True,
-    )
-    subscribers = []
-    for index in range(settings.handler_subscribers):
-        subscriber = CommandConsumer(f"commands-{index}", settings, health, telemetry, authorizer)
-        subscribers.append(subscriber)
-        faststream_subscriber = broker.subscriber(
-            Topic(subscriber.commands_topic, declare=False),
-            group_id=f"{settings.topic_prefix}.handler",
-            group_instance_id=f"{settings.handler_instance}-{index}" if settings.handler_instance else None,
-            batch=True,
-            max_records=settings.handler_batch_records,
-            batch_timeout_ms=10,
-            fetch_max_wait_ms=50,
-            auto_offset_reset="earliest",
-            ack_policy=AckPolicy.NACK_ON_ERROR,
-            isolation_level="read_committed",
-            session_timeout_ms=10_000,
-            heartbeat_interval_ms=1_000,
-            rebalance_timeout_ms=30_000,
-            listener=subscriber,
-            parser=parse_batch,
-            decoder=identity_decoder,
-            no_reply=True,
-            title=subscriber.name,
+        if not await sample_lag(self.lag, consumer, assigned, self.commands_topic) or self.session is None:
+            return
+        position_tracker = self.session.position_tracker
+        recreated = await self.topic_identity_check.find_recreated_partitions(
+            consumer, assigned, position_tracker.incarnation
         )
-        subscriber.faststream_subscriber = faststream_subscriber
-        faststream_subscriber(_build_handler(subscriber))
-        wrap_poll(faststream_subscriber, subscriber.with_heartbeat)
-    return FastStream(broker, logger=FRAMEWORK_LOGGER, on_shutdown=[s.stop for s in subscribers]), subscribers
-
-
-def _build_handler(subscriber: CommandConsumer) -> Callable[..., Awaitable[None]]:
-    async def handle(records: SkipValidation[Any], message: KafkaMessage) -> None:
-        await subscriber.handle(records, message)
-
-    return handle
+        for partition, offset in recreated.items():
+            position_tracker.stop_recreated(partition, offset)
+        if recreated:
+            self.health.set_component_problem(self.name, position_tracker.problem)

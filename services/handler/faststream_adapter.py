@@ -1,4 +1,4 @@
-"""FastStream's messages around our records, whatever is in them."""
+"""FastStream's parser and decoder for batches: both leave the records as they are, so that neither can fail."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,7 +9,7 @@ RecordBatch = tuple[ConsumerRecord[Any, Any], ...]
 
 
 async def parse_batch(records: RecordBatch, original: Callable[[RecordBatch], Awaitable[Any]]) -> Any:
-    """FastStream's message around our records, without a look at their headers: none of them can make it fail."""
+    """Wrap records in FastStream's message without decoding their headers, which may be invalid."""
     first = records[0]
     placeholder: ConsumerRecord[Any, Any] = ConsumerRecord(
         topic=first.topic,
@@ -30,5 +30,5 @@ async def parse_batch(records: RecordBatch, original: Callable[[RecordBatch], Aw
 
 
 async def identity_decoder(message: Any) -> Any:
-    """The records as they are: no JSON work in the framework."""
+    """Return the records; they are parsed by ``services.commands``."""
     return message.raw_message

@@ -1,4 +1,4 @@
-"""What the handler tells about itself, counted a batch at a time."""
+"""Handler metrics, updated once per batch."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +10,7 @@ from services.auth.verifier import failure_counts
 from services.commands.authorization import CommandAuthorizer
 from services.commands.batch_result import BatchResult
 from services.commands.parse_errors import COMMAND_TYPES
+from services.kafka.partitioning import group_by_partition
 from services.telemetry.collectors import Labels
 from services.telemetry.consumer_lag import ConsumerLag, InFlightRecord
 from services.telemetry.metrics import HandlerMetrics
@@ -21,16 +22,15 @@ Record = ConsumerRecord[Any, Any]
 
 
 def build_in_flight_records(records: Iterable[Record]) -> dict[int, InFlightRecord]:
-    """The first record of each partition."""
-    in_flight: dict[int, InFlightRecord] = {}
-    for record in records:
-        if record.partition not in in_flight:
-            in_flight[record.partition] = InFlightRecord(record.offset, record.timestamp / 1_000)
-    return in_flight
+    """Describe the first record of each partition, for the consumer lag."""
+    return {
+        partition: InFlightRecord(partition_records[0].offset, partition_records[0].timestamp / 1_000)
+        for partition, partition_records in group_by_partition(records).items()
+    }
 
 
 class HandlerTelemetry:
-    """Shared by the subscribers of one process."""
+    """The metrics and traces of one process, shared by its consumers."""
 
     def __init__(
         self, metrics: HandlerMetrics, authorizer: CommandAuthorizer | None, traces: "CommandTraces | None" = None
@@ -53,15 +53,15 @@ class HandlerTelemetry:
             metrics.jwks_age.callback = lambda: [((), authorizer.keys.age())]
 
     def new_lag(self) -> ConsumerLag:
-        """The lag of one subscriber."""
+        """Create the lag of one more consumer."""
         self._lags.append(ConsumerLag())
         return self._lags[-1]
 
     def record_batch(self, records: Sequence[Record], result: BatchResult, started_at: float) -> None:
-        """A batch that was begun at ``begun`` (seconds since 1970) is committed."""
+        """Record a committed batch; ``started_at``: seconds since 1970."""
         now, metrics = time.time(), self.metrics
         append_times = [record.timestamp / 1_000 for record in records]
-        # Two clocks: what seems to have been decided before it was sent waited for no time.
+        # The broker's clock may be ahead of this one: no negative times.
         metrics.command_seconds.observe([max(now - append_time, 0.0) for append_time in append_times])
         metrics.command_wait_seconds.observe([max(started_at - append_time, 0.0) for append_time in append_times])
         metrics.batch_commands.observe(len(records))
@@ -77,12 +77,12 @@ class HandlerTelemetry:
             self.traces.record_batch(records, started_at, now, result.append_seconds)
 
     def record_redeliveries(self, count: int) -> None:
-        """So many records of a batch had been decided before."""
+        """Count records that had been processed before."""
         if count:
             self._redelivered_records.inc(count)
 
     def record_failure(self) -> None:
-        """A batch was not committed, or nobody knows: it is tried again."""
+        """Count a batch that was not committed, or whose outcome is unknown: it is retried."""
         self.metrics.db_transactions.labels("failed").inc()
 
     def _by_partition(self, read_value: Callable[[ConsumerLag, int], float]) -> Iterable[tuple[Labels, float]]:

@@ -1,4 +1,4 @@
-"""Telling Kafka how far a subscriber has come, beside its work."""
+"""Commit consumer offsets in the background."""
 
 import asyncio
 import logging
@@ -12,11 +12,11 @@ LOGGER = logging.getLogger("handler")
 
 
 class OffsetCommitter:
-    """Offsets to commit, one request at a time, the newest of each partition.
+    """Commits the newest offset of each partition, one request at a time.
 
-    Nothing waits for them: what has been decided is known from the log alone, and a record that comes again because its
-    offset was not committed changes nothing. The group's coordinator collects commits for some milliseconds before it
-    writes them; in that time the next batch is decided.
+    Processing does not wait for it: the log alone says what was processed, and a record that is redelivered because its
+    offset was not committed changes nothing. The group's coordinator delays commits by some milliseconds, in which the
+    next batch is processed.
     """
 
     def __init__(self) -> None:
@@ -24,13 +24,13 @@ class OffsetCommitter:
         self._commit_task: asyncio.Task[None] | None = None
 
     def commit(self, consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
-        """Commit, soon: ``offsets`` are those of the next records."""
+        """Schedule a commit; ``offsets``: those of the next records to read."""
         self._pending_offsets.update(offsets)
         if self._commit_task is None or self._commit_task.done():
             self._commit_task = asyncio.create_task(self._commit(consumer))
 
     async def flush(self, seconds_max: float) -> None:
-        """Return when everything is committed, or the time is over."""
+        """Wait until everything is committed, at most ``seconds_max``."""
         if self._commit_task is not None:
             await asyncio.wait({self._commit_task}, timeout=seconds_max)
 
@@ -40,5 +40,5 @@ class OffsetCommitter:
             try:
                 await consumer.commit(offsets)
             except KAFKA_CLIENT_ERRORS as error:
-                # As when the partitions are another's meanwhile: it looks at the log.
+                # Not retried: the next owner of the partitions starts from the log's watermarks.
                 LOGGER.info("offsets were not committed: %s", type(error).__name__)

@@ -1,150 +1,156 @@
-"""Which records of a batch are new: a record at or below its partition's watermark has been decided.
+"""Select the records of a batch that are still to be processed.
 
-A redelivered record changes nothing. A record that stands where another one was decided means that the topic was made
-again or cut; then the partition stops until somebody says so (``moderated-grading admin accept-recreated-topic``).
+A partition whose topic was recreated, or whose retention passed the watermark, stops until an operator accepts that
+(``moderated-grading admin accept-recreated-topic``).
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from services.eventlog.store import EventStore
+from services.handler.position_checks import find_removed_offsets, find_replaced_offset, has_gap, is_new
+from services.kafka.partitioning import group_by_partition
 
 LOGGER = logging.getLogger("handler")
 Record = ConsumerRecord[Any, Any]
 
 
-class PositionTracker:
-    """Watermarks of one subscriber's partitions since they were assigned to it.
+@dataclass(slots=True)
+class Positions:
+    """What is known of a consumer's partitions since they were assigned.
 
-    ``stopped``: partitions of which nothing more is decided, with the reason. ``redelivered``: how many records of the
-    last batch had been decided before.
+    ``watermarks``: the highest processed offset, -1 for none. ``stopped``: why nothing more of a partition is
+    processed. ``rewound``: partitions that were read again from their watermark and had no new record since.
     """
+
+    watermarks: dict[int, int] = field(default_factory=dict)
+    stopped: dict[int, str] = field(default_factory=dict)
+    rewound: set[int] = field(default_factory=set)
+
+
+class PositionTracker:
+    """Watermarks of one consumer's partitions. ``redelivered_count``: records of the last batch processed before."""
 
     def __init__(self, event_store: EventStore, incarnation: int) -> None:
         self.event_store = event_store
         self.incarnation = incarnation
-        self.watermarks: dict[int, int] = {}
-        self.stopped: dict[int, str] = {}
         self.redelivered_count = 0
-        self._rewound_once: set[int] = set()
+        self._positions = Positions()
 
     def reset(self) -> None:
-        """After an assignment, or when in doubt: watermarks and the topic are looked at again.
+        """Forget the positions, after an assignment or a lost fetch; a batch in progress keeps those it began with."""
+        self._positions = Positions()
 
-        A batch may be in hand meanwhile: it goes on with what it knew.
-        """
-        self.watermarks, self.stopped, self._rewound_once = {}, {}, set()
+    @property
+    def stopped(self) -> Mapping[int, str]:
+        """Partitions of which nothing more is processed, with the reason."""
+        return self._positions.stopped
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with the stopped partitions, None when there are none."""
+        """Describe the stopped partitions, None if there are none."""
         return "; ".join(self.stopped.values()) or None
 
     async def filter_new(self, records: Sequence[Record], consumer: AIOKafkaConsumer) -> list[Record]:
-        """The records that are to be decided, in order.
+        """Return the records to process, in order: those above the watermarks of partitions that are in order.
 
-        The first batch of a partition that starts above the watermark is read again from the watermark on, once: so
-        the last decided record is seen to be where it was, and what a restored log forgot is decided again. Likewise
-        every later batch that does not go on where the one before ended: what lies between may have been lost on its
-        way to us, or be what no reader is given (a transaction's marker).
+        A partition that starts above its watermark, or leaves a gap, is read again from the watermark on, once. So the
+        last processed record is checked to be where it was, lost records are fetched again, and a restored database
+        processes again what it forgot.
         """
-        watermarks, stopped, rewound_once = self.watermarks, self.stopped, self._rewound_once
-        by_partition: dict[int, list[Record]] = {}
+        positions = self._positions
+        by_partition = group_by_partition(records)
+        skipped = await self._verify_beginnings(positions, by_partition, consumer)
+        self.redelivered_count = 0
+        all_new_records: list[Record] = []
+        for partition, partition_records in by_partition.items():
+            if partition in skipped or partition in positions.stopped:
+                continue
+            watermark = positions.watermarks[partition]
+            new_records = [record for record in partition_records if is_new(record.offset, watermark)]
+            redelivered_records = [record for record in partition_records if not is_new(record.offset, watermark)]
+            if redelivered_records:
+                append_times = await self.event_store.append_times(
+                    self.incarnation, partition, redelivered_records[0].offset, redelivered_records[-1].offset
+                )
+                replaced_offset = find_replaced_offset(redelivered_records, append_times)
+                if replaced_offset is not None:
+                    self.stop_recreated(partition, replaced_offset)
+                    continue
+            self.redelivered_count += len(redelivered_records)
+            if new_records:
+                positions.rewound.discard(partition)
+            all_new_records.extend(new_records)
+        return all_new_records
+
+    def advance(self, records: Sequence[Record]) -> None:
+        """Move the watermarks past records that have been processed."""
         for record in records:
-            by_partition.setdefault(record.partition, []).append(record)
+            self._positions.watermarks[record.partition] = record.offset
+
+    def offsets_to_commit(self, records: Sequence[Record]) -> dict[TopicPartition, int]:
+        """Return the next offset of each partition of these records, without stopped partitions."""
+        topic = records[0].topic
+        offsets = {}
+        for partition in {record.partition for record in records}:
+            watermark = self._positions.watermarks.get(partition, -1)
+            if watermark >= 0 and partition not in self.stopped:
+                offsets[TopicPartition(topic, partition)] = watermark + 1
+        return offsets
+
+    def stop_recreated(self, partition: int, offset: int) -> None:
+        """Stop a partition that has another record at an offset than the one that was processed there."""
+        if partition not in self.stopped:
+            self._stop(partition, f"record {offset} is not the one that was processed there")
+
+    async def _verify_beginnings(
+        self, positions: Positions, by_partition: Mapping[int, Sequence[Record]], consumer: AIOKafkaConsumer
+    ) -> set[int]:
+        """Read the watermarks of partitions that begin or leave a gap; return those that are rewound or stopped."""
         unverified = [
             partition
             for partition, partition_records in by_partition.items()
-            if partition not in watermarks
-            or (
-                partition_records[0].offset > watermarks[partition] + 1
-                and partition not in rewound_once
-                and partition not in stopped
-            )
+            if _needs_verification(positions, partition, partition_records[0].offset)
         ]
-        rewound: set[int] = set()
-        if unverified:
-            for partition, watermark in (await self.event_store.watermarks(self.incarnation, unverified)).items():
-                first_record = by_partition[partition][0]
-                watermarks[partition] = watermark
-                if first_record.offset > max(watermark, 0):
-                    beginning_offset = await self._get_beginning_offset(consumer, first_record)
-                    resume_offset = max(watermark, 0)
-                    if watermark >= 0 and beginning_offset > watermark + 1:
-                        self._stop(
-                            partition, f"records {watermark + 1} to {beginning_offset - 1} are gone by retention"
-                        )
-                        rewound.add(partition)
-                    elif max(resume_offset, beginning_offset) < first_record.offset:
-                        consumer.seek(
-                            TopicPartition(first_record.topic, partition), max(resume_offset, beginning_offset)
-                        )
-                        rewound.add(partition)
-        rewound_once |= rewound
-        self.redelivered_count = 0
-        new_records: list[Record] = []
-        for partition, partition_records in by_partition.items():
-            if partition in rewound or partition in stopped:
+        if not unverified:
+            return set()
+        skipped: set[int] = set()
+        watermarks = await self.event_store.watermarks(self.incarnation, unverified)
+        for partition, watermark in watermarks.items():
+            positions.watermarks[partition] = watermark
+            first_record = by_partition[partition][0]
+            if first_record.offset <= max(watermark, 0):
                 continue
-            watermark = watermarks[partition]
-            if partition_records[0].offset <= watermark and not await self._is_redelivery(
-                partition, partition_records, watermark
-            ):
-                continue
-            undecided = [record for record in partition_records if record.offset > watermark]
-            self.redelivered_count += len(partition_records) - len(undecided)
-            if undecided:
-                rewound_once.discard(partition)
-            new_records.extend(undecided)
-        return new_records
-
-    def advance(self, records: Sequence[Record]) -> None:
-        """Move the watermarks: these records are in the log."""
-        for record in records:
-            self.watermarks[record.partition] = record.offset
-
-    def offsets_to_commit(self, records: Sequence[Record]) -> dict[TopicPartition, int]:
-        """Where to read on in the partitions of these records, but for those that are stopped."""
-        decided_offsets = {
-            partition: self.watermarks.get(partition, -1)
-            for partition in {record.partition for record in records}
-            if partition not in self.stopped
-        }
-        topic = records[0].topic
-        return {
-            TopicPartition(topic, partition): offset + 1 for partition, offset in decided_offsets.items() if offset >= 0
-        }
-
-    def stop_recreated(self, partition: int, offset: int) -> None:
-        """Somebody has found another record where this one was decided."""
-        if partition not in self.stopped:
-            self._stop(partition, f"record {offset} is not the one that was decided there")
-
-    async def _is_redelivery(self, partition: int, partition_records: Sequence[Record], watermark: int) -> bool:
-        redelivered_times = {
-            record.offset: record.timestamp for record in partition_records if record.offset <= watermark
-        }
-        decided_times = await self.event_store.append_times(
-            self.incarnation, partition, min(redelivered_times), max(redelivered_times)
-        )
-        mismatched_offsets = [offset for offset, time in redelivered_times.items() if decided_times.get(offset) != time]
-        if mismatched_offsets:
-            self.stop_recreated(partition, mismatched_offsets[0])
-        return not mismatched_offsets
-
-    @staticmethod
-    async def _get_beginning_offset(consumer: AIOKafkaConsumer, record: Record) -> int:
-        topic_partition = TopicPartition(record.topic, record.partition)
-        return int((await consumer.beginning_offsets([topic_partition]))[topic_partition])
+            topic_partition = TopicPartition(first_record.topic, partition)
+            beginning_offset = (await consumer.beginning_offsets([topic_partition]))[topic_partition]
+            removed = find_removed_offsets(watermark, beginning_offset)
+            resume_offset = max(watermark, 0, beginning_offset)
+            if removed:
+                self._stop(partition, f"records {removed[0]} to {removed[-1]} were removed by retention, unprocessed")
+                skipped.add(partition)
+            elif resume_offset < first_record.offset:
+                consumer.seek(topic_partition, resume_offset)
+                skipped.add(partition)
+        positions.rewound |= skipped
+        return skipped
 
     def _stop(self, partition: int, reason: str) -> None:
-        """Decide nothing more of this partition: passing over a command is worse than waiting for an operator."""
-        self.stopped[partition] = (
-            f"partition {partition} of the commands topic is stopped: {reason}. The topic was made again or cut, or its"
-            " retention passed what was decided. If that is right, run: moderated-grading admin accept-recreated-topic"
-            ' "why", and restart the handler'
+        """Stop a partition: waiting for an operator is better than skipping a command."""
+        self._positions.stopped[partition] = (
+            f"partition {partition} of the commands topic is stopped: {reason}. The topic was recreated or truncated,"
+            " or its retention passed the last processed record; nothing more of the partition is processed. To accept"
+            ' that, run: moderated-grading admin accept-recreated-topic "why", and restart the handler'
         )
         LOGGER.error("%s", self.stopped[partition], extra={"partition": partition})
+
+
+def _needs_verification(positions: Positions, partition: int, first_offset: int) -> bool:
+    watermark = positions.watermarks.get(partition)
+    if watermark is None:
+        return True
+    is_rewound_or_stopped = partition in positions.rewound or partition in positions.stopped
+    return has_gap(first_offset, watermark) and not is_rewound_or_stopped

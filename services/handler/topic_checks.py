@@ -1,19 +1,43 @@
-"""What a subscriber looks at beside its work: whether it reads the topic that it read before, and all of it."""
+"""Background checks of the commands topic: how far behind, was it recreated, were partitions added?"""
 
+import asyncio
 import contextlib
 from collections.abc import Collection
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import IllegalStateError
 
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
 from services.eventlog.topic_identity import is_recreated, read_first_records
 from services.kafka.client_compat import request_rejoin
 from services.runtime.errors import POSTGRES_ERRORS
+from services.telemetry.consumer_lag import ConsumerLag
+
+POSITION_SECONDS_MAX = 0.5
+
+
+async def sample_lag(
+    lag: ConsumerLag, consumer: AIOKafkaConsumer, assigned: Collection[TopicPartition], commands_topic: str
+) -> bool:
+    """Sample positions and end offsets; return False during a rebalance, when a position is not known.
+
+    Asks Kafka for an end offset even without assigned partitions, so that an outage is noticed.
+    """
+    end_offsets = await consumer.end_offsets(assigned or [TopicPartition(commands_topic, 0)])
+    try:
+        async with asyncio.timeout(POSITION_SECONDS_MAX):
+            positions = {
+                topic_partition.partition: await consumer.position(topic_partition) for topic_partition in assigned
+            }
+    except (IllegalStateError, TimeoutError):
+        return False
+    lag.sample(positions, {topic_partition.partition: end for topic_partition, end in end_offsets.items()})
+    return True
 
 
 class TopicIdentityCheck:
-    """The first record of each partition, held against the log once: it changes when retention removes it."""
+    """Compares the first record of each partition with the log, again only after retention has removed it."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -22,9 +46,9 @@ class TopicIdentityCheck:
     async def find_recreated_partitions(
         self, consumer: AIOKafkaConsumer, topic_partitions: Collection[TopicPartition], incarnation: int
     ) -> dict[int, int]:
-        """Partitions that begin with another record than was decided there, and its offset.
+        """Return, by partition, the first offset of those where the log has another record.
 
-        Nothing is found while PostgreSQL is away: the next look will do.
+        Empty while PostgreSQL is away: the next check will find them.
         """
         first_by_partition = await read_first_records(consumer, topic_partitions)
         unconfirmed = [
@@ -38,23 +62,20 @@ class TopicIdentityCheck:
         with contextlib.suppress(*POSTGRES_ERRORS):
             connection = await connect(self._url, "handler", WRITER)
             try:
+                event_store = EventStore(connection)
                 for topic_partition in unconfirmed:
-                    if await is_recreated(
-                        EventStore(connection),
-                        incarnation,
-                        topic_partition.partition,
-                        first_by_partition[topic_partition],
-                    ):
-                        recreated[topic_partition.partition] = first_by_partition[topic_partition][0]
+                    first = first_by_partition[topic_partition]
+                    if await is_recreated(event_store, incarnation, topic_partition.partition, first):
+                        recreated[topic_partition.partition] = first[0]
                     else:
-                        self._confirmed[topic_partition] = first_by_partition[topic_partition]
+                        self._confirmed[topic_partition] = first
             finally:
                 await connection.close()
         return recreated
 
 
 def rejoin_if_partitions_added(consumer: AIOKafkaConsumer, commands_topic: str, known_count: int) -> int:
-    """How many partitions the topic has; where it has others than were ``known``, the group is to share them anew."""
+    """Return the topic's partition count; if it changed, make the group share the partitions again."""
     partition_count = len(consumer.partitions_for_topic(commands_topic) or ())
     if partition_count in (0, known_count):
         return known_count

@@ -1,4 +1,4 @@
-"""The spans of decided commands; imported only where traces are asked for."""
+"""Traces of processed commands; imported only with an OTLP endpoint."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,13 +6,14 @@ from typing import Any
 from aiokafka import ConsumerRecord
 from opentelemetry.trace import SpanKind
 
-from services.commands.serialization import parse_traceparent
+from services.commands.event_metadata import parse_traceparent
 from services.telemetry.tracing import (
     DATABASE,
     DESTINATION,
     OFFSET,
     OPERATION,
     PARTITION,
+    Attributes,
     CommandSpan,
     ProcessTracer,
     StepSpan,
@@ -20,7 +21,7 @@ from services.telemetry.tracing import (
 
 
 class CommandTraces:
-    """A command's span goes from the handler's first look at it to its verdict's commit; below it the append."""
+    """A span for each command, from its first attempt to the commit of its verdict, with the append below it."""
 
     def __init__(self) -> None:
         self._traces = ProcessTracer("handler", SpanKind.CONSUMER)
@@ -28,19 +29,17 @@ class CommandTraces:
     def record_batch(
         self, records: Sequence[ConsumerRecord[Any, Any]], started_at: float, ended_at: float, append_seconds: float
     ) -> None:
-        """A batch is committed. Times are seconds since 1970."""
-        command_spans = [
-            CommandSpan(
-                traceparent,
-                {
+        """Record the spans of a committed batch; times in seconds since 1970."""
+        command_spans = []
+        for record in records:
+            traceparent = parse_traceparent(record)
+            if traceparent is not None:
+                attributes: Attributes = {
                     OPERATION: "process",
                     DESTINATION: record.topic,
                     PARTITION: str(record.partition),
                     OFFSET: record.offset,
-                },
-            )
-            for record in records
-            if (traceparent := parse_traceparent(record)) is not None
-        ]
+                }
+                command_spans.append(CommandSpan(traceparent, attributes))
         append_step = StepSpan("append to the log", {DATABASE: "postgresql"}, ended_at - append_seconds, ended_at)
         self._traces.record_batch("decide command", command_spans, started_at, ended_at, [append_step])

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from services.eventlog.store import EventStore
-from services.handler.consumer import FRAMEWORK_LOGGER
+from services.handler.app import FRAMEWORK_LOGGER
 from services.kafka.topics import TopicConfigError
 from services.telemetry.json_logging import JsonFormatter
 from tests.fixtures.bad_inputs import BAD_INPUTS

@@ -1,4 +1,4 @@
-"""Other clients than ours that read a topic, as our consumers' are: librdkafka and Kafka's own in Java."""
+"""Consumers with other client libraries: librdkafka and Kafka's own in Java."""
 
 import contextlib
 import re
@@ -19,14 +19,14 @@ RecordKey = tuple[int, int, str]
 
 
 class ForeignConsumer(Protocol):
-    """Whoever reads; ``seen``: the records, in the order they came."""
+    """A consumer of one topic; ``records_read``: in the order of arrival."""
 
     @property
     def records_read(self) -> list[RecordKey]: ...
 
 
 class LibrdkafkaConsumer:
-    """confluent-kafka, read_committed, in a thread of its own."""
+    """confluent-kafka with read_committed, in a thread."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self.records_read: list[RecordKey] = []
@@ -60,24 +60,24 @@ class LibrdkafkaConsumer:
 
 
 class JavaConsumer:
-    """Kafka's own console consumer, read_committed; what it prints is in ``printed``."""
+    """Kafka's console consumer with read_committed, which prints to a file."""
 
     def __init__(self, bootstrap: str, topic: str, printed: Path) -> None:
         self._printed = printed
-        show = [f"print.{what}={'true' if what in ('partition', 'headers') else 'false'}" for what in PRINTABLE]
+        properties = [f"print.{part}={'true' if part in ('partition', 'headers') else 'false'}" for part in PRINTABLE]
         command = ["java", "-Xmx64m", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*"]
         command += ["org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", bootstrap]
         command += ["--topic", topic, "--from-beginning", "--isolation-level", "read_committed"]
-        command += [part for what in show for part in ("--property", what)]
+        command += [argument for setting in properties for argument in ("--property", setting)]
         with printed.open("wb") as output, printed.with_suffix(".errors").open("wb") as errors:
             self._process = subprocess.Popen(command, stdout=output, stderr=errors)
 
     @property
     def records_read(self) -> list[RecordKey]:
-        """What it has printed so far; of a line that is not whole yet nothing."""
-        whole = self._printed.read_bytes().rpartition(b"\n")[0]
-        found = (LINE.match(line) for line in whole.splitlines())
-        return [(int(line[1]), int(line[3]), line[2].decode()) for line in found if line]
+        """Parse the complete lines that it has printed so far."""
+        complete_lines = self._printed.read_bytes().rpartition(b"\n")[0].splitlines()
+        matches = map(LINE.match, complete_lines)
+        return [(int(match[1]), int(match[3]), match[2].decode()) for match in matches if match]
 
     def close(self) -> None:
         """Stop reading."""
@@ -90,12 +90,12 @@ PRINTABLE = ("partition", "headers", "key", "value", "timestamp")
 
 @contextlib.contextmanager
 def start_consumers(bootstrap: str, topic: str, folder: Path) -> Iterator[dict[str, ForeignConsumer]]:
-    """Readers of a topic from now on, by name; Java's only where its jars are (deploy/setup)."""
+    """Start consumers of a topic, by name; Java's only if its jars are installed (deploy/setup)."""
     with contextlib.ExitStack() as stack:
-        readers: dict[str, ForeignConsumer] = {
+        consumers: dict[str, ForeignConsumer] = {
             "librdkafka": stack.enter_context(contextlib.closing(LibrdkafkaConsumer(bootstrap, topic)))
         }
         if JARS.exists():
             printed = folder / "console-consumer.log"
-            readers["java"] = stack.enter_context(contextlib.closing(JavaConsumer(bootstrap, topic, printed)))
-        yield readers
+            consumers["java"] = stack.enter_context(contextlib.closing(JavaConsumer(bootstrap, topic, printed)))
+        yield consumers

@@ -1,4 +1,4 @@
-"""The gateway while nobody decides and while Kafka is away: nothing is lost, doubled or said that is not so."""
+"""The gateway without a handler and without Kafka: no write is lost, repeated or answered wrongly."""
 
 import asyncio
 import uuid
@@ -24,7 +24,7 @@ def submission_path(course_client: CourseClient) -> str:
 
 
 async def process_setup_commands(system: System, course_client: CourseClient, handler: Process) -> None:
-    """The facts stand in the log; the handler that decided them has ended."""
+    """Process the facts of a course with a handler, and stop it."""
     commands = moderated_course_commands(course_client.world)
     for command in commands:
         await system.client.send(command)
@@ -34,11 +34,13 @@ async def process_setup_commands(system: System, course_client: CourseClient, ha
 
 
 async def wait_for_response(client: GatewayClient, method: str, path: str, user: int, **options: Any) -> httpx.Response:
-    """The answer once the command is decided: at a Location, or to a request with an Idempotency-Key."""
+    """Repeat a request until its command is decided; it names a Location or has an Idempotency-Key."""
     async with asyncio.timeout(60):
-        while (answer := await client.request(method, path, user, **options)).status_code == 202:
+        response = await client.request(method, path, user, **options)
+        while response.status_code == 202:
             await asyncio.sleep(0.02)
-    return answer
+            response = await client.request(method, path, user, **options)
+    return response
 
 
 async def test_pending_write_returns_a_location_that_later_has_the_verdict(system: System, issuer: TokenIssuer) -> None:
@@ -49,10 +51,10 @@ async def test_pending_write_returns_a_location_that_later_has_the_verdict(syste
     await process_setup_commands(system, course_client, handler)
     grader, other = int(course_client.world.user_id("ta1")), int(course_client.world.user_id("ta2"))
     try:
-        named = {"idempotency-key": "the same"}
+        headers = {"idempotency-key": "the same"}
         first, again = [
             await course_client.gateway.request(
-                "PUT", submission_path(course_client), grader, headers=named, data=GRADE
+                "PUT", submission_path(course_client), grader, headers=headers, data=GRADE
             )
             for _ in range(2)
         ]
@@ -77,7 +79,7 @@ async def test_pending_write_returns_a_location_that_later_has_the_verdict(syste
         ).json() == verdict.json()
 
         third = await wait_for_response(
-            course_client.gateway, "PUT", submission_path(course_client), grader, headers=named, data=GRADE
+            course_client.gateway, "PUT", submission_path(course_client), grader, headers=headers, data=GRADE
         )
         (grade,) = third.json()["provisional_grades"]
         assert (third.status_code, len(grade["submission_comments"])) == (200, 1)
@@ -86,12 +88,12 @@ async def test_pending_write_returns_a_location_that_later_has_the_verdict(syste
             "PUT",
             submission_path(course_client),
             grader,
-            headers=named,
+            headers=headers,
             data={**GRADE, **OTHER_GRADE},
         )
         assert (changed.status_code, "Idempotency-Key" in changed.text) == (422, True)
         other_user_response = await wait_for_response(
-            course_client.gateway, "PUT", submission_path(course_client), other, headers=named, data=GRADE
+            course_client.gateway, "PUT", submission_path(course_client), other, headers=headers, data=GRADE
         )
         assert other_user_response.status_code == 200
     finally:
@@ -106,21 +108,24 @@ async def test_kafka_outage_rejects_writes_and_serves_reads(
 ) -> None:
     process = seeded.create_gateway(issuer, KAFKA_BOOTSTRAP="127.0.0.1:1")
     process.start()
-    alone = GatewayClient(process.url, issuer)
+    offline = GatewayClient(process.url, issuer)
     path, moderator = "/api/v1/courses/1001/assignments/2001", 11
     try:
         await wait_until(
-            lambda: process.get_readiness()[0] == 503 and "Kafka" in process.get_readiness()[1], "Kafka is missed"
+            lambda: process.get_readiness()[0] == 503 and "Kafka" in process.get_readiness()[1],
+            "the gateway notices that Kafka is away",
         )
         before = await gateway.request(
             "GET", f"{path}/submissions", moderator, params={"include[]": "provisional_grades"}
         )
-        refused = await alone.request("PUT", f"{path}/submissions/37", moderator, data=GRADE)
-        assert refused.status_code == 503
-        assert int(refused.headers["retry-after"]) >= 1
-        assert "nothing was changed" in refused.text
-        read = await alone.request("GET", f"{path}/submissions", moderator, params={"include[]": "provisional_grades"})
+        rejected = await offline.request("PUT", f"{path}/submissions/37", moderator, data=GRADE)
+        assert rejected.status_code == 503
+        assert int(rejected.headers["retry-after"]) >= 1
+        assert "nothing was changed" in rejected.text
+        read = await offline.request(
+            "GET", f"{path}/submissions", moderator, params={"include[]": "provisional_grades"}
+        )
         assert (read.status_code, read.json()) == (200, before.json())
     finally:
-        await alone.http.aclose()
+        await offline.http.aclose()
         process.stop()

@@ -1,4 +1,4 @@
-"""A handler killed before it acknowledged what it committed, and an append that fails: every record decided once."""
+"""Every record is processed once when the handler is killed before the offset commit, or an append fails."""
 
 import asyncio
 import signal
@@ -27,7 +27,7 @@ from tests.fixtures.fault_helpers import (
 from tests.fixtures.process_runner import DEADLINE_SECONDS, Process, wait_until
 from tests.fixtures.system import System
 
-# An acknowledgement that was on its way when the handler was stopped has arrived before so many questions are answered.
+# An offset commit in flight when the handler was stopped arrives within this many polls.
 POLLS = 20
 LOCKED = SHARD_COUNT - 1
 
@@ -42,16 +42,16 @@ async def connected(system: System) -> "AsyncIterator[asyncpg.Connection[asyncpg
 
 
 async def count_uncommitted(system: System, admin: AIOKafkaAdminClient) -> int:
-    """How many decided records the group has not acknowledged."""
+    """Count the processed records whose offsets the group has not committed."""
     offsets = await admin.list_consumer_group_offsets(f"{system.prefix}.handler")
-    acknowledged = {place.partition: found.offset for place, found in offsets.items()}
+    committed = {topic_partition.partition: commit.offset for topic_partition, commit in offsets.items()}
     async with connected(system) as connection:
-        decided = await connection.fetch('select partition, max("offset") + 1 from verdict group by 1')
-    return sum(end - max(acknowledged.get(partition, 0), 0) for partition, end in decided)
+        processed = await connection.fetch('select partition, max("offset") + 1 from verdict group by 1')
+    return sum(end - max(committed.get(partition, 0), 0) for partition, end in processed)
 
 
 async def kill_before_offset_commit(system: System, handler: Process) -> int:
-    """Kill the handler when its last batch is committed and not acknowledged; how many records that are."""
+    """Kill the handler between a batch's append and its offset commit; return the number of records between."""
     admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
     try:
@@ -72,17 +72,17 @@ async def kill_before_offset_commit(system: System, handler: Process) -> int:
 
 async def test_handler_killed_before_the_offset_commit_causes_no_duplicate_verdict(system: System) -> None:
     handler = await start_handler(system)
-    sending = BackgroundSender(system)
+    sender = BackgroundSender(system)
     await wait_until_processed(system, 100)
     for _ in range(2):
         assert await kill_before_offset_commit(system, handler) > 0
         handler.start()
         await handler.wait_until_ready()
-    await sending.stop()
-    await wait_until_processed(system, len(sending.command_ids))
+    await sender.stop()
+    await wait_until_processed(system, len(sender.command_ids))
     assert (await count_rows(system), await count_rows(system, "event")) == (
-        len(sending.command_ids),
-        len(sending.command_ids),
+        len(sender.command_ids),
+        len(sender.command_ids),
     )
     async with connected(system) as connection:
         assert await connection.fetchval("select bool_and(first) from verdict")
@@ -90,10 +90,10 @@ async def test_handler_killed_before_the_offset_commit_causes_no_duplicate_verdi
 
 async def test_graceful_shutdown_commits_the_offsets_of_all_processed_records(system: System) -> None:
     handler = await start_handler(system)
-    sending = BackgroundSender(system)
+    sender = BackgroundSender(system)
     await wait_until_processed(system, 100)
     assert handler.stop() == 0
-    await sending.stop()
+    await sender.stop()
     admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
     await admin.start()
     try:
@@ -104,7 +104,7 @@ async def test_graceful_shutdown_commits_the_offsets_of_all_processed_records(sy
 
 
 async def wait_for_blocked_append(connection: "asyncpg.Connection[asyncpg.Record]") -> int:
-    """The handler's backend, once its append waits for a lock."""
+    """Return the pid of the handler's backend, once its append waits for a lock."""
     waiting = (
         "select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
         " and application_name = 'moderation-handler' and query like 'select append(%'"
@@ -112,34 +112,35 @@ async def wait_for_blocked_append(connection: "asyncpg.Connection[asyncpg.Record
     return int(await wait_until(lambda: connection.fetchval(waiting), "an append waits"))
 
 
-async def terminate_backend(log: EventStore, pid: int) -> None:
-    assert await log.connection.fetchval("select pg_terminate_backend($1)", pid)
+async def terminate_backend(event_store: EventStore, pid: int) -> None:
+    assert await event_store.connection.fetchval("select pg_terminate_backend($1)", pid)
 
 
-async def append_concurrently(log: EventStore, pid: int) -> None:
-    context = await log.read_batch_context([LOCKED], [])
-    batch = AppendBatch(await log.current_incarnation("another topic"), context.decided_at, context.heads, {})
+async def append_concurrently(event_store: EventStore, pid: int) -> None:
+    context = await event_store.read_batch_context([LOCKED], [])
+    incarnation = await event_store.current_incarnation("another topic")
+    batch = AppendBatch(incarnation, context.decided_at, context.heads, {})
     batch.add_dead_letter(LOCKED, RecordCoordinates(0, 0, 1), None, None, b"[]", "empty", "the record has no value")
-    assert await log.append(batch)
+    assert await event_store.append(batch)
 
 
-@pytest.mark.parametrize("fails", [terminate_backend, append_concurrently])
+@pytest.mark.parametrize("fail", [terminate_backend, append_concurrently])
 async def test_batch_over_several_partitions_is_processed_once_after_a_failed_append(
-    system: System, fails: Callable[[EventStore, int], Awaitable[None]]
+    system: System, fail: Callable[[EventStore, int], Awaitable[None]]
 ) -> None:
     handler = await start_handler(system, HANDLER_SUBSCRIBERS="1")
     commands = course_commands(600)
     await send_all(system, commands[:200])
     await wait_until_processed(system, 200)
-    # Activity is seen as of the first look of a transaction: the one that looks holds no lock.
+    # pg_stat_activity is frozen within a transaction: the observer opens none.
     async with connected(system) as observer, connected(system) as connection:
-        log = EventStore(connection)
+        event_store = EventStore(connection)
         async with connection.transaction():
-            await log.lock([LOCKED])
+            await event_store.lock([LOCKED])
             handler.signal(signal.SIGSTOP)
             await send_all(system, commands[200:])
             handler.signal(signal.SIGCONT)
-            await fails(log, await wait_for_blocked_append(observer))
+            await fail(event_store, await wait_for_blocked_append(observer))
         await wait_until_processed(system, len(commands))
         assert (await count_rows(system), await count_rows(system, "event")) == (len(commands), len(commands))
         assert await connection.fetchval("select count(distinct partition) from verdict") == SHARD_COUNT
@@ -155,33 +156,32 @@ from event e join stream s on s.number = e.stream where s.course = $1
 """
 
 
-async def test_undecidable_record_pauses_only_its_partition_and_is_retried_with_backoff(
-    system: System,
-) -> None:
+async def test_failing_record_pauses_only_its_partition_and_is_retried_after_a_pause(system: System) -> None:
     handler = await start_handler(system, HANDLER_SUBSCRIBERS="1")
     commands = course_commands(12)
     await send_all(system, commands)
     await wait_until_processed(system, len(commands))
-    of_shard = {get_course_shard(int(command["course_id"])): command["course_id"] for command in commands}
-    (bad_shard, bad), (_, good) = list(of_shard.items())[:2]
+    course_by_shard = {get_course_shard(int(command["course_id"])): command["course_id"] for command in commands}
+    (bad_shard, bad), (_, good) = list(course_by_shard.items())[:2]
     async with connected(system) as connection:
         await connection.execute(INSERT_UNKNOWN_EVENT, int(bad))
     handler.signal(signal.SIGSTOP)
-    asked = {
+    updates = {
         course: World().command("upsert_course", {"name": "again"}) | {"course_id": course} for course in (bad, good)
     }
-    await send_all(system, list(asked.values()))
+    await send_all(system, list(updates.values()))
     handler.signal(signal.SIGCONT)
     bad_since = time.monotonic()
     await wait_until_processed(system, len(commands) + 1)
     await wait_until(
-        lambda: f"partition {bad_shard} cannot be decided" in handler.get_readiness()[1], "the handler says so"
+        lambda: f"partition {bad_shard} cannot be processed" in handler.get_readiness()[1],
+        "the handler names the partition",
     )
-    # What came later for others is decided too, and each try is one line or two, not thousands.
-    await send_all(system, [{**asked[good], "command_id": str(uuid.uuid4())}])
+    # Later commands of other partitions are processed too, and each attempt logs a few lines.
+    await send_all(system, [{**updates[good], "command_id": str(uuid.uuid4())}])
     await wait_until_processed(system, len(commands) + 2)
-    tries = 1 + (time.monotonic() - bad_since) / RETRY_SECONDS[-1]
-    assert len(handler.log.read_text().splitlines()) < 20 + 4 * tries
+    attempts = 1 + (time.monotonic() - bad_since) / RETRY_SECONDS[-1]
+    assert len(handler.log.read_text().splitlines()) < 20 + 4 * attempts
     async with connected(system) as connection:
-        settled = "select count(*) from verdict where command_id = $1"
-        assert await connection.fetchval(settled, asked[bad]["command_id"]) == 0
+        count_verdicts = "select count(*) from verdict where command_id = $1"
+        assert await connection.fetchval(count_verdicts, updates[bad]["command_id"]) == 0

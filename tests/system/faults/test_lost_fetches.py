@@ -1,4 +1,4 @@
-"""Records that were fetched and never reached the decisions: they are read again, or missed aloud."""
+"""Records that were fetched and not processed are fetched again, or the partition stops with the reason."""
 
 import asyncio
 import json
@@ -18,7 +18,8 @@ from services.commands.processor import CommandProcessor
 from services.config import HandlerSettings
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
-from services.handler import consumer as command_consumer
+from services.handler import consumer as consumer_module
+from services.handler.app import build_app
 from services.handler.metrics import HandlerTelemetry
 from services.handler.position_tracker import PositionTracker
 from services.kafka import topics
@@ -64,15 +65,16 @@ async def send(system: System, commands: Sequence[Json], partition: int) -> None
 
 
 class ConsumerReader:
-    """Fetches, looks which records are new, and decides them."""
+    """Filters and processes batches as the handler does."""
 
-    def __init__(self, deciding: CommandProcessor, consumer: AIOKafkaConsumer) -> None:
-        self.processor = deciding
-        self.position_tracker = PositionTracker(deciding.event_store, deciding.incarnation)
+    def __init__(self, processor: CommandProcessor, consumer: AIOKafkaConsumer) -> None:
+        self.processor = processor
+        self.position_tracker = PositionTracker(processor.event_store, processor.incarnation)
         self.consumer = consumer
 
     async def process(self, records: Sequence[Record]) -> None:
-        if new_records := await self.position_tracker.filter_new(records, self.consumer):
+        new_records = await self.position_tracker.filter_new(records, self.consumer)
+        if new_records:
             await self.processor.process(new_records)
             self.position_tracker.advance(new_records)
 
@@ -80,8 +82,9 @@ class ConsumerReader:
 @pytest.fixture
 async def processor(system: System) -> AsyncIterator[CommandProcessor]:
     connection = await connect(system.database_url, "handler", WRITER)
-    log = EventStore(connection)
-    yield CommandProcessor(log, await log.current_incarnation(topics.full_topic_name(system.prefix, "commands")))
+    event_store = EventStore(connection)
+    incarnation = await event_store.current_incarnation(topics.full_topic_name(system.prefix, "commands"))
+    yield CommandProcessor(event_store, incarnation)
     await connection.close()
 
 
@@ -123,9 +126,9 @@ async def test_records_removed_by_retention_stop_the_partition(system: System, p
         partition = TopicPartition(topics.full_topic_name(system.prefix, "commands"), 0)
         await admin.delete_records({partition: RecordsToDelete(before_offset=5)})
         await admin.close()
-        await consumer.seek_to_beginning(partition)  # As aiokafka does where a place is out of range.
+        await consumer.seek_to_beginning(partition)  # As aiokafka does for an offset out of range.
         await reader.process(await fetch(consumer, 3))
-        assert "records 3 to 4 are gone by retention" in (reader.position_tracker.problem or "")
+        assert "records 3 to 4 were removed by retention" in (reader.position_tracker.problem or "")
         assert await count_rows(system) == 3
 
 
@@ -139,65 +142,66 @@ async def test_watermark_query_survives_a_concurrent_rebalance(system: System, p
         others: list[Record] = []
         while len(others) < 3:
             others += await fetch(consumer, 3)
-        looking = asyncio.create_task(reader.position_tracker.filter_new(others, consumer))
+        filtering = asyncio.create_task(reader.position_tracker.filter_new(others, consumer))
         await asyncio.sleep(0)
         reader.position_tracker.reset()
-        assert await looking == others
+        assert await filtering == others
 
 
 async def handle(
-    subscriber: command_consumer.CommandConsumer, consumer: AIOKafkaConsumer, records: Sequence[Record]
+    command_consumer: consumer_module.CommandConsumer, consumer: AIOKafkaConsumer, records: Sequence[Record]
 ) -> None:
     batch = tuple(records)
-    await subscriber.handle(batch, KafkaAckableMessage(batch, b"", consumer=consumer))
+    await command_consumer.handle(batch, KafkaAckableMessage(batch, b"", consumer=consumer))
 
 
-def build_subscriber(system: System) -> command_consumer.CommandConsumer:
+def build_command_consumer(system: System) -> consumer_module.CommandConsumer:
     settings = HandlerSettings(
         database_url=system.database_url, kafka_bootstrap=system.bootstrap, topic_prefix=system.prefix
     )
-    _, (subscriber, *_) = command_consumer.build_app(settings, Health(), HandlerTelemetry(HandlerMetrics(), None), None)
-    return subscriber
+    _, consumers = build_app(settings, Health(), HandlerTelemetry(HandlerMetrics(), None), None)
+    return consumers[0]
 
 
 async def test_repeatedly_lost_batch_is_refetched_after_corrupt_record_errors(
     system: System,
 ) -> None:
-    async def fails(consumer: AIOKafkaConsumer) -> tuple[Record, ...]:
+    async def fail_after_fetch(consumer: AIOKafkaConsumer) -> tuple[Record, ...]:
         assert await fetch(consumer, 3)
         raise CorruptRecordException
 
     await send(system, course_commands(12), partition=0)
-    subscriber = build_subscriber(system)
+    command_consumer = build_command_consumer(system)
     async with open_consumer(system, 0) as consumer:
         for _ in range(3):
-            await handle(subscriber, consumer, await fetch(consumer, 3))
+            await handle(command_consumer, consumer, await fetch(consumer, 3))
             with pytest.raises(CorruptRecordException):
-                await subscriber.with_heartbeat(fails)(consumer)
+                await command_consumer.with_heartbeat(fail_after_fetch)(consumer)
         async with asyncio.timeout(DEADLINE_SECONDS):
             while await count_rows(system) < 12:
-                await handle(subscriber, consumer, await fetch(consumer, 3))
-    await subscriber._disconnect()
+                await handle(command_consumer, consumer, await fetch(consumer, 3))
+    command_consumer.disconnect()
 
 
 async def test_recreated_topic_is_detected_by_its_first_record(system: System) -> None:
     await send(system, course_commands(2), partition=0)
-    subscriber = build_subscriber(system)
+    command_consumer = build_command_consumer(system)
     async with open_consumer(system, 0) as consumer:
-        subscriber.faststream_subscriber.consumer = consumer
-        await handle(subscriber, consumer, await fetch(consumer, 9))
-        await subscriber.poll_lag()
-        assert subscriber.health.component_problems == {}
+        command_consumer.faststream_subscriber.consumer = consumer
+        await handle(command_consumer, consumer, await fetch(consumer, 9))
+        await command_consumer.poll_lag()
+        assert command_consumer.health.component_problems == {}
     await recreate_commands_topic(system)
     await send(system, course_commands(4), partition=0)
     async with open_consumer(system, 0) as consumer:
-        subscriber.faststream_subscriber.consumer = consumer
+        command_consumer.faststream_subscriber.consumer = consumer
         consumer.seek(TopicPartition(topics.full_topic_name(system.prefix, "commands"), 0), 2)
-        await handle(subscriber, consumer, await fetch(consumer, 9))
+        await handle(command_consumer, consumer, await fetch(consumer, 9))
         assert await count_rows(system) == 4
-        await subscriber.poll_lag()
-    await subscriber._disconnect()
-    assert "moderated-grading admin accept-recreated-topic" in subscriber.health.component_problems[subscriber.name]
+        await command_consumer.poll_lag()
+    command_consumer.disconnect()
+    problem = command_consumer.health.component_problems[command_consumer.name]
+    assert "moderated-grading admin accept-recreated-topic" in problem
     commands_topic = topics.full_topic_name(system.prefix, "commands")
     await accept_recreated_topic(system.bootstrap, system.database_url, commands_topic, "it was recreated", force=False)
     assert await count_rows(system, "source") == 2
@@ -205,61 +209,61 @@ async def test_recreated_topic_is_detected_by_its_first_record(system: System) -
 
 async def test_batch_of_a_revoked_partition_is_not_processed(system: System) -> None:
     await send(system, course_commands(3), partition=0)
-    subscriber = build_subscriber(system)
+    command_consumer = build_command_consumer(system)
     async with open_consumer(system, 0) as consumer:
         batch = (await fetch(consumer, 3))[1:]
         consumer.assign([TopicPartition(batch[0].topic, 1)])
         with pytest.raises(IllegalStateError):
-            await handle(subscriber, consumer, batch)
-    await subscriber._disconnect()
-    assert subscriber.health.component_problems == {}
+            await handle(command_consumer, consumer, batch)
+    command_consumer.disconnect()
+    assert command_consumer.health.component_problems == {}
     assert await count_rows(system) == 0
 
 
 async def test_failing_partition_loses_no_records_of_a_rewound_partition(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command_consumer, "RETRY_SECONDS", (0.0,))
+    monkeypatch.setattr(consumer_module, "RETRY_SECONDS", (0.0,))
     await send(system, course_commands(4), partition=0)
     await send(system, course_commands(1), partition=1)
 
-    async def fails(*_: Any) -> None:
+    async def fail(*_: Any) -> None:
         raise AssertionError("a bug")
 
-    subscriber = build_subscriber(system)
+    command_consumer = build_command_consumer(system)
     async with open_consumer(system, 0, 1) as consumer:
         by_partition: dict[int, list[Record]] = {0: [], 1: []}
         while sum(map(len, by_partition.values())) < 5:
             for record in await fetch(consumer, 9):
                 by_partition[record.partition].append(record)
-        # As when the group's offset is ahead of a log that was restored.
+        # As with a restored database, which is behind the group's offset.
         batch = [*by_partition[0][2:], *by_partition[1]]
-        monkeypatch.setattr(CommandProcessor, "process", fails)
+        monkeypatch.setattr(CommandProcessor, "process", fail)
         for _ in range(2):
-            await handle(subscriber, consumer, batch)
-            assert "cannot be decided" in subscriber.health.component_problems[subscriber.name]
+            await handle(command_consumer, consumer, batch)
+            assert "cannot be processed" in command_consumer.health.component_problems[command_consumer.name]
             batch = await fetch(consumer, 9)
         monkeypatch.undo()
         async with asyncio.timeout(DEADLINE_SECONDS):
-            await handle(subscriber, consumer, batch)
+            await handle(command_consumer, consumer, batch)
             while await count_rows(system) < 5:
-                await handle(subscriber, consumer, await fetch(consumer, 9))
-    await subscriber._disconnect()
-    assert subscriber.health.component_problems == {}
+                await handle(command_consumer, consumer, await fetch(consumer, 9))
+    command_consumer.disconnect()
+    assert command_consumer.health.component_problems == {}
 
 
 async def test_failing_partition_does_not_block_another_partition(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command_consumer, "RETRY_SECONDS", (0.0,))
-    settle = CommandProcessor.process
+    monkeypatch.setattr(consumer_module, "RETRY_SECONDS", (0.0,))
+    process = CommandProcessor.process
 
-    async def fails_in_0(deciding: CommandProcessor, records: Sequence[Record]) -> BatchResult:
+    async def fail_for_partition_0(processor: CommandProcessor, records: Sequence[Record]) -> BatchResult:
         assert all(record.partition == 1 for record in records), "a bug"
-        return await settle(deciding, records)
+        return await process(processor, records)
 
-    monkeypatch.setattr(CommandProcessor, "process", fails_in_0)
-    subscriber = build_subscriber(system)
+    monkeypatch.setattr(CommandProcessor, "process", fail_for_partition_0)
+    command_consumer = build_command_consumer(system)
     await send(system, course_commands(1), partition=0)
     async with open_consumer(system, 0, 1) as consumer:
         for number in range(1, 4):
@@ -267,7 +271,7 @@ async def test_failing_partition_does_not_block_another_partition(
             batch: list[Record] = []
             while {record.partition for record in batch} != {0, 1}:
                 batch += await fetch(consumer, 9)
-            await handle(subscriber, consumer, batch)
+            await handle(command_consumer, consumer, batch)
             assert await count_rows(system) == number
-    await subscriber._disconnect()
-    assert "partition 0 cannot be decided" in subscriber.health.component_problems[subscriber.name]
+    command_consumer.disconnect()
+    assert "partition 0 cannot be processed" in command_consumer.health.component_problems[command_consumer.name]

@@ -1,4 +1,4 @@
-"""Handler and relay killed at random moments while commands go through, seen from outside."""
+"""Handler and relay killed at random moments under load, as seen by consumers of the topics."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ KILLS = 4
 
 
 def build_records(worlds: list[World], chance: random.Random) -> list[tuple[bytes, bytes]]:
-    """(key, value) of the records: grades with 5 % re-sent ids and 1 % unreadable records, then the publications."""
+    """Build keys and values: grades with 5 % repeated commands and 1 % unreadable records, then the publications."""
     records: list[tuple[bytes, bytes]] = []
     for world in worlds:
         records += [_record(world, command) for command in large_course_commands(world)]
@@ -59,31 +59,31 @@ async def test_random_kills_lose_and_duplicate_no_record(system: System) -> None
     worlds = [World() for _ in range(COURSES)]
     records = build_records(worlds, chance)
     unreadable = sum(value.startswith(b'{"command_id": "unreadable') for _, value in records)
-    outside = system.client
+    client = system.client
 
     async def send() -> None:
         for key, value in records:
-            await outside.send_raw(value, key)
-        await outside.producer.flush()
+            await client.send_raw(value, key)
+        await client.producer.flush()
 
-    sending = asyncio.create_task(send())
+    send_task = asyncio.create_task(send())
     for number in range(KILLS):
-        seen = len(outside.records["verdicts"])
-        await wait_until(lambda seen=seen: len(outside.records["verdicts"]) > seen, "verdicts go on")  # type: ignore[misc]
+        seen = len(client.records["verdicts"])
+        await wait_until(lambda seen=seen: len(client.records["verdicts"]) > seen, "more verdicts")  # type: ignore[misc]
         await kill_and_restart(chance.choice([handler, relay]) if number > 1 else [handler, relay][number], chance)
-    await sending
+    await send_task
     expected = len(records) - unreadable
-    await wait_until(lambda: len(outside.records["verdicts"]) >= expected, "every verdict", 4 * DEADLINE_SECONDS)
-    await wait_until(lambda: len(outside.records["dead-letters"]) >= unreadable, "every dead letter")
-    await wait_until(lambda: len(outside.records["live-events"]) >= COURSES * STUDENTS, "every published grade")
-    assert len(outside.records["dead-letters"]) == unreadable
+    await wait_until(lambda: len(client.records["verdicts"]) >= expected, "every verdict", 4 * DEADLINE_SECONDS)
+    await wait_until(lambda: len(client.records["dead-letters"]) >= unreadable, "every dead letter")
+    await wait_until(lambda: len(client.records["live-events"]) >= COURSES * STUDENTS, "every published grade")
+    assert len(client.records["dead-letters"]) == unreadable
     sent = Counter(json.loads(value)["command_id"] for _, value in records if not value.endswith(b"unreadable"))
-    assert {command: len(verdicts) for command, verdicts in outside.verdicts.items()} == dict(sent)
-    assert all([v["duplicate"] for v in verdicts].count(False) == 1 for verdicts in outside.verdicts.values())
+    assert {command: len(verdicts) for command, verdicts in client.verdicts.items()} == dict(sent)
+    assert all([v["duplicate"] for v in verdicts].count(False) == 1 for verdicts in client.verdicts.values())
     for name in ("verdicts", "events", "live-events"):
-        assert_dense(outside.records[name])
+        assert_dense(client.records[name])
     published = Counter(
-        json.loads(record.value or b"")["body"]["submission_id"] for record in outside.records["live-events"]
+        json.loads(record.value or b"")["body"]["submission_id"] for record in client.records["live-events"]
     )
     assert set(published.values()) == {1}
     assert len(published) == COURSES * STUDENTS
@@ -91,7 +91,7 @@ async def test_random_kills_lose_and_duplicate_no_record(system: System) -> None
 
 
 def assert_dense(records: list[Any]) -> None:
-    """``ce_sequence`` counts 1, 2, 3 … in each partition, in the order of reading."""
+    """Check that ``ce_sequence`` counts 1, 2, 3 … in each partition, in the order of arrival."""
     last: Counter[int] = Counter()
     for record in records:
         last[record.partition] += 1

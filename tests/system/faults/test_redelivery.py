@@ -1,4 +1,4 @@
-"""Offsets reset, topics made again, databases restored: no command twice, none passed over."""
+"""Reset offsets, recreated topics and restored databases: no command is processed twice, none is skipped."""
 
 import asyncio
 import contextlib

@@ -2,7 +2,7 @@
 
 import re
 
-from services.commands.serialization import complete_grade_change
+from services.commands.event_metadata import complete_grade_change
 from services.moderation import commands
 from services.moderation.root_accounts import draw_lti_guid, draw_uuid
 from tests.fixtures.in_memory_course import COURSE, ESSAY, InMemoryCourse, moderated_course

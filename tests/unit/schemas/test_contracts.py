@@ -15,7 +15,7 @@ from schemas.catalog import MESSAGES, Message
 from schemas.topics import TOPICS
 from services.commands.parse import ParsedCommand, parse
 from services.config import HandlerSettings
-from services.handler.consumer import build_app
+from services.handler.app import build_app
 from services.handler.metrics import HandlerTelemetry
 from services.kafka import topics
 from services.runtime.health import Health

@@ -14,14 +14,10 @@ from schemas.fields import format_time
 from schemas.live_events import GradeChange
 from schemas.reasons import REASONS, Reason
 from schemas.verdicts import Verdict
+from services.commands.decision import reject_invalid_command
+from services.commands.event_metadata import complete_grade_change
 from services.commands.parse import InvalidCommand, ParsedCommand, parse
-from services.commands.serialization import (
-    complete_grade_change,
-    encode_accepted_verdict,
-    encode_duplicate_verdict,
-    encode_event,
-    encode_rejected_verdict,
-)
+from services.commands.serialization import encode_duplicate_verdict, encode_event, encode_verdict
 from services.eventlog.feeds import EventRow
 from services.gateway.responses import parse_verdict
 from services.moderation import decisions
@@ -99,7 +95,7 @@ class SampleOutputs:
     def _decide(self, asked: Command) -> None:
         before = len(self.memory.log)
         decision = self.memory.decide(asked)
-        self.verdicts.append((decision, encode_verdict(asked, decision)))
+        self.verdicts.append((decision, encode_verdict(asked, decision, 1, format_time(AT), "c-1")))
         for position, (_, event, _) in enumerate(self.memory.log[before:], before + 1):
             value = encode_event(event, asked, position, format_time(AT), asked.assignment_id is not None)
             self.events.append((event, value))
@@ -126,13 +122,6 @@ class SampleOutputs:
         assert envelope.value is not None
         self.changes.append(change.value)
         self.envelopes.append(envelope.value)
-
-
-def encode_verdict(asked: Command, decision: Decision) -> bytes:
-    if isinstance(decision, Accepted):
-        return encode_accepted_verdict(asked, decision, 1, format_time(AT), "c-1")
-    ids = (asked.command_id, asked.root_account_id, asked.type, asked.course_id, asked.assignment_id)
-    return encode_rejected_verdict(*ids, decision, [], 1, format_time(AT), "c-1")
 
 
 @pytest.fixture(scope="module")
@@ -177,10 +166,11 @@ def test_verdict_of_an_invalid_command_matches_the_schema() -> None:
     for path, text in (("root_account_id", "0"), ("type", "7"), ("version", "2"), ("data.score", '"7"')):
         parsed = parse(replace_field(build_command(), path, text))
         assert isinstance(parsed, InvalidCommand)
-        ids = (parsed.command_id, parsed.root_account_id, parsed.type, parsed.course_id, parsed.assignment_id)
-        refusal = Rejected(parsed.reason, parsed.message)
-        value = encode_rejected_verdict(*ids, refusal, parsed.errors, None, format_time(AT), parsed.correlation_id)
-        assert Verdict.model_validate_json(value).errors
+        rejection = reject_invalid_command(parsed)
+        value = encode_verdict(parsed, rejection, 0, format_time(AT), parsed.correlation_id)
+        verdict = Verdict.model_validate_json(value)
+        assert verdict.errors
+        assert verdict.stream_version is None
 
 
 def test_every_rejection_reason_is_explained() -> None:

@@ -1,0 +1,98 @@
+"""Step 6 of 6: append the events, verdicts and dead letters of a batch in one transaction."""
+
+import time
+from collections import Counter
+
+import asyncpg
+
+from schemas.fields import format_time
+from services.commands.batch_result import BatchResult, Outcome, get_outcome
+from services.commands.command_state import CommandState
+from services.commands.incoming_command import IncomingCommand, IncomingDeadLetter, Record
+from services.commands.serialization import SerializedCommand, SerializedEvent, encode_headers
+from services.commands.state_cache import StateCache
+from services.eventlog.append_batch import AppendBatch, RecordCoordinates
+from services.eventlog.store import EventStore, FirstVerdict
+
+
+class BatchWriter:
+    """Collects the rows of a batch, applying its events to the cached states, and appends them.
+
+    ``first_verdicts``: by command key, those in the log and those of the batch so far.
+    """
+
+    def __init__(
+        self, rows: AppendBatch, first_verdicts: dict[tuple[str, int], FirstVerdict], state_cache: StateCache
+    ) -> None:
+        self.decided_at = rows.decided_at
+        self.decided_at_text = format_time(rows.decided_at)
+        self.first_verdicts = first_verdicts
+        self._rows = rows
+        self._state_cache = state_cache
+        self._outcomes: Counter[Outcome] = Counter()
+        self._append_seconds = 0.0
+
+    def add(self, incoming: IncomingCommand, serialized: SerializedCommand, state: CommandState) -> None:
+        """Add a command's events and verdict; ``state``: what it was decided on, which follows the events."""
+        if serialized.events:
+            self._add_events(incoming.shard, serialized.events, state)
+        command_id, root_account_id = incoming.command_key
+        self._rows.add_verdict(
+            incoming.shard,
+            root_account_id,
+            command_id,
+            serialized.is_first,
+            incoming.content_hash,
+            _get_coordinates(incoming.record),
+            serialized.verdict_key,
+            serialized.verdict_body,
+            serialized.verdict_metadata,
+        )
+        if serialized.is_first:
+            self.first_verdicts[incoming.command_key] = FirstVerdict(incoming.content_hash, serialized.verdict_body)
+        self._outcomes[get_outcome(incoming.command, serialized.decision)] += 1
+
+    def _add_events(self, shard: int, events: list[SerializedEvent], state: CommandState) -> None:
+        stream = state.stream
+        if state.version == 0:
+            self._rows.add_stream(stream.number, stream.root_account, stream.course, stream.assignment, shard)
+            self._state_cache.add(state)
+        for version, (event, data, metadata, is_live) in enumerate(events, state.version + 1):
+            position = self._rows.add_event(shard, is_live, stream.number, version, event.name, data, metadata)
+            self._state_cache.apply(state, event, position, self.decided_at, len(data))
+
+    def add_dead_letter(self, dead_letter: IncomingDeadLetter) -> None:
+        """Add a record as it came, without its token."""
+        record = dead_letter.record
+        self._rows.add_dead_letter(
+            dead_letter.shard,
+            _get_coordinates(record),
+            record.key,
+            record.value,
+            encode_headers(record),
+            dead_letter.reason,
+            dead_letter.message,
+        )
+
+    async def append(self, event_store: EventStore) -> bool:
+        """Append the rows, or nothing and return False if another writer has appended since the batch was loaded."""
+        started_at = time.monotonic()
+        try:
+            if not await event_store.append(self._rows):
+                return False
+        except asyncpg.UniqueViolationError:
+            # A writer of another shard took a command id or an assignment id of this batch.
+            return False
+        self._append_seconds = time.monotonic() - started_at
+        heads, new_counts = self._rows.heads, self._rows.new_counts
+        self._state_cache.advance({shard: heads[shard].position + new.position for shard, new in new_counts.items()})
+        return True
+
+    def build_result(self, attempts: int) -> BatchResult:
+        """Build the result of an appended batch."""
+        dead_letters = Counter(dead_letter.reason for dead_letter in self._rows.dead_letters)
+        return BatchResult(self._outcomes, dead_letters, self._append_seconds, attempts)
+
+
+def _get_coordinates(record: Record) -> RecordCoordinates:
+    return RecordCoordinates(record.partition, record.offset, record.timestamp)

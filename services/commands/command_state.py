@@ -1,0 +1,43 @@
+"""The state that a command is decided on."""
+
+from typing import NamedTuple
+
+from services.eventlog.store import Stream
+from services.moderation.assignment import Assignment
+from services.moderation.course import Course
+
+
+class StreamName(NamedTuple):
+    """``assignment_id`` is None for a course."""
+
+    root_account_id: int
+    course_id: int
+    assignment_id: int | None
+
+
+class NewStreamId(NamedTuple):
+    """What a stream is created with: its number, and the secret that anonymous ids are drawn from."""
+
+    number: int
+    secret: bytes
+
+
+PLACEHOLDER_STREAM_ID = NewStreamId(0, bytes(16))
+"""Of a stream that is not created."""
+
+
+class CommandState(NamedTuple):
+    """What a command is decided on.
+
+    ``assignment``: None for a fact about the course, and where there is no such assignment. ``stream``: what the
+    command's events extend. ``version``: the stream's, 0 for a new one or an assignment of another course.
+    """
+
+    course: Course
+    assignment: Assignment | None
+    stream: Stream
+    version: int
+
+
+NO_STATE = CommandState(Course(0, 0), None, Stream(0, 0, 0, None, 0), 0)
+"""Of an invalid command: even its course may be unreadable."""

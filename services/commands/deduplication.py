@@ -1,0 +1,26 @@
+"""Step 3 of 6: answer a command id that already has a first verdict."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from services.commands.incoming_command import CommandKey, IncomingCommand
+from services.eventlog.store import FirstVerdict
+from services.moderation.decisions import COMMAND_ID_REUSED, Rejected
+
+
+class Duplicate(NamedTuple):
+    """A repeated command; ``first_verdict``: the body (JSON) of the verdict that answered it first."""
+
+    first_verdict: str
+
+
+def deduplicate(
+    incoming: IncomingCommand, first_verdicts: Mapping[CommandKey, FirstVerdict]
+) -> Duplicate | Rejected | None:
+    """Return the answer to a known command id, None for a new one; another content under a known id is refused."""
+    first_verdict = first_verdicts.get(incoming.command_key)
+    if first_verdict is None:
+        return None
+    if first_verdict.content_hash == incoming.content_hash:
+        return Duplicate(first_verdict.body)
+    return COMMAND_ID_REUSED

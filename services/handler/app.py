@@ -1,0 +1,73 @@
+"""The FastStream application: batch subscribers of one consumer group."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from faststream import AckPolicy, FastStream
+from faststream.kafka import KafkaBroker, Topic
+from faststream.kafka.annotations import KafkaMessage
+from pydantic import SkipValidation
+
+from services.commands.authorization import CommandAuthorizer
+from services.config import HandlerSettings
+from services.handler.consumer import CommandConsumer
+from services.handler.faststream_adapter import identity_decoder, parse_batch
+from services.handler.metrics import HandlerTelemetry
+from services.kafka.client_compat import wrap_poll
+from services.runtime.health import Health
+
+# Not FastStream's own logger, which has a handler and a format of its own.
+FRAMEWORK_LOGGER = logging.getLogger("handler.framework")
+# How long a newly added partition may stay undiscovered.
+METADATA_MILLISECONDS_MAX = 30_000
+
+
+def build_app(
+    settings: HandlerSettings, health: Health, telemetry: HandlerTelemetry, authorizer: CommandAuthorizer | None
+) -> tuple[FastStream, list[CommandConsumer]]:
+    """Build the application and its consumers, without connecting; ``authorizer`` None accepts every sender."""
+    broker = KafkaBroker(
+        settings.bootstrap_servers(),
+        allow_auto_create_topics=False,
+        metadata_max_age_ms=METADATA_MILLISECONDS_MAX,
+        logger=FRAMEWORK_LOGGER,
+        graceful_timeout=30.0,
+        log_level=logging.DEBUG,
+        consumer_only=True,
+    )
+    consumers = []
+    for index in range(settings.handler_subscribers):
+        consumer = CommandConsumer(f"commands-{index}", settings, health, telemetry, authorizer)
+        consumers.append(consumer)
+        subscriber = broker.subscriber(
+            Topic(consumer.commands_topic, declare=False),
+            group_id=f"{settings.topic_prefix}.handler",
+            group_instance_id=f"{settings.handler_instance}-{index}" if settings.handler_instance else None,
+            batch=True,
+            max_records=settings.handler_batch_records,
+            batch_timeout_ms=10,
+            fetch_max_wait_ms=50,
+            auto_offset_reset="earliest",
+            ack_policy=AckPolicy.NACK_ON_ERROR,
+            isolation_level="read_committed",
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=1_000,
+            rebalance_timeout_ms=30_000,
+            listener=consumer,
+            parser=parse_batch,
+            decoder=identity_decoder,
+            no_reply=True,
+            title=consumer.name,
+        )
+        consumer.faststream_subscriber = subscriber
+        subscriber(_build_handler(consumer))
+        wrap_poll(subscriber, consumer.with_heartbeat)
+    return FastStream(broker, logger=FRAMEWORK_LOGGER, on_shutdown=[consumer.stop for consumer in consumers]), consumers
+
+
+def _build_handler(consumer: CommandConsumer) -> Callable[..., Awaitable[None]]:
+    async def handle(records: SkipValidation[Any], message: KafkaMessage) -> None:
+        await consumer.handle(records, message)
+
+    return handle

@@ -1,0 +1,51 @@
+"""A consumer's connection to the log and what works over it."""
+
+import functools
+from dataclasses import dataclass
+
+from services.commands.authorization import CommandAuthorizer
+from services.commands.processor import CommandProcessor
+from services.commands.state_cache import ENTRIES_MAX
+from services.config import HandlerSettings
+from services.eventlog.postgres import WRITER, HeartbeatConnection, connect
+from services.eventlog.store import EventStore
+from services.handler.position_tracker import PositionTracker
+from services.kafka.topics import full_topic_name
+from services.runtime.health import Health
+
+
+@dataclass(frozen=True, slots=True)
+class LogSession:
+    """A processor and a position tracker that share a connection."""
+
+    connection: HeartbeatConnection
+    processor: CommandProcessor
+    position_tracker: PositionTracker
+
+
+async def open_log_session(
+    settings: HandlerSettings, authorizer: CommandAuthorizer | None, health: Health, loop_name: str
+) -> LogSession:
+    """Connect with the rights of a writer; each query is a heartbeat of the loop. Raises POSTGRES_ERRORS."""
+    connection = await connect(settings.url(), "handler", WRITER)
+    try:
+        connection.heartbeat = functools.partial(health.heartbeat, loop_name)
+        event_store = EventStore(connection)
+        incarnation = await event_store.current_incarnation(full_topic_name(settings.topic_prefix, "commands"))
+    except BaseException:
+        connection.terminate()
+        raise
+    entries_max = ENTRIES_MAX // settings.handler_subscribers
+    processor = CommandProcessor(event_store, incarnation, authorizer, entries_max, settings.live_events_shard)
+    return LogSession(connection, processor, PositionTracker(event_store, incarnation))
+
+
+async def read_watermarks(settings: HandlerSettings, partitions: list[int]) -> dict[int, int]:
+    """Read the highest processed offset of partitions (-1: none) over a connection of its own."""
+    connection = await connect(settings.url(), "handler", WRITER)
+    try:
+        event_store = EventStore(connection)
+        incarnation = await event_store.current_incarnation(full_topic_name(settings.topic_prefix, "commands"))
+        return await event_store.watermarks(incarnation, partitions)
+    finally:
+        await connection.close()

@@ -1,0 +1,43 @@
+"""The four questions about a partition's records, each answered from offsets and append times alone.
+
+A partition's watermark is the highest offset that has been processed, -1 before the first.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aiokafka import ConsumerRecord
+
+Record = ConsumerRecord[Any, Any]
+
+
+def is_new(offset: int, watermark: int) -> bool:
+    """Return whether a record is still to be processed: records are processed in order of their offsets."""
+    return offset > watermark
+
+
+def has_gap(first_offset: int, watermark: int) -> bool:
+    """Return whether offsets are missing between the last processed record and the first one of a batch.
+
+    They are either lost records or transaction markers, which no consumer is given: read them again to know.
+    """
+    return first_offset > watermark + 1
+
+
+def find_replaced_offset(redelivered_records: Iterable[Record], append_times: Mapping[int, int]) -> int | None:
+    """Return the first offset at which another record was processed: the topic was recreated or truncated.
+
+    ``append_times``: of the processed records, by offset. A redelivered record has the append time that it had.
+    """
+    for record in redelivered_records:
+        if append_times.get(record.offset) != record.timestamp:
+            return record.offset
+    return None
+
+
+def find_removed_offsets(watermark: int, beginning_offset: int) -> range:
+    """Return the offsets that retention removed before they were processed; ``beginning_offset``: the partition's.
+
+    Empty before the first processed record: what a topic lost earlier was never this log's to process.
+    """
+    return range(watermark + 1, beginning_offset) if watermark >= 0 else range(0)

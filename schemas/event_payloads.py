@@ -228,6 +228,8 @@ class SubmissionUpdated(Strict):
     score: Changed[Points] = None
     grade: Changed[str] = None
     grader_id: Changed[IdText] = None
+    late_policy_status: Changed[LatePolicyStatus] = None
+    seconds_late: Changed[Count] = None
 
 
 class GradePublished(Strict):

@@ -118,16 +118,22 @@ def _record_without_grade(
 def _excusal_changes(
     excused: bool, actor_id: int, course: Course, assignment: Assignment, submission: Submission
 ) -> dict[str, tuple[Any, Any]]:
-    """What a moderator changes of the gradebook at once: an excused submission has no grade and is the moderator's.
+    """What a moderator changes of the gradebook at once.
 
-    Canvas: app/models/submission.rb (excused=), app/models/abstract_assignment.rb (save_grade_to_submission).
+    An excused submission has no grade and no late policy status, and is the moderator's; the lateness that a status
+    ``late`` overrode ends with it. Canvas: app/models/submission.rb (excused=, set_status_attributes),
+    app/models/abstract_assignment.rb (save_grade_to_submission).
     """
     if excused == submission.excused:
         return {}
     changes: dict[str, tuple[Any, Any]] = {"excused": (submission.excused, excused)}
     if excused:
         score, text = current_gradebook_grade(course, assignment, submission)
-        changes |= {name: (old, None) for name, old in (("score", score), ("grade", text)) if old is not None}
+        status = submission.late_policy_status
+        cleared: dict[str, Any] = {"score": score, "grade": text, "late_policy_status": status}
+        if status == "late":
+            cleared["seconds_late"] = submission.seconds_late
+        changes |= {name: (old, None) for name, old in cleared.items() if old is not None}
     if submission.grader_id != actor_id:
         changes["grader_id"] = (submission.grader_id, actor_id)
     return changes

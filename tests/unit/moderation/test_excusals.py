@@ -158,6 +158,20 @@ def test_excusal_after_publication_takes_the_published_grade_back() -> None:
     assert (change["old_score"], change["score"]) == (8, None)
 
 
+@pytest.mark.parametrize(("status", "left"), [("late", None), ("extended", 3_600), ("missing", 3_600), (None, 3_600)])
+def test_excusal_ends_a_stated_status_and_the_lateness_that_it_overrode(status: str | None, left: int | None) -> None:
+    memory = moderated_course()
+    memory.expect_accepted(
+        submission_fact(ANN, attempt=1, submitted_at=DAY1, seconds_late=3_600, late_policy_status=status)
+    )
+    excused = memory.expect_accepted(EXCUSE, FINAL_GRADER)
+    row = memory.get_submission(ANN)
+    assert (row["late_policy_status"], row["seconds_late"]) == (None, left)
+    payload = to_payload(excused.events[1])
+    assert payload.get("late_policy_status") == (None if status is None else [status, None])
+    assert memory.replay().snapshot() == memory.snapshot()
+
+
 def test_refused_excusal_changes_and_tells_nothing() -> None:
     memory = graded_course()
     memory.grade(TA1, BEN, 5)

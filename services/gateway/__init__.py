@@ -1,1 +1,1 @@
-"""The gateway: Canvas's HTTP API in, commands out, answers from the log."""
+"""The gateway: serves Canvas's HTTP API, sends writes as commands, answers from the log."""

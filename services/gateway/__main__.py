@@ -12,7 +12,7 @@ DRAIN_SECONDS = 20
 
 
 async def main(settings: GatewaySettings) -> None:
-    """Serve until SIGTERM or SIGINT; requests in hand are answered first."""
+    """Serve until SIGTERM or SIGINT, then finish the requests in progress."""
     keys = JwkSet(settings.jwks)
     await keys.load()
     app = build_app(settings, keys)

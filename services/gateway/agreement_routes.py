@@ -1,4 +1,4 @@
-"""How far the graders of an assignment agree: figures as JSON, as CSV, or as metrics for one assignment."""
+"""Agreement between the graders of an assignment, as JSON, CSV or Prometheus metrics."""
 
 import asyncio
 import re
@@ -49,7 +49,7 @@ async def assignment_agreement(
     tolerance_points = None if tolerance is None else _parse_points(tolerance)
     course, assignment = await load_state(dependencies, caller, assignment_id, version, at)
     ratings, assignment_ref = collect_ratings(course, assignment), get_assignment_ref(assignment)
-    # Seconds for the largest class, and others are answered meanwhile: nothing of the state is used any more.
+    # Takes seconds for the largest class: in a thread, which no longer uses the state, other requests go on.
     try:
         agreement_result = await asyncio.to_thread(compute_agreement, ratings, tolerance_points)
     except LibrariesMissing as error:

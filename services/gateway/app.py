@@ -1,4 +1,4 @@
-"""The HTTP application: its parts, its routes, and the manners that every answer has."""
+"""The HTTP application: its dependencies, routes, middleware and error handlers."""
 
 import contextlib
 import logging
@@ -96,7 +96,7 @@ class RequestContextMiddleware:
 
 
 def build_app(settings: GatewaySettings, keys: JwkSet) -> FastAPI:
-    """The application; it connects when it starts, and serves also while PostgreSQL and Kafka are away."""
+    """Build the application. It connects at start-up and keeps serving while PostgreSQL or Kafka is down."""
     signer = None if settings.command_key is None else TokenSigner(settings.command_key)
     commands_topic = full_topic_name(settings.topic_prefix, "commands")
 
@@ -143,17 +143,17 @@ def build_app(settings: GatewaySettings, keys: JwkSet) -> FastAPI:
 
 
 def create_request_traces(settings: GatewaySettings) -> "RequestTraces | None":
-    """Who tells of commands over HTTP; None where no collector is named."""
+    """Create the tracer of commands over HTTP; None if no collector is configured."""
     if settings.otel_exporter_otlp_endpoint is None:
         return None
-    # The SDK takes time and memory: only where it is asked for.
+    # Importing the SDK costs time and memory: only if it is used.
     from services.gateway.tracing import RequestTraces
 
     return RequestTraces()
 
 
 def bind_metrics(dependencies: Dependencies, connection_pool: Pool) -> None:
-    """Let the metrics read what the parts know."""
+    """Let the metrics read the dependencies' state at each scrape."""
     authentication, command_producer, verdict_waiter = (
         dependencies.authentication,
         dependencies.producer,
@@ -169,7 +169,7 @@ def bind_metrics(dependencies: Dependencies, connection_pool: Pool) -> None:
 
 
 def create_fastapi_app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
-    """The routes and the manners; ``lifespan`` gives it its parts."""
+    """Build the routes, middleware and error handlers; ``lifespan`` sets ``app.state.dependencies``."""
     app = FastAPI(
         title="Moderated Grading",
         version="1.0",
@@ -192,7 +192,7 @@ def create_fastapi_app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
 
 
 def _allowed_methods(request: Request) -> str:
-    """All methods of a path; the router names those of the first route alone, and HEAD is GET's."""
+    """List all methods of a path: the router names only those of its first route, and HEAD is answered like GET."""
     routes = (route for router in ROUTERS for route in router.routes if isinstance(route, Route))
     matching_methods = (route.methods or () for route in routes if route.matches(request.scope)[0] != Match.NONE)
     methods = {method for methods in matching_methods for method in methods}

@@ -1,4 +1,4 @@
-"""Who asks: the bearer token of a request, and how much its user may ask for."""
+"""Authentication by bearer token, and a rate limit per user."""
 
 import time
 from collections import Counter
@@ -19,16 +19,16 @@ REQUEST_COST = 1
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A user of a root account. All ids of a request are the root account's."""
+    """An authenticated user. All ids of the request are scoped by the root account."""
 
     user_id: int
     root_account_id: int
 
 
 class Authentication:
-    """Verifies the token of each request and counts what its user asks, in this process alone.
+    """Verifies each request's token and enforces the rate limit of this process.
 
-    ``failures``: how many requests were not believed, by reason.
+    ``failures`` counts the rejected tokens by reason.
     """
 
     def __init__(self, keys: JwkSet, requests_per_minute: int, live_events_shard: int | None = None) -> None:
@@ -39,7 +39,7 @@ class Authentication:
         self.limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     async def authenticate(self, request: Request) -> Caller:
-        """Who sent the request. Raises ApiError: 401 where that is not known, 429 where they ask too much."""
+        """Return the request's user. Raises ApiError: 401 without a valid token, 429 over the rate limit."""
         header = request.headers.get("authorization")
         if header is None:
             self.failures["missing"] += 1

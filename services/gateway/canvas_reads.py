@@ -1,4 +1,4 @@
-"""Canvas's operations that read: what the log says now, as the caller may see it."""
+"""Canvas's read operations, answered from the current state as the caller may see it."""
 
 from datetime import datetime
 
@@ -43,7 +43,7 @@ async def moderated_students(
 async def status(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
-    """Whether the caller may grade, and with last_updated_at what others have."""
+    """Whether the caller may grade; with last_updated_at also the provisional grades."""
     student = _get_required_parameter(request, "student_id")
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     return json_response(
@@ -62,7 +62,7 @@ async def status(
 async def anonymous_status(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
-    """The same by the submission's anonymous id."""
+    """The status by the submission's anonymous id."""
     anonymous_id = _get_required_parameter(request, "anonymous_id")
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     status_json = view.anonymous_provisional_grade_status(anonymous_id, _last_updated_at(request))
@@ -98,7 +98,7 @@ async def anonymous_submission(
     assignment_id: str,
     anonymous_id: str,
 ) -> Response:
-    """The same by the submission's anonymous id; the answer does not name the student."""
+    """One submission by its anonymous id; the answer does not name the student."""
     included = await _parse_include(request)
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     return json_response(request, raise_if_rejected(view.anonymous_submission_json(anonymous_id, included)))
@@ -145,7 +145,7 @@ async def _parse_include(request: Request) -> frozenset[str]:
 
 
 def _get_required_parameter(request: Request, name: str) -> str:
-    """A parameter that may be empty, as nil is in Rails: then nothing is found by it."""
+    """Return a parameter, which may be empty: Rails sends nil so, and nothing is found by it. Raises ApiError."""
     value = request.query_params.get(name)
     if value is None:
         raise bad_request(f"{name} is missing")

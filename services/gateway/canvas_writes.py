@@ -1,4 +1,4 @@
-"""Canvas's operations that write: each becomes a command, and answers with what its verdict says."""
+"""Canvas's write operations: each sends a command and answers with its verdict."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ GRADE_PARAMETERS: TakenParameters = {
     "prefer_points_over_scheme": None,
     "include": None,
 }
-# Canvas's other parts of a comment, which clients also send when they ask for nothing.
+# Canvas's other fields of a comment. Clients send them empty when they do not use them.
 OPTIONAL_COMMENT_FIELDS = ("attempt", "file_ids", "group_comment", "media_comment_id", "media_comment_type")
 NO_PARAMETERS: TakenParameters = {}
 
@@ -50,7 +50,7 @@ NO_PARAMETERS: TakenParameters = {}
 async def add_students(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
-    """Add students to the moderation set; the answer names all of them that count, new or not."""
+    """Add students to the moderation set; the answer lists all accepted students, new in the set or not."""
     assignment_key = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
     params = await parse_params(request)
     reject_unknown_parameters(params, {"student_ids": None})
@@ -146,7 +146,7 @@ async def grade_anonymously(
     assignment_id: str,
     anonymous_id: str,
 ) -> Response:
-    """The same by the submission's anonymous id; the answer does not name the student."""
+    """Grade or comment by the submission's anonymous id; the answer does not name the student."""
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     student = view.find_student(anonymous_id)
     view_after, includes = await _record_grade(request, dependencies, caller, view, student)
@@ -161,7 +161,7 @@ def _graded_response(request: Request, submission_json: dict[str, Any]) -> Respo
 async def _record_grade(
     request: Request, dependencies: Dependencies, caller: Caller, view: AssignmentView, student: int | None
 ) -> tuple[AssignmentView, frozenset[str]]:
-    """Send the command that a request asks for, if any; return the assignment after it and what the answer includes.
+    """Send the command of a grading request, if any; return the assignment after it and what the answer includes.
 
     Raises ApiError; a grading error is 400 with ``error``, as on Canvas's submissions path alone.
     """
@@ -171,7 +171,7 @@ async def _record_grade(
     try:
         params = await parse_params(request)
         command_request = _check_grade_request(view, params, assignment_key, student)
-        # An invalid key is refused also where nothing is asked for.
+        # An invalid key is rejected even if no command is sent.
         idempotency_key(request)
         if command_request is not None:
             verdict = await dependencies.command_client.send_and_wait(request, caller, command_request)
@@ -187,7 +187,7 @@ async def _record_grade(
 def _check_grade_request(
     view: AssignmentView, params: Params, assignment_key: tuple[int, int], student: int
 ) -> CommandRequest | None:
-    """The command that the parameters ask for. Raises ApiError for who may not grade and for what is not taken."""
+    """Build the command of a grading request. Raises ApiError if the caller may not grade or a parameter is unknown."""
     asks_to_grade = any(params.get(name) is not None for name in ("submission", "rubric_assessment"))
     if asks_to_grade and not view.course.has_permission(view.user_id, "manage_grades"):
         raise unauthorized()
@@ -203,14 +203,14 @@ def _check_grade_request(
 
 
 def _response_includes(params: Params) -> frozenset[str]:
-    """Canvas adds the provisional grades to a provisional request, and of what is asked for the visibility alone."""
+    """Return what the answer includes: provisional grades if the request is provisional, visibility on request."""
     includes = {"submission_comments"} | ({"visibility"} & set(parse_list(params.get("include"))))
     is_provisional = parse_bool(get_object(params, "submission").get("provisional"))
     return frozenset(includes | {"provisional_grades"} if is_provisional else includes)
 
 
 def to_command_request(assignment_key: tuple[int, int], student: int, params: Params) -> CommandRequest | None:
-    """The command that the parameters ask for, None where they ask for nothing. Raises ApiError for what is not taken.
+    """Build the command from the parameters; None if they hold no grade, comment or rubric. Raises ApiError.
 
     Canvas: app/controllers/submissions_api_controller.rb, update.
     """
@@ -220,7 +220,7 @@ def to_command_request(assignment_key: tuple[int, int], student: int, params: Pa
     if comment_text is not None and not comment_text.strip():
         comment_text = None
     data: dict[str, Any] = {"student_id": student}
-    # SpeedGrader's own ways to say it besides: a grade that somebody sends is not passed over unsaid.
+    # SpeedGrader sends `grade` or `score`.
     for name in ("grade", "posted_grade"):
         posted = get_text(submission, name, f"submission[{name}]")
         if posted is not None:
@@ -248,7 +248,7 @@ def to_command_request(assignment_key: tuple[int, int], student: int, params: Pa
 
 
 def _reject_non_provisional(view: AssignmentView, *, sets_grade: bool) -> None:
-    """Ordinary grades and comments are the LMS's; while moderation runs Canvas refuses ordinary grades to everybody."""
+    """Raise ApiError: ordinary grades and comments belong to the LMS. As in Canvas, 403 for a grade until published."""
     if sets_grade and view.assignment.moderated_grading and view.assignment.grades_published_at is None:
         raise unauthorized()
     raise bad_request("only provisional grades and comments are taken here: send submission[provisional]=true")
@@ -263,7 +263,7 @@ async def _send_command(
 async def _view_after(
     dependencies: Dependencies, caller: Caller, assignment_key: tuple[int, int], verdict: dict[str, Any]
 ) -> AssignmentView:
-    """What the answer shows: for a command that was sent before, as it stood then."""
+    """Return the assignment after a verdict; for a repeated command, as of the first verdict."""
     if verdict["duplicate"]:
         course_and_assignment = await dependencies.state_cache.load_as_of(
             caller.root_account_id, assignment_key[1], version=verdict["stream_version"]

@@ -1,4 +1,4 @@
-"""A request as a command, the command's way out, and its verdict back."""
+"""Sends a request's command to Kafka and waits for its verdict."""
 
 import hashlib
 import re
@@ -28,15 +28,14 @@ from services.gateway.verdict_waiter import VerdictWaiter
 if TYPE_CHECKING:
     from services.gateway.tracing import RequestTraces
 
-# Judged when the broker appends the record: as long as one may wait for the other after an outage.
+# The expiry is checked against the record's append time, which an outage of the broker delays.
 TOKEN_LIFETIME_SECONDS = 600
 REPORTED_ERRORS_MAX = 5
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
 
 
 class VerdictPending(Exception):
-    """No verdict in time. ``record_coordinates``: PARTITION-OFFSET, None where no broker has acknowledged the
-    record."""
+    """No verdict arrived in time. ``record_coordinates`` is PARTITION-OFFSET, None without an acknowledgement."""
 
     def __init__(self, command_id: str, record_coordinates: str | None) -> None:
         super().__init__(command_id)
@@ -46,7 +45,7 @@ class VerdictPending(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CommandRequest:
-    """A moderation command that a request asks for, on behalf of its caller."""
+    """A moderation command to send on behalf of the caller."""
 
     type: str
     course_id: int
@@ -55,7 +54,7 @@ class CommandRequest:
 
 
 class CommandClient:
-    """Sends commands and waits for what the log says to them. ``traces``: who tells of it, None where nobody asked."""
+    """Sends commands and waits for their verdicts in the log. ``traces`` is None without a collector."""
 
     def __init__(
         self,
@@ -74,11 +73,11 @@ class CommandClient:
         self.traces = traces
 
     async def send_and_wait(self, request: Request, caller: Caller, command_request: CommandRequest) -> dict[str, Any]:
-        """The verdict of the command.
+        """Send a command and return its verdict.
 
         Raises:
-            ApiError: the request cannot be a command (400), or nothing was handed to Kafka (503).
-            VerdictPending: it was, and there is no verdict in time.
+            ApiError: the request is no valid command (400), or nothing was sent to Kafka (503).
+            VerdictPending: the command was sent, and no verdict arrived in time.
         """
         traceparent = request.headers.get("traceparent", "")
         client_traceparent = traceparent if TRACEPARENT.fullmatch(traceparent) else None
@@ -151,7 +150,7 @@ class CommandClient:
 
 
 def idempotency_key(request: Request) -> str | None:
-    """The request's Idempotency-Key, None where it has none. Raises ApiError for what is no key."""
+    """Return the request's Idempotency-Key, None if it has none. Raises ApiError if the key is invalid."""
     key = request.headers.get("idempotency-key")
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
         raise bad_request("send an Idempotency-Key of 1 to 255 printable ASCII characters")
@@ -159,7 +158,7 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def build_command_id(request: Request, caller: Caller) -> str:
-    """A fresh UUIDv7; with an Idempotency-Key the UUIDv8 that stands for it, the same in every gateway."""
+    """Return a new UUIDv7, or with an Idempotency-Key a UUIDv8 derived from it, equal in every gateway."""
     key = idempotency_key(request)
     if key is None:
         return str(uuid7())
@@ -175,7 +174,7 @@ def _build_uuid8(digest: bytes) -> str:
 
 
 def _format_validation_error(error: ValidationError) -> str:
-    """The fields at fault, without their values."""
+    """List the invalid fields, without their values."""
     messages = []
     for detail in error.errors(include_url=False, include_input=False)[:REPORTED_ERRORS_MAX]:
         path = ".".join(str(part) for part in detail["loc"][1:]) or "the command"
@@ -184,7 +183,7 @@ def _format_validation_error(error: ValidationError) -> str:
 
 
 def raise_for_verdict(verdict: dict[str, Any], *, is_grading: bool = False) -> dict[str, Any]:
-    """The verdict, if it accepts the command. Raises ApiError with Canvas's body for the refusal.
+    """Return an accepting verdict. Raises ApiError with Canvas's body for a rejection.
 
     ``is_grading``: on the submissions path Canvas answers every grading error with 400 and ``error``.
     """
@@ -210,7 +209,7 @@ def raise_for_verdict(verdict: dict[str, Any], *, is_grading: bool = False) -> d
 
 
 def pending_response(error: VerdictPending) -> tuple[dict[str, str], dict[str, str]]:
-    """Body and headers of 202: where the verdict will be."""
+    """Build body and headers of a 202 answer, with the verdict's location."""
     location = f"/api/moderation/v1/commands/{error.command_id}"
     if error.record_coordinates is not None:
         location += f"?record={error.record_coordinates}"

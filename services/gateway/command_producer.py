@@ -1,4 +1,4 @@
-"""Commands to Kafka: one producer, made anew when it breaks."""
+"""Sends commands to Kafka with one producer, which is replaced after a failure."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ from services.runtime.health import Health
 LOGGER = logging.getLogger("gateway")
 PROBE_SECONDS = 1.0
 PROBE_TIMEOUT_SECONDS = 3.0
-# The producer's own limits end a start before that.
+# The producer's own time-outs are shorter.
 START_SECONDS_MAX = 60
 ENQUEUE_SECONDS_MAX = 1.0
 IN_FLIGHT_MAX = 5_000
@@ -31,12 +31,12 @@ REJECTED_BY_BROKER_ERRORS = (MessageSizeTooLargeError, TopicAuthorizationFailedE
 
 
 class NotSent(Exception):
-    """Nothing was handed to Kafka, and nothing of it will arrive; the message says why."""
+    """Nothing was sent to Kafka and nothing will arrive; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProducerRecord:
-    """A command as it is sent; ``headers`` as Kafka's."""
+    """A command record; ``headers`` in Kafka's form."""
 
     command_id: str
     course_id: int
@@ -45,9 +45,9 @@ class ProducerRecord:
 
 
 class CommandProducer:
-    """``problem``: why commands cannot be sent now, None while they can.
+    """Keeps a producer running. ``problem`` says why commands cannot be sent, None while they can.
 
-    ``in_flight``: ids of commands that were handed over and not acknowledged yet.
+    ``in_flight`` holds the ids of commands that were sent and not acknowledged yet.
     """
 
     def __init__(self, bootstrap: str, topic: str, health: Health) -> None:
@@ -60,7 +60,7 @@ class CommandProducer:
         self._broken = asyncio.Event()
 
     async def run(self) -> None:
-        """Keep a producer that works, until cancelled."""
+        """Run producers one after the other until cancelled."""
         for generation in itertools.count():
             self.health.heartbeat("sender", START_SECONDS_MAX)
             if generation:
@@ -88,7 +88,7 @@ class CommandProducer:
                     await asyncio.wait_for(producer.stop(), PROBE_TIMEOUT_SECONDS)
 
     async def _monitor(self, producer: AIOKafkaProducer) -> None:
-        """Ask the brokers for signs of life; return when the producer is to be made anew."""
+        """Probe the brokers; return when the producer must be replaced."""
         while not self._broken.is_set():
             self.health.heartbeat("sender")
             alive = False
@@ -103,10 +103,10 @@ class CommandProducer:
                 await asyncio.wait_for(self._broken.wait(), PROBE_SECONDS)
 
     async def send(self, record: ProducerRecord, timeout_seconds: float) -> tuple[int, int] | None:
-        """(partition, offset) of the record; None where no broker has acknowledged it in time: it may still arrive.
+        """Send a record; return (partition, offset), or None if no broker acknowledged it in time: it may still arrive.
 
         Raises:
-            NotSent: Kafka is away, or refuses such records.
+            NotSent: Kafka is down, or rejects the record.
         """
         producer = self._producer
         if producer is None or self.problem is not None:
@@ -134,7 +134,7 @@ class CommandProducer:
     def _on_acknowledged(self, command_id: str, acknowledgement: "asyncio.Future[object]") -> None:
         self.in_flight.discard(command_id)
         if not acknowledgement.cancelled():
-            acknowledgement.exception()  # Looked at, for nobody may be waiting any more.
+            acknowledgement.exception()  # Retrieved, so that asyncio does not log it as unhandled.
 
     async def _wait_for_acknowledgement(
         self, acknowledgement: "asyncio.Future[Any]", timeout_seconds: float, sent_at: float
@@ -146,9 +146,9 @@ class CommandProducer:
         except REJECTED_BY_BROKER_ERRORS as error:
             raise NotSent(f"Kafka refused the command: {type(error).__name__}") from None
         except KAFKA_CLIENT_ERRORS as error:
-            LOGGER.warning("the producer is made anew: %s", type(error).__name__)
+            LOGGER.warning("replacing the Kafka producer after an error: %s", type(error).__name__)
             self._broken.set()
             return None
-        # The broker stamped the record somewhere between the two.
+        # The broker's timestamp lies between both clock readings.
         METRICS.clock_offset.labels("kafka").set(metadata.timestamp / 1_000 - (sent_at + time.time()) / 2)
         return metadata.partition, metadata.offset

@@ -1,4 +1,4 @@
-"""Canvas's operations that clients begin with: a course, its assignments, its users, and who is asking."""
+"""Canvas's operations that clients start with: a course, its assignments, its users, the current user."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -29,7 +29,7 @@ from services.moderation.canvas_people import user_json
 from services.moderation.course import LISTED_STATES, NOT_DELETED_STATES, Course
 
 COURSE_PATH = "/api/v1/courses/{course_id}"
-# Canvas's other filters: without them the list would hold users who were not asked for.
+# Canvas's other filters. Ignoring one would list users that were not asked for.
 UNSUPPORTED_FILTERS = ("enrollment_role", "enrollment_role_id", "section_ids")
 router = APIRouter()
 
@@ -38,7 +38,7 @@ router = APIRouter()
 async def course(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str
 ) -> Response:
-    """A course, for who has a role there."""
+    """A course, for users with a role in it."""
     found = await resolve_course(dependencies, caller, course_id)
     return json_response(request, course_json(found, caller.user_id))
 
@@ -47,7 +47,7 @@ async def course(
 async def assignments(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str
 ) -> Response:
-    """The assignments of a course that the caller sees, by id. A page leaves out those that were deleted."""
+    """The assignments of a course that the caller may see, by id. A page leaves out deleted ones."""
     page = parse_page(request)
     found = await resolve_course(dependencies, caller, course_id)
     assignment_ids = await dependencies.reader.list_assignment_ids(caller.root_account_id, found.course_id)
@@ -66,7 +66,7 @@ async def assignments(
 async def assignment(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
-    """One assignment, for who has a role in its course."""
+    """One assignment, for users with a role in its course."""
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     if not can_read_course(view.course, caller.user_id):
         raise unauthorized()
@@ -118,7 +118,7 @@ def _is_shown(found: Course, viewer_id: int, user_id: int) -> bool:
 
 @router.get("/api/v1/users/self", operation_id="get_current_user", **GET_SELF)
 async def current_user(request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller) -> Response:
-    """The caller; the name as a course states it that this gateway has read, else null."""
+    """The current user; the name is null until this gateway has read a course of the user."""
     found = dependencies.state_cache.find_cached_course_of_user(caller.root_account_id, caller.user_id)
     return json_response(
         request, user_json(found or Course(caller.root_account_id, 0), caller.user_id, with_logins=False)

@@ -1,4 +1,4 @@
-"""What the routes work with: the parts of one gateway process, and the dependencies that hand them out."""
+"""The objects that routes use, one set per process, and the FastAPI dependencies that provide them."""
 
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
@@ -23,9 +23,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """``gateway_url``, ``lms_url``: the beginnings of links; ``commands_topic``: its full name.
+    """Links start with ``gateway_url`` or ``lms_url``; ``commands_topic`` is the topic's full name.
 
-    ``live_events_shard``: the shard of Canvas whose global ids stand for local ones.
+    Global ids of ``live_events_shard`` stand for local ids.
     """
 
     authentication: Authentication
@@ -42,13 +42,13 @@ class Dependencies:
     live_events_shard: int | None
 
     def not_ready_reason(self) -> str | None:
-        """Why requests cannot be answered now, None while they can."""
+        """Return why requests cannot be answered, None while they can."""
         problems = (self.verdict_waiter.problem, self.producer.problem, *self.health.component_problems.values())
         return "; ".join(filter(None, problems)) or None
 
 
 def get_dependencies(request: Request) -> Dependencies:
-    """The parts of the process that answers the request."""
+    """Return the dependencies of the process."""
     dependencies: Dependencies = request.app.state.dependencies
     return dependencies
 
@@ -57,7 +57,7 @@ _BEARER = HTTPBearer(auto_error=False, scheme_name="token", bearerFormat="JWT")
 
 
 async def authenticate_caller(request: Request, _: Annotated[object, Security(_BEARER)]) -> Caller:
-    """The user who sent the request. Raises ApiError."""
+    """Return the user who sent the request. Raises ApiError."""
     caller = await get_dependencies(request).authentication.authenticate(request)
     reject_acting_as(request.query_params.get("as_user_id"))
     return caller
@@ -69,7 +69,7 @@ AuthenticatedCaller = Annotated[Caller, Depends(authenticate_caller)]
 
 
 def raise_if_rejected(result: T | Rejected) -> T:
-    """What the rules show. Raises ApiError, as Canvas answers, where they refuse."""
+    """Return a view's result. Raises ApiError with Canvas's answer if the view is rejected."""
     if not isinstance(result, Rejected):
         return result
     match result.reason:

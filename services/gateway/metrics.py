@@ -1,4 +1,4 @@
-"""What the gateway counts: one set a process, as there is one application a process."""
+"""The gateway's metrics, one set per process."""
 
 from services.telemetry.metrics import GatewayMetrics
 

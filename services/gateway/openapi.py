@@ -1,4 +1,4 @@
-"""Write schemas/openapi.json anew: ``python -m services.gateway.openapi``."""
+"""Regenerates schemas/openapi.json: ``python -m services.gateway.openapi``."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ OPENAPI_FILE = Path(__file__).parents[2] / "schemas" / "openapi.json"
 
 
 def render_openapi() -> str:
-    """The OpenAPI document as it is checked in."""
+    """Render the OpenAPI document as it is checked in."""
     return json.dumps(create_fastapi_app().openapi(), indent=1, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What OpenAPI says of each operation: its answers, its parameters, its bodies in all three encodings."""
+"""The OpenAPI description of each operation: answers, parameters, and bodies in all three encodings."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ _RATE_LIMIT_HEADERS = {
 
 
 def _max_number_pattern(maximum: int) -> str:
-    """A pattern of the positive decimal numbers up to one."""
+    """Return a pattern that matches the positive decimal numbers up to a maximum."""
     digits = str(maximum)
     alternatives = [f"[1-9][0-9]{{0,{len(digits) - 2}}}"]
     for index, digit in enumerate(digits):
@@ -34,11 +34,11 @@ _ID_SCHEMA = {
     ]
 }
 _ERROR_RESPONSES: Responses = {
-    400: {"model": canvas.Message, "description": "The request is wrong, or Canvas's rules refuse it"},
-    401: {"model": canvas.Errors, "description": "Nobody known asks"},
-    403: {"model": canvas.Errors, "description": "The caller may not do that"},
-    404: {"model": canvas.Errors, "description": "There is no such thing, or the caller may not know of it"},
-    429: {"model": canvas.Errors, "description": "The caller asks too much", "headers": _RATE_LIMIT_HEADERS},
+    400: {"model": canvas.Message, "description": "The request is invalid, or Canvas's rules reject it"},
+    401: {"model": canvas.Errors, "description": "Missing or invalid credentials"},
+    403: {"model": canvas.Errors, "description": "The caller lacks the permission"},
+    404: {"model": canvas.Errors, "description": "Not found, or hidden from the caller"},
+    429: {"model": canvas.Errors, "description": "Rate limit exceeded", "headers": _RATE_LIMIT_HEADERS},
     503: {"model": canvas.Message, "description": "PostgreSQL or Kafka does not answer; nothing was changed"},
 }
 _WRITE_RESPONSES: Responses = {
@@ -48,13 +48,13 @@ _WRITE_RESPONSES: Responses = {
         "headers": {"Location": {"schema": {"type": "string"}}},
     },
     413: {"model": canvas.Message, "description": "The body is larger than 1 MiB"},
-    415: {"model": canvas.Message, "description": "The body's content type is not understood"},
+    415: {"model": canvas.Message, "description": "The body's content type is not supported"},
     422: {"model": canvas.Message, "description": "The Idempotency-Key was used for another request"},
 }
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "the same key: the same command, the same answer",
+    "description": "a repeated key repeats the command and its answer",
     "schema": {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
 }
 
@@ -62,7 +62,7 @@ _IDEMPOTENCY_KEY = {
 def read_operation(
     model: Any, description: str, *, paginated: bool = False, query: tuple[Document, ...] = ()
 ) -> Document:
-    """Arguments of a route that reads."""
+    """Build the arguments of a read route."""
     success_response: Document = {
         "model": model,
         "description": description,
@@ -80,7 +80,7 @@ def write_operation(
     form_patterns: Document | None = None,
     bad_request_model: type[BaseModel] = canvas.Message,
 ) -> Document:
-    """Arguments of a route that writes; ``fields`` of the JSON body, ``form``: of the form, with bracketed names."""
+    """Build the arguments of a write route: ``fields`` of the JSON body, ``form`` fields with bracketed names."""
     success_response = {"model": model, "description": description, "headers": _RATE_LIMIT_HEADERS}
     error_responses: Responses = {**_ERROR_RESPONSES, 400: {**_ERROR_RESPONSES[400], "model": bad_request_model}}
     openapi_extra: Document = {"parameters": [_IDEMPOTENCY_KEY]}
@@ -111,8 +111,8 @@ def _query_parameter(name: str, description: str, schema: Document, *, required:
 
 _PAGE_PARAMETERS = (
     _query_parameter("page", "from 1", {"type": "integer", "minimum": 1}),
-    # Whatever is no number counts as 10, as in Canvas: it is not refused.
-    _query_parameter("per_page", "10 unless said; from 1 to 100", {"type": ["integer", "string"]}),
+    # Text that is no number counts as 10, as in Canvas.
+    _query_parameter("per_page", "default 10, from 1 to 100", {"type": ["integer", "string"]}),
 )
 _INCLUDE_PARAMETER = _query_parameter(
     "include[]",
@@ -127,15 +127,15 @@ _SORT_PARAMETERS = (
 _LAST_UPDATED_AT_PARAMETER = _query_parameter(
     "last_updated_at", "the submission's change time as known to the caller", {"type": "string", "format": "date-time"}
 )
-# Canvas reads true out of these and false out of everything else: nothing is refused.
+# Canvas takes any other value as false.
 _BOOLEAN_SCHEMA: Document = {"description": "true, t, 1, on, yes or y; everything else is false", "examples": [True]}
 _TEXT_TYPES = ["string", "number", "null"]
 _EMPTY_SCHEMAS = [{"type": "null"}, {"const": ""}]
 _GRADE_GROUPS: dict[str, dict[str, Document]] = {
     "submission": {
         "posted_grade": {"type": _TEXT_TYPES, "maxLength": 255},
-        "grade": {"type": _TEXT_TYPES, "maxLength": 255, "description": "the same, where there is no posted_grade"},
-        "score": {"type": ["number", "string", "null"], "description": "a number, where there is no posted_grade"},
+        "grade": {"type": _TEXT_TYPES, "maxLength": 255, "description": "used if there is no posted_grade"},
+        "score": {"type": ["number", "string", "null"], "description": "a number, used if there is no posted_grade"},
         "excuse": _BOOLEAN_SCHEMA,
         "provisional": _BOOLEAN_SCHEMA,
         "final": _BOOLEAN_SCHEMA,
@@ -146,7 +146,10 @@ _GRADE_GROUPS: dict[str, dict[str, Document]] = {
 }
 _INCLUDE_SCHEMA = {"type": "array", "items": {"type": "string"}, "description": "`visibility`; others are ignored"}
 _PREFER_POINTS_FIELD = {
-    "prefer_points_over_scheme": {**_BOOLEAN_SCHEMA, "description": "a number is points, whatever bands are called"}
+    "prefer_points_over_scheme": {
+        **_BOOLEAN_SCHEMA,
+        "description": "a number means points, even if a band has that name",
+    }
 }
 _GRADE_FIELDS: dict[str, Document] = (
     {
@@ -168,12 +171,12 @@ LIST_STUDENTS = read_operation(
 )
 STATUS = read_operation(
     canvas.Status,
-    "Whether the caller may grade, and what others have",
+    "Whether the caller may grade, and the provisional grades",
     query=(_query_parameter("student_id", "the student", _ID_SCHEMA, required=True), _LAST_UPDATED_AT_PARAMETER),
 )
 ANONYMOUS_STATUS = read_operation(
     canvas.Status,
-    "The same by the submission's anonymous id",
+    "The status by the submission's anonymous id",
     query=(
         _query_parameter("anonymous_id", "of the submission", {"type": "string", "minLength": 1}, required=True),
         _LAST_UPDATED_AT_PARAMETER,
@@ -195,13 +198,13 @@ LIST_GRADEABLE = read_operation(
 )
 ADD_STUDENTS = write_operation(
     list[canvas.User],
-    "All students that count, new in the set or not",
+    "All accepted students, new in the set or not",
     {"student_ids": {"type": "array", "items": _ID_SCHEMA, "minItems": 1, "maxItems": ITEMS_MAX}},
     bad_request_model=canvas.Message,
 )
 ADD_STUDENTS["responses"][400] = {
     "model": canvas.Message | list[None],
-    "description": "The request is wrong; an empty list where student_ids is missing",
+    "description": "The request is invalid; an empty list if student_ids is missing",
 }
 BULK_SELECT = write_operation(
     list[canvas.Selection],
@@ -209,7 +212,7 @@ BULK_SELECT = write_operation(
     {"provisional_grade_ids": {"type": "array", "items": _ID_SCHEMA, "maxItems": ITEMS_MAX}},
 )
 SELECT = write_operation(canvas.Selection, "The selection", {})
-PUBLISH = write_operation(canvas.Message, "All chosen grades are published", {})
+PUBLISH = write_operation(canvas.Message, "The chosen grades are published", {})
 GRADE = write_operation(
     canvas.Graded,
     "The submission after it",
@@ -244,14 +247,12 @@ GET_SELF = read_operation(canvas.User, "The caller")
 GET_COMMAND: Document = {
     "responses": {
         200: {"model": canvas.CommandVerdict, "description": "The verdict", "headers": _RATE_LIMIT_HEADERS},
-        202: {"model": canvas.Pending, "description": "The record waits to be decided"},
+        202: {"model": canvas.Pending, "description": "The record is not decided yet"},
         **_ERROR_RESPONSES,
     }
 }
 GET_STATE = read_operation(canvas.AssignmentState, "The state")
-LIST_EVENTS = read_operation(
-    list[canvas.AuditEvent], "The events, in their order", paginated=True, query=_PAGE_PARAMETERS
-)
+LIST_EVENTS = read_operation(list[canvas.AuditEvent], "The events, by version", paginated=True, query=_PAGE_PARAMETERS)
 GET_AGREEMENT = read_operation(agreement.Agreement, "The figures")
 GET_AGREEMENT["responses"][200]["content"] = {
     "text/csv": {"schema": {"type": "string"}},
@@ -260,7 +261,7 @@ GET_AGREEMENT["responses"][200]["content"] = {
 
 
 def remove_validation_error_responses(document: Document) -> Document:
-    """The document without FastAPI's own 422: no parameter is validated by it, every refusal is Canvas's."""
+    """Remove FastAPI's own 422 answers: it validates no parameter here."""
     for operations in document["paths"].values():
         for operation in operations.values():
             validation_response = operation["responses"].get("422", {})

@@ -1,4 +1,4 @@
-"""Pages of lists and their Link header."""
+"""Pagination of lists, and the Link header."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,23 +18,23 @@ OMITTED_LINK_PARAMETERS = ("page", "per_page", "access_token", "api_key")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is asked for; ``number`` from 1."""
+    """A page of a list; ``number`` starts at 1."""
 
     number: int
     size: int
 
     @property
     def start(self) -> int:
-        """Index of the first item."""
+        """Index of the page's first item."""
         return (self.number - 1) * self.size
 
     def slice_items(self, items: Sequence[T]) -> Sequence[T]:
-        """The page's items."""
+        """Return the page's items."""
         return items[self.start : self.start + self.size]
 
 
 def parse_page(request: Request) -> Page:
-    """The page that a request asks for: its size is clamped to 1…100, a page that is no number is 404."""
+    """Parse ``page`` and ``per_page``, clamped to 1…100. Raises ApiError: 404 if the page is not a positive number."""
     number, size = request.query_params.get("page", "1"), request.query_params.get("per_page", "")
     if not (number.isascii() and number.isdecimal() and len(number) <= PAGE_DIGITS_MAX and int(number) > 0):
         raise not_found()
@@ -50,7 +50,7 @@ def _parse_page_size(text: str) -> int:
 
 
 def link_header(request: Request, base_url: str, page: Page, count: int) -> dict[str, str]:
-    """``current``, ``next``, ``prev``, ``first``, ``last``, each where it applies; ``count``: items in all."""
+    """Build the Link header (current, next, prev, first, last) of a list of ``count`` items."""
     last_page = max(-(-count // page.size), 1)
     numbers = {"current": page.number}
     if page.number < last_page:
@@ -70,7 +70,7 @@ def link_header(request: Request, base_url: str, page: Page, count: int) -> dict
 
 
 def parse_list(value: Any) -> list[str]:
-    """A list parameter such as ``include[]``; a single text counts as one item."""
+    """Return a list parameter such as ``include[]``; a single text is one item."""
     if isinstance(value, list):
         return [item for item in value if isinstance(item, str)]
     return [value] if isinstance(value, str) else []

@@ -1,4 +1,4 @@
-"""Refuses parameters that a write does not take, by name: nothing that was sent is dropped with a status of success."""
+"""Rejects parameters that an operation does not take, by name, so that no sent value is dropped silently."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from services.gateway.rails_params import Params
 from services.gateway.responses import ApiError, bad_request
 
-# Parameters of Rails and its clients that ask a write for nothing; canvasapi sends per_page wherever it expects a list.
+# Parameters of Rails and of clients without effect on a write: canvasapi sends per_page wherever it expects a list.
 TRANSPORT_PARAMETERS = frozenset(
     {"access_token", "api_key", "authenticity_token", "format", "page", "per_page", "utf8"}
 )
@@ -14,12 +14,12 @@ REPORTED_NAMES_MAX = 5
 NAME_CHARACTERS_MAX = 60
 _NO_FIELDS: frozenset[str] = frozenset()
 
-# By the name of a parameter: the names of its fields, or None where its value is free.
+# Parameter name -> names of its fields, or None if any value is allowed.
 TakenParameters = Mapping[str, frozenset[str] | None]
 
 
 def reject_unknown_parameters(params: Params, taken: TakenParameters) -> None:
-    """Raise ApiError (400) where a parameter, or a field of one, is not taken; the message says which form is."""
+    """Raise ApiError (400) if a parameter or a field of one is not taken; the message names the accepted form."""
     unknown_names = [name for name in params if name not in taken and name not in TRANSPORT_PARAMETERS]
     if any(name.lstrip().startswith(("{", "[")) for name in unknown_names):
         raise bad_request("the body is JSON, its content type is another: send Content-Type: application/json")
@@ -36,7 +36,7 @@ def _shorten(name: str) -> str:
 
 
 def _remedy(unknown_names: list[str], taken: TakenParameters) -> str:
-    """Where a field of that name is taken, else what is taken at all."""
+    """Name the parameter with a field of that name, else all that are taken."""
     last_parts = {name.rstrip("]").replace("[", ".").rpartition(".")[2] for name in unknown_names}
     forms = [f"{group}[{field}]" for group, fields in taken.items() for field in sorted(fields or _NO_FIELDS)]
     misplaced = [form for form in forms if form.partition("[")[2].rstrip("]") in last_parts]
@@ -46,7 +46,7 @@ def _remedy(unknown_names: list[str], taken: TakenParameters) -> str:
 
 
 def reject_acting_as(value: str | None) -> None:
-    """Raise ApiError (400) for ``as_user_id``: the caller would act with their own rights instead."""
+    """Raise ApiError (400) for ``as_user_id``, which would otherwise run with the caller's own rights."""
     if value is not None:
         raise ApiError(
             400, {"message": "as_user_id is not taken here: nothing was done. Send that user's own token instead"}
@@ -54,5 +54,5 @@ def reject_acting_as(value: str | None) -> None:
 
 
 def is_blank(value: Any) -> bool:
-    """Whether an optional parameter asks for nothing: absent, empty, or a flag that says no."""
+    """Return whether an optional parameter has no effect: absent, empty, or a false flag."""
     return value in (None, "", [], {}, False, "false", "0", 0)

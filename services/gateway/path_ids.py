@@ -1,6 +1,6 @@
-"""What the ids in a path stand for: numbers, and Canvas's SIS forms of what the LMS has told.
+"""Resolves ids in paths: numbers, global ids, and Canvas's SIS forms.
 
-Canvas: lib/api.rb (sis_parse_id). Forms of ids that nobody has stated, such as ``lti_context_id:``, find nothing.
+Canvas: lib/api.rb (sis_parse_id). Forms that the LMS does not state here, such as ``lti_context_id:``, find nothing.
 """
 
 from schemas.global_ids import to_local_id
@@ -17,7 +17,7 @@ _HEX = "hex:"
 
 
 def parse_sis_id(text: str) -> tuple[str, str] | None:
-    """Form and id of ``form:id`` or ``hex:form:digits``, None for anything else."""
+    """Split ``form:id`` or ``hex:form:digits`` into form and id; None for any other text."""
     form, colon, sis_id = unescape_segment(text).removeprefix(_HEX).partition(":")
     if not colon or not sis_id:
         return None
@@ -30,7 +30,7 @@ def parse_sis_id(text: str) -> tuple[str, str] | None:
 
 
 def parse_local_id(dependencies: Dependencies, text: str) -> int | None:
-    """An id of the LMS; a global one of our shard is the local id that it stands for. None for what is no id."""
+    """Parse an id; a global id of our shard becomes the local one. None if it is no id."""
     number = parse_path_id(text)
     return None if number is None else to_local_id(number, dependencies.live_events_shard)
 
@@ -38,7 +38,7 @@ def parse_local_id(dependencies: Dependencies, text: str) -> int | None:
 async def resolve_assignment_key(
     dependencies: Dependencies, caller: Caller, course: str, assignment: str
 ) -> tuple[int, int]:
-    """The ids of a path. Raises ApiError: 404 where they stand for nothing."""
+    """Resolve a path's course and assignment ids. Raises ApiError: 404 if one is unknown."""
     assignment_id = parse_local_id(dependencies, assignment)
     course_id = parse_local_id(dependencies, course) or await _find_course_by_sis_id(dependencies, caller, course)
     if course_id is None or assignment_id is None:
@@ -47,7 +47,7 @@ async def resolve_assignment_key(
 
 
 async def resolve_course(dependencies: Dependencies, caller: Caller, course: str) -> Course:
-    """A course of a path as it is now, for who has a role there. Raises ApiError: 404 where there is none, 403."""
+    """Load a path's course. Raises ApiError: 404 if there is none, 403 if the caller has no role in it."""
     course_id = parse_local_id(dependencies, course) or await _find_course_by_sis_id(dependencies, caller, course)
     found = None if course_id is None else await dependencies.state_cache.get_course(caller.root_account_id, course_id)
     if found is None:
@@ -60,7 +60,7 @@ async def resolve_course(dependencies: Dependencies, caller: Caller, course: str
 async def resolve_view(
     dependencies: Dependencies, caller: Caller, course: str, assignment: str, *, include_deleted: bool = False
 ) -> AssignmentView:
-    """An assignment of a path as the caller sees it now. Raises ApiError: 404 where there is none."""
+    """Load a path's assignment as the caller sees it. Raises ApiError: 404 if there is none."""
     course_id, assignment_id = await resolve_assignment_key(dependencies, caller, course, assignment)
     course_and_assignment = await dependencies.state_cache.get_assignment(
         caller.root_account_id, assignment_id, course_id
@@ -76,14 +76,14 @@ async def _find_course_by_sis_id(dependencies: Dependencies, caller: Caller, tex
         return None
     for course_id in await dependencies.reader.find_courses_by_sis_id(caller.root_account_id, parsed_sis_id[1]):
         course = await dependencies.state_cache.get_course(caller.root_account_id, course_id)
-        # It may have had that id before and not now.
+        # The course may have had that id only in the past.
         if course is not None and course.sis_source_id == parsed_sis_id[1]:
             return course_id
     return None
 
 
 def resolve_user_id(dependencies: Dependencies, course: Course, text: str, caller: Caller) -> int | None:
-    """The user that an id, ``self``, ``sis_user_id:…`` or ``sis_login_id:…`` stands for."""
+    """Resolve an id, ``self``, ``sis_user_id:…`` or ``sis_login_id:…`` to a user id; None if there is none."""
     if text == "self":
         return caller.user_id
     parsed_sis_id = parse_sis_id(text)

@@ -1,4 +1,4 @@
-"""Request parameters as Rails reads them: query, form, multipart and JSON, with bracketed names."""
+"""Parses parameters like Rails: query, form, multipart and JSON, with bracketed names."""
 
 import json
 import re
@@ -25,7 +25,7 @@ _TRUE_WORDS = ("true", "t", "1", "on", "yes", "y")
 
 
 async def parse_params(request: Request) -> Params:
-    """Query and body together. Raises ApiError (400, 413, 415) for what cannot be read, or stands there twice."""
+    """Parse query and body. Raises ApiError (400, 413, 415) if they are malformed or hold two values for one name."""
     params: Params = {}
     _put_all(params, _parse_pairs(request.url.query.encode("ascii", "replace"), "the query"))
     body = await _read_body(request)
@@ -40,7 +40,7 @@ async def parse_params(request: Request) -> Params:
         _put_all(params, _parse_pairs(body, "the form"))
     else:
         remedy = "send application/json, application/x-www-form-urlencoded or multipart/form-data"
-        raise ApiError(415, {"message": f"this content type is not understood: {remedy}"})
+        raise ApiError(415, {"message": f"this content type is not supported: {remedy}"})
     return params
 
 
@@ -68,7 +68,7 @@ def _parse_pairs(text: bytes, source: str) -> list[tuple[str, str]]:
 def _parse_json_object(body: bytes) -> Params:
     try:
         document = orjson.loads(body)
-        # orjson keeps the last of two equal keys.
+        # orjson keeps the last of duplicate keys.
         _STRICT_DECODER.decode(body.decode())
     except (orjson.JSONDecodeError, RecursionError):
         raise bad_request("the body is not JSON (UTF-8)") from None
@@ -96,7 +96,7 @@ async def _parse_multipart(request: Request, body: bytes) -> list[tuple[str, Any
         request.headers, stream(), max_files=0, max_fields=FIELDS_MAX, max_part_size=BODY_BYTES_MAX
     )
     try:
-        # The parser takes a body that was cut off, and its last field would be missing unsaid.
+        # The parser accepts a truncated body, whose last field would be lost silently.
         boundary = parse_options_header(request.headers["content-type"])[1][b"boundary"]
         if b"--" + boundary + b"--" not in body:
             raise ValueError
@@ -117,7 +117,7 @@ def _put_all(params: Params, pairs: Iterable[tuple[str, Any]]) -> None:
         if len(path) > NESTING_MAX:
             raise bad_request(f"nest names no deeper than {NESTING_MAX} levels")
         if len(path) == 1 and name in seen_names:
-            # Rack would keep the last alone. Clients that repeat a name mean a list, and none is dropped unsaid.
+            # Rack keeps only the last value. Clients that repeat a name mean a list.
             previous_value = params.pop(name)
             value = [*previous_value, value] if isinstance(previous_value, list) else [previous_value, value]
         seen_names.add(name)
@@ -125,9 +125,9 @@ def _put_all(params: Params, pairs: Iterable[tuple[str, Any]]) -> None:
 
 
 def _put(node: Any, path: list[str], value: Any) -> None:
-    """As Rack's parameter parser: ``a[]`` appends, ``a[b]`` nests, ``a[][b]`` begins a new object where b is taken.
+    """Set a value like Rack's parser: ``a[]`` appends, ``a[b]`` nests, ``a[][b]`` starts a new object if b is set.
 
-    Rack keeps the last of two values for one name. Here other values than the first are refused.
+    Rack keeps the last of two values for one name; here two different values are rejected.
     """
     for step, key in enumerate(path):
         is_last, child_is_list = step == len(path) - 1, step + 1 < len(path) and path[step + 1] == ""
@@ -162,7 +162,7 @@ def _format_name(path: list[str]) -> str:
 
 
 def get_object(params: Params, name: str) -> Params:
-    """The parameters under a name; none where it is absent or empty. Raises ApiError where it is a text or a list."""
+    """Return the parameters under a name, {} if it is absent or empty. Raises ApiError if it is a text or a list."""
     value = params.get(name)
     if value in (None, ""):
         return {}
@@ -172,7 +172,7 @@ def get_object(params: Params, name: str) -> Params:
 
 
 def parse_bool(value: Any) -> bool:
-    """Canvas's value_to_boolean."""
+    """Convert a value like Canvas's value_to_boolean."""
     return (
         value is True
         or (isinstance(value, int) and value == 1)
@@ -181,8 +181,7 @@ def parse_bool(value: Any) -> bool:
 
 
 def get_text(params: Params, name: str, display_name: str) -> str | None:
-    """A text; a JSON number counts as its digits. None where it is absent or null. Raises ApiError for anything
-    else."""
+    """Return a text or a number's digits; None if it is absent or null. Raises ApiError for any other type."""
     value = params.get(name)
     if value is None or isinstance(value, str):
         return value
@@ -192,7 +191,7 @@ def get_text(params: Params, name: str, display_name: str) -> str | None:
 
 
 def get_number(params: Params, name: str, display_name: str) -> float | None:
-    """A plain decimal number; None where it is absent, null or empty. Raises ApiError for anything else."""
+    """Return a plain decimal number; None if it is absent, null or empty. Raises ApiError for any other value."""
     value = get_text(params, name, display_name)
     if value in (None, ""):
         return None
@@ -202,16 +201,16 @@ def get_number(params: Params, name: str, display_name: str) -> float | None:
 
 
 def get_ids(params: Params, name: str, shard: int | None = None) -> list[int] | None:
-    """A list of ids, None where it is absent. Raises ApiError for what is no id.
+    """Return a list of ids, None if it is absent. Raises ApiError if an item is no id.
 
-    ``shard``: of Canvas, for ids of the LMS; its global ids stand for local ones.
+    Global ids of ``shard`` become local ones: set it for ids of the LMS.
     """
     value = params.get(name)
     if value is None:
         return None
     values = value if isinstance(value, list) else [value]
     try:
-        # 7.0 is an integer to JSON Schema.
+        # JSON Schema takes 7.0 for an integer.
         integers = (int(item) if isinstance(item, float) and item.is_integer() else item for item in values)
         return [to_local_id(parse_id(item), shard) for item in integers if item != ""]
     except ValueError:
@@ -219,7 +218,7 @@ def get_ids(params: Params, name: str, shard: int | None = None) -> list[int] | 
 
 
 def parse_path_id(text: str) -> int | None:
-    """An id in a path, None where it is none."""
+    """Parse an id; None if it is none."""
     try:
         return parse_id(text)
     except ValueError:

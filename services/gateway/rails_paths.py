@@ -1,4 +1,4 @@
-"""Paths as Rails reads them: a format at the end, a slash at the end, and slashes within an id.
+"""Rewrites paths like Rails: without the format or slash at the end, with encoded slashes inside ids.
 
 Canvas: config/routes.rb, ``(.:format)`` of every API route; "SIS IDs" in its API documentation, on escaping.
 """
@@ -14,10 +14,10 @@ _ENCODED_SLASH = re.compile(rb"%2f", re.IGNORECASE)
 
 
 class RailsPathMiddleware:
-    """Rewrites a request's path for the routes; ``raw_path`` stays as it was sent.
+    """Rewrites the path that the router sees; ``raw_path`` stays as it was sent.
 
-    A server decodes a path before it is routed, so that ``%2F`` in an id would split it. Here such a segment stays
-    escaped, and :func:`unescape_segment` reads it.
+    The server decodes a path before it is routed, so that ``%2F`` in an id would split the path. Here such a segment
+    stays escaped; :func:`unescape_segment` decodes it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -41,5 +41,5 @@ def _escape_segment(segment: str) -> str:
 
 
 def unescape_segment(segment: str) -> str:
-    """A segment of a path with the slashes and percent signs that were sent encoded."""
+    """Decode the slashes and percent signs of a path segment."""
     return segment.replace("%2F", "/").replace("%25", "%")

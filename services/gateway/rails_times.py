@@ -1,4 +1,4 @@
-"""Times in parameters, in the forms that Ruby prints and Rails reads.
+"""Parses times in the forms that Ruby prints and Rails reads.
 
 Canvas: ``Time.zone.parse`` in app/controllers/provisional_grades_base_controller.rb.
 """
@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from services.gateway.responses import bad_request
 
 _NAMED_UTC = re.compile(r" *(UTC|GMT|Z)$", re.IGNORECASE)
-# In a query an unescaped + has become a blank.
+# An unescaped + in a query is decoded as a blank.
 _OFFSET_WITHOUT_SIGN = re.compile(r"(:[0-9]{2}(?:\.[0-9]+)?) +(?=[0-9]{2}:?[0-9]{2}$)")
 _BLANKS_BEFORE_OFFSET = re.compile(r" +(?=[+-][0-9])")
 _NAMED_MONTH_FORMATS = tuple(
@@ -22,7 +22,7 @@ _NAMED_MONTH_FORMATS = tuple(
 
 
 def parse_time(text: str, name: str) -> datetime:
-    """A time in UTC; without an offset it is UTC, as in Canvas. Raises ApiError for text that is no time.
+    """Parse a time, in UTC if it has no offset, as in Canvas. Raises ApiError if the text is no time.
 
     ISO 8601, Ruby's ``2026-01-31 12:00:00 UTC``, RFC 2822, and dates with an English month.
     """

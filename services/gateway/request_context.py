@@ -1,4 +1,4 @@
-"""What a request tells of itself to the live events that follow from it, without anything that opens a door."""
+"""The HTTP request's data for live events, with secrets redacted."""
 
 import re
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
@@ -8,7 +8,7 @@ from fastapi import Request
 
 from schemas.http_request import URL_MAX, USER_AGENT_MAX
 
-# Only these may lead to a live event: of no other request is an address or a page told.
+# Only these cause live events. No address or URL of any other request is sent.
 COMMANDS_WITH_REQUEST = frozenset({"publish_provisional_grades"})
 _SECRET_PARAMETER = re.compile(
     r"token|secret|passw|signature|assertion|session|credential|key|code|jwt|auth", re.IGNORECASE
@@ -17,9 +17,9 @@ _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def build_request_header(request: Request, gateway_url: str) -> bytes | None:
-    """The value of the record header ``http_request``; None where not even the caller's address is known.
+    """Build the record header ``http_request``; None if the caller's address is unknown.
 
-    Host and beginning of the URL are those that clients are told, not those that this one claims.
+    Host and start of the URL are the gateway's own, not those of the request.
     """
     if request.client is None:
         return None
@@ -40,7 +40,7 @@ def build_request_header(request: Request, gateway_url: str) -> bytes | None:
 
 
 def redact_url(url: str | None) -> str | None:
-    """A URL without user, password, fragment and whatever parameter may be a secret; None for what is no URL."""
+    """Remove user, password, fragment and possibly secret parameters from a URL; None if it is no URL."""
     text = _clean_text(url, 8 * URL_MAX)
     if text is None:
         return None

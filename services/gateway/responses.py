@@ -1,4 +1,4 @@
-"""Answers in Canvas's manner: bodies of refusals, ids as strings for who asks so."""
+"""Canvas's answers: error bodies, and ids as strings on request."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ RETRY_AFTER_SECONDS = 2
 
 
 class ApiError(Exception):
-    """A request ends with this status and JSON body."""
+    """Ends a request with this status and JSON body."""
 
     def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status)
@@ -26,34 +26,34 @@ class ApiError(Exception):
 
 
 def bad_request(message: str) -> ApiError:
-    """400, with what is wrong and its remedy."""
+    """Build a 400 answer that names the problem and the remedy."""
     return ApiError(400, {"message": message})
 
 
 def unauthenticated() -> ApiError:
-    """401 for a request without credentials."""
+    """Build a 401 answer for missing credentials."""
     body = {"status": "unauthenticated", "errors": [{"message": "user authorization required"}]}
     return ApiError(401, body, CHALLENGE_HEADERS)
 
 
 def invalid_token(reason: str) -> ApiError:
-    """401 for a token that is not believed."""
+    """Build a 401 answer for an invalid token."""
     body = {"status": "unauthenticated", "errors": [{"message": "Invalid access token."}, {"message": reason}]}
     return ApiError(401, body, CHALLENGE_HEADERS)
 
 
 def unauthorized() -> ApiError:
-    """403 for who is known but may not."""
+    """Build a 403 answer for a missing permission."""
     return ApiError(403, UNAUTHORIZED)
 
 
 def not_found() -> ApiError:
-    """404, the same for what does not exist and for what the caller may not know of."""
+    """Build a 404 answer, the same for unknown and for hidden resources."""
     return ApiError(404, NOT_FOUND)
 
 
 def unavailable(reason: str) -> ApiError:
-    """503: nothing happened, ask again."""
+    """Build a 503 answer: nothing was changed, retry."""
     return ApiError(
         503,
         {"message": f"{reason}: nothing was changed, send the request again"},
@@ -62,7 +62,7 @@ def unavailable(reason: str) -> ApiError:
 
 
 def json_response(request: Request, body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON answer; ids as strings where the request accepts only those."""
+    """Build a JSON answer, with ids as strings if the request accepts only those."""
     if wants_string_ids(request):
         body = stringify_ids(body)
     return Response(orjson.dumps(body), status, headers, media_type=JSON_MEDIA_TYPE)
@@ -90,12 +90,12 @@ def _is_id_field(name: str) -> bool:
 
 
 def wants_string_ids(request: Request) -> bool:
-    """Whether the request accepts ids as strings only."""
+    """Return whether the request accepts ids only as strings."""
     return STRING_IDS_MEDIA_TYPE in request.headers.get("accept", "")
 
 
 def stringify_ids(value: Any) -> Any:
-    """Integers under ``id``, ``…_id``, ``ids`` and ``…_ids`` as strings (Canvas: lib/stringify_ids.rb)."""
+    """Convert integers in ``id``, ``…_id``, ``ids`` and ``…_ids`` to strings (Canvas: lib/stringify_ids.rb)."""
     if isinstance(value, list):
         return [stringify_ids(item) for item in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The service's own endpoints: verdicts of commands, an assignment's state now and then, its audit trail."""
+"""The service's own endpoints: verdicts, an assignment's present or past state, its audit trail."""
 
 import re
 from typing import Annotated
@@ -30,7 +30,7 @@ from services.moderation.state_document import state_document
 
 AUDITOR_PERMISSION = "view_audit_trail"
 router = APIRouter(prefix="/api/moderation/v1")
-# What is no such text is refused here and not by FastAPI, with its remedy.
+# Validated here instead of by FastAPI, so that the error names the remedy.
 OptionalQueryText = str | SkipJsonSchema[None]
 _VERSION_PATTERN = re.compile("[1-9][0-9]{0,8}")
 AsOfVersion = Annotated[
@@ -62,11 +62,11 @@ async def command(
     command_id: str,
     record: RecordCoordinatesText = None,
 ) -> Response:
-    """The verdict of a command, for its actor and for auditors; 202 while the record waits to be decided."""
+    """The verdict of a command, for its actor and for auditors; 202 until the record is decided."""
     if not is_uuid(command_id):
         raise not_found()
     coordinates = None if record is None else _parse_coordinates(record)
-    # In this order: what is decided between the two questions has a verdict by the second one.
+    # In this order: a record decided between the two queries has a verdict in the second one.
     is_pending = await _is_pending(dependencies, command_id.lower(), coordinates)
     stored_verdict = await _find_verdict(dependencies, caller, command_id.lower(), coordinates)
     if stored_verdict is None:
@@ -96,7 +96,7 @@ def _parse_coordinates(record: str) -> tuple[int, int]:
 async def _find_verdict(
     dependencies: Dependencies, caller: Caller, command_id: str, coordinates: tuple[int, int] | None
 ) -> StoredVerdict | None:
-    """That of the record, if it is the command's; else the one that settled the command."""
+    """Find the verdict of the record if it holds the command, else the command's first verdict."""
     for stored_verdict in (
         [] if coordinates is None else await dependencies.reader.verdicts_at(dependencies.commands_topic, [coordinates])
     ):
@@ -124,7 +124,7 @@ async def state(
     version: AsOfVersion = None,
     at: AsOfTime = None,
 ) -> Response:
-    """An assignment's whole state, for auditors."""
+    """An assignment's complete state, for auditors."""
     course_and_assignment = await load_state(dependencies, caller, assignment_id, version, at)
     is_current = version is None and at is None and not wants_string_ids(request)
     return json_response(
@@ -139,7 +139,7 @@ async def state(
 async def events(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, assignment_id: str
 ) -> Response:
-    """An assignment's events in their order, for auditors; paginated."""
+    """An assignment's events by version, for auditors; paginated."""
     page = parse_page(request)
     parsed_id = await _require_auditor(dependencies, caller, assignment_id)
     course_and_assignment = await dependencies.state_cache.get_assignment(caller.root_account_id, parsed_id)
@@ -159,9 +159,9 @@ async def events(
 async def load_state(
     dependencies: Dependencies, caller: Caller, assignment_id: str, version: str | None, at: str | None
 ) -> tuple[Course, Assignment]:
-    """An assignment and its course, now or as of a version or time, for auditors. Raises ApiError.
+    """Load an assignment and its course, now or as of a version or time, for auditors. Raises ApiError.
 
-    Valid until the next ``await``, as every state that is held.
+    The result is valid until the next ``await``.
     """
     if version is not None and at is not None:
         raise bad_request("send version or at, not both")
@@ -180,7 +180,7 @@ async def load_state(
 
 
 async def _require_auditor(dependencies: Dependencies, caller: Caller, assignment_id: str) -> int:
-    """The assignment's id, if there is one and the caller may see its trail."""
+    """Return the assignment's id. Raises ApiError if it is unknown or the caller is no auditor."""
     parsed_id = parse_local_id(dependencies, assignment_id)
     course_and_assignment = (
         None if parsed_id is None else await dependencies.state_cache.get_assignment(caller.root_account_id, parsed_id)
@@ -193,7 +193,7 @@ async def _require_auditor(dependencies: Dependencies, caller: Caller, assignmen
 
 
 def _is_auditor(course: Course, caller: Caller) -> bool:
-    """An account-level right: graders would see each other's marks."""
+    """Check the account-level permission: graders would see each other's marks."""
     return AUDITOR_PERMISSION in course.admins.get(caller.user_id, ())
 
 

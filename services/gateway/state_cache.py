@@ -1,4 +1,4 @@
-"""Courses and assignments as the log tells them now, folded once and then kept up with every read."""
+"""Caches folded courses and assignments, and updates them on every read."""
 
 import asyncio
 from collections import OrderedDict
@@ -10,16 +10,16 @@ from services.gateway.metrics import METRICS
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 
-# What is held at the most; the least recently read goes first, and is folded again when it is asked for.
+# Above this the least recently read streams are evicted.
 CACHED_EVENTS_MAX = 500_000
 
 StreamKey = tuple[int, str, int]
 
 
 class StateCache:
-    """The cache. Every read asks the primary what is new, so that no answer is older than a verdict already given.
+    """The cache. Every read queries the primary for new events, so that no answer is older than a verdict.
 
-    A state is valid until the next ``await``: another request may carry it on.
+    A state is valid until the next ``await``: another request may update it.
     """
 
     def __init__(self, reader: StreamReader) -> None:
@@ -28,7 +28,7 @@ class StateCache:
         self._load_tasks: dict[StreamKey, asyncio.Task[LoadedStream | None]] = {}
 
     async def get_course(self, root_account: int, course_id: int) -> Course | None:
-        """A course as it is now, None where there is none."""
+        """Return the current course, None if there is none."""
         loaded_stream = await self._get_stream((root_account, "course", course_id))
         if loaded_stream is None:
             return None
@@ -37,7 +37,7 @@ class StateCache:
         return loaded_stream.state
 
     def find_cached_course_of_user(self, root_account: int, user_id: int) -> Course | None:
-        """A course in the cache whose users include one; as it was last read."""
+        """Return a cached course that knows the user, as of its last read."""
         for (account, kind, _), loaded_stream in self.streams.items():
             if account == root_account and kind == "course":
                 assert isinstance(loaded_stream.state, Course)
@@ -48,7 +48,7 @@ class StateCache:
     async def get_assignment(
         self, root_account: int, assignment_id: int, course_id: int | None = None
     ) -> tuple[Course, Assignment] | None:
-        """An assignment and its course as they are now; None where there is none, or it is another course's."""
+        """Return the current assignment and its course; None if there is none or it belongs to another course."""
         assignment_stream = await self._get_stream((root_account, "assignment", assignment_id))
         if assignment_stream is None or (course_id is not None and assignment_stream.stream.course != course_id):
             return None
@@ -63,7 +63,7 @@ class StateCache:
     async def load_as_of(
         self, root_account: int, assignment_id: int, *, version: int | None = None, at: datetime | None = None
     ) -> tuple[Course, Assignment] | None:
-        """As they stood at a version of the assignment or at a time; None before its first event, and beyond now."""
+        """Load both as of a version or a time; None before the first event and beyond the present."""
         course_and_assignment = await load_as_of(self.reader, root_account, assignment_id, version=version, at=at)
         if course_and_assignment is not None:
             METRICS.events_folded.inc(sum(state.version for state in course_and_assignment))
@@ -78,7 +78,7 @@ class StateCache:
         if load_task is None:
             load_task = self._load_tasks[key] = asyncio.create_task(self._load(key))
             load_task.add_done_callback(lambda _: self._load_tasks.pop(key, None))
-        # A caller that goes away does not take the others' answer with it.
+        # A cancelled request must not cancel the load for others.
         return await asyncio.shield(load_task)
 
     async def _load(self, key: StreamKey) -> LoadedStream | None:

@@ -1,4 +1,4 @@
-"""Rows of state documents, encoded once and again only when their student was touched: a class has thousands."""
+"""Caches the encoded rows of state documents, of which a class has thousands."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -12,16 +12,16 @@ from services.moderation.course import Course
 from services.moderation.current_grades import settings_position
 from services.moderation.state_document import grade_row, state_document, submission_row
 
-# The assignment least recently asked for goes first. A row is half a kilobyte.
+# Above this the least recently read assignments are evicted. A row has about 500 bytes.
 CACHED_ROWS_MAX = 100_000
 
-# By id: what the row was made of, the student's revision above all, and the row.
+# By id: the cache key (revision, settings), and the encoded row.
 EncodedRowsById = dict[int, tuple[tuple[int, ...], orjson.Fragment]]
 
 
 @dataclass(slots=True)
 class AssignmentRows:
-    """Of one assignment."""
+    """The rows of one assignment."""
 
     grades: EncodedRowsById = field(default_factory=dict)
     submissions: EncodedRowsById = field(default_factory=dict)
@@ -31,16 +31,16 @@ class AssignmentRows:
 
 
 class StateDocumentCache:
-    """State documents of assignments as they are now, for orjson: their rows are there already."""
+    """Builds current state documents for orjson from cached rows."""
 
     def __init__(self) -> None:
         self._rows_by_assignment: OrderedDict[int, AssignmentRows] = OrderedDict()
 
     def get_document(self, course: Course, assignment: Assignment) -> dict[str, Any]:
-        """The document; what it says is :func:`state_document`'s."""
+        """Return the document, equal to :func:`state_document`'s."""
         rows = self._rows_by_assignment.setdefault(assignment.stream_number, AssignmentRows())
         self._rows_by_assignment.move_to_end(assignment.stream_number)
-        # Texts of grades follow the settings.
+        # The texts of grades depend on the settings.
         grading_settings = settings_position(course, assignment)
 
         def encode_grade(provisional_grade: ProvisionalGrade) -> orjson.Fragment:
@@ -52,7 +52,7 @@ class StateDocumentCache:
             return cached_row[1]
 
         def encode_submission(student_id: int) -> orjson.Fragment:
-            # A drawn id gives way to one that is stated for another student.
+            # A generated id changes if the LMS states it for another student.
             submission_id = ids.submission_id(course, assignment, student_id)
             cache_key = assignment.submission(student_id).revision, grading_settings, submission_id
             cached_row = rows.submissions.get(student_id)

@@ -1,4 +1,4 @@
-"""The spans of requests that become commands; imported only where traces are asked for."""
+"""Spans of requests that send commands; imported only if traces are configured."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from services.telemetry.tracing import COMMAND_TYPE, ProcessTracer
 
 
 class RequestTraces:
-    """A request's span goes from its command's making to its verdict; the command's record names it as its producer."""
+    """Creates a span per command, from the request to the verdict; the record's ``traceparent`` names it."""
 
     def __init__(self) -> None:
         self._traces = ProcessTracer("gateway", SpanKind.SERVER)
 
     @contextlib.contextmanager
     def command_span(self, command_type: str, traceparent: str | None) -> Iterator[str]:
-        """The ``traceparent`` for the record; ``traceparent``: the client's, None begins a trace."""
+        """Yield the record's ``traceparent``, a child of the client's; None starts a new trace."""
         with self._traces.span("command over HTTP", {COMMAND_TYPE: command_type}, traceparent) as record_traceparent:
             yield record_traceparent

@@ -1,4 +1,4 @@
-"""Waiting for verdicts: one query asks for those of all requests in flight."""
+"""Waits for verdicts with one query for all requests in flight."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ PartitionOffset = tuple[int, int]
 
 
 class VerdictWaiter:
-    """Asks PostgreSQL while somebody waits. ``problem``: why it cannot, None while it can."""
+    """Polls PostgreSQL while requests wait. ``problem`` says why it cannot, None while it can."""
 
     def __init__(self, url: str, topic: str, health: Health) -> None:
         self.health = health
@@ -30,7 +30,7 @@ class VerdictWaiter:
         self._has_waiters = asyncio.Event()
 
     async def wait(self, coordinates: PartitionOffset, timeout_seconds: float) -> StoredVerdict | None:
-        """The verdict of the record at (partition, offset); None if there is none in time."""
+        """Return the verdict of the record at (partition, offset); None if there is none in time."""
         waiter = self._waiters[coordinates] = asyncio.get_running_loop().create_future()
         self._has_waiters.set()
         started_at = time.monotonic()
@@ -44,7 +44,7 @@ class VerdictWaiter:
         return stored_verdict
 
     async def run(self) -> None:
-        """Ask until cancelled; a connection that breaks is made anew."""
+        """Poll until cancelled; reconnect after an error."""
         while True:
             self.health.heartbeat("verdicts")
             try:
@@ -62,7 +62,7 @@ class VerdictWaiter:
             while True:
                 self.health.heartbeat("verdicts")
                 if not self._waiters:
-                    # Nothing to ask for: only whether the server is still there.
+                    # No request waits: only probe the server.
                     self._has_waiters.clear()
                     async with asyncio.timeout(CHECK_SECONDS_MAX):
                         METRICS.clock_offset.labels("postgresql").set(await measure_clock_offset(connection))

@@ -30,7 +30,7 @@ def user_json(course: Course, user_id: int, *, with_logins: bool = True) -> Json
 
 
 def user_display_json(course: Course, user_id: int, lms_url: str) -> Json:
-    """The few fields by which Canvas shows a user beside something else; ``anonymous_id`` is the id in base 36."""
+    """Canvas's short form of a user; ``anonymous_id`` is the id in base 36."""
     body: Json = {
         "id": user_id,
         "anonymous_id": _to_base36(user_id),

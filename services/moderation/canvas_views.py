@@ -45,7 +45,7 @@ class AssignmentView(StudentLists):
     def anonymous_provisional_grade_status(
         self, anonymous_id: str, last_updated_at: datetime | None
     ) -> Json | Rejected:
-        """The same for the student of an anonymous id (Canvas: AnonymousProvisionalGradesController#status)."""
+        """The status of an anonymous id's student (Canvas: AnonymousProvisionalGradesController#status)."""
         return self._status_of(self.find_student(anonymous_id), last_updated_at)
 
     def _status_of(self, student_id: int | None, last_updated_at: datetime | None) -> Json | Rejected:
@@ -151,7 +151,7 @@ class AssignmentView(StudentLists):
         return self._submission_json(self.find_student(anonymous_id), includes, is_anonymous=True)
 
     def listed_submission_json(self, student_id: int, includes: Includes) -> Json | Rejected:
-        """A row of the list of submissions."""
+        """A row of the submissions list."""
         return self._submission_json(student_id, includes)
 
     def _submission_json(
@@ -183,7 +183,7 @@ class AssignmentView(StudentLists):
         return body
 
     def _included_fields(self, student_id: int, includes: Includes) -> Json:
-        """What ``include[]`` adds besides grades, comments and rubrics. Nothing of it names a hidden student.
+        """Build the remaining fields of ``include[]``, none of which names a hidden student.
 
         Canvas: submission_json. Groups are not known here; no assignment is a group's.
         """

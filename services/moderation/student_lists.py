@@ -37,9 +37,9 @@ class StudentLists(Viewer):
         return students
 
     def hides_student(self, student_id: int | None) -> bool:
-        """Whether the user may not ask for a student by their id: the answer would tie it to an anonymous one.
+        """Return whether the user must not ask for a student by user id: the answer would tie it to an anonymous one.
 
-        Also of an id that is nobody's, so that a refusal does not show who is enrolled.
+        True also for an unknown id, so that the answer does not reveal who is enrolled.
         """
         return self.anonymizes_students and student_id != self.user_id
 

@@ -1,4 +1,4 @@
-"""A command's verdict is told, or that it waits for one, whenever in the middle of an answer it is decided."""
+"""A verdict that is appended while the request is answered is found."""
 
 import json
 import uuid
@@ -22,7 +22,7 @@ GRADER = Caller(user_id=21, root_account_id=1)
 
 
 class InterruptedReader(StreamReader):
-    """Something happens once so many questions are answered."""
+    """Calls a function after a number of queries."""
 
     def __init__(self, connection: Any, questions: int, happens: Callable[[], Awaitable[None]]) -> None:
         super().__init__(connection)

@@ -1,4 +1,4 @@
-"""Agreement between graders over HTTP: what the log says of their marks, now and then, for auditors alone."""
+"""Agreement between graders over HTTP, now and in the past, for auditors only."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Bad requests: the statuses that the corpus expects, and nothing broken for who asks next."""
+"""Bad requests have the statuses of the corpus and do not affect the next request."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ async def send_entry(entry: Json, gateway: GatewayClient) -> int:
 
 
 def send_raw_request(gateway: GatewayClient, path: str, headers: Json) -> int:
-    """Status of a request that no well-behaved client sends; 431 too where the connection ends."""
+    """Send a raw request and return its status, 431 if the connection ends."""
     host, _, port = gateway.url.removeprefix("http://").partition(":")
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     with socket.create_connection((host, int(port)), timeout=DEADLINE_SECONDS) as connection:

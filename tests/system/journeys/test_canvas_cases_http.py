@@ -1,4 +1,4 @@
-"""Canvas's acceptance cases, replayed over HTTP: the rosters come over Kafka, all else through the gateway."""
+"""Canvas's acceptance cases over HTTP; only facts are sent over Kafka."""
 
 import asyncio
 from functools import partial
@@ -62,7 +62,7 @@ async def wait_until_accepted(system: System, commands: list[Json]) -> None:
 
 
 def bind_grade_name(world: World, when: Json, answer: httpx.Response) -> None:
-    """The provisional grade that a step made or changed, by its name in the case."""
+    """Bind the provisional grade that a step created or changed to its name in the case."""
     if "as" in when:
         actor = int(world.user_id(when["actor"]))
         seen = answer.json()["provisional_grades"]
@@ -88,14 +88,14 @@ def check_answer(world: World, then: Json, answer: httpx.Response, listed: bool)
 
 
 def find_verdict(system: System, answer: httpx.Response) -> Json | None:
-    """The verdict on the topic, found by its correlation id."""
+    """Find the verdict on the topic by its correlation id."""
     correlation_id = answer.headers["x-request-context-id"]
     verdicts = (verdict for all_of_one in system.client.verdicts.values() for verdict in all_of_one)
     return next((verdict for verdict in verdicts if verdict["correlation_id"] == correlation_id), None)
 
 
 async def wait_for_effects(system: System, answers: list[httpx.Response]) -> tuple[list[tuple[str, Json]], list[Json]]:
-    """Domain events and grade changes of the commands behind the answers."""
+    """Wait for the domain events and grade changes of the answers' commands."""
     events: list[tuple[str, Json]] = []
     emitted: list[Json] = []
     for answer in answers:

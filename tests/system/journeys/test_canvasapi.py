@@ -1,4 +1,4 @@
-"""canvasapi from PyPI, as it is, against the gateway: what Canvas's own users run works by changing the base URL."""
+"""canvasapi from PyPI runs unchanged against the gateway."""
 
 import asyncio
 from collections.abc import Callable
@@ -63,7 +63,7 @@ async def desk(running_system: System, gateway: GatewayClient) -> CanvasApiCours
 
 
 async def run_in_thread(work: Callable[[], Any]) -> Any:
-    """canvasapi blocks; what reads the topics goes on meanwhile."""
+    """Run blocking canvasapi calls in a thread."""
     return await asyncio.to_thread(work)
 
 

@@ -1,4 +1,4 @@
-"""A course, its assignments and its users over HTTP: what is known, for who has a role there."""
+"""A course, its assignments and its users over HTTP, for users with a role in the course."""
 
 import pytest
 

@@ -20,7 +20,7 @@ GATEWAY_SETTINGS = {"FR-F2": {"LIVE_EVENTS_SHARD": str(SHARD)}}
 async def case_gateway(
     request: pytest.FixtureRequest, running_system: System, gateway: GatewayClient, issuer: TokenIssuer
 ) -> AsyncIterator[GatewayClient]:
-    """The shared gateway, or one with the settings that the case is about."""
+    """The shared gateway, or one with the settings of the case."""
     settings = GATEWAY_SETTINGS.get(request.getfixturevalue("case")["id"])
     if settings is None:
         yield gateway

@@ -1,4 +1,4 @@
-"""What a client of the gateway sees: people by SIS forms, names and comments by who asks, its own writes everywhere."""
+"""The gateway's answers: SIS ids, names and comments by viewer, writes visible in every gateway."""
 
 import asyncio
 import itertools
@@ -217,7 +217,7 @@ async def test_anonymous_assignment_hides_student_identities_in_every_response(c
 
 
 def find_texts(value: Any, left_out: set[str], name: str = "") -> list[str]:
-    """All scalars of a JSON value as text, those of some fields left out."""
+    """Return all scalars of a JSON value as text, except those of some fields."""
     if isinstance(value, dict):
         return [text for key, part in value.items() for text in find_texts(part, left_out, key)]
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the gateway does: schemathesis sends what it allows and what it does not."""
+"""The gateway conforms to its OpenAPI document, checked by schemathesis with valid and invalid requests."""
 
 import asyncio
 import itertools
@@ -40,7 +40,7 @@ expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429]
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", 401, 403, 404, 409, 413, 422, 429]
 
-# What the rules refuse for the state that things are in is a 400 or 422 of Canvas's that no schema can foretell.
+# Canvas's 400 and 422 for the current state follow from no schema.
 [[operations]]
 include-operation-id = [{ruled}]
 checks.positive_data_acceptance.expected-statuses = [200, 202, 400, 401, 403, 404, 422]
@@ -54,7 +54,7 @@ checks.positive_data_acceptance.expected-statuses = [200, 202, 400, 401, 403, 40
 
 
 async def create_test_data(system: System, gateway: GatewayClient) -> dict[str, list[Any]]:
-    """A course with several assignments, graded in part; what there is, by the names of the document's parameters."""
+    """Create a course with several assignments, partly graded; return existing values by parameter name."""
     world = World()
     steps: list[Json] = [
         {"do": "enroll", "user": "fg", "role": "teacher"},
@@ -93,7 +93,7 @@ async def create_test_data(system: System, gateway: GatewayClient) -> dict[str, 
 
 
 def build_configuration(known_values: dict[str, list[Any]], examples: int) -> str:
-    """What there is is named most of the time: all else is not found, and shows little."""
+    """Use existing values most of the time: unknown ones are only 404."""
     path = ("course_id", "assignment_id", "user_id", "provisional_grade_id", "command_id")
     places = [
         *((name, "path") for name in path),

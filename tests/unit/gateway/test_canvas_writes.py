@@ -1,4 +1,4 @@
-"""What somebody asks who grades or comments over HTTP: the command that the parameters stand for."""
+"""Commands built from the parameters of a grading request."""
 
 from typing import Any
 

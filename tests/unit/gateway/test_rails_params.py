@@ -1,4 +1,4 @@
-"""How requests are read: Rails's parameters in all encodings, pages, ids as strings."""
+"""Request parsing: Rails's parameters in all encodings, pages, ids as strings."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a request tells of itself opens no door."""
+"""Secrets are redacted from the request data of live events."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the gateway keeps of lists and documents never tells old news."""
+"""Cached lists and documents are never stale."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

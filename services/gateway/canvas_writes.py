@@ -188,11 +188,15 @@ def _check_grade_request(
     view: AssignmentView, params: Params, assignment_key: tuple[int, int], student: int
 ) -> CommandRequest | None:
     """Build the command of a grading request. Raises ApiError if the caller may not grade or a parameter is unknown."""
-    asks_to_grade = any(params.get(name) is not None for name in ("submission", "rubric_assessment"))
-    if asks_to_grade and not view.course.has_permission(view.user_id, "manage_grades"):
-        raise unauthorized()
     command_request = to_command_request(assignment_key, student, params)
-    if command_request is not None and not parse_bool(get_object(params, "submission").get("provisional")):
+    is_provisional = parse_bool(get_object(params, "submission").get("provisional"))
+    asks_to_grade = any(params.get(name) is not None for name in ("submission", "rubric_assessment"))
+    # The handler judges the sender of a provisional command, so that its verdict is in the log.
+    is_judged_by_handler = command_request is not None and is_provisional
+    may_grade = view.course.has_permission(view.user_id, "manage_grades")
+    if asks_to_grade and not may_grade and not is_judged_by_handler:
+        raise unauthorized()
+    if command_request is not None and not is_provisional:
         _reject_non_provisional(view, sets_grade=not command_request.data.keys().isdisjoint(GRADE_FIELDS))
     comment = get_object(params, "comment")
     for name in OPTIONAL_COMMENT_FIELDS:

@@ -149,7 +149,7 @@ class EventExtensions(Strict):
 
 
 class GradeEvent(Strict):
-    """``actor``: who published; the LMS itself where nobody scored."""
+    """``actor``: the user who published; the LMS itself where no user did."""
 
     context: Context = Field(alias="@context")
     id: Annotated[str, StringConstraints(pattern=rf"^urn:uuid:{UUID4_PATTERN}$")]

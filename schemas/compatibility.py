@@ -1,9 +1,8 @@
-"""Whether a changed contract breaks those who wrote against the released one: ``python -m schemas.compatibility``.
+"""Find changes of a contract that break its users: ``python -m schemas.compatibility``.
 
-Who reads our records must find in them what was promised: nothing removed, renamed or of a wider kind. Who writes
-commands must be able to go on: nothing they may send is refused, and nothing more is asked of them. What is added and
-may be left out breaks nobody. ``released/`` holds the contracts that others have; with the word ``release`` the present
-ones take their place, unless they break something.
+A consumer must find what was promised: no field removed, renamed or widened. A producer must be able to continue: no
+field narrowed or newly required. Optional additions break nothing. ``released/`` holds the contracts that others use;
+the word ``release`` replaces them by the present ones, unless these break something.
 """
 
 import json
@@ -29,7 +28,7 @@ ALL_TYPES = ("null", "boolean", "object", "array", "number", "integer", "string"
 
 
 def breaking_changes(released: dict[str, Json], current: dict[str, Json]) -> list[str]:
-    """What breaks whom, by path of the contract; contracts that are new break nobody."""
+    """Return the breaking changes by path of the contract; new contracts break nothing."""
     changes = [f"{path}: removed" for path in released if path not in current]
     for path in released.keys() & current.keys():
         if released[path] == current[path]:

@@ -1,4 +1,4 @@
-"""Write the contracts' files anew: ``python -m schemas.generate``.
+"""Generate the files of the contracts: ``python -m schemas.generate``.
 
 ``generated/``: a JSON Schema for every message's value, and one for the headers of each topic; ``asyncapi.yaml``.
 What changed against ``released/`` in a way that breaks others is refused by a test.

@@ -29,16 +29,22 @@ HEAP = "768m"
 
 @dataclass(frozen=True)
 class Tier:
-    """Tests that need the same things. ``minutes``: the limit on two cores, set-up not included."""
+    """Tests that need the same things.
+
+    ``minutes``: the limit on two cores, set-up not included. ``runs_alone``: measures what other tiers would disturb.
+    """
 
     name: str
     commands: tuple[tuple[str, ...], ...]
     minutes: float
     needs_servers: bool = True
+    runs_alone: bool = False
 
 
-def pytest_tier(name: str, *arguments: str, minutes: float, needs_servers: bool = True) -> Tier:
-    return Tier(name, ((sys.executable, "-m", "pytest", *arguments),), minutes, needs_servers)
+def pytest_tier(
+    name: str, *arguments: str, minutes: float, needs_servers: bool = True, runs_alone: bool = False
+) -> Tier:
+    return Tier(name, ((sys.executable, "-m", "pytest", *arguments),), minutes, needs_servers, runs_alone)
 
 
 CHECKS = Tier(
@@ -60,14 +66,15 @@ TIERS = {
         CHECKS,
         pytest_tier("unit", "-n", "2", "-m", "not slow", "tests/unit", minutes=5, needs_servers=False),
         pytest_tier("slow", "-m", "slow", "tests/unit", minutes=5, needs_servers=False),
-        pytest_tier("integration", "tests/integration", minutes=8),
-        pytest_tier("system", "--ignore", "tests/system/journeys", "tests/system", minutes=8),
-        pytest_tier("journeys", "tests/system/journeys", minutes=8),
-        pytest_tier("faults", "tests/system/faults", minutes=8),
-        pytest_tier("benchmarks", "tests/benchmarks", minutes=8),
+        pytest_tier("integration", "tests/integration", minutes=20),
+        pytest_tier("system", "tests/system/contracts", "tests/system/faults", minutes=20),
+        pytest_tier("browser", "tests/system/console", minutes=10, runs_alone=True),
+        pytest_tier("journeys", "tests/system/journeys", minutes=20),
+        pytest_tier("faults", "tests/system/faults", minutes=20),
+        pytest_tier("benchmarks", "tests/benchmarks", minutes=15, runs_alone=True),
     )
 }
-DEFAULT = ("checks", "unit", "slow", "integration", "system")
+DEFAULT = ("checks", "unit", "slow", "integration", "system", "browser")
 ALL = (*DEFAULT, "journeys", "benchmarks")
 CONCURRENT_TIERS_MAX = 2
 """As many as the cores of the machine that the limits are for."""
@@ -154,7 +161,10 @@ async def run_concurrently(tiers: Sequence[Tier], environment: dict[str, str]) -
             print("\n".join(lines[-TAIL_LINES:]), f"\nexit code {exit_code}; all of it: {log}", sep="\n", flush=True)
 
     print(f"▸ {', '.join(tier.name for tier in tiers)}: output in {LOGS.relative_to(ROOT)}", flush=True)
-    await asyncio.gather(*(run(tier) for tier in tiers))
+    await asyncio.gather(*(run(tier) for tier in tiers if not tier.runs_alone))
+    for tier in tiers:
+        if tier.runs_alone:
+            await run(tier)
     failures = totals["failed"] + totals["error"]
     skipped = f", {totals['skipped']} skipped" if totals["skipped"] else ""
     print(f"{totals['passed']} passed, {failures} failed{skipped}", flush=True)

@@ -31,7 +31,9 @@ HEAP = "768m"
 class Tier:
     """Tests that need the same things.
 
-    ``minutes``: the limit on two cores, set-up not included. ``runs_alone``: measures what other tiers would disturb.
+    ``minutes``: the limit on two cores, set-up not included. ``needs_servers``: the shared ones; benchmarks start
+    their own.
+    ``runs_alone``: measures what other tiers would disturb.
     """
 
     name: str
@@ -71,7 +73,7 @@ TIERS = {
         pytest_tier("browser", "tests/system/console", minutes=10, runs_alone=True),
         pytest_tier("journeys", "tests/system/journeys", minutes=20),
         pytest_tier("faults", "tests/system/faults", minutes=20),
-        pytest_tier("benchmarks", "tests/benchmarks", minutes=15, runs_alone=True),
+        pytest_tier("benchmarks", "tests/benchmarks", minutes=15, needs_servers=False, runs_alone=True),
     )
 }
 DEFAULT = ("checks", "unit", "slow", "integration", "system", "browser")
@@ -149,7 +151,7 @@ async def run_concurrently(tiers: Sequence[Tier], environment: dict[str, str]) -
         log = LOGS / f"{tier.name}.log"
         async with slots:
             started_at = time.monotonic()
-            exit_code = await run_tier(tier, environment, log)
+            exit_code = await run_tier(tier, environment if tier.needs_servers else {**os.environ}, log)
         lines = log.read_text(errors="replace").splitlines()
         counts = {outcome: int(count) for count, outcome in OUTCOMES.findall(lines[-1] if lines else "")}
         totals.update(counts)

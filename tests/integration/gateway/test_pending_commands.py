@@ -57,7 +57,8 @@ async def test_verdict_appended_between_two_log_queries_is_found(
     async def decide() -> None:
         context = await log.read_batch_context([SHARD], [])
         batch = AppendBatch(source, context.decided_at, context.heads, {SHARD: 0})
-        body, metadata = {"command_id": command_id, "status": "accepted"}, {"actor_id": GRADER.user_id}
+        body = {"command_id": command_id, "status": "accepted", "result": None}
+        metadata = {"actor_id": GRADER.user_id}
         coordinates = RecordCoordinates(SHARD, 0, 1)
         batch.add_verdict(
             SHARD, 1, command_id, True, b"hash", coordinates, None, json.dumps(body), json.dumps(metadata)

@@ -55,9 +55,9 @@ class CommandAuthorizer:
             rejection = Rejected(
                 "unauthenticated", "user authorization required", errors=(("authorization", str(error)),)
             )
-            return incoming._replace(rejection=rejection)
+            return incoming.with_authorization(rejection, may_carry_request=False)
         # Only a gateway's token may state the HTTP request that a command came from.
-        return incoming if REQUEST_SCOPE in claims.scopes else incoming._replace(may_carry_request=False)
+        return incoming.with_authorization(None, may_carry_request=REQUEST_SCOPE in claims.scopes)
 
 
 def _get_token(record: Record) -> str | None:

@@ -8,7 +8,7 @@ import asyncpg
 from schemas.fields import format_time
 from services.commands.batch_result import BatchResult, Outcome, get_outcome
 from services.commands.command_state import CommandState
-from services.commands.incoming_command import IncomingCommand, IncomingDeadLetter, Record
+from services.commands.incoming_command import IncomingCommand, IncomingDeadLetter
 from services.commands.serialization import SerializedCommand, SerializedEvent, encode_headers
 from services.commands.state_cache import StateCache
 from services.eventlog.append_batch import AppendBatch, RecordCoordinates
@@ -36,6 +36,7 @@ class BatchWriter:
         """Add a command's events and verdict; ``state``: what it was decided on, which follows the events."""
         if serialized.events:
             self._add_events(incoming.shard, serialized.events, state)
+        record = incoming.record
         command_id, root_account_id = incoming.command_key
         self._rows.add_verdict(
             incoming.shard,
@@ -43,7 +44,7 @@ class BatchWriter:
             command_id,
             serialized.is_first,
             incoming.content_hash,
-            _get_coordinates(incoming.record),
+            RecordCoordinates(record.partition, record.offset, record.timestamp),
             serialized.verdict_key,
             serialized.verdict_body,
             serialized.verdict_metadata,
@@ -57,8 +58,11 @@ class BatchWriter:
         if state.version == 0:
             self._rows.add_stream(stream.number, stream.root_account, stream.course, stream.assignment, shard)
             self._state_cache.add(state)
-        for version, (event, data, metadata, is_live) in enumerate(events, state.version + 1):
-            position = self._rows.add_event(shard, is_live, stream.number, version, event.name, data, metadata)
+        for version, serialized in enumerate(events, state.version + 1):
+            event, data = serialized.event, serialized.data
+            position = self._rows.add_event(
+                shard, serialized.is_live, stream.number, version, event.name, data, serialized.metadata
+            )
             self._state_cache.apply(state, event, position, self.decided_at, len(data))
 
     def add_dead_letter(self, dead_letter: IncomingDeadLetter) -> None:
@@ -66,7 +70,7 @@ class BatchWriter:
         record = dead_letter.record
         self._rows.add_dead_letter(
             dead_letter.shard,
-            _get_coordinates(record),
+            RecordCoordinates(record.partition, record.offset, record.timestamp),
             record.key,
             record.value,
             encode_headers(record),
@@ -92,7 +96,3 @@ class BatchWriter:
         """Build the result of an appended batch."""
         dead_letters = Counter(dead_letter.reason for dead_letter in self._rows.dead_letters)
         return BatchResult(self._outcomes, dead_letters, self._append_seconds, attempts)
-
-
-def _get_coordinates(record: Record) -> RecordCoordinates:
-    return RecordCoordinates(record.partition, record.offset, record.timestamp)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from services.eventlog.store import Stream
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
+from services.moderation.value_object import value_object
 
 
 class StreamName(NamedTuple):
@@ -26,7 +27,8 @@ PLACEHOLDER_STREAM_ID = NewStreamId(0, bytes(16))
 """Of a stream that is not created."""
 
 
-class CommandState(NamedTuple):
+@value_object()
+class CommandState:
     """What a command is decided on.
 
     ``assignment``: None for a fact about the course, and where there is no such assignment. ``stream``: what the

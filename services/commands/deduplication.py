@@ -1,14 +1,15 @@
 """Step 3 of 6: answer a command id that already has a first verdict."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from services.commands.incoming_command import CommandKey, IncomingCommand
 from services.eventlog.store import FirstVerdict
 from services.moderation.decisions import COMMAND_ID_REUSED, Rejected
+from services.moderation.value_object import value_object
 
 
-class Duplicate(NamedTuple):
+@value_object()
+class Duplicate:
     """A repeated command; ``first_verdict``: the body (JSON) of the verdict that answered it first."""
 
     first_verdict: str

@@ -45,9 +45,8 @@ async def dry_run(
         event_store, state_cache = EventStore(connection), StateCache()
         context = await event_store.read_batch_context([incoming.shard], [incoming.command.command_id])
         if not isinstance(incoming.command, InvalidCommand):
-            await state_cache.load(event_store, [incoming.command])
-            new_streams = state_cache.find_new_streams([incoming.command])
-            state_cache.new_stream_ids = dict.fromkeys(new_streams, PLACEHOLDER_STREAM_ID)
+            new_streams = await state_cache.load(event_store, [incoming.command])
+            state_cache.assign_stream_ids(new_streams, [PLACEHOLDER_STREAM_ID] * len(new_streams))
     state = state_cache.get_state(incoming.command, incoming.shard)
     decision = (
         incoming.rejection

@@ -1,6 +1,6 @@
 """Step 1 of 6: parse a record into the value that the later steps take."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka import ConsumerRecord
 
@@ -9,6 +9,7 @@ from services.commands.parse import InvalidCommand, ParsedCommand, UnreadableRec
 from services.kafka.partitioning import SHARD_COUNT, get_course_shard
 from services.moderation.commands import Command
 from services.moderation.decisions import Rejected
+from services.moderation.value_object import value_object
 
 Record = ConsumerRecord[Any, Any]
 CommandKey = tuple[str, int]
@@ -18,7 +19,8 @@ ReadableCommand = Command | InvalidCommand
 """Both have ``command_id``, ``type``, ``actor_id`` and the ids of root account, course and assignment."""
 
 
-class IncomingCommand(NamedTuple):
+@value_object()
+class IncomingCommand:
     """A record whose command id is readable: it gets a verdict.
 
     ``shard``: the course's, else the partition's. ``rejection`` and ``may_carry_request`` are the authorizer's: why the
@@ -34,8 +36,22 @@ class IncomingCommand(NamedTuple):
     rejection: Rejected | None = None
     may_carry_request: bool = True
 
+    def with_authorization(self, rejection: Rejected | None, may_carry_request: bool) -> "IncomingCommand":
+        """Return a copy with the authorizer's findings."""
+        return IncomingCommand(
+            self.record,
+            self.command,
+            self.command_key,
+            self.content_hash,
+            self.correlation_id,
+            self.shard,
+            rejection,
+            may_carry_request,
+        )
 
-class IncomingDeadLetter(NamedTuple):
+
+@value_object()
+class IncomingDeadLetter:
     """A record without a readable command id: it gets no verdict, and its shard is its partition's."""
 
     record: Record
@@ -51,10 +67,15 @@ def parse_record(record: Record, live_events_shard: int | None = None) -> Incomi
     """Parse a record; never raises. ``live_events_shard``: the Canvas shard whose global ids stand for local ones."""
     parse_result = parse(localize_ids(record.value, live_events_shard))
     if isinstance(parse_result, ParsedCommand):
-        command, content_hash, correlation_id = parse_result
-        command_key = (command.command_id, command.root_account_id)
-        shard = get_course_shard(command.course_id)
-        return IncomingCommand(record, command, command_key, content_hash, correlation_id, shard)
+        command = parse_result.command
+        return IncomingCommand(
+            record,
+            command,
+            (command.command_id, command.root_account_id),
+            parse_result.content_hash,
+            parse_result.correlation_id,
+            get_course_shard(command.course_id),
+        )
     partition_shard = record.partition % SHARD_COUNT
     if isinstance(parse_result, UnreadableRecord):
         return IncomingDeadLetter(record, partition_shard, parse_result.reason, parse_result.message)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
@@ -13,13 +13,15 @@ from services.commands.parse_errors import InvalidCommand, UnreadableRecord, exp
 from services.commands.to_domain import get_set_fields, to_domain_command
 from services.commands.upcasters import UPCASTERS, upcast
 from services.moderation.commands import Command
+from services.moderation.value_object import value_object
 
 __all__ = ["InvalidCommand", "ParsedCommand", "UnreadableRecord", "parse"]
 
 _JSON_WHITE_SPACE = b" \t\n\r"
 
 
-class ParsedCommand(NamedTuple):
+@value_object()
+class ParsedCommand:
     """A valid command. ``content_hash``: of what two commands with one id are compared by (contract section 4)."""
 
     command: Command

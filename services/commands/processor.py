@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from services.commands.authorization import CommandAuthorizer
 from services.commands.batch_result import BatchResult
 from services.commands.batch_writer import BatchWriter
-from services.commands.command_state import StreamName
 from services.commands.decision import decide_command
 from services.commands.deduplication import deduplicate
 from services.commands.incoming_command import IncomingCommand, IncomingDeadLetter, IncomingRecord, Record, parse_record
 from services.commands.parse import InvalidCommand
 from services.commands.serialization import serialize
-from services.commands.state_cache import ENTRIES_MAX, StateCache
+from services.commands.state_cache import ENTRIES_MAX, StateCache, StreamKey
 from services.eventlog.append_batch import AppendBatch
 from services.eventlog.store import EventStore
 from services.kafka.partitioning import group_by_partition
@@ -69,10 +68,12 @@ class CommandProcessor:
             incoming_records = await self.authorizer.authorize(incoming_records)
         result = BatchResult()
         for part in self._split(incoming_records):
+            shards = sorted({incoming.shard for incoming in part})
+            commands = [incoming for incoming in part if isinstance(incoming, IncomingCommand)]
             for attempt, isolate in enumerate((self._optimistically, self._under_locks), 1):
-                async with isolate(part):
-                    batch = await self._load(part)
-                    for incoming in _select_commands(part):
+                async with isolate(shards):
+                    batch = await self._load(part, commands, shards)
+                    for incoming in commands:
                         state = self.state_cache.get_state(incoming.command, incoming.shard)
                         decision = (
                             incoming.rejection
@@ -91,38 +92,39 @@ class CommandProcessor:
 
     def _split(self, incoming_records: Records) -> Iterator[Records]:
         """Cut a batch where it needs more uncached streams than may be read at once."""
+        if len(self.state_cache.find_uncached_streams(_select_valid(incoming_records))) <= READ_AT_ONCE_MAX:
+            yield incoming_records
+            return
         part: list[IncomingRecord] = []
-        uncached: set[StreamName] = set()
+        uncached: set[tuple[str, StreamKey]] = set()
         for incoming in incoming_records:
-            if isinstance(incoming, IncomingCommand) and not isinstance(incoming.command, InvalidCommand):
-                newly_uncached = self.state_cache.find_uncached_streams(incoming.command)
-                uncached.update(newly_uncached)
-                if len(uncached) > READ_AT_ONCE_MAX and part:
-                    yield part
-                    part, uncached = [], set(newly_uncached)
+            newly_uncached = self.state_cache.find_uncached_streams(_select_valid([incoming]))
+            if part and len(uncached | newly_uncached) > READ_AT_ONCE_MAX:
+                yield part
+                part, uncached = [], set()
             part.append(incoming)
+            uncached |= newly_uncached
         yield part
 
     @contextlib.asynccontextmanager
-    async def _optimistically(self, part: Records) -> AsyncIterator[None]:
+    async def _optimistically(self, shards: Sequence[int]) -> AsyncIterator[None]:
         yield
 
     @contextlib.asynccontextmanager
-    async def _under_locks(self, part: Records) -> AsyncIterator[None]:
+    async def _under_locks(self, shards: Sequence[int]) -> AsyncIterator[None]:
         self.state_cache.clear()
         async with self.event_store.connection.transaction():
-            await self.event_store.lock(_get_shards(part))
+            await self.event_store.lock(shards)
             yield
 
-    async def _load(self, part: Records) -> BatchWriter:
+    async def _load(self, part: Records, commands: Sequence[IncomingCommand], shards: Sequence[int]) -> BatchWriter:
         """Read what the decisions depend on: time, heads, first verdicts, streams, and ids for new streams."""
-        context = await self.event_store.read_batch_context(
-            _get_shards(part), {incoming.command.command_id for incoming in _select_commands(part)}
-        )
+        command_ids = {incoming.command.command_id for incoming in commands}
+        context = await self.event_store.read_batch_context(shards, command_ids)
         self.state_cache.drop_stale({shard: head.position for shard, head in context.heads.items()})
-        commands = _select_valid_commands(part)
-        await self.state_cache.load(self.event_store, commands)
-        await self.state_cache.reserve_stream_ids(self.event_store, commands)
+        new_streams = await self.state_cache.load(self.event_store, _select_valid(commands))
+        new_ids = await self.event_store.reserve_stream_numbers(len(new_streams)) if new_streams else []
+        self.state_cache.assign_stream_ids(new_streams, new_ids)
         by_partition = group_by_partition(incoming.record for incoming in part)
         first_offsets = {partition: records[0].offset for partition, records in by_partition.items()}
         rows = AppendBatch(self.incarnation, context.decided_at, context.heads, first_offsets)
@@ -133,13 +135,9 @@ class CommandProcessor:
         return batch
 
 
-def _select_commands(part: Records) -> list[IncomingCommand]:
-    return [incoming for incoming in part if isinstance(incoming, IncomingCommand)]
-
-
-def _select_valid_commands(part: Records) -> list[Command]:
-    return [incoming.command for incoming in _select_commands(part) if not isinstance(incoming.command, InvalidCommand)]
-
-
-def _get_shards(part: Records) -> list[int]:
-    return sorted({incoming.shard for incoming in part})
+def _select_valid(incoming_records: Records) -> list[Command]:
+    return [
+        incoming.command
+        for incoming in incoming_records
+        if isinstance(incoming, IncomingCommand) and not isinstance(incoming.command, InvalidCommand)
+    ]

@@ -1,8 +1,8 @@
 """Step 5 of 6: serialize a decision into the JSON that the log keeps and the topics get."""
 
 import base64
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
 
@@ -18,9 +18,11 @@ from services.moderation.decisions import (
     UNAUTHENTICATED,
     Accepted,
     Decision,
+    Rejected,
 )
 from services.moderation.event_payloads import to_payload
 from services.moderation.events import Event
+from services.moderation.value_object import value_object
 
 OUTPUT_BYTES_MAX = 3 << 20
 HTTP_STATUS_BY_REASON: Mapping[str, int] = {reason: info.http_status for reason, info in REASONS.items()}
@@ -28,7 +30,8 @@ HTTP_STATUS_BY_REASON: Mapping[str, int] = {reason: info.http_status for reason,
 NOT_SETTLING_REASONS = frozenset({UNAUTHENTICATED.reason, COMMAND_ID_REUSED.reason})
 
 
-class SerializedEvent(NamedTuple):
+@value_object()
+class SerializedEvent:
     """``data``: the value on the events topic; ``metadata``: what its published forms need. Both are JSON.
 
     ``is_live``: a grade_change follows.
@@ -40,7 +43,8 @@ class SerializedEvent(NamedTuple):
     is_live: bool
 
 
-class SerializedCommand(NamedTuple):
+@value_object()
+class SerializedCommand:
     """What the log gets for a command. ``is_first``: the verdict settles the command id."""
 
     decision: Decision | Duplicate
@@ -49,19 +53,6 @@ class SerializedCommand(NamedTuple):
     verdict_body: str
     verdict_metadata: str
     events: list[SerializedEvent]
-
-
-class VerdictFields(NamedTuple):
-    """The fields of a verdict that depend on the decision."""
-
-    status: str
-    http_status: int
-    reason: str | None = None
-    error_code: str | None = None
-    message: str | None = None
-    errors: Sequence[dict[str, str]] = ()
-    events: int = 0
-    result: Any = None
 
 
 def serialize(
@@ -73,21 +64,16 @@ def serialize(
     """
     command = incoming.command
     causation = build_causation(incoming)
-    events = decision.events if isinstance(decision, Accepted) else ()
-    event_values = [
-        encode_event(event, command, version, decided_at, state.assignment is not None)
-        for version, event in enumerate(events, state.version + 1)
-    ]
-    verdict_body = _encode_answer(incoming, decision, state.version, decided_at)
-    if max(map(len, (verdict_body, *event_values))) > OUTPUT_BYTES_MAX:
-        decision, events, event_values = TOO_LARGE, (), []
-        verdict_body = _encode_answer(incoming, decision, state.version, decided_at)
-    request_metadata = build_request_metadata(incoming, events, state)
-    serialized_events = []
-    for event, value in zip(events, event_values, strict=True):
-        metadata = build_event_metadata(event, state, causation, request_metadata)
-        is_live = "live" in metadata
-        serialized_events.append(SerializedEvent(event, value.decode(), orjson.dumps(metadata).decode(), is_live))
+    events: list[SerializedEvent] = []
+    if isinstance(decision, Duplicate):
+        verdict_body = encode_duplicate_verdict(decision.first_verdict)
+    else:
+        verdict_body = encode_verdict(command, decision, state.version, decided_at, incoming.correlation_id)
+        if isinstance(decision, Accepted):
+            events = _serialize_events(incoming, decision, state, causation, decided_at)
+            if len(events) < len(decision.events) or len(verdict_body) > OUTPUT_BYTES_MAX:
+                decision, events = TOO_LARGE, []
+                verdict_body = encode_verdict(command, decision, state.version, decided_at, incoming.correlation_id)
     verdict_metadata = {
         **causation,
         "time": decided_at,
@@ -102,60 +88,69 @@ def serialize(
         incoming.record.key if command.course_id is None else str(command.course_id).encode(),
         verdict_body.decode(),
         orjson.dumps(verdict_metadata).decode(),
-        serialized_events,
+        events,
     )
 
 
-def _encode_answer(incoming: IncomingCommand, decision: Decision | Duplicate, version: int, decided_at: str) -> bytes:
-    if isinstance(decision, Duplicate):
-        return encode_duplicate_verdict(decision.first_verdict)
-    return encode_verdict(incoming.command, decision, version, decided_at, incoming.correlation_id)
+def _serialize_events(
+    incoming: IncomingCommand, accepted: Accepted, state: CommandState, causation: dict[str, Any], decided_at: str
+) -> list[SerializedEvent]:
+    """Serialize the events, up to the first that is too large."""
+    events: list[SerializedEvent] = []
+    request_metadata = build_request_metadata(incoming, accepted.events, state)
+    for version, event in enumerate(accepted.events, state.version + 1):
+        data = encode_event(event, incoming.command, version, decided_at, state.assignment is not None)
+        if len(data) > OUTPUT_BYTES_MAX:
+            break
+        metadata = build_event_metadata(event, state, causation, request_metadata)
+        events.append(SerializedEvent(event, data.decode(), orjson.dumps(metadata).decode(), "live" in metadata))
+    return events
 
 
 def _settles_command_id(command: ReadableCommand, decision: Decision | Duplicate) -> bool:
+    if isinstance(decision, Accepted):
+        return True
     if isinstance(decision, Duplicate) or command.root_account_id is None:
         return False
-    return isinstance(decision, Accepted) or decision.reason not in NOT_SETTLING_REASONS
+    return decision.reason not in NOT_SETTLING_REASONS
 
 
 def encode_verdict(
     command: ReadableCommand, decision: Decision, version: int, decided_at: str, correlation_id: str | None
 ) -> bytes:
     """Encode a verdict's body (contract section 4); ``version``: the stream's before the decision."""
+    event_count, result = 0, None
     if isinstance(decision, Accepted):
-        fields = VerdictFields(
-            "accepted", ACCEPTED_STATUS, events=len(decision.events), result=_stringify_ids(decision.result)
-        )
-    else:
-        fields = VerdictFields(
-            "rejected",
-            HTTP_STATUS_BY_REASON[decision.reason],
-            decision.reason,
-            decision.error_code,
-            decision.message,
-            [{"path": path, "message": message} for path, message in decision.errors],
-        )
-    return orjson.dumps(
-        {
-            "command_id": command.command_id,
-            "root_account_id": _format_id(command.root_account_id),
-            "type": command.type,
-            "status": fields.status,
-            "reason": fields.reason,
-            "error_code": fields.error_code,
-            "message": fields.message,
-            "http_status": fields.http_status,
-            "errors": fields.errors,
-            "course_id": _format_id(command.course_id),
-            "assignment_id": _format_id(command.assignment_id),
-            "stream_version": None if isinstance(command, InvalidCommand) else version + fields.events,
-            "events": fields.events,
-            "result": fields.result,
-            "decided_at": decided_at,
-            "duplicate": False,
-            "correlation_id": correlation_id,
+        event_count, result = len(decision.events), _stringify_ids(decision.result)
+    verdict: dict[str, Any] = {
+        "command_id": command.command_id,
+        "root_account_id": _format_id(command.root_account_id),
+        "type": command.type,
+        "status": "accepted",
+        "reason": None,
+        "error_code": None,
+        "message": None,
+        "http_status": ACCEPTED_STATUS,
+        "errors": (),
+        "course_id": _format_id(command.course_id),
+        "assignment_id": _format_id(command.assignment_id),
+        "stream_version": None if isinstance(command, InvalidCommand) else version + event_count,
+        "events": event_count,
+        "result": result,
+        "decided_at": decided_at,
+        "duplicate": False,
+        "correlation_id": correlation_id,
+    }
+    if isinstance(decision, Rejected):
+        verdict |= {
+            "status": "rejected",
+            "reason": decision.reason,
+            "error_code": decision.error_code,
+            "message": decision.message,
+            "http_status": HTTP_STATUS_BY_REASON[decision.reason],
+            "errors": [{"path": path, "message": message} for path, message in decision.errors],
         }
-    )
+    return orjson.dumps(verdict)
 
 
 def encode_duplicate_verdict(first_verdict: str) -> bytes:
@@ -170,12 +165,12 @@ def encode_event(
     student_id, submission_id = getattr(event, "student_id", None), getattr(event, "submission_id", None)
     return orjson.dumps(
         {
-            "user_id": _format_id(command.actor_id),
+            "user_id": None if command.actor_id is None else str(command.actor_id),
             "root_account_id": str(command.root_account_id),
             "course_id": str(command.course_id),
             "assignment_id": str(command.assignment_id) if is_assignment_event else None,
-            "student_id": _format_id(student_id),
-            "submission_id": _format_id(submission_id),
+            "student_id": None if student_id is None else str(student_id),
+            "submission_id": None if submission_id is None else str(submission_id),
             "stream_version": stream_version,
             "recorded_at": recorded_at,
             "payload": to_payload(event),

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -69,18 +69,54 @@ class StateCache:
         """Note the heads of shards after an append whose events were applied here."""
         self.positions.update(positions)
 
-    def find_uncached_streams(self, command: Command) -> list[StreamName]:
-        """List the streams that a command needs and that must be read."""
-        root_account_id, course_id, assignment_id = command.root_account_id, command.course_id, command.assignment_id
-        uncached = []
-        if (root_account_id, course_id) not in self.courses:
-            uncached.append(StreamName(root_account_id, course_id, None))
-        if assignment_id is not None and (root_account_id, assignment_id) not in self.assignments:
-            uncached.append(StreamName(root_account_id, course_id, assignment_id))
-        return uncached
+    def find_uncached_streams(self, commands: Iterable[Command]) -> set[tuple[str, StreamKey]]:
+        """Return the streams that commands need and that must be read."""
+        courses = {(command.root_account_id, command.course_id) for command in commands} - self.courses.keys()
+        assignments = {
+            (command.root_account_id, command.assignment_id)
+            for command in commands
+            if command.assignment_id is not None
+        } - self.assignments.keys()
+        return {("course", key) for key in courses} | {("assignment", key) for key in assignments}
 
-    def find_new_streams(self, commands: Iterable[Command]) -> list[StreamName]:
-        """List the streams that commands may create; the commands' states are loaded."""
+    async def load(self, event_store: EventStore, commands: Iterable[Command]) -> list[StreamName]:
+        """Read the uncached streams of commands; return those that do not exist and that the commands may create."""
+        names = {
+            (
+                command.root_account_id,
+                command.course_id,
+                command.assignment_id if command.type in ASSIGNMENT_COMMANDS else None,
+            ): None
+            for command in commands
+        }
+        for root_account_id, course_id, assignment_id in names:
+            self._used_streams["course", (root_account_id, course_id)] = None
+            if assignment_id is not None:
+                self._used_streams["assignment", (root_account_id, assignment_id)] = None
+        missing_courses = [key for kind, key in self._used_streams if kind == "course" and key not in self.courses]
+        missing_assignments = [
+            key for kind, key in self._used_streams if kind == "assignment" and key not in self.assignments
+        ]
+        if not missing_courses and not missing_assignments:
+            return []
+        await self._read_streams(event_store, missing_assignments, missing_courses)
+        return self._find_new_streams(commands)
+
+    async def _read_streams(
+        self, event_store: EventStore, assignments: Sequence[StreamKey], courses: Sequence[StreamKey]
+    ) -> None:
+        streams = {stream.number: stream for stream in await event_store.streams(assignments, courses)}
+        for stream in streams.values():
+            if stream.assignment is None:
+                state = Course(root_account_id=stream.root_account, course_id=stream.course)
+                self.courses[stream.root_account, stream.course] = (state, stream)
+        if streams:
+            async with contextlib.aclosing(event_store.events(list(streams))) as chunks:
+                async for chunk in chunks:
+                    for stored_event in chunk:
+                        self._apply_stored(streams[stored_event.stream], stored_event)
+
+    def _find_new_streams(self, commands: Iterable[Command]) -> list[StreamName]:
         new_streams: dict[StreamName, None] = {}
         for command in commands:
             root_account_id, course_id, assignment_id = (
@@ -94,34 +130,9 @@ class StateCache:
                 new_streams[StreamName(root_account_id, course_id, assignment_id)] = None
         return list(new_streams)
 
-    async def reserve_stream_ids(self, event_store: EventStore, commands: Iterable[Command]) -> None:
-        """Reserve ids for the streams that loaded commands may create; those of the batch before are dropped."""
-        new_streams = self.find_new_streams(commands)
-        reserved = await event_store.reserve_stream_numbers(len(new_streams)) if new_streams else []
-        self.new_stream_ids = dict(zip(new_streams, itertools.starmap(NewStreamId, reserved), strict=True))
-
-    async def load(self, event_store: EventStore, commands: Iterable[Command]) -> None:
-        """Read the uncached streams of commands; a stream that does not exist stays absent."""
-        for command in commands:
-            self._used_streams["course", (command.root_account_id, command.course_id)] = None
-            if command.type in ASSIGNMENT_COMMANDS and command.assignment_id is not None:
-                self._used_streams["assignment", (command.root_account_id, command.assignment_id)] = None
-        missing_courses = [key for kind, key in self._used_streams if kind == "course" and key not in self.courses]
-        missing_assignments = [
-            key for kind, key in self._used_streams if kind == "assignment" and key not in self.assignments
-        ]
-        if not missing_courses and not missing_assignments:
-            return
-        streams = {stream.number: stream for stream in await event_store.streams(missing_assignments, missing_courses)}
-        for stream in streams.values():
-            if stream.assignment is None:
-                state = Course(root_account_id=stream.root_account, course_id=stream.course)
-                self.courses[stream.root_account, stream.course] = (state, stream)
-        if streams:
-            async with contextlib.aclosing(event_store.events(list(streams))) as chunks:
-                async for chunk in chunks:
-                    for stored_event in chunk:
-                        self._apply_stored(streams[stored_event.stream], stored_event)
+    def assign_stream_ids(self, new_streams: Sequence[StreamName], ids: Iterable[tuple[int, bytes]]) -> None:
+        """Set what the streams of ``load`` are created with; the ids of the batch before are dropped."""
+        self.new_stream_ids = dict(zip(new_streams, itertools.starmap(NewStreamId, ids), strict=True))
 
     def get_state(self, command: ReadableCommand, shard: int) -> CommandState:
         """Return the state of a loaded command: of a stream that does not exist, the state before its first event.
@@ -130,25 +141,31 @@ class StateCache:
         """
         if isinstance(command, InvalidCommand):
             return NO_STATE
-        root_account_id, course_id, assignment_id = command.root_account_id, command.course_id, command.assignment_id
-        cached_course = self.courses.get((root_account_id, course_id))
+        cached_course = self.courses.get((command.root_account_id, command.course_id))
         if cached_course is None:
-            name = StreamName(root_account_id, course_id, None)
-            number = self.new_stream_ids.get(name, PLACEHOLDER_STREAM_ID).number
-            cached_course = Course(root_account_id, course_id), Stream(number, *name, shard)
-        course, course_stream = cached_course
+            cached_course = self._new_course(command, shard)
+        course, stream = cached_course
         if command.type not in ASSIGNMENT_COMMANDS:
-            return CommandState(course, None, course_stream, course.version)
-        cached_assignment = self.assignments.get((root_account_id, assignment_id or 0))
+            return CommandState(course, None, stream, course.version)
+        cached_assignment = self.assignments.get((command.root_account_id, command.assignment_id or 0))
         if cached_assignment is None:
-            if command.type != CONFIGURE_ASSIGNMENT or assignment_id is None:
-                return CommandState(course, None, course_stream, 0)
-            name = StreamName(root_account_id, course_id, assignment_id)
-            number, secret = self.new_stream_ids[name]
-            assignment = Assignment(number, secret, root_account_id, course_id, assignment_id)
-            return CommandState(course, assignment, Stream(number, *name, shard), 0)
+            if command.type != CONFIGURE_ASSIGNMENT or command.assignment_id is None:
+                return CommandState(course, None, stream, 0)
+            cached_assignment = self._new_assignment(command, command.assignment_id, shard)
         assignment, stream = cached_assignment
-        return CommandState(course, assignment, stream, assignment.version if assignment.course_id == course_id else 0)
+        version = assignment.version if assignment.course_id == command.course_id else 0
+        return CommandState(course, assignment, stream, version)
+
+    def _new_course(self, command: Command, shard: int) -> tuple[Course, Stream]:
+        name = StreamName(command.root_account_id, command.course_id, None)
+        number = self.new_stream_ids.get(name, PLACEHOLDER_STREAM_ID).number
+        return Course(command.root_account_id, command.course_id), Stream(number, *name, shard)
+
+    def _new_assignment(self, command: Command, assignment_id: int, shard: int) -> tuple[Assignment, Stream]:
+        name = StreamName(command.root_account_id, command.course_id, assignment_id)
+        number, secret = self.new_stream_ids[name]
+        assignment = Assignment(number, secret, command.root_account_id, command.course_id, assignment_id)
+        return assignment, Stream(number, *name, shard)
 
     def add(self, state: CommandState) -> None:
         """Cache the state of a new stream."""

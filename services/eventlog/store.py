@@ -77,7 +77,8 @@ class Stream:
     shard: int
 
 
-class FirstVerdict(NamedTuple):
+@dataclass(slots=True)
+class FirstVerdict:
     """The verdict that settled a command id; ``body`` is JSON."""
 
     content_hash: bytes

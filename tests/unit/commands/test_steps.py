@@ -122,7 +122,7 @@ def test_event_that_is_too_large_to_publish_rejects_its_command() -> None:
 @pytest.mark.parametrize("may_carry_request", [True, False], ids=["gateway's token", "user's token"])
 def test_only_a_gateway_states_the_http_request_of_a_grade_change(may_carry_request: bool) -> None:
     headers = (("http_request", json.dumps(REQUEST).encode()),)
-    incoming = parse_command(headers=headers)._replace(may_carry_request=may_carry_request)
+    incoming = parse_command(headers=headers).with_authorization(None, may_carry_request)
     posted = SubmissionPosted(
         student_id=31, submission_id=501, posted_at=AT, score=None, grade=None, grader_id=21, graded=True
     )

@@ -62,7 +62,6 @@ CHECKS = Tier(
     minutes=5,
     needs_servers=False,
 )
-LONG_OPEN_PAGE = "tests/system/console/test_open_long.py"
 TIERS = {
     tier.name: tier
     for tier in (
@@ -71,8 +70,7 @@ TIERS = {
         pytest_tier("slow", "-m", "slow", "tests/unit", minutes=5, needs_servers=False),
         pytest_tier("integration", "tests/integration", minutes=20),
         pytest_tier("system", "tests/system/contracts", "tests/system/faults", minutes=20),
-        # Processor time depends on the machine: deploy/soak measures it.
-        pytest_tier("browser", "--ignore", LONG_OPEN_PAGE, "tests/system/console", minutes=10, runs_alone=True),
+        pytest_tier("browser", "tests/system/console", minutes=10, runs_alone=True),
         pytest_tier("journeys", "tests/system/journeys", minutes=20),
         pytest_tier("faults", "tests/system/faults", minutes=20),
         pytest_tier("benchmarks", "tests/benchmarks", minutes=15, needs_servers=False, runs_alone=True),

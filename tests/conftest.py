@@ -1,8 +1,12 @@
 """Options of all tiers; fixtures with servers are registered only where a run goes beyond the unit tier."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from _pytest.terminal import TerminalReporter
+
+from tests import COVERAGE_LINE
 
 UNIT = Path(__file__).parent / "unit"
 SERVER_PLUGINS = ("tests.fixtures.servers", "tests.fixtures.console_fixtures")
@@ -22,6 +26,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--histories", type=int, default=200, help="how many random histories the rules are held to")
     parser.addoption("--seed", type=int, default=0, help="the seed of the first history; each has the next one")
     parser.addoption("--minutes", type=float, default=0.03, help="how long the console is left open under load")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Note on each replayed case which collection it belongs to; a report carries that from a worker process too."""
+    for item in items:
+        if marker := item.get_closest_marker("cases"):
+            item.user_properties.append(("cases", marker.args[0]))
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Print how many cases of each collection this run replayed, and how many held."""
+    held: Counter[str] = Counter()
+    replayed: Counter[str] = Counter()
+    for outcome, reports in terminalreporter.stats.items():
+        for report in reports:
+            if getattr(report, "when", None) == "call":
+                names = [name for property_, name in report.user_properties if property_ == "cases"]
+                replayed.update(names)
+                held.update(names if outcome == "passed" else ())
+    for name in sorted(replayed):
+        terminalreporter.write_line(f"{COVERAGE_LINE} {name}: {held[name]} of {replayed[name]} hold")
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from deploy.local import backing_services
 from deploy.local.paths import ROOT, STATE
+from tests import COVERAGE_LINE
 
 BIN = Path(sys.executable).parent
 LOGS = STATE / "tests"
@@ -158,6 +159,9 @@ async def run_concurrently(tiers: Sequence[Tier], environment: dict[str, str]) -
         summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "done"
         mark = "✗" if exit_code else "✓"
         print(f"{mark} {tier.name:<12} {summary} in {time.monotonic() - started_at:.0f} s", flush=True)
+        for line in lines:
+            if line.startswith(COVERAGE_LINE):
+                print(f"  {line}", flush=True)
         if exit_code:
             failed.append(tier.name)
             print("\n".join(lines[-TAIL_LINES:]), f"\nexit code {exit_code}; all of it: {log}", sep="\n", flush=True)

@@ -1,7 +1,6 @@
 """Canvas's acceptance cases, replayed through the real topics."""
 
 import asyncio
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +11,13 @@ from services.commands.state_cache import StateCache
 from services.eventlog.store import EventStore
 from services.moderation import commands
 from services.moderation.state_document import state_document
-from tests.fixtures.canvas import CANVAS_CASES
+from tests.fixtures.canvas import load_acceptance_cases
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.canvas.expectations import check_events, check_grade_changes, matches_state
 from tests.fixtures.canvas.normalize import IdNormalizer
 from tests.fixtures.system import System
 
-CASES = json.loads((CANVAS_CASES / "canvas_cases.json").read_text())["cases"]
+CASES = load_acceptance_cases()
 # Reading is HTTP's: their given steps are replayed, their answers wait for the gateway.
 READ_OPERATIONS = {"list_moderation_set", "status", "anonymous_status", "list_provisional_grades"}
 
@@ -111,6 +110,7 @@ async def get_replay_result(case: dict[str, Any], system: System) -> ReplayResul
     return _RESULTS[key]
 
 
+@pytest.mark.cases("acceptance cases over Kafka")
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
 async def test_kafka_commands_match_canvas_cases(case: dict[str, Any], running_system: System) -> None:
     found, when, then = await get_replay_result(case, running_system), case["when"], case["then"]

@@ -107,6 +107,7 @@ async def wait_for_effects(system: System, answers: list[httpx.Response]) -> tup
     return events, emitted
 
 
+@pytest.mark.cases("acceptance cases over HTTP")
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
 async def test_gateway_responses_and_state_match_canvas_and_the_kafka_path(
     case: Json, running_system: System, gateway: GatewayClient

@@ -34,6 +34,7 @@ async def case_gateway(
     process.stop()
 
 
+@pytest.mark.cases("bug reports over HTTP")
 @pytest.mark.parametrize(
     "case",
     [pytest.param(case, marks=[pytest.mark.xfail(strict=True)] if case["id"] in PENDING else []) for case in CASES],

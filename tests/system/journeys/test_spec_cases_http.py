@@ -25,6 +25,7 @@ async def send_case(gateway: GatewayClient, world: World, when: Json) -> Any:
     return await gateway.request(when["method"], fill_placeholders(world, when["path"]), actor, **options)
 
 
+@pytest.mark.cases("requests of Canvas specs over HTTP")
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
 async def test_gateway_answers_as_canvas_specs_do(case: Json, running_system: System, gateway: GatewayClient) -> None:
     world, when, then = World(), case["when"], case["then"]

@@ -44,6 +44,7 @@ VIEWERS = {
 }
 
 
+@pytest.mark.cases("rows of the decision tables")
 @pytest.mark.parametrize("row", TABLES["sees_other_graders"]["rows"], ids=lambda row: row["id"])
 def test_grader_name_visibility_matches_canvas(row: Json) -> None:
     given = dict(row["given"])
@@ -56,6 +57,7 @@ def test_grader_name_visibility_matches_canvas(row: Json) -> None:
     assert seen == row["then"]["sees_other_graders"]
 
 
+@pytest.mark.cases("rows of the decision tables")
 @pytest.mark.parametrize("row", TABLES["sees_other_graders_comments"]["rows"], ids=lambda row: row["id"])
 def test_grader_comment_visibility_matches_canvas(row: Json) -> None:
     given = dict(row["given"])

@@ -197,6 +197,7 @@ def test_selection_updates_the_submission_timestamp() -> None:
     assert memory.get_submission(ANN)["updated_at"] > before
 
 
+@pytest.mark.cases("rows of the decision tables")
 @pytest.mark.parametrize("row", TABLES["students_named"]["rows"], ids=lambda row: row["id"])
 def test_student_name_visibility_matches_canvas(row: dict[str, Any]) -> None:
     given = row["given"]

@@ -67,7 +67,62 @@ class DatabaseSettings(Settings):
         return self.database_url.get_secret_value()
 
 
-class KafkaSettings(Settings):
+class KafkaSecuritySettings(Settings):
+    """How clients connect to the brokers: TLS, SASL and their files. ``services.kafka.client_options`` reads the files.
+
+    Without ``kafka_ssl_ca_file`` the system's certificate authorities count. A setting that ``kafka_security_protocol``
+    makes no use of is refused: with a forgotten protocol everything would work, in clear.
+    """
+
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+    )
+    kafka_sasl_username: str | None = Field(default=None, description="the user that this process is known by in Kafka")
+    kafka_sasl_password_file: Path | None = Field(
+        default=None, description="the path of a file that holds the user's password"
+    )
+    kafka_ssl_ca_file: Path | None = Field(
+        default=None, description="the path of a PEM file with the authorities that sign the brokers' certificates"
+    )
+    kafka_ssl_certificate_file: Path | None = Field(
+        default=None, description="the path of a PEM file with the certificate of this process, for brokers that ask"
+    )
+    kafka_ssl_key_file: Path | None = Field(
+        default=None, description="the path of a PEM file with the private key of that certificate"
+    )
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether connections are encrypted."""
+        return self.kafka_security_protocol in ("SSL", "SASL_SSL")
+
+    @property
+    def uses_sasl(self) -> bool:
+        """Whether clients sign in with user and password."""
+        return self.kafka_security_protocol in ("SASL_PLAINTEXT", "SASL_SSL")
+
+    @model_validator(mode="after")
+    def _check_combination(self) -> Self:
+        sasl = {"kafka_sasl_username", "kafka_sasl_password_file"}
+        tls = {"kafka_ssl_ca_file", "kafka_ssl_certificate_file", "kafka_ssl_key_file"}
+        given = {name for name in sasl | tls if getattr(self, name) is not None}
+        unused = sorted((given & sasl if not self.uses_sasl else set()) | (given & tls if not self.uses_tls else set()))
+        if unused:
+            raise ValueError(
+                f"{unused[0].upper()} is set, but KAFKA_SECURITY_PROTOCOL is {self.kafka_security_protocol}, which does"
+                " not use it: set the protocol to SASL_SSL, or to the brokers' own"
+            )
+        pair = {"kafka_ssl_certificate_file", "kafka_ssl_key_file"}
+        missing = sorted((sasl if self.uses_sasl else set()) - given) or (sorted(pair - given) if pair & given else [])
+        if missing:
+            raise ValueError(self._describe_problem(missing[0], "missing"))
+        return self
+
+
+class KafkaSettings(KafkaSecuritySettings):
     """The brokers and topics. aiokafka splits ``kafka_bootstrap`` at the commas itself; FastStream needs the list."""
 
     kafka_bootstrap: str = Field(description="host:port, several separated by commas")

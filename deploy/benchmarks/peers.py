@@ -10,6 +10,7 @@ from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 
 from deploy.benchmarks.environment import BenchInstallation
+from services.kafka.client_options import client_options
 from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.topics import full_topic_name
 
@@ -55,7 +56,7 @@ async def bare_consumer(installation: BenchInstallation, records: int) -> float:
     """Measure the records per second that aiokafka delivers when nothing is done with them."""
     partitions = [TopicPartition(full_topic_name(installation.prefix, "commands"), shard) for shard in ALL_SHARDS]
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=installation.bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+        **client_options(installation.bootstrap), auto_offset_reset="earliest", enable_auto_commit=False
     )
     await consumer.start()
     try:

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from deploy.local.paths import STATE, free_port, remove_folder, running_pid, terminate, wait_until_ready
+from services.kafka.client_options import librdkafka_options
 
 JARS = STATE / "kafka" / "jars"
 START_SECONDS = 60
@@ -55,7 +56,7 @@ def format_address(port: int) -> str:
 
 def client_settings(bootstrap: str) -> dict[str, str | int | float | bool]:
     """Settings of a confluent_kafka client that raises errors and logs nothing to the terminal."""
-    return {"bootstrap.servers": bootstrap, "log_level": 0}
+    return {**librdkafka_options(bootstrap), "log_level": 0}
 
 
 def is_ready(bootstrap: str) -> bool:

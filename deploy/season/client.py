@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from rich.console import Console
 
 from deploy.season.sample_data import Course, Json, encode_command
+from services.kafka.client_options import client_options
 
 DEADLINE_SECONDS = 60
 
@@ -21,13 +22,13 @@ class DemoClient:
     def __init__(self, bootstrap: str, prefix: str, console: Console) -> None:
         self.prefix = prefix
         self.console = console
-        self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+        self.producer = AIOKafkaProducer(**client_options(bootstrap), enable_idempotence=True)
         names = [
             f"{prefix}.{name}" for name in ("commands", "verdicts", "events", "live-events", "caliper", "dead-letters")
         ]
         self.consumer = AIOKafkaConsumer(
             *names,
-            bootstrap_servers=bootstrap,
+            **client_options(bootstrap),
             isolation_level="read_committed",
             auto_offset_reset="latest",
             fetch_max_wait_ms=20,

@@ -22,6 +22,7 @@ from deploy.local.paths import ROOT
 from services.config import ReplaySettings
 from services.eventlog.feed_history import LogFilter
 from services.eventlog.postgres import READER, connect
+from services.kafka.client_options import client_options
 from services.publishing.cloudevents import PublishingFormat
 from services.publishing.replayer import ReplayRequest, replay
 
@@ -171,7 +172,7 @@ async def record_replay(driver: CourseDriver) -> list[Json]:
     finally:
         await connection.close()
     consumer = AIOKafkaConsumer(
-        target, bootstrap_servers=driver.bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
+        target, **client_options(driver.bootstrap), isolation_level="read_committed", auto_offset_reset="earliest"
     )
     await consumer.start()
     try:
@@ -202,12 +203,12 @@ def expected_state(lines: list[Json]) -> Json:
 
 async def record_sequences(bootstrap: str, prefix: str, course: int) -> dict[str, list[Json]]:
     """Play a course of that number through the stack, and return its sequences."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+    producer = AIOKafkaProducer(**client_options(bootstrap), enable_idempotence=True)
     consumer = AIOKafkaConsumer(
         *(f"{prefix}.{name}" for name in (*OUTPUT_TOPICS, "verdicts")),
-        bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="latest",
+        **client_options(bootstrap), isolation_level="read_committed", auto_offset_reset="latest",
     )  # fmt: skip
-    uncommitted_consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    uncommitted_consumer = AIOKafkaConsumer(**client_options(bootstrap))
     await producer.start()
     await consumer.start()
     await uncommitted_consumer.start()

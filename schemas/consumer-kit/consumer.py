@@ -5,12 +5,12 @@ KAFKA_BOOTSTRAP=localhost:9092 python consumer.py moderation.live-events grades.
 
 import asyncio
 import json
-import os
 import sqlite3
 import sys
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
+from kafka_options import kafka_options
 
 TABLES = """
 create table if not exists grade (submission_id text primary key, student_id text, score real, grade text, posted bool);
@@ -52,7 +52,7 @@ async def main(topic: str, file: str, once: bool) -> None:
     database.executescript(TABLES)
     consumer = AIOKafkaConsumer(
         topic,
-        bootstrap_servers=os.environ["KAFKA_BOOTSTRAP"],
+        **kafka_options(),
         group_id=f"grades in {file}",
         isolation_level="read_committed",  # Not what a transaction wrote that was never committed.
         auto_offset_reset="earliest",

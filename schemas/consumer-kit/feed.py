@@ -8,25 +8,24 @@ topics are made with twelve.
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from kafka_options import kafka_options
 
 PARTITIONS = 12
 
 
 async def main(file: Path, prefix: str) -> None:
-    bootstrap = os.environ["KAFKA_BOOTSTRAP"]
     records = [json.loads(line) for line in file.read_text().splitlines()]
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**kafka_options())
     await admin.start()
     topics = {f"{prefix}.{record['topic']}" for record in records} - set(await admin.list_topics())
     await admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in topics])
     await admin.close()
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+    producer = AIOKafkaProducer(**kafka_options(), enable_idempotence=True)
     await producer.start()
     for record in records:
         await producer.send_and_wait(

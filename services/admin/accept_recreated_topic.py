@@ -17,6 +17,7 @@ from services.config import DatabaseSettings, KafkaSettings
 from services.eventlog.postgres import WRITER, close_quickly, connect
 from services.eventlog.store import EventStore
 from services.eventlog.topic_identity import is_recreated, read_first_records
+from services.kafka.client_options import client_options
 from services.kafka.topics import full_topic_name
 from services.runtime.command_line import ActionRefused, run_command
 
@@ -75,7 +76,7 @@ async def _is_topic_recreated(bootstrap: str, partitions: Sequence[TopicPartitio
     last_processed = await _read_last_processed(partitions, store, incarnation)
     if not last_processed:
         return False
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**client_options(bootstrap), enable_auto_commit=False)
     try:
         await consumer.start()
         if await _is_record_missing(consumer, last_processed):
@@ -118,7 +119,7 @@ async def _is_record_missing(consumer: AIOKafkaConsumer, last_processed: Process
 
 
 async def _list_partitions(bootstrap: str, commands_topic: str) -> list[TopicPartition]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(bootstrap))
     try:
         await admin.start()
         if commands_topic not in await admin.list_topics():

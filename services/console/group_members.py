@@ -8,6 +8,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
+from services.kafka.client_options import client_options
 from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import KAFKA_ERRORS
@@ -27,7 +28,7 @@ class GroupMembers:
         self.commands_topic = full_topic_name(prefix, "commands")
         self.group = f"{prefix}.handler"
         self.owners: Mapping[int, str] | None = None
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        self._admin = AIOKafkaAdminClient(**client_options(bootstrap))
 
     async def start(self) -> None:
         """Connect. Raises KafkaError and OSError."""

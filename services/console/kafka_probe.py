@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.kafka.client_compat import fetch_partitions, patch_fetcher
+from services.kafka.client_options import client_options
 from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
 from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
@@ -37,7 +38,7 @@ class KafkaProbe:
         self.commands_topic = full_topic_name(prefix, "commands")
         self._progress_partition = TopicPartition(full_topic_name(prefix, "progress"), 0)
         consumer_config = {
-            "bootstrap_servers": bootstrap,
+            **client_options(bootstrap),
             "enable_auto_commit": False,
             "isolation_level": "read_committed",
         }

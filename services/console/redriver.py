@@ -20,6 +20,7 @@ from schemas.topics import MIB
 from services.eventlog.operator_actions import OperatorActions, PendingDeadLetter, Redrive
 from services.eventlog.postgres import OPERATOR, connect
 from services.kafka.client_compat import ProducerIdentity, patch_fetcher, read_producer_identity, resume_producer
+from services.kafka.client_options import client_options
 from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
@@ -68,8 +69,8 @@ def parse_redrive_headers(action_id: UUID, headers: Mapping[str, bytes | None]) 
 
 async def allocate_producer_id(bootstrap: str, commands_topic: str, action_id: UUID) -> Redrive:
     """Allocate a producer id for an action, and read the end offsets before it. Raises KafkaError."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    producer = AIOKafkaProducer(**client_options(bootstrap), enable_idempotence=True)
+    consumer = AIOKafkaConsumer(**client_options(bootstrap), enable_auto_commit=False)
     try:
         async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "allocating a producer id"):
             await producer.start()
@@ -167,7 +168,7 @@ class Redriver:
     async def _complete(self, operator_actions: OperatorActions, redrive: Redrive) -> None:
         await operator_actions.record_redriven(redrive.action_id, await self._find_already_sent(redrive))
         producer = AIOKafkaProducer(
-            bootstrap_servers=self.bootstrap, enable_idempotence=True, acks="all", max_request_size=2 * MIB
+            **client_options(self.bootstrap), enable_idempotence=True, acks="all", max_request_size=2 * MIB
         )
         try:
             sent_counts: Counter[TopicPartition] = Counter()
@@ -215,7 +216,7 @@ class Redriver:
     async def _find_already_sent(self, redrive: Redrive) -> list[tuple[int, int, int, int]]:
         """Find records of an action on the topic. Returns (shard, number, partition, offset)."""
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+            **client_options(self.bootstrap), enable_auto_commit=False, auto_offset_reset="earliest"
         )
         try:
             await consumer.start()

@@ -16,6 +16,7 @@ from aiokafka.errors import (
 )
 
 from services.gateway.metrics import METRICS
+from services.kafka.client_options import client_options
 from services.kafka.partitioning import get_course_shard
 from services.runtime.errors import KAFKA_CLIENT_ERRORS, KAFKA_ERRORS, describe_error
 from services.runtime.health import Health
@@ -66,7 +67,7 @@ class CommandProducer:
             if generation:
                 METRICS.producers_recreated.inc()
             producer = AIOKafkaProducer(
-                bootstrap_servers=self.bootstrap,
+                **client_options(self.bootstrap),
                 client_id="moderation-gateway",
                 enable_idempotence=True,
                 acks="all",

@@ -15,6 +15,7 @@ from services.handler.consumer import CommandConsumer
 from services.handler.faststream_adapter import identity_decoder, parse_batch
 from services.handler.metrics import HandlerTelemetry
 from services.kafka.client_compat import wrap_poll
+from services.kafka.client_options import faststream_security
 from services.runtime.health import Health
 
 # Not FastStream's own logger, which has a handler and a format of its own.
@@ -29,6 +30,7 @@ def build_app(
     """Build the application and its consumers, without connecting; ``authorizer`` None accepts every sender."""
     broker = KafkaBroker(
         settings.bootstrap_servers(),
+        security=faststream_security(),
         allow_auto_create_topics=False,
         metadata_max_age_ms=METADATA_MILLISECONDS_MAX,
         logger=FRAMEWORK_LOGGER,

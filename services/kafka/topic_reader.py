@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
+from services.kafka.client_options import client_options
+
 READ_SECONDS_MAX = 30
 POLL_SECONDS = 0.01
 TAIL_OFFSETS = 64
@@ -23,7 +25,7 @@ async def open_reader(
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """Open a consumer without a group at the beginning of the partitions."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **client_options(bootstrap),
         isolation_level=isolation_level,
         auto_offset_reset="earliest",
         enable_auto_commit=False,

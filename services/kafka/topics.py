@@ -8,6 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.topics import MIB, OUTPUT_CONFIG, TOPICS
+from services.kafka.client_options import client_options
 from services.kafka.partitioning import SHARD_COUNT
 from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
 
@@ -29,7 +30,7 @@ async def create_missing_topics(bootstrap: str, prefix: str, shard_count: int = 
     A lost progress topic stays empty while the others hold records: the relay then stops and names the remedies instead
     of publishing everything again.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(bootstrap))
     try:
         await admin.start()
         existing = set(await admin.list_topics())
@@ -52,7 +53,7 @@ async def ensure_replay_target(bootstrap: str, full_name: str, shard_count: int 
     Raises:
         TopicConfigError: it cannot be created, or exists with settings that would lose records.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(bootstrap))
     try:
         await admin.start()
         if full_name not in await admin.list_topics():
@@ -76,7 +77,7 @@ async def ensure_replay_target(bootstrap: str, full_name: str, shard_count: int 
 
 async def read_partition_count(bootstrap: str, full_name: str) -> int:
     """Return how many partitions a topic has; 0 if it does not exist."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(bootstrap))
     try:
         await admin.start()
         if full_name not in await admin.list_topics():
@@ -111,7 +112,7 @@ async def _create_topics(
 
 async def _wait_for_leaders(bootstrap: str, topic_partitions: list[TopicPartition]) -> None:
     """Wait until the leader of every partition serves it, which is later than metadata names the leader."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, retry_backoff_ms=20)
+    consumer = AIOKafkaConsumer(**client_options(bootstrap), retry_backoff_ms=20)
     try:
         await consumer.start()
         await consumer.end_offsets(topic_partitions)
@@ -121,7 +122,7 @@ async def _wait_for_leaders(bootstrap: str, topic_partitions: list[TopicPartitio
 
 async def write_progress(bootstrap: str, prefix: str, progress: RelayProgress) -> None:
     """Write the relay's progress, for a new topic; no relay may run."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+    producer = AIOKafkaProducer(**client_options(bootstrap), enable_idempotence=True)
     try:
         await producer.start()
         await producer.send_and_wait(
@@ -138,8 +139,8 @@ async def verify_topics(bootstrap: str, prefix: str, shard_count: int = SHARD_CO
         TopicConfigError: with every finding and its remedy.
     """
     findings = []
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    consumer = AIOKafkaConsumer(**client_options(bootstrap))
+    admin = AIOKafkaAdminClient(**client_options(bootstrap))
     try:
         await consumer.start()
         await admin.start()

@@ -10,6 +10,7 @@ from aiokafka.structs import RecordMetadata
 
 from schemas.topics import MIB
 from services.kafka.client_compat import close_producer_now
+from services.kafka.client_options import client_options
 from services.kafka.records import OutgoingRecord
 from services.kafka.timeouts import kafka_timeout
 
@@ -21,7 +22,7 @@ CLOSE_SECONDS_MAX = 5
 def create_transactional_producer(bootstrap: str, transactional_id: str) -> AIOKafkaProducer:
     """Create a producer whose start fences any other with that id. After an error it must be closed and replaced."""
     return AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        **client_options(bootstrap),
         transactional_id=transactional_id,
         acks="all",
         enable_idempotence=True,

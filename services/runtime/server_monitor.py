@@ -14,6 +14,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.config import KafkaSettings
+from services.kafka.client_options import client_options
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import KAFKA_ERRORS, POSTGRES_ERRORS, describe_error
 from services.runtime.health import Health
@@ -104,7 +105,7 @@ class ServerMonitor:
         """Ask for the end of the progress topic, which only the leader of its partition can answer."""
         progress_topic = full_topic_name(self.settings.topic_prefix, "progress")
         if self._consumer is None:
-            consumer = AIOKafkaConsumer(bootstrap_servers=self.settings.kafka_bootstrap, enable_auto_commit=False)
+            consumer = AIOKafkaConsumer(**client_options(self.settings.kafka_bootstrap), enable_auto_commit=False)
             self._consumer = consumer
             await consumer.start()
         await self._consumer.end_offsets([TopicPartition(progress_topic, 0)])

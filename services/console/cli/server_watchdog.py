@@ -18,6 +18,7 @@ import asyncpg
 from aiokafka.client import AIOKafkaClient
 from rich.console import Console
 
+from services.kafka.client_options import client_options
 from services.runtime.errors import KAFKA_ERRORS, POSTGRES_CLIENT_ERRORS, ServerSilent
 
 WARN_AFTER_SECONDS = 5.0
@@ -46,7 +47,7 @@ def postgresql_server(url: str) -> Server:
 
 
 async def _kafka_answers(bootstrap: str) -> bool:
-    client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=int(ANSWER_SECONDS_MAX * 1_000))
+    client = AIOKafkaClient(**client_options(bootstrap), request_timeout_ms=int(ANSWER_SECONDS_MAX * 1_000))
     try:
         await client.bootstrap()
     except KAFKA_ERRORS:

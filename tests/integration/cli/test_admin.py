@@ -6,6 +6,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.local.postgres import create_database
 from schemas.topics import TOPICS
+from services.kafka.client_options import client_options
 from services.kafka.topics import full_topic_name
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.system import RUN_PREFIX, System
@@ -53,7 +54,7 @@ async def test_create_topics_creates_what_is_missing(cli: CommandLine, bootstrap
     assert first.exit_code == 0, first.stderr
     assert set(first.stdout.splitlines()) == {f"created {name}" for name in names}
     assert (again.exit_code, again.stdout) == (0, "all topics exist\n")
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(bootstrap))
     await admin.start()
     assert names <= set(await admin.list_topics())
     await admin.close()

@@ -23,6 +23,7 @@ from services.eventlog.operator_actions import (
     get_action,
 )
 from services.eventlog.postgres import OPERATOR, Pool, connect, create_pool
+from services.kafka.client_options import client_options
 from services.kafka.topics import full_topic_name
 from tests.fixtures.bad_inputs import BAD_INPUTS, RawRecord
 from tests.fixtures.console_client import Connection
@@ -233,7 +234,7 @@ async def test_foreign_records_on_the_topic_do_not_block_a_redrive(poisons: str,
     (letter,) = await append_dead_letters(harness.system, partition, [b"{"])
     action = await harness.redrive(DeadLetterFilter(id=letter))
     action_header = (ACTION_HEADER.encode(), str(action).encode())
-    producer = AIOKafkaProducer(bootstrap_servers=harness.system.bootstrap)
+    producer = AIOKafkaProducer(**client_options(harness.system.bootstrap))
     await producer.start()
     poison = RawRecord("", None, b"poison", [(b"\xff", b"")] if poisons == "readers" else [action_header])
     await produce_raw_record(producer, harness.system, poison, partition)

@@ -18,6 +18,7 @@ from services.console.topic_integrity import TopicIntegrityCheck
 from services.console.web.metrics import topics_lost
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.postgres import OPERATOR, create_pool
+from services.kafka.client_options import client_options
 from services.kafka.topics import full_topic_name
 from services.runtime.command_line import ExitCode
 from services.runtime.health import Health
@@ -91,7 +92,7 @@ async def test_idle_topic_loss_is_reported_and_retention_is_not(
 ) -> None:
     check = TopicIntegrityCheck(system.bootstrap, system.prefix)
     shard = system.client.records["events"][0].partition
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(system.bootstrap))
     await admin.start()
     partition = TopicPartition(full_topic_name(system.prefix, "events"), shard)
     # The markers of the last transaction may not have reached every partition yet.

@@ -29,6 +29,7 @@ from services.kafka.client_compat import (
     wait_until_idle,
     wrap_poll,
 )
+from services.kafka.client_options import client_options
 from services.kafka.transactions import close_producer
 from tests.fixtures.system import RUN_PREFIX
 
@@ -44,7 +45,7 @@ def test_pinned_versions_are_those_that_the_workarounds_were_written_for() -> No
 
 @contextlib.asynccontextmanager
 async def create_topic(bootstrap: str, name: str, partitions: int = 1) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(bootstrap))
     await admin.start()
     try:
         await admin.create_topics([NewTopic(name, partitions, 1)])
@@ -116,7 +117,7 @@ async def test_producer_with_an_undeliverable_record_closes_in_time(
     monkeypatch.setattr(transactions, "CLOSE_SECONDS_MAX", 0.2)
     topic = f"{RUN_PREFIX}-deleted"
     async with create_topic(bootstrap, topic) as admin:
-        producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+        producer = AIOKafkaProducer(**client_options(bootstrap))
         await producer.start()
         await producer.send_and_wait(topic, b"delivered")
         await admin.delete_topics([topic])
@@ -147,7 +148,7 @@ async def test_requested_rejoin_assigns_the_partitions_again(bootstrap: str) -> 
     topic, assignments = f"{RUN_PREFIX}-rejoined", Assignments()
     async with create_topic(bootstrap, topic):
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap, group_id=topic, group_instance_id="static", heartbeat_interval_ms=100
+            **client_options(bootstrap), group_id=topic, group_instance_id="static", heartbeat_interval_ms=100
         )
         consumer.subscribe([topic], listener=assignments)
         try:
@@ -164,7 +165,7 @@ async def test_requested_rejoin_assigns_the_partitions_again(bootstrap: str) -> 
 async def test_partitions_of_all_topics_are_read_and_no_topic_is_created(bootstrap: str) -> None:
     topic, missing = f"{RUN_PREFIX}-listed", f"{RUN_PREFIX}-missing"
     async with create_topic(bootstrap, topic, partitions=3) as admin:
-        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+        consumer = AIOKafkaConsumer(**client_options(bootstrap))
         try:
             await consumer.start()
             partitions = await fetch_partitions(consumer)
@@ -188,7 +189,7 @@ async def test_resumed_producer_repeats_batches_without_effect_and_skips_none(bo
     partition = TopicPartition(topic, 0)
 
     def create_producer() -> AIOKafkaProducer:
-        return AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+        return AIOKafkaProducer(**client_options(bootstrap), enable_idempotence=True)
 
     async with create_topic(bootstrap, topic):
         first, repeating, skipping = create_producer(), create_producer(), create_producer()

@@ -8,13 +8,14 @@ from aiokafka import AIOKafkaProducer
 
 from schemas.topics import TOPICS
 from services.kafka import topics
+from services.kafka.client_options import client_options
 from tests.fixtures.system import RUN_PREFIX
 
 
 async def test_new_topics_accept_records_immediately(bootstrap: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "aiokafka")
     topic_names = await topics.create_missing_topics(bootstrap, f"{RUN_PREFIX}-made")
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+    producer = AIOKafkaProducer(**client_options(bootstrap))
     await producer.start()
     try:
         partitions = [

@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.local.paths import ROOT
 from services.eventlog.feed_history import EVERYTHING, LogFilter
+from services.kafka.client_options import client_options
 from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.topics import TopicConfigError, ensure_replay_target, read_partition_count
 from services.kafka.transactions import create_transactional_producer
@@ -208,7 +209,7 @@ async def test_replay_rejects_a_topic_with_other_records(recorded_topics: Record
 
 
 async def test_replay_rejects_a_topic_that_would_lose_records(recorded_topics: RecordedTopics) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=recorded_topics.system.bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(recorded_topics.system.bootstrap))
     await admin.start()
     small, compacted = new_target(recorded_topics), new_target(recorded_topics)
     await admin.create_topics(

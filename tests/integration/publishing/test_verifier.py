@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from deploy.local.paths import ROOT
 from services.eventlog.feeds import FEED_BY_TOPIC
+from services.kafka.client_options import client_options
 from services.kafka.topics import full_topic_name
 from tests.fixtures.recorded_topics import RecordCopy, RecordedTopics
 
@@ -234,7 +235,7 @@ async def test_verifier_distinguishes_retention_from_missing_records(recorded_to
     name = await recorded_topics.create_topic(
         {**records, shard: records[shard][:FAULT_INDEX] + records[shard][FAULT_NUMBER:]}
     )
-    admin = AIOKafkaAdminClient(bootstrap_servers=recorded_topics.system.bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(recorded_topics.system.bootstrap))
     await admin.start()
     await admin.delete_records({TopicPartition(name, shard): RecordsToDelete(2)})
     await admin.close()

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 from playwright.async_api import Page, expect
 
 from services.console.kafka_probe import KafkaProbe
+from services.kafka.client_options import client_options
 from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
 from services.kafka.topics import full_topic_name
 from tests.fixtures.bad_inputs import BAD_INPUTS
@@ -176,7 +177,7 @@ async def stopped_relay(console: ConsoleClient) -> AsyncIterator[tuple[RelayProg
         await system.client.wait_until_read(name)
     relay.kill()
     probe = KafkaProbe(system.bootstrap, system.prefix)
-    producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap)
+    producer = AIOKafkaProducer(**client_options(system.bootstrap))
     await probe.start()
     await producer.start()
     before = await probe.read_latest_progress()

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer, TopicPartition
 
 from deploy.local.kafka import JARS
+from services.kafka.client_options import librdkafka_options
 from services.kafka.partitioning import ALL_SHARDS
 
 LINE = re.compile(rb"^Partition:(\d+)\t.*\bce_id:([0-9a-f-]+),.*\bce_sequence:(\d+)")
@@ -33,7 +34,7 @@ class LibrdkafkaConsumer:
         self._ended = threading.Event()
         self._consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap,
+                **librdkafka_options(bootstrap),
                 "group.id": "reads-alone",
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",

@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from services.eventlog.append_batch import AppendBatch, RecordCoordinates
 from services.eventlog.store import EventStore
 from services.handler.consumer import RETRY_SECONDS
+from services.kafka.client_options import client_options
 from services.kafka.partitioning import SHARD_COUNT, get_course_shard
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.fault_helpers import (
@@ -52,7 +53,7 @@ async def count_uncommitted(system: System, admin: AIOKafkaAdminClient) -> int:
 
 async def kill_before_offset_commit(system: System, handler: Process) -> int:
     """Kill the handler between a batch's append and its offset commit; return the number of records between."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(system.bootstrap))
     await admin.start()
     try:
         async with asyncio.timeout(2 * DEADLINE_SECONDS):
@@ -94,7 +95,7 @@ async def test_graceful_shutdown_commits_the_offsets_of_all_processed_records(sy
     await wait_until_processed(system, 100)
     assert handler.stop() == 0
     await sender.stop()
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(system.bootstrap))
     await admin.start()
     try:
         assert await count_rows(system) >= 100

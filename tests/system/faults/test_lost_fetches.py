@@ -23,6 +23,7 @@ from services.handler.app import build_app
 from services.handler.metrics import HandlerTelemetry
 from services.handler.position_tracker import PositionTracker
 from services.kafka import topics
+from services.kafka.client_options import client_options
 from services.runtime.health import Health
 from services.telemetry.metrics import HandlerMetrics
 from tests.fixtures.fault_helpers import count_rows, course_commands, recreate_commands_topic
@@ -35,7 +36,7 @@ Record = ConsumerRecord[Any, Any]
 @asynccontextmanager
 async def open_consumer(system: System, *partitions: int) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=system.bootstrap,
+        **client_options(system.bootstrap),
         group_id=f"{system.prefix}.reader",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -102,7 +103,7 @@ async def test_lost_batch_is_refetched(system: System, processor: CommandProcess
 
 async def test_commands_between_transaction_markers_are_processed(system: System, processor: CommandProcessor) -> None:
     commands = topics.full_topic_name(system.prefix, "commands")
-    producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap, transactional_id=f"{system.prefix}.lms")
+    producer = AIOKafkaProducer(**client_options(system.bootstrap), transactional_id=f"{system.prefix}.lms")
     await producer.start()
     for command in course_commands(4):
         async with producer.transaction():
@@ -121,7 +122,7 @@ async def test_records_removed_by_retention_stop_the_partition(system: System, p
         reader = ConsumerReader(processor, consumer)
         await reader.process(await fetch(consumer, 3))
         await send(system, course_commands(3), partition=0)
-        admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
+        admin = AIOKafkaAdminClient(**client_options(system.bootstrap))
         await admin.start()
         partition = TopicPartition(topics.full_topic_name(system.prefix, "commands"), 0)
         await admin.delete_records({partition: RecordsToDelete(before_offset=5)})

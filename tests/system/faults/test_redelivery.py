@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from deploy.local.postgres import create_database
 from services.kafka import topics
+from services.kafka.client_options import client_options
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.fault_helpers import (
     count_rows,
@@ -28,7 +29,7 @@ from tests.fixtures.system import System
 
 async def reset_group_offsets(system: System) -> None:
     commands, group = topics.full_topic_name(system.prefix, "commands"), f"{system.prefix}.handler"
-    consumer = AIOKafkaConsumer(bootstrap_servers=system.bootstrap, group_id=group, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**client_options(system.bootstrap), group_id=group, enable_auto_commit=False)
     await consumer.start()
     partitions = [TopicPartition(commands, number) for number in range(12)]
     consumer.assign(partitions)
@@ -105,7 +106,7 @@ async def test_handler_reports_missing_topics_and_creates_none(system: System) -
     assert (
         f"topic {prefix}.commands does not exist: run moderated-grading admin create-topics" in handler.log.read_text()
     )
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(system.bootstrap))
     await admin.start()
     assert not [name for name in await admin.list_topics() if name.startswith(prefix)]
     await admin.close()
@@ -160,7 +161,7 @@ async def test_restarted_static_member_reads_added_partitions(
     await send_all(system, course_commands(40))
     await wait_until_processed(system, 40)
     handler.kill()
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(system.bootstrap))
     await admin.start()
     await admin.create_partitions({topics.full_topic_name(system.prefix, "commands"): NewPartitions(total_count=24)})
     await admin.close()

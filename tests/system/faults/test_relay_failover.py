@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from services.kafka.client_options import client_options
 from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.topics import full_topic_name
 from tests.fixtures.fault_helpers import BackgroundSender, course_commands, send_all, wait_until_published
@@ -139,7 +140,7 @@ async def test_relays_killed_and_paused_inside_transactions_publish_every_record
 
 async def set_max_message_bytes(system: System, name: str, bytes_max: int) -> None:
     """Set how large a batch a topic takes, and return when the broker goes by it."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(system.bootstrap))
     await admin.start()
     resource = ConfigResource(
         ConfigResourceType.TOPIC, full_topic_name(system.prefix, name), {"max.message.bytes": str(bytes_max)}

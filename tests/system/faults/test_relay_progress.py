@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from schemas.topics import OUTPUT_TOPICS, TOPICS
 from services.eventlog.feeds import FEED_BY_TOPIC, Feed
 from services.kafka import topics
+from services.kafka.client_options import client_options
 from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
 from services.publishing.topic_ends import End
 from services.relay.startup_checks import OperatorRequired, verify_consistent
@@ -35,7 +36,7 @@ from tests.system.faults.test_random_kills import assert_dense
 async def recreate_topics(system: System, *outputs: str) -> None:
     """Delete topics, and let the service's own command make them again."""
     names = {topics.full_topic_name(system.prefix, name) for name in outputs}
-    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(system.bootstrap))
     await admin.start()
     await admin.delete_topics(list(names))
     while names & set(await admin.list_topics()):
@@ -193,7 +194,7 @@ async def test_relay_reads_the_first_checkpoint_format(system: System) -> None:
     before = await read_topics(system)
     names = {"events": "positions", "verdicts": "verdicts", "dead-letters": "dead_letters"}
     fields = {field: [sum(copy.shard == n for copy in before[o]) for n in range(12)] for o, field in names.items()}
-    producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap)
+    producer = AIOKafkaProducer(**client_options(system.bootstrap))
     await producer.start()
     await producer.send_and_wait(
         topics.full_topic_name(system.prefix, "progress"), json.dumps(fields).encode(), PROGRESS_KEY, 0

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
+from services.kafka.client_options import client_options
 from services.kafka.topics import full_topic_name
 from tests.fixtures.bad_inputs import BAD_INPUTS, SINGLE_RECORD_ENTRIES, RawRecord, build_record
 from tests.fixtures.process_runner import wait_until
@@ -37,7 +38,7 @@ def decode_header_name(raw: bytes) -> str:
 @pytest.fixture(scope="session")
 async def raw_producer(seeded: System) -> AsyncIterator[AIOKafkaProducer]:
     """Not idempotent: only such a producer takes batches that somebody else built."""
-    producer = AIOKafkaProducer(bootstrap_servers=seeded.bootstrap, acks="all")
+    producer = AIOKafkaProducer(**client_options(seeded.bootstrap), acks="all")
     await producer.start()
     yield producer
     await producer.stop()

@@ -1,0 +1,103 @@
+"""The connection arguments of every Kafka client, from ``KAFKA_BOOTSTRAP`` and the ``KAFKA_…`` security settings.
+
+No client is constructed with other connection arguments: tests/unit/kafka/test_client_options.py searches for such
+calls. Files (password, certificates) are read for each new client, so that a rotated one needs no restart.
+"""
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+
+from services.config import KafkaSecuritySettings, SettingsError
+
+
+def client_options(bootstrap: str) -> dict[str, Any]:
+    """Return the arguments of an aiokafka client: producer, consumer, admin client.
+
+    Raises:
+        SettingsError: a security setting is missing or invalid, or its file cannot be used; it names the setting.
+    """
+    settings = KafkaSecuritySettings()
+    options: dict[str, Any] = {
+        "bootstrap_servers": bootstrap,
+        "security_protocol": settings.kafka_security_protocol,
+    }
+    if settings.uses_tls:
+        options["ssl_context"] = _create_ssl_context(settings)
+    if settings.uses_sasl:
+        options |= {
+            "sasl_mechanism": settings.kafka_sasl_mechanism,
+            "sasl_plain_username": settings.kafka_sasl_username,
+            "sasl_plain_password": _read_password(settings),
+        }
+    return options
+
+
+def faststream_security() -> BaseSecurity:
+    """Return the ``security`` of a FastStream broker. Raises SettingsError, see :func:`client_options`."""
+    options = client_options("")
+    tls = {"ssl_context": options.get("ssl_context")}
+    if "sasl_mechanism" not in options:
+        return BaseSecurity(**tls)
+    kind = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+    return kind[options["sasl_mechanism"]](options["sasl_plain_username"], options["sasl_plain_password"], **tls)
+
+
+def librdkafka_options(bootstrap: str) -> dict[str, str | int | float | bool]:
+    """Return the settings of a confluent_kafka client. Raises SettingsError, see :func:`client_options`."""
+    settings = KafkaSecuritySettings()
+    options: dict[str, str | int | float | bool] = {
+        "bootstrap.servers": bootstrap,
+        "security.protocol": settings.kafka_security_protocol,
+    }
+    if settings.uses_tls:
+        _create_ssl_context(settings)  # Names the setting whose file cannot be used; librdkafka does not.
+        files = {
+            "ssl.ca.location": settings.kafka_ssl_ca_file,
+            "ssl.certificate.location": settings.kafka_ssl_certificate_file,
+            "ssl.key.location": settings.kafka_ssl_key_file,
+        }
+        options |= {name: str(path) for name, path in files.items() if path is not None}
+    if settings.uses_sasl:
+        options |= {
+            "sasl.mechanism": settings.kafka_sasl_mechanism,
+            "sasl.username": settings.kafka_sasl_username or "",
+            "sasl.password": _read_password(settings),
+        }
+    return options
+
+
+def _create_ssl_context(settings: KafkaSecuritySettings) -> ssl.SSLContext:
+    """Verify brokers by the CA file, or by the system's CAs without one, and check their host names."""
+    ca_file, certificate_file = settings.kafka_ssl_ca_file, settings.kafka_ssl_certificate_file
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise _file_error("kafka_ssl_ca_file", ca_file, error) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if certificate_file is not None:
+        try:
+            context.load_cert_chain(certificate_file, settings.kafka_ssl_key_file)
+        except OSError as error:
+            raise _file_error("kafka_ssl_certificate_file", certificate_file, error) from None
+    return context
+
+
+def _read_password(settings: KafkaSecuritySettings) -> str:
+    path = settings.kafka_sasl_password_file
+    assert path is not None
+    try:
+        password = path.read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _file_error("kafka_sasl_password_file", path, error) from None
+    if not password:
+        raise _file_error("kafka_sasl_password_file", path, ValueError("it is empty"))
+    return password
+
+
+def _file_error(name: str, path: Path | None, error: Exception) -> SettingsError:
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    description = KafkaSecuritySettings.model_fields[name].description
+    return SettingsError(f"{name.upper()}: {path} cannot be used ({reason}): set it to {description}")

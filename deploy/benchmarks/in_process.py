@@ -21,7 +21,7 @@ from services.commands.processor import CommandProcessor
 from services.eventlog.append_batch import AppendBatch
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
-from services.kafka.partitioning import ALL_SHARDS, get_course_shard
+from services.kafka.partitioning import ALL_SHARDS, get_course_shard, group_by_partition
 
 BATCH_RECORDS = 1_000
 # Another topic than the handler's, so that its offsets stay free for the handler.
@@ -57,6 +57,11 @@ class OffsetAllocator:
         return ConsumerRecord("commands", partition, offset, 1, 1, key, value, None, len(key), len(value), ())
 
 
+def get_watermarks(records: Iterable[ConsumerRecord[Any, Any]]) -> dict[int, int]:
+    """The watermarks before records whose offsets are consecutive."""
+    return {partition: first[0].offset - 1 for partition, first in group_by_partition(records).items()}
+
+
 async def decide(
     url: str, records: Iterable[ProducerRecord], batch_records: int = BATCH_RECORDS, topic: str = "decided"
 ) -> list[AppendBatch]:
@@ -67,7 +72,7 @@ async def decide(
         processor = CommandProcessor(log, await log.current_incarnation(topic))
         offset_allocator, remaining = OffsetAllocator(), iter(records)
         while batch := [offset_allocator.to_consumer_record(record) for record in islice(remaining, batch_records)]:
-            await processor.process(batch)
+            await processor.process(batch, get_watermarks(batch))
     finally:
         await connection.close()
     return log.batches

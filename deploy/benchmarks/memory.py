@@ -4,7 +4,7 @@ import time
 from itertools import chain
 
 from deploy.benchmarks.environment import BenchServers
-from deploy.benchmarks.in_process import OffsetAllocator, create_graded_courses, decide
+from deploy.benchmarks.in_process import OffsetAllocator, create_graded_courses, decide, get_watermarks
 from deploy.benchmarks.log_seeder import create_course_template
 from deploy.benchmarks.processes import RunningProcess
 from deploy.benchmarks.results import Measurement, Scale, Target, measurement
@@ -78,7 +78,8 @@ async def cold_start(bench_servers: BenchServers, scale: Scale) -> list[Measurem
         )
         for values in (first, next_):
             started_at = time.perf_counter()
-            await processor.process([offset_allocator.to_consumer_record(_comment_record(course, assignment))])
+            records = [offset_allocator.to_consumer_record(_comment_record(course, assignment))]
+            await processor.process(records, get_watermarks(records))
             values.append((time.perf_counter() - started_at) * 1_000)
         await connection.close()
     events = students * EVENTS_PER_STUDENT

@@ -11,7 +11,7 @@ from deploy.benchmarks import throughput_probe
 from deploy.benchmarks.backlog import Backlog, create_backlog
 from deploy.benchmarks.end_to_end_latency_probe import ArrivalProbe
 from deploy.benchmarks.environment import BenchInstallation, BenchServers
-from deploy.benchmarks.in_process import OffsetAllocator, courses_per_shard, create_graded_courses
+from deploy.benchmarks.in_process import OffsetAllocator, courses_per_shard, create_graded_courses, get_watermarks
 from deploy.benchmarks.latency import PERCENTILES, mark_all_relayed
 from deploy.benchmarks.processes import RunningProcess, processor_seconds
 from deploy.benchmarks.results import Measurement, Scale, Target, interleave_rounds, measurement, percentile, ratio
@@ -143,9 +143,8 @@ async def _commit_events(url: str, courses: Sequence[Course], commits: int, sour
                 # Commands of other users are refused, and make no event.
                 if command["actor"]["user_id"] in ("1", "2", "3"):
                     commands.append(command)
-            await processor.process(
-                [offset_allocator.to_consumer_record(build_record(command)) for command in commands]
-            )
+            records = [offset_allocator.to_consumer_record(build_record(command)) for command in commands]
+            await processor.process(records, get_watermarks(records))
             now = time.monotonic()
             committed |= {str(command["command_id"]): now for command in commands}
     finally:

@@ -246,12 +246,14 @@ create type dead_letter_row as (shard smallint, number bigint, partition integer
                                 key bytea, value bytea, headers bytea, reason text, message text);
 
 -- Appends one batch in one round trip: locks, compares, inserts, and decides nothing.
--- `seen` holds the heads on which the batch was decided, `first_offsets` its first offset in each of `partitions`.
--- Returns false, having written nothing, if a head or a watermark has moved since: the caller reads what is new and
--- decides again. The comparison sees everything that was committed before the locks were granted, because under READ
--- COMMITTED each statement has a snapshot of its own.
+-- `seen` holds the heads on which the batch was decided, `watermarks` the watermark of each of `partitions`.
+-- Returns false, having written nothing, if a head or a watermark is another one now: the caller reads what is new and
+-- decides again. A watermark that is higher means that another writer processed records of the batch; one that is lower,
+-- that a failover or restore lost records before the batch, which are processed again first. The comparison sees
+-- everything that was committed before the locks were granted, because under READ COMMITTED each statement has a
+-- snapshot of its own.
 create function append(
-    seen shard_head[], of_source smallint, partitions integer[], first_offsets bigint[], at timestamptz,
+    seen shard_head[], of_source smallint, partitions integer[], watermarks bigint[], at timestamptz,
     streams stream_row[], events event_row[], verdicts verdict_row[], dead_letters dead_letter_row[]
 ) returns boolean language plpgsql as $$
 declare
@@ -263,7 +265,7 @@ begin
     if exists (select from heads(shards) h join unnest(seen) k on k.shard = h.shard
                where (h.position, h.verdict_number, h.dead_letter_number)
                      <> (k.position, k.verdict_number, k.dead_letter_number))
-       or exists (select from unnest(partitions, first_offsets) f(p, o) where watermark(of_source, f.p) >= f.o)
+       or exists (select from unnest(partitions, watermarks) k(p, w) where watermark(of_source, k.p) <> k.w)
     then
         return false;
     end if;

@@ -1,7 +1,7 @@
 """Process a batch of records in six steps: parse, authorize, deduplicate, decide, serialize, append."""
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 from services.commands.authorization import CommandAuthorizer
 from services.commands.batch_result import BatchResult
@@ -14,7 +14,6 @@ from services.commands.serialization import serialize
 from services.commands.state_cache import ENTRIES_MAX, StateCache, StreamKey
 from services.eventlog.append_batch import AppendBatch
 from services.eventlog.store import EventStore
-from services.kafka.partitioning import group_by_partition
 from services.moderation.commands import Command
 
 # Streams that one transaction reads at most: one of a large class takes megabytes.
@@ -23,7 +22,10 @@ Records = Sequence[IncomingRecord]
 
 
 class ConcurrentAppend(Exception):
-    """Another writer processed records of the batch: nothing was appended, and the batch must be fetched again."""
+    """The log is not the one that the batch was decided on: nothing was appended, and it must be fetched again.
+
+    Another writer processed records of the batch, or a failover or restore lost what was processed before it.
+    """
 
 
 class CommandProcessor:
@@ -46,23 +48,26 @@ class CommandProcessor:
         self.live_events_shard = live_events_shard
         self.state_cache = StateCache(entries_max)
 
-    async def process(self, records: Sequence[Record]) -> BatchResult:
+    async def process(self, records: Sequence[Record], watermarks: Mapping[int, int]) -> BatchResult:
         """Append a verdict or a dead letter for every record, and the events of the accepted commands.
 
         In one transaction, unless the batch needs more streams than may be read at once. Each is optimistic first: if
         another writer has appended since the batch was loaded, it is decided again under the locks of its shards.
+
+        ``watermarks``: by partition, the highest processed offset before these records (-1: none), as the log gave it:
+        offsets do not show it, because a topic has gaps. If the log has another one by now, nothing is appended.
 
         Raises:
             ConcurrentAppend: nothing was appended in the last transaction.
             POSTGRES_ERRORS: PostgreSQL is away; the outcome of the last transaction is unknown.
         """
         try:
-            return await self._process(records)
+            return await self._process(records, dict(watermarks))
         except BaseException:
             self.state_cache.clear()
             raise
 
-    async def _process(self, records: Sequence[Record]) -> BatchResult:
+    async def _process(self, records: Sequence[Record], watermarks: dict[int, int]) -> BatchResult:
         incoming_records: Records = [parse_record(record, self.live_events_shard) for record in records]
         if self.authorizer is not None:
             incoming_records = await self.authorizer.authorize(incoming_records)
@@ -70,9 +75,11 @@ class CommandProcessor:
         for part in self._split(incoming_records):
             shards = sorted({incoming.shard for incoming in part})
             commands = [incoming for incoming in part if isinstance(incoming, IncomingCommand)]
+            last_offsets = {incoming.record.partition: incoming.record.offset for incoming in part}
+            part_watermarks = {partition: watermarks[partition] for partition in last_offsets}
             for attempt, isolate in enumerate((self._optimistically, self._under_locks), 1):
                 async with isolate(shards):
-                    batch = await self._load(part, commands, shards)
+                    batch = await self._load(part, commands, shards, part_watermarks)
                     for incoming in commands:
                         state = self.state_cache.get_state(incoming.command, incoming.shard)
                         decision = (
@@ -87,6 +94,7 @@ class CommandProcessor:
                         break
             else:
                 raise ConcurrentAppend
+            watermarks |= last_offsets
             self.state_cache.evict_lru()
         return result
 
@@ -117,7 +125,9 @@ class CommandProcessor:
             await self.event_store.lock(shards)
             yield
 
-    async def _load(self, part: Records, commands: Sequence[IncomingCommand], shards: Sequence[int]) -> BatchWriter:
+    async def _load(
+        self, part: Records, commands: Sequence[IncomingCommand], shards: Sequence[int], watermarks: dict[int, int]
+    ) -> BatchWriter:
         """Read what the decisions depend on: time, heads, first verdicts, streams, and ids for new streams."""
         command_ids = {incoming.command.command_id for incoming in commands}
         context = await self.event_store.read_batch_context(shards, command_ids)
@@ -125,9 +135,7 @@ class CommandProcessor:
         new_streams = await self.state_cache.load(self.event_store, _select_valid(commands))
         new_ids = await self.event_store.reserve_stream_numbers(len(new_streams)) if new_streams else []
         self.state_cache.assign_stream_ids(new_streams, new_ids)
-        by_partition = group_by_partition(incoming.record for incoming in part)
-        first_offsets = {partition: records[0].offset for partition, records in by_partition.items()}
-        rows = AppendBatch(self.incarnation, context.decided_at, context.heads, first_offsets)
+        rows = AppendBatch(self.incarnation, context.decided_at, context.heads, watermarks)
         batch = BatchWriter(rows, context.first_verdicts, self.state_cache)
         for incoming in part:
             if isinstance(incoming, IncomingDeadLetter):

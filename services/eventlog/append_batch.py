@@ -58,12 +58,16 @@ NewVerdict = tuple[int, int, int, str, bool, bytes, int, int, int, bytes | None,
 
 @dataclass(slots=True)
 class AppendBatch:
-    """Rows for ``append``. Numbers are drawn here from ``heads``; the database refuses them if a head has moved."""
+    """Rows for ``append``. Numbers are drawn here from ``heads``.
+
+    ``watermarks``: of each partition with records in the batch, the highest offset that was processed before the batch
+    (-1: none), as the log gave it. The database refuses the rows if a head or a watermark is another one by then.
+    """
 
     incarnation: int
     decided_at: datetime
     heads: dict[int, ShardHead]
-    first_offsets: dict[int, int]
+    watermarks: dict[int, int]
     new_counts: dict[int, ShardHead] = field(default_factory=dict)
     streams: list[NewStream] = field(default_factory=list)
     events: list[NewEvent] = field(default_factory=list)

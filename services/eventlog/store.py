@@ -167,7 +167,9 @@ class EventStore:
         await self.connection.execute(LOCK_SHARDS, shards)
 
     async def append(self, batch: AppendBatch) -> bool:
-        """Append a batch, or nothing and return False if another writer appended since the batch context was read.
+        """Append a batch, or nothing and return False if the log is not the one that the batch was decided on.
+
+        Another writer has appended since, or a failover or restore lost what had been appended before.
 
         Raises:
             asyncpg.UniqueViolationError: the writer of another shard took an id of this batch; nothing was written.
@@ -177,8 +179,8 @@ class EventStore:
                 APPEND,
                 batch.expected_heads(),
                 batch.incarnation,
-                list(batch.first_offsets),
-                list(batch.first_offsets.values()),
+                list(batch.watermarks),
+                list(batch.watermarks.values()),
                 batch.decided_at,
                 batch.streams,
                 batch.events,

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -28,7 +28,8 @@ LOGGER = logging.getLogger("handler")
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 DRAIN_SECONDS_MAX = 10
 COMMIT_SECONDS_MAX = 2
-# Another handler processed records of the batch, or owns its partitions by now: fetch again instead of retrying.
+# Another handler processed records of the batch or owns its partitions by now, or the log forgot what was processed
+# before it: fetch again instead of retrying.
 REFETCH_ERRORS = (ConcurrentAppend, *KAFKA_CLIENT_ERRORS)
 Records = Sequence[ConsumerRecord[Any, Any]]
 
@@ -137,17 +138,17 @@ class CommandConsumer(ConsumerRebalanceListener):
     async def _process_batch(self, records: RecordBatch, consumer: AIOKafkaConsumer) -> None:
         session, started_at = await self._ensure_connected(), time.time()
         position_tracker = session.position_tracker
-        new_records = await position_tracker.filter_new(records, consumer)
+        new_records, watermarks = await position_tracker.filter_new(records, consumer)
         failing_records: Records = ()
         if new_records:
             try:
-                await self._process(session, new_records, started_at)
+                await self._process(session, new_records, watermarks, started_at)
             except (*POSTGRES_ERRORS, *REFETCH_ERRORS):
                 raise
             except Exception:
                 LOGGER.exception("a batch cannot be processed: trying its partitions one by one")
                 self.telemetry.record_failure()
-                failing_records = await self._process_per_partition(session, new_records, started_at)
+                failing_records = await self._process_per_partition(session, new_records, watermarks, started_at)
         self.telemetry.record_redeliveries(position_tracker.redelivered_count)
         self.offset_committer.commit(consumer, position_tracker.offsets_to_commit(records))
         if failing_records or self.failing_partitions:
@@ -157,17 +158,21 @@ class CommandConsumer(ConsumerRebalanceListener):
         if failing_records:
             await self._rewind_after_pause(failing_records, consumer)
 
-    async def _process(self, session: LogSession, new_records: Records, started_at: float) -> None:
-        result = await session.processor.process(new_records)
+    async def _process(
+        self, session: LogSession, new_records: Records, watermarks: Mapping[int, int], started_at: float
+    ) -> None:
+        result = await session.processor.process(new_records, watermarks)
         session.position_tracker.advance(new_records)
         self.telemetry.record_batch(new_records, result, started_at)
 
-    async def _process_per_partition(self, session: LogSession, new_records: Records, started_at: float) -> Records:
+    async def _process_per_partition(
+        self, session: LogSession, new_records: Records, watermarks: Mapping[int, int], started_at: float
+    ) -> Records:
         """Process each partition's records apart; return the first record of each partition that fails."""
         failing_records = []
         for partition, partition_records in group_by_partition(new_records).items():
             try:
-                await self._process(session, partition_records, started_at)
+                await self._process(session, partition_records, watermarks, started_at)
             except (*POSTGRES_ERRORS, *REFETCH_ERRORS):
                 raise
             except Exception:

@@ -55,8 +55,12 @@ class PositionTracker:
         """Describe the stopped partitions, None if there are none."""
         return "; ".join(self.stopped.values()) or None
 
-    async def filter_new(self, records: Sequence[Record], consumer: AIOKafkaConsumer) -> list[Record]:
-        """Return the records to process, in order: those above the watermarks of partitions that are in order.
+    async def filter_new(
+        self, records: Sequence[Record], consumer: AIOKafkaConsumer
+    ) -> tuple[list[Record], dict[int, int]]:
+        """Return the records to process, in order, and the watermark of each of their partitions.
+
+        They are those above the watermarks of partitions that are in order.
 
         A partition that starts above its watermark, or leaves a gap, is read again from the watermark on, once. So the
         last processed record is checked to be where it was, lost records are fetched again, and a restored database
@@ -67,6 +71,7 @@ class PositionTracker:
         skipped = await self._verify_beginnings(positions, by_partition, consumer)
         self.redelivered_count = 0
         all_new_records: list[Record] = []
+        watermarks: dict[int, int] = {}
         for partition, partition_records in by_partition.items():
             if partition in skipped or partition in positions.stopped:
                 continue
@@ -84,8 +89,9 @@ class PositionTracker:
             self.redelivered_count += len(redelivered_records)
             if new_records:
                 positions.rewound.discard(partition)
+                watermarks[partition] = watermark
             all_new_records.extend(new_records)
-        return all_new_records
+        return all_new_records, watermarks
 
     def advance(self, records: Sequence[Record]) -> None:
         """Move the watermarks past records that have been processed."""

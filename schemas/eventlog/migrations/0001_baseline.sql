@@ -190,7 +190,7 @@ create type dead_letter_row as (shard smallint, number bigint, partition integer
                                 key bytea, value bytea, headers bytea, reason text, message text);
 
 create function append(
-    seen shard_head[], of_source smallint, partitions integer[], first_offsets bigint[], at timestamptz,
+    seen shard_head[], of_source smallint, partitions integer[], watermarks bigint[], at timestamptz,
     streams stream_row[], events event_row[], verdicts verdict_row[], dead_letters dead_letter_row[]
 ) returns boolean language plpgsql as $$
 declare
@@ -202,7 +202,7 @@ begin
     if exists (select from heads(shards) h join unnest(seen) k on k.shard = h.shard
                where (h.position, h.verdict_number, h.dead_letter_number)
                      <> (k.position, k.verdict_number, k.dead_letter_number))
-       or exists (select from unnest(partitions, first_offsets) f(p, o) where watermark(of_source, f.p) >= f.o)
+       or exists (select from unnest(partitions, watermarks) k(p, w) where watermark(of_source, k.p) <> k.w)
     then
         return false;
     end if;

@@ -6,7 +6,7 @@ Nothing is ever analyzed or vacuumed here, and plans are kept from when the log 
 import itertools
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -17,7 +17,7 @@ from services.commands.processor import CommandProcessor
 from services.eventlog.append_batch import AppendBatch
 from services.eventlog.feeds import Feed, FeedReader
 from services.eventlog.store import EventStore
-from services.kafka.partitioning import ALL_SHARDS, get_course_shard
+from services.kafka.partitioning import ALL_SHARDS, get_course_shard, group_by_partition
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.process_runner import Json
 
@@ -65,6 +65,11 @@ class CommandRecords:
         ]
 
 
+def get_watermarks(records: Iterable[ConsumerRecord[Any, Any]]) -> dict[int, int]:
+    """The watermarks before records whose offsets are consecutive."""
+    return {partition: first[0].offset - 1 for partition, first in group_by_partition(records).items()}
+
+
 class Workload:
     """A handler's and a relay's work over one connection."""
 
@@ -77,7 +82,8 @@ class Workload:
         self.commands = commands
 
     async def process_grades(self, courses: int) -> None:
-        await self.processor.process(self.commands.grade_records(courses))
+        records = self.commands.grade_records(courses)
+        await self.processor.process(records, get_watermarks(records))
 
     async def query_offsets(self) -> None:
         partition = get_course_shard(self.commands.worlds[0].course_id)
@@ -142,7 +148,8 @@ async def test_batch_cost_does_not_grow_with_the_log(
         await other.execute("begin isolation level repeatable read; select count(*) from event")
     commands = CommandRecords()
     work = Workload(connection, await EventStore(connection).current_incarnation("commands"), commands)
-    await work.processor.process(commands.setup_records())
+    records = commands.setup_records()
+    await work.processor.process(records, get_watermarks(records))
     for _ in range(EARLY_BATCHES):
         early = await work.measure_costs()
     for _ in range(BATCHES):

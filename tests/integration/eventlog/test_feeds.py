@@ -16,7 +16,7 @@ KIB = 1 << 10
 async def append_rows(log: EventStore) -> None:
     """Two shards with ten events, verdicts and dead letters each, the n-th of n KiB; each second event is published."""
     context = await log.read_batch_context(SHARDS, [])
-    batch = AppendBatch(await log.current_incarnation("commands"), context.decided_at, context.heads, {0: 0})
+    batch = AppendBatch(await log.current_incarnation("commands"), context.decided_at, context.heads, {0: -1})
     offset = 0
     for shard in SHARDS:
         await log.connection.execute("insert into stream values ($1, 1, $1, null, $2)", 1000 + shard, shard)

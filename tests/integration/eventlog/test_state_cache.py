@@ -1,9 +1,13 @@
 """The states that a subscriber caches are bounded, and evicted ones are read again."""
 
+from collections.abc import Sequence
+
 import asyncpg
 import pytest
 
 from services.commands import processor
+from services.commands.batch_result import BatchResult
+from services.commands.incoming_command import Record
 from services.commands.processor import CommandProcessor
 from services.eventlog.store import EventStore
 from tests.integration.eventlog.test_complexity import COURSES, CommandRecords
@@ -14,15 +18,23 @@ TRANSACTIONS = "select count(distinct xmin::text) from verdict"
 VERSIONS = "select version from event where type = 'provisional_grade_updated' order by stream"
 
 
+async def process(processor: CommandProcessor, records: Sequence[Record]) -> BatchResult:
+    """Process records after those that the log has."""
+    partitions = {record.partition for record in records}
+    return await processor.process(
+        records, await processor.event_store.watermarks(processor.incarnation, list(partitions))
+    )
+
+
 async def test_lru_entries_are_evicted_and_reloaded_from_the_log(database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
     try:
         log, commands = EventStore(connection), CommandRecords()
         processor = CommandProcessor(log, await log.current_incarnation("commands"), entries_max=ENTRIES_MAX)
-        await processor.process(commands.setup_records())
+        await process(processor, commands.setup_records())
         for _ in range(2):
             for start in range(COURSES):
-                await processor.process(commands.grade_records(COURSES)[start : start + 1])
+                await process(processor, commands.grade_records(COURSES)[start : start + 1])
                 assert 0 < processor.state_cache.entry_count <= ENTRIES_MAX
                 assert 0 < len(processor.state_cache.assignments) < COURSES
         versions = [row["version"] for row in await connection.fetch(VERSIONS)]
@@ -40,9 +52,9 @@ async def test_batch_with_many_assignments_is_split_and_each_record_processed_on
     try:
         log, commands = EventStore(connection), CommandRecords()
         source = await log.current_incarnation("commands")
-        await CommandProcessor(log, source).process(commands.setup_records())
+        await process(CommandProcessor(log, source), commands.setup_records())
         sent = [*commands.grade_records(COURSES), *commands.grade_records(COURSES)]
-        result = await CommandProcessor(log, source).process(sent)
+        result = await process(CommandProcessor(log, source), sent)
         decided = await connection.fetch('select partition, "offset", append_time from verdict order by 1, 2')
         versions = [row["version"] for row in await connection.fetch(VERSIONS)]
     finally:
@@ -59,10 +71,10 @@ async def test_batch_with_many_courses_is_split(database_url: str, monkeypatch: 
     try:
         log, commands = EventStore(connection), CommandRecords()
         source = await log.current_incarnation("commands")
-        await CommandProcessor(log, source).process(commands.setup_records())
+        await process(CommandProcessor(log, source), commands.setup_records())
         before = await connection.fetchval(TRANSACTIONS)
         again = [record for record in commands.setup_records() if b"upsert_enrollments" in (record.value or b"")]
-        result = await CommandProcessor(log, source).process(again)
+        result = await process(CommandProcessor(log, source), again)
         parts = await connection.fetchval(TRANSACTIONS) - before
     finally:
         await connection.close()

@@ -32,10 +32,17 @@ async def open_store(database_url: str) -> AsyncIterator[OpenStore]:
         await connection.close()
 
 
-async def build_batch(log: EventStore, shards: list[int], source: int, partition: int, offset: int) -> AppendBatch:
-    """One event and one verdict on each shard, from successive records of a partition."""
+async def build_batch(
+    log: EventStore, shards: list[int], source: int, partition: int, offset: int, watermark: int | None = None
+) -> AppendBatch:
+    """One event and one verdict on each shard, from successive records of a partition.
+
+    ``watermark``: that of the partition before the batch; None: the one just before ``offset``.
+    """
     context = await log.read_batch_context(shards, [])
-    batch = AppendBatch(source, context.decided_at, context.heads, {partition: offset})
+    batch = AppendBatch(
+        source, context.decided_at, context.heads, {partition: offset - 1 if watermark is None else watermark}
+    )
     for number, shard in enumerate(shards):
         position = context.heads[shard].position + 1
         batch.add_event(shard, True, 1000 + shard, position, "course_updated", "{}", "{}")
@@ -92,9 +99,30 @@ async def test_append_rejects_an_already_processed_offset(open_store: OpenStore)
     log = await open_store()
     source = await log.current_incarnation("commands")
     await insert_streams(log, [1, 2])
-    assert await log.append(await build_batch(log, [1], source, 0, 5))
-    assert not await log.append(await build_batch(log, [2], source, 0, 5))
+    assert await log.append(await build_batch(log, [1], source, 0, 5, watermark=-1))
+    assert not await log.append(await build_batch(log, [2], source, 0, 5, watermark=-1))
     assert await log.watermarks(source, [0, 1]) == {0: 5, 1: -1}
+
+
+async def test_append_rejects_a_gap_after_records_that_the_log_lost(open_store: OpenStore) -> None:
+    log = await open_store()
+    source = await log.current_incarnation("commands")
+    await insert_streams(log, [1, 2, 3])
+    assert await log.append(await build_batch(log, [1], source, 0, 9, watermark=-1))
+    # Records 10 to 19 were processed, and lost by a failover.
+    assert not await log.append(await build_batch(log, [2], source, 0, 20, watermark=19))
+    assert await log.connection.fetchval("select count(*) from verdict") == 1
+    assert await log.watermarks(source, [0]) == {0: 9}
+
+
+async def test_append_accepts_a_gap_that_the_topic_has(open_store: OpenStore) -> None:
+    log = await open_store()
+    source = await log.current_incarnation("commands")
+    await insert_streams(log, [1])
+    assert await log.append(await build_batch(log, [1], source, 0, 9, watermark=-1))
+    # Transaction markers at 10 to 19 are no records.
+    assert await log.append(await build_batch(log, [1], source, 0, 20, watermark=9))
+    assert await log.watermarks(source, [0]) == {0: 20}
 
 
 async def test_blocked_append_fails_and_its_retry_gets_the_next_position(open_store: OpenStore) -> None:
@@ -125,7 +153,7 @@ async def test_concurrent_appends_of_the_same_ids_in_opposite_order_do_not_deadl
         batches = []
         for number, log in enumerate(writers):
             context = await log.read_batch_context([number], [])
-            batch = AppendBatch(source, context.decided_at, context.heads, {number: turn * 2})
+            batch = AppendBatch(source, context.decided_at, context.heads, await log.watermarks(source, [number]))
             for step, command_id in enumerate(ids if number else reversed(ids)):
                 coordinates = RecordCoordinates(number, turn * 2 + step, 1)
                 batch.add_verdict(number, 1, command_id, True, b"hash", coordinates, None, "{}", "{}")

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -74,9 +74,9 @@ class ConsumerReader:
         self.consumer = consumer
 
     async def process(self, records: Sequence[Record]) -> None:
-        new_records = await self.position_tracker.filter_new(records, self.consumer)
+        new_records, watermarks = await self.position_tracker.filter_new(records, self.consumer)
         if new_records:
-            await self.processor.process(new_records)
+            await self.processor.process(new_records, watermarks)
             self.position_tracker.advance(new_records)
 
 
@@ -146,7 +146,7 @@ async def test_watermark_query_survives_a_concurrent_rebalance(system: System, p
         filtering = asyncio.create_task(reader.position_tracker.filter_new(others, consumer))
         await asyncio.sleep(0)
         reader.position_tracker.reset()
-        assert await filtering == others
+        assert (await filtering)[0] == others
 
 
 async def handle(
@@ -259,9 +259,11 @@ async def test_failing_partition_does_not_block_another_partition(
     monkeypatch.setattr(consumer_module, "RETRY_SECONDS", (0.0,))
     process = CommandProcessor.process
 
-    async def fail_for_partition_0(processor: CommandProcessor, records: Sequence[Record]) -> BatchResult:
+    async def fail_for_partition_0(
+        processor: CommandProcessor, records: Sequence[Record], watermarks: Mapping[int, int]
+    ) -> BatchResult:
         assert all(record.partition == 1 for record in records), "a bug"
-        return await process(processor, records)
+        return await process(processor, records, watermarks)
 
     monkeypatch.setattr(CommandProcessor, "process", fail_for_partition_0)
     command_consumer = build_command_consumer(system)

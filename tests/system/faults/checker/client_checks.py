@@ -1,0 +1,80 @@
+"""I13 read your verdict, I14 tenants apart, I15 nothing secret outside, I16 bounded: what clients and operators see."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+from tests.system.faults.checker.observations import Json, Run, Violation
+
+TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*")
+ROOT_ACCOUNT = re.compile(r"/root_accounts/([0-9]+)/")
+MINUTE_SECONDS = 60
+
+
+def check_read_your_verdict(run: Run) -> Iterator[Violation]:
+    """I13: a state that is read after a verdict was seen has at least the verdict's version."""
+    seen: dict[str, list[tuple[float, int, str]]] = defaultdict(list)
+    for line in run.lines("verdict_seen"):
+        if line.get("assignment") is not None and line.get("stream_version") is not None:
+            seen[line["assignment"]].append((line["at"], line["stream_version"], line["command_id"]))
+    for line in run.lines("state"):
+        known = [verdict for verdict in seen[line["assignment"]] if verdict[0] < line["started_at"]]
+        newest = max(known, key=lambda verdict: verdict[1], default=None)
+        if newest is not None and line["version"] < newest[1]:
+            evidence = f"version {line['version']} was served after the verdict of version {newest[1]}"
+            yield Violation("I13", evidence, f"assignment {line['assignment']}", newest[2])
+
+
+def check_tenants(run: Run) -> Iterator[Violation]:
+    """I14: no record of a root account holds a text of another one."""
+    for topics in run.readers.values():
+        for records in topics.values():
+            for record in records:
+                match = ROOT_ACCOUNT.search(record.headers.get("ce_source", ""))
+                if match is None:
+                    continue
+                for tenant, canaries in run.tenant_canaries.items():
+                    if tenant != match[1] and any(canary in record.value for canary in canaries):
+                        yield Violation("I14", f"a record of {match[1]} has a text of {tenant}", str(record))
+
+
+def check_secrecy(run: Run) -> Iterator[Violation]:
+    """I15: no token, comment or name in logs and metrics, no token in dead letters."""
+    for name, lines in run.texts.items():
+        for number, line in enumerate(lines, 1):
+            if TOKEN.search(line):
+                yield Violation("I15", "a token", f"{name}:{number}")
+            for secret in run.secrets:
+                if secret in line:
+                    yield Violation("I15", f"the text {secret!r}", f"{name}:{number}")
+    for topics in run.readers.values():
+        for record in topics.get("dead-letters", []):
+            if any(TOKEN.search(value) for value in record.headers.values()):
+                yield Violation("I15", "a token in a header", str(record))
+
+
+def check_bounded(run: Run) -> Iterator[Violation]:
+    """I16: memory, open files, log lines and fencings of each process stay under the limits, during faults too."""
+    by_process: dict[tuple[str, int], list[Json]] = defaultdict(list)
+    for line in run.lines("sample"):
+        by_process[line["process"], line["pid"]].append(line)
+    for (process, _), samples in by_process.items():
+        for name, limit in (("memory_mib", run.limits.memory_mib), ("open_files", run.limits.open_files)):
+            worst = max(samples, key=lambda sample: sample.get(name, 0))
+            if worst.get(name, 0) > limit:
+                yield Violation("I16", f"{name} {worst[name]:.0f}, the limit is {limit:.0f}", process)
+        rates = (("log_lines", run.limits.log_lines_per_minute), ("fenced", run.limits.fenced_per_minute))
+        for name, limit in rates:
+            increase = _largest_increase(samples, name)
+            if increase > limit:
+                yield Violation("I16", f"{increase:.0f} {name} within a minute, the limit is {limit:.0f}", process)
+
+
+def _largest_increase(samples: list[Json], name: str) -> float:
+    """By how much a counter grew at most within a minute."""
+    largest, first = 0.0, 0
+    for sample in samples:
+        while samples[first]["at"] < sample["at"] - MINUTE_SECONDS:
+            first += 1
+        largest = max(largest, sample.get(name, 0) - samples[first].get(name, 0))
+    return largest

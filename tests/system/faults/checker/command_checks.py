@@ -1,0 +1,122 @@
+"""I1 no command is lost, I2 one outcome, I3 verdict and events agree, I5 decided in the order of offsets, I11, I12."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from tests.system.faults.checker.observations import LogVerdict, Run, Violation
+
+NOT_SETTLING = ("command_id_reused", "unauthenticated")
+"""Reasons of refusals after which a command id is still open, or was settled by another content."""
+
+
+def check_no_command_lost(run: Run) -> Iterator[Violation]:
+    """I1: each acknowledged record has a verdict or a dead letter; what a client was told is in the log."""
+    outcomes = {row.place for row in run.outcomes()}
+    known = {row.command_id: row for row in run.verdicts}
+    for line in run.lines("acknowledged"):
+        place = (line.get("source", 1), line["partition"], line["offset"])
+        if place not in outcomes:
+            yield Violation("I1", "acknowledged and without an outcome", f"commands {place}", line["command_id"])
+    acknowledged = {(line.get("source", 1), line["partition"], line["offset"]) for line in run.lines("acknowledged")}
+    for record in run.commands:
+        place = (record.source, record.partition, record.offset)
+        if place not in outcomes and place not in acknowledged:
+            yield Violation("I1", "on the topic and without an outcome", str(record))
+    for line in run.lines("http"):
+        command_id = line.get("command_id")
+        if line["status"] == 503 and line.get("sent") is False and command_id in known:
+            yield Violation("I1", "answered 503 (nothing was changed), and decided", command_id=command_id)
+        if line["status"] == 200 and command_id is not None and command_id not in known:
+            yield Violation("I1", "a verdict was answered that the log does not have", command_id=command_id)
+    for line in run.lines("verdict_seen"):
+        if line["command_id"] not in known:
+            yield Violation("I1", "a verdict was published that the log does not have", command_id=line["command_id"])
+
+
+def check_one_outcome(run: Run) -> Iterator[Violation]:
+    """I2: a record has one verdict or one dead letter, a command id is settled once."""
+    for place, count in Counter(row.place for row in run.outcomes()).items():
+        if count > 1:
+            yield Violation("I2", f"{count} outcomes of one record", f"commands {place}")
+    settled: dict[tuple[int, str], list[LogVerdict]] = defaultdict(list)
+    for row in run.verdicts:
+        if not row.body["duplicate"] and row.body["reason"] not in NOT_SETTLING and row.root_account:
+            settled[row.root_account, row.command_id].append(row)
+    for (_, command_id), rows in settled.items():
+        if len(rows) > 1:
+            numbers = ", ".join(f"verdict {row.shard}/{row.number}" for row in rows)
+            yield Violation("I2", f"settled {len(rows)} times: {numbers}", command_id=command_id)
+    for row in run.verdicts:
+        if row.body["duplicate"] and (row.root_account, row.command_id) not in settled:
+            yield Violation("I2", "a duplicate of a command that was never settled", command_id=row.command_id)
+
+
+def check_verdicts_have_their_events(run: Run) -> Iterator[Violation]:
+    """I3: an accepted command has exactly its events, in its verdict's transaction; any other verdict has none."""
+    events = defaultdict(list)
+    for event in run.events:
+        events[event.command_id].append(event)
+    accepted = {}
+    for row in run.verdicts:
+        if row.body["status"] == "accepted" and not row.body["duplicate"]:
+            accepted[row.command_id] = row
+    for command_id, row in accepted.items():
+        own = events.get(command_id, [])
+        if len(own) != row.body["events"]:
+            evidence = f"the verdict says {row.body['events']} events, the log has {len(own)}"
+            yield Violation("I3", evidence, f"verdict {row.shard}/{row.number}", command_id)
+        elif any(event.transaction != row.transaction for event in own):
+            yield Violation("I3", "verdict and events were committed apart", command_id=command_id)
+    for command_id, own in events.items():
+        if command_id not in accepted:
+            yield Violation("I3", f"{len(own)} events of a command that was not accepted", command_id=command_id)
+
+
+def check_decided_in_order(run: Run) -> Iterator[Violation]:
+    """I5: decisions follow the order of offsets in each partition."""
+    last: dict[tuple[int, int, int], int] = {}
+    for row in sorted(run.verdicts, key=lambda row: (row.shard, row.number)):
+        feed = (row.shard, row.source, row.partition)
+        if row.offset < last.get(feed, -1):
+            evidence = f"offset {row.offset} was decided after {last[feed]}"
+            yield Violation("I5", evidence, f"verdict {row.shard}/{row.number}", row.command_id)
+        last[feed] = max(row.offset, last.get(feed, -1))
+
+
+def check_decided_alike(run: Run) -> Iterator[Violation]:
+    """I11: other handlers, batches and partitions decide the same commands of a course in the same way."""
+    expected = _decisions_by_course(run.verdicts)
+    for name, verdicts in run.decided_again.items():
+        found = _decisions_by_course(verdicts)
+        for course, decisions in expected.items():
+            for ours, theirs in zip(decisions, found.get(course, []), strict=False):
+                if ours != theirs:
+                    yield Violation("I11", f"{name} decided {theirs[1:]}, not {ours[1:]}", command_id=ours[0])
+                    break
+            else:
+                if len(decisions) != len(found.get(course, [])):
+                    count = len(found.get(course, []))
+                    yield Violation("I11", f"{name} has {count} verdicts of course {course}, not {len(decisions)}")
+
+
+def _decisions_by_course(verdicts: list[LogVerdict]) -> dict[str, list[tuple[str, str, str, int, bool]]]:
+    by_course = defaultdict(list)
+    for row in sorted(verdicts, key=lambda row: (row.shard, row.number)):
+        body = row.body
+        decision = (row.command_id, body["status"], str(body["reason"]), body["events"], body["duplicate"])
+        by_course[str(body["course_id"])].append(decision)
+    return by_course
+
+
+def check_redelivery_is_silent(run: Run) -> Iterator[Violation]:
+    """I12: records that are delivered again change no row and emit no record."""
+    snapshots = {snapshot.name: snapshot for snapshot in run.snapshots}
+    for line in run.lines("redelivered"):
+        before, after = snapshots[line["before"]], snapshots[line["after"]]
+        for table in sorted(before.rows.keys() | after.rows.keys()):
+            if before.rows.get(table, []) != after.rows.get(table, []):
+                yield Violation("I12", f"a redelivery changed {table}", line["after"])
+        for topic, end in line["ends_before"].items():
+            if line["ends_after"][topic] != end:
+                evidence = f"a redelivery emitted {line['ends_after'][topic] - end} records"
+                yield Violation("I12", evidence, topic)

@@ -1,0 +1,206 @@
+"""What a fault run observed from outside: clients, topics, the log, served states, samples of processes.
+
+A run is a folder of JSON lines, so that it can be checked again without any server: ``python -m
+tests.system.faults.checker FOLDER``.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+Place = tuple[int, int, int]
+"""Source (incarnation of the commands topic), partition and offset of a command record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A promise that was broken. ``record``: where it shows, e.g. ``verdicts 3 @ 17``; ``evidence``: what was seen."""
+
+    invariant: str
+    evidence: str
+    record: str = ""
+    command_id: str = ""
+
+    def __str__(self) -> str:
+        about = " ".join(text for text in (self.record, self.command_id and f"command {self.command_id}") if text)
+        return f"{self.invariant} {about}: {self.evidence}"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicRecord:
+    """A record as a consumer was given it. ``topic`` has no prefix; what is not UTF-8 is escaped."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str | None
+    value: str
+    headers: Mapping[str, str]
+    source: int = 1
+
+    @property
+    def sequence(self) -> int:
+        return int(self.headers["ce_sequence"])
+
+    @property
+    def ce_id(self) -> str:
+        return self.headers["ce_id"]
+
+    @property
+    def is_replay(self) -> bool:
+        return self.headers.get("replay") == "true"
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.partition} @ {self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """A row of ``event``. ``transaction``: PostgreSQL's id of the transaction that inserted it."""
+
+    shard: int
+    position: int
+    live_number: int | None
+    stream: int
+    version: int
+    type: str
+    ce_id: str
+    live_id: str | None
+    caliper_id: str | None
+    command_id: str
+    transaction: str
+    assignment: int | None
+    student: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogVerdict:
+    """A row of ``verdict``; ``body``: what its record on the topic has as value."""
+
+    shard: int
+    number: int
+    source: int
+    partition: int
+    offset: int
+    root_account: int
+    command_id: str
+    first: bool
+    ce_id: str
+    transaction: str
+    body: Json
+
+    @property
+    def place(self) -> Place:
+        return self.source, self.partition, self.offset
+
+
+@dataclass(frozen=True, slots=True)
+class LogDeadLetter:
+    """A row of ``dead_letter``."""
+
+    shard: int
+    number: int
+    source: int
+    partition: int
+    offset: int
+    reason: str
+
+    @property
+    def place(self) -> Place:
+        return self.source, self.partition, self.offset
+
+
+Outcome = LogVerdict | LogDeadLetter
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Digests of the log's rows at one moment, in order, by table and shard (``event 3``)."""
+
+    name: str
+    rows: Mapping[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a process may use while and after faults (I16)."""
+
+    memory_mib: float = 600
+    open_files: int = 500
+    log_lines_per_minute: float = 600
+    fenced_per_minute: float = 10
+
+
+@dataclass
+class Run:
+    """All that was observed of one installation.
+
+    ``history``: lines of clients, each with ``kind`` and ``at`` (seconds, monotonic). ``readers``: what read_committed
+    consumers were given, by reader (``during``: while faults were injected, ``after``: at the end), then by topic, in
+    the order of arrival. ``uncommitted``: the same topics with aborted records. ``states``: state documents as a
+    gateway served them at the end, by assignment. ``texts``: logs and metrics of processes, by name. ``decided_again``:
+    verdicts of the same commands by other installations, by name. ``tenant_canaries``: texts that only one root account
+    sent. ``secrets``: texts that belong in no log, metric or dead letter.
+    """
+
+    history: list[Json] = field(default_factory=list)
+    readers: dict[str, dict[str, list[TopicRecord]]] = field(default_factory=dict)
+    uncommitted: dict[str, list[TopicRecord]] = field(default_factory=dict)
+    commands: list[TopicRecord] = field(default_factory=list)
+    events: list[LogEvent] = field(default_factory=list)
+    verdicts: list[LogVerdict] = field(default_factory=list)
+    dead_letters: list[LogDeadLetter] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    states: dict[str, Json] = field(default_factory=dict)
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    decided_again: dict[str, list[LogVerdict]] = field(default_factory=dict)
+    tenant_canaries: dict[str, list[str]] = field(default_factory=dict)
+    secrets: list[str] = field(default_factory=list)
+    limits: Limits = Limits()
+
+    def lines(self, kind: str) -> Iterator[Json]:
+        """The client lines of one kind."""
+        return (line for line in self.history if line["kind"] == kind)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """What became of command records."""
+        yield from self.verdicts
+        yield from self.dead_letters
+
+    def save(self, folder: Path) -> None:
+        """Write the run, a file for each field."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, value in asdict(self).items():
+            rows = value if isinstance(value, list) else [value]
+            with (folder / f"{name}.jsonl").open("w") as file:
+                file.writelines(json.dumps(row, default=str) + "\n" for row in rows)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Run":
+        """Read a run that was saved. Raises FileNotFoundError."""
+
+        def rows(name: str) -> list[Any]:
+            return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+
+        def topics(by_topic: Mapping[str, list[Json]]) -> dict[str, list[TopicRecord]]:
+            return {topic: [TopicRecord(**record) for record in records] for topic, records in by_topic.items()}
+
+        return cls(
+            history=rows("history"),
+            readers={name: topics(by_topic) for name, by_topic in rows("readers")[0].items()},
+            uncommitted=topics(rows("uncommitted")[0]),
+            commands=[TopicRecord(**row) for row in rows("commands")],
+            events=[LogEvent(**row) for row in rows("events")],
+            verdicts=[LogVerdict(**row) for row in rows("verdicts")],
+            dead_letters=[LogDeadLetter(**row) for row in rows("dead_letters")],
+            snapshots=[Snapshot(**row) for row in rows("snapshots")],
+            states=rows("states")[0],
+            texts=rows("texts")[0],
+            decided_again={n: [LogVerdict(**row) for row in v] for n, v in rows("decided_again")[0].items()},
+            tenant_canaries=rows("tenant_canaries")[0],
+            secrets=rows("secrets"),
+            limits=Limits(**rows("limits")[0]),
+        )

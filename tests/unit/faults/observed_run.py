@@ -1,0 +1,161 @@
+"""Build what a faultless run would have observed: two tenants, a publication, a duplicate, a refusal, a dead letter."""
+
+import hashlib
+import json
+from collections import Counter
+from typing import Any
+
+from tests.system.faults.checker.observations import LogDeadLetter, LogEvent, LogVerdict, Run, Snapshot, TopicRecord
+
+Json = dict[str, Any]
+STUDENTS = (31, 32, 33)
+CANARIES = {"1": ["canary-of-1"], "2": ["canary-of-2"]}
+SECRET = "comment-that-no-log-has"
+
+
+class ObservedRun:
+    """Decides commands one after the other, as a handler and a relay without faults would."""
+
+    def __init__(self) -> None:
+        self.run = Run(tenant_canaries=CANARIES, secrets=[SECRET])
+        self.run.readers = {"during": {}, "after": {}}
+        self._numbers: Counter[Any] = Counter()
+        self._clock = 0.0
+
+    def command(
+        self,
+        name: str,
+        root_account: int,
+        shard: int,
+        events: list[tuple[str, Json]] = [],  # noqa: B006
+        *,
+        reason: str | None = None,
+        duplicate: bool = False,
+    ) -> None:
+        """A command that is sent, acknowledged, decided and published; ``events``: type and payload of each."""
+        run, assignment = self.run, root_account * 1000
+        offset = self._next("offset", shard)
+        run.commands.append(TopicRecord("commands", shard, offset - 1, "1", name, {}))
+        self._line("sent", command_id=name)
+        self._line("acknowledged", command_id=name, partition=shard, offset=offset - 1)
+        transaction = str(self._next("transaction"))
+        stream = assignment
+        for type_, payload in events:
+            version = self._next("version", stream)
+            student = payload.get("student_id")
+            live_number = self._next("live", shard) if type_ == "grade_published" else None
+            position = self._next("position", shard)
+            ids = [f"{kind}-{shard}-{position}" for kind in ("event", "live", "caliper")]
+            live_id, caliper_id = ids[1:] if live_number else (None, None)
+            run.events.append(
+                LogEvent(shard, position, live_number, stream, version, type_, ids[0], live_id, caliper_id, name,
+                         transaction, assignment, student)
+            )  # fmt: skip
+            value = {
+                "root_account_id": str(root_account), "assignment_id": str(assignment), "stream_version": version,
+                "student_id": student and str(student), "payload": payload,
+            }  # fmt: skip
+            self._publish("events", shard, position, ids[0], name, root_account, value, f"moderation.{type_}.v1")
+            if live_number is not None:
+                for output, ce_id in (("live-events", ids[1]), ("caliper", ids[2])):
+                    self._publish(output, shard, live_number, ce_id, name, root_account, {"score": 7})
+        version = self._numbers["version", stream]
+        body = {
+            "command_id": name, "status": "rejected" if reason else "accepted", "reason": reason, "course_id": shard,
+            "events": self._events_of(name) if duplicate else len(events), "duplicate": duplicate,
+            "text": CANARIES[str(root_account)][0],
+        }  # fmt: skip
+        number = self._next("verdict", shard)
+        ce_id, first = f"verdict-{shard}-{number}", not duplicate
+        run.verdicts.append(
+            LogVerdict(shard, number, 1, shard, offset - 1, root_account, name, first, ce_id, transaction, body)
+        )
+        self._publish("verdicts", shard, number, ce_id, name, root_account, body)
+        self._line("verdict_seen", command_id=name, assignment=str(assignment), stream_version=version)
+
+    def dead_letter(self, shard: int) -> None:
+        """A record that is unreadable."""
+        offset = self._next("offset", shard) - 1
+        self._line("acknowledged", command_id="", partition=shard, offset=offset)
+        self.run.dead_letters.append(LogDeadLetter(shard, self._next("letter", shard), 1, shard, offset, "unreadable"))
+        headers = {"original_partition": str(shard), "original_offset": str(offset)}
+        for reader in self.run.readers.values():
+            reader.setdefault("dead-letters", []).append(TopicRecord("dead-letters", shard, 0, None, "{", headers))
+
+    def snapshot(self, name: str) -> None:
+        """Take a snapshot of the log as it is now."""
+        rows: dict[str, list[str]] = {}
+        logged: list[LogEvent | LogVerdict] = [*self.run.events, *self.run.verdicts]
+        for row in logged:
+            digest = hashlib.sha256(repr(row).encode()).hexdigest()
+            rows.setdefault(f"{type(row).__name__} {row.shard}", []).append(digest)
+        self.run.snapshots.append(Snapshot(name, rows))
+
+    def read_state(self, assignment: int, document: Json) -> None:
+        """A client reads a state, a moment after it saw the last verdict."""
+        started_at = self._clock + 0.5
+        self._line("state", assignment=str(assignment), version=document["version"], started_at=started_at)
+        self.run.states[f"{assignment // 1000}/{assignment}"] = document
+
+    def sample(self, **values: float) -> None:
+        """A sample of the handler."""
+        self._line("sample", process="handler-1", pid=7, **{"memory_mib": 90, "open_files": 40, **values})
+
+    def _publish(
+        self, output: str, shard: int, number: int, ce_id: str, command: str, root: int, value: Json, ce_type: str = "v"
+    ) -> None:
+        headers = {
+            "ce_id": ce_id, "ce_sequence": f"{number:020}", "ce_causationid": command, "ce_type": ce_type,
+            "ce_source": f"urn:x/root_accounts/{root}/{output}",
+        }  # fmt: skip
+        # Transaction markers take offsets too.
+        record = TopicRecord(output, shard, 2 * number, "1", json.dumps(value), headers)
+        for reader in self.run.readers.values():
+            reader.setdefault(output, []).append(record)
+        self.run.uncommitted.setdefault(output, []).append(record)
+
+    def _events_of(self, name: str) -> int:
+        return sum(event.command_id == name for event in self.run.events)
+
+    def _line(self, kind: str, **values: Any) -> None:
+        self._clock += 1
+        self.run.history.append({"kind": kind, "at": self._clock, **values})
+
+    def _next(self, *name: Any) -> int:
+        self._numbers[name] += 1
+        return self._numbers[name]
+
+
+def clean_run() -> Run:
+    """A run without a violation."""
+    observed = ObservedRun()
+    observed.snapshot("start")
+    observed.command("course", 1, 3, [("assignment_created", {"name": "canary-of-1"})])
+    for number, student in enumerate(STUDENTS, 1):
+        grade = {"id": str(number), "student_id": student, "scorer_id": "21", "score": 7, "grade": "7"}
+        observed.command(f"grade {student}", 1, 3, [("provisional_grade_created", grade)])
+    observed.command("grade 31", 1, 3, duplicate=True)
+    observed.command("early", 1, 3, reason="selection_required")
+    observed.dead_letter(3)
+    observed.snapshot("middle")
+    published = [
+        ("grade_published", {"student_id": student, "score": [None, 7], "grade": [None, "7"]}) for student in STUDENTS
+    ]
+    observed.command("publish", 1, 3, [*published, ("grades_posted", {"grades_published_at": [None, "now"]})])
+    observed.command("other tenant", 2, 4, [("assignment_created", {"name": "canary-of-2"})])
+    observed.snapshot("end")
+    grades = [
+        {"provisional_grade_id": n, "student_id": s, "scorer_id": 21, "score": 7, "grade": "7"}
+        for n, s in enumerate(STUDENTS, 1)
+    ]
+    observed.read_state(
+        1000,
+        {
+            "version": 8, "grades_published_at": "now", "provisional_grades": grades, "moderation_set": [],
+            "submissions": [{"student_id": s, "score": 7, "grade": "7"} for s in STUDENTS],
+        },
+    )  # fmt: skip
+    for _ in range(3):
+        observed.sample()
+    observed.run.texts["handler-1.log"] = ["processed a batch"]
+    return observed.run

@@ -1,0 +1,232 @@
+"""The checker of fault runs finds each planted fault by its invariant, and nothing in a faultless run."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.faults.checker import check
+from tests.system.faults.checker.observations import Run, Snapshot, TopicRecord
+from tests.unit.faults.observed_run import SECRET, clean_run
+
+Plant = Callable[[Run], None]
+
+
+def of_readers(run: Run, topic: str, change: Callable[[list[TopicRecord]], list[TopicRecord]]) -> None:
+    """Change what every reader was given of a topic."""
+    for topics in run.readers.values():
+        topics[topic] = change(topics[topic])
+
+
+def with_headers(record: TopicRecord, **headers: str) -> TopicRecord:
+    return replace(record, headers={**record.headers, **headers})
+
+
+def drop_a_record(run: Run) -> None:
+    of_readers(run, "verdicts", lambda records: records[:2] + records[3:])
+
+
+def repeat_a_record(run: Run) -> None:
+    of_readers(run, "live-events", lambda records: [*records, replace(records[0], offset=records[-1].offset + 2)])
+
+
+def repeat_a_verdict(run: Run) -> None:
+    of_readers(run, "verdicts", lambda records: [*records[:4], replace(records[3], offset=9), *records[4:]])
+
+
+def swap_two_records(run: Run) -> None:
+    def swap(records: list[TopicRecord]) -> list[TopicRecord]:
+        first, second = records[1], records[2]
+        first_headers = {**first.headers, "ce_sequence": second.headers["ce_sequence"]}
+        second_headers = {**second.headers, "ce_sequence": first.headers["ce_sequence"]}
+        moved = [replace(second, offset=first.offset, headers=second_headers)]
+        return [records[0], *moved, replace(first, offset=second.offset, headers=first_headers), *records[3:]]
+
+    of_readers(run, "events", swap)
+    run.uncommitted["events"] = []
+
+
+def shift_a_sequence(run: Run) -> None:
+    of_readers(run, "caliper", lambda rs: [*rs[:-1], with_headers(rs[-1], ce_sequence=f"{rs[-1].sequence + 1:020}")])
+    run.uncommitted["caliper"] = []
+
+
+def leak_an_aborted_record(run: Run) -> None:
+    aborted = with_headers(run.readers["during"]["verdicts"][-1], ce_id="of an aborted transaction", ce_sequence="2")
+    run.readers["during"]["verdicts"].append(replace(aborted, offset=99))
+
+
+def publish_half(run: Run) -> None:
+    of_readers(run, "live-events", lambda records: records[:1])
+
+
+def change_a_byte_of_the_log(run: Run) -> None:
+    last = run.snapshots[-1]
+    rows = dict(last.rows)
+    table = next(iter(rows))
+    rows[table] = ["another digest", *rows[table][1:]]
+    run.snapshots[-1] = Snapshot(last.name, rows)
+
+
+def delete_the_tail(run: Run) -> None:
+    last = run.snapshots[-1]
+    middle = run.snapshots[1]
+    run.snapshots[-1] = Snapshot(last.name, {table: rows[:-1] for table, rows in middle.rows.items()})
+
+
+def serve_a_stale_state(run: Run) -> None:
+    run.states["1/1000"]["provisional_grades"][0]["score"] = 6
+
+
+def change_an_id_in_a_replay(run: Run) -> None:
+    def replay(records: list[TopicRecord]) -> list[TopicRecord]:
+        again = with_headers(records[0], replay="true", ce_id="drawn again")
+        return [*records, replace(again, offset=99)]
+
+    of_readers(run, "events", replay)
+
+
+def cross_the_tenants(run: Run) -> None:
+    of_readers(run, "events", lambda rs: [*rs[:-1], replace(rs[-1], value=rs[-1].value.replace("of-2", "of-1"))])
+    run.uncommitted["events"] = []
+
+
+def log_a_token(run: Run) -> None:
+    run.texts["relay-1.log"] = ["request with Bearer eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIyMSJ9.c2lnbmF0dXJl"]
+
+
+PLANTED = {
+    drop_a_record: {"I1", "I6"},
+    repeat_a_record: {"I4"},
+    swap_two_records: {"I5"},
+    shift_a_sequence: {"I6", "I5"},
+    leak_an_aborted_record: {"I7"},
+    publish_half: {"I4"},
+    change_a_byte_of_the_log: {"I8"},
+    delete_the_tail: {"I8"},
+    serve_a_stale_state: {"I10"},
+    change_an_id_in_a_replay: {"I7"},
+    cross_the_tenants: {"I14"},
+    log_a_token: {"I15"},
+}
+
+
+def find(run: Run) -> set[str]:
+    return {violation.invariant for violation in check(run)}
+
+
+@pytest.mark.parametrize(("plant", "invariants"), PLANTED.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_planted_fault_is_found_by_its_invariant(plant: Plant, invariants: set[str]) -> None:
+    run = clean_run()
+    plant(run)
+    assert find(run) == invariants
+
+
+def decide_twice(run: Run) -> None:
+    run.verdicts.append(replace(run.verdicts[0], number=len(run.verdicts), ce_id="again", offset=50))
+
+
+def commit_events_apart(run: Run) -> None:
+    run.events[1] = replace(run.events[1], transaction="another")
+
+
+def keep_events_of_a_refusal(run: Run) -> None:
+    run.events[1] = replace(run.events[1], command_id="early")
+
+
+def decide_in_another_order(run: Run) -> None:
+    first, second = run.verdicts[1], run.verdicts[2]
+    run.verdicts[1:3] = [replace(first, offset=second.offset), replace(second, offset=first.offset)]
+
+
+def acknowledge_without_outcome(run: Run) -> None:
+    run.history.append({"kind": "acknowledged", "at": 99, "command_id": "lost", "partition": 3, "offset": 99})
+
+
+def publish_a_grade_again(run: Run) -> None:
+    (last,) = (event for event in run.events if event.student == 33 and event.type == "grade_published")
+    run.events[run.events.index(last)] = replace(last, student=32)
+
+
+def decide_otherwise(run: Run) -> None:
+    changed = {**run.verdicts[2].body, "status": "rejected", "reason": "not_found", "events": 0}
+    run.decided_again["batches of one"] = [*run.verdicts[:2], replace(run.verdicts[2], body=changed), *run.verdicts[3:]]
+
+
+def emit_on_redelivery(run: Run) -> None:
+    ends = {"verdicts": 7}
+    line = {"kind": "redelivered", "at": 99, "before": "end", "after": "end", "ends_before": ends}
+    run.history.append({**line, "ends_after": {"verdicts": 8}})
+
+
+def serve_an_old_version(run: Run) -> None:
+    run.history.append({"kind": "state", "at": 99, "started_at": 98, "assignment": "1000", "version": 4})
+
+
+def use_too_much_memory(run: Run) -> None:
+    run.history.append({"kind": "sample", "at": 99, "process": "handler-1", "pid": 7, "memory_mib": 3_700})
+
+
+def fence_again_and_again(run: Run) -> None:
+    lines = ({"kind": "sample", "at": 100 + n, "process": "relay-1", "pid": 8, "fenced": 3 * n} for n in range(6))
+    run.history.extend(lines)
+
+
+def log_a_comment(run: Run) -> None:
+    run.texts["handler-1.log"].append(f"cannot store {SECRET}")
+
+
+def answer_a_lost_verdict(run: Run) -> None:
+    run.history.append({"kind": "http", "at": 99, "command_id": "unknown", "status": 200})
+
+
+MORE = {
+    repeat_a_verdict: "I2",
+    decide_twice: "I2",
+    commit_events_apart: "I3",
+    keep_events_of_a_refusal: "I3",
+    decide_in_another_order: "I5",
+    acknowledge_without_outcome: "I1",
+    answer_a_lost_verdict: "I1",
+    publish_a_grade_again: "I4",
+    decide_otherwise: "I11",
+    emit_on_redelivery: "I12",
+    serve_an_old_version: "I13",
+    log_a_comment: "I15",
+    use_too_much_memory: "I16",
+    fence_again_and_again: "I16",
+}
+
+
+@pytest.mark.parametrize(("plant", "invariant"), MORE.items(), ids=lambda value: getattr(value, "__name__", value))
+def test_each_invariant_has_a_fault_that_breaks_it(plant: Plant, invariant: str) -> None:
+    run = clean_run()
+    plant(run)
+    assert invariant in find(run)
+
+
+def test_faultless_run_has_no_violation(tmp_path: Path) -> None:
+    run = clean_run()
+    assert check(run) == []
+    run.save(tmp_path)
+    assert check(Run.load(tmp_path)) == []
+
+
+def test_violation_names_invariant_record_command_and_evidence(tmp_path: Path) -> None:
+    run = clean_run()
+    acknowledge_without_outcome(run)
+    run.save(tmp_path)
+    (violation,) = check(Run.load(tmp_path))
+    assert str(violation) == "I1 commands (1, 3, 99) command lost: acknowledged and without an outcome"
+
+
+def replayed(record: TopicRecord, **changes: Any) -> TopicRecord:
+    return replace(with_headers(record, replay="true"), **changes)
+
+
+def test_replayed_records_are_no_violation() -> None:
+    run = clean_run()
+    of_readers(run, "events", lambda rs: [*rs, *(replayed(r, offset=r.offset + 100) for r in rs if r.partition == 3)])
+    assert check(run) == []

@@ -15,6 +15,7 @@ from services.handler.metrics import HandlerTelemetry
 from services.kafka.client_compat import patch_fetcher
 from services.kafka.topics import verify_topics
 from services.runtime.background_tasks import run_in_background
+from services.runtime.failpoints import failpoints
 from services.runtime.health import Health, serve_health
 from services.runtime.main import freeze_startup_objects, run_process
 from services.runtime.server_monitor import ServerMonitor
@@ -48,7 +49,8 @@ async def main(settings: HandlerSettings) -> None:
     # It warns at each start that it creates no topics, and repeats our log lines on partitions.
     FRAMEWORK_LOGGER.setLevel(logging.ERROR)
     patch_fetcher()
-    await verify_topics(settings.kafka_bootstrap, settings.topic_prefix)
+    async with failpoints.around("handler.verify_topics"):
+        await verify_topics(settings.kafka_bootstrap, settings.topic_prefix)
     authorizer = await load_authorizer(settings)
     health, telemetry = Health(), HandlerTelemetry(HandlerMetrics(), authorizer, build_traces(settings))
     application, consumers = build_app(settings, health, telemetry, authorizer)

@@ -22,6 +22,7 @@ from services.kafka.client_compat import Poll, wait_until_idle
 from services.kafka.partitioning import SHARD_COUNT, group_by_partition
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, KAFKA_CLIENT_ERRORS, POSTGRES_ERRORS, describe_error
+from services.runtime.failpoints import failpoints
 from services.runtime.health import Health
 
 LOGGER = logging.getLogger("handler")
@@ -225,7 +226,7 @@ class CommandConsumer(ConsumerRebalanceListener):
         async def poll_with_heartbeat(consumer: AIOKafkaConsumer) -> RecordBatch:
             self.health.heartbeat(self.name)
             try:
-                records: RecordBatch = await poll(consumer)
+                records: RecordBatch = await poll(failpoints.arm(consumer, "handler.consumer"))
                 return records
             except Exception:
                 # An unreadable record also loses what was fetched of other partitions.

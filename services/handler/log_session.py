@@ -11,6 +11,7 @@ from services.eventlog.postgres import WRITER, HeartbeatConnection, connect
 from services.eventlog.store import EventStore
 from services.handler.position_tracker import PositionTracker
 from services.kafka.topics import full_topic_name
+from services.runtime.failpoints import failpoints
 from services.runtime.health import Health
 
 
@@ -27,10 +28,10 @@ async def open_log_session(
     settings: HandlerSettings, authorizer: CommandAuthorizer | None, health: Health, loop_name: str
 ) -> LogSession:
     """Connect with the rights of a writer; each query is a heartbeat of the loop. Raises POSTGRES_ERRORS."""
-    connection = await connect(settings.url(), "handler", WRITER)
+    connection = await _connect(settings)
     try:
         connection.heartbeat = functools.partial(health.heartbeat, loop_name)
-        event_store = EventStore(connection)
+        event_store = failpoints.arm(EventStore(connection), "handler.log")
         incarnation = await event_store.current_incarnation(full_topic_name(settings.topic_prefix, "commands"))
     except BaseException:
         connection.terminate()
@@ -42,10 +43,15 @@ async def open_log_session(
 
 async def read_watermarks(settings: HandlerSettings, partitions: list[int]) -> dict[int, int]:
     """Read the highest processed offset of partitions (-1: none) over a connection of its own."""
-    connection = await connect(settings.url(), "handler", WRITER)
+    connection = await _connect(settings)
     try:
-        event_store = EventStore(connection)
+        event_store = failpoints.arm(EventStore(connection), "handler.log")
         incarnation = await event_store.current_incarnation(full_topic_name(settings.topic_prefix, "commands"))
         return await event_store.watermarks(incarnation, partitions)
     finally:
         await connection.close()
+
+
+async def _connect(settings: HandlerSettings) -> HeartbeatConnection:
+    async with failpoints.around("handler.connect"):
+        return failpoints.arm(await connect(settings.url(), "handler", WRITER), "handler.connection")

@@ -12,6 +12,7 @@ from services.eventlog.store import EventStore
 from services.eventlog.topic_identity import is_recreated, read_first_records
 from services.kafka.client_compat import request_rejoin
 from services.runtime.errors import POSTGRES_ERRORS
+from services.runtime.failpoints import failpoints
 from services.telemetry.consumer_lag import ConsumerLag
 
 POSITION_SECONDS_MAX = 0.5
@@ -60,9 +61,10 @@ class TopicIdentityCheck:
         if not unconfirmed:
             return recreated
         with contextlib.suppress(*POSTGRES_ERRORS):
-            connection = await connect(self._url, "handler", WRITER)
+            async with failpoints.around("handler.connect"):
+                connection = await connect(self._url, "handler", WRITER)
             try:
-                event_store = EventStore(connection)
+                event_store = failpoints.arm(EventStore(connection), "handler.log")
                 for topic_partition in unconfirmed:
                     first = first_by_partition[topic_partition]
                     if await is_recreated(event_store, incarnation, topic_partition.partition, first):

@@ -9,6 +9,7 @@ from services.kafka.topics import verify_topics
 from services.relay.metrics import RelayTelemetry
 from services.relay.relay import Relay
 from services.runtime.background_tasks import run_in_background
+from services.runtime.failpoints import failpoints
 from services.runtime.health import Health, serve_health
 from services.runtime.main import freeze_startup_objects, run_process, run_until_stopped
 from services.runtime.server_monitor import ServerMonitor
@@ -30,7 +31,8 @@ def build_traces(settings: RelaySettings) -> "RecordTraces | None":
 
 async def main(settings: RelaySettings) -> None:
     """Run until SIGTERM or SIGINT."""
-    await verify_topics(settings.kafka_bootstrap, settings.topic_prefix)
+    async with failpoints.around("relay.verify_topics"):
+        await verify_topics(settings.kafka_bootstrap, settings.topic_prefix)
     health, metrics = Health(), RelayMetrics()
     telemetry = RelayTelemetry(metrics, build_traces(settings))
     connect_monitor = functools.partial(connect, settings.url(), "relay-watch", READER)

@@ -12,6 +12,7 @@ from services.kafka.topics import full_topic_name
 from services.kafka.transactions import close_producer, create_transactional_producer, send_transaction
 from services.publishing.topic_ends import read_progress
 from services.relay.startup_checks import OperatorRequired
+from services.runtime.failpoints import failpoints
 
 # An open transaction of a previous relay times out before that.
 START_SECONDS_MAX = 45
@@ -23,7 +24,7 @@ class Publisher:
     def __init__(self, bootstrap: str, prefix: str) -> None:
         self._bootstrap = bootstrap
         self._prefix = prefix
-        self._producer = create_transactional_producer(bootstrap, f"{prefix}.relay")
+        self._producer = failpoints.arm(create_transactional_producer(bootstrap, f"{prefix}.relay"), "relay.producer")
 
     async def start(self) -> tuple[RelayProgress, datetime] | None:
         """Fence the previous relay, abort its open transaction, and read its progress and when that was written.
@@ -32,7 +33,8 @@ class Publisher:
         """
         async with kafka_timeout(START_SECONDS_MAX, "starting the transactional producer"):
             await self._producer.start()
-        return await read_progress(self._bootstrap, full_topic_name(self._prefix, "progress"))
+        async with failpoints.around("relay.read_progress"):
+            return await read_progress(self._bootstrap, full_topic_name(self._prefix, "progress"))
 
     async def close(self) -> None:
         """Close; an open transaction is aborted by the next relay, or by the broker when it times out."""

@@ -25,6 +25,7 @@ from services.relay.startup_checks import (
 )
 from services.relay.transaction_builder import PendingTransaction, TransactionBuilder
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
+from services.runtime.failpoints import failpoints
 from services.runtime.health import HEARTBEAT_SECONDS_MAX, Health
 
 LOGGER = logging.getLogger("relay")
@@ -61,10 +62,11 @@ class Relay:
             await asyncio.sleep(pause)
 
     async def _run_session(self) -> NoReturn:
-        connection = await connect(self.settings.url(), "relay", READER)
+        async with failpoints.around("relay.connect"):
+            connection = await connect(self.settings.url(), "relay", READER)
         connection.heartbeat = functools.partial(self.health.heartbeat, "relay")
         try:
-            history = FeedHistory(connection)
+            history = failpoints.arm(FeedHistory(connection), "relay.log")
             self.health.heartbeat("relay")
             while not await history.try_lock(lock_name(self.settings.topic_prefix)):
                 self.health.problem = None  # A standby relay is ready.
@@ -96,7 +98,8 @@ class Relay:
                 " To continue after what the topics hold, or to publish everything again, stop all relays and run:"
                 " moderated-grading admin rewind topics|start"
             )
-        ends = await read_topic_ends(self.settings.kafka_bootstrap, history, topic_names)
+        async with failpoints.around("relay.read_topic_ends"):
+            ends = await read_topic_ends(self.settings.kafka_bootstrap, history, topic_names)
         progress = await fill_missing_outputs(stored_progress[0], history, ends)
         progress = await mark_replays_for_new_topics(progress, stored_progress[1], history)
         verify_consistent(progress, await history.heads(ALL_SHARDS), ends)

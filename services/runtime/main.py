@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from services.config import ProcessSettings
+from services.runtime.failpoints import failpoints
 from services.telemetry.json_logging import configure_logging
 
 SettingsT = TypeVar("SettingsT", bound=ProcessSettings)
@@ -32,6 +34,7 @@ def run_process(
     settings = settings_type()
     logging.getLogger().setLevel(settings.log_level)
     logging.getLogger("aiokafka").setLevel(kafka_log_level)
+    failpoints.configure(os.environ.get("FAILPOINTS", ""))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main(settings))
 

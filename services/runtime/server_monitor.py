@@ -17,6 +17,7 @@ from services.config import KafkaSettings
 from services.kafka.client_options import client_options
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import KAFKA_ERRORS, POSTGRES_ERRORS, describe_error
+from services.runtime.failpoints import failpoints
 from services.runtime.health import Health
 from services.telemetry.metrics import ProcessMetrics
 
@@ -66,7 +67,7 @@ class ServerMonitor:
         while True:
             problem = None
             try:
-                async with asyncio.timeout(CHECK_SECONDS_MAX):
+                async with asyncio.timeout(CHECK_SECONDS_MAX), failpoints.around("monitor.kafka"):
                     await self.check_kafka()
             except KAFKA_ERRORS as error:
                 problem = describe_error(error, "kafka")
@@ -78,7 +79,7 @@ class ServerMonitor:
         while True:
             problem = None
             try:
-                async with asyncio.timeout(CHECK_SECONDS_MAX):
+                async with asyncio.timeout(CHECK_SECONDS_MAX), failpoints.around("monitor.postgresql"):
                     if self._connection is None or self._connection.is_closed():
                         self._connection = await self.connect_postgres()
                     offset = await measure_clock_offset(self._connection)

@@ -1,8 +1,7 @@
 -- The event log's schema as it is today: all of it, to be read from top to bottom.
 --
 -- No database is made from this file: `moderated-grading admin migrate` applies the files of migrations/. A test
--- compares the two, so every migration comes with its change here. The rows of table shard are data: migrate inserts
--- them.
+-- compares the two, so every migration comes with its change here.
 --
 -- PostgreSQL holds the only truth: handlers append to it, relays publish from it, all else is derived. Three rules:
 --
@@ -54,9 +53,28 @@ begin
 end
 $$;
 
+-- installation --------------------------------------------------------------------------------------------------------
+-- Ties topics to this log: the relay's progress record carries the id. The number of shards is chosen once, by
+-- `moderated-grading admin migrate --shards N`, which sets moderation.shards for its session; every process reads it.
+
+create table installation (
+    id           uuid primary key default gen_random_uuid(),
+    shards       smallint not null check (shards between 1 and 1000),
+    installed_at timestamptz not null default clock_timestamp()
+);
+comment on table installation is 'One row: the identity of this log, and its number of shards. Never updated.';
+create unique index installation_single_row on installation ((true));
+
+create trigger append_only before update or delete or truncate on installation
+    for each statement execute function refuse_change();
+alter table installation enable always trigger append_only;
+grant select on installation to moderation_reader, moderation_writer, moderation_operator;
+insert into installation (shards)
+values (coalesce(nullif(current_setting('moderation.shards', true), ''), '12')::smallint);
+
 -- shard ---------------------------------------------------------------------------------------------------------------
 -- The unit of ordering and locking: a course with all its assignments is in one shard, and partition = shard on every
--- topic. The rows exist to be locked, in ascending order. Their number is fixed at installation.
+-- topic. The rows exist to be locked, in ascending order.
 
 create table shard (
     shard smallint primary key
@@ -69,6 +87,7 @@ alter table shard enable always trigger append_only;
 grant select on shard to moderation_reader, moderation_writer, moderation_operator;
 -- SELECT … FOR UPDATE requires the right to update; the trigger refuses the update itself.
 grant update on shard to moderation_writer;
+insert into shard select generate_series(0, i.shards - 1) from installation i;
 
 -- source --------------------------------------------------------------------------------------------------------------
 -- Offsets identify a record only within one incarnation of the commands topic: a topic that is deleted and created

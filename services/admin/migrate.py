@@ -1,17 +1,32 @@
 """``admin migrate``: create or upgrade the schema of the event log."""
 
+from typing import Annotated
+
 import psycopg
 import typer
 
+from schemas.topics import DEFAULT_SHARD_COUNT
 from services.config import DatabaseSettings, SettingsError
 from services.eventlog.migrate import LogExists, ShardCountMismatch, migrate
 from services.runtime.command_line import ExitCode, exit_with
 
+SHARDS_MAX = 1_000
 
-def migrate_command() -> None:
+
+def migrate_command(
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=SHARDS_MAX,
+            help="The number of shards of a new installation, and of the partitions of its topics: the most processes"
+            f" that can share the work. It can never be changed. Default: {DEFAULT_SHARD_COUNT}.",
+        ),
+    ] = None,
+) -> None:
     """Create or upgrade the log's schema in DATABASE_URL, as the owner of that database. Safe to repeat."""
     try:
-        applied_count = migrate(DatabaseSettings().url())
+        applied_count = migrate(DatabaseSettings().url(), shards)
     except (SettingsError, LogExists, ShardCountMismatch) as error:
         exit_with(ExitCode.USAGE, str(error))
     except psycopg.OperationalError as error:

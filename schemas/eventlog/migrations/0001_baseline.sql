@@ -33,6 +33,22 @@ begin
 end
 $$;
 
+create table installation (
+    id           uuid primary key default gen_random_uuid(),
+    shards       smallint not null check (shards between 1 and 1000),
+    installed_at timestamptz not null default clock_timestamp()
+);
+comment on table installation is 'One row: the identity of this log, and its number of shards. Never updated.';
+create unique index installation_single_row on installation ((true));
+
+create trigger append_only before update or delete or truncate on installation
+    for each statement execute function refuse_change();
+alter table installation enable always trigger append_only;
+grant select on installation to moderation_reader, moderation_writer, moderation_operator;
+-- `migrate --shards` sets moderation.shards for its session.
+insert into installation (shards)
+values (coalesce(nullif(current_setting('moderation.shards', true), ''), '12')::smallint);
+
 create table shard (
     shard smallint primary key
 );
@@ -43,6 +59,7 @@ create trigger append_only before update or delete or truncate on shard
 alter table shard enable always trigger append_only;
 grant select on shard to moderation_reader, moderation_writer, moderation_operator;
 grant update on shard to moderation_writer;
+insert into shard select generate_series(0, i.shards - 1) from installation i;
 
 create table source (
     number    smallint generated always as identity primary key,

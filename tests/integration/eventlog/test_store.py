@@ -162,13 +162,13 @@ async def test_concurrent_appends_of_the_same_ids_in_opposite_order_do_not_deadl
         assert [type(outcome) for outcome in outcomes if outcome is not True] == [asyncpg.UniqueViolationError]
 
 
-@pytest.mark.parametrize("table", ["shard", "source", "stream", "event", "verdict", "dead_letter"])
+@pytest.mark.parametrize("table", ["installation", "shard", "source", "stream", "event", "verdict", "dead_letter"])
 @pytest.mark.parametrize("change", ["update {0} set {1} = {1}", "delete from {0}", "truncate {0} cascade"])
 @pytest.mark.parametrize("role", ["origin", "replica"])
 async def test_log_tables_are_append_only(open_store: OpenStore, table: str, change: str, role: str) -> None:
     log = await open_store()
     await log.connection.execute(f"set session_replication_role = {role}")
-    column = {"source": "topic", "stream": "course"}.get(table, "shard")
+    column = {"source": "topic", "stream": "course", "installation": "shards"}.get(table, "shard")
     with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
         await log.connection.execute(change.format(table, column))
 
@@ -177,7 +177,7 @@ async def test_log_tables_are_append_only(open_store: OpenStore, table: str, cha
 async def test_process_roles_cannot_change_written_rows(database_url: str, table: str) -> None:
     writer, reader = await connect(database_url, "test", WRITER), await connect(database_url, "test", READER)
     try:
-        column = {"source": "topic", "stream": "course"}.get(table, "shard")
+        column = {"source": "topic", "stream": "course", "installation": "shards"}.get(table, "shard")
         for change in (f"update {table} set {column} = {column}", f"delete from {table}", f"truncate {table}"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await writer.execute(change)

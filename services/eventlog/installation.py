@@ -1,0 +1,35 @@
+"""The installation: what the first migration fixed for the life of a log."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+
+from services.eventlog.postgres import Pool
+
+INSTALLATION = "select i.id, i.shards from installation i"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """``id`` ties topics to this log; every topic has ``shard_count`` partitions, except the relay's progress."""
+
+    id: UUID
+    shard_count: int
+
+    @property
+    def shards(self) -> Sequence[int]:
+        """The numbers of all shards, ascending."""
+        return range(self.shard_count)
+
+
+async def read_installation(connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> Installation:
+    """Read the installation; it never changes, so that a process reads it once.
+
+    Raises:
+        POSTGRES_ERRORS: PostgreSQL does not answer, or the log is not installed (UndefinedTableError).
+    """
+    row = await connection.fetchrow(INSTALLATION)
+    assert row is not None
+    return Installation(UUID(str(row[0])), row[1])

@@ -1,0 +1,91 @@
+"""``migrate`` reads every form of DATABASE_URL that the processes read, and fixes what an installation is."""
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import psycopg
+import pytest
+
+from deploy.local.paths import free_port
+from deploy.local.postgres import create_database
+from schemas.topics import DEFAULT_SHARD_COUNT
+from services.eventlog.installation import read_installation
+from services.eventlog.migrate import ShardCountMismatch, migrate
+from services.eventlog.postgres import WRITER, connect
+from tests.fixtures.system import RUN_NUMBERS, RUN_PREFIX
+
+URL_FORMS = [
+    "postgres://{user}@{host}:{port}/{database}",
+    "postgresql://{user}@{host}:{free},{host}:{port}/{database}",
+    "postgresql://{user}@{host}:{free},{host}:{port}/{database}?target_session_attrs=read-write",
+    "postgresql://{user}@/{database}?host={host}:{free},{host}:{port}",
+    "postgresql://{user}@/{database}?host={host},{host}&port={free},{port}&target_session_attrs=read-write",
+]
+
+
+@pytest.fixture
+def empty_database(postgres: str, new_database: Callable[[], str]) -> str:
+    return create_database(postgres, f"{RUN_PREFIX}-{next(RUN_NUMBERS)}")
+
+
+@pytest.mark.parametrize("form", URL_FORMS)
+async def test_migrate_reads_every_form_of_url_that_the_processes_read(database_url: str, form: str) -> None:
+    parts = urlsplit(database_url)
+    places = {"host": parts.hostname, "port": parts.port, "free": free_port(), "database": parts.path[1:]}
+    url = form.format(user=parts.netloc.rpartition("@")[0], **places)
+
+    assert migrate(url) == 0
+
+    connection = await connect(url, "test", WRITER)
+    await connection.close()
+
+
+@pytest.mark.parametrize("shard_count", [None, 1, 40])
+async def test_installation_has_an_id_of_its_own_and_the_chosen_number_of_shards(
+    empty_database: str, database_url: str, shard_count: int | None
+) -> None:
+    migrate(empty_database, shard_count)
+
+    installations = []
+    for url in (empty_database, database_url):
+        connection = await asyncpg.connect(url)
+        installations.append(await read_installation(connection))
+        shards = [row[0] for row in await connection.fetch("select shard from shard order by shard")]
+        assert shards == list(installations[-1].shards)
+        await connection.close()
+    assert installations[0].shard_count == (shard_count or DEFAULT_SHARD_COUNT)
+    assert installations[0].id != installations[1].id
+
+
+async def test_number_of_shards_and_id_stay_as_they_were_installed(empty_database: str) -> None:
+    migrate(empty_database, 3)
+    connection = await asyncpg.connect(empty_database)
+    installed = await read_installation(connection)
+
+    with pytest.raises(ShardCountMismatch, match="the log has 3 shards, not 4"):
+        migrate(empty_database, 4)
+    assert migrate(empty_database) == migrate(empty_database, 3) == 0
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await connection.execute("insert into installation (shards) values (4)")
+
+    assert await read_installation(connection) == installed
+    await connection.close()
+
+
+def test_migration_outside_a_transaction_builds_an_index_while_others_write(database_url: str, tmp_path: Path) -> None:
+    index = "source_reason"
+    (tmp_path / "0002_index.sql").write_text(
+        "-- transactional: false\n"
+        f"drop index concurrently if exists {index};\n"
+        f"create index concurrently {index} on source (reason);\n"
+    )
+    with psycopg.connect(database_url) as writer:
+        writer.execute("insert into source (topic, reason) values ('earlier', 'written before')")
+        writer.commit()
+        assert migrate(database_url, folder=tmp_path) == 1
+        writer.execute("insert into source (topic, reason) values ('later', 'written after')")
+        valid = writer.execute("select indisvalid from pg_index where indexrelid = %s::regclass", (index,)).fetchone()
+
+    assert valid == (True,)

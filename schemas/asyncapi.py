@@ -26,13 +26,13 @@ grades leave as Canvas Live Events and as IMS Caliper.
 
 
 def render_yaml() -> str:
-    """The document as YAML."""
+    """Write the document as YAML."""
     head = "# Made by python -m schemas.generate: change schemas/, not this file.\n"
     return head + yaml.dump(build_document(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def build_document() -> Json:
-    """The document as JSON."""
+    """Write the document as JSON."""
     topics = list(TOPICS)
     return {
         "asyncapi": "3.0.0",
@@ -95,7 +95,7 @@ def _channel(topic: str) -> Json:
 
 
 def _topic_configuration(topic: str) -> Json:
-    """Settings in the types of AsyncAPI's Kafka bindings."""
+    """Convert settings to the types of AsyncAPI's Kafka bindings."""
     return {
         name: [value] if name == "cleanup.policy" else int(value) if value.lstrip("-").isdigit() else value
         for name, value in TOPICS[topic].config.items()
@@ -196,7 +196,7 @@ def _const_schema(value: str) -> Json:
 
 
 def to_draft_07(schema: Json) -> Json:
-    """The same schema in AsyncAPI's own dialect, which is draft 7's; references are replaced by what they name."""
+    """Convert a schema to AsyncAPI's own dialect, which is draft 7's; references are replaced by what they name."""
     definitions = schema.get("$defs", {})
 
     def convert(node: Any) -> Any:

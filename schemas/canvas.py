@@ -93,7 +93,7 @@ class CourseUser(User):
 
 
 class UserDisplay(BaseModel):
-    """A user beside something else; ``anonymous_id`` is the id in base 36."""
+    """A user in another object; ``anonymous_id`` is the id in base 36."""
 
     id: Id
     anonymous_id: AnonymousId
@@ -124,7 +124,7 @@ class SubmissionComment(BaseModel):
 
 
 class ModeratedComment(BaseModel):
-    """A comment beside a provisional grade. ``anonymous_id`` replaces the id of an author who is anonymous."""
+    """A comment on a provisional grade. ``anonymous_id`` replaces the id of an author who is anonymous."""
 
     id: Id
     comment: str

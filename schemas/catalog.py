@@ -33,7 +33,7 @@ class Message:
 
 
 def build_schema(model: type[BaseModel], urn: str) -> Json:
-    """A model as JSON Schema 2020-12."""
+    """Describe a model as JSON Schema 2020-12."""
     schema = _clean_schema(model.model_json_schema())
     title = schema.pop("title")
     return {"$schema": DIALECT, "$id": f"urn:moderated-grading:{urn}", "title": title, **schema}
@@ -59,7 +59,7 @@ def _clean_schema(node: Any, is_name_map: bool = False) -> Any:
 
 
 def _nullable(schema: Json) -> Json:
-    """A choice between a plain type and null as what it is: a type that may be null."""
+    """Rewrite a choice between a plain type and null as a type that may be null."""
     choices = schema.get("anyOf", [])
     if len(choices) != 2 or choices[1] != {"type": "null"} or {"$ref", "enum", "const"} & set(choices[0]):
         return schema
@@ -68,7 +68,7 @@ def _nullable(schema: Json) -> Json:
 
 
 def _markdown(text: str) -> str:
-    """A docstring as Markdown: one line per paragraph or list item."""
+    """Convert a docstring to Markdown: one line per paragraph or list item."""
     return re.sub(r"(?<!\n)\n(?!\n|- )", " ", inspect.cleandoc(text)).replace("``", "`")
 
 
@@ -121,12 +121,12 @@ HTTP_REQUEST = build_schema(HttpRequest, HTTP_REQUEST_HEADER)
 
 
 def get_topic_messages(topic: str) -> list[Message]:
-    """The messages of a topic (its name without prefix)."""
+    """Return the messages of a topic (its name without prefix)."""
     return [message for message in MESSAGES if message.topic == topic]
 
 
 def get_topic_headers(topic: str) -> Json:
-    """The headers of a topic's records, whichever of its messages they are of."""
+    """Return the headers of a topic's records, whichever of its messages they are of."""
     messages = get_topic_messages(topic)
     ce_type_patterns = [re.escape(message.ce_type) for message in messages if message.ce_type is not None]
     return (

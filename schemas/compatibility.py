@@ -110,7 +110,7 @@ def _values(schema: Json) -> list[Any]:
 
 
 def _types(schema: Json) -> set[str]:
-    """The types that a schema allows; all of them where it names none, or leaves that to its choices."""
+    """Return the types that a schema allows; all of them if it names none or leaves that to its choices."""
     types = schema.get("type", ALL_TYPES)
     return {types} if isinstance(types, str) else set(types)
 
@@ -126,7 +126,7 @@ def read_contracts(folder: Path) -> dict[str, Json]:
 
 
 def current_contracts() -> dict[str, Json]:
-    """The contracts as they are, with the channels and those of HTTP."""
+    """Return today's contracts, with the channels and those of HTTP."""
     return {
         **read_contracts(GENERATED),
         "channels": _channels(),
@@ -148,7 +148,7 @@ def _read_json(path: Path) -> Json:
 
 
 def release() -> None:
-    """The present contracts are the released ones from now on."""
+    """Save today's contracts as the released ones."""
     shutil.rmtree(RELEASED, ignore_errors=True)
     shutil.copytree(GENERATED, RELEASED)
     shutil.copy(FOLDER / f"{OPENAPI}.json", RELEASED)

@@ -51,7 +51,7 @@ def _class_name(name: str) -> str:
 
 
 def _build_event_model(name: str, subject: str) -> type[DomainEvent]:
-    """The event of that name: its payload closed; ids that it is not about are null."""
+    """Build the model of an event: its payload is closed, ids of what it is not about are null."""
     payload = getattr(event_payloads, _class_name(name))
     fields: dict[str, Any] = {"payload": (payload, ...)}
     if subject == "course":

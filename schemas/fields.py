@@ -52,12 +52,12 @@ def format_time(at: datetime) -> str:
 
 
 def is_uuid(value: object) -> bool:
-    """Whether a value is a UUID in 8-4-4-4-12 form."""
+    """Return whether a value is a UUID in 8-4-4-4-12 form."""
     return isinstance(value, str) and _UUID.fullmatch(value) is not None
 
 
 def parse_id(value: object) -> int:
-    """A positive integer below 2**63, as a JSON integer or as a decimal string."""
+    """Parse a positive integer below 2**63, given as a JSON integer or as a decimal string."""
     if isinstance(value, str) and _ID.fullmatch(value):
         value = int(value)
     if type(value) is int and 0 < value <= ID_MAX:

@@ -30,7 +30,7 @@ def render_files() -> dict[str, str]:
 
 
 def headers_by_topic() -> dict[str, dict[str, Any]]:
-    """The headers of each topic's records, whichever of its messages they are of."""
+    """Return the headers of each topic's records, whichever of its messages they are of."""
     schemas = {}
     for topic in dict.fromkeys(message.topic for message in MESSAGES):
         schema = get_topic_headers(topic)

@@ -4,6 +4,6 @@ GLOBAL_ID_BASE = 10**13
 
 
 def to_local_id(number: int, shard: int | None) -> int:
-    """The local id that a global id of the shard stands for; any other number as it is."""
+    """Return the local id of a global id of the shard; any other number unchanged."""
     quotient, local_id = divmod(number, GLOBAL_ID_BASE)
     return local_id if quotient == shard and local_id else number

@@ -48,7 +48,7 @@ REASONS: Mapping[Reason, ReasonInfo] = {
         "The actor or a valid token is missing.", "Send the same command again with an actor and a valid token.", 401
     ),
     "unauthorized": ReasonInfo(
-        "The actor lacks the permission.", "Ask whoever maintains the course's roles; then send a new command.", 403
+        "The actor lacks the permission.", "Ask the maintainers of the course's roles; then send a new command.", 403
     ),
     "not_found": ReasonInfo(
         "The course, assignment, student or provisional grade does not exist, or the actor cannot see it.",
@@ -107,7 +107,7 @@ ACCEPTED_STATUS = 200
 
 
 def describe_reasons() -> str:
-    """The table as a Markdown list."""
+    """Write the table as a Markdown list."""
     return "\n".join(
         f"- `{reason}` ({info.http_status}): {info.when} {info.remedy}" for reason, info in REASONS.items()
     )

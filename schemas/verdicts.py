@@ -83,7 +83,7 @@ _NULL = {"type": "null"}
 
 
 def _rules() -> list[Any]:
-    """What fields say of each other, in JSON Schema: the same as the validator of :class:`Verdict`."""
+    """Express in JSON Schema what the validator of :class:`Verdict` checks between fields."""
     accepted = {"properties": {"status": {"const": "accepted"}}}
     no_rejection = {"reason": _NULL, "error_code": _NULL, "message": _NULL, "http_status": {"const": ACCEPTED_STATUS}}
     rejection = {
@@ -137,7 +137,7 @@ class Verdict(Strict):
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
-        """A refusal has a reason with its status and a message, and leaves nothing but itself."""
+        """Check that a refusal has a reason with its status and a message, and no result."""
         if self.status == "accepted":
             if (self.reason, self.error_code, self.message, self.http_status) != (None, None, None, ACCEPTED_STATUS):
                 raise ValueError("an accepted command has status 200 and nothing to refuse")

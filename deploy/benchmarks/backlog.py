@@ -77,7 +77,7 @@ async def create_backlog(bench_servers: BenchServers, url: str, records: Sequenc
 
 
 def require_token_settings() -> dict[str, str]:
-    """Settings of a handler that accepts only the tokens of :func:`create_token_factory`."""
+    """Build the settings of a handler that accepts only the tokens of :func:`create_token_factory`."""
     make_keys(KEYS_FOLDER)
     return {"COMMAND_AUTH": "required", "JWKS": str(KEYS_FOLDER / "commands.jwks")}
 

@@ -49,7 +49,7 @@ class OffsetAllocator:
         self._next_offsets: Counter[int] = Counter()
 
     def to_consumer_record(self, record: ProducerRecord) -> ConsumerRecord[Any, Any]:
-        """The record as a consumer receives it."""
+        """Return the record as a consumer receives it."""
         partition = get_course_shard(int(record.key))
         offset = self._next_offsets[partition]
         self._next_offsets[partition] += 1

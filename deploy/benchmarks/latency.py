@@ -123,7 +123,7 @@ async def _send_and_measure(
 
 
 def _published_assignment(course: Course) -> int:
-    """The second assignment of a course, whose grades are published."""
+    """Return the second assignment of a course, whose grades are published."""
     return course.course_id * 100 + 1
 
 
@@ -132,7 +132,7 @@ def _publish_command(course: int, assignment: int) -> Json:
 
 
 def _command(courses: Sequence[Course], number: int) -> Json:
-    """A mixed command; every fourth posts or hides a grade, of each student in turn."""
+    """Build a mixed command; every fourth posts or hides a grade, of each student in turn."""
     turn, remainder = divmod(number, LIVE_EVENT_EVERY)
     if remainder or number < 0:
         first_assignment_courses = [

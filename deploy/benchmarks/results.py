@@ -35,7 +35,7 @@ class Target:
     at_most: bool = False
 
     def is_met(self, median: float) -> bool:
-        """Whether a median reaches the bound."""
+        """Return whether a median reaches the bound."""
         return median <= self.bound if self.at_most else median >= self.bound
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class Scale:
     short: bool = False
 
     def choose(self, full: int, short: int) -> int:
-        """The number for this scale."""
+        """Return the number for this scale."""
         return short if self.short else full
 
 
@@ -78,7 +78,7 @@ def measurement(
     plot_position: float | None = None,
     series: str = "handler",
 ) -> Measurement:
-    """A measurement of one value per round."""
+    """Build a measurement of one value per round."""
     return Measurement(case, unit, tuple(values), target, plot_position, series)
 
 
@@ -93,7 +93,7 @@ def ratio(
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of values does not exceed, without interpolation."""
+    """Return the smallest value that at least this share of values does not exceed, without interpolation."""
     return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
@@ -142,7 +142,7 @@ class Report:
 
 
 def build_table(benchmark: str, measurements: Sequence[Measurement]) -> Table:
-    """A table of medians, spreads, targets, and whether they are met."""
+    """Format a table of medians, spreads, targets, and whether they are met."""
     table = Table(title=benchmark, title_justify="left", title_style="bold", width=WIDTH)
     table.add_column("measured", ratio=1)
     for name in ("median", "lowest", "highest"):

@@ -69,7 +69,7 @@ class Rate:
         return before_last_tenth.cost_until(last) / first.cost_until(after_first_tenth)
 
     def round_values(self) -> dict[str, float]:
-        """The values for a round of a benchmark."""
+        """Return the values for a round of a benchmark."""
         return {RATE: self.per_second, "handler_us": self.handler_us, "backend_us": self.backend_us}
 
     @property
@@ -78,7 +78,7 @@ class Rate:
 
 
 async def count_verdicts(url: str) -> int:
-    """Number of verdicts in the log."""
+    """Return the number of verdicts in the log."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         row = await (await connection.execute(VERDICT_COUNT_QUERY, ("",))).fetchone()
     return int(row[0]) if row else 0

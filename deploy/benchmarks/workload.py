@@ -34,7 +34,7 @@ class Course:
 
 
 def build_command(course: int, type_: str, data: Json, assignment: int | None = None, actor: int | None = None) -> Json:
-    """A command of root account 1."""
+    """Build a command of root account 1."""
     fields: Json = {
         "command_id": str(uuid.uuid4()),
         "type": type_,
@@ -82,19 +82,19 @@ def roster_commands(course: int, students: int, assignment_ids: Iterable[int]) -
 
 
 def first_grade_commands(course: int, students: int, assignment_ids: Iterable[int]) -> Iterator[Json]:
-    """A first provisional grade of every student; the nth student's is the assignment's nth."""
+    """Build a first provisional grade of every student; the nth student's is the assignment's nth."""
     for assignment in assignment_ids:
         for student in range(students):
             yield grade_command(course, assignment, FIRST_STUDENT + student, student % 101, GRADER)
 
 
 def grade_command(course: int, assignment: int, student: int, score: int, actor: int) -> Json:
-    """A provisional grade."""
+    """Build a provisional grade."""
     return build_command(course, "record_provisional_grade", {"student_id": student, "score": score}, assignment, actor)
 
 
 def mixed_command(courses: Sequence[Course], number: int) -> Json:
-    """The command with this number: 60 % grades, 20 % selections, 10 % comments, 10 % refusals."""
+    """Build the command with this number: 60 % grades, 20 % selections, 10 % comments, 10 % refusals."""
     turn, course_index = divmod(number, len(courses))
     course = courses[course_index]
     assignment = course.course_id * 100 + turn // 10 % len(course.stream_numbers)
@@ -131,7 +131,7 @@ def mixed_records(
 
 
 def build_record(command: Json, token: Callable[[Json], str] | None = None) -> ProducerRecord:
-    """The record of a command."""
+    """Build the record of a command."""
     headers: list[tuple[str, str | bytes | None]] = []
     if token is not None:
         headers.append(("authorization", f"Bearer {token(command)}".encode()))

@@ -58,7 +58,7 @@ def choose_provider(kind: str) -> str:
 def kafka_server(
     name: str, provider: str | None = None, heap: str = "512m", environment: Mapping[str, str] = os.environ
 ) -> Server:
-    """The broker called ``name`` in this clone, from ``provider`` or from the current choice."""
+    """Return the broker called ``name`` in this clone, from ``provider`` or from the current choice."""
     match provider or choose_provider("kafka"):
         case "given":
             return ExternalServer(environment["KAFKA_BOOTSTRAP"])
@@ -69,7 +69,7 @@ def kafka_server(
 
 
 def postgres_server(name: str, provider: str | None = None, environment: Mapping[str, str] = os.environ) -> Server:
-    """The PostgreSQL called ``name`` in this clone, from ``provider`` or from the current choice."""
+    """Return the PostgreSQL called ``name`` in this clone, from ``provider`` or from the current choice."""
     match provider or choose_provider("postgres"):
         case "given":
             return ExternalServer(environment["DATABASE_URL"])

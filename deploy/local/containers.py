@@ -34,7 +34,7 @@ testcontainers_config.ryuk_disabled = True
 
 @functools.cache
 def engine() -> Any:
-    """The client of the container engine; None if none answers, or if this process itself runs in a container of it."""
+    """Return the client of the container engine; None if none answers or this process runs in one of its containers."""
     socket_path = (get_docker_host() or DEFAULT_UNIX_SOCKET).removeprefix("http+").removeprefix("unix://")
     try:
         with socket.socket(socket.AF_UNIX) as probe:
@@ -54,7 +54,7 @@ def _runs_this_process(client: Any) -> bool:
 
 
 def find_image(kind: str) -> str | None:
-    """The image to use for ``kafka`` or ``postgres``; None without an engine or without an image."""
+    """Return the image to use for ``kafka`` or ``postgres``; None without an engine or without an image."""
     if engine() is None:
         return None
     for name in IMAGES[kind]:

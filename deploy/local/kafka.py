@@ -39,7 +39,7 @@ BROKER_SETTINGS = {
 
 
 def build_settings(host: str, port: int, controller_port: int, data_folder: str) -> dict[str, str]:
-    """The settings of a broker that listens on ``host``; clients reach it at 127.0.0.1 and the same port."""
+    """Return the settings of a broker that listens on ``host``; clients reach it at 127.0.0.1 and the same port."""
     return {
         **BROKER_SETTINGS,
         "listeners": f"PLAINTEXT://{host}:{port},CONTROLLER://127.0.0.1:{controller_port}",
@@ -55,12 +55,12 @@ def format_address(port: int) -> str:
 
 
 def client_settings(bootstrap: str) -> dict[str, str | int | float | bool]:
-    """Settings of a confluent_kafka client that raises errors and logs nothing to the terminal."""
+    """Return settings of a confluent_kafka client that raises errors and logs nothing to the terminal."""
     return {**librdkafka_options(bootstrap), "log_level": 0}
 
 
 def is_ready(bootstrap: str) -> bool:
-    """Whether a broker answers requests there."""
+    """Return whether a broker answers requests there."""
     with contextlib.suppress(KafkaException):
         return bool(AdminClient(client_settings(bootstrap)).list_topics(timeout=0.5).brokers)
     return False
@@ -121,7 +121,7 @@ class KafkaServer:
         remove_folder(self.folder)
 
     def pid(self) -> int | None:
-        """The broker's process id; None if it does not run."""
+        """Return the broker's process id; None if it does not run."""
         return running_pid(self.folder / "pid", str(self.folder / "server.properties"))
 
     def _terminate(self, signal_number: int) -> None:

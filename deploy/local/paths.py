@@ -18,7 +18,7 @@ PORT_RANGE = (15_000, 32_768)
 
 
 def _read_clone_id() -> str:
-    """The id in the names of this clone's data and containers.
+    """Return the id in the names of this clone's data and containers.
 
     It is random, so that a later clone in the same folder, or one whose state was deleted, does not find an older log.
     """
@@ -38,7 +38,7 @@ CLONE_ID = _read_clone_id()
 
 
 def free_port() -> int:
-    """A free port on 127.0.0.1, outside the range of ephemeral ports."""
+    """Return a free port on 127.0.0.1, outside the range of ephemeral ports."""
     while True:
         port = random.SystemRandom().randrange(*PORT_RANGE)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -47,7 +47,7 @@ def free_port() -> int:
 
 
 def database_folder(name: str) -> Path:
-    """The data folder of a local PostgreSQL: in the state folder, or, as root, where PostgreSQL's user can reach it."""
+    """Return a local PostgreSQL's data folder: in the state folder, or, as root, where PostgreSQL's user can read."""
     home = STATE if os.getuid() != 0 else Path("/var/tmp") / f"moderated-grading-{CLONE_ID}"
     return home / name / "postgres"
 
@@ -70,7 +70,7 @@ def wait_until_ready(is_ready: Callable[[], bool], is_alive: Callable[[], bool],
 
 
 def running_pid(file: Path, command: str) -> int | None:
-    """The process id at the start of a file, if that process runs and its command line contains ``command``."""
+    """Return the process id at the start of a file, if that process runs and its command line contains ``command``."""
     try:
         pid = int(file.read_text().split()[0])
         command_line = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
@@ -94,7 +94,7 @@ def terminate(pid: int, signal_number: int = signal.SIGTERM, timeout_seconds: fl
 
 
 def _is_running(pid: int) -> bool:
-    """Whether the process runs. A zombie, which has no command line, does not."""
+    """Return whether the process runs. A zombie, which has no command line, does not."""
     try:
         return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
     except (FileNotFoundError, ProcessLookupError):

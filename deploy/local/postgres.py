@@ -26,7 +26,7 @@ def format_url(port: int) -> str:
 
 
 def is_ready(url: str) -> bool:
-    """Whether it accepts connections."""
+    """Return whether it accepts connections."""
     with contextlib.suppress(psycopg.OperationalError):
         psycopg.connect(url, connect_timeout=2).close()
         return True
@@ -128,7 +128,7 @@ class PostgresServer:
         remove_folder(self.folder)
 
     def pid(self) -> int | None:
-        """The postmaster's process id; None if it does not run."""
+        """Return the postmaster's process id; None if it does not run."""
         return running_pid(self.folder / "data" / "postmaster.pid", str(self.folder / "data"))
 
     def _port(self) -> int:

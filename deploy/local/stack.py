@@ -94,11 +94,11 @@ class Stack:
         return {**variables, **urls}
 
     def url(self, process: str) -> str:
-        """Base URL of a process of the running stack. SystemExit if it does not run."""
+        """Return the base URL of a process of the running stack. SystemExit if it does not run."""
         return self.environment()[f"{process.upper()}_URL"]
 
     def is_up(self) -> bool:
-        """Whether the supervisor runs."""
+        """Return whether the supervisor runs."""
         return self._supervisor_pid() is not None
 
     def _choose_providers(self) -> None:
@@ -219,7 +219,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> None:
-    """The command line."""
+    """Run the command line."""
     match arguments:
         case ["up"]:
             stack = Stack()

@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent
 
 
 def render_files() -> dict[Path, str]:
-    """The contents of each file, by path."""
+    """Return the contents of each file, by path."""
     encoder = JSONEncoder(indent=2, ensure_ascii=False)
     dashboards = {
         FOLDER / "grafana" / f"{name}.json": encoder.encode(build()) + "\n" for name, build in DASHBOARDS.items()

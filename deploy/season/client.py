@@ -88,7 +88,7 @@ class DemoClient:
             self.event_counts[headers["ce_type"].decode().split(".")[1]] += 1
 
     def verdict_count(self) -> int:
-        """Number of verdicts read."""
+        """Return the number of verdicts read."""
         return sum(map(len, self.verdicts.values()))
 
     async def wait_for_verdicts(self) -> None:

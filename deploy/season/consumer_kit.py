@@ -54,7 +54,7 @@ class CourseDriver:
     uncommitted_consumer: AIOKafkaConsumer
 
     def build_command(self, kind: str, data: Json, actor: int | None = None) -> Json:
-        """A command for the course, or for its one assignment."""
+        """Build a command for the course, or for its one assignment."""
         command: Json = {
             "command_id": str(uuid.uuid4()), "type": kind, "issued_at": datetime.now(UTC).isoformat(),
             "root_account_id": "1", "course_id": str(self.course), "data": data,
@@ -101,7 +101,7 @@ class CourseDriver:
 
 
 def format_line(prefix: str, record: Any) -> Json:
-    """A record as a line of the corpus."""
+    """Write a record as a line of the corpus."""
     return {
         "topic": record.topic.removeprefix(f"{prefix}."),
         "partition": record.partition,
@@ -144,7 +144,7 @@ async def play_course(driver: CourseDriver) -> dict[str, list[Json]]:
 
 
 async def record_redelivery(driver: CourseDriver, published: list[Json]) -> list[Json]:
-    """The records of a consumer that stops after the publication, before it commits the offset of its last event."""
+    """Return the records of a consumer that stops before it commits the offset of the publication's last event."""
     redelivered_line = next(line for line in reversed(published) if line["topic"] == "live-events")
     partition = TopicPartition(f"{driver.prefix}.live-events", redelivered_line["partition"])
     lines_before = [line for line in published if line["topic"] == "live-events"]
@@ -158,7 +158,7 @@ async def record_redelivery(driver: CourseDriver, published: list[Json]) -> list
 
 
 async def record_replay(driver: CourseDriver) -> list[Json]:
-    """The course's live events, replayed to a topic for one consumer."""
+    """Replay the course's live events to a topic for one consumer."""
     target = f"{driver.prefix}-kit-{driver.course}"
     settings = ReplaySettings()
     replay_request = ReplayRequest("live-events", target, LogFilter(root_account=1, course=driver.course))
@@ -186,7 +186,7 @@ async def record_replay(driver: CourseDriver) -> list[Json]:
 
 
 def expected_state(lines: list[Json]) -> Json:
-    """The state of a ``live-events`` consumer that applies every event once."""
+    """Return the state of a ``live-events`` consumer that applies every event once."""
     events: dict[str, Json] = {}
     for line in lines:
         if line["topic"] == "live-events":

@@ -100,7 +100,7 @@ def print_verdict(console: Console, title: str, verdict: Json) -> None:
 
 
 def percentile(values: list[float], share: float) -> str:
-    """The percentile of seconds, as text in milliseconds."""
+    """Return the percentile of seconds, as text in milliseconds."""
     return f"{sorted(values)[int(len(values) * share)] * 1000:.0f} ms" if values else "-"
 
 

@@ -94,13 +94,13 @@ class SampleData:
         )
 
     def assignment_id(self, number: int) -> int:
-        """The id of an assignment."""
+        """Return the id of an assignment."""
         return self.base_id + 500 + number
 
     def build_command(
         self, course: Course, type_: str, data: Json, assignment: int | None = None, actor: int | None = None
     ) -> Json:
-        """A command with a new id."""
+        """Build a command with a new id."""
         command: Json = {
             "command_id": str(uuid.uuid4()),
             "type": type_,
@@ -181,10 +181,10 @@ class SampleData:
                         yield course, assignment.number, student, command
 
     def publish_command(self, course: Course, assignment: Assignment, actor: int) -> Json:
-        """The command to publish an assignment's grades."""
+        """Return the command to publish an assignment's grades."""
         return self.build_command(course, "publish_provisional_grades", {}, assignment.number, actor)
 
 
 def encode_command(command: Json) -> bytes:
-    """The value of the record."""
+    """Return the value of the record."""
     return json.dumps(command).encode()

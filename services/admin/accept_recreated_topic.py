@@ -71,7 +71,7 @@ async def accept_recreated_topic(
 
 
 async def _is_topic_recreated(bootstrap: str, partitions: Sequence[TopicPartition], store: EventStore) -> bool:
-    """Whether a partition lacks its last processed record, or holds another record where its first one was."""
+    """Return whether a partition lacks its last processed record, or holds another record where its first one was."""
     incarnation = await store.current_incarnation(partitions[0].topic)
     last_processed = await _read_last_processed(partitions, store, incarnation)
     if not last_processed:
@@ -104,7 +104,7 @@ async def _read_last_processed(
 
 
 async def _is_record_missing(consumer: AIOKafkaConsumer, last_processed: ProcessedRecords) -> bool:
-    """Compare with the topic's time index, which any record can be found in whatever its content."""
+    """Compare with the topic's time index, in which any record can be found."""
     end_offsets = await consumer.end_offsets(list(last_processed))
     append_times = {topic_partition: append_time for topic_partition, (_, append_time) in last_processed.items()}
     # Of each partition the first record with that append time or a later one.

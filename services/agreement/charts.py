@@ -56,7 +56,7 @@ def distance_chart(agreement: Agreement, element_id: str = "distances") -> str:
 
 
 def bias_chart(agreement: Agreement, grader_names: Mapping[int, str], element_id: str = "bias") -> str:
-    """A dot a grader: their mean difference from the other graders, its line one standard deviation to both sides.
+    """Draw a dot per grader: the mean difference from the other graders, with one standard deviation to both sides.
 
     ``grader_names``: the display name of each grader, by user id.
     """

@@ -49,14 +49,14 @@ def weighted_kappa(first: Sequence[int], second: Sequence[int], categories: int)
     if len(first) == 1:
         return Statistic(None, 1, "one_work")
     if len({*first, *second}) == 1:
-        # All chance: whatever two constant graders say, they could not but agree.
+        # Two constant graders agree by definition: the agreement says nothing about them.
         return Statistic(None, len(first), "no_variance")
     if categories**2 > KAPPA_CELLS_MAX:
         return Statistic(None, len(first), "too_large")
     from pycm import ConfusionMatrix
 
     pair_counts = Counter(zip(first, second, strict=True))
-    # A whole matrix, because categories that nobody used keep the others apart.
+    # A whole matrix, because unused categories keep the others apart.
     category_numbers = {str(number): number for number in range(categories)}
     matrix = ConfusionMatrix(
         matrix={
@@ -74,7 +74,7 @@ def krippendorff_alpha(rating_rows: Sequence[Sequence[float]], level: Measuremen
     """Krippendorff's alpha over works with two or more values each (Krippendorff 2011).
 
     Disagreement is the mean squared distance of two values: observed within the works, each pair of a work of m values
-    weighing 1 / (m - 1), and expected among all values whatever their work. Alpha is 1 less the one by the other.
+    weighing 1 / (m - 1), and expected among all values of all works. Alpha is 1 less the one by the other.
     """
     count = len(rating_rows)
     if not rating_rows:

@@ -46,7 +46,7 @@ class AssignmentRatings:
 
 
 def collect_ratings(course: Course, assignment: Assignment) -> AssignmentRatings:
-    """The marks of an assignment as it stands; scores and texts follow today's points, type and scheme."""
+    """List the current marks of an assignment; scores and texts follow today's points, type and scheme."""
     scale = build_scale(course, assignment)
     # A class has few different marks, and a scheme may have thousands of bands to look through.
     get_category_index = lru_cache(CATEGORY_CACHE_SIZE)(scale.category_index)

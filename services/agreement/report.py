@@ -39,7 +39,7 @@ LIMITS_OF_AGREEMENT_Z = 1.96
 
 
 def agreement_document(assignment_ref: AssignmentRef, agreement: Agreement) -> Json:
-    """The whole of it; a figure is ``{value, count, reason}``, its value null with the reason why."""
+    """Build the report; a figure is ``{value, count, reason}``: the value is null if there is a reason."""
     return {
         "assignment_id": assignment_ref.assignment_id,
         "course_id": assignment_ref.course_id,
@@ -160,7 +160,7 @@ def _icc_rows(
 
 
 def agreement_csv(assignment_ref: AssignmentRef, agreement: Agreement) -> str:
-    """The table as CSV (RFC 4180) with a header line; an empty value has a reason."""
+    """Write the table as CSV (RFC 4180) with a header line; an empty value has a reason."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
     writer.writerow(["assignment_id", "version", "figure", "grader_id", "other_grader_id", "value", "count", "reason"])
@@ -211,7 +211,7 @@ _LABELS = ("assignment", "figure", "grader", "other_grader")
 
 
 def agreement_metrics(assignment_ref: AssignmentRef, agreement: Agreement) -> bytes:
-    """The table in Prometheus's text format: a gauge for the values, one for what they were taken over."""
+    """Write the table in Prometheus's text format: a gauge for the values, one for what they were taken over."""
     registry = CollectorRegistry()
     registry.register(_AgreementCollector(assignment_ref, agreement))
     return generate_latest(registry)

@@ -26,7 +26,7 @@ from services.moderation.grading_scheme import GradingScheme
 
 MeasurementLevel = Literal["interval", "ordinal", "nominal"]
 BIN_COUNT = 10
-# Where nobody names a tolerance: this share of the points possible.
+# The default tolerance, as a share of the points possible.
 DEFAULT_TOLERANCE_SHARE = Decimal("0.05")
 _BANDED_GRADING_TYPES = ("letter_grade", "gpa_scale")
 
@@ -46,7 +46,7 @@ class Scale:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Names of the categories, lowest first; none where there is no telling high from low."""
+        """Names of the categories, lowest first; none if marks have no order."""
         if self.bands:
             return tuple(name for name, _ in reversed(self.bands))
         if self.points_possible is None:
@@ -56,7 +56,7 @@ class Scale:
 
     @property
     def default_tolerance(self) -> Decimal | None:
-        """How far apart two marks may be, in points, where nobody says."""
+        """Points that two marks may differ by where the caller states no tolerance."""
         return (
             None
             if self.points_possible is None
@@ -83,7 +83,7 @@ _PASS_FAIL_BANDS: GradingScheme = (("complete", Decimal(1)), ("incomplete", Deci
 
 
 def build_scale(course: Course, assignment: Assignment) -> Scale:
-    """The scale that an assignment's marks are on now."""
+    """Return the scale that an assignment's marks are on now."""
     points = assignment.points_possible
     positive_points = points if points is not None and points > 0 else None
     if assignment.grading_type in _BANDED_GRADING_TYPES:

@@ -100,7 +100,7 @@ RatingPairs = Sequence[tuple[Rating, Rating]]
 
 
 def compute_agreement(ratings: AssignmentRatings, tolerance: Decimal | None = None) -> Agreement:
-    """The figures of an assignment's marks; without a tolerance of 5 % of the points possible.
+    """Compute the figures of an assignment's marks; the default tolerance is 5 % of the points possible.
 
     Raises:
         LibrariesMissing: the extra ``agreement`` is not installed.

@@ -108,7 +108,7 @@ class JwkSet:
         self._problem: str | None = None
 
     def keys_for(self, kid: str | None) -> list[PyJWK]:
-        """The keys of that id; all keys for a token without one."""
+        """Return the keys of that id; all keys for a token without one."""
         if kid is None:
             return [key for keys in self.by_id.values() for key in keys]
         return self.by_id.get(kid, [])

@@ -97,7 +97,7 @@ class TokenVerifier:
         self._generation = keys.generation
 
     def is_cached(self, token: str) -> bool:
-        """Whether the token was verified with the present keys."""
+        """Return whether the token was verified with the present keys."""
         return self._generation == self.keys.generation and token in self._cached_claims
 
     def verify(self, token: str) -> Claims:

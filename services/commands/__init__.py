@@ -1,1 +1,1 @@
-"""What records of the commands topic come to: each its verdict or dead letter, and the events, in one append."""
+"""From a record of the commands topic to its verdict or dead letter and its events, a batch per append."""

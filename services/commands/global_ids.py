@@ -21,7 +21,7 @@ ID_LIST_FIELDS = frozenset({"student_ids", "assigned_to"})
 
 
 def localize_ids(value: bytes | None, shard: int | None) -> bytes | None:
-    """A command record's value with local ids for the global ids of the shard; unchanged where it has none."""
+    """Replace the shard's global ids in a command record's value by local ids; unchanged if it has none."""
     if shard is None or value is None or not _global_id_pattern(shard).search(value):
         return value
     try:

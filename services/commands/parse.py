@@ -62,7 +62,7 @@ def _upcast_value(value: bytes) -> bytes | None:
 
 
 def _may_have_duplicate_keys(value: bytes, command: wire.Command) -> bool:
-    """Return False if the text has no more keys than fields were read from it, so that no key is repeated.
+    """Return whether a key may be repeated: the text has more keys than fields were read from it.
 
     Every key ends in a quote and a colon, with at most white space between them. The count is exact or too high: texts
     and deeper objects may hold more of them. It takes a third of the time of decoding the text again.

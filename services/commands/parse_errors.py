@@ -1,7 +1,7 @@
 """Why a value is no command: unreadable, or readable and invalid, with the fields at fault and their remedies.
 
 The slow path: taken only when the fast one refused. Everything here takes time in proportion to the value's length,
-whatever stands in it, and never repeats a value the sender sent.
+for any content, and never repeats a value of the sender.
 """
 
 import hashlib
@@ -175,7 +175,7 @@ def _is_correlation_id(value: object) -> bool:
 def _collect_errors(
     extra_errors: Iterable[tuple[FieldPath, str]], error_details: list[ErrorDetails]
 ) -> list[dict[str, str]]:
-    """What the schema did not see first, then what it said of other fields; at most ``ERRORS_MAX``."""
+    """Merge the errors of both checks, the schema's last, at most ``ERRORS_MAX``."""
     errors: dict[str, str] = {}
     for field_path, message in islice(extra_errors, ERRORS_MAX):
         errors.setdefault(_format_path(field_path), message)
@@ -230,7 +230,7 @@ _REMEDIES = {
 
 
 def _format_remedy(error_detail: ErrorDetails) -> str:
-    """The schema's complaint as what to do about it."""
+    """Reword an error of the schema so that it names the remedy."""
     error_type, context = error_detail["type"], error_detail.get("ctx", {})
     if error_type == "string_pattern_mismatch":
         return (
@@ -243,7 +243,7 @@ def _format_remedy(error_detail: ErrorDetails) -> str:
 
 
 def _format_path(field_path: FieldPath) -> str:
-    """``data.users[3].name``; printable and short whatever the sender called his keys."""
+    """``data.users[3].name``; printable and short for any keys."""
     path = ""
     for part in field_path:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part

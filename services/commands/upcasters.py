@@ -13,7 +13,7 @@ UPCASTERS: dict[tuple[str, int], Callable[[Json], Json]] = {}
 
 
 def upcast(command: object) -> Json | None:
-    """A command as the next version has it; None for what is not of an earlier version."""
+    """Convert a command of an earlier version to the current one; None if it is not of an earlier version."""
     if not isinstance(command, dict):
         return None
     command_type, version = command.get("type"), command.get("version", 1)

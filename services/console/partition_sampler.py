@@ -41,7 +41,7 @@ class PartitionSampler:
 
     @property
     def is_conclusive(self) -> bool:
-        """Whether more samples cannot change a state: nothing waits, or the windows are full."""
+        """Return whether more samples cannot change a state: nothing waits, or the windows are full."""
         if not any(partition.waiting for partition in self.partitions):
             return True
         return all(len(window.samples) == WINDOW_SAMPLES for window in self._windows.values())

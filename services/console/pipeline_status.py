@@ -118,7 +118,7 @@ class PipelineStatus:
         return "warning" if self.open_dead_letters else "ok"
 
     def summary(self) -> str:
-        """The summary in one line."""
+        """Summarize in one line."""
         return ". ".join(self.summary_lines())
 
     def summary_lines(self) -> list[str]:
@@ -133,7 +133,7 @@ class PipelineStatus:
         return [ALL_DONE]
 
     def delays(self) -> list[str]:
-        """What is late or stopped, causes before their effects, one sentence each."""
+        """List what is late or stopped, causes before their effects, one sentence each."""
         return [*self._blockers(), *self._late_commands(), *self._late_records()]
 
     def _blockers(self) -> list[str]:
@@ -186,12 +186,12 @@ class PipelineStatus:
 
     @property
     def has_cut_partition(self) -> bool:
-        """Whether the commands topic was recreated or truncated."""
+        """Return whether the commands topic was recreated or truncated."""
         return any(p.is_cut for p in self.partitions)
 
     @property
     def has_topic_ahead(self) -> bool:
-        """Whether a topic has records that are not in the log."""
+        """Return whether a topic has records that are not in the log."""
         return any(output.ahead for output in self.outputs)
 
     @property
@@ -201,7 +201,7 @@ class PipelineStatus:
 
     @property
     def has_missing_topic(self) -> bool:
-        """Whether a topic does not exist, or has too few partitions."""
+        """Return whether a topic does not exist, or has too few partitions."""
         return any(problem.is_missing for problem in self.topic_problems)
 
     @property
@@ -226,7 +226,7 @@ def pluralize(number: int, noun: str) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration in two units at most: ``42 ms``, ``3.2 s``, ``2 h 3 min``."""
+    """Format a duration in two units at most: ``42 ms``, ``3.2 s``, ``2 h 3 min``."""
     if seconds < 1:
         return f"{seconds * 1_000:.0f} ms"
     if seconds < 60:

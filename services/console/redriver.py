@@ -187,7 +187,7 @@ class Redriver:
 
     @staticmethod
     def _target_partition(redrive: Redrive, partition: int) -> int:
-        """The original partition; another one if the topic was recreated with fewer partitions."""
+        """Return the original partition; another one if the topic was recreated with fewer partitions."""
         return partition % len(redrive.end_offsets)
 
     async def _send(

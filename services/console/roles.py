@@ -16,5 +16,5 @@ SCOPES = {f"moderation.{role.name.lower()}": role for role in Role}
 
 
 def resolve_role(scopes: Collection[str]) -> Role | None:
-    """The highest role that the scopes grant, None if they grant none."""
+    """Return the highest role that the scopes grant, None if they grant none."""
     return max((role for scope, role in SCOPES.items() if scope in scopes), default=None)

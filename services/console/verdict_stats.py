@@ -88,7 +88,7 @@ class VerdictStats:
         return sum(self._rejected_by_bucket[bucket] for bucket in range(last - BUCKET_COUNT + 1, last + 1))
 
     def latency(self, now: datetime, quantile: float) -> float | None:
-        """A quantile of the seconds from append to decision of the last 15 minutes, None without commands."""
+        """Return a quantile of the seconds from append to decision of the last 15 minutes, None without commands."""
         seconds = sorted(
             s for at, s in self._latency_samples if (now - at).total_seconds() < BUCKET_COUNT * BUCKET_SECONDS
         )

@@ -41,7 +41,7 @@ class VerificationJobs:
 
     @property
     def is_running(self) -> bool:
-        """Whether a verification is running."""
+        """Return whether a verification is running."""
         return self._task is not None and not self._task.done()
 
     def start(self) -> None:

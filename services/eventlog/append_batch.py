@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 @dataclass(slots=True)
 class ShardHead:
-    """The highest numbers of a shard that somebody has seen (0: none yet)."""
+    """The highest numbers of a shard that a writer has seen (0: none yet)."""
 
     position: int = 0
     verdict: int = 0
@@ -81,13 +81,13 @@ class AppendBatch:
         return counts
 
     def add_stream(self, number: int, root_account: int, course: int, assignment: int | None, shard: int) -> None:
-        """A stream that begins with this batch."""
+        """Add a stream that begins with this batch."""
         self.streams.append(NewStream(number, root_account, course, assignment, shard))
 
     def add_event(
         self, shard: int, has_live_number: bool, stream: int, version: int, event_type: str, data: str, metadata: str
     ) -> int:
-        """The next event of a shard, and its position; ``live``: it has published forms of its own."""
+        """Add the next event of a shard and return its position; ``live``: it has published forms of its own."""
         counts = self._get_new_counts(shard)
         counts.position += 1
         position = self.heads[shard].position + counts.position
@@ -106,7 +106,7 @@ class AppendBatch:
         body: str,
         metadata: str,
     ) -> None:
-        """The verdict of a record; ``first``: it settles its command id."""
+        """Add the verdict of a record; ``first``: it settles its command id."""
         counts = self._get_new_counts(shard)
         counts.verdict += 1
         self.verdicts.append(
@@ -136,7 +136,7 @@ class AppendBatch:
         reason: str,
         message: str,
     ) -> None:
-        """A record that no verdict can be addressed to, as it came."""
+        """Add a record that no verdict can be addressed to, as it was received."""
         counts = self._get_new_counts(shard)
         counts.dead_letter += 1
         self.dead_letters.append(

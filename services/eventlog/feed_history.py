@@ -145,7 +145,7 @@ class FeedHistory(FeedReader):
         return list(ALL_SHARDS)
 
     async def exists(self, log_filter: LogFilter) -> bool:
-        """Whether the log has the course or assignment of the filter; True if it names none."""
+        """Return whether the log has the course or assignment of the filter; True if it names none."""
         if log_filter.course is None and log_filter.assignment is None:
             return True
         ids = (log_filter.root_account, log_filter.course, log_filter.assignment)

@@ -131,7 +131,7 @@ class StreamReader:
         return [row[0] for row in await self.connection.fetch(COURSES_BY_SIS_ID, root_account, sis_id)]
 
     async def list_assignment_ids(self, root_account: int, course: int) -> list[int]:
-        """The ids of a course's assignments, ascending, those that were deleted included."""
+        """Return the ids of a course's assignments, ascending, those that were deleted included."""
         return [row[0] for row in await self.connection.fetch(ASSIGNMENTS_OF_COURSE, root_account, course)]
 
     async def watermark(self, topic: str, partition: int) -> int:

@@ -22,6 +22,6 @@ async def read_first_records(
 
 
 async def is_recreated(store: EventStore, incarnation: int, partition: int, first_record: tuple[int, int]) -> bool:
-    """Whether the log holds another record at this offset; False if it holds none there."""
+    """Return whether the log holds another record at this offset; False if it holds none there."""
     offset, time = first_record
     return (await store.append_times(incarnation, partition, offset, offset)).get(offset, time) != time

@@ -69,7 +69,7 @@ def json_response(request: Request, body: Any, status: int = 200, headers: Mappi
 
 
 def parse_verdict(body: str) -> dict[str, Any]:
-    """A stored verdict with the ids of its result as integers: on the topic they are strings."""
+    """Return a stored verdict with the ids of its result as integers: on the topic they are strings."""
     verdict: dict[str, Any] = orjson.loads(body)
     return {**verdict, "result": _integer_ids(verdict["result"])}
 
@@ -85,7 +85,7 @@ def _integer_ids(result: Any) -> Any:
 
 
 def _is_id_field(name: str) -> bool:
-    """Whether a field of a result is a number's; an anonymous id is no number."""
+    """Return whether a field of a result is a number's; an anonymous id is no number."""
     return name == "id" or (name.endswith("_id") and name != "anonymous_id")
 
 

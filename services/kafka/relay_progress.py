@@ -47,5 +47,5 @@ class RelayProgress:
         return self.replays[topic][shard] if topic in self.replays else 0
 
     def is_replaying(self, topic: str, shard: int) -> bool:
-        """Whether the next record of the shard had been published before."""
+        """Return whether the next record of the shard had been published before."""
         return self.sequences[topic][shard] < self.replay_end(topic, shard)

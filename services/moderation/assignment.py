@@ -69,13 +69,13 @@ class Submission:
     comments: list[Comment] = field(default_factory=list)
 
     def was_graded_at(self, position: int) -> bool:
-        """Whether the state was graded at a shard position after the one at which score or grade were set."""
+        """Return whether the state was graded at a shard position after the one at which score or grade were set."""
         later_changes = sum(changed_at > position for changed_at in self.graded_state_changes)
         return (self.workflow_state == "graded") != bool(later_changes % 2)
 
     @property
     def is_handed_in(self) -> bool:
-        """Whether there is work of the student."""
+        """Return whether there is work of the student."""
         return self.submitted_at is not None or bool(self.attempt)
 
     @property
@@ -172,7 +172,7 @@ class Assignment:
         return self.grading_settings_changes[-1].position if self.grading_settings_changes else 0
 
     def is_assigned(self, course: Course, student_id: int) -> bool:
-        """Whether the assignment is assigned to the student now."""
+        """Return whether the assignment is assigned to the student now."""
         return course.is_enrolled_student(student_id) and (self.assigned_to is None or student_id in self.assigned_to)
 
     def is_in_moderation_set(self, course: Course, student_id: int) -> bool:
@@ -182,7 +182,7 @@ class Assignment:
         return self.moderation_set == "assigned" and self.moderated_grading and self.is_assigned(course, student_id)
 
     def selected_grade_id(self, course: Course, student_id: int) -> int | None:
-        """The provisional grade chosen for a student; a choice lapses when the student was unassigned since."""
+        """Return the id of the provisional grade selected for a student; unassigning the student ends a selection."""
         selection = self.selections.get(student_id)
         if selection is None:
             return None
@@ -192,7 +192,7 @@ class Assignment:
         return selection.provisional_grade_id if selection.position > unassigned_position else None
 
     def is_final_grader(self, course: Course, user_id: int) -> bool:
-        """Whether the user is named final grader and still teaches here; losing a permission does not matter."""
+        """Return whether the user is named final grader and still teaches here; losing a permission does not matter."""
         return (
             user_id == self.final_grader_id
             and not course.is_removed_instructor(user_id)
@@ -215,20 +215,20 @@ class Assignment:
         return holders < (self.grader_count or 0)
 
     def find_provisional_grade(self, student_id: int, scorer_id: int, final: bool) -> ProvisionalGrade | None:
-        """The scorer's ordinary provisional grade, or the final one whoever wrote it."""
+        """Return the scorer's ordinary provisional grade, or the final one of any scorer."""
         for grade in self.grades_by_student.get(student_id, ()):
             if grade.final == final and (final or grade.scorer_id == scorer_id):
                 return grade
         return None
 
     def has_grades(self) -> bool:
-        """Whether graded submissions or provisional grades with a score exist (Canvas: graded_submissions_exist?)."""
+        """Return whether graded submissions or scored provisional grades exist (Canvas: graded_submissions_exist?)."""
         return any(grade.score is not None for grade in self.provisional_grades.values()) or any(
             submission.workflow_state == "graded" for submission in self.submissions.values()
         )
 
     def submission(self, student_id: int) -> Submission:
-        """The student's submission, or an untouched one."""
+        """Return the student's submission, or an untouched one."""
         return self.submissions.get(student_id, UNSUBMITTED)
 
     def anonymizes_students(self, course: Course) -> bool:

@@ -23,7 +23,7 @@ _STAFF_ROLES = frozenset({"TeacherEnrollment", "TaEnrollment", "DesignerEnrollme
 
 
 def can_read_course(course: Course, user_id: int) -> bool:
-    """Whether the user has a role in the course, an account-level one included."""
+    """Return whether the user has a role in the course, an account-level one included."""
     return user_id in course.admins or any(e.state in READING_STATES for e in _enrollments(course, user_id))
 
 
@@ -37,7 +37,7 @@ def _role_name(enrollment_type: str) -> str:
 
 
 def course_json(course: Course, user_id: int) -> Json:
-    """The course with the user's own enrolments. The LMS states no course code: it is the name."""
+    """Return the course with the user's own enrolments. The LMS states no course code: it is the name."""
     body: Json = {
         "id": course.course_id,
         "name": course.name,
@@ -70,7 +70,7 @@ def can_read_assignment(course: Course, assignment: Assignment, user_id: int) ->
 
 
 def assignment_json(course: Course, assignment: Assignment, lms_url: str) -> Json:
-    """The assignment's settings. Every assignment is published; a moderated one posts its grades by hand."""
+    """Return the assignment's settings. Every assignment is published; a moderated one posts its grades by hand."""
     return {
         "id": assignment.assignment_id,
         "course_id": course.course_id,
@@ -99,7 +99,7 @@ class RosterFilter:
 
 
 def list_course_users(course: Course, viewer_id: int, roster_filter: RosterFilter) -> list[int]:
-    """The users by sortable name; of the students those in the sections that the viewer is limited to."""
+    """List the users by sortable name; only students of the sections that the viewer is limited to."""
     sections = course.visible_sections(viewer_id)
     with_logins = can_view_gradebook(course, viewer_id)
     listed = [
@@ -125,13 +125,13 @@ def _is_listed(
 
 
 def _matches(shown_user: Json, search_term: str) -> bool:
-    """Whether a part of a name, a login or a SIS id, or the whole id, is what is searched for."""
+    """Return whether a part of a name, a login or a SIS id, or the whole id, is what is searched for."""
     texts = (str(text).casefold() for name, text in shown_user.items() if name not in ("id", "created_at"))
     return not search_term or search_term == str(shown_user["id"]) or any(search_term in text for text in texts)
 
 
 def course_user_json(course: Course, user_id: int, viewer_id: int, includes: Collection[str]) -> Json:
-    """A user of the course; logins and SIS ids are for who sees the gradebook."""
+    """Describe a user of the course; logins and SIS ids only for viewers who see the gradebook."""
     body = user_json(course, user_id, with_logins=can_view_gradebook(course, viewer_id))
     if "enrollments" in includes:
         body["enrollments"] = [

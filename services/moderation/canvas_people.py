@@ -14,7 +14,7 @@ _DEFAULT_AVATAR = "/images/messages/avatar-50.png"
 
 
 def user_json(course: Course, user_id: int, *, with_logins: bool = True) -> Json:
-    """A user. ``with_logins``: for a caller who may read logins and SIS ids."""
+    """Describe a user. ``with_logins``: for a caller who may read logins and SIS ids."""
     user_fields = course.users.get(user_id, {})
     body: Json = {
         "id": user_id,
@@ -43,7 +43,7 @@ def user_display_json(course: Course, user_id: int, lms_url: str) -> Json:
 
 
 def anonymous_user_display_json(anonymous_id: str, number: int, lms_url: str) -> Json:
-    """A student whose name is hidden; ``number`` counts the assignment's students in the order of anonymous ids."""
+    """Describe a student whose name is hidden; ``number``: the student's position in the order of anonymous ids."""
     return {
         "anonymous_id": anonymous_id,
         "avatar_image_url": lms_url + _DEFAULT_AVATAR,
@@ -52,13 +52,13 @@ def anonymous_user_display_json(anonymous_id: str, number: int, lms_url: str) ->
 
 
 def get_short_name(course: Course, user_id: int) -> str | None:
-    """A user's short name, which is the full one where the LMS stated no other."""
+    """Return a user's short name, which is the full one where the LMS stated no other."""
     user_fields = course.users.get(user_id, {})
     return user_fields.get("short_name") or user_fields.get("name")
 
 
 def get_sortable_name(course: Course, user_id: int) -> str:
-    """The name by which lists are sorted, in one case; empty where the LMS stated none."""
+    """Return the name by which lists are sorted, in one case; empty where the LMS stated none."""
     user_fields = course.users.get(user_id, {})
     return (user_fields.get("sortable_name") or user_fields.get("name") or "").casefold()
 

@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 
 def rubric_assessment_json(rubric_assessment: Mapping[str, Any]) -> Json:
-    """``data``: a rating per criterion, with Canvas's names; ``score``: the sum of their points, null without any."""
+    """Build ``data``, a rating per criterion under Canvas's names, and ``score``, the sum of their points or null."""
     ratings = [_rating_json(criterion, rating) for criterion, rating in rubric_assessment.items()]
     points = [rating["points"] for rating in ratings if isinstance(rating.get("points"), int | float)]
     return {"score": sum(points) if points else None, "data": ratings}
@@ -24,12 +24,12 @@ def _rating_json(criterion: str, rating: Any) -> Json:
 
 
 def indexed_rubric_json(rubric_assessment: Mapping[str, Any]) -> Json:
-    """A submission's own: the ratings by criterion."""
+    """Describe a submission's own assessment: the ratings by criterion."""
     return {criterion: _with_numeric_points(rating) for criterion, rating in rubric_assessment.items()}
 
 
 def _with_numeric_points(rating: Any) -> Json:
-    """A rating's fields; points that a form sent as text are a number, as in Canvas."""
+    """Return a rating's fields; points that a form sent as text become a number, as in Canvas."""
     if not isinstance(rating, Mapping):
         return {"points": rating}
     fields = dict(rating)

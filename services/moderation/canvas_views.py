@@ -45,7 +45,7 @@ class AssignmentView(StudentLists):
     def anonymous_provisional_grade_status(
         self, anonymous_id: str, last_updated_at: datetime | None
     ) -> Json | Rejected:
-        """The status of an anonymous id's student (Canvas: AnonymousProvisionalGradesController#status)."""
+        """Return the status of an anonymous id's student (Canvas: AnonymousProvisionalGradesController#status)."""
         return self._status_of(self.find_student(anonymous_id), last_updated_at)
 
     def _status_of(self, student_id: int | None, last_updated_at: datetime | None) -> Json | Rejected:
@@ -130,7 +130,7 @@ class AssignmentView(StudentLists):
         ]
 
     def speedgrader_url(self, student_id: int) -> str:
-        """The LMS's grading page of the student."""
+        """Return the LMS's grading page of the student."""
         assignment = self.assignment
         if self.can_view_student_names:
             student_parameter = f"student_id={student_id}"
@@ -140,24 +140,24 @@ class AssignmentView(StudentLists):
         return f"{base_url}?assignment_id={assignment.assignment_id}&{student_parameter}"
 
     def submission_json(self, student_id: int | None, includes: Includes) -> Json | Rejected:
-        """The submission of a student by their id; ``student_id`` None: found nowhere."""
+        """Describe the submission of a student; ``student_id`` None: there is no such student."""
         return UNAUTHORIZED if self.hides_student(student_id) else self._submission_json(student_id, includes)
 
     def anonymous_submission_json(self, anonymous_id: str, includes: Includes) -> Json | Rejected:
-        """The submission of an anonymous id; its student is not named.
+        """Describe the submission of an anonymous id without naming its student.
 
         Canvas: SubmissionsApiController#show_anonymous.
         """
         return self._submission_json(self.find_student(anonymous_id), includes, is_anonymous=True)
 
     def listed_submission_json(self, student_id: int, includes: Includes) -> Json | Rejected:
-        """A row of the submissions list."""
+        """Describe a submission in the list."""
         return self._submission_json(student_id, includes)
 
     def _submission_json(
         self, student_id: int | None, includes: Includes, *, is_anonymous: bool = False
     ) -> Json | Rejected:
-        """A student's submission; their own shows its grade once it is posted.
+        """Describe a student's submission; students see the grade of their own once it is posted.
 
         Canvas finds a student whom the user does not see nowhere (students_visible_to).
         """
@@ -199,7 +199,7 @@ class AssignmentView(StudentLists):
         return fields
 
     def _submission_url(self, student_id: int) -> str:
-        """The LMS's page of a submission; of a hidden student it is the one to grade by anonymous id."""
+        """Return the LMS's page of a submission; for a hidden student the page that grades by anonymous id."""
         if self.hides_student(student_id):
             return self.speedgrader_url(student_id)
         assignment_url = f"{self.lms_url}/courses/{self.course.course_id}/assignments/{self.assignment.assignment_id}"

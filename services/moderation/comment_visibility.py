@@ -18,7 +18,7 @@ ANONYMOUS_AUTHOR_NAME = "Anonymous User"
 
 
 def list_submission_comments(viewer: Viewer, student_id: int) -> list[Json]:
-    """A submission's ordinary comments that the user sees, oldest first.
+    """Return a submission's ordinary comments that the user sees, oldest first.
 
     Provisional ones stand with their provisional grade; publication makes ordinary ones of the chosen grade's.
     """
@@ -28,7 +28,7 @@ def list_submission_comments(viewer: Viewer, student_id: int) -> list[Json]:
 
 
 def list_provisional_grade_comments(viewer: Viewer, student_id: int, comments: Sequence[Comment]) -> list[Json]:
-    """A provisional grade's comments that the user sees, and the submission's ordinary ones."""
+    """Return a provisional grade's comments that the user sees, and the submission's ordinary ones."""
     ordinary_comments = viewer.assignment.submission(student_id).comments
     visible = _visible_comments(viewer, student_id, [*comments, *ordinary_comments])
     return [_moderated_comment_json(viewer, comment) for comment in visible]
@@ -61,7 +61,7 @@ def _visible_author_ids(viewer: Viewer, student_id: int) -> frozenset[int] | Non
 
 
 def _submission_comment_json(viewer: Viewer, comment: Comment) -> Json:
-    """An ordinary comment (Canvas: submission_comment_json). Its author is unreadable while students are hidden."""
+    """Describe an ordinary comment (Canvas: submission_comment_json); its author is hidden while students are."""
     body: Json = {
         "id": comment.comment_id,
         "comment": comment.comment,
@@ -82,7 +82,7 @@ def _submission_comment_json(viewer: Viewer, comment: Comment) -> Json:
 
 
 def _moderated_comment_json(viewer: Viewer, comment: Comment) -> Json:
-    """A comment of a provisional grade (Canvas: anonymous_moderated_submission_comments_json)."""
+    """Return a comment of a provisional grade (Canvas: anonymous_moderated_submission_comments_json)."""
     return {
         "id": comment.comment_id,
         "comment": comment.comment,
@@ -114,7 +114,7 @@ def _moderated_author_fields(viewer: Viewer, author_id: int) -> Json:
 
 
 def _is_anonymous_grader(viewer: Viewer, author_id: int) -> bool:
-    """Whether the author is a grader who has an anonymous id and whom the user may not know."""
+    """Return whether the author is a grader who has an anonymous id and whom the user may not know."""
     assignment = viewer.assignment
     if author_id not in assignment.grader_slots:
         return False
@@ -123,7 +123,7 @@ def _is_anonymous_grader(viewer: Viewer, author_id: int) -> bool:
 
 
 def _is_grader(viewer: Viewer, user_id: int) -> bool:
-    """Whether the user grades here, or once did."""
+    """Return whether the user grades here, or once did."""
     enrollments = viewer.course.enrollments.get(user_id, {}).values()
     is_instructor = any(enrollment.type in INSTRUCTOR_TYPES for enrollment in enrollments)
     return is_instructor or user_id in viewer.course.admins or user_id in viewer.assignment.grader_slots

@@ -12,7 +12,7 @@ TEST_STUDENT = "StudentViewEnrollment"
 STUDENT_TYPES = frozenset({STUDENT, TEST_STUDENT})
 LEARNER_TYPES = STUDENT_TYPES | {"ObserverEnrollment"}
 INSTRUCTOR_TYPES = frozenset({"TeacherEnrollment", "TaEnrollment"})
-# Canvas: app/models/role_override.rb. select_final_grade of a course role only makes somebody eligible to be named.
+# Canvas: app/models/role_override.rb. select_final_grade of a course role only makes a user eligible as final grader.
 DEFAULT_PERMISSIONS: dict[str, frozenset[str]] = {
     "TeacherEnrollment": frozenset({"manage_grades", "view_all_grades", "select_final_grade"}),
     "TaEnrollment": frozenset({"manage_grades", "view_all_grades", "select_final_grade"}),
@@ -21,7 +21,7 @@ DEFAULT_PERMISSIONS: dict[str, frozenset[str]] = {
     STUDENT: frozenset(),
     TEST_STUDENT: frozenset(),
 }
-# Canvas: Enrollment's ranks; the first that somebody has is their role in the course.
+# Canvas: Enrollment's ranks; the first of a user's enrolments is their role in the course.
 ROLE_PRECEDENCE = (
     "TeacherEnrollment",
     "TaEnrollment",
@@ -60,7 +60,7 @@ class Enrollment:
         }
 
     def grants(self, permission: str) -> bool:
-        """Whether this active enrolment gives a course permission; one to learn gives none, whatever it states."""
+        """Return whether this active enrolment gives a course permission; a student's enrolment never gives one."""
         if self.type in LEARNER_TYPES:
             return False
         granted = self.permissions.get(permission)
@@ -109,7 +109,7 @@ class Course:
         return self.grading_scheme_changes[-1][0] if self.grading_scheme_changes else 0
 
     def grading_scheme_at(self, position: int) -> GradingScheme | None:
-        """The grading scheme as it was at a shard position."""
+        """Return the grading scheme as it was at a shard position."""
         for changed_at, scheme in reversed(self.grading_scheme_changes):
             if changed_at <= position:
                 return scheme
@@ -124,34 +124,34 @@ class Course:
         return admin_permissions is not None and permission in admin_permissions
 
     def get_role(self, user_id: int) -> str | None:
-        """Canvas's name of the role that somebody acts in here: the highest active one, else that of an admin."""
+        """Canvas's name of the role that a user acts in here: the highest active one, else that of an admin."""
         active_types = {e.type for e in self.enrollments.get(user_id, _NO_ENROLLMENTS).values() if e.state == "active"}
         return next(
             (role for role in ROLE_PRECEDENCE if role in active_types), ADMIN_ROLE if user_id in self.admins else None
         )
 
     def is_removed_instructor(self, user_id: int) -> bool:
-        """Whether the user was an instructor here, or enrolled as anything else, and no longer is.
+        """Return whether the user was an instructor here, or enrolled as anything else, and no longer is.
 
-        Who is left as a student or an observer instructs nobody (Canvas: Enrollment#remove_user_as_final_grader?).
+        Students and observers are no instructors (Canvas: Enrollment#remove_user_as_final_grader?).
         """
         enrollments = self.enrollments.get(user_id, _NO_ENROLLMENTS).values()
         relevant_enrollments = [e for e in enrollments if e.type in INSTRUCTOR_TYPES] or enrollments
         return bool(relevant_enrollments) and all(e.state == "deleted" for e in relevant_enrollments)
 
     def is_only_learner(self, user_id: int) -> bool:
-        """Whether all that the user is here, is to learn: such a user moderates and grades nothing."""
+        """Return whether all that the user is here, is to learn: such a user moderates and grades nothing."""
         if user_id in self.admins:
             return False
         live_types = {e.type for e in self.enrollments.get(user_id, _NO_ENROLLMENTS).values() if e.state != "deleted"}
         return bool(live_types) and live_types <= LEARNER_TYPES
 
     def is_enrolled_student(self, user_id: int) -> bool:
-        """A student whose enrolment is not deleted, whatever its state."""
+        """Return whether the user is a student with an enrolment that is not deleted, in any state."""
         return self._is_student(user_id, NOT_DELETED_STATES)
 
     def is_active_student(self, user_id: int) -> bool:
-        """A student with an active enrolment."""
+        """Return whether the user is a student with an active enrolment."""
         return self._is_student(user_id, ACTIVE_STATES)
 
     def is_gradable(self, user_id: int) -> bool:
@@ -189,7 +189,7 @@ class Course:
     def is_visible_student(
         self, student_id: int, sections: frozenset[int | None] | None, states: frozenset[str] = GRADABLE_STATES
     ) -> bool:
-        """A student in one of the states and of the sections (None: in any)."""
+        """Return whether the user is a student in one of the states and sections (None: in any)."""
         for enrollment in self.enrollments.get(student_id, _NO_ENROLLMENTS).values():
             is_student = enrollment.type in STUDENT_TYPES and enrollment.state in states
             if is_student and (sections is None or enrollment.section_id in sections):

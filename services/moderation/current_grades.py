@@ -75,7 +75,7 @@ def entered_gradebook_grade(course: Course, assignment: Assignment, submission: 
 def apply_late_policy(
     course: Course, assignment: Assignment, submission: Submission, score: Decimal | None, text: str | None
 ) -> GradebookGrade:
-    """What is saved in the gradebook of an entered score and its text.
+    """Return what the gradebook saves for an entered score and its text.
 
     Canvas: app/models/submission.rb (apply_late_policy). Two differences: which assignments expect work is not known
     here, so work that was handed in, or a stated status, decides; and a score is deducted from also where the gradebook

@@ -69,23 +69,23 @@ TOO_LARGE = Rejected("invalid_command", "too large to publish: send fewer or sho
 
 
 def invalid_field(path: str, message: str) -> Rejected:
-    """A field that cannot be meant; ``message`` continues its path and says what to send."""
+    """Refuse a field; ``message`` continues its path and names what to send."""
     text = f"{path} {message}"
     return Rejected("invalid_command", text, errors=((path, text),))
 
 
 def field_required(path: str) -> Rejected:
-    """A field that is required on first mention was left out."""
+    """Refuse a missing field that is required on first mention."""
     return invalid_field(path, "is required on first mention")
 
 
 def id_taken(path: str) -> Rejected:
-    """An id that stands for another student."""
+    """Refuse an id that belongs to another student."""
     return invalid_field(path, "belongs to another student of the assignment: state one of its own")
 
 
 def field_not_clearable(path: str) -> Rejected:
-    """A field that must have a value was to be cleared."""
+    """Refuse to clear a field that must have a value."""
     return invalid_field(path, "cannot be cleared: state a value or leave it out")
 
 

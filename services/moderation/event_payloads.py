@@ -19,7 +19,7 @@ from services.moderation.late_policy import LatePolicy
 
 
 def decimal_to_json(value: Decimal | None) -> int | float | None:
-    """A score as JSON: whole numbers without a fraction. Exact for the 15 digits a score has."""
+    """Convert a score to JSON: whole numbers without a fraction. Exact for the 15 digits a score has."""
     if value is None:
         return None
     whole = int(value)
@@ -27,7 +27,7 @@ def decimal_to_json(value: Decimal | None) -> int | float | None:
 
 
 def decimal_from_json(value: float | None) -> Decimal | None:
-    """The reverse of :func:`decimal_to_json`."""
+    """Do the reverse of :func:`decimal_to_json`."""
     if value is None:
         return None
     return _parse_decimal(repr(value))
@@ -52,7 +52,7 @@ def format_canvas_time(value: datetime | None) -> str | None:
 
 @lru_cache(maxsize=4_096)
 def parse_time(text: str | None) -> datetime | None:
-    """The reverse of :func:`format_time`."""
+    """Do the reverse of :func:`format_time`."""
     return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
 
 
@@ -190,7 +190,7 @@ class _Field(NamedTuple):
 class _Form(NamedTuple):
     """The payload of one event.
 
-    ``open_attribute``: the attribute whose entries are keys of the payload themselves, beside the fields;
+    ``open_attribute``: the attribute whose entries are keys of the payload, next to the fields;
     ``constants``: keys that the event has no attribute for.
     """
 
@@ -296,7 +296,7 @@ def to_payload(event: Event) -> dict[str, Any]:
 
 
 def from_payload(name: str, payload: dict[str, Any], *, student_id: int | None, submission_id: int | None) -> Event:
-    """The event that :func:`to_payload` wrote; ValueError for a name that no version of the service wrote."""
+    """Return the event that :func:`to_payload` wrote; ValueError for a name that no version of the service wrote."""
     form = _FORMS.get(name)
     if form is None:
         raise ValueError(f"unknown event {name!r}: it was written by a newer version of the service")

@@ -161,7 +161,7 @@ _WORKFLOW_STATE_FIELDS = frozenset({"submitted_at", "attempt", "score", "grade",
 
 
 def _touch_submission(assignment: Assignment, student_id: int, at: datetime) -> Submission:
-    """The student's submission, made if need be, with its change time moved."""
+    """Return the student's submission, created if necessary, with its change time moved."""
     submission = assignment.submissions.get(student_id)
     if submission is None:
         submission = assignment.submissions[student_id] = Submission()
@@ -198,7 +198,7 @@ def _apply_settings(assignment: Assignment, settings: Iterable[tuple[str, Any]],
 
 
 def _apply_assigned_students(assignment: Assignment, students: frozenset[int] | None, position: int) -> None:
-    """Whoever is left out from here on is unassigned; only those with a choice have something to lose."""
+    """Unassign the students that are left out; only those with a selection lose anything."""
     previously_assigned, assignment.assigned_to = assignment.assigned_to, students
     if students is not None:
         for student in assignment.selections.keys() - students:
@@ -227,7 +227,7 @@ def _apply_submission_fields(
 
 
 def _grade_matches_submission(submission: Submission, changed_fields: Mapping[str, Any], is_graded: bool) -> bool:
-    """A grade given before the work was handed in again stays, but is not the grade of this work."""
+    """Keep a grade given before the work was handed in again, but not as the grade of this attempt."""
     if "graded_at" not in changed_fields and ("score" in changed_fields or "grade" in changed_fields):
         return True
     if submission.submitted_at is not None and submission.graded_at is not None:

@@ -35,7 +35,7 @@ def check_settings(course: Course, settings: Mapping[str, Any], is_moderated: bo
         )
     if is_moderated and settings.get("grader_count") == 0:
         return invalid_field(
-            "data.grader_count", "is 0, so that nobody could grade: send at least 1, or moderated_grading false"
+            "data.grader_count", "is 0, so that no grader could grade: send at least 1, or moderated_grading false"
         )
     return None
 

@@ -27,7 +27,7 @@ _FAIL_TEXTS = ("fail", "incomplete")
 
 @value_object()
 class Grade:
-    """What a text or a score comes to."""
+    """A score and its text."""
 
     score: Decimal
     grade: str
@@ -73,7 +73,7 @@ def regrade(
     points_possible: Decimal | None,
     scheme: GradingScheme | None,
 ) -> Grade:
-    """A saved grade under other settings: the text follows the score.
+    """Convert a saved grade to other settings: the text follows the score.
 
     Of ``pass_fail`` the word stands and the score follows the points; a score without a word is complete above 0.
     """
@@ -116,7 +116,7 @@ def _percent_of(points: Decimal, percent: Decimal) -> Decimal:
 def _build_grade(
     score: Decimal, grading_type: str, points: Decimal, bands: GradingScheme, grade_text: str | None
 ) -> Grade | None:
-    """The score in 15 significant digits with its text; None beyond what a score or a grade may be."""
+    """Round the score to 15 significant digits and pair it with its text; None beyond the limits of either."""
     if score.copy_abs() > SCORE_MAX:
         return None
     rounded_score = _SCORE_CONTEXT.plus(score) or _ZERO
@@ -127,7 +127,7 @@ def _build_grade(
 def _format_grade(
     score: Decimal, grading_type: str, points: Decimal, bands: GradingScheme, grade_text: str | None
 ) -> str:
-    """The normalised grade text of a score; ``grade_text``: the text it came from, if any."""
+    """Write the normalised grade text of a score; ``grade_text``: the text it was parsed from, if any."""
     if grading_type in ("points", "not_graded"):
         return format_number(score)
     if grading_type == "percent":

@@ -56,16 +56,16 @@ def band_percentage(scheme: GradingScheme, band_name: str) -> Decimal | None:
 
 
 def canonical_band_name(scheme: GradingScheme, band_name: str) -> str | None:
-    """A band's name as the scheme writes it, None if there is no such band."""
+    """Return a band's name as the scheme writes it, None if there is no such band."""
     bands = sort_bands(scheme)
     index = _find_band_index(bands, band_name)
     return None if index is None else bands[index][0]
 
 
 def band_for_score(scheme: GradingScheme, score: Decimal, points: Decimal) -> str:
-    """The highest band whose lower bound is at or below score out of points; a negative score counts as 0.
+    """Return the highest band whose lower bound is at or below score out of points; a negative score counts as 0.
 
-    The lowest band if the score is below them all. Nothing is rounded, so nobody is lifted into a band.
+    The lowest band if the score is below them all. Nothing is rounded: rounding would lift a score into a band.
     """
     bands = sort_bands(scheme)
     non_negative_score = max(score, Decimal(0))

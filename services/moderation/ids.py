@@ -27,7 +27,7 @@ def next_comment_id(assignment: Assignment) -> int:
 
 
 def submission_id(course: Course, assignment: Assignment, student_id: int) -> int:
-    """The stated id, else a generated one that is not stated for another student.
+    """Return the stated id, else a generated one that is not stated for another student.
 
     The secret permutes the student's ordinal, so that ids of anonymous submissions do not show the roster's order.
     """
@@ -48,7 +48,7 @@ def _ordinal_permutation(assignment: Assignment) -> OrdinalPermutation:
 
 
 def find_student_by_submission_id(course: Course, assignment: Assignment, wanted_id: int) -> int | None:
-    """The student that an id belongs to for good: stated by the LMS, or generated and published with a grade."""
+    """Return the student that an id permanently belongs to: the LMS stated it, or a published grade carried it."""
     holder = assignment.students_by_lms_submission_id.get(wanted_id)
     if holder is not None or assignment.grades_published_at is None:
         return holder
@@ -67,7 +67,7 @@ def generate_grader_anonymous_id(assignment: Assignment, user_id: int) -> str:
 
 
 def anonymous_id(course: Course, assignment: Assignment, student_id: int) -> str:
-    """The stated anonymous id, else the drawn one.
+    """Return the stated anonymous id, else the drawn one.
 
     Drawing goes by the order of first enrolment and passes over what is taken, so that it does not matter when an id
     is first asked for: an id that was drawn, or could have been, is refused to any other student afterwards.
@@ -80,7 +80,7 @@ def anonymous_id(course: Course, assignment: Assignment, student_id: int) -> str
 
 
 def find_student_by_anonymous_id(course: Course, assignment: Assignment, wanted_id: str) -> int | None:
-    """The student an anonymous id stands for, or once stood for."""
+    """Return the student an anonymous id stands for, or once stood for."""
     _generate_anonymous_ids(course, assignment)
     student_id = assignment.students_by_generated_anonymous_id.get(wanted_id)
     return assignment.students_by_lms_anonymous_id.get(wanted_id) if student_id is None else student_id
@@ -102,7 +102,7 @@ def _generate_anonymous_ids(course: Course, assignment: Assignment) -> None:
 
 
 def _anonymous_id_candidates(secret: bytes, purpose: bytes, user_id: int) -> Iterator[str]:
-    """Base 58 of HMAC(secret, purpose, user, i), i = 0, 1, …: five characters each."""
+    """Yield base 58 of HMAC(secret, purpose, user, i) for i = 0, 1, …, five characters each."""
     for attempt in count():
         message = b"%b %d %d" % (purpose, user_id, attempt)
         remainder = int.from_bytes(hmac.digest(secret, message, hashlib.sha256)[:8], "big")

@@ -61,5 +61,5 @@ def deduction_for_lateness(
 
 
 def subtract_deduction(score: Decimal, points_deducted: Decimal) -> Decimal:
-    """The score that is left, 0 where rounding made the deduction larger than the score."""
+    """Return the remaining score: 0 if rounding made the deduction larger than the score."""
     return min(_ZERO, score) if points_deducted > score else score - points_deducted

@@ -143,7 +143,7 @@ def configure_assignment(data: commands.ConfigureAssignment, course: Course, ass
 
 
 def _without_moderation(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, those of moderation at their defaults where there is none."""
+    """Reset the settings of moderation to their defaults if the assignment is not moderated."""
     return (
         settings
         if settings["moderated_grading"]
@@ -248,7 +248,7 @@ def hide_grades(data: commands.HideGrades, course: Course, assignment: Assignmen
 
 
 def _grade_fields(student_id: int, course: Course, assignment: Assignment) -> dict[str, Any]:
-    """The student's grade as it stands, for the events that repeat it."""
+    """Return the student's current grade, for the events that repeat it."""
     submission = assignment.submission(student_id)
     score, text = current_gradebook_grade(course, assignment, submission)
     return {

@@ -34,13 +34,13 @@ class OrdinalPermutation:
             self._tables.append((low_table, high_table))
 
     def permute(self, ordinal: int) -> int:
-        """The number that stands for an ordinal; an ordinal out of range is returned as it is."""
+        """Return the number that stands for an ordinal; an ordinal out of range is returned as it is."""
         if not 0 < ordinal <= ORDINAL_MAX:
             return ordinal
         return self._encrypt(ordinal) or self._encrypt(0)
 
     def invert(self, number: int) -> int:
-        """The ordinal that a number stands for."""
+        """Return the ordinal that a number stands for."""
         if not 0 < number <= ORDINAL_MAX:
             return number
         return self._decrypt(number) or self._decrypt(0)

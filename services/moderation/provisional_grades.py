@@ -46,7 +46,7 @@ _RUBY_WHITESPACE = "\0\t\n\v\f\r "
 def record_grade(
     data: RecordProvisionalGrade, actor_id: int, course: Course, assignment: Assignment, at: datetime
 ) -> Decision:
-    """A grade, an excusal or a clearing, with or without a comment."""
+    """Record a grade, an excusal or a clearing, with or without a comment."""
     comment = _normalize_comment(data.comment)
     has_grade = data.posted_grade is not None or data.score is not None
     if not has_grade and data.excuse is None and (comment is not None or data.rubric_assessment is not None):
@@ -80,7 +80,7 @@ def record_grade(
 
 
 def record_comment(data: RecordProvisionalComment, actor_id: int, course: Course, assignment: Assignment) -> Decision:
-    """A comment alone: it takes a slot, and touches neither grade nor score nor ``graded_at``."""
+    """Record a comment alone: it takes a slot but changes neither grade nor score nor ``graded_at``."""
     comment = _normalize_comment(data.comment)
     if comment is None:
         return BLANK_COMMENT
@@ -89,14 +89,14 @@ def record_comment(data: RecordProvisionalComment, actor_id: int, course: Course
 
 
 def _normalize_comment(comment: str | None) -> str | None:
-    """A comment as Canvas keeps it, None for a blank one (app/models/submission.rb, add_comment)."""
+    """Strip a comment as Canvas does; None for a blank one (app/models/submission.rb, add_comment)."""
     return None if comment is None else comment.strip(_RUBY_WHITESPACE) or None
 
 
 def _record_without_grade(
     data: RecordProvisionalGrade, comment: str | None, actor_id: int, course: Course, assignment: Assignment
 ) -> Decision:
-    """A comment, a rubric assessment or both."""
+    """Record a comment, a rubric assessment or both."""
     rejection = _check_student(data.student_id, actor_id, course, assignment)
     if rejection is not None:
         return rejection
@@ -118,7 +118,7 @@ def _record_without_grade(
 def _excusal_changes(
     excused: bool, actor_id: int, course: Course, assignment: Assignment, submission: Submission
 ) -> dict[str, tuple[Any, Any]]:
-    """What a moderator changes of the gradebook at once.
+    """Return what a moderator's excusal changes in the gradebook at once.
 
     An excused submission has no grade and no late policy status, and is the moderator's; the lateness that a status
     ``late`` overrode ends with it. Canvas: app/models/submission.rb (excused=, set_status_attributes),
@@ -140,7 +140,7 @@ def _excusal_changes(
 
 
 def _check_student(student_id: int, actor_id: int, course: Course, assignment: Assignment) -> Rejected | None:
-    """Whether the actor may grade or comment on the student at all."""
+    """Return the refusal if the actor may not grade or comment on the student at all."""
     # The right to comment comes with manage_grades alone (Canvas: app/models/submission.rb, set_policy).
     if not course.has_permission(actor_id, "manage_grades"):
         return UNAUTHORIZED
@@ -245,13 +245,13 @@ def _convert_grade(
 
 
 def _is_locked_by_selection(grade: ProvisionalGrade, course: Course, assignment: Assignment) -> bool:
-    """A selected grade is its grader's no longer, unless the grader is the final grader; an excusal would blank it."""
+    """Return whether a selection locks the grade: only the final grader may change their selected grade."""
     is_selected = assignment.selected_grade_id(course, grade.student_id) == grade.provisional_grade_id
     return is_selected and not assignment.is_final_grader(course, grade.scorer_id)
 
 
 def _claim_grader_slot(assignment: Assignment, actor_id: int) -> list[Event]:
-    """A slot is per moderated assignment; the final grader's does not count while they are final grader.
+    """Claim a grader slot of the assignment; the final grader needs none.
 
     Canvas: app/models/abstract_assignment.rb, ensure_grader_can_adjudicate.
     """

@@ -24,6 +24,6 @@ def draw_uuid(root_account_id: int) -> str:
 
 @lru_cache(maxsize=1_024)
 def draw_lti_guid(root_account_id: int) -> str:
-    """A hash and the kind of system, as Canvas's ``<hash>:canvas-lms``."""
+    """Draw a hash and the kind of system, as Canvas's ``<hash>:canvas-lms``."""
     digest = hashlib.sha256(b"root account lti guid %d" % root_account_id).hexdigest()
     return f"{digest[:40]}:canvas-lms"

@@ -75,7 +75,7 @@ def _setting_to_json(name: str, assignment: Assignment) -> Any:
 
 
 def grade_row(course: Course, assignment: Assignment, grade: ProvisionalGrade) -> Row:
-    """A provisional grade of the document, as it would be published now."""
+    """Build a provisional grade of the document, as it would be published now."""
     score, text = current_provisional_grade(course, assignment, grade)
     return {
         "provisional_grade_id": grade.provisional_grade_id,
@@ -91,7 +91,7 @@ def grade_row(course: Course, assignment: Assignment, grade: ProvisionalGrade) -
 
 
 def submission_row(course: Course, assignment: Assignment, student_id: int) -> Row:
-    """A student's submission of the document."""
+    """Build a student's submission of the document."""
     submission: Submission = assignment.submission(student_id)
     score, text = current_gradebook_grade(course, assignment, submission)
     entered_score, entered_text = entered_gradebook_grade(course, assignment, submission)

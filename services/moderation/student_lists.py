@@ -19,7 +19,7 @@ class StudentLists(Viewer):
     """A user's view of an assignment's students."""
 
     def list_moderated_students(self) -> list[int] | Rejected:
-        """The moderation set's students, ascending (Canvas: ModerationSetController#index)."""
+        """Return the moderation set's students, ascending (Canvas: ModerationSetController#index)."""
         if not self.can_moderate:
             return UNAUTHORIZED
         return self._cached_list("set", self._load_moderation_set)
@@ -29,7 +29,7 @@ class StudentLists(Viewer):
         return sorted(s for s in candidates if self.assignment.is_in_moderation_set(self.course, s))
 
     def _cached_list(self, key: Any, load: Callable[[], list[int]]) -> list[int]:
-        """A list of a class, made once for all pages of it."""
+        """Return a list of a class, built once for all its pages."""
         version, students = self.assignment.student_list_cache.get(key, (0, []))
         if version != self.course.version:
             students = load()
@@ -44,11 +44,11 @@ class StudentLists(Viewer):
         return self.anonymizes_students and student_id != self.user_id
 
     def find_student(self, anonymous_id: str) -> int | None:
-        """The student of an anonymous id of this assignment."""
+        """Return the student of an anonymous id of this assignment."""
         return ids.find_student_by_anonymous_id(self.course, self.assignment, anonymous_id)
 
     def list_submission_students(self) -> list[int] | Rejected:
-        """The students whose submissions the user may list, in the order of the list; inactive ones are left out.
+        """List the students whose submissions the user may see; inactive ones are left out.
 
         Canvas: SubmissionsApiController#index (Course#student_enrollments).
         """
@@ -68,7 +68,7 @@ class StudentLists(Viewer):
     def list_gradeable_students(
         self, *, with_grades: bool, by_name: bool = False, descending: bool = False
     ) -> list[int] | Rejected:
-        """The students to grade, inactive ones too; with their provisional grades for moderators only.
+        """List the students to grade, inactive ones too; only moderators also see provisional grades.
 
         ``by_name``: while students are hidden the order stays that of their anonymous ids.
         """

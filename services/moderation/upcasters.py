@@ -13,6 +13,6 @@ UPCASTERS: dict[tuple[str, int], Callable[[Payload], Payload]] = {}
 
 
 def upcast(name: str, type_version: int, payload: Payload) -> Payload:
-    """The payload as an event of that name has it today."""
+    """Return the payload as an event of that name has it today."""
     upcaster = UPCASTERS.get((name, type_version))
     return payload if upcaster is None else upcaster(payload)

@@ -12,5 +12,5 @@ ValueObject = TypeVar("ValueObject")
 
 @dataclass_transform(frozen_default=True)
 def value_object(*, kw_only: bool = False) -> Callable[[type[ValueObject]], type[ValueObject]]:
-    """A slotted dataclass that is compared and hashed by its values; assigning to a field is a type error."""
+    """Make a slotted dataclass that is compared and hashed by its values; assigning to a field is a type error."""
     return dataclass(slots=True, unsafe_hash=True, kw_only=kw_only)

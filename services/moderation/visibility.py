@@ -16,7 +16,7 @@ def can_view_gradebook(course: Course, user_id: int) -> bool:
 
 
 def can_view_grader_names(course: Course, assignment: Assignment, user_id: int) -> bool:
-    """Whether other graders are named to the user."""
+    """Return whether other graders are named to the user."""
     if not can_view_gradebook(course, user_id):
         return False
     if not assignment.moderated_grading or assignment.grades_published_at is not None:
@@ -29,7 +29,7 @@ def can_view_grader_names(course: Course, assignment: Assignment, user_id: int) 
 
 
 def can_view_grader_comments(course: Course, assignment: Assignment, user_id: int) -> bool:
-    """Whether other graders' remarks are shown to the user."""
+    """Return whether other graders' remarks are shown to the user."""
     if not assignment.moderated_grading or assignment.permits_moderation(course, user_id):
         return True
     return assignment.grader_comments_visible_to_graders and can_view_gradebook(course, user_id)
@@ -49,39 +49,39 @@ class Viewer:
 
     @cached_property
     def can_moderate(self) -> bool:
-        """Whether the user permits moderation of the assignment."""
+        """Return whether the user permits moderation of the assignment."""
         return self.assignment.permits_moderation(self.course, self.user_id)
 
     @cached_property
     def can_view_gradebook(self) -> bool:
-        """Whether the gradebook is open to the user."""
+        """Return whether the gradebook is open to the user."""
         return can_view_gradebook(self.course, self.user_id)
 
     @cached_property
     def can_view_grader_names(self) -> bool:
-        """Whether other graders are named to the user."""
+        """Return whether other graders are named to the user."""
         return can_view_grader_names(self.course, self.assignment, self.user_id)
 
     @cached_property
     def can_view_grader_comments(self) -> bool:
-        """Whether other graders' remarks are shown to the user."""
+        """Return whether other graders' remarks are shown to the user."""
         return can_view_grader_comments(self.course, self.assignment, self.user_id)
 
     @cached_property
     def anonymizes_students(self) -> bool:
-        """Whether students are anonymous now."""
+        """Return whether students are anonymous now."""
         return self.assignment.anonymizes_students(self.course)
 
     @property
     def can_view_student_names(self) -> bool:
-        """Whether students are named to the user (Canvas: can_view_student_names?)."""
+        """Return whether students are named to the user (Canvas: can_view_student_names?)."""
         return self.can_view_gradebook and not self.anonymizes_students
 
     def get_user_name(self, user_id: int) -> str | None:
-        """A user's name as the LMS stated it."""
+        """Return a user's name as the LMS stated it."""
         name: str | None = self.course.users.get(user_id, {}).get("name")
         return name
 
     def get_short_name(self, user_id: int) -> str | None:
-        """A user's short name, which Canvas shows as an author's."""
+        """Return a user's short name, which Canvas shows as an author's."""
         return get_short_name(self.course, user_id)

@@ -50,7 +50,7 @@ def parse_headers(headers: Sequence[tuple[str, bytes | None]]) -> ParsedHeaders:
 
 
 def is_service_record(headers: Sequence[tuple[str, bytes | None]]) -> bool:
-    """Whether a record on an output topic is the service's: numbered, or a dead letter."""
+    """Return whether a record on an output topic is the service's: numbered, or a dead letter."""
     parsed_headers = parse_headers(headers)
     return parsed_headers.sequence is not None or parse_original_record(parsed_headers.headers) is not None
 

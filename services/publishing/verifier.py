@@ -54,7 +54,7 @@ class VerificationReport:
 
     @property
     def sound(self) -> bool:
-        """Whether there are no findings."""
+        """Return whether there are no findings."""
         return not self.findings
 
     def to_dict(self) -> dict[str, Any]:

@@ -54,19 +54,19 @@ class RelayTelemetry:
         metrics.dead_letters_oldest.callback = self._read_oldest_dead_letter
 
     def mark_standby(self) -> None:
-        """This relay is not active: another one may be."""
+        """Record that this relay is not active; another one may be."""
         self.metrics.active.set(0)
         self.progress, self._shard_lags, self._open_dead_letter_summary = None, [], None
         self._publishing_streams.clear()
         self.metrics.publications_active.set(0)
 
     def mark_active(self, progress: RelayProgress) -> None:
-        """This relay is the active one from now on."""
+        """Record that this relay is now the active one."""
         self.metrics.active.set(1)
         self.progress = progress
 
     def mark_inactive(self) -> None:
-        """This relay's connection or producer failed: until both are recreated no relay is active."""
+        """Record that this relay's connection or producer failed: no relay is active until both are recreated."""
         self.metrics.active.set(0)
 
     def record_new_producer(self) -> None:

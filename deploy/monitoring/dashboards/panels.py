@@ -30,33 +30,33 @@ def selector(name: str, labels: str = "") -> str:
 
 
 def rate(name: str, labels: str = "") -> str:
-    """A counter's increase per second."""
+    """Build the expression of a counter's increase per second."""
     return f"rate({selector(name, labels)}[$__rate_interval])"
 
 
 def increase(name: str) -> str:
-    """A counter's increase per point of the graph."""
+    """Build the expression of a counter's increase per point of the graph."""
     return f"increase({selector(name)}[$__rate_interval])"
 
 
 def quantile(share: float, name: str, by: str = "", labels: str = "") -> str:
-    """A quantile of a histogram."""
+    """Build the expression of a quantile of a histogram."""
     return f"histogram_quantile({share}, sum by (le{', ' + by if by else ''}) ({rate(name + '_bucket', labels)}))"
 
 
 def share_within(name: str, bound: str, labels: str = "") -> str:
-    """The share of a histogram's values at or below a bucket's bound, over the time range shown."""
+    """Build the expression of the share of a histogram's values up to a bucket's bound, over the time range shown."""
     bucket = selector(f"{name}_bucket", f'le="{bound}"' + (f",{labels}" if labels else ""))
     return f"sum(increase({bucket}[$__range])) / sum(increase({selector(name + '_count', labels)}[$__range]))"
 
 
 def query(expression: str, legend: str = "__auto") -> Query:
-    """An expression, and the name of its series."""
+    """Pair an expression with the name of its series."""
     return prometheus.Dataquery().datasource(DATASOURCE).expr(expression).legend_format(legend).range()
 
 
 def p50_and_p99(name: str, labels: str = "") -> list[Query]:
-    """The median and the 99th percentile of a histogram."""
+    """Build the expressions of the median and the 99th percentile of a histogram."""
     return [query(quantile(share, name, labels=labels), legend) for share, legend in ((0.5, "p50"), (0.99, "p99"))]
 
 

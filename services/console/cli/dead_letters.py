@@ -144,7 +144,7 @@ def _group_json(group: DeadLetterGroup) -> Json:
 
 
 def dead_letter_json(letter: DeadLetter) -> Json:
-    """A dead letter as JSON, without the record's content."""
+    """Convert a dead letter to JSON, without the record's content."""
     redriven = letter.redriven_partition is not None
     return {
         "id": format_dead_letter_id(letter),

@@ -1,8 +1,8 @@
 """Names a server that does not answer after 5 s, and aborts the command after 30 s.
 
-It probes each server on a connection of its own, beside the work. Client timeouts and one ``asyncio.timeout`` do not
-replace it: a slow query and an hour's verification are no outage, aiokafka retries a fetch or a commit without end, and
-neither client reports anything before its timeout, which differs from call to call by minutes.
+It probes each server on a connection of its own, in parallel to the work. Client timeouts and one ``asyncio.timeout``
+do not replace it: a slow query and an hour's verification are no outage, aiokafka retries a fetch or a commit without
+end, and neither client reports anything before its timeout, which differs from call to call by minutes.
 """
 
 import asyncio

@@ -66,7 +66,7 @@ class ActionTarget:
         return DeadLetterFilter(reason=self.reason or None, partition=parse_partition(self.partition), until=until)
 
     def to_query_string(self) -> str:
-        """The query string of a link to this form."""
+        """Return the query string of a link to this form."""
         return urlencode({name: getattr(self, name) for name in self.__slots__ if getattr(self, name)})
 
 

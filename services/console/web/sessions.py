@@ -50,12 +50,12 @@ class SignedInUser:
 
     @property
     def can_operate(self) -> bool:
-        """Whether the user may redrive, discard one by one, reveal and replay."""
+        """Return whether the user may redrive, discard one by one, reveal and replay."""
         return self.role >= Role.OPERATOR
 
     @property
     def can_administer(self) -> bool:
-        """Whether the user may also discard whole groups."""
+        """Return whether the user may also discard whole groups."""
         return self.role >= Role.ADMIN
 
 

@@ -70,7 +70,7 @@ class Templates:
 
 
 def time_tag(at: datetime | None) -> Markup:
-    """A time in UTC, to the second; with its date unless that is today."""
+    """Format a time in UTC, to the second; with its date unless that is today."""
     if at is None:
         return Markup("–")
     at = at.astimezone(UTC)
@@ -79,12 +79,12 @@ def time_tag(at: datetime | None) -> Markup:
 
 
 def format_iso_time(at: datetime) -> str:
-    """A time for a link or form field, to the microsecond."""
+    """Format a time for a link or form field, to the microsecond."""
     return at.astimezone(UTC).isoformat()
 
 
 def humanize(name: str | None) -> str:
-    """An identifier as words."""
+    """Write an identifier as words."""
     return "unreadable" if name is None else name.replace("_", " ")
 
 
@@ -105,6 +105,6 @@ def escape_invisible(text: str) -> str:
 
 
 def unicode_escape(character: str) -> str:
-    """The escape that JSON and Python use."""
+    """Return the escape that JSON and Python use."""
     code_point = ord(character)
     return f"\\u{code_point:04x}" if code_point < 0x10000 else f"\\U{code_point:08x}"

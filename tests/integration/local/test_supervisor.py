@@ -14,14 +14,14 @@ from deploy.local.paths import ROOT
 
 DEADLINE_SECONDS = 30
 CHILD = """
-import os, signal, sys, time
+import os, signal, sys
 def stop(number, frame):
     print("stopped", os.getpid(), flush=True)
     sys.exit()
 signal.signal(signal.SIGTERM, stop)
 print("started", os.getpid(), flush=True)
 while True:
-    time.sleep(1)
+    signal.pause()
 """
 SUPERVISOR = """
 import pathlib, sys

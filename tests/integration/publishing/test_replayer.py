@@ -1,4 +1,4 @@
-"""Emitting again: what was asked for and nothing else, with the ids and numbers it had, once, whatever is killed."""
+"""A replay emits exactly the selected records, once, with their ids and numbers, through any kill."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""Whoever reads topics leaves nothing open, also where it is ended before it is connected."""
+"""A topic reader leaves nothing open, even if it is ended before it is connected."""
 
 import asyncio
 import gc

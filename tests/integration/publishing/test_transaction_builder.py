@@ -1,4 +1,4 @@
-"""What the relay emits next, a transaction at a time, however often it begins anew: nothing twice, nothing left out."""
+"""The relay emits everything once, a transaction at a time, through any number of restarts."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -60,7 +60,7 @@ FAULT_NUMBER = FAULT_INDEX + 1
 LAST_NUMBER = -1
 """Stands for the last number of the shard; END - 1 for the one after it."""
 
-# What is planted in the records of a shard; what a consumer finds; what is found beside the log.
+# What is planted in the records of a shard; what a consumer finds; what a comparison with the log finds.
 FAULTS: dict[str, tuple[Callable[[Records], Records], Findings, Findings]] = {
     "one is dropped": (
         lambda r: r[:FAULT_INDEX] + r[FAULT_NUMBER:],

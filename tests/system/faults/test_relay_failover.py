@@ -55,13 +55,13 @@ async def wait_for_progress(system: System) -> None:
 
 
 async def wait_for_other_relay(system: System) -> None:
-    """Somebody sends, whether or not a reader sees it: a transaction that is open hides what follows."""
+    """Wait until a relay sends, even if no reader sees it yet: an open transaction hides what follows."""
     before, _ = await read_end_offsets(system)
 
     async def more_is_there() -> bool:
         return (await read_end_offsets(system))[0] >= before + 50
 
-    await wait_until(more_is_there, "somebody sends")
+    await wait_until(more_is_there, "a relay that sends")
 
 
 async def release_lock(system: System) -> None:

@@ -37,7 +37,7 @@ def decode_header_name(raw: bytes) -> str:
 
 @pytest.fixture(scope="session")
 async def raw_producer(seeded: System) -> AsyncIterator[AIOKafkaProducer]:
-    """Not idempotent: only such a producer takes batches that somebody else built."""
+    """Not idempotent: only such a producer takes batches built elsewhere."""
     producer = AIOKafkaProducer(**client_options(seeded.bootstrap), acks="all")
     await producer.start()
     yield producer
@@ -97,7 +97,7 @@ async def test_reply_to_header_publishes_no_record(seeded: System) -> None:
     headers = [("reply_to", full_topic_name(seeded.prefix, "live-events").encode())]
     await seeded.client.send_raw(json.dumps(command).encode(), b"1001", headers)
     assert (await seeded.client.wait_for_verdict(command["command_id"]))["status"] == "accepted"
-    # Whatever the framework had to say it would have said by the time of the next one's verdict.
+    # The framework would have logged it before the next record's verdict.
     await seeded.client.send_and_wait({**command, "command_id": str(uuid.uuid4())})
     await seeded.client.wait_until_read("live-events")
     caused = {command["command_id"].encode(), None}

@@ -292,7 +292,7 @@ anything = some.recursive(
 
 
 def check_parsed(parsed: ParsedCommand | InvalidCommand | UnreadableRecord) -> None:
-    """Whatever it is, it can be stored and published."""
+    """Any text can be stored and published."""
     if isinstance(parsed, ParsedCommand):
         assert parsed.command.root_account_id > 0
         return

@@ -1,4 +1,4 @@
-"""Canvas's rules read a second time, as plainly as they can be said: what commands come to, with no events.
+"""Canvas's rules implemented a second time, as plainly as possible: the effects of commands, without events.
 
 It shares nothing with the rules but the commands.
 """

@@ -1,4 +1,4 @@
-"""Two readings of Canvas's rules agree, whatever is stated and asked by whom in whatever order."""
+"""Two independent implementations of Canvas's rules agree on any history of facts and commands."""
 
 from datetime import timedelta
 from fractions import Fraction

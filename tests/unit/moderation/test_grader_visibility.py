@@ -97,7 +97,7 @@ def test_grader_names_are_visible_to_all_graders_after_publication(
 ) -> None:
     memory = moderated_course(**settings)
     add_admin(memory, "select_final_grade")
-    # Who may look is enough: nobody here needs the right to grade for it.
+    # The right to view is enough; the right to grade is not needed.
     memory.enroll(TA1, "Ta", permissions={"manage_grades": False})
     memory.enroll(TEACHER, "Teacher", permissions={"view_all_grades": False})
     assert can_view_grader_names(memory.courses[1001], memory.assignments[ESSAY], viewer) is before

@@ -73,7 +73,7 @@ def test_write_operations_are_allowed_only_to_permitted_users(
     [
         (lambda view: view.list_moderated_students(), MODERATORS),
         (lambda view: view.provisional_grade_status(ANN, None), GRADERS),
-        # Whoever moderates sees the marks only where they may see grades at all.
+        # A moderator sees the marks only with the right to see grades.
         (lambda view: view.provisional_grade_status(ANN, START), MODERATORS & GRADERS),
         (lambda view: view.list_submission_students(), GRADERS),
         (lambda view: view.submission_json(ANN, ()), GRADERS | {ANN}),

@@ -1,4 +1,4 @@
-"""Whatever is written is read back as it was."""
+"""What is written is read back unchanged."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What somebody is shown of an assignment."""
+"""What a user is shown of an assignment."""
 
 from typing import Any
 

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from schemas.fields import (
     ITEMS_MAX,
@@ -18,17 +18,13 @@ from schemas.fields import (
     Name,
     Number,
     Percent,
+    PlanDigest,
     PointsPossible,
     Text,
     Time,
     Version,
 )
-
-
-class Strict(BaseModel):
-    """Unknown fields are refused, types are not guessed."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+from schemas.strict import Strict as Strict
 
 
 class Actor(Strict):
@@ -215,6 +211,12 @@ class NoData(Strict):
     pass
 
 
+class PublicationData(Strict):
+    plan_digest: PlanDigest | None = Field(
+        default=None, description="publish only what the plan with this digest said; null or left out: any plan"
+    )
+
+
 class UpsertCourse(AboutCourse):
     """States a course: its names, its account, its default grading scheme, its late policy."""
 
@@ -317,6 +319,13 @@ class PublishProvisionalGrades(AboutAssignment):
     """Publishes the chosen grades of all students, or of none."""
 
     type: Literal["publish_provisional_grades"]
+    data: PublicationData
+
+
+class PlanPublication(AboutAssignment):
+    """Answers what a publication by the actor would do now, and changes nothing."""
+
+    type: Literal["plan_publication"]
     data: NoData
 
 
@@ -336,5 +345,6 @@ Command = (
     | SelectProvisionalGrade
     | BulkSelectProvisionalGrades
     | PublishProvisionalGrades
+    | PlanPublication
 )
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])

@@ -30,6 +30,7 @@ NIL_UUID = "00000000-0000-0000-0000-000000000000"
 ID_REMEDY = "send a positive integer below 2**63, as a JSON integer or a decimal string"
 COMMAND_ID_REMEDY = "send a UUID in 8-4-4-4-12 form that is not the nil UUID"
 ID_PATTERN = r"^[1-9][0-9]{0,18}$"
+DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 TIME_PATTERN = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,100})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
@@ -256,6 +257,8 @@ Percent = Annotated[
 ]
 FreeObject = Annotated[dict[str, Any], PlainValidator(_parse_object), WithJsonSchema(_OBJECT_SCHEMA)]
 """Any JSON object within the limits of the contract."""
+PlanDigest = Annotated[str, StringConstraints(strict=True, pattern=DIGEST_PATTERN)]
+"""Of a publication plan, as the service made it."""
 
 IdText = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 """An id as it leaves: a decimal string."""

@@ -25,6 +25,7 @@ Reason = Literal[
     "moderation_locked",
     "not_assigned",
     "final_not_permitted",
+    "plan_outdated",
 ]
 
 
@@ -98,6 +99,11 @@ REASONS: Mapping[Reason, ReasonInfo] = {
     ),
     "final_not_permitted": ReasonInfo(
         "A final comment was sent by a user who may not moderate.", "Send it without `final`, or by the moderator."
+    ),
+    "plan_outdated": ReasonInfo(
+        "The plan is not the one whose `plan_digest` was sent: a grade, a choice or the gradebook changed since.",
+        "Read the plan again, look at what changed, and send its digest in a new command.",
+        409,
     ),
     "moderation_locked": ReasonInfo(
         "A setting may not change once grades exist.", "Leave the setting as it is, or use a new assignment."

@@ -7,6 +7,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from schemas.commands import Strict
 from schemas.fields import UUID_PATTERN, IdText, TimeText
+from schemas.moderation_results import PublicationPlan
 from schemas.reasons import ACCEPTED_STATUS, REASONS, Reason, describe_reasons
 
 
@@ -62,7 +63,15 @@ class MessageResult(Strict):
     message: Literal["OK"]
 
 
-Result = ProvisionalGradeResult | SelectionResult | MessageResult | list[SelectionResult] | list[StudentResult] | None
+Result = (
+    ProvisionalGradeResult
+    | SelectionResult
+    | MessageResult
+    | PublicationPlan[IdText]
+    | list[SelectionResult]
+    | list[StudentResult]
+    | None
+)
 
 
 def _object_with(*keys: str) -> dict[str, Any]:
@@ -77,6 +86,7 @@ _RESULT_SCHEMAS: dict[str, dict[str, Any]] = {
     "bulk_select_provisional_grades": {"type": "array", "items": _object_with("selected_provisional_grade_id")},
     "select_students_for_moderation": {"type": "array", "items": _object_with("id")},
     "publish_provisional_grades": _object_with("message"),
+    "plan_publication": _object_with("digest"),
 }
 """What an accepted command of moderation is answered, by its type; facts are answered nothing."""
 _NULL = {"type": "null"}

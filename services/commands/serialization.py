@@ -199,7 +199,12 @@ def _stringify_ids(result: Any) -> Any:
         return [_stringify_ids(row) for row in result]
     if not isinstance(result, dict):
         return result
-    return {
-        name: str(value) if type(value) is int and (name == "id" or name.endswith("_id")) else value
-        for name, value in result.items()
-    }
+    return {name: _stringify_field(name, value) for name, value in result.items()}
+
+
+def _stringify_field(name: str, value: Any) -> Any:
+    if type(value) is int:
+        return str(value) if name == "id" or name.endswith("_id") else value
+    if isinstance(value, list) and name.endswith("_ids"):
+        return [str(identifier) for identifier in value]
+    return _stringify_ids(value) if isinstance(value, list | dict) else value

@@ -83,8 +83,10 @@ def _build_data(command: wire.Command) -> commands.CommandData:
             return commands.BulkSelectProvisionalGrades(provisional_grade_ids=tuple(data.provisional_grade_ids))
         case wire.SelectStudentsForModeration(data=data):
             return commands.SelectStudentsForModeration(student_ids=_to_id_tuple(data.student_ids) or ())
-        case wire.PublishProvisionalGrades():
-            return commands.PublishProvisionalGrades()
+        case wire.PublishProvisionalGrades(data=data):
+            return commands.PublishProvisionalGrades(plan_digest=data.plan_digest)
+        case wire.PlanPublication():
+            return commands.PlanPublication()
         case wire.RecordSubmission(data=data):
             return commands.RecordSubmission(student_id=data.student_id, fields=_get_fields_except(data, "student_id"))
         case wire.RecordSubmissionComment(data=data):

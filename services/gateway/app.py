@@ -19,7 +19,14 @@ from services.auth.verifier import failure_counts
 from services.config import GatewaySettings
 from services.eventlog.postgres import READER, Pool, create_pool
 from services.eventlog.stream_reader import StreamReader
-from services.gateway import agreement_routes, canvas_reads, canvas_writes, course_routes, service_routes
+from services.gateway import (
+    agreement_routes,
+    canvas_reads,
+    canvas_writes,
+    course_routes,
+    publication_routes,
+    service_routes,
+)
 from services.gateway.authentication import Authentication
 from services.gateway.command_client import CommandClient, VerdictPending, pending_response
 from services.gateway.command_producer import CommandProducer
@@ -56,6 +63,7 @@ ROUTERS = (
     course_routes.router,
     service_routes.router,
     agreement_routes.router,
+    publication_routes.router,
     build_health_router(METRICS.registry),
 )
 COMMON_HEADERS = [

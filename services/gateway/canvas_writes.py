@@ -107,11 +107,13 @@ async def select(
 async def publish(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
-    """Publish the chosen grades, all or none."""
-    reject_unknown_parameters(await parse_params(request), NO_PARAMETERS)
-    command_request = CommandRequest(
-        "publish_provisional_grades", *await resolve_assignment_key(dependencies, caller, course_id, assignment_id), {}
-    )
+    """Publish the chosen grades, all or none; with ``plan_digest`` only what the plan said."""
+    params = await parse_params(request)
+    reject_unknown_parameters(params, {"plan_digest": None})
+    plan_digest = get_text(params, "plan_digest", "plan_digest")
+    data = {} if plan_digest is None else {"plan_digest": plan_digest}
+    assignment_key = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
+    command_request = CommandRequest("publish_provisional_grades", *assignment_key, data)
     return json_response(request, (await _send_command(request, dependencies, caller, command_request))["result"])
 
 

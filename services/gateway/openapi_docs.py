@@ -5,7 +5,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from schemas import agreement, canvas
-from schemas.fields import ID_MAX, ITEMS_MAX
+from schemas.fields import DIGEST_PATTERN, ID_MAX, ITEMS_MAX
+from schemas.moderation_results import PublicationPlan
 
 Document = dict[str, Any]
 Responses = dict[int | str, dict[str, Any]]
@@ -212,7 +213,19 @@ BULK_SELECT = write_operation(
     {"provisional_grade_ids": {"type": "array", "items": _ID_SCHEMA, "maxItems": ITEMS_MAX}},
 )
 SELECT = write_operation(canvas.Selection, "The selection", {})
-PUBLISH = write_operation(canvas.Message, "The chosen grades are published", {})
+_PUBLICATION_FIELDS: dict[str, Document] = {
+    "plan_digest": {
+        "type": ["string", "null"],
+        "pattern": DIGEST_PATTERN,
+        "description": "publish only what the plan with this digest said; another plan: 409 `plan_outdated`",
+    }
+}
+PUBLISH = write_operation(
+    canvas.Message, "The chosen grades are published", _PUBLICATION_FIELDS, form=_PUBLICATION_FIELDS
+)
+PUBLISH["responses"][409] = {"model": canvas.Message, "description": "The plan is another by now"}
+PLAN_PUBLICATION = write_operation(PublicationPlan[canvas.Id], "What a publication by the caller would do", {})
+GET_PUBLICATION_PLAN = read_operation(PublicationPlan[canvas.Id], "What a publication by the caller would do")
 GRADE = write_operation(
     canvas.Graded,
     "The submission after it",

@@ -13,6 +13,7 @@ UNAUTHORIZED = {"status": "unauthorized", "errors": [{"message": "user not autho
 NOT_FOUND = {"errors": [{"message": "The specified resource does not exist."}]}
 CHALLENGE_HEADERS = {"WWW-Authenticate": 'Bearer realm="canvas-lms"'}
 RETRY_AFTER_SECONDS = 2
+_TEXT_ID_FIELDS = frozenset({"anonymous_id", "anonymous_grader_id", "schedule_id"})
 
 
 class ApiError(Exception):
@@ -79,14 +80,20 @@ def _integer_ids(result: Any) -> Any:
         return [_integer_ids(row) for row in result]
     if not isinstance(result, dict):
         return result
-    return {
-        name: int(value) if isinstance(value, str) and _is_id_field(name) else value for name, value in result.items()
-    }
+    return {name: _integer_field(name, value) for name, value in result.items()}
+
+
+def _integer_field(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return int(value) if _is_id_field(name) else value
+    if isinstance(value, list) and name.endswith("_ids"):
+        return [int(identifier) for identifier in value]
+    return _integer_ids(value) if isinstance(value, list | dict) else value
 
 
 def _is_id_field(name: str) -> bool:
     """Return whether a field of a result is a number's; an anonymous id is no number."""
-    return name == "id" or (name.endswith("_id") and name != "anonymous_id")
+    return name == "id" or (name.endswith("_id") and name not in _TEXT_ID_FIELDS)
 
 
 def wants_string_ids(request: Request) -> bool:

@@ -27,8 +27,8 @@ from services.gateway.responses import (
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.state_document import state_document
+from services.moderation.visibility import is_auditor
 
-AUDITOR_PERMISSION = "view_audit_trail"
 router = APIRouter(prefix="/api/moderation/v1")
 # Validated here instead of by FastAPI, so that the error names the remedy.
 OptionalQueryText = str | SkipJsonSchema[None]
@@ -81,7 +81,7 @@ async def command(
         course = (
             None if course_id is None else await dependencies.state_cache.get_course(caller.root_account_id, course_id)
         )
-        if course is None or not _is_auditor(course, caller):
+        if course is None or not is_auditor(course, caller.user_id):
             raise not_found()
     return json_response(request, parse_verdict(stored_verdict.body))
 
@@ -187,14 +187,9 @@ async def _require_auditor(dependencies: Dependencies, caller: Caller, assignmen
     )
     if parsed_id is None or course_and_assignment is None:
         raise not_found()
-    if not _is_auditor(course_and_assignment[0], caller):
+    if not is_auditor(course_and_assignment[0], caller.user_id):
         raise unauthorized()
     return parsed_id
-
-
-def _is_auditor(course: Course, caller: Caller) -> bool:
-    """Check the account-level permission: graders would see each other's marks."""
-    return AUDITOR_PERMISSION in course.admins.get(caller.user_id, ())
 
 
 def _parse_version(text: str) -> int:

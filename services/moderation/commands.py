@@ -129,6 +129,13 @@ class BulkSelectProvisionalGrades:
 
 @value_object(kw_only=True)
 class PublishProvisionalGrades:
+    """``plan_digest``: publish only what the plan with this digest said."""
+
+    plan_digest: str | None = None
+
+
+@value_object(kw_only=True)
+class PlanPublication:
     pass
 
 
@@ -141,6 +148,7 @@ ModerationCommand = (
     | SelectProvisionalGrade
     | BulkSelectProvisionalGrades
     | PublishProvisionalGrades
+    | PlanPublication
 )
 CommandData = CourseFact | AssignmentFact | ModerationCommand
 
@@ -156,6 +164,7 @@ MODERATION_COMMANDS = frozenset(
         "select_provisional_grade",
         "bulk_select_provisional_grades",
         "publish_provisional_grades",
+        "plan_publication",
     }
 )
 ASSIGNMENT_COMMANDS = ASSIGNMENT_FACTS | MODERATION_COMMANDS

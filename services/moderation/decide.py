@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import assert_never
 
-from services.moderation import commands, lms_facts, provisional_grades, publication, selection
+from services.moderation import commands, lms_facts, provisional_grades, publication, publication_plan, selection
 from services.moderation.assignment import Assignment
 from services.moderation.commands import Command
 from services.moderation.course import Course
@@ -62,7 +62,9 @@ def _decide_assignment_command(
         case commands.SelectStudentsForModeration():
             return selection.select_students(data, actor_id, course, assignment)
         case commands.PublishProvisionalGrades():
-            return publication.publish_grades(actor_id, course, assignment, at)
+            return publication.publish_grades(data, actor_id, course, assignment, at)
+        case commands.PlanPublication():
+            return publication_plan.plan_publication(actor_id, course, assignment)
         case commands.RecordSubmission():
             return lms_facts.record_submission(data, course, assignment, at)
         case commands.RecordSubmissionComment():

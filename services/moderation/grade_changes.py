@@ -39,10 +39,14 @@ def describe_grade_change(event: Event, course: Course, assignment: Assignment) 
     return None
 
 
+def changes_gradebook(score: Pair, grade: Pair, was_graded: bool) -> bool:
+    """Whether a publication is told: grade or score changed, or the submission became graded."""
+    became_graded = not was_graded and score[1] is not None
+    return score[0] != score[1] or grade[0] != grade[1] or became_graded
+
+
 def _publication(event: GradePublished, assignment: Assignment) -> dict[str, Any] | None:
-    """Told where grade or score changed or the submission became graded."""
-    became_graded = not event.was_graded and event.score[1] is not None
-    if event.score[0] == event.score[1] and event.grade[0] == event.grade[1] and not became_graded:
+    if not changes_gradebook(event.score, event.grade, event.was_graded):
         return None
     submission = assignment.submission(event.student_id)
     # Publishing posts nothing, and hides nothing that the LMS had posted before.

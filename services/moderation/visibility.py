@@ -9,10 +9,32 @@ from services.moderation.assignment import Assignment
 from services.moderation.canvas_people import get_short_name
 from services.moderation.course import Course
 
+AUDITOR_PERMISSION = "view_audit_trail"
+
 
 def can_view_gradebook(course: Course, user_id: int) -> bool:
     """Either of the course permissions that open the gradebook."""
     return course.has_permission(user_id, "manage_grades") or course.has_permission(user_id, "view_all_grades")
+
+
+def may_moderate(course: Course, assignment: Assignment, user_id: int) -> bool:
+    """Whether the user moderates with everything that it takes: they permit moderation and have manage_grades."""
+    return course.has_permission(user_id, "manage_grades") and assignment.permits_moderation(course, user_id)
+
+
+def is_auditor(course: Course, user_id: int) -> bool:
+    """The account-level permission to read the audit trail: graders would see each other's marks."""
+    return AUDITOR_PERMISSION in course.admins.get(user_id, ())
+
+
+def reads_moderation(course: Course, assignment: Assignment, user_id: int) -> bool:
+    """Whether the user may read what the moderation of an assignment is about to do: moderators and auditors."""
+    return may_moderate(course, assignment, user_id) or is_auditor(course, user_id)
+
+
+def reads_grader_names(course: Course, assignment: Assignment, user_id: int) -> bool:
+    """Whether graders are named to a moderator or auditor."""
+    return is_auditor(course, user_id) or can_view_grader_names(course, assignment, user_id)
 
 
 def can_view_grader_names(course: Course, assignment: Assignment, user_id: int) -> bool:

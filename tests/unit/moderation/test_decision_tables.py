@@ -12,7 +12,7 @@ from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course, Enrollment
 from services.moderation.decisions import Rejected
 from services.moderation.event_payloads import to_payload
-from services.moderation.publication import choose_grade_to_publish
+from services.moderation.publication_plan import choose_grade_to_publish
 from tests.fixtures.canvas import CANVAS_CASES
 from tests.fixtures.in_memory_course import ANN, TA1, moderated_course
 

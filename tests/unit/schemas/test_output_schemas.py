@@ -67,6 +67,8 @@ SAMPLE_COMMANDS: list[tuple[str, Json, int | None]] = [
     ("select_provisional_grade", {"provisional_grade_id": FIRST_GRADE}, FINAL_GRADER),
     ("bulk_select_provisional_grades", {"provisional_grade_ids": [FIRST_GRADE + 1]}, FINAL_GRADER),
     ("post_grades", {}, None),
+    ("plan_publication", {}, FINAL_GRADER),
+    ("publish_provisional_grades", {"plan_digest": f"sha256:{'0' * 64}"}, FINAL_GRADER),
     ("publish_provisional_grades", {}, None),
     ("publish_provisional_grades", {}, FINAL_GRADER),
     ("publish_provisional_grades", {}, FINAL_GRADER),

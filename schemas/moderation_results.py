@@ -1,0 +1,91 @@
+"""Answers of the commands that Canvas does not know (contract section 8).
+
+Each model is parametrised by the type of its ids: decimal strings on topics, integers or strings over HTTP.
+"""
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
+from pydantic.json_schema import SkipJsonSchema
+
+from schemas.fields import DIGEST_PATTERN, IdText
+from schemas.strict import Strict
+
+IdType = TypeVar("IdType")
+Points = Annotated[float, Field(allow_inf_nan=False)]
+AnonymousId = Annotated[str, Field(pattern=r"^[0-9A-Za-z]+$")]
+_ONE_STUDENT_KEY: JsonDict = {"oneOf": [{"required": ["student_id"]}, {"required": ["anonymous_id"]}]}
+
+
+class Result(Strict, Generic[IdType]):
+    """The base of all results."""
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Name the topics' form like the class, the form over HTTP ``…Answer``."""
+        return cls.__name__ if params[0] is IdText else f"{cls.__name__}Answer"
+
+
+class StudentRow(Result[IdType], Generic[IdType]):
+    """``anonymous_id`` stands for ``student_id`` while the assignment hides students."""
+
+    model_config = ConfigDict(json_schema_extra=_ONE_STUDENT_KEY)
+
+    student_id: IdType | SkipJsonSchema[None] = Field(default=None, description="the student")
+    anonymous_id: AnonymousId | SkipJsonSchema[None] = Field(
+        default=None, description="of the student's submission, while students are hidden"
+    )
+
+
+class PlannedGrade(StudentRow[IdType], Generic[IdType]):
+    """What a student gets; ``anonymous_grader_id`` stands for ``scorer_id`` where graders are hidden from the actor."""
+
+    provisional_grade_id: IdType = Field(description="the provisional grade that would be published")
+    scorer_id: IdType | SkipJsonSchema[None] = Field(default=None, description="who gave it")
+    anonymous_grader_id: AnonymousId | None = Field(
+        default=None, description="of who gave it, where graders are anonymous to the actor"
+    )
+    chosen_by: Literal["selection", "adjudication", "only_grade", "first_of_comments"] = Field(
+        description="why this one: selected by a moderator or by an adjudication, the only grade that was entered, or "
+        "the first comment where none was"
+    )
+    score: tuple[Points | None, Points | None] = Field(
+        description="the gradebook's score now and after the publication, less what a late policy takes"
+    )
+    grade: tuple[str | None, str | None] = Field(description="the gradebook's grade now and after the publication")
+
+
+class BlockedStudent(StudentRow[IdType], Generic[IdType]):
+    """A student whose grade cannot be published."""
+
+    reason: Literal["adjudication_stale", "selection_required"] = Field(
+        description="of the refusal that a publication would get"
+    )
+    provisional_grade_ids: list[IdType] = Field(description="the entered provisional grades of the student")
+
+
+class PlanCounts(Strict):
+    """Numbers of students. ``published`` = ``changed`` + ``unchanged``."""
+
+    published: Annotated[int, Field(ge=0)] = Field(description="rows of students")
+    changed: Annotated[int, Field(ge=0)] = Field(description="a grade_change would go out")
+    unchanged: Annotated[int, Field(ge=0)] = Field(description="the gradebook has the same grade already")
+    blocked: Annotated[int, Field(ge=0)] = Field(description="rows of blocked students")
+    without_grade: Annotated[int, Field(ge=0)] = Field(description="assigned, visible, no provisional grade")
+
+
+class PublicationPlan(Result[IdType], Generic[IdType]):
+    """What a publication by the actor would do now."""
+
+    assignment_id: IdType = Field(description="the assignment")
+    digest: Annotated[str, Field(pattern=DIGEST_PATTERN)] = Field(
+        description="moves exactly when student, provisional grade, score or text of a row does; to publish with"
+    )
+    publishable: bool = Field(description="whether a publication by the actor would be accepted")
+    reason: (
+        Literal["unauthorized", "not_moderated", "already_published", "adjudication_stale", "selection_required"] | None
+    ) = Field(description="of the refusal that it would get")
+    counts: PlanCounts = Field(description="numbers of students")
+    students: list[PlannedGrade[IdType]] = Field(description="who gets what, by student id or anonymous id")
+    blocked: list[BlockedStudent[IdType]] = Field(description="whose grade cannot be published")

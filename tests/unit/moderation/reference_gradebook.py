@@ -107,6 +107,10 @@ class ReferenceGradebook:
             if entry.score is not None:
                 entry.score = entry.saved_score = entry.deducted = None
             entry.grade = None
+            # Canvas: set_status_attributes; the lateness that a status overrode is kept with the status alone.
+            if entry.late_policy_status == "late":
+                entry.seconds_late = None
+            entry.late_policy_status = None
             if entry.state != "graded":
                 entry.state, entry.graded_at = "graded", at
         return [entry.told(student, before)]

@@ -5,7 +5,7 @@ The figures need the libraries of the extra ``agreement``; everything else of th
 
 from importlib.util import find_spec
 
-_LIBRARIES = ("numpy", "pycm", "scipy")
+_LIBRARIES = ("numpy", "pycm")
 
 
 class LibrariesMissing(Exception):

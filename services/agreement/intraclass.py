@@ -14,6 +14,7 @@ from math import isfinite
 
 from schemas.agreement import IntraclassReason
 from services.agreement.coefficients import Statistic
+from services.agreement.f_distribution import f_quantile
 
 # Of two works every interval goes from no agreement to full.
 SUBMISSIONS_MIN = 3
@@ -91,9 +92,6 @@ def _confidence_interval(squares: MeanSquares, icc: float) -> tuple[float, float
 
     None where rounding leaves nothing to chance.
     """
-    # A quarter of a second and 20 MB: only where it is asked for.
-    from scipy.special import fdtri
-
     if icc == 1:
         return None
     n, k = squares.n, squares.k
@@ -103,7 +101,7 @@ def _confidence_interval(squares: MeanSquares, icc: float) -> tuple[float, float
     if variance == 0:
         return None
     v = (a * squares.graders + b * squares.error) ** 2 / variance
-    f_lower, f_upper = fdtri(n - 1, v, 1 - TAIL), fdtri(v, n - 1, 1 - TAIL)
+    f_lower, f_upper = f_quantile(n - 1, v, 1 - TAIL), f_quantile(v, n - 1, 1 - TAIL)
     others = k * squares.graders + (k * n - k - n) * squares.error
     low = n * (squares.works - f_lower * squares.error) / (f_lower * others + n * squares.works)
     high = n * (f_upper * squares.works - squares.error) / (others + n * f_upper * squares.works)

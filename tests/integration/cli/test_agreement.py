@@ -37,7 +37,7 @@ async def test_agreement_is_printed_as_text_json_and_csv(cli: CommandLine, grade
 async def test_missing_library_ends_the_command_with_the_remedy(
     cli: CommandLine, graded_course: GradedCourse, tmp_path: Path
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['scipy'] = None\n")
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['pycm'] = None\n")
 
     result = await cli.run("agreement", graded_course.assignment_id, PYTHONPATH=str(tmp_path))
 

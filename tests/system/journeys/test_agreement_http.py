@@ -109,7 +109,7 @@ async def test_unauthorized_and_invalid_requests_are_rejected(
 async def test_gateway_without_the_libraries_answers_501_and_serves_the_rest(
     graded_essay: GradedEssay, running_system: System, issuer: TokenIssuer, tmp_path: Path
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['scipy'] = None\n")
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['pycm'] = None\n")
     process = running_system.create_gateway(issuer, PYTHONPATH=str(tmp_path))
     process.start()
     await process.wait_until_ready()

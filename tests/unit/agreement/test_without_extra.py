@@ -10,7 +10,7 @@ from services.agreement.ratings import collect_ratings
 from services.agreement.statistics import compute_agreement
 from tests.fixtures.in_memory_course import COURSE, ESSAY, moderated_course
 
-LIBRARIES = ("numpy", "pycm", "scipy")
+LIBRARIES = ("numpy", "pycm")
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

@@ -17,6 +17,7 @@ from deploy.benchmarks.workload import (
     list_assignment_ids,
     roster_commands,
 )
+from schemas.topics import DEFAULT_SHARD_COUNT
 from services.commands.processor import CommandProcessor
 from services.eventlog.append_batch import AppendBatch
 from services.eventlog.postgres import WRITER, connect
@@ -69,7 +70,7 @@ async def decide(
     connection = await connect(url, "bench", WRITER)
     try:
         log = RecordingLog(connection)
-        processor = CommandProcessor(log, await log.current_incarnation(topic))
+        processor = CommandProcessor(log, await log.current_incarnation(topic), DEFAULT_SHARD_COUNT)
         offset_allocator, remaining = OffsetAllocator(), iter(records)
         while batch := [offset_allocator.to_consumer_record(record) for record in islice(remaining, batch_records)]:
             await processor.process(batch, get_watermarks(batch))

@@ -20,6 +20,7 @@ from deploy.benchmarks.workload import (
     build_record,
     grade_command,
 )
+from schemas.topics import DEFAULT_SHARD_COUNT
 from services.commands.processor import CommandProcessor
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
@@ -73,7 +74,7 @@ async def cold_start(bench_servers: BenchServers, scale: Scale) -> list[Measurem
         connection = await connect(url, "bench", WRITER)
         log = EventStore(connection)
         processor, offset_allocator = (
-            CommandProcessor(log, await log.current_incarnation(f"round {number}")),
+            CommandProcessor(log, await log.current_incarnation(f"round {number}"), DEFAULT_SHARD_COUNT),
             OffsetAllocator(),
         )
         for values in (first, next_):

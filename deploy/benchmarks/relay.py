@@ -17,6 +17,7 @@ from deploy.benchmarks.processes import RunningProcess, processor_seconds
 from deploy.benchmarks.results import Measurement, Scale, Target, interleave_rounds, measurement, percentile, ratio
 from deploy.benchmarks.workload import Course, build_record, mixed_command, mixed_records
 from deploy.local.kafka import client_settings
+from schemas.topics import DEFAULT_SHARD_COUNT
 from services.commands.processor import CommandProcessor
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
@@ -131,7 +132,10 @@ async def _commit_events(url: str, courses: Sequence[Course], commits: int, sour
     connection = await connect(url, "bench", WRITER)
     try:
         log = EventStore(connection)
-        processor, offset_allocator = CommandProcessor(log, await log.current_incarnation(source)), OffsetAllocator()
+        processor, offset_allocator = (
+            CommandProcessor(log, await log.current_incarnation(source), DEFAULT_SHARD_COUNT),
+            OffsetAllocator(),
+        )
         command_numbers = iter(range(commits * EVENTS_PER_COMMIT * 2))
         committed: dict[str, float] = {}
         started_at = time.monotonic()

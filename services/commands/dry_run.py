@@ -16,6 +16,7 @@ from services.commands.incoming_command import IncomingDeadLetter, IncomingRecor
 from services.commands.parse import InvalidCommand
 from services.commands.serialization import serialize
 from services.commands.state_cache import StateCache
+from services.eventlog.installation import read_installation
 from services.eventlog.store import EventStore
 
 
@@ -36,7 +37,8 @@ async def dry_run(
     live_events_shard: int | None = None,
 ) -> DryRunResult:
     """Take a record through the steps before the append, in a transaction that may not write."""
-    incoming: IncomingRecord = parse_record(record, live_events_shard)
+    shard_count = (await read_installation(connection)).shard_count
+    incoming: IncomingRecord = parse_record(record, shard_count, live_events_shard)
     if authorizer is not None:
         [incoming] = await authorizer.authorize([incoming])
     if isinstance(incoming, IncomingDeadLetter):

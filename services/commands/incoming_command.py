@@ -6,7 +6,7 @@ from aiokafka import ConsumerRecord
 
 from services.commands.global_ids import localize_ids
 from services.commands.parse import InvalidCommand, ParsedCommand, UnreadableRecord, parse
-from services.kafka.partitioning import SHARD_COUNT, get_course_shard
+from services.kafka.partitioning import get_course_shard
 from services.moderation.commands import Command
 from services.moderation.decisions import Rejected
 from services.moderation.value_object import value_object
@@ -63,8 +63,11 @@ class IncomingDeadLetter:
 IncomingRecord = IncomingCommand | IncomingDeadLetter
 
 
-def parse_record(record: Record, live_events_shard: int | None = None) -> IncomingRecord:
-    """Parse a record; never raises. ``live_events_shard``: the Canvas shard whose global ids stand for local ones."""
+def parse_record(record: Record, shard_count: int, live_events_shard: int | None = None) -> IncomingRecord:
+    """Parse a record; never raises.
+
+    ``shard_count``: of the installation; ``live_events_shard``: the Canvas shard whose global ids stand for local ones.
+    """
     parse_result = parse(localize_ids(record.value, live_events_shard))
     if isinstance(parse_result, ParsedCommand):
         command = parse_result.command
@@ -74,9 +77,9 @@ def parse_record(record: Record, live_events_shard: int | None = None) -> Incomi
             (command.command_id, command.root_account_id),
             parse_result.content_hash,
             parse_result.correlation_id,
-            get_course_shard(command.course_id),
+            get_course_shard(command.course_id, shard_count),
         )
-    partition_shard = record.partition % SHARD_COUNT
+    partition_shard = record.partition % shard_count
     if isinstance(parse_result, UnreadableRecord):
         return IncomingDeadLetter(record, partition_shard, parse_result.reason, parse_result.message)
     course_id = parse_result.course_id
@@ -86,5 +89,5 @@ def parse_record(record: Record, live_events_shard: int | None = None) -> Incomi
         (parse_result.command_id, parse_result.root_account_id or UNKNOWN_ROOT_ACCOUNT),
         parse_result.content_hash,
         parse_result.correlation_id,
-        partition_shard if course_id is None else get_course_shard(course_id),
+        partition_shard if course_id is None else get_course_shard(course_id, shard_count),
     )

@@ -31,19 +31,21 @@ class ConcurrentAppend(Exception):
 class CommandProcessor:
     """Processes the batches of one subscriber, over one connection and with a cache of its own.
 
-    ``authorizer``: None accepts every sender.
+    ``shard_count``: of the installation; ``authorizer``: None accepts every sender.
     """
 
     def __init__(
         self,
         event_store: EventStore,
         incarnation: int,
+        shard_count: int,
         authorizer: CommandAuthorizer | None = None,
         entries_max: int = ENTRIES_MAX,
         live_events_shard: int | None = None,
     ) -> None:
         self.event_store = event_store
         self.incarnation = incarnation
+        self.shard_count = shard_count
         self.authorizer = authorizer
         self.live_events_shard = live_events_shard
         self.state_cache = StateCache(entries_max)
@@ -68,7 +70,9 @@ class CommandProcessor:
             raise
 
     async def _process(self, records: Sequence[Record], watermarks: dict[int, int]) -> BatchResult:
-        incoming_records: Records = [parse_record(record, self.live_events_shard) for record in records]
+        incoming_records: Records = [
+            parse_record(record, self.shard_count, self.live_events_shard) for record in records
+        ]
         if self.authorizer is not None:
             incoming_records = await self.authorizer.authorize(incoming_records)
         result = BatchResult()

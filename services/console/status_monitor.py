@@ -15,10 +15,9 @@ from services.console.publication_rate import PublicationRates
 from services.console.topic_integrity import TopicIntegrityCheck
 from services.console.verdict_stats import VerdictStats
 from services.eventlog.dead_letters import DeadLetterReader
-from services.eventlog.feed_history import FeedHistory
+from services.eventlog.feed_history import EVERYTHING, FeedHistory
 from services.eventlog.pipeline_queries import PipelineQueries, TopicLag
 from services.eventlog.postgres import Pool
-from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.relay_progress import RelayProgress
 from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import TopicConfigError, verify_topics
@@ -103,7 +102,7 @@ class StatusMonitor:
             except KAFKA_ERRORS as error:
                 self.health.set_server_problem("kafka", describe_error(error, "kafka"))
             try:
-                decided = sum((await self.history.heads(ALL_SHARDS))["verdicts"])
+                decided = sum((await self.history.heads(await self.history.shards(EVERYTHING)))["verdicts"])
                 await self._poll_backlog()
                 if "kafka" not in self.health.server_problems:
                     await self._sample_until_conclusive(probe, group_members)

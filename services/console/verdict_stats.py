@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.eventlog.pipeline_queries import VerdictSummary
-from services.kafka.partitioning import SHARD_COUNT
 
 BUCKET_SECONDS = 10
 BUCKET_COUNT = 90
@@ -37,10 +36,13 @@ class RejectionGroup:
 
 
 class VerdictStats:
-    """Statistics over the verdicts of all shards. ``last_numbers`` are dense, so that their sum is the total."""
+    """Statistics over the verdicts of all shards.
+
+    ``last_numbers``: by shard; they are dense, so that their sum is the total.
+    """
 
     def __init__(self) -> None:
-        self.last_numbers = [0] * SHARD_COUNT
+        self.last_numbers: dict[int, int] = {}
         self.rejection_groups: dict[RejectionCause, RejectionGroup] = {}
         self.recent_verdicts: list[VerdictSummary] = []
         self._decided_by_bucket: Counter[int] = Counter()
@@ -50,7 +52,7 @@ class VerdictStats:
     @property
     def decided(self) -> int:
         """The number of all verdicts in the log."""
-        return sum(self.last_numbers)
+        return sum(self.last_numbers.values())
 
     def add(self, verdicts: Iterable[VerdictSummary]) -> None:
         """Add verdicts, those of each shard in order."""

@@ -20,7 +20,8 @@ from services.eventlog.feeds import (
     FeedRow,
     VerdictRow,
 )
-from services.kafka.partitioning import ALL_SHARDS, get_course_shard
+from services.eventlog.installation import read_installation
+from services.kafka.partitioning import get_course_shard
 
 # $1-$4 topic, partition, offset and append time of records. The time distinguishes incarnations of the topic.
 DEAD_LETTERS_BY_RECORD = """
@@ -137,12 +138,12 @@ class FeedHistory(FeedReader):
     async def shards(self, log_filter: LogFilter) -> list[int]:
         """Return the shards that can hold selected rows, ascending."""
         if log_filter.course is not None:
-            return [get_course_shard(log_filter.course)]
+            return [get_course_shard(log_filter.course, (await read_installation(self.connection)).shard_count)]
         if log_filter.assignment is not None:
             ids = (log_filter.root_account, log_filter.assignment)
             shard = await self.connection.fetchval(SHARD_OF_ASSIGNMENT, *ids)
             return [] if shard is None else [int(shard)]
-        return list(ALL_SHARDS)
+        return list((await read_installation(self.connection)).shards)
 
     async def exists(self, log_filter: LogFilter) -> bool:
         """Return whether the log has the course or assignment of the filter; True if it names none."""

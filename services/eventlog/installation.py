@@ -6,7 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
-from services.eventlog.postgres import Pool
+from services.eventlog.postgres import Pool, close_quickly, connect
 
 INSTALLATION = "select i.id, i.shards from installation i"
 
@@ -33,3 +33,12 @@ async def read_installation(connection: "asyncpg.Connection[asyncpg.Record] | Po
     row = await connection.fetchrow(INSTALLATION)
     assert row is not None
     return Installation(UUID(str(row[0])), row[1])
+
+
+async def fetch_installation(url: str, process: str, role: str) -> Installation:
+    """Read the installation over a connection of its own. Raises as ``connect`` and ``read_installation``."""
+    connection = await connect(url, process, role)
+    try:
+        return await read_installation(connection)
+    finally:
+        await close_quickly(connection)

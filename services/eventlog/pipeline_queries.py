@@ -1,24 +1,24 @@
 """Progress of the pipeline: new verdicts, watermarks, and what the topics lack. Read-only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
 
 from services.eventlog.feeds import FEED_BY_TOPIC, FeedReader
+from services.eventlog.installation import read_installation
 from services.eventlog.postgres import Pool
 from services.eventlog.relay_lag import read_next_recorded_at
-from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.relay_progress import RelayProgress
 
-# $1 shards, $2 numbers after which, $3 limit for each shard.
+# $1 shards, $2 numbers after which (a shard without one: from the start), $3 limit for each shard.
 VERDICTS_AFTER = """
 select v.shard, v.number, v.root_account, v.command_id, v.body->>'type', v.body->>'reason', v.body->>'course_id',
        v.body->>'assignment_id', (v.metadata->>'time')::timestamptz, v.append_time,
        not v.first and v.body->>'reason' is null
-from unnest($1::smallint[], $2::bigint[]) k(shard, after)
-cross join lateral (select * from verdict v where v.shard = k.shard and v.number > k.after
+from shard s left join unnest($1::smallint[], $2::bigint[]) k(shard, after) on k.shard = s.shard
+cross join lateral (select * from verdict v where v.shard = s.shard and v.number > coalesce(k.after, 0)
                     order by v.number limit $3) v
 """
 # $1 topic, $2 partitions.
@@ -100,9 +100,12 @@ class PipelineQueries:
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
         self.connection = connection
 
-    async def verdicts_after(self, sequences: Sequence[int], rows_max: int) -> list[VerdictSummary]:
-        """Return the verdicts after a number of each shard, in order, at most ``rows_max`` of each shard."""
-        rows = await self.connection.fetch(VERDICTS_AFTER, ALL_SHARDS, list(sequences), rows_max)
+    async def verdicts_after(self, sequences: Mapping[int, int], rows_max: int) -> list[VerdictSummary]:
+        """Return the verdicts after a number of each shard, in order, at most ``rows_max`` of each shard.
+
+        Shards that ``sequences`` does not name are read from their start.
+        """
+        rows = await self.connection.fetch(VERDICTS_AFTER, list(sequences), list(sequences.values()), rows_max)
         return [VerdictSummary(row[0], row[1], row[2], str(row[3]), *row[4:]) for row in rows]
 
     async def watermarks(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
@@ -112,12 +115,13 @@ class PipelineQueries:
 
     async def topic_lags(self, progress: RelayProgress) -> list[TopicLag]:
         """Compute what each topic lacks at this progress of the relay."""
-        heads = await FeedReader(self.connection).heads(ALL_SHARDS)
+        shards = (await read_installation(self.connection)).shards
+        heads = await FeedReader(self.connection).heads(shards)
         lags = []
         for topic, sequences in progress.sequences.items():
             feed = FEED_BY_TOPIC[topic]
             missing = [head - sequence for head, sequence in zip(heads[feed], sequences, strict=True)]
-            next_rows = await read_next_recorded_at(self.connection, feed, ALL_SHARDS, sequences)
+            next_rows = await read_next_recorded_at(self.connection, feed, shards, sequences)
             since = min((recorded_at for recorded_at, _ in next_rows if recorded_at is not None), default=None)
             lags.append(TopicLag(topic, sum(max(n, 0) for n in missing), since, sum(max(-n, 0) for n in missing)))
         return lags
@@ -126,9 +130,8 @@ class PipelineQueries:
         """Return publications with grades that are not on the topic yet, the oldest first."""
         if "live-events" not in progress.sequences:
             return []  # The first format of the record lacks it; the next record has it.
-        rows = await self.connection.fetch(
-            UNFINISHED_PUBLICATIONS, ALL_SHARDS, progress.sequences["live-events"], rows_max
-        )
+        sequences = progress.sequences["live-events"]
+        rows = await self.connection.fetch(UNFINISHED_PUBLICATIONS, range(len(sequences)), sequences, rows_max)
         return [PublicationProgress(*row) for row in rows]
 
     async def database_time(self) -> datetime:

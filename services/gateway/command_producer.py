@@ -17,7 +17,6 @@ from aiokafka.errors import (
 
 from services.gateway.metrics import METRICS
 from services.kafka.client_options import client_options
-from services.kafka.partitioning import get_course_shard
 from services.runtime.errors import KAFKA_CLIENT_ERRORS, KAFKA_ERRORS, describe_error
 from services.runtime.health import Health
 
@@ -121,7 +120,6 @@ class CommandProducer:
                     self.topic,
                     record.value,
                     key=str(record.course_id).encode(),
-                    partition=get_course_shard(record.course_id),
                     headers=record.headers,
                 )
         except KAFKA_ERRORS as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from services.auth.jwks import JwkSet
 from services.commands.authorization import CommandAuthorizer
 from services.config import HandlerSettings
+from services.eventlog.installation import fetch_installation
 from services.eventlog.postgres import WRITER, connect
 from services.handler.app import FRAMEWORK_LOGGER, build_app
 from services.handler.metrics import HandlerTelemetry
@@ -19,6 +20,7 @@ from services.runtime.failpoints import failpoints
 from services.runtime.health import Health, serve_health
 from services.runtime.main import freeze_startup_objects, run_process
 from services.runtime.server_monitor import ServerMonitor
+from services.runtime.start import wait_for_postgres
 from services.telemetry.metrics import HandlerMetrics
 
 if TYPE_CHECKING:
@@ -49,11 +51,12 @@ async def main(settings: HandlerSettings) -> None:
     # It warns at each start that it creates no topics, and repeats our log lines on partitions.
     FRAMEWORK_LOGGER.setLevel(logging.ERROR)
     patch_fetcher()
+    installation = await wait_for_postgres(functools.partial(fetch_installation, settings.url(), "handler", WRITER))
     async with failpoints.around("handler.verify_topics"):
-        await verify_topics(settings.kafka_bootstrap, settings.topic_prefix)
+        await verify_topics(settings.kafka_bootstrap, settings.topic_prefix, installation.shard_count)
     authorizer = await load_authorizer(settings)
     health, telemetry = Health(), HandlerTelemetry(HandlerMetrics(), authorizer, build_traces(settings))
-    application, consumers = build_app(settings, health, telemetry, authorizer)
+    application, consumers = build_app(settings, installation, health, telemetry, authorizer)
 
     async def poll_lag() -> None:
         if health.problem is None:

@@ -11,6 +11,7 @@ from pydantic import SkipValidation
 
 from services.commands.authorization import CommandAuthorizer
 from services.config import HandlerSettings
+from services.eventlog.installation import Installation
 from services.handler.consumer import CommandConsumer
 from services.handler.faststream_adapter import identity_decoder, parse_batch
 from services.handler.metrics import HandlerTelemetry
@@ -25,7 +26,11 @@ METADATA_MILLISECONDS_MAX = 30_000
 
 
 def build_app(
-    settings: HandlerSettings, health: Health, telemetry: HandlerTelemetry, authorizer: CommandAuthorizer | None
+    settings: HandlerSettings,
+    installation: Installation,
+    health: Health,
+    telemetry: HandlerTelemetry,
+    authorizer: CommandAuthorizer | None,
 ) -> tuple[FastStream, list[CommandConsumer]]:
     """Build the application and its consumers, without connecting; ``authorizer`` None accepts every sender."""
     broker = KafkaBroker(
@@ -40,7 +45,7 @@ def build_app(
     )
     consumers = []
     for index in range(settings.handler_subscribers):
-        consumer = CommandConsumer(f"commands-{index}", settings, health, telemetry, authorizer)
+        consumer = CommandConsumer(f"commands-{index}", settings, installation, health, telemetry, authorizer)
         consumers.append(consumer)
         subscriber = broker.subscriber(
             Topic(consumer.commands_topic, declare=False),

@@ -13,13 +13,14 @@ from faststream.message import AckStatus
 from services.commands.authorization import CommandAuthorizer
 from services.commands.processor import ConcurrentAppend
 from services.config import HandlerSettings
+from services.eventlog.installation import Installation
 from services.handler.faststream_adapter import RecordBatch
 from services.handler.log_session import LogSession, open_log_session, read_watermarks
 from services.handler.metrics import HandlerTelemetry, build_in_flight_records
 from services.handler.offset_committer import OffsetCommitter
 from services.handler.topic_checks import TopicIdentityCheck, rejoin_if_partitions_added, sample_lag
 from services.kafka.client_compat import Poll, wait_until_idle
-from services.kafka.partitioning import SHARD_COUNT, group_by_partition
+from services.kafka.partitioning import group_by_partition
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, KAFKA_CLIENT_ERRORS, POSTGRES_ERRORS, describe_error
 from services.runtime.failpoints import failpoints
@@ -42,12 +43,14 @@ class CommandConsumer(ConsumerRebalanceListener):
         self,
         name: str,
         settings: HandlerSettings,
+        installation: Installation,
         health: Health,
         telemetry: HandlerTelemetry,
         authorizer: CommandAuthorizer | None,
     ) -> None:
         self.name = name
         self.settings = settings
+        self.installation = installation
         self.authorizer = authorizer
         self.health = health
         self.telemetry = telemetry
@@ -59,7 +62,7 @@ class CommandConsumer(ConsumerRebalanceListener):
         self.faststream_subscriber: Any = None
         self.stopping = False
         self.topic_identity_check = TopicIdentityCheck(settings.url())
-        self.partition_count = SHARD_COUNT
+        self.partition_count = installation.shard_count
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Finish the batch in progress, so that the next owner does not process it concurrently."""
@@ -207,7 +210,9 @@ class CommandConsumer(ConsumerRebalanceListener):
 
     async def _ensure_connected(self) -> LogSession:
         if self.session is None or self.session.connection.is_closed():
-            self.session = await open_log_session(self.settings, self.authorizer, self.health, self.name)
+            self.session = await open_log_session(
+                self.settings, self.installation, self.authorizer, self.health, self.name
+            )
         return self.session
 
     def disconnect(self) -> None:

@@ -7,6 +7,7 @@ from services.commands.authorization import CommandAuthorizer
 from services.commands.processor import CommandProcessor
 from services.commands.state_cache import ENTRIES_MAX
 from services.config import HandlerSettings
+from services.eventlog.installation import Installation
 from services.eventlog.postgres import WRITER, HeartbeatConnection, connect
 from services.eventlog.store import EventStore
 from services.handler.position_tracker import PositionTracker
@@ -25,7 +26,11 @@ class LogSession:
 
 
 async def open_log_session(
-    settings: HandlerSettings, authorizer: CommandAuthorizer | None, health: Health, loop_name: str
+    settings: HandlerSettings,
+    installation: Installation,
+    authorizer: CommandAuthorizer | None,
+    health: Health,
+    loop_name: str,
 ) -> LogSession:
     """Connect with the rights of a writer; each query is a heartbeat of the loop. Raises POSTGRES_ERRORS."""
     connection = await _connect(settings)
@@ -37,7 +42,9 @@ async def open_log_session(
         connection.terminate()
         raise
     entries_max = ENTRIES_MAX // settings.handler_subscribers
-    processor = CommandProcessor(event_store, incarnation, authorizer, entries_max, settings.live_events_shard)
+    processor = CommandProcessor(
+        event_store, incarnation, installation.shard_count, authorizer, entries_max, settings.live_events_shard
+    )
     return LogSession(connection, processor, PositionTracker(event_store, incarnation))
 
 

@@ -44,20 +44,31 @@ async def test_migrate_names_a_server_that_is_away(cli: CommandLine) -> None:
     assert "secret" not in result.stderr
 
 
-async def test_create_topics_creates_what_is_missing(cli: CommandLine, bootstrap: str) -> None:
-    prefix = f"{RUN_PREFIX}-created"
+async def test_create_topics_creates_what_is_missing_with_a_partition_for_each_shard(
+    cli: CommandLine, bootstrap: str, postgres: str
+) -> None:
+    settings = {
+        "TOPIC_PREFIX": f"{RUN_PREFIX}-created",
+        "DATABASE_URL": create_database(postgres, f"{RUN_PREFIX}-three-shards"),
+    }
+    prefix = settings["TOPIC_PREFIX"]
 
-    first = await cli.run_in_process("admin", "create-topics", TOPIC_PREFIX=prefix)
-    again = await cli.run_in_process("admin", "create-topics", TOPIC_PREFIX=prefix)
+    too_early = await cli.run_in_process("admin", "create-topics", **settings)
+    installed = await cli.run_in_process("admin", "migrate", "--shards", "3", **settings)
+    first = await cli.run_in_process("admin", "create-topics", **settings)
+    again = await cli.run_in_process("admin", "create-topics", **settings)
 
+    assert "run moderated-grading admin migrate" in too_early.stderr
+    assert installed.exit_code == 0, installed.stderr
     names = {full_topic_name(prefix, name) for name in TOPICS}
     assert first.exit_code == 0, first.stderr
     assert set(first.stdout.splitlines()) == {f"created {name}" for name in names}
     assert (again.exit_code, again.stdout) == (0, "all topics exist\n")
     admin = AIOKafkaAdminClient(**client_options(bootstrap))
     await admin.start()
-    assert names <= set(await admin.list_topics())
+    topics = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(list(names))}
     await admin.close()
+    assert topics == {full_topic_name(prefix, name): 1 if name == "progress" else 3 for name in TOPICS}
 
 
 async def test_accept_recreated_topic_refuses_the_topic_that_was_processed(

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 from aiokafka import ConsumerRecord
 
+from schemas.topics import DEFAULT_SHARD_COUNT
 from services.commands.processor import CommandProcessor
 from services.eventlog.append_batch import AppendBatch
 from services.eventlog.feeds import Feed, FeedReader
@@ -76,7 +77,7 @@ class Workload:
     def __init__(self, connection: Connection, source: int, commands: CommandRecords) -> None:
         self.connection = connection
         self.log = EventStore(connection)
-        self.processor = CommandProcessor(self.log, source)
+        self.processor = CommandProcessor(self.log, source, DEFAULT_SHARD_COUNT)
         self.feed_reader = FeedReader(connection)
         self.source = source
         self.commands = commands

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import asyncpg
 import pytest
 
+from schemas.topics import DEFAULT_SHARD_COUNT
 from services.commands import processor
 from services.commands.batch_result import BatchResult
 from services.commands.incoming_command import Record
@@ -30,7 +31,9 @@ async def test_lru_entries_are_evicted_and_reloaded_from_the_log(database_url: s
     connection = await asyncpg.connect(database_url)
     try:
         log, commands = EventStore(connection), CommandRecords()
-        processor = CommandProcessor(log, await log.current_incarnation("commands"), entries_max=ENTRIES_MAX)
+        processor = CommandProcessor(
+            log, await log.current_incarnation("commands"), DEFAULT_SHARD_COUNT, entries_max=ENTRIES_MAX
+        )
         await process(processor, commands.setup_records())
         for _ in range(2):
             for start in range(COURSES):
@@ -52,9 +55,9 @@ async def test_batch_with_many_assignments_is_split_and_each_record_processed_on
     try:
         log, commands = EventStore(connection), CommandRecords()
         source = await log.current_incarnation("commands")
-        await process(CommandProcessor(log, source), commands.setup_records())
+        await process(CommandProcessor(log, source, DEFAULT_SHARD_COUNT), commands.setup_records())
         sent = [*commands.grade_records(COURSES), *commands.grade_records(COURSES)]
-        result = await process(CommandProcessor(log, source), sent)
+        result = await process(CommandProcessor(log, source, DEFAULT_SHARD_COUNT), sent)
         decided = await connection.fetch('select partition, "offset", append_time from verdict order by 1, 2')
         versions = [row["version"] for row in await connection.fetch(VERSIONS)]
     finally:
@@ -71,10 +74,10 @@ async def test_batch_with_many_courses_is_split(database_url: str, monkeypatch: 
     try:
         log, commands = EventStore(connection), CommandRecords()
         source = await log.current_incarnation("commands")
-        await process(CommandProcessor(log, source), commands.setup_records())
+        await process(CommandProcessor(log, source, DEFAULT_SHARD_COUNT), commands.setup_records())
         before = await connection.fetchval(TRANSACTIONS)
         again = [record for record in commands.setup_records() if b"upsert_enrollments" in (record.value or b"")]
-        result = await process(CommandProcessor(log, source), again)
+        result = await process(CommandProcessor(log, source, DEFAULT_SHARD_COUNT), again)
         parts = await connection.fetchval(TRANSACTIONS) - before
     finally:
         await connection.close()

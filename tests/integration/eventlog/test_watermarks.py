@@ -3,6 +3,7 @@
 import asyncpg
 import pytest
 
+from schemas.topics import DEFAULT_SHARD_COUNT
 from services.commands.processor import CommandProcessor, ConcurrentAppend
 from services.eventlog.store import EventStore
 from tests.integration.eventlog.test_complexity import COURSES, CommandRecords, get_watermarks
@@ -15,7 +16,7 @@ async def test_batch_decided_on_another_watermark_is_refused_and_not_written(dat
     connection = await asyncpg.connect(database_url)
     try:
         log, commands = EventStore(connection), CommandRecords()
-        processor = CommandProcessor(log, await log.current_incarnation("commands"))
+        processor = CommandProcessor(log, await log.current_incarnation("commands"), DEFAULT_SHARD_COUNT)
         setup_records = commands.setup_records()
         await processor.process(setup_records, get_watermarks(setup_records))
         processed = await connection.fetch(PROCESSED)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,10 +13,12 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import CorruptRecordException, IllegalStateError
 from faststream.kafka.message import KafkaAckableMessage
 
+from schemas.topics import DEFAULT_SHARD_COUNT
 from services.admin.accept_recreated_topic import accept_recreated_topic
 from services.commands.batch_result import BatchResult
 from services.commands.processor import CommandProcessor
 from services.config import HandlerSettings
+from services.eventlog.installation import Installation
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
 from services.handler import consumer as consumer_module
@@ -85,7 +88,7 @@ async def processor(system: System) -> AsyncIterator[CommandProcessor]:
     connection = await connect(system.database_url, "handler", WRITER)
     event_store = EventStore(connection)
     incarnation = await event_store.current_incarnation(topics.full_topic_name(system.prefix, "commands"))
-    yield CommandProcessor(event_store, incarnation)
+    yield CommandProcessor(event_store, incarnation, DEFAULT_SHARD_COUNT)
     await connection.close()
 
 
@@ -160,7 +163,8 @@ def build_command_consumer(system: System) -> consumer_module.CommandConsumer:
     settings = HandlerSettings(
         database_url=system.database_url, kafka_bootstrap=system.bootstrap, topic_prefix=system.prefix
     )
-    _, consumers = build_app(settings, Health(), HandlerTelemetry(HandlerMetrics(), None), None)
+    installation = Installation(uuid.uuid4(), DEFAULT_SHARD_COUNT)
+    _, consumers = build_app(settings, installation, Health(), HandlerTelemetry(HandlerMetrics(), None), None)
     return consumers[0]
 
 

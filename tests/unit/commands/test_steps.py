@@ -33,7 +33,8 @@ REQUEST = {
 
 
 def parse_value(value: bytes, headers: Any = ()) -> IncomingCommand | IncomingDeadLetter:
-    return parse_record(ConsumerRecord("commands", PARTITION, 5, 1, 1, b"k", value, None, 1, len(value), headers))
+    record = ConsumerRecord("commands", PARTITION, 5, 1, 1, b"k", value, None, 1, len(value), headers)
+    return parse_record(record, SHARD_COUNT)
 
 
 def parse_command(value: bytes | None = None, headers: Any = ()) -> IncomingCommand:

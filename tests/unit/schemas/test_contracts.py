@@ -1,6 +1,7 @@
 """The contracts as files: current, valid, closed, and with an example of every message that means what it says."""
 
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from jsonschema import Draft202012Validator
 
 from schemas import asyncapi, generate
 from schemas.catalog import MESSAGES, Message
-from schemas.topics import TOPICS
+from schemas.topics import DEFAULT_SHARD_COUNT, TOPICS
 from services.commands.parse import ParsedCommand, parse
 from services.config import HandlerSettings
+from services.eventlog.installation import Installation
 from services.handler.app import build_app
 from services.handler.metrics import HandlerTelemetry
 from services.kafka import topics
@@ -126,7 +128,8 @@ def test_asyncapi_topics_match_the_created_topics() -> None:
 
 def test_asyncapi_operations_match_the_faststream_specification() -> None:
     settings = HandlerSettings(database_url="postgresql://u@h/d", kafka_bootstrap="localhost:9092")
-    application, _ = build_app(settings, Health(), HandlerTelemetry(HandlerMetrics(), None), None)
+    installation = Installation(uuid.uuid4(), DEFAULT_SHARD_COUNT)
+    application, _ = build_app(settings, installation, Health(), HandlerTelemetry(HandlerMetrics(), None), None)
     broker: Any = application.broker
     seen = AsyncAPI(broker, schema_version="3.0.0").to_specification().to_jsonable()
     document = asyncapi.build_document()

@@ -1,10 +1,13 @@
 """Connections to the log: with the rights of one role, and with timeouts instead of hanging."""
 
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
+
+from services.eventlog.session import CONNECT_SECONDS_MAX, prepare_session
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 WRITER = "moderation_writer"
@@ -72,15 +75,21 @@ async def connect(url: str, process: str, role: str) -> HeartbeatConnection:
 
     Raises:
         POSTGRES_ERRORS: PostgreSQL does not answer, or refuses.
+        SessionModeRequired: DATABASE_URL leads to a pooler that does not keep one session for a connection.
     """
-    settings = server_settings(process, role)
-    return await asyncpg.connect(
+    connection = await asyncpg.connect(
         url,
-        timeout=5,
+        timeout=CONNECT_SECONDS_MAX,
         command_timeout=QUERY_SECONDS_MAX,
         connection_class=HeartbeatConnection,
-        server_settings=settings,
+        server_settings={"application_name": f"moderation-{process}"},
     )
+    try:
+        await prepare_session(connection, url, role)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
 
 
 async def close_quickly(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -95,23 +104,12 @@ def create_pool(url: str, process: str, role: str, connections_max: int, seconds
         url,
         min_size=0,
         max_size=connections_max,
+        init=functools.partial(prepare_session, url=url, role=role),
         reset=_skip_reset,
-        timeout=5,
+        timeout=CONNECT_SECONDS_MAX,
         command_timeout=seconds_max,
-        server_settings=server_settings(process, role),
+        server_settings={"application_name": f"moderation-{process}"},
     )
-
-
-def server_settings(process: str, role: str) -> dict[str, str]:
-    """Return the session settings of a process with a role's rights."""
-    return {
-        "application_name": f"moderation-{process}",
-        "role": role,
-        "jit": "off",
-        "lock_timeout": "10s",
-        "statement_timeout": "60s",
-        "idle_in_transaction_session_timeout": "60s",
-    }
 
 
 async def _skip_reset(_: Any) -> None:

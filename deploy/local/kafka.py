@@ -6,7 +6,9 @@ import shutil
 import signal
 import subprocess
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -49,6 +51,11 @@ def build_settings(host: str, port: int, controller_port: int, data_folder: str)
     }
 
 
+def new_cluster_id() -> str:
+    """A random id, in the form that Kafka's storage tool takes."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
 def format_address(port: int) -> str:
     """host:port."""
     return f"127.0.0.1:{port}"
@@ -76,11 +83,24 @@ def delete_topics(bootstrap: str, prefix: str) -> None:
 
 
 class KafkaServer:
-    """A broker whose data, ports and id survive restarts. Raises RuntimeError when it does not start."""
+    """A broker whose data, ports and id survive restarts. Raises RuntimeError when it does not start.
 
-    def __init__(self, folder: Path, heap: str = "512m") -> None:
+    ``settings`` come before the usual ones. A broker of a cluster also has a given port and the cluster's id.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        heap: str = "512m",
+        settings: Mapping[str, str] = MappingProxyType({}),
+        port: int | None = None,
+        cluster_id: str | None = None,
+    ) -> None:
         self.folder = folder
         self.heap = heap
+        self._settings = settings
+        self._chosen_port = port
+        self._cluster_id = cluster_id
 
     @property
     def address(self) -> str:
@@ -89,8 +109,19 @@ class KafkaServer:
 
     def start(self) -> None:
         """Start it unless it runs, formatting the storage the first time, and wait until it answers."""
-        if self.pid() is not None:
+        process = self.launch()
+        if process is None:
             return
+        if not wait_until_ready(lambda: is_ready(self.address), lambda: process.poll() is None, START_SECONDS):
+            self.kill()
+            raise RuntimeError(f"Kafka did not start; see {self.folder / 'broker.log'}")
+        # Another process may end the broker, by its pid file; without this, Popen warns of a running child.
+        process.returncode = 0
+
+    def launch(self) -> "subprocess.Popen[bytes] | None":
+        """Start it unless it runs, without waiting: a broker of a cluster answers only with others of it."""
+        if self.pid() is not None:
+            return None
         if not (self.folder / "port").exists():
             self._format_storage()
         with (self.folder / "broker.log").open("ab") as log:
@@ -102,11 +133,7 @@ class KafkaServer:
                 start_new_session=True,
             )
         (self.folder / "pid").write_text(str(process.pid))
-        if not wait_until_ready(lambda: is_ready(self.address), lambda: process.poll() is None, START_SECONDS):
-            self.kill()
-            raise RuntimeError(f"Kafka did not start; see {self.folder / 'broker.log'}")
-        # Another process may end the broker, by its pid file; without this, Popen warns of a running child.
-        process.returncode = 0
+        return process
 
     def stop(self) -> None:
         """Stop it gracefully, if it runs."""
@@ -131,11 +158,11 @@ class KafkaServer:
     def _format_storage(self) -> None:
         shutil.rmtree(self.folder / "data", ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        port = free_port()
-        settings = build_settings("127.0.0.1", port, free_port(), str(self.folder / "data")).items()
-        (self.folder / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in settings))
+        port = self._chosen_port or free_port()
+        settings = {**build_settings("127.0.0.1", port, free_port(), str(self.folder / "data")), **self._settings}
+        (self.folder / "server.properties").write_text("".join(f"{k}={value}\n" for k, value in settings.items()))
         # With =, because an id may start with a hyphen.
-        cluster = "--cluster-id=" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster = f"--cluster-id={self._cluster_id or new_cluster_id()}"
         command = self._java_command("kafka.tools.StorageTool", "format", cluster, "-c")
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:

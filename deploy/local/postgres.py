@@ -91,7 +91,7 @@ class PostgresServer:
     @property
     def address(self) -> str:
         """URL of its database ``postgres``. The port is chosen when the data folder is created."""
-        return format_url(self._port())
+        return format_url(self.port)
 
     def start(self) -> None:
         """Start it unless it runs, creating the data folder the first time, and wait until it accepts connections."""
@@ -104,7 +104,7 @@ class PostgresServer:
             "-D",
             str(self.folder / "data"),
             "-o",
-            f"-p {self._port()} -c listen_addresses=127.0.0.1 -k ''",
+            f"-p {self.port} -c listen_addresses=127.0.0.1 -k ''",
             "-l",
             str(self.folder / "server.log"),
             "-t",
@@ -127,19 +127,39 @@ class PostgresServer:
         """Delete the data of a stopped server."""
         remove_folder(self.folder)
 
+    def create_standby_of(self, primary: "PostgresServer", slot: str) -> None:
+        """Make this server, which does not run, a streaming standby of one that runs; it keeps its port."""
+        port = self.port if (self.folder / "port").exists() else free_port()
+        self._create_folder()
+        source = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", USER]
+        data = self.folder / "data"
+        self._run("pg_basebackup", "-D", str(data), *source, "-R", "-X", "stream", "-c", "fast", "-C", "-S", slot)
+        with (data / "postgresql.auto.conf").open("a") as file:
+            # Promoted, it has no standby of its own to wait for.
+            file.write("synchronous_standby_names = ''\nwal_retrieve_retry_interval = '500ms'\n")
+        (self.folder / "port").write_text(str(port))
+
+    def promote(self) -> None:
+        """Make a running standby the primary, and wait until it takes writes."""
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-t", "60", "-w", "promote")
+
     def pid(self) -> int | None:
         """Return the postmaster's process id; None if it does not run."""
         return running_pid(self.folder / "data" / "postmaster.pid", str(self.folder / "data"))
 
-    def _port(self) -> int:
+    @property
+    def port(self) -> int:
         return int((self.folder / "port").read_text())
 
-    def _create(self) -> None:
+    def _create_folder(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         if os.getuid() == 0:
             account = pwd.getpwnam("postgres")
             os.chown(self.folder, account.pw_uid, account.pw_gid)
+
+    def _create(self) -> None:
+        self._create_folder()
         self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", USER, *INITDB_OPTIONS)
         with (self.folder / "data" / "postgresql.conf").open("a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in SERVER_SETTINGS.items())

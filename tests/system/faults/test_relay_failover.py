@@ -14,11 +14,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from services.kafka.client_options import client_options
 from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.topics import full_topic_name
-from tests.fixtures.fault_helpers import BackgroundSender, course_commands, send_all, wait_until_published
+from tests.fixtures.fault_helpers import BackgroundSender, assert_dense, course_commands, send_all, wait_until_published
 from tests.fixtures.process_runner import DEADLINE_SECONDS, Process, wait_until
 from tests.fixtures.system import System
 from tests.system.faults.foreign_consumers import start_consumers
-from tests.system.faults.test_random_kills import assert_dense
 
 # A commit that was on its way when the relay was stopped has arrived before so many questions are answered.
 POLLS = 20

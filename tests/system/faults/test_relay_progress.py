@@ -19,6 +19,7 @@ from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
 from services.publishing.topic_ends import End
 from services.relay.startup_checks import OperatorRequired, verify_consistent
 from tests.fixtures.fault_helpers import (
+    assert_dense,
     course_commands,
     publication_commands,
     rewind_relay,
@@ -30,7 +31,6 @@ from tests.fixtures.fault_helpers import (
 from tests.fixtures.process_runner import Process, wait_until
 from tests.fixtures.recorded_topics import RecordCopy, RecordedTopics
 from tests.fixtures.system import System
-from tests.system.faults.test_random_kills import assert_dense
 
 
 async def recreate_topics(system: System, *outputs: str) -> None:

@@ -1,0 +1,77 @@
+"""``deploy/faults``: inject faults into a cluster under load, and check that nothing was lost, doubled or reordered."""
+
+import argparse
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from deploy.local.paths import STATE
+from tests.system.faults.cells import CELLS, Cell, list_cells, load_cells
+from tests.system.faults.fault_run import FaultRun, say
+from tests.system.faults.report import format_report, replace_report
+from tests.system.faults.servers import started_servers
+
+
+def schedule(cells: Sequence[Cell], minutes: float | None, chance: random.Random) -> Iterator[Cell]:
+    """Each cell once in a random order; then, until the time is over, others by their weight."""
+    deadline = time.monotonic() + 60 * (minutes or 0)
+    yield from (cell for cell in chance.sample(cells, len(cells)) if minutes is None or time.monotonic() < deadline)
+    while time.monotonic() < deadline:
+        yield chance.choices(cells, [cell.weight for cell in cells])[0]
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="deploy/faults", description=__doc__.split(": ", 1)[1])
+    parser.add_argument("cells", nargs="*", metavar="CELL", help="cells or kinds of cells; all of them if none")
+    parser.add_argument("--minutes", type=float, help="how long faults are injected; each cell once if left out")
+    parser.add_argument("--seed", type=int, help="repeat the faults and the load of an earlier run")
+    parser.add_argument("--report", type=Path, help="a page whose report is replaced by this run's")
+    parser.add_argument("--list", action="store_true", help="list the cells")
+    options = parser.parse_args(arguments)
+    cells = load_cells()
+    unknown = [name for name in options.cells if name not in cells and name not in {c.kind for c in cells.values()}]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; nothing was started. deploy/faults --list names the cells")
+    return options
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run; return 1 if anything was wrong."""
+    options = parse_arguments(arguments)
+    # Ended from outside it still ends the servers that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if options.list:
+        say("\n".join(list_cells()))
+        return 0
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
+    minutes = [] if options.minutes is None else ["--minutes", f"{options.minutes:g}"]
+    command = " ".join(["deploy/faults", *minutes, "--seed", str(seed), *options.cells])
+    folder = STATE / "faults" / str(seed)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    say(f"▸ {command}: histories in {folder}")
+    cells = [c for c in CELLS.values() if not options.cells or c.name in options.cells or c.kind in options.cells]
+    with started_servers() as servers:
+        run = FaultRun(servers, folder, seed)
+        with run.under_load():
+            for cell in schedule(cells, options.minutes, run.chance):
+                with (folder / "script.txt").open("a") as script:
+                    script.write(f"{cell.name}\n")
+                run.inject(cell.name, cell.inject)
+    report = format_report(run.outcome, command)
+    (folder / "report.md").write_text(report)
+    if options.report is not None:
+        replace_report(options.report, report)
+    say(f"\n{report}")
+    if run.outcome.is_clean:
+        return 0
+    say(f"What was observed is in {folder}. To run it again: {command}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,53 @@
+"""The cells of the fault matrix, by kind: each is a function that injects one fault and ends when it is over.
+
+``shared`` cells run on one installation under load; the others make an installation of their own, and judge it.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tests.system.faults.fault_run import FaultRun
+
+KINDS = ("processes", "brokers", "postgres")
+"""Modules of this package."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """``weight``: how often it is chosen, compared with others, in a run of some minutes."""
+
+    name: str
+    kind: str
+    description: str
+    inject: Callable[[FaultRun], None]
+    weight: int
+    is_shared: bool
+
+
+CELLS: dict[str, Cell] = {}
+
+
+def cell(*, weight: int = 1, shared: bool = True) -> Callable[[Callable[[FaultRun], None]], Callable[[FaultRun], None]]:
+    """Register a function as a cell; the first line of its docstring describes it."""
+
+    def register(function: Callable[[FaultRun], None]) -> Callable[[FaultRun], None]:
+        kind = function.__module__.rpartition(".")[2]
+        description = (function.__doc__ or "").strip().splitlines()[0]
+        CELLS[function.__name__] = Cell(function.__name__, kind, description, function, weight, shared)
+        return function
+
+    return register
+
+
+def load_cells() -> dict[str, Cell]:
+    """All cells by name, in the order of their kinds."""
+    for kind in KINDS:
+        importlib.import_module(f"{__name__}.{kind}")
+    return CELLS
+
+
+def list_cells() -> Iterator[str]:
+    """A line for each cell."""
+    for each in load_cells().values():
+        yield f"{each.kind:<14} {each.name:<34} {each.description}"

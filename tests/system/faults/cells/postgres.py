@@ -1,0 +1,139 @@
+"""PostgreSQL: killed, failed over, read-only, without connections, with locks held and backends terminated."""
+
+import contextlib
+import time
+
+import psycopg
+
+from tests.system.faults import log_reader
+from tests.system.faults.cells import cell
+from tests.system.faults.cells.brokers import choose_broker, start_brokers
+from tests.system.faults.cells.processes import kill_and_start
+from tests.system.faults.fault_run import FaultRun
+from tests.system.faults.installation import single_host_url, wait_until
+
+TERMINATE = """
+select pg_terminate_backend(pid) from pg_stat_activity
+where datname = current_database() and application_name like 'moderation-%' and random() < {share}
+"""
+
+
+def terminate_backends(run: FaultRun, share: float = 1) -> int:
+    """End the sessions of our processes; return how many."""
+    return len(log_reader.fetch(run.installation.database_url, TERMINATE.format(share=share)))
+
+
+@cell(weight=4)
+def kill_postgres(run: FaultRun) -> None:
+    """The primary is killed, recovers from its write-ahead log, and serves again."""
+    run.snapshot_if_due()
+    run.injected("PostgreSQL killed")
+    run.servers.postgres.primary.kill()
+    run.recovered(run.servers.start_postgres())
+
+
+@cell(weight=3)
+def fail_over(run: FaultRun) -> None:
+    """The primary is killed and the synchronous standby promoted; a new standby follows."""
+    run.snapshot_if_due()
+    run.injected("PostgreSQL failover")
+    run.recovered(run.servers.postgres.fail_over())
+    run.servers.postgres.rebuild_standby()
+
+
+@cell()
+def lose_standby(run: FaultRun) -> None:
+    """The standby is away for some seconds: commits wait for it, nothing is published before it has them."""
+    run.injected("standby lost")
+    run.servers.postgres.standby.kill()
+    run.hold(3, 8)
+    run.servers.postgres.standby.start()
+    run.recovered()
+
+
+@cell(weight=2)
+def terminate_sessions(run: FaultRun) -> None:
+    """Sessions of our processes are terminated at random, for some seconds."""
+    deadline = time.monotonic() + run.chance.uniform(2, 5)
+    while time.monotonic() < deadline:
+        run.injected("session terminated", terminate_backends(run, 0.4))
+        run.hold(0.1, 0.6)
+    run.recovered()
+
+
+@cell()
+def hold_locks(run: FaultRun) -> None:
+    """Another session holds the rows of all shards, or the log's tables, for longer than lock_timeout."""
+    lock = run.chance.choice(["select 1 from shard for update", "lock table event, verdict in access exclusive mode"])
+    run.injected("locks held")
+    with psycopg.connect(single_host_url(run.installation.database_url)) as connection:
+        connection.execute(lock.encode())
+        run.hold(11, 14)
+    run.recovered()
+
+
+@cell()
+def make_read_only(run: FaultRun) -> None:
+    """The database is read-only for some seconds, as a demoted primary is."""
+    name = run.installation.database_url.rpartition("/")[2].partition("?")[0]
+    with psycopg.connect(run.servers.postgres.primary.address, autocommit=True) as connection:
+        run.injected("read-only")
+        connection.execute(f"alter database {name} set default_transaction_read_only = on".encode())
+        try:
+            with psycopg.connect(single_host_url(run.installation.database_url), autocommit=True) as own:
+                own.execute(TERMINATE.format(share=1).encode())
+            run.hold(3, 8)
+        finally:
+            connection.execute(f"alter database {name} reset default_transaction_read_only".encode())
+    terminate_backends(run)
+    run.recovered()
+
+
+@cell()
+def exhaust_connections(run: FaultRun) -> None:
+    """Others take every connection that PostgreSQL has, while our sessions are terminated."""
+    run.injected("connections exhausted")
+    terminate_backends(run)
+    url = run.servers.postgres.primary.address
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(psycopg.OperationalError):
+            for _ in range(500):
+                stack.enter_context(psycopg.connect(url, autocommit=True, connect_timeout=5))
+        run.hold(3, 6)
+    run.recovered()
+
+
+@cell(weight=2)
+def kill_postgres_and_process(run: FaultRun) -> None:
+    """The primary and the active relay or a handler are killed at the same time."""
+    run.injected("PostgreSQL killed")
+    run.servers.postgres.primary.kill()
+    process = run.chance.choice([*run.installation.of("relay"), run.choose("handler")])
+    run.injected(f"{process.name} killed")
+    run.installation.kill(process)
+    server_seconds = run.servers.start_postgres()
+    process.start()
+    run.recovered(server_seconds)
+
+
+@cell()
+def fail_over_and_kill_broker(run: FaultRun) -> None:
+    """The standby is promoted while a broker is killed."""
+    number = choose_broker(run)
+    run.injected("broker killed")
+    run.injected("PostgreSQL failover")
+    run.servers.kafka.brokers[number].kill()
+    run.recovered(run.servers.postgres.fail_over())
+    start_brokers(run, number)
+    run.servers.postgres.rebuild_standby()
+
+
+@cell()
+def fail_over_and_kill_relay(run: FaultRun) -> None:
+    """The active relay is killed while the standby is promoted."""
+    run.injected("PostgreSQL failover")
+    relay = run.active_relay()
+    run.servers.postgres.fail_over()
+    kill_and_start(run, relay)
+    run.servers.postgres.rebuild_standby()
+    wait_until(lambda: log_reader.count_rows(run.installation.database_url), "the new primary answers")

@@ -1,0 +1,118 @@
+"""Our own processes: killed, paused, restarted, in pairs."""
+
+import time
+
+from tests.fixtures.process_runner import Process
+from tests.system.faults.cells import cell
+from tests.system.faults.fault_run import FaultRun
+
+SESSION_SECONDS = 10
+"""After which a handler that is paused has lost its partitions."""
+
+
+def kill_and_start(run: FaultRun, *processes: Process) -> None:
+    """SIGKILL, and start again at once or after a moment, as a supervisor does."""
+    for process in processes:
+        run.injected(f"{process.name} killed")
+        run.installation.kill(process)
+    run.hold(0, 0.5)
+    for process in processes:
+        process.start()
+    run.recovered()
+
+
+def stop_and_start(run: FaultRun, process: Process) -> None:
+    run.injected(f"{process.name} restarted")
+    code = run.installation.stop(process)
+    if code != 0:
+        run.fail(f"{process.log.stem} ended with code {code} after SIGTERM")
+    process.start()
+    run.recovered()
+
+
+@cell(weight=12)
+def kill_handler(run: FaultRun) -> None:
+    """A handler is killed and started again, three times."""
+    for _ in range(3):
+        run.hold(0, 1)
+        kill_and_start(run, run.choose("handler"))
+
+
+@cell(weight=5)
+def kill_relay(run: FaultRun) -> None:
+    """The active relay is killed and started again, twice: the standby takes over."""
+    for _ in range(2):
+        run.hold(0, 1)
+        kill_and_start(run, run.active_relay())
+
+
+@cell(weight=2)
+def kill_gateway(run: FaultRun) -> None:
+    """A gateway is killed with requests in flight; clients repeat them with their Idempotency-Key."""
+    kill_and_start(run, run.choose("gateway"))
+
+
+@cell(weight=3)
+def kill_pair(run: FaultRun) -> None:
+    """Two processes are killed at the same time: two handlers, both relays, or one of each."""
+    processes = run.installation.of("handler") + run.installation.of("relay")
+    kill_and_start(run, *run.chance.sample(processes, 2))
+
+
+@cell()
+def kill_all(run: FaultRun) -> None:
+    """Every process of the installation is killed at the same time."""
+    kill_and_start(run, *run.installation.processes)
+
+
+@cell(weight=2)
+def pause_handler(run: FaultRun) -> None:
+    """A handler stands still for longer than its session, loses its partitions, and goes on."""
+    handler = run.choose("handler")
+    run.injected("handler paused")
+    run.pause(handler, SESSION_SECONDS + run.chance.uniform(1, 4))
+    run.recovered()
+
+
+@cell(weight=2)
+def pause_relay(run: FaultRun) -> None:
+    """The active relay stands still for up to 20 s, perhaps inside a transaction, and goes on."""
+    relay = run.active_relay()
+    run.injected("relay paused")
+    run.pause(relay, run.chance.uniform(2, 20))
+    run.recovered()
+
+
+@cell(weight=2)
+def restart_handler(run: FaultRun) -> None:
+    """A handler is stopped gracefully and started again."""
+    stop_and_start(run, run.choose("handler"))
+
+
+@cell(weight=2)
+def restart_relay(run: FaultRun) -> None:
+    """The active relay is stopped gracefully and started again."""
+    stop_and_start(run, run.active_relay())
+
+
+@cell()
+def restart_gateway(run: FaultRun) -> None:
+    """A gateway is stopped gracefully and started again."""
+    stop_and_start(run, run.choose("gateway"))
+
+
+@cell(weight=2)
+def rebalance(run: FaultRun) -> None:
+    """One more handler joins and leaves, four times while batches run: each time partitions move."""
+    extra = run.installation.add("handler", HANDLER_INSTANCE="")
+    try:
+        for _ in range(4):
+            run.injected("rebalance")
+            extra.start()
+            time.sleep(2)
+            run.installation.stop(extra) if run.chance.random() < 0.5 else run.installation.kill(extra)
+    finally:
+        run.installation.kill(extra)
+    run.recovered()
+    # What it logged is read with the others' logs; it is not chosen again.
+    extra.name = "extra handler"

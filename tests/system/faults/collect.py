@@ -1,0 +1,73 @@
+"""Collect all that the checker judges: history, topics, log, served states, logs and metrics."""
+
+import contextlib
+import dataclasses
+import json
+from typing import Any
+
+import httpx
+
+from tests.system.faults import log_reader, readers
+from tests.system.faults.checker.observations import Run, TopicRecord
+from tests.system.faults.http_load import HttpLoad
+from tests.system.faults.installation import Installation
+from tests.system.faults.load import SECRET, tenant_canary
+
+STATES_MAX = 60
+
+
+def collect(installation: Installation, http: HttpLoad | None = None) -> Run:
+    """Read everything of a settled installation."""
+    assert installation.reader is not None
+    bootstrap, prefix = installation.bootstrap, installation.prefix
+    url = installation.database_url
+    return Run(
+        history=list(installation.history.lines),
+        readers={
+            "during": {topic: list(records) for topic, records in installation.reader.records.items()},
+            "after": {topic: readers.read_topic(bootstrap, prefix, topic, committed=True) for topic in readers.OUTPUTS},
+        },
+        uncommitted={topic: readers.read_topic(bootstrap, prefix, topic, committed=False) for topic in readers.OUTPUTS},
+        commands=read_commands(installation),
+        events=log_reader.read_events(url),
+        verdicts=log_reader.read_verdicts(url),
+        dead_letters=log_reader.read_dead_letters(url),
+        snapshots=[*installation.snapshots, installation.take_snapshot("end")],
+        states={} if http is None else read_states(http),
+        texts=read_texts(installation),
+        tenant_canaries={str(number): [tenant_canary(number)] for number in (1, 2)},
+        secrets=[SECRET],
+    )
+
+
+def read_commands(installation: Installation) -> list[TopicRecord]:
+    """The commands topic as it is now: records of its newest incarnation."""
+    records = readers.read_topic(installation.bootstrap, installation.prefix, "commands", committed=False)
+    (source,) = log_reader.fetch(installation.database_url, "select coalesce(max(number), 1) from source")[0]
+    return [dataclasses.replace(record, source=source) for record in records]
+
+
+def read_states(http: HttpLoad) -> dict[str, dict[str, Any]]:
+    """State documents of all courses' assignments, the newest ones of each first, by root account and assignment."""
+    states = {}
+    per_course = max(STATES_MAX // len(http.load.courses), 1)
+    with httpx.Client(timeout=30) as client:
+        for course in http.load.courses:
+            for assignment in course.assignments[-per_course:]:
+                document = http.read_state(client, course, assignment)
+                if document is not None:
+                    states[f"{course.root_account}/{assignment}"] = document
+    return states
+
+
+def read_texts(installation: Installation) -> dict[str, list[str]]:
+    """Logs and metrics of all processes."""
+    texts = {}
+    for process in installation.processes:
+        if process.log.exists():
+            texts[process.log.name] = process.log.read_text(errors="replace").splitlines()
+        if process.popen is not None:
+            with contextlib.suppress(OSError):
+                samples = [json.dumps(s[:3], default=str) for f in process.get_metrics() for s in f.samples]
+                texts[f"{process.log.stem} metrics"] = samples
+    return texts

@@ -1,0 +1,207 @@
+"""A fault run: servers, one installation under load, faults with their recovery times, and the checker's judgement."""
+
+import contextlib
+import random
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from confluent_kafka import KafkaException
+
+from tests.fixtures.process_runner import Process
+from tests.system.faults.checker import check
+from tests.system.faults.checker.observations import Violation
+from tests.system.faults.collect import collect
+from tests.system.faults.http_load import HttpLoad
+from tests.system.faults.installation import Installation, opened, wait_until
+from tests.system.faults.load import Load
+from tests.system.faults.sampler import Sampler
+from tests.system.faults.servers import Servers
+
+RATE = 30
+SETTLE_SECONDS_MAX = 240
+SNAPSHOT_SECONDS = 120
+ACTIVE_METRIC = "moderation_relay_active"
+
+
+class Skipped(Exception):
+    """The cell cannot run here; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """``seconds``: until each shard decided and published again; ``server_seconds``: the failed server's own."""
+
+    cell: str
+    seconds: float
+    server_seconds: float | None
+
+
+@dataclass
+class Outcome:
+    """What came of a run, for the report."""
+
+    seed: int
+    seconds: float = 0
+    commands: int = 0
+    requests: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+    recoveries: list[Recovery] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    exits: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        return not self.violations and not self.errors
+
+
+def say(text: str) -> None:
+    """Print a line of progress."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+class FaultRun:
+    """What a cell is given: servers, the installation under load, a seeded source of chance, and a way to report."""
+
+    def __init__(self, servers: Servers, folder: Path, seed: int) -> None:
+        self.servers = servers
+        self.folder = folder
+        self.chance = random.Random(seed)
+        self.outcome = Outcome(seed)
+        self.cell = ""
+        self._snapshot_at = 0.0
+        self._seed = seed
+
+    @contextlib.contextmanager
+    def under_load(self, handlers: int = 3, relays: int = 2, gateways: int = 2) -> Iterator[None]:
+        """Run the installation that most cells share; at the end let it settle and judge it."""
+        started_at = time.monotonic()
+        with self.new_installation("shared") as self.installation:
+            self.installation.start(handlers, relays, gateways)
+            self.load = Load(self.installation, self._seed, RATE)
+            self.http = HttpLoad(self.load, self._seed)
+            sampler = Sampler(self.installation)
+            self.load.start()
+            self.http.start()
+            try:
+                self.load.probe()
+                yield
+            finally:
+                self.http.stop()
+            self.outcome.requests += self.http.answered
+            self.judge(self.installation, self.load, self.http)
+            sampler.stop()
+        self.outcome.seconds = time.monotonic() - started_at
+
+    @contextlib.contextmanager
+    def new_installation(self, name: str) -> Iterator[Installation]:
+        """An installation of its own on the same servers, without processes yet."""
+        url = self.servers.create_database(f"faults_{name}_{self.chance.randrange(10**6)}")
+        with opened(Installation(name, self.servers.kafka.address, url, self.folder / name)) as installation:
+            yield installation
+
+    def judge(self, installation: Installation, load: Load | None, http: HttpLoad | None = None) -> None:
+        """Wait until an installation has settled and check it; what is wrong is saved beside its history."""
+        if load is not None:
+            load.stop()
+            self.outcome.commands += load.sent
+        try:
+            wait_until(installation.is_settled, "all is decided and published", SETTLE_SECONDS_MAX)
+        except TimeoutError as error:
+            self.fail(f"{error} ({installation.prefix}): " + "; ".join(describe(installation.processes)))
+        run = collect(installation, http)
+        exits = [line for line in run.lines("exit")]
+        self.outcome.exits += [f"{line['process']} ended by itself with code {line['code']}" for line in exits]
+        if violations := check(run):
+            self.outcome.violations += violations
+            run.save(installation.folder / "run")
+            say(f"  {len(violations)} violations, saved in {installation.folder / 'run'}")
+
+    def injected(self, fault: str, count: int = 1) -> None:
+        """Note a fault in the history and count it."""
+        self.installation.history.add("fault", cell=self.cell, fault=fault)
+        self.outcome.faults[fault] = self.outcome.faults.get(fault, 0) + count
+
+    def recovered(self, server_seconds: float | None = None) -> None:
+        """The fault is over: measure the time until each shard decides and publishes, and note it."""
+        seconds = self.load.probe()
+        self.installation.history.add("recovery", cell=self.cell, seconds=seconds, server_seconds=server_seconds)
+        self.outcome.recoveries.append(Recovery(self.cell, seconds, server_seconds))
+
+    def fail(self, error: str) -> None:
+        """Note what is wrong besides violations."""
+        self.outcome.errors.append(f"{self.cell}: {error}" if self.cell else error)
+        say(f"  {error}")
+
+    def hold(self, shortest: float, longest: float) -> None:
+        """Let a fault last for a random time (seconds)."""
+        time.sleep(self.chance.uniform(shortest, longest))
+
+    def choose(self, name: str) -> Process:
+        """A random process of a kind."""
+        return self.chance.choice(self.installation.of(name))
+
+    def active_relay(self) -> Process:
+        """The relay that publishes; a random one if none says so."""
+        relays = self.installation.of("relay")
+        for relay in relays:
+            with contextlib.suppress(OSError):
+                if relay.popen is not None and relay.get_metric(ACTIVE_METRIC) >= 1:
+                    return relay
+        return self.chance.choice(relays)
+
+    def pause(self, process: Process, seconds: float) -> None:
+        """SIGSTOP for some seconds."""
+        process.signal(signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            process.signal(signal.SIGCONT)
+
+    def snapshot_if_due(self) -> None:
+        """Take a snapshot of the log before a fault of PostgreSQL, at most one in two minutes."""
+        if time.monotonic() - self._snapshot_at > SNAPSHOT_SECONDS:
+            self._snapshot_at = time.monotonic()
+            self.installation.take_snapshot(f"before {self.cell} {len(self.installation.snapshots)}")
+
+    def inject(self, name: str, cell: Callable[["FaultRun"], None]) -> None:
+        """Run one cell; what it raises is noted, and the run goes on."""
+        self.cell = name
+        started_at = time.monotonic()
+        try:
+            cell(self)
+        except Skipped as reason:
+            if f"{name}: {reason}" not in self.outcome.skipped:
+                self.outcome.skipped.append(f"{name}: {reason}")
+            say(f"- {name:<32} SKIPPED: {reason}")
+        except (AssertionError, OSError, RuntimeError, TimeoutError, psycopg.Error, KafkaException) as error:
+            self.fail("".join(traceback.format_exception_only(error)).strip())
+            (self.folder / "errors.txt").open("a").write(f"{name}\n{traceback.format_exc()}\n")
+            say(f"✗ {name:<32} {time.monotonic() - started_at:.0f} s")
+            self._heal()
+        else:
+            say(f"✓ {name:<32} {time.monotonic() - started_at:.0f} s")
+        self.cell = ""
+
+    def _heal(self) -> None:
+        """Start whatever a cell that failed has left behind."""
+        with contextlib.suppress(RuntimeError, TimeoutError):
+            self.servers.kafka.start()
+            self.servers.postgres.primary.start()
+            self.servers.postgres.standby.start()
+        for process in self.installation.processes:
+            if process.popen is None:
+                process.start()
+
+
+def describe(processes: Sequence[Process]) -> list[str]:
+    """What each running process says of its readiness."""
+    return [f"{p.log.stem} {p.get_readiness()[1]}" for p in processes if p.popen is not None]

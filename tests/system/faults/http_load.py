@@ -1,0 +1,102 @@
+"""The HTTP half of the load: grades through the gateways, repeated with their Idempotency-Key until they are answered,
+and states that are read after verdicts."""
+
+import itertools
+import json
+import random
+import threading
+from collections.abc import Iterator
+
+import httpx
+
+from tests.fixtures.process_runner import Process
+from tests.system.faults.installation import Installation
+from tests.system.faults.load import AUDITOR, FIRST_STUDENT, SECOND_TA, STUDENTS, CourseLoad, Json, Load
+
+PAUSE_SECONDS = 0.4
+TIMEOUT_SECONDS = 20
+HTTP_ASSIGNMENT = 20_000
+
+
+class HttpLoad:
+    """Grades an assignment of each course through alternating gateways, and reads states in between."""
+
+    def __init__(self, load: Load, seed: int) -> None:
+        self.installation: Installation = load.installation
+        self.load = load
+        self.answered = 0
+        self._chance = random.Random(f"{seed} http")
+        self._ended = threading.Event()
+        self._tokens: dict[tuple[int, int], str] = {}
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def start(self) -> None:
+        """Send the assignments that are graded over HTTP, then begin."""
+        for course in self.load.courses:
+            self.load.send(course.configure(course.base + HTTP_ASSIGNMENT))
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Begin nothing new; an unanswered request is given up."""
+        self._ended.set()
+        self._thread.join(TIMEOUT_SECONDS + 5)
+
+    def _work(self) -> None:
+        with httpx.Client(timeout=TIMEOUT_SECONDS) as client:
+            for number in itertools.count(1):
+                if self._ended.wait(PAUSE_SECONDS):
+                    return
+                course = self._chance.choice(self.load.courses)
+                self._grade(client, course, number)
+                self.read_state(client, course, self._chance.choice(course.assignments))
+
+    def _gateways(self) -> Iterator[Process]:
+        gateways = self.installation.of("gateway")
+        return itertools.cycle(self._chance.sample(gateways, len(gateways)))
+
+    def _grade(self, client: httpx.Client, course: CourseLoad, number: int) -> None:
+        student = course.base + self._chance.randrange(FIRST_STUDENT, FIRST_STUDENT + STUDENTS)
+        path = f"/api/v1/courses/{course.course}/assignments/{course.base + HTTP_ASSIGNMENT}/submissions/{student}"
+        form = {"submission[posted_grade]": str(self._chance.randrange(21)), "submission[provisional]": "true"}
+        headers = {"idempotency-key": f"grade {number}"}
+        for gateway in self._gateways():
+            status, body = self._request(client, gateway, "PUT", path, course, SECOND_TA, headers=headers, data=form)
+            self.installation.history.add("http_attempt", number=number, status=status, gateway=gateway.log.stem)
+            if status not in (0, 202, 502, 503):
+                self.answered += 1
+                self.installation.history.add("http", number=number, status=status, body=body[:300])
+                return
+            if self._ended.wait(PAUSE_SECONDS):
+                return
+
+    def read_state(self, client: httpx.Client, course: CourseLoad, assignment: int) -> Json | None:
+        """Read a state as an auditor and note its version; None if it is not there yet, or no gateway answers."""
+        gateway = next(self._gateways())
+        line = self.installation.history.add("state_requested", assignment=f"{course.root_account}/{assignment}")
+        path = f"/api/moderation/v1/assignments/{assignment}/state"
+        status, body = self._request(client, gateway, "GET", path, course, AUDITOR)
+        if status != 200:
+            return None
+        document: Json = json.loads(body)
+        seen = {"started_at": line["at"], "version": document["version"]}
+        self.installation.history.add("state", assignment=line["assignment"], **seen)
+        return document
+
+    def _request(
+        self, client: httpx.Client, gateway: Process, method: str, path: str, course: CourseLoad, user: int,
+        headers: dict[str, str] | None = None, data: dict[str, str] | None = None,
+    ) -> tuple[int, str]:  # fmt: skip
+        """Status and text of the answer; 0 if there was none."""
+        key = (course.base + user, course.root_account)
+        if key not in self._tokens:
+            self._tokens[key] = self.installation.issuer.token(key[0], root_account_id=str(key[1]), exp=4_102_444_800)
+        try:
+            response = client.request(
+                method,
+                gateway.url + path,
+                headers={"authorization": f"Bearer {self._tokens[key]}", **(headers or {})},
+                data=data,
+            )
+        except httpx.HTTPError as error:
+            return 0, type(error).__name__
+        return response.status_code, response.text

@@ -1,0 +1,194 @@
+"""One installation of a fault run: a database, topics, supervised processes, a history and a reader of all outputs."""
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from confluent_kafka import KafkaException
+
+from services.eventlog.migrate import migrate
+from services.kafka import topics
+from tests.fixtures.process_runner import Process
+from tests.fixtures.system import LMS_URL
+from tests.fixtures.token_issuer import TokenIssuer
+from tests.system.faults import log_reader, readers
+from tests.system.faults.checker.observations import Snapshot, TopicRecord
+from tests.system.faults.history import History
+
+RESTART_SECONDS = 0.5
+POLL_SECONDS = 0.05
+READY_SECONDS_MAX = 90
+
+
+def wait_until(condition: Callable[[], Any], description: str, seconds: float = READY_SECONDS_MAX) -> Any:
+    """Poll a condition and return what it returned; a server that is away counts as false. Raises TimeoutError."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(psycopg.Error, KafkaException, OSError):
+            result = condition()
+            if result:
+                return result
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:g} s: {description}")
+        time.sleep(POLL_SECONDS)
+
+
+def single_host_url(url: str) -> str:
+    """The URL of the host that takes writes now, for libraries that know one host only."""
+    with log_reader.connected(url) as connection:
+        info = connection.info
+        return f"postgresql://{info.user}@{info.host}:{info.port}/{info.dbname}"
+
+
+def is_ready(process: Process) -> bool:
+    """Whether its ready page says so."""
+    return process.get_readiness()[0] == 200
+
+
+class Installation:
+    """``verdicts``: by command id, the bodies that the streaming reader has seen."""
+
+    def __init__(self, name: str, bootstrap: str, database_url: str, folder: Path) -> None:
+        self.prefix = f"faults-{name}-{uuid.uuid4().hex[:6]}"
+        self.bootstrap = bootstrap
+        self.database_url = database_url
+        self.folder = folder
+        self.issuer = TokenIssuer()
+        self.processes: list[Process] = []
+        self.snapshots: list[Snapshot] = []
+        self.verdicts: dict[str, dict[str, Any]] = {}
+        self.history = History(folder / "history.jsonl")
+        self.reader: readers.StreamingReader | None = None
+        self._closed = threading.Event()
+        self._lock = threading.Lock()
+
+    def create(self) -> None:
+        """Migrate the database, create the topics, and read them from now on."""
+        migrate(single_host_url(self.database_url))
+        asyncio.run(topics.create_missing_topics(self.bootstrap, self.prefix))
+        self.start_reader()
+        threading.Thread(target=self._supervise, daemon=True).start()
+
+    def start_reader(self) -> None:
+        """Read all outputs from their beginning."""
+        if self.reader is not None:
+            self.reader.close()
+        self.reader = readers.StreamingReader(self.bootstrap, self.prefix, self._observe)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "DATABASE_URL": self.database_url,
+            "KAFKA_BOOTSTRAP": self.bootstrap,
+            "TOPIC_PREFIX": self.prefix,
+            "LMS_URL": LMS_URL,
+        }
+
+    def add(self, name: str, **environment: str) -> Process:
+        """A process of this installation, not started; handlers are static members."""
+        number = sum(process.name == name for process in self.processes) + 1
+        settings = {**self.environment, **environment}
+        if name == "handler":
+            settings.setdefault("HANDLER_INSTANCE", f"{name}-{number}")
+        process = Process(name, settings, self.folder / f"{name}-{number}.log")
+        if name == "gateway":
+            jwks = self.issuer.write_jwks(self.folder / f"users-{number}.jwks")
+            process.environment |= {
+                "GATEWAY_PORT": str(process.port),
+                "GATEWAY_URL": process.url,
+                "JWKS": str(jwks),
+                "REQUESTS_PER_MINUTE": "1000000",
+            }
+        self.processes.append(process)
+        return process
+
+    def start(self, handlers: int = 3, relays: int = 2, gateways: int = 2) -> None:
+        """Start so many of each, and wait until all are ready."""
+        for name, count in (("handler", handlers), ("relay", relays), ("gateway", gateways)):
+            for _ in range(count):
+                self.add(name).start()
+        self.wait_until_ready()
+
+    def wait_until_ready(self, seconds: float = READY_SECONDS_MAX) -> None:
+        for process in self.processes:
+            if process.popen is not None:
+                wait_until(partial(is_ready, process), f"{process.log.stem} is ready", seconds)
+
+    def of(self, name: str) -> list[Process]:
+        """The processes of one kind."""
+        return [process for process in self.processes if process.name == name]
+
+    def kill(self, process: Process) -> None:
+        """SIGKILL; the supervisor lets it be until it is started again."""
+        with self._lock:
+            process.kill()
+
+    def stop(self, process: Process) -> int:
+        """SIGTERM; return the exit code."""
+        with self._lock:
+            return process.stop()
+
+    def _supervise(self) -> None:
+        while not self._closed.wait(RESTART_SECONDS):
+            with self._lock:
+                for process in self.processes:
+                    if process.popen is not None and (code := process.popen.poll()) is not None:
+                        self.history.add("exit", process=process.log.stem, code=code)
+                        process.start()
+
+    def _observe(self, record: TopicRecord) -> None:
+        if record.topic != "verdicts":
+            return
+        body = json.loads(record.value)
+        self.verdicts[body["command_id"]] = body
+        assignment = body["assignment_id"] and f"{body['root_account_id']}/{body['assignment_id']}"
+        self.history.add(
+            "verdict_seen",
+            command_id=body["command_id"],
+            assignment=assignment,
+            stream_version=body["stream_version"],
+        )
+
+    def take_snapshot(self, name: str) -> Snapshot:
+        """Digest the log as it is now."""
+        snapshot = log_reader.take_snapshot(self.database_url, name)
+        self.snapshots.append(snapshot)
+        return snapshot
+
+    def is_settled(self) -> bool:
+        """Whether each command record has an outcome, and the reader has all that the log has."""
+        commands = readers.read_end_offsets(self.bootstrap, self.prefix, ["commands"])["commands"]
+        expected = log_reader.count_rows(self.database_url)
+        assert self.reader is not None
+        read = {topic: len(records) for topic, records in self.reader.records.items()}
+        return expected["verdicts"] + expected["dead-letters"] >= commands and all(
+            read[topic] >= count for topic, count in expected.items()
+        )
+
+    def close(self) -> None:
+        """End everything; the data stay."""
+        self._closed.set()
+        with self._lock:
+            for process in self.processes:
+                process.kill()
+        if self.reader is not None:
+            self.reader.close()
+        self.history.close()
+
+
+@contextlib.contextmanager
+def opened(installation: Installation) -> Iterator[Installation]:
+    """Create an installation, and end its processes at the end."""
+    try:
+        installation.create()
+        yield installation
+    finally:
+        installation.close()

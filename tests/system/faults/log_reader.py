@@ -1,0 +1,89 @@
+"""Read the log of a run: all rows, and digests of them."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+
+from tests.system.faults.checker.observations import LogDeadLetter, LogEvent, LogVerdict, Snapshot
+
+CONNECT_SECONDS_MAX = 5
+EVENTS = """
+select e.shard, e.position, e.live_number, e.stream, e.version, e.type, e.metadata, e.xmin::text, s.assignment
+from event e join stream s on s.number = e.stream order by e.shard, e.position
+"""
+VERDICTS = """
+select shard, number, source, partition, "offset", root_account, command_id::text, first, metadata, xmin::text, body
+from verdict order by shard, number
+"""
+DEAD_LETTERS = 'select shard, number, source, partition, "offset", reason from dead_letter order by shard, number'
+DIGESTS = {
+    "event": "select shard, md5(t::text) from event t order by shard, position",
+    "verdict": "select shard, md5(t::text) from verdict t order by shard, number",
+    "dead_letter": "select shard, md5(t::text) from dead_letter t order by shard, number",
+}
+COUNTS = """
+select (select count(*) from verdict), (select count(*) from event),
+       (select count(*) from event where live_number is not null), (select count(*) from dead_letter)
+"""
+
+
+@contextlib.contextmanager
+def connected(url: str) -> Iterator[psycopg.Connection]:
+    """A connection that commits each statement. Raises psycopg.OperationalError."""
+    with psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS_MAX) as connection:
+        yield connection
+
+
+def fetch(url: str, query: str) -> list[tuple[Any, ...]]:
+    """Execute one statement and return its rows, if it has any."""
+    with connected(url) as connection:
+        cursor = connection.execute(query.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def count_rows(url: str) -> dict[str, int]:
+    """How many records each output is to have."""
+    verdicts, events, live, dead_letters = fetch(url, COUNTS)[0]
+    return {
+        "verdicts": verdicts,
+        "events": events,
+        "live-events": live,
+        "caliper": live,
+        "dead-letters": dead_letters,
+    }
+
+
+def read_events(url: str) -> list[LogEvent]:
+    events = []
+    for row in fetch(url, EVENTS):
+        *_, metadata, transaction, assignment = row
+        ids = (metadata["id"], metadata.get("live_id"), metadata.get("caliper_id"), metadata["command_id"])
+        columns: list[Any] = [*row[:6], *ids, transaction, assignment, metadata.get("student_id")]
+        events.append(LogEvent(*columns))
+    return events
+
+
+def read_verdicts(url: str) -> list[LogVerdict]:
+    verdicts = []
+    for row in fetch(url, VERDICTS):
+        *place, metadata, transaction, body = row
+        columns: list[Any] = [*place, metadata["id"], transaction, body]
+        verdicts.append(LogVerdict(*columns))
+    return verdicts
+
+
+def read_dead_letters(url: str) -> list[LogDeadLetter]:
+    return [LogDeadLetter(*row) for row in fetch(url, DEAD_LETTERS)]
+
+
+def take_snapshot(url: str, name: str) -> Snapshot:
+    """Digest every row of the log, in one transaction."""
+    rows: dict[str, list[str]] = {}
+    with psycopg.connect(url, connect_timeout=CONNECT_SECONDS_MAX) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        for table, query in DIGESTS.items():
+            for shard, digest in connection.execute(query.encode()):
+                rows.setdefault(f"{table} {shard}", []).append(digest)
+    return Snapshot(name, rows)

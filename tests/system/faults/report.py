@@ -1,0 +1,79 @@
+"""The report of a fault run, in Markdown."""
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests.system.faults.fault_run import Outcome, Recovery
+
+BEGIN, END = "<!-- report: deploy/faults -->", "<!-- end of report -->"
+SHOWN_MAX = 20
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+
+def format_report(outcome: Outcome, command: str) -> str:
+    """What was injected, how long it took to recover, and every violation."""
+    return "\n".join(_lines(outcome, command)) + "\n"
+
+
+def _lines(outcome: Outcome, command: str) -> Iterator[str]:
+    faults = sum(outcome.faults.values())
+    verdict = "**No violation.**" if not outcome.violations else f"**{len(outcome.violations)} violations.**"
+    yield f"`{command}`: {faults} faults in {outcome.seconds / 60:.0f} minutes,"
+    yield f"{outcome.commands:,} commands over Kafka, {outcome.requests:,} grades over HTTP. {verdict}"
+    yield ""
+    yield "| fault | times |\n|---|---:|"
+    yield from (f"| {fault} | {count} |" for fault, count in sorted(outcome.faults.items()))
+    yield ""
+    yield "Recovery: seconds from the end of the fault (of a broker that is killed: from its death) until a new command"
+    yield "of each of the 12 shards is decided and its verdict read from the topic. The ratio is to the time that the"
+    yield "failed server itself took until it served again."
+    yield ""
+    yield "| cell | n | p50 | p95 | max | server p50 | ratio p50 |\n|---|---:|---:|---:|---:|---:|---:|"
+    by_cell: dict[str, list[Recovery]] = defaultdict(list)
+    for recovery in outcome.recoveries:
+        by_cell[recovery.cell].append(recovery)
+    yield from (_recovery_row(name, recoveries) for name, recoveries in sorted(by_cell.items()))
+    for title, lines in (
+        ("Violations", [str(violation) for violation in outcome.violations]),
+        ("Errors", outcome.errors),
+        ("Skipped", outcome.skipped),
+        ("Processes that ended by themselves, and were started again", _count(outcome.exits)),
+    ):
+        if lines:
+            yield ""
+            yield f"{title}:"
+            yield ""
+            yield from (f"- {line}" for line in lines[:SHOWN_MAX])
+            if len(lines) > SHOWN_MAX:
+                yield f"- and {len(lines) - SHOWN_MAX} more"
+
+
+def _count(lines: Sequence[str]) -> list[str]:
+    return [f"{line}, {count} times" for line, count in sorted(Counter(lines).items())]
+
+
+def _recovery_row(name: str, recoveries: Sequence[Recovery]) -> str:
+    seconds = [recovery.seconds for recovery in recoveries]
+    servers = [recovery.server_seconds for recovery in recoveries if recovery.server_seconds is not None]
+    columns = [name, str(len(seconds))]
+    columns += [f"{value:.1f}" for value in (statistics.median(seconds), percentile(seconds, 0.95), max(seconds))]
+    if servers:
+        ratios = [r.seconds / max(r.server_seconds, 0.1) for r in recoveries if r.server_seconds is not None]
+        columns += [f"{statistics.median(servers):.1f}", f"{statistics.median(ratios):.1f}"]
+    else:
+        columns += ["", ""]
+    return f"| {' | '.join(columns)} |"
+
+
+def replace_report(page: Path, report: str) -> None:
+    """Put a report between the markers of a page."""
+    text = page.read_text()
+    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+    page.write_text(f"{before}{BEGIN}\n\n{report}\n{END}{after}")

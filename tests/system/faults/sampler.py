@@ -1,0 +1,61 @@
+"""Sample the processes of an installation once a second: memory, open files, log lines, fencings."""
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+
+from tests.fixtures.process_runner import Process
+from tests.system.faults.installation import Installation
+
+PERIOD_SECONDS = 1
+FENCED_METRIC = "moderation_relay_fenced_total"
+METRICS_EVERY = 5
+"""Metrics are asked for in each so manieth sample: an answer costs the process some milliseconds."""
+
+
+class Sampler:
+    """Adds a ``sample`` line for each running process; what is mute (paused) has no metrics."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._ended = threading.Event()
+        self._log_lines: dict[Path, tuple[int, int]] = {}
+        self._thread = threading.Thread(target=self._sample_all, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _sample_all(self) -> None:
+        number = 0
+        while not self._ended.wait(PERIOD_SECONDS):
+            number += 1
+            for process in list(self._installation.processes):
+                popen = process.popen
+                if popen is not None and popen.poll() is None:
+                    # It may end while it is looked at.
+                    with contextlib.suppress(OSError, IndexError):
+                        self._sample(process, popen.pid, number)
+
+    def _sample(self, process: Process, pid: int, number: int) -> None:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        values: dict[str, float] = {
+            "memory_mib": pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
+            "open_files": len(list(Path(f"/proc/{pid}/fd").iterdir())),
+            "log_lines": self._count_log_lines(process.log),
+        }
+        if process.name == "relay" and number % METRICS_EVERY == 0:
+            with contextlib.suppress(OSError):
+                values["fenced"] = process.get_metric(FENCED_METRIC)
+        self._installation.history.add("sample", process=process.log.stem, pid=pid, **values)
+
+    def _count_log_lines(self, log: Path) -> int:
+        """Count the lines, reading only what is new."""
+        position, lines = self._log_lines.get(log, (0, 0))
+        with log.open("rb") as file:
+            file.seek(position)
+            new = file.read()
+        self._log_lines[log] = (position + len(new), lines + new.count(b"\n"))
+        return lines + new.count(b"\n")

@@ -1,0 +1,90 @@
+"""The servers of a fault run: three brokers, a primary with a synchronous standby, databases for installations."""
+
+import contextlib
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from deploy.local.cluster import KafkaCluster, PostgresPair
+from deploy.local.kafka import is_ready
+from deploy.local.paths import STATE, database_folder
+from deploy.local.postgres import create_database
+from deploy.local.postgres import is_ready as is_postgres_ready
+from tests.system.faults.installation import wait_until
+
+SMALL_DISK = "400m"
+"""Size of the disk of the last broker, where it may be mounted (as root): it can be made full."""
+
+
+class Servers:
+    """``small_disk``: the mount point of the last broker's data; None where nothing may be mounted."""
+
+    def __init__(self) -> None:
+        name = f"faults-{uuid.uuid4().hex[:6]}"
+        self.folder = STATE / name
+        self.postgres_folder = database_folder(name)
+        self.kafka = KafkaCluster(self.folder / "kafka")
+        self.postgres = PostgresPair(self.postgres_folder)
+        self.small_disk: Path | None = None
+
+    def start(self) -> None:
+        self.small_disk = mount_tmpfs(self.kafka.brokers[-1].folder, SMALL_DISK)
+        self.kafka.start()
+        self.postgres_folder.mkdir(parents=True, exist_ok=True)
+        self.postgres.start()
+
+    def remove(self) -> None:
+        """End all and delete their data."""
+        self.kafka.kill()
+        self.postgres.kill()
+        if self.small_disk is not None:
+            unmount(self.small_disk)
+        self.kafka.remove()
+        self.postgres.remove()
+
+    def create_database(self, name: str) -> str:
+        """Create a database; return its URL on whichever server is the primary."""
+        create_database(self.postgres.primary.address, name)
+        return self.postgres.database_url(name)
+
+    def wait_for_broker(self, number: int) -> float:
+        """Wait until a broker answers and all are registered; return the seconds that it took."""
+        started_at = time.monotonic()
+        wait_until(lambda: is_ready(self.kafka.brokers[number].address), f"broker {number + 1} answers")
+        wait_until(lambda: self.kafka.count_brokers() == len(self.kafka.brokers), "all brokers are registered")
+        return time.monotonic() - started_at
+
+    def start_postgres(self) -> float:
+        """Start the primary again; return the seconds until it accepts connections."""
+        started_at = time.monotonic()
+        self.postgres.primary.start()
+        wait_until(lambda: is_postgres_ready(self.postgres.primary.address), "PostgreSQL answers")
+        return time.monotonic() - started_at
+
+
+def mount_tmpfs(folder: Path, size: str) -> Path | None:
+    """Mount a file system of limited size; None where that is not allowed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    return folder if subprocess.run(command, capture_output=True, check=False).returncode == 0 else None
+
+
+def resize_tmpfs(folder: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
+
+
+def unmount(folder: Path) -> None:
+    subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+@contextlib.contextmanager
+def started_servers() -> Iterator[Servers]:
+    """Servers of their own for one run; their data are deleted at the end."""
+    servers = Servers()
+    try:
+        servers.start()
+        yield servers
+    finally:
+        servers.remove()

@@ -29,6 +29,14 @@ class User(BaseModel):
     login_id: str | None = None
 
 
+class AnonymousStudent(BaseModel):
+    """A student whose name is hidden."""
+
+    anonymous_id: str
+    avatar_image_url: str
+    display_name: str
+
+
 class CourseEnrollment(BaseModel):
     """An enrolment of the caller; ``type`` is Canvas's short name of the role."""
 

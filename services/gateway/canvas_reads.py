@@ -20,7 +20,6 @@ from services.gateway.path_ids import parse_local_id, resolve_user_id, resolve_v
 from services.gateway.rails_params import parse_params
 from services.gateway.rails_times import parse_time
 from services.gateway.responses import bad_request, json_response
-from services.moderation.canvas_people import user_json
 
 router = APIRouter(prefix=ASSIGNMENT_PATH)
 
@@ -34,9 +33,8 @@ async def moderated_students(
     view = await resolve_view(dependencies, caller, course_id, assignment_id, include_deleted=True)
     students = raise_if_rejected(view.list_moderated_students())
     links = link_header(request, dependencies.gateway_url, page, len(students))
-    return json_response(
-        request, [user_json(view.course, student) for student in page.slice_items(students)], headers=links
-    )
+    rows = [view.moderated_student_json(student) for student in page.slice_items(students)]
+    return json_response(request, rows, headers=links)
 
 
 @router.get("/provisional_grades/status", operation_id="show_provisional_grade_status", **STATUS)

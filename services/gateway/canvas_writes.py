@@ -17,7 +17,7 @@ from services.gateway.dependencies import (
 from services.gateway.openapi_docs import ADD_STUDENTS, BULK_SELECT, GRADE, GRADE_ANONYMOUSLY, PUBLISH, SELECT
 from services.gateway.pagination import parse_list
 from services.gateway.parameter_checks import TakenParameters, is_blank, reject_unknown_parameters
-from services.gateway.path_ids import resolve_assignment_key, resolve_user_id, resolve_view
+from services.gateway.path_ids import find_view, resolve_assignment_key, resolve_user_id, resolve_view
 from services.gateway.rails_params import (
     Params,
     get_ids,
@@ -29,7 +29,6 @@ from services.gateway.rails_params import (
     parse_path_id,
 )
 from services.gateway.responses import ApiError, bad_request, json_response, not_found, unauthorized
-from services.moderation.canvas_people import user_json
 from services.moderation.canvas_views import AssignmentView
 
 router = APIRouter(prefix=ASSIGNMENT_PATH)
@@ -51,16 +50,35 @@ async def add_students(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
     """Add students to the moderation set; the answer lists all accepted students, new in the set or not."""
-    assignment_key = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
     params = await parse_params(request)
     reject_unknown_parameters(params, {"student_ids": None})
-    students = get_ids(params, "student_ids", dependencies.live_events_shard)
+    assignment_key = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
+    view = await find_view(dependencies, caller, assignment_key)
+    if view is not None and view.anonymizes_moderation_set:
+        students = _get_anonymous_students(view, params)
+    else:
+        students = get_ids(params, "student_ids", dependencies.live_events_shard)
     data = {} if students is None else {"student_ids": students}
     verdict = await _send_command(
         request, dependencies, caller, CommandRequest("select_students_for_moderation", *assignment_key, data)
     )
     view = await _view_after(dependencies, caller, assignment_key, verdict)
-    return json_response(request, [user_json(view.course, row["id"]) for row in verdict["result"]])
+    return json_response(request, [view.moderated_student_json(row["id"]) for row in verdict["result"]])
+
+
+def _get_anonymous_students(view: AssignmentView, params: Params) -> list[int] | None:
+    """Return the students of the anonymous ids in ``student_ids``, None without it. Raises ApiError.
+
+    A student who was added by name would then be known by the anonymous submission that is in the set.
+    """
+    if not view.can_moderate:
+        raise unauthorized()
+    if params.get("student_ids") is None:
+        return None
+    students = [view.find_student(anonymous_id) for anonymous_id in parse_list(params["student_ids"])]
+    if not students or None in students:
+        raise bad_request("the assignment hides its students: send their anonymous ids as student_ids[]")
+    return [student for student in students if student is not None]
 
 
 @router.put("/provisional_grades/bulk_select", operation_id="bulk_select_provisional_grades", **BULK_SELECT)
@@ -68,9 +86,9 @@ async def bulk_select(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
     """Choose many provisional grades at once; the answer holds the selections that changed."""
-    assignment_key = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
     params = await parse_params(request)
     reject_unknown_parameters(params, {"provisional_grade_ids": None})
+    assignment_key = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
     provisional_grade_ids = get_ids(params, "provisional_grade_ids")
     if provisional_grade_ids is None:
         raise bad_request("provisional_grade_ids[] is missing: name the provisional grades to select")
@@ -90,13 +108,11 @@ async def select(
     provisional_grade_id: str,
 ) -> Response:
     """Choose a student's provisional grade."""
-    assignment_key, parsed_grade_id = (
-        await resolve_assignment_key(dependencies, caller, course_id, assignment_id),
-        parse_path_id(provisional_grade_id),
-    )
+    reject_unknown_parameters(await parse_params(request), NO_PARAMETERS)
+    assignment_key = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
+    parsed_grade_id = parse_path_id(provisional_grade_id)
     if parsed_grade_id is None:
         raise not_found()
-    reject_unknown_parameters(await parse_params(request), NO_PARAMETERS)
     command_request = CommandRequest(
         "select_provisional_grade", *assignment_key, {"provisional_grade_id": parsed_grade_id}
     )

@@ -20,7 +20,6 @@ from services.moderation.canvas_courses import (
     RosterFilter,
     assignment_json,
     can_read_assignment,
-    can_read_course,
     course_json,
     course_user_json,
     list_course_users,
@@ -68,8 +67,6 @@ async def assignment(
 ) -> Response:
     """One assignment, for users with a role in its course."""
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
-    if not can_read_course(view.course, caller.user_id):
-        raise unauthorized()
     if not can_read_assignment(view.course, view.assignment, caller.user_id):
         raise unauthorized()
     return json_response(request, assignment_json(view.course, view.assignment, dependencies.lms_url))

@@ -4,10 +4,10 @@ from typing import Any
 
 from fastapi import Request
 
+from services.gateway import path_ids
 from services.gateway.authentication import Caller
 from services.gateway.command_client import CommandRequest, raise_for_verdict
 from services.gateway.dependencies import Dependencies
-from services.gateway.path_ids import parse_local_id
 from services.gateway.responses import not_found, unauthorized
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
@@ -15,17 +15,15 @@ from services.moderation.visibility import reads_moderation
 
 
 async def load_assignment(dependencies: Dependencies, caller: Caller, assignment_id: str) -> tuple[Course, Assignment]:
-    """Load a path's assignment and its course. Raises ApiError: 404 if there is none, or it was deleted.
+    """Load a path's assignment and its course. Raises ApiError: 404 if there is none, it was deleted, or the
+    caller has no role in the course.
 
     The result is valid until the next ``await``.
     """
-    parsed_id = parse_local_id(dependencies, assignment_id)
-    course_and_assignment = (
-        None if parsed_id is None else await dependencies.state_cache.get_assignment(caller.root_account_id, parsed_id)
-    )
-    if course_and_assignment is None or course_and_assignment[1].deleted:
+    course, assignment = await path_ids.load_assignment(dependencies, caller, assignment_id)
+    if assignment.deleted:
         raise not_found()
-    return course_and_assignment
+    return course, assignment
 
 
 def require_reader(course: Course, assignment: Assignment, caller: Caller) -> None:

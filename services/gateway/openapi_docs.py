@@ -34,6 +34,10 @@ _ID_SCHEMA = {
         {"type": "string", "pattern": _max_number_pattern(ID_MAX)},
     ]
 }
+_STUDENT_SCHEMA = {
+    "anyOf": [*_ID_SCHEMA["anyOf"], {"type": "string", "pattern": "^[0-9A-Za-z]{5}$"}],
+    "description": "a user id; an anonymous id if the set is picked by hand and the assignment hides its students",
+}
 _ERROR_RESPONSES: Responses = {
     400: {"model": canvas.Message, "description": "The request is invalid, or Canvas's rules reject it"},
     401: {"model": canvas.Errors, "description": "Missing or invalid credentials"},
@@ -168,7 +172,10 @@ _GRADE_FORM_FIELDS = (
 _RUBRIC_FORM_PATTERN = {"^rubric_assessment\\[[^\\[\\]]+\\]\\[[^\\[\\]]+\\]$": {"type": "string"}}
 
 LIST_STUDENTS = read_operation(
-    list[canvas.User], "The moderation set, by user id", paginated=True, query=_PAGE_PARAMETERS
+    list[canvas.User | canvas.AnonymousStudent],
+    "The moderation set, by user id; by anonymous id if it was picked by hand and the assignment hides its students",
+    paginated=True,
+    query=_PAGE_PARAMETERS,
 )
 STATUS = read_operation(
     canvas.Status,
@@ -198,9 +205,9 @@ LIST_GRADEABLE = read_operation(
     query=(_INCLUDE_PARAMETER, *_SORT_PARAMETERS, *_PAGE_PARAMETERS),
 )
 ADD_STUDENTS = write_operation(
-    list[canvas.User],
+    list[canvas.User | canvas.AnonymousStudent],
     "All accepted students, new in the set or not",
-    {"student_ids": {"type": "array", "items": _ID_SCHEMA, "minItems": 1, "maxItems": ITEMS_MAX}},
+    {"student_ids": {"type": "array", "items": _STUDENT_SCHEMA, "minItems": 1, "maxItems": ITEMS_MAX}},
     bad_request_model=canvas.Message,
 )
 ADD_STUDENTS["responses"][400] = {

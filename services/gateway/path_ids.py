@@ -9,6 +9,7 @@ from services.gateway.dependencies import Dependencies
 from services.gateway.rails_params import parse_path_id
 from services.gateway.rails_paths import unescape_segment
 from services.gateway.responses import not_found, unauthorized
+from services.moderation.assignment import Assignment
 from services.moderation.canvas_courses import can_read_course
 from services.moderation.canvas_views import AssignmentView
 from services.moderation.course import Course
@@ -35,39 +36,102 @@ def parse_local_id(dependencies: Dependencies, text: str) -> int | None:
     return None if number is None else to_local_id(number, dependencies.live_events_shard)
 
 
-async def resolve_assignment_key(
-    dependencies: Dependencies, caller: Caller, course: str, assignment: str
-) -> tuple[int, int]:
-    """Resolve a path's course and assignment ids. Raises ApiError: 404 if one is unknown."""
-    assignment_id = parse_local_id(dependencies, assignment)
-    course_id = parse_local_id(dependencies, course) or await _find_course_by_sis_id(dependencies, caller, course)
-    if course_id is None or assignment_id is None:
-        raise not_found()
-    return course_id, assignment_id
-
-
 async def resolve_course(dependencies: Dependencies, caller: Caller, course: str) -> Course:
     """Load a path's course. Raises ApiError: 404 if there is none, 403 if the caller has no role in it."""
-    course_id = parse_local_id(dependencies, course) or await _find_course_by_sis_id(dependencies, caller, course)
-    found = None if course_id is None else await dependencies.state_cache.get_course(caller.root_account_id, course_id)
-    if found is None:
+    course_id = await _resolve_course_id(dependencies, caller, course)
+    if course_id is None:
         raise not_found()
-    if not can_read_course(found, caller.user_id):
-        raise unauthorized()
-    return found
+    return await _load_course(dependencies, caller, course_id)
 
 
 async def resolve_view(
     dependencies: Dependencies, caller: Caller, course: str, assignment: str, *, include_deleted: bool = False
 ) -> AssignmentView:
-    """Load a path's assignment as the caller sees it. Raises ApiError: 404 if there is none."""
-    course_id, assignment_id = await resolve_assignment_key(dependencies, caller, course, assignment)
+    """Load a path's assignment as the caller sees it.
+
+    Raises:
+        ApiError: 404 if there is no such course; for a caller without a role in it 403, whatever else they ask for;
+            404 if the course has no such assignment.
+    """
+    course_id, assignment_id = (
+        await _resolve_course_id(dependencies, caller, course),
+        parse_local_id(dependencies, assignment),
+    )
+    if course_id is None:
+        raise not_found()
+    view = None if assignment_id is None else await find_view(dependencies, caller, (course_id, assignment_id))
+    if view is None:
+        await _load_course(dependencies, caller, course_id)
+        raise not_found()
+    _reject_outsider(view.course, caller)
+    if view.assignment.deleted and not include_deleted:
+        raise not_found()
+    return view
+
+
+async def find_view(
+    dependencies: Dependencies, caller: Caller, assignment_key: tuple[int, int]
+) -> AssignmentView | None:
+    """Load the assignment of a course as the caller sees it; None if there is none. Checks no right."""
+    course_id, assignment_id = assignment_key
     course_and_assignment = await dependencies.state_cache.get_assignment(
         caller.root_account_id, assignment_id, course_id
     )
-    if course_and_assignment is None or (course_and_assignment[1].deleted and not include_deleted):
-        raise not_found()
+    if course_and_assignment is None:
+        return None
     return AssignmentView(*course_and_assignment, caller.user_id, dependencies.lms_url)
+
+
+async def resolve_assignment_key(
+    dependencies: Dependencies, caller: Caller, course: str, assignment: str
+) -> tuple[int, int]:
+    """Resolve the ids of a command that the handler decides. Raises ApiError as :func:`resolve_view`.
+
+    That the course has the assignment is for the handler to say, so that its verdict is in the log.
+    """
+    found, assignment_id = (
+        await resolve_course(dependencies, caller, course),
+        parse_local_id(dependencies, assignment),
+    )
+    if assignment_id is None:
+        raise not_found()
+    return found.course_id, assignment_id
+
+
+async def load_assignment(dependencies: Dependencies, caller: Caller, assignment: str) -> tuple[Course, Assignment]:
+    """Load an assignment of a path that names no course, and its course.
+
+    Raises:
+        ApiError: 404 if there is none, or the caller has no role in its course.
+    """
+    assignment_id = parse_local_id(dependencies, assignment)
+    course_and_assignment = (
+        None
+        if assignment_id is None
+        else await dependencies.state_cache.get_assignment(caller.root_account_id, assignment_id)
+    )
+    if course_and_assignment is None or not can_read_course(course_and_assignment[0], caller.user_id):
+        raise not_found()
+    return course_and_assignment
+
+
+async def _resolve_course_id(dependencies: Dependencies, caller: Caller, course: str) -> int | None:
+    return parse_local_id(dependencies, course) or await _find_course_by_sis_id(dependencies, caller, course)
+
+
+async def _load_course(dependencies: Dependencies, caller: Caller, course_id: int) -> Course:
+    """Load a course. Raises ApiError: 404 if there is none, 403 for an outsider."""
+    course = await dependencies.state_cache.get_course(caller.root_account_id, course_id)
+    if course is None:
+        raise not_found()
+    _reject_outsider(course, caller)
+    return course
+
+
+def _reject_outsider(course: Course, caller: Caller) -> None:
+    """Raise ApiError (403) for a caller without a role in the course, before anything in it is looked up for them."""
+    if not can_read_course(course, caller.user_id):
+        raise unauthorized()
 
 
 async def _find_course_by_sis_id(dependencies: Dependencies, caller: Caller, text: str) -> int | None:

@@ -1,7 +1,7 @@
 """The service's own endpoints: verdicts, an assignment's present or past state, its audit trail."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Query, Request
@@ -14,7 +14,7 @@ from services.gateway.authentication import Caller
 from services.gateway.dependencies import AuthenticatedCaller, Dependencies, GatewayDependencies
 from services.gateway.openapi_docs import GET_COMMAND, GET_STATE, LIST_EVENTS
 from services.gateway.pagination import link_header, parse_page
-from services.gateway.path_ids import parse_local_id
+from services.gateway.path_ids import load_assignment
 from services.gateway.rails_times import parse_time
 from services.gateway.responses import (
     bad_request,
@@ -25,6 +25,7 @@ from services.gateway.responses import (
     wants_string_ids,
 )
 from services.moderation.assignment import Assignment
+from services.moderation.canvas_views import AssignmentView
 from services.moderation.course import Course
 from services.moderation.state_document import state_document
 from services.moderation.visibility import is_auditor
@@ -76,14 +77,29 @@ async def command(
             )
         raise not_found()
     metadata = orjson.loads(stored_verdict.metadata)
+    course_id = metadata["course_id"]
+    course = None if course_id is None else await dependencies.state_cache.get_course(caller.root_account_id, course_id)
+    verdict = parse_verdict(stored_verdict.body)
+    if course is not None and is_auditor(course, caller.user_id):
+        return json_response(request, verdict)
     if metadata.get("actor_id") != caller.user_id:
-        course_id = metadata["course_id"]
-        course = (
-            None if course_id is None else await dependencies.state_cache.get_course(caller.root_account_id, course_id)
-        )
-        if course is None or not is_auditor(course, caller.user_id):
-            raise not_found()
-    return json_response(request, parse_verdict(stored_verdict.body))
+        raise not_found()
+    return json_response(request, {**verdict, "result": await _hide_students(dependencies, caller, verdict)})
+
+
+async def _hide_students(dependencies: Dependencies, caller: Caller, verdict: dict[str, Any]) -> Any:
+    """Return a verdict's result, with anonymous ids for the students of an assignment that hides them."""
+    assignment_id, result = verdict["assignment_id"], verdict["result"]
+    course_and_assignment = (
+        None
+        if assignment_id is None or result is None
+        else await dependencies.state_cache.get_assignment(caller.root_account_id, int(assignment_id))
+    )
+    if course_and_assignment is None:
+        return result
+    view = AssignmentView(*course_and_assignment, caller.user_id, dependencies.lms_url)
+    names_set = verdict["type"] == "select_students_for_moderation" and view.anonymizes_moderation_set
+    return view.with_anonymous_ids(result, "id" if names_set else "student_id")
 
 
 def _parse_coordinates(record: str) -> tuple[int, int]:
@@ -181,15 +197,10 @@ async def load_state(
 
 async def _require_auditor(dependencies: Dependencies, caller: Caller, assignment_id: str) -> int:
     """Return the assignment's id. Raises ApiError if it is unknown or the caller is no auditor."""
-    parsed_id = parse_local_id(dependencies, assignment_id)
-    course_and_assignment = (
-        None if parsed_id is None else await dependencies.state_cache.get_assignment(caller.root_account_id, parsed_id)
-    )
-    if parsed_id is None or course_and_assignment is None:
-        raise not_found()
-    if not is_auditor(course_and_assignment[0], caller.user_id):
+    course, assignment = await load_assignment(dependencies, caller, assignment_id)
+    if not is_auditor(course, caller.user_id):
         raise unauthorized()
-    return parsed_id
+    return assignment.assignment_id
 
 
 def _parse_version(text: str) -> int:

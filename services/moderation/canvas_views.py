@@ -218,7 +218,7 @@ class AssignmentView(StudentLists):
         score, text = current_gradebook_grade(course, assignment, submission)
         entered_score, entered_text = entered_gradebook_grade(course, assignment, submission)
         return {
-            "id": ids.submission_id(course, assignment, student_id),
+            "id": self._submission_id(student_id),
             "assignment_id": assignment.assignment_id,
             "score": None if hides_grade else decimal_to_json(score),
             "entered_score": None if hides_grade else decimal_to_json(entered_score),
@@ -241,6 +241,15 @@ class AssignmentView(StudentLists):
             "grade_matches_current_submission": submission.grade_matches_current_submission,
         }
 
+    def _submission_id(self, student_id: int) -> int:
+        """The submission's id; of a hidden student the generated one.
+
+        The LMS's ids may follow the roster's order, and so name the student.
+        """
+        if self.hides_student(student_id):
+            return ids.generated_submission_id(self.course, self.assignment, student_id)
+        return ids.submission_id(self.course, self.assignment, student_id)
+
     def _student_fields(self, student_id: int, *, is_anonymous: bool) -> Json:
         """``user_id``, ``anonymous_id``, or for an account-level admin both, unless students are hidden."""
         names_student = not is_anonymous and (student_id == self.user_id or self.can_view_student_names)
@@ -250,13 +259,22 @@ class AssignmentView(StudentLists):
             fields["anonymous_id"] = ids.anonymous_id(self.course, self.assignment, student_id)
         return fields
 
+    def moderated_student_json(self, student_id: int) -> Json:
+        """A student of the moderation set (Canvas: ModerationSetController#index)."""
+        if self.anonymizes_moderation_set:
+            return self._anonymous_student_json(student_id)
+        return user_json(self.course, student_id)
+
+    def _anonymous_student_json(self, student_id: int) -> Json:
+        anonymous_id = ids.anonymous_id(self.course, self.assignment, student_id)
+        return anonymous_user_display_json(anonymous_id, self.anonymous_number(anonymous_id), self.lms_url)
+
     def gradeable_student_json(self, student_id: int, includes: Includes) -> Json:
         """Canvas: SubmissionsApiController#gradeable_students."""
         if self.can_view_student_names:
             body = user_display_json(self.course, student_id, self.lms_url)
         else:
-            anonymous_id = ids.anonymous_id(self.course, self.assignment, student_id)
-            body = anonymous_user_display_json(anonymous_id, self.anonymous_number(anonymous_id), self.lms_url)
+            body = self._anonymous_student_json(student_id)
         if "provisional_grades" in includes:
             selected_grade_id = self.assignment.selected_grade_id(self.course, student_id)
             body["in_moderation_set"] = selected_grade_id is not None

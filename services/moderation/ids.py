@@ -27,13 +27,18 @@ def next_comment_id(assignment: Assignment) -> int:
 
 
 def submission_id(course: Course, assignment: Assignment, student_id: int) -> int:
-    """Return the stated id, else a generated one that is not stated for another student.
-
-    The secret permutes the student's ordinal, so that ids of anonymous submissions do not show the roster's order.
-    """
+    """Return the stated id, else the generated one."""
     lms_submission_id = assignment.submission(student_id).submission_id
     if lms_submission_id is not None:
         return lms_submission_id
+    return generated_submission_id(course, assignment, student_id)
+
+
+def generated_submission_id(course: Course, assignment: Assignment, student_id: int) -> int:
+    """An id that is not stated for another student.
+
+    The secret permutes the student's ordinal, so that ids of anonymous submissions do not show the roster's order.
+    """
     permuted_ordinal = _ordinal_permutation(assignment).permute(course.student_ordinals.get(student_id, 0))
     generated_id = assignment.stream_number * IDS_PER_ASSIGNMENT + permuted_ordinal
     if generated_id not in assignment.students_by_lms_submission_id:

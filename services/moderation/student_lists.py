@@ -22,11 +22,12 @@ class StudentLists(Viewer):
         """Return the moderation set's students, ascending (Canvas: ModerationSetController#index)."""
         if not self.can_moderate:
             return UNAUTHORIZED
-        return self._cached_list("set", self._load_moderation_set)
+        return self._cached_list(("set", self.anonymizes_moderation_set), self._load_moderation_set)
 
     def _load_moderation_set(self) -> list[int]:
         candidates = {*self.course.student_ordinals, *self.assignment.added_students}
-        return sorted(s for s in candidates if self.assignment.is_in_moderation_set(self.course, s))
+        students = [s for s in candidates if self.assignment.is_in_moderation_set(self.course, s)]
+        return self._sort_anonymously(students) if self.anonymizes_moderation_set else sorted(students)
 
     def _cached_list(self, key: Any, load: Callable[[], list[int]]) -> list[int]:
         """Return a list of a class, built once for all its pages."""
@@ -47,12 +48,26 @@ class StudentLists(Viewer):
         """Return the student of an anonymous id of this assignment."""
         return ids.find_student_by_anonymous_id(self.course, self.assignment, anonymous_id)
 
+    def with_anonymous_ids(self, document: Any, field: str = "student_id") -> Any:
+        """Replace the student ids in ``field``, at any depth, by anonymous ids; only while students are hidden."""
+        if not self.anonymizes_students:
+            return document
+        if isinstance(document, list):
+            return [self.with_anonymous_ids(item, field) for item in document]
+        if not isinstance(document, dict):
+            return document
+        body = {name: self.with_anonymous_ids(item, field) for name, item in document.items() if name != field}
+        if field in document:
+            body["anonymous_id"] = ids.anonymous_id(self.course, self.assignment, int(document[field]))
+        return body
+
     def list_submission_students(self) -> list[int] | Rejected:
         """List the students whose submissions the user may see; inactive ones are left out.
 
-        Canvas: SubmissionsApiController#index (Course#student_enrollments).
+        Canvas: SubmissionsApiController#index (Course#student_enrollments). While students are hidden they are those
+        of the gradeable students: who is in one list alone would be known by the state of their enrolment.
         """
-        return self._list_students(LISTED_STATES)
+        return self._list_students(GRADABLE_STATES if self.anonymizes_students else LISTED_STATES)
 
     def _list_students(self, states: frozenset[str]) -> list[int] | Rejected:
         if not self.can_view_gradebook:
@@ -88,6 +103,9 @@ class StudentLists(Viewer):
     def _sort_students(self, students: Sequence[int]) -> list[int]:
         if self.can_view_student_names:
             return sorted(students)
+        return self._sort_anonymously(students)
+
+    def _sort_anonymously(self, students: Sequence[int]) -> list[int]:
         return sorted(students, key=lambda student: ids.anonymous_id(self.course, self.assignment, student))
 
     def anonymous_number(self, anonymous_id: str) -> int:

@@ -95,6 +95,15 @@ class Viewer:
         return self.assignment.anonymizes_students(self.course)
 
     @property
+    def anonymizes_moderation_set(self) -> bool:
+        """Whether the moderation set's students are anonymous.
+
+        Canvas always names them. Of a set that was picked by hand the names would say whose the anonymous submissions
+        in it are; a set of all assigned students says nothing.
+        """
+        return self.anonymizes_students and self.assignment.moderation_set == "selected"
+
+    @property
     def can_view_student_names(self) -> bool:
         """Return whether students are named to the user (Canvas: can_view_student_names?)."""
         return self.can_view_gradebook and not self.anonymizes_students

@@ -18,6 +18,7 @@ STATE_DEPENDENT_OPERATIONS = (
     "show_provisional_grade_status",
     "show_provisional_grade_status_for_anonymous_student",
     "select_provisional_grade",
+    "select_students_for_moderation",
     "publish_provisional_grades",
     "grade_or_comment_submission",
     "grade_or_comment_submission_by_anonymous_id",

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+CommandAuth = Literal["off", "required", "bound"]
 LMS_URL_DESCRIPTION = "the http or https URL of the LMS's web pages"
 JWKS_DESCRIPTION = "the path of a JWK set file, or its https URL"
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
@@ -172,7 +173,30 @@ class ShardSettings(Settings):
     )
 
 
-class HandlerSettings(ProcessSettings, ShardSettings):
+class TokenSettings(Settings):
+    """What tokens must name and how long they and the keys live, the same for all processes of an installation."""
+
+    jwt_audience: str | None = Field(
+        default=None, max_length=255, description="the audience that aud of every token must name, or leave it unset"
+    )
+    jwt_issuer: str | None = Field(
+        default=None, max_length=255, description="the issuer that iss of every token must be, or leave it unset"
+    )
+    jwt_lifetime_max: int = Field(
+        default=25 * 3_600,
+        ge=60,
+        le=400 * 86_400,
+        description="the seconds that a token may be valid for, from 60 to 34560000",
+    )
+    jwks_age_max: int = Field(
+        default=86_400,
+        ge=60,
+        le=30 * 86_400,
+        description="the seconds that keys are used for while the JWK set cannot be read, from 60 to 2592000",
+    )
+
+
+class HandlerSettings(ProcessSettings, ShardSettings, TokenSettings):
     """Settings of the handler. With ``handler_instance`` (unique per running process) a restart needs no rebalance."""
 
     handler_instance: str | None = Field(
@@ -182,7 +206,7 @@ class HandlerSettings(ProcessSettings, ShardSettings):
     )
     handler_subscribers: int = Field(default=2, ge=1, le=64, description="a number from 1 to 64")
     handler_batch_records: int = Field(default=1_000, ge=1, le=5_000, description="a number from 1 to 5000")
-    command_auth: Literal["off", "required"] = Field(default="off", description="off or required")
+    command_auth: CommandAuth = Field(default="off", description="off, required or bound")
     jwks: str | None = Field(default=None, description=JWKS_DESCRIPTION)
 
     @field_validator("jwks")
@@ -192,8 +216,8 @@ class HandlerSettings(ProcessSettings, ShardSettings):
 
     @model_validator(mode="after")
     def _require_jwks(self) -> Self:
-        if self.command_auth == "required" and self.jwks is None:
-            raise ValueError(f"JWKS is not set: with COMMAND_AUTH=required set it to {JWKS_DESCRIPTION}")
+        if self.command_auth != "off" and self.jwks is None:
+            raise ValueError(f"JWKS is not set: with COMMAND_AUTH={self.command_auth} set it to {JWKS_DESCRIPTION}")
         return self
 
 
@@ -231,11 +255,11 @@ class VerifySettings(KafkaSettings, PublishingSettings):
     database_url: SecretStr | None = Field(default=None, description=DATABASE_URL_DESCRIPTION)
 
 
-class GatewaySettings(ProcessSettings, ShardSettings):
+class GatewaySettings(ProcessSettings, ShardSettings, TokenSettings):
     """Settings of the gateway.
 
     Links to this service start with ``gateway_url``, links to the LMS's pages with ``lms_url``. The gateway signs its
-    commands with ``command_key``, for handlers with COMMAND_AUTH=required.
+    commands with ``command_key``, for handlers with COMMAND_AUTH.
     """
 
     gateway_port: int = Field(ge=1, le=65_535, description="the port to serve HTTP on")
@@ -265,7 +289,7 @@ class GatewaySettings(ProcessSettings, ShardSettings):
         return validate_base_url(value)
 
 
-class ConsoleSettings(ProcessSettings, PublishingSettings):
+class ConsoleSettings(ProcessSettings, PublishingSettings, TokenSettings):
     """Settings of the console.
 
     With an https ``console_url`` the session cookie is sent over https only. ``jwks`` verifies the users' tokens.
@@ -276,7 +300,7 @@ class ConsoleSettings(ProcessSettings, PublishingSettings):
     console_host: str = Field(default="127.0.0.1", description="the address to serve the console on")
     console_url: str = Field(description="the http or https URL that operators reach the console by")
     jwks: str = Field(description=JWKS_DESCRIPTION)
-    command_auth: Literal["off", "required"] = Field(default="off", description="off or required")
+    command_auth: CommandAuth = Field(default="off", description="off, required or bound")
 
     @field_validator("jwks")
     @classmethod
@@ -299,10 +323,10 @@ def validate_jwks_location(value: str | None) -> str | None:
     raise ValueError("neither a path nor an https URL")
 
 
-class DryRunSettings(DatabaseSettings, KafkaSettings, ShardSettings):
+class DryRunSettings(DatabaseSettings, KafkaSettings, ShardSettings, TokenSettings):
     """Settings of a dry run. ``command_auth`` and ``jwks`` equal the handler's, so that it decides like the handler."""
 
-    command_auth: Literal["off", "required"] = Field(default="off", description="off or required")
+    command_auth: CommandAuth = Field(default="off", description="off, required or bound")
     jwks: str | None = Field(default=None, description=JWKS_DESCRIPTION)
 
     @field_validator("jwks")

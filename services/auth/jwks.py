@@ -32,7 +32,7 @@ CACHE_SECONDS = 300
 UNKNOWN_KID_REFETCH_SECONDS = 60
 FILE_CHECK_SECONDS = 1
 AGE_SECONDS_MAX = 24 * 3600
-"""How long keys are used that cannot be read again; the alert KeysOld fires after an hour."""
+"""How long keys are used that cannot be read again, unless JWKS_AGE_MAX says; the alert KeysOld fires after an hour."""
 
 
 class JwksError(OSError):
@@ -92,11 +92,14 @@ class JwkSet:
 
     A file is reloaded when it changes, a URL every CACHE_SECONDS: a removed key is refused after that time at the
     latest. An unknown key id reloads a URL at once, at most every UNKNOWN_KID_REFETCH_SECONDS. While the set cannot be
-    read, the known keys are used for AGE_SECONDS_MAX; after that every token is refused until it can.
+    read, the known keys are used for ``age_seconds_max``; after that every token is refused until it can.
     """
 
-    def __init__(self, location: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, location: str, clock: Callable[[], float] = time.monotonic, *, age_seconds_max: float = AGE_SECONDS_MAX
+    ) -> None:
         self.location = location
+        self.age_seconds_max = age_seconds_max
         self.clock = clock
         self.by_id: dict[str | None, list[PyJWK]] = {}
         self.generation = 0
@@ -143,8 +146,8 @@ class JwkSet:
             await asyncio.sleep(FILE_CHECK_SECONDS)
 
     def _expire(self) -> None:
-        if self.by_id and self.age() > AGE_SECONDS_MAX:
-            LOGGER.error("all tokens are refused: the JWK set could not be read for %d s", AGE_SECONDS_MAX)
+        if self.by_id and self.age() > self.age_seconds_max:
+            LOGGER.error("all tokens are refused: the JWK set could not be read for %d s", self.age_seconds_max)
             self.by_id, self._document = {}, b""
             self.generation += 1
 

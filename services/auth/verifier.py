@@ -1,5 +1,7 @@
 """Verify bearer tokens and parse their claims. Verified tokens are cached."""
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +13,9 @@ from jwt.exceptions import PyJWTError
 from schemas.fields import parse_id
 from schemas.global_ids import to_local_id
 from services.auth.jwks import JwkSet
+from services.auth.token_rules import TokenRules
 
+ANY_TOKEN = TokenRules()
 TOKEN_CHARACTERS_MAX = 8_192
 CACHED_TOKENS_MAX = 20_000
 CLOCK_SKEW_SECONDS = 30
@@ -19,6 +23,10 @@ CLOCK_SKEW_SECONDS = 30
 FACTS_SCOPE = "moderation.facts"
 REQUEST_SCOPE = "moderation.request"
 """Scope of the gateway's own tokens: its bearer may state the HTTP request that a command came by."""
+ALL_ACCOUNTS_SCOPE = "moderation.all_accounts"
+"""Scope of an operator who is not bound to the root account of their token."""
+OPERATOR_SCOPES = frozenset({"moderation.viewer", "moderation.operator", "moderation.admin", ALL_ACCOUNTS_SCOPE})
+"""Scopes of the console and the operators' commands."""
 _BEARER = re.compile(r"bearer +([!-~]+) *", re.IGNORECASE)
 _TOKEN_TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
 _SIGNATURE_ONLY: Any = {
@@ -51,20 +59,46 @@ class InvalidToken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The claims of a verified token; times in seconds since 1970."""
+    """The claims of a verified token; times in seconds since 1970.
+
+    ``command_sha256``: the token counts for the command record with that digest alone. ``issued_at`` is None where the
+    token does not say.
+    """
 
     user_id: int
     root_account_id: int
     scopes: frozenset[str]
     expires_at: float
     not_before: float
+    issued_at: float | None
+    command_sha256: str | None
+    rules: TokenRules
 
     def check_times(self, at: float) -> None:
-        """Raise InvalidToken unless the token is valid at that time (seconds since 1970)."""
+        """Raise InvalidToken unless the token is valid at that time (seconds since 1970) and not for too long."""
         if at >= self.expires_at:
             raise InvalidToken("expired", "the token has expired: get a new one")
-        if at < self.not_before - CLOCK_SKEW_SECONDS:
+        starts_at = max(self.not_before, self.issued_at or 0)
+        if at < starts_at - CLOCK_SKEW_SECONDS:
             raise InvalidToken("not_yet_valid", "the token is not valid yet")
+        if self.rules.is_too_long(self.issued_at, self.expires_at, at):
+            raise InvalidToken(
+                "wrong_claims", f"the token is valid for more than {self.rules.lifetime_max:g} s: get one for less"
+            )
+
+    def check_opens_canvas_api(self) -> None:
+        """Raise InvalidToken for a token that was issued for something else than a user's requests."""
+        if self.command_sha256 is not None or REQUEST_SCOPE in self.scopes:
+            raise InvalidToken("not_allowed", "the token is one of a command: send the user's own")
+        if FACTS_SCOPE in self.scopes:
+            raise InvalidToken("not_allowed", f"a token with scope {FACTS_SCOPE} speaks for no user")
+        if self.scopes and self.scopes <= OPERATOR_SCOPES:
+            raise InvalidToken("not_allowed", "the token is one of an operator: send the user's own")
+
+
+def digest_command(value: bytes) -> str:
+    """Return the claim ``command_sha256`` of a record's value: base64url without padding."""
+    return base64.urlsafe_b64encode(hashlib.sha256(value).digest()).rstrip(b"=").decode()
 
 
 def parse_bearer_token(header: str) -> str:
@@ -90,8 +124,9 @@ class TokenVerifier:
     ``live_events_shard``: the shard of Canvas whose global ids stand for local ones, in a token as in a command.
     """
 
-    def __init__(self, keys: JwkSet, live_events_shard: int | None = None) -> None:
+    def __init__(self, keys: JwkSet, live_events_shard: int | None = None, rules: TokenRules = ANY_TOKEN) -> None:
         self.keys = keys
+        self.rules = rules
         self.live_events_shard = live_events_shard
         self._cached_claims: dict[str, Claims] = {}
         self._generation = keys.generation
@@ -112,6 +147,9 @@ class TokenVerifier:
         claims = self._cached_claims.get(token)
         if claims is None:
             claims = self._verify_signature(token)
+            if claims.command_sha256 is not None:
+                # It is used once: cached, such tokens would displace those that are used again.
+                return claims
             if len(self._cached_claims) >= CACHED_TOKENS_MAX:
                 self._cached_claims.clear()
             self._cached_claims[token] = claims
@@ -134,13 +172,16 @@ class TokenVerifier:
                 payload = jwt.decode(token, key, algorithms=[key.algorithm_name], options=_SIGNATURE_ONLY)
             except PyJWTError:
                 continue
-            return _parse_claims(payload, self.live_events_shard)
+            return _parse_claims(payload, self.live_events_shard, self.rules)
         raise InvalidToken(
             "unknown_key", "no known key signed the token: use RS256, ES256 or EdDSA and a key of the JWK set"
         )
 
 
-def _parse_claims(payload: dict[str, Any], live_events_shard: int | None) -> Claims:
+def _parse_claims(payload: dict[str, Any], live_events_shard: int | None, rules: TokenRules) -> Claims:
+    problem = rules.find_wrong_name(payload)
+    if problem is not None:
+        raise InvalidToken("wrong_claims", problem)
     try:
         user_id, root_account_id = (
             to_local_id(parse_id(payload.get(name)), live_events_shard) for name in ("sub", "root_account_id")
@@ -149,14 +190,28 @@ def _parse_claims(payload: dict[str, Any], live_events_shard: int | None) -> Cla
         raise InvalidToken(
             "wrong_claims", "sub and root_account_id must be ids: positive integers as decimal strings"
         ) from None
-    expires_at, not_before = payload.get("exp"), payload.get("nbf", 0)
-    if not (_is_timestamp(expires_at) and _is_timestamp(not_before)):
-        raise InvalidToken("wrong_claims", "exp is required, and exp and nbf are seconds since 1970")
+    expires_at, not_before, issued_at = payload.get("exp"), payload.get("nbf", 0), payload.get("iat")
+    if not (
+        _is_timestamp(expires_at) and _is_timestamp(not_before) and (issued_at is None or _is_timestamp(issued_at))
+    ):
+        raise InvalidToken("wrong_claims", "exp is required, and exp, nbf and iat are seconds since 1970")
+    digest = payload.get("command_sha256")
+    if not (digest is None or isinstance(digest, str)):
+        raise InvalidToken("wrong_claims", "command_sha256 must be a text")
     scope = payload.get("scope", "")
     scopes = scope.split() if isinstance(scope, str) else scope
     if not (isinstance(scopes, list) and all(isinstance(part, str) for part in scopes)):
         raise InvalidToken("wrong_claims", "scope must be a text of words, or a list of words")
-    return Claims(user_id, root_account_id, frozenset(scopes), float(expires_at), float(not_before))  # type: ignore[arg-type]
+    return Claims(
+        user_id,
+        root_account_id,
+        frozenset(scopes),
+        float(expires_at),  # type: ignore[arg-type]
+        float(not_before),
+        None if issued_at is None else float(issued_at),
+        digest,
+        rules,
+    )
 
 
 def _is_timestamp(value: object) -> bool:

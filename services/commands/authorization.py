@@ -1,15 +1,21 @@
-"""Step 2 of 6: check that a record's token speaks for its actor: ``COMMAND_AUTH=required`` (contract section 2)."""
+"""Step 2 of 6: check that a record's token speaks for its actor (contract section 2).
+
+``COMMAND_AUTH=required`` accepts a user's token for any of their commands; ``bound`` wants one that names the record.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
 
 from services.auth.jwks import JwkSet
+from services.auth.token_rules import TokenRules
 from services.auth.verifier import (
+    ANY_TOKEN,
     FACTS_SCOPE,
     REQUEST_SCOPE,
     Claims,
     InvalidToken,
     TokenVerifier,
+    digest_command,
     get_key_id,
     parse_bearer_token,
 )
@@ -22,13 +28,21 @@ from services.moderation.decisions import Rejected
 class CommandAuthorizer:
     """Verifies tokens as of the time at which the broker appended the record, so that an outage expires none.
 
-    ``failures``: rejected tokens by reason.
+    ``failures``: rejected tokens by reason. ``requires_bound_tokens``: COMMAND_AUTH=bound.
     """
 
-    def __init__(self, keys: JwkSet, live_events_shard: int | None = None) -> None:
+    def __init__(
+        self,
+        keys: JwkSet,
+        live_events_shard: int | None = None,
+        rules: TokenRules = ANY_TOKEN,
+        *,
+        requires_bound_tokens: bool = False,
+    ) -> None:
         self.failures: Counter[str] = Counter()
         self.keys = keys
-        self.verifier = TokenVerifier(keys, live_events_shard)
+        self.verifier = TokenVerifier(keys, live_events_shard, rules)
+        self.requires_bound_tokens = requires_bound_tokens
 
     async def authorize(self, incoming_records: Sequence[IncomingRecord]) -> list[IncomingRecord]:
         """Return the records, with a rejection in each command whose token does not allow it.
@@ -49,6 +63,7 @@ class CommandAuthorizer:
                 raise InvalidToken("missing", "send one record header authorization: Bearer <JWT>")
             claims = self.verifier.verify(token)
             claims.check_times(incoming.record.timestamp / 1_000)
+            self._check_binding(claims, incoming.record)
             _check_claims(claims, incoming.command)
         except InvalidToken as error:
             self.failures[error.reason] += 1
@@ -58,6 +73,17 @@ class CommandAuthorizer:
             return incoming.with_authorization(rejection, may_carry_request=False)
         # Only a gateway's token may state the HTTP request that a command came from.
         return incoming.with_authorization(None, may_carry_request=REQUEST_SCOPE in claims.scopes)
+
+    def _check_binding(self, claims: Claims, record: Record) -> None:
+        """Raise InvalidToken for a token of another record, and for one of none where it must name the record.
+
+        Any reader of the topic can copy a token. A gateway's may state the HTTP request, so that it counts once.
+        """
+        if claims.command_sha256 is not None:
+            if claims.command_sha256 != digest_command(record.value or b""):
+                raise InvalidToken("not_allowed", "command_sha256 is not the SHA-256 of this record's value")
+        elif self.requires_bound_tokens or REQUEST_SCOPE in claims.scopes:
+            raise InvalidToken("not_allowed", "the token must name this record: add the claim command_sha256")
 
 
 def _get_token(record: Record) -> str | None:

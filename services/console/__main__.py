@@ -13,7 +13,7 @@ SHUTDOWN_TIMEOUT_SECONDS = 3
 
 async def main(settings: ConsoleSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
-    keys = JwkSet(settings.jwks)
+    keys = JwkSet(settings.jwks, age_seconds_max=settings.jwks_age_max)
     await keys.load()
     await serve_http(build_app(settings, keys), settings.console_host, settings.console_port, SHUTDOWN_TIMEOUT_SECONDS)
 

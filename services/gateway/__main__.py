@@ -13,7 +13,7 @@ DRAIN_SECONDS = 20
 
 async def main(settings: GatewaySettings) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests in progress."""
-    keys = JwkSet(settings.jwks)
+    keys = JwkSet(settings.jwks, age_seconds_max=settings.jwks_age_max)
     await keys.load()
     app = build_app(settings, keys)
     freeze_startup_objects()

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from services.auth.jwks import JwkSet
 from services.auth.signer import TokenSigner
+from services.auth.token_rules import TokenRules
 from services.auth.verifier import failure_counts
 from services.config import GatewaySettings
 from services.eventlog.postgres import READER, Pool, create_pool
@@ -114,7 +115,8 @@ def build_app(settings: GatewaySettings, keys: JwkSet) -> FastAPI:
         health = Health()
         command_producer = CommandProducer(settings.kafka_bootstrap, commands_topic, health)
         verdict_waiter = VerdictWaiter(settings.url(), commands_topic, health)
-        authentication = Authentication(keys, settings.requests_per_minute, settings.live_events_shard)
+        rules = TokenRules.of(settings)
+        authentication = Authentication(keys, settings.requests_per_minute, settings.live_events_shard, rules)
         reader = StreamReader(connection_pool)
         app.state.dependencies = Dependencies(
             authentication=authentication,
@@ -131,6 +133,7 @@ def build_app(settings: GatewaySettings, keys: JwkSet) -> FastAPI:
                 settings.verdict_wait_seconds,
                 settings.gateway_url,
                 create_request_traces(settings),
+                rules.own_claims(),
             ),
             commands_topic=commands_topic,
             gateway_url=settings.gateway_url,

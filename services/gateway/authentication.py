@@ -10,7 +10,8 @@ from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from services.auth.jwks import JwkSet
-from services.auth.verifier import InvalidToken, TokenVerifier, get_key_id, parse_bearer_token
+from services.auth.token_rules import TokenRules
+from services.auth.verifier import ANY_TOKEN, InvalidToken, TokenVerifier, get_key_id, parse_bearer_token
 from services.gateway.metrics import METRICS
 from services.gateway.responses import ApiError, invalid_token, unauthenticated
 
@@ -31,10 +32,16 @@ class Authentication:
     ``failures`` counts the rejected tokens by reason.
     """
 
-    def __init__(self, keys: JwkSet, requests_per_minute: int, live_events_shard: int | None = None) -> None:
+    def __init__(
+        self,
+        keys: JwkSet,
+        requests_per_minute: int,
+        live_events_shard: int | None = None,
+        rules: TokenRules = ANY_TOKEN,
+    ) -> None:
         self.failures: Counter[str] = Counter()
         self.keys = keys
-        self.verifier = TokenVerifier(keys, live_events_shard)
+        self.verifier = TokenVerifier(keys, live_events_shard, rules)
         self.rate_limit = RateLimitItemPerMinute(requests_per_minute)
         self.limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
@@ -52,6 +59,7 @@ class Authentication:
                 await self.keys.refresh()
             claims = self.verifier.verify(token)
             claims.check_times(time.time())
+            claims.check_opens_canvas_api()
         except InvalidToken as error:
             self.failures[error.reason] += 1
             raise invalid_token(str(error)) from None

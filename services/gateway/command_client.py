@@ -3,8 +3,10 @@
 import hashlib
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -17,7 +19,7 @@ from schemas.commands import COMMAND
 from schemas.headers import TRACEPARENT
 from schemas.http_request import HTTP_REQUEST_HEADER
 from services.auth.signer import TokenSigner
-from services.auth.verifier import REQUEST_SCOPE
+from services.auth.verifier import REQUEST_SCOPE, digest_command
 from services.gateway.authentication import Caller
 from services.gateway.command_producer import CommandProducer, NotSent, ProducerRecord
 from services.gateway.metrics import METRICS
@@ -54,7 +56,10 @@ class CommandRequest:
 
 
 class CommandClient:
-    """Sends commands and waits for their verdicts in the log. ``traces`` is None without a collector."""
+    """Sends commands and waits for their verdicts in the log.
+
+    ``traces`` is None without a collector. ``token_claims``: what each of the gateway's own tokens names.
+    """
 
     def __init__(
         self,
@@ -64,6 +69,7 @@ class CommandClient:
         wait_seconds: float,
         gateway_url: str,
         traces: "RequestTraces | None" = None,
+        token_claims: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.producer = producer
         self.verdict_waiter = verdict_waiter
@@ -71,6 +77,7 @@ class CommandClient:
         self.wait_seconds = wait_seconds
         self.gateway_url = gateway_url
         self.traces = traces
+        self.token_claims = token_claims
 
     async def send_and_wait(self, request: Request, caller: Caller, command_request: CommandRequest) -> dict[str, Any]:
         """Send a command and return its verdict.
@@ -143,7 +150,12 @@ class CommandClient:
             headers.append((HTTP_REQUEST_HEADER, request_header))
         if self.signer is not None:
             token = self.signer.issue_token(
-                caller.user_id, caller.root_account_id, TOKEN_LIFETIME_SECONDS, REQUEST_SCOPE
+                caller.user_id,
+                caller.root_account_id,
+                TOKEN_LIFETIME_SECONDS,
+                REQUEST_SCOPE,
+                command_sha256=digest_command(value),
+                **self.token_claims,
             )
             headers.append(("authorization", f"Bearer {token}".encode()))
         return ProducerRecord(command_id, command_request.course_id, value, headers)

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from services.auth.jwks import JwkSet
+from services.auth.token_rules import TokenRules
 from services.commands.authorization import CommandAuthorizer
 from services.config import HandlerSettings
 from services.eventlog.installation import fetch_installation
@@ -31,9 +32,14 @@ async def load_authorizer(settings: HandlerSettings) -> CommandAuthorizer | None
     """Build the authorizer with its keys loaded, None with COMMAND_AUTH=off."""
     if settings.command_auth == "off" or settings.jwks is None:
         return None
-    keys = JwkSet(settings.jwks)
+    keys = JwkSet(settings.jwks, age_seconds_max=settings.jwks_age_max)
     await keys.load()
-    return CommandAuthorizer(keys, settings.live_events_shard)
+    return CommandAuthorizer(
+        keys,
+        settings.live_events_shard,
+        TokenRules.of(settings),
+        requires_bound_tokens=settings.command_auth == "bound",
+    )
 
 
 def build_traces(settings: HandlerSettings) -> "CommandTraces | None":

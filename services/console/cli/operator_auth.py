@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from services.auth.jwks import JwksError, JwkSet
+from services.auth.token_rules import TokenRules
 from services.auth.verifier import InvalidToken, TokenVerifier
 from services.commands.authorization import CommandAuthorizer
 from services.config import DryRunSettings, OperatorSettings
@@ -23,7 +24,7 @@ async def authenticate_operator(settings: OperatorSettings, required_role: Role)
     """Return the token's user. Raises ActionRefused if the token is invalid or lacks the role."""
     keys = await _load_keys(settings.jwks)
     try:
-        claims = TokenVerifier(keys).verify(settings.operator_token.get_secret_value())
+        claims = TokenVerifier(keys, rules=TokenRules.of(settings)).verify(settings.operator_token.get_secret_value())
         claims.check_times(time.time())
     except InvalidToken as error:
         raise ActionRefused(f"OPERATOR_TOKEN was rejected: {error}. Nothing was changed") from None
@@ -48,8 +49,13 @@ async def require_reason(operator_action: Awaitable[T]) -> T:
 async def build_operator_service(settings: DryRunSettings) -> OperatorService:
     """Build the service that performs actions; a dry run checks tokens as the handler does. Raises ActionRefused."""
     authorizer = None
-    if settings.command_auth == "required" and settings.jwks is not None:
-        authorizer = CommandAuthorizer(await _load_keys(settings.jwks), settings.live_events_shard)
+    if settings.command_auth != "off" and settings.jwks is not None:
+        authorizer = CommandAuthorizer(
+            await _load_keys(settings.jwks),
+            settings.live_events_shard,
+            TokenRules.of(settings),
+            requires_bound_tokens=settings.command_auth == "bound",
+        )
     commands_topic = full_topic_name(settings.topic_prefix, "commands")
     return OperatorService(
         settings.url(), settings.kafka_bootstrap, commands_topic, authorizer, settings.live_events_shard

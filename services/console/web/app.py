@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Lifespan
 
 from services.auth.jwks import JwkSet
+from services.auth.token_rules import TokenRules
 from services.auth.verifier import failure_counts
 from services.commands.authorization import CommandAuthorizer
 from services.config import ConsoleSettings
@@ -72,13 +73,18 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
         monitor = StatusMonitor(connection_pool, settings.kafka_bootstrap, settings.topic_prefix, health)
         secure = settings.console_url.startswith("https:")
         redriver = Redriver(settings.url(), settings.kafka_bootstrap, settings.topic_prefix)
+        rules = TokenRules.of(settings)
         authorizer = (
-            CommandAuthorizer(keys, settings.live_events_shard) if settings.command_auth == "required" else None
+            None
+            if settings.command_auth == "off"
+            else CommandAuthorizer(
+                keys, settings.live_events_shard, rules, requires_bound_tokens=settings.command_auth == "bound"
+            )
         )
         app.state.dependencies = Dependencies(
             settings=settings,
             health=health,
-            sessions=Sessions(keys, secure=secure),
+            sessions=Sessions(keys, rules, secure=secure),
             templates=Templates(),
             pool=connection_pool,
             monitor=monitor,

@@ -13,6 +13,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from services.auth.jwks import JwkSet
+from services.auth.token_rules import TokenRules
 from services.auth.verifier import Claims, InvalidToken, TokenVerifier, get_key_id, parse_bearer_token
 from services.console.roles import SCOPES, Role, resolve_role
 
@@ -65,9 +66,9 @@ class Sessions:
     ``secure``: the console is reached over https. ``failure_counts``: rejected tokens by reason.
     """
 
-    def __init__(self, keys: JwkSet, *, secure: bool) -> None:
+    def __init__(self, keys: JwkSet, rules: TokenRules, *, secure: bool) -> None:
         self.keys = keys
-        self.verifier = TokenVerifier(keys)
+        self.verifier = TokenVerifier(keys, rules=rules)
         self.secure = secure
         self.failure_counts: Counter[str] = Counter()
         self.cookie_name = "__Host-moderation" if secure else "moderation"

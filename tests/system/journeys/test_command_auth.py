@@ -12,6 +12,7 @@ import pytest
 from aiokafka.structs import RecordMetadata
 
 from schemas.http_request import HTTP_REQUEST_HEADER
+from services.auth.verifier import digest_command
 from tests.fixtures.bad_inputs import BAD_INPUTS
 from tests.fixtures.process_runner import wait_until
 from tests.fixtures.system import System, create_system
@@ -189,14 +190,31 @@ async def test_request_context_requires_the_gateway_scope(authenticated_system: 
         publish = new_command(
             "record_grade", type="publish_provisional_grades", data={}, actor={"user_id": "11"}, **place
         )
-        bearer = b"Bearer " + authenticated_system.issuer.token(11, scope=scope).encode()
-        await authenticated_system.system.client.send_raw(
-            json.dumps(publish).encode(), b"1001", [told, ("authorization", bearer)]
-        )
+        value = json.dumps(publish).encode()
+        token = authenticated_system.issuer.token(11, scope=scope, command_sha256=digest_command(value))
+        headers = [told, ("authorization", b"Bearer " + token.encode())]
+        await authenticated_system.system.client.send_raw(value, b"1001", headers)
         [(_, change)] = await authenticated_system.system.client.wait_for_outputs(
             "live-events", publish["command_id"], 1
         )
         assert ("hostname" in change["metadata"], "job_id" in change["metadata"]) == (believed, not believed)
+
+
+async def test_token_copied_from_the_topic_publishes_nothing(authenticated_system: AuthenticatedSystem) -> None:
+    place = {"assignment_id": "3010"}
+    await authenticated_system.send_and_wait(
+        new_command("assignment", **place), authenticated_system.issuer.lms_token()
+    )
+    harmless = new_command(
+        "record_grade", type="select_students_for_moderation", data={"student_ids": ["31"]}, actor={"user_id": "11"},
+        **place,
+    )  # fmt: skip
+    digest = digest_command(json.dumps(harmless).encode())
+    token = authenticated_system.issuer.token(11, scope="moderation.request", command_sha256=digest)
+    assert (await authenticated_system.send_and_wait(harmless, token))["status"] == "accepted"
+    for copied in (harmless, {**harmless, "type": "publish_provisional_grades", "data": {}}):
+        forged = {**copied, "command_id": str(uuid.uuid4())}
+        assert (await authenticated_system.send_and_wait(forged, token))["reason"] == "unauthenticated"
 
 
 async def test_handler_picks_up_rotated_keys_without_a_restart(authenticated_system: AuthenticatedSystem) -> None:

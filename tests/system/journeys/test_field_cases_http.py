@@ -11,9 +11,7 @@ from tests.fixtures.system import System
 from tests.fixtures.token_issuer import TokenIssuer
 
 CASES = [case for case in FIELD_CASES if "http" in case["check"]]
-# The cases that are not answered rightly yet.
-PENDING = {"FR-I1"}
-GATEWAY_SETTINGS = {"FR-F2": {"LIVE_EVENTS_SHARD": str(SHARD)}}
+GATEWAY_SETTINGS = {"FR-F2": {"LIVE_EVENTS_SHARD": str(SHARD)}, "FR-I1": {"JWT_AUDIENCE": "https://moderation.example"}}
 
 
 @pytest.fixture
@@ -37,7 +35,7 @@ async def case_gateway(
 @pytest.mark.cases("bug reports over HTTP")
 @pytest.mark.parametrize(
     "case",
-    [pytest.param(case, marks=[pytest.mark.xfail(strict=True)] if case["id"] in PENDING else []) for case in CASES],
+    CASES,
     ids=[case["id"] for case in CASES],
 )
 async def test_request_of_a_bug_report_is_answered_rightly(

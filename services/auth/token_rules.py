@@ -1,0 +1,60 @@
+"""What every token must name and how long it may live, as the settings of the process say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+DAY_SECONDS = 24 * 3_600
+LIFETIME_SECONDS_MAX = DAY_SECONDS + 3_600
+
+
+class TokenSettings(Protocol):
+    """The settings of tokens, of any process."""
+
+    @property
+    def jwt_audience(self) -> str | None:
+        """What ``aud`` must name."""
+
+    @property
+    def jwt_issuer(self) -> str | None:
+        """What ``iss`` must be."""
+
+    @property
+    def jwt_lifetime_max(self) -> int:
+        """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """``audience`` and ``issuer`` None: a token may name any, or none. ``lifetime_max`` in seconds."""
+
+    audience: str | None = None
+    issuer: str | None = None
+    lifetime_max: float = LIFETIME_SECONDS_MAX
+
+    @classmethod
+    def of(cls, settings: TokenSettings) -> Self:
+        """Build the rules that a process's settings state."""
+        return cls(settings.jwt_audience, settings.jwt_issuer, settings.jwt_lifetime_max)
+
+    def own_claims(self) -> dict[str, str]:
+        """Build the claims that a token of this service needs to be accepted by its own rules."""
+        named = {"aud": self.audience, "iss": self.issuer}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def find_wrong_name(self, payload: Mapping[str, Any]) -> str | None:
+        """Return what is wrong with the audience or issuer of a token; None if both are right.
+
+        RFC 7519, 4.1.1 and 4.1.3: ``aud`` is one audience or a list that holds it.
+        """
+        audiences = payload.get("aud")
+        named = audiences if isinstance(audiences, list) else [audiences]
+        if self.audience is not None and self.audience not in named:
+            return "aud does not name this service: get a token for it"
+        if self.issuer is not None and payload.get("iss") != self.issuer:
+            return "iss is not the issuer that this service trusts"
+        return None
+
+    def is_too_long(self, issued_at: float | None, expires_at: float, at: float) -> bool:
+        """Whether a token lives longer than ``lifetime_max``; without ``iat`` its life is counted from ``at``."""
+        return expires_at - (at if issued_at is None else min(issued_at, at)) > self.lifetime_max

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.adjudication import AdjudicationPolicy
 from schemas.domain_events import DomainEvent, EventName
 from schemas.event_payloads import LatePolicyStatus
 from schemas.fields import ID_MAX, ID_PATTERN, UUID_PATTERN
@@ -343,6 +344,23 @@ class StateSubmission(BaseModel):
     submission_comments: list[StateComment]
 
 
+class AdjudicationPolicyAnswer(BaseModel):
+    assignment_id: Id
+    adjudication: AdjudicationPolicy | None
+
+
+class StateAdjudication(BaseModel):
+    """The last adjudication of a student; ``stale``: marks or settings that it rests on changed since."""
+
+    student_id: Id
+    outcome: str
+    score: float | None
+    failed: list[str]
+    missing: Annotated[int, Field(ge=0)]
+    version: Annotated[int, Field(ge=1)]
+    stale: bool
+
+
 class AssignmentState(BaseModel):
     assignment_id: Id
     course_id: Id
@@ -352,6 +370,7 @@ class AssignmentState(BaseModel):
     moderation_set: list[Member]
     moderation_graders: list[ModerationGrader]
     provisional_grades: list[StateGrade]
+    adjudications: list[StateAdjudication]
     submissions: list[StateSubmission]
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from schemas.adjudication import AdjudicationPolicy
 from schemas.fields import (
     ITEMS_MAX,
     CommandId,
@@ -141,6 +142,9 @@ class AssignmentData(Strict):
     moderation_set: Literal["assigned", "selected"] | None = None
     assigned_to: Annotated[list[Id], Field(max_length=ITEMS_MAX)] | None = None
     deleted: bool | None = None
+    adjudication: AdjudicationPolicy | None = Field(
+        default=None, description="by which marks become one; null for none, reset when moderation is switched off"
+    )
 
 
 class SubmissionData(Strict):
@@ -214,6 +218,16 @@ class NoData(Strict):
 class PublicationData(Strict):
     plan_digest: PlanDigest | None = Field(
         default=None, description="publish only what the plan with this digest said; null or left out: any plan"
+    )
+
+
+class AdjudicationPolicyData(Strict):
+    adjudication: AdjudicationPolicy | None = Field(description="the policy, null for none")
+
+
+class AdjudicationData(Strict):
+    student_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)] | None = Field(
+        default=None, description="students of the moderation set; null or left out: all of it"
     )
 
 
@@ -329,6 +343,20 @@ class PlanPublication(AboutAssignment):
     data: NoData
 
 
+class SetAdjudicationPolicy(AboutAssignment):
+    """Sets by which policy marks become one, as configure_assignment does, for who moderates."""
+
+    type: Literal["set_adjudication_policy"]
+    data: AdjudicationPolicyData
+
+
+class AdjudicateProvisionalGrades(AboutAssignment):
+    """Selects or records what the marks of students agree on, and says who needs a third mark or the moderator."""
+
+    type: Literal["adjudicate_provisional_grades"]
+    data: AdjudicationData
+
+
 Command = (
     UpsertCourse
     | UpsertUsers
@@ -346,5 +374,7 @@ Command = (
     | BulkSelectProvisionalGrades
     | PublishProvisionalGrades
     | PlanPublication
+    | SetAdjudicationPolicy
+    | AdjudicateProvisionalGrades
 )
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])

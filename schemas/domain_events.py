@@ -24,6 +24,7 @@ StudentEventName = Literal[
     "provisional_grade_updated",
     "provisional_comment_created",
     "provisional_grade_selected",
+    "provisional_grade_adjudicated",
     "submission_updated",
     "grade_published",
     "submission_posted",

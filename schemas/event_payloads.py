@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
+from schemas.adjudication import AdjudicationPolicy
 from schemas.commands import Strict
 from schemas.fields import IdText, TimeText
 
@@ -116,6 +117,7 @@ class AssignmentCreated(Strict):
     moderation_set: ModerationSet | LeftOut = None
     assigned_to: list[IdText] | LeftOut = None
     deleted: bool | LeftOut = None
+    adjudication: AdjudicationPolicy | LeftOut = None
 
 
 class AssignmentUpdated(Strict):
@@ -138,6 +140,7 @@ class AssignmentUpdated(Strict):
     moderation_set: Changed[ModerationSet] = None
     assigned_to: Changed[list[IdText]] = None
     deleted: Changed[bool] = None
+    adjudication: Changed[AdjudicationPolicy] = None
     kept_in_moderation_set: list[IdText] | LeftOut = None
 
 
@@ -219,6 +222,47 @@ class ProvisionalGradeSelected(Strict):
 
     id: IdText
     student_id: IdText
+
+
+class AdjudicatedMark(Strict):
+    """A mark that counts."""
+
+    provisional_grade_id: IdText = Field(description="the provisional grade")
+    scorer_id: IdText = Field(description="who gave it")
+    score: Points = Field(description="its score when it was adjudicated")
+
+
+class MarkComparison(Strict):
+    """A comparison of the marks with its figures."""
+
+    rule: Literal["within_points", "within_percent", "boundaries"] = Field(description="the policy's field")
+    passed: bool = Field(description="whether the marks agree by it")
+    distance: str | LeftOut = Field(default=None, description="between highest and lowest mark, in points")
+    limit: str | LeftOut = Field(default=None, description="how far they may be apart, in points")
+    bands: list[Count] | LeftOut = Field(default=None, description="of boundaries: the band of each mark, from below")
+
+
+class ProvisionalGradeAdjudicated(Strict):
+    """What a policy made of a student's marks; Canvas's events follow for what it did."""
+
+    policy: AdjudicationPolicy = Field(description="in full")
+    policy_version: Annotated[int, Field(ge=1)] = Field(description="stream version at which it was set")
+    points_possible: Points = Field(description="of the assignment, 0 for none")
+    grading_type: GradingType = Field(description="of the assignment")
+    grading_scheme: Bands | None = Field(description="in force, where it gives the boundaries and is not Canvas's own")
+    marks: list[AdjudicatedMark] = Field(description="those that count, as they were first entered")
+    comparisons: list[MarkComparison] = Field(description="that the policy asks for")
+    outcome: Literal["kept", "waiting", "agreed", "needs_third_mark", "needs_moderator"] = Field(
+        description="kept: a moderator decided by hand, or the student is excused"
+    )
+    score: Points | None = Field(description="that was agreed")
+    failed: list[Literal["within_points", "within_percent", "boundaries"]] = Field(
+        description="comparisons by which the marks do not agree"
+    )
+    missing: Count = Field(description="marks that are still needed")
+    provisional_grade_id: IdText | None = Field(description="what is selected afterwards")
+    records_final: bool = Field(description="whether the score is recorded as a final grade, which nobody gave")
+    selects: bool = Field(description="whether a selection follows")
 
 
 class SubmissionUpdated(Strict):

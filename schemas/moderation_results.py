@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
+from schemas.adjudication import AdjudicationPolicy
 from schemas.fields import DIGEST_PATTERN, IdText
 from schemas.strict import Strict
 
@@ -89,3 +90,51 @@ class PublicationPlan(Result[IdType], Generic[IdType]):
     counts: PlanCounts = Field(description="numbers of students")
     students: list[PlannedGrade[IdType]] = Field(description="who gets what, by student id or anonymous id")
     blocked: list[BlockedStudent[IdType]] = Field(description="whose grade cannot be published")
+
+
+class AdjudicationCounts(Strict):
+    """Numbers of students by outcome."""
+
+    kept: Annotated[int, Field(ge=0)] = Field(description="decided by hand, or excused")
+    waiting: Annotated[int, Field(ge=0)] = Field(description="marks are missing")
+    agreed: Annotated[int, Field(ge=0)] = Field(description="a score follows from the marks")
+    needs_third_mark: Annotated[int, Field(ge=0)] = Field(description="the first two marks do not agree")
+    needs_moderator: Annotated[int, Field(ge=0)] = Field(description="the marks do not agree")
+
+
+class AdjudicatedStudent(StudentRow[IdType], Generic[IdType]):
+    """What became of a student's marks."""
+
+    outcome: Literal["kept", "waiting", "agreed", "needs_third_mark", "needs_moderator"] = Field(
+        description="of the adjudication"
+    )
+    score: str | None = Field(description="that was agreed, as decimal text")
+    provisional_grade_id: IdType | None = Field(description="what is selected afterwards")
+    failed: list[Literal["within_points", "within_percent", "boundaries"]] = Field(
+        description="comparisons by which the marks do not agree"
+    )
+    missing: Annotated[int, Field(ge=0)] = Field(description="marks that are still needed")
+
+
+class Adjudication(Result[IdType], Generic[IdType]):
+    """What an adjudication did."""
+
+    counts: AdjudicationCounts = Field(description="numbers of students")
+    students: list[AdjudicatedStudent[IdType]] = Field(description="by student id or anonymous id")
+
+
+class WhatIfStudent(AdjudicatedStudent[IdType], Generic[IdType]):
+    """What would become of a student's marks, beside what the student has."""
+
+    current_provisional_grade_id: IdType | None = Field(description="what is selected now")
+    current_score: str | None = Field(description="of what is selected, once published of the gradebook")
+    differs: bool = Field(description="whether another score would be agreed than the current one")
+
+
+class WhatIf(Result[IdType], Generic[IdType]):
+    """What an adjudication by a policy would do; nothing is changed."""
+
+    assignment_id: IdType = Field(description="the assignment")
+    policy: AdjudicationPolicy = Field(description="in full")
+    counts: AdjudicationCounts = Field(description="numbers of students")
+    students: list[WhatIfStudent[IdType]] = Field(description="by student id or anonymous id")

@@ -26,6 +26,8 @@ Reason = Literal[
     "not_assigned",
     "final_not_permitted",
     "plan_outdated",
+    "invalid_adjudication",
+    "adjudication_stale",
 ]
 
 
@@ -99,6 +101,15 @@ REASONS: Mapping[Reason, ReasonInfo] = {
     ),
     "final_not_permitted": ReasonInfo(
         "A final comment was sent by a user who may not moderate.", "Send it without `final`, or by the moderator."
+    ),
+    "invalid_adjudication": ReasonInfo(
+        "The assignment has no adjudication policy, or the policy contradicts itself or the grading type.",
+        "Set a policy that the message does not object to, in a new command.",
+    ),
+    "adjudication_stale": ReasonInfo(
+        "Marks, policy or settings changed since students were adjudicated; the message names the students.",
+        "Adjudicate again, then publish in a new command.",
+        409,
     ),
     "plan_outdated": ReasonInfo(
         "The plan is not the one whose `plan_digest` was sent: a grade, a choice or the gradebook changed since.",

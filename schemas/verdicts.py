@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from schemas.adjudication import AdjudicationPolicy
 from schemas.commands import Strict
 from schemas.fields import UUID_PATTERN, IdText, TimeText
-from schemas.moderation_results import PublicationPlan
+from schemas.moderation_results import Adjudication, PublicationPlan
 from schemas.reasons import ACCEPTED_STATUS, REASONS, Reason, describe_reasons
 
 
@@ -57,6 +58,13 @@ class StudentResult(Strict):
     id: IdText
 
 
+class PolicyResult(Strict):
+    """The adjudication policy in force."""
+
+    assignment_id: IdText
+    adjudication: AdjudicationPolicy | None
+
+
 class MessageResult(Strict):
     """What Canvas says to a publication."""
 
@@ -68,6 +76,8 @@ Result = (
     | SelectionResult
     | MessageResult
     | PublicationPlan[IdText]
+    | Adjudication[IdText]
+    | PolicyResult
     | list[SelectionResult]
     | list[StudentResult]
     | None
@@ -87,6 +97,8 @@ _RESULT_SCHEMAS: dict[str, dict[str, Any]] = {
     "select_students_for_moderation": {"type": "array", "items": _object_with("id")},
     "publish_provisional_grades": _object_with("message"),
     "plan_publication": _object_with("digest"),
+    "set_adjudication_policy": _object_with("adjudication"),
+    "adjudicate_provisional_grades": _object_with("counts", "students"),
 }
 """What an accepted command of moderation is answered, by its type; facts are answered nothing."""
 _NULL = {"type": "null"}

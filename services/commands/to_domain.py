@@ -3,8 +3,10 @@
 from decimal import Decimal
 from typing import Any, assert_never
 
+from schemas import adjudication as wire_adjudication
 from schemas import commands as wire
 from services.moderation import commands
+from services.moderation.adjudication_policy import AdjudicationPolicy, policy_from_json
 from services.moderation.late_policy import round_hundredths
 
 
@@ -40,6 +42,11 @@ def _freeze_grading_scheme(fields: dict[str, Any]) -> dict[str, Any]:
     if fields.get("grading_scheme") is not None:
         fields["grading_scheme"] = tuple(fields["grading_scheme"])
     return fields
+
+
+def to_domain_policy(policy: wire_adjudication.AdjudicationPolicy | None) -> AdjudicationPolicy | None:
+    """Build the rules' policy, defaults filled in."""
+    return None if policy is None else policy_from_json(policy.model_dump())
 
 
 def _build_course_fields(data: wire.CourseData) -> dict[str, Any]:
@@ -87,6 +94,10 @@ def _build_data(command: wire.Command) -> commands.CommandData:
             return commands.PublishProvisionalGrades(plan_digest=data.plan_digest)
         case wire.PlanPublication():
             return commands.PlanPublication()
+        case wire.SetAdjudicationPolicy(data=data):
+            return commands.SetAdjudicationPolicy(adjudication=to_domain_policy(data.adjudication))
+        case wire.AdjudicateProvisionalGrades(data=data):
+            return commands.AdjudicateProvisionalGrades(student_ids=_to_id_tuple(data.student_ids))
         case wire.RecordSubmission(data=data):
             return commands.RecordSubmission(student_id=data.student_id, fields=_get_fields_except(data, "student_id"))
         case wire.RecordSubmissionComment(data=data):
@@ -98,7 +109,10 @@ def _build_data(command: wire.Command) -> commands.CommandData:
         case wire.HideGrades(data=data):
             return commands.HideGrades(student_ids=_to_id_tuple(data.student_ids))
         case wire.ConfigureAssignment(data=data):
-            return commands.ConfigureAssignment(fields=_freeze_grading_scheme(get_set_fields(data)))
+            fields = _freeze_grading_scheme(get_set_fields(data))
+            if data.adjudication is not None:
+                fields["adjudication"] = to_domain_policy(data.adjudication)
+            return commands.ConfigureAssignment(fields=fields)
         case wire.UpsertCourse(data=data):
             return commands.UpsertCourse(fields=_build_course_fields(data))
         case wire.UpsertUsers(data=data):

@@ -23,6 +23,11 @@ def summarize_event(event_type: str, data: Json) -> str:
             )
         case "provisional_comment_created" | "submission_comment_recorded":
             return f"commented ({len(payload['comment'])} characters)"
+        case "provisional_grade_adjudicated":
+            score = payload["score"]
+            return (
+                f"adjudicated: {payload['outcome'].replace('_', ' ')}{'' if score is None else f', {score:g} points'}"
+            )
         case "provisional_grade_selected":
             return f"selected grade {payload['id']}"
         case "grade_published":

@@ -21,6 +21,7 @@ from services.config import GatewaySettings
 from services.eventlog.postgres import READER, Pool, create_pool
 from services.eventlog.stream_reader import StreamReader
 from services.gateway import (
+    adjudication_routes,
     agreement_routes,
     canvas_reads,
     canvas_writes,
@@ -65,6 +66,7 @@ ROUTERS = (
     service_routes.router,
     agreement_routes.router,
     publication_routes.router,
+    adjudication_routes.router,
     build_health_router(METRICS.registry),
 )
 COMMON_HEADERS = [

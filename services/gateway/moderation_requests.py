@@ -8,7 +8,10 @@ from services.gateway import path_ids
 from services.gateway.authentication import Caller
 from services.gateway.command_client import CommandRequest, raise_for_verdict
 from services.gateway.dependencies import Dependencies
+from services.gateway.rails_params import Params, get_ids
 from services.gateway.responses import not_found, unauthorized
+from services.gateway.service_routes import parse_as_of
+from services.moderation import ids
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.visibility import reads_moderation
@@ -24,6 +27,45 @@ async def load_assignment(dependencies: Dependencies, caller: Caller, assignment
     if assignment.deleted:
         raise not_found()
     return course, assignment
+
+
+async def load_assignment_as_of(
+    dependencies: Dependencies, caller: Caller, assignment_id: str, version: str | None, at: str | None
+) -> tuple[Course, Assignment]:
+    """Load an assignment and its course, now or as of a version or time. Raises ApiError, beyond the present 404."""
+    course, assignment = await load_assignment(dependencies, caller, assignment_id)
+    until_version, until = parse_as_of(version, at)
+    if until_version is None and until is None:
+        return course, assignment
+    past = await dependencies.state_cache.load_as_of(
+        caller.root_account_id, assignment.assignment_id, version=until_version, at=until
+    )
+    if past is None:
+        raise not_found()
+    return past
+
+
+def resolve_student_ids(
+    dependencies: Dependencies, course: Course, assignment: Assignment, params: Params, name: str
+) -> list[int] | None:
+    """Return the students that a parameter lists, None if it is absent: while students are hidden, by anonymous id.
+
+    Raises ApiError: 400 for what is no id, 404 for an anonymous id that is unknown.
+    """
+    if params.get(name) is None:
+        return None
+    if not assignment.anonymizes_students(course):
+        return get_ids(params, name, dependencies.live_events_shard)
+    values = params[name] if isinstance(params[name], list) else [params[name]]
+    return [resolve_anonymous_id(course, assignment, value) for value in values if value != ""]
+
+
+def resolve_anonymous_id(course: Course, assignment: Assignment, anonymous_id: Any) -> int:
+    """Return the student of an anonymous id. Raises ApiError: 404 if there is none."""
+    student = ids.find_student_by_anonymous_id(course, assignment, str(anonymous_id))
+    if student is None:
+        raise not_found()
+    return student
 
 
 def require_reader(course: Course, assignment: Assignment, caller: Caller) -> None:

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from schemas import agreement, canvas
 from schemas.fields import DIGEST_PATTERN, ID_MAX, ITEMS_MAX
-from schemas.moderation_results import PublicationPlan
+from schemas.moderation_results import Adjudication, PublicationPlan, WhatIf
 
 Document = dict[str, Any]
 Responses = dict[int | str, dict[str, Any]]
@@ -242,6 +242,31 @@ GRADE = write_operation(
     bad_request_model=canvas.GradingError,
 )
 GRADE_ANONYMOUSLY = GRADE
+_POLICY_FIELDS: dict[str, Document] = {
+    "adjudication": {
+        "type": ["object", "null"],
+        "description": "marks, within_points, within_percent, boundaries, result, rounding, otherwise, third; or null",
+    }
+}
+SET_ADJUDICATION_POLICY = write_operation(
+    canvas.AdjudicationPolicyAnswer,
+    "The policy in force",
+    _POLICY_FIELDS,
+    form={"adjudication[result]": {"type": "string"}},
+)
+ADJUDICATE = write_operation(
+    Adjudication[canvas.Id],
+    "What became of each student",
+    {
+        "student_ids": {
+            "type": ["array", "null"],
+            "items": {"type": ["integer", "string"]},
+            "description": "students of the moderation set, by anonymous id while they are hidden; absent: all of it",
+        }
+    },
+    form={"student_ids[]": {"type": "array", "items": {"type": "string"}}},
+)
+GET_ADJUDICATION = read_operation(WhatIf[canvas.Id], "What an adjudication by the policy would do")
 GET_COURSE = read_operation(canvas.Course, "The course")
 LIST_ASSIGNMENTS = read_operation(
     list[canvas.Assignment], "The assignments, by id", paginated=True, query=_PAGE_PARAMETERS

@@ -1,6 +1,7 @@
 """The service's own endpoints: verdicts, an assignment's present or past state, its audit trail."""
 
 import re
+from datetime import datetime
 from typing import Annotated, Any
 
 import orjson
@@ -172,6 +173,13 @@ async def events(
     )
 
 
+def parse_as_of(version: str | None, at: str | None) -> tuple[int | None, datetime | None]:
+    """Parse the version or time that is asked for. Raises ApiError (400) if it is malformed, or both are sent."""
+    if version is not None and at is not None:
+        raise bad_request("send version or at, not both")
+    return None if version is None else _parse_version(version), None if at is None else parse_time(at, "at")
+
+
 async def load_state(
     dependencies: Dependencies, caller: Caller, assignment_id: str, version: str | None, at: str | None
 ) -> tuple[Course, Assignment]:
@@ -179,10 +187,7 @@ async def load_state(
 
     The result is valid until the next ``await``.
     """
-    if version is not None and at is not None:
-        raise bad_request("send version or at, not both")
-    until_version = None if version is None else _parse_version(version)
-    until = None if at is None else parse_time(at, "at")
+    until_version, until = parse_as_of(version, at)
     parsed_id = await _require_auditor(dependencies, caller, assignment_id)
     if until_version is None and until is None:
         course_and_assignment = await dependencies.state_cache.get_assignment(caller.root_account_id, parsed_id)

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from services.moderation.adjudication_policy import AdjudicationPolicy
 from services.moderation.course import Course
 from services.moderation.grading_scheme import GradingScheme
 from services.moderation.ordinal_permutation import OrdinalPermutation
@@ -35,6 +36,10 @@ class ProvisionalGrade:
     comments: list[Comment] = field(default_factory=list)
     # Shard position of the event that last graded it.
     graded_position: int = 0
+    # Shard position of the event that first entered it, 0 before that: the order of marks.
+    first_entered_position: int = 0
+    # A final grade that an adjudication recorded, and that no moderator gave by hand since.
+    by_adjudication: bool = False
 
 
 @dataclass(slots=True)
@@ -112,10 +117,29 @@ class GradingSettings:
 
 @dataclass(slots=True)
 class Selection:
-    """A selected provisional grade and the shard position at which it was chosen."""
+    """A selected provisional grade, the shard position at which it was chosen, and whether an adjudication chose it."""
 
     provisional_grade_id: int
     position: int
+    by_adjudication: bool = False
+
+
+@dataclass(slots=True)
+class Adjudication:
+    """The last adjudication of a student.
+
+    ``basis``: what it rests on, see :func:`services.moderation.adjudication_rules.build_basis`.
+    ``records_final``, ``selects``: the events of the same command that do so have not been applied yet.
+    """
+
+    outcome: str
+    score: Decimal | None
+    failed: tuple[str, ...]
+    missing: int
+    basis: tuple[Any, ...]
+    version: int
+    records_final: bool
+    selects: bool
 
 
 @dataclass(slots=True)
@@ -142,12 +166,16 @@ class Assignment:
     moderation_set: str = "assigned"
     assigned_to: frozenset[int] | None = None
     deleted: bool = False
+    adjudication: AdjudicationPolicy | None = None
+    # Version at which the policy was set.
+    adjudication_version: int = 0
     grades_published_at: datetime | None = None
     # Each change of points, grading type or scheme; texts that are older than one are remade by it.
     grading_settings_changes: list[GradingSettings] = field(default_factory=list)
     grader_slots: dict[int, str] = field(default_factory=dict)
     added_students: set[int] = field(default_factory=set)
     selections: dict[int, Selection] = field(default_factory=dict)
+    adjudications: dict[int, Adjudication] = field(default_factory=dict)
     unassigned_at_position: dict[int, int] = field(default_factory=dict)
     provisional_grades: dict[int, ProvisionalGrade] = field(default_factory=dict)
     grades_by_student: dict[int, list[ProvisionalGrade]] = field(default_factory=dict)
@@ -190,6 +218,11 @@ class Assignment:
             course.unenrolled_at_position.get(student_id, 0), self.unassigned_at_position.get(student_id, 0)
         )
         return selection.provisional_grade_id if selection.position > unassigned_position else None
+
+    def is_selected_by_adjudication(self, student_id: int) -> bool:
+        """Whether an adjudication made the student's selection; without a policy it stands as if made by hand."""
+        selection = self.selections.get(student_id)
+        return selection is not None and selection.by_adjudication and self.adjudication is not None
 
     def is_final_grader(self, course: Course, user_id: int) -> bool:
         """Return whether the user is named final grader and still teaches here; losing a permission does not matter."""

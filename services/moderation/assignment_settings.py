@@ -18,6 +18,7 @@ DEFAULT_SETTINGS: Mapping[str, Any] = {
     "moderation_set": "assigned",
     "assigned_to": None,
     "deleted": False,
+    "adjudication": None,
 }
 # What Canvas audits of them (app/models/abstract_assignment.rb, AUDITABLE_ATTRIBUTES).
 AUDITED_SETTINGS = (
@@ -30,6 +31,6 @@ AUDITED_SETTINGS = (
     "grader_comments_visible_to_graders",
     "graders_anonymous_to_graders",
 )
-MODERATION_SETTINGS = AUDITED_SETTINGS[3:]
+MODERATION_SETTINGS = (*AUDITED_SETTINGS[3:], "adjudication")
 """They have their defaults while the assignment is not moderated (clear_moderated_grading_attributes)."""
 REQUIRED_SETTINGS = ("name", "points_possible", "grading_type", "moderated_grading")

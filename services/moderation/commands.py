@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from services.moderation.adjudication_policy import AdjudicationPolicy
 from services.moderation.value_object import value_object
 
 Fields = Mapping[str, Any]
@@ -139,6 +140,20 @@ class PlanPublication:
     pass
 
 
+@value_object(kw_only=True)
+class SetAdjudicationPolicy:
+    """``adjudication`` None: no policy."""
+
+    adjudication: AdjudicationPolicy | None
+
+
+@value_object(kw_only=True)
+class AdjudicateProvisionalGrades:
+    """``student_ids`` None: the moderation set."""
+
+    student_ids: tuple[int, ...] | None = None
+
+
 CourseFact = UpsertCourse | UpsertUsers | UpsertEnrollments | UpsertAdmins
 AssignmentFact = ConfigureAssignment | RecordSubmission | RecordSubmissionComment | PostGrades | HideGrades
 ModerationCommand = (
@@ -149,6 +164,8 @@ ModerationCommand = (
     | BulkSelectProvisionalGrades
     | PublishProvisionalGrades
     | PlanPublication
+    | SetAdjudicationPolicy
+    | AdjudicateProvisionalGrades
 )
 CommandData = CourseFact | AssignmentFact | ModerationCommand
 
@@ -165,6 +182,8 @@ MODERATION_COMMANDS = frozenset(
         "bulk_select_provisional_grades",
         "publish_provisional_grades",
         "plan_publication",
+        "set_adjudication_policy",
+        "adjudicate_provisional_grades",
     }
 )
 ASSIGNMENT_COMMANDS = ASSIGNMENT_FACTS | MODERATION_COMMANDS

@@ -3,7 +3,15 @@
 from datetime import datetime
 from typing import assert_never
 
-from services.moderation import commands, lms_facts, provisional_grades, publication, publication_plan, selection
+from services.moderation import (
+    adjudication,
+    commands,
+    lms_facts,
+    provisional_grades,
+    publication,
+    publication_plan,
+    selection,
+)
 from services.moderation.assignment import Assignment
 from services.moderation.commands import Command
 from services.moderation.course import Course
@@ -65,6 +73,10 @@ def _decide_assignment_command(
             return publication.publish_grades(data, actor_id, course, assignment, at)
         case commands.PlanPublication():
             return publication_plan.plan_publication(actor_id, course, assignment)
+        case commands.SetAdjudicationPolicy():
+            return adjudication.set_adjudication_policy(data, actor_id, course, assignment)
+        case commands.AdjudicateProvisionalGrades():
+            return adjudication.adjudicate_grades(data, actor_id, course, assignment, at)
         case commands.RecordSubmission():
             return lms_facts.record_submission(data, course, assignment, at)
         case commands.RecordSubmissionComment():

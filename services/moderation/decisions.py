@@ -35,6 +35,13 @@ ALREADY_PUBLISHED = Rejected("already_published", "Assignment grades have alread
 NOT_IN_MODERATION_SET = Rejected("not_in_moderation_set", "student not in moderation set")
 MISSING_STUDENT_IDS = Rejected("missing_student_ids", "student_ids is required: name at least one student")
 SELECTION_REQUIRED = Rejected("selection_required", "All submissions must have a selected grade")
+INVALID_ADJUDICATION = Rejected(
+    "invalid_adjudication", "The assignment has no adjudication policy, nothing was adjudicated: set a policy first"
+)
+ADJUDICATION_STALE = Rejected(
+    "adjudication_stale",
+    "Marks or settings changed since students were adjudicated, nothing was published: adjudicate again",
+)
 PLAN_OUTDATED = Rejected(
     "plan_outdated", "The plan has changed, nothing was published: read the plan again and publish with its digest"
 )

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from services.moderation import events
+from services.moderation.adjudication_policy import policy_from_json, policy_to_json
 from services.moderation.events import Event
 from services.moderation.grading_scheme import GradingScheme
 from services.moderation.late_policy import LatePolicy
@@ -102,6 +103,7 @@ _STUDENTS: Codec = (
     lambda students: tuple(int(student) for student in students),
 )
 _TEXT_PAIR: Codec = (list, tuple)
+_LIST: Codec = (list, tuple)
 _SCORE_PAIR: Codec = (
     lambda pair: [decimal_to_json(pair[0]), decimal_to_json(pair[1])],
     lambda pair: (decimal_from_json(pair[0]), decimal_from_json(pair[1])),
@@ -120,6 +122,9 @@ _CODECS: Mapping[str, Codec] = {
     **dict.fromkeys(("users", "enrollments", "admins"), _ROWS),
     **dict.fromkeys(("student_ids", "kept_student_ids"), _STUDENTS),
     "grading_scheme": (_scheme_to_json, _scheme_from_json),
+    "marks": _ROWS,
+    **dict.fromkeys(("failed", "comparisons"), _LIST),
+    **dict.fromkeys(("adjudication", "policy"), (policy_to_json, policy_from_json)),
     "late_policy": (_late_policy_to_json, _late_policy_from_json),
     "assigned_to": (_ids_to_json, _ids_from_json),
     "grades_published_at": _TIME_SET,
@@ -263,6 +268,11 @@ _FORMS: Mapping[str, _Form] = {
         ),
         # Canvas requires the student in the payload too.
         _form(events.ProvisionalGradeSelected, "provisional_grade_id", "student_id", keys=_GRADE_ID_KEY),
+        _form(
+            events.ProvisionalGradeAdjudicated,
+            *("policy", "policy_version", "points_possible", "grading_type", "grading_scheme", "marks", "comparisons"),
+            *("outcome", "score", "failed", "missing", "provisional_grade_id", "records_final", "selects"),
+        ),
         _form(events.SubmissionUpdated, changes="changes"),
         _form(
             events.GradePublished,

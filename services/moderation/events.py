@@ -8,6 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
+from services.moderation.adjudication_policy import AdjudicationPolicy
+from services.moderation.grading_scheme import GradingScheme
 from services.moderation.value_object import value_object
 
 Change = tuple[Any, Any]
@@ -153,6 +155,35 @@ class ProvisionalGradeSelected(DomainEvent):
 
 
 @value_object(kw_only=True)
+class ProvisionalGradeAdjudicated(DomainEvent):
+    """What a policy made of a student's marks; Canvas's events follow for what it did.
+
+    ``policy_version``: the stream's version at which the policy was set; ``points_possible`` 0: none;
+    ``grading_scheme``: only where it gives the boundaries; ``marks``: each with its grade, scorer and score;
+    ``comparisons``: each with its figures; ``provisional_grade_id``: what is selected afterwards;
+    ``records_final``, ``selects``: whether an event of the same command does so.
+    """
+
+    name: ClassVar[str] = "provisional_grade_adjudicated"
+    student_id: int
+    submission_id: int
+    policy: AdjudicationPolicy
+    policy_version: int
+    points_possible: Decimal
+    grading_type: str
+    grading_scheme: GradingScheme | None
+    marks: tuple[Mapping[str, Any], ...]
+    comparisons: tuple[Mapping[str, Any], ...]
+    outcome: str
+    score: Decimal | None
+    failed: tuple[str, ...]
+    missing: int
+    provisional_grade_id: int | None
+    records_final: bool
+    selects: bool
+
+
+@value_object(kw_only=True)
 class SubmissionUpdated(DomainEvent):
     """An excusal that was given or lifted, with what it changes of the gradebook."""
 
@@ -234,6 +265,7 @@ AssignmentEvent = (
     | ProvisionalGradeUpdated
     | ProvisionalCommentCreated
     | ProvisionalGradeSelected
+    | ProvisionalGradeAdjudicated
     | SubmissionUpdated
     | GradePublished
     | GradesPosted

@@ -6,7 +6,16 @@ from functools import lru_cache
 from typing import Any, assert_never
 
 from services.moderation import ids
-from services.moderation.assignment import Assignment, Comment, GradingSettings, ProvisionalGrade, Selection, Submission
+from services.moderation.adjudication_rules import Grading, Mark, build_basis
+from services.moderation.assignment import (
+    Adjudication,
+    Assignment,
+    Comment,
+    GradingSettings,
+    ProvisionalGrade,
+    Selection,
+    Submission,
+)
 from services.moderation.course import STUDENT_TYPES, Course, Enrollment
 from services.moderation.events import (
     AdminsUpdated,
@@ -20,6 +29,7 @@ from services.moderation.events import (
     GraderSlotTaken,
     GradesPosted,
     ProvisionalCommentCreated,
+    ProvisionalGradeAdjudicated,
     ProvisionalGradeCreated,
     ProvisionalGradeSelected,
     ProvisionalGradeUpdated,
@@ -119,6 +129,7 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             )
             assignment.provisional_grades[event.provisional_grade_id] = grade
             assignment.grades_by_student.setdefault(event.student_id, []).append(grade)
+            _note_entry(assignment, grade, position)
             _touch_submission(assignment, event.student_id, at)
         case ProvisionalGradeUpdated(provisional_grade_id=grade_id, changes=changes):
             grade = assignment.provisional_grades[grade_id]
@@ -126,14 +137,18 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
                 setattr(grade, name, new)
             if "graded_at" in changes:
                 grade.graded_position = position
+                _note_entry(assignment, grade, position)
             _touch_submission(assignment, event.student_id, at)
         case ProvisionalCommentCreated(provisional_grade_id=grade_id, comment_id=comment_id, author_id=author):
             comments = assignment.provisional_grades[grade_id].comments
             comments.append(_new_comment(assignment, comment_id, author, event.comment, at))
             _touch_submission(assignment, event.student_id, at)
         case ProvisionalGradeSelected(student_id=student, provisional_grade_id=grade_id):
-            assignment.selections[student] = Selection(grade_id, position)
+            assignment.selections[student] = Selection(grade_id, position, _claims_selection(assignment, student))
             _touch_submission(assignment, student, at)
+        case ProvisionalGradeAdjudicated():
+            _apply_adjudication(assignment, event)
+            _touch_submission(assignment, event.student_id, at)
         case SubmissionUpdated(student_id=student, changes=changes):
             submission = _touch_submission(assignment, student, at)
             for name, (_, new) in changes.items():
@@ -155,6 +170,49 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             _touch_submission(assignment, student, at).posted_at = None
         case _:
             assert_never(event)
+
+
+def _apply_adjudication(assignment: Assignment, event: ProvisionalGradeAdjudicated) -> None:
+    grading = Grading(event.points_possible, event.grading_type, event.grading_scheme)
+    marks = [Mark(row["provisional_grade_id"], row["scorer_id"], row["score"]) for row in event.marks]
+    assignment.adjudications[event.student_id] = Adjudication(
+        event.outcome,
+        event.score,
+        event.failed,
+        event.missing,
+        build_basis(event.policy, marks, grading),
+        assignment.version,
+        event.records_final,
+        event.selects,
+    )
+    lapses = event.outcome not in ("agreed", "kept")
+    if lapses and assignment.is_selected_by_adjudication(event.student_id):
+        del assignment.selections[event.student_id]
+
+
+def _note_entry(assignment: Assignment, grade: ProvisionalGrade, position: int) -> None:
+    """Follow a grading: when it was first entered, and of a final grade whether an adjudication recorded it."""
+    if grade.graded_at is None:
+        return
+    if not grade.first_entered_position:
+        grade.first_entered_position = position
+    if grade.final:
+        adjudication = assignment.adjudications.get(grade.student_id)
+        grade.by_adjudication = adjudication is not None and adjudication.records_final
+        if adjudication is not None and adjudication.records_final:
+            adjudication.records_final = False
+        elif grade.student_id in assignment.selections:
+            # A final grade by hand: what an adjudication selected is not redone any more.
+            assignment.selections[grade.student_id].by_adjudication = False
+
+
+def _claims_selection(assignment: Assignment, student_id: int) -> bool:
+    """Whether a selection is the one that an adjudication announced, which is then done."""
+    adjudication = assignment.adjudications.get(student_id)
+    if adjudication is None or not adjudication.selects:
+        return False
+    adjudication.selects = False
+    return True
 
 
 _WORKFLOW_STATE_FIELDS = frozenset({"submitted_at", "attempt", "score", "grade", "graded_at"})
@@ -187,6 +245,8 @@ def _apply_settings(assignment: Assignment, settings: Iterable[tuple[str, Any]],
     is_grading_changed = False
     for name, value in settings:
         is_grading_changed |= name in _GRADING_SETTINGS and value != getattr(assignment, name)
+        if name == "adjudication":
+            assignment.adjudication_version = assignment.version
         if name == "assigned_to":
             _apply_assigned_students(assignment, None if value is None else frozenset(value), position)
         else:

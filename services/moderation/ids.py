@@ -84,6 +84,13 @@ def anonymous_id(course: Course, assignment: Assignment, student_id: int) -> str
     return assignment.generated_anonymous_ids[student_id]
 
 
+def student_key(course: Course, assignment: Assignment, student_id: int, anonymous: bool) -> dict[str, int | str]:
+    """Return how an answer names a student: by ``student_id``, while students are ``anonymous`` by ``anonymous_id``."""
+    if anonymous:
+        return {"anonymous_id": anonymous_id(course, assignment, student_id)}
+    return {"student_id": student_id}
+
+
 def find_student_by_anonymous_id(course: Course, assignment: Assignment, wanted_id: str) -> int | None:
     """Return the student an anonymous id stands for, or once stood for."""
     _generate_anonymous_ids(course, assignment)

@@ -23,6 +23,7 @@ from services.moderation.decisions import (
     NOTHING_CHANGED,
     Accepted,
     Decision,
+    Rejected,
     field_not_clearable,
     field_required,
     id_taken,
@@ -41,6 +42,7 @@ from services.moderation.events import (
 )
 from services.moderation.fact_checks import check_account, check_settings, check_times
 from services.moderation.late_policy import LatePolicy
+from services.moderation.moderation_checks import check_policy
 
 
 def upsert_course(data: commands.UpsertCourse, course: Course) -> Decision:
@@ -117,6 +119,9 @@ def configure_assignment(data: commands.ConfigureAssignment, course: Course, ass
         rejection = check_settings(course, data.fields, requested_settings["moderated_grading"])
         if rejection is not None:
             return rejection
+        rejection = _check_adjudication(requested_settings, requested_settings["grading_type"])
+        if rejection is not None:
+            return rejection
         settings = _without_moderation({**DEFAULT_SETTINGS, **requested_settings})
         return Accepted((AssignmentCreated(settings={k: v for k, v in settings.items() if v is not None}),))
     for name in ("name", "grading_type", "moderated_grading"):
@@ -126,6 +131,12 @@ def configure_assignment(data: commands.ConfigureAssignment, course: Course, ass
     rejection = check_settings(course, data.fields, is_moderated)
     if rejection is not None:
         return rejection
+    if is_moderated:
+        rejection = _check_adjudication(
+            requested_settings, requested_settings.get("grading_type", assignment.grading_type)
+        )
+        if rejection is not None:
+            return rejection
     new_settings = _without_moderation({"moderated_grading": assignment.moderated_grading, **requested_settings})
     changes = {n: (getattr(assignment, n), new) for n, new in new_settings.items() if getattr(assignment, n) != new}
     if not changes:
@@ -140,6 +151,11 @@ def configure_assignment(data: commands.ConfigureAssignment, course: Course, ass
     if any(changes.get(name, (None, False))[1] for name in ("moderated_grading", "anonymous_grading")):
         changes = {**_unchanged_settings(assignment), **changes}
     return Accepted((AssignmentUpdated(changes=changes, kept_student_ids=kept_student_ids),))
+
+
+def _check_adjudication(settings: Mapping[str, Any], grading_type: str) -> Rejected | None:
+    policy = settings.get("adjudication")
+    return None if policy is None else check_policy(policy, grading_type)
 
 
 def _without_moderation(settings: dict[str, Any]) -> dict[str, Any]:

@@ -10,19 +10,24 @@ from services.moderation import ids
 from services.moderation.assignment import Assignment
 from services.moderation.commands import PublishProvisionalGrades
 from services.moderation.course import Course
-from services.moderation.decisions import PLAN_OUTDATED, Accepted, Decision
+from services.moderation.decisions import ADJUDICATION_STALE, PLAN_OUTDATED, Accepted, Decision, Rejected
 from services.moderation.events import Event, GradePublished, GradesPosted
-from services.moderation.publication_plan import PlannedGrade, build_plan, check_publication, compute_digest
+from services.moderation.moderation_checks import check_unpublished_moderation
+from services.moderation.publication_plan import PlannedGrade, PublicationPlan, build_plan, compute_digest
+
+NAMED_STUDENTS_MAX = 20
 
 
 def publish_grades(
     data: PublishProvisionalGrades, actor_id: int, course: Course, assignment: Assignment, at: datetime
 ) -> Decision:
     """All or nothing: one grade_published a student, closed by grades_posted."""
-    rejection = check_publication(actor_id, course, assignment)
+    rejection = check_unpublished_moderation(actor_id, course, assignment)
     if rejection is not None:
         return rejection
     plan = build_plan(course, assignment, course.visible_sections(actor_id))
+    if plan.refusal == ADJUDICATION_STALE:
+        return _name_stale_students(plan, course, assignment)
     if plan.refusal is not None:
         return plan.refusal
     if data.plan_digest is not None:
@@ -32,6 +37,15 @@ def publish_grades(
     events: list[Event] = [_build_published_event(row, course, assignment, at) for row in plan.rows]
     events.append(GradesPosted(grades_published_at=at))
     return Accepted(tuple(events), {"message": "OK"})
+
+
+def _name_stale_students(plan: PublicationPlan, course: Course, assignment: Assignment) -> Rejected:
+    stale = [student.student_id for student in plan.blocked if student.refusal == ADJUDICATION_STALE]
+    anonymous = assignment.anonymizes_students(course)
+    names = sorted(str(*ids.student_key(course, assignment, student, anonymous).values()) for student in stale)
+    more = f" and {len(names) - NAMED_STUDENTS_MAX} more" if len(names) > NAMED_STUDENTS_MAX else ""
+    listed = ", ".join(names[:NAMED_STUDENTS_MAX]) + more
+    return replace(ADJUDICATION_STALE, message=f"{ADJUDICATION_STALE.message}: {listed}")
 
 
 def _build_published_event(row: PlannedGrade, course: Course, assignment: Assignment, at: datetime) -> GradePublished:

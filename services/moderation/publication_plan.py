@@ -11,20 +11,20 @@ from decimal import Decimal
 from typing import Any
 
 from services.moderation import ids
+from services.moderation.adjudication import is_stale
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course
 from services.moderation.current_grades import apply_late_policy, current_gradebook_grade, current_provisional_grade
 from services.moderation.decisions import (
-    ALREADY_PUBLISHED,
-    NOT_MODERATED,
+    ADJUDICATION_STALE,
     SELECTION_REQUIRED,
-    UNAUTHORIZED,
     Accepted,
     Rejected,
 )
 from services.moderation.event_payloads import decimal_to_json
 from services.moderation.grade_changes import changes_gradebook
 from services.moderation.grade_conversion import format_number
+from services.moderation.moderation_checks import check_unpublished_moderation
 from services.moderation.value_object import value_object
 from services.moderation.visibility import may_moderate, reads_grader_names, reads_moderation
 
@@ -64,7 +64,8 @@ class PublicationPlan:
     @property
     def refusal(self) -> Rejected | None:
         """Why nothing can be published, None if all students have a grade to publish."""
-        return self.blocked[0].refusal if self.blocked else None
+        refusals = [student.refusal for student in self.blocked]
+        return ADJUDICATION_STALE if ADJUDICATION_STALE in refusals else next(iter(refusals), None)
 
 
 NO_PLAN = PublicationPlan((), ())
@@ -98,6 +99,8 @@ def build_plan(course: Course, assignment: Assignment, sections: frozenset[int |
             continue
         selected_grade_id = assignment.selected_grade_id(course, student)
         chosen = choose_grade_to_publish(grades, selected_grade_id)
+        if chosen is not None and selected_grade_id is not None and is_stale(student, course, assignment):
+            chosen = ADJUDICATION_STALE
         if isinstance(chosen, Rejected):
             entered_grades = tuple(grade.provisional_grade_id for grade in grades if grade.graded_at is not None)
             blocked.append(BlockedStudent(student, chosen, entered_grades))
@@ -114,7 +117,7 @@ def _build_row(
     entered = current_provisional_grade(course, assignment, chosen)
     published = apply_late_policy(course, assignment, submission, *entered)
     if chosen.provisional_grade_id == selected_grade_id:
-        chosen_by = "selection"
+        chosen_by = "adjudication" if assignment.is_selected_by_adjudication(chosen.student_id) else "selection"
     else:
         chosen_by = "first_of_comments" if chosen.graded_at is None else "only_grade"
     return PlannedGrade(
@@ -126,15 +129,6 @@ def _build_row(
         published.points_deducted,
         submission.workflow_state == "graded",
     )
-
-
-def check_publication(actor_id: int, course: Course, assignment: Assignment) -> Rejected | None:
-    """Whether the actor may publish and there is something to publish at all."""
-    if not may_moderate(course, assignment, actor_id):
-        return UNAUTHORIZED
-    if not assignment.moderated_grading:
-        return NOT_MODERATED
-    return None if assignment.grades_published_at is None else ALREADY_PUBLISHED
 
 
 def compute_digest(course: Course, assignment: Assignment, rows: Sequence[PlannedGrade]) -> str:
@@ -175,7 +169,7 @@ def plan_document(course: Course, assignment: Assignment, user_id: int) -> dict[
     For an auditor who may not publish: without section limits. For others who may not, and once the grades are
     published: without students.
     """
-    rejection = check_publication(user_id, course, assignment)
+    rejection = check_unpublished_moderation(user_id, course, assignment)
     sections = course.visible_sections(user_id) if may_moderate(course, assignment, user_id) else None
     shows_students = reads_moderation(course, assignment, user_id) and assignment.grades_published_at is None
     plan = build_plan(course, assignment, sections) if shows_students else NO_PLAN
@@ -197,7 +191,7 @@ def plan_document(course: Course, assignment: Assignment, user_id: int) -> dict[
     students = [_row_document(row, names_graders, anonymous, course, assignment) for row in plan.rows]
     blocked = [
         {
-            **_student_key(student.student_id, anonymous, course, assignment),
+            **ids.student_key(course, assignment, student.student_id, anonymous),
             "reason": student.refusal.reason,
             "provisional_grade_ids": list(student.provisional_grade_ids),
         }
@@ -224,18 +218,12 @@ def plan_document(course: Course, assignment: Assignment, user_id: int) -> dict[
     }
 
 
-def _student_key(student_id: int, anonymous: bool, course: Course, assignment: Assignment) -> dict[str, Any]:
-    if anonymous:
-        return {"anonymous_id": ids.anonymous_id(course, assignment, student_id)}
-    return {"student_id": student_id}
-
-
 def _row_document(
     row: PlannedGrade, names_graders: bool, anonymous: bool, course: Course, assignment: Assignment
 ) -> dict[str, Any]:
     scorer_id = row.chosen.scorer_id
     return {
-        **_student_key(row.chosen.student_id, anonymous, course, assignment),
+        **ids.student_key(course, assignment, row.chosen.student_id, anonymous),
         "provisional_grade_id": row.chosen.provisional_grade_id,
         **(
             {"scorer_id": scorer_id}

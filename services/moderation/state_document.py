@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from services.moderation import ids
+from services.moderation.adjudication import is_stale
+from services.moderation.adjudication_policy import policy_to_json
 from services.moderation.assignment import Assignment, Comment, ProvisionalGrade, Submission
 from services.moderation.assignment_settings import DEFAULT_SETTINGS
 from services.moderation.course import Course
@@ -54,6 +56,9 @@ def state_document(
             else grade_row(course, assignment, provisional_grade)
             for _, provisional_grade in sorted(assignment.provisional_grades.items())
         ],
+        "adjudications": [
+            _adjudication_row(course, assignment, student) for student in sorted(assignment.adjudications)
+        ],
         "submissions": [
             submission_encoder(student)
             if submission_encoder is not None
@@ -63,10 +68,26 @@ def state_document(
     }
 
 
+def _adjudication_row(course: Course, assignment: Assignment, student_id: int) -> Row:
+    """The last adjudication of a student; ``stale``: what it selected rests on marks or settings that changed."""
+    adjudication = assignment.adjudications[student_id]
+    return {
+        "student_id": student_id,
+        "outcome": adjudication.outcome,
+        "score": decimal_to_json(adjudication.score),
+        "failed": list(adjudication.failed),
+        "missing": adjudication.missing,
+        "version": adjudication.version,
+        "stale": is_stale(student_id, course, assignment),
+    }
+
+
 def _setting_to_json(name: str, assignment: Assignment) -> Any:
     value = getattr(assignment, name)
     if value is None:
         return None
+    if name == "adjudication":
+        return policy_to_json(value)
     if name == "points_possible":
         return decimal_to_json(value)
     if name == "grading_scheme":

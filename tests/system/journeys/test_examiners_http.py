@@ -1,5 +1,6 @@
 """What examiners do beyond Canvas, over HTTP and Kafka."""
 
+import json
 from typing import Any
 
 import pytest
@@ -58,3 +59,47 @@ async def test_a_publication_follows_its_plan_or_is_refused(examiners: Examiners
     own = await examiners.request("GET", f"submissions/{examiners.world.user_id('s1')}", "fg")
     assert own["score"] == 9
     assert (await examiners.ask("GET", "publication_plan"))["reason"] == "already_published"
+
+
+async def test_marks_are_adjudicated_and_another_policy_is_tried_first(examiners: Examiners) -> None:
+    for grader, score in (("ta1", 6), ("ta2", 9)):
+        await examiners.mark(grader, "s0", score)
+    policy = {"result": "mean", "within_points": "1"}
+    refused = await examiners.ask(
+        "POST", "set_adjudication_policy", status=400, json={"adjudication": {"result": "mode"}}
+    )
+    assert "result" in refused["message"]
+    assert (await examiners.ask("GET", "adjudication", status=400))["message"]
+    strict = await examiners.ask("POST", "set_adjudication_policy", json={"adjudication": policy})
+    assert strict["adjudication"]["rounding"] == {"step": "0.01", "mode": "half_up"}
+    await examiners.ask("POST", "adjudicate_provisional_grades", "ta1", 403, json={})
+
+    done = await examiners.ask("POST", "adjudicate_provisional_grades", json={})
+    by_student = {row["student_id"]: row for row in done["students"]}
+    first = by_student[int(examiners.world.user_id("s0"))]
+    assert (first["outcome"], first["failed"]) == ("needs_moderator", ["within_points"])
+    assert done["counts"]["waiting"] == 5
+
+    foretold = await examiners.ask("GET", "adjudication", params={"policy": json.dumps({"result": "mean"})})
+    assert await examiners.ask("GET", "adjudication", "ta1", 403)
+    row = next(row for row in foretold["students"] if row["student_id"] == first["student_id"])
+    assert (row["score"], row["current_score"], row["differs"]) == ("7.5", None, True)
+    await examiners.ask(
+        "POST", "set_adjudication_policy", data={"adjudication[result]": "mean", "adjudication[marks]": "2"}
+    )
+    again = await examiners.ask(
+        "POST", "adjudicate_provisional_grades", data={"student_ids[]": str(first["student_id"])}
+    )
+    assert again["students"] == [{name: row[name] for name in first}]
+    state = await examiners.ask("GET", "state", AUDITOR)
+    assert [(r["outcome"], r["stale"]) for r in state["adjudications"]].count(("agreed", False)) == 1
+
+
+async def test_hidden_students_are_adjudicated_by_anonymous_id(examiners: Examiners) -> None:
+    await examiners.configure(anonymous_grading=True, adjudication={"result": "highest"})
+    foretold = await examiners.ask("GET", "adjudication")
+    assert not any("student_id" in row for row in foretold["students"])
+    wanted = foretold["students"][2]["anonymous_id"]
+    done = await examiners.ask("POST", "adjudicate_provisional_grades", json={"student_ids": [wanted]})
+    assert [row["anonymous_id"] for row in done["students"]] == [wanted]
+    await examiners.ask("POST", "adjudicate_provisional_grades", status=404, json={"student_ids": [1]})

@@ -1,0 +1,255 @@
+"""Adjudicating: what is selected and recorded, what is left alone, what goes stale."""
+
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import pytest
+
+from services.moderation import commands
+from services.moderation.adjudication import what_if_document
+from services.moderation.adjudication_policy import AdjudicationPolicy
+from services.moderation.decisions import Accepted, Rejected
+from tests.fixtures.in_memory_course import (
+    ANN,
+    BEN,
+    CAT,
+    COURSE,
+    ESSAY,
+    FINAL_GRADER,
+    TA1,
+    TA2,
+    TA3,
+    InMemoryCourse,
+    event_names,
+    moderated_course,
+)
+from tests.unit.moderation.random_histories import random_history
+from tests.unit.moderation.test_against_reference_model import with_grade_ids
+
+Json = dict[str, Any]
+MEAN = AdjudicationPolicy(result="mean")
+WITHIN_2 = AdjudicationPolicy(result="mean", within_points=Decimal(2))
+THIRD = AdjudicationPolicy(result="mean", within_points=Decimal(1), otherwise="third_mark", third="mean_of_nearest_two")
+
+
+def adjudicate(memory: InMemoryCourse, *students: int) -> Accepted:
+    return memory.expect_accepted(commands.AdjudicateProvisionalGrades(student_ids=students or None), FINAL_GRADER)
+
+
+def set_policy(memory: InMemoryCourse, policy: AdjudicationPolicy | None) -> Accepted:
+    return memory.expect_accepted(commands.SetAdjudicationPolicy(adjudication=policy), FINAL_GRADER)
+
+
+def row(decision: Accepted, student: int) -> Json:
+    return next(
+        {k: v for k, v in r.items() if k != "student_id"}
+        for r in decision.result["students"]
+        if r["student_id"] == student
+    )
+
+
+def adjudicated_course(policy: AdjudicationPolicy = MEAN, **settings: Any) -> InMemoryCourse:
+    return moderated_course(**{"grader_count": 3, "adjudication": policy, **settings})
+
+
+def test_agreed_marks_are_selected_where_given_and_recorded_where_not() -> None:
+    memory = adjudicated_course()
+    grades = {(s, g): memory.grade(g, s, score) for s, g, score in
+              ((ANN, TA1, 7), (ANN, TA2, 7), (BEN, TA1, 6), (BEN, TA2, 9), (CAT, TA1, 5))}  # fmt: skip
+
+    decision = adjudicate(memory)
+
+    assert row(decision, ANN) == {"outcome": "agreed", "score": "7", "provisional_grade_id": grades[ANN, TA1],
+                                  "failed": [], "missing": 0}  # fmt: skip
+    recorded = row(decision, BEN)["provisional_grade_id"]
+    assert memory.get_provisional_grade(recorded)["score"] == 7.5
+    assert memory.get_provisional_grade(recorded)["final"] is True
+    assert memory.get_provisional_grade(recorded)["scorer_id"] == FINAL_GRADER
+    assert row(decision, CAT) == {"outcome": "waiting", "score": None, "provisional_grade_id": None, "failed": [],
+                                  "missing": 1}  # fmt: skip
+    assert memory.selections() == {ANN: grades[ANN, TA1], BEN: recorded, CAT: None}
+    assert decision.result["counts"] == {
+        "kept": 0,
+        "waiting": 1,
+        "agreed": 2,
+        "needs_third_mark": 0,
+        "needs_moderator": 0,
+    }
+    adjudicated, selected = "provisional_grade_adjudicated", "provisional_grade_selected"
+    assert event_names(decision) == [
+        adjudicated,
+        selected,
+        adjudicated,
+        "provisional_grade_created",
+        selected,
+        adjudicated,
+    ]
+    assert FINAL_GRADER not in {row["user_id"] for row in memory.document()["moderation_graders"]}
+    assert adjudicate(memory).events == ()
+
+
+def test_marks_count_in_the_order_of_their_first_entry() -> None:
+    memory = adjudicated_course(AdjudicationPolicy(result="first"))
+    memory.comment(TA1, ANN)
+    second = memory.grade(TA2, ANN, 8)
+    memory.grade(TA1, ANN, 5)
+    memory.grade(TA2, ANN, 6)
+    assert row(adjudicate(memory), ANN)["provisional_grade_id"] == second
+
+
+def test_what_was_decided_by_hand_is_kept() -> None:
+    memory = adjudicated_course()
+    for student in (ANN, BEN, CAT):
+        for grader, score in ((TA1, 4), (TA2, 6)):
+            memory.grade(grader, student, score)
+    chosen = memory.grade(TA3, ANN, 9)
+    memory.select(chosen)
+    memory.grade(FINAL_GRADER, BEN, 8, final=True)
+    memory.grade(FINAL_GRADER, CAT, excuse=True)
+    before = memory.selections()
+    decision = adjudicate(memory)
+    assert [row(decision, s)["outcome"] for s in (ANN, BEN, CAT)] == ["kept"] * 3
+    assert row(decision, ANN)["provisional_grade_id"] == chosen
+    assert memory.selections() == before
+    assert set(event_names(decision)) == {"provisional_grade_adjudicated"}
+    assert adjudicate(memory).events == ()
+
+
+def test_third_mark_decides_where_the_first_two_do_not_agree() -> None:
+    memory = adjudicated_course(THIRD)
+    memory.grade(TA1, ANN, 4)
+    memory.grade(TA2, ANN, 8)
+    assert row(adjudicate(memory), ANN) == {"outcome": "needs_third_mark", "score": None, "provisional_grade_id": None,
+                                            "failed": ["within_points"], "missing": 1}  # fmt: skip
+    memory.grade(TA3, ANN, 7)
+    decided = row(adjudicate(memory), ANN)
+    assert (decided["outcome"], decided["score"], decided["missing"]) == ("agreed", "7.5", 0)
+
+
+def test_changed_mark_makes_the_adjudication_stale_and_adjudicating_again_redoes_it() -> None:
+    memory = adjudicated_course(WITHIN_2)
+    memory.grade(TA1, ANN, 6)
+    memory.grade(TA2, ANN, 7)
+    recorded = row(adjudicate(memory), ANN)["provisional_grade_id"]
+    assert memory.document()["adjudications"][0]["stale"] is False
+
+    memory.grade(TA2, ANN, 8)
+
+    assert memory.document()["adjudications"][0]["stale"] is True
+    refused = memory.submit(commands.PublishProvisionalGrades(), FINAL_GRADER)
+    assert isinstance(refused, Rejected)
+    assert refused.reason == "adjudication_stale"
+    assert str(ANN) in refused.message
+    plan = memory.expect_accepted(commands.PlanPublication(), FINAL_GRADER).result
+    assert (plan["reason"], plan["blocked"][0]["reason"]) == ("adjudication_stale", "adjudication_stale")
+    assert row(adjudicate(memory), ANN)["score"] == "7"
+    assert memory.get_provisional_grade(recorded)["score"] == 7
+    plan = memory.expect_accepted(commands.PlanPublication(), FINAL_GRADER).result
+    assert plan["students"][0]["chosen_by"] == "adjudication"
+
+    memory.grade(TA2, ANN, 10)
+    assert row(adjudicate(memory), ANN)["outcome"] == "needs_moderator"
+    assert memory.selections()[ANN] is None
+    assert memory.expect_rejection(commands.PublishProvisionalGrades(), FINAL_GRADER) == "selection_required"
+
+
+@pytest.mark.parametrize(
+    "change", [{"points_possible": Decimal(20)}, {"grading_type": "percent"}, {"adjudication": WITHIN_2}]
+)
+def test_settings_that_an_adjudication_rests_on_make_it_stale(change: Json) -> None:
+    memory = adjudicated_course()
+    memory.grade(TA1, ANN, 6)
+    memory.grade(TA2, ANN, 7)
+    adjudicate(memory)
+    memory.configure(name="Another name", grader_count=4)
+    memory.grade(TA1, ANN, 6)
+    assert memory.document()["adjudications"][0]["stale"] is False
+    memory.configure(**change)
+    assert memory.document()["adjudications"][0]["stale"] is True
+
+
+def test_hand_ends_the_hold_and_without_a_policy_nothing_is_stale() -> None:
+    memory = adjudicated_course()
+    for student in (ANN, BEN, CAT):
+        memory.grade(TA1, student, 6)
+        memory.grade(TA2, student, 7)
+    decision = adjudicate(memory)
+    memory.select(row(decision, ANN)["provisional_grade_id"])
+    memory.grade(FINAL_GRADER, BEN, 9, final=True)
+    for student in (ANN, BEN, CAT):
+        memory.grade(TA1, student, 8)
+    assert [r["stale"] for r in memory.document()["adjudications"]] == [False, False, True]
+    assert [row(adjudicate(memory), s)["outcome"] for s in (ANN, BEN, CAT)] == ["kept", "kept", "agreed"]
+    memory.grade(TA1, CAT, 9)
+    set_policy(memory, None)
+    memory.publish()
+
+
+def test_policy_is_checked_against_itself_and_the_grading_type() -> None:
+    memory = moderated_course(grading_type="pass_fail")
+    wrong = [
+        MEAN,
+        AdjudicationPolicy(result="first", otherwise="third_mark"),
+        AdjudicationPolicy(result="first", third="third_stands"),
+        AdjudicationPolicy(result="first", marks=3, otherwise="third_mark", third="third_stands"),
+    ]
+    for policy in wrong:
+        assert memory.expect_rejection(commands.SetAdjudicationPolicy(adjudication=policy), FINAL_GRADER) == (
+            "invalid_adjudication"
+        )
+        assert memory.expect_rejection(commands.ConfigureAssignment(fields={"adjudication": policy})) == (
+            "invalid_adjudication"
+        )
+    assert memory.expect_rejection(commands.AdjudicateProvisionalGrades(), FINAL_GRADER) == "invalid_adjudication"
+    set_policy(memory, AdjudicationPolicy(result="first"))
+    assert set_policy(memory, AdjudicationPolicy(result="first")).events == ()
+    memory.configure(moderated_grading=False)
+    assert memory.document()["settings"]["adjudication"] is None
+    memory.configure(moderated_grading=True, final_grader_id=FINAL_GRADER, grader_count=2)
+    memory.publish()
+    for data in (commands.AdjudicateProvisionalGrades(), commands.SetAdjudicationPolicy(adjudication=None)):
+        assert memory.expect_rejection(data, FINAL_GRADER) == "already_published"
+        assert memory.expect_rejection(data, TA1) == "unauthorized"
+
+
+def test_adjudication_is_idempotent_keeps_choices_and_equals_its_what_if_in_any_history() -> None:
+    outcomes = set()
+    for seed in range(30):
+        draw = Random(seed)
+        memory = adjudicated_course()
+        for step in random_history(seed):
+            if isinstance(step.data, commands.PublishProvisionalGrades):
+                continue
+            memory.submit(with_grade_ids(step.data), step.actor)
+            if draw.random() < 0.2:
+                policy = draw.choice([MEAN, WITHIN_2, THIRD, AdjudicationPolicy(result="first"), None])
+                memory.submit(commands.SetAdjudicationPolicy(adjudication=policy), FINAL_GRADER)
+            course, assignment = memory.courses[COURSE], memory.assignments[ESSAY]
+            if assignment.deleted or assignment.adjudication is None or draw.random() < 0.5:
+                continue
+            foretold = what_if_document(
+                assignment.adjudication, course.visible_sections(FINAL_GRADER), course, assignment
+            )
+            by_hand = {
+                student: grade
+                for student, grade in memory.selections().items()
+                if grade is not None and not assignment.is_selected_by_adjudication(student)
+            }
+            gradebook = memory.document()["submissions"]
+            decision = memory.submit(commands.AdjudicateProvisionalGrades(), FINAL_GRADER)
+            if isinstance(decision, Rejected):
+                continue
+            own = ("student_id", "outcome", "score", "provisional_grade_id", "failed", "missing")
+            assert decision.result["students"] == [{name: r[name] for name in own} for r in foretold["students"]]
+            assert decision.result["counts"] == foretold["counts"]
+            assert by_hand.items() <= memory.selections().items()
+            for after, before in zip(memory.document()["submissions"], gradebook, strict=True):
+                assert (after["score"], after["grade"]) == (before["score"], before["grade"])
+            again = adjudicate(memory)
+            assert (again.events, again.result) == ((), decision.result)
+            for r in decision.result["students"]:
+                outcomes.add(r["outcome"])
+                assert memory.selections()[r["student_id"]] == r["provisional_grade_id"]
+        assert memory.replay().snapshot() == memory.snapshot()
+    assert outcomes == {"kept", "waiting", "agreed", "needs_third_mark", "needs_moderator"}

@@ -197,7 +197,10 @@ class TokenSettings(Settings):
 
 
 class HandlerSettings(ProcessSettings, ShardSettings, TokenSettings):
-    """Settings of the handler. With ``handler_instance`` (unique per running process) a restart needs no rebalance."""
+    """Settings of the handler. With ``handler_instance`` (unique per running process) a restart needs no rebalance.
+
+    A transaction ends after the command that reaches ``handler_batch_events`` or ``handler_batch_bytes``.
+    """
 
     handler_instance: str | None = Field(
         default=None,
@@ -206,6 +209,10 @@ class HandlerSettings(ProcessSettings, ShardSettings, TokenSettings):
     )
     handler_subscribers: int = Field(default=2, ge=1, le=64, description="a number from 1 to 64")
     handler_batch_records: int = Field(default=1_000, ge=1, le=5_000, description="a number from 1 to 5000")
+    handler_batch_events: int = Field(default=20_000, ge=1, le=200_000, description="a number from 1 to 200000")
+    handler_batch_bytes: int = Field(
+        default=16 << 20, ge=1 << 10, le=256 << 20, description="a number of bytes from 1024 to 268435456"
+    )
     command_auth: CommandAuth = Field(default="off", description="off, required or bound")
     jwks: str | None = Field(default=None, description=JWKS_DESCRIPTION)
 

@@ -1,10 +1,11 @@
 """What became of the records of a batch, for metrics and traces."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from services.commands.deduplication import Duplicate
-from services.commands.incoming_command import ReadableCommand
+from services.commands.incoming_command import ReadableCommand, Record
 from services.commands.parse import InvalidCommand
 from services.commands.parse_errors import COMMAND_TYPES
 from services.moderation.decisions import Accepted, Decision
@@ -16,15 +17,19 @@ UNKNOWN_TYPE = "unknown"
 
 @dataclass(slots=True)
 class BatchResult:
-    """Commands by outcome, dead letters by reason.
+    """Commands by outcome, dead letters by reason; ``event_counts`` has the events of each transaction.
 
-    ``attempts``: 2 if a concurrent append made the batch decide again under locks.
+    ``attempts``: 2 if a concurrent append made the batch decide again under locks. ``deferred``: the last records of
+    the batch, which were not processed because a limit was reached, mostly by records of ``heaviest_partition``.
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
     append_seconds: float = 0.0
     attempts: int = 1
+    event_counts: list[int] = field(default_factory=list)
+    deferred: Sequence[Record] = ()
+    heaviest_partition: int | None = None
 
     def add(self, other: "BatchResult") -> None:
         """Add another part of the batch."""
@@ -32,6 +37,7 @@ class BatchResult:
         self.dead_letters += other.dead_letters
         self.append_seconds += other.append_seconds
         self.attempts = max(self.attempts, other.attempts)
+        self.event_counts += other.event_counts
 
 
 def get_outcome(command: ReadableCommand, decision: Decision | Duplicate) -> Outcome:

@@ -18,7 +18,8 @@ from services.eventlog.store import EventStore, FirstVerdict
 class BatchWriter:
     """Collects the rows of a batch, applying its events to the cached states, and appends them.
 
-    ``first_verdicts``: by command key, those in the log and those of the batch so far.
+    ``first_verdicts``: by command key, those in the log and those of the batch so far. ``size``: characters of JSON,
+    and bytes of dead letters, so far.
     """
 
     def __init__(
@@ -31,6 +32,12 @@ class BatchWriter:
         self._state_cache = state_cache
         self._outcomes: Counter[Outcome] = Counter()
         self._append_seconds = 0.0
+        self.size = 0
+
+    @property
+    def event_count(self) -> int:
+        """Events so far."""
+        return len(self._rows.events)
 
     def add(self, incoming: IncomingCommand, serialized: SerializedCommand, state: CommandState) -> None:
         """Add a command's events and verdict; ``state``: what it was decided on, which follows the events."""
@@ -52,6 +59,7 @@ class BatchWriter:
         if serialized.is_first:
             self.first_verdicts[incoming.command_key] = FirstVerdict(incoming.content_hash, serialized.verdict_body)
         self._outcomes[get_outcome(incoming.command, serialized.decision)] += 1
+        self.size += len(serialized.verdict_body)
 
     def _add_events(self, shard: int, events: list[SerializedEvent], state: CommandState) -> None:
         stream = state.stream
@@ -59,15 +67,17 @@ class BatchWriter:
             self._rows.add_stream(stream.number, stream.root_account, stream.course, stream.assignment, shard)
             self._state_cache.add(state)
         for version, serialized in enumerate(events, state.version + 1):
-            event, data = serialized.event, serialized.data
+            event, data, metadata = serialized.event, serialized.data, serialized.metadata
             position = self._rows.add_event(
-                shard, serialized.is_live, stream.number, version, event.name, data, serialized.metadata
+                shard, serialized.is_live, stream.number, version, event.name, data, metadata
             )
+            self.size += len(data) + len(metadata)
             self._state_cache.apply(state, event, position, self.decided_at, len(data))
 
     def add_dead_letter(self, dead_letter: IncomingDeadLetter) -> None:
         """Add a record as it came, without its token."""
         record = dead_letter.record
+        self.size += len(record.value or b"")
         self._rows.add_dead_letter(
             dead_letter.shard,
             RecordCoordinates(record.partition, record.offset, record.timestamp),
@@ -95,4 +105,4 @@ class BatchWriter:
     def build_result(self, attempts: int) -> BatchResult:
         """Build the result of an appended batch."""
         dead_letters = Counter(dead_letter.reason for dead_letter in self._rows.dead_letters)
-        return BatchResult(self._outcomes, dead_letters, self._append_seconds, attempts)
+        return BatchResult(self._outcomes, dead_letters, self._append_seconds, attempts, [self.event_count])

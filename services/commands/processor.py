@@ -1,20 +1,22 @@
 """Process a batch of records in six steps: parse, authorize, deduplicate, decide, serialize, append."""
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 from services.commands.authorization import CommandAuthorizer
+from services.commands.batch_limits import BatchLimits, BatchMeter, give_way
 from services.commands.batch_result import BatchResult
 from services.commands.batch_writer import BatchWriter
 from services.commands.decision import decide_command
 from services.commands.deduplication import deduplicate
 from services.commands.incoming_command import IncomingCommand, IncomingDeadLetter, IncomingRecord, Record, parse_record
 from services.commands.parse import InvalidCommand
-from services.commands.serialization import serialize
+from services.commands.serialization import EVENTS_PER_STEP, SerializedCommand, serialize, serialize_in_steps
 from services.commands.state_cache import ENTRIES_MAX, StateCache, StreamKey
 from services.eventlog.append_batch import AppendBatch
 from services.eventlog.store import EventStore
 from services.moderation.commands import Command
+from services.moderation.decisions import Accepted
 
 # Streams that one transaction reads at most: one of a large class takes megabytes.
 READ_AT_ONCE_MAX = 200
@@ -31,7 +33,8 @@ class ConcurrentAppend(Exception):
 class CommandProcessor:
     """Processes the batches of one subscriber, over one connection and with a cache of its own.
 
-    ``shard_count``: of the installation; ``authorizer``: None accepts every sender.
+    ``shard_count``: of the installation; ``authorizer``: None accepts every sender. ``give_way`` is awaited where
+    deciding takes long.
     """
 
     def __init__(
@@ -42,6 +45,8 @@ class CommandProcessor:
         authorizer: CommandAuthorizer | None = None,
         entries_max: int = ENTRIES_MAX,
         live_events_shard: int | None = None,
+        limits: BatchLimits | None = None,
+        give_way: Callable[[], Awaitable[None]] = give_way,
     ) -> None:
         self.event_store = event_store
         self.incarnation = incarnation
@@ -49,22 +54,26 @@ class CommandProcessor:
         self.authorizer = authorizer
         self.live_events_shard = live_events_shard
         self.state_cache = StateCache(entries_max)
+        self._limits = limits or BatchLimits()
+        self._give_way = give_way
 
-    async def process(self, records: Sequence[Record], watermarks: Mapping[int, int]) -> BatchResult:
+    async def process(self, records: Sequence[Record], watermarks: dict[int, int]) -> BatchResult:
         """Append a verdict or a dead letter for every record, and the events of the accepted commands.
 
         In one transaction, unless the batch needs more streams than may be read at once. Each is optimistic first: if
-        another writer has appended since the batch was loaded, it is decided again under the locks of its shards.
+        another writer has appended since the batch was loaded, it is decided again under the locks of its shards. The
+        transaction that reaches a limit is the last one: the result names the records that were not processed.
 
         ``watermarks``: by partition, the highest processed offset before these records (-1: none), as the log gave it:
-        offsets do not show it, because a topic has gaps. If the log has another one by now, nothing is appended.
+        offsets do not show it, because a topic has gaps. If the log has another one by now, nothing is appended. They
+        are moved past what is appended, also where a later transaction fails.
 
         Raises:
             ConcurrentAppend: nothing was appended in the last transaction.
             POSTGRES_ERRORS: PostgreSQL is away; the outcome of the last transaction is unknown.
         """
         try:
-            return await self._process(records, dict(watermarks))
+            return await self._process(records, watermarks)
         except BaseException:
             self.state_cache.clear()
             raise
@@ -75,32 +84,60 @@ class CommandProcessor:
         ]
         if self.authorizer is not None:
             incoming_records = await self.authorizer.authorize(incoming_records)
-        result = BatchResult()
+        result, processed_count = BatchResult(), 0
         for part in self._split(incoming_records):
-            shards = sorted({incoming.shard for incoming in part})
-            commands = [incoming for incoming in part if isinstance(incoming, IncomingCommand)]
-            last_offsets = {incoming.record.partition: incoming.record.offset for incoming in part}
-            part_watermarks = {partition: watermarks[partition] for partition in last_offsets}
-            for attempt, isolate in enumerate((self._optimistically, self._under_locks), 1):
-                async with isolate(shards):
-                    batch = await self._load(part, commands, shards, part_watermarks)
-                    for incoming in commands:
-                        state = self.state_cache.get_state(incoming.command, incoming.shard)
-                        decision = (
-                            incoming.rejection
-                            or deduplicate(incoming, batch.first_verdicts)
-                            or decide_command(incoming, state, batch.decided_at)
-                        )
-                        serialized = serialize(incoming, decision, state, batch.decided_at_text)
-                        batch.add(incoming, serialized, state)
-                    if await batch.append(self.event_store):
-                        result.add(batch.build_result(attempt))
-                        break
-            else:
-                raise ConcurrentAppend
-            watermarks |= last_offsets
+            part_result, part_count = await self._process_part(part, watermarks)
+            result.add(part_result)
+            processed_count += part_count
             self.state_cache.evict_lru()
+            if part_count < len(part):
+                result.deferred = records[processed_count:]
+                result.heaviest_partition = part_result.heaviest_partition
+                break
         return result
+
+    async def _process_part(self, part: Records, watermarks: dict[int, int]) -> tuple[BatchResult, int]:
+        """Append in one transaction; return its result, and how many records it has processed."""
+        shards = sorted({incoming.shard for incoming in part})
+        part_watermarks = {incoming.record.partition: watermarks[incoming.record.partition] for incoming in part}
+        for attempt, isolate in enumerate((self._optimistically, self._under_locks), 1):
+            async with isolate(shards):
+                batch = await self._load(part, shards, part_watermarks)
+                meter = BatchMeter(batch, self._limits, self._give_way)
+                count = await self._decide(part, batch, meter)
+                appended = await batch.append(self.event_store)
+            if appended:
+                watermarks |= {incoming.record.partition: incoming.record.offset for incoming in part[:count]}
+                result = batch.build_result(attempt)
+                result.heaviest_partition = meter.heaviest_partition
+                return result, count
+        raise ConcurrentAppend
+
+    async def _decide(self, part: Records, batch: BatchWriter, meter: BatchMeter) -> int:
+        """Decide records in order until the batch is full; return their number."""
+        for count, incoming in enumerate(part, 1):
+            if isinstance(incoming, IncomingDeadLetter):
+                batch.add_dead_letter(incoming)
+            else:
+                state = self.state_cache.get_state(incoming.command, incoming.shard)
+                decision = (
+                    incoming.rejection
+                    or deduplicate(incoming, batch.first_verdicts)
+                    or decide_command(incoming, state, batch.decided_at)
+                )
+                serialized: SerializedCommand
+                if isinstance(decision, Accepted) and len(decision.events) > EVENTS_PER_STEP:
+                    serialized = await serialize_in_steps(
+                        incoming, decision, state, batch.decided_at_text, self._give_way
+                    )
+                else:
+                    serialized = serialize(incoming, decision, state, batch.decided_at_text)
+                batch.add(incoming, serialized, state)
+            if meter.is_full(incoming.record.partition):
+                return count
+            if meter.is_slow:
+                await meter.give_way()
+        return len(part)
 
     def _split(self, incoming_records: Records) -> Iterator[Records]:
         """Cut a batch where it needs more uncached streams than may be read at once."""
@@ -129,22 +166,16 @@ class CommandProcessor:
             await self.event_store.lock(shards)
             yield
 
-    async def _load(
-        self, part: Records, commands: Sequence[IncomingCommand], shards: Sequence[int], watermarks: dict[int, int]
-    ) -> BatchWriter:
+    async def _load(self, part: Records, shards: Sequence[int], watermarks: dict[int, int]) -> BatchWriter:
         """Read what the decisions depend on: time, heads, first verdicts, streams, and ids for new streams."""
-        command_ids = {incoming.command.command_id for incoming in commands}
+        command_ids = {incoming.command.command_id for incoming in part if isinstance(incoming, IncomingCommand)}
         context = await self.event_store.read_batch_context(shards, command_ids)
         self.state_cache.drop_stale({shard: head.position for shard, head in context.heads.items()})
-        new_streams = await self.state_cache.load(self.event_store, _select_valid(commands))
+        new_streams = await self.state_cache.load(self.event_store, _select_valid(part))
         new_ids = await self.event_store.reserve_stream_numbers(len(new_streams)) if new_streams else []
         self.state_cache.assign_stream_ids(new_streams, new_ids)
         rows = AppendBatch(self.incarnation, context.decided_at, context.heads, watermarks)
-        batch = BatchWriter(rows, context.first_verdicts, self.state_cache)
-        for incoming in part:
-            if isinstance(incoming, IncomingDeadLetter):
-                batch.add_dead_letter(incoming)
-        return batch
+        return BatchWriter(rows, context.first_verdicts, self.state_cache)
 
 
 def _select_valid(incoming_records: Records) -> list[Command]:

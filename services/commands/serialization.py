@@ -1,7 +1,7 @@
 """Step 5 of 6: serialize a decision into the JSON that the log keeps and the topics get."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -25,6 +25,8 @@ from services.moderation.events import Event
 from services.moderation.value_object import value_object
 
 OUTPUT_BYTES_MAX = 3 << 20
+# Serializing so many events takes some tens of milliseconds.
+EVENTS_PER_STEP = 1_000
 HTTP_STATUS_BY_REASON: Mapping[str, int] = {reason: info.http_status for reason, info in REASONS.items()}
 # These leave the command id as it was: free for its owner, or settled by its first verdict.
 NOT_SETTLING_REASONS = frozenset({UNAUTHENTICATED.reason, COMMAND_ID_REUSED.reason})
@@ -62,18 +64,56 @@ def serialize(
 
     A decision with a part of more than ``OUTPUT_BYTES_MAX`` could never be published: the command is rejected instead.
     """
-    command = incoming.command
     causation = build_causation(incoming)
     events: list[SerializedEvent] = []
+    if isinstance(decision, Accepted):
+        request_metadata = build_request_metadata(incoming, decision.events, state)
+        events = _serialize_events(
+            incoming, decision.events, state, causation, request_metadata, decided_at, state.version + 1
+        )
+    return _complete(incoming, decision, state, decided_at, causation, events)
+
+
+async def serialize_in_steps(
+    incoming: IncomingCommand,
+    accepted: Accepted,
+    state: CommandState,
+    decided_at: str,
+    pause: Callable[[], Awaitable[None]],
+) -> SerializedCommand:
+    """Serialize a decision with many events, and ``pause`` after each step of EVENTS_PER_STEP; see ``serialize``."""
+    causation = build_causation(incoming)
+    events: list[SerializedEvent] = []
+    request_metadata = build_request_metadata(incoming, accepted.events, state)
+    for start in range(0, len(accepted.events), EVENTS_PER_STEP):
+        step = accepted.events[start : start + EVENTS_PER_STEP]
+        first_version = state.version + 1 + start
+        events += _serialize_events(incoming, step, state, causation, request_metadata, decided_at, first_version)
+        if len(events) < start + len(step):
+            break
+        await pause()
+    return _complete(incoming, accepted, state, decided_at, causation, events)
+
+
+def _complete(
+    incoming: IncomingCommand,
+    decision: Decision | Duplicate,
+    state: CommandState,
+    decided_at: str,
+    causation: dict[str, Any],
+    events: list[SerializedEvent],
+) -> SerializedCommand:
+    """Add the verdict; without all of the events of an accepted command, one of which is too large, it is rejected."""
+    command = incoming.command
     if isinstance(decision, Duplicate):
         verdict_body = encode_duplicate_verdict(decision.first_verdict)
     else:
         verdict_body = encode_verdict(command, decision, state.version, decided_at, incoming.correlation_id)
-        if isinstance(decision, Accepted):
-            events = _serialize_events(incoming, decision, state, causation, decided_at)
-            if len(events) < len(decision.events) or len(verdict_body) > OUTPUT_BYTES_MAX:
-                decision, events = TOO_LARGE, []
-                verdict_body = encode_verdict(command, decision, state.version, decided_at, incoming.correlation_id)
+        if isinstance(decision, Accepted) and (
+            len(events) < len(decision.events) or len(verdict_body) > OUTPUT_BYTES_MAX
+        ):
+            decision, events = TOO_LARGE, []
+            verdict_body = encode_verdict(command, decision, state.version, decided_at, incoming.correlation_id)
     verdict_metadata = {
         **causation,
         "time": decided_at,
@@ -93,12 +133,17 @@ def serialize(
 
 
 def _serialize_events(
-    incoming: IncomingCommand, accepted: Accepted, state: CommandState, causation: dict[str, Any], decided_at: str
+    incoming: IncomingCommand,
+    new_events: Sequence[Event],
+    state: CommandState,
+    causation: dict[str, Any],
+    request_metadata: dict[str, Any],
+    decided_at: str,
+    first_version: int,
 ) -> list[SerializedEvent]:
-    """Serialize the events, up to the first that is too large."""
+    """Serialize events, up to the first that is too large; ``first_version``: the first event's in its stream."""
     events: list[SerializedEvent] = []
-    request_metadata = build_request_metadata(incoming, accepted.events, state)
-    for version, event in enumerate(accepted.events, state.version + 1):
+    for version, event in enumerate(new_events, first_version):
         data = encode_event(event, incoming.command, version, decided_at, state.assignment is not None)
         if len(data) > OUTPUT_BYTES_MAX:
             break

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -18,6 +18,7 @@ from services.handler.faststream_adapter import RecordBatch
 from services.handler.log_session import LogSession, open_log_session, read_watermarks
 from services.handler.metrics import HandlerTelemetry, build_in_flight_records
 from services.handler.offset_committer import OffsetCommitter
+from services.handler.position_checks import is_new
 from services.handler.topic_checks import TopicIdentityCheck, rejoin_if_partitions_added, sample_lag
 from services.kafka.client_compat import Poll, wait_until_idle
 from services.kafka.partitioning import group_by_partition
@@ -58,6 +59,7 @@ class CommandConsumer(ConsumerRebalanceListener):
         self.commands_topic = full_topic_name(settings.topic_prefix, "commands")
         self.session: LogSession | None = None
         self.failing_partitions: set[int] = set()
+        self.is_revoking = False
         self.offset_committer = OffsetCommitter()
         self.faststream_subscriber: Any = None
         self.stopping = False
@@ -65,7 +67,8 @@ class CommandConsumer(ConsumerRebalanceListener):
         self.partition_count = installation.shard_count
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        """Finish the batch in progress, so that the next owner does not process it concurrently."""
+        """Finish the transaction in progress, so that the next owner does not process its records concurrently."""
+        self.is_revoking = True
         await wait_until_idle(self.faststream_subscriber, DRAIN_SECONDS_MAX)
         await self.offset_committer.flush(COMMIT_SECONDS_MAX)
 
@@ -76,6 +79,7 @@ class CommandConsumer(ConsumerRebalanceListener):
         processes those without waiting for a new command. It may be too late for the first batch, which is checked by
         the position tracker.
         """
+        self.is_revoking = False
         self.telemetry.metrics.rebalances.inc()
         partitions = sorted(topic_partition.partition for topic_partition in assigned)
         LOGGER.info("%s is assigned partitions %s", self.name, ", ".join(map(str, partitions)) or "none")
@@ -144,52 +148,75 @@ class CommandConsumer(ConsumerRebalanceListener):
         position_tracker = session.position_tracker
         new_records, watermarks = await position_tracker.filter_new(records, consumer)
         failing_records: Records = ()
+        deferred_records: Records = ()
         if new_records:
             try:
-                await self._process(session, new_records, watermarks, started_at)
+                deferred_records = await self._process(session, new_records, watermarks, started_at)
             except (*POSTGRES_ERRORS, *REFETCH_ERRORS):
                 raise
             except Exception:
                 LOGGER.exception("a batch cannot be processed: trying its partitions one by one")
                 self.telemetry.record_failure()
-                failing_records = await self._process_per_partition(session, new_records, watermarks, started_at)
+                new_records = [record for record in new_records if is_new(record.offset, watermarks[record.partition])]
+                failing_records, deferred_records = await self._process_per_partition(
+                    session, new_records, watermarks, started_at
+                )
         self.telemetry.record_redeliveries(position_tracker.redelivered_count)
         self.offset_committer.commit(consumer, position_tracker.offsets_to_commit(records))
         if failing_records or self.failing_partitions:
             self.failing_partitions -= {record.partition for record in records}
             self.failing_partitions |= {record.partition for record in failing_records}
         self.health.set_component_problem(self.name, position_tracker.problem or self._describe_failing_partitions())
+        self._rewind((*failing_records, *deferred_records), consumer)
         if failing_records:
-            await self._rewind_after_pause(failing_records, consumer)
+            self.health.heartbeat(self.name)
+            await asyncio.sleep(RETRY_SECONDS[-1])
 
     async def _process(
-        self, session: LogSession, new_records: Records, watermarks: Mapping[int, int], started_at: float
-    ) -> None:
-        result = await session.processor.process(new_records, watermarks)
-        session.position_tracker.advance(new_records)
-        self.telemetry.record_batch(new_records, result, started_at)
+        self, session: LogSession, new_records: Records, watermarks: dict[int, int], started_at: float
+    ) -> Records:
+        """Process records in transactions of a limited size; return those that are left for another batch.
+
+        Of each transaction that reaches a limit, the partition that made the most of it waits for another batch, so
+        that one customer's large commands do not keep those of other partitions waiting.
+        """
+        deferred_records: list[ConsumerRecord[Any, Any]] = []
+        while new_records and not (deferred_records and (self.is_revoking or self.stopping)):
+            result = await session.processor.process(new_records, watermarks)
+            processed_records = new_records[: len(new_records) - len(result.deferred)]
+            session.position_tracker.advance(processed_records)
+            self.telemetry.record_batch(processed_records, result, started_at)
+            new_records = result.deferred
+            if new_records:
+                heaviest = result.heaviest_partition
+                deferred_records += [record for record in new_records if record.partition == heaviest]
+                new_records = [record for record in new_records if record.partition != heaviest]
+                self.lag.start_batch(build_in_flight_records((*new_records, *deferred_records)))
+                self.lag.mark_attempted()
+        return [*deferred_records, *new_records]
 
     async def _process_per_partition(
-        self, session: LogSession, new_records: Records, watermarks: Mapping[int, int], started_at: float
-    ) -> Records:
-        """Process each partition's records apart; return the first record of each partition that fails."""
-        failing_records = []
+        self, session: LogSession, new_records: Records, watermarks: dict[int, int], started_at: float
+    ) -> tuple[Records, Records]:
+        """Process each partition's records apart; return those of failing partitions, and those left for later."""
+        failing_records: list[ConsumerRecord[Any, Any]] = []
+        deferred_records: list[ConsumerRecord[Any, Any]] = []
         for partition, partition_records in group_by_partition(new_records).items():
             try:
-                await self._process(session, partition_records, watermarks, started_at)
+                deferred_records += await self._process(session, partition_records, watermarks, started_at)
             except (*POSTGRES_ERRORS, *REFETCH_ERRORS):
                 raise
             except Exception:
                 LOGGER.exception("partition %s cannot be processed", partition)
-                failing_records.append(partition_records[0])
-        return failing_records
+                failing_records += [r for r in partition_records if is_new(r.offset, watermarks[partition])]
+        return failing_records, deferred_records
 
-    async def _rewind_after_pause(self, failing_records: Records, consumer: AIOKafkaConsumer) -> None:
-        """Fetch the failing partitions again from these records on; the others are not fetched twice."""
-        for record in failing_records:
-            consumer.seek(TopicPartition(record.topic, record.partition), record.offset)
-        self.health.heartbeat(self.name)
-        await asyncio.sleep(RETRY_SECONDS[-1])
+    def _rewind(self, records: Records, consumer: AIOKafkaConsumer) -> None:
+        """Fetch these records again, which were not processed; what follows them in their partitions comes later."""
+        for partition, partition_records in group_by_partition(records).items():
+            topic_partition = TopicPartition(self.commands_topic, partition)
+            if topic_partition in consumer.assignment():
+                consumer.seek(topic_partition, partition_records[0].offset)
 
     def _describe_failing_partitions(self) -> str | None:
         if not self.failing_partitions:

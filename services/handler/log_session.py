@@ -4,6 +4,7 @@ import functools
 from dataclasses import dataclass
 
 from services.commands.authorization import CommandAuthorizer
+from services.commands.batch_limits import BatchLimits, give_way
 from services.commands.processor import CommandProcessor
 from services.commands.state_cache import ENTRIES_MAX
 from services.config import HandlerSettings
@@ -41,9 +42,20 @@ async def open_log_session(
     except BaseException:
         connection.terminate()
         raise
-    entries_max = ENTRIES_MAX // settings.handler_subscribers
+
+    async def give_way_with_heartbeat() -> None:
+        health.heartbeat(loop_name)
+        await give_way()
+
     processor = CommandProcessor(
-        event_store, incarnation, installation.shard_count, authorizer, entries_max, settings.live_events_shard
+        event_store,
+        incarnation,
+        installation.shard_count,
+        authorizer,
+        entries_max=ENTRIES_MAX // settings.handler_subscribers,
+        live_events_shard=settings.live_events_shard,
+        limits=BatchLimits(settings.handler_batch_events, settings.handler_batch_bytes),
+        give_way=give_way_with_heartbeat,
     )
     return LogSession(connection, processor, PositionTracker(event_store, incarnation))
 

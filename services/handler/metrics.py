@@ -65,6 +65,8 @@ class HandlerTelemetry:
         metrics.command_seconds.observe([max(now - append_time, 0.0) for append_time in append_times])
         metrics.command_wait_seconds.observe([max(started_at - append_time, 0.0) for append_time in append_times])
         metrics.batch_commands.observe(len(records))
+        for event_count in result.event_counts:
+            metrics.batch_events.observe(event_count)
         metrics.db_transaction_seconds.observe(result.append_seconds)
         metrics.db_transactions.labels("committed" if result.attempts == 1 else "redecided").inc()
         for labels, count in result.outcomes.items():

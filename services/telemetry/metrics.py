@@ -13,6 +13,7 @@ from services.telemetry.collectors import BatchHistogram, CallbackCounter, Callb
 SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
 REQUEST_SECONDS_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10)
 RECORDS_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
+EVENTS_BUCKETS = (*RECORDS_BUCKETS, 10_000, 20_000, 50_000, 100_000)
 
 
 class MetricDescription(NamedTuple):
@@ -104,6 +105,9 @@ class HandlerMetrics(TokenMetrics):
         )
         self.batch_commands = self._histogram(
             "moderation_batch_commands", "Records decided in one transaction", RECORDS_BUCKETS
+        )
+        self.batch_events = self._histogram(
+            "moderation_batch_events", "Events appended in one transaction", EVENTS_BUCKETS
         )
         self.db_transaction_seconds = self._histogram(
             "moderation_db_transaction_seconds",

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -264,7 +264,7 @@ async def test_failing_partition_does_not_block_another_partition(
     process = CommandProcessor.process
 
     async def fail_for_partition_0(
-        processor: CommandProcessor, records: Sequence[Record], watermarks: Mapping[int, int]
+        processor: CommandProcessor, records: Sequence[Record], watermarks: dict[int, int]
     ) -> BatchResult:
         assert all(record.partition == 1 for record in records), "a bug"
         return await process(processor, records, watermarks)

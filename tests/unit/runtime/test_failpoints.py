@@ -26,7 +26,7 @@ class Log:
         yield 2
 
 
-class Consumer:
+class OffsetClient:
     async def commit(self) -> None:
         """Commit offsets."""
 
@@ -59,7 +59,7 @@ async def test_failure_after_a_boundary_hides_what_was_done() -> None:
 async def test_kafka_boundary_fails_as_kafka_client() -> None:
     failpoints, _ = build("handler.consumer.commit.before=raise")
     with pytest.raises(KAFKA_CLIENT_ERRORS):
-        await failpoints.arm(Consumer(), "handler.consumer").commit()
+        await failpoints.arm(OffsetClient(), "handler.consumer").commit()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,183 @@
+"""A batch is appended in transactions of a limited size, each of whole commands, and in the order of its records."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import asyncpg
+import pytest
+from aiokafka import ConsumerRecord
+
+from schemas.topics import DEFAULT_SHARD_COUNT
+from services.commands.batch_limits import BatchLimits, give_way
+from services.commands.processor import CommandProcessor
+from services.eventlog.store import EventStore
+from services.kafka.partitioning import get_course_shard
+from services.runtime.failpoints import Failpoints
+from tests.fixtures.canvas.adapter import World
+from tests.integration.eventlog.test_complexity import CommandRecords
+
+STUDENTS = 50
+SOURCE = "commands"
+DENSE = "select count(*) = max(version) as dense from event group by stream"
+Record = ConsumerRecord[Any, Any]
+
+
+class Class:
+    """One class with an assignment that is not moderated; each command hides or posts the grade of each student."""
+
+    def __init__(self, students: int = STUDENTS) -> None:
+        self.world, self.records = World(), CommandRecords()
+        self.students = students
+        self.watermarks = {get_course_shard(self.world.course_id, DEFAULT_SHARD_COUNT): -1}
+
+    def to_records(self, commands: Sequence[Any]) -> list[Record]:
+        return [self.records.to_record(self.world, command) for command in commands]
+
+    def setup(self) -> list[Record]:
+        rows = [
+            {"user_id": self.world.user_id(f"s{n}"), "type": "StudentEnrollment", "state": "active"}
+            for n in range(self.students)
+        ]
+        settings = {"name": "Essay", "points_possible": 10, "grading_type": "points", "moderated_grading": False}
+        return self.to_records(
+            [
+                self.world.command("upsert_enrollments", {"enrollments": rows}),
+                self.world.command("configure_assignment", settings, assignment="a"),
+            ]
+        )
+
+    def toggles(self, count: int) -> list[Record]:
+        types = ("hide_grades", "post_grades")
+        return self.to_records([self.world.command(types[n % 2], {}, assignment="a") for n in range(1, count + 1)])
+
+
+@pytest.fixture
+async def connection(database_url: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+    connected = await asyncpg.connect(database_url)
+    yield connected
+    await connected.close()
+
+
+async def build_processor(
+    store: EventStore, limits: BatchLimits, pause: Callable[[], Awaitable[None]] = give_way
+) -> CommandProcessor:
+    return CommandProcessor(
+        store, await store.current_incarnation(SOURCE), DEFAULT_SHARD_COUNT, limits=limits, give_way=pause
+    )
+
+
+async def process_all(processor: CommandProcessor, records: Sequence[Record], watermarks: dict[int, int]) -> None:
+    """Process records and what is deferred of them."""
+    while records:
+        records = (await processor.process(records, watermarks)).deferred
+
+
+async def count_events(connection: "asyncpg.Connection[asyncpg.Record]") -> int:
+    assert all(row["dense"] for row in await connection.fetch(DENSE))
+    return int(await connection.fetchval("select count(*) from event where type like 'submission_%'"))
+
+
+@pytest.mark.parametrize(
+    ("limits", "processed"),
+    [
+        (BatchLimits(events_max=2 * STUDENTS + 1), 3),
+        (BatchLimits(events_max=2 * STUDENTS), 2),
+        (BatchLimits(events_max=1), 1),
+        (BatchLimits(size_max=2 * STUDENTS * 350), 2),
+    ],
+    ids=["passed by the third", "reached by the second", "less than a command", "size"],
+)
+async def test_batch_ends_with_the_command_that_reaches_a_limit(
+    connection: "asyncpg.Connection[asyncpg.Record]", limits: BatchLimits, processed: int
+) -> None:
+    course = Class()
+    processor = await build_processor(EventStore(connection), limits)
+    await process_all(processor, course.setup(), course.watermarks)
+    toggles = course.toggles(4)
+    result = await processor.process(toggles, course.watermarks)
+
+    assert [record.offset for record in result.deferred] == [record.offset for record in toggles[processed:]]
+    assert result.event_counts == [processed * STUDENTS]
+    assert result.heaviest_partition == toggles[0].partition
+    await process_all(processor, result.deferred, course.watermarks)
+    assert await count_events(connection) == 4 * STUDENTS
+
+
+async def test_dead_letters_behind_the_limit_are_left_too(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    course = Class()
+    processor = await build_processor(EventStore(connection), BatchLimits(events_max=1))
+    await process_all(processor, course.setup(), course.watermarks)
+    first, second = course.toggles(2)
+    unreadable: Record = ConsumerRecord(
+        "commands", first.partition, second.offset + 1, 1, 1, None, b"?", None, 0, 1, ()
+    )
+    result = await processor.process([first, second, unreadable], course.watermarks)
+    assert (list(result.deferred), result.dead_letters.total()) == ([second, unreadable], 0)
+    assert course.watermarks[first.partition] == first.offset
+    await process_all(processor, result.deferred, course.watermarks)
+    assert await connection.fetchval("select count(*) from dead_letter") == 1
+
+
+async def test_failed_transaction_leaves_the_ones_before_it_and_is_processed_again_from_the_log(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+) -> None:
+    course, failpoints = Class(), Failpoints()
+    failpoints.configure("handler.log.append.before=raise@3")
+    store = failpoints.arm(EventStore(connection), "handler.log")
+    processor = await build_processor(store, BatchLimits(events_max=STUDENTS))
+    setup, toggles = course.setup(), course.toggles(4)
+    await processor.process(setup, course.watermarks)
+    first = await processor.process(toggles, course.watermarks)
+    with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+        await processor.process(first.deferred, course.watermarks)
+
+    assert course.watermarks[toggles[0].partition] == toggles[0].offset
+    assert await count_events(connection) == STUDENTS
+    await process_all(processor, first.deferred, course.watermarks)
+    assert await count_events(connection) == 4 * STUDENTS
+
+
+async def test_only_the_transaction_that_met_another_writer_is_decided_again(
+    database_url: str, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    course, other = Class(students=1_100), await asyncpg.connect(database_url)
+    other_processor = await build_processor(EventStore(other), BatchLimits())
+    pauses = 0
+
+    async def append_elsewhere() -> None:
+        """Append a fact of the same course, from a partition that this batch does not read."""
+        nonlocal pauses
+        pauses += 1
+        if pauses == 1:
+            [record] = course.to_records([course.world.command("upsert_course", {"name": "Other"})])
+            record.partition += 1
+            await other_processor.process([record], {record.partition: -1})
+
+    processor = await build_processor(EventStore(connection), BatchLimits(events_max=1_000), append_elsewhere)
+    await processor.process(course.setup(), course.watermarks)
+    records: Sequence[Record] = course.toggles(3)
+    attempts = []
+    while records:
+        result = await processor.process(records, course.watermarks)
+        attempts.append(result.attempts)
+        records = result.deferred
+    await other.close()
+
+    assert attempts == [2, 1, 1]
+    assert await count_events(connection) == 3 * 1_100
+
+
+async def test_event_loop_goes_on_while_a_large_command_is_decided(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+) -> None:
+    course, pauses = Class(students=4_000), 0
+
+    async def count_pauses() -> None:
+        nonlocal pauses
+        pauses += 1
+
+    processor = await build_processor(EventStore(connection), BatchLimits(), count_pauses)
+    await processor.process(course.setup(), course.watermarks)
+    pauses = 0
+    await processor.process(course.toggles(1), course.watermarks)
+    assert pauses >= 4

@@ -13,6 +13,7 @@ from services.commands.event_metadata import build_causation, build_event_metada
 from services.commands.incoming_command import IncomingCommand, ReadableCommand, Record
 from services.commands.parse import InvalidCommand
 from services.moderation.decisions import (
+    COMMAND_EXPIRED,
     COMMAND_ID_REUSED,
     TOO_LARGE,
     UNAUTHENTICATED,
@@ -29,7 +30,7 @@ OUTPUT_BYTES_MAX = 3 << 20
 EVENTS_PER_STEP = 1_000
 HTTP_STATUS_BY_REASON: Mapping[str, int] = {reason: info.http_status for reason, info in REASONS.items()}
 # These leave the command id as it was: free for its owner, or settled by its first verdict.
-NOT_SETTLING_REASONS = frozenset({UNAUTHENTICATED.reason, COMMAND_ID_REUSED.reason})
+NOT_SETTLING_REASONS = frozenset({UNAUTHENTICATED.reason, COMMAND_ID_REUSED.reason, COMMAND_EXPIRED.reason})
 
 
 @value_object()

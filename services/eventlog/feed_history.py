@@ -38,7 +38,7 @@ select k.shard,
                  order by t.position desc limit 1), 0),
        coalesce((select t.live_number from event t where t.shard = k.shard and t.live_number is not null
                  and t.recorded_at < $2 order by t.live_number desc limit 1), 0),
-       coalesce((select t.number from verdict t where t.shard = k.shard and (t.metadata ->> 'time')::timestamptz < $2
+       coalesce((select t.number from decided_command t where t.shard = k.shard and t.recorded_at < $2
                  order by t.number desc limit 1), 0),
        coalesce((select t.number from dead_letter t where t.shard = k.shard and t.recorded_at < $2
                  order by t.number desc limit 1), 0)
@@ -109,13 +109,12 @@ _EVENT_FILTER = """
     and ($6::bigint is null or s.assignment = $6)
     and ($7::timestamptz is null or t.recorded_at >= $7) and ($8::timestamptz is null or t.recorded_at < $8)
 """
-# A verdict's ids and time are in its metadata.
+# A verdict's ids are in its metadata. One that is archived cannot be selected.
 _VERDICT_FILTER = """
-    ($4::bigint is null or t.root_account = $4)
+    t.body is not null and ($4::bigint is null or t.root_account = $4)
     and ($5::bigint is null or t.metadata ->> 'course_id' = $5::bigint::text)
     and ($6::bigint is null or t.metadata ->> 'assignment_id' = $6::bigint::text)
-    and ($7::timestamptz is null or (t.metadata ->> 'time')::timestamptz >= $7)
-    and ($8::timestamptz is null or (t.metadata ->> 'time')::timestamptz < $8)
+    and ($7::timestamptz is null or t.recorded_at >= $7) and ($8::timestamptz is null or t.recorded_at < $8)
 """
 # The course of an unreadable record is unknown.
 _DEAD_LETTER_FILTER = """

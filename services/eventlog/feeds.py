@@ -91,7 +91,9 @@ from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, position, i) 
 """
 
 
-def _build_feed_query(columns: str, table: str, sequence_column: str, size_expression: str, join: str) -> str:
+def _build_feed_query(
+    columns: str, table: str, sequence_column: str, size_expression: str, join: str, condition: str = "true"
+) -> str:
     """Build the query for the rows of each shard above one number up to another, bounded by count and bytes.
 
     Binds: $1 shards, $2 numbers after which, $3 numbers up to which, $4 rows and $5 bytes of a shard. A row may take
@@ -104,7 +106,7 @@ cross join lateral (
     select *, sum({size_expression}) over (order by {sequence_column} rows unbounded preceding)
            - {size_expression} as bytes_before
     from (select * from {table} where shard = k.shard and {sequence_column} > k.after and {sequence_column} <= k.last
-          order by {sequence_column} limit $4) t
+            and {condition} order by {sequence_column} limit $4) t
 ) t
 {join}
 where t.bytes_before < $5
@@ -121,7 +123,11 @@ FEED_QUERIES: Mapping[Feed, tuple[str, type[FeedRow]]] = {
         _build_feed_query(EVENT_COLUMNS, "event", "live_number", "octet_length(data::text)", JOIN_STREAM),
         EventRow,
     ),
-    "verdicts": (_build_feed_query(VERDICT_COLUMNS, "verdict", "number", "octet_length(body::text)", ""), VerdictRow),
+    # Archived verdicts are passed over: they were published when they were given.
+    "verdicts": (
+        _build_feed_query(VERDICT_COLUMNS, "verdict", "number", "octet_length(body::text)", "", "body is not null"),
+        VerdictRow,
+    ),
     "dead_letters": (
         _build_feed_query(
             DEAD_LETTER_COLUMNS, "dead_letter", "number", "coalesce(octet_length(value), 0)", JOIN_SOURCE

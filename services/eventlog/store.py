@@ -17,15 +17,17 @@ select clock_timestamp(),
        array(select row(h.shard, h.position, h.verdict_number, h.dead_letter_number,
                         (select e.recorded_at from event e where e.shard = h.shard and e.position = h.position))
              from heads($1::smallint[]) h),
-       array(select row(v.root_account, v.command_id, v.content_hash, v.body)
-             from verdict v where v.command_id = any($2::uuid[]) and v.first)
+       array(select row(c.root_account, c.command_id, c.content_hash,
+                        (select v.body from verdict_body v where v.shard = c.shard and v.number = c.number
+                                                             and v.recorded_at = c.recorded_at))
+             from decided_command c where c.command_id = any($2::uuid[]) and c.first)
 """
 # $1 incarnation, $2 partitions.
 WATERMARKS = "select p, watermark($1::smallint, p) from unnest($2::integer[]) p"
 # $1 incarnation, $2 partition, $3-$4 offsets, both inclusive.
 APPEND_TIMES = """
-select v."offset", v.append_time from verdict v
-where v.source = $1 and v.partition = $2 and v."offset" between $3 and $4
+select c."offset", c.append_time from decided_command c
+where c.source = $1 and c.partition = $2 and c."offset" between $3 and $4
 union all
 select d."offset", d.append_time from dead_letter d
 where d.source = $1 and d.partition = $2 and d."offset" between $3 and $4
@@ -79,10 +81,10 @@ class Stream:
 
 @dataclass(slots=True)
 class FirstVerdict:
-    """The verdict that settled a command id; ``body`` is JSON."""
+    """The verdict that settled a command id; ``body`` is JSON, None if it is archived."""
 
     content_hash: bytes
-    body: str
+    body: str | None
 
 
 @dataclass(frozen=True, slots=True)

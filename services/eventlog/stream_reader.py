@@ -39,7 +39,8 @@ select k.partition, k."offset", v.body, v.metadata, v.root_account
 from unnest($2::integer[], $3::bigint[]) k(partition, "offset")
 cross join (select number from source where topic = $1 order by number desc limit 1) s
 cross join lateral (select v.body, v.metadata, v.root_account from verdict v
-                    where v.source = s.number and v.partition = k.partition and v."offset" = k."offset") v
+                    where v.source = s.number and v.partition = k.partition and v."offset" = k."offset"
+                      and v.body is not null) v
 """
 FIRST_VERDICT = """
 select 0, 0::bigint, v.body, v.metadata, v.root_account
@@ -56,6 +57,13 @@ select assignment from stream where root_account = $1 and course = $2 and assign
 WATERMARK = """
 select watermark(s.number, $2) from (select number from source where topic = $1 order by number desc limit 1) s
 """
+
+
+class VerdictArchived(Exception):
+    """The command was decided; its verdict is older than verdicts are kept, and in the archive. Argument: its id."""
+
+    def __str__(self) -> str:
+        return f"command {self.args[0]} was decided, and its verdict is archived"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +124,16 @@ class StreamReader:
         return position
 
     async def verdicts_at(self, topic: str, coordinates: Sequence[tuple[int, int]]) -> list[StoredVerdict]:
-        """Return the verdicts of records given by (partition, offset); skips records without one."""
+        """Return the verdicts of records given by (partition, offset); skips records without, or archived."""
         partitions, offsets = [place[0] for place in coordinates], [place[1] for place in coordinates]
         rows = await self.connection.fetch(VERDICTS_AT, topic, partitions, offsets)
         return [StoredVerdict(*row) for row in rows]
 
     async def first_verdict(self, command_id: str, root_account: int) -> StoredVerdict | None:
-        """Return the verdict that settled a command id."""
+        """Return the verdict that settled a command id. Raises VerdictArchived."""
         row = await self.connection.fetchrow(FIRST_VERDICT, command_id, root_account)
+        if row is not None and row[2] is None:
+            raise VerdictArchived(command_id)
         return None if row is None else StoredVerdict(*row)
 
     async def find_courses_by_sis_id(self, root_account: int, sis_id: str) -> list[int]:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import asyncpg
 
 from services.eventlog.append_batch import AppendBatch, ShardHead
+from services.eventlog.encryption_keys import EncryptionKeys
+from services.eventlog.personal_data import unseal_events
 
 # $1 shards, $2 command ids.
 BATCH_CONTEXT = """
@@ -105,6 +107,7 @@ class EventStore:
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.connection = connection
+        self.encryption_keys = EncryptionKeys(connection)
 
     async def read_batch_context(self, shards: Sequence[int], command_ids: Iterable[str]) -> BatchContext:
         """Read time, heads and settled command ids in one query."""
@@ -151,10 +154,11 @@ class EventStore:
             cursor = await self.connection.cursor(EVENTS, streams)
             rows = await cursor.fetch(EVENTS_PER_FETCH)
             while rows:
+                stored_events = await unseal_events(self.encryption_keys, [StoredEvent(*row) for row in rows])
                 next_fetch = asyncio.create_task(cursor.fetch(EVENTS_PER_FETCH))
                 await asyncio.sleep(0)  # Send the query before these rows are used.
                 try:
-                    yield [StoredEvent(*row) for row in rows]
+                    yield stored_events
                     rows = await next_fetch
                 finally:
                     await asyncio.gather(next_fetch, return_exceptions=True)
@@ -169,13 +173,26 @@ class EventStore:
         await self.connection.execute(LOCK_SHARDS, shards)
 
     async def append(self, batch: AppendBatch) -> bool:
-        """Append a batch, or nothing and return False if the log is not the one that the batch was decided on.
+        """Append a batch with its keys; return False, having written nothing, if it was decided on another log.
 
         Another writer has appended since, or a failover or restore lost what had been appended before.
 
         Raises:
-            asyncpg.UniqueViolationError: the writer of another shard took an id of this batch; nothing was written.
+            asyncpg.UniqueViolationError: the writer of another shard took an id of this batch, or made the day's key;
+                nothing was written.
         """
+        if not batch.changes_keys:
+            return await self._append_rows(batch)
+        async with self.connection.transaction():
+            if not await self._append_rows(batch):
+                return False
+            if batch.erased_persons:
+                await self.encryption_keys.delete_persons(batch.erased_persons)
+            if batch.new_person_keys or batch.new_day_keys:
+                await self.encryption_keys.insert(batch.new_person_keys, batch.new_day_keys)
+        return True
+
+    async def _append_rows(self, batch: AppendBatch) -> bool:
         return bool(
             await self.connection.fetchval(
                 APPEND,

@@ -6,6 +6,8 @@ from datetime import datetime
 
 import asyncpg
 
+from services.eventlog.encryption_keys import EncryptionKeys
+from services.eventlog.personal_data import unseal_events
 from services.eventlog.postgres import Pool
 from services.eventlog.store import EVENTS, STREAMS, StoredEvent, Stream
 
@@ -85,6 +87,7 @@ class StreamReader:
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
         self.connection = connection
+        self.encryption_keys = EncryptionKeys(connection)
 
     async def streams(self, root_account: int, course: int | None, assignment: int | None) -> list[Stream]:
         """Return the existing streams of a course and an assignment."""
@@ -99,19 +102,20 @@ class StreamReader:
     async def events_after(self, versions: Mapping[int, int]) -> list[StoredEvent]:
         """Return the events of each stream after a version, in order, from one snapshot."""
         rows = await self.connection.fetch(EVENTS_AFTER, list(versions), list(versions.values()))
-        return [StoredEvent(*row) for row in rows]
+        return await self._unseal(rows)
 
     async def events(self, streams: Sequence[int], last_position: int | None = None) -> list[StoredEvent]:
         """Return the events of the streams, each in order, up to ``last_position`` of their shard."""
         if last_position is None:
-            return [StoredEvent(*row) for row in await self.connection.fetch(EVENTS, streams)]
-        return [StoredEvent(*row) for row in await self.connection.fetch(EVENTS_UNTIL, streams, last_position)]
+            return await self._unseal(await self.connection.fetch(EVENTS, streams))
+        return await self._unseal(await self.connection.fetch(EVENTS_UNTIL, streams, last_position))
 
     async def events_page(self, stream: int, after_version: int, last_version: int) -> list[StoredEvent]:
         """Return the events of a stream with versions above ``after_version`` up to ``last_version``."""
-        return [
-            StoredEvent(*row) for row in await self.connection.fetch(EVENTS_PAGE, stream, after_version, last_version)
-        ]
+        return await self._unseal(await self.connection.fetch(EVENTS_PAGE, stream, after_version, last_version))
+
+    async def _unseal(self, rows: Sequence[asyncpg.Record]) -> list[StoredEvent]:
+        return await unseal_events(self.encryption_keys, [StoredEvent(*row) for row in rows])
 
     async def position_at_version(self, stream: int, version: int) -> int | None:
         """Return the position of a stream's event of that version; None in the future."""

@@ -111,11 +111,15 @@ create table event (
     primary key (shard, position),
     unique (stream, version)
 );
-comment on column event.data is 'The value on the events topic, byte for byte (which jsonb would not keep).';
+comment on column event.data is
+    'The value on the events topic, byte for byte (which jsonb would not keep); what is personal is null there, and follows'
+    ' encrypted as the last key, "sealed".';
 comment on column event.metadata is
     'Never published as such: ids of the published records, the cause, the stream''s secret.';
 create unique index event_live_number on event (shard, live_number) where live_number is not null;
 create index event_sis_source_id on event ((data #>> '{payload,sis_source_id,1}')) where type = 'course_updated';
+-- Verification asks which courses have erased people.
+create index event_person_erased on event (stream) where type = 'person_erased';
 
 create trigger append_only before update or delete or truncate on event
     for each statement execute function refuse_change();
@@ -403,3 +407,31 @@ create trigger append_only before update or delete or truncate on redriven
 alter table redriven enable always trigger append_only;
 grant select on redriven to moderation_operator, moderation_reader;
 grant insert on redriven to moderation_operator;
+
+-- encryption_key ------------------------------------------------------------------------------------------------------
+-- The keys that personal data is encrypted with: one for each person and course, one for each day (dead letters, and
+-- what belongs to no known person). The only table from which rows are deleted: without its key, what was encrypted is
+-- erased, in this database and in every backup that does not hold the key. Nobody updates a key.
+
+create table encryption_key (
+    id           bigint primary key,
+    root_account bigint,
+    course       bigint,
+    person       bigint,
+    day          date unique,
+    key          bytea not null check (octet_length(key) in (32, 40)),
+    created_at   timestamptz not null default clock_timestamp(),
+    unique (root_account, person, course),
+    check (num_nulls(root_account, course, person) = case when day is null then 0 else 3 end)
+);
+comment on column encryption_key.id is 'Random; encrypted values name it.';
+comment on column encryption_key.person is 'A user id; 0: an HTTP request without a known user.';
+comment on column encryption_key.key is '32 bytes, or 40 if it is wrapped by the master key (RFC 3394).';
+-- A deleted key is to leave the table's pages soon.
+alter table encryption_key set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1);
+
+create trigger refuse_change before update or truncate on encryption_key
+    for each statement execute function refuse_change();
+alter table encryption_key enable always trigger refuse_change;
+grant select on encryption_key to moderation_reader, moderation_writer, moderation_operator;
+grant insert, delete on encryption_key to moderation_writer;

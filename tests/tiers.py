@@ -19,6 +19,7 @@ from pathlib import Path
 from deploy.local import backing_services
 from deploy.local.paths import ROOT, STATE
 from tests import COVERAGE_LINE
+from tests.fixtures.secure import secured_servers
 
 BIN = Path(sys.executable).parent
 LOGS = STATE / "tests"
@@ -34,7 +35,8 @@ class Tier:
 
     ``minutes``: the limit on two cores, set-up not included. ``needs_servers``: the shared ones; benchmarks start
     their own.
-    ``runs_alone``: measures what other tiers would disturb.
+    ``runs_alone``: measures what other tiers would disturb. ``is_secure``: on servers of its own with TLS, passwords
+    and access control lists.
     """
 
     name: str
@@ -42,12 +44,18 @@ class Tier:
     minutes: float
     needs_servers: bool = True
     runs_alone: bool = False
+    is_secure: bool = False
 
 
 def pytest_tier(
-    name: str, *arguments: str, minutes: float, needs_servers: bool = True, runs_alone: bool = False
+    name: str,
+    *arguments: str,
+    minutes: float,
+    needs_servers: bool = True,
+    runs_alone: bool = False,
+    is_secure: bool = False,
 ) -> Tier:
-    return Tier(name, ((sys.executable, "-m", "pytest", *arguments),), minutes, needs_servers, runs_alone)
+    return Tier(name, ((sys.executable, "-m", "pytest", *arguments),), minutes, needs_servers, runs_alone, is_secure)
 
 
 CHECKS = Tier(
@@ -63,14 +71,10 @@ CHECKS = Tier(
     minutes=5,
     needs_servers=False,
 )
-SABOTAGES = "tests/system/faults/test_sabotages.py"
-# A minute of faults; the cluster, the processes and the checker take as long again on two quiet cores.
-FAULTS = Tier(
-    "faults",
-    ((sys.executable, "-m", "tests.system.faults", "--minutes", "1", "processes", "brokers", "postgres"),),
-    minutes=10,
-    needs_servers=False,
-    runs_alone=True,
+SECURE_TESTS = (
+    "tests/system/secure",
+    "tests/system/journeys/test_command_auth.py",
+    "tests/system/journeys/test_gateway.py",
 )
 TIERS = {
     tier.name: tier
@@ -79,16 +83,16 @@ TIERS = {
         pytest_tier("unit", "-n", "2", "-m", "not slow", "tests/unit", minutes=5, needs_servers=False),
         pytest_tier("slow", "-m", "slow", "tests/unit", minutes=5, needs_servers=False),
         pytest_tier("integration", "tests/integration", minutes=20),
-        pytest_tier("system", "tests/system/contracts", "tests/system/faults", f"--ignore={SABOTAGES}", minutes=20),
+        pytest_tier("system", "tests/system/contracts", "tests/system/faults", minutes=20),
         pytest_tier("browser", "tests/system/console", minutes=10, runs_alone=True),
         pytest_tier("journeys", "tests/system/journeys", minutes=20),
-        FAULTS,
-        pytest_tier("sabotages", SABOTAGES, minutes=15),
+        pytest_tier("faults", "tests/system/faults", minutes=20),
+        pytest_tier("secure", *SECURE_TESTS, minutes=5, needs_servers=False, runs_alone=True, is_secure=True),
         pytest_tier("benchmarks", "tests/benchmarks", minutes=15, needs_servers=False, runs_alone=True),
     )
 }
 DEFAULT = ("checks", "unit", "slow", "integration", "system", "browser")
-ALL = (*DEFAULT, "journeys", "sabotages", "faults", "benchmarks")
+ALL = (*DEFAULT, "journeys", "secure", "benchmarks")
 CONCURRENT_TIERS_MAX = 2
 """As many as the cores of the machine that the limits are for."""
 
@@ -118,6 +122,8 @@ async def run_tier(tier: Tier, environment: dict[str, str], log: Path | None) ->
     """
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(log.open("wb")) if log else None
+        if tier.is_secure:
+            environment = environment | stack.enter_context(secured_servers(f"tests-secure-{os.getpid()}", HEAP))
         try:
             async with asyncio.timeout(tier.minutes * 60 * float(os.environ.get("TEST_LIMIT_FACTOR", "1"))):
                 for command in tier.commands:

@@ -13,12 +13,12 @@ from deploy.benchmarks.workload import ProducerRecord
 from deploy.local.backing_services import Server
 from deploy.local.kafka import client_settings, delete_topics
 from deploy.local.paths import STATE
-from deploy.local.postgres import create_database, drop_databases
+from deploy.local.postgres import create_database, database_name, drop_databases
 from services.eventlog.migrate import migrate
 from services.kafka import topics
 
 LOG_FILE = STATE / "bench.log"
-TABLES = "select oid::regclass::text from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'"
+TABLES = ("stream", "event", "verdict", "dead_letter")
 DURABILITY_SETTINGS = ("fsync", "synchronous_commit", "full_page_writes")
 
 
@@ -98,17 +98,17 @@ class BenchServers:
         """
         name = f"{self.name}-{next(self._name_numbers):04d}"
         if template is not None:
-            return create_database(self.postgres.address, name, template.rsplit("/", 1)[1])
+            return create_database(self.postgres.address, name, database_name(template))
         url = create_database(self.postgres.address, name)
         migrate(url)
         with psycopg.connect(url, autocommit=True) as connection:
-            for (table,) in connection.execute(TABLES).fetchall():
+            for table in TABLES:
                 connection.execute(f"alter table {table} set (autovacuum_enabled = off)".encode())
         return url
 
     def drop_database(self, url: str) -> None:
         """Drop a database of this run."""
-        drop_databases(self.postgres.address, url.rsplit("/", 1)[1])
+        drop_databases(self.postgres.address, database_name(url))
 
     async def new_installation(self, url: str) -> BenchInstallation:
         """Create new topics for a database."""

@@ -10,6 +10,7 @@ from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 
 from deploy.benchmarks.environment import BenchInstallation
+from deploy.local.postgres import database_name, read_password
 from services.kafka.client_options import client_options
 from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.topics import full_topic_name
@@ -36,11 +37,11 @@ def _eventsourcing(url: str, commands: int) -> float:
     url_parts = urlsplit(url)
     environment = {
         "PERSISTENCE_MODULE": "eventsourcing.postgres",
-        "POSTGRES_DBNAME": url_parts.path.removeprefix("/"),
+        "POSTGRES_DBNAME": database_name(url),
         "POSTGRES_HOST": str(url_parts.hostname),
         "POSTGRES_PORT": str(url_parts.port or 5432),
         "POSTGRES_USER": str(url_parts.username),
-        "POSTGRES_PASSWORD": url_parts.password or "none",
+        "POSTGRES_PASSWORD": read_password(url) or "none",
     }
     with Application[uuid.UUID](env=environment) as application:
         aggregate = AssignmentAggregate()

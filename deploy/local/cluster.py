@@ -110,7 +110,9 @@ class PostgresPair:
     def database_url(self, name: str) -> str:
         """URL of a database on whichever server is the primary."""
         hosts = ",".join(f"127.0.0.1:{port}" for port in sorted((self.primary.port, self.standby.port)))
-        return f"postgresql://{USER}@{hosts}/{name}?target_session_attrs=read-write"
+        # Both have the same password: a standby is a copy.
+        parameters = f"passfile={self.primary.password_file}&target_session_attrs=read-write"
+        return f"postgresql://{USER}@{hosts}/{name}?{parameters}"
 
     def start(self) -> None:
         """Start both, creating them the first time."""

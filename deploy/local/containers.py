@@ -17,7 +17,7 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient, get_docker_host
 
 from deploy.local import kafka, postgres
-from deploy.local.paths import CLONE_ID, free_port, wait_until_ready
+from deploy.local.paths import CLONE_ID, STATE, free_port, wait_until_ready
 
 # The first one that the engine has is used.
 IMAGES = {
@@ -162,15 +162,21 @@ def kafka_container(name: str, heap: str) -> Container:
 
 def postgres_container(name: str) -> Container:
     """One PostgreSQL."""
+    password_file = STATE / name / f"postgres-{postgres.USER}.pgpass"
 
     def environment(port: int) -> dict[str, str]:
         return {
             "PGPORT": str(port),
             "POSTGRES_USER": postgres.USER,
             "POSTGRES_DB": "postgres",
-            "POSTGRES_HOST_AUTH_METHOD": "trust",
-            "POSTGRES_INITDB_ARGS": " ".join(postgres.INITDB_OPTIONS),
+            "POSTGRES_PASSWORD": postgres.create_password(password_file),
+            "POSTGRES_HOST_AUTH_METHOD": "scram-sha-256",
+            "POSTGRES_INITDB_ARGS": " ".join(("-A", "scram-sha-256", *postgres.INITDB_OPTIONS)),
         }
 
     command = ["postgres", *(f"--{name}={value}" for name, value in postgres.SERVER_SETTINGS.items())]
-    return Container(f"{name}-postgres", "postgres", environment, postgres.format_url, postgres.is_ready, command)
+
+    def format_url(port: int) -> str:
+        return postgres.format_url(port, password_file)
+
+    return Container(f"{name}-postgres", "postgres", environment, format_url, postgres.is_ready, command)

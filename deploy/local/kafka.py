@@ -6,13 +6,15 @@ import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from deploy.local.certificates import HOST_NAME
+from deploy.local.kafka_security import KafkaSecurity
 from deploy.local.paths import STATE, free_port, remove_folder, running_pid, terminate, wait_until_ready
 from services.kafka.client_options import librdkafka_options
 
@@ -68,8 +70,13 @@ def client_settings(bootstrap: str) -> dict[str, str | int | float | bool]:
 
 def is_ready(bootstrap: str) -> bool:
     """Return whether a broker answers requests there."""
+    return answers(AdminClient(client_settings(bootstrap)))
+
+
+def answers(client: AdminClient) -> bool:
+    """Return whether a broker answers this client's requests."""
     with contextlib.suppress(KafkaException):
-        return bool(AdminClient(client_settings(bootstrap)).list_topics(timeout=0.5).brokers)
+        return bool(client.list_topics(timeout=0.5).brokers)
     return False
 
 
@@ -86,6 +93,7 @@ class KafkaServer:
     """A broker whose data, ports and id survive restarts. Raises RuntimeError when it does not start.
 
     ``settings`` come before the usual ones. A broker of a cluster also has a given port and the cluster's id.
+    ``security``: clients need one of ``users``, who may do what access control lists allow.
     """
 
     def __init__(
@@ -95,9 +103,13 @@ class KafkaServer:
         settings: Mapping[str, str] = MappingProxyType({}),
         port: int | None = None,
         cluster_id: str | None = None,
+        security: KafkaSecurity | None = None,
+        users: Collection[str] = (),
     ) -> None:
         self.folder = folder
         self.heap = heap
+        self.security = security
+        self.users = users
         self._settings = settings
         self._chosen_port = port
         self._cluster_id = cluster_id
@@ -105,16 +117,21 @@ class KafkaServer:
     @property
     def address(self) -> str:
         """host:port. The port is chosen when the storage is formatted."""
-        return format_address(int((self.folder / "port").read_text()))
+        port = int((self.folder / "port").read_text())
+        return format_address(port) if self.security is None else f"{HOST_NAME}:{port}"
 
     def start(self) -> None:
         """Start it unless it runs, formatting the storage the first time, and wait until it answers."""
         process = self.launch()
         if process is None:
             return
-        if not wait_until_ready(lambda: is_ready(self.address), lambda: process.poll() is None, START_SECONDS):
+        if not wait_until_ready(self._is_ready, lambda: process.poll() is None, START_SECONDS):
             self.kill()
             raise RuntimeError(f"Kafka did not start; see {self.folder / 'broker.log'}")
+        if self.security is not None:
+            missing = [user for user in self.users if not self.security.password_file(user).exists()]
+            if missing:
+                self.security.create_users(self._internal_port(), missing)
         # Another process may end the broker, by its pid file; without this, Popen warns of a running child.
         process.returncode = 0
 
@@ -151,6 +168,14 @@ class KafkaServer:
         """Return the broker's process id; None if it does not run."""
         return running_pid(self.folder / "pid", str(self.folder / "server.properties"))
 
+    def _is_ready(self) -> bool:
+        if self.security is None:
+            return is_ready(self.address)
+        return answers(self.security.internal_client(self._internal_port()))
+
+    def _internal_port(self) -> int:
+        return int((self.folder / "internal-port").read_text())
+
     def _terminate(self, signal_number: int) -> None:
         if (pid := self.pid()) is not None:
             terminate(pid, signal_number)
@@ -158,8 +183,11 @@ class KafkaServer:
     def _format_storage(self) -> None:
         shutil.rmtree(self.folder / "data", ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        port = self._chosen_port or free_port()
-        settings = {**build_settings("127.0.0.1", port, free_port(), str(self.folder / "data")), **self._settings}
+        port, controller_port, internal_port = self._chosen_port or free_port(), free_port(), free_port()
+        settings = {**build_settings("127.0.0.1", port, controller_port, str(self.folder / "data")), **self._settings}
+        if self.security is not None:
+            settings |= self.security.broker_settings(port, controller_port, internal_port, self.folder)
+            (self.folder / "internal-port").write_text(str(internal_port))
         (self.folder / "server.properties").write_text("".join(f"{k}={value}\n" for k, value in settings.items()))
         # With =, because an id may start with a hyphen.
         cluster = f"--cluster-id={self._cluster_id or new_cluster_id()}"

@@ -1,17 +1,25 @@
-"""Run one local PostgreSQL on a free port, as an unprivileged user when we are root."""
+"""Run one local PostgreSQL on a free port, as an unprivileged user when we are root.
+
+Every login has a password (SCRAM), in a file of its own that only we can read; a URL names the file, so that no
+password is in an environment or among arguments. With an authority only encrypted connections are accepted.
+"""
 
 import contextlib
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from types import MappingProxyType
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import psycopg
 from psycopg import sql
 
+from deploy.local.certificates import HOST_ADDRESS, CertificateAuthority, write_secret
 from deploy.local.paths import free_port, remove_folder, running_pid
 
 USER = "moderation"
@@ -20,9 +28,27 @@ UNUSED_WAIT_SECONDS_MAX = 60
 INITDB_OPTIONS = ("-E", "UTF8", "--locale=C.UTF-8")
 
 
-def format_url(port: int) -> str:
-    """URL of the database ``postgres``."""
-    return f"postgresql://{USER}@127.0.0.1:{port}/postgres"
+def format_url(port: int, password_file: Path, authority: CertificateAuthority | None = None) -> str:
+    """URL of the database ``postgres``, for its superuser."""
+    parameters = {"passfile": str(password_file)}
+    if authority is not None:
+        parameters |= {"sslmode": "verify-full", "sslrootcert": str(authority.certificate)}
+    return f"postgresql://{USER}@127.0.0.1:{port}/postgres?{urlencode(parameters, safe='/')}"
+
+
+def create_password(password_file: Path, login: str = USER) -> str:
+    """Draw a password, write it to a file in PostgreSQL's format, and return it."""
+    password = secrets.token_urlsafe(24)
+    write_secret(password_file, f"*:*:*:{login}:{password}\n")
+    return password
+
+
+def read_password(url: str) -> str | None:
+    """Return the password of a URL, or the one in its password file; None if it has neither."""
+    parts = urlsplit(url)
+    if parts.password or "passfile" not in (parameters := dict(parse_qsl(parts.query))):
+        return parts.password
+    return Path(parameters["passfile"]).read_text().rstrip("\n").rpartition(":")[2]
 
 
 def is_ready(url: str) -> bool:
@@ -36,6 +62,11 @@ def is_ready(url: str) -> bool:
 def database_url(url: str, name: str) -> str:
     """URL of another database of the same server."""
     return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def database_name(url: str) -> str:
+    """Name of the database of a URL."""
+    return urlsplit(url).path.removeprefix("/")
 
 
 def create_database(url: str, name: str, template: str = "template1") -> str:
@@ -83,15 +114,20 @@ def find_binaries() -> Path:
 
 
 class PostgresServer:
-    """A server whose data and port survive restarts. Raises RuntimeError when it does not start."""
+    """A server whose data and port survive restarts. Raises RuntimeError when it does not start.
 
-    def __init__(self, folder: Path) -> None:
+    ``authority``: encrypts all connections, with the certificate that it issued for "postgres".
+    """
+
+    def __init__(self, folder: Path, authority: CertificateAuthority | None = None) -> None:
         self.folder = folder
+        self.authority = authority
+        self.password_file = folder.with_name(f"{folder.name}-{USER}.pgpass")
 
     @property
     def address(self) -> str:
         """URL of its database ``postgres``. The port is chosen when the data folder is created."""
-        return format_url(self.port)
+        return format_url(self.port, self.password_file, self.authority)
 
     def start(self) -> None:
         """Start it unless it runs, creating the data folder the first time, and wait until it accepts connections."""
@@ -125,6 +161,7 @@ class PostgresServer:
 
     def remove(self) -> None:
         """Delete the data of a stopped server."""
+        self.password_file.unlink(missing_ok=True)
         remove_folder(self.folder)
 
     def create_standby_of(self, primary: "PostgresServer", slot: str) -> None:
@@ -133,7 +170,11 @@ class PostgresServer:
         self._create_folder()
         source = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", USER]
         data = self.folder / "data"
-        self._run("pg_basebackup", "-D", str(data), *source, "-R", "-X", "stream", "-c", "fast", "-C", "-S", slot)
+        # A standby has its primary's logins. PostgreSQL's user cannot read our file; -R stores the password for it.
+        write_secret(self.password_file, primary.password_file.read_text())
+        password = {"PGPASSWORD": read_password(primary.address) or ""}
+        options = ["-R", "-X", "stream", "-c", "fast", "-C", "-S", slot]
+        self._run("pg_basebackup", "-D", str(data), *source, *options, environment=password)
         with (data / "postgresql.auto.conf").open("a") as file:
             # Promoted, it has no standby of its own to wait for.
             file.write("synchronous_standby_names = ''\nwal_retrieve_retry_interval = '500ms'\n")
@@ -154,18 +195,40 @@ class PostgresServer:
     def _create_folder(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        if os.getuid() == 0:
-            account = pwd.getpwnam("postgres")
-            os.chown(self.folder, account.pw_uid, account.pw_gid)
+        self._give_to_server(self.folder)
 
     def _create(self) -> None:
         self._create_folder()
-        self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", USER, *INITDB_OPTIONS)
+        initial_password = self.folder / "password"
+        write_secret(initial_password, create_password(self.password_file))
+        self._give_to_server(initial_password)
+        authentication = ("-A", "scram-sha-256", f"--pwfile={initial_password}")
+        self._run("initdb", "-D", str(self.folder / "data"), *authentication, "-U", USER, *INITDB_OPTIONS)
+        initial_password.unlink()
+        settings = dict(SERVER_SETTINGS)
+        if self.authority is not None:
+            settings |= self._encrypt(self.authority)
         with (self.folder / "data" / "postgresql.conf").open("a") as file:
-            file.writelines(f"{name} = '{value}'\n" for name, value in SERVER_SETTINGS.items())
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
         (self.folder / "port").write_text(str(free_port()))
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _encrypt(self, authority: CertificateAuthority) -> dict[str, str]:
+        """Give the server its certificate, refuse connections in clear, and return the settings for it."""
+        issued = authority.issued("postgres")
+        for source, target in ((issued.certificate, "server.crt"), (issued.key, "server.key")):
+            write_secret(self.folder / "data" / target, source.read_text())
+            self._give_to_server(self.folder / "data" / target)
+        (self.folder / "data" / "pg_hba.conf").write_text(f"hostssl all all {HOST_ADDRESS}/32 scram-sha-256\n")
+        return {"ssl": "on", "ssl_min_protocol_version": "TLSv1.2"}
+
+    @staticmethod
+    def _give_to_server(path: Path) -> None:
+        """Make PostgreSQL's own user the owner, where we are root and it is another one."""
+        if os.getuid() == 0:
+            account = pwd.getpwnam("postgres")
+            os.chown(path, account.pw_uid, account.pw_gid)
+
+    def _run(self, program: str, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         command = [str(find_binaries() / program), *arguments]
         if os.getuid() == 0:
             command = ["runuser", "-u", "postgres", "--", *command]
@@ -177,6 +240,7 @@ class PostgresServer:
             text=True,
             check=False,
             cwd="/",
+            env={**os.environ, **environment},
         )
         if result.returncode:
             raise RuntimeError(f"{program} failed: {result.stderr.strip()[-500:]} (see {self.folder / 'server.log'})")

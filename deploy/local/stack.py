@@ -1,7 +1,13 @@
-"""Run the whole stack in the background: ``deploy/stack up | down | env | monitor | token USER_ID | logs [NAME]``."""
+"""Run the whole stack in the background: ``deploy/stack up [--secure] | down | env [NAME] | monitor | token | logs``.
+
+Every process has a PostgreSQL login of its own. With ``--secure`` it has a Kafka user too, both servers accept
+encrypted connections only, and Kafka allows what ``deploy/kafka/acls.yaml`` lists. The secured servers are others than
+the open ones, with data of their own.
+"""
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,9 +16,15 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka.admin import AdminClient
+
 from deploy.local import backing_services
-from deploy.local.paths import ROOT, free_port, running_pid, terminate
+from deploy.local.kafka import client_settings
+from deploy.local.kafka_security import ADMINISTRATOR
+from deploy.local.logins import LOGIN_ROLES, create_logins, login_url
+from deploy.local.paths import ROOT, STATE, free_port, running_pid, terminate
 from deploy.local.postgres import create_database
+from deploy.local.secure_servers import KAFKA_USERS, SecureServers, grant_process_acls
 from deploy.local.stack_keys import KEYS_FOLDER, create_token, make_keys
 from deploy.local.supervisor import LOG_FOLDER, PROCESSES_FILE, STACK_FOLDER
 from deploy.monitoring.prometheus_targets import write_prometheus_config
@@ -23,7 +35,12 @@ READY_SECONDS = 60
 PROVIDER_NAMES = {"given": "external", "container": "container", "local": "local process"}
 PROCESSES = ("handler", "relay", "gateway", "console")
 LMS_URL = "http://canvas.example"
-USAGE = "usage: deploy/stack up | down | env | monitor | token USER_ID [--scope S] [--root-account ID] | logs [NAME]"
+USAGE = (
+    "usage: deploy/stack up [--secure] | down | env [NAME] | monitor | token USER_ID [--scope S] [--root-account ID]"
+    " | logs [NAME]"
+)
+OPEN_SERVERS, SECURE_SERVERS = "stack", "secure-stack"
+DEFAULT_CLIENT = "operator"
 
 
 class Stack:
@@ -34,32 +51,45 @@ class Stack:
         LOG_FOLDER.mkdir(exist_ok=True)
         self.providers = _read_json(PROVIDERS_FILE)
 
-    def up(self) -> None:
+    @property
+    def is_secure(self) -> bool:
+        """Whether the stack was started with ``--secure``."""
+        return bool(self.providers.get("secure"))
+
+    @property
+    def credentials_folder(self) -> Path:
+        """The folder with the passwords of logins and users."""
+        return STATE / (SECURE_SERVERS if self.is_secure else OPEN_SERVERS) / "credentials"
+
+    def up(self, *, secure: bool = False) -> None:
         """Start whatever does not run, and wait until everything is ready. SystemExit if something is not."""
         make_keys(KEYS_FOLDER)
         if not self.providers:
-            self._choose_providers()
+            self._choose_providers(secure)
+        elif secure and not self.is_secure:
+            sys.exit("deploy/stack: the stack runs without --secure; run deploy/stack down first")
         environment = _read_json(ENVIRONMENT_FILE)
         for name, value in environment.items():
             if os.environ.get(name, value) != value:
                 sys.exit(f"deploy/stack: the stack runs with another {name}; run deploy/stack down first")
         kafka, postgres = self._servers()
-        _print_step(f"starting Kafka ({PROVIDER_NAMES[self.providers['kafka']]})")
+        security = ", TLS, SCRAM" if self.is_secure else ""
+        _print_step(f"starting Kafka ({PROVIDER_NAMES[self.providers['kafka']]}{security})")
         kafka.start()
-        _print_step(f"starting PostgreSQL ({PROVIDER_NAMES[self.providers['postgres']]})")
+        _print_step(f"starting PostgreSQL ({PROVIDER_NAMES[self.providers['postgres']]}{security})")
         postgres.start()
         environment["KAFKA_BOOTSTRAP"] = kafka.address
-        is_external = self.providers["postgres"] == "given"
         environment["DATABASE_URL"] = (
-            postgres.address if is_external else create_database(postgres.address, "moderation")
+            postgres.address if self._has_external_database() else create_database(postgres.address, "moderation")
         )
         ENVIRONMENT_FILE.write_text(json.dumps(environment))
         _print_step("creating schema and topics")
+        administrator = {**environment, **self._identity(ADMINISTRATOR, environment)}
         for command in ("migrate", "create-topics"):
             result = subprocess.run(
                 [sys.executable, "-m", "services.cli", "admin", command],
                 cwd=ROOT,
-                env={**os.environ, **environment},
+                env={**os.environ, **administrator},
                 capture_output=True,
                 text=True,
                 check=False,
@@ -68,6 +98,12 @@ class Stack:
                 sys.exit(
                     f"deploy/stack: moderated-grading admin {command} failed: {result.stderr.strip().splitlines()[-1]}"
                 )
+        if not self._has_external_database():
+            create_logins(environment["DATABASE_URL"], self.credentials_folder)
+        if self.is_secure:
+            _print_step("granting Kafka's access control lists")
+            os.environ.update(administrator)
+            grant_process_acls(AdminClient(client_settings(kafka.address)), environment["TOPIC_PREFIX"])
         _print_step(f"starting {', '.join(PROCESSES)}")
         if self._supervisor_pid() is None:
             self._start_supervisor(environment)
@@ -85,13 +121,20 @@ class Stack:
         for file in (PROVIDERS_FILE, ENVIRONMENT_FILE, PROCESSES_FILE):
             file.unlink(missing_ok=True)
 
-    def environment(self) -> dict[str, str]:
-        """Environment variables for clients of the running stack. SystemExit if it does not run."""
+    def environment(self, name: str = DEFAULT_CLIENT) -> dict[str, str]:
+        """Environment variables for a client of the running stack, as a process or as one of KAFKA_USERS.
+
+        SystemExit if the stack does not run, or has no such client.
+        """
         variables, settings = _read_json(ENVIRONMENT_FILE), _read_json(PROCESSES_FILE)
         if not settings:
             sys.exit("deploy/stack: the stack is not running; run deploy/stack up")
-        urls = {f"{name.upper()}_URL": f"http://127.0.0.1:{settings[name]['HEALTH_PORT']}" for name in PROCESSES}
-        return {**variables, **urls}
+        if name not in KAFKA_USERS:
+            sys.exit(f"deploy/stack: no client is called {name}; choose from {', '.join(KAFKA_USERS)}")
+        urls = {
+            f"{process.upper()}_URL": f"http://127.0.0.1:{settings[process]['HEALTH_PORT']}" for process in PROCESSES
+        }
+        return {**variables, **self._identity(name, variables), **urls}
 
     def url(self, process: str) -> str:
         """Return the base URL of a process of the running stack. SystemExit if it does not run."""
@@ -101,33 +144,53 @@ class Stack:
         """Return whether the supervisor runs."""
         return self._supervisor_pid() is not None
 
-    def _choose_providers(self) -> None:
+    def _has_external_database(self) -> bool:
+        return bool(self.providers["postgres"] == "given")
+
+    def _identity(self, name: str, environment: dict[str, str]) -> dict[str, str]:
+        """The settings of a client's own login and user. External servers have what the environment names."""
+        if self.is_secure:
+            return SecureServers(SECURE_SERVERS).credentials.identity(name, environment["DATABASE_URL"])
+        if self._has_external_database() or name not in LOGIN_ROLES:
+            return {}
+        return {"DATABASE_URL": login_url(environment["DATABASE_URL"], name, self.credentials_folder)}
+
+    def _choose_providers(self, secure: bool) -> None:
         """Choose where the servers come from, until ``down``: the environment may change in between."""
         environment = {
             "TOPIC_PREFIX": os.environ.get("TOPIC_PREFIX", "moderation"),
             "LMS_URL": os.environ.get("LMS_URL", LMS_URL),
         }
+        self.providers["secure"] = secure
         for kind, variable in backing_services.ENVIRONMENT_VARIABLES.items():
-            self.providers[kind] = backing_services.choose_provider(kind)
+            if secure and os.environ.get(variable):
+                sys.exit(f"deploy/stack: --secure starts servers of its own: unset {variable}")
+            self.providers[kind] = "local" if secure else backing_services.choose_provider(kind)
             if self.providers[kind] == "given":
                 environment[variable] = os.environ[variable]
         ENVIRONMENT_FILE.write_text(json.dumps(environment))
         PROVIDERS_FILE.write_text(json.dumps(self.providers))
 
     def _servers(self) -> tuple[backing_services.Server, backing_services.Server]:
+        if self.is_secure:
+            servers = SecureServers(SECURE_SERVERS)
+            servers.create_certificates()
+            return servers.kafka, servers.postgres
         environment = _read_json(ENVIRONMENT_FILE)
         return (
-            backing_services.kafka_server("stack", self.providers["kafka"], environment=environment),
-            backing_services.postgres_server("stack", self.providers["postgres"], environment=environment),
+            backing_services.kafka_server(OPEN_SERVERS, self.providers["kafka"], environment=environment),
+            backing_services.postgres_server(OPEN_SERVERS, self.providers["postgres"], environment=environment),
         )
 
     @staticmethod
     def _supervisor_pid() -> int | None:
         return running_pid(STACK_FOLDER / "supervisor.pid", "deploy.local.supervisor")
 
-    @staticmethod
-    def _start_supervisor(environment: dict[str, str]) -> None:
-        settings = {name: {**environment, "HEALTH_PORT": str(free_port())} for name in PROCESSES}
+    def _start_supervisor(self, environment: dict[str, str]) -> None:
+        settings = {
+            name: {**environment, **self._identity(name, environment), "HEALTH_PORT": str(free_port())}
+            for name in PROCESSES
+        }
         settings["handler"] |= {
             "HANDLER_INSTANCE": "handler-1",
             "COMMAND_AUTH": os.environ.get("COMMAND_AUTH", "off"),
@@ -221,17 +284,17 @@ def _read_json(file: Path) -> dict[str, Any]:
 def main(arguments: list[str]) -> None:
     """Run the command line."""
     match arguments:
-        case ["up"]:
+        case ["up"] | ["up", "--secure"]:
             stack = Stack()
-            stack.up()
+            stack.up(secure="--secure" in arguments)
             print(f"ready: gateway {stack.url('gateway')}, console {stack.url('console')}")
         case ["down"]:
             Stack().down()
         case ["is-up"]:
             sys.exit(0 if Stack().is_up() else 1)
-        case ["env"]:
-            for name, value in Stack().environment().items():
-                print(f"{name}={value}")
+        case ["env", *clients] if len(clients) <= 1:
+            for name, value in Stack().environment(*clients).items():
+                print(f"{name}={shlex.quote(value)}")
         case ["monitor"]:
             run_prometheus(Stack().environment())
         case ["token", *token_arguments]:

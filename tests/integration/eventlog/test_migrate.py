@@ -35,6 +35,7 @@ async def test_migrate_reads_every_form_of_url_that_the_processes_read(database_
     parts = urlsplit(database_url)
     places = {"host": parts.hostname, "port": parts.port, "free": free_port(), "database": parts.path[1:]}
     url = form.format(user=parts.netloc.rpartition("@")[0], **places)
+    url += f"{'&' if '?' in url else '?'}{parts.query}" if parts.query else ""
 
     assert migrate(url) == 0
 

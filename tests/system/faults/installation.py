@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 from confluent_kafka import KafkaException
@@ -45,7 +46,7 @@ def single_host_url(url: str) -> str:
     """The URL of the host that takes writes now, for libraries that know one host only."""
     with log_reader.connected(url) as connection:
         info = connection.info
-        return f"postgresql://{info.user}@{info.host}:{info.port}/{info.dbname}"
+        return f"postgresql://{info.user}:{quote(info.password)}@{info.host}:{info.port}/{info.dbname}"
 
 
 def is_ready(process: Process) -> bool:

@@ -22,9 +22,13 @@ CLIENTS = {
     "Consumer",
     "Producer",
 }
-OPTIONS = {"client_options", "kafka_options", "librdkafka_options", "client_settings", "consumer_config"}
+OPTIONS = {"client_options", "kafka_options", "librdkafka_options", "client_settings", "consumer_config", "settings_of"}
 BOOTSTRAP_ARGUMENTS = {"bootstrap_servers", "bootstrap.servers"}
-OPTION_MODULES = {ROOT / "services/kafka/client_options.py", ROOT / "schemas/consumer-kit/kafka_options.py"}
+OPTION_MODULES = {
+    ROOT / "services/kafka/client_options.py",
+    ROOT / "schemas/consumer-kit/kafka_options.py",
+    ROOT / "deploy/local/kafka_security.py",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,191 @@
+"""Kafka allows processes and outside users what ``deploy/kafka/acls.yaml`` lists: enough, and no more."""
+
+import json
+import os
+import time
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from deploy.kafka.grant_acls import build_acls, grant, read_roles
+from deploy.local.logins import LOGIN_ROLES
+from deploy.local.secure_servers import OUTSIDE_ROLES
+from schemas.topics import OUTPUT_TOPICS, TOPICS
+from services.kafka.client_options import client_options, librdkafka_options
+from services.kafka.topics import full_topic_name
+from tests.fixtures.fault_helpers import publication_commands
+from tests.fixtures.gateway_client import GatewayClient
+from tests.fixtures.process_runner import wait_until
+from tests.fixtures.secure import acting_as
+from tests.fixtures.system import System
+from tests.fixtures.token_issuer import TokenIssuer
+
+USERS = (*LOGIN_ROLES, *OUTSIDE_ROLES)
+WRITTEN_BY_RELAY = {*OUTPUT_TOPICS, "progress"}
+READS = {
+    "handler": {"commands"},
+    "relay": WRITTEN_BY_RELAY,
+    "console": set(TOPICS),
+    "operator": set(TOPICS),
+    "gradebook": {"live-events"},
+}
+WRITES = {
+    "relay": WRITTEN_BY_RELAY,
+    "gateway": {"commands"},
+    "console": {"commands"},
+    "operator": {"commands"},
+    "producer": {"commands"},
+}
+STUDENTS = 3
+DEADLINE_SECONDS = 30
+
+
+def settings_of(user: str, **settings: Any) -> dict[str, Any]:
+    """Return settings of a librdkafka client that is this user."""
+    with acting_as(user):
+        return {**librdkafka_options(os.environ["KAFKA_BOOTSTRAP"]), "log_level": 0, **settings}
+
+
+def expect_refusal(consumer: Consumer, code: int) -> None:
+    """Poll until a consumer is refused for this reason; it must get no record."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        message = consumer.poll(0.2)
+        if message is not None:
+            error = message.error()
+            assert error is not None, f"{message.topic()} was read"
+            if error.code() == code:
+                return
+    raise AssertionError(f"neither a record nor a refusal after {DEADLINE_SECONDS} s")
+
+
+async def test_a_grade_passes_from_its_producer_through_every_process_to_its_reader(
+    running_system: System, issuer: TokenIssuer
+) -> None:
+    gateway, console = running_system.create_gateway(issuer), running_system.create_console(issuer)
+    for process in (gateway, console):
+        process.start()
+    for process in (gateway, console):
+        await process.wait_until_ready()
+    users = [process.environment["KAFKA_SASL_USERNAME"] for process in running_system.processes]
+    assert users == ["handler", "relay", "gateway", "console"]
+    with acting_as("producer"):
+        producer = AIOKafkaProducer(**client_options(running_system.bootstrap), enable_idempotence=True)
+    with acting_as("gradebook"):
+        gradebook = AIOKafkaConsumer(
+            full_topic_name(running_system.prefix, "live-events"),
+            **client_options(running_system.bootstrap),
+            group_id="gradebook.grades",
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+        )
+    commands = publication_commands(STUDENTS)
+    async with producer, gradebook:
+        for command in commands:
+            await producer.send_and_wait(
+                full_topic_name(running_system.prefix, "commands"),
+                json.dumps(command).encode(),
+                key=command["course_id"].encode(),
+            )
+        grades: list[Any] = []
+
+        async def has_grades() -> bool:
+            for records in (await gradebook.getmany(timeout_ms=200)).values():
+                grades.extend(records)
+            return len(grades) >= STUDENTS
+
+        await wait_until(has_grades, "the grades are read")
+    client = GatewayClient(gateway.url, issuer)
+    course, assignment = commands[-1]["course_id"], commands[-1]["assignment_id"]
+    response = await client.request("GET", f"/api/v1/courses/{course}/assignments/{assignment}/submissions", 11)
+    await client.http.aclose()
+    assert response.status_code in (200, 403)
+    assert console.get_readiness()[0] == 200
+
+
+@pytest.mark.parametrize("user", USERS)
+async def test_topics_that_are_not_on_a_users_list_are_neither_written_nor_read(
+    running_system: System, user: str
+) -> None:
+    unwritable = [full_topic_name(running_system.prefix, name) for name in set(TOPICS) - WRITES.get(user, set())]
+    unreadable = [full_topic_name(running_system.prefix, name) for name in set(TOPICS) - READS.get(user, set())]
+
+    producer, outcomes = Producer(settings_of(user)), []
+    for topic in unwritable:
+        producer.produce(topic, b"x", on_delivery=lambda error, _: outcomes.append(error and error.code()))
+    producer.flush(DEADLINE_SECONDS)
+    assert outcomes == [KafkaError.TOPIC_AUTHORIZATION_FAILED] * len(unwritable)
+
+    admin = AdminClient(settings_of(user))
+    for topic in unreadable:
+        error = admin.list_topics(topic, timeout=DEADLINE_SECONDS).topics[topic].error
+        if error is not None and error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            continue  # Not even its name is told: it cannot be read.
+        consumer = Consumer(settings_of(user, **{"group.id": f"{user}.reads", "enable.auto.commit": False}))
+        consumer.assign([TopicPartition(topic, 0, 0)])
+        expect_refusal(consumer, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+        consumer.close()
+
+
+@pytest.mark.parametrize("user", [*LOGIN_ROLES, "gradebook", "producer"])
+async def test_no_user_joins_the_groups_or_takes_the_transactions_of_another(running_system: System, user: str) -> None:
+    group = f"{running_system.prefix}.handler" if user != "handler" else "gradebook.grades"
+    topic = full_topic_name(running_system.prefix, sorted(READS.get(user, {"commands"}))[0])
+    consumer = Consumer(settings_of(user, **{"group.id": group}))
+    consumer.subscribe([topic])
+    expect_refusal(consumer, KafkaError.GROUP_AUTHORIZATION_FAILED)
+    consumer.close()
+
+    transactional_id = f"{running_system.prefix}.relay" if user != "relay" else "another.relay"
+    producer = Producer(settings_of(user, **{"transactional.id": transactional_id}))
+    with pytest.raises(KafkaException) as caught:
+        producer.init_transactions(DEADLINE_SECONDS)
+    assert caught.value.args[0].code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+
+
+@pytest.mark.parametrize("user", USERS)
+async def test_no_user_creates_topics_or_grants_rights(running_system: System, user: str) -> None:
+    admin = AdminClient(settings_of(user))
+    (created,) = admin.create_topics([NewTopic(f"{running_system.prefix}.new", 1, 1)]).values()
+    with pytest.raises(KafkaException) as caught:
+        created.result(DEADLINE_SECONDS)
+    assert caught.value.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+    with pytest.raises(KafkaException) as caught:
+        grant(admin, build_acls("relay", user, running_system.prefix))
+    assert caught.value.args[0].code() == KafkaError.CLUSTER_AUTHORIZATION_FAILED
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"sasl.password": "guessed"},
+        {"sasl.username": "nobody"},
+        {"security.protocol": "plaintext"},
+        {"security.protocol": "ssl"},
+        {"sasl.mechanism": "PLAIN"},
+    ],
+)
+async def test_nothing_is_learned_without_the_password_of_a_user(
+    running_system: System, settings: dict[str, str]
+) -> None:
+    client = AdminClient(settings_of("handler", **settings))
+    with pytest.raises(KafkaException):
+        client.list_topics(timeout=2)
+
+
+async def test_a_broker_with_a_certificate_of_another_authority_is_not_trusted(running_system: System) -> None:
+    system_authorities = {"ssl.ca.location": "/etc/ssl/certs/ca-certificates.crt"}
+    client = AdminClient(settings_of("handler", **system_authorities))
+    with pytest.raises(KafkaException):
+        client.list_topics(timeout=2)
+
+
+def test_the_list_names_every_right_and_resource() -> None:
+    for role, rules in read_roles().items():
+        for rule in rules:
+            assert set(rule["allow"]) <= {"READ", "WRITE", "CREATE", "DESCRIBE", "DESCRIBE_CONFIGS"}, role
+            assert "*" not in str(rule), role

@@ -62,6 +62,22 @@ class TopicProblem:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignRecords:
+    """Records that another producer than the relay put on an output topic, the last one at ``partition @ offset``."""
+
+    topic: str
+    count: int
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return (
+            f"topic {self.topic} has {pluralize(self.count, 'record')} of another producer than the relay, the last at"
+            f" partition {self.partition} offset {self.offset}: consumers may take it for a grade"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class PublicationStatus:
     """A publication of grades that is not completely on the topic yet.
 
@@ -91,6 +107,7 @@ class PipelineStatus:
         p50, p99: Seconds from append to decision of recent commands, None if there are none.
         problems: Servers that cannot be asked, and why.
         topic_problems: Topics that are missing or lack records.
+        foreign_records: Topics that hold records of other producers than the relay.
         is_catching_up: The console has not read the whole log since its start, so that its counts still grow.
     """
 
@@ -108,6 +125,7 @@ class PipelineStatus:
     oldest_dead_letter: datetime | None = None
     problems: tuple[str, ...] = ()
     topic_problems: tuple[TopicProblem, ...] = ()
+    foreign_records: tuple[ForeignRecords, ...] = ()
     is_catching_up: bool = False
 
     @property
@@ -158,7 +176,8 @@ class PipelineStatus:
             reasons.append("no handler is running")
         elif unassigned:
             reasons.append(f"no handler has {_format_partitions(unassigned)}")
-        return [*reasons, *(problem.description for problem in self.topic_problems)]
+        reasons += [problem.description for problem in self.topic_problems]
+        return [*reasons, *map(str, self.foreign_records)]
 
     def _late_commands(self) -> list[str]:
         late = [

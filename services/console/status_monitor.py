@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from services.console.foreign_records import ForeignRecordWatch
 from services.console.group_members import GroupMembers
 from services.console.kafka_probe import KafkaProbe
 from services.console.partition_sampler import PartitionSampler
@@ -64,6 +65,7 @@ class StatusMonitor:
         self._publications: tuple[PublicationStatus, ...] = ()
         self._integrity_check = TopicIntegrityCheck(bootstrap, prefix)
         self._topic_problems: tuple[TopicProblem, ...] = ()
+        self._foreign_record_watch = ForeignRecordWatch(bootstrap, prefix)
         self._publication_rates = PublicationRates()
         self._open_dead_letters: tuple[int, datetime | None] = (0, None)
         self._next_count_at = 0.0
@@ -142,6 +144,7 @@ class StatusMonitor:
             oldest_dead_letter=self._open_dead_letters[1],
             problems=tuple(self.health.server_problems.values()),
             topic_problems=self._topic_problems,
+            foreign_records=self._foreign_record_watch.found(),
             is_catching_up=self._is_catching_up,
         )
 
@@ -205,6 +208,7 @@ class StatusMonitor:
                     self._follow_lag(probe, group_members),
                     self._follow_group_members(group_members),
                     self._check_topics(probe),
+                    self._foreign_record_watch.run(),
                 )
             except KAFKA_ERRORS as error:
                 self._report_server("kafka", describe_error(error, "kafka"))

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import aiokafka.consumer.fetcher
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import NoError, for_code
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 
@@ -134,6 +136,63 @@ async def fetch_partitions(consumer: AIOKafkaConsumer) -> Mapping[str, frozenset
     """
     cluster = await consumer._client.fetch_all_metadata()
     return {topic: frozenset(cluster.partitions_for_topic(topic) or ()) for topic in cluster.topics()}
+
+
+class BatchOrigin(NamedTuple):
+    """Where a record batch stands on its partition, and who wrote it; markers of transactions are not data."""
+
+    base_offset: int
+    next_offset: int
+    producer_id: int
+    is_transactional: bool
+    is_data: bool
+
+
+async def fetch_batch_origins(
+    consumer: AIOKafkaConsumer, positions: Mapping[TopicPartition, int], partition_bytes_max: int
+) -> dict[TopicPartition, list[BatchOrigin]]:
+    """Fetch what stands at the positions and return the origin of each batch, committed or not. Raises KafkaError.
+
+    aiokafka returns records without the producer and the transaction that the broker keeps with them. Records are not
+    decoded: a batch costs as much as a record. A partition without anything new, or without a leader, is left out.
+    """
+    by_node: dict[int, dict[str, list[tuple[int, int, int]]]] = {}
+    for (topic, partition), offset in positions.items():
+        node = consumer._client.cluster.leader_for_partition(TopicPartition(topic, partition))
+        if node is not None and node >= 0:
+            by_node.setdefault(node, {}).setdefault(topic, []).append((partition, offset, partition_bytes_max))
+    origins: dict[TopicPartition, list[BatchOrigin]] = {}
+    for node, topics in by_node.items():
+        request = FetchRequest(0, 1, partition_bytes_max * len(positions), 0, list(topics.items()))
+        response = await consumer._client.send(node, request)
+        for topic, partitions in response.topics:
+            for partition, error_code, *_, raw in partitions:
+                error = for_code(error_code)
+                if error is not NoError:
+                    raise error(f"{topic} partition {partition}")
+                topic_partition = TopicPartition(topic, partition)
+                batches = _read_batch_origins(raw or b"", positions[topic_partition])
+                if batches:
+                    origins[topic_partition] = batches
+    return origins
+
+
+def _read_batch_origins(raw: bytes, position: int) -> list[BatchOrigin]:
+    records, origins = MemoryRecords(raw), []
+    while records.has_next():
+        batch: Any = records.next_batch()
+        # The broker returns whole batches, the first of which may begin before the position.
+        if batch is not None and batch.next_offset > position:
+            origins.append(
+                BatchOrigin(
+                    batch.base_offset,
+                    batch.next_offset,
+                    batch.producer_id,
+                    bool(batch.is_transactional),
+                    not batch.is_control_batch,
+                )
+            )
+    return origins
 
 
 class ProducerIdentity(NamedTuple):

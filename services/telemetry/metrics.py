@@ -237,6 +237,11 @@ class ConsoleMetrics(HttpMetrics):
             "1 while a topic is missing or does not end where the relay left it, else 0",
             "topic",
         )
+        self.foreign_records = self._callback_gauge(
+            "moderation_foreign_records",
+            "Records on an output topic that were found within an hour and that another producer than the relay wrote",
+            "topic",
+        )
 
 
 class GatewayMetrics(HttpMetrics):

@@ -207,4 +207,11 @@ def _relay() -> list[Panel]:
             {0: ("intact", GOOD), 1: ("lost", BAD)},
             ["TopicLost"],
         ),
+        states(
+            "Who else writes to the topics?",
+            [query(f"max by (topic) ({selector('moderation_foreign_records')}) > bool 0", "{{topic}}")],
+            "Output topics that got a record of another producer than the relay within an hour.",
+            {0: ("the relay only", GOOD), 1: ("another producer", BAD)},
+            ["ForeignRecords"],
+        ),
     ]

@@ -30,7 +30,7 @@ from services.console.web import (
 )
 from services.console.web.action_pages import ACTION_KINDS
 from services.console.web.dependencies import Dependencies
-from services.console.web.metrics import METRICS, topics_lost
+from services.console.web.metrics import METRICS, foreign_records, topics_lost
 from services.console.web.sessions import Forbidden, NotSignedIn, Sessions
 from services.console.web.templates import Templates
 from services.eventlog.postgres import OPERATOR, create_pool
@@ -129,6 +129,7 @@ def bind_metrics(dependencies: Dependencies) -> None:
     bind_http_metrics(METRICS, dependencies, dependencies.pool, is_up)
     METRICS.clock_offset.labels("postgresql").set_function(lambda: dependencies.monitor.clock_offset.total_seconds())
     METRICS.topics_lost.callback = lambda: topics_lost(dependencies.monitor.status)
+    METRICS.foreign_records.callback = lambda: foreign_records(dependencies.monitor.status)
     METRICS.redrives_waiting.callback = lambda: [((), float(dependencies.redriver.problem is not None))]
     for kind in (*ACTION_KINDS, "replay"):
         METRICS.actions.labels(kind)

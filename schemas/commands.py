@@ -25,7 +25,6 @@ from schemas.fields import (
     Time,
     Version,
 )
-from schemas.personal import PERSONAL
 from schemas.strict import Strict as Strict
 
 
@@ -81,11 +80,11 @@ class CourseData(Strict):
 
 class User(Strict):
     user_id: Id
-    name: Annotated[Name | None, PERSONAL] = None
-    sortable_name: Annotated[Name | None, PERSONAL] = None
-    short_name: Annotated[Name | None, PERSONAL] = None
-    sis_user_id: Annotated[Text | None, PERSONAL] = None
-    login_id: Annotated[Text | None, PERSONAL] = None
+    name: Name | None = None
+    sortable_name: Name | None = None
+    short_name: Name | None = None
+    sis_user_id: Text | None = None
+    login_id: Text | None = None
     created_at: Time | None = None
 
 
@@ -128,10 +127,6 @@ class AdminsData(Strict):
     admins: Annotated[list[Admin], Field(max_length=ITEMS_MAX)]
 
 
-class ErasureData(Strict):
-    user_id: Id
-
-
 class AssignmentData(Strict):
     name: Name | None = None
     points_possible: PointsPossible | None = None
@@ -171,7 +166,7 @@ class SubmissionData(Strict):
 class SubmissionCommentData(Strict):
     student_id: Id
     author_id: Id
-    comment: Annotated[Comment, PERSONAL]
+    comment: Comment
     created_at: Time | None = None
 
 
@@ -194,13 +189,13 @@ class ProvisionalGradeData(Strict):
     excuse: bool | None = None
     final: bool | None = None
     graded_anonymously: bool | None = None
-    comment: Annotated[Comment | None, PERSONAL] = None
-    rubric_assessment: Annotated[FreeObject | None, PERSONAL] = None
+    comment: Comment | None = None
+    rubric_assessment: FreeObject | None = None
 
 
 class ProvisionalCommentData(Strict):
     student_id: Id
-    comment: Annotated[Comment, PERSONAL]
+    comment: Comment
     final: bool | None = None
 
 
@@ -262,13 +257,6 @@ class UpsertAdmins(AboutCourse):
 
     type: Literal["upsert_admins"]
     data: AdminsData
-
-
-class ErasePerson(AboutCourse):
-    """Erases for good what is personal of a person in this course: names, logins, SIS ids, comments on their work."""
-
-    type: Literal["erase_person"]
-    data: ErasureData
 
 
 class ConfigureAssignment(AboutAssignment):
@@ -374,7 +362,6 @@ Command = (
     | UpsertUsers
     | UpsertEnrollments
     | UpsertAdmins
-    | ErasePerson
     | ConfigureAssignment
     | RecordSubmission
     | RecordSubmissionComment

@@ -2,7 +2,7 @@
 
 Where Canvas audits the same fact the payload is Canvas's: plain values when created, ``[old, new]`` for what changed.
 What did not change, or was not stated, is left out; null is a value. Ids are decimal strings, scores numbers, times
-RFC 3339 in milliseconds. Fields marked ``x-personal`` become null when their person is erased (``person_erased``).
+RFC 3339 in milliseconds.
 """
 
 from typing import Annotated, Any, Literal, TypeVar
@@ -13,7 +13,6 @@ from pydantic.json_schema import SkipJsonSchema
 from schemas.adjudication import AdjudicationPolicy
 from schemas.commands import Strict
 from schemas.fields import IdText, TimeText
-from schemas.personal import PERSONAL
 
 T = TypeVar("T")
 LeftOut = SkipJsonSchema[None]
@@ -61,11 +60,11 @@ class CourseUpdated(Strict):
 
 class User(Strict):
     user_id: IdText
-    name: Annotated[str | None, PERSONAL] = None
-    sortable_name: Annotated[str | None, PERSONAL] = None
-    short_name: Annotated[str | None, PERSONAL] = None
-    sis_user_id: Annotated[str | None, PERSONAL] = None
-    login_id: Annotated[str | None, PERSONAL] = None
+    name: str | None = None
+    sortable_name: str | None = None
+    short_name: str | None = None
+    sis_user_id: str | None = None
+    login_id: str | None = None
     created_at: TimeText | None = None
 
 
@@ -99,15 +98,6 @@ class AdminsUpdated(Strict):
     """Account-level roles: whole rows; no permissions: the role was removed."""
 
     admins: list[Admin]
-
-
-class PersonErased(Strict):
-    """A person's names, logins and SIS ids, and the comments and rubric assessments of their work, are gone for good.
-
-    From here on they are null wherever the service shows or publishes them. Grades and ids stay.
-    """
-
-    user_id: IdText
 
 
 class AssignmentCreated(Strict):
@@ -175,7 +165,7 @@ class SubmissionCommentRecorded(Strict):
     """An ordinary comment that was on the submission already."""
 
     author_id: IdText
-    comment: Annotated[str | None, PERSONAL]
+    comment: str
     created_at: TimeText
 
 
@@ -203,7 +193,7 @@ class ProvisionalGradeCreated(Strict):
     source_provisional_grade_id: IdText | None
     graded_anonymously: bool | None
     scorer_id: IdText
-    rubric_assessment: Annotated[dict[str, Any] | None, PERSONAL] = None
+    rubric_assessment: dict[str, Any] | LeftOut = None
 
 
 class ProvisionalGradeUpdated(Strict):
@@ -215,14 +205,14 @@ class ProvisionalGradeUpdated(Strict):
     graded_at: Changed[TimeText] = None
     graded_anonymously: Changed[bool] = None
     scorer_id: Changed[IdText] = None
-    rubric_assessment: Annotated[Changed[dict[str, Any]], PERSONAL] = None
+    rubric_assessment: Changed[dict[str, Any]] = None
 
 
 class ProvisionalCommentCreated(Strict):
     """A comment on a provisional grade. ``id``: the comment's."""
 
     id: IdText
-    comment: Annotated[str | None, PERSONAL]
+    comment: str
     author_id: IdText
     provisional_grade_id: IdText
 

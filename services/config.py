@@ -68,15 +68,6 @@ class DatabaseSettings(Settings):
         return self.database_url.get_secret_value()
 
 
-class EncryptionSettings(Settings):
-    """Where the master key of the log's encryption keys is, the same for all processes of an installation."""
-
-    encryption_key_file: Path | None = Field(
-        default=None,
-        description="the path of a file with 32 random bytes in base64 (openssl rand -base64 32), or leave it unset",
-    )
-
-
 class KafkaSecuritySettings(Settings):
     """How clients connect to the brokers: TLS, SASL and their files. ``services.kafka.client_options`` reads the files.
 
@@ -159,7 +150,8 @@ class ProcessSettings(DatabaseSettings, KafkaSettings):
     """Settings of every process.
 
     ``health_port`` 0 serves no health pages. ``health_host`` is the address that a kubelet or Prometheus on another
-    machine connects to. Gateway and console serve these pages on their own port.
+    machine connects to. Gateway and console serve these pages on the port of
+    their users unless ``health_port`` is another one.
     """
 
     health_port: int = Field(default=0, ge=0, le=65_535, description="a port, or 0 for no health page")
@@ -171,6 +163,23 @@ class ProcessSettings(DatabaseSettings, KafkaSettings):
         default=None,
         pattern=r"^https?://",
         description="the http or https URL of an OpenTelemetry collector, or leave it unset for no traces",
+    )
+
+
+class HttpSettings(Settings):
+    """How gateway and console are reached."""
+
+    forwarded_allow_ips: str | None = Field(
+        default=None,
+        pattern=r"^[0-9A-Fa-f.:/, *]{1,1000}$",
+        description="the addresses or networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto count,"
+        " separated by commas, or leave it unset",
+    )
+    unauthenticated_requests_per_minute: int = Field(
+        default=600,
+        ge=1,
+        le=1_000_000,
+        description="the requests without a valid token that an address may send in a minute, from 1 to 1000000",
     )
 
 
@@ -271,7 +280,7 @@ class VerifySettings(KafkaSettings, PublishingSettings):
     database_url: SecretStr | None = Field(default=None, description=DATABASE_URL_DESCRIPTION)
 
 
-class GatewaySettings(ProcessSettings, ShardSettings, TokenSettings):
+class GatewaySettings(ProcessSettings, ShardSettings, TokenSettings, HttpSettings):
     """Settings of the gateway.
 
     Links to this service start with ``gateway_url``, links to the LMS's pages with ``lms_url``. The gateway signs its
@@ -294,6 +303,11 @@ class GatewaySettings(ProcessSettings, ShardSettings, TokenSettings):
         description="the requests that a user may send in a minute, from 1 to 1000000",
     )
 
+    @property
+    def separate_health_port(self) -> int:
+        """Return ``health_port``, 0 if it is the port of the users."""
+        return 0 if self.health_port == self.gateway_port else self.health_port
+
     @field_validator("jwks")
     @classmethod
     def _validate_jwks(cls, value: str) -> str:
@@ -305,7 +319,7 @@ class GatewaySettings(ProcessSettings, ShardSettings, TokenSettings):
         return validate_base_url(value)
 
 
-class ConsoleSettings(ProcessSettings, PublishingSettings, TokenSettings):
+class ConsoleSettings(ProcessSettings, PublishingSettings, TokenSettings, HttpSettings):
     """Settings of the console.
 
     With an https ``console_url`` the session cookie is sent over https only. ``jwks`` verifies the users' tokens.
@@ -315,8 +329,19 @@ class ConsoleSettings(ProcessSettings, PublishingSettings, TokenSettings):
     console_port: int = Field(ge=1, le=65_535, description="the port to serve the console on")
     console_host: str = Field(default="127.0.0.1", description="the address to serve the console on")
     console_url: str = Field(description="the http or https URL that operators reach the console by")
+    console_idle_seconds: int = Field(
+        default=1_800,
+        ge=60,
+        le=86_400,
+        description="the seconds after which a session ends that was not used, from 60 to 86400",
+    )
     jwks: str = Field(description=JWKS_DESCRIPTION)
     command_auth: CommandAuth = Field(default="off", description="off, required or bound")
+
+    @property
+    def separate_health_port(self) -> int:
+        """Return ``health_port``, 0 if it is the port of the users."""
+        return 0 if self.health_port == self.console_port else self.health_port
 
     @field_validator("jwks")
     @classmethod

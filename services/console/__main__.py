@@ -15,7 +15,13 @@ async def main(settings: ConsoleSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
     keys = JwkSet(settings.jwks, age_seconds_max=settings.jwks_age_max)
     await keys.load()
-    await serve_http(build_app(settings, keys), settings.console_host, settings.console_port, SHUTDOWN_TIMEOUT_SECONDS)
+    await serve_http(
+        build_app(settings, keys),
+        settings.console_host,
+        settings.console_port,
+        SHUTDOWN_TIMEOUT_SECONDS,
+        settings.forwarded_allow_ips,
+    )
 
 
 if __name__ == "__main__":

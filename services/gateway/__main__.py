@@ -17,7 +17,7 @@ async def main(settings: GatewaySettings) -> None:
     await keys.load()
     app = build_app(settings, keys)
     freeze_startup_objects()
-    await serve_http(app, settings.gateway_host, settings.gateway_port, DRAIN_SECONDS)
+    await serve_http(app, settings.gateway_host, settings.gateway_port, DRAIN_SECONDS, settings.forwarded_allow_ips)
 
 
 if __name__ == "__main__":

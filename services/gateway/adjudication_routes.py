@@ -18,6 +18,7 @@ from services.gateway.moderation_requests import (
 )
 from services.gateway.openapi_docs import ADJUDICATE, GET_ADJUDICATION, SET_ADJUDICATION_POLICY
 from services.gateway.parameter_checks import reject_unknown_parameters
+from services.gateway.path_ids import may_write
 from services.gateway.rails_params import get_object, parse_params
 from services.gateway.responses import bad_request, json_response
 from services.gateway.service_routes import AsOfTime, AsOfVersion, OptionalQueryText
@@ -58,7 +59,8 @@ async def adjudicate(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, assignment_id: str
 ) -> Response:
     """Adjudicate students of the moderation set by the assignment's policy."""
-    params = await parse_params(request)
+    course, assignment = await load_assignment(dependencies, caller, assignment_id)
+    params = await parse_params(request, allow_large_body=may_write(course, caller))
     reject_unknown_parameters(params, {"student_ids": None})
     course, assignment = await load_assignment(dependencies, caller, assignment_id)
     students = resolve_student_ids(dependencies, course, assignment, params, "student_ids")

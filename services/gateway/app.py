@@ -4,10 +4,10 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
@@ -35,6 +35,7 @@ from services.gateway.command_producer import CommandProducer
 from services.gateway.dependencies import Dependencies
 from services.gateway.metrics import METRICS
 from services.gateway.openapi_docs import remove_validation_error_responses
+from services.gateway.rails_params import BODY_BYTES_MAX
 from services.gateway.rails_paths import RailsPathMiddleware
 from services.gateway.responses import NOT_FOUND, ApiError, json_response, unavailable
 from services.gateway.state_cache import StateCache
@@ -43,14 +44,18 @@ from services.gateway.verdict_waiter import VerdictWaiter
 from services.kafka.topics import full_topic_name
 from services.runtime.background_tasks import run_in_background
 from services.runtime.errors import Server
-from services.runtime.health import Health
+from services.runtime.health import Health, serve_health
 from services.runtime.http import (
+    Headers,
     HeadMiddleware,
     ResponseHeadersMiddleware,
+    StateHealth,
     add_error_handlers,
     bind_http_metrics,
     build_health_router,
+    transport_headers,
 )
+from services.runtime.http_limits import RequestLimitsMiddleware
 
 if TYPE_CHECKING:
     from services.gateway.tracing import RequestTraces
@@ -59,7 +64,7 @@ LOGGER = logging.getLogger("gateway")
 CONNECTIONS_MAX = 8
 READ_SECONDS_MAX = 10
 INTERNAL_ERROR = {"errors": [{"message": "An error occurred.", "error_code": "internal_server_error"}]}
-ROUTERS = (
+API_ROUTERS = (
     canvas_reads.router,
     canvas_writes.router,
     course_routes.router,
@@ -67,10 +72,11 @@ ROUTERS = (
     agreement_routes.router,
     publication_routes.router,
     adjudication_routes.router,
-    build_health_router(METRICS.registry),
 )
+HEALTH_ROUTER = build_health_router(METRICS.registry)
 COMMON_HEADERS = [
-    (b"cache-control", b"max-age=0, private, must-revalidate"),
+    # Answers hold marks: no browser or proxy keeps them.
+    (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
 ]
 
@@ -118,7 +124,13 @@ def build_app(settings: GatewaySettings, keys: JwkSet) -> FastAPI:
         command_producer = CommandProducer(settings.kafka_bootstrap, commands_topic, health)
         verdict_waiter = VerdictWaiter(settings.url(), commands_topic, health)
         rules = TokenRules.of(settings)
-        authentication = Authentication(keys, settings.requests_per_minute, settings.live_events_shard, rules)
+        authentication = Authentication(
+            keys,
+            settings.requests_per_minute,
+            settings.live_events_shard,
+            rules,
+            unauthenticated_per_minute=settings.unauthenticated_requests_per_minute,
+        )
         reader = StreamReader(connection_pool)
         app.state.dependencies = Dependencies(
             authentication=authentication,
@@ -148,11 +160,18 @@ def build_app(settings: GatewaySettings, keys: JwkSet) -> FastAPI:
             "reading verdicts": verdict_waiter.run(),
             "reading keys": keys.keep_current(),
         }
-        async with run_in_background(health, background):
+        own_port = serve_health(
+            StateHealth(app.state.dependencies), METRICS.registry, settings.health_host, settings.separate_health_port
+        )
+        async with run_in_background(health, background), own_port:
             yield
         connection_pool.terminate()
 
-    return create_fastapi_app(lifespan)
+    return create_fastapi_app(
+        lifespan,
+        [*COMMON_HEADERS, *transport_headers(settings.gateway_url)],
+        with_health=settings.separate_health_port == 0,
+    )
 
 
 def create_request_traces(settings: GatewaySettings) -> "RequestTraces | None":
@@ -181,8 +200,13 @@ def bind_metrics(dependencies: Dependencies, connection_pool: Pool) -> None:
     bind_http_metrics(METRICS, dependencies, connection_pool, is_up)
 
 
-def create_fastapi_app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
-    """Build the routes, middleware and error handlers; ``lifespan`` sets ``app.state.dependencies``."""
+def create_fastapi_app(
+    lifespan: Lifespan[FastAPI] | None = None, headers: Headers = COMMON_HEADERS, *, with_health: bool = True
+) -> FastAPI:
+    """Build the routes, middleware and error handlers; ``lifespan`` sets ``app.state.dependencies``.
+
+    ``headers`` of every response. Without ``with_health`` the pages of supervisors are on a port of their own.
+    """
     app = FastAPI(
         title="Moderated Grading",
         version="1.0",
@@ -192,27 +216,29 @@ def create_fastapi_app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    for router in ROUTERS:
+    routers = (*API_ROUTERS, HEALTH_ROUTER) if with_health else API_ROUTERS
+    for router in routers:
         app.include_router(router)
+    app.add_middleware(RequestLimitsMiddleware, body_bytes_max=BODY_BYTES_MAX)
     app.add_middleware(RequestContextMiddleware)
-    app.add_middleware(ResponseHeadersMiddleware, headers=COMMON_HEADERS)
+    app.add_middleware(ResponseHeadersMiddleware, headers=headers)
     app.add_middleware(RailsPathMiddleware)
     app.add_middleware(HeadMiddleware)
-    _add_error_handlers(app)
+    _add_error_handlers(app, routers)
     document = remove_validation_error_responses(app.openapi())
     app.openapi = lambda: document  # type: ignore[method-assign]
     return app
 
 
-def _allowed_methods(request: Request) -> str:
+def _allowed_methods(request: Request, routers: Sequence[APIRouter]) -> str:
     """List all methods of a path: the router names only those of its first route, and HEAD is answered like GET."""
-    routes = (route for router in ROUTERS for route in router.routes if isinstance(route, Route))
+    routes = (route for router in routers for route in router.routes if isinstance(route, Route))
     matching_methods = (route.methods or () for route in routes if route.matches(request.scope)[0] != Match.NONE)
     methods = {method for methods in matching_methods for method in methods}
     return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
-def _add_error_handlers(app: FastAPI) -> None:
+def _add_error_handlers(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     @app.exception_handler(ApiError)
     async def refused(request: Request, error: ApiError) -> Response:
         return json_response(request, error.body, error.status, error.headers)
@@ -224,7 +250,7 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     add_error_handlers(
         app,
-        http_error=_http_error,
+        http_error=lambda request, error: _http_error(request, error, routers),
         invalid_fields=lambda request, fields: json_response(
             request, {"message": f"cannot be used as they are: {fields}"}, 400
         ),
@@ -233,9 +259,9 @@ def _add_error_handlers(app: FastAPI) -> None:
     )
 
 
-def _http_error(request: Request, error: HTTPException) -> Response:
+def _http_error(request: Request, error: HTTPException, routers: Sequence[APIRouter]) -> Response:
     body = NOT_FOUND if error.status_code == 404 else {"errors": [{"message": str(error.detail)}]}
-    headers = {"Allow": _allowed_methods(request)} if error.status_code == 405 else error.headers
+    headers = {"Allow": _allowed_methods(request, routers)} if error.status_code == 405 else error.headers
     return json_response(request, body, error.status_code, headers)
 
 

@@ -17,7 +17,7 @@ from services.gateway.dependencies import (
 from services.gateway.openapi_docs import ADD_STUDENTS, BULK_SELECT, GRADE, GRADE_ANONYMOUSLY, PUBLISH, SELECT
 from services.gateway.pagination import parse_list
 from services.gateway.parameter_checks import TakenParameters, is_blank, reject_unknown_parameters
-from services.gateway.path_ids import find_view, resolve_assignment_key, resolve_user_id, resolve_view
+from services.gateway.path_ids import find_view, may_write, resolve_assignment_key, resolve_user_id, resolve_view
 from services.gateway.rails_params import (
     Params,
     get_ids,
@@ -50,9 +50,9 @@ async def add_students(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
     """Add students to the moderation set; the answer lists all accepted students, new in the set or not."""
-    params = await parse_params(request)
+    assignment_key, is_writer = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
+    params = await parse_params(request, allow_large_body=is_writer)
     reject_unknown_parameters(params, {"student_ids": None})
-    assignment_key = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
     view = await find_view(dependencies, caller, assignment_key)
     if view is not None and view.anonymizes_moderation_set:
         students = _get_anonymous_students(view, params)
@@ -86,9 +86,9 @@ async def bulk_select(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
     """Choose many provisional grades at once; the answer holds the selections that changed."""
-    params = await parse_params(request)
+    assignment_key, is_writer = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
+    params = await parse_params(request, allow_large_body=is_writer)
     reject_unknown_parameters(params, {"provisional_grade_ids": None})
-    assignment_key = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
     provisional_grade_ids = get_ids(params, "provisional_grade_ids")
     if provisional_grade_ids is None:
         raise bad_request("provisional_grade_ids[] is missing: name the provisional grades to select")
@@ -109,7 +109,7 @@ async def select(
 ) -> Response:
     """Choose a student's provisional grade."""
     reject_unknown_parameters(await parse_params(request), NO_PARAMETERS)
-    assignment_key = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
+    assignment_key, _ = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
     parsed_grade_id = parse_path_id(provisional_grade_id)
     if parsed_grade_id is None:
         raise not_found()
@@ -128,7 +128,7 @@ async def publish(
     reject_unknown_parameters(params, {"plan_digest": None})
     plan_digest = get_text(params, "plan_digest", "plan_digest")
     data = {} if plan_digest is None else {"plan_digest": plan_digest}
-    assignment_key = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
+    assignment_key, _ = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
     command_request = CommandRequest("publish_provisional_grades", *assignment_key, data)
     return json_response(request, (await _send_command(request, dependencies, caller, command_request))["result"])
 
@@ -187,7 +187,7 @@ async def _record_grade(
         raise not_found()
     assignment_key = (view.course.course_id, view.assignment.assignment_id)
     try:
-        params = await parse_params(request)
+        params = await parse_params(request, allow_large_body=may_write(view.course, caller))
         command_request = _check_grade_request(view, params, assignment_key, student)
         # An invalid key is rejected even if no command is sent.
         idempotency_key(request)

@@ -84,10 +84,11 @@ async def find_view(
 
 async def resolve_assignment_key(
     dependencies: Dependencies, caller: Caller, course: str, assignment: str
-) -> tuple[int, int]:
-    """Resolve the ids of a command that the handler decides. Raises ApiError as :func:`resolve_view`.
+) -> tuple[tuple[int, int], bool]:
+    """Resolve the ids of a command that the handler decides, and whether the caller may change anything in the course.
 
-    That the course has the assignment is for the handler to say, so that its verdict is in the log.
+    That the course has the assignment is for the handler to say, so that its verdict is in the log. Raises ApiError as
+    :func:`resolve_view`.
     """
     found, assignment_id = (
         await resolve_course(dependencies, caller, course),
@@ -95,7 +96,14 @@ async def resolve_assignment_key(
     )
     if assignment_id is None:
         raise not_found()
-    return found.course_id, assignment_id
+    return (found.course_id, assignment_id), may_write(found, caller)
+
+
+def may_write(course: Course, caller: Caller) -> bool:
+    """Whether the caller grades or moderates in the course: the body of any other one needs no size."""
+    return course.has_permission(caller.user_id, "manage_grades") or course.has_permission(
+        caller.user_id, "select_final_grade"
+    )
 
 
 async def load_assignment(dependencies: Dependencies, caller: Caller, assignment: str) -> tuple[Course, Assignment]:

@@ -18,50 +18,63 @@ from services.gateway.responses import ApiError, bad_request
 Params = dict[str, Any]
 BODY_BYTES_MAX = 1 << 20
 FIELDS_MAX = 20_000
+SMALL_BODY_BYTES_MAX = 16 << 10
+SMALL_FIELDS_MAX = 500
+"""Limits of a query, and of the body of a read or of a caller who may change nothing."""
 NAME_CHARACTERS_MAX = 60
 _BRACKETED_NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,10}(\.[0-9]{1,15})?", re.ASCII)
 _TRUE_WORDS = ("true", "t", "1", "on", "yes", "y")
 
 
-async def parse_params(request: Request) -> Params:
-    """Parse query and body. Raises ApiError (400, 413, 415) if they are malformed or hold two values for one name."""
+async def parse_params(request: Request, *, allow_large_body: bool = False) -> Params:
+    """Parse query and body. Raises ApiError (400, 413, 415) if they are malformed or hold two values for one name.
+
+    ``allow_large_body``: up to BODY_BYTES_MAX and FIELDS_MAX, for callers who may send lists of a whole class.
+    """
     params: Params = {}
-    _put_all(params, _parse_pairs(request.url.query.encode("ascii", "replace"), "the query"))
-    body = await _read_body(request)
+    _put_all(params, _parse_pairs(request.url.query.encode("ascii", "replace"), "the query", SMALL_FIELDS_MAX))
+    bytes_max, fields_max = (
+        (BODY_BYTES_MAX, FIELDS_MAX) if allow_large_body else (SMALL_BODY_BYTES_MAX, SMALL_FIELDS_MAX)
+    )
+    body = await _read_body(request, bytes_max)
     if not body:
         return params
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "application/json" or content_type.endswith("+json"):
         _put_all(params, _parse_json_object(body).items())
     elif content_type == "multipart/form-data":
-        _put_all(params, await _parse_multipart(request, body))
+        _put_all(params, await _parse_multipart(request, body, fields_max))
     elif content_type in ("application/x-www-form-urlencoded", ""):
-        _put_all(params, _parse_pairs(body, "the form"))
+        _put_all(params, _parse_pairs(body, "the form", fields_max))
     else:
         remedy = "send application/json, application/x-www-form-urlencoded or multipart/form-data"
         raise ApiError(415, {"message": f"this content type is not supported: {remedy}"})
     return params
 
 
-async def _read_body(request: Request) -> bytes:
+async def _read_body(request: Request, bytes_max: int) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            raise ApiError(413, {"message": f"the body is larger than {BODY_BYTES_MAX} bytes: send less at once"})
+        if len(body) > bytes_max:
+            raise ApiError(
+                413,
+                {"message": f"the body is larger than {bytes_max} bytes: send less at once"},
+                {"Connection": "close"},
+            )
     return bytes(body)
 
 
-def _parse_pairs(text: bytes, source: str) -> list[tuple[str, str]]:
+def _parse_pairs(text: bytes, source: str, fields_max: int) -> list[tuple[str, str]]:
     try:
         pairs = parse_qsl(
-            text.decode("ascii", "strict"), keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX
+            text.decode("ascii", "strict"), keep_blank_values=True, errors="strict", max_num_fields=fields_max
         )
     except UnicodeDecodeError:
         raise bad_request(f"{source} is not UTF-8, percent-encoded") from None
     except ValueError:
-        raise bad_request(f"{source} has more than {FIELDS_MAX} fields") from None
+        raise bad_request(f"{source} has more than {fields_max} fields") from None
     return pairs
 
 
@@ -88,12 +101,12 @@ def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> None:
 _STRICT_DECODER = json.JSONDecoder(object_pairs_hook=_reject_duplicate_keys, parse_int=str, parse_float=str)
 
 
-async def _parse_multipart(request: Request, body: bytes) -> list[tuple[str, Any]]:
+async def _parse_multipart(request: Request, body: bytes, fields_max: int) -> list[tuple[str, Any]]:
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body
 
     parser = MultiPartParser(
-        request.headers, stream(), max_files=0, max_fields=FIELDS_MAX, max_part_size=BODY_BYTES_MAX
+        request.headers, stream(), max_files=0, max_fields=fields_max, max_part_size=BODY_BYTES_MAX
     )
     try:
         # The parser accepts a truncated body, whose last field would be lost silently.
@@ -109,6 +122,7 @@ async def _parse_multipart(request: Request, body: bytes) -> list[tuple[str, Any
 
 def _put_all(params: Params, pairs: Iterable[tuple[str, Any]]) -> None:
     seen_names: set[str] = set()
+    repeated_names: set[str] = set()
     for name, value in pairs:
         if not name:
             continue
@@ -118,8 +132,13 @@ def _put_all(params: Params, pairs: Iterable[tuple[str, Any]]) -> None:
             raise bad_request(f"nest names no deeper than {NESTING_MAX} levels")
         if len(path) == 1 and name in seen_names:
             # Rack keeps only the last value. Clients that repeat a name mean a list.
+            if name in repeated_names:
+                params[name].append(value)
+                continue
             previous_value = params.pop(name)
+            # A list of the query or of a[] fields is not the repeated name's own yet.
             value = [*previous_value, value] if isinstance(previous_value, list) else [previous_value, value]
+            repeated_names.add(name)
         seen_names.add(name)
         _put(params, path, value)
 

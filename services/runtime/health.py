@@ -5,7 +5,7 @@ import contextlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -63,10 +63,20 @@ class Health:
         return f"stuck: {', '.join(stalled)}" if stalled and not self.server_problems else None
 
 
-class HealthApp:
-    """ASGI application of the endpoints, for a process that serves nothing else."""
+class HealthStatus(Protocol):
+    """What the endpoints ask of a process."""
 
-    def __init__(self, health: Health, registry: CollectorRegistry) -> None:
+    def not_live_reason(self) -> str | None:
+        """Why the process must be restarted, None while it need not."""
+
+    def not_ready_reason(self) -> str | None:
+        """Why the process does not work now, None while it does."""
+
+
+class HealthApp:
+    """ASGI application of the endpoints, for a process that serves nothing else on that port."""
+
+    def __init__(self, health: HealthStatus, registry: CollectorRegistry) -> None:
         self.health = health
         self.registry = registry
 
@@ -113,7 +123,7 @@ class _ServerWithoutSignalHandlers(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serve_health(health: Health, registry: CollectorRegistry, host: str, port: int) -> Any:
+async def serve_health(health: HealthStatus, registry: CollectorRegistry, host: str, port: int) -> Any:
     """Serve the endpoints while the block runs; port 0 serves nothing."""
     if port == 0:
         yield

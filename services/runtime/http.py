@@ -15,11 +15,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.runtime.errors import POSTGRES_ERRORS, Server, describe_error
 from services.runtime.health import Health, HealthAnswer, metrics_answer, status_answer
+from services.runtime.http_limits import HeadDeadlineProtocol
 from services.telemetry.metrics import HttpMetrics
 
 LOGGER = logging.getLogger("http")
-HEADER_BYTES_MAX = 64 << 10
+HEADER_BYTES_MAX = 32 << 10
 KEEP_ALIVE_SECONDS = 30
+CONNECTIONS_MAX = 2_000
+"""Connections or requests at the same time: more are answered 503."""
+HSTS_HEADER = (b"strict-transport-security", b"max-age=31536000")
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -111,6 +115,21 @@ class ProcessState(Protocol):
         """Why requests cannot be answered now, None while they can."""
 
 
+class StateHealth:
+    """The health of an application, for a port of its own."""
+
+    def __init__(self, state: ProcessState) -> None:
+        self.state = state
+
+    def not_live_reason(self) -> str | None:
+        """Return the loops that are stuck, None without any."""
+        return self.state.health.not_live_reason()
+
+    def not_ready_reason(self) -> str | None:
+        """Return why requests cannot be answered now, None while they can."""
+        return self.state.not_ready_reason()
+
+
 def build_health_router(registry: CollectorRegistry) -> APIRouter:
     """Routes for supervisors and Prometheus: ``/health/live``, ``/health/ready``, ``/metrics``."""
     router = APIRouter(include_in_schema=False)
@@ -151,8 +170,18 @@ def bind_http_metrics(
     metrics.pool_size.callback = lambda: [((), pool.get_max_size())]
 
 
-async def serve_http(app: ASGIApp, host: str, port: int, drain_seconds: int) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way then have ``drain_seconds`` to be answered."""
+def transport_headers(url: str) -> Headers:
+    """Return the headers that tell browsers to come by TLS only, where the public ``url`` is https."""
+    return [HSTS_HEADER] if url.startswith("https:") else []
+
+
+async def serve_http(
+    app: ASGIApp, host: str, port: int, drain_seconds: int, forwarded_allow_ips: str | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way then have ``drain_seconds`` to be answered.
+
+    ``forwarded_allow_ips``: the proxies whose X-Forwarded-For and X-Forwarded-Proto count.
+    """
     config = uvicorn.Config(
         app,
         host=host,
@@ -161,7 +190,11 @@ async def serve_http(app: ASGIApp, host: str, port: int, drain_seconds: int) -> 
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=forwarded_allow_ips is not None,
+        forwarded_allow_ips=forwarded_allow_ips or "",
+        http=HeadDeadlineProtocol,
+        ws="none",
+        limit_concurrency=CONNECTIONS_MAX,
         h11_max_incomplete_event_size=HEADER_BYTES_MAX,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=drain_seconds,

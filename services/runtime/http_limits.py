@@ -1,0 +1,125 @@
+"""Limits of a request that hold before any of it is looked at: size and time of head and body, framing, type."""
+
+import asyncio
+from collections.abc import Collection
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import h11
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEAD_SECONDS_MAX = 10.0
+BODY_SECONDS_MAX = 30.0
+IPV6_PREFIX_BITS = 64
+"""One subscriber has that many addresses."""
+CLOSE = {"connection": "close"}
+
+
+class HeadDeadlineProtocol(H11Protocol):
+    """Closes a connection whose request head is not complete in time: uvicorn limits the time between requests only."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the time of the first head."""
+        super().connection_made(transport)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._watch_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Handle what was read; start the time of a head that began, stop that of one that ended."""
+        super().data_received(data)
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the time."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _watch_head(self) -> None:
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_timer()
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS_MAX, self.transport.close)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+class RequestLimitsMiddleware:
+    """Refuses bodies that are too large, too slow, of another type, or framed twice; every one closes the connection.
+
+    ``media_types``: those that a body may have; None: any.
+    """
+
+    def __init__(self, app: ASGIApp, body_bytes_max: int, media_types: Collection[str] | None = None) -> None:
+        self.app = app
+        self.body_bytes_max = body_bytes_max
+        self.media_types = media_types
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # RFC 9112, 6.1: such a message may be an attempt to smuggle a second request.
+            problem = "send either Content-Length or Transfer-Encoding"
+            await PlainTextResponse(problem, 400, CLOSE)(scope, receive, send)
+            return
+        await self.app(scope, _LimitedBody(receive, headers, self).receive, send)
+
+
+class _LimitedBody:
+    """The body of one request. What is refused is raised where the application reads it, so that it answers."""
+
+    def __init__(self, receive: Receive, headers: Headers, limits: RequestLimitsMiddleware) -> None:
+        self._receive = receive
+        self._headers = headers
+        self._limits = limits
+        self._deadline = asyncio.get_running_loop().time() + BODY_SECONDS_MAX
+        self._bytes = 0
+        self._is_complete = False
+
+    async def receive(self) -> Message:
+        """Return the next part. Raises HTTPException: 408, 413 or 415."""
+        if self._is_complete:
+            return await self._receive()
+        if not self._bytes:
+            self._check_headers()
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            raise HTTPException(408, f"the body took more than {BODY_SECONDS_MAX:g} s", CLOSE) from None
+        self._bytes += len(message.get("body", b""))
+        if self._bytes > self._limits.body_bytes_max:
+            raise self._too_large()
+        self._is_complete = not message.get("more_body", False)
+        return message
+
+    def _check_headers(self) -> None:
+        length = self._headers.get("content-length", "0")
+        if length.isdecimal() and int(length[:20]) > self._limits.body_bytes_max:
+            raise self._too_large()
+        has_body = length != "0" or "transfer-encoding" in self._headers
+        media_type = self._headers.get("content-type", "").partition(";")[0].strip().lower()
+        if has_body and self._limits.media_types is not None and media_type not in self._limits.media_types:
+            raise HTTPException(415, f"send the body as {' or '.join(self._limits.media_types)}", CLOSE)
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(413, f"the body is larger than {self._limits.body_bytes_max} bytes: send less", CLOSE)
+
+
+def address_key(scope: Scope) -> str:
+    """Return whom the request's address stands for: one IPv4 address, or the network of an IPv6 address."""
+    client: Any = scope.get("client")
+    try:
+        address = ip_address(client[0].partition("%")[0])
+    except (TypeError, ValueError):
+        return "unknown"
+    return str(address if address.version == 4 else ip_network((address, IPV6_PREFIX_BITS), strict=False))

@@ -1,0 +1,108 @@
+"""Limits of requests: framing, size, type and time of the body, time of the head, whom an address stands for."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+
+from services.runtime import http_limits
+from services.runtime.http_limits import HeadDeadlineProtocol, RequestLimitsMiddleware, address_key
+
+BYTES_MAX = 100
+FORM = b"content-type: application/x-www-form-urlencoded\r\n"
+Ask = Callable[..., Awaitable[bytes]]
+
+
+class _Server(uvicorn.Server):
+    def install_signal_handlers(self) -> None:
+        pass
+
+
+@pytest.fixture
+async def ask(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ask]:
+    """Return a function that sends parts of a request and reads until the server closes the connection."""
+    monkeypatch.setattr(http_limits, "HEAD_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(http_limits, "BODY_SECONDS_MAX", 0.2)
+    app = FastAPI()
+
+    @app.post("/")
+    async def read(request: Request) -> int:
+        return len(await request.body())
+
+    limited = RequestLimitsMiddleware(app, BYTES_MAX, ["application/x-www-form-urlencoded"])
+    config = uvicorn.Config(limited, port=0, http=HeadDeadlineProtocol, ws="none", log_config=None, lifespan="off",
+                            timeout_keep_alive=1)  # fmt: skip
+    server = _Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+
+    async def send(*parts: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+        answer = await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+        return answer
+
+    yield send
+    server.should_exit = True
+    await task
+
+
+def head(*lines: bytes, close: bool = True) -> bytes:
+    return b"POST / HTTP/1.1\r\nhost: x\r\n" + (b"connection: close\r\n" if close else b"") + b"".join(lines) + b"\r\n"
+
+
+async def test_body_up_to_the_limit_is_read(ask: Ask) -> None:
+    answer = await ask(head(FORM, b"content-length: 100\r\n"), b"x" * 100)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"100")
+
+
+@pytest.mark.parametrize(
+    ("lines", "body", "status"),
+    [
+        ([FORM, b"content-length: 101\r\n"], b"", 413),
+        ([FORM, b"content-length: " + b"9" * 19 + b"\r\n"], b"", 413),
+        ([FORM, b"transfer-encoding: chunked\r\n"], b"65\r\n" + b"x" * 101 + b"\r\n0\r\n\r\n", 413),
+        ([b"content-type: multipart/form-data; boundary=x\r\n", b"content-length: 5\r\n"], b"--x--", 415),
+        ([b"content-length: 1\r\n"], b"x", 415),
+        ([FORM, b"content-length: 5\r\n"], b"1234", 408),
+        ([FORM, b"transfer-encoding: chunked\r\n"], b"1\r\nx\r\n", 408),
+        ([FORM, b"content-length: 5\r\n", b"transfer-encoding: chunked\r\n"], b"0\r\n\r\nGET / HTTP/1.1\r\n\r\n", 400),
+    ],
+)  # fmt: skip
+async def test_refused_body_closes_the_connection(lines: list[bytes], body: bytes, status: int, ask: Ask) -> None:
+    answer = await ask(head(*lines, close=False), body)
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b"connection: close" in answer.lower()
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST / HTTP/1.1\r\nhost: x\r\n"])
+async def test_connection_without_a_complete_head_is_closed_in_time(sent: bytes, ask: Ask) -> None:
+    assert await ask(sent) == b""
+
+
+async def test_second_request_of_a_connection_has_its_head_limited_too(ask: Ask) -> None:
+    answer = await ask(head(FORM, b"content-length: 1\r\n", close=False), b"x", b"POST / HTTP")
+    assert answer.count(b"HTTP/1.1 200") == 1
+
+
+@pytest.mark.parametrize(
+    ("client", "key"),
+    [
+        (("203.0.113.9", 1), "203.0.113.9"),
+        (("2001:db8:1:2:3:4:5:6", 1), "2001:db8:1:2::/64"),
+        (("fe80::1%eth0", 1), "fe80::/64"),
+        (None, "unknown"),
+        (("socket", 0), "unknown"),
+    ],
+)
+def test_address_stands_for_one_subscriber(client: tuple[str, int] | None, key: str) -> None:
+    assert address_key({"type": "http", "client": client}) == key

@@ -9,17 +9,12 @@ from services.moderation.decide import decide
 from services.moderation.decisions import Decision, Rejected
 
 
-def decide_command(
-    incoming: IncomingCommand, state: CommandState, at: datetime, has_personal_data: bool = False
-) -> Decision:
-    """Decide a command on the state before it, which stays as it is; an invalid command is rejected.
-
-    ``has_personal_data``: of the person that the command erases.
-    """
+def decide_command(incoming: IncomingCommand, state: CommandState, at: datetime) -> Decision:
+    """Decide a command on the state before it, which stays as it is; an invalid command is rejected."""
     command = incoming.command
     if isinstance(command, InvalidCommand):
         return reject_invalid_command(command)
-    return decide(command, state.course, state.assignment, at=at, has_personal_data=has_personal_data)
+    return decide(command, state.course, state.assignment, at=at)
 
 
 def reject_invalid_command(command: InvalidCommand) -> Rejected:

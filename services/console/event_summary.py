@@ -22,10 +22,7 @@ def summarize_event(event_type: str, data: Json) -> str:
                 else "regraded without a change"
             )
         case "provisional_comment_created" | "submission_comment_recorded":
-            comment = payload["comment"]
-            return "commented (erased)" if comment is None else f"commented ({len(comment)} characters)"
-        case "person_erased":
-            return f"erased person {payload['user_id']}"
+            return f"commented ({len(payload['comment'])} characters)"
         case "provisional_grade_adjudicated":
             score = payload["score"]
             return (

@@ -6,7 +6,7 @@ from typing import Any
 
 Json = dict[str, Any]
 CHANGES_MAX = 200
-# The field that identifies an item of a list in both states.
+# The field that identifies an item of a list in both states; a setting may have the name of a list.
 LIST_KEYS = {
     "moderation_set": "student_id",
     "moderation_graders": "user_id",
@@ -87,9 +87,11 @@ def _iter_changes(path: str, before: Any, after: Any) -> Iterator[Change]:
         for name in [*after, *(name for name in before if name not in after)]:
             child_path = f"{path}.{name}" if path else str(name)
             old, new = before.get(name), after.get(name)
-            if name in LIST_KEYS:
+            if child_path in LIST_KEYS:
                 yield from _iter_changes(
-                    child_path, _index_by_key(old or [], LIST_KEYS[name]), _index_by_key(new or [], LIST_KEYS[name])
+                    child_path,
+                    _index_by_key(old or [], LIST_KEYS[child_path]),
+                    _index_by_key(new or [], LIST_KEYS[child_path]),
                 )
             else:
                 yield from _iter_changes(child_path, old, new)

@@ -7,7 +7,8 @@ import asyncpg
 
 from services.eventlog.postgres import Pool
 
-# $1 an assignment's or course's id (null: all), $2 stream number to continue below, $3 limit. Reads only the first and
+# $1 an assignment's or course's id (null: all), $2 stream number to continue below, $3 limit, $4 a root account (null:
+# all). Reads only the first and
 # the last event of each listed stream.
 ASSIGNMENTS = """
 select s.number, s.root_account, s.course, s.assignment, l.version, l.recorded_at, f.data->'payload'->>'name'
@@ -16,7 +17,7 @@ cross join lateral (select e.version, e.recorded_at from event e where e.stream 
                     order by e.version desc limit 1) l
 join event f on f.stream = s.number and f.version = 1
 where s.assignment is not null and ($1::bigint is null or s.assignment = $1 or s.course = $1)
-  and ($2::bigint is null or s.number < $2)
+  and ($2::bigint is null or s.number < $2) and ($4::bigint is null or s.root_account = $4)
 order by s.number desc limit $3
 """
 
@@ -39,9 +40,12 @@ async def list_assignments(
     assignment_or_course_id: int | None,
     before_stream_number: int | None,
     rows_max: int,
+    root_account: int | None = None,
 ) -> list[AssignmentSummary]:
-    """Return assignments by stream number, descending."""
+    """Return assignments by stream number, descending; ``root_account`` None: of all."""
     return [
         AssignmentSummary(*row)
-        for row in await connection.fetch(ASSIGNMENTS, assignment_or_course_id, before_stream_number, rows_max)
+        for row in await connection.fetch(
+            ASSIGNMENTS, assignment_or_course_id, before_stream_number, rows_max, root_account
+        )
     ]

@@ -14,11 +14,9 @@ from services.moderation.ordinal_permutation import OrdinalPermutation
 
 @dataclass(slots=True)
 class Comment:
-    """``comment`` None: it was erased."""
-
     comment_id: int
     author_id: int
-    comment: str | None
+    comment: str
     created_at: datetime
 
 

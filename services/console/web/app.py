@@ -36,16 +36,22 @@ from services.console.web.templates import Templates
 from services.eventlog.postgres import OPERATOR, create_pool
 from services.runtime.background_tasks import run_in_background
 from services.runtime.errors import Server
-from services.runtime.health import Health
+from services.runtime.health import Health, serve_health
 from services.runtime.http import (
     HeadMiddleware,
     ResponseHeadersMiddleware,
+    StateHealth,
     add_error_handlers,
     bind_http_metrics,
     build_health_router,
+    transport_headers,
 )
+from services.runtime.http_limits import RequestLimitsMiddleware
 
 CONNECTIONS_MAX = 8
+FORM_BYTES_MAX = 16 << 10
+FORM_MEDIA_TYPES = ("application/x-www-form-urlencoded",)
+"""Forms hold texts, no files."""
 QUERY_TIMEOUT_SECONDS = 10
 INTERNAL_ERROR = "The console's log has the details. If you submitted a form, check Actions before you submit it again."
 CONTENT_SECURITY_POLICY = (
@@ -71,7 +77,6 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
         connection_pool = await create_pool(settings.url(), "console", OPERATOR, CONNECTIONS_MAX, QUERY_TIMEOUT_SECONDS)
         health = Health()
         monitor = StatusMonitor(connection_pool, settings.kafka_bootstrap, settings.topic_prefix, health)
-        secure = settings.console_url.startswith("https:")
         redriver = Redriver(settings.url(), settings.kafka_bootstrap, settings.topic_prefix)
         rules = TokenRules.of(settings)
         authorizer = (
@@ -84,7 +89,13 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
         app.state.dependencies = Dependencies(
             settings=settings,
             health=health,
-            sessions=Sessions(keys, rules, secure=secure),
+            sessions=Sessions(
+                keys,
+                rules,
+                settings.console_url,
+                settings.console_idle_seconds,
+                settings.unauthenticated_requests_per_minute,
+            ),
             templates=Templates(),
             pool=connection_pool,
             monitor=monitor,
@@ -107,14 +118,21 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
             "replaying": dependencies.replay_jobs.resume(connection_pool),
             "reading keys": keys.keep_current(),
         }
-        async with run_in_background(health, background):
+        own_port = serve_health(
+            StateHealth(dependencies), METRICS.registry, settings.health_host, settings.separate_health_port
+        )
+        async with run_in_background(health, background), own_port:
             yield
             dependencies.verification_jobs.stop()
             dependencies.replay_jobs.stop()
         connection_pool.terminate()
 
     # Outermost, so that the framework's own responses have the headers too.
-    return ResponseHeadersMiddleware(HeadMiddleware(build_pages_app(lifespan)), RESPONSE_HEADERS)
+    pages = RequestLimitsMiddleware(
+        build_pages_app(lifespan, with_health=settings.separate_health_port == 0), FORM_BYTES_MAX, FORM_MEDIA_TYPES
+    )
+    headers = [*RESPONSE_HEADERS, *transport_headers(settings.console_url)]
+    return ResponseHeadersMiddleware(HeadMiddleware(pages), headers)
 
 
 def bind_metrics(dependencies: Dependencies) -> None:
@@ -135,12 +153,15 @@ def bind_metrics(dependencies: Dependencies) -> None:
         METRICS.actions.labels(kind)
 
 
-def build_pages_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
-    """Build the pages and error pages; ``lifespan`` sets ``app.state.dependencies``."""
+def build_pages_app(lifespan: Lifespan[FastAPI], *, with_health: bool) -> FastAPI:
+    """Build the pages and error pages; ``lifespan`` sets ``app.state.dependencies``.
+
+    Without ``with_health`` the pages of supervisors are on a port of their own.
+    """
     app = FastAPI(title="Moderated Grading console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     for router in (
         auth_pages.router,
-        build_health_router(METRICS.registry),
+        *([build_health_router(METRICS.registry)] if with_health else []),
         status_page.router,
         failure_pages.router,
         assignment_pages.router,
@@ -188,7 +209,9 @@ def _add_error_handlers(app: FastAPI) -> None:
 def _http_error(request: Request, error: HTTPException) -> Response:
     title = "Page not found" if error.status_code == 404 else "Invalid request"
     detail = "" if error.detail == "Not Found" else str(error.detail)
-    return _render_problem(request, error.status_code, title, detail)
+    response = _render_problem(request, error.status_code, title, detail)
+    response.headers.update(error.headers or {})
+    return response
 
 
 def _render_problem(request: Request, status: int, title: str, detail: str) -> Response:

@@ -45,7 +45,11 @@ async def assignments_page(
     """List assignments, newest first, or those of a course or with an id."""
     requested_id = _parse_number(id, ID_MAX) if id else None
     rows = await list_assignments(
-        dependencies.pool, requested_id, _parse_number(before, ID_MAX) if before else None, ROWS_MAX + 1
+        dependencies.pool,
+        requested_id,
+        _parse_number(before, ID_MAX) if before else None,
+        ROWS_MAX + 1,
+        None if user.sees_all_accounts else user.root_account_id,
     )
     return dependencies.templates.render_page(
         request,
@@ -70,6 +74,8 @@ async def assignment_page(
     before: str = "",
 ) -> Response:
     """Show an assignment at a version or time, its changes since another version, and its timeline."""
+    if not user.sees(root_account):
+        raise HTTPException(404)
     snapshot = await _load_snapshot(StreamReader(dependencies.pool), root_account, assignment, version, at, compare)
     document = state_document(snapshot.course, snapshot.state)
     state_changes = find_changes(snapshot.earlier_document, document)

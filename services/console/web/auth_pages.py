@@ -7,7 +7,6 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from services.auth.verifier import InvalidToken
 from services.console.web.dependencies import ConsoleDependencies, Viewer
-from services.console.web.sessions import require_csrf_token, require_same_origin
 from services.console.web.templates import CONTENT_TYPES, STATIC
 
 router = APIRouter()
@@ -27,10 +26,10 @@ async def sign_in(
     next: Annotated[str, Form()] = "/",
 ) -> Response:
     """Set the session cookie."""
-    require_same_origin(request)
+    dependencies.sessions.require_same_origin(request)
     response = RedirectResponse(_safe_redirect_path(next), 303)
     try:
-        await dependencies.sessions.sign_in(token.strip().removeprefix("Bearer "), response)
+        await dependencies.sessions.sign_in(request, token.strip().removeprefix("Bearer "), response)
     except InvalidToken as error:
         return dependencies.templates.render_page(
             request, "sign_in.html", 401, next=_safe_redirect_path(next), problem=str(error)
@@ -42,10 +41,10 @@ async def sign_in(
 async def sign_out(
     request: Request, dependencies: ConsoleDependencies, user: Viewer, csrf: Annotated[str, Form()] = ""
 ) -> Response:
-    """Delete the session cookie."""
-    require_csrf_token(user, request, csrf)
+    """End the session and delete its cookie."""
+    dependencies.sessions.require_csrf_token(user, request, csrf)
     response = RedirectResponse("/sign-in", 303)
-    dependencies.sessions.sign_out(response)
+    dependencies.sessions.sign_out(user, response)
     return response
 
 

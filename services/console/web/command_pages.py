@@ -14,7 +14,6 @@ from services.console.masking import mask
 from services.console.web.dependencies import ConsoleDependencies, Dependencies, Viewer, parse_shard_and_number
 from services.console.web.templates import escape_invisible
 from services.eventlog.command_history import CausedEvent, CommandHistory, CommandVerdict
-from services.eventlog.stream_reader import VerdictArchived
 from services.kafka.topic_reader import open_reader, read_until
 from services.kafka.topics import full_topic_name
 from services.publishing.offset_lookup import find_offsets
@@ -22,9 +21,6 @@ from services.runtime.errors import KAFKA_ERRORS, describe_error
 
 router = APIRouter()
 EVENTS_SHOWN_MAX = 200
-VERDICT_ARCHIVED = (
-    "This command was decided, and its verdict is archived. To see it, run: moderated-grading admin archive attach"
-)
 KAFKA_TIMEOUT_SECONDS = 5
 
 
@@ -33,14 +29,11 @@ async def redirect_to_verdict(
     request: Request, dependencies: ConsoleDependencies, user: Viewer, root_account: int, command_id: UUID
 ) -> Response:
     """Redirect to the page of the verdict that decided a command."""
-    try:
-        verdict_record = (
-            await CommandHistory(dependencies.pool).first_verdict(root_account, str(command_id))
-            if 0 < root_account <= ID_MAX
-            else None
-        )
-    except VerdictArchived:
-        raise HTTPException(410, VERDICT_ARCHIVED) from None
+    verdict_record = (
+        await CommandHistory(dependencies.pool).first_verdict(root_account, str(command_id))
+        if 0 < root_account <= ID_MAX and user.sees(root_account)
+        else None
+    )
     if verdict_record is None:
         raise HTTPException(404, "This command is unknown or not decided yet.")
     return RedirectResponse(f"/verdicts/{verdict_record.shard}-{verdict_record.number}", 303)
@@ -50,14 +43,13 @@ async def redirect_to_verdict(
 async def command_page(request: Request, dependencies: ConsoleDependencies, user: Viewer, verdict_id: str) -> Response:
     """Show a command's record, verdict and events, with their offsets on the topics."""
     command_history = CommandHistory(dependencies.pool)
-    try:
-        verdict_record = await command_history.verdict_at(*parse_shard_and_number(verdict_id))
-    except VerdictArchived:
-        raise HTTPException(410, VERDICT_ARCHIVED) from None
+    verdict_record = await command_history.verdict_at(*parse_shard_and_number(verdict_id))
     if verdict_record is None:
         raise HTTPException(404)
     verdict_body = json.loads(verdict_record.body)
     root_account_id = verdict_body["root_account_id"]
+    if not user.sees(None if root_account_id is None else int(root_account_id)):
+        raise HTTPException(404)
     caused_events = (
         []
         if root_account_id is None or verdict_body["duplicate"]

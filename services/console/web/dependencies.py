@@ -13,7 +13,7 @@ from services.console.redriver import Redriver
 from services.console.replay_jobs import ReplayJobs
 from services.console.status_monitor import StatusMonitor
 from services.console.verification_jobs import VerificationJobs
-from services.console.web.sessions import Forbidden, Sessions, SignedInUser, require_csrf_token
+from services.console.web.sessions import Forbidden, Sessions, SignedInUser
 from services.console.web.templates import Templates
 from services.eventlog.postgres import Pool
 from services.runtime.health import Health
@@ -61,12 +61,12 @@ async def authenticate(request: Request, dependencies: ConsoleDependencies) -> S
 Viewer = Annotated[SignedInUser, Depends(authenticate)]
 
 
-async def require_operator(request: Request, user: Viewer) -> SignedInUser:
+async def require_operator(request: Request, dependencies: ConsoleDependencies, user: Viewer) -> SignedInUser:
     """Return the user who submits a form. Raises NotSignedIn, and Forbidden without the role or the CSRF token."""
     if not user.can_operate:
         raise Forbidden(OPERATOR_REQUIRED)
     form = await request.form()
-    require_csrf_token(user, request, str(form.get("csrf", "")))
+    dependencies.sessions.require_csrf_token(user, request, str(form.get("csrf", "")))
     return user
 
 

@@ -1,6 +1,8 @@
 """Sign-in by bearer token, sent in a header or in a cookie that is HttpOnly and SameSite=Strict.
 
-The server keeps no session: the cookie survives a restart of the console and ends with the token.
+The cookie holds the token, so that it survives a restart of the console. A session ends with the token, when its key is
+taken out of the JWK set, when the user signs out (the token then opens this console no more) and when it was not used
+for a time.
 """
 
 import hashlib
@@ -8,17 +10,31 @@ import hmac
 import time
 from collections import Counter
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-from fastapi import Request
+from fastapi import HTTPException, Request
 from fastapi.responses import Response
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
 
 from services.auth.jwks import JwkSet
 from services.auth.token_rules import TokenRules
-from services.auth.verifier import Claims, InvalidToken, TokenVerifier, get_key_id, parse_bearer_token
+from services.auth.verifier import (
+    ALL_ACCOUNTS_SCOPE,
+    Claims,
+    InvalidToken,
+    TokenVerifier,
+    get_key_id,
+    parse_bearer_token,
+)
 from services.console.roles import SCOPES, Role, resolve_role
+from services.console.web.session_tokens import SessionTokens
+from services.runtime.http_limits import address_key
 
 # Browsers limit a cookie with its name and attributes to 4,096 characters.
 COOKIE_CHARACTERS_MAX = 3_800
+BACKGROUND_PATHS = ("/live", "/session")
 
 
 class NotSignedIn(Exception):
@@ -40,7 +56,8 @@ class Forbidden(Exception):
 class SignedInUser:
     """A user with a valid token, until ``expires_at`` (seconds since 1970).
 
-    ``csrf``: the token of their forms; None with a bearer token, which other sites cannot send.
+    ``csrf``: the token of their forms; None with a bearer token, which other sites cannot send. ``sees_all_accounts``:
+    the user reads the assignments and commands of every root account.
     """
 
     user_id: int
@@ -48,6 +65,12 @@ class SignedInUser:
     role: Role
     csrf: str | None
     expires_at: float
+    token: str
+    sees_all_accounts: bool
+
+    def sees(self, root_account_id: int | None) -> bool:
+        """Whether the user reads the assignments and commands of a root account."""
+        return self.sees_all_accounts or root_account_id == self.root_account_id
 
     @property
     def can_operate(self) -> bool:
@@ -63,13 +86,19 @@ class SignedInUser:
 class Sessions:
     """Verifies tokens and sets cookies.
 
-    ``secure``: the console is reached over https. ``failure_counts``: rejected tokens by reason.
+    ``url`` is the console's public one. ``failure_counts``: rejected tokens by reason.
     """
 
-    def __init__(self, keys: JwkSet, rules: TokenRules, *, secure: bool) -> None:
+    def __init__(
+        self, keys: JwkSet, rules: TokenRules, url: str, idle_seconds_max: float, unauthenticated_per_minute: int
+    ) -> None:
         self.keys = keys
         self.verifier = TokenVerifier(keys, rules=rules)
-        self.secure = secure
+        self.url = url
+        self.secure = secure = url.startswith("https:")
+        self.tokens = SessionTokens(idle_seconds_max)
+        self.address_limit = RateLimitItemPerMinute(unauthenticated_per_minute)
+        self.limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self.failure_counts: Counter[str] = Counter()
         self.cookie_name = "__Host-moderation" if secure else "moderation"
 
@@ -78,18 +107,42 @@ class Sessions:
         header = request.headers.get("authorization")
         token = request.cookies.get(self.cookie_name)
         if header is not None:
+            self._reject_address_over_limit(request)
             try:
-                claims = await self.verify_token(parse_bearer_token(header))
+                token = parse_bearer_token(header)
+                claims = await self.verify_token(token)
             except InvalidToken as error:
+                self._count_failure(request)
                 raise NotSignedIn(str(error), has_bearer_token=True) from None
-            return _build_user(claims, None)
+            return _build_user(claims, None, token)
         if token is None:
             raise NotSignedIn
+        self._reject_address_over_limit(request)
         try:
             claims = await self.verify_token(token)
+            # A stream and the question whether a session is open are the page's own, not its user's.
+            self.tokens.use(token, by_user=request.url.path not in BACKGROUND_PATHS)
         except InvalidToken as error:
+            self._count_failure(request)
             raise NotSignedIn(str(error)) from None
-        return _build_user(claims, _derive_csrf_token(token))
+        return _build_user(claims, _derive_csrf_token(token), token)
+
+    async def is_open(self, user: SignedInUser) -> bool:
+        """Whether the user could still open a page: the token holds, its key is known and the session was used."""
+        try:
+            await self._verify_token(user.token)
+            if user.csrf is not None:
+                self.tokens.use(user.token, by_user=False)
+        except InvalidToken:
+            return False
+        return True
+
+    def _reject_address_over_limit(self, request: Request) -> None:
+        if not self.limiter.test(self.address_limit, address_key(request.scope)):
+            raise HTTPException(429, "Too many requests of this address had no valid token. Try again in a minute.")
+
+    def _count_failure(self, request: Request) -> None:
+        self.limiter.hit(self.address_limit, address_key(request.scope))
 
     async def verify_token(self, token: str) -> Claims:
         """Return the claims of a token. Raises InvalidToken, also without a scope of the console."""
@@ -103,17 +156,29 @@ class Sessions:
         await self.keys.refresh(() if self.verifier.is_cached(token) else [get_key_id(token)])
         claims = self.verifier.verify(token)
         claims.check_times(time.time())
+        self.tokens.check_not_ended(token)
+        if claims.command_sha256 is not None:
+            raise InvalidToken("not_allowed", "the token is one of a command: send the user's own")
         if resolve_role(claims.scopes) is None:
             raise InvalidToken("not_allowed", f"the token has none of the scopes {', '.join(SCOPES)}")
         return claims
 
-    async def sign_in(self, token: str, response: Response) -> None:
-        """Set the cookie. Raises InvalidToken."""
+    async def sign_in(self, request: Request, token: str, response: Response) -> None:
+        """Set the cookie. Raises InvalidToken, HTTPException (429)."""
+        self._reject_address_over_limit(request)
+        try:
+            await self._sign_in(token, response)
+        except InvalidToken:
+            self._count_failure(request)
+            raise
+
+    async def _sign_in(self, token: str, response: Response) -> None:
         if len(token) > COOKIE_CHARACTERS_MAX:
             raise InvalidToken(
                 "malformed", f"the token is longer than {COOKIE_CHARACTERS_MAX} characters, too long for a cookie"
             )
         claims = await self.verify_token(token)
+        self.tokens.begin(token)
         response.set_cookie(
             self.cookie_name,
             token,
@@ -123,30 +188,45 @@ class Sessions:
             secure=self.secure,
         )
 
-    def sign_out(self, response: Response) -> None:
-        """Delete the cookie."""
+    def sign_out(self, user: SignedInUser, response: Response) -> None:
+        """End the session and delete the cookie."""
+        self.tokens.end(user.token, user.expires_at)
         response.delete_cookie(self.cookie_name, httponly=True, samesite="strict", secure=self.secure)
 
+    def require_same_origin(self, request: Request) -> None:
+        """Raise Forbidden if the browser says that another site caused the request.
 
-def require_same_origin(request: Request) -> None:
-    """Raise Forbidden if the browser says that another site caused the request."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise Forbidden("This form was submitted by another site. Nothing was changed.")
+        Over plain HTTP a browser sends no ``Sec-Fetch-Site``, but the ``Origin``.
+        """
+        site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+        if site is None and origin is not None:
+            is_own = origin == _get_origin(self.url)
+        else:
+            is_own = site in (None, "same-origin", "none")
+        if not is_own:
+            raise Forbidden(
+                f"This form was submitted by another site. Nothing was changed: open the console as {self.url}."
+            )
+
+    def require_csrf_token(self, user: SignedInUser, request: Request, csrf: str) -> None:
+        """Raise Forbidden unless the form belongs to this session."""
+        self.require_same_origin(request)
+        if user.csrf is not None and not hmac.compare_digest(user.csrf.encode(), csrf.encode()):
+            raise Forbidden(
+                "This form belongs to another session. Nothing was changed: reload the form and submit it again."
+            )
 
 
-def require_csrf_token(user: SignedInUser, request: Request, csrf: str) -> None:
-    """Raise Forbidden unless the form belongs to this session."""
-    require_same_origin(request)
-    if user.csrf is not None and not hmac.compare_digest(user.csrf.encode(), csrf.encode()):
-        raise Forbidden(
-            "This form belongs to another session. Nothing was changed: reload the form and submit it again."
-        )
+def _get_origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
-def _build_user(claims: Claims, csrf: str | None) -> SignedInUser:
+def _build_user(claims: Claims, csrf: str | None, token: str) -> SignedInUser:
     role = resolve_role(claims.scopes)
     assert role is not None
-    return SignedInUser(claims.user_id, claims.root_account_id, role, csrf, claims.expires_at)
+    sees_all_accounts = ALL_ACCOUNTS_SCOPE in claims.scopes
+    return SignedInUser(claims.user_id, claims.root_account_id, role, csrf, claims.expires_at, token, sees_all_accounts)
 
 
 def _derive_csrf_token(token: str) -> str:

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -67,17 +68,18 @@ def render_fragments(templates: Templates, status: PipelineStatus) -> dict[str, 
 async def live_stream(dependencies: ConsoleDependencies, user: Viewer) -> Response:
     """Stream server-sent events: first all fragments, then the changed ones; a heartbeat each second."""
     return EventSourceResponse(
-        _stream_updates(dependencies.monitor, dependencies.templates, user.expires_at), ping=3_600
+        _stream_updates(dependencies.monitor, dependencies.templates, partial(dependencies.sessions.is_open, user)),
+        ping=3_600,
     )
 
 
 async def _stream_updates(
-    monitor: StatusMonitor, templates: Templates, expires_at: float
+    monitor: StatusMonitor, templates: Templates, is_open: Callable[[], Awaitable[bool]]
 ) -> AsyncIterator[ServerSentEvent]:
     sent_fragments: dict[str, str] = {}
     version, heartbeat_at = -1, 0.0
     with METRICS.live_clients.track_inprogress():
-        while time.time() < expires_at:
+        while await is_open():
             await monitor.wait_for_change(version, HEARTBEAT_SECONDS)
             version = monitor.version
             fragments = render_fragments(templates, monitor.status)

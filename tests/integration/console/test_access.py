@@ -10,7 +10,7 @@ import uuid
 import httpx
 import pytest
 
-from tests.fixtures.console_client import ConsoleClient, create_dead_letter, parse_csrf_token, sign_in
+from tests.fixtures.console_client import ConsoleClient, create_dead_letter, parse_csrf_token, send_command, sign_in
 
 REASON_FORM = {"why": "the exporter was fixed"}
 PAGES = ("/", "/failures", "/failures/dead-letters", "/assignments", "/topics", "/actions")
@@ -59,9 +59,44 @@ async def test_session_cookie_is_httponly_and_samesite_strict(console: ConsoleCl
     async with sign_in(console) as client:
         page = await client.get("/failures")
         assert page.status_code == 200
+        stolen = dict(client.cookies)
         out = await client.post("/sign-out", data={"csrf": parse_csrf_token(page)})
         assert out.headers["location"] == "/sign-in"
         assert (await client.get("/failures")).status_code == 303
+    async with httpx.AsyncClient(base_url=console.url, timeout=90, cookies=stolen) as thief:
+        assert (await thief.get("/failures")).status_code == 303
+        assert (await thief.get("/live")).status_code == 204
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/sign-out", "/act/redrive"])
+async def test_large_body_is_refused_without_a_token(path: str, console: ConsoleClient) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    answer = await console.http.post(path, content=b"a=" + b"x" * 100_000, headers=form)
+    assert answer.status_code == 413
+    assert (await console.http.post(path, files={"t": b"x"})).status_code == 415
+
+
+async def test_form_of_another_site_signs_nobody_in(console: ConsoleClient) -> None:
+    form = {"token": console.token("viewer")}
+    answer = await console.http.post("/sign-in", data=form, headers={"origin": "https://evil.example"})
+    assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+
+
+async def test_marks_of_another_root_account_need_a_scope(console: ConsoleClient) -> None:
+    verdict = await send_command(console, "upsert_course")
+    path = f"/commands/1/{verdict['command_id']}"
+    statuses = {}
+    for scope in ("moderation.admin", "moderation.viewer moderation.all_accounts"):
+        token = console.issuer.token(77, scope=scope, root_account_id="2")
+        answer = await console.http.get(path, headers={"authorization": f"Bearer {token}"})
+        shown = await console.http.get(
+            answer.headers.get("location", path), headers={"authorization": f"Bearer {token}"}
+        )
+        statuses[scope] = (answer.status_code, shown.status_code)
+    assert statuses == {"moderation.admin": (404, 404), "moderation.viewer moderation.all_accounts": (303, 200)}
+    direct = answer.headers["location"]
+    bound = console.issuer.token(77, scope="moderation.admin", root_account_id="2")
+    assert (await console.http.get(direct, headers={"authorization": f"Bearer {bound}"})).status_code == 404
 
 
 async def test_forged_form_is_rejected(console: ConsoleClient) -> None:

@@ -47,6 +47,13 @@ def test_equal_states_have_no_changes() -> None:
     assert find_changes(state_document(), state_document()) == []
 
 
+def test_setting_with_the_name_of_a_list_is_compared_as_a_setting() -> None:
+    before, after = state_document(), state_document(version=8)
+    before["settings"], after["settings"] = {"moderation_set": "assigned"}, {"moderation_set": "selected"}
+    assert Change("settings.moderation_set", "assigned", "selected") in find_changes(before, after)
+    assert find_changes(None, after)
+
+
 def test_list_changes_are_identified_by_id_instead_of_index() -> None:
     after = state_document(version=8, grade={"grade": "9", "score": 9}, submission={"grade": "9"})
     assert find_changes(state_document(), after) == [

@@ -1,0 +1,146 @@
+"""When a session of the console ends, and which requests belong to it."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from fastapi import HTTPException, Request
+from fastapi.responses import Response
+
+from services.auth.jwks import FILE_CHECK_SECONDS, JwkSet
+from services.auth.token_rules import TokenRules
+from services.auth.verifier import InvalidToken
+from services.console.web.session_tokens import SessionTokens
+from services.console.web.sessions import Forbidden, NotSignedIn, Sessions
+from tests.fixtures.token_issuer import TokenIssuer
+
+URL, IDLE_SECONDS = "http://console.example:8443", 60
+
+
+class Clock:
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def issuer() -> TokenIssuer:
+    return TokenIssuer()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def sessions(issuer: TokenIssuer, tmp_path: Path, clock: Clock) -> Sessions:
+    keys = JwkSet(str(issuer.write_jwks(tmp_path / "jwks.json")), clock)
+    await keys.load()
+    sessions = Sessions(keys, TokenRules(), URL, IDLE_SECONDS, unauthenticated_per_minute=3)
+    sessions.tokens = SessionTokens(IDLE_SECONDS, clock)
+    return sessions
+
+
+def request(cookie: str | None = None, path: str = "/", **headers: str) -> Request:
+    named = {**headers, **({} if cookie is None else {"cookie": f"moderation={cookie}"})}
+    encoded = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
+    return Request({"type": "http", "method": "GET", "path": path, "headers": encoded, "client": ("203.0.113.9", 1)})
+
+
+@pytest.fixture
+def token(issuer: TokenIssuer) -> str:
+    return issuer.token(77, scope="moderation.operator")
+
+
+async def test_signed_out_token_opens_nothing_any_more(sessions: Sessions, token: str) -> None:
+    await sessions.sign_in(request(), token, Response())
+    user = await sessions.authenticate(request(token))
+    sessions.sign_out(user, Response())
+    for refused in (request(token), request(authorization=f"Bearer {token}")):
+        with pytest.raises(NotSignedIn, match="signed out"):
+            await sessions.authenticate(refused)
+    with pytest.raises(InvalidToken):
+        await sessions.sign_in(request(), token, Response())
+    assert not await sessions.is_open(user)
+
+
+async def test_session_ends_when_its_user_does_nothing(sessions: Sessions, token: str, clock: Clock) -> None:
+    await sessions.sign_in(request(), token, Response())
+    for path in ("/failures", "/live", "/session"):
+        clock.now += IDLE_SECONDS / 2
+        user = await sessions.authenticate(request(token, path))
+    clock.now += 1
+    with pytest.raises(NotSignedIn, match="not used for 60 s"):
+        await sessions.authenticate(request(token))
+    assert not await sessions.is_open(user)
+    await sessions.sign_in(request(), token, Response())
+    assert (await sessions.authenticate(request(token))).user_id == 77
+
+
+async def test_open_page_ends_when_its_key_is_taken_out(
+    sessions: Sessions, token: str, issuer: TokenIssuer, tmp_path: Path, clock: Clock
+) -> None:
+    user = await sessions.authenticate(request(token))
+    assert await sessions.is_open(user)
+    others = [key for key in issuer.public_jwks()["keys"] if key["kid"] != "rsa"]
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": others}))
+    clock.now += FILE_CHECK_SECONDS
+    assert not await sessions.is_open(user)
+
+
+async def test_open_page_ends_with_its_token(sessions: Sessions, issuer: TokenIssuer) -> None:
+    token = issuer.token(77, scope="moderation.viewer", exp=int(time.time()) + 2)
+    user = await sessions.authenticate(request(authorization=f"Bearer {token}"))
+    deadline = time.monotonic() + 30
+    while await sessions.is_open(user):
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_own"),
+    [
+        ({}, True),
+        ({"origin": URL}, True),
+        ({"sec_fetch_site": "same-origin", "origin": "http://localhost:8443"}, True),
+        ({"sec_fetch_site": "none"}, True),
+        ({"origin": "https://evil.example"}, False),
+        ({"origin": "null"}, False),
+        ({"origin": "http://console.example"}, False),
+        ({"sec_fetch_site": "cross-site", "origin": URL}, False),
+        ({"sec_fetch_site": "same-site"}, False),
+    ],
+)
+def test_form_of_another_site_is_refused(headers: dict[str, str], is_own: bool, sessions: Sessions) -> None:
+    if is_own:
+        sessions.require_same_origin(request(**headers))
+        return
+    with pytest.raises(Forbidden):
+        sessions.require_same_origin(request(**headers))
+
+
+async def test_user_reads_the_root_account_of_their_token_unless_they_may_read_all(
+    sessions: Sessions, issuer: TokenIssuer
+) -> None:
+    bound = await sessions.authenticate(request(issuer.token(77, scope="moderation.admin", root_account_id="2")))
+    free = await sessions.authenticate(request(issuer.token(77, scope="moderation.viewer moderation.all_accounts")))
+    assert [bound.sees(account) for account in (2, 1, None)] == [True, False, False]
+    assert [free.sees(account) for account in (2, 1, None)] == [True, True, True]
+
+
+async def test_token_of_a_command_opens_no_session(sessions: Sessions, issuer: TokenIssuer) -> None:
+    token = issuer.token(77, scope="moderation.admin", command_sha256="x")
+    with pytest.raises(NotSignedIn):
+        await sessions.authenticate(request(token))
+
+
+async def test_attempts_to_sign_in_are_limited_by_address(sessions: Sessions, token: str) -> None:
+    for _ in range(3):
+        with pytest.raises(InvalidToken):
+            await sessions.sign_in(request(), "guess", Response())
+    for attempt in (sessions.sign_in(request(), token, Response()), sessions.authenticate(request(token))):
+        with pytest.raises(HTTPException) as refused:
+            await attempt
+        assert refused.value.status_code == 429

@@ -123,7 +123,7 @@ class SubmissionComment(BaseModel):
     """An ordinary comment. Of an author whom the caller may not know the id is null."""
 
     id: Id
-    comment: str
+    comment: str | None
     created_at: Second | None
     edited_at: None
     attempt: None
@@ -136,7 +136,7 @@ class ModeratedComment(BaseModel):
     """A comment on a provisional grade. ``anonymous_id`` replaces the id of an author who is anonymous."""
 
     id: Id
-    comment: str
+    comment: str | None
     created_at: Second | None
     attempt: None
     draft: bool
@@ -304,7 +304,7 @@ class ModerationGrader(BaseModel):
 
 class StateComment(BaseModel):
     author_id: Id
-    comment: str
+    comment: str | None
     created_at: Moment
 
 

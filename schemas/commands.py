@@ -25,6 +25,7 @@ from schemas.fields import (
     Time,
     Version,
 )
+from schemas.personal import PERSONAL
 from schemas.strict import Strict as Strict
 
 
@@ -80,11 +81,11 @@ class CourseData(Strict):
 
 class User(Strict):
     user_id: Id
-    name: Name | None = None
-    sortable_name: Name | None = None
-    short_name: Name | None = None
-    sis_user_id: Text | None = None
-    login_id: Text | None = None
+    name: Annotated[Name | None, PERSONAL] = None
+    sortable_name: Annotated[Name | None, PERSONAL] = None
+    short_name: Annotated[Name | None, PERSONAL] = None
+    sis_user_id: Annotated[Text | None, PERSONAL] = None
+    login_id: Annotated[Text | None, PERSONAL] = None
     created_at: Time | None = None
 
 
@@ -127,6 +128,10 @@ class AdminsData(Strict):
     admins: Annotated[list[Admin], Field(max_length=ITEMS_MAX)]
 
 
+class ErasureData(Strict):
+    user_id: Id
+
+
 class AssignmentData(Strict):
     name: Name | None = None
     points_possible: PointsPossible | None = None
@@ -166,7 +171,7 @@ class SubmissionData(Strict):
 class SubmissionCommentData(Strict):
     student_id: Id
     author_id: Id
-    comment: Comment
+    comment: Annotated[Comment, PERSONAL]
     created_at: Time | None = None
 
 
@@ -189,13 +194,13 @@ class ProvisionalGradeData(Strict):
     excuse: bool | None = None
     final: bool | None = None
     graded_anonymously: bool | None = None
-    comment: Comment | None = None
-    rubric_assessment: FreeObject | None = None
+    comment: Annotated[Comment | None, PERSONAL] = None
+    rubric_assessment: Annotated[FreeObject | None, PERSONAL] = None
 
 
 class ProvisionalCommentData(Strict):
     student_id: Id
-    comment: Comment
+    comment: Annotated[Comment, PERSONAL]
     final: bool | None = None
 
 
@@ -257,6 +262,13 @@ class UpsertAdmins(AboutCourse):
 
     type: Literal["upsert_admins"]
     data: AdminsData
+
+
+class ErasePerson(AboutCourse):
+    """Erases for good what is personal of a person in this course: names, logins, SIS ids, comments on their work."""
+
+    type: Literal["erase_person"]
+    data: ErasureData
 
 
 class ConfigureAssignment(AboutAssignment):
@@ -362,6 +374,7 @@ Command = (
     | UpsertUsers
     | UpsertEnrollments
     | UpsertAdmins
+    | ErasePerson
     | ConfigureAssignment
     | RecordSubmission
     | RecordSubmissionComment

@@ -9,7 +9,7 @@ from schemas import event_payloads
 from schemas.commands import Strict
 from schemas.fields import IdText, TimeText
 
-CourseEventName = Literal["course_updated", "users_updated", "enrollments_updated", "admins_updated"]
+CourseEventName = Literal["course_updated", "users_updated", "enrollments_updated", "admins_updated", "person_erased"]
 AssignmentEventName = Literal[
     "assignment_created",
     "assignment_updated",

@@ -2,7 +2,7 @@
 
 Where Canvas audits the same fact the payload is Canvas's: plain values when created, ``[old, new]`` for what changed.
 What did not change, or was not stated, is left out; null is a value. Ids are decimal strings, scores numbers, times
-RFC 3339 in milliseconds.
+RFC 3339 in milliseconds. Fields marked ``x-personal`` become null when their person is erased (``person_erased``).
 """
 
 from typing import Annotated, Any, Literal, TypeVar
@@ -13,6 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 from schemas.adjudication import AdjudicationPolicy
 from schemas.commands import Strict
 from schemas.fields import IdText, TimeText
+from schemas.personal import PERSONAL
 
 T = TypeVar("T")
 LeftOut = SkipJsonSchema[None]
@@ -60,11 +61,11 @@ class CourseUpdated(Strict):
 
 class User(Strict):
     user_id: IdText
-    name: str | None = None
-    sortable_name: str | None = None
-    short_name: str | None = None
-    sis_user_id: str | None = None
-    login_id: str | None = None
+    name: Annotated[str | None, PERSONAL] = None
+    sortable_name: Annotated[str | None, PERSONAL] = None
+    short_name: Annotated[str | None, PERSONAL] = None
+    sis_user_id: Annotated[str | None, PERSONAL] = None
+    login_id: Annotated[str | None, PERSONAL] = None
     created_at: TimeText | None = None
 
 
@@ -98,6 +99,15 @@ class AdminsUpdated(Strict):
     """Account-level roles: whole rows; no permissions: the role was removed."""
 
     admins: list[Admin]
+
+
+class PersonErased(Strict):
+    """A person's names, logins and SIS ids, and the comments and rubric assessments of their work, are gone for good.
+
+    From here on they are null wherever the service shows or publishes them. Grades and ids stay.
+    """
+
+    user_id: IdText
 
 
 class AssignmentCreated(Strict):
@@ -165,7 +175,7 @@ class SubmissionCommentRecorded(Strict):
     """An ordinary comment that was on the submission already."""
 
     author_id: IdText
-    comment: str
+    comment: Annotated[str | None, PERSONAL]
     created_at: TimeText
 
 
@@ -193,7 +203,7 @@ class ProvisionalGradeCreated(Strict):
     source_provisional_grade_id: IdText | None
     graded_anonymously: bool | None
     scorer_id: IdText
-    rubric_assessment: dict[str, Any] | LeftOut = None
+    rubric_assessment: Annotated[dict[str, Any] | None, PERSONAL] = None
 
 
 class ProvisionalGradeUpdated(Strict):
@@ -205,14 +215,14 @@ class ProvisionalGradeUpdated(Strict):
     graded_at: Changed[TimeText] = None
     graded_anonymously: Changed[bool] = None
     scorer_id: Changed[IdText] = None
-    rubric_assessment: Changed[dict[str, Any]] = None
+    rubric_assessment: Annotated[Changed[dict[str, Any]], PERSONAL] = None
 
 
 class ProvisionalCommentCreated(Strict):
     """A comment on a provisional grade. ``id``: the comment's."""
 
     id: IdText
-    comment: str
+    comment: Annotated[str | None, PERSONAL]
     author_id: IdText
     provisional_grade_id: IdText
 

@@ -28,15 +28,20 @@ def _validate_ip_address(value: str) -> str:
 Printable = StringConstraints(pattern=NO_CONTROL_PATTERN)
 Url = Annotated[str, StringConstraints(min_length=1, max_length=URL_MAX, pattern=r"^https?://[^\s\u0000-\u001f]+$")]
 
+RequestId = Annotated[str, Field(pattern=UUID_PATTERN)]
+Hostname = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.:_-]{1,253}$")]
+HttpMethod = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,16}$")]
+ClientIp = Annotated[str, StringConstraints(max_length=64), AfterValidator(_validate_ip_address)]
+
 
 class HttpRequest(Strict):
     """Canvas's names; ``session_id`` is null where the caller came with a token, ``referrer`` where none was sent."""
 
-    request_id: Annotated[str, Field(pattern=UUID_PATTERN)]
+    request_id: RequestId
     session_id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,32}$")] | None
-    hostname: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.:_-]{1,253}$")]
-    http_method: Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,16}$")]
+    hostname: Hostname
+    http_method: HttpMethod
     user_agent: Annotated[str, StringConstraints(max_length=USER_AGENT_MAX), Printable] | None
-    client_ip: Annotated[str, StringConstraints(max_length=64), AfterValidator(_validate_ip_address)]
+    client_ip: ClientIp
     url: Url
     referrer: Annotated[str, StringConstraints(max_length=URL_MAX), Printable] | None

@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from schemas.commands import Strict
 from schemas.fields import IdText, TimeText
-from schemas.http_request import HttpRequest
+from schemas.http_request import ClientIp, Hostname, HttpMethod, HttpRequest, RequestId, Url
 
 JobTag = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9_:]*[#.][a-z_]+[?!]?$")]
 Points = Annotated[float, Field(allow_inf_nan=False)]
@@ -46,6 +46,8 @@ class JobMetadata(CourseMetadata):
 class RequestMetadata(CourseMetadata, HttpRequest):
     """Request-driven: a command that came over HTTP. What is not known is left out, never null, unless said so.
 
+    In a replay after the user was erased, everything about the request is null.
+
     ``user_id`` is who asked. Their login, its account and SIS id stand there together, where a login is known.
     """
 
@@ -55,6 +57,11 @@ class RequestMetadata(CourseMetadata, HttpRequest):
         }
     )
 
+    request_id: RequestId | None  # type: ignore[assignment]
+    hostname: Hostname | None  # type: ignore[assignment]
+    http_method: HttpMethod | None  # type: ignore[assignment]
+    client_ip: ClientIp | None  # type: ignore[assignment]
+    url: Url | None  # type: ignore[assignment]
     user_id: IdText | SkipJsonSchema[None] = None
     time_zone: str | None = None
     context_role: Annotated[str, Field(max_length=255)] | SkipJsonSchema[None] = None

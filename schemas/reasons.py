@@ -28,6 +28,7 @@ Reason = Literal[
     "plan_outdated",
     "invalid_adjudication",
     "adjudication_stale",
+    "command_expired",
 ]
 
 
@@ -89,6 +90,11 @@ REASONS: Mapping[Reason, ReasonInfo] = {
     "grade_and_excuse": ReasonInfo("A grade and an excusal were sent together.", "Send one of them."),
     "student_not_enrolled": ReasonInfo(
         "The student has no active or inactive student enrollment in the course.", "State the enrollment first."
+    ),
+    "command_expired": ReasonInfo(
+        "The command was decided more than 400 days ago; its verdict is no longer kept.",
+        "Nothing: it is never decided again. Read the state of its assignment.",
+        410,
     ),
     "command_id_reused": ReasonInfo(
         "The `command_id` was used for other content.", "Draw a new id for every new command.", 409

@@ -68,6 +68,15 @@ class DatabaseSettings(Settings):
         return self.database_url.get_secret_value()
 
 
+class EncryptionSettings(Settings):
+    """Where the master key of the log's encryption keys is, the same for all processes of an installation."""
+
+    encryption_key_file: Path | None = Field(
+        default=None,
+        description="the path of a file with 32 random bytes in base64 (openssl rand -base64 32), or leave it unset",
+    )
+
+
 class KafkaSecuritySettings(Settings):
     """How clients connect to the brokers: TLS, SASL and their files. ``services.kafka.client_options`` reads the files.
 

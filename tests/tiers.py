@@ -71,6 +71,15 @@ CHECKS = Tier(
     minutes=5,
     needs_servers=False,
 )
+SABOTAGES = "tests/system/faults/test_sabotages.py"
+# A minute of faults; the cluster, the processes and the checker take as long again on two quiet cores.
+FAULTS = Tier(
+    "faults",
+    ((sys.executable, "-m", "tests.system.faults", "--minutes", "1", "processes", "brokers", "postgres"),),
+    minutes=10,
+    needs_servers=False,
+    runs_alone=True,
+)
 SECURE_TESTS = (
     "tests/system/secure",
     "tests/system/journeys/test_command_auth.py",
@@ -83,16 +92,17 @@ TIERS = {
         pytest_tier("unit", "-n", "2", "-m", "not slow", "tests/unit", minutes=5, needs_servers=False),
         pytest_tier("slow", "-m", "slow", "tests/unit", minutes=5, needs_servers=False),
         pytest_tier("integration", "tests/integration", minutes=20),
-        pytest_tier("system", "tests/system/contracts", "tests/system/faults", minutes=20),
+        pytest_tier("system", "tests/system/contracts", "tests/system/faults", f"--ignore={SABOTAGES}", minutes=20),
         pytest_tier("browser", "tests/system/console", minutes=10, runs_alone=True),
         pytest_tier("journeys", "tests/system/journeys", minutes=20),
-        pytest_tier("faults", "tests/system/faults", minutes=20),
+        FAULTS,
+        pytest_tier("sabotages", SABOTAGES, minutes=15),
         pytest_tier("secure", *SECURE_TESTS, minutes=5, needs_servers=False, runs_alone=True, is_secure=True),
         pytest_tier("benchmarks", "tests/benchmarks", minutes=15, needs_servers=False, runs_alone=True),
     )
 }
 DEFAULT = ("checks", "unit", "slow", "integration", "system", "browser")
-ALL = (*DEFAULT, "journeys", "secure", "benchmarks")
+ALL = (*DEFAULT, "journeys", "sabotages", "faults", "secure", "benchmarks")
 CONCURRENT_TIERS_MAX = 2
 """As many as the cores of the machine that the limits are for."""
 

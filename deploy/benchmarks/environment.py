@@ -18,7 +18,7 @@ from services.eventlog.migrate import migrate
 from services.kafka import topics
 
 LOG_FILE = STATE / "bench.log"
-TABLES = ("stream", "event", "verdict", "dead_letter")
+TABLES = "select oid::regclass::text from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'"
 DURABILITY_SETTINGS = ("fsync", "synchronous_commit", "full_page_writes")
 
 
@@ -102,7 +102,7 @@ class BenchServers:
         url = create_database(self.postgres.address, name)
         migrate(url)
         with psycopg.connect(url, autocommit=True) as connection:
-            for table in TABLES:
+            for (table,) in connection.execute(TABLES).fetchall():
                 connection.execute(f"alter table {table} set (autovacuum_enabled = off)".encode())
         return url
 

@@ -15,11 +15,16 @@ insert into event (shard, position, live_number, stream, version, type, type_ver
 select e.shard, e.position, null, e.stream, e.version, e.type, 1, e.data, e.metadata, $2
 from unnest($1::event_row[]) e
 """
-INSERT_VERDICTS = """
-insert into verdict (shard, number, root_account, command_id, first, content_hash, source, partition, "offset",
-                     append_time, key, body, metadata)
+INSERT_COMMANDS = """
+insert into decided_command (shard, number, root_account, command_id, first, content_hash, source, partition, "offset",
+                             append_time, recorded_at)
 select v.shard, v.number, v.root_account, v.command_id, v.first, v.content_hash, $2, v.partition, v."offset",
-       v.append_time, v.key, v.body, v.metadata
+       v.append_time, $3
+from unnest($1::verdict_row[]) v
+"""
+INSERT_BODIES = """
+insert into verdict_body (recorded_at, shard, number, key, body, metadata)
+select $2, v.shard, v.number, v.key, v.body, v.metadata
 from unnest($1::verdict_row[]) v
 """
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -31,7 +36,8 @@ async def measure_plain_inserts(url: str, batches: Sequence[AppendBatch]) -> flo
     async def insert(connection: "Connection", batch: AppendBatch) -> None:
         async with connection.transaction():
             await connection.execute(INSERT_EVENTS, batch.events, batch.decided_at)
-            await connection.execute(INSERT_VERDICTS, batch.verdicts, batch.incarnation)
+            await connection.execute(INSERT_COMMANDS, batch.verdicts, batch.incarnation, batch.decided_at)
+            await connection.execute(INSERT_BODIES, batch.verdicts, batch.decided_at)
 
     return await _measure_rate(url, batches, insert)
 

@@ -62,23 +62,30 @@ from copy c cross join original_event e
 order by c.turn, c.shard, e.position
 """
 INSERT_VERDICTS = """
-insert into verdict (shard, number, root_account, command_id, first, content_hash, source, partition, "offset",
-                     append_time, key, body, metadata)
-select c.shard, c.turn * $1::bigint + v.number, 1, md5(v.command_id || c.course)::uuid, v.first, v.content_hash,
-       $4::bigint, c.shard, c.turn * $1::bigint + v."offset", v.append_time, convert_to(c.course::text, 'UTF8'),
-       replace(replace(replace(v.body, v.command_id, md5(v.command_id || c.course)::uuid::text),
-                       $2, c.course::text), (($3::bigint + v.place) * 16384)::text || '000',
-               ((c.step + v.place) * 16384)::text || '000')::json,
-       replace(replace(replace(v.metadata, v.command_id, md5(v.command_id || c.course)::uuid::text),
-                       v.id, md5(v.id || c.course)::uuid::text), $2, c.course::text)::json
-from copy c cross join original_verdict v
-order by c.turn, c.shard, v.number
+with seeded as (
+    select c.turn, c.shard, c.turn * $1::bigint + v.number as number, md5(v.command_id || c.course)::uuid as command_id,
+           v.first, v.content_hash, c.turn * $1::bigint + v."offset" as "offset", v.append_time,
+           (v.metadata::json->>'time')::timestamptz as recorded_at, convert_to(c.course::text, 'UTF8') as key,
+           replace(replace(replace(v.body, v.command_id, md5(v.command_id || c.course)::uuid::text),
+                           $2, c.course::text), (($3::bigint + v.place) * 16384)::text || '000',
+                   ((c.step + v.place) * 16384)::text || '000')::json as body,
+           replace(replace(replace(v.metadata, v.command_id, md5(v.command_id || c.course)::uuid::text),
+                           v.id, md5(v.id || c.course)::uuid::text), $2, c.course::text)::json as metadata
+    from copy c cross join original_verdict v
+), bodies as (
+    insert into verdict_body (recorded_at, shard, number, key, body, metadata)
+    select recorded_at, shard, number, key, body, metadata from seeded order by turn, shard, number
+)
+insert into decided_command (shard, number, root_account, command_id, first, content_hash, source, partition, "offset",
+                             append_time, recorded_at)
+select shard, number, 1, command_id, first, content_hash, $4::bigint, shard, "offset", append_time, recorded_at
+from seeded order by turn, shard, number
 """
 FINISH_STATEMENTS: tuple[LiteralString, ...] = (
     "select setval('stream_number', (select max(number) from stream))",
     "drop table copy, original_event, original_verdict",
     # As autovacuum would have done by now.
-    "vacuum (analyze) stream, event, verdict",
+    "vacuum (analyze) stream, event, decided_command, verdict_body",
     "checkpoint",
 )
 

@@ -5,7 +5,8 @@
 --
 -- PostgreSQL holds the only truth: handlers append to it, relays publish from it, all else is derived. Three rules:
 --
---   1. Append-only. Triggers refuse every change of a row to everyone; grants refuse it to the processes as well.
+--   1. Append-only. Triggers refuse every change of a row to everyone; grants refuse it to the processes as well. Only
+--      encryption keys are deleted, which erases what they encrypted.
 --   2. The numbers that leave the service (event.position, event.live_number, verdict.number, dead_letter.number) are
 --      dense from 1, per shard and in commit order: append() checks under the shard's lock that a batch continues them.
 --      A reader that asks for the numbers after its last one misses nothing. Sequences and transaction ids would hide
@@ -151,12 +152,16 @@ create table event (
     primary key (shard, position),
     unique (stream, version)
 );
-comment on column event.data is 'The value on the events topic, byte for byte (which jsonb would not keep).';
+comment on column event.data is
+    'The value on the events topic, byte for byte (which jsonb would not keep); what is personal is null there, and follows'
+    ' encrypted as the last key, "sealed".';
 comment on column event.metadata is
     'Never published as such: ids of the published records, the cause, the stream''s secret.';
 create unique index event_live_number on event (shard, live_number) where live_number is not null;
 -- Clients of Canvas's API also name a course by its SIS id (sis_course_id:…).
 create index event_sis_source_id on event ((data #>> '{payload,sis_source_id,1}')) where type = 'course_updated';
+-- Verification asks which courses have erased people.
+create index event_person_erased on event (stream) where type = 'person_erased';
 
 create trigger append_only before update or delete or truncate on event
     for each statement execute function refuse_change();
@@ -164,13 +169,15 @@ alter table event enable always trigger append_only;
 grant select on event to moderation_reader, moderation_writer, moderation_operator;
 grant insert on event to moderation_writer;
 
--- verdict -------------------------------------------------------------------------------------------------------------
--- The answer to every command record that has a readable command id. A record's verdict (or dead letter) is also the
--- only mark that it was processed: (source, partition, offset) is unique, so the database refuses to process a record
--- twice. Of the verdicts of one command id at most one is `first`: the one that settled it, and that later records with
--- the same id are answered with.
+-- decided_command, verdict_body, verdict ------------------------------------------------------------------------------
+-- The answer to every command record that has a readable command id, in two tables. decided_command is narrow and kept
+-- for ever: a record's row there (or its dead letter) is the only mark that it was processed; (source, partition,
+-- offset) is unique, so the database refuses to process a record twice. Of the rows of one command id at most one is
+-- `first`: the one that settled it, and that later records with the same id are answered with. verdict_body holds what
+-- is published, by month: months that are older than verdicts are kept can be detached and archived, and a repeat of a
+-- command whose verdict is archived is answered with command_expired.
 
-create table verdict (
+create table decided_command (
     shard        smallint not null,
     number       bigint not null,
     root_account bigint not null,
@@ -181,22 +188,99 @@ create table verdict (
     partition    integer not null,
     "offset"     bigint not null,
     append_time  bigint not null,
-    key          bytea,
-    body         json not null,
-    metadata     json not null,
+    recorded_at  timestamptz not null,
     primary key (shard, number)
 );
-comment on column verdict.root_account is '0 if the command''s root account could not be read.';
-comment on column verdict.append_time is 'When the broker appended the record, in milliseconds since 1970.';
+comment on table decided_command is
+    'A record that has a verdict: its command id, its place, and the number of its verdict. Kept for ever.';
+comment on column decided_command.root_account is '0 if the command''s root account could not be read.';
+comment on column decided_command.append_time is 'When the broker appended the record, in milliseconds since 1970.';
 -- command_id leads: until the first analyze, PostgreSQL plans the opposite order badly.
-create unique index verdict_command on verdict (command_id, root_account) where first;
-create unique index verdict_place on verdict (source, partition, "offset");
+create unique index decided_command_id on decided_command (command_id, root_account) where first;
+create unique index decided_command_place on decided_command (source, partition, "offset");
 
-create trigger append_only before update or delete or truncate on verdict
+create trigger append_only before update or delete or truncate on decided_command
     for each statement execute function refuse_change();
-alter table verdict enable always trigger append_only;
+alter table decided_command enable always trigger append_only;
+grant select on decided_command to moderation_reader, moderation_writer, moderation_operator;
+grant insert on decided_command to moderation_writer;
+
+create table verdict_body (
+    recorded_at timestamptz not null,
+    shard       smallint not null,
+    number      bigint not null,
+    key         bytea,
+    body        json not null,
+    metadata    json not null,
+    primary key (shard, number, recorded_at)
+) partition by range (recorded_at);
+comment on table verdict_body is 'Verdicts as they are published, by the month in which they were given (UTC).';
+grant select on verdict_body to moderation_reader, moderation_writer, moderation_operator;
+grant insert on verdict_body to moderation_writer;
+
+create trigger append_only before update or delete or truncate on verdict_body
+    for each statement execute function refuse_change();
+alter table verdict_body enable always trigger append_only;
+
+-- Triggers of a partitioned table for a statement do not act on a statement that names the partition: each partition
+-- gets its own. Months are added ahead by migrations and by `moderated-grading admin archive`; what no month holds
+-- goes to the default partition, so that an append never fails for want of one, and is sorted when months are added.
+
+create function refuse_changes_of(partition regclass) returns void language plpgsql as $$
+begin
+    execute format('create trigger append_only before update or delete or truncate on %s'
+                   ' for each statement execute function refuse_change()', partition);
+    execute format('alter table %s enable always trigger append_only', partition);
+end
+$$;
+
+create table verdict_body_default partition of verdict_body default;
+select refuse_changes_of('verdict_body_default');
+
+create function add_verdict_month(month date) returns void language plpgsql as $$
+declare
+    name constant text := to_char(month, '"verdict_body_"YYYY_MM');
+begin
+    if to_regclass(name) is null then
+        execute format('create table %I partition of verdict_body for values from (%L) to (%L)', name,
+                       month::timestamp at time zone 'UTC', (month + interval '1 month') at time zone 'UTC');
+        perform refuse_changes_of(name);
+    end if;
+end
+$$;
+
+create function add_verdict_months(ahead integer) returns void language plpgsql as $$
+declare
+    this_month constant date := date_trunc('month', clock_timestamp() at time zone 'UTC');
+begin
+    if exists (select from verdict_body_default) then
+        alter table verdict_body detach partition verdict_body_default;
+        alter table verdict_body_default rename to verdict_body_unsorted;
+        create table verdict_body_default partition of verdict_body default;
+        perform refuse_changes_of('verdict_body_default');
+        perform add_verdict_month(month)
+        from (select distinct date_trunc('month', u.recorded_at at time zone 'UTC')::date
+              from verdict_body_unsorted u) m(month);
+        insert into verdict_body (recorded_at, shard, number, key, body, metadata)
+        select u.recorded_at, u.shard, u.number, u.key, u.body, u.metadata from verdict_body_unsorted u;
+        drop table verdict_body_unsorted;
+    end if;
+    perform add_verdict_month((this_month + make_interval(months => n))::date) from generate_series(0, ahead) n;
+end
+$$;
+revoke execute on function refuse_changes_of, add_verdict_month, add_verdict_months from public;
+select add_verdict_months(3);
+
+-- Reads one row of verdict_body for each row, from the partition of its month: queries that need no body read
+-- decided_command.
+create view verdict as
+select c.shard, c.number, c.root_account, c.command_id, c.first, c.content_hash, c.source, c.partition, c."offset",
+       c.append_time, c.recorded_at, b.key, b.body, b.metadata
+from decided_command c
+left join lateral (select v.key, v.body, v.metadata from verdict_body v
+                   where v.shard = c.shard and v.number = c.number and v.recorded_at = c.recorded_at limit 1) b on true;
+comment on view verdict is 'Decided commands with their verdicts; without, where the month is detached.';
 grant select on verdict to moderation_reader, moderation_writer, moderation_operator;
-grant insert on verdict to moderation_writer;
 
 -- dead_letter ---------------------------------------------------------------------------------------------------------
 -- Records that have no readable command id, so that no verdict can be addressed to them: kept as they were received.
@@ -236,7 +320,7 @@ language sql stable as $$
            coalesce((select e.position from event e where e.shard = s order by e.position desc limit 1), 0),
            coalesce((select e.live_number from event e
                      where e.shard = s and e.live_number is not null order by e.live_number desc limit 1), 0),
-           coalesce((select v.number from verdict v where v.shard = s order by v.number desc limit 1), 0),
+           coalesce((select c.number from decided_command c where c.shard = s order by c.number desc limit 1), 0),
            coalesce((select d.number from dead_letter d where d.shard = s order by d.number desc limit 1), 0)
     from unnest(shards) s
 $$;
@@ -245,8 +329,8 @@ $$;
 create function watermark(of_source smallint, of_partition integer) returns bigint
 language sql stable as $$
     select greatest(
-        coalesce((select v."offset" from verdict v where v.source = of_source and v.partition = of_partition
-                  order by v."offset" desc limit 1), -1),
+        coalesce((select c."offset" from decided_command c where c.source = of_source and c.partition = of_partition
+                  order by c."offset" desc limit 1), -1),
         coalesce((select d."offset" from dead_letter d where d.source = of_source and d.partition = of_partition
                   order by d."offset" desc limit 1), -1))
 $$;
@@ -307,12 +391,16 @@ begin
     end if;
 
     -- In the order of command ids: of two writers of the same ids one waits and then fails; neither deadlocks.
-    insert into verdict (shard, number, root_account, command_id, first, content_hash, source, partition, "offset",
-                         append_time, key, body, metadata)
+    insert into decided_command (shard, number, root_account, command_id, first, content_hash, source, partition,
+                                 "offset", append_time, recorded_at)
     select v.shard, v.number, v.root_account, v.command_id, v.first, v.content_hash, of_source, v.partition, v."offset",
-           v.append_time, v.key, v.body, v.metadata
+           v.append_time, at
     from unnest(verdicts) v
     order by v.command_id;
+
+    insert into verdict_body (recorded_at, shard, number, key, body, metadata)
+    select at, v.shard, v.number, v.key, v.body, v.metadata
+    from unnest(verdicts) v;
 
     insert into dead_letter (shard, number, source, partition, "offset", append_time, key, value, headers, reason,
                              message, recorded_at)
@@ -409,3 +497,31 @@ create trigger append_only before update or delete or truncate on redriven
 alter table redriven enable always trigger append_only;
 grant select on redriven to moderation_operator, moderation_reader;
 grant insert on redriven to moderation_operator;
+
+-- encryption_key ------------------------------------------------------------------------------------------------------
+-- The keys that personal data is encrypted with: one for each person and course, one for each day (dead letters, and
+-- what belongs to no known person). The only table from which rows are deleted: without its key, what was encrypted is
+-- erased, in this database and in every backup that does not hold the key. Nobody updates a key.
+
+create table encryption_key (
+    id           bigint primary key,
+    root_account bigint,
+    course       bigint,
+    person       bigint,
+    day          date unique,
+    key          bytea not null check (octet_length(key) in (32, 40)),
+    created_at   timestamptz not null default clock_timestamp(),
+    unique (root_account, person, course),
+    check (num_nulls(root_account, course, person) = case when day is null then 0 else 3 end)
+);
+comment on column encryption_key.id is 'Random; encrypted values name it.';
+comment on column encryption_key.person is 'A user id; 0: an HTTP request without a known user.';
+comment on column encryption_key.key is '32 bytes, or 40 if it is wrapped by the master key (RFC 3394).';
+-- A deleted key is to leave the table's pages soon.
+alter table encryption_key set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1);
+
+create trigger refuse_change before update or truncate on encryption_key
+    for each statement execute function refuse_change();
+alter table encryption_key enable always trigger refuse_change;
+grant select on encryption_key to moderation_reader, moderation_writer, moderation_operator;
+grant insert, delete on encryption_key to moderation_writer;

@@ -3,6 +3,7 @@
 import typer
 
 from services.admin.accept_recreated_topic import accept_recreated_topic_command
+from services.admin.archive import build_archive_app
 from services.admin.create_topics import create_topics_command
 from services.admin.migrate import migrate_command
 from services.admin.rewind import rewind_command
@@ -15,4 +16,5 @@ def build_admin_app() -> typer.Typer:
     app.command("create-topics")(create_topics_command)
     app.command("accept-recreated-topic")(accept_recreated_topic_command)
     app.command("rewind")(rewind_command)
+    app.add_typer(build_archive_app(), name="archive")
     return app

@@ -2,28 +2,37 @@
 
 import time
 from collections import Counter
+from collections.abc import Collection
 
 import asyncpg
 
 from schemas.fields import format_time
 from services.commands.batch_result import BatchResult, Outcome, get_outcome
 from services.commands.command_state import CommandState
-from services.commands.incoming_command import IncomingCommand, IncomingDeadLetter
+from services.commands.incoming_command import IncomingCommand, IncomingDeadLetter, ReadableCommand
+from services.commands.sealing import BatchSealer, find_person_to_erase
 from services.commands.serialization import SerializedCommand, SerializedEvent, encode_headers
 from services.commands.state_cache import StateCache
 from services.eventlog.append_batch import AppendBatch, RecordCoordinates
+from services.eventlog.encryption_keys import UNKNOWN_PERSON, Person
 from services.eventlog.store import EventStore, FirstVerdict
+from services.moderation.decisions import Accepted
 
 
 class BatchWriter:
     """Collects the rows of a batch, applying its events to the cached states, and appends them.
 
     ``first_verdicts``: by command key, those in the log and those of the batch so far. ``size``: characters of JSON,
-    and bytes of dead letters, so far.
+    and bytes of dead letters, so far. ``persons_with_data``: those of the persons to erase of whom the log has personal
+    data.
     """
 
     def __init__(
-        self, rows: AppendBatch, first_verdicts: dict[tuple[str, int], FirstVerdict], state_cache: StateCache
+        self,
+        rows: AppendBatch,
+        first_verdicts: dict[tuple[str, int], FirstVerdict],
+        state_cache: StateCache,
+        persons_with_data: Collection[Person],
     ) -> None:
         self.decided_at = rows.decided_at
         self.decided_at_text = format_time(rows.decided_at)
@@ -32,7 +41,13 @@ class BatchWriter:
         self._state_cache = state_cache
         self._outcomes: Counter[Outcome] = Counter()
         self._append_seconds = 0.0
+        self._sealer = BatchSealer(rows, persons_with_data)
         self.size = 0
+
+    def has_personal_data(self, command: ReadableCommand) -> bool:
+        """Whether the log, or the batch so far, has personal data of the person that a command erases."""
+        person = find_person_to_erase(command)
+        return person is not None and self._sealer.has_personal_data(person)
 
     @property
     def event_count(self) -> int:
@@ -41,8 +56,11 @@ class BatchWriter:
 
     def add(self, incoming: IncomingCommand, serialized: SerializedCommand, state: CommandState) -> None:
         """Add a command's events and verdict; ``state``: what it was decided on, which follows the events."""
+        person = find_person_to_erase(incoming.command)
+        if person is not None and isinstance(serialized.decision, Accepted):
+            self._sealer.erase(person)
         if serialized.events:
-            self._add_events(incoming.shard, serialized.events, state)
+            self._add_events(incoming, serialized.events, state)
         record = incoming.record
         command_id, root_account_id = incoming.command_key
         self._rows.add_verdict(
@@ -56,13 +74,14 @@ class BatchWriter:
             serialized.verdict_body,
             serialized.verdict_metadata,
         )
+        self._sealer.add_verdict(len(self._rows.verdicts) - 1, incoming, serialized.is_first)
         if serialized.is_first:
             self.first_verdicts[incoming.command_key] = FirstVerdict(incoming.content_hash, serialized.verdict_body)
         self._outcomes[get_outcome(incoming.command, serialized.decision)] += 1
         self.size += len(serialized.verdict_body)
 
-    def _add_events(self, shard: int, events: list[SerializedEvent], state: CommandState) -> None:
-        stream = state.stream
+    def _add_events(self, incoming: IncomingCommand, events: list[SerializedEvent], state: CommandState) -> None:
+        stream, shard = state.stream, incoming.shard
         if state.version == 0:
             self._rows.add_stream(stream.number, stream.root_account, stream.course, stream.assignment, shard)
             self._state_cache.add(state)
@@ -71,8 +90,17 @@ class BatchWriter:
             position = self._rows.add_event(
                 shard, serialized.is_live, stream.number, version, event.name, data, metadata
             )
-            self.size += len(data) + len(metadata)
+            self.size += len(data) + len(metadata) + sum(map(len, serialized.personal_data.values()))
+            self._add_personal_data(serialized, state, incoming.command.actor_id)
             self._state_cache.apply(state, event, position, self.decided_at, len(data))
+
+    def _add_personal_data(self, serialized: SerializedEvent, state: CommandState, actor_id: int | None) -> None:
+        row, course = len(self._rows.events) - 1, state.course
+        if serialized.personal_data:
+            self._sealer.add_event(row, "data", course.root_account_id, course.course_id, serialized.personal_data)
+        if serialized.request is not None:
+            parts = {actor_id or UNKNOWN_PERSON: serialized.request}
+            self._sealer.add_event(row, "metadata", course.root_account_id, course.course_id, parts)
 
     def add_dead_letter(self, dead_letter: IncomingDeadLetter) -> None:
         """Add a record as it came, without its token."""
@@ -91,6 +119,7 @@ class BatchWriter:
     async def append(self, event_store: EventStore) -> bool:
         """Append the rows, or nothing and return False if another writer has appended since the batch was loaded."""
         started_at = time.monotonic()
+        await self._sealer.seal(event_store.encryption_keys)
         try:
             if not await event_store.append(self._rows):
                 return False

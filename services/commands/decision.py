@@ -9,12 +9,17 @@ from services.moderation.decide import decide
 from services.moderation.decisions import Decision, Rejected
 
 
-def decide_command(incoming: IncomingCommand, state: CommandState, at: datetime) -> Decision:
-    """Decide a command on the state before it, which stays as it is; an invalid command is rejected."""
+def decide_command(
+    incoming: IncomingCommand, state: CommandState, at: datetime, has_personal_data: bool = False
+) -> Decision:
+    """Decide a command on the state before it, which stays as it is; an invalid command is rejected.
+
+    ``has_personal_data``: of the person that the command erases.
+    """
     command = incoming.command
     if isinstance(command, InvalidCommand):
         return reject_invalid_command(command)
-    return decide(command, state.course, state.assignment, at=at)
+    return decide(command, state.course, state.assignment, at=at, has_personal_data=has_personal_data)
 
 
 def reject_invalid_command(command: InvalidCommand) -> Rejected:

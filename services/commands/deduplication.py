@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from services.commands.incoming_command import CommandKey, IncomingCommand
 from services.eventlog.store import FirstVerdict
-from services.moderation.decisions import COMMAND_ID_REUSED, Rejected
+from services.moderation.decisions import COMMAND_EXPIRED, COMMAND_ID_REUSED, Rejected
 from services.moderation.value_object import value_object
 
 
@@ -18,10 +18,13 @@ class Duplicate:
 def deduplicate(
     incoming: IncomingCommand, first_verdicts: Mapping[CommandKey, FirstVerdict]
 ) -> Duplicate | Rejected | None:
-    """Return the answer to a known command id, None for a new one; another content under a known id is refused."""
+    """Return the answer to a known command id, None for a new one.
+
+    Another content under a known id is refused, and so is a repeat of a command whose verdict is archived.
+    """
     first_verdict = first_verdicts.get(incoming.command_key)
     if first_verdict is None:
         return None
-    if first_verdict.content_hash == incoming.content_hash:
-        return Duplicate(first_verdict.body)
-    return COMMAND_ID_REUSED
+    if first_verdict.content_hash != incoming.content_hash:
+        return COMMAND_ID_REUSED
+    return COMMAND_EXPIRED if first_verdict.body is None else Duplicate(first_verdict.body)

@@ -14,6 +14,7 @@ from services.commands.decision import decide_command
 from services.commands.deduplication import deduplicate
 from services.commands.incoming_command import IncomingDeadLetter, IncomingRecord, Record, parse_record
 from services.commands.parse import InvalidCommand
+from services.commands.sealing import find_person_to_erase, recognize_repeated_commands
 from services.commands.serialization import serialize
 from services.commands.state_cache import StateCache
 from services.eventlog.installation import read_installation
@@ -46,6 +47,9 @@ async def dry_run(
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         event_store, state_cache = EventStore(connection), StateCache()
         context = await event_store.read_batch_context([incoming.shard], [incoming.command.command_id])
+        await recognize_repeated_commands(event_store.encryption_keys, [incoming], context.first_verdicts)
+        person = find_person_to_erase(incoming.command)
+        has_personal_data = person is not None and bool(await event_store.encryption_keys.of_persons([person]))
         if not isinstance(incoming.command, InvalidCommand):
             new_streams = await state_cache.load(event_store, [incoming.command])
             state_cache.assign_stream_ids(new_streams, [PLACEHOLDER_STREAM_ID] * len(new_streams))
@@ -53,7 +57,7 @@ async def dry_run(
     decision = (
         incoming.rejection
         or deduplicate(incoming, context.first_verdicts)
-        or decide_command(incoming, state, context.decided_at)
+        or decide_command(incoming, state, context.decided_at, has_personal_data)
     )
     serialized = serialize(incoming, decision, state, format_time(context.decided_at))
     events = tuple(serialized_event.event.name for serialized_event in serialized.events)

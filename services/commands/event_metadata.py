@@ -44,23 +44,20 @@ def build_causation(incoming: IncomingCommand) -> dict[str, Any]:
     return causation
 
 
-def build_request_metadata(incoming: IncomingCommand, events: Sequence[Event], state: CommandState) -> dict[str, Any]:
-    """Build ``{"request": …}`` if the command came from an HTTP request and emits grade changes, else ``{}``."""
+def encode_request(incoming: IncomingCommand, events: Sequence[Event], state: CommandState) -> bytes | None:
+    """Encode the HTTP request that a command came from, for events that grade changes follow; None without one."""
     if not (incoming.record.headers and incoming.may_carry_request):
-        return {}
+        return None
     if not any(event.may_change_grade for event in events):
-        return {}
+        return None
     request = read_request_header(incoming.record)
     if request is None:
-        return {}
-    # Encoded once for ten thousand events.
-    return {"request": orjson.Fragment(orjson.dumps(add_role(request, state.course, incoming.command.actor_id)))}
+        return None
+    return orjson.dumps([add_role(request, state.course, incoming.command.actor_id)])
 
 
-def build_event_metadata(
-    event: Event, state: CommandState, causation: dict[str, Any], request_metadata: dict[str, Any]
-) -> dict[str, Any]:
-    """Build an event's metadata from the state before its command."""
+def build_event_metadata(event: Event, state: CommandState, causation: dict[str, Any]) -> dict[str, Any]:
+    """Build an event's metadata, all but the request, from the state before its command."""
     assignment = state.assignment
     metadata = {**causation, "id": generate_uuid4()}
     student_id = getattr(event, "student_id", None)
@@ -70,7 +67,6 @@ def build_event_metadata(
         return metadata
     snapshot = build_grade_change_snapshot(event, state.course, assignment)
     if snapshot is not None:
-        metadata |= request_metadata
         metadata["live_id"] = generate_uuid4()
         metadata["caliper_id"] = generate_uuid4()
         metadata["live"] = snapshot

@@ -11,6 +11,7 @@ from services.commands.decision import decide_command
 from services.commands.deduplication import deduplicate
 from services.commands.incoming_command import IncomingCommand, IncomingDeadLetter, IncomingRecord, Record, parse_record
 from services.commands.parse import InvalidCommand
+from services.commands.sealing import find_person_to_erase, recognize_repeated_commands
 from services.commands.serialization import EVENTS_PER_STEP, SerializedCommand, serialize, serialize_in_steps
 from services.commands.state_cache import ENTRIES_MAX, StateCache, StreamKey
 from services.eventlog.append_batch import AppendBatch
@@ -123,7 +124,7 @@ class CommandProcessor:
                 decision = (
                     incoming.rejection
                     or deduplicate(incoming, batch.first_verdicts)
-                    or decide_command(incoming, state, batch.decided_at)
+                    or decide_command(incoming, state, batch.decided_at, batch.has_personal_data(incoming.command))
                 )
                 serialized: SerializedCommand
                 if isinstance(decision, Accepted) and len(decision.events) > EVENTS_PER_STEP:
@@ -175,7 +176,12 @@ class CommandProcessor:
         new_ids = await self.event_store.reserve_stream_numbers(len(new_streams)) if new_streams else []
         self.state_cache.assign_stream_ids(new_streams, new_ids)
         rows = AppendBatch(self.incarnation, context.decided_at, context.heads, watermarks)
-        return BatchWriter(rows, context.first_verdicts, self.state_cache)
+        encryption_keys = self.event_store.encryption_keys
+        commands = [incoming for incoming in part if isinstance(incoming, IncomingCommand)]
+        await recognize_repeated_commands(encryption_keys, commands, context.first_verdicts)
+        persons = [person for incoming in commands if (person := find_person_to_erase(incoming.command)) is not None]
+        persons_with_data = await encryption_keys.of_persons(persons)
+        return BatchWriter(rows, context.first_verdicts, self.state_cache, persons_with_data)
 
 
 def _select_valid(incoming_records: Records) -> list[Command]:

@@ -9,10 +9,13 @@ import orjson
 from schemas.reasons import ACCEPTED_STATUS, REASONS
 from services.commands.command_state import CommandState
 from services.commands.deduplication import Duplicate
-from services.commands.event_metadata import build_causation, build_event_metadata, build_request_metadata
+from services.commands.event_metadata import build_causation, build_event_metadata, encode_request
 from services.commands.incoming_command import IncomingCommand, ReadableCommand, Record
 from services.commands.parse import InvalidCommand
+from services.eventlog.personal_data import encode_values
+from services.eventlog.personal_fields import has_personal_fields, take_out
 from services.moderation.decisions import (
+    COMMAND_EXPIRED,
     COMMAND_ID_REUSED,
     TOO_LARGE,
     UNAUTHENTICATED,
@@ -28,21 +31,25 @@ OUTPUT_BYTES_MAX = 3 << 20
 # Serializing so many events takes some tens of milliseconds.
 EVENTS_PER_STEP = 1_000
 HTTP_STATUS_BY_REASON: Mapping[str, int] = {reason: info.http_status for reason, info in REASONS.items()}
+_NO_PERSONAL_DATA: Mapping[int, bytes] = {}
 # These leave the command id as it was: free for its owner, or settled by its first verdict.
-NOT_SETTLING_REASONS = frozenset({UNAUTHENTICATED.reason, COMMAND_ID_REUSED.reason})
+NOT_SETTLING_REASONS = frozenset({UNAUTHENTICATED.reason, COMMAND_ID_REUSED.reason, COMMAND_EXPIRED.reason})
 
 
 @value_object()
 class SerializedEvent:
     """``data``: the value on the events topic; ``metadata``: what its published forms need. Both are JSON.
 
-    ``is_live``: a grade_change follows.
+    ``is_live``: a grade_change follows. ``personal_data``: what was taken out of ``data`` and is stored encrypted, by
+    user id. ``request``: the HTTP request, which belongs to ``metadata`` and is stored encrypted.
     """
 
     event: Event
     data: str
     metadata: str
     is_live: bool
+    personal_data: Mapping[int, bytes]
+    request: bytes | None
 
 
 @value_object()
@@ -67,10 +74,8 @@ def serialize(
     causation = build_causation(incoming)
     events: list[SerializedEvent] = []
     if isinstance(decision, Accepted):
-        request_metadata = build_request_metadata(incoming, decision.events, state)
-        events = _serialize_events(
-            incoming, decision.events, state, causation, request_metadata, decided_at, state.version + 1
-        )
+        request = encode_request(incoming, decision.events, state)
+        events = _serialize_events(incoming, decision.events, state, causation, request, decided_at, state.version + 1)
     return _complete(incoming, decision, state, decided_at, causation, events)
 
 
@@ -84,11 +89,11 @@ async def serialize_in_steps(
     """Serialize a decision with many events, and ``pause`` after each step of EVENTS_PER_STEP; see ``serialize``."""
     causation = build_causation(incoming)
     events: list[SerializedEvent] = []
-    request_metadata = build_request_metadata(incoming, accepted.events, state)
+    request = encode_request(incoming, accepted.events, state)
     for start in range(0, len(accepted.events), EVENTS_PER_STEP):
         step = accepted.events[start : start + EVENTS_PER_STEP]
         first_version = state.version + 1 + start
-        events += _serialize_events(incoming, step, state, causation, request_metadata, decided_at, first_version)
+        events += _serialize_events(incoming, step, state, causation, request, decided_at, first_version)
         if len(events) < start + len(step):
             break
         await pause()
@@ -137,18 +142,34 @@ def _serialize_events(
     new_events: Sequence[Event],
     state: CommandState,
     causation: dict[str, Any],
-    request_metadata: dict[str, Any],
+    request: bytes | None,
     decided_at: str,
     first_version: int,
 ) -> list[SerializedEvent]:
     """Serialize events, up to the first that is too large; ``first_version``: the first event's in its stream."""
     events: list[SerializedEvent] = []
     for version, event in enumerate(new_events, first_version):
-        data = encode_event(event, incoming.command, version, decided_at, state.assignment is not None)
+        value = build_event(event, incoming.command, version, decided_at, state.assignment is not None)
+        data = orjson.dumps(value)
         if len(data) > OUTPUT_BYTES_MAX:
             break
-        metadata = build_event_metadata(event, state, causation, request_metadata)
-        events.append(SerializedEvent(event, data.decode(), orjson.dumps(metadata).decode(), "live" in metadata))
+        personal_data = _NO_PERSONAL_DATA
+        if has_personal_fields(event.name):
+            values = take_out(event.name, value["payload"], getattr(event, "student_id", None))
+            if values:
+                data, personal_data = orjson.dumps(value), encode_values(values)
+        metadata = build_event_metadata(event, state, causation)
+        is_live = "live" in metadata
+        events.append(
+            SerializedEvent(
+                event,
+                data.decode(),
+                orjson.dumps(metadata).decode(),
+                is_live,
+                personal_data,
+                request if is_live else None,
+            )
+        )
     return events
 
 
@@ -203,24 +224,22 @@ def encode_duplicate_verdict(first_verdict: str) -> bytes:
     return orjson.dumps({**orjson.loads(first_verdict), "duplicate": True})
 
 
-def encode_event(
+def build_event(
     event: Event, command: ReadableCommand, stream_version: int, recorded_at: str, is_assignment_event: bool
-) -> bytes:
-    """Encode an event's value on the events topic (contract section 5)."""
+) -> dict[str, Any]:
+    """Build an event's value on the events topic (contract section 5)."""
     student_id, submission_id = getattr(event, "student_id", None), getattr(event, "submission_id", None)
-    return orjson.dumps(
-        {
-            "user_id": None if command.actor_id is None else str(command.actor_id),
-            "root_account_id": str(command.root_account_id),
-            "course_id": str(command.course_id),
-            "assignment_id": str(command.assignment_id) if is_assignment_event else None,
-            "student_id": None if student_id is None else str(student_id),
-            "submission_id": None if submission_id is None else str(submission_id),
-            "stream_version": stream_version,
-            "recorded_at": recorded_at,
-            "payload": to_payload(event),
-        }
-    )
+    return {
+        "user_id": None if command.actor_id is None else str(command.actor_id),
+        "root_account_id": str(command.root_account_id),
+        "course_id": str(command.course_id),
+        "assignment_id": str(command.assignment_id) if is_assignment_event else None,
+        "student_id": None if student_id is None else str(student_id),
+        "submission_id": None if submission_id is None else str(submission_id),
+        "stream_version": stream_version,
+        "recorded_at": recorded_at,
+        "payload": to_payload(event),
+    }
 
 
 def encode_headers(record: Record) -> bytes:

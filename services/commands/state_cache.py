@@ -15,7 +15,8 @@ from services.eventlog.store import EventStore, StoredEvent, Stream
 from services.moderation.assignment import Assignment
 from services.moderation.commands import ASSIGNMENT_COMMANDS, Command
 from services.moderation.course import Course
-from services.moderation.events import AssignmentEvent, CourseEvent, Event
+from services.moderation.erasure import erase_texts
+from services.moderation.events import AssignmentEvent, CourseEvent, Event, PersonErased
 from services.moderation.evolve import evolve_assignment, evolve_course
 
 StreamKey = tuple[int, int]
@@ -179,10 +180,17 @@ class StateCache:
         """Apply a new event to its state, in place; ``size``: of its data, in characters."""
         if state.assignment is None:
             evolve_course(state.course, cast(CourseEvent, event), position=position, at=at)
+            if isinstance(event, PersonErased):
+                self._erase_texts(state.course, event.user_id)
             return
         evolve_assignment(state.assignment, cast(AssignmentEvent, event), position=position, at=at)
         if size > ENTRY_BYTES:
             self._add_event_bytes((state.stream.root_account, state.assignment.assignment_id), size)
+
+    def _erase_texts(self, course: Course, user_id: int) -> None:
+        for assignment, stream in self.assignments.values():
+            if (stream.root_account, stream.course) == (course.root_account_id, course.course_id):
+                erase_texts(assignment, user_id)
 
     def _apply_stored(self, stream: Stream, stored_event: StoredEvent) -> None:
         if stream.assignment is None:

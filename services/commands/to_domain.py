@@ -125,5 +125,7 @@ def _build_data(command: wire.Command) -> commands.CommandData:
         case wire.UpsertAdmins(data=data):
             admins = (commands.AdminUpsert(user_id=a.user_id, permissions=tuple(a.permissions)) for a in data.admins)
             return commands.UpsertAdmins(admins=tuple(admins))
+        case wire.ErasePerson(data=data):
+            return commands.ErasePerson(user_id=data.user_id)
         case _:
             assert_never(command)

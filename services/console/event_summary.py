@@ -22,7 +22,10 @@ def summarize_event(event_type: str, data: Json) -> str:
                 else "regraded without a change"
             )
         case "provisional_comment_created" | "submission_comment_recorded":
-            return f"commented ({len(payload['comment'])} characters)"
+            comment = payload["comment"]
+            return "commented (erased)" if comment is None else f"commented ({len(comment)} characters)"
+        case "person_erased":
+            return f"erased person {payload['user_id']}"
         case "provisional_grade_adjudicated":
             score = payload["score"]
             return (

@@ -56,10 +56,14 @@ def _parse_id(text: str | None) -> int | None:
 
 @dataclass(slots=True)
 class LoadedStream:
-    """A stream and its state; ``state`` is None until the first event of an assignment is applied."""
+    """A stream and its state; ``state`` is None until the first event of an assignment is applied.
+
+    ``is_outdated``: a person of its course was erased since, so that it has to be read again.
+    """
 
     stream: Stream
     state: Course | Assignment | None = None
+    is_outdated: bool = False
 
     @property
     def version(self) -> int:

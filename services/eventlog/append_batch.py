@@ -1,8 +1,10 @@
 """What one transaction appends: events, verdicts, dead letters and new streams, as rows of append()'s types."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import NamedTuple
+
+from services.eventlog.encryption_keys import EncryptionKey, Person
 
 
 @dataclass(slots=True)
@@ -54,6 +56,8 @@ NewEvent = tuple[int, int, bool, int, int, str, str, str]
 # A row of ``verdict_row``: shard, number, root_account, command_id, is_first, content_hash, partition, offset,
 # append_time, key, body, metadata.
 NewVerdict = tuple[int, int, int, str, bool, bytes, int, int, int, bytes | None, str, str]
+_EVENT_COLUMNS = {"data": 6, "metadata": 7}
+_CONTENT_HASH_COLUMN = 5
 
 
 @dataclass(slots=True)
@@ -62,6 +66,8 @@ class AppendBatch:
 
     ``watermarks``: of each partition with records in the batch, the highest offset that was processed before the batch
     (-1: none), as the log gave it. The database refuses the rows if a head or a watermark is another one by then.
+    ``new_person_keys``, ``new_day_keys``: keys that the rows are encrypted with and the log does not have yet.
+    ``erased_persons``: whose keys are deleted with the append.
     """
 
     incarnation: int
@@ -73,6 +79,27 @@ class AppendBatch:
     events: list[NewEvent] = field(default_factory=list)
     verdicts: list[NewVerdict] = field(default_factory=list)
     dead_letters: list[NewDeadLetter] = field(default_factory=list)
+    new_person_keys: dict[Person, EncryptionKey] = field(default_factory=dict)
+    new_day_keys: dict[date, EncryptionKey] = field(default_factory=dict)
+    erased_persons: list[Person] = field(default_factory=list)
+
+    @property
+    def changes_keys(self) -> bool:
+        """Whether keys are inserted or deleted with the rows."""
+        return bool(self.new_person_keys or self.new_day_keys or self.erased_persons)
+
+    def extend_event(self, row: int, column: str, end: str) -> None:
+        """Append ``end`` inside the JSON object that ``data`` or ``metadata`` of an event's row is."""
+        values: list[object] = list(self.events[row])
+        index = _EVENT_COLUMNS[column]
+        values[index] = f"{str(values[index])[:-1]}{end}}}"
+        self.events[row] = tuple(values)  # type: ignore[assignment]  # One text was replaced by another.
+
+    def set_content_hash(self, row: int, content_hash: bytes) -> None:
+        """Set the content hash of a verdict's row."""
+        values: list[object] = list(self.verdicts[row])
+        values[_CONTENT_HASH_COLUMN] = content_hash
+        self.verdicts[row] = tuple(values)  # type: ignore[assignment]  # One hash was replaced by another.
 
     def _get_new_counts(self, shard: int) -> ShardHead:
         counts = self.new_counts.get(shard)

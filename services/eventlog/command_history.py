@@ -7,16 +7,17 @@ import asyncpg
 import orjson
 
 from services.eventlog.postgres import Pool
+from services.eventlog.stream_reader import VerdictArchived
 
 # $1 command id, $2 root account.
 FIRST_VERDICT = """
-select t.topic, v.partition, v."offset", v.append_time, v.shard, v.number, v.body
+select t.topic, v.partition, v."offset", v.append_time, v.shard, v.number, v.body, v.command_id
 from verdict v join source t on t.number = v.source
 where v.command_id = $1 and v.root_account = $2 and v.first
 """
 # $1 shard, $2 number.
 VERDICT_AT = """
-select t.topic, v.partition, v."offset", v.append_time, v.shard, v.number, v.body
+select t.topic, v.partition, v."offset", v.append_time, v.shard, v.number, v.body, v.command_id
 from verdict v join source t on t.number = v.source where v.shard = $1 and v.number = $2
 """
 # $1 root account, $2 course, $3 assignment, $4 command id, $5-$6 versions: an accepted command's events end at the
@@ -67,14 +68,12 @@ class CommandHistory:
         self.connection = connection
 
     async def first_verdict(self, root_account: int, command_id: str) -> CommandVerdict | None:
-        """Return the verdict that settled a command id, None while it is not settled."""
-        row = await self.connection.fetchrow(FIRST_VERDICT, command_id, root_account)
-        return None if row is None else CommandVerdict(*row)
+        """Return the verdict that settled a command id, None while it is not settled. Raises VerdictArchived."""
+        return _to_verdict(await self.connection.fetchrow(FIRST_VERDICT, command_id, root_account))
 
     async def verdict_at(self, shard: int, number: int) -> CommandVerdict | None:
-        """Return the verdict of that number, whether or not it settled its command id."""
-        row = await self.connection.fetchrow(VERDICT_AT, shard, number)
-        return None if row is None else CommandVerdict(*row)
+        """Return the verdict of that number, whether or not it settled its command id. Raises VerdictArchived."""
+        return _to_verdict(await self.connection.fetchrow(VERDICT_AT, shard, number))
 
     async def caused_events(self, root_account: int, command_verdict: CommandVerdict) -> list[CausedEvent]:
         """Return the events that the command caused, in order."""
@@ -88,3 +87,11 @@ class CommandHistory:
         bounds = (verdict_body["command_id"], last_version - verdict_body["events"], last_version)
         rows = await self.connection.fetch(CAUSED_EVENTS, root_account, course, assignment, *bounds)
         return [CausedEvent(*row) for row in rows]
+
+
+def _to_verdict(row: asyncpg.Record | None) -> CommandVerdict | None:
+    if row is None:
+        return None
+    if row["body"] is None:
+        raise VerdictArchived(row["command_id"])
+    return CommandVerdict(*row[:7])

@@ -1,13 +1,16 @@
 """Read dead letters and what became of them. Read-only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 
+from services.eventlog.encryption_keys import EncryptionKeys
+from services.eventlog.personal_data import NO_HEADERS, unseal_letters
 from services.eventlog.postgres import Pool
 
+# Each column of a dead letter is stored encrypted: SEALED_BYTES_MORE longer than its content, after the id of the key.
 COUNT_OPEN = """
 select count(*), min(d.recorded_at) from dead_letter d
 where not exists (select from dead_letter_settled s where (s.shard, s.number) = (d.shard, d.number))
@@ -22,7 +25,8 @@ group by d.reason order by count(*) desc, d.reason
 # $1 reason, $2 partition, $3 open or not, $4 action, $5-$7 time, shard and number of the last one seen, $8 limit.
 DEAD_LETTERS = """
 select d.shard, d.number, t.topic, d.partition, d."offset", d.append_time, d.reason, d.message, d.recorded_at,
-       coalesce(octet_length(d.value), 0), null::bytea, null::bytea, null::bytea, a.id, a.kind, x.partition, x."offset"
+       coalesce(octet_length(d.value) - 36, 0), null::bytea, null::bytea, null::bytea, a.id, a.kind, x.partition,
+       x."offset"
 from dead_letter d join source t on t.number = d.source
 left join dead_letter_settled s on (s.shard, s.number) = (d.shard, d.number)
 left join operator_action a on a.id = s.action
@@ -35,7 +39,7 @@ order by d.recorded_at desc, d.shard desc, d.number desc limit $8
 # $1 shard, $2 number.
 DEAD_LETTER = """
 select d.shard, d.number, t.topic, d.partition, d."offset", d.append_time, d.reason, d.message, d.recorded_at,
-       coalesce(octet_length(d.value), 0), d.key, d.value, d.headers, a.id, a.kind, x.partition, x."offset"
+       coalesce(octet_length(d.value) - 36, 0), d.key, d.value, d.headers, a.id, a.kind, x.partition, x."offset"
 from dead_letter d join source t on t.number = d.source
 left join dead_letter_settled s on (s.shard, s.number) = (d.shard, d.number)
 left join operator_action a on a.id = s.action
@@ -44,18 +48,26 @@ where d.shard = $1 and d.number = $2
 """
 TOO_LARGE_IDS_MAX = 20
 # $1 the most bytes (null: any), $2-$3 shard and number, $4 reason, $5 partition, $6 until, $7 how many ids to name.
-MATCHING_COUNT = """
+IS_READABLE = """
+exists (select from encryption_key k where k.id = ('x' || encode(substring(d.headers for 8), 'hex'))::bit(64)::bigint)
+"""
+"""Whether the key of dead letter ``d`` exists: its content is erased with the key of its day."""
+MATCHING_COUNT = (
+    """
 select count(*) filter (where fits), max(recorded_at), count(*) filter (where not fits),
        coalesce((array_agg(shard || '-' || number order by recorded_at, shard, number)
                  filter (where not fits))[:$7::integer], '{}')
-from (select d.shard, d.number, d.recorded_at, $1::bigint is null or coalesce(octet_length(d.value), 0)
-             + coalesce(octet_length(d.key), 0) + octet_length(d.headers) <= $1 as fits
+from (select d.shard, d.number, d.recorded_at, $1::bigint is null or coalesce(octet_length(d.value) - 36, 0)
+             + coalesce(octet_length(d.key) - 36, 0) + octet_length(d.headers) - 36 <= $1 as fits
       from dead_letter d
-      where not exists (select from dead_letter_settled s where (s.shard, s.number) = (d.shard, d.number))
+      where ($1::bigint is null or """
+    + IS_READABLE
+    + """) and not exists (select from dead_letter_settled s where (s.shard, s.number) = (d.shard, d.number))
         and ($2::smallint is null or (d.shard = $2 and d.number = $3))
         and ($4::text is null or d.reason = $4) and ($5::integer is null or d.partition = $5)
         and ($6::timestamptz is null or d.recorded_at <= $6)) d
 """
+)
 # $1 topic, $2 partition, $3 offset, in the topic's current incarnation.
 REDRIVE_OUTCOME = """
 select v.body, v.shard, v.number, null::smallint, null::bigint
@@ -116,7 +128,8 @@ class DeadLetter:
     """A dead letter. ``append_time`` is in milliseconds since 1970, ``size`` that of the value in bytes.
 
     ``key``, ``value`` and ``headers`` are None in lists. ``action_id`` and ``resolution`` (``redrive`` or ``discard``)
-    are None while it is open; ``redriven_partition`` and ``redriven_offset`` locate the redriven record.
+    are None while it is open; ``redriven_partition`` and ``redriven_offset`` locate the redriven record. ``is_erased``:
+    the content was erased with the key of its day; set where the content is read.
     """
 
     shard: int
@@ -136,6 +149,7 @@ class DeadLetter:
     resolution: str | None
     redriven_partition: int | None
     redriven_offset: int | None
+    is_erased: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +166,7 @@ class DeadLetterReader:
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
         self.connection = connection
+        self.encryption_keys = EncryptionKeys(connection)
 
     async def count_open(self) -> tuple[int, datetime | None]:
         """Return how many dead letters are open, and when the oldest of them was recorded."""
@@ -183,7 +198,15 @@ class DeadLetterReader:
     async def dead_letter(self, shard: int, number: int) -> DeadLetter | None:
         """Return one dead letter with its content."""
         row = await self.connection.fetchrow(DEAD_LETTER, shard, number)
-        return None if row is None else DeadLetter(*row)
+        if row is None:
+            return None
+        letter = DeadLetter(*row)
+        [(key, value, headers)] = await unseal_letters(
+            self.encryption_keys, [(letter.key, letter.value, letter.headers)]
+        )
+        return replace(
+            letter, key=key, value=value, headers=NO_HEADERS if headers is None else headers, is_erased=headers is None
+        )
 
     async def count_matching(
         self, dead_letter_filter: DeadLetterFilter, bytes_max: int | None = None

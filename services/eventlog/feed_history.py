@@ -38,7 +38,7 @@ select k.shard,
                  order by t.position desc limit 1), 0),
        coalesce((select t.live_number from event t where t.shard = k.shard and t.live_number is not null
                  and t.recorded_at < $2 order by t.live_number desc limit 1), 0),
-       coalesce((select t.number from verdict t where t.shard = k.shard and (t.metadata ->> 'time')::timestamptz < $2
+       coalesce((select t.number from decided_command t where t.shard = k.shard and t.recorded_at < $2
                  order by t.number desc limit 1), 0),
        coalesce((select t.number from dead_letter t where t.shard = k.shard and t.recorded_at < $2
                  order by t.number desc limit 1), 0)
@@ -48,6 +48,10 @@ from unnest($1::smallint[]) k(shard)
 EXISTS = """
 select exists (select from stream s where s.root_account = $1
                and ($2::bigint is null or s.course = $2) and ($3::bigint is null or s.assignment = $3))
+"""
+ERASED_COURSES = """
+select distinct s.root_account, s.course from event e join stream s on s.number = e.stream
+where e.type = 'person_erased'
 """
 # $1 root account, $2 assignment.
 SHARD_OF_ASSIGNMENT = "select s.shard from stream s where s.root_account = $1 and s.assignment = $2"
@@ -109,13 +113,12 @@ _EVENT_FILTER = """
     and ($6::bigint is null or s.assignment = $6)
     and ($7::timestamptz is null or t.recorded_at >= $7) and ($8::timestamptz is null or t.recorded_at < $8)
 """
-# A verdict's ids and time are in its metadata.
+# A verdict's ids are in its metadata. One that is archived cannot be selected.
 _VERDICT_FILTER = """
-    ($4::bigint is null or t.root_account = $4)
+    t.body is not null and ($4::bigint is null or t.root_account = $4)
     and ($5::bigint is null or t.metadata ->> 'course_id' = $5::bigint::text)
     and ($6::bigint is null or t.metadata ->> 'assignment_id' = $6::bigint::text)
-    and ($7::timestamptz is null or (t.metadata ->> 'time')::timestamptz >= $7)
-    and ($8::timestamptz is null or (t.metadata ->> 'time')::timestamptz < $8)
+    and ($7::timestamptz is null or t.recorded_at >= $7) and ($8::timestamptz is null or t.recorded_at < $8)
 """
 # The course of an unreadable record is unknown.
 _DEAD_LETTER_FILTER = """
@@ -152,6 +155,10 @@ class FeedHistory(FeedReader):
         ids = (log_filter.root_account, log_filter.course, log_filter.assignment)
         return bool(await self.connection.fetchval(EXISTS, *ids))
 
+    async def erased_courses(self) -> set[tuple[int, int]]:
+        """Return (root account, course) of the courses in which a person was erased."""
+        return {(row[0], row[1]) for row in await self.connection.fetch(ERASED_COURSES)}
+
     async def sequences_before(self, shards: Sequence[int], at: datetime) -> dict[Feed, list[int]]:
         """Return the last number of each feed in each shard that was recorded before a time (0: none)."""
         rows = {row[0]: row for row in await self.connection.fetch(SEQUENCES_BEFORE, shards, at)}
@@ -163,10 +170,8 @@ class FeedHistory(FeedReader):
         """Return the first ``rows_max`` selected rows of a shard with numbers above ``after`` up to ``last``."""
         table = _FEED_TABLES[feed]
         window = (shard, after, last)
-        return [
-            table.row_type(*row)
-            for row in await self._fetch_filtered(table, table.columns, window, log_filter, rows_max)
-        ]
+        found = await self._fetch_filtered(table, table.columns, window, log_filter, rows_max)
+        return await self._unseal([table.row_type(*row) for row in found])
 
     async def sequences(self, feed: Feed, shard: int, after: int, last: int, log_filter: LogFilter) -> list[int]:
         """Return the numbers of all selected rows of a shard above ``after`` up to ``last``."""
@@ -181,7 +186,9 @@ class FeedHistory(FeedReader):
         table = _FEED_TABLES[feed]
         where = f"t.shard = $1 and {table.sequence_column} = any($2::bigint[])"
         query = f"select {table.columns} from {table.from_clause} where {where} order by {table.sequence_column}"
-        return [table.row_type(*row) for row in await self.connection.fetch(query, shard, sequences)]
+        return await self._unseal(
+            [table.row_type(*row) for row in await self.connection.fetch(query, shard, sequences)]
+        )
 
     async def find_dead_letters(self, records: Sequence[OriginalRecord]) -> list[tuple[int, int] | None]:
         """Return (shard, number) of the dead letter of each record; None if the log has none."""

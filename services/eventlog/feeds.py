@@ -6,10 +6,12 @@ verdicts and dead letters. Every output topic repeats one of them.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 import asyncpg
 
+from services.eventlog.encryption_keys import EncryptionKeys
+from services.eventlog.personal_data import NO_HEADERS, UpdatedUsers, unseal_events, unseal_letters
 from services.eventlog.postgres import Pool
 
 Feed = Literal["events", "published", "verdicts", "dead_letters"]
@@ -50,7 +52,7 @@ class VerdictRow(NamedTuple):
 
 
 class DeadLetterRow(NamedTuple):
-    """``append_time`` is in milliseconds since 1970."""
+    """``append_time`` is in milliseconds since 1970; ``is_erased``: the content was erased with the key of its day."""
 
     shard: int
     number: int
@@ -63,6 +65,7 @@ class DeadLetterRow(NamedTuple):
     partition: int
     offset: int
     append_time: int
+    is_erased: bool = False
 
 
 FeedRow: TypeAlias = EventRow | VerdictRow | DeadLetterRow
@@ -91,7 +94,9 @@ from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, position, i) 
 """
 
 
-def _build_feed_query(columns: str, table: str, sequence_column: str, size_expression: str, join: str) -> str:
+def _build_feed_query(
+    columns: str, table: str, sequence_column: str, size_expression: str, join: str, condition: str = "true"
+) -> str:
     """Build the query for the rows of each shard above one number up to another, bounded by count and bytes.
 
     Binds: $1 shards, $2 numbers after which, $3 numbers up to which, $4 rows and $5 bytes of a shard. A row may take
@@ -104,7 +109,7 @@ cross join lateral (
     select *, sum({size_expression}) over (order by {sequence_column} rows unbounded preceding)
            - {size_expression} as bytes_before
     from (select * from {table} where shard = k.shard and {sequence_column} > k.after and {sequence_column} <= k.last
-          order by {sequence_column} limit $4) t
+            and {condition} order by {sequence_column} limit $4) t
 ) t
 {join}
 where t.bytes_before < $5
@@ -121,7 +126,11 @@ FEED_QUERIES: Mapping[Feed, tuple[str, type[FeedRow]]] = {
         _build_feed_query(EVENT_COLUMNS, "event", "live_number", "octet_length(data::text)", JOIN_STREAM),
         EventRow,
     ),
-    "verdicts": (_build_feed_query(VERDICT_COLUMNS, "verdict", "number", "octet_length(body::text)", ""), VerdictRow),
+    # Archived verdicts are passed over: they were published when they were given.
+    "verdicts": (
+        _build_feed_query(VERDICT_COLUMNS, "verdict", "number", "octet_length(body::text)", "", "body is not null"),
+        VerdictRow,
+    ),
     "dead_letters": (
         _build_feed_query(
             DEAD_LETTER_COLUMNS, "dead_letter", "number", "coalesce(octet_length(value), 0)", JOIN_SOURCE
@@ -144,6 +153,7 @@ class FeedReader:
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
         self.connection = connection
+        self.encryption_keys = EncryptionKeys(connection)
 
     async def heads(self, shards: Sequence[int]) -> dict[Feed, list[int]]:
         """Return the highest number of each feed in each shard (0: none), in the order given, from one snapshot."""
@@ -164,9 +174,31 @@ class FeedReader:
         At most ``rows_max`` of a shard, and none after its rows reach ``bytes_max``; always at least one.
         """
         query, row_type = FEED_QUERIES[feed]
-        return [
-            row_type(*found) for found in await self.connection.fetch(query, shards, after, last, rows_max, bytes_max)
-        ]
+        found = await self.connection.fetch(query, shards, after, last, rows_max, bytes_max)
+        return await self._unseal([row_type(*row) for row in found])
+
+    async def _unseal(self, rows: list[FeedRow]) -> list[FeedRow]:
+        """Decrypt what is personal in rows of one feed; what was erased is null."""
+        if rows and isinstance(rows[0], DeadLetterRow):
+            letters = cast(list[DeadLetterRow], rows)
+            return [
+                letter._replace(
+                    key=key,
+                    value=value,
+                    headers=NO_HEADERS if headers is None else headers,
+                    is_erased=headers is None,
+                )
+                for letter, (key, value, headers) in zip(
+                    letters,
+                    await unseal_letters(
+                        self.encryption_keys, [(letter.key, letter.value, letter.headers) for letter in letters]
+                    ),
+                    strict=True,
+                )
+            ]
+        if rows and isinstance(rows[0], EventRow):
+            return list(await unseal_events(self.encryption_keys, cast(list[EventRow], rows)))
+        return rows
 
     async def live_numbers_at(self, shards: Sequence[int], positions: Sequence[int]) -> list[int]:
         """Return the last live number of each shard at a position (0: none)."""
@@ -177,7 +209,8 @@ class FeedReader:
     ) -> list[tuple[int, str]]:
         """Return (position, data) of a course's users_updated events between two positions, both exclusive."""
         rows = await self.connection.fetch(USERS_UPDATED, root_account, course, after_position, before_position)
-        return [(row[0], row[1]) for row in rows]
+        events = await unseal_events(self.encryption_keys, [UpdatedUsers(*row) for row in rows])
+        return [(event.position, event.data) for event in events]
 
     async def try_lock(self, name: str) -> bool:
         """Take a session-level lock, which ends with the connection (not one of a pool). False if it is held."""

@@ -17,6 +17,8 @@ from yoyo import default_migration_table, read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 
+from services.eventlog.archive import ADD_MONTHS, MONTHS_AHEAD
+
 # host, [IPv6 address]:port, host:port.
 HOST_AND_PORT = re.compile(r"(?P<host>\[[^]]*\]|[^:]*)(?::(?P<port>\d+))?")
 
@@ -62,6 +64,8 @@ def migrate(database_url: str, shard_count: int | None = None, folder: Path | No
         backend.connection.close()
     with psycopg.connect(url) as connection:
         row = connection.execute("select shards from installation").fetchone()
+        if folder is None:
+            connection.execute(ADD_MONTHS, (MONTHS_AHEAD,))
     installed_count = row and row[0]
     if shard_count is not None and installed_count != shard_count:
         raise ShardCountMismatch(

@@ -7,7 +7,9 @@ from uuid import UUID
 
 import asyncpg
 
-from services.eventlog.dead_letters import DeadLetterFilter
+from services.eventlog.dead_letters import IS_READABLE, DeadLetterFilter
+from services.eventlog.encryption_keys import EncryptionKeys
+from services.eventlog.personal_data import NO_HEADERS, unseal_letters
 from services.eventlog.postgres import Pool
 
 INSERT_ACTION = """
@@ -15,7 +17,8 @@ insert into operator_action (id, kind, root_account, user_id, reason, detail) va
 """
 # $1 action, $2-$3 shard and number, $4 reason, $5 partition, $6 until, $7 the most bytes. A dead letter that another
 # action closes at the same time stays that action's.
-CLOSE_DEAD_LETTERS = """
+CLOSE_DEAD_LETTERS = (
+    """
 insert into dead_letter_settled (shard, number, action, ordinal)
 select d.shard, d.number, $1, row_number() over (order by d.source, d.partition, d."offset") - 1
 from dead_letter d
@@ -24,9 +27,13 @@ where not exists (select from dead_letter_settled s where (s.shard, s.number) = 
   and ($4::text is null or d.reason = $4) and ($5::integer is null or d.partition = $5)
   and ($6::timestamptz is null or d.recorded_at <= $6)
   and ($7::bigint is null
-       or coalesce(octet_length(d.value), 0) + coalesce(octet_length(d.key), 0) + octet_length(d.headers) <= $7)
+       or (coalesce(octet_length(d.value) - 36, 0) + coalesce(octet_length(d.key) - 36, 0)
+           + octet_length(d.headers) - 36 <= $7 and """
+    + IS_READABLE
+    + """))
 on conflict do nothing
 """
+)
 INSERT_REDRIVE = """
 insert into redrive (action, topic, producer_id, producer_epoch, partitions, ends) values ($1, $2, $3, $4, $5, $6)
 """
@@ -212,8 +219,11 @@ class OperatorActions:
 
     async def pending_dead_letters(self, action_id: UUID, rows_max: int) -> list[PendingDeadLetter]:
         """Return the next dead letters to send, in order."""
+        rows = await self.connection.fetch(PENDING_DEAD_LETTERS, action_id, rows_max)
+        contents = await unseal_letters(EncryptionKeys(self.connection), [(row[4], row[5], row[6]) for row in rows])
         return [
-            PendingDeadLetter(*row) for row in await self.connection.fetch(PENDING_DEAD_LETTERS, action_id, rows_max)
+            PendingDeadLetter(row[0], row[1], row[2], row[3], key, value, NO_HEADERS if headers is None else headers)
+            for row, (key, value, headers) in zip(rows, contents, strict=True)
         ]
 
     async def sent_counts(self, action_id: UUID) -> dict[int, int]:

@@ -15,8 +15,7 @@ from services.kafka.relay_progress import RelayProgress
 # $1 shards, $2 numbers after which (a shard without one: from the start), $3 limit for each shard.
 VERDICTS_AFTER = """
 select v.shard, v.number, v.root_account, v.command_id, v.body->>'type', v.body->>'reason', v.body->>'course_id',
-       v.body->>'assignment_id', (v.metadata->>'time')::timestamptz, v.append_time,
-       not v.first and v.body->>'reason' is null
+       v.body->>'assignment_id', v.recorded_at, v.append_time, not v.first and v.body->>'reason' is null
 from shard s left join unnest($1::smallint[], $2::bigint[]) k(shard, after) on k.shard = s.shard
 cross join lateral (select * from verdict v where v.shard = s.shard and v.number > coalesce(k.after, 0)
                     order by v.number limit $3) v
@@ -45,8 +44,9 @@ order by w.since, s.assignment limit $3
 
 @dataclass(frozen=True, slots=True)
 class VerdictSummary:
-    """A verdict. ``type``, ``course``, ``assignment``: None where unreadable; ``reason``: None when it was accepted.
+    """A verdict. ``type``, ``course``, ``assignment``: None where unreadable or archived.
 
+    ``reason``: None when it was accepted, or is archived.
     ``append_time``: of its record, milliseconds since 1970. ``repeated``: the first verdict again.
     """
 

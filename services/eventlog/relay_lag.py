@@ -22,7 +22,7 @@ select (select e.recorded_at from event e where e.shard = k.shard and e.live_num
 from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, number, i) order by k.i
 """,
     "verdicts": """
-select (select (v.metadata ->> 'time')::timestamptz from verdict v where v.shard = k.shard and v.number = k.number + 1),
+select (select c.recorded_at from decided_command c where c.shard = k.shard and c.number = k.number + 1),
        clock_timestamp()
 from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, number, i) order by k.i
 """,

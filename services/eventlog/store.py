@@ -10,6 +10,8 @@ from typing import NamedTuple
 import asyncpg
 
 from services.eventlog.append_batch import AppendBatch, ShardHead
+from services.eventlog.encryption_keys import EncryptionKeys
+from services.eventlog.personal_data import unseal_events
 
 # $1 shards, $2 command ids.
 BATCH_CONTEXT = """
@@ -17,15 +19,17 @@ select clock_timestamp(),
        array(select row(h.shard, h.position, h.verdict_number, h.dead_letter_number,
                         (select e.recorded_at from event e where e.shard = h.shard and e.position = h.position))
              from heads($1::smallint[]) h),
-       array(select row(v.root_account, v.command_id, v.content_hash, v.body)
-             from verdict v where v.command_id = any($2::uuid[]) and v.first)
+       array(select row(c.root_account, c.command_id, c.content_hash,
+                        (select v.body from verdict_body v where v.shard = c.shard and v.number = c.number
+                                                             and v.recorded_at = c.recorded_at))
+             from decided_command c where c.command_id = any($2::uuid[]) and c.first)
 """
 # $1 incarnation, $2 partitions.
 WATERMARKS = "select p, watermark($1::smallint, p) from unnest($2::integer[]) p"
 # $1 incarnation, $2 partition, $3-$4 offsets, both inclusive.
 APPEND_TIMES = """
-select v."offset", v.append_time from verdict v
-where v.source = $1 and v.partition = $2 and v."offset" between $3 and $4
+select c."offset", c.append_time from decided_command c
+where c.source = $1 and c.partition = $2 and c."offset" between $3 and $4
 union all
 select d."offset", d.append_time from dead_letter d
 where d.source = $1 and d.partition = $2 and d."offset" between $3 and $4
@@ -79,10 +83,10 @@ class Stream:
 
 @dataclass(slots=True)
 class FirstVerdict:
-    """The verdict that settled a command id; ``body`` is JSON."""
+    """The verdict that settled a command id; ``body`` is JSON, None if it is archived."""
 
     content_hash: bytes
-    body: str
+    body: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ class EventStore:
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.connection = connection
+        self.encryption_keys = EncryptionKeys(connection)
 
     async def read_batch_context(self, shards: Sequence[int], command_ids: Iterable[str]) -> BatchContext:
         """Read time, heads and settled command ids in one query."""
@@ -149,10 +154,11 @@ class EventStore:
             cursor = await self.connection.cursor(EVENTS, streams)
             rows = await cursor.fetch(EVENTS_PER_FETCH)
             while rows:
+                stored_events = await unseal_events(self.encryption_keys, [StoredEvent(*row) for row in rows])
                 next_fetch = asyncio.create_task(cursor.fetch(EVENTS_PER_FETCH))
                 await asyncio.sleep(0)  # Send the query before these rows are used.
                 try:
-                    yield [StoredEvent(*row) for row in rows]
+                    yield stored_events
                     rows = await next_fetch
                 finally:
                     await asyncio.gather(next_fetch, return_exceptions=True)
@@ -167,13 +173,26 @@ class EventStore:
         await self.connection.execute(LOCK_SHARDS, shards)
 
     async def append(self, batch: AppendBatch) -> bool:
-        """Append a batch, or nothing and return False if the log is not the one that the batch was decided on.
+        """Append a batch with its keys; return False, having written nothing, if it was decided on another log.
 
         Another writer has appended since, or a failover or restore lost what had been appended before.
 
         Raises:
-            asyncpg.UniqueViolationError: the writer of another shard took an id of this batch; nothing was written.
+            asyncpg.UniqueViolationError: the writer of another shard took an id of this batch, or made the day's key;
+                nothing was written.
         """
+        if not batch.changes_keys:
+            return await self._append_rows(batch)
+        async with self.connection.transaction():
+            if not await self._append_rows(batch):
+                return False
+            if batch.erased_persons:
+                await self.encryption_keys.delete_persons(batch.erased_persons)
+            if batch.new_person_keys or batch.new_day_keys:
+                await self.encryption_keys.insert(batch.new_person_keys, batch.new_day_keys)
+        return True
+
+    async def _append_rows(self, batch: AppendBatch) -> bool:
         return bool(
             await self.connection.fetchval(
                 APPEND,

@@ -6,6 +6,8 @@ from datetime import datetime
 
 import asyncpg
 
+from services.eventlog.encryption_keys import EncryptionKeys
+from services.eventlog.personal_data import unseal_events
 from services.eventlog.postgres import Pool
 from services.eventlog.store import EVENTS, STREAMS, StoredEvent, Stream
 
@@ -39,7 +41,8 @@ select k.partition, k."offset", v.body, v.metadata, v.root_account
 from unnest($2::integer[], $3::bigint[]) k(partition, "offset")
 cross join (select number from source where topic = $1 order by number desc limit 1) s
 cross join lateral (select v.body, v.metadata, v.root_account from verdict v
-                    where v.source = s.number and v.partition = k.partition and v."offset" = k."offset") v
+                    where v.source = s.number and v.partition = k.partition and v."offset" = k."offset"
+                      and v.body is not null) v
 """
 FIRST_VERDICT = """
 select 0, 0::bigint, v.body, v.metadata, v.root_account
@@ -56,6 +59,13 @@ select assignment from stream where root_account = $1 and course = $2 and assign
 WATERMARK = """
 select watermark(s.number, $2) from (select number from source where topic = $1 order by number desc limit 1) s
 """
+
+
+class VerdictArchived(Exception):
+    """The command was decided; its verdict is older than verdicts are kept, and in the archive. Argument: its id."""
+
+    def __str__(self) -> str:
+        return f"command {self.args[0]} was decided, and its verdict is archived"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,7 @@ class StreamReader:
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
         self.connection = connection
+        self.encryption_keys = EncryptionKeys(connection)
 
     async def streams(self, root_account: int, course: int | None, assignment: int | None) -> list[Stream]:
         """Return the existing streams of a course and an assignment."""
@@ -91,19 +102,20 @@ class StreamReader:
     async def events_after(self, versions: Mapping[int, int]) -> list[StoredEvent]:
         """Return the events of each stream after a version, in order, from one snapshot."""
         rows = await self.connection.fetch(EVENTS_AFTER, list(versions), list(versions.values()))
-        return [StoredEvent(*row) for row in rows]
+        return await self._unseal(rows)
 
     async def events(self, streams: Sequence[int], last_position: int | None = None) -> list[StoredEvent]:
         """Return the events of the streams, each in order, up to ``last_position`` of their shard."""
         if last_position is None:
-            return [StoredEvent(*row) for row in await self.connection.fetch(EVENTS, streams)]
-        return [StoredEvent(*row) for row in await self.connection.fetch(EVENTS_UNTIL, streams, last_position)]
+            return await self._unseal(await self.connection.fetch(EVENTS, streams))
+        return await self._unseal(await self.connection.fetch(EVENTS_UNTIL, streams, last_position))
 
     async def events_page(self, stream: int, after_version: int, last_version: int) -> list[StoredEvent]:
         """Return the events of a stream with versions above ``after_version`` up to ``last_version``."""
-        return [
-            StoredEvent(*row) for row in await self.connection.fetch(EVENTS_PAGE, stream, after_version, last_version)
-        ]
+        return await self._unseal(await self.connection.fetch(EVENTS_PAGE, stream, after_version, last_version))
+
+    async def _unseal(self, rows: Sequence[asyncpg.Record]) -> list[StoredEvent]:
+        return await unseal_events(self.encryption_keys, [StoredEvent(*row) for row in rows])
 
     async def position_at_version(self, stream: int, version: int) -> int | None:
         """Return the position of a stream's event of that version; None in the future."""
@@ -116,14 +128,16 @@ class StreamReader:
         return position
 
     async def verdicts_at(self, topic: str, coordinates: Sequence[tuple[int, int]]) -> list[StoredVerdict]:
-        """Return the verdicts of records given by (partition, offset); skips records without one."""
+        """Return the verdicts of records given by (partition, offset); skips records without, or archived."""
         partitions, offsets = [place[0] for place in coordinates], [place[1] for place in coordinates]
         rows = await self.connection.fetch(VERDICTS_AT, topic, partitions, offsets)
         return [StoredVerdict(*row) for row in rows]
 
     async def first_verdict(self, command_id: str, root_account: int) -> StoredVerdict | None:
-        """Return the verdict that settled a command id."""
+        """Return the verdict that settled a command id. Raises VerdictArchived."""
         row = await self.connection.fetchrow(FIRST_VERDICT, command_id, root_account)
+        if row is not None and row[2] is None:
+            raise VerdictArchived(command_id)
         return None if row is None else StoredVerdict(*row)
 
     async def find_courses_by_sis_id(self, root_account: int, sis_id: str) -> list[int]:

@@ -117,6 +117,8 @@ def _is_shown(found: Course, viewer_id: int, user_id: int) -> bool:
 async def current_user(request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller) -> Response:
     """The current user; the name is null until this gateway has read a course of the user."""
     found = dependencies.state_cache.find_cached_course_of_user(caller.root_account_id, caller.user_id)
+    # Read again: the person may have been erased since.
+    course = found and await dependencies.state_cache.get_course(caller.root_account_id, found.course_id)
     return json_response(
-        request, user_json(found or Course(caller.root_account_id, 0), caller.user_id, with_logins=False)
+        request, user_json(course or Course(caller.root_account_id, 0), caller.user_id, with_logins=False)
     )

@@ -293,6 +293,7 @@ GET_COMMAND: Document = {
     "responses": {
         200: {"model": canvas.CommandVerdict, "description": "The verdict", "headers": _RATE_LIMIT_HEADERS},
         202: {"model": canvas.Pending, "description": "The record is not decided yet"},
+        410: {"model": canvas.Message, "description": "The command was decided, and its verdict is no longer kept"},
         **_ERROR_RESPONSES,
     }
 }

@@ -7,6 +7,8 @@ import orjson
 from fastapi import Request
 from fastapi.responses import Response
 
+from services.moderation.decisions import COMMAND_EXPIRED
+
 JSON_MEDIA_TYPE = "application/json; charset=utf-8"
 STRING_IDS_MEDIA_TYPE = "application/json+canvas-string-ids"
 UNAUTHORIZED = {"status": "unauthorized", "errors": [{"message": "user not authorized to perform that action"}]}
@@ -51,6 +53,11 @@ def unauthorized() -> ApiError:
 def not_found() -> ApiError:
     """Build a 404 answer, the same for unknown and for hidden resources."""
     return ApiError(404, NOT_FOUND)
+
+
+def expired() -> ApiError:
+    """Build a 410 answer: the command was decided, and its verdict is no longer kept."""
+    return ApiError(410, {"message": COMMAND_EXPIRED.message})
 
 
 def unavailable(reason: str) -> ApiError:

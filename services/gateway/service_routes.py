@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from pydantic.json_schema import SkipJsonSchema
 
 from schemas.fields import is_uuid
-from services.eventlog.stream_reader import StoredVerdict
+from services.eventlog.stream_reader import StoredVerdict, VerdictArchived
 from services.gateway.authentication import Caller
 from services.gateway.dependencies import AuthenticatedCaller, Dependencies, GatewayDependencies
 from services.gateway.openapi_docs import GET_COMMAND, GET_STATE, LIST_EVENTS
@@ -19,6 +19,7 @@ from services.gateway.path_ids import load_assignment
 from services.gateway.rails_times import parse_time
 from services.gateway.responses import (
     bad_request,
+    expired,
     json_response,
     not_found,
     parse_verdict,
@@ -70,7 +71,10 @@ async def command(
     coordinates = None if record is None else _parse_coordinates(record)
     # In this order: a record decided between the two queries has a verdict in the second one.
     is_pending = await _is_pending(dependencies, command_id.lower(), coordinates)
-    stored_verdict = await _find_verdict(dependencies, caller, command_id.lower(), coordinates)
+    try:
+        stored_verdict = await _find_verdict(dependencies, caller, command_id.lower(), coordinates)
+    except VerdictArchived:
+        raise expired() from None
     if stored_verdict is None:
         if is_pending:
             return json_response(

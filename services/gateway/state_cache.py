@@ -9,6 +9,7 @@ from services.eventlog.stream_reader import StreamReader
 from services.gateway.metrics import METRICS
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
+from services.moderation.events import PersonErased
 
 # Above this the least recently read streams are evicted.
 CACHED_EVENTS_MAX = 500_000
@@ -25,6 +26,8 @@ class StateCache:
     def __init__(self, reader: StreamReader) -> None:
         self.reader = reader
         self.streams: OrderedDict[StreamKey, LoadedStream] = OrderedDict()
+        # Erasures that were applied: a read that one of them interrupted is repeated.
+        self._erasure_count = 0
         self._load_tasks: dict[StreamKey, asyncio.Task[LoadedStream | None]] = {}
 
     async def get_course(self, root_account: int, course_id: int) -> Course | None:
@@ -49,13 +52,16 @@ class StateCache:
         self, root_account: int, assignment_id: int, course_id: int | None = None
     ) -> tuple[Course, Assignment] | None:
         """Return the current assignment and its course; None if there is none or it belongs to another course."""
-        assignment_stream = await self._get_stream((root_account, "assignment", assignment_id))
-        if assignment_stream is None or (course_id is not None and assignment_stream.stream.course != course_id):
-            return None
-        course_stream = await self._get_stream((root_account, "course", assignment_stream.stream.course))
-        if course_stream is None:
-            return None
-        await self._catch_up([course_stream, assignment_stream])
+        while True:
+            assignment_stream = await self._get_stream((root_account, "assignment", assignment_id))
+            if assignment_stream is None or (course_id is not None and assignment_stream.stream.course != course_id):
+                return None
+            course_stream = await self._get_stream((root_account, "course", assignment_stream.stream.course))
+            if course_stream is None:
+                return None
+            await self._catch_up([course_stream, assignment_stream])
+            if not assignment_stream.is_outdated:
+                break
         assert isinstance(course_stream.state, Course)
         assert isinstance(assignment_stream.state, Assignment)
         return course_stream.state, assignment_stream.state
@@ -87,8 +93,15 @@ class StateCache:
         streams = await self.reader.streams(root_account, course, assignment)
         if not streams:
             return None
-        loaded_stream = LoadedStream(streams[0])
-        await apply_events({streams[0].number: loaded_stream}, await self.reader.events([streams[0].number]))
+        while True:
+            erasure_count = self._erasure_count
+            loaded_stream = LoadedStream(streams[0])
+            await apply_events({streams[0].number: loaded_stream}, await self.reader.events([streams[0].number]))
+            # Texts that were erased while they were read: read again without them.
+            if erasure_count == self._erasure_count:
+                break
+        if isinstance(loaded_stream.state, Course) and loaded_stream.state.erased_at_position:
+            self._drop_assignments(loaded_stream.state)
         METRICS.events_folded.inc(loaded_stream.version)
         self.streams[key] = loaded_stream
         self._evict_lru()
@@ -100,9 +113,24 @@ class StateCache:
             {number: loaded_stream.version for number, loaded_stream in by_stream.items()}
         )
         for event in new_events:
-            by_stream[event.stream].apply(event)
+            loaded_stream = by_stream[event.stream]
+            loaded_stream.apply(event)
+            if event.type == PersonErased.name and isinstance(loaded_stream.state, Course):
+                self._erasure_count += 1
+                self._drop_assignments(loaded_stream.state)
         if new_events:
             METRICS.events_folded.inc(len(new_events))
+
+    def _drop_assignments(self, course: Course) -> None:
+        """Drop a course's assignments, which may hold texts of an erased person."""
+        for key, loaded_stream in list(self.streams.items()):
+            stream = loaded_stream.stream
+            if stream.assignment is not None and (stream.root_account, stream.course) == (
+                course.root_account_id,
+                course.course_id,
+            ):
+                loaded_stream.is_outdated = True
+                del self.streams[key]
 
     def _evict_lru(self) -> None:
         event_count = sum(loaded_stream.version for loaded_stream in self.streams.values())

@@ -15,7 +15,7 @@ from services.moderation.state_document import grade_row, state_document, submis
 # Above this the least recently read assignments are evicted. A row has about 500 bytes.
 CACHED_ROWS_MAX = 100_000
 
-# By id: the cache key (revision, settings), and the encoded row.
+# By id: the cache key (revision, settings, last erasure), and the encoded row.
 EncodedRowsById = dict[int, tuple[tuple[int, ...], orjson.Fragment]]
 
 
@@ -44,7 +44,8 @@ class StateDocumentCache:
         grading_settings = settings_position(course, assignment)
 
         def encode_grade(provisional_grade: ProvisionalGrade) -> orjson.Fragment:
-            cache_key = assignment.submissions[provisional_grade.student_id].revision, grading_settings
+            revision = assignment.submissions[provisional_grade.student_id].revision
+            cache_key = revision, grading_settings, course.erased_at_position
             cached_row = rows.grades.get(provisional_grade.provisional_grade_id)
             if cached_row is None or cached_row[0] != cache_key:
                 row = grade_row(course, assignment, provisional_grade)
@@ -54,7 +55,8 @@ class StateDocumentCache:
         def encode_submission(student_id: int) -> orjson.Fragment:
             # A generated id changes if the LMS states it for another student.
             submission_id = ids.submission_id(course, assignment, student_id)
-            cache_key = assignment.submission(student_id).revision, grading_settings, submission_id
+            revision = assignment.submission(student_id).revision
+            cache_key = revision, grading_settings, submission_id, course.erased_at_position
             cached_row = rows.submissions.get(student_id)
             if cached_row is None or cached_row[0] != cache_key:
                 row = submission_row(course, assignment, student_id)

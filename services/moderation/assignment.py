@@ -14,9 +14,11 @@ from services.moderation.ordinal_permutation import OrdinalPermutation
 
 @dataclass(slots=True)
 class Comment:
+    """``comment`` None: it was erased."""
+
     comment_id: int
     author_id: int
-    comment: str
+    comment: str | None
     created_at: datetime
 
 

@@ -62,6 +62,11 @@ class UpsertAdmins:
 
 
 @value_object(kw_only=True)
+class ErasePerson:
+    user_id: int
+
+
+@value_object(kw_only=True)
 class ConfigureAssignment:
     fields: Fields
 
@@ -154,7 +159,7 @@ class AdjudicateProvisionalGrades:
     student_ids: tuple[int, ...] | None = None
 
 
-CourseFact = UpsertCourse | UpsertUsers | UpsertEnrollments | UpsertAdmins
+CourseFact = UpsertCourse | UpsertUsers | UpsertEnrollments | UpsertAdmins | ErasePerson
 AssignmentFact = ConfigureAssignment | RecordSubmission | RecordSubmissionComment | PostGrades | HideGrades
 ModerationCommand = (
     RecordProvisionalGrade
@@ -169,7 +174,7 @@ ModerationCommand = (
 )
 CommandData = CourseFact | AssignmentFact | ModerationCommand
 
-COURSE_FACTS = frozenset({"upsert_course", "upsert_users", "upsert_enrollments", "upsert_admins"})
+COURSE_FACTS = frozenset({"upsert_course", "upsert_users", "upsert_enrollments", "upsert_admins", "erase_person"})
 ASSIGNMENT_FACTS = frozenset(
     {"configure_assignment", "record_submission", "record_submission_comment", "post_grades", "hide_grades"}
 )

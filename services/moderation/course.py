@@ -102,6 +102,8 @@ class Course:
     student_ordinals: dict[int, int] = field(default_factory=dict)
     # Shard position at which a student last stopped being enrolled: a choice made before does not count any more.
     unenrolled_at_position: dict[int, int] = field(default_factory=dict)
+    # Shard position at which a person was last erased: what was derived from comments before may hold erased ones.
+    erased_at_position: int = 0
 
     @property
     def grading_scheme_position(self) -> int:

@@ -6,6 +6,7 @@ from typing import assert_never
 from services.moderation import (
     adjudication,
     commands,
+    erasure,
     lms_facts,
     provisional_grades,
     publication,
@@ -18,10 +19,18 @@ from services.moderation.course import Course
 from services.moderation.decisions import NOT_FOUND, UNAUTHENTICATED, Decision
 
 
-def decide(command: Command, course: Course, assignment: Assignment | None, *, at: datetime) -> Decision:
+def decide(
+    command: Command,
+    course: Course,
+    assignment: Assignment | None,
+    *,
+    at: datetime,
+    has_personal_data: bool = False,
+) -> Decision:
     """Decide a command; nothing is changed.
 
     ``course`` and ``assignment`` with version 0 do not exist yet; ``assignment`` None: a fact about the course.
+    ``has_personal_data``: whether the log can read any text of the person that ``erase_person`` names in the course.
     """
     data = command.data
     match data:
@@ -33,6 +42,8 @@ def decide(command: Command, course: Course, assignment: Assignment | None, *, a
             return lms_facts.upsert_enrollments(data, course)
         case commands.UpsertAdmins():
             return lms_facts.upsert_admins(data, course)
+        case commands.ErasePerson():
+            return erasure.erase_person(data, course, has_personal_data)
     if not isinstance(data, commands.AssignmentFact) and command.actor_id is None:
         return UNAUTHENTICATED
     if not course.version or assignment is None or assignment.course_id != command.course_id:

@@ -66,6 +66,9 @@ FINAL_WITHOUT_PROVISIONAL = Rejected(
 COMMAND_ID_REUSED = Rejected(
     "command_id_reused", "command_id was used before with other content: draw a new one for a new command"
 )
+COMMAND_EXPIRED = Rejected(
+    "command_expired", "The command was decided before, and its verdict is no longer kept: read the assignment's state"
+)
 CANNOT_POST_BEFORE_PUBLICATION = Rejected(
     "not_published", "Assignments under moderation cannot be posted before grades are published"
 )

@@ -242,6 +242,7 @@ _FORMS: Mapping[str, _Form] = {
         _form(events.UsersUpdated, "users"),
         _form(events.EnrollmentsUpdated, "enrollments"),
         _form(events.AdminsUpdated, "admins"),
+        _form(events.PersonErased, "user_id"),
         _form(events.AssignmentCreated, values="settings"),
         _form(
             events.AssignmentUpdated,

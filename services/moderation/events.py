@@ -59,6 +59,14 @@ class AdminsUpdated(DomainEvent):
 
 
 @value_object(kw_only=True)
+class PersonErased(DomainEvent):
+    """The texts about a person in all earlier events of the course and its assignments are null from here on."""
+
+    name: ClassVar[str] = "person_erased"
+    user_id: int
+
+
+@value_object(kw_only=True)
 class AssignmentCreated(DomainEvent):
     """``settings``: plain values of all settings that are not null."""
 
@@ -90,11 +98,13 @@ class SubmissionRecorded(DomainEvent):
 
 @value_object(kw_only=True)
 class SubmissionCommentRecorded(DomainEvent):
+    """``comment`` None: it was erased."""
+
     name: ClassVar[str] = "submission_comment_recorded"
     student_id: int
     submission_id: int
     author_id: int
-    comment: str
+    comment: str | None
     created_at: datetime
 
 
@@ -137,13 +147,15 @@ class ProvisionalGradeUpdated(DomainEvent):
 
 @value_object(kw_only=True)
 class ProvisionalCommentCreated(DomainEvent):
+    """``comment`` None: it was erased."""
+
     name: ClassVar[str] = "provisional_comment_created"
     student_id: int
     submission_id: int
     provisional_grade_id: int
     comment_id: int
     author_id: int
-    comment: str
+    comment: str | None
 
 
 @value_object(kw_only=True)
@@ -253,7 +265,7 @@ class SubmissionHidden(DomainEvent):
     graded: bool
 
 
-CourseEvent = CourseUpdated | UsersUpdated | EnrollmentsUpdated | AdminsUpdated
+CourseEvent = CourseUpdated | UsersUpdated | EnrollmentsUpdated | AdminsUpdated | PersonErased
 AssignmentEvent = (
     AssignmentCreated
     | AssignmentUpdated

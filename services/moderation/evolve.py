@@ -28,6 +28,7 @@ from services.moderation.events import (
     GradePublished,
     GraderSlotTaken,
     GradesPosted,
+    PersonErased,
     ProvisionalCommentCreated,
     ProvisionalGradeAdjudicated,
     ProvisionalGradeCreated,
@@ -63,6 +64,9 @@ def evolve_course(course: Course, event: CourseEvent, *, position: int, at: date
                     course.admins[row["user_id"]] = frozenset(row["permissions"])
                 else:
                     course.admins.pop(row["user_id"], None)
+        case PersonErased(user_id=user_id):
+            course.users.pop(user_id, None)
+            course.erased_at_position = position
         case _:
             assert_never(event)
 
@@ -229,7 +233,7 @@ def _touch_submission(assignment: Assignment, student_id: int, at: datetime) -> 
 
 
 def _new_comment(
-    assignment: Assignment, comment_id: int | None, author_id: int, text: str, created_at: datetime
+    assignment: Assignment, comment_id: int | None, author_id: int, text: str | None, created_at: datetime
 ) -> Comment:
     """Build a comment and count it; ``comment_id``: the id it already has, if any."""
     new_comment = Comment(comment_id or ids.next_comment_id(assignment), author_id, text, created_at)

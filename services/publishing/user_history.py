@@ -11,6 +11,7 @@ import orjson
 from services.eventlog.feeds import EventRow, FeedReader
 
 COURSES_MAX = 256
+PERSON_ERASED = "person_erased"
 TRACKED_FIELDS = ("sis_user_id", "login_id")
 # By user id, in order: (position, sis_user_id, login_id) valid from that position on.
 UserHistories = dict[int, list[tuple[int, str | None, str | None]]]
@@ -42,7 +43,13 @@ class UserHistory:
         self._upcoming_positions: dict[int, int] = {}
 
     def hint_upcoming(self, rows: Sequence[EventRow]) -> None:
-        """Announce the rows that are looked up next, in the order of the log: one read then serves all of a course."""
+        """Announce the rows that are looked up next, in the order of the log: one read then serves all of a course.
+
+        What is cached of a course is dropped where the rows erase one of its people.
+        """
+        for row in rows:
+            if row.type == PERSON_ERASED:
+                self._histories_by_course.pop((row.root_account, row.course), None)
         self._upcoming_positions = {row.shard: row.position for row in rows}
 
     async def find_event_users(self, row: EventRow, metadata: dict[str, Any]) -> EventUsers:

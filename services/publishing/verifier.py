@@ -38,7 +38,8 @@ class TopicNotFound(Exception):
 class VerificationReport:
     """The result of verifying one topic.
 
-    ``compared``: with the log. ``records``: all that were read, ``replayed``: those of them marked as replays.
+    ``compared``: with the log. ``records``: all that were read, ``replayed``: those of them marked as replays,
+    ``erased``: those with content that has been erased from the log since, which is no fault.
     ``removed``: (shard, first, last) of ranges that retention removed, which is no fault. ``more_findings``: how many
     findings were counted only.
     """
@@ -48,6 +49,7 @@ class VerificationReport:
     compared: bool
     records: int = 0
     replayed: int = 0
+    erased: int = 0
     removed: list[tuple[int, int, int]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     more_findings: int = 0
@@ -183,7 +185,9 @@ class _Verifier:
         )
         if self.comparison is not None:
             sequenced_records = [(sequence, record) for sequence, record, _ in numbered_records]
-            for kind, sequence, what in await self.comparison.find_differences(sequenced_records):
+            differences, erased_count = await self.comparison.find_differences(sequenced_records)
+            self.report.erased += erased_count
+            for kind, sequence, what in differences:
                 self.audit.findings.add(Finding(kind, shard, sequence, sequence, what))
 
     async def _assign_sequences(self, shard: int, records: Sequence[Record]) -> list[tuple[int, Record, ParsedHeaders]]:

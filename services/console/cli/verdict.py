@@ -13,6 +13,7 @@ from services.console.cli.options import JsonOption, RootAccountOption
 from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
 from services.console.cli.runner import Connection, with_connection
 from services.eventlog.command_history import CausedEvent, CommandHistory, CommandVerdict
+from services.eventlog.stream_reader import VerdictArchived
 from services.runtime.command_line import ExitCode, NotFound, escape_unprintable
 
 Json = dict[str, Any]
@@ -30,7 +31,10 @@ def verdict(
 
     async def read_verdict(connection: Connection) -> tuple[CommandVerdict, list[CausedEvent]]:
         command_history = CommandHistory(connection)
-        verdict_record = await command_history.first_verdict(root_account, command_id.lower())
+        try:
+            verdict_record = await command_history.first_verdict(root_account, command_id.lower())
+        except VerdictArchived as error:
+            raise NotFound(f"{error}: moderated-grading admin archive attach brings it back") from None
         if verdict_record is None:
             raise NotFound(
                 f"no verdict for {command_id} in root account {root_account}: the command is unknown or not decided yet"

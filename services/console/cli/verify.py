@@ -120,9 +120,10 @@ async def _verify_all(
 
 def _print_report(console: Console, report: VerificationReport) -> None:
     replayed = f", {report.replayed} of them replayed" if report.replayed else ""
+    erased = f", {report.erased} with content that was erased from the log since" if report.erased else ""
     basis = "compared with the log" if report.compared else "checked as a consumer, without the log"
     symbol = Text("✓", "green") if report.sound else Text("✗", "red")
-    console.print(Text.assemble(symbol, f" {report.topic}: {report.records} records{replayed}, {basis}"))
+    console.print(Text.assemble(symbol, f" {report.topic}: {report.records} records{replayed}{erased}, {basis}"))
     for shard, first, last in report.removed:
         console.print(Text(f"  shard {shard}: {first}..{last} removed by retention", "dim"))
     for finding in report.findings:

@@ -14,6 +14,7 @@ from services.console.masking import mask
 from services.console.web.dependencies import ConsoleDependencies, Dependencies, Viewer, parse_shard_and_number
 from services.console.web.templates import escape_invisible
 from services.eventlog.command_history import CausedEvent, CommandHistory, CommandVerdict
+from services.eventlog.stream_reader import VerdictArchived
 from services.kafka.topic_reader import open_reader, read_until
 from services.kafka.topics import full_topic_name
 from services.publishing.offset_lookup import find_offsets
@@ -21,6 +22,9 @@ from services.runtime.errors import KAFKA_ERRORS, describe_error
 
 router = APIRouter()
 EVENTS_SHOWN_MAX = 200
+VERDICT_ARCHIVED = (
+    "This command was decided, and its verdict is archived. To see it, run: moderated-grading admin archive attach"
+)
 KAFKA_TIMEOUT_SECONDS = 5
 
 
@@ -29,11 +33,14 @@ async def redirect_to_verdict(
     request: Request, dependencies: ConsoleDependencies, user: Viewer, root_account: int, command_id: UUID
 ) -> Response:
     """Redirect to the page of the verdict that decided a command."""
-    verdict_record = (
-        await CommandHistory(dependencies.pool).first_verdict(root_account, str(command_id))
-        if 0 < root_account <= ID_MAX and user.sees(root_account)
-        else None
-    )
+    try:
+        verdict_record = (
+            await CommandHistory(dependencies.pool).first_verdict(root_account, str(command_id))
+            if 0 < root_account <= ID_MAX and user.sees(root_account)
+            else None
+        )
+    except VerdictArchived:
+        raise HTTPException(410, VERDICT_ARCHIVED) from None
     if verdict_record is None:
         raise HTTPException(404, "This command is unknown or not decided yet.")
     return RedirectResponse(f"/verdicts/{verdict_record.shard}-{verdict_record.number}", 303)
@@ -43,7 +50,10 @@ async def redirect_to_verdict(
 async def command_page(request: Request, dependencies: ConsoleDependencies, user: Viewer, verdict_id: str) -> Response:
     """Show a command's record, verdict and events, with their offsets on the topics."""
     command_history = CommandHistory(dependencies.pool)
-    verdict_record = await command_history.verdict_at(*parse_shard_and_number(verdict_id))
+    try:
+        verdict_record = await command_history.verdict_at(*parse_shard_and_number(verdict_id))
+    except VerdictArchived:
+        raise HTTPException(410, VERDICT_ARCHIVED) from None
     if verdict_record is None:
         raise HTTPException(404)
     verdict_body = json.loads(verdict_record.body)

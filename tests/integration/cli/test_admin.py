@@ -1,5 +1,7 @@
 """The administrators' commands: safe to repeat, and a refusal leaves everything as it was."""
 
+from pathlib import Path
+
 import asyncpg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -95,6 +97,22 @@ async def test_rewind_refuses_while_a_relay_is_running(cli: CommandLine, running
     assert (running.exit_code, unknown.exit_code) == (2, 2)
     assert "a relay is running; nothing was changed. Stop all relays" in running.stderr
     assert "unknown output grades" in unknown.stderr
+
+
+async def test_archive_leaves_verdicts_that_are_still_kept(cli: CommandLine, database_url: str, tmp_path: Path) -> None:
+    settings = {"DATABASE_URL": database_url}
+
+    kept = await cli.run_in_process("admin", "archive", "detach", str(tmp_path), **settings)
+    too_young = await cli.run_in_process(
+        "admin", "archive", "detach", str(tmp_path), "--older-than-days", "399", **settings
+    )
+    no_archive = tmp_path / "verdict_body_2020_01.copy.gz"
+    no_archive.write_bytes(b"")
+    undescribed = await cli.run_in_process("admin", "archive", "attach", str(no_archive), **settings)
+
+    assert (kept.exit_code, too_young.exit_code, undescribed.exit_code) == (0, 2, 2), kept.stderr
+    assert kept.stdout.startswith("no month ended before ")
+    assert "nothing was changed: keep each month's .json file beside" in undescribed.stderr
 
 
 @pytest.mark.parametrize(

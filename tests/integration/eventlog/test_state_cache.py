@@ -15,7 +15,7 @@ from tests.integration.eventlog.test_complexity import COURSES, CommandRecords
 
 ENTRIES_MAX = 45
 READ_AT_ONCE_MAX = 5
-TRANSACTIONS = "select count(distinct xmin::text) from verdict"
+TRANSACTIONS = "select count(distinct xmin::text) from decided_command"
 VERSIONS = "select version from event where type = 'provisional_grade_updated' order by stream"
 
 

@@ -16,6 +16,7 @@ from services.eventlog.store import EventStore
 from services.runtime.errors import describe_error
 from tests.fixtures.system import RUN_PREFIX
 
+LOG_TABLES = ["source", "stream", "event", "decided_command", "verdict_body", "dead_letter"]
 OpenStore = Callable[[], Awaitable[EventStore]]
 
 
@@ -162,7 +163,7 @@ async def test_concurrent_appends_of_the_same_ids_in_opposite_order_do_not_deadl
         assert [type(outcome) for outcome in outcomes if outcome is not True] == [asyncpg.UniqueViolationError]
 
 
-@pytest.mark.parametrize("table", ["installation", "shard", "source", "stream", "event", "verdict", "dead_letter"])
+@pytest.mark.parametrize("table", ["installation", "shard", *LOG_TABLES, "verdict_body_default"])
 @pytest.mark.parametrize("change", ["update {0} set {1} = {1}", "delete from {0}", "truncate {0} cascade"])
 @pytest.mark.parametrize("role", ["origin", "replica"])
 async def test_log_tables_are_append_only(open_store: OpenStore, table: str, change: str, role: str) -> None:
@@ -173,7 +174,7 @@ async def test_log_tables_are_append_only(open_store: OpenStore, table: str, cha
         await log.connection.execute(change.format(table, column))
 
 
-@pytest.mark.parametrize("table", ["source", "stream", "event", "verdict", "dead_letter"])
+@pytest.mark.parametrize("table", LOG_TABLES)
 async def test_process_roles_cannot_change_written_rows(database_url: str, table: str) -> None:
     writer, reader = await connect(database_url, "test", WRITER), await connect(database_url, "test", READER)
     try:

@@ -11,13 +11,14 @@ from tests.system.faults.installation import Installation
 PERIOD_SECONDS = 1
 FENCED_METRIC = "moderation_relay_fenced_total"
 METRICS_EVERY = 5
-"""Metrics are asked for in each so manieth sample: an answer costs the process some milliseconds."""
+"""Metrics are part of every fifth sample: an answer costs the process some milliseconds."""
 
 
 class Sampler:
     """Adds a ``sample`` line for each running process; what is mute (paused) has no metrics."""
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, metrics_every: int = METRICS_EVERY) -> None:
+        self._metrics_every = metrics_every
         self._installation = installation
         self._ended = threading.Event()
         self._log_lines: dict[Path, tuple[int, int]] = {}
@@ -46,7 +47,7 @@ class Sampler:
             "open_files": len(list(Path(f"/proc/{pid}/fd").iterdir())),
             "log_lines": self._count_log_lines(process.log),
         }
-        if process.name == "relay" and number % METRICS_EVERY == 0:
+        if process.name == "relay" and number % self._metrics_every == 0:
             with contextlib.suppress(OSError):
                 values["fenced"] = process.get_metric(FENCED_METRIC)
         self._installation.history.add("sample", process=process.log.stem, pid=pid, **values)

@@ -145,7 +145,9 @@ async def test_batch_over_several_partitions_is_processed_once_after_a_failed_ap
         await wait_until_processed(system, len(commands))
         assert (await count_rows(system), await count_rows(system, "event")) == (len(commands), len(commands))
         assert await connection.fetchval("select count(distinct partition) from verdict") == SHARD_COUNT
-        over = "select count(distinct partition) from verdict where number > 1 group by xmin::text order by 1 desc"
+        over = (
+            "select count(distinct partition) from decided_command where number > 1 group by xmin::text order by 1 desc"
+        )
         assert await connection.fetchval(over) > 1, "no batch was over several partitions"
 
 

@@ -16,7 +16,14 @@ from services.eventlog.store import FirstVerdict, Stream
 from services.kafka.partitioning import SHARD_COUNT, get_course_shard
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
-from services.moderation.decisions import COMMAND_ID_REUSED, NOT_FOUND, UNAUTHENTICATED, Accepted, Rejected
+from services.moderation.decisions import (
+    COMMAND_EXPIRED,
+    COMMAND_ID_REUSED,
+    NOT_FOUND,
+    UNAUTHENTICATED,
+    Accepted,
+    Rejected,
+)
 from services.moderation.events import CourseUpdated, SubmissionPosted
 from tests.fixtures.command_samples import COMMAND_ID, build_command, encode, replace_field
 
@@ -74,6 +81,8 @@ def test_repeated_command_gets_the_first_verdict() -> None:
 def test_command_id_with_other_content_is_rejected() -> None:
     incoming = parse_command()
     assert deduplicate(incoming, {incoming.command_key: FirstVerdict(b"other", "{}")}) is COMMAND_ID_REUSED
+    archived = {incoming.command_key: FirstVerdict(incoming.content_hash, None)}
+    assert deduplicate(incoming, archived) is COMMAND_EXPIRED
 
 
 def test_command_id_of_another_root_account_is_new() -> None:
@@ -92,8 +101,14 @@ def test_invalid_command_is_rejected_with_its_errors_and_without_a_stream_versio
 
 @pytest.mark.parametrize(
     ("decision", "is_first"),
-    [(Accepted(()), True), (NOT_FOUND, True), (UNAUTHENTICATED, False), (COMMAND_ID_REUSED, False)],
-    ids=["accepted", "rejected", "unauthenticated", "reused"],
+    [
+        (Accepted(()), True),
+        (NOT_FOUND, True),
+        (UNAUTHENTICATED, False),
+        (COMMAND_ID_REUSED, False),
+        (COMMAND_EXPIRED, False),
+    ],
+    ids=["accepted", "rejected", "unauthenticated", "reused", "expired"],
 )
 def test_only_a_decision_on_content_settles_the_command_id(decision: Any, is_first: bool) -> None:
     assert serialize_decision(parse_command(), decision, ASSIGNMENT_STATE).is_first == is_first
@@ -128,4 +143,5 @@ def test_only_a_gateway_states_the_http_request_of_a_grade_change(may_carry_requ
         student_id=31, submission_id=501, posted_at=AT, score=None, grade=None, grader_id=21, graded=True
     )
     serialized = serialize_decision(incoming, Accepted((posted,)), ASSIGNMENT_STATE)
-    assert ("request" in json.loads(serialized.events[0].metadata)) == may_carry_request
+    assert (serialized.events[0].request is not None) == may_carry_request
+    assert "request" not in json.loads(serialized.events[0].metadata)

@@ -29,6 +29,7 @@ CONTENT_HASHES = {
     "upsert_users": "b602f7bf603ad976f07ed92c05f3679e",
     "upsert_enrollments": "f770c7e2c0c675a4381d3c6b42041c79",
     "upsert_admins": "cce5f414b1c3bfd672dc0d8719b0cdcb",
+    "erase_person": "68786af28b0bb3940ab60120ce535421",
     "configure_assignment": "8318a2a19b67405b6d8337a8d0b6f341",
     "record_submission": "a49cd15f8708c800d4a8db688d393e15",
     "record_submission_comment": "4f0977adb0481df4149c7961f4804c6a",

@@ -17,7 +17,7 @@ from schemas.verdicts import Verdict
 from services.commands.decision import reject_invalid_command
 from services.commands.event_metadata import complete_grade_change
 from services.commands.parse import InvalidCommand, ParsedCommand, parse
-from services.commands.serialization import encode_duplicate_verdict, encode_event, encode_verdict
+from services.commands.serialization import build_event, encode_duplicate_verdict, encode_verdict
 from services.eventlog.feeds import EventRow
 from services.gateway.responses import parse_verdict
 from services.moderation import decisions
@@ -78,6 +78,7 @@ SAMPLE_COMMANDS: list[tuple[str, Json, int | None]] = [
     ("publish_provisional_grades", {}, FINAL_GRADER),
     ("post_grades", {}, None),
     ("hide_grades", {"student_ids": [ANN]}, None),
+    ("erase_person", {"user_id": DATA["upsert_users"]["users"][0]["user_id"]}, None),
 ]  # fmt: skip
 
 
@@ -103,7 +104,7 @@ class SampleOutputs:
         decision = self.memory.decide(asked)
         self.verdicts.append((decision, encode_verdict(asked, decision, 1, format_time(AT), "c-1")))
         for position, (_, event, _) in enumerate(self.memory.log[before:], before + 1):
-            value = encode_event(event, asked, position, format_time(AT), asked.assignment_id is not None)
+            value = orjson.dumps(build_event(event, asked, position, format_time(AT), asked.assignment_id is not None))
             self.events.append((event, value))
             change = self.memory.grade_changes[position - 1]
             if change is not None:
@@ -279,7 +280,7 @@ def test_request_metadata_is_valid_without_user_or_login() -> None:
     [
         ("metadata", "job_id", 412), ("metadata", "job_tag", "publish"), ("metadata", "developer_key_id", 1),
         ("metadata", "producer", "us"), ("metadata", "event_time", "2031-03-04T05:06:07Z"),
-        ("metadata", "context_type", "Account"), ("metadata", "hostname", None), ("metadata", "user_id", None),
+        ("metadata", "context_type", "Account"), ("metadata", "hostname", "no host"), ("metadata", "user_id", None),
         ("metadata", "user_login", None), ("metadata", "client_ip", "here"), ("body", "course_id", "1"),
         ("body", "submission_id", 5150), ("body", "score", "17.5"), ("body", "muted", None), ("body", "user_id", "1"),
         ("body", "grade", 17.5),

@@ -65,7 +65,7 @@ def check_bounded(run: Run) -> Iterator[Violation]:
                 yield Violation("I16", f"{name} {worst[name]:.0f}, the limit is {limit:.0f}", process)
         rates = (("log_lines", run.limits.log_lines_per_minute), ("fenced", run.limits.fenced_per_minute))
         for name, limit in rates:
-            increase = _largest_increase(samples, name)
+            increase = _largest_increase([sample for sample in samples if name in sample], name)
             if increase > limit:
                 yield Violation("I16", f"{increase:.0f} {name} within a minute, the limit is {limit:.0f}", process)
 
@@ -76,5 +76,5 @@ def _largest_increase(samples: list[Json], name: str) -> float:
     for sample in samples:
         while samples[first]["at"] < sample["at"] - MINUTE_SECONDS:
             first += 1
-        largest = max(largest, sample.get(name, 0) - samples[first].get(name, 0))
+        largest = max(largest, sample[name] - samples[first][name])
     return largest

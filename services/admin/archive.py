@@ -1,0 +1,83 @@
+"""``admin archive``: move the verdicts of old months to files, and bring them back.
+
+Run ``archive detach`` once a month: it also adds the partitions of the coming months.
+"""
+
+import errno
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import psycopg
+import typer
+
+from services.config import DatabaseSettings, SettingsError
+from services.eventlog.archive import ArchiveRefused, archive_months, attach_month
+from services.eventlog.migrate import to_libpq_url
+from services.runtime.command_line import ExitCode, exit_with
+
+DAYS_MIN = 400
+
+
+def detach_command(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, writable=True)],
+    older_than_days: Annotated[
+        int, typer.Option(min=DAYS_MIN, help="Archive months that ended so many days ago, or earlier.")
+    ] = DAYS_MIN,
+) -> None:
+    """Write verdicts of old months to files in FOLDER, remove them from DATABASE_URL, and add the coming months.
+
+    A command whose verdict is archived is refused with command_expired when it is repeated, and never decided again.
+    """
+
+    def work() -> None:
+        until = datetime.now(UTC).date() - timedelta(days=older_than_days)
+        files = []
+        for file in archive_months(to_libpq_url(DatabaseSettings().url()), folder, until):
+            typer.echo(f"archived {file}")
+            files.append(file)
+        if not files:
+            typer.echo(f"no month ended before {until}")
+
+    _run(work)
+
+
+def attach_command(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", exists=True, dir_okay=False)],
+) -> None:
+    """Load archived months into DATABASE_URL again: their verdicts can be read, repeated and replayed."""
+
+    def work() -> None:
+        url = to_libpq_url(DatabaseSettings().url())
+        for file in files:
+            attached = attach_month(url, file)
+            typer.echo(f"attached {attached.month}: {attached.rows} verdicts")
+
+    _run(work)
+
+
+def build_archive_app() -> typer.Typer:
+    """Return the group ``admin archive``."""
+    app = typer.Typer(help="Archive the verdicts of old months, and bring them back.", no_args_is_help=True)
+    app.command("detach")(detach_command)
+    app.command("attach")(attach_command)
+    return app
+
+
+def _run(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except (SettingsError, ArchiveRefused) as error:
+        exit_with(ExitCode.USAGE, str(error))
+    except psycopg.OperationalError as error:
+        exit_with(ExitCode.SERVER_UNAVAILABLE, f"PostgreSQL does not answer: {str(error).strip()}")
+    except psycopg.Error as error:
+        exit_with(
+            ExitCode.USAGE,
+            f"PostgreSQL refused ({type(error).__name__}: {error.diag.message_primary}); the months named above are"
+            " done, the next one was not changed: connect as the owner of the database and run this again",
+        )
+    except OSError as error:
+        reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        exit_with(ExitCode.USAGE, f"{error.filename} cannot be written ({reason}); the month stays in the database")

@@ -1,0 +1,114 @@
+"""The keys that personal data is encrypted with: one for each person and course, one for each day. All SQL on them.
+
+Their table is the only one from which rows are deleted: without its key, what was encrypted is erased. Keys are not
+cached, so that an erasure takes effect with its commit: reading encrypted rows takes one more query.
+"""
+
+import secrets
+from collections.abc import Collection, Mapping
+from datetime import date
+from typing import NamedTuple
+
+import asyncpg
+
+from services.eventlog.encryption import generate_key, unwrap_key, wrap_key
+from services.eventlog.postgres import Pool
+
+UNKNOWN_PERSON = 0
+"""Whose key encrypts what belongs to a course and no known person: an HTTP request without an actor."""
+
+# $1 ids.
+KEYS_BY_ID = "select k.id, k.key from encryption_key k where k.id = any($1::bigint[])"
+# $1-$3 root accounts, courses, persons.
+KEYS_OF_PERSONS = """
+select k.root_account, k.course, k.person, k.id, k.key
+from unnest($1::bigint[], $2::bigint[], $3::bigint[]) p(root_account, course, person)
+join encryption_key k on k.root_account = p.root_account and k.course = p.course and k.person = p.person
+"""
+# $1 days.
+KEYS_OF_DAYS = "select k.day, k.id, k.key from encryption_key k where k.day = any($1::date[])"
+# $1 ids, $2-$4 root accounts, courses, persons, $5 days, $6 keys.
+INSERT_KEYS = """
+insert into encryption_key (id, root_account, course, person, day, key)
+select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::date[], $6::bytea[])
+"""
+# $1-$3 root accounts, courses, persons.
+DELETE_PERSONS = """
+delete from encryption_key k using unnest($1::bigint[], $2::bigint[], $3::bigint[]) p(root_account, course, person)
+where k.root_account = p.root_account and k.course = p.course and k.person = p.person
+"""
+# $1 a day.
+DELETE_DAYS_BEFORE = "delete from encryption_key k where k.day < $1"
+# $1 root account, $2 person.
+COURSES_OF_PERSON = """
+select k.course from encryption_key k where k.root_account = $1 and k.person = $2 order by k.course
+"""
+
+
+class Person(NamedTuple):
+    """A person in a course, whose key encrypts what is personal there."""
+
+    root_account: int
+    course: int
+    user_id: int
+
+
+class EncryptionKey(NamedTuple):
+    """A key and the id by which encrypted values refer to it."""
+
+    id: int
+    key: bytes
+
+
+def new_encryption_key() -> EncryptionKey:
+    """Draw a key with an id of its own."""
+    return EncryptionKey(secrets.randbits(63), generate_key())
+
+
+class EncryptionKeys:
+    """Reads and writes keys over one connection or pool. Every method may raise POSTGRES_ERRORS or SettingsError."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
+        self.connection = connection
+
+    async def by_id(self, ids: Collection[int]) -> dict[int, bytes]:
+        """Return the keys that exist; the others were deleted."""
+        return {row[0]: unwrap_key(row[1]) for row in await self.connection.fetch(KEYS_BY_ID, list(ids))}
+
+    async def of_persons(self, persons: Collection[Person]) -> dict[Person, EncryptionKey]:
+        """Return the keys of persons who have one."""
+        if not persons:
+            return {}
+        columns = [list(column) for column in zip(*persons, strict=True)]
+        return {
+            Person(*row[:3]): EncryptionKey(row[3], unwrap_key(row[4]))
+            for row in await self.connection.fetch(KEYS_OF_PERSONS, *columns)
+        }
+
+    async def of_days(self, days: Collection[date]) -> dict[date, EncryptionKey]:
+        """Return the keys of days that have one."""
+        if not days:
+            return {}
+        return {
+            row[0]: EncryptionKey(row[1], unwrap_key(row[2]))
+            for row in await self.connection.fetch(KEYS_OF_DAYS, list(days))
+        }
+
+    async def insert(self, persons: Mapping[Person, EncryptionKey], days: Mapping[date, EncryptionKey]) -> None:
+        """Insert keys. Raises asyncpg.UniqueViolationError if a person or day has one."""
+        rows: list[tuple[object, ...]] = [(key.id, *person, None, wrap_key(key.key)) for person, key in persons.items()]
+        rows += [(key.id, None, None, None, day, wrap_key(key.key)) for day, key in days.items()]
+        await self.connection.execute(INSERT_KEYS, *[list(column) for column in zip(*rows, strict=True)])
+
+    async def delete_persons(self, persons: Collection[Person]) -> None:
+        """Delete the keys of persons: what was encrypted with them is erased."""
+        await self.connection.execute(DELETE_PERSONS, *[list(column) for column in zip(*persons, strict=True)])
+
+    async def delete_days_before(self, day: date) -> int:
+        """Delete the keys of the days before one and return how many there were."""
+        status: str = await self.connection.execute(DELETE_DAYS_BEFORE, day)
+        return int(status.split()[-1])
+
+    async def courses_of_person(self, root_account: int, user_id: int) -> list[int]:
+        """Return the courses that hold personal data of a person, ascending."""
+        return [row[0] for row in await self.connection.fetch(COURSES_OF_PERSON, root_account, user_id)]

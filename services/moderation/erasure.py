@@ -1,0 +1,30 @@
+"""Erasing a person: the decision, and what it changes of an assignment's state.
+
+The texts themselves are erased by the log, which deletes the key that they are encrypted with.
+"""
+
+from services.moderation import commands
+from services.moderation.assignment import Assignment
+from services.moderation.course import Course
+from services.moderation.decisions import NOTHING_CHANGED, Accepted, Decision
+from services.moderation.events import PersonErased
+
+
+def erase_person(data: commands.ErasePerson, course: Course, has_personal_data: bool) -> Decision:
+    """Erase a person; ``has_personal_data``: whether the log can read any text of theirs in this course."""
+    if not course.version or not has_personal_data:
+        return NOTHING_CHANGED
+    return Accepted((PersonErased(user_id=data.user_id),))
+
+
+def erase_texts(assignment: Assignment, student_id: int) -> None:
+    """Set a student's comments and rubric assessments to null, as reading the erased events again would."""
+    for grade in assignment.grades_by_student.get(student_id, ()):
+        grade.rubric_assessment = None
+        for comment in grade.comments:
+            comment.comment = None
+    submission = assignment.submissions.get(student_id)
+    if submission is not None:
+        submission.rubric_assessment = None
+        for comment in submission.comments:
+            comment.comment = None

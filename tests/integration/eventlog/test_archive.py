@@ -1,0 +1,166 @@
+"""Verdicts of old months leave the database and come back; command ids and places stay."""
+
+import gzip
+import json
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psycopg
+import pytest
+
+from deploy.local.postgres import create_database
+from schemas.topics import DEFAULT_SHARD_COUNT
+from services.commands.incoming_command import Record
+from services.commands.processor import CommandProcessor
+from services.eventlog.append_batch import AppendBatch, RecordCoordinates
+from services.eventlog.archive import ArchiveRefused, add_coming_months, archive_months, attach_month
+from services.eventlog.feeds import FeedReader
+from services.eventlog.migrate import migrate
+from services.eventlog.postgres import WRITER, connect
+from services.eventlog.store import EventStore
+from services.eventlog.stream_reader import StreamReader, VerdictArchived
+from tests.fixtures.system import RUN_PREFIX
+from tests.integration.eventlog.test_complexity import CommandRecords
+
+TOMORROW = datetime.now(UTC).date() + timedelta(days=1)
+NEXT_MONTH = date(TOMORROW.year + TOMORROW.month // 12, TOMORROW.month % 12 + 1, 1)
+
+
+class Log:
+    """A log with the commands of some courses, and a handler's work on it."""
+
+    def __init__(self, url: str, store: EventStore, source: int) -> None:
+        self.url = url
+        self.store = store
+        self.source = source
+        self.records = CommandRecords()
+
+    async def process(self, records: Sequence[Record]) -> None:
+        processor = CommandProcessor(self.store, self.source, DEFAULT_SHARD_COUNT)
+        partitions = list({record.partition for record in records})
+        await processor.process(records, await self.store.watermarks(self.source, partitions))
+
+    async def repeat(self, record: Record, **changes: Any) -> dict[str, Any]:
+        """Send the command of a record again; return its verdict."""
+        world = self.records.worlds[0]
+        repeated = self.records.to_record(world, {**json.loads(record.value or b""), **changes})
+        await self.process([repeated])
+        (verdict,) = await StreamReader(self.store.connection).verdicts_at(
+            "commands", [(repeated.partition, repeated.offset)]
+        )
+        return dict(json.loads(verdict.body))
+
+
+@pytest.fixture
+async def log(database_url: str) -> AsyncIterator[Log]:
+    connection = await connect(database_url, "test", WRITER)
+    store = EventStore(connection)
+    log = Log(database_url, store, await store.current_incarnation("commands"))
+    await log.process(log.records.setup_records())
+    yield log
+    await connection.close()
+
+
+def archive(log: Log, folder: Path) -> list[Path]:
+    return list(archive_months(log.url, folder, NEXT_MONTH))
+
+
+async def test_repeat_of_a_command_whose_verdict_is_archived_is_refused_as_expired(log: Log, tmp_path: Path) -> None:
+    (record,) = log.records.grade_records(1)
+    await log.process([record])
+    first = json.loads(record.value or b"")
+    watermark = await log.store.watermarks(log.source, [record.partition])
+
+    assert len(archive(log, tmp_path)) == 1
+
+    assert await log.store.watermarks(log.source, [record.partition]) == watermark
+    events = await log.store.connection.fetchval("select count(*) from event")
+    for _ in range(2):
+        expired = await log.repeat(record)
+        assert (expired["reason"], expired["http_status"], expired["events"]) == ("command_expired", 410, 0)
+        assert (expired["command_id"], expired["duplicate"]) == (first["command_id"], False)
+    reused = await log.repeat(record, data={**first["data"], "score": 1})
+    assert reused["reason"] == "command_id_reused"
+    assert await log.store.connection.fetchval("select count(*) from event") == events
+    with pytest.raises(VerdictArchived):
+        await StreamReader(log.store.connection).first_verdict(first["command_id"], int(first["root_account_id"]))
+
+
+async def test_attached_month_answers_repeats_again(log: Log, tmp_path: Path) -> None:
+    (record,) = log.records.grade_records(1)
+    await log.process([record])
+    verdicts = await log.store.connection.fetch("select * from verdict order by shard, number")
+
+    (file,) = archive(log, tmp_path)
+    archived = await log.store.connection.fetch("select * from verdict order by shard, number")
+    described = attach_month(log.url, file)
+
+    assert [row["body"] for row in archived] == [None] * len(verdicts)
+    assert described.rows == len(verdicts)
+    assert await log.store.connection.fetch("select * from verdict order by shard, number") == verdicts
+    assert (await log.repeat(record))["duplicate"] is True
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await log.store.connection.execute(f"delete from {file.name.partition('.')[0]}")
+    with psycopg.connect(log.url) as owner, pytest.raises(psycopg.errors.RestrictViolation):
+        owner.execute(f"delete from {file.name.partition('.')[0]}".encode())
+
+
+async def test_relay_passes_over_archived_verdicts(log: Log, tmp_path: Path) -> None:
+    archive(log, tmp_path)
+    (record,) = log.records.grade_records(1)
+    await log.process([record])
+    reader = FeedReader(log.store.connection)
+    shards = list(range(DEFAULT_SHARD_COUNT))
+    heads = (await reader.heads(shards))["verdicts"]
+
+    rows = await reader.read("verdicts", shards, [0] * len(shards), heads, 1_000, 1 << 20)
+
+    assert [(row.shard, row.number) for row in rows] == [(record.partition, heads[record.partition])]  # type: ignore[union-attr]
+
+
+async def test_months_that_are_not_old_enough_stay(log: Log, tmp_path: Path) -> None:
+    assert list(archive_months(log.url, tmp_path, datetime.now(UTC).date())) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_damaged_or_foreign_file_is_refused_and_changes_nothing(log: Log, tmp_path: Path, postgres: str) -> None:
+    (file,) = archive(log, tmp_path)
+    other = create_database(postgres, f"{RUN_PREFIX}-another-log")
+    migrate(other)
+
+    with pytest.raises(ArchiveRefused, match="not of this one; nothing was changed"):
+        attach_month(other, file)
+    whole = file.read_bytes()
+    file.write_bytes(gzip.compress(gzip.decompress(whole).replace(b"accepted", b"rejected")))
+    with pytest.raises(ArchiveRefused, match="damaged; nothing was changed"):
+        attach_month(log.url, file)
+    file.write_bytes(whole)
+    attach_month(log.url, file)
+    with pytest.raises(ArchiveRefused, match="is in the database; nothing was changed"):
+        attach_month(log.url, file)
+
+
+async def test_append_in_a_month_without_partition_succeeds_and_is_sorted_later(log: Log) -> None:
+    at = datetime(2037, 5, 31, 23, 59, 59, tzinfo=UTC)
+    for number in range(3):
+        context = await log.store.read_batch_context([0], [])
+        watermarks = await log.store.watermarks(log.source, [99])
+        batch = AppendBatch(log.source, at + timedelta(days=number), context.heads, watermarks)
+        command_id = f"00000000-0000-4000-8000-{number:012d}"
+        batch.add_verdict(0, 1, command_id, True, b"", RecordCoordinates(99, number, 1), None, f"{number}", "{}")
+        assert await log.store.append(batch)
+    rows = "select tableoid::regclass::text, body::text from verdict_body where recorded_at > '2037-01-01' order by 2"
+    default = "verdict_body_default"
+    unsorted = await log.store.connection.fetch(rows)
+    assert [tuple(row) for row in unsorted] == [(default, "0"), (default, "1"), (default, "2")]
+
+    add_coming_months(log.url)
+    add_coming_months(log.url)
+
+    may, june = "verdict_body_2037_05", "verdict_body_2037_06"
+    assert [tuple(row) for row in await log.store.connection.fetch(rows)] == [(may, "0"), (june, "1"), (june, "2")]
+    with psycopg.connect(log.url) as owner, pytest.raises(psycopg.errors.RestrictViolation):
+        owner.execute(f"truncate {june}".encode())

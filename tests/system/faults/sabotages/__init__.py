@@ -1,0 +1,111 @@
+"""Sabotages of the service: each takes away one of the six things that keep its promises.
+
+They exist to prove the checker, and only in processes that ``sabotages.start`` starts: production code has no switch
+for them. Where the database guards the same promise once more, ``SCHEMA`` takes that guard away as well.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from services.commands import processor
+from services.eventlog import session
+from services.eventlog.feed_history import FeedHistory
+from services.handler import position_tracker
+from services.handler.consumer import CommandConsumer
+from services.handler.position_tracker import PositionTracker
+from services.kafka import transactions
+from services.kafka.partitioning import group_by_partition
+from services.relay import publisher
+from services.relay.publisher import Publisher
+
+BEFORE_PUBLISHING_SECONDS = 3
+AFTER_COMMIT_SECONDS = 2
+FORGET_WATERMARKS = """
+create or replace function watermark(of_source smallint, of_partition integer) returns bigint language sql stable as
+'select -1::bigint'
+"""
+SCHEMA: Mapping[str, Sequence[str]] = {
+    "deduplication": ("drop index verdict_command", "create index on verdict (command_id, root_account)"),
+    "watermark": ("drop index verdict_place", FORGET_WATERMARKS),
+}
+"""By sabotage: statements that take the database's own guard away."""
+
+
+def replace(owner: Any, name: str, value: Any) -> None:
+    """Replace an attribute of a module or class."""
+    assert hasattr(owner, name), f"{owner} has no {name}: the sabotage takes nothing away any more"
+    setattr(owner, name, value)
+
+
+def forget_command_ids() -> None:
+    """Deduplication off: every command is decided, whatever was decided under its id."""
+    replace(processor, "deduplicate", lambda incoming, first_verdicts: None)
+
+
+def ignore_watermarks() -> None:
+    """Watermark ignored: a record that is delivered again is processed again."""
+    replace(position_tracker, "is_new", lambda offset, watermark: True)
+    replace(PositionTracker, "advance", lambda self, records: None)
+
+
+def let_zombies_publish() -> None:
+    """Fencing off: each producer has a transactional id of its own, and publishes late."""
+    create, publish = transactions.create_transactional_producer, Publisher.publish
+
+    async def publish_late(self: Publisher, *arguments: Any) -> None:
+        await asyncio.sleep(BEFORE_PUBLISHING_SECONDS)
+        await publish(self, *arguments)
+
+    replace(publisher, "create_transactional_producer", lambda bootstrap, _: create(bootstrap, str(uuid.uuid4())))
+    replace(Publisher, "publish", publish_late)
+
+
+def take_no_lock() -> None:
+    """Lock off: every relay is active."""
+
+    async def pretend(self: FeedHistory, name: str) -> bool:
+        return True
+
+    replace(FeedHistory, "try_lock", pretend)
+
+
+def commit_without_waiting() -> None:
+    """Durability off: commits are acknowledged before they are on disk."""
+    replace(session, "PREPARE", f"{session.PREPARE}; set synchronous_commit = off")
+
+
+def commit_offsets_first() -> None:
+    """Offset committed first: a batch counts as processed before it is, and Kafka's offsets are believed."""
+    process_batch = CommandConsumer._process_batch
+
+    async def commit_and_process(self: CommandConsumer, records: Any, consumer: AIOKafkaConsumer) -> None:
+        for partition, own in group_by_partition(records).items():
+            await consumer.commit({TopicPartition(own[-1].topic, partition): own[-1].offset + 1})
+        await asyncio.sleep(AFTER_COMMIT_SECONDS)
+        await process_batch(self, records, consumer)
+
+    async def believe_kafka(self: PositionTracker, positions: Any, by_partition: Any, consumer: Any) -> set[int]:
+        unknown = [partition for partition in by_partition if partition not in positions.watermarks]
+        positions.watermarks.update(await self.event_store.watermarks(self.incarnation, unknown) if unknown else {})
+        return set()
+
+    async def do_nothing(self: CommandConsumer, *_: Any) -> None: ...
+
+    replace(CommandConsumer, "_process_batch", commit_and_process)
+    replace(CommandConsumer, "_rewind_to_watermarks", do_nothing)
+    replace(CommandConsumer, "poll_lag", do_nothing)
+    replace(PositionTracker, "_verify_beginnings", believe_kafka)
+
+
+SABOTAGES: Mapping[str, Callable[[], None]] = {
+    "deduplication": forget_command_ids,
+    "watermark": ignore_watermarks,
+    "fencing": let_zombies_publish,
+    "lock": take_no_lock,
+    "durability": commit_without_waiting,
+    "offset": commit_offsets_first,
+}

@@ -1,0 +1,148 @@
+"""Scenes in which a sabotage shows: short runs of one handler and two relays. Unharmed, the service passes them all."""
+
+import time
+
+from confluent_kafka import Consumer, TopicPartition
+
+from deploy.local.postgres import PostgresServer
+from services.kafka.client_options import librdkafka_options
+from services.kafka.partitioning import ALL_SHARDS
+from services.kafka.topics import full_topic_name
+from tests.fixtures.process_runner import Process
+from tests.system.faults import log_reader
+from tests.system.faults.checker import check
+from tests.system.faults.checker.observations import Limits
+from tests.system.faults.collect import collect
+from tests.system.faults.installation import Installation, wait_until
+from tests.system.faults.load import Json, Load
+from tests.system.faults.sabotages import SCHEMA
+from tests.system.faults.sampler import Sampler
+
+START = "tests.system.faults.sabotages.start"
+RELAY_LOCKS = """
+select pg_terminate_backend(l.pid) from pg_locks l join pg_database d on d.oid = l.database
+where l.locktype = 'advisory' and l.granted and d.datname = current_database()
+"""
+FENCINGS_MAX = 3
+CRASHES_MAX = 3
+PUBLISHING_SECONDS = 15
+
+
+class Scene:
+    """An installation with one handler and two relays, sabotaged or (None) as they are."""
+
+    def __init__(self, installation: Installation, sabotage: str | None) -> None:
+        self.installation = installation
+        self.sabotage = sabotage
+        for statement in SCHEMA.get(sabotage or "", ()):
+            log_reader.fetch(installation.database_url, statement)
+        self.handler, *self.relays = (self._start(name) for name in ("handler", "relay", "relay"))
+        installation.wait_until_ready()
+        self.load = Load(installation, 1, 100)
+
+    def _start(self, name: str) -> Process:
+        process = self.installation.add(name)
+        if self.sabotage is not None:
+            process.environment |= {"SABOTAGE": self.sabotage, "SABOTAGED_MODULE": process.module}
+            process.module = START
+        process.start()
+        return process
+
+    def new_commands(self) -> list[Json]:
+        """Facts of all courses, each time with new ids."""
+        return [command for course in self.load.courses for command in course.facts()]
+
+    def send(self, commands: list[Json]) -> None:
+        for command in commands:
+            self.load.send(command)
+        self.load.wait_until_acknowledged()
+
+    def wait_until_published(self, commands: list[Json]) -> None:
+        ids = {command["command_id"] for command in commands}
+        wait_until(lambda: ids <= self.installation.verdicts.keys(), "every command has a verdict on the topic")
+
+    def count_verdicts(self) -> int:
+        return log_reader.count_rows(self.installation.database_url)["verdicts"]
+
+    def count_committed_offsets(self) -> int:
+        """How many records Kafka believes that the handlers have processed."""
+        group = f"{self.installation.prefix}.handler"
+        consumer = Consumer({**librdkafka_options(self.installation.bootstrap), "group.id": group})
+        topic = full_topic_name(self.installation.prefix, "commands")
+        committed = consumer.committed([TopicPartition(topic, shard) for shard in ALL_SHARDS], 10)
+        consumer.close()
+        return sum(max(place.offset, 0) for place in committed)
+
+    def restart_handler(self) -> None:
+        self.installation.kill(self.handler)
+        self.handler.start()
+
+    def find(self) -> set[str]:
+        """The invariants that were broken."""
+        run = collect(self.installation)
+        run.limits = Limits(fenced_per_minute=FENCINGS_MAX)
+        return {violation.invariant for violation in check(run)}
+
+
+def send_twice(scene: Scene) -> None:
+    """Every command is sent twice."""
+    commands, before = scene.new_commands(), scene.count_verdicts()
+    scene.send(commands)
+    scene.send(commands)
+    wait_until(lambda: scene.count_verdicts() >= before + 2 * len(commands), "a verdict of each record")
+    wait_until(scene.installation.is_settled, "all is published")
+
+
+def restart_after_a_batch(scene: Scene) -> None:
+    """The handler is killed after it has processed everything, and starts again."""
+    commands = scene.new_commands()
+    scene.send(commands)
+    scene.wait_until_published(commands)
+    scene.restart_handler()
+    scene.load.probe()
+
+
+def take_over_from_a_late_relay(scene: Scene) -> None:
+    """The active relay loses its lock while it is about to publish; the other one publishes the same."""
+    commands, before = scene.new_commands(), scene.count_verdicts()
+    scene.send(commands)
+    wait_until(lambda: scene.count_verdicts() > before, "there is something to publish")
+    log_reader.fetch(scene.installation.database_url, RELAY_LOCKS)
+    scene.wait_until_published(commands)
+    scene.load.probe()
+    wait_until(scene.installation.is_settled, "all is published")
+
+
+def publish_for_a_while(scene: Scene) -> None:
+    """Both relays have something to publish again and again."""
+    sampler = Sampler(scene.installation, metrics_every=1)
+    ends_at = time.monotonic() + PUBLISHING_SECONDS
+    while time.monotonic() < ends_at:
+        scene.load.probe()
+    sampler.stop()
+
+
+def restart_in_a_batch(scene: Scene) -> None:
+    """The handler is killed as soon as Kafka has an offset of a batch, and starts again."""
+    commands, before = scene.new_commands(), scene.count_committed_offsets()
+    scene.send(commands)
+    wait_until(lambda: scene.count_committed_offsets() > before, "offsets are committed")
+    scene.restart_handler()
+    scene.load.probe()
+
+
+def crash_the_database(scene: Scene, server: PostgresServer) -> None:
+    """PostgreSQL is killed as soon as verdicts are published, until a commit is lost, at most five times."""
+    for _ in range(CRASHES_MAX):
+        commands = scene.new_commands()[:10]
+        scene.send(commands)
+        scene.wait_until_published(commands)
+        scene.installation.kill(scene.handler)
+        published = scene.count_verdicts()
+        server.kill()
+        server.start()
+        lost = published - scene.count_verdicts()
+        scene.handler.start()
+        if lost:
+            return
+    wait_until(scene.installation.is_settled, "all is decided and published")

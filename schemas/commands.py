@@ -21,6 +21,7 @@ from schemas.fields import (
     Percent,
     PlanDigest,
     PointsPossible,
+    Reason,
     Text,
     Time,
     Version,
@@ -236,6 +237,19 @@ class AdjudicationData(Strict):
     )
 
 
+class RevisionData(Strict):
+    student_id: Id = Field(description="whose grade was published")
+    posted_grade: GradeText | None = Field(default=None, description="the new grade as a text")
+    score: Number | None = Field(default=None, description="the new grade as a number of points")
+    excuse: bool | None = Field(default=None, description="true: the student is excused instead")
+    reason: Annotated[Reason, PERSONAL] = Field(description="why, for the audit trail")
+
+
+class WithdrawalData(Strict):
+    student_id: Id = Field(description="whose grade was published")
+    reason: Annotated[Reason, PERSONAL] = Field(description="why, for the audit trail")
+
+
 class UpsertCourse(AboutCourse):
     """States a course: its names, its account, its default grading scheme, its late policy."""
 
@@ -369,6 +383,20 @@ class AdjudicateProvisionalGrades(AboutAssignment):
     data: AdjudicationData
 
 
+class RevisePublishedGrade(AboutAssignment):
+    """Replaces a student's published grade; exactly one of posted_grade, score and excuse is a value."""
+
+    type: Literal["revise_published_grade"]
+    data: RevisionData
+
+
+class WithdrawPublishedGrade(AboutAssignment):
+    """Takes a student's published grade back: no score, no grade, no excusal."""
+
+    type: Literal["withdraw_published_grade"]
+    data: WithdrawalData
+
+
 Command = (
     UpsertCourse
     | UpsertUsers
@@ -389,5 +417,7 @@ Command = (
     | PlanPublication
     | SetAdjudicationPolicy
     | AdjudicateProvisionalGrades
+    | RevisePublishedGrade
+    | WithdrawPublishedGrade
 )
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])

@@ -27,6 +27,8 @@ StudentEventName = Literal[
     "provisional_grade_adjudicated",
     "submission_updated",
     "grade_published",
+    "grade_revised",
+    "grade_withdrawn",
     "submission_posted",
     "submission_hidden",
 ]

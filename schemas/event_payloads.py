@@ -310,6 +310,31 @@ class GradesPosted(Strict):
     grades_published_at: tuple[None, TimeText]
 
 
+class GradeRevised(Strict):
+    """A published grade became another one, or an excusal, which ends a late policy status."""
+
+    score: tuple[Points | None, Points | None] = Field(description="of the gradebook, old and new")
+    grade: tuple[str | None, str | None] = Field(description="of the gradebook, old and new")
+    excused: tuple[bool, bool] = Field(description="old and new")
+    entered_score: Points | None = Field(description="the new score before a late policy's deduction")
+    points_deducted: Points | None = Field(description="by a late policy, null where the submission was not late")
+    grader_id: IdText = Field(description="who revised it")
+    graded_at: TimeText = Field(description="when")
+    was_graded: bool = Field(description="whether the submission's state was graded before")
+    reason: Annotated[str | None, PERSONAL] = Field(description="why; null once the student was erased")
+
+
+class GradeWithdrawn(Strict):
+    """A published grade was taken back: the submission is as it was handed in."""
+
+    score: tuple[Points | None, None] = Field(description="of the gradebook, old and new")
+    grade: tuple[str | None, None] = Field(description="of the gradebook, old and new")
+    excused: tuple[bool, bool] = Field(description="old and new")
+    grader_id: IdText = Field(description="who withdrew it")
+    graded_at: TimeText = Field(description="when")
+    reason: Annotated[str | None, PERSONAL] = Field(description="why; null once the student was erased")
+
+
 class SubmissionPosted(Strict):
     """The grade as it stands, which the student can see from ``posted_at`` on.
 

@@ -19,6 +19,7 @@ ITEMS_MAX = 10_000
 NESTING_MAX = 32
 NAME_MAX = 255
 TEXT_MAX = 1_024
+REASON_MAX = 1_000
 COMMENT_MAX = 65_536
 CORRELATION_ID_MAX = 200
 SCORE_MAX = 10**9
@@ -225,6 +226,7 @@ Time = Annotated[datetime, PlainValidator(_parse_time), WithJsonSchema(_TIME_SCH
 Name = Annotated[str, StringConstraints(strict=True, max_length=NAME_MAX, pattern=NO_NUL_PATTERN)]
 Text = Annotated[str, StringConstraints(strict=True, max_length=TEXT_MAX, pattern=NO_NUL_PATTERN)]
 Comment = Annotated[str, StringConstraints(strict=True, max_length=COMMENT_MAX, pattern=NO_NUL_PATTERN)]
+Reason = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=REASON_MAX, pattern=NO_NUL_PATTERN)]
 GradeText = Annotated[str, StringConstraints(strict=True, max_length=NAME_MAX, pattern=NO_NUL_PATTERN)]
 CorrelationId = Annotated[
     str, StringConstraints(strict=True, max_length=CORRELATION_ID_MAX, pattern=NO_CONTROL_PATTERN)

@@ -138,3 +138,13 @@ class WhatIf(Result[IdType], Generic[IdType]):
     policy: AdjudicationPolicy = Field(description="in full")
     counts: AdjudicationCounts = Field(description="numbers of students")
     students: list[WhatIfStudent[IdType]] = Field(description="by student id or anonymous id")
+
+
+class RevisionResult(Result[IdType], Generic[IdType]):
+    """The gradebook after a revision or a withdrawal."""
+
+    assignment_id: IdType = Field(description="the assignment")
+    student_id: IdType = Field(description="the student")
+    score: Points | None = Field(description="the score now, less what a late policy takes")
+    grade: str | None = Field(description="the grade now")
+    excused: bool = Field(description="whether the student is excused now")

@@ -29,6 +29,7 @@ PUBLIC_TEXTS = frozenset(
         *("ProvisionalGradeCreated.grade", "ProvisionalGradeUpdated.grade", "ProvisionalGradeData.posted_grade"),
         *("AdjudicatedStudent.score", "MarkComparison.distance", "MarkComparison.limit"),
         "ProvisionalGradeAdjudicated.grading_scheme",
+        *("GradeRevised.grade", "GradeWithdrawn.grade", "RevisionData.posted_grade", "RevisionResult.grade"),
         *("SubmissionPosted.grade", "SubmissionHidden.grade"),
         *("ProvisionalGradeResult.grade", "ProvisionalGradeResult.entered_grade", "PlannedGrade.grade"),
         # The service's own words, or names of fields.

@@ -8,7 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 from schemas.adjudication import AdjudicationPolicy
 from schemas.commands import Strict
 from schemas.fields import UUID_PATTERN, IdText, TimeText
-from schemas.moderation_results import Adjudication, PublicationPlan
+from schemas.moderation_results import Adjudication, PublicationPlan, RevisionResult
 from schemas.reasons import ACCEPTED_STATUS, REASONS, Reason, describe_reasons
 
 
@@ -78,6 +78,7 @@ Result = (
     | PublicationPlan[IdText]
     | Adjudication[IdText]
     | PolicyResult
+    | RevisionResult[IdText]
     | list[SelectionResult]
     | list[StudentResult]
     | None
@@ -98,6 +99,7 @@ _RESULT_SCHEMAS: dict[str, dict[str, Any]] = {
     "publish_provisional_grades": _object_with("message"),
     "plan_publication": _object_with("digest"),
     "set_adjudication_policy": _object_with("adjudication"),
+    **dict.fromkeys(("revise_published_grade", "withdraw_published_grade"), _object_with("excused")),
     "adjudicate_provisional_grades": _object_with("counts", "students"),
 }
 """What an accepted command of moderation is answered, by its type; facts are answered nothing."""

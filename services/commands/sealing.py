@@ -51,6 +51,8 @@ def find_persons(command: Command) -> frozenset[int]:
             return frozenset(user.user_id for user in data.users)
         case commands.RecordSubmissionComment() | commands.RecordProvisionalComment():
             return frozenset({data.student_id})
+        case commands.RevisePublishedGrade() | commands.WithdrawPublishedGrade():
+            return frozenset({data.student_id})
         case commands.RecordProvisionalGrade() if data.comment is not None or data.rubric_assessment is not None:
             return frozenset({data.student_id})
         case _:

@@ -98,6 +98,16 @@ def _build_data(command: wire.Command) -> commands.CommandData:
             return commands.SetAdjudicationPolicy(adjudication=to_domain_policy(data.adjudication))
         case wire.AdjudicateProvisionalGrades(data=data):
             return commands.AdjudicateProvisionalGrades(student_ids=_to_id_tuple(data.student_ids))
+        case wire.RevisePublishedGrade(data=data):
+            return commands.RevisePublishedGrade(
+                student_id=data.student_id,
+                reason=data.reason,
+                posted_grade=data.posted_grade,
+                score=data.score,
+                excuse=data.excuse,
+            )
+        case wire.WithdrawPublishedGrade(data=data):
+            return commands.WithdrawPublishedGrade(student_id=data.student_id, reason=data.reason)
         case wire.RecordSubmission(data=data):
             return commands.RecordSubmission(student_id=data.student_id, fields=_get_fields_except(data, "student_id"))
         case wire.RecordSubmissionComment(data=data):

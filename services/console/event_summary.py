@@ -36,6 +36,10 @@ def summarize_event(event_type: str, data: Json) -> str:
         case "grade_published":
             old, new = payload["grade"]
             return f"published {_format_value(new)}, was {_format_value(old)}"
+        case "grade_revised" | "grade_withdrawn":
+            old, new = payload["grade"]
+            verb = event_type.removeprefix("grade_")
+            return f"{verb} {_format_value(old)}, {'excused' if payload['excused'][1] else _format_value(new)} now"
         case "grader_slot_taken":
             return "took a grader's slot"
         case "students_selected_for_moderation":

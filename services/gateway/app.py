@@ -27,6 +27,7 @@ from services.gateway import (
     canvas_writes,
     course_routes,
     publication_routes,
+    revision_routes,
     service_routes,
 )
 from services.gateway.authentication import Authentication
@@ -72,6 +73,8 @@ API_ROUTERS = (
     agreement_routes.router,
     publication_routes.router,
     adjudication_routes.router,
+    revision_routes.router,
+    build_health_router(METRICS.registry),
 )
 HEALTH_ROUTER = build_health_router(METRICS.registry)
 COMMON_HEADERS = [

@@ -5,8 +5,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from schemas import agreement, canvas
-from schemas.fields import DIGEST_PATTERN, ID_MAX, ITEMS_MAX
-from schemas.moderation_results import Adjudication, PublicationPlan, WhatIf
+from schemas.fields import DIGEST_PATTERN, ID_MAX, ITEMS_MAX, REASON_MAX
+from schemas.moderation_results import Adjudication, PublicationPlan, RevisionResult, WhatIf
 
 Document = dict[str, Any]
 Responses = dict[int | str, dict[str, Any]]
@@ -267,6 +267,22 @@ ADJUDICATE = write_operation(
     form={"student_ids[]": {"type": "array", "items": {"type": "string"}}},
 )
 GET_ADJUDICATION = read_operation(WhatIf[canvas.Id], "What an adjudication by the policy would do")
+_WITHDRAWAL_FIELDS: dict[str, Document] = {
+    "student_id": _ID_SCHEMA,
+    "reason": {"type": "string", "minLength": 1, "maxLength": REASON_MAX},
+}
+_REVISION_FIELDS: dict[str, Document] = {
+    **_WITHDRAWAL_FIELDS,
+    "posted_grade": _GRADE_GROUPS["submission"]["posted_grade"],
+    "score": _GRADE_GROUPS["submission"]["score"],
+    "excuse": _BOOLEAN_SCHEMA,
+}
+REVISE_GRADE = write_operation(
+    RevisionResult[canvas.Id], "The gradebook after it", _REVISION_FIELDS, form=_REVISION_FIELDS
+)
+WITHDRAW_GRADE = write_operation(
+    RevisionResult[canvas.Id], "The gradebook after it", _WITHDRAWAL_FIELDS, form=_WITHDRAWAL_FIELDS
+)
 GET_COURSE = read_operation(canvas.Course, "The course")
 LIST_ASSIGNMENTS = read_operation(
     list[canvas.Assignment], "The assignments, by id", paginated=True, query=_PAGE_PARAMETERS

@@ -62,6 +62,8 @@ class Submission:
     late_policy_status: str | None = None
     # What a late policy took from the published score; None where the submission was not late.
     points_deducted: Decimal | None = None
+    # Whether a publication set the grade, whatever became of it since.
+    is_published: bool = False
     workflow_state: str = "unsubmitted"
     grade_matches_current_submission: bool = True
     graded_anonymously: bool | None = None

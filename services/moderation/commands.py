@@ -159,6 +159,23 @@ class AdjudicateProvisionalGrades:
     student_ids: tuple[int, ...] | None = None
 
 
+@value_object(kw_only=True)
+class RevisePublishedGrade:
+    """Exactly one of ``posted_grade``, ``score`` and ``excuse`` is a value."""
+
+    student_id: int
+    reason: str
+    posted_grade: str | None = None
+    score: Decimal | None = None
+    excuse: bool | None = None
+
+
+@value_object(kw_only=True)
+class WithdrawPublishedGrade:
+    student_id: int
+    reason: str
+
+
 CourseFact = UpsertCourse | UpsertUsers | UpsertEnrollments | UpsertAdmins | ErasePerson
 AssignmentFact = ConfigureAssignment | RecordSubmission | RecordSubmissionComment | PostGrades | HideGrades
 ModerationCommand = (
@@ -171,6 +188,8 @@ ModerationCommand = (
     | PlanPublication
     | SetAdjudicationPolicy
     | AdjudicateProvisionalGrades
+    | RevisePublishedGrade
+    | WithdrawPublishedGrade
 )
 CommandData = CourseFact | AssignmentFact | ModerationCommand
 
@@ -189,6 +208,8 @@ MODERATION_COMMANDS = frozenset(
         "plan_publication",
         "set_adjudication_policy",
         "adjudicate_provisional_grades",
+        "revise_published_grade",
+        "withdraw_published_grade",
     }
 )
 ASSIGNMENT_COMMANDS = ASSIGNMENT_FACTS | MODERATION_COMMANDS

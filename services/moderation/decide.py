@@ -11,6 +11,7 @@ from services.moderation import (
     provisional_grades,
     publication,
     publication_plan,
+    revision,
     selection,
 )
 from services.moderation.assignment import Assignment
@@ -88,6 +89,10 @@ def _decide_assignment_command(
             return adjudication.set_adjudication_policy(data, actor_id, course, assignment)
         case commands.AdjudicateProvisionalGrades():
             return adjudication.adjudicate_grades(data, actor_id, course, assignment, at)
+        case commands.RevisePublishedGrade():
+            return revision.revise_grade(data, actor_id, course, assignment, at)
+        case commands.WithdrawPublishedGrade():
+            return revision.withdraw_grade(data, actor_id, course, assignment, at)
         case commands.RecordSubmission():
             return lms_facts.record_submission(data, course, assignment, at)
         case commands.RecordSubmissionComment():

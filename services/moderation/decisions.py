@@ -75,6 +75,7 @@ CANNOT_POST_BEFORE_PUBLICATION = Rejected(
 CANNOT_HIDE_BEFORE_PUBLICATION = Rejected(
     "not_published", "Assignments under moderation cannot be hidden before grades are published"
 )
+NOT_PUBLISHED = Rejected("not_published", "Grades of this assignment have not been published")
 MODERATION_LOCKED = Rejected(
     "moderation_locked", "Moderated grading setting cannot be changed if graded submissions exist"
 )

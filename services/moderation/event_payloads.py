@@ -234,6 +234,7 @@ def _form(
     )
 
 
+_GRADE_PAIRS: Mapping[str, Codec] = {"score": _SCORE_PAIR, "grade": _TEXT_PAIR, "excused": _TEXT_PAIR}
 _GRADE_ID_KEY = {"provisional_grade_id": "id"}
 _FORMS: Mapping[str, _Form] = {
     form.event.name: form
@@ -282,6 +283,17 @@ _FORMS: Mapping[str, _Form] = {
             codecs={"score": _SCORE_PAIR, "grade": _TEXT_PAIR},
         ),
         _form(events.GradesPosted, "grades_published_at"),
+        _form(
+            events.GradeRevised,
+            *("score", "grade", "excused", "entered_score", "points_deducted", "grader_id", "graded_at", "was_graded"),
+            "reason",
+            codecs=_GRADE_PAIRS,
+        ),
+        _form(
+            events.GradeWithdrawn,
+            *("score", "grade", "excused", "grader_id", "graded_at", "reason"),
+            codecs=_GRADE_PAIRS,
+        ),
         _form(events.SubmissionPosted, "score", "grade", "grader_id", "graded", "posted_at"),
         _form(events.SubmissionHidden, "score", "grade", "grader_id", "graded"),
     )

@@ -237,6 +237,44 @@ class GradesPosted(DomainEvent):
 
 
 @value_object(kw_only=True)
+class GradeRevised(DomainEvent):
+    """A published grade became another one, or an excusal. ``score`` and ``grade``: of the gradebook, old and new.
+
+    An excusal ends a late policy status. ``points_deducted`` None: the submission was not late.
+    """
+
+    name: ClassVar[str] = "grade_revised"
+    may_change_grade: ClassVar[bool] = True
+    student_id: int
+    submission_id: int
+    score: tuple[Decimal | None, Decimal | None]
+    grade: tuple[str | None, str | None]
+    excused: tuple[bool, bool]
+    entered_score: Decimal | None
+    points_deducted: Decimal | None
+    grader_id: int
+    graded_at: datetime
+    was_graded: bool
+    reason: str | None
+
+
+@value_object(kw_only=True)
+class GradeWithdrawn(DomainEvent):
+    """A published grade was taken back: the submission is as it was handed in."""
+
+    name: ClassVar[str] = "grade_withdrawn"
+    may_change_grade: ClassVar[bool] = True
+    student_id: int
+    submission_id: int
+    score: tuple[Decimal | None, Decimal | None]
+    grade: tuple[str | None, str | None]
+    excused: tuple[bool, bool]
+    grader_id: int
+    graded_at: datetime
+    reason: str | None
+
+
+@value_object(kw_only=True)
 class SubmissionPosted(DomainEvent):
     """``graded``: the submission's state; only of graded ones the grade is told again."""
 
@@ -281,6 +319,8 @@ AssignmentEvent = (
     | SubmissionUpdated
     | GradePublished
     | GradesPosted
+    | GradeRevised
+    | GradeWithdrawn
     | SubmissionPosted
     | SubmissionHidden
 )

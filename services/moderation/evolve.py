@@ -26,8 +26,10 @@ from services.moderation.events import (
     CourseUpdated,
     EnrollmentsUpdated,
     GradePublished,
+    GradeRevised,
     GraderSlotTaken,
     GradesPosted,
+    GradeWithdrawn,
     PersonErased,
     ProvisionalCommentCreated,
     ProvisionalGradeAdjudicated,
@@ -168,6 +170,8 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             _apply_publication(assignment, event, position, at)
         case GradesPosted(grades_published_at=published_at):
             assignment.grades_published_at = published_at
+        case GradeRevised() | GradeWithdrawn():
+            _apply_revision(assignment, event, position, at)
         case SubmissionPosted(student_id=student, posted_at=posted_at):
             _touch_submission(assignment, student, at).posted_at = posted_at
         case SubmissionHidden(student_id=student):
@@ -311,6 +315,7 @@ def _apply_publication(assignment: Assignment, event: GradePublished, position: 
     submission.graded_anonymously = event.graded_anonymously
     submission.graded_position, submission.graded_state_changes = position, ()
     submission.grade_matches_current_submission = True
+    submission.is_published = True
     if submission.score is not None:
         submission.workflow_state = "graded"
     published_grade = assignment.provisional_grades[event.provisional_grade_id]
@@ -325,3 +330,18 @@ def _apply_publication(assignment: Assignment, event: GradePublished, position: 
                 provisional_comment.created_at,
             )
         )
+
+
+def _apply_revision(assignment: Assignment, event: GradeRevised | GradeWithdrawn, position: int, at: datetime) -> None:
+    submission = _touch_submission(assignment, event.student_id, at)
+    submission.score, submission.grade, submission.excused = event.score[1], event.grade[1], event.excused[1]
+    submission.points_deducted = event.points_deducted if isinstance(event, GradeRevised) else None
+    submission.grader_id, submission.graded_at = event.grader_id, event.graded_at
+    submission.graded_position, submission.graded_state_changes = position, ()
+    submission.grade_matches_current_submission = True
+    if submission.excused:
+        if submission.late_policy_status == "late":
+            submission.seconds_late = None
+        submission.late_policy_status = None
+    is_graded = submission.excused or submission.score is not None
+    submission.workflow_state = "graded" if is_graded else _ungraded_state(submission)

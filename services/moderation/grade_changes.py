@@ -10,7 +10,15 @@ from typing import Any
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.current_grades import current_gradebook_grade
-from services.moderation.events import Event, GradePublished, SubmissionHidden, SubmissionPosted, SubmissionUpdated
+from services.moderation.events import (
+    Event,
+    GradePublished,
+    GradeRevised,
+    GradeWithdrawn,
+    SubmissionHidden,
+    SubmissionPosted,
+    SubmissionUpdated,
+)
 
 Pair = tuple[Any, Any]
 
@@ -28,6 +36,8 @@ def describe_grade_change(event: Event, course: Course, assignment: Assignment) 
             return _publication(event, assignment)
         case SubmissionUpdated():
             return _excusal(event, course, assignment)
+        case GradeRevised() | GradeWithdrawn():
+            return _revision(event, assignment)
         case SubmissionPosted() | SubmissionHidden():
             if not event.graded:
                 return None
@@ -52,6 +62,14 @@ def _publication(event: GradePublished, assignment: Assignment) -> dict[str, Any
     # Publishing posts nothing, and hides nothing that the LMS had posted before.
     muted = submission.posted_at is None
     return _grade_change(event.score, event.grade, event.scorer_id, muted, submission.excused, "Moderation#publish")
+
+
+def _revision(event: GradeRevised | GradeWithdrawn, assignment: Assignment) -> dict[str, Any] | None:
+    was_graded = not isinstance(event, GradeRevised) or event.was_graded
+    if event.excused[0] == event.excused[1] and not changes_gradebook(event.score, event.grade, was_graded):
+        return None
+    muted = assignment.submission(event.student_id).posted_at is None
+    return _grade_change(event.score, event.grade, event.grader_id, muted, event.excused[1], "Assignment#grade_student")
 
 
 def _excusal(event: SubmissionUpdated, course: Course, assignment: Assignment) -> dict[str, Any]:

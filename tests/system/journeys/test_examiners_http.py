@@ -103,3 +103,28 @@ async def test_hidden_students_are_adjudicated_by_anonymous_id(examiners: Examin
     done = await examiners.ask("POST", "adjudicate_provisional_grades", json={"student_ids": [wanted]})
     assert [row["anonymous_id"] for row in done["students"]] == [wanted]
     await examiners.ask("POST", "adjudicate_provisional_grades", status=404, json={"student_ids": [1]})
+
+
+async def test_a_published_grade_is_revised_and_withdrawn_and_told_each_time(examiners: Examiners) -> None:
+    student = int(examiners.world.user_id("s0"))
+    await examiners.mark("ta1", "s0", 7)
+    revision = {"student_id": student, "posted_grade": "9", "reason": "Appeal: question 4."}
+    early = await examiners.ask("POST", "revise_published_grade", status=400, json=revision)
+    assert early["message"] == "Grades of this assignment have not been published"
+    await examiners.request("POST", "provisional_grades/publish", "fg")
+
+    revised = await examiners.ask("POST", "revise_published_grade", json=revision)
+    withdrawn = await examiners.ask(
+        "POST", "withdraw_published_grade", data={"student_id": student, "reason": "Mistaken."}
+    )
+
+    assignment = int(examiners.world.assignment_id("a1"))
+    own = {"assignment_id": assignment, "student_id": student, "excused": False}
+    assert revised == {**own, "score": 9, "grade": "9"}
+    assert withdrawn == {**own, "score": None, "grade": None}
+    state = await examiners.ask("GET", "state", AUDITOR)
+    submission = next(row for row in state["submissions"] if row["student_id"] == student)
+    assert (submission["score"], submission["workflow_state"]) == (None, "unsubmitted")
+    events = await examiners.ask("GET", "events?per_page=100", AUDITOR)
+    told = [(event["event_type"], event["payload"]["reason"]) for event in events if "reason" in event["payload"]]
+    assert told == [("grade_revised", "Appeal: question 4."), ("grade_withdrawn", "Mistaken.")]

@@ -79,6 +79,8 @@ SAMPLE_COMMANDS: list[tuple[str, Json, int | None]] = [
     ("post_grades", {}, None),
     ("hide_grades", {"student_ids": [ANN]}, None),
     ("erase_person", {"user_id": DATA["upsert_users"]["users"][0]["user_id"]}, None),
+    ("revise_published_grade", {"student_id": ANN, "score": 7, "reason": "Checked."}, FINAL_GRADER),
+    ("withdraw_published_grade", {"student_id": ANN, "reason": "Another student's work."}, FINAL_GRADER),
 ]  # fmt: skip
 
 
@@ -198,13 +200,14 @@ def test_sample_grade_changes_equal_the_canvas_shape(sample_outputs: SampleOutpu
     assert [getattr(change.metadata, "job_tag", None) for change in changes] == [
         "Assignment#grade_student", "Assignment#grade_student", "Moderation#publish", "Moderation#publish",
         "Assignment#post_submissions", "Assignment#post_submissions", "Assignment#hide_submissions",
+        "Assignment#grade_student", "Assignment#grade_student",
     ]  # fmt: skip
     published = changes[2]
     assert published.body.model_dump(include={"score", "old_score", "grade", "old_grade", "muted", "grader_id"}) == {
         "score": 8.0, "old_score": 3.0, "grade": "8", "old_grade": "3", "muted": True,
         "grader_id": f"8800{TA:013d}",
     }  # fmt: skip
-    assert [change.body.muted for change in changes[4:]] == [False, False, True]
+    assert [change.body.muted for change in changes[4:]] == [False, False, True, True, True]
 
 
 JOB_SAMPLE: dict[str, Json] = {

@@ -108,6 +108,16 @@ class FaultRun:
         with opened(Installation(name, self.servers.kafka.address, url, self.folder / name)) as installation:
             yield installation
 
+    @contextlib.contextmanager
+    def loaded(self, installation: Installation, rate: float = 60) -> Iterator[Load]:
+        """Send commands to an installation of a cell's own, which is judged at the end of the block."""
+        load = Load(installation, self.chance.randrange(10**6), rate)
+        load.start()
+        try:
+            yield load
+        finally:
+            load.abandon()
+
     def judge(self, installation: Installation, load: Load | None, http: HttpLoad | None = None) -> None:
         """Wait until an installation has settled and check it; what is wrong is saved beside its history."""
         if load is not None:

@@ -117,6 +117,8 @@ class CourseLoad:
         for graded in both:
             while (verdict := self.verdicts.get(graded["command_id"])) is None:
                 yield None
+            if verdict["status"] == "rejected":
+                continue  # An earlier load of this installation has published the assignment.
             selected = {"provisional_grade_id": verdict["result"]["provisional_grade_id"]}
             yield self.command("select_provisional_grade", selected, assignment, TEACHER)
         yield self.command("publish_provisional_grades", {}, assignment, TEACHER)
@@ -169,11 +171,15 @@ class Load:
 
     def stop(self) -> None:
         """Send no more, and wait until everything is acknowledged."""
+        self.abandon()
+        self.wait_until_acknowledged()
+
+    def abandon(self) -> None:
+        """Send no more, whatever was acknowledged."""
         self._ended.set()
         self._running.set()
         if self._thread.is_alive():
             self._thread.join()
-        self.wait_until_acknowledged()
 
     def wait_until_acknowledged(self) -> None:
         """Raises TimeoutError."""

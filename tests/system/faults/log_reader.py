@@ -14,17 +14,19 @@ select e.shard, e.position, e.live_number, e.stream, e.version, e.type, e.metada
 from event e join stream s on s.number = e.stream order by e.shard, e.position
 """
 VERDICTS = """
-select shard, number, source, partition, "offset", root_account, command_id::text, first, metadata, xmin::text, body
-from verdict order by shard, number
+select c.shard, c.number, c.source, c.partition, c."offset", c.root_account, c.command_id::text, c.first, b.metadata,
+       c.xmin::text, b.body
+from decided_command c join verdict_body b using (recorded_at, shard, number) order by c.shard, c.number
 """
 DEAD_LETTERS = 'select shard, number, source, partition, "offset", reason from dead_letter order by shard, number'
 DIGESTS = {
     "event": "select shard, md5(t::text) from event t order by shard, position",
-    "verdict": "select shard, md5(t::text) from verdict t order by shard, number",
+    "decided_command": "select shard, md5(t::text) from decided_command t order by shard, number",
+    "verdict_body": "select shard, md5(t::text) from verdict_body t order by shard, number",
     "dead_letter": "select shard, md5(t::text) from dead_letter t order by shard, number",
 }
 COUNTS = """
-select (select count(*) from verdict), (select count(*) from event),
+select (select count(*) from decided_command), (select count(*) from event),
        (select count(*) from event where live_number is not null), (select count(*) from dead_letter)
 """
 

@@ -64,7 +64,9 @@ def terminate_sessions(run: FaultRun) -> None:
 @cell()
 def hold_locks(run: FaultRun) -> None:
     """Another session holds the rows of all shards, or the log's tables, for longer than lock_timeout."""
-    lock = run.chance.choice(["select 1 from shard for update", "lock table event, verdict in access exclusive mode"])
+    lock = run.chance.choice(
+        ["select 1 from shard for update", "lock table event, decided_command in access exclusive mode"]
+    )
     run.injected("locks held")
     with psycopg.connect(single_host_url(run.installation.database_url)) as connection:
         connection.execute(lock.encode())

@@ -29,13 +29,14 @@ def fold(records: Iterable[TopicRecord]) -> dict[str, FoldedAssignment]:
     """Fold the records of the events topic, in order; by root account and assignment (``1/2001``)."""
     assignments: dict[str, FoldedAssignment] = {}
     for record in records:
-        if record.is_replay:
-            continue
         event = json.loads(record.value)
         if event["assignment_id"] is None:
             continue
         key = f"{event['root_account_id']}/{event['assignment_id']}"
-        _apply(assignments.setdefault(key, FoldedAssignment()), record.headers["ce_type"].split(".")[1], event)
+        folded = assignments.setdefault(key, FoldedAssignment())
+        # A replay repeats an event, or fills a topic that was made again.
+        if not record.is_replay or event["stream_version"] > folded.version:
+            _apply(folded, record.headers["ce_type"].split(".")[1], event)
     return assignments
 
 

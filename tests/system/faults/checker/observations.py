@@ -78,7 +78,7 @@ class LogEvent:
 
 @dataclass(frozen=True, slots=True)
 class LogVerdict:
-    """A row of ``verdict``; ``body``: what its record on the topic has as value."""
+    """A row of ``decided_command`` with its body, the value of its record on the topic."""
 
     shard: int
     number: int

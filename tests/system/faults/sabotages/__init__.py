@@ -29,8 +29,8 @@ create or replace function watermark(of_source smallint, of_partition integer) r
 'select -1::bigint'
 """
 SCHEMA: Mapping[str, Sequence[str]] = {
-    "deduplication": ("drop index verdict_command", "create index on verdict (command_id, root_account)"),
-    "watermark": ("drop index verdict_place", FORGET_WATERMARKS),
+    "deduplication": ("drop index decided_command_id", "create index on decided_command (command_id, root_account)"),
+    "watermark": ("drop index decided_command_place", FORGET_WATERMARKS),
 }
 """By sabotage: statements that take the database's own guard away."""
 

@@ -74,7 +74,6 @@ API_ROUTERS = (
     publication_routes.router,
     adjudication_routes.router,
     revision_routes.router,
-    build_health_router(METRICS.registry),
 )
 HEALTH_ROUTER = build_health_router(METRICS.registry)
 COMMON_HEADERS = [

@@ -240,6 +240,12 @@ class HandlerSettings(ProcessSettings, ShardSettings, TokenSettings):
     handler_batch_bytes: int = Field(
         default=16 << 20, ge=1 << 10, le=256 << 20, description="a number of bytes from 1024 to 268435456"
     )
+    clock_difference_seconds_max: int = Field(
+        default=120,
+        ge=5,
+        le=3_600,
+        description="the seconds by which PostgreSQL's clock and the handler's may differ, from 5 to 3600",
+    )
     command_auth: CommandAuth = Field(default="off", description="off, required or bound")
     jwks: str | None = Field(default=None, description=JWKS_DESCRIPTION)
 

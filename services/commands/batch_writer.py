@@ -116,6 +116,11 @@ class BatchWriter:
             dead_letter.message,
         )
 
+    @property
+    def new_stream_numbers(self) -> set[int]:
+        """The numbers of the streams that begin with this batch."""
+        return {stream.number for stream in self._rows.streams}
+
     async def append(self, event_store: EventStore) -> bool:
         """Append the rows, or nothing and return False if another writer has appended since the batch was loaded."""
         started_at = time.monotonic()

@@ -1,6 +1,7 @@
 """Process a batch of records in six steps: parse, authorize, deduplicate, decide, serialize, append."""
 
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 from services.commands.authorization import CommandAuthorizer
@@ -21,6 +22,7 @@ from services.moderation.decisions import Accepted
 
 # Streams that one transaction reads at most: one of a large class takes megabytes.
 READ_AT_ONCE_MAX = 200
+SECRET_BYTES = 16
 Records = Sequence[IncomingRecord]
 
 
@@ -55,6 +57,8 @@ class CommandProcessor:
         self.authorizer = authorizer
         self.live_events_shard = live_events_shard
         self.state_cache = StateCache(entries_max)
+        # Drawn from the sequence, and not used by a stream that was appended.
+        self._stream_numbers: list[int] = []
         self._limits = limits or BatchLimits()
         self._give_way = give_way
 
@@ -71,6 +75,7 @@ class CommandProcessor:
 
         Raises:
             ConcurrentAppend: nothing was appended in the last transaction.
+            ClocksDiffer: PostgreSQL's clock or this process's is wrong; nothing was appended in the last transaction.
             POSTGRES_ERRORS: PostgreSQL is away; the outcome of the last transaction is unknown.
         """
         try:
@@ -107,6 +112,7 @@ class CommandProcessor:
                 meter = BatchMeter(batch, self._limits, self._give_way)
                 count = await self._decide(part, batch, meter)
                 appended = await batch.append(self.event_store)
+                self._keep_unused_stream_numbers(batch if appended else None)
             if appended:
                 watermarks |= {incoming.record.partition: incoming.record.offset for incoming in part[:count]}
                 result = batch.build_result(attempt)
@@ -173,8 +179,7 @@ class CommandProcessor:
         context = await self.event_store.read_batch_context(shards, command_ids)
         self.state_cache.drop_stale({shard: head.position for shard, head in context.heads.items()})
         new_streams = await self.state_cache.load(self.event_store, _select_valid(part))
-        new_ids = await self.event_store.reserve_stream_numbers(len(new_streams)) if new_streams else []
-        self.state_cache.assign_stream_ids(new_streams, new_ids)
+        self.state_cache.assign_stream_ids(new_streams, await self._take_stream_ids(len(new_streams)))
         rows = AppendBatch(self.incarnation, context.decided_at, context.heads, watermarks)
         encryption_keys = self.event_store.encryption_keys
         commands = [incoming for incoming in part if isinstance(incoming, IncomingCommand)]
@@ -182,6 +187,25 @@ class CommandProcessor:
         persons = [person for incoming in commands if (person := find_person_to_erase(incoming.command)) is not None]
         persons_with_data = await encryption_keys.of_persons(persons)
         return BatchWriter(rows, context.first_verdicts, self.state_cache, persons_with_data)
+
+    async def _take_stream_ids(self, count: int) -> list[tuple[int, bytes]]:
+        """Take numbers for new streams, each with a random secret of 16 bytes."""
+        missing_count = count - len(self._stream_numbers)
+        if missing_count > 0:
+            self._stream_numbers += await self.event_store.draw_stream_numbers(missing_count)
+        numbers, self._stream_numbers = self._stream_numbers[:count], self._stream_numbers[count:]
+        return [(number, secrets.token_bytes(SECRET_BYTES)) for number in numbers]
+
+    def _keep_unused_stream_numbers(self, appended: BatchWriter | None) -> None:
+        """Keep the numbers that no appended stream has for the next batch: most are those of refused commands.
+
+        After an error they are dropped: the batch may have been appended.
+        """
+        numbers = {stream_id.number for stream_id in self.state_cache.new_stream_ids.values()}
+        if appended is not None:
+            numbers -= appended.new_stream_numbers
+        self._stream_numbers = [*sorted(numbers), *self._stream_numbers]
+        self.state_cache.assign_stream_ids([], [])
 
 
 def _select_valid(incoming_records: Records) -> list[Command]:

@@ -1,8 +1,8 @@
 """Read and append for one writer, over one connection."""
 
 import asyncio
-import secrets
-from collections.abc import AsyncGenerator, Iterable, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -102,24 +102,52 @@ class BatchContext:
     first_verdicts: dict[tuple[str, int], FirstVerdict]
 
 
-class EventStore:
-    """The log over one connection. Every method may raise POSTGRES_ERRORS."""
+class ClocksDiffer(Exception):
+    """PostgreSQL's clock or the caller's is wrong: nothing may be decided before they agree.
 
-    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    Times never decrease within a shard, and nothing is ever changed: one wild time would be every later time's.
+    """
+
+
+class EventStore:
+    """The log over one connection. Every method may raise POSTGRES_ERRORS.
+
+    ``clock_difference_max``: in seconds, None for any; ``clock`` returns the caller's, in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        connection: "asyncpg.Connection[asyncpg.Record]",
+        clock_difference_max: float | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.connection = connection
         self.encryption_keys = EncryptionKeys(connection)
+        self._clock_difference_max = clock_difference_max
+        self._clock = clock
 
     async def read_batch_context(self, shards: Sequence[int], command_ids: Iterable[str]) -> BatchContext:
-        """Read time, heads and settled command ids in one query."""
+        """Read time, heads and settled command ids in one query. Raises ClocksDiffer."""
+        asked_at = self._clock()
         row = await self.connection.fetchrow(BATCH_CONTEXT, shards, list(command_ids))
         assert row is not None
         now, heads, first_verdicts = row
+        self._verify_clock(now.timestamp(), asked_at, self._clock())
         decided_at = max([now, *(head[4] for head in heads if head[4] is not None)])
         return BatchContext(
             decided_at.replace(microsecond=decided_at.microsecond // 1000 * 1000),
             {head[0]: ShardHead(head[1], head[2], head[3]) for head in heads},
             {(str(command), root): FirstVerdict(digest, body) for root, command, digest, body in first_verdicts},
         )
+
+    def _verify_clock(self, now: float, asked_at: float, answered_at: float) -> None:
+        """Compare PostgreSQL's clock with the caller's, which it lies between if both are right."""
+        difference = now - answered_at if now > answered_at else min(now - asked_at, 0.0)
+        if self._clock_difference_max is not None and abs(difference) > self._clock_difference_max:
+            raise ClocksDiffer(
+                f"PostgreSQL's clock is {abs(difference):.0f} s {'ahead of' if difference > 0 else 'behind'} this"
+                " process's; nothing is decided until they agree: synchronize the clocks of both hosts"
+            )
 
     async def watermarks(self, incarnation: int, partitions: Sequence[int]) -> dict[int, int]:
         """Return the highest processed offset by partition (-1: none)."""
@@ -163,10 +191,10 @@ class EventStore:
                 finally:
                     await asyncio.gather(next_fetch, return_exceptions=True)
 
-    async def reserve_stream_numbers(self, count: int) -> list[tuple[int, bytes]]:
-        """Draw stream numbers, each with a random secret of 16 bytes. Unused numbers are lost, which is harmless."""
+    async def draw_stream_numbers(self, count: int) -> list[int]:
+        """Draw stream numbers. One that is never used leaves a gap, which is harmless."""
         rows = await self.connection.fetch("select nextval('stream_number') from generate_series(1, $1)", count)
-        return [(row[0], secrets.token_bytes(16)) for row in rows]
+        return [row[0] for row in rows]
 
     async def lock(self, shards: Sequence[int]) -> None:
         """Lock shards until the end of the surrounding transaction."""

@@ -14,6 +14,7 @@ from services.commands.authorization import CommandAuthorizer
 from services.commands.processor import ConcurrentAppend
 from services.config import HandlerSettings
 from services.eventlog.installation import Installation
+from services.eventlog.store import ClocksDiffer
 from services.handler.faststream_adapter import RecordBatch
 from services.handler.log_session import LogSession, open_log_session, read_watermarks
 from services.handler.metrics import HandlerTelemetry, build_in_flight_records
@@ -28,6 +29,8 @@ from services.runtime.failpoints import failpoints
 from services.runtime.health import Health
 
 LOGGER = logging.getLogger("handler")
+# The log cannot be used at present: tried again with pauses.
+LOG_ERRORS = (*POSTGRES_ERRORS, ClocksDiffer)
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 DRAIN_SECONDS_MAX = 10
 COMMIT_SECONDS_MAX = 2
@@ -120,13 +123,17 @@ class CommandConsumer(ConsumerRebalanceListener):
                 except REFETCH_ERRORS:
                     self.telemetry.record_failure()
                     raise
-                except POSTGRES_ERRORS as error:
+                except LOG_ERRORS as error:
+                    problem = describe_error(error)
+                    if isinstance(error, ClocksDiffer):
+                        problem = str(error)
+                        self.telemetry.record_clock_refusal()
                     self.telemetry.record_failure()
-                    self.health.set_component_problem(self.name, describe_error(error))
+                    self.health.set_component_problem(self.name, problem)
                     self.disconnect()
                     if pause is None:
                         raise
-                    LOGGER.warning("%s; retrying in %s s", describe_error(error), pause)
+                    LOGGER.warning("%s; retrying in %s s", problem, pause)
                     await asyncio.sleep(pause)
                 except Exception:
                     LOGGER.exception("a batch cannot be filtered: it is fetched again")
@@ -152,7 +159,7 @@ class CommandConsumer(ConsumerRebalanceListener):
         if new_records:
             try:
                 deferred_records = await self._process(session, new_records, watermarks, started_at)
-            except (*POSTGRES_ERRORS, *REFETCH_ERRORS):
+            except (*LOG_ERRORS, *REFETCH_ERRORS):
                 raise
             except Exception:
                 LOGGER.exception("a batch cannot be processed: trying its partitions one by one")
@@ -204,7 +211,7 @@ class CommandConsumer(ConsumerRebalanceListener):
         for partition, partition_records in group_by_partition(new_records).items():
             try:
                 deferred_records += await self._process(session, partition_records, watermarks, started_at)
-            except (*POSTGRES_ERRORS, *REFETCH_ERRORS):
+            except (*LOG_ERRORS, *REFETCH_ERRORS):
                 raise
             except Exception:
                 LOGGER.exception("partition %s cannot be processed", partition)

@@ -37,7 +37,8 @@ async def open_log_session(
     connection = await _connect(settings)
     try:
         connection.heartbeat = functools.partial(health.heartbeat, loop_name)
-        event_store = failpoints.arm(EventStore(connection), "handler.log")
+        log = EventStore(connection, settings.clock_difference_seconds_max)
+        event_store = failpoints.arm(log, "handler.log")
         incarnation = await event_store.current_incarnation(full_topic_name(settings.topic_prefix, "commands"))
     except BaseException:
         connection.terminate()

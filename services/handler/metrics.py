@@ -83,6 +83,10 @@ class HandlerTelemetry:
         if count:
             self._redelivered_records.inc(count)
 
+    def record_clock_refusal(self) -> None:
+        """Count a batch that was not decided because PostgreSQL's clock or this process's is wrong."""
+        self.metrics.clock_refusals.inc()
+
     def record_failure(self) -> None:
         """Count a batch that was not committed, or whose outcome is unknown: it is retried."""
         self.metrics.db_transactions.labels("failed").inc()

@@ -44,7 +44,7 @@ BOUNDARIES: Mapping[str, str] = {
             "handler.log.read_batch_context",
             "handler.log.streams",
             "handler.log.events",
-            "handler.log.reserve_stream_numbers",
+            "handler.log.draw_stream_numbers",
             "handler.log.lock",
             "handler.log.append",
             # The monitor is a process's own: its connection and what it asks once a second.

@@ -120,6 +120,10 @@ class HandlerMetrics(TokenMetrics):
             " under the locks); failed (PostgreSQL away or a second concurrent append: retried)",
             "outcome",
         )
+        self.clock_refusals = self._counter(
+            "moderation_clock_refusals_total",
+            "Attempts at a batch that decided nothing, because PostgreSQL's clock and the handler's differ too much",
+        )
         self.dead_letters = self._counter(
             "moderation_dead_letters_total", "Records that no verdict can be addressed to, by reason", "reason"
         )

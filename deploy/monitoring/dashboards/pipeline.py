@@ -120,7 +120,7 @@ def _log() -> list[Panel]:
             "s",
             [query(f"abs({selector('moderation_clock_offset_seconds')})", "{{server}} and {{instance}}")],
             "Difference between a process's clock and a server's, in either direction. ClocksDiffer fires above 30 s.",
-            ["ClocksDiffer"],
+            ["ClocksDiffer", "ClocksStopDecisions"],
             alert_above=30,
         ),
     ]

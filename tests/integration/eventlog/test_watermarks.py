@@ -1,11 +1,13 @@
-"""A batch is appended only to the log that it was decided on, as its watermarks show."""
+"""A batch is appended only to the log that it was decided on, as its watermarks show, and at a time that can be."""
+
+import time
 
 import asyncpg
 import pytest
 
 from schemas.topics import DEFAULT_SHARD_COUNT
 from services.commands.processor import CommandProcessor, ConcurrentAppend
-from services.eventlog.store import EventStore
+from services.eventlog.store import ClocksDiffer, EventStore
 from tests.integration.eventlog.test_complexity import COURSES, CommandRecords, get_watermarks
 
 PROCESSED = 'select partition, "offset" from verdict order by 1, 2'
@@ -28,5 +30,23 @@ async def test_batch_decided_on_another_watermark_is_refused_and_not_written(dat
 
         await processor.process(lost_records, get_watermarks(lost_records))
         assert len(await connection.fetch(PROCESSED)) == len(processed) + COURSES
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(("seconds", "direction"), [(3_600, "behind"), (-3_600, "ahead of")])
+async def test_nothing_is_decided_while_clocks_differ(database_url: str, seconds: int, direction: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        log, commands = EventStore(connection, 60, lambda: time.time() + seconds), CommandRecords()
+        source = await log.current_incarnation("commands")
+        records = commands.setup_records()
+        with pytest.raises(ClocksDiffer, match=rf"clock is 3\d\d\d s {direction} this process's; nothing is decided"):
+            await CommandProcessor(log, source, DEFAULT_SHARD_COUNT).process(records, get_watermarks(records))
+        assert await connection.fetch(PROCESSED) == []
+
+        log = EventStore(connection, 60)
+        await CommandProcessor(log, source, DEFAULT_SHARD_COUNT).process(records, get_watermarks(records))
+        assert len(await connection.fetch(PROCESSED)) == len(records)
     finally:
         await connection.close()

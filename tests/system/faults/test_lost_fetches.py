@@ -20,7 +20,7 @@ from services.commands.processor import CommandProcessor
 from services.config import HandlerSettings
 from services.eventlog.installation import Installation
 from services.eventlog.postgres import WRITER, connect
-from services.eventlog.store import EventStore
+from services.eventlog.store import ClocksDiffer, EventStore
 from services.handler import consumer as consumer_module
 from services.handler.app import build_app
 from services.handler.metrics import HandlerTelemetry
@@ -282,3 +282,28 @@ async def test_failing_partition_does_not_block_another_partition(
             assert await count_rows(system) == number
     command_consumer.disconnect()
     assert "partition 0 cannot be processed" in command_consumer.health.component_problems[command_consumer.name]
+
+
+async def test_nothing_is_decided_while_the_clocks_of_handler_and_postgresql_differ(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer_module, "RETRY_SECONDS", (0.0,))
+    command_consumer = build_command_consumer(system)
+    settings = command_consumer.settings
+    await send(system, course_commands(2), partition=0)
+    async with open_consumer(system, 0) as consumer:
+        batch = await fetch(consumer, 2)
+        # No clocks are as near to each other as that.
+        command_consumer.settings = settings.model_copy(update={"clock_difference_seconds_max": -1})
+        with pytest.raises(ClocksDiffer):
+            await handle(command_consumer, consumer, batch)
+        assert await count_rows(system) == 0
+        assert "clock is" in command_consumer.health.component_problems[command_consumer.name]
+        metrics = command_consumer.telemetry.metrics
+        assert metrics.registry.get_sample_value("moderation_clock_refusals_total") == 2
+
+        command_consumer.settings = settings
+        await handle(command_consumer, consumer, batch)
+    command_consumer.disconnect()
+    assert await count_rows(system) == len(batch)
+    assert command_consumer.health.component_problems == {}

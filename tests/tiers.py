@@ -98,11 +98,12 @@ TIERS = {
         FAULTS,
         pytest_tier("sabotages", SABOTAGES, minutes=15),
         pytest_tier("secure", *SECURE_TESTS, minutes=5, needs_servers=False, runs_alone=True, is_secure=True),
+        pytest_tier("containers", "tests/system/containers", minutes=20, needs_servers=False, runs_alone=True),
         pytest_tier("benchmarks", "tests/benchmarks", minutes=15, needs_servers=False, runs_alone=True),
     )
 }
 DEFAULT = ("checks", "unit", "slow", "integration", "system", "browser")
-ALL = (*DEFAULT, "journeys", "sabotages", "faults", "secure", "benchmarks")
+ALL = (*DEFAULT, "journeys", "sabotages", "faults", "secure", "containers", "benchmarks")
 CONCURRENT_TIERS_MAX = 2
 """As many as the cores of the machine that the limits are for."""
 

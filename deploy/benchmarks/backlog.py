@@ -17,7 +17,7 @@ from deploy.benchmarks.throughput_probe import Rate
 from deploy.benchmarks.workload import Json, ProducerRecord
 from deploy.local.kafka import client_settings
 from deploy.local.paths import STATE
-from deploy.local.stack_keys import make_keys
+from services.admin.keys import create_keys
 from services.auth.signer import TokenSigner
 from services.config import HandlerSettings
 
@@ -78,13 +78,13 @@ async def create_backlog(bench_servers: BenchServers, url: str, records: Sequenc
 
 def require_token_settings() -> dict[str, str]:
     """Build the settings of a handler that accepts only the tokens of :func:`create_token_factory`."""
-    make_keys(KEYS_FOLDER)
+    create_keys(KEYS_FOLDER)
     return {"COMMAND_AUTH": "required", "JWKS": str(KEYS_FOLDER / "commands.jwks")}
 
 
 def create_token_factory(one_per_command: bool) -> Callable[[Json], str]:
     """Return a function that issues tokens: one per user, as for users who send their own commands, or per command."""
-    make_keys(KEYS_FOLDER)
+    create_keys(KEYS_FOLDER)
     signer, tokens_by_user = TokenSigner(KEYS_FOLDER / "issuer.key"), dict[int, str]()
 
     def token(command: Json) -> str:

@@ -25,9 +25,10 @@ from deploy.local.logins import LOGIN_ROLES, create_logins, login_url
 from deploy.local.paths import ROOT, STATE, free_port, running_pid, terminate
 from deploy.local.postgres import create_database
 from deploy.local.secure_servers import KAFKA_USERS, SecureServers, grant_process_acls
-from deploy.local.stack_keys import KEYS_FOLDER, create_token, make_keys
+from deploy.local.stack_keys import KEYS_FOLDER, create_token
 from deploy.local.supervisor import LOG_FOLDER, PROCESSES_FILE, STACK_FOLDER
 from deploy.monitoring.prometheus_targets import write_prometheus_config
+from services.admin.keys import create_keys
 
 PROVIDERS_FILE = STACK_FOLDER / "sources.json"
 ENVIRONMENT_FILE = STACK_FOLDER / "environment.json"
@@ -63,7 +64,7 @@ class Stack:
 
     def up(self, *, secure: bool = False) -> None:
         """Start whatever does not run, and wait until everything is ready. SystemExit if something is not."""
-        make_keys(KEYS_FOLDER)
+        create_keys(KEYS_FOLDER)
         if not self.providers:
             self._choose_providers(secure)
         elif secure and not self.is_secure:

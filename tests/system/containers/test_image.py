@@ -1,0 +1,41 @@
+"""The image is small, runs without rights, and its processes name what they lack."""
+
+import json
+
+import pytest
+
+from services import __version__
+from tests.system.containers.conftest import IMAGE, Engine
+
+SIZE_MAX_MB = 350
+LOCKED_DOWN = ("--rm", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--network", "none")
+
+
+def test_image_is_small_and_labelled(engine: Engine) -> None:
+    [image] = json.loads(engine.docker("image", "inspect", IMAGE).stdout)
+    assert image["Size"] / 1e6 <= SIZE_MAX_MB
+    assert image["Config"]["User"] == "10001:10001"
+    labels = image["Config"]["Labels"]
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert labels["org.opencontainers.image.version"] == __version__
+
+
+def test_image_holds_what_runs_and_no_tools(engine: Engine) -> None:
+    listed = engine.docker("run", *LOCKED_DOWN, IMAGE, "find", "/app", "/opt/venv", "-maxdepth", "1").stdout.split()
+    assert {"/app/services", "/app/schemas", "/app/LICENSE"} <= set(listed)
+    assert {"/app/tests", "/app/deploy", "/app/.git"}.isdisjoint(listed)
+    for command in ("pip", "gcc", "git"):
+        assert engine.docker("run", *LOCKED_DOWN, IMAGE, "which", command, check=False).returncode != 0
+
+
+@pytest.mark.parametrize("process", ["handler", "relay", "gateway", "console"])
+def test_process_without_rights_starts_and_names_the_missing_setting(engine: Engine, process: str) -> None:
+    ended = engine.docker("run", *LOCKED_DOWN, IMAGE, "python3", "-m", f"services.{process}", check=False)
+    assert ended.returncode not in (0, 125, 126, 127)
+    assert "DATABASE_URL" in ended.stdout + ended.stderr
+
+
+def test_command_line_and_agreement_figures_work_in_the_image(engine: Engine) -> None:
+    assert engine.docker("run", *LOCKED_DOWN, IMAGE, "moderated-grading", "--version").stdout.split()[-1] == __version__
+    program = "from services.agreement import require_libraries; require_libraries()"
+    engine.docker("run", *LOCKED_DOWN, IMAGE, "python3", "-c", program)

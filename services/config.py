@@ -235,6 +235,9 @@ class HandlerSettings(ProcessSettings, ShardSettings, TokenSettings):
         description="at most 200 letters, digits, dots, underscores and hyphens, unique per running handler",
     )
     handler_subscribers: int = Field(default=2, ge=1, le=64, description="a number from 1 to 64")
+    dead_letter_days: int = Field(
+        default=90, ge=1, le=3_650, description="the days for which contents of dead letters are kept, from 1 to 3650"
+    )
     handler_batch_records: int = Field(default=1_000, ge=1, le=5_000, description="a number from 1 to 5000")
     handler_batch_events: int = Field(default=20_000, ge=1, le=200_000, description="a number from 1 to 200000")
     handler_batch_bytes: int = Field(

@@ -418,7 +418,7 @@ $$;
 
 create table operator_action (
     id           uuid primary key,
-    kind         text not null check (kind in ('redrive', 'discard', 'reveal', 'replay')),
+    kind         text not null check (kind in ('redrive', 'discard', 'reveal', 'replay', 'erase', 'export')),
     root_account bigint not null,
     user_id      bigint not null,
     reason       text not null check (length(btrim(reason)) between 1 and 1000),

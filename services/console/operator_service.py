@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Literal
 from uuid import UUID
 
 import asyncpg
@@ -94,6 +95,16 @@ class OperatorService:
         operator_action = _build_action(action_id, "replay", actor, reason, detail)
         async with self._open_connection() as connection:
             await OperatorActions(connection).record_action(operator_action, None, None)
+
+    async def record_person_action(
+        self, action_id: UUID, kind: Literal["erase", "export"], actor: Actor, reason: str, person: Actor
+    ) -> None:
+        """Record that the user erases or exports a person's data. Raises InvalidReason, ActionAlreadyRecorded."""
+        detail: dict[str, object] = {"root_account_id": str(person.root_account), "user_id": str(person.user_id)}
+        async with self._open_connection() as connection:
+            await OperatorActions(connection).record_action(
+                _build_action(action_id, kind, actor, reason, detail), None, None
+            )
 
     async def dry_run(self, dead_letter: DeadLetter) -> DryRunResult:
         """Decide a dead letter as if it were redriven now, without writing anything."""

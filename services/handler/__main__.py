@@ -13,6 +13,7 @@ from services.config import HandlerSettings
 from services.eventlog.installation import fetch_installation
 from services.eventlog.postgres import WRITER, connect
 from services.handler.app import FRAMEWORK_LOGGER, build_app
+from services.handler.key_expiry import delete_expired_keys
 from services.handler.metrics import HandlerTelemetry
 from services.kafka.client_compat import patch_fetcher
 from services.kafka.topics import verify_topics
@@ -79,7 +80,10 @@ async def main(settings: HandlerSettings) -> None:
     async with contextlib.AsyncExitStack() as stack:
         health_server = serve_health(health, telemetry.metrics.registry, settings.health_host, settings.health_port)
         await stack.enter_async_context(health_server)
-        background = {"monitoring servers": server_monitor.run()}
+        background = {
+            "monitoring servers": server_monitor.run(),
+            "deleting keys of past days": delete_expired_keys(connect_monitor, settings.dead_letter_days),
+        }
         if authorizer is not None:
             background["reading keys"] = authorizer.keys.keep_current()
         await stack.enter_async_context(run_in_background(health, background))

@@ -8,6 +8,7 @@ from services.console.cli import (
     dead_letter_actions,
     dead_letter_dry_run,
     dead_letters,
+    person,
     replay,
     status,
     verdict,
@@ -32,5 +33,9 @@ def add_operator_commands(app: typer.Typer) -> None:
     dead_letter_commands.command("discard")(dead_letter_actions.discard)
     dead_letter_commands.command("reveal")(dead_letter_actions.reveal)
     app.add_typer(dead_letter_commands, name="dead-letters")
+    person_commands = typer.Typer(help="A person's data: erase, export.", no_args_is_help=True)
+    person_commands.command("erase")(person.erase)
+    person_commands.command("export")(person.export)
+    app.add_typer(person_commands, name="person")
     app.command("verify")(verify.verify_command)
     app.command("replay")(replay.replay_command)

@@ -1,0 +1,143 @@
+"""Sends erase_person to each course that knows a person, and records the erasure in a file outside the database.
+
+A restored backup holds the keys that were deleted since it was taken: the file says which erasures to repeat.
+"""
+
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+from aiokafka import AIOKafkaProducer
+
+from services.auth.signer import TokenSigner
+from services.auth.verifier import FACTS_SCOPE
+from services.eventlog.command_history import CommandHistory
+from services.eventlog.encryption_keys import EncryptionKeys
+from services.kafka.client_options import client_options
+from services.kafka.timeouts import kafka_timeout
+from services.kafka.topics import full_topic_name
+
+SEND_SECONDS_MAX = 30.0
+POLL_SECONDS = 0.1
+TOKEN_SECONDS = 600
+
+
+class ErasureFileError(Exception):
+    """The file of erasures can't be read or written; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A person to erase, by whom, why and when it was asked for first (RFC 3339)."""
+
+    root_account_id: int
+    user_id: int
+    operator_user_id: int
+    reason: str
+    requested_at: str
+
+
+def build_erasure(root_account: int, user_id: int, operator_user_id: int, reason: str) -> Erasure:
+    """Build an erasure that is requested now."""
+    return Erasure(root_account, user_id, operator_user_id, reason, datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def append_erasure(path: Path, erasure: Erasure) -> None:
+    """Append an erasure to the file, which only its owner can read, and wait until the disk has it."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(json.dumps(asdict(erasure)) + "\n")
+            file.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        raise ErasureFileError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def read_erasures(path: Path) -> list[Erasure]:
+    """Read the file, one erasure for each person, the latest."""
+    try:
+        erasures = [Erasure(**json.loads(line)) for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, ValueError, TypeError) as error:
+        raise ErasureFileError(f"{path} holds no list of erasures: {type(error).__name__}") from None
+    return list({(erasure.root_account_id, erasure.user_id): erasure for erasure in erasures}.values())
+
+
+async def send_erasure(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    bootstrap: str,
+    topic_prefix: str,
+    erasure: Erasure,
+    signer: TokenSigner | None,
+) -> dict[int, str | None]:
+    """Send erase_person to the courses that hold personal data of the person, and wait for the verdicts.
+
+    Returns by course the verdict's status, None without one in time. ``signer``: signs for handlers with COMMAND_AUTH.
+
+    Raises:
+        KafkaError, TimeoutError, POSTGRES_ERRORS: some commands may have been sent; run it again.
+    """
+    courses = await EncryptionKeys(connection).courses_of_person(erasure.root_account_id, erasure.user_id)
+    if not courses:
+        return {}
+    producer = AIOKafkaProducer(**client_options(bootstrap), enable_idempotence=True, acks="all")
+    command_ids = {course: str(uuid4()) for course in courses}
+    async with kafka_timeout(SEND_SECONDS_MAX, "sending erase_person"):
+        await producer.start()
+        try:
+            for course, command_id in command_ids.items():
+                value = _build_command(command_id, course, erasure)
+                await producer.send_and_wait(
+                    full_topic_name(topic_prefix, "commands"),
+                    value,
+                    key=str(course).encode(),
+                    headers=_build_headers(value, erasure, signer),
+                )
+        finally:
+            await producer.stop()
+    return await _wait_for_verdicts(CommandHistory(connection), erasure.root_account_id, command_ids)
+
+
+def _build_command(command_id: str, course: int, erasure: Erasure) -> bytes:
+    command = {
+        "command_id": command_id,
+        "type": "erase_person",
+        "issued_at": datetime.now(UTC).isoformat(),
+        "root_account_id": str(erasure.root_account_id),
+        "course_id": str(course),
+        "data": {"user_id": str(erasure.user_id)},
+    }
+    return json.dumps(command).encode()
+
+
+def _build_headers(value: bytes, erasure: Erasure, signer: TokenSigner | None) -> Sequence[tuple[str, bytes]]:
+    if signer is None:
+        return ()
+    digest = base64.urlsafe_b64encode(hashlib.sha256(value).digest()).rstrip(b"=").decode()
+    token = signer.issue_token(
+        erasure.operator_user_id, erasure.root_account_id, TOKEN_SECONDS, FACTS_SCOPE, command_sha256=digest
+    )
+    return [("authorization", f"Bearer {token}".encode())]
+
+
+async def _wait_for_verdicts(
+    history: CommandHistory, root_account: int, command_ids: dict[int, str]
+) -> dict[int, str | None]:
+    statuses: dict[int, str | None] = dict.fromkeys(command_ids)
+    deadline = time.monotonic() + SEND_SECONDS_MAX
+    while time.monotonic() < deadline and None in statuses.values():
+        for course, command_id in command_ids.items():
+            if statuses[course] is None:
+                verdict = await history.first_verdict(root_account, command_id)
+                statuses[course] = None if verdict is None else json.loads(verdict.body)["status"]
+        await asyncio.sleep(POLL_SECONDS)
+    return statuses

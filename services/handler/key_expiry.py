@@ -1,0 +1,27 @@
+"""Deletes the keys of past days, which erases the contents of old dead letters."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+from services.eventlog.encryption_keys import EncryptionKeys
+from services.eventlog.postgres import HeartbeatConnection, close_quickly
+from services.runtime.errors import POSTGRES_ERRORS, describe_error
+
+LOGGER = logging.getLogger("handler")
+PERIOD_SECONDS = 3_600
+
+
+async def delete_expired_keys(connect: Callable[[], Awaitable[HeartbeatConnection]], days: int) -> None:
+    """Every hour, delete the keys of days more than ``days`` ago, until cancelled; while PostgreSQL is away, later."""
+    while True:
+        try:
+            connection = await connect()
+            try:
+                await EncryptionKeys(connection).delete_days_before(datetime.now(UTC).date() - timedelta(days))
+            finally:
+                await close_quickly(connection)
+        except POSTGRES_ERRORS as error:
+            LOGGER.warning("keys of past days were not deleted: %s", describe_error(error))
+        await asyncio.sleep(PERIOD_SECONDS)

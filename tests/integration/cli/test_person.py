@@ -1,0 +1,90 @@
+"""``person erase`` and ``person export``: everything of a person, in every course, again after a restore."""
+
+import json
+import stat
+import uuid
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from tests.fixtures.canvas.adapter import World
+from tests.fixtures.system import System
+from tests.integration.cli.conftest import CommandLine
+
+Json = dict[str, Any]
+PERSON = 990_017
+NAME, COMMENT = "Erika Erasable", "A comment that has to go"
+WHY = ("--reason", "request 4711 of the person")
+
+
+async def state_person(system: System, world: World) -> None:
+    """The person as a student of a course of their own, with a name and a comment."""
+    row: Json = {"user_id": PERSON, "name": NAME, "login_id": "erika@uni.example", "sis_user_id": "S-ERIKA"}
+    settings = {"name": "Essay", "points_possible": 10, "grading_type": "points", "moderated_grading": False}
+    facts: list[tuple[str, Json, int | None]] = [
+        ("upsert_course", {"name": "Course"}, None),
+        ("upsert_users", {"users": [row]}, None),
+        (
+            "upsert_enrollments",
+            {"enrollments": [{"user_id": PERSON, "type": "StudentEnrollment", "state": "active"}]},
+            None,
+        ),
+        ("configure_assignment", settings, world.course_id),
+        (
+            "record_submission_comment",
+            {"student_id": PERSON, "author_id": PERSON, "comment": COMMENT},
+            world.course_id,
+        ),
+    ]
+    for kind, data, assignment in facts:
+        command: Json = {
+            "command_id": str(uuid.uuid4()), "type": kind, "issued_at": "2026-01-31T12:00:00Z", "root_account_id": 1,
+            "course_id": world.course_id, "data": data,
+        }  # fmt: skip
+        if assignment is not None:
+            command["assignment_id"] = assignment
+        verdict = await system.client.send_and_wait(command)
+        assert verdict["status"] == "accepted", verdict
+
+
+async def test_person_is_exported_erased_and_erased_again_after_a_restore(
+    cli: CommandLine, cli_by_role: dict[str, CommandLine], running_system: System, tmp_path: Path
+) -> None:
+    worlds = [World(), World()]
+    for world in worlds:
+        await state_person(running_system, world)
+    admin, erasures = cli_by_role["admin"], tmp_path / "erasures.jsonl"
+    person, log = str(PERSON), await asyncpg.connect(running_system.database_url)
+    keys_of_person = "select id, root_account, course, person, key from encryption_key where person = $1"
+    backup = await log.fetch(keys_of_person, PERSON)
+
+    before = await admin.run_in_process("person", "export", person, "--to", str(tmp_path / "before.json"), *WHY)
+    refused = await cli_by_role["operator"].run_in_process("person", "erase", person, "--file", str(erasures), *WHY)
+    erased = await admin.run_in_process("person", "erase", person, "--file", str(erasures), *WHY)
+    after = await admin.run_in_process("person", "export", person, "--to", str(tmp_path / "after.json"), *WHY)
+    keys_after = await log.fetch(keys_of_person, PERSON)
+    verified = await cli.run_in_process("verify", f"{running_system.prefix}.events", "--json")
+    # A backup from before the erasure is restored: the keys are back.
+    await log.executemany(
+        "insert into encryption_key (id, root_account, course, person, key) values ($1, $2, $3, $4, $5)", backup
+    )
+    restored = await admin.run_in_process("person", "export", person, "--to", str(tmp_path / "restored.json"), *WHY)
+    repeated = await admin.run_in_process("person", "erase", "--repeat", "--file", str(erasures), *WHY)
+    keys_at_last = await log.fetch(keys_of_person, PERSON)
+    kinds = await log.fetch("select kind from operator_action where detail->>'user_id' = $1 order by acted_at", person)
+    await log.close()
+
+    assert [result.exit_code for result in (before, refused, erased, after, restored, repeated)] == [0, 2, 0, 0, 0, 0]
+    assert (len(backup), keys_after, keys_at_last) == (2, [], [])
+    assert "erased in 2 courses" in erased.stdout
+    assert "erased in 2 courses" in repeated.stdout
+    texts = {name: (tmp_path / f"{name}.json").read_text() for name in ("before", "after", "restored")}
+    assert [NAME in texts[name] and COMMENT in texts[name] for name in texts] == [True, False, True]
+    assert not any(text in texts["after"] for text in (NAME, COMMENT, "erika@uni.example", "S-ERIKA"))
+    [report] = verified.json()
+    assert (report["findings"], report["erased"] >= 4) == ([], True)
+    assert [row["kind"] for row in kinds] == ["export", "erase", "export", "export", "erase"]
+    for path in (erasures, tmp_path / "before.json"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [json.loads(line)["user_id"] for line in erasures.read_text().splitlines()] == [PERSON]

@@ -58,8 +58,9 @@ TOPICS: Mapping[str, Topic] = {
     "caliper": Topic("Caliper", "The same grades, with the same numbers, as IMS Caliper 1.1 envelopes.", OUTPUT_CONFIG),
     "events": Topic(
         "Domain events",
-        "Everything that happened, for integrators and auditors.",
-        {**OUTPUT_CONFIG, "retention.ms": "-1"},
+        "Everything that happened, for integrators and auditors. A replay brings back what retention has removed.",
+        # Not longer than the others: a person who is erased must leave the topics too.
+        OUTPUT_CONFIG,
     ),
     "dead-letters": Topic(
         "Dead letters",

@@ -40,10 +40,10 @@ async def state_person(system: System, world: World) -> None:
     for kind, data, assignment in facts:
         command: Json = {
             "command_id": str(uuid.uuid4()), "type": kind, "issued_at": "2026-01-31T12:00:00Z", "root_account_id": 1,
-            "course_id": world.course_id, "data": data,
+            "course_id": str(world.course_id), "data": data,
         }  # fmt: skip
         if assignment is not None:
-            command["assignment_id"] = assignment
+            command["assignment_id"] = str(assignment)
         verdict = await system.client.send_and_wait(command)
         assert verdict["status"] == "accepted", verdict
 

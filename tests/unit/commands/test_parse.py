@@ -301,7 +301,7 @@ def check_parsed(parsed: ParsedCommand | InvalidCommand | UnreadableRecord) -> N
         assert 0 < len(parsed.errors) <= 100
         spoken += [parsed.command_id, parsed.type or "", parsed.correlation_id or ""]
         spoken += [text for error in parsed.errors for text in error.values()]
-    assert all("\x00" not in text and text.encode() is not None and len(text) <= 400 for text in spoken)
+    assert all("\x00" not in text and text.encode() is not None and len(text) <= 1_000 for text in spoken)
 
 
 @given(some.binary())

@@ -67,7 +67,8 @@ async def test_person_is_exported_erased_and_erased_again_after_a_restore(
     verified = await cli.run_in_process("verify", f"{running_system.prefix}.events", "--json")
     # A backup from before the erasure is restored: the keys are back.
     await log.executemany(
-        "insert into encryption_key (id, root_account, course, person, key) values ($1, $2, $3, $4, $5)", backup
+        "insert into encryption_key (id, root_account, course, person, key) values ($1, $2, $3, $4, $5)",
+        [tuple(row) for row in backup],
     )
     restored = await admin.run_in_process("person", "export", person, "--to", str(tmp_path / "restored.json"), *WHY)
     repeated = await admin.run_in_process("person", "erase", "--repeat", "--file", str(erasures), *WHY)

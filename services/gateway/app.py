@@ -36,6 +36,7 @@ from services.gateway.command_producer import CommandProducer
 from services.gateway.dependencies import Dependencies
 from services.gateway.metrics import METRICS
 from services.gateway.openapi_docs import remove_validation_error_responses
+from services.gateway.pending_places import PendingPlaces
 from services.gateway.rails_params import BODY_BYTES_MAX
 from services.gateway.rails_paths import RailsPathMiddleware
 from services.gateway.responses import NOT_FOUND, ApiError, json_response, unavailable
@@ -151,6 +152,7 @@ def build_app(settings: GatewaySettings, keys: JwkSet) -> FastAPI:
                 create_request_traces(settings),
                 rules.own_claims(),
             ),
+            pending_places=PendingPlaces(connection_pool),
             commands_topic=commands_topic,
             gateway_url=settings.gateway_url,
             lms_url=settings.lms_url,
@@ -247,7 +249,11 @@ def _add_error_handlers(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
     @app.exception_handler(VerdictPending)
     async def handle_pending(request: Request, error: VerdictPending) -> Response:
-        body, headers = pending_response(error)
+        place = error.record_coordinates
+        if place is not None:
+            places: PendingPlaces = request.app.state.dependencies.pending_places
+            place = await places.sign(error.caller, error.command_id, place)
+        body, headers = pending_response(error.command_id, place)
         return json_response(request, body, 202, headers)
 
     add_error_handlers(

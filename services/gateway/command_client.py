@@ -39,8 +39,9 @@ _IDEMPOTENCY_KEY = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
 class VerdictPending(Exception):
     """No verdict arrived in time. ``record_coordinates`` is PARTITION-OFFSET, None without an acknowledgement."""
 
-    def __init__(self, command_id: str, record_coordinates: str | None) -> None:
+    def __init__(self, caller: Caller, command_id: str, record_coordinates: str | None) -> None:
         super().__init__(command_id)
+        self.caller = caller
         self.command_id = command_id
         self.record_coordinates = record_coordinates
 
@@ -111,7 +112,9 @@ class CommandClient:
             stored_verdict = await self.verdict_waiter.wait(coordinates, max(deadline - time.monotonic(), 0))
         if stored_verdict is None:
             METRICS.commands.labels(command_request.type, "pending").inc()
-            raise VerdictPending(command_id, None if coordinates is None else f"{coordinates[0]}-{coordinates[1]}")
+            raise VerdictPending(
+                caller, command_id, None if coordinates is None else f"{coordinates[0]}-{coordinates[1]}"
+            )
         verdict = parse_verdict(stored_verdict.body)
         METRICS.commands.labels(command_request.type, verdict["status"]).inc()
         return verdict
@@ -220,9 +223,9 @@ def raise_for_verdict(verdict: dict[str, Any], *, is_grading: bool = False) -> d
     raise ApiError(verdict["http_status"], {"message": message})
 
 
-def pending_response(error: VerdictPending) -> tuple[dict[str, str], dict[str, str]]:
-    """Build body and headers of a 202 answer, with the verdict's location."""
-    location = f"/api/moderation/v1/commands/{error.command_id}"
-    if error.record_coordinates is not None:
-        location += f"?record={error.record_coordinates}"
-    return {"command_id": error.command_id, "status": "pending"}, {"Location": location, "Retry-After": "1"}
+def pending_response(command_id: str, place: str | None) -> tuple[dict[str, str], dict[str, str]]:
+    """Build body and headers of a 202 answer, with the verdict's location; ``place`` is the record's, signed."""
+    location = f"/api/moderation/v1/commands/{command_id}"
+    if place is not None:
+        location += f"?record={place}"
+    return {"command_id": command_id, "status": "pending"}, {"Location": location, "Retry-After": "1"}

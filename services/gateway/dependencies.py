@@ -11,6 +11,7 @@ from services.gateway.authentication import Authentication, Caller
 from services.gateway.command_client import CommandClient
 from services.gateway.command_producer import CommandProducer
 from services.gateway.parameter_checks import reject_acting_as
+from services.gateway.pending_places import PendingPlaces
 from services.gateway.responses import bad_request, not_found, unauthorized
 from services.gateway.state_cache import StateCache
 from services.gateway.state_document_cache import StateDocumentCache
@@ -36,6 +37,7 @@ class Dependencies:
     producer: CommandProducer
     verdict_waiter: VerdictWaiter
     command_client: CommandClient
+    pending_places: PendingPlaces
     commands_topic: str
     gateway_url: str
     lms_url: str

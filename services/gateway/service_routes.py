@@ -47,11 +47,11 @@ AsOfTime = Annotated[
     OptionalQueryText,
     Query(description="as it stood at this time (RFC 3339)", json_schema_extra={"format": "date-time"}),
 ]
-_COORDINATES_PATTERN = re.compile(r"([0-9]{1,9})-([0-9]{1,18})")
+_COORDINATES_PATTERN = re.compile(r"([0-9]{1,9})-([0-9]{1,18})(?:-([0-9A-Za-z_-]{22}))?")
 RecordCoordinatesText = Annotated[
     OptionalQueryText,
     Query(
-        description="PARTITION-OFFSET, as Location named it",
+        description="PARTITION-OFFSET and a signature, as Location named it; without the signature never 202",
         json_schema_extra={"pattern": f"^{_COORDINATES_PATTERN.pattern}$"},
     ),
 ]
@@ -68,9 +68,9 @@ async def command(
     """The verdict of a command, for its actor and for auditors; 202 until the record is decided."""
     if not is_uuid(command_id):
         raise not_found()
-    coordinates = None if record is None else _parse_coordinates(record)
+    coordinates, signature = (None, None) if record is None else _parse_coordinates(record)
     # In this order: a record decided between the two queries has a verdict in the second one.
-    is_pending = await _is_pending(dependencies, command_id.lower(), coordinates)
+    is_pending = await _is_pending(dependencies, caller, command_id.lower(), coordinates, signature)
     try:
         stored_verdict = await _find_verdict(dependencies, caller, command_id.lower(), coordinates)
     except VerdictArchived:
@@ -82,7 +82,7 @@ async def command(
             )
         raise not_found()
     metadata = orjson.loads(stored_verdict.metadata)
-    course_id = metadata["course_id"]
+    course_id = metadata.get("course_id")
     course = None if course_id is None else await dependencies.state_cache.get_course(caller.root_account_id, course_id)
     verdict = parse_verdict(stored_verdict.body)
     if course is not None and is_auditor(course, caller.user_id):
@@ -94,7 +94,7 @@ async def command(
 
 async def _hide_students(dependencies: Dependencies, caller: Caller, verdict: dict[str, Any]) -> Any:
     """Return a verdict's result, with anonymous ids for the students of an assignment that hides them."""
-    assignment_id, result = verdict["assignment_id"], verdict["result"]
+    assignment_id, result = verdict.get("assignment_id"), verdict["result"]
     course_and_assignment = (
         None
         if assignment_id is None or result is None
@@ -107,11 +107,11 @@ async def _hide_students(dependencies: Dependencies, caller: Caller, verdict: di
     return view.with_anonymous_ids(result, "id" if names_set else "student_id")
 
 
-def _parse_coordinates(record: str) -> tuple[int, int]:
+def _parse_coordinates(record: str) -> tuple[tuple[int, int], str | None]:
     match = _COORDINATES_PATTERN.fullmatch(record)
     if match is None:
-        raise bad_request("send record as PARTITION-OFFSET, as Location named it")
-    return int(match[1]), int(match[2])
+        raise bad_request("send record as Location named it")
+    return (int(match[1]), int(match[2])), match[3]
 
 
 async def _find_verdict(
@@ -129,10 +129,20 @@ async def _find_verdict(
     return await dependencies.reader.first_verdict(command_id, caller.root_account_id)
 
 
-async def _is_pending(dependencies: Dependencies, command_id: str, coordinates: tuple[int, int] | None) -> bool:
+async def _is_pending(
+    dependencies: Dependencies,
+    caller: Caller,
+    command_id: str,
+    coordinates: tuple[int, int] | None,
+    signature: str | None,
+) -> bool:
     if coordinates is None:
         return command_id in dependencies.producer.in_flight
     partition, offset = coordinates
+    if signature is None or not await dependencies.pending_places.was_told(
+        caller, command_id, f"{partition}-{offset}", signature
+    ):
+        return False
     return await dependencies.reader.watermark(dependencies.commands_topic, partition) < offset
 
 

@@ -14,7 +14,9 @@ from services.eventlog.append_batch import AppendBatch, RecordCoordinates
 from services.eventlog.store import EventStore
 from services.eventlog.stream_reader import StoredVerdict, StreamReader
 from services.gateway.authentication import Caller
-from services.gateway.service_routes import command
+from services.gateway.pending_places import PendingPlaces
+from services.gateway.responses import ApiError
+from services.gateway.service_routes import command as get_command
 
 T = TypeVar("T")
 TOPIC, SHARD = "commands", 1
@@ -66,10 +68,37 @@ async def test_verdict_appended_between_two_log_queries_is_found(
         assert await log.append(batch)
 
     reader = InterruptedReader(connection, questions, decide)
-    parts: Any = SimpleNamespace(reader=reader, commands_topic=TOPIC)
+    places = PendingPlaces(connection)  # type: ignore[arg-type]
+    record = await places.sign(GRADER, command_id, f"{SHARD}-0")
+    parts: Any = SimpleNamespace(reader=reader, commands_topic=TOPIC, pending_places=places)
     request = Request({"type": "http", "headers": [], "method": "GET", "path": "/"})
     try:
-        answer = await command(request, parts, GRADER, command_id, record=f"{SHARD}-0")
+        answer = await get_command(request, parts, GRADER, command_id, record=record)
     finally:
         await connection.close()
     assert answer.status_code == status
+
+
+async def test_only_who_was_told_a_place_learns_that_it_is_pending(database_url: str) -> None:
+    connection, command_id = await asyncpg.connect(database_url), str(uuid.uuid4())
+    await EventStore(connection).current_incarnation(TOPIC)
+    places = PendingPlaces(connection)  # type: ignore[arg-type]
+    parts: Any = SimpleNamespace(reader=StreamReader(connection), commands_topic=TOPIC, pending_places=places)
+    request = Request({"type": "http", "headers": [], "method": "GET", "path": "/"})
+    told = await PendingPlaces(connection).sign(GRADER, command_id, f"{SHARD}-5")  # type: ignore[arg-type]
+
+    async def status(record: str, caller: Caller = GRADER, command: str = command_id) -> int:
+        try:
+            return (await get_command(request, parts, caller, command, record=record)).status_code
+        except ApiError as error:
+            return error.status
+
+    try:
+        assert await status(told) == 202
+        assert await status(f"{SHARD}-5") == 404
+        assert await status(told.replace("-5-", "-6-")) == 404
+        assert await status(told, Caller(user_id=22, root_account_id=1)) == 404
+        assert await status(told, Caller(user_id=21, root_account_id=2)) == 404
+        assert await status(told, command=str(uuid.uuid4())) == 404
+    finally:
+        await connection.close()

@@ -15,7 +15,7 @@ CommandAuth = Literal["off", "required", "bound"]
 LMS_URL_DESCRIPTION = "the http or https URL of the LMS's web pages"
 JWKS_DESCRIPTION = "the path of a JWK set file, or its https URL"
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
-DATABASE_URL_DESCRIPTION = "postgresql://user:password@host:port/database"
+DATABASE_URL_DESCRIPTION = "postgresql://user:password@host:port/database"  # pragma: allowlist secret
 
 
 class SettingsError(Exception):

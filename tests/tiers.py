@@ -64,6 +64,7 @@ CHECKS = Tier(
         (str(BIN / "ruff"), "format", "--check", "--quiet", "."),
         (str(BIN / "ruff"), "check", "--quiet", "."),
         (str(BIN / "lint-imports"), "--no-logo"),
+        (str(ROOT / "deploy" / "find-secrets"),),
         (str(BIN / "deptry"), "services", "schemas"),
         (str(BIN / "deptry"), "deploy", "tests", "--exclude", r"\.venv", "--ignore", "DEP002,DEP004"),
         (str(BIN / "mypy"), "services", "schemas", "deploy", "tests"),

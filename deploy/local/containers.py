@@ -21,7 +21,7 @@ from deploy.local.paths import CLONE_ID, STATE, free_port, wait_until_ready
 
 # The first one that the engine has is used.
 IMAGES = {
-    "kafka": ("apache/kafka:4.1.1", "apache/kafka:4.1.0"),
+    "kafka": ("apache/kafka:4.1.2",),
     "postgres": ("postgres:18", "postgres:17", "postgres:16", "postgres:15"),
 }
 START_SECONDS = 60

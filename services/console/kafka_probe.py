@@ -54,6 +54,8 @@ class KafkaProbe:
         )
         # Never fetches: a request would wait behind a long-polling fetch on the same connection.
         self._offsets_consumer = AIOKafkaConsumer(**consumer_config)
+        # Sees where a partition ends, also while a producer's open transaction hides records from all other consumers.
+        self._end_consumer = AIOKafkaConsumer(**{**consumer_config, "isolation_level": "read_uncommitted"})
 
     async def start(self) -> None:
         """Connect. A consumer without a group reads all partitions, also those added later."""
@@ -61,6 +63,7 @@ class KafkaProbe:
             await self._lag_consumer.start()
             await self._progress_consumer.start()
             await self._offsets_consumer.start()
+            await self._end_consumer.start()
             self._progress_consumer.assign([self._progress_partition])
 
     @property
@@ -70,7 +73,7 @@ class KafkaProbe:
 
     async def stop(self) -> None:
         """Disconnect."""
-        for consumer in (self._lag_consumer, self._progress_consumer, self._offsets_consumer):
+        for consumer in (self._lag_consumer, self._progress_consumer, self._offsets_consumer, self._end_consumer):
             await consumer.stop()
 
     def _topic_partitions(self, partitions: list[int]) -> list[TopicPartition]:
@@ -79,14 +82,15 @@ class KafkaProbe:
     async def read_lag(self, watermarks: Mapping[int, int]) -> dict[int, PartitionLag]:
         """Read the lag of each partition against the log's watermarks.
 
-        Transaction markers count as records while a record waits.
+        Transaction markers count as records while a record waits, and so does what an open transaction hides.
         """
         async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "reading the lag"):
             topic_partitions = self._topic_partitions(
                 [partition for partition in self.partitions if partition in watermarks]
             )
             self._lag_consumer.pause(*topic_partitions)
-            end_offsets = await self._lag_consumer.end_offsets(topic_partitions)
+            stable_ends = await self._lag_consumer.end_offsets(topic_partitions)
+            end_offsets = await self._end_consumer.end_offsets(topic_partitions)
             lags = {
                 topic_partition.partition: end - watermarks[topic_partition.partition] - 1
                 for topic_partition, end in end_offsets.items()
@@ -95,9 +99,12 @@ class KafkaProbe:
             append_times = (
                 await self._read_first_append_times(lagging_partitions, watermarks) if lagging_partitions else {}
             )
-        # A partition without a first record has nothing but transaction markers above its watermark.
+        hiding = {place.partition for place, end in end_offsets.items() if stable_ends[place] < end}
+        # Another partition without a first record has nothing but transaction markers above its watermark.
         return {
-            partition: PartitionLag(lag if partition in append_times else min(lag, 0), append_times.get(partition))
+            partition: PartitionLag(
+                lag if partition in append_times or partition in hiding else min(lag, 0), append_times.get(partition)
+            )
             for partition, lag in lags.items()
         }
 

@@ -1,6 +1,5 @@
 """Run the handler: settings, topic check, health endpoint, application."""
 
-import asyncio
 import contextlib
 import functools
 import logging
@@ -15,6 +14,7 @@ from services.eventlog.postgres import WRITER, connect
 from services.handler.app import FRAMEWORK_LOGGER, build_app
 from services.handler.key_expiry import delete_expired_keys
 from services.handler.metrics import HandlerTelemetry
+from services.handler.partition_watch import PartitionWatch
 from services.kafka.client_compat import patch_fetcher
 from services.kafka.topics import verify_topics
 from services.runtime.background_tasks import run_in_background
@@ -65,12 +65,16 @@ async def main(settings: HandlerSettings) -> None:
     health, telemetry = Health(), HandlerTelemetry(HandlerMetrics(), authorizer, build_traces(settings))
     application, consumers = build_app(settings, installation, health, telemetry, authorizer)
 
-    async def poll_lag() -> None:
+    watch = PartitionWatch(consumers, settings, installation.shard_count, telemetry.metrics)
+
+    async def check_kafka() -> None:
         if health.problem is None:
-            await asyncio.gather(*(consumer.poll_lag() for consumer in consumers))
+            await watch.check_kafka()
 
     connect_monitor = functools.partial(connect, settings.url(), "handler-watch", WRITER)
-    server_monitor = ServerMonitor(settings, connect_monitor, health, telemetry.metrics, check_kafka=poll_lag)
+    server_monitor = ServerMonitor(
+        settings, connect_monitor, health, telemetry.metrics, check_kafka=check_kafka, check_postgres=watch.check_log
+    )
 
     @application.after_startup
     async def on_started() -> None:
@@ -80,6 +84,7 @@ async def main(settings: HandlerSettings) -> None:
     async with contextlib.AsyncExitStack() as stack:
         health_server = serve_health(health, telemetry.metrics.registry, settings.health_host, settings.health_port)
         await stack.enter_async_context(health_server)
+        stack.push_async_callback(watch.topic_offsets.stop)
         background = {
             "monitoring servers": server_monitor.run(),
             "deleting keys of past days": delete_expired_keys(connect_monitor, settings.dead_letter_days),

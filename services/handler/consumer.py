@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -20,7 +20,6 @@ from services.handler.log_session import LogSession, open_log_session, read_wate
 from services.handler.metrics import HandlerTelemetry, build_in_flight_records
 from services.handler.offset_committer import OffsetCommitter
 from services.handler.position_checks import is_new
-from services.handler.topic_checks import TopicIdentityCheck, rejoin_if_partitions_added, sample_lag
 from services.kafka.client_compat import Poll, wait_until_idle
 from services.kafka.partitioning import group_by_partition
 from services.kafka.topics import full_topic_name
@@ -66,8 +65,10 @@ class CommandConsumer(ConsumerRebalanceListener):
         self.offset_committer = OffsetCommitter()
         self.faststream_subscriber: Any = None
         self.stopping = False
-        self.topic_identity_check = TopicIdentityCheck(settings.url())
-        self.partition_count = installation.shard_count
+        # The watermarks of these are compared with the position at the next check of the log.
+        self.unverified: set[int] = set()
+        # The log went back: states and positions are of decisions that it no longer has.
+        self.must_reconnect = False
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Finish the transaction in progress, so that the next owner does not process its records concurrently."""
@@ -90,20 +91,25 @@ class CommandConsumer(ConsumerRebalanceListener):
         self.failing_partitions.clear()
         self.health.set_component_problem(self.name, None)
         self._reset_positions()
+        self.unverified = set(partitions)
         try:
-            await self._rewind_to_watermarks(assigned)
+            await self.rewind(await read_watermarks(self.settings, partitions))
         except INFRASTRUCTURE_ERRORS as error:
-            LOGGER.warning("watermarks not read on assignment, the first batch reads them: %s", type(error).__name__)
+            LOGGER.warning("watermarks not read on assignment, they are read later: %s", type(error).__name__)
+        else:
+            self.unverified = set()
 
-    async def _rewind_to_watermarks(self, assigned: Sequence[TopicPartition]) -> None:
-        watermarks = await read_watermarks(self.settings, [topic_partition.partition for topic_partition in assigned])
+    async def rewind(self, watermarks: Mapping[int, int]) -> None:
+        """Fetch partitions again from their watermarks on, where the position is behind them."""
         consumer = self.faststream_subscriber.consumer
         if consumer is None:
             return
-        for topic_partition in assigned:
-            resume_offset = max(watermarks[topic_partition.partition], 0)
-            if await consumer.position(topic_partition) > resume_offset:
-                consumer.seek(topic_partition, resume_offset)
+        for partition, watermark in watermarks.items():
+            topic_partition = TopicPartition(self.commands_topic, partition)
+            if topic_partition in consumer.assignment() and await consumer.position(topic_partition) > max(
+                watermark, 0
+            ):
+                consumer.seek(topic_partition, max(watermark, 0))
 
     async def handle(self, records: RecordBatch, message: KafkaMessage) -> None:
         """Process a batch. Retry infrastructure errors with backoff, then raise: the batch is then fetched again.
@@ -243,6 +249,9 @@ class CommandConsumer(ConsumerRebalanceListener):
         await self.offset_committer.flush(COMMIT_SECONDS_MAX)
 
     async def _ensure_connected(self) -> LogSession:
+        if self.must_reconnect:
+            self.disconnect()
+            self.must_reconnect = False
         if self.session is None or self.session.connection.is_closed():
             self.session = await open_log_session(
                 self.settings, self.installation, self.authorizer, self.health, self.name
@@ -270,24 +279,7 @@ class CommandConsumer(ConsumerRebalanceListener):
             except Exception:
                 # An unreadable record also loses what was fetched of other partitions.
                 self._reset_positions()
+                self.unverified = {topic_partition.partition for topic_partition in consumer.assignment()}
                 raise
 
         return poll_with_heartbeat
-
-    async def poll_lag(self) -> None:
-        """Compare the partitions with the broker: how far behind, any added, recreated?"""
-        consumer = self.faststream_subscriber.consumer
-        if consumer is None:
-            return
-        assigned = consumer.assignment()
-        self.partition_count = rejoin_if_partitions_added(consumer, self.commands_topic, self.partition_count)
-        if not await sample_lag(self.lag, consumer, assigned, self.commands_topic) or self.session is None:
-            return
-        position_tracker = self.session.position_tracker
-        recreated = await self.topic_identity_check.find_recreated_partitions(
-            consumer, assigned, position_tracker.incarnation
-        )
-        for partition, offset in recreated.items():
-            position_tracker.stop_recreated(partition, offset)
-        if recreated:
-            self.health.set_component_problem(self.name, position_tracker.problem)

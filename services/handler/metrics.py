@@ -47,6 +47,7 @@ class HandlerTelemetry:
         )
         metrics.consumer_lag_records.callback = lambda: self._by_partition(ConsumerLag.lag_records)
         metrics.consumer_lag_seconds.callback = lambda: self._by_partition(ConsumerLag.lag_seconds)
+        metrics.open_transaction_seconds.callback = lambda: self._by_partition(ConsumerLag.open_transaction_seconds)
         metrics.consumer_state.callback = lambda: self._by_partition(ConsumerLag.state)
         if authorizer is not None:
             metrics.auth_failures.callback = lambda: failure_counts(authorizer.failures)

@@ -35,6 +35,11 @@ def find_replaced_offset(redelivered_records: Iterable[Record], append_times: Ma
     return None
 
 
+def find_lost_watermarks(processed: Mapping[int, int], watermarks: Mapping[int, int]) -> dict[int, int]:
+    """Return the log's watermarks of partitions that it had processed further before: a restored log forgot records."""
+    return {partition: watermarks[partition] for partition, last in processed.items() if watermarks[partition] < last}
+
+
 def find_removed_offsets(watermark: int, beginning_offset: int) -> range:
     """Return the offsets that retention removed before they were processed; ``beginning_offset``: the partition's.
 

@@ -46,6 +46,11 @@ class PositionTracker:
         self._positions = Positions()
 
     @property
+    def watermarks(self) -> Mapping[int, int]:
+        """The highest processed offset of each partition with records since the last reset, as far as it is known."""
+        return self._positions.watermarks
+
+    @property
     def stopped(self) -> Mapping[int, str]:
         """Partitions of which nothing more is processed, with the reason."""
         return self._positions.stopped

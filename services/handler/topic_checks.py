@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalStateError
@@ -10,6 +10,7 @@ from aiokafka.errors import IllegalStateError
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
 from services.eventlog.topic_identity import is_recreated, read_first_records
+from services.handler.topic_offsets import PartitionOffsets
 from services.kafka.client_compat import request_rejoin
 from services.runtime.errors import POSTGRES_ERRORS
 from services.runtime.failpoints import failpoints
@@ -19,13 +20,12 @@ POSITION_SECONDS_MAX = 0.5
 
 
 async def sample_lag(
-    lag: ConsumerLag, consumer: AIOKafkaConsumer, assigned: Collection[TopicPartition], commands_topic: str
+    lag: ConsumerLag,
+    consumer: AIOKafkaConsumer,
+    assigned: Collection[TopicPartition],
+    offsets: Mapping[int, PartitionOffsets],
 ) -> bool:
-    """Sample positions and end offsets; return False during a rebalance, when a position is not known.
-
-    Asks Kafka for an end offset even without assigned partitions, so that an outage is noticed.
-    """
-    end_offsets = await consumer.end_offsets(assigned or [TopicPartition(commands_topic, 0)])
+    """Sample positions and offsets; return False during a rebalance, when a position is not known."""
     try:
         async with asyncio.timeout(POSITION_SECONDS_MAX):
             positions = {
@@ -33,7 +33,11 @@ async def sample_lag(
             }
     except (IllegalStateError, TimeoutError):
         return False
-    lag.sample(positions, {topic_partition.partition: end for topic_partition, end in end_offsets.items()})
+    lag.sample(
+        positions,
+        {partition: offsets[partition].end for partition in positions},
+        {partition: offsets[partition].stable_end for partition in positions},
+    )
     return True
 
 

@@ -38,8 +38,12 @@ class InFlightRecord:
 
 @dataclass(slots=True)
 class LagWindow:
-    """The last samples (position, end) of one partition, and when each of its recent ends was first seen."""
+    """The last samples (position, end) of one partition, and when each of its recent ends was first seen.
 
+    ``hidden_since``: the last stable offset that is before the end, and when it was first seen; None if there is none.
+    """
+
+    hidden_since: tuple[int, float] | None = None
     samples: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=WINDOW_SAMPLES))
     end_samples: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -52,6 +56,13 @@ class LagWindow:
             self.end_samples[-1] = (at if end <= position else self.end_samples[-1][0], end)
         while len(self.end_samples) > 1 and self.end_samples[1][1] <= position:
             self.end_samples.popleft()
+
+    def add_stable_end(self, at: float, stable_end: int) -> None:
+        """Add the last stable offset to the last sample: before the end while a producer's transaction is open."""
+        if stable_end >= self.samples[-1][1]:
+            self.hidden_since = None
+        elif self.hidden_since is None or self.hidden_since[0] != stable_end:
+            self.hidden_since = stable_end, at
 
     @property
     def lag(self) -> int:
@@ -103,15 +114,20 @@ class ConsumerLag:
         """Forget batch and stopped partitions, after an assignment of partitions."""
         self.in_flight, self.stopped = {}, frozenset()
 
-    def sample(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> None:
-        """Sample the assigned partitions: the consumer's positions and their ends. Forgets other partitions."""
+    def sample(self, positions: Mapping[int, int], ends: Mapping[int, int], stable_ends: Mapping[int, int]) -> None:
+        """Sample the assigned partitions: the consumer's positions, their ends and last stable offsets.
+
+        Forgets other partitions.
+        """
         now = self.clock()
         for partition in self._windows.keys() - positions.keys():
             del self._windows[partition]
         for partition, position in positions.items():
             record = self.in_flight.get(partition)
             decided_position = position if record is None else min(position, record.offset)
-            self._windows.setdefault(partition, LagWindow()).add(now, decided_position, ends[partition])
+            window = self._windows.setdefault(partition, LagWindow())
+            window.add(now, decided_position, ends[partition])
+            window.add_stable_end(now, stable_ends[partition])
 
     def partitions(self) -> Collection[int]:
         """Return the sampled partitions."""
@@ -127,6 +143,11 @@ class ConsumerLag:
         if record is not None:
             return max(self.clock() - record.append_time, 0.0)
         return max(self.clock() - window.waiting_since(), 0.0) if window.lag else 0.0
+
+    def open_transaction_seconds(self, partition: int) -> float:
+        """Return how long one open transaction has hidden records of a partition from all readers; 0 without one."""
+        hidden_since = self._windows[partition].hidden_since
+        return 0.0 if hidden_since is None else max(self.clock() - hidden_since[1], 0.0)
 
     def state(self, partition: int) -> PartitionState:
         """Return the state of a partition."""

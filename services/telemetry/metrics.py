@@ -142,6 +142,17 @@ class HandlerMetrics(TokenMetrics):
             "Age of a partition's oldest unprocessed command in seconds; 0 if there is none",
             "partition",
         )
+        self.log_rewinds = self._counter(
+            "moderation_log_rewinds_total",
+            "Times that the log had processed less of a partition than before: a failover or restore lost decisions,"
+            " and the records are processed again",
+        )
+        self.open_transaction_seconds = self._callback_gauge(
+            "moderation_commands_open_transaction_seconds",
+            "Seconds for which a producer's open transaction has hidden commands of a partition from every reader; 0"
+            " if there is none",
+            "partition",
+        )
         self.consumer_state = self._callback_gauge(
             "moderation_consumer_state",
             "State of a partition over the last ten seconds: 0 ok, 1 warning (processed more slowly than commands"

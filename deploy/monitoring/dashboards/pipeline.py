@@ -54,8 +54,9 @@ def _commands() -> list[Panel]:
             "How many commands are undecided?",
             "short",
             [query(f"sum by (partition) ({selector('moderation_consumer_lag_records')})", "{{partition}}")],
-            "Consumer lag in records, measured against the log: a committed offset does not hide a lost command.",
-            ["CommandsWait"],
+            "Consumer lag in records, measured against the log and the topic's high watermark: neither a committed "
+            "offset nor an open transaction hides a command.",
+            ["CommandsWait", "OpenTransactionHidesCommands", "LogWentBack"],
         ),
         graph(
             "How long do commands queue?",
@@ -70,6 +71,13 @@ def _commands() -> list[Panel]:
             "short",
             p50_and_p99("moderation_batch_commands"),
             "Records per transaction. Batches grow under load.",
+        ),
+        graph(
+            "How many events does a transaction append?",
+            "short",
+            p50_and_p99("moderation_batch_events"),
+            "A transaction ends after the command that reaches `HANDLER_BATCH_EVENTS`: then one customer's large "
+            "commands come in parts, between which other partitions are served.",
         ),
         graph(
             "How often are partitions assigned?",

@@ -23,7 +23,9 @@ from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import ClocksDiffer, EventStore
 from services.handler import consumer as consumer_module
 from services.handler.app import build_app
+from services.handler.consumer import CommandConsumer
 from services.handler.metrics import HandlerTelemetry
+from services.handler.partition_watch import PartitionWatch
 from services.handler.position_tracker import PositionTracker
 from services.kafka import topics
 from services.kafka.client_options import client_options
@@ -188,13 +190,21 @@ async def test_repeatedly_lost_batch_is_refetched_after_corrupt_record_errors(
     command_consumer.disconnect()
 
 
+async def check_kafka(command_consumer: CommandConsumer) -> None:
+    watch = PartitionWatch(
+        [command_consumer], command_consumer.settings, DEFAULT_SHARD_COUNT, command_consumer.telemetry.metrics
+    )
+    await watch.check_kafka()
+    await watch.topic_offsets.stop()
+
+
 async def test_recreated_topic_is_detected_by_its_first_record(system: System) -> None:
     await send(system, course_commands(2), partition=0)
     command_consumer = build_command_consumer(system)
     async with open_consumer(system, 0) as consumer:
         command_consumer.faststream_subscriber.consumer = consumer
         await handle(command_consumer, consumer, await fetch(consumer, 9))
-        await command_consumer.poll_lag()
+        await check_kafka(command_consumer)
         assert command_consumer.health.component_problems == {}
     await recreate_commands_topic(system)
     await send(system, course_commands(4), partition=0)
@@ -203,7 +213,7 @@ async def test_recreated_topic_is_detected_by_its_first_record(system: System) -
         consumer.seek(TopicPartition(topics.full_topic_name(system.prefix, "commands"), 0), 2)
         await handle(command_consumer, consumer, await fetch(consumer, 9))
         assert await count_rows(system) == 4
-        await command_consumer.poll_lag()
+        await check_kafka(command_consumer)
     command_consumer.disconnect()
     problem = command_consumer.health.component_problems[command_consumer.name]
     assert "moderated-grading admin accept-recreated-topic" in problem

@@ -3,7 +3,14 @@
 import pytest
 from aiokafka import ConsumerRecord
 
-from services.handler.position_checks import Record, find_removed_offsets, find_replaced_offset, has_gap, is_new
+from services.handler.position_checks import (
+    Record,
+    find_lost_watermarks,
+    find_removed_offsets,
+    find_replaced_offset,
+    has_gap,
+    is_new,
+)
 
 
 def build_record(offset: int, append_time: int) -> Record:
@@ -48,3 +55,7 @@ def test_unprocessed_records_that_retention_removed_are_named(
     watermark: int, beginning_offset: int, removed: list[int]
 ) -> None:
     assert list(find_removed_offsets(watermark, beginning_offset)) == removed
+
+
+def test_watermark_that_fell_since_it_was_known_is_lost() -> None:
+    assert find_lost_watermarks({0: 19, 1: 5, 2: -1}, {0: 9, 1: 7, 2: -1, 3: 0}) == {0: 9}

@@ -27,7 +27,7 @@ class Partition:
         """(position, end) of each look."""
         for position, end in seen:
             self.clock.now += 1
-            self.lag.sample({PARTITION: position}, {PARTITION: end})
+            self.lag.sample({PARTITION: position}, {PARTITION: end}, {PARTITION: end})
 
     def start_batch(self, offset: int, seconds_old: float) -> None:
         self.lag.start_batch({PARTITION: InFlightRecord(offset, self.clock.now - seconds_old)})
@@ -121,5 +121,15 @@ def test_initial_backlog_is_aged_from_the_first_sample(partition: Partition) -> 
 
 def test_revoked_partition_is_no_longer_reported(partition: Partition) -> None:
     partition.sample((100, 100))
-    partition.lag.sample({}, {})
+    partition.lag.sample({}, {}, {})
     assert list(partition.lag.partitions()) == []
+
+
+def test_open_transaction_is_aged_from_the_first_sample_that_it_ends_and_counts_as_lag(partition: Partition) -> None:
+    for stable_end in (100, 105, 105, 105):
+        partition.clock.now += 1
+        partition.lag.sample({PARTITION: stable_end}, {PARTITION: 110}, {PARTITION: stable_end})
+    assert partition.lag.lag_records(PARTITION) == 5
+    assert partition.lag.open_transaction_seconds(PARTITION) == 2
+    partition.sample((105, 110))
+    assert partition.lag.open_transaction_seconds(PARTITION) == 0

@@ -27,6 +27,10 @@ class LogExists(Exception):
     """The database holds a log that was not made by these migrations."""
 
 
+class WrongEncoding(Exception):
+    """The database stores text in another encoding than UTF-8, in which names and comments would not be kept."""
+
+
 class ShardCountMismatch(Exception):
     """The installation was made with another number of shards; it is fixed at installation."""
 
@@ -39,8 +43,16 @@ def migrate(database_url: str, shard_count: int | None = None, folder: Path | No
     Raises:
         LogExists: the database holds a log from before 0.1.0, or one made by other means; it was not changed.
         ShardCountMismatch: the log was installed with another number of shards.
+        WrongEncoding: the database is not in UTF-8; it was not changed.
     """
     url = to_libpq_url(database_url)
+    with psycopg.connect(url) as connection:
+        encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise WrongEncoding(
+            f"the database's encoding is {encoding}; it was not changed: create it with"
+            " CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and migrate again"
+        )
     # yoyo itself reads URLs of one host only; it hands this dictionary to psycopg as it is.
     uri = DatabaseURI(
         "postgresql+psycopg", None, None, None, None, None, {"conninfo": _add_shard_count(url, shard_count)}

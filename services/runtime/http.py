@@ -1,6 +1,7 @@
 """What the gateway and the console share as HTTP servers: response headers, error handlers, health routes, metrics."""
 
 import logging
+import signal
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
@@ -199,4 +200,6 @@ async def serve_http(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=drain_seconds,
     )
+    # uvicorn raises the signal again once it has shut down: a process that stopped in order would not exit with 0.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     await uvicorn.Server(config).serve()

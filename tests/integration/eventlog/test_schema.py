@@ -10,8 +10,8 @@ import pytest
 from psycopg import sql
 
 import schemas
-from deploy.local.postgres import create_database, drop_databases
-from services.eventlog.migrate import LogExists, migrate
+from deploy.local.postgres import create_database, database_url, drop_databases
+from services.eventlog.migrate import LogExists, WrongEncoding, migrate
 from services.eventlog.postgres import OPERATOR, READER, WRITER, connect
 from tests.fixtures.system import RUN_PREFIX
 from tests.integration.eventlog.catalog import read_schema
@@ -109,3 +109,13 @@ def test_a_database_with_a_log_of_unknown_origin_is_left_as_it_is(shown_database
         migrate(shown_database)
     with psycopg.connect(shown_database) as connection:
         assert read_schema(connection) == before
+
+
+def test_database_in_another_encoding_is_refused_with_the_remedy(postgres: str) -> None:
+    name = f"{RUN_PREFIX}-ascii"
+    with psycopg.connect(postgres, autocommit=True) as administrator:
+        statement = "create database {} encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C' template template0"
+        administrator.execute(sql.SQL(statement).format(sql.Identifier(name)))
+    with pytest.raises(WrongEncoding, match="SQL_ASCII.*was not changed.*ENCODING 'UTF8'"):
+        migrate(database_url(postgres, name))
+    drop_databases(postgres, name)

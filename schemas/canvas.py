@@ -349,6 +349,46 @@ class AdjudicationPolicyAnswer(BaseModel):
     adjudication: AdjudicationPolicy | None
 
 
+class ExplanationPerson(BaseModel):
+    """``anonymous_grader_id`` stands for ``user_id`` where graders are hidden; null for one without a slot."""
+
+    user_id: Id | None = None
+    anonymous_grader_id: AnonymousId | None = None
+
+
+class ExplanationRecord(BaseModel):
+    """A record on ``live-events``."""
+
+    shard: Annotated[int, Field(ge=0)] = Field(description="its partition")
+    sequence: Annotated[int, Field(ge=1)] = Field(description="its ce_sequence")
+    ce_id: Annotated[str, Field(pattern=UUID_PATTERN)]
+
+
+class ExplanationEntry(BaseModel):
+    """An event about the grade."""
+
+    event_type: EventName
+    version: Annotated[int, Field(ge=1)] = Field(description="of the assignment's stream")
+    at: Moment
+    actor: ExplanationPerson | None = Field(description="who did it, null for the LMS")
+    details: dict[str, Any] = Field(description="figures of the event, old and new values as pairs")
+    record: ExplanationRecord | None = Field(description="the grade_change that told it")
+
+
+class Explanation(BaseModel):
+    """Why a student's grade is what it is. ``anonymous_id`` stands for ``student_id`` while students are hidden."""
+
+    assignment_id: Id
+    student_id: Id | None = None
+    anonymous_id: AnonymousId | None = None
+    score: float | None
+    grade: str | None
+    excused: bool
+    selected_provisional_grade_id: Id | None
+    sentence: str = Field(description="the last thing that made the grade, and what it came from")
+    trail: list[ExplanationEntry] = Field(description="by version")
+
+
 class StateAdjudication(BaseModel):
     """The last adjudication of a student; ``stale``: marks or settings that it rests on changed since."""
 

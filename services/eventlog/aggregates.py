@@ -23,13 +23,13 @@ EVENTS_PER_YIELD = 250
 
 def apply_course_event(course: Course, stored_event: StoredEvent) -> None:
     """Apply the next event of a course's stream."""
-    event = cast(CourseEvent, _decode_event(stored_event))
+    event = cast(CourseEvent, decode_event(stored_event))
     evolve_course(course, event, position=stored_event.position, at=stored_event.recorded_at)
 
 
 def apply_assignment_event(assignment: Assignment, stored_event: StoredEvent) -> None:
     """Apply the next event of an assignment's stream."""
-    event = cast(AssignmentEvent, _decode_event(stored_event))
+    event = cast(AssignmentEvent, decode_event(stored_event))
     evolve_assignment(assignment, event, position=stored_event.position, at=stored_event.recorded_at)
 
 
@@ -40,7 +40,8 @@ def new_assignment(stream: Stream, first_event: StoredEvent) -> Assignment:
     return Assignment(stream.number, secret, stream.root_account, stream.course, stream.assignment)
 
 
-def _decode_event(stored_event: StoredEvent) -> Event:
+def decode_event(stored_event: StoredEvent) -> Event:
+    """Return the event of a stored row, as the rules have it today."""
     data = orjson.loads(stored_event.data)
     return from_payload(
         stored_event.type,

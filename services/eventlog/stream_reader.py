@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -27,6 +28,13 @@ from event e where e.stream = any($1::bigint[]) and e.position <= $2 order by e.
 EVENTS_PAGE = """
 select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at
 from event e where e.stream = $1 and e.version > $2 and e.version <= $3 order by e.version
+"""
+# $1 stream, $2 student, $3 the last version.
+EVENTS_OF_STUDENT = """
+select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at,
+       e.shard, e.live_number
+from event e where e.stream = $1 and e.version <= $3 and (e.data->>'student_id' = $2 or e.type = 'grades_posted')
+order by e.version
 """
 POSITION_AT_VERSION = "select e.position from event e where e.stream = $1 and e.version = $2"
 # $1 streams, $2 a time. recorded_at never decreases within a shard, so that a time corresponds to one position.
@@ -66,6 +74,14 @@ class VerdictArchived(Exception):
 
     def __str__(self) -> str:
         return f"command {self.args[0]} was decided, and its verdict is archived"
+
+
+class StudentEvent(NamedTuple):
+    """An event with its shard, and its number on live-events if it is published there."""
+
+    event: StoredEvent
+    shard: int
+    live_number: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +130,13 @@ class StreamReader:
         """Return the events of a stream with versions above ``after_version`` up to ``last_version``."""
         return await self._unseal(await self.connection.fetch(EVENTS_PAGE, stream, after_version, last_version))
 
-    async def _unseal(self, rows: Sequence[asyncpg.Record]) -> list[StoredEvent]:
+    async def events_of_student(self, stream: int, student_id: int, last_version: int) -> list[StudentEvent]:
+        """Return an assignment's events about a student and its publication, up to a version."""
+        rows = await self.connection.fetch(EVENTS_OF_STUDENT, stream, str(student_id), last_version)
+        events = await self._unseal([row[:-2] for row in rows])
+        return [StudentEvent(event, *row[-2:]) for event, row in zip(events, rows, strict=True)]
+
+    async def _unseal(self, rows: Sequence[asyncpg.Record | tuple[Any, ...]]) -> list[StoredEvent]:
         return await unseal_events(self.encryption_keys, [StoredEvent(*row) for row in rows])
 
     async def position_at_version(self, stream: int, version: int) -> int | None:

@@ -26,6 +26,7 @@ from services.gateway import (
     canvas_reads,
     canvas_writes,
     course_routes,
+    explanation_routes,
     publication_routes,
     revision_routes,
     service_routes,
@@ -75,6 +76,7 @@ API_ROUTERS = (
     publication_routes.router,
     adjudication_routes.router,
     revision_routes.router,
+    explanation_routes.router,
 )
 HEALTH_ROUTER = build_health_router(METRICS.registry)
 COMMON_HEADERS = [

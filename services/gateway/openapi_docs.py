@@ -283,6 +283,7 @@ REVISE_GRADE = write_operation(
 WITHDRAW_GRADE = write_operation(
     RevisionResult[canvas.Id], "The gradebook after it", _WITHDRAWAL_FIELDS, form=_WITHDRAWAL_FIELDS
 )
+GET_EXPLANATION = read_operation(canvas.Explanation, "The sentence, the grade and its trail")
 GET_COURSE = read_operation(canvas.Course, "The course")
 LIST_ASSIGNMENTS = read_operation(
     list[canvas.Assignment], "The assignments, by id", paginated=True, query=_PAGE_PARAMETERS

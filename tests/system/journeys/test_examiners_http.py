@@ -103,6 +103,11 @@ async def test_hidden_students_are_adjudicated_by_anonymous_id(examiners: Examin
     done = await examiners.ask("POST", "adjudicate_provisional_grades", json={"student_ids": [wanted]})
     assert [row["anonymous_id"] for row in done["students"]] == [wanted]
     await examiners.ask("POST", "adjudicate_provisional_grades", status=404, json={"student_ids": [1]})
+    explained = await examiners.ask("GET", f"students/{wanted}/explanation")
+    assert explained["anonymous_id"] == wanted
+    assert "student_id" not in explained
+    hidden = examiners.world.user_id("s0")
+    await examiners.ask("GET", f"students/{hidden}/explanation", status=404)
 
 
 async def test_a_published_grade_is_revised_and_withdrawn_and_told_each_time(examiners: Examiners) -> None:
@@ -128,3 +133,14 @@ async def test_a_published_grade_is_revised_and_withdrawn_and_told_each_time(exa
     events = await examiners.ask("GET", "events?per_page=100", AUDITOR)
     told = [(event["event_type"], event["payload"]["reason"]) for event in events if "reason" in event["payload"]]
     assert told == [("grade_revised", "Appeal: question 4."), ("grade_withdrawn", "Mistaken.")]
+
+    explained = await examiners.ask("GET", f"students/{student}/explanation")
+    assert explained["sentence"].startswith("The grade 9 was withdrawn on ")
+    changes = explained["trail"]
+    assert [(row["event_type"], row["record"] is not None) for row in changes] == [
+        ("provisional_grade_created", False), ("grade_published", True), ("grades_posted", False),
+        ("grade_revised", True), ("grade_withdrawn", True),
+    ]  # fmt: skip
+    assert changes[3]["details"]["reason"] == "Appeal: question 4."
+    await examiners.ask("GET", f"students/{student}/explanation", "ta1", 403)
+    await examiners.ask("GET", f"students/{examiners.world.user_id('ta1')}/explanation", status=404)

@@ -1,0 +1,202 @@
+"""Why a student's grade is what it is: the trail of what was decided about it, and one plain sentence."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from services.moderation import ids
+from services.moderation.adjudication_policy import policy_to_json
+from services.moderation.assignment import Assignment
+from services.moderation.course import Course
+from services.moderation.current_grades import current_gradebook_grade
+from services.moderation.event_payloads import decimal_to_json, format_time
+from services.moderation.events import (
+    AssignmentEvent,
+    GradePublished,
+    GradeRevised,
+    GradesPosted,
+    GradeWithdrawn,
+    ProvisionalGradeAdjudicated,
+    ProvisionalGradeCreated,
+    ProvisionalGradeSelected,
+    ProvisionalGradeUpdated,
+    SubmissionHidden,
+    SubmissionPosted,
+    SubmissionRecorded,
+    SubmissionUpdated,
+)
+from services.moderation.grade_conversion import format_number
+from services.moderation.value_object import value_object
+from services.moderation.visibility import reads_grader_names
+
+Json = dict[str, Any]
+
+
+@value_object()
+class TrailEntry:
+    """An event about the student. ``actor_id`` None: the LMS; ``record``: its grade_change on live-events, if any."""
+
+    event: AssignmentEvent
+    version: int
+    at: datetime
+    actor_id: int | None
+    record: Mapping[str, Any] | None
+
+
+class Explanation:
+    """What a moderator or auditor is told of one student's grade; graders are hidden as everywhere."""
+
+    def __init__(self, course: Course, assignment: Assignment, user_id: int) -> None:
+        self.course = course
+        self.assignment = assignment
+        self.user_id = user_id
+        self.names_graders = reads_grader_names(course, assignment, user_id)
+
+    def document(self, student_id: int, trail: Sequence[TrailEntry]) -> Json:
+        """The explanation; ``trail`` by version."""
+        course, assignment = self.course, self.assignment
+        score, grade = current_gradebook_grade(course, assignment, assignment.submission(student_id))
+        rows = []
+        for entry in trail:
+            details = self._details(entry.event)
+            if details is not None:
+                rows.append(
+                    {
+                        "event_type": entry.event.name,
+                        "version": entry.version,
+                        "at": format_time(entry.at),
+                        "actor": None if entry.actor_id is None else self._person(entry.actor_id),
+                        "details": details,
+                        "record": None if entry.record is None else dict(entry.record),
+                    }
+                )
+        return {
+            "assignment_id": assignment.assignment_id,
+            **ids.student_key(course, assignment, student_id, assignment.anonymizes_students(course)),
+            "score": decimal_to_json(score),
+            "grade": grade,
+            "excused": assignment.submission(student_id).excused,
+            "selected_provisional_grade_id": assignment.selected_grade_id(course, student_id),
+            "sentence": self._sentence(student_id, trail),
+            "trail": rows,
+        }
+
+    def _person(self, user_id: int) -> Json:
+        if self.names_graders or user_id == self.user_id:
+            return {"user_id": user_id}
+        return {"anonymous_grader_id": self.assignment.grader_slots.get(user_id)}
+
+    def _details(self, event: AssignmentEvent) -> Json | None:
+        """What an event says of the grade, None for one that says nothing of it."""
+        match event:
+            case ProvisionalGradeCreated() if event.graded_at is not None:
+                return {
+                    "provisional_grade_id": event.provisional_grade_id,
+                    "score": decimal_to_json(event.score),
+                    "grade": event.grade,
+                    "final": event.final,
+                }
+            case ProvisionalGradeUpdated() if "graded_at" in event.changes:
+                changed = {name: event.changes[name] for name in ("score", "grade") if name in event.changes}
+                return {"provisional_grade_id": event.provisional_grade_id, **_changes(changed)}
+            case ProvisionalGradeSelected():
+                return {"provisional_grade_id": event.provisional_grade_id}
+            case ProvisionalGradeAdjudicated():
+                return self._adjudication(event)
+            case GradePublished():
+                return {
+                    "provisional_grade_id": event.provisional_grade_id,
+                    "scorer": self._person(event.scorer_id),
+                    **_changes({"score": event.score, "grade": event.grade}),
+                    "entered_score": decimal_to_json(event.entered_score),
+                    "points_deducted": decimal_to_json(event.points_deducted),
+                }
+            case GradeRevised() | GradeWithdrawn():
+                changes = {"score": event.score, "grade": event.grade, "excused": event.excused}
+                return {**_changes(changes), "reason": event.reason}
+            case SubmissionUpdated():
+                return _changes({n: p for n, p in event.changes.items() if n in ("excused", "score", "grade")})
+            case SubmissionRecorded() if event.changed_fields.keys() & {"score", "grade", "excused"}:
+                stated = {n: v for n, v in event.changed_fields.items() if n in ("score", "grade", "excused")}
+                return stated | ({"score": decimal_to_json(stated["score"])} if "score" in stated else {})
+            case SubmissionPosted() | SubmissionHidden() | GradesPosted():
+                return {}
+        return None
+
+    def _adjudication(self, event: ProvisionalGradeAdjudicated) -> Json:
+        return {
+            "policy": policy_to_json(event.policy),
+            "policy_version": event.policy_version,
+            "marks": [
+                {
+                    "provisional_grade_id": mark["provisional_grade_id"],
+                    "scorer": self._person(mark["scorer_id"]),
+                    "score": decimal_to_json(mark["score"]),
+                }
+                for mark in event.marks
+            ],
+            "comparisons": [dict(comparison) for comparison in event.comparisons],
+            "outcome": event.outcome,
+            "score": decimal_to_json(event.score),
+            "failed": list(event.failed),
+            "missing": event.missing,
+            "provisional_grade_id": event.provisional_grade_id,
+        }
+
+    def _sentence(self, student_id: int, trail: Sequence[TrailEntry]) -> str:
+        """Name the last thing that made the grade, and what it came from."""
+        last = next((e for e in reversed(trail) if isinstance(e.event, _MAKERS) and self._makes_grade(e.event)), None)
+        if last is None:
+            entered = sum(isinstance(e.event, ProvisionalGradeCreated) and e.event.graded_at is not None for e in trail)
+            selected = self.assignment.selected_grade_id(self.course, student_id)
+            choice = "none is selected" if selected is None else f"{selected} is selected"
+            return f"No grade is published. Provisional grades entered: {entered}; {choice}."
+        day = f"on {last.at:%Y-%m-%d at %H:%M} UTC"
+        event = last.event
+        if isinstance(event, GradeRevised):
+            new = "excused" if event.excused[1] else f"{event.grade[1]} instead of {event.grade[0] or 'no grade'}"
+            return f"The grade was revised {day}: {new}."
+        if isinstance(event, GradeWithdrawn):
+            return f"The grade {event.grade[0] or ''} was withdrawn {day}.".replace("  ", " ")
+        if isinstance(event, SubmissionRecorded):
+            return f"The LMS stated the grade {day}."
+        if isinstance(event, SubmissionUpdated):
+            return f"The student was {'excused' if event.changes['excused'][1] else 'no longer excused'} {day}."
+        assert isinstance(event, GradePublished)
+        return f"The grade {event.grade[1] or 'without a score'} was published {day}, {_origin(event, trail)}."
+
+    @staticmethod
+    def _makes_grade(event: AssignmentEvent) -> bool:
+        return not isinstance(event, SubmissionRecorded) or bool(
+            event.changed_fields.keys() & {"score", "grade", "excused"}
+        )
+
+
+_MAKERS = (GradePublished, GradeRevised, GradeWithdrawn, SubmissionRecorded, SubmissionUpdated)
+
+
+def _origin(published: GradePublished, trail: Sequence[TrailEntry]) -> str:
+    """Where a published grade came from: an adjudication, a selection by hand, or the only grade there was."""
+    selected, adjudicated, expected_at = False, None, None
+    for index, entry in enumerate(trail):
+        event = entry.event
+        if event is published:
+            break
+        if isinstance(event, ProvisionalGradeAdjudicated) and event.outcome == "agreed":
+            # It announces its selection, with a final grade between them where it records one.
+            adjudicated, expected_at = event, index + 1 + event.records_final if event.selects else expected_at
+        elif isinstance(event, ProvisionalGradeSelected):
+            selected = True
+            adjudicated = adjudicated if index == expected_at else None
+    if adjudicated is not None:
+        marks = " and ".join(format_number(mark["score"]) for mark in adjudicated.marks)
+        policy = f"the policy of version {adjudicated.policy_version} ({adjudicated.policy.result})"
+        return f"agreed from the marks {marks} by {policy}"
+    return "selected by a moderator" if selected else "the only grade to publish"
+
+
+def _changes(changes: Mapping[str, tuple[Any, Any]]) -> Json:
+    return {
+        name: [decimal_to_json(value) for value in pair] if name == "score" else list(pair)
+        for name, pair in changes.items()
+    }

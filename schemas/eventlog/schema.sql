@@ -525,3 +525,38 @@ create trigger refuse_change before update or truncate on encryption_key
 alter table encryption_key enable always trigger refuse_change;
 grant select on encryption_key to moderation_reader, moderation_writer, moderation_operator;
 grant insert, delete on encryption_key to moderation_writer;
+
+-- access_record -------------------------------------------------------------------------------------------------------
+-- Which operator read whose education records: pages of the console and commands of the command line. Who the database
+-- knows is written by a trigger, not by the caller.
+
+create table access_record (
+    id            bigint generated always as identity primary key,
+    accessed_at   timestamptz not null,
+    database_user text not null,
+    client        inet,
+    process       text not null,
+    root_account  bigint,
+    user_id       bigint,
+    what          text not null,
+    target        json not null
+);
+comment on table access_record is 'Who read what, when and from where; why stands on operator_action, where a reason is asked.';
+comment on column access_record.client is 'The browser''s address, of a command the database client''s; null: a socket.';
+comment on column access_record.user_id is 'Of the operator''s token; null: a command, which needs none.';
+
+create function identify_reader() returns trigger language plpgsql as $$
+begin
+    new.accessed_at := clock_timestamp();
+    new.database_user := session_user;
+    new.client := coalesce(new.client, inet_client_addr());
+    return new;
+end
+$$;
+create trigger identify_reader before insert on access_record for each row execute function identify_reader();
+alter table access_record enable always trigger identify_reader;
+create trigger append_only before update or delete or truncate on access_record
+    for each statement execute function refuse_change();
+alter table access_record enable always trigger append_only;
+grant select on access_record to moderation_operator, moderation_reader;
+grant insert on access_record to moderation_operator, moderation_reader;

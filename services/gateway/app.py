@@ -45,6 +45,7 @@ from services.gateway.state_cache import StateCache
 from services.gateway.state_document_cache import StateDocumentCache
 from services.gateway.verdict_waiter import VerdictWaiter
 from services.kafka.topics import full_topic_name
+from services.runtime.access_log import AccessLogMiddleware
 from services.runtime.background_tasks import run_in_background
 from services.runtime.errors import Server
 from services.runtime.health import Health, serve_health
@@ -226,6 +227,8 @@ def create_fastapi_app(
     for router in routers:
         app.include_router(router)
     app.add_middleware(RequestLimitsMiddleware, body_bytes_max=BODY_BYTES_MAX)
+    # The innermost: the others give the routes a copy of the request.
+    app.add_middleware(AccessLogMiddleware, shows_records=lambda template: "/assignments/" in template)
     app.add_middleware(RequestContextMiddleware)
     app.add_middleware(ResponseHeadersMiddleware, headers=headers)
     app.add_middleware(RailsPathMiddleware)

@@ -71,7 +71,7 @@ class Authentication:
             self._count_unknown_caller(request)
             self.failures[error.reason] += 1
             raise invalid_token(str(error)) from None
-        caller = Caller(claims.user_id, claims.root_account_id)
+        caller = request.state.caller = Caller(claims.user_id, claims.root_account_id)
         self._enforce_rate_limit(caller, request)
         return caller
 

@@ -16,7 +16,7 @@ from typing import Any
 from schemas.fields import format_time
 
 SAFE_EXCEPTION_MODULES = ("services.", "aiokafka.")
-EXTRA_FIELDS = ("partition", "server")
+EXTRA_FIELDS = ("partition", "server", "access")
 """Further fields of a line, given as ``extra``."""
 
 

@@ -14,6 +14,7 @@ from services.console.cli.output import add_row, build_table, print_fields, prin
 from services.console.cli.runner import Connection, with_connection
 from services.console.event_summary import summarize_event
 from services.console.pipeline_status import pluralize
+from services.eventlog.access_records import record_access
 from services.eventlog.aggregates import load_as_of
 from services.eventlog.store import StoredEvent
 from services.eventlog.stream_reader import StreamReader
@@ -63,6 +64,8 @@ def load_state(
     at_utc = at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
 
     async def read_state(connection: Connection) -> tuple[Course, Assignment]:
+        target = {"root_account": root_account, "assignment": assignment_id}
+        await record_access(connection, "cli", "state", target)
         loaded = await load_as_of(StreamReader(connection), root_account, assignment_id, version=version, at=at_utc)
         if loaded is None:
             raise NotFound(
@@ -159,6 +162,8 @@ def history(
     """List an assignment's events with users and times, oldest first."""
 
     async def read_events(connection: Connection) -> tuple[list[StoredEvent], int]:
+        target = {"root_account": root_account, "assignment": assignment_id}
+        await record_access(connection, "cli", "history", target)
         reader = StreamReader(connection)
         streams = await reader.streams(root_account, None, assignment_id)
         if not streams:

@@ -5,6 +5,7 @@ import typer
 from services.console.cli import (
     agreement,
     assignment,
+    audit,
     dead_letter_actions,
     dead_letter_dry_run,
     dead_letters,
@@ -33,6 +34,7 @@ def add_operator_commands(app: typer.Typer) -> None:
     dead_letter_commands.command("discard")(dead_letter_actions.discard)
     dead_letter_commands.command("reveal")(dead_letter_actions.reveal)
     app.add_typer(dead_letter_commands, name="dead-letters")
+    app.command("audit")(audit.audit)
     person_commands = typer.Typer(help="A person's data: erase, export.", no_args_is_help=True)
     person_commands.command("erase")(person.erase)
     person_commands.command("export")(person.export)

@@ -12,6 +12,7 @@ from schemas.fields import format_time, is_uuid
 from services.console.cli.options import JsonOption, RootAccountOption
 from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
 from services.console.cli.runner import Connection, with_connection
+from services.eventlog.access_records import record_access
 from services.eventlog.command_history import CausedEvent, CommandHistory, CommandVerdict
 from services.eventlog.stream_reader import VerdictArchived
 from services.runtime.command_line import ExitCode, NotFound, escape_unprintable
@@ -30,6 +31,8 @@ def verdict(
         raise typer.BadParameter("COMMAND_ID must be a UUID such as 0193a6a1-7a5e-7c3e-8f00-3b1e6d9a4c11")
 
     async def read_verdict(connection: Connection) -> tuple[CommandVerdict, list[CausedEvent]]:
+        target = {"root_account": root_account, "command": command_id.lower()}
+        await record_access(connection, "cli", "verdict", target)
         command_history = CommandHistory(connection)
         try:
             verdict_record = await command_history.first_verdict(root_account, command_id.lower())

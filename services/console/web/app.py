@@ -34,6 +34,7 @@ from services.console.web.metrics import METRICS, foreign_records, topics_lost
 from services.console.web.sessions import Forbidden, NotSignedIn, Sessions
 from services.console.web.templates import Templates
 from services.eventlog.postgres import OPERATOR, create_pool
+from services.runtime.access_log import AccessLogMiddleware
 from services.runtime.background_tasks import run_in_background
 from services.runtime.errors import Server
 from services.runtime.health import Health, serve_health
@@ -128,9 +129,11 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
         connection_pool.terminate()
 
     # Outermost, so that the framework's own responses have the headers too.
-    pages = RequestLimitsMiddleware(
-        build_pages_app(lifespan, with_health=settings.separate_health_port == 0), FORM_BYTES_MAX, FORM_MEDIA_TYPES
+    logged_pages = AccessLogMiddleware(
+        build_pages_app(lifespan, with_health=settings.separate_health_port == 0),
+        shows_records=lambda template: template.startswith(("/assignments/", "/commands/")),
     )
+    pages = RequestLimitsMiddleware(logged_pages, FORM_BYTES_MAX, FORM_MEDIA_TYPES)
     headers = [*RESPONSE_HEADERS, *transport_headers(settings.console_url)]
     return ResponseHeadersMiddleware(HeadMiddleware(pages), headers)
 

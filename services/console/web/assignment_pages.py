@@ -24,6 +24,7 @@ from services.console.web.dependencies import (
     parse_time,
 )
 from services.console.web.templates import escape_invisible
+from services.eventlog.access_records import record_access
 from services.eventlog.aggregates import load_as_of
 from services.eventlog.assignment_list import list_assignments
 from services.eventlog.store import StoredEvent
@@ -77,6 +78,15 @@ async def assignment_page(
     if not user.sees(root_account):
         raise HTTPException(404)
     snapshot = await _load_snapshot(StreamReader(dependencies.pool), root_account, assignment, version, at, compare)
+    await record_access(
+        dependencies.pool,
+        "console",
+        "assignment page",
+        {"root_account": root_account, "assignment": assignment},
+        root_account=user.root_account_id,
+        user_id=user.user_id,
+        client=None if request.client is None else request.client.host,
+    )
     document = state_document(snapshot.course, snapshot.state)
     state_changes = find_changes(snapshot.earlier_document, document)
     first_row, rows = (max(students, 1) - 1) * ROWS_MAX, build_student_rows(document)

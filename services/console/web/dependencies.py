@@ -54,7 +54,7 @@ ConsoleDependencies = Annotated[Dependencies, Depends(get_dependencies)]
 async def authenticate(request: Request, dependencies: ConsoleDependencies) -> SignedInUser:
     """Return the signed-in user. Raises NotSignedIn."""
     user = await dependencies.sessions.authenticate(request)
-    request.state.user = user
+    request.state.user = request.state.caller = user
     return user
 
 

@@ -3,14 +3,16 @@
 import base64
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import date
 from typing import Any
 
 import asyncpg
+import orjson
 import pytest
 from aiokafka import ConsumerRecord
 
+from schemas.live_events import GradeChange
 from schemas.topics import DEFAULT_SHARD_COUNT
 from services.commands.processor import CommandProcessor
 from services.eventlog.aggregates import load_as_of
@@ -20,8 +22,13 @@ from services.eventlog.feed_history import FeedHistory
 from services.eventlog.feeds import DeadLetterRow, EventRow
 from services.eventlog.store import EventStore
 from services.eventlog.stream_reader import StreamReader
+from services.gateway.state_cache import StateCache
+from services.gateway.state_document_cache import StateDocumentCache
 from services.kafka.partitioning import get_course_shard
 from services.moderation.state_document import state_document
+from services.publishing.cloudevents import PublishingFormat
+from services.publishing.log_comparison import is_erased_form
+from services.publishing.record_mapper import RecordMapper
 from tests.fixtures.command_samples import TIME
 
 Json = dict[str, Any]
@@ -299,3 +306,46 @@ async def test_only_keys_may_be_deleted_and_none_may_be_changed(course: Course) 
     await course.connection.execute("set role moderation_reader")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await course.connection.execute("delete from encryption_key")
+
+
+async def test_gateway_that_cached_the_course_answers_without_the_erased_texts(course: Course) -> None:
+    cache, documents = StateCache(course.reader), StateDocumentCache()
+    before = await cache.get_assignment(1, ASSIGNMENT)
+    assert before is not None
+    shown_before = orjson.dumps(documents.get_document(*before)).decode()
+    await course.erase(ANN)
+    after = await cache.get_assignment(1, ASSIGNMENT)
+    assert after is not None
+    shown_after = orjson.dumps(documents.get_document(*after)).decode()
+
+    assert ANNS_TEXTS[3] in shown_before
+    assert_absent(ANNS_TEXTS, shown_after + str(after[0].users))
+    assert BENS_TEXTS[1] in shown_after
+
+
+async def test_live_events_of_an_erased_student_and_publisher_are_null_where_they_named_them(course: Course) -> None:
+    mapper = RecordMapper(course.history, PublishingFormat("urn:test"))
+
+    async def map_rows(rows: Sequence[EventRow]) -> dict[str, list[str]]:
+        mapper.hint_upcoming(rows)
+        topics = ("live-events", "caliper")
+        records = [record for row in rows if row.live_number for record in await mapper.map_row(row, topics)]
+        return {
+            topic: [(record.value or b"").decode() for record in records if record.topic == topic] for topic in topics
+        }
+
+    before = await map_rows(await course.published())
+    await course.erase(ANN)
+    await course.erase(TEACHER)
+    after = await map_rows(await course.published())
+
+    assert_absent((*ANNS_TEXTS, *PUBLISHER_TEXTS), "".join(after["live-events"] + after["caliper"]))
+    assert ANNS_TEXTS[2] in "".join(before["live-events"])
+    for topic in before:
+        for earlier, later in zip(before[topic], after[topic], strict=True):
+            assert earlier != later
+            # Verification takes the earlier record for an erased one, and any other change for a change.
+            assert is_erased_form(orjson.loads(later), orjson.loads(earlier))
+            assert not is_erased_form(orjson.loads(earlier), orjson.loads(later))
+    for change in after["live-events"]:
+        GradeChange.model_validate_json(change)

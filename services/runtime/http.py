@@ -179,11 +179,21 @@ def transport_headers(url: str) -> Headers:
 async def serve_http(
     app: ASGIApp, host: str, port: int, drain_seconds: int, forwarded_allow_ips: str | None = None
 ) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way then have ``drain_seconds`` to be answered.
+    """Serve until SIGTERM or SIGINT; requests under way then have ``drain_seconds`` to be answered."""
+    config = build_server_config(app, host, port, drain_seconds, forwarded_allow_ips)
+    # uvicorn raises the signal again once it has shut down: a process that stopped in order would not exit with 0.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    await uvicorn.Server(config).serve()
+
+
+def build_server_config(
+    app: ASGIApp, host: str, port: int, drain_seconds: int, forwarded_allow_ips: str | None
+) -> uvicorn.Config:
+    """Build the server's settings and limits.
 
     ``forwarded_allow_ips``: the proxies whose X-Forwarded-For and X-Forwarded-Proto count.
     """
-    config = uvicorn.Config(
+    return uvicorn.Config(
         app,
         host=host,
         port=port,
@@ -200,6 +210,3 @@ async def serve_http(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=drain_seconds,
     )
-    # uvicorn raises the signal again once it has shut down: a process that stopped in order would not exit with 0.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    await uvicorn.Server(config).serve()

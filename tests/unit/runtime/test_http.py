@@ -5,11 +5,17 @@ from types import SimpleNamespace
 import asyncpg
 import httpx
 import pytest
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from starlette.responses import JSONResponse
 
 from services.runtime.health import Health
-from services.runtime.http import ResponseHeadersMiddleware, add_error_handlers, build_health_router
+from services.runtime.http import (
+    ResponseHeadersMiddleware,
+    add_error_handlers,
+    build_health_router,
+    build_server_config,
+    transport_headers,
+)
 from services.telemetry.metrics import HttpMetrics
 
 HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
@@ -74,3 +80,36 @@ async def test_health_routes_follow_the_process_health() -> None:
     assert (starting.status_code, starting.json()) == (503, {"status": "starting"})
     assert (ready.status_code, ready.json(), live.json()) == (200, {"status": "ready"}, {"status": "live"})
     assert "moderation_build_info" in metrics.text
+
+
+@pytest.mark.parametrize(
+    ("trusted", "proxy", "seen"),
+    [
+        ("10.0.0.1", "10.0.0.1", ["203.0.113.9", "https"]),
+        ("10.0.0.0/8", "10.1.2.3", ["203.0.113.9", "https"]),
+        ("10.0.0.1", "192.0.2.1", ["192.0.2.1", "http"]),
+        (None, "10.0.0.1", ["10.0.0.1", "http"]),
+        (None, "127.0.0.1", ["127.0.0.1", "http"]),
+    ],
+)
+async def test_forwarded_address_counts_from_trusted_proxies_only(
+    trusted: str | None, proxy: str, seen: list[str]
+) -> None:
+    app = FastAPI()
+
+    @app.get("/")
+    async def show(request: Request) -> list[str]:
+        assert request.client is not None
+        return [request.client.host, request.url.scheme]
+
+    config = build_server_config(app, "127.0.0.1", 0, 1, trusted)
+    config.load()
+    transport = httpx.ASGITransport(config.loaded_app, client=(proxy, 1))
+    forwarded = {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert (await client.get("/", headers=forwarded)).json() == seen
+
+
+def test_browsers_are_told_to_come_by_tls_where_the_public_url_is_https() -> None:
+    assert transport_headers("https://a.example") == [(b"strict-transport-security", b"max-age=31536000")]
+    assert transport_headers("http://a.example") == []

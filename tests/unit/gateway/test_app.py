@@ -1,0 +1,30 @@
+"""Headers of every answer of the gateway, and where supervisors find its health."""
+
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from services.gateway.app import create_fastapi_app
+from services.runtime.health import Health
+
+HEALTH_PATHS = ("/health/live", "/health/ready", "/metrics")
+
+
+def build_client(*, with_health: bool) -> httpx.AsyncClient:
+    app, health = create_fastapi_app(with_health=with_health), Health()
+    app.state.dependencies = SimpleNamespace(health=health, not_ready_reason=health.not_ready_reason)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+
+
+@pytest.mark.parametrize("path", HEALTH_PATHS)
+async def test_health_and_metrics_are_not_served_to_users_with_a_port_of_their_own(path: str) -> None:
+    async with build_client(with_health=False) as own, build_client(with_health=True) as shared:
+        assert (await own.get(path)).status_code == 404
+        assert (await shared.get(path)).status_code in (200, 503)
+
+
+async def test_no_answer_is_stored() -> None:
+    async with build_client(with_health=True) as client:
+        for path in ("/openapi.json", "/health/live", "/nowhere"):
+            assert (await client.get(path)).headers["cache-control"] == "no-store"

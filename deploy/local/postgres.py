@@ -103,7 +103,18 @@ def _execute_when_unused(connection: psycopg.Connection, statement: sql.Composed
 
 
 def find_binaries() -> Path:
-    """Folder of initdb, pg_ctl and postgres, of the newest version installed. Raises FileNotFoundError."""
+    """Folder of initdb, pg_ctl and postgres: POSTGRES_BIN, or that of the newest version installed.
+
+    Raises:
+        FileNotFoundError: there is none, or POSTGRES_BIN has no server.
+    """
+    chosen = os.environ.get("POSTGRES_BIN")
+    if chosen:
+        if not (Path(chosen) / "pg_ctl").exists():
+            raise FileNotFoundError(
+                f"POSTGRES_BIN={chosen} holds no pg_ctl: set it to the folder of a server's programs"
+            )
+        return Path(chosen)
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: int(path.parts[-3]))
     if versions:
         return versions[-1].parent

@@ -1,5 +1,6 @@
 """Connections: a role's rights in a session of their own, and an outage that counts as one."""
 
+import uuid
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -14,8 +15,9 @@ CURRENT_SETTINGS = "select name, current_setting(name) from unnest($1::text[]) n
 
 
 async def test_connecting_to_a_primary_where_a_standby_is_wanted_counts_as_an_outage(database_url: str) -> None:
+    separator = "&" if urlsplit(database_url).query else "?"
     with pytest.raises(POSTGRES_ERRORS) as refused:
-        await connect(f"{database_url}?target_session_attrs=standby", "test", READER)
+        await connect(f"{database_url}{separator}target_session_attrs=standby", "test", READER)
 
     assert describe_error(refused.value) == "PostgreSQL does not answer: TargetServerAttributeNotMatched"
 
@@ -62,11 +64,13 @@ async def test_session_is_checked_again_after_a_refusal(database_url: str) -> No
 async def test_login_without_the_role_is_refused_by_postgresql(database_url: str, postgres: str) -> None:
     login = f"test_login_{urlsplit(database_url).path[1:].replace('-', '_')}"
     administrator = await asyncpg.connect(postgres)
-    await administrator.execute(f"create role {login} login")
+    password = uuid.uuid4().hex
+    await administrator.execute(f"create role {login} login password '{password}'")
     try:
         place = urlsplit(database_url).netloc.rpartition("@")[2]
+        url = urlsplit(database_url)._replace(netloc=f"{login}:{password}@{place}", query="").geturl()
         with pytest.raises(asyncpg.InsufficientPrivilegeError) as refused:
-            await connect(urlsplit(database_url)._replace(netloc=f"{login}@{place}").geturl(), "test", WRITER)
+            await connect(url, "test", WRITER)
     finally:
         await administrator.execute(f"drop role {login}")
         await administrator.close()

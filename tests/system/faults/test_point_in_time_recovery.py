@@ -1,0 +1,112 @@
+"""The procedure of deploy/docs/backup.md: base backup and archived WAL, restored to a time."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import psycopg
+import pytest
+
+from deploy.local.paths import database_folder
+from deploy.local.postgres import PostgresServer, create_database, find_binaries
+from services.eventlog.migrate import migrate
+from tests.fixtures.fault_helpers import course_commands, send_all, start_handler, wait_until_processed
+from tests.fixtures.process_runner import wait_until
+from tests.fixtures.system import RUN_PREFIX, System, create_system
+
+VERDICTS = 'select command_id, partition, "offset", body from verdict order by 1'
+ARCHIVED = "select last_archived_wal >= $1 from pg_stat_archiver"
+
+
+@pytest.fixture
+def archiving_postgres() -> Iterator[PostgresServer]:
+    """A server of its own, which archives its WAL beside its data."""
+    server = PostgresServer(database_folder(f"{RUN_PREFIX}-archiving"))
+    server.start()
+    archive = server.folder / "archive"
+    with (server.folder / "data" / "postgresql.conf").open("a") as file:
+        file.write(f"archive_mode = on\narchive_command = 'mkdir -p {archive} && cp %p {archive}/%f'\n")
+    server.stop()
+    server.start()
+    yield server
+    server.kill()
+    server.remove()
+
+
+@pytest.fixture
+async def system(archiving_postgres: PostgresServer, bootstrap: str, tmp_path: Path) -> AsyncIterator[System]:
+    url = create_database(archiving_postgres.address, "log")
+    migrate(url)
+    async for new_system in create_system(bootstrap, url, tmp_path):
+        yield new_system
+
+
+def back_up(server: PostgresServer, folder: Path) -> None:
+    command = [
+        str(find_binaries() / "pg_basebackup"),
+        "-D",
+        str(folder),
+        "-d",
+        server.address,
+        "-c",
+        "fast",
+        "-X",
+        "none",
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def restore(server: PostgresServer, backup: Path, at: str) -> None:
+    """Replace a stopped server's data by a backup that recovers to a time, and start it."""
+    data = server.folder / "data"
+    owner = data.stat()
+    shutil.rmtree(data)
+    shutil.move(backup, data)
+    (data / "recovery.signal").touch()
+    with (data / "postgresql.auto.conf").open("a") as file:
+        file.write(f"restore_command = 'cp {server.folder}/archive/%f %p'\nrecovery_target_time = '{at}'\n")
+        file.write("recovery_target_action = 'promote'\n")
+    for path in (data, *data.rglob("*")):
+        os.chown(path, owner.st_uid, owner.st_gid)
+    server.start()
+
+
+async def test_handler_decides_again_what_a_point_in_time_recovery_lost(
+    system: System, archiving_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    server, backup = archiving_postgres, tmp_path / "backup"
+    handler = await start_handler(system)
+    await send_all(system, course_commands(40))
+    await wait_until_processed(system, 40)
+    await asyncio.to_thread(back_up, server, backup)
+    await send_all(system, course_commands(40))
+    await wait_until_processed(system, 80)
+    observer = await asyncpg.connect(system.database_url)
+    kept = await observer.fetch(VERDICTS)
+    restored_to = await observer.fetchval("select clock_timestamp()::text")
+    await send_all(system, course_commands(40))
+    await wait_until_processed(system, 120)
+    handler.kill()
+    last_wal = await observer.fetchval("select pg_walfile_name(pg_switch_wal())")
+    await wait_until(lambda: observer.fetchval(ARCHIVED, last_wal), "the WAL is archived")
+    await observer.close()
+    server.kill()
+
+    await asyncio.to_thread(restore, server, backup, restored_to)
+    with psycopg.connect(system.database_url, autocommit=True) as restored:
+        in_recovery = "select pg_is_in_recovery()"
+        while restored.execute(in_recovery).fetchone() != (False,):
+            await asyncio.sleep(0.1)
+        assert restored.execute("select count(*) from decided_command").fetchone() == (80,)
+    await start_handler(system)
+    await wait_until_processed(system, 120)
+
+    observer = await asyncpg.connect(system.database_url)
+    verdicts = await observer.fetch(VERDICTS)
+    await observer.close()
+    assert len({row["command_id"] for row in verdicts}) == len(verdicts) == 120
+    assert [row for row in verdicts if row["command_id"] in {row["command_id"] for row in kept}] == kept

@@ -286,8 +286,9 @@ def fill_database(url: str) -> None:
     with psycopg.connect(url) as connection:
         connection.execute("insert into source (topic, reason) values ('crowd.commands', 'test')")
         connection.execute(
-            "insert into dead_letter select n % 12, n / 12 + 1, 1, n % 12, n, 0, 'k', 'v', '[]', 'cause_' || n % 10,"
-            " 'no JSON', clock_timestamp() from generate_series(0, 9999) n"
+            "insert into dead_letter select n % 12, n / 12 + 1, 1, n % 12, n, 0, sealed, sealed, sealed,"
+            " 'cause_' || n % 10, 'no JSON', clock_timestamp()"
+            " from generate_series(0, 9999) n, decode(repeat('00', 50), 'hex') sealed"
         )
         connection.execute("insert into stream select n, 1, n, null, n % 12 from generate_series(1, 500) n")
         connection.execute("insert into stream select n + 500, 1, n, n + 1000, n % 12 from generate_series(1, 500) n")

@@ -197,7 +197,7 @@ async def _record_grade(
             view = await _view_after(dependencies, caller, assignment_key, verdict)
     except ApiError as error:
         if error.status == 400 and isinstance(error.body, dict) and "message" in error.body:
-            raise ApiError(400, {"error": error.body["message"]}) from None
+            raise ApiError(400, {"error": error.body["message"]}, error.headers) from None
         raise
     return view, _response_includes(params)
 

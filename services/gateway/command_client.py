@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # The expiry is checked against the record's append time, which an outage of the broker delays.
 TOKEN_LIFETIME_SECONDS = 600
 REPORTED_ERRORS_MAX = 5
+REASON_HEADER = "X-Moderation-Reason"
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
 
 
@@ -198,29 +199,34 @@ def _format_validation_error(error: ValidationError) -> str:
 
 
 def raise_for_verdict(verdict: dict[str, Any], *, is_grading: bool = False) -> dict[str, Any]:
-    """Return an accepting verdict. Raises ApiError with Canvas's body for a rejection.
+    """Return an accepting verdict. Raises ApiError with Canvas's body for a rejection, and the reason in a header.
 
     ``is_grading``: on the submissions path Canvas answers every grading error with 400 and ``error``.
     """
     if verdict["status"] == "accepted":
         return verdict
-    reason, message = verdict["reason"], verdict["message"]
+    error = _build_error(verdict, is_grading)
+    raise ApiError(error.status, error.body, {**(error.headers or {}), REASON_HEADER: verdict["reason"]})
+
+
+def _build_error(verdict: dict[str, Any], is_grading: bool) -> ApiError:
+    message = verdict["message"]
     if verdict["errors"]:
         message += ": " + "; ".join(f"{error['path']}: {error['message']}" for error in verdict["errors"])
-    match reason:
+    match verdict["reason"]:
         case "unauthorized" | "not_assigned":
-            raise unauthorized()
+            return unauthorized()
         case "not_found":
-            raise not_found()
+            return not_found()
         case "unauthenticated":
-            raise unavailable("the handler does not know this gateway's key (COMMAND_KEY): its JWK set is to hold it")
+            return unavailable("the handler does not know this gateway's key (COMMAND_KEY): its JWK set is to hold it")
         case "missing_student_ids":
-            raise ApiError(400, [])
+            return ApiError(400, [])
         case "command_id_reused":
-            raise ApiError(422, {"message": "this Idempotency-Key was used for another request: send a new one"})
+            return ApiError(422, {"message": "this Idempotency-Key was used for another request: send a new one"})
         case _ if is_grading:
-            raise ApiError(400, {"error": message})
-    raise ApiError(verdict["http_status"], {"message": message})
+            return ApiError(400, {"error": message})
+    return ApiError(verdict["http_status"], {"message": message})
 
 
 def pending_response(command_id: str, place: str | None) -> tuple[dict[str, str], dict[str, str]]:

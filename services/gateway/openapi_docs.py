@@ -7,10 +7,17 @@ from pydantic import BaseModel
 from schemas import agreement, canvas
 from schemas.fields import DIGEST_PATTERN, ID_MAX, ITEMS_MAX, REASON_MAX
 from schemas.moderation_results import Adjudication, PublicationPlan, RevisionResult, WhatIf
+from schemas.reasons import REASONS
 
 Document = dict[str, Any]
 Responses = dict[int | str, dict[str, Any]]
 _LINK_HEADER = {"Link": {"description": "current, next, prev, first, last", "schema": {"type": "string"}}}
+_REASON_HEADERS = {
+    "X-Moderation-Reason": {
+        "description": "the reason of the command's verdict, where a rule refused it",
+        "schema": {"type": "string", "enum": list(REASONS)},
+    }
+}
 _RATE_LIMIT_HEADERS = {
     "X-Request-Cost": {"schema": {"type": "string"}},
     "X-Rate-Limit-Remaining": {"schema": {"type": "string"}},
@@ -88,6 +95,10 @@ def write_operation(
     """Build the arguments of a write route: ``fields`` of the JSON body, ``form`` fields with bracketed names."""
     success_response = {"model": model, "description": description, "headers": _RATE_LIMIT_HEADERS}
     error_responses: Responses = {**_ERROR_RESPONSES, 400: {**_ERROR_RESPONSES[400], "model": bad_request_model}}
+    error_responses = {
+        status: response | {"headers": {**response.get("headers", {}), **_REASON_HEADERS}}
+        for status, response in error_responses.items()
+    }
     openapi_extra: Document = {"parameters": [_IDEMPOTENCY_KEY]}
     if fields:
         list_fields = {f"{name}[]": {**schema, "minItems": 1} for name, schema in fields.items()}

@@ -23,6 +23,13 @@ class Examiners(CourseClient):
             method, f"/api/moderation/v1/assignments/{assignment}/{path}", name, status, **options
         )
 
+    async def read_reason(self, path: str, name: str = "fg", **options: Any) -> str | None:
+        """Send a request below the assignment that is refused; return the header that names the reason."""
+        full_path = f"/api/moderation/v1/assignments/{self.world.assignment_id('a1')}/{path}"
+        answer = await self.gateway.request("POST", full_path, int(self.world.user_id(name)), **options)
+        reason: str | None = answer.headers.get("x-moderation-reason")
+        return reason
+
     async def mark(self, name: str, student: str, score: float) -> None:
         form = {"submission": {"score": score, "provisional": True}}
         await self.request("PUT", f"submissions/{self.world.user_id(student)}", name, json=form)
@@ -116,7 +123,12 @@ async def test_a_published_grade_is_revised_and_withdrawn_and_told_each_time(exa
     revision = {"student_id": student, "posted_grade": "9", "reason": "Appeal: question 4."}
     early = await examiners.ask("POST", "revise_published_grade", status=400, json=revision)
     assert early["message"] == "Grades of this assignment have not been published"
+    assert await examiners.read_reason("revise_published_grade", json=revision) == "not_published"
+    assert await examiners.read_reason("revise_published_grade", "ta1", json=revision) == "unauthorized"
     await examiners.request("POST", "provisional_grades/publish", "fg")
+    wrong = {**revision, "posted_grade": "?"}
+    assert await examiners.read_reason("revise_published_grade", json=wrong) == "invalid_score"
+    assert await examiners.read_reason("plan_publication") is None
 
     revised = await examiners.ask("POST", "revise_published_grade", json=revision)
     withdrawn = await examiners.ask(

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 import pytest
 
 from services.moderation import commands, event_payloads
-from tests.fixtures.in_memory_course import ANN, ESSAY, FINAL_GRADER, TA1, TA2, InMemoryCourse, moderated_course
+from services.moderation.adjudication_policy import AdjudicationPolicy
+from tests.fixtures.in_memory_course import ANN, BEN, ESSAY, FINAL_GRADER, TA1, TA2, InMemoryCourse, moderated_course
 
 SMALL, LARGE = 10, 1_000
 NEW_STUDENTS_FROM = 10_000
@@ -87,6 +88,8 @@ def commands_by_name(memory: InMemoryCourse) -> dict[str, tuple[commands.Command
             ),
             None,
         ),
+        "adjudication": (commands.AdjudicateProvisionalGrades(student_ids=(ANN,)), FINAL_GRADER),
+        "policy": (commands.SetAdjudicationPolicy(adjudication=AdjudicationPolicy(result="first")), FINAL_GRADER),
         "settings": (commands.ConfigureAssignment(fields={"grader_count": 3}), None),
     }
 
@@ -134,6 +137,39 @@ def test_single_student_command_iterates_no_large_container(name: str) -> None:
     memory = class_of_size(SMALL)
     data, actor = commands_by_name(memory)[name]
     forbid_iteration(memory).submit(data, actor)
+
+
+def published_class(size: int) -> InMemoryCourse:
+    memory = class_of_size(size)
+    memory.publish()
+    return memory
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        commands.RevisePublishedGrade(student_id=ANN, score=Decimal(7), reason="Appeal."),
+        commands.WithdrawPublishedGrade(student_id=ANN, reason="Mistaken."),
+    ],
+    ids=["revision", "withdrawal"],
+)
+def test_published_grade_is_changed_by_equal_instructions_in_any_class_size(data: commands.CommandData) -> None:
+    small, large = (count_instructions(partial(published_class(n).submit, data, FINAL_GRADER)) for n in (SMALL, LARGE))
+    assert large == small > 0
+    forbid_iteration(published_class(SMALL)).submit(data, FINAL_GRADER)
+
+
+def test_adjudication_of_one_student_costs_the_same_in_any_class_size() -> None:
+    costs = []
+    for size in (SMALL, LARGE):
+        memory = class_of_size(size)
+        memory.enroll(BEN, "Student")
+        memory.configure(adjudication=AdjudicationPolicy(result="mean"))
+        memory.grade(TA1, BEN, 5)
+        memory.grade(TA2, BEN, 6)
+        adjudicate = commands.AdjudicateProvisionalGrades(student_ids=(BEN,))
+        costs.append(count_instructions(partial(forbid_iteration(memory).submit, adjudicate, FINAL_GRADER)))
+    assert costs[0] == costs[1]
 
 
 def test_publication_iterates_the_class_once() -> None:

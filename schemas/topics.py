@@ -5,24 +5,31 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 DEFAULT_SHARD_COUNT = 12
+LANES_MAX = 4
 MIB = 1 << 20
 FORTNIGHT_MS = 14 * 24 * 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """``config``: Kafka's topic settings; ``one_per_shard``: it has a partition per shard of the log, else one."""
+    """``config``: Kafka's topic settings; ``partitioned_by``: it has a partition per shard of the log, or per lane."""
 
     title: str
     description: str
     config: Mapping[str, str]
-    one_per_shard: bool = True
+    partitioned_by: Literal["shard", "lane"] = "shard"
 
     def partition_count(self, shard_count: int = DEFAULT_SHARD_COUNT) -> int:
         """How many partitions it is created with."""
-        return shard_count if self.one_per_shard else 1
+        return shard_count if self.partitioned_by == "shard" else count_lanes(shard_count)
+
+
+def count_lanes(shard_count: int = DEFAULT_SHARD_COUNT) -> int:
+    """Return the number of lanes: the parts of the relay's work, each of which one relay does at a time."""
+    return min(LANES_MAX, shard_count)
 
 
 OUTPUT_CONFIG: Mapping[str, str] = {
@@ -69,10 +76,10 @@ TOPICS: Mapping[str, Topic] = {
     ),
     "progress": Topic(
         "Progress",
-        "The relay's own: how far it has come. Nothing for consumers.",
+        "The relay's own: how far each of its lanes has come. Nothing for consumers.",
         # Each transaction writes a record, and only full segments are compacted: keep them small.
         {"cleanup.policy": "compact", "segment.bytes": str(16 * MIB)},
-        one_per_shard=False,
+        partitioned_by="lane",
     ),
 }
 OUTPUT_TOPICS = tuple(name for name in TOPICS if name not in ("commands", "progress"))

@@ -284,6 +284,10 @@ class PublishingSettings(ShardSettings):
         return None if value is None else validate_base_url(value) + "/"
 
 
+class TopicSettings(DatabaseSettings, KafkaSettings):
+    """Settings of the creation of topics."""
+
+
 class RelaySettings(ProcessSettings, PublishingSettings):
     """Settings of the relay."""
 

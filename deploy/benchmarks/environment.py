@@ -14,7 +14,9 @@ from deploy.local.backing_services import Server
 from deploy.local.kafka import client_settings, delete_topics
 from deploy.local.paths import STATE
 from deploy.local.postgres import create_database, database_name, drop_databases
+from services.eventlog.initial_progress import build_initial_progress
 from services.eventlog.migrate import migrate
+from services.eventlog.postgres import READER, connect
 from services.kafka import topics
 
 LOG_FILE = STATE / "bench.log"
@@ -113,5 +115,10 @@ class BenchServers:
     async def new_installation(self, url: str) -> BenchInstallation:
         """Create new topics for a database."""
         prefix = f"{self.name}-{next(self._name_numbers):04d}"
-        await topics.create_missing_topics(self.kafka.address, prefix)
+        connection = await connect(url, "bench", READER)
+        try:
+            progress = await build_initial_progress(connection)
+        finally:
+            await connection.close()
+        await topics.create_missing_topics(self.kafka.address, prefix, progress)
         return BenchInstallation(url, self.kafka.address, prefix)

@@ -24,10 +24,12 @@ from deploy.benchmarks.workload import (
 )
 from schemas.topics import OUTPUT_TOPICS
 from services.eventlog.feeds import FEED_BY_TOPIC, FeedReader
+from services.eventlog.installation import read_installation
 from services.eventlog.postgres import READER, connect
 from services.kafka.partitioning import ALL_SHARDS
+from services.kafka.progress_topic import write_progress
 from services.kafka.relay_progress import RelayProgress
-from services.kafka.topics import write_progress
+from services.kafka.topics import full_topic_name
 
 PERCENTILES = (0.5, 0.99)
 # One command in four posts or hides a published grade, which makes a live event.
@@ -56,13 +58,14 @@ async def mark_all_relayed(installation: BenchInstallation) -> RelayProgress:
     connection = await connect(installation.url, "bench", READER)
     try:
         heads = await FeedReader(connection).heads(ALL_SHARDS)
+        installation_id = str((await read_installation(connection)).id)
     finally:
         await connection.close()
     sequences = {output: tuple(heads[FEED_BY_TOPIC[output]]) for output in OUTPUT_TOPICS}
     # The topics are empty: as for a replay, the relay does not compare their ends with the progress.
     replays = {output: tuple(number + 1 for number in numbers) for output, numbers in sequences.items()}
-    progress = RelayProgress(sequences, replays)
-    await write_progress(installation.bootstrap, installation.prefix, progress)
+    progress = RelayProgress(sequences, replays, installation=installation_id)
+    await write_progress(installation.bootstrap, full_topic_name(installation.prefix, "progress"), progress)
     return progress
 
 

@@ -17,7 +17,7 @@ from deploy.benchmarks.processes import RunningProcess, processor_seconds
 from deploy.benchmarks.results import Measurement, Scale, Target, interleave_rounds, measurement, percentile, ratio
 from deploy.benchmarks.workload import Course, build_record, mixed_command, mixed_records
 from deploy.local.kafka import client_settings
-from schemas.topics import DEFAULT_SHARD_COUNT
+from schemas.topics import DEFAULT_SHARD_COUNT, count_lanes
 from services.commands.processor import CommandProcessor
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
@@ -77,7 +77,9 @@ def _measure_relay(
 ) -> dict[str, float]:
     """Measure from the first transaction to the last, by the progress that each commits."""
     consumer = Consumer(client_settings(target.bootstrap) | {"group.id": "bench", "enable.auto.commit": False})
-    consumer.assign([TopicPartition(full_topic_name(target.prefix, "progress"), 0, 0)])
+    name = full_topic_name(target.prefix, "progress")
+    consumer.assign([TopicPartition(name, lane, 0) for lane in range(count_lanes())])
+    progress_by_lane: dict[int | None, RelayProgress] = {}
     first_sample: tuple[float, float, int, int] | None = None
     deadline = time.monotonic() + SECONDS_MAX
     try:
@@ -85,11 +87,11 @@ def _measure_relay(
             message = consumer.poll(0.1)
             if message is None or message.error():
                 continue
-            now, processor_time, progress = (
-                time.monotonic(),
-                processor_seconds(pid),
-                RelayProgress.decode(message.value() or b""),
-            )
+            now, processor_time = time.monotonic(), processor_seconds(pid)
+            progress_by_lane[message.partition()] = RelayProgress.decode(message.value() or b"")
+            progress = RelayProgress.merge(progress_by_lane.values())
+            if len(progress_by_lane) < count_lanes():
+                continue
             commands = sum(progress.sequences["verdicts"]) - sum(progress_before.sequences["verdicts"])
             records = sum(map(sum, progress.sequences.values())) - sum(map(sum, progress_before.sequences.values()))
             if first_sample is None and commands:

@@ -7,6 +7,7 @@ from services.admin.archive import build_archive_app
 from services.admin.create_topics import create_topics_command
 from services.admin.keys import create_keys_command, issue_token_command
 from services.admin.migrate import migrate_command
+from services.admin.new_installation import new_installation_command
 from services.admin.rewind import rewind_command
 
 
@@ -17,6 +18,7 @@ def build_admin_app() -> typer.Typer:
     app.command("create-topics")(create_topics_command)
     app.command("create-keys")(create_keys_command)
     app.command("issue-token")(issue_token_command)
+    app.command("new-installation")(new_installation_command)
     app.command("accept-recreated-topic")(accept_recreated_topic_command)
     app.command("rewind")(rewind_command)
     app.add_typer(build_archive_app(), name="archive")

@@ -2,26 +2,28 @@
 
 import typer
 
-from services.config import DatabaseSettings, KafkaSettings
-from services.eventlog.installation import fetch_installation
-from services.eventlog.postgres import READER
+from services.config import TopicSettings
+from services.eventlog.initial_progress import build_initial_progress
+from services.eventlog.postgres import READER, close_quickly, connect
 from services.kafka.topics import TopicConfigError, create_missing_topics
 from services.runtime.command_line import ActionRefused, run_command
 
 
 def create_topics_command() -> None:
-    """Create the missing topics of TOPIC_PREFIX, with as many partitions as the log in DATABASE_URL has shards.
+    """Create the topics of TOPIC_PREFIX that are missing, for the log in DATABASE_URL: migrate it before.
 
     Existing topics are not changed. Safe to repeat.
     """
 
     async def work() -> list[str]:
-        settings = KafkaSettings()
-        installation = await fetch_installation(DatabaseSettings().url(), "create-topics", READER)
+        settings = TopicSettings()
+        connection = await connect(settings.url(), "create-topics", READER)
         try:
-            return await create_missing_topics(
-                settings.kafka_bootstrap, settings.topic_prefix, installation.shard_count
-            )
+            progress = await build_initial_progress(connection)
+        finally:
+            await close_quickly(connection)
+        try:
+            return await create_missing_topics(settings.kafka_bootstrap, settings.topic_prefix, progress)
         except TopicConfigError as error:
             raise ActionRefused(str(error)) from None
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from schemas.topics import count_lanes
 from services.kafka.client_compat import fetch_partitions, patch_fetcher
 from services.kafka.client_options import client_options
-from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
+from services.kafka.progress_topic import read_lanes
+from services.kafka.relay_progress import RelayProgress, progress_key
 from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
 
@@ -15,7 +17,6 @@ REQUEST_TIMEOUT_SECONDS = 3.0
 FETCH_TIMEOUT_MILLISECONDS = 150
 # Enough for the first record; Kafka returns a larger one alone.
 FETCH_BYTES_MAX = 64 << 10
-PROGRESS_LOOKBACK = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,9 @@ class KafkaProbe:
     def __init__(self, bootstrap: str, prefix: str) -> None:
         patch_fetcher()  # Commands may have header keys that are not UTF-8.
         self.commands_topic = full_topic_name(prefix, "commands")
-        self._progress_partition = TopicPartition(full_topic_name(prefix, "progress"), 0)
+        self._bootstrap = bootstrap
+        self._progress_topic = full_topic_name(prefix, "progress")
+        self._progress_by_lane: dict[int, RelayProgress] = {}
         consumer_config = {
             **client_options(bootstrap),
             "enable_auto_commit": False,
@@ -64,7 +67,9 @@ class KafkaProbe:
             await self._progress_consumer.start()
             await self._offsets_consumer.start()
             await self._end_consumer.start()
-            self._progress_consumer.assign([self._progress_partition])
+            lanes = [TopicPartition(self._progress_topic, lane) for lane in range(count_lanes())]
+            self._progress_consumer.assign(lanes)
+            await self._progress_consumer.seek_to_end(*lanes)
 
     @property
     def partitions(self) -> list[int]:
@@ -143,22 +148,24 @@ class KafkaProbe:
         }
 
     async def read_latest_progress(self) -> RelayProgress | None:
-        """Return the relay's last progress record; it is among the last records of its topic."""
-        partition = self._progress_partition
+        """Return the relay's last progress; None while a lane has none."""
         async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "reading the relay's progress"):
-            end_offset = (await self._progress_consumer.end_offsets([partition]))[partition]
-            beginning_offset = (await self._progress_consumer.beginning_offsets([partition]))[partition]
-            self._progress_consumer.seek(partition, max(end_offset - PROGRESS_LOOKBACK, beginning_offset))
-            latest_progress = None
-            while await self._progress_consumer.position(partition) < end_offset:
-                latest_progress = await self.poll_progress() or latest_progress
-        return latest_progress
+            stored = await read_lanes(self._bootstrap, self._progress_topic, range(count_lanes()))
+        # What was polled meanwhile is newer.
+        self._progress_by_lane = stored | self._progress_by_lane
+        return self._merge_progress()
 
     async def poll_progress(self) -> RelayProgress | None:
-        """Wait up to half a second for new progress records; return the last of them, None if there is none."""
-        latest_progress = None
-        for records in (await self._progress_consumer.getmany(timeout_ms=500)).values():
+        """Wait up to half a second for new progress records; return the progress, None if there is no new record."""
+        polled = await self._progress_consumer.getmany(timeout_ms=500)
+        for topic_partition, records in polled.items():
+            lane = topic_partition.partition
             for record in records:
-                if record.key == PROGRESS_KEY and record.value is not None:
-                    latest_progress = RelayProgress.decode(record.value)
-        return latest_progress
+                if record.key == progress_key(lane) and record.value is not None:
+                    self._progress_by_lane[lane] = RelayProgress.decode(record.value)
+        return self._merge_progress() if polled else None
+
+    def _merge_progress(self) -> RelayProgress | None:
+        if len(self._progress_by_lane) < count_lanes():
+            return None
+        return RelayProgress.merge(self._progress_by_lane.values())

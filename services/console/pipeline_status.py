@@ -54,11 +54,15 @@ class PartitionStatus:
 
 @dataclass(frozen=True, slots=True)
 class TopicProblem:
-    """A topic (without prefix) that is missing or lacks records that the relay put on it."""
+    """A topic (without prefix) that is missing, lacks records that the relay put on it, or has records of another log.
+
+    ``differs_from_log``: the log lost records that are on the topic.
+    """
 
     topic: str
     description: str
     is_missing: bool = False
+    differs_from_log: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +219,7 @@ class PipelineStatus:
 
     @property
     def damaged_topics(self) -> list[str]:
-        """Existing topics that lack records that the relay put on them."""
+        """Existing topics that lack records that the relay put on them, or have records that the log lost."""
         return [problem.topic for problem in self.topic_problems if not problem.is_missing]
 
     @property
@@ -225,7 +229,9 @@ class PipelineStatus:
 
     @property
     def rewind_command(self) -> str:
-        """The command that makes the relay emit lost records again: all topics if its progress is lost."""
+        """The command that makes topics and log agree again: for all topics if the relay's progress is lost."""
+        if any(problem.differs_from_log for problem in self.topic_problems):
+            return "moderated-grading admin rewind log"
         outputs = [] if "progress" in self.damaged_topics else self.damaged_topics
         return " ".join(["moderated-grading admin rewind topics", *outputs])
 

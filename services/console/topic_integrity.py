@@ -15,13 +15,14 @@ from schemas.topics import OUTPUT_TOPICS, TOPICS
 from services.console.kafka_probe import KafkaProbe
 from services.console.pipeline_status import TopicProblem, pluralize
 from services.eventlog.feed_history import FeedHistory
+from services.kafka.progress_topic import read_progress
 from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
+from services.publishing.log_agreement import LogMismatch, find_log_mismatches
 from services.publishing.topic_ends import (
     EndMismatch,
     find_mismatches,
     full_topic_names,
-    read_progress,
     read_topic_ends,
 )
 
@@ -54,7 +55,7 @@ class MissingProgress:
         return f"topic {self.topic} holds no record: the relay's progress is lost"
 
 
-Findings = dict[str, EndMismatch | MissingPartitions | MissingProgress]
+Findings = dict[str, EndMismatch | LogMismatch | MissingPartitions | MissingProgress]
 
 
 class TopicIntegrityCheck:
@@ -90,7 +91,12 @@ class TopicIntegrityCheck:
         ]
         self.needs_confirmation = len(confirmed) < len(self._findings)
         return tuple(
-            TopicProblem(name, str(finding), is_missing=isinstance(finding, MissingPartitions))
+            TopicProblem(
+                name,
+                str(finding),
+                is_missing=isinstance(finding, MissingPartitions),
+                differs_from_log=isinstance(finding, LogMismatch),
+            )
             for name, finding in confirmed
         )
 
@@ -116,5 +122,8 @@ class TopicIntegrityCheck:
             return {**findings, "progress": MissingProgress("progress")}
         readable_outputs = {output: full for output, full in self.output_topics.items() if output not in findings}
         ends = await read_topic_ends(self.bootstrap, history, readable_outputs)
-        mismatches = find_mismatches(progress[0], ends)
+        mismatches: list[EndMismatch | LogMismatch] = [
+            *find_mismatches(progress, ends),
+            *await find_log_mismatches(history.connection, progress, ends),
+        ]
         return {**findings, **{mismatch.output: mismatch for mismatch in mismatches}}

@@ -9,7 +9,6 @@ import asyncpg
 from services.eventlog.feeds import (
     DEAD_LETTER_COLUMNS,
     EVENT_COLUMNS,
-    HEAD_COLUMNS,
     JOIN_SOURCE,
     JOIN_STREAM,
     VERDICT_COLUMNS,
@@ -30,19 +29,6 @@ from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) with ordinali
 join source s on s.topic = k.topic
 join dead_letter d on d.source = s.number and d.partition = k.partition and d."offset" = k."offset"
                   and d.append_time = k.at
-"""
-# $1 shards, $2 a time. Times never decrease within a shard: the last row before a time is found from the end.
-SEQUENCES_BEFORE = """
-select k.shard,
-       coalesce((select t.position from event t where t.shard = k.shard and t.recorded_at < $2
-                 order by t.position desc limit 1), 0),
-       coalesce((select t.live_number from event t where t.shard = k.shard and t.live_number is not null
-                 and t.recorded_at < $2 order by t.live_number desc limit 1), 0),
-       coalesce((select t.number from decided_command t where t.shard = k.shard and t.recorded_at < $2
-                 order by t.number desc limit 1), 0),
-       coalesce((select t.number from dead_letter t where t.shard = k.shard and t.recorded_at < $2
-                 order by t.number desc limit 1), 0)
-from unnest($1::smallint[]) k(shard)
 """
 # $1 root account, $2 course, $3 assignment.
 EXISTS = """
@@ -158,11 +144,6 @@ class FeedHistory(FeedReader):
     async def erased_courses(self) -> set[tuple[int, int]]:
         """Return (root account, course) of the courses in which a person was erased."""
         return {(row[0], row[1]) for row in await self.connection.fetch(ERASED_COURSES)}
-
-    async def sequences_before(self, shards: Sequence[int], at: datetime) -> dict[Feed, list[int]]:
-        """Return the last number of each feed in each shard that was recorded before a time (0: none)."""
-        rows = {row[0]: row for row in await self.connection.fetch(SEQUENCES_BEFORE, shards, at)}
-        return {series: [rows[shard][field] for shard in shards] for series, field in HEAD_COLUMNS.items()}
 
     async def rows(
         self, feed: Feed, shard: int, after: int, last: int, log_filter: LogFilter, rows_max: int

@@ -60,7 +60,9 @@ async def main(settings: HandlerSettings) -> None:
     patch_fetcher()
     installation = await wait_for_postgres(functools.partial(fetch_installation, settings.url(), "handler", WRITER))
     async with failpoints.around("handler.verify_topics"):
-        await verify_topics(settings.kafka_bootstrap, settings.topic_prefix, installation.shard_count)
+        await verify_topics(
+            settings.kafka_bootstrap, settings.topic_prefix, installation.shard_count, str(installation.id)
+        )
     authorizer = await load_authorizer(settings)
     health, telemetry = Health(), HandlerTelemetry(HandlerMetrics(), authorizer, build_traces(settings))
     application, consumers = build_app(settings, installation, health, telemetry, authorizer)

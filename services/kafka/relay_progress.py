@@ -1,46 +1,114 @@
-"""The relay's progress: the value of the records on its own topic."""
+"""The relay's progress: the values of the records on its own topic.
+
+The relay's work is cut into *lanes*, fixed sets of shards, so that several relays share it. Each lane has a partition
+of the progress topic: its only writer is the producer with the lane's transactional id, so that no open transaction of
+another lane hides a lane's last record from its next reader.
+"""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from schemas.topics import OUTPUT_TOPICS
+from schemas.topics import OUTPUT_TOPICS, count_lanes
 from services.kafka.partitioning import SHARD_COUNT
 
-PROGRESS_KEY = b"relay"
+
+def list_lane_shards(lane: int, shard_count: int = SHARD_COUNT) -> tuple[int, ...]:
+    """Return the shards of a lane."""
+    return tuple(range(lane, shard_count, count_lanes(shard_count)))
+
+
+def progress_key(lane: int) -> bytes:
+    """Return the key of a lane's progress records."""
+    return f"lane-{lane}".encode()
 
 
 @dataclass(frozen=True, slots=True)
 class RelayProgress:
-    """The last published sequence number of each shard, by topic (0: none), in ``sequences``.
+    """How far one lane has come, or several of them together: ``shards`` are theirs.
 
-    ``replays`` names the topics that are being filled again, with the sequence number of each shard up to which they
-    had been filled before: up to there records carry ``replay: true``.
+    ``sequences``: the last published sequence number of each shard, by topic (0: none). ``last_ids``: the id of that
+    record, None if nothing was published or the id is not known. ``replays`` names the topics that are being filled
+    again, with the sequence number of each shard up to which they had been filled before: up to there records carry
+    ``replay: true``. All three are indexed by shard; those of other lanes are 0 or None.
+
+    ``installation``: the id of the log that the topics belong to.
     """
 
     sequences: Mapping[str, tuple[int, ...]]
     replays: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    last_ids: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
+    shards: tuple[int, ...] = tuple(range(SHARD_COUNT))
+    installation: str = ""
 
     @classmethod
-    def initial(cls, shard_count: int = SHARD_COUNT) -> "RelayProgress":
-        """Return the progress of a relay that has published nothing."""
-        return cls(dict.fromkeys(OUTPUT_TOPICS, (0,) * shard_count))
+    def initial(
+        cls, installation: str, shard_count: int = SHARD_COUNT, replays: Mapping[str, tuple[int, ...]] | None = None
+    ) -> "RelayProgress":
+        """Return the progress of a relay that has published nothing to its topics, for all shards."""
+        sequences = dict.fromkeys(OUTPUT_TOPICS, (0,) * shard_count)
+        return cls(sequences, replays or {}, shards=tuple(range(shard_count)), installation=installation)
+
+    @classmethod
+    def merge(cls, lanes: Iterable["RelayProgress"]) -> "RelayProgress":
+        """Combine the progress of several lanes of one relay; raises ValueError without any."""
+        first, *others = lanes
+        merged = first
+        for other in others:
+            merged = replace(
+                merged,
+                sequences=_add_numbers(merged.sequences, other.sequences),
+                replays=_add_numbers(merged.replays, other.replays),
+                last_ids=_join_ids(merged.last_ids, other.last_ids),
+                shards=tuple(sorted({*merged.shards, *other.shards})),
+            )
+        return merged
+
+    def restrict(self, shards: Sequence[int]) -> "RelayProgress":
+        """Return the part of these shards."""
+        kept = set(shards)
+
+        def restrict_numbers(numbers: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+            restricted = {
+                topic: tuple(number if shard in kept else 0 for shard, number in enumerate(by_shard))
+                for topic, by_shard in numbers.items()
+            }
+            return {
+                topic: by_shard for topic, by_shard in restricted.items() if numbers is self.sequences or any(by_shard)
+            }
+
+        ids = {
+            topic: tuple(last_id if shard in kept else None for shard, last_id in enumerate(by_shard))
+            for topic, by_shard in self.last_ids.items()
+        }
+        return replace(
+            self,
+            sequences=restrict_numbers(self.sequences),
+            replays=restrict_numbers(self.replays),
+            last_ids=ids,
+            shards=tuple(shards),
+        )
 
     def encode(self) -> bytes:
         """Encode as JSON, the value of the progress record."""
-        return json.dumps({"sequences": self.sequences, "replays": self.replays}).encode()
+        fields = {
+            "installation": self.installation,
+            "shards": self.shards,
+            "sequences": self.sequences,
+            "replays": self.replays,
+            "last_ids": self.last_ids,
+        }
+        return json.dumps(fields).encode()
 
     @classmethod
     def decode(cls, value: bytes) -> "RelayProgress":
-        """Decode a progress record.
-
-        A record of the first format names no topics of published grades: it counted these with the events.
-        """
+        """Decode a progress record."""
         fields = json.loads(value)
-        if "positions" in fields:
-            field_by_topic = {"events": "positions", "verdicts": "verdicts", "dead-letters": "dead_letters"}
-            return cls({topic: tuple(fields[name]) for topic, name in field_by_topic.items()})
-        return cls(*({topic: tuple(n) for topic, n in fields[name].items()} for name in ("sequences", "replays")))
+        sequences, replays, last_ids = (
+            {topic: tuple(by_shard) for topic, by_shard in fields[name].items()}
+            for name in ("sequences", "replays", "last_ids")
+        )
+        return cls(sequences, replays, last_ids, tuple(fields["shards"]), fields["installation"])
 
     def replay_end(self, topic: str, shard: int) -> int:
         """Return the last sequence number that had been published before a replay of the topic; 0 without a replay."""
@@ -49,3 +117,29 @@ class RelayProgress:
     def is_replaying(self, topic: str, shard: int) -> bool:
         """Return whether the next record of the shard had been published before."""
         return self.sequences[topic][shard] < self.replay_end(topic, shard)
+
+    def last_id(self, topic: str, shard: int) -> str | None:
+        """Return the id of the last published record of a shard; None if it is not known."""
+        return self.last_ids[topic][shard] if topic in self.last_ids else None
+
+
+def _add_numbers(
+    left: Mapping[str, tuple[int, ...]], right: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    return {
+        topic: tuple(map(sum, zip(left[topic], right[topic], strict=True)))
+        if topic in left and topic in right
+        else (left.get(topic) or right[topic])
+        for topic in {**left, **right}
+    }
+
+
+def _join_ids(
+    left: Mapping[str, tuple[str | None, ...]], right: Mapping[str, tuple[str | None, ...]]
+) -> dict[str, tuple[str | None, ...]]:
+    return {
+        topic: tuple(first or second for first, second in zip(left[topic], right[topic], strict=True))
+        if topic in left and topic in right
+        else (left.get(topic) or right[topic])
+        for topic in {**left, **right}
+    }

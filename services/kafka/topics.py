@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from schemas.topics import MIB, OUTPUT_CONFIG, TOPICS
+from schemas.topics import MIB, OUTPUT_CONFIG, TOPICS, count_lanes
 from services.kafka.client_options import client_options
 from services.kafka.partitioning import SHARD_COUNT
-from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
+from services.kafka.progress_topic import read_lanes, write_progress
+from services.kafka.relay_progress import RelayProgress
 
 TOPIC_ALREADY_EXISTS = 36
 
@@ -24,12 +25,13 @@ def full_topic_name(prefix: str, name: str) -> str:
     return f"{prefix}.{name}"
 
 
-async def create_missing_topics(bootstrap: str, prefix: str, shard_count: int = SHARD_COUNT) -> list[str]:
+async def create_missing_topics(bootstrap: str, prefix: str, initial_progress: RelayProgress) -> list[str]:
     """Create the missing topics and return their full names. If all are new, write the relay's initial progress.
 
     A lost progress topic stays empty while the others hold records: the relay then stops and names the remedies instead
     of publishing everything again.
     """
+    shard_count = len(initial_progress.shards)
     admin = AIOKafkaAdminClient(**client_options(bootstrap))
     try:
         await admin.start()
@@ -43,7 +45,7 @@ async def create_missing_topics(bootstrap: str, prefix: str, shard_count: int = 
     finally:
         await admin.close()
     if len(missing) == len(TOPICS):
-        await write_progress(bootstrap, prefix, RelayProgress.initial(shard_count))
+        await write_progress(bootstrap, full_topic_name(prefix, "progress"), initial_progress)
     return [full_topic_name(prefix, name) for name in missing]
 
 
@@ -120,20 +122,10 @@ async def _wait_for_leaders(bootstrap: str, topic_partitions: list[TopicPartitio
         await consumer.stop()
 
 
-async def write_progress(bootstrap: str, prefix: str, progress: RelayProgress) -> None:
-    """Write the relay's progress, for a new topic; no relay may run."""
-    producer = AIOKafkaProducer(**client_options(bootstrap), enable_idempotence=True)
-    try:
-        await producer.start()
-        await producer.send_and_wait(
-            full_topic_name(prefix, "progress"), progress.encode(), key=PROGRESS_KEY, partition=0
-        )
-    finally:
-        await producer.stop()
-
-
-async def verify_topics(bootstrap: str, prefix: str, shard_count: int = SHARD_COUNT) -> None:
-    """Check that all topics exist, with enough partitions and safe settings.
+async def verify_topics(
+    bootstrap: str, prefix: str, shard_count: int = SHARD_COUNT, installation_id: str | None = None
+) -> None:
+    """Check that all topics exist, with enough partitions and safe settings, and belong to this log (None: to any).
 
     Raises:
         TopicConfigError: with every finding and its remedy.
@@ -153,7 +145,7 @@ async def verify_topics(bootstrap: str, prefix: str, shard_count: int = SHARD_CO
             count = len((await admin.describe_topics([full_name]))[0]["partitions"])
             expected_count = TOPICS[name].partition_count(shard_count)
             # More partitions of commands are safe: order holds within a partition, and shards do not change.
-            if count < expected_count or (name == "progress" and count != 1):
+            if count < expected_count or (name == "progress" and count != expected_count):
                 findings.append(f"topic {full_name} has {count} partitions, not {expected_count}: make it again")
         commands_topic = full_topic_name(prefix, "commands")
         if commands_topic in existing:
@@ -167,6 +159,25 @@ async def verify_topics(bootstrap: str, prefix: str, shard_count: int = SHARD_CO
         await consumer.stop()
     if findings:
         raise TopicConfigError("; ".join(findings))
+    if installation_id is not None:
+        await _verify_ownership(bootstrap, prefix, installation_id, shard_count)
+
+
+async def _verify_ownership(bootstrap: str, prefix: str, installation_id: str, shard_count: int) -> None:
+    """Check the progress records; a lane without one is not judged."""
+    stored = await read_lanes(bootstrap, full_topic_name(prefix, "progress"), range(count_lanes(shard_count)))
+    for progress in stored.values():
+        if progress.installation != installation_id:
+            raise TopicConfigError(describe_other_installation(prefix, progress.installation, installation_id))
+
+
+def describe_other_installation(prefix: str, found: str, expected: str) -> str:
+    """Say that the topics belong to another log, and what to do."""
+    return (
+        f"the topics of prefix {prefix} belong to another log (installation {found}, and this database is installation"
+        f" {expected}); nothing was published or decided. Set DATABASE_URL to the log that they belong to; or, for this"
+        " log, set a TOPIC_PREFIX of its own and run: moderated-grading admin create-topics"
+    )
 
 
 async def _read_topic_config(admin: AIOKafkaAdminClient, full_name: str) -> dict[str, str]:

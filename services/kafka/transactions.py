@@ -36,12 +36,13 @@ async def send_transaction(
     producer: AIOKafkaProducer,
     records: Sequence[OutgoingRecord],
     full_name: Callable[[str], str],
-    extra_record: tuple[str, bytes, bytes] | None = None,
+    extra_record: tuple[str, int, bytes, bytes] | None = None,
     before_commit: Callable[[Sequence[RecordMetadata]], None] = lambda placed: None,
 ) -> None:
     """Send records in one transaction, all or nothing.
 
-    ``full_name`` maps an output to its topic; ``extra_record`` is the full topic, key and value of one more record.
+    ``full_name`` maps an output to its topic; ``extra_record`` is the full topic, partition, key and value of one more
+    record.
     ``before_commit`` is given the offsets of all batches; if it raises, nothing is committed.
 
     All acknowledgements are awaited before the commit: a batch that the broker refuses fails its own future only, and
@@ -59,7 +60,7 @@ async def _send_transaction(
     producer: AIOKafkaProducer,
     records: Sequence[OutgoingRecord],
     full_name: Callable[[str], str],
-    extra_record: tuple[str, bytes, bytes] | None,
+    extra_record: tuple[str, int, bytes, bytes] | None,
     before_commit: Callable[[Sequence[RecordMetadata]], None],
 ) -> None:
     await producer.begin_transaction()
@@ -67,8 +68,8 @@ async def _send_transaction(
     for (topic_name, shard), batch in _build_batches(producer, records):
         acknowledgements.append(await producer.send_batch(batch, full_name(topic_name), partition=shard))
     if extra_record is not None:
-        topic, key, value = extra_record
-        acknowledgements.append(await producer.send(topic, value, key=key, partition=0))
+        topic, partition, key, value = extra_record
+        acknowledgements.append(await producer.send(topic, value, key=key, partition=partition))
     before_commit(await asyncio.gather(*acknowledgements))
     await producer.commit_transaction()
 

@@ -26,17 +26,6 @@ class LogComparison:
     history: FeedHistory
     record_mapper: RecordMapper
 
-    async def find_dead_letter_sequences(self, records: Sequence[Record]) -> list[int | None]:
-        """Look up the dead letters' numbers in the log; None for one that the log does not have in that shard."""
-        origins = [parse_original_record(parse_headers(record.headers).headers) for record in records]
-        known_origins = [origin for origin in origins if origin is not None]
-        rows_by_origin = dict(zip(known_origins, await self.history.find_dead_letters(known_origins), strict=True))
-        sequences: list[int | None] = []
-        for origin, record in zip(origins, records, strict=True):
-            shard, sequence = (None if origin is None else rows_by_origin[origin]) or (None, None)
-            sequences.append(sequence if shard == record.partition else None)
-        return sequences
-
     async def find_differences(
         self, numbered: Sequence[tuple[int, Record]]
     ) -> tuple[list[tuple[FindingKind, int, str]], int]:
@@ -91,6 +80,18 @@ def is_erased_form(erased: Any, original: Any) -> bool:
     if isinstance(erased, list) and isinstance(original, list):
         return len(erased) == len(original) and all(map(is_erased_form, erased, original))
     return bool(erased == original)
+
+
+async def find_dead_letter_sequences(history: FeedHistory, records: Sequence[Record]) -> list[int | None]:
+    """Look up the dead letters' numbers in the log; None for one that the log does not have in that shard."""
+    origins = [parse_original_record(parse_headers(record.headers).headers) for record in records]
+    known_origins = [origin for origin in origins if origin is not None]
+    rows_by_origin = dict(zip(known_origins, await history.find_dead_letters(known_origins), strict=True))
+    sequences: list[int | None] = []
+    for origin, record in zip(origins, records, strict=True):
+        shard, sequence = (None if origin is None else rows_by_origin[origin]) or (None, None)
+        sequences.append(sequence if shard == record.partition else None)
+    return sequences
 
 
 def compare_record(expected: OutgoingRecord, record: Record) -> tuple[FindingKind, str] | None:

@@ -2,16 +2,21 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from aiokafka import TopicPartition
 
 from services.eventlog.feed_history import FeedHistory
+from services.eventlog.record_ids import dead_letter_id
 from services.kafka.partitioning import ALL_SHARDS
-from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
-from services.kafka.topic_reader import Record, read_last_records
+from services.kafka.relay_progress import RelayProgress
+from services.kafka.topic_reader import LastRecord, read_last_records
 from services.kafka.topics import full_topic_name
-from services.publishing.record_headers import is_service_record, parse_headers, parse_original_record
+from services.publishing.record_headers import (
+    ParsedHeaders,
+    is_service_record,
+    parse_headers,
+    parse_original_record,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +24,15 @@ class End:
     """The end of one shard: the last record's sequence number, None without a record.
 
     ``never_truncated``: retention has removed no record. ``is_replay``: the last record is a replay, so that higher
-    numbers may precede it; ``selection``: the replayed part of the log.
+    numbers may precede it; ``selection``: the replayed part of the log. ``id``: the last record's ``ce_id``, for a dead
+    letter the record it came from. A dead letter that is not in the log has an id and no sequence number.
     """
 
     sequence: int | None = None
     never_truncated: bool = True
     is_replay: bool = False
     selection: str | None = None
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +55,12 @@ class EndMismatch:
 def find_mismatches(progress: RelayProgress, ends: Mapping[str, Sequence[End]]) -> list[EndMismatch]:
     """Return the first mismatching shard of each output.
 
-    Skip outputs without progress, shards that are being refilled, and shards that retention emptied.
+    Skip shards that are being refilled, and shards that retention emptied.
     """
     mismatches = []
-    for output in (output for output in ends if output in progress.sequences):
-        for shard, (sequence, end) in enumerate(zip(progress.sequences[output], ends[output], strict=True)):
+    for output, output_ends in ends.items():
+        for shard in progress.shards:
+            sequence, end = progress.sequences[output][shard], output_ends[shard]
             actual = 0 if end.sequence is None and end.never_truncated else end.sequence
             if actual is not None and actual != sequence and not progress.is_replaying(output, shard):
                 mismatches.append(EndMismatch(output, shard, actual, sequence))
@@ -60,55 +68,54 @@ def find_mismatches(progress: RelayProgress, ends: Mapping[str, Sequence[End]]) 
     return mismatches
 
 
-async def read_topic_ends(bootstrap: str, history: FeedHistory, topics: Mapping[str, str]) -> dict[str, list[End]]:
+async def read_topic_ends(
+    bootstrap: str, history: FeedHistory, topics: Mapping[str, str], shards: Sequence[int] = ALL_SHARDS
+) -> dict[str, list[End]]:
     """Read the end of each shard, by output; ``topics`` gives the full topic name of each output.
 
-    Records of other producers are skipped; a dead letter that is not in the log has no sequence number.
+    The lists are indexed by shard; of other shards than ``shards`` nothing is read. Records of other producers are
+    skipped.
 
     Raises:
         KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
     """
-    topic_partitions = [TopicPartition(name, shard) for name in topics.values() for shard in ALL_SHARDS]
+    topic_partitions = [TopicPartition(name, shard) for name in topics.values() for shard in shards]
     last_by_partition = await read_last_records(
         bootstrap, topic_partitions, lambda record: is_service_record(record.headers)
     )
     ends: dict[str, list[End]] = {}
     for output, name in topics.items():
-        topic_lasts = [last_by_partition[TopicPartition(name, shard)] for shard in ALL_SHARDS]
-        sequences = [
-            None if last.record is None else await _find_sequence(output, history, last.record) for last in topic_lasts
-        ]
-        parsed_headers = [parse_headers(() if last.record is None else last.record.headers) for last in topic_lasts]
-        ends[output] = [
-            End(sequence, last.never_truncated, headers.is_replay, headers.selection)
-            for sequence, last, headers in zip(sequences, topic_lasts, parsed_headers, strict=True)
-        ]
+        ends[output] = [End() for _ in range(max(shards) + 1)]
+        for shard in shards:
+            last = last_by_partition[TopicPartition(name, shard)]
+            ends[output][shard] = await _build_end(output, history, last)
     return ends
 
 
-async def read_progress(bootstrap: str, full_name: str) -> tuple[RelayProgress, datetime] | None:
-    """Read the relay's progress and when it was written; None if its topic holds no record.
-
-    Raises:
-        KafkaError: Kafka does not answer.
-    """
-    topic_partition = TopicPartition(full_name, 0)
-    last = await read_last_records(
-        bootstrap, [topic_partition], lambda record: record.key == PROGRESS_KEY and record.value is not None
+async def _build_end(output: str, history: FeedHistory, last: LastRecord) -> End:
+    if last.record is None:
+        return End(never_truncated=last.never_truncated)
+    parsed_headers = parse_headers(last.record.headers)
+    sequence = parsed_headers.sequence
+    if output == "dead-letters":
+        origin = parse_original_record(parsed_headers.headers)
+        dead_letter = None if origin is None else (await history.find_dead_letters([origin]))[0]
+        sequence = None if dead_letter is None else dead_letter[1]
+    return End(
+        sequence,
+        last.never_truncated,
+        parsed_headers.is_replay,
+        parsed_headers.selection,
+        get_record_id(output, parsed_headers),
     )
-    record = last[topic_partition].record
-    if record is None or record.value is None:
-        return None
-    return RelayProgress.decode(record.value), datetime.fromtimestamp(record.timestamp / 1000, UTC)
 
 
-async def _find_sequence(output: str, history: FeedHistory, record: Record) -> int | None:
-    parsed_headers = parse_headers(record.headers)
+def get_record_id(output: str, parsed_headers: ParsedHeaders) -> str | None:
+    """Return the id of a record of an output: its ``ce_id``, for a dead letter the record it came from."""
     if output != "dead-letters":
-        return parsed_headers.sequence
+        return parsed_headers.id
     origin = parse_original_record(parsed_headers.headers)
-    dead_letter = None if origin is None else (await history.find_dead_letters([origin]))[0]
-    return None if dead_letter is None else dead_letter[1]
+    return None if origin is None else dead_letter_id(origin)
 
 
 def full_topic_names(prefix: str, outputs: Iterable[str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from services.eventlog.feeds import FEED_BY_TOPIC
 from services.kafka.partitioning import ALL_SHARDS, SHARD_COUNT
 from services.kafka.topic_reader import Record, open_reader, read_until
 from services.kafka.topics import read_partition_count
-from services.publishing.log_comparison import NOT_IN_LOG, LogComparison
+from services.publishing.log_comparison import NOT_IN_LOG, LogComparison, find_dead_letter_sequences
 from services.publishing.record_headers import ParsedHeaders, parse_headers, parse_original_record
 from services.publishing.sequence_audit import AuditEntry, Finding, SequenceAudit
 
@@ -195,7 +195,7 @@ class _Verifier:
         parsed_headers = [parse_headers(record.headers) for record in records]
         sequences = [headers.sequence for headers in parsed_headers]
         if self.is_dead_letters and self.comparison is not None:
-            sequences = await self.comparison.find_dead_letter_sequences(records)
+            sequences = await find_dead_letter_sequences(self.comparison.history, records)
         elif self.is_dead_letters:
             sequences = [
                 _digest(str(origin)) if (origin := parse_original_record(headers.headers)) else None

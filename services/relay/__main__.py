@@ -1,15 +1,14 @@
-"""Settings, topics check, health page, relay."""
+"""Settings, health page, relay."""
 
 import functools
 from typing import TYPE_CHECKING
 
 from services.config import RelaySettings
 from services.eventlog.postgres import READER, connect
-from services.kafka.topics import verify_topics
+from services.kafka.client_compat import patch_fetcher
 from services.relay.metrics import RelayTelemetry
-from services.relay.relay import Relay
+from services.relay.relay import run_relay
 from services.runtime.background_tasks import run_in_background
-from services.runtime.failpoints import failpoints
 from services.runtime.health import Health, serve_health
 from services.runtime.main import freeze_startup_objects, run_process, run_until_stopped
 from services.runtime.server_monitor import ServerMonitor
@@ -31,8 +30,7 @@ def build_traces(settings: RelaySettings) -> "RecordTraces | None":
 
 async def main(settings: RelaySettings) -> None:
     """Run until SIGTERM or SIGINT."""
-    async with failpoints.around("relay.verify_topics"):
-        await verify_topics(settings.kafka_bootstrap, settings.topic_prefix)
+    patch_fetcher()
     health, metrics = Health(), RelayMetrics()
     telemetry = RelayTelemetry(metrics, build_traces(settings))
     connect_monitor = functools.partial(connect, settings.url(), "relay-watch", READER)
@@ -40,7 +38,7 @@ async def main(settings: RelaySettings) -> None:
     health_server = serve_health(health, metrics.registry, settings.health_host, settings.health_port)
     async with health_server, run_in_background(health, {"monitoring servers": server_monitor.run()}):
         freeze_startup_objects()
-        await run_until_stopped(Relay(settings, health, telemetry).run())
+        await run_until_stopped(run_relay(settings, health, telemetry))
 
 
 if __name__ == "__main__":

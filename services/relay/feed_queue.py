@@ -1,13 +1,13 @@
 """Rows of the log that the relay has read and not yet put into a transaction."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from services.eventlog.feeds import FEED_BY_TOPIC, EventRow, FeedReader, FeedRow
-from services.kafka.partitioning import ALL_SHARDS
+from services.eventlog.feeds import FEED_BY_TOPIC, EventRow, Feed, FeedReader, FeedRow
 from services.kafka.relay_progress import RelayProgress
 from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS, get_sequence
+from services.relay.startup_checks import OperatorRequired
 
 BYTES_PER_SHARD_MAX = 1 << 20
 EVENTS_ONLY = ("events",)
@@ -25,21 +25,26 @@ class FeedQueue:
     """
 
     def __init__(
-        self, feed_reader: FeedReader, progress: RelayProgress, live_numbers: Sequence[int], rows_max: int
+        self, feed_reader: FeedReader, progress: RelayProgress, live_numbers: Mapping[int, int], rows_max: int
     ) -> None:
         self.rows: deque[QueuedRow] = deque()
         self._feed_reader = feed_reader
+        self._shards = progress.shards
         self._rows_max = rows_max
         # By output and shard, the sequence number of the last row that was queued for the output.
         self._last_queued = {output: list(sequences) for output, sequences in progress.sequences.items()}
         # By shard, the live number of the last event that was queued for ``events``.
-        self._live_numbers = list(live_numbers)
+        self._live_numbers = dict(live_numbers)
 
     async def fill(self) -> None:
-        """Queue new rows of each feed, unless ``rows_max`` are queued already."""
+        """Queue new rows of each feed, unless ``rows_max`` are queued already.
+
+        Raises:
+            OperatorRequired: the log ends before what was read from it.
+        """
         if len(self.rows) >= self._rows_max:
             return
-        heads = await self._feed_reader.heads(ALL_SHARDS)
+        heads = self._check_heads(await self._feed_reader.heads(self._shards))
         for output in GRADE_CHANGE_BUILDERS:
             lagging_rows = await self._read_feed(output, self._live_numbers)
             self.rows.extend((row, (output,)) for row in lagging_rows)
@@ -49,10 +54,23 @@ class FeedQueue:
             rows = await self._read_feed(output, heads[FEED_BY_TOPIC[output]])
             self.rows.extend((row, (output,)) for row in rows)
 
-    async def _read_feed(self, output: str, up_to: Sequence[int]) -> list[FeedRow]:
+    def _check_heads(self, heads: Mapping[Feed, Sequence[int]]) -> dict[Feed, dict[int, int]]:
+        """Return the heads by shard."""
+        heads_by_shard = {feed: dict(zip(self._shards, numbers, strict=True)) for feed, numbers in heads.items()}
+        for output, last_queued in self._last_queued.items():
+            for shard, head in heads_by_shard[FEED_BY_TOPIC[output]].items():
+                if head < last_queued[shard]:
+                    raise OperatorRequired(
+                        f"shard {shard} of {output}: the log ends at {head}, and ended at {last_queued[shard]} before:"
+                        " it was restored, or failed over, to an earlier state while the relay ran; nothing more was"
+                        " published"
+                    )
+        return heads_by_shard
+
+    async def _read_feed(self, output: str, up_to: Mapping[int, int]) -> list[FeedRow]:
         """Read the output's next rows, up to these sequence numbers by shard; each shard gets an equal share."""
         last_queued = self._last_queued[output]
-        shards = [shard for shard in ALL_SHARDS if last_queued[shard] < up_to[shard]]
+        shards = [shard for shard in self._shards if last_queued[shard] < up_to[shard]]
         if not shards:
             return []
         rows = await self._feed_reader.read(

@@ -11,12 +11,11 @@ import asyncpg
 
 from schemas.topics import OUTPUT_TOPICS
 from services.eventlog.dead_letters import DeadLetterReader
-from services.eventlog.feeds import FEED_BY_TOPIC, EventRow, FeedRow
+from services.eventlog.feeds import FEED_BY_TOPIC, EventRow
 from services.eventlog.relay_lag import ShardLag, read_relay_lag
-from services.kafka.partitioning import ALL_SHARDS
-from services.kafka.records import OutgoingRecord
 from services.kafka.relay_progress import RelayProgress
 from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS
+from services.relay.transaction_builder import PendingTransaction
 from services.runtime.errors import FENCED_ERRORS
 from services.telemetry.collectors import Labels
 from services.telemetry.metrics import RelayMetrics
@@ -29,14 +28,15 @@ COUNT_BACKOFF_FACTOR = 20
 
 
 class RelayTelemetry:
-    """``progress`` is this relay's progress, None while it is not the active one."""
+    """Metrics and traces of all lanes of this relay."""
 
     def __init__(self, metrics: RelayMetrics, traces: "RecordTraces | None" = None) -> None:
         self.metrics = metrics
         self.traces = traces
-        self.progress: RelayProgress | None = None
-        self._producer_count = 0
-        self._publishing_streams: set[int] = set()
+        self._progress_by_lane: dict[int, RelayProgress] = {}
+        self._lanes_started: set[int] = set()
+        self._publishing_streams: dict[int, set[int]] = {}
+        self._lag_shards: Sequence[int] = ()
         self._shard_lags: list[ShardLag] = []
         self._open_dead_letter_summary: tuple[int, datetime | None] | None = None
         self._next_count_at = 0.0
@@ -46,65 +46,74 @@ class RelayTelemetry:
             metrics.publish_seconds.ensure_series(topic)
         for outcome in ("committed", "failed"):
             metrics.transactions.labels(outcome)
-        metrics.position.callback = lambda: self._by_shard_and_topic(self._list_positions())
+        metrics.position.callback = self._list_positions
         metrics.log_position.callback = lambda: self._by_shard_and_topic([w.heads for w in self._shard_lags])
         metrics.lag_seconds.callback = lambda: self._by_shard_and_topic([w.ages for w in self._shard_lags])
-        metrics.lag_records.callback = lambda: self._by_shard_and_topic(self._compute_lags())
+        metrics.lag_records.callback = self._compute_lags
         metrics.dead_letters_open.callback = self._read_open_dead_letters
         metrics.dead_letters_oldest.callback = self._read_oldest_dead_letter
 
-    def mark_standby(self) -> None:
-        """Record that this relay is not active; another one may be."""
-        self.metrics.active.set(0)
-        self.progress, self._shard_lags, self._open_dead_letter_summary = None, [], None
-        self._publishing_streams.clear()
-        self.metrics.publications_active.set(0)
+    def start(self, lanes: Iterable[int]) -> None:
+        """Begin with all lanes on standby."""
+        for lane in lanes:
+            self._publishing_streams[lane] = set()
+            self.metrics.active.labels(str(lane)).set(0)
 
-    def mark_active(self, progress: RelayProgress) -> None:
-        """Record that this relay is now the active one."""
-        self.metrics.active.set(1)
-        self.progress = progress
+    def mark_standby(self, lane: int) -> None:
+        """Record that this relay is not active on this lane; another one may be."""
+        self.mark_inactive(lane)
+        self._progress_by_lane.pop(lane, None)
+        self._publishing_streams[lane].clear()
+        self._count_publications()
+        if not self._progress_by_lane:
+            self._lag_shards, self._shard_lags, self._open_dead_letter_summary = (), [], None
 
-    def mark_inactive(self) -> None:
-        """Record that this relay's connection or producer failed: no relay is active until both are recreated."""
-        self.metrics.active.set(0)
+    def mark_active(self, lane: int, progress: RelayProgress) -> None:
+        """Record that this relay is now the active one on this lane."""
+        self.metrics.active.labels(str(lane)).set(1)
+        self._progress_by_lane[lane] = progress
 
-    def record_new_producer(self) -> None:
-        """Count a recreated producer; the first one does not count."""
-        if self._producer_count:
+    def mark_inactive(self, lane: int) -> None:
+        """Record that the lane's connection or producer failed: no relay is active on it until both are recreated."""
+        self.metrics.active.labels(str(lane)).set(0)
+
+    def record_new_producer(self, lane: int) -> None:
+        """Count a recreated producer; the first one of a lane does not count."""
+        if lane in self._lanes_started:
             self.metrics.producers_recreated.inc()
-        self._producer_count += 1
+        self._lanes_started.add(lane)
 
-    def record_transaction(
-        self, rows: Iterable[FeedRow], records: Sequence[OutgoingRecord], progress: RelayProgress, started_at: float
-    ) -> None:
+    def record_transaction(self, lane: int, transaction: PendingTransaction, started_at: float) -> None:
         """Record a committed Kafka transaction; ``started_at`` is in monotonic seconds."""
-        self.progress = progress
+        self._progress_by_lane[lane] = transaction.progress
         self.metrics.transactions.labels("committed").inc()
         seconds = time.monotonic() - started_at
         self.metrics.transaction_seconds.observe(seconds)
-        self.metrics.transaction_records.observe(len(records))
-        for topic, count in Counter(record.topic for record in records).items():
+        self.metrics.transaction_records.observe(len(transaction.records))
+        for topic, count in Counter(record.topic for record in transaction.records).items():
             self.metrics.records.labels(topic).inc(count)
-        self._count_events([row for row in rows if isinstance(row, EventRow)])
+        self._count_events(lane, [row for row in transaction.rows if isinstance(row, EventRow)])
         if self.traces is not None:
             ended_at = time.time()
-            self.traces.record_transaction(records, ended_at - seconds, ended_at)
+            self.traces.record_transaction(transaction.records, ended_at - seconds, ended_at)
 
-    def _count_events(self, rows: list[EventRow]) -> None:
+    def _count_events(self, lane: int, rows: list[EventRow]) -> None:
         now = time.time()
         ages = [max(now - row.recorded_at.timestamp(), 0.0) for row in rows]
         live_ages = [age for row, age in zip(rows, ages, strict=True) if row.live_number is not None]
         for row, age in zip(rows, ages, strict=True):
             if row.type == "grade_published":
-                self._publishing_streams.add(row.stream)
+                self._publishing_streams[lane].add(row.stream)
             elif row.type == "grades_posted":
-                self._publishing_streams.discard(row.stream)
+                self._publishing_streams[lane].discard(row.stream)
                 self.metrics.publication_seconds.observe(age)
-        self.metrics.publications_active.set(len(self._publishing_streams))
+        self._count_publications()
         self.metrics.publish_seconds.observe(ages, "events")
         for topic in GRADE_CHANGE_BUILDERS:
             self.metrics.publish_seconds.observe(live_ages, topic)
+
+    def _count_publications(self) -> None:
+        self.metrics.publications_active.set(sum(map(len, self._publishing_streams.values())))
 
     def record_failure(self, error: BaseException) -> None:
         """Count a transaction that failed or whose outcome is unknown, and as fenced if another relay took over."""
@@ -116,12 +125,18 @@ class RelayTelemetry:
 
     async def poll_lag(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         """Poll the log for rows that are not published yet, and for open dead letters."""
-        progress = self.progress
-        if progress is None:
+        if not self._progress_by_lane:
             return
-        self._shard_lags = await read_relay_lag(
-            connection, ALL_SHARDS, [(FEED_BY_TOPIC[topic], progress.sequences[topic]) for topic in OUTPUT_TOPICS]
+        progress = RelayProgress.merge(self._progress_by_lane.values())
+        shard_lags = await read_relay_lag(
+            connection,
+            progress.shards,
+            [
+                (FEED_BY_TOPIC[topic], [progress.sequences[topic][n] for n in progress.shards])
+                for topic in OUTPUT_TOPICS
+            ],
         )
+        self._lag_shards, self._shard_lags = progress.shards, shard_lags
         started_at = time.monotonic()
         if started_at >= self._next_count_at:
             self._open_dead_letter_summary = await DeadLetterReader(connection).count_open()
@@ -137,20 +152,20 @@ class RelayTelemetry:
         oldest_at = self._open_dead_letter_summary[1]
         return [((), 0.0 if oldest_at is None else max(time.time() - oldest_at.timestamp(), 0.0))]
 
-    def _list_positions(self) -> list[tuple[int, ...]]:
-        if self.progress is None:
-            return []
-        return list(zip(*(self.progress.sequences[topic] for topic in OUTPUT_TOPICS), strict=True))
+    def _list_positions(self) -> Iterable[tuple[Labels, float]]:
+        for progress in self._progress_by_lane.values():
+            for shard in progress.shards:
+                for topic in OUTPUT_TOPICS:
+                    yield (str(shard), topic), progress.sequences[topic][shard]
 
-    def _compute_lags(self) -> list[tuple[int, ...]]:
+    def _compute_lags(self) -> Iterable[tuple[Labels, float]]:
         """Compare the last polled heads with the present progress, which may have passed them."""
-        return [
-            tuple(max(head - position, 0) for head, position in zip(shard_lag.heads, positions, strict=True))
-            for shard_lag, positions in zip(self._shard_lags, self._list_positions(), strict=False)
-        ]
+        positions = dict(self._list_positions())
+        for labels, head in self._by_shard_and_topic([lag.heads for lag in self._shard_lags]):
+            if labels in positions:
+                yield labels, max(head - positions[labels], 0)
 
-    @staticmethod
-    def _by_shard_and_topic(values: Iterable[Sequence[float]]) -> Iterable[tuple[Labels, float]]:
-        for shard, shard_values in enumerate(values):
+    def _by_shard_and_topic(self, values: Iterable[Sequence[float]]) -> Iterable[tuple[Labels, float]]:
+        for shard, shard_values in zip(self._lag_shards, values, strict=True):
             for topic, value in zip(OUTPUT_TOPICS, shard_values, strict=True):
                 yield (str(shard), topic), value

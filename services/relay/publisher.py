@@ -1,16 +1,15 @@
-"""The Kafka side of the relay: one transactional producer, and its progress."""
+"""The Kafka side of a lane: its transactional producer, and its progress."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from aiokafka.structs import RecordMetadata
 
+from services.kafka.progress_topic import read_lanes
 from services.kafka.records import OutgoingRecord
-from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
+from services.kafka.relay_progress import RelayProgress, progress_key
 from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
 from services.kafka.transactions import close_producer, create_transactional_producer, send_transaction
-from services.publishing.topic_ends import read_progress
 from services.relay.startup_checks import OperatorRequired
 from services.runtime.failpoints import failpoints
 
@@ -19,22 +18,25 @@ START_SECONDS_MAX = 45
 
 
 class Publisher:
-    """One transactional producer. After any error close it and create another Publisher, never reuse it."""
+    """A lane's transactional producer. After any error close it and create another Publisher, never reuse it."""
 
-    def __init__(self, bootstrap: str, prefix: str) -> None:
+    def __init__(self, bootstrap: str, prefix: str, lane: int) -> None:
         self._bootstrap = bootstrap
         self._prefix = prefix
-        self._producer = failpoints.arm(create_transactional_producer(bootstrap, f"{prefix}.relay"), "relay.producer")
+        self._lane = lane
+        producer = create_transactional_producer(bootstrap, f"{prefix}.relay.{lane}")
+        self._producer = failpoints.arm(producer, "relay.producer")
 
-    async def start(self) -> tuple[RelayProgress, datetime] | None:
-        """Fence the previous relay, abort its open transaction, and read its progress and when that was written.
+    async def start(self) -> RelayProgress | None:
+        """Fence the lane's previous relay, abort its open transaction, and read the lane's progress.
 
-        None if the progress topic holds no record.
+        None if the lane's partition of the progress topic holds no record.
         """
         async with kafka_timeout(START_SECONDS_MAX, "starting the transactional producer"):
             await self._producer.start()
         async with failpoints.around("relay.read_progress"):
-            return await read_progress(self._bootstrap, full_topic_name(self._prefix, "progress"))
+            stored = await read_lanes(self._bootstrap, full_topic_name(self._prefix, "progress"), [self._lane])
+        return stored.get(self._lane)
 
     async def close(self) -> None:
         """Close; an open transaction is aborted by the next relay, or by the broker when it times out."""
@@ -62,16 +64,10 @@ class Publisher:
                 ):
                     raise OperatorRequired(f"{metadata.topic} was recreated while the relay ran; nothing was committed")
 
-        progress_record = (full_topic_name(self._prefix, "progress"), PROGRESS_KEY, progress.encode())
         await send_transaction(
             self._producer,
             records,
             lambda name: full_topic_name(self._prefix, name),
-            progress_record,
+            (full_topic_name(self._prefix, "progress"), self._lane, progress_key(self._lane), progress.encode()),
             check_not_recreated,
         )
-
-
-def lock_name(prefix: str) -> str:
-    """Return the name of the PostgreSQL lock that the active relay holds."""
-    return f"relay {prefix}"

@@ -1,87 +1,52 @@
-"""Checks before the relay publishes: is its progress complete, and do log and topics agree with it?"""
+"""Checks before a relay publishes: do the progress, the topics and the log belong together and agree?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
 
-from schemas.topics import OUTPUT_TOPICS
 from services.eventlog.feed_history import FeedHistory
-from services.eventlog.feeds import FEED_BY_TOPIC, Feed
-from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.relay_progress import RelayProgress
+from services.publishing.log_agreement import LogMismatch, find_log_mismatches
 from services.publishing.topic_ends import End, find_mismatches
-
-CLOCK_SKEW_MAX = timedelta(minutes=1)
 
 
 class OperatorRequired(Exception):
     """Continuing could lose or duplicate records; the message says why and what to do."""
 
 
-async def fill_missing_outputs(
-    progress: RelayProgress, history: FeedHistory, ends: Mapping[str, Sequence[End]]
-) -> RelayProgress:
-    """Add outputs that are newer than the stored progress.
+async def verify_log(
+    progress: RelayProgress, history: FeedHistory, ends: Mapping[str, Sequence[End]] | None = None
+) -> None:
+    """Check that the log has what was published last, by the progress and, with ``ends``, by the topics.
 
-    Such an output continues after the topic's last record; if retention removed all, after the grade changes that were
-    published together with the events.
+    Raises:
+        OperatorRequired: it has not. The progress record keeps the ids of the records that were published, so that this
+            is found as well after the handler has decided again what the log lost.
+        POSTGRES_ERRORS: PostgreSQL does not answer.
     """
-    sequences = dict(progress.sequences)
-    missing = [output for output in OUTPUT_TOPICS if output not in sequences]
-    if missing:
-        live_numbers = await history.live_numbers_at(ALL_SHARDS, sequences["events"])
-        for output in missing:
-            ends_and_live_numbers = zip(ends[output], live_numbers, strict=True)
-            sequences[output] = tuple(
-                (0 if end.never_truncated else live_number) if end.sequence is None else end.sequence
-                for end, live_number in ends_and_live_numbers
-            )
-    return replace(progress, sequences=sequences)
+    mismatches = await find_log_mismatches(history.connection, progress, ends)
+    if mismatches:
+        raise OperatorRequired(describe_log_mismatches(mismatches))
 
 
-async def mark_replays_for_new_topics(
-    progress: RelayProgress, created_at: datetime, history: FeedHistory
-) -> RelayProgress:
-    """If nothing was relayed yet, mark rows of the log that are older than the topics as replays.
-
-    They had been published to topics that were lost, or that have another prefix. ``created_at`` is when the initial
-    progress was written; clocks may differ by CLOCK_SKEW_MAX.
-    """
-    if progress.replays or any(map(any, progress.sequences.values())):
-        return progress
-    sequences = await history.sequences_before(ALL_SHARDS, created_at - CLOCK_SKEW_MAX)
-    return replace(
-        progress,
-        replays={
-            output: tuple(sequences[FEED_BY_TOPIC[output]])
-            for output in OUTPUT_TOPICS
-            if any(sequences[FEED_BY_TOPIC[output]])
-        },
+def describe_log_mismatches(mismatches: Sequence[LogMismatch]) -> str:
+    """Say what differs and name the remedies."""
+    return (
+        f"{'; '.join(map(str, mismatches))}; the log lost records that were published: it was restored, or failed over,"
+        " to an earlier state; nothing more was published. Restore a state of the log that has them; or stop all relays"
+        " and run: moderated-grading admin rewind log, which lists what was published and is no longer in the log,"
+        " removes it from the topics and continues after what both have in common"
     )
 
 
-def verify_consistent(
-    progress: RelayProgress, heads: Mapping[Feed, Sequence[int]], ends: Mapping[str, Sequence[End]]
-) -> None:
-    """Check that log and topics agree with the progress.
+def verify_topics_complete(progress: RelayProgress, ends: Mapping[str, Sequence[End]]) -> None:
+    """Check that the topics end where the progress does.
 
     Raises:
-        OperatorRequired: the topics are ahead of the log, or do not end where the progress does.
+        OperatorRequired: one does not.
     """
-    for output in OUTPUT_TOPICS:
-        for shard, sequence in enumerate(progress.sequences[output]):
-            head = heads[FEED_BY_TOPIC[output]][shard]
-            if sequence > head:
-                raise OperatorRequired(
-                    f"shard {shard} of {output}: the topic is at {sequence}, the log ends at {head}: it was restored to"
-                    " an earlier time; nothing was published. Restore a later backup of the log, or set a new"
-                    " TOPIC_PREFIX, whose topics are then filled from the log"
-                )
     mismatches = find_mismatches(progress, ends)
     if mismatches:
         outputs = " ".join(mismatch.output for mismatch in mismatches)
-        description = "; ".join(map(str, mismatches))
         raise OperatorRequired(
-            f"{description}; nothing was published. To continue after what the topics hold and publish lost records"
-            f" again, stop all relays and run: moderated-grading admin rewind topics {outputs}"
+            f"{'; '.join(map(str, mismatches))}; nothing was published. To continue after what the topics hold and"
+            f" publish lost records again, stop all relays and run: moderated-grading admin rewind topics {outputs}"
         )

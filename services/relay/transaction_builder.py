@@ -1,15 +1,15 @@
 """Builds the relay's Kafka transactions: the next rows of the log as records, and the progress that they make."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from services.eventlog.feeds import FeedReader, FeedRow
-from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.records import OutgoingRecord
 from services.kafka.relay_progress import RelayProgress
-from services.publishing.record_headers import mark_replayed
+from services.publishing.record_headers import mark_replayed, parse_headers
 from services.publishing.record_mapper import RecordMapper, get_sequence
+from services.publishing.topic_ends import get_record_id
 from services.relay.feed_queue import FeedQueue
 
 RECORDS_MAX = 5_000
@@ -40,7 +40,7 @@ class TransactionBuilder:
         feed_reader: FeedReader,
         record_mapper: RecordMapper,
         progress: RelayProgress,
-        live_numbers: Sequence[int],
+        live_numbers: Mapping[int, int],
         records_max: int = RECORDS_MAX,
     ) -> None:
         self._queue = FeedQueue(feed_reader, progress, live_numbers, records_max)
@@ -49,6 +49,15 @@ class TransactionBuilder:
         self._progress = progress
         # By output and shard, the sequence number of the last record that was built: the next progress.
         self._last_built = {output: list(sequences) for output, sequences in progress.sequences.items()}
+        self._last_ids = {
+            output: [progress.last_id(output, shard) for shard in range(len(sequences))]
+            for output, sequences in progress.sequences.items()
+        }
+
+    @property
+    def progress(self) -> RelayProgress:
+        """The progress after the last transaction that was built."""
+        return self._progress
 
     async def next(self) -> PendingTransaction | None:
         """Build the next transaction; None if the log has no new rows."""
@@ -64,6 +73,7 @@ class TransactionBuilder:
         """Take rows from the queue until the transaction is full; always one, however large it is."""
         rows: list[FeedRow] = []
         records: list[OutgoingRecord] = []
+        last_records: dict[tuple[str, int], OutgoingRecord] = {}
         size = 0
         queue, replays = self._queue.rows, self._progress.replays
         self._record_mapper.hint_upcoming([row for row, _ in queue])
@@ -74,20 +84,24 @@ class TransactionBuilder:
                 if replays and sequence <= self._progress.replay_end(output, row.shard):
                     record = mark_replayed(record)
                 records.append(record)
+                last_records[output, row.shard] = record
                 size += len(record.value or b"") + HEADER_BYTES_ESTIMATE
             rows.append(row)
             if len(rows) % ROWS_PER_YIELD == 0:
                 await asyncio.sleep(0)
-        previous_progress, self._progress = self._progress, self._advance_progress()
+        previous_progress, self._progress = self._progress, self._advance_progress(last_records)
         return PendingTransaction(rows, records, previous_progress, self._progress)
 
-    def _advance_progress(self) -> RelayProgress:
+    def _advance_progress(self, last_records: Mapping[tuple[str, int], OutgoingRecord]) -> RelayProgress:
         """Return the progress after what was built; an output that has reached its replay's end replays no more."""
         sequences = {output: tuple(numbers) for output, numbers in self._last_built.items()}
-        progress = replace(self._progress, sequences=sequences)
+        for (output, shard), record in last_records.items():
+            self._last_ids[output][shard] = get_record_id(output, parse_headers(record.headers))
+        last_ids = {output: tuple(ids) for output, ids in self._last_ids.items()}
+        progress = replace(self._progress, sequences=sequences, last_ids=last_ids)
         replays = {
             output: ends
             for output, ends in progress.replays.items()
-            if any(progress.is_replaying(output, shard) for shard in ALL_SHARDS)
+            if any(progress.is_replaying(output, shard) for shard in progress.shards)
         }
         return replace(progress, replays=replays)

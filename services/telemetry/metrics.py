@@ -166,7 +166,9 @@ class RelayMetrics(ProcessMetrics):
 
     def __init__(self) -> None:
         super().__init__("relay")
-        self.active = self._gauge("moderation_relay_active", "1 while this relay writes to the topics, 0 on standby")
+        self.active = self._gauge(
+            "moderation_relay_active", "1 while this relay publishes the lane's shards, 0 on standby", "lane"
+        )
         self.log_position = self._callback_gauge(
             "moderation_log_position", "Highest sequence number of a shard in the log, by topic", "shard", "topic"
         )

@@ -138,8 +138,8 @@ def _relay() -> list[Panel]:
     return [
         states(
             "Which relay is active?",
-            [query(selector("moderation_relay_active"), "{{instance}}")],
-            "Exactly one relay writes the topics; the others wait for its lock.",
+            [query(selector("moderation_relay_active"), "{{instance}}, lane {{lane}}")],
+            "Exactly one relay publishes each lane; the others stand by.",
             {0: ("standby", IDLE), 1: ("active", GOOD)},
             ["RelayAbsent", "RelayFenced"],
         ),

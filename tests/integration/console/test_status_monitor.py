@@ -15,7 +15,8 @@ from services.console.group_members import UNASSIGNED, decode_assignment
 from services.console.redriver import Redriver
 from services.console.status_monitor import StatusMonitor
 from services.eventlog.postgres import OPERATOR, create_pool
-from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
+from services.kafka.progress_topic import write_progress
+from services.kafka.relay_progress import RelayProgress
 from services.kafka.topics import create_missing_topics, full_topic_name
 from services.runtime.health import Health
 from tests.fixtures.console_client import ConsoleClient
@@ -28,10 +29,9 @@ async def test_recreated_topics_and_missing_handlers_are_critical(
     system: System,
 ) -> None:
     await append_dead_letters(system, 3, [b"{", b"{"], topic_name="commands")
-    start = RelayProgress.initial()
+    start = RelayProgress.initial("an installation")
     ahead = replace(start, sequences={**start.sequences, "events": (0, 5, *[0] * 10)})
-    progress = full_topic_name(system.prefix, "progress")
-    await system.client.producer.send_and_wait(progress, ahead.encode(), key=PROGRESS_KEY)
+    await write_progress(system.bootstrap, full_topic_name(system.prefix, "progress"), ahead)
     connections = await create_pool(system.database_url, "test", OPERATOR, 2, 10)
     monitor = StatusMonitor(connections, system.bootstrap, system.prefix, Health())
     watching = asyncio.create_task(monitor.run())
@@ -63,7 +63,7 @@ async def test_status_recovers_after_the_broker_was_killed(new_database: Callabl
     broker.start()
     connections = await create_pool(new_database(), "test", OPERATOR, 2, 10)
     monitor = StatusMonitor(connections, broker.address, "outage", health := Health())
-    await create_missing_topics(broker.address, "outage")
+    await create_missing_topics(broker.address, "outage", RelayProgress.initial("an installation"))
     watching = asyncio.create_task(monitor.run())
     try:
         await wait_until(lambda: monitor.status.partitions and not monitor.status.problems, "Kafka answers")

@@ -3,6 +3,7 @@
 import pytest
 
 from services.console.cli.server_watchdog import kafka_server
+from services.kafka.relay_progress import RelayProgress
 from services.kafka.topics import create_missing_topics, verify_topics
 from tests.fixtures.system import RUN_PREFIX, System
 from tests.fixtures.token_issuer import TokenIssuer
@@ -17,7 +18,7 @@ def brokers(bootstrap: str) -> str:
 
 
 async def test_topics_are_created_and_checked_through_the_broker_that_is_up(brokers: str) -> None:
-    await create_missing_topics(brokers, f"{RUN_PREFIX}-several")
+    await create_missing_topics(brokers, f"{RUN_PREFIX}-several", RelayProgress.initial("an installation"))
     await verify_topics(brokers, f"{RUN_PREFIX}-several")
     assert await kafka_server(brokers).is_answering()
 

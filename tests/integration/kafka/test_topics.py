@@ -9,12 +9,15 @@ from aiokafka import AIOKafkaProducer
 from schemas.topics import TOPICS
 from services.kafka import topics
 from services.kafka.client_options import client_options
+from services.kafka.relay_progress import RelayProgress
 from tests.fixtures.system import RUN_PREFIX
 
 
 async def test_new_topics_accept_records_immediately(bootstrap: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "aiokafka")
-    topic_names = await topics.create_missing_topics(bootstrap, f"{RUN_PREFIX}-made")
+    topic_names = await topics.create_missing_topics(
+        bootstrap, f"{RUN_PREFIX}-made", RelayProgress.initial("an installation")
+    )
     producer = AIOKafkaProducer(**client_options(bootstrap))
     await producer.start()
     try:
@@ -25,5 +28,5 @@ async def test_new_topics_accept_records_immediately(bootstrap: str, caplog: pyt
         await asyncio.gather(*sent)
     finally:
         await producer.stop()
-    assert len(partitions) == 6 * 12 + 1
+    assert len(partitions) == 6 * 12 + 4
     assert caplog.messages == []

@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.kafka.relay_progress import RelayProgress
 from services.kafka.topics import create_missing_topics
 from services.kafka.transactions import close_producer, create_transactional_producer
 from services.runtime.errors import KAFKA_ERRORS, describe_error
@@ -9,7 +10,7 @@ from tests.fixtures.system import RUN_PREFIX
 
 
 async def test_sending_outside_of_a_transaction_counts_as_an_outage(bootstrap: str) -> None:
-    await create_missing_topics(bootstrap, f"{RUN_PREFIX}-transactions")
+    await create_missing_topics(bootstrap, f"{RUN_PREFIX}-transactions", RelayProgress.initial("an installation"))
     producer = create_transactional_producer(bootstrap, f"{RUN_PREFIX}-transactions.relay")
     try:
         await producer.start()

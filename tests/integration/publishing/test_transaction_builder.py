@@ -1,18 +1,16 @@
 """The relay emits everything once, a transaction at a time, through any number of restarts."""
 
-from datetime import UTC, datetime, timedelta
-
 import asyncpg
 import pytest
 
 from schemas.topics import OUTPUT_TOPICS
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.feeds import FEED_BY_TOPIC
+from services.eventlog.initial_progress import build_initial_progress
 from services.kafka.partitioning import ALL_SHARDS, SHARD_COUNT
 from services.kafka.records import OutgoingRecord
 from services.kafka.relay_progress import RelayProgress
 from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS, RecordMapper
-from services.relay.startup_checks import mark_replays_for_new_topics
 from services.relay.transaction_builder import TransactionBuilder
 from tests.fixtures.recorded_topics import FORM, RecordCopy, RecordedTopics
 
@@ -30,7 +28,7 @@ async def run_relays(
         history = FeedHistory(connection)
         while True:
             progress = RelayProgress.decode(progress.encode())
-            published = await history.live_numbers_at(ALL_SHARDS, progress.sequences["events"])
+            published = dict(enumerate(await history.live_numbers_at(ALL_SHARDS, progress.sequences["events"])))
             builder = TransactionBuilder(history, RecordMapper(history, FORM), progress, published, RECORDS_MAX)
             for _ in range(transactions_per_relay):
                 waiting = await builder.next()
@@ -56,11 +54,14 @@ def relayed_counts(recorded_topics: RecordedTopics, output: str) -> tuple[int, .
 async def test_relay_publishes_every_record_once_in_order(
     recorded_topics: RecordedTopics, transactions_per_relay: int
 ) -> None:
-    found, progress = await run_relays(recorded_topics, RelayProgress.initial(), transactions_per_relay)
+    found, progress = await run_relays(
+        recorded_topics, RelayProgress.initial("an installation"), transactions_per_relay
+    )
     for output in OUTPUT_TOPICS:
         for shard in ALL_SHARDS:
             assert record_copies(found[output], shard) == recorded_topics.records[output][shard]
-    assert progress == RelayProgress({output: relayed_counts(recorded_topics, output) for output in OUTPUT_TOPICS})
+    assert progress.sequences == {output: relayed_counts(recorded_topics, output) for output in OUTPUT_TOPICS}
+    assert not progress.replays
 
 
 @pytest.mark.parametrize("transactions_per_relay", [1, 1_000])
@@ -82,7 +83,8 @@ async def test_refilled_topics_mark_records_as_replayed_up_to_the_previous_end(
             records, before = recorded_topics.records[output][shard], level[output][shard]
             again = [copy.as_replayed() for copy in records[:before]] if output in lost else []
             assert record_copies(found[output], shard) == again + records[before:]
-    assert progress == RelayProgress({output: relayed_counts(recorded_topics, output) for output in OUTPUT_TOPICS})
+    assert progress.sequences == {output: relayed_counts(recorded_topics, output) for output in OUTPUT_TOPICS}
+    assert not progress.replays
 
 
 def published_events(recorded_topics: RecordedTopics, shard: int) -> list[RecordCopy]:
@@ -101,15 +103,8 @@ def published_events(recorded_topics: RecordedTopics, shard: int) -> list[Record
 async def test_rows_older_than_new_topics_are_marked_as_replayed(recorded_topics: RecordedTopics) -> None:
     connection = await asyncpg.connect(recorded_topics.system.database_url)
     try:
-        history, heads = (
-            FeedHistory(connection),
-            {output: relayed_counts(recorded_topics, output) for output in FEED_BY_TOPIC},
-        )
-        later = datetime.now(UTC) + timedelta(minutes=2)
-        assert (await mark_replays_for_new_topics(RelayProgress.initial(), later, history)).replays == heads
-        earlier = later - timedelta(days=1)
-        assert await mark_replays_for_new_topics(RelayProgress.initial(), earlier, history) == RelayProgress.initial()
-        on_the_way = RelayProgress(heads)
-        assert await mark_replays_for_new_topics(on_the_way, later, history) == on_the_way
+        progress = await build_initial_progress(connection)
     finally:
         await connection.close()
+    assert progress.replays == {output: relayed_counts(recorded_topics, output) for output in FEED_BY_TOPIC}
+    assert not any(map(any, progress.sequences.values()))

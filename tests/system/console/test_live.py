@@ -9,12 +9,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
 from playwright.async_api import Page, expect
 
 from services.console.kafka_probe import KafkaProbe
-from services.kafka.client_options import client_options
-from services.kafka.relay_progress import PROGRESS_KEY, RelayProgress
+from services.kafka.progress_topic import write_progress
+from services.kafka.relay_progress import RelayProgress
 from services.kafka.topics import full_topic_name
 from tests.fixtures.bad_inputs import BAD_INPUTS
 from tests.fixtures.console_client import (
@@ -177,20 +176,17 @@ async def stopped_relay(console: ConsoleClient) -> AsyncIterator[tuple[RelayProg
         await system.client.wait_until_read(name)
     relay.kill()
     probe = KafkaProbe(system.bootstrap, system.prefix)
-    producer = AIOKafkaProducer(**client_options(system.bootstrap))
     await probe.start()
-    await producer.start()
     before = await probe.read_latest_progress()
     assert before is not None
 
     async def publish_progress(progress: RelayProgress) -> None:
-        await producer.send_and_wait(full_topic_name(system.prefix, "progress"), progress.encode(), key=PROGRESS_KEY)
+        await write_progress(system.bootstrap, full_topic_name(system.prefix, "progress"), progress)
 
     try:
         yield before, publish_progress
     finally:
         await publish_progress(before)
-        await producer.stop()
         await probe.stop()
         relay.start()
         await relay.wait_until_ready()

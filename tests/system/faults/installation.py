@@ -16,9 +16,8 @@ import psycopg
 from confluent_kafka import KafkaException
 
 from services.eventlog.migrate import migrate
-from services.kafka import topics
 from tests.fixtures.process_runner import Process
-from tests.fixtures.system import LMS_URL
+from tests.fixtures.system import LMS_URL, create_topics
 from tests.fixtures.token_issuer import TokenIssuer
 from tests.system.faults import log_reader, readers
 from tests.system.faults.checker.observations import Snapshot, TopicRecord
@@ -74,7 +73,7 @@ class Installation:
     def create(self) -> None:
         """Migrate the database, create the topics, and read them from now on."""
         migrate(single_host_url(self.database_url))
-        asyncio.run(topics.create_missing_topics(self.bootstrap, self.prefix))
+        asyncio.run(create_topics(self.bootstrap, self.prefix, self.database_url))
         self.start_reader()
         threading.Thread(target=self._supervise, daemon=True).start()
 

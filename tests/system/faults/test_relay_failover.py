@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from schemas.topics import count_lanes
 from services.kafka.client_options import client_options
 from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.topics import full_topic_name
@@ -63,15 +64,15 @@ async def wait_for_other_relay(system: System) -> None:
     await wait_until(more_is_there, "a relay that sends")
 
 
-async def release_lock(system: System) -> None:
-    """End the session that holds the lock, as PostgreSQL's keep-alive would after a while."""
+async def release_locks(system: System) -> None:
+    """End the sessions that hold the locks, as PostgreSQL's keep-alive would after a while."""
     connection = await asyncpg.connect(system.database_url)
     try:
         ended = await connection.fetch(
             "select pg_terminate_backend(l.pid) from pg_locks l join pg_database d on d.oid = l.database"
             " where l.locktype = 'advisory' and l.granted and d.datname = current_database()"
         )
-        assert len(ended) == 1
+        assert len(ended) == count_lanes()
     finally:
         await connection.close()
 
@@ -82,14 +83,16 @@ async def fail_over(system: System, active: Process, standing_by: Process) -> No
     active.kill()
     await wait_for_progress(system)
     active.start()
-    await wait_until(lambda: standing_by.get_metric("moderation_relay_active") == 1, "the other relay writes")
+    await wait_until(
+        lambda: standing_by.get_metric("moderation_relay_active") == count_lanes(), "the other relay writes"
+    )
     await active.wait_until_ready()
 
 
 async def fence_paused_relay(system: System, paused: Process) -> None:
     """Pause the relay that writes inside a transaction until another has gone on, and let it go on as well."""
     await pause_inside_transaction(system, paused)
-    await release_lock(system)
+    await release_locks(system)
     await wait_for_other_relay(system)
     paused.signal(signal.SIGCONT)
     await wait_for_progress(system)
@@ -97,7 +100,7 @@ async def fence_paused_relay(system: System, paused: Process) -> None:
         lambda: paused.get_metric("moderation_relay_fenced_total"), "the paused relay was told that it is not alone"
     )
     await wait_until(lambda: "fenced this producer" in paused.log.read_text(), "it says so")
-    assert paused.get_metric("moderation_relay_fenced_total") == 1
+    assert paused.get_metric("moderation_relay_fenced_total") <= count_lanes()
     await paused.wait_until_ready()
 
 

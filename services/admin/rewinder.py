@@ -1,0 +1,233 @@
+"""Computes and stores the relay's new progress for ``admin rewind``."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
+from schemas.topics import OUTPUT_TOPICS, count_lanes
+from services.config import ReplaySettings
+from services.eventlog.feed_history import FeedHistory
+from services.eventlog.feeds import FEED_BY_TOPIC
+from services.eventlog.installation import Installation, read_installation
+from services.eventlog.postgres import READER, close_quickly, connect
+from services.eventlog.record_ids import ARCHIVED, read_record_ids
+from services.kafka.client_options import client_options
+from services.kafka.relay_progress import RelayProgress, list_lane_shards
+from services.kafka.topic_reader import read_to_end
+from services.kafka.topics import full_topic_name
+from services.publishing.common_history import CommonHistory, read_common_history
+from services.publishing.record_headers import parse_headers
+from services.publishing.topic_ends import End, full_topic_names, read_topic_ends
+from services.relay.lane import lock_name
+from services.relay.publisher import Publisher
+from services.relay.startup_checks import OperatorRequired
+
+
+@dataclass(frozen=True, slots=True)
+class RewindResult:
+    """The new progress, None if nothing was changed, and how many published records are not in the log."""
+
+    progress: RelayProgress | None
+    lost_count: int = 0
+
+
+class _StoppedRelays:
+    """All lanes of the relay, locked and fenced: nothing publishes."""
+
+    def __init__(
+        self,
+        history: FeedHistory,
+        installation: Installation,
+        publishers: Sequence[Publisher],
+        previous: RelayProgress | None,
+    ) -> None:
+        self.history = history
+        self.shards = installation.shards
+        self.previous = previous
+        initial = RelayProgress.initial(str(installation.id), installation.shard_count)
+        self.progress = replace(previous or initial, installation=initial.installation)
+        self._publishers = publishers
+
+    async def store(self, progress: RelayProgress) -> None:
+        """Store the progress of every lane, with the ids that the log has at it."""
+        last_ids = {}
+        for output, sequences in progress.sequences.items():
+            ids = await read_record_ids(self.history.connection, output, self.shards, sequences)
+            last_ids[output] = tuple(None if record_id == ARCHIVED else record_id for record_id in ids)
+        progress = replace(progress, last_ids=last_ids)
+        for lane, publisher in enumerate(self._publishers):
+            lane_progress = progress.restrict(list_lane_shards(lane, len(self.shards)))
+            await publisher.publish([], lane_progress, lane_progress)
+
+
+@contextlib.asynccontextmanager
+async def _stop_relays(settings: ReplaySettings, outputs: Sequence[str]) -> AsyncIterator[_StoppedRelays]:
+    """Lock and fence all lanes.
+
+    Raises:
+        OperatorRequired: a relay is running, or the progress of the other outputs is lost; nothing was changed.
+    """
+    connection = await connect(settings.url(), "rewind", READER)
+    publishers: list[Publisher] = []
+    try:
+        history = FeedHistory(connection)
+        installation = await read_installation(connection)
+        lanes = range(count_lanes(installation.shard_count))
+        publishers += [Publisher(settings.kafka_bootstrap, settings.topic_prefix, lane) for lane in lanes]
+        for lane in lanes:
+            if not await history.try_lock(lock_name(settings.topic_prefix, lane)):
+                raise OperatorRequired(
+                    "a relay is running; nothing was changed. Stop all relays, those on standby too, and run this again"
+                )
+        # Starting a producer fences a relay that is paused inside a transaction: it cannot undo the new progress.
+        stored = [await publisher.start() for publisher in publishers]
+        found = [lane for lane in stored if lane is not None]
+        previous = RelayProgress.merge(found) if len(found) == len(publishers) else None
+        if previous is None and set(outputs) != set(OUTPUT_TOPICS):
+            raise OperatorRequired(
+                "the relay's progress is lost; nothing was changed. Rewind all outputs: run this without their names"
+            )
+        yield _StoppedRelays(history, installation, publishers, previous)
+    finally:
+        for publisher in publishers:
+            await publisher.close()
+        await close_quickly(connection)
+
+
+async def rewind(settings: ReplaySettings, outputs: Sequence[str], *, from_start: bool) -> RewindResult:
+    """Continue after what the topics hold, or publish everything again; outputs that are not named keep their progress.
+
+    Raises:
+        OperatorRequired: a relay is running, or the progress of the other outputs is lost; nothing was changed.
+        KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
+    """
+    bootstrap, prefix = settings.kafka_bootstrap, settings.topic_prefix
+    async with _stop_relays(settings, outputs) as relays:
+        previous = relays.progress
+        ends = await read_topic_ends(bootstrap, relays.history, full_topic_names(prefix, OUTPUT_TOPICS), relays.shards)
+        heads = await relays.history.heads(relays.shards)
+        sequences, replays = dict(previous.sequences), dict(previous.replays)
+        for output in outputs:
+            topic_sequences = await _read_highest_sequences(bootstrap, full_topic_name(prefix, output), ends[output])
+            sequences[output] = (0,) * len(relays.shards) if from_start else topic_sequences
+            replays[output] = _compute_replay_end(
+                output, relays.previous, topic_sequences, heads[FEED_BY_TOPIC[output]]
+            )
+        progress = replace(previous, sequences=sequences, replays=_drop_empty(replays))
+        await relays.store(progress)
+        return RewindResult(progress)
+
+
+async def rewind_to_log(
+    settings: ReplaySettings, outputs: Sequence[str], report: Callable[[str], None], *, dry_run: bool
+) -> RewindResult:
+    """Continue after what topics and log have in common; ``report`` is given a line for each record that is lost.
+
+    A partition with records that are not in the log is emptied, as Kafka removes records from the beginning only. The
+    log's records that it held are published again as replays, and what the log decided again as new. A run that is
+    interrupted is repeated: until the progress is stored the relay stops.
+
+    Raises:
+        OperatorRequired: a relay is running, or the progress of the other outputs is lost; nothing was changed.
+        KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
+    """
+    if dry_run:
+        connection = await connect(settings.url(), "rewind", READER)
+        try:
+            history, installation = FeedHistory(connection), await read_installation(connection)
+            common = await _read_common_histories(settings, history, outputs, installation.shards)
+        finally:
+            await close_quickly(connection)
+        return RewindResult(None, _report_lost(common, report))
+    async with _stop_relays(settings, outputs) as relays:
+        common = await _read_common_histories(settings, relays.history, outputs, relays.shards)
+        lost_count = _report_lost(common, report)
+        previous = relays.progress
+        heads = await relays.history.heads(relays.shards)
+        sequences, replays = dict(previous.sequences), dict(previous.replays)
+        emptied = []
+        for output, histories in common.items():
+            log_ids = await read_record_ids(
+                relays.history.connection, output, relays.shards, previous.sequences[output]
+            )
+            output_sequences, replay_ends = [], []
+            for shard in relays.shards:
+                found, head = histories[shard], heads[FEED_BY_TOPIC[output]][shard]
+                published, replay_end = previous.sequences[output][shard], previous.replay_end(output, shard)
+                if found.lost:
+                    emptied.append(TopicPartition(full_topic_name(settings.topic_prefix, output), shard))
+                    published, replay_end = (found.first - 1 if found.first else found.last), found.last
+                elif found.first:
+                    published = found.last
+                elif published > head or log_ids[shard] not in (previous.last_id(output, shard), ARCHIVED):
+                    # Retention removed all records, and nothing shows how far they agree: publish the shard again.
+                    published, replay_end = 0, min(published, head)
+                output_sequences.append(published)
+                replay_ends.append(min(replay_end, head))
+            sequences[output], replays[output] = tuple(output_sequences), tuple(replay_ends)
+        if emptied:
+            await _empty_partitions(settings.kafka_bootstrap, emptied)
+        progress = replace(previous, sequences=sequences, replays=_drop_empty(replays))
+        await relays.store(progress)
+        return RewindResult(progress, lost_count)
+
+
+async def _read_common_histories(
+    settings: ReplaySettings, history: FeedHistory, outputs: Sequence[str], shards: Sequence[int]
+) -> dict[str, dict[int, CommonHistory]]:
+    names = full_topic_names(settings.topic_prefix, outputs)
+    return {
+        output: await read_common_history(settings.kafka_bootstrap, history, output, name, shards)
+        for output, name in names.items()
+    }
+
+
+def _report_lost(common: Mapping[str, Mapping[int, CommonHistory]], report: Callable[[str], None]) -> int:
+    lost = [record for histories in common.values() for found in histories.values() for record in found.lost]
+    for record in lost:
+        report(str(record))
+    return len(lost)
+
+
+async def _empty_partitions(bootstrap: str, partitions: Sequence[TopicPartition]) -> None:
+    admin = AIOKafkaAdminClient(**client_options(bootstrap))
+    try:
+        await admin.start()
+        await admin.delete_records({partition: RecordsToDelete(before_offset=-1) for partition in partitions})
+    finally:
+        await admin.close()
+
+
+def _drop_empty(replays: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    return {output: replay_ends for output, replay_ends in replays.items() if any(replay_ends)}
+
+
+async def _read_highest_sequences(bootstrap: str, full_name: str, ends: Sequence[End]) -> tuple[int, ...]:
+    """Return the highest sequence number in each partition (0: none).
+
+    It is that of the last record, unless that one is a replay: then the whole partition is read.
+    """
+    highest = [end.sequence or 0 for end in ends]
+    replayed_partitions = [TopicPartition(full_name, shard) for shard, end in enumerate(ends) if end.is_replay]
+    if replayed_partitions:
+        async for record in read_to_end(bootstrap, replayed_partitions):
+            highest[record.partition] = max(highest[record.partition], parse_headers(record.headers).sequence or 0)
+    return tuple(highest)
+
+
+def _compute_replay_end(
+    output: str, previous: RelayProgress | None, topic_sequences: Sequence[int], heads: Sequence[int]
+) -> tuple[int, ...]:
+    """Return, by shard, the last sequence number that had been published before: up to it records are replays.
+
+    Without previous progress the topic's own records show it. An empty topic then was lost too, and all of the log
+    counts as published.
+    """
+    if previous is None:
+        return tuple(topic_sequences if any(topic_sequences) else heads)
+    return tuple(
+        max(previous.sequences[output][shard], previous.replay_end(output, shard)) for shard in previous.shards
+    )

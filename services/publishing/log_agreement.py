@@ -1,0 +1,66 @@
+"""Compares what was published last with the log: the same number must be the same record, by its id.
+
+Numbers alone do not show that a log lost records: a handler decides again what the log forgot, under the same numbers.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from services.eventlog.feeds import FEED_BY_TOPIC, FeedReader
+from services.eventlog.postgres import Pool
+from services.eventlog.record_ids import ARCHIVED, read_record_ids
+from services.kafka.relay_progress import RelayProgress
+from services.publishing.topic_ends import End
+
+
+@dataclass(frozen=True, slots=True)
+class LogMismatch:
+    """A record that was published and is not in the log under its number; ``head``: where the log's shard ends.
+
+    ``sequence`` is None for a dead letter, whose number only the log knew.
+    """
+
+    output: str
+    shard: int
+    sequence: int | None
+    record_id: str
+    head: int
+
+    def __str__(self) -> str:
+        where = f"shard {self.shard} of {self.output}"
+        if self.sequence is None:
+            return f"{where}: the log does not have the published record {self.record_id}"
+        if self.sequence > self.head:
+            return f"{where}: {self.sequence} records were published, but the log ends at {self.head}"
+        return f"{where}: record {self.sequence} was published as {self.record_id}, and is another one in the log"
+
+
+async def find_log_mismatches(
+    connection: "asyncpg.Connection[asyncpg.Record] | Pool",
+    progress: RelayProgress,
+    ends: Mapping[str, Sequence[End]] | None = None,
+) -> list[LogMismatch]:
+    """Return the first mismatching shard of each output: the progress, and with ``ends`` the topics' last records.
+
+    Raises:
+        POSTGRES_ERRORS: PostgreSQL does not answer.
+    """
+    heads = await FeedReader(connection).heads(progress.shards)
+    mismatches = []
+    for output, sequences in progress.sequences.items():
+        output_heads = dict(zip(progress.shards, heads[FEED_BY_TOPIC[output]], strict=True))
+        published: list[tuple[int, int | None, str | None]] = [
+            (shard, sequences[shard], progress.last_id(output, shard)) for shard in progress.shards
+        ]
+        if ends is not None and output in ends:
+            published += [(shard, ends[output][shard].sequence, ends[output][shard].id) for shard in progress.shards]
+        shards, numbers = [shard for shard, _, _ in published], [number or 0 for _, number, _ in published]
+        log_ids = await read_record_ids(connection, output, shards, numbers)
+        for (shard, number, record_id), log_id in zip(published, log_ids, strict=True):
+            is_beyond = number is not None and number > output_heads[shard]
+            if is_beyond or (record_id is not None and log_id not in (record_id, ARCHIVED)):
+                mismatches.append(LogMismatch(output, shard, number, record_id or "unknown", output_heads[shard]))
+                break
+    return mismatches

@@ -1,0 +1,170 @@
+"""One lane of the relay: stand by, take over, publish new rows of the lane's shards."""
+
+import asyncio
+import functools
+import logging
+import time
+from typing import NoReturn
+
+from schemas.topics import OUTPUT_TOPICS
+from services.config import RelaySettings
+from services.eventlog.feed_history import FeedHistory
+from services.eventlog.installation import Installation
+from services.eventlog.postgres import READER, connect
+from services.kafka.relay_progress import list_lane_shards
+from services.kafka.topics import describe_other_installation, full_topic_name
+from services.publishing.cloudevents import PublishingFormat
+from services.publishing.record_mapper import RecordMapper
+from services.publishing.topic_ends import full_topic_names, read_topic_ends
+from services.relay.metrics import RelayTelemetry
+from services.relay.publisher import START_SECONDS_MAX, Publisher
+from services.relay.startup_checks import (
+    OperatorRequired,
+    verify_log,
+    verify_topics_complete,
+)
+from services.relay.transaction_builder import PendingTransaction, TransactionBuilder
+from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
+from services.runtime.failpoints import failpoints
+from services.runtime.health import HEARTBEAT_SECONDS_MAX, Health
+
+LOGGER = logging.getLogger("relay")
+IDLE_SECONDS = (0.005, 0.010, 0.025)
+STANDBY_SECONDS = 0.25
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+LOG_CHECK_SECONDS = 5.0
+"""How often the log's last published records are compared while the relay runs."""
+
+
+class Lane:
+    """One lane of one relay. Only the holder of its lock is active; ``transactional.id`` fences one that was paused."""
+
+    def __init__(
+        self, lane: int, installation: Installation, settings: RelaySettings, health: Health, telemetry: RelayTelemetry
+    ) -> None:
+        self.lane = lane
+        self.name = f"lane {lane}"
+        self.shards = list_lane_shards(lane, installation.shard_count)
+        self.installation_id = str(installation.id)
+        self.settings = settings
+        self.health = health
+        self.telemetry = telemetry
+        self.publishing_format = PublishingFormat.from_settings(settings)
+        self.problem: str | None = None
+        self._consecutive_failures = 0
+        self._log_checked_at = 0.0
+        self._set_problem("starting")
+
+    async def run(self) -> NoReturn:
+        """Relay until cancelled. Retry when a server fails; report what needs an operator, and wait for it."""
+        while True:
+            try:
+                await self._run_session()
+            except INFRASTRUCTURE_ERRORS as error:
+                pause = RETRY_SECONDS[min(self._consecutive_failures, len(RETRY_SECONDS) - 1)]
+                self._set_problem(describe_error(error))
+                LOGGER.warning("%s; again in %s s", self.problem, pause, extra={"lane": self.lane})
+                self._consecutive_failures += 1
+            except OperatorRequired as error:
+                if self.problem != str(error):
+                    LOGGER.error("%s", error, extra={"lane": self.lane})
+                self._set_problem(str(error))
+                pause = RETRY_SECONDS[-1]
+            await asyncio.sleep(pause)
+
+    def _set_problem(self, problem: str | None) -> None:
+        self.problem = problem
+        self.health.set_component_problem(self.name, problem)
+
+    async def _run_session(self) -> NoReturn:
+        async with failpoints.around("relay.connect"):
+            connection = await connect(self.settings.url(), "relay", READER)
+        connection.heartbeat = functools.partial(self.health.heartbeat, self.name)
+        try:
+            history = failpoints.arm(FeedHistory(connection), "relay.log")
+            self.health.heartbeat(self.name)
+            while not await history.try_lock(lock_name(self.settings.topic_prefix, self.lane)):
+                self._set_problem(None)  # A standby relay is ready.
+                self.telemetry.mark_standby(self.lane)
+                self.health.heartbeat(self.name)
+                await asyncio.sleep(STANDBY_SECONDS)
+            publisher = Publisher(self.settings.kafka_bootstrap, self.settings.topic_prefix, self.lane)
+            self.telemetry.record_new_producer(self.lane)
+            self.health.heartbeat(self.name, START_SECONDS_MAX + HEARTBEAT_SECONDS_MAX)
+            try:
+                builder = await self._take_over(publisher, history)
+                LOGGER.info("relaying", extra={"lane": self.lane})
+                self._set_problem(None)
+                await self._relay_transactions(builder, publisher, history)
+            finally:
+                self.telemetry.mark_inactive(self.lane)
+                await publisher.close()
+        finally:
+            connection.terminate()
+
+    async def _take_over(self, publisher: Publisher, history: FeedHistory) -> TransactionBuilder:
+        """Continue from the stored progress, if the log and the topics agree with it."""
+        prefix = self.settings.topic_prefix
+        progress = await publisher.start()
+        self.health.heartbeat(self.name)
+        if progress is None:
+            raise OperatorRequired(
+                f"{full_topic_name(prefix, 'progress')} holds no record of lane {self.lane}; nothing was published."
+                " To continue after what the topics hold, or to publish everything again, stop all relays and run:"
+                " moderated-grading admin rewind topics|start"
+            )
+        if progress.installation != self.installation_id:
+            raise OperatorRequired(describe_other_installation(prefix, progress.installation, self.installation_id))
+        topic_names = full_topic_names(prefix, OUTPUT_TOPICS)
+        async with failpoints.around("relay.read_topic_ends"):
+            ends = await read_topic_ends(self.settings.kafka_bootstrap, history, topic_names, self.shards)
+        async with failpoints.around("relay.verify_log"):
+            await verify_log(progress, history, ends)
+        verify_topics_complete(progress, ends)
+        self._log_checked_at = time.monotonic()
+        self.telemetry.mark_active(self.lane, progress)
+        positions = [progress.sequences["events"][shard] for shard in self.shards]
+        live_numbers = dict(zip(self.shards, await history.live_numbers_at(self.shards, positions), strict=True))
+        return TransactionBuilder(history, RecordMapper(history, self.publishing_format), progress, live_numbers)
+
+    async def _relay_transactions(
+        self, builder: TransactionBuilder, publisher: Publisher, history: FeedHistory
+    ) -> NoReturn:
+        idle_rounds = 0
+        pending: PendingTransaction | None = None
+        while True:
+            self.health.heartbeat(self.name)
+            if pending is None and time.monotonic() >= self._log_checked_at + LOG_CHECK_SECONDS:
+                # A proxy may hide a failover that lost commits, and new rows the loss.
+                async with failpoints.around("relay.verify_log"):
+                    await verify_log(builder.progress, history)
+                self._log_checked_at = time.monotonic()
+            pending = pending or await builder.next()
+            if pending is None:
+                await asyncio.sleep(IDLE_SECONDS[min(idle_rounds, len(IDLE_SECONDS) - 1)])
+                idle_rounds += 1
+                continue
+            idle_rounds = 0
+            # Read and map the next rows while the broker commits.
+            next_task = asyncio.create_task(builder.next_if_full())
+            try:
+                await self._publish(publisher, pending)
+                pending = await next_task
+            finally:
+                next_task.cancel()
+                await asyncio.gather(next_task, return_exceptions=True)
+
+    async def _publish(self, publisher: Publisher, pending: PendingTransaction) -> None:
+        started_at = time.monotonic()
+        try:
+            await publisher.publish(pending.records, pending.previous_progress, pending.progress)
+        except BaseException as error:
+            self.telemetry.record_failure(error)
+            raise
+        self._consecutive_failures = 0
+        self.telemetry.record_transaction(self.lane, pending, started_at)
+
+
+def lock_name(prefix: str, lane: int) -> str:
+    """Return the name of the PostgreSQL lock that a lane's active relay holds."""
+    return f"relay {prefix} {lane}"

@@ -288,6 +288,20 @@ class TopicSettings(DatabaseSettings, KafkaSettings):
     """Settings of the creation of topics."""
 
 
+class TopicConfigSettings(Settings):
+    """What every process requires of the topics, and creates them with.
+
+    ``topic_replication_factor`` None: 3, or 1 where the cluster's own quorum is one broker.
+    """
+
+    topic_replication_factor: int | None = Field(
+        default=None, ge=3, le=100, description="a number of replicas from 3 on, or leave it unset for 3"
+    )
+    topic_retention_days: int = Field(
+        default=14, ge=1, le=3_650, description="the days that records stay on the topics, from 1 to 3650"
+    )
+
+
 class RelaySettings(ProcessSettings, PublishingSettings):
     """Settings of the relay."""
 

@@ -1,6 +1,7 @@
 """The service's topics: names, settings, creation and the check at start."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,8 +13,16 @@ from services.kafka.client_options import client_options
 from services.kafka.partitioning import SHARD_COUNT
 from services.kafka.progress_topic import read_lanes, write_progress
 from services.kafka.relay_progress import RelayProgress
+from services.kafka.topic_settings import (
+    TopicDescription,
+    build_topic_config,
+    choose_replication,
+    find_topic_problems,
+)
 
 TOPIC_ALREADY_EXISTS = 36
+AUTHORIZATION_FAILED = 29
+METADATA_SECONDS = 1.0
 
 
 class TopicConfigError(Exception):
@@ -62,7 +71,7 @@ async def ensure_replay_target(bootstrap: str, full_name: str, shard_count: int 
             await _create_topics(bootstrap, admin, [(full_name, shard_count, OUTPUT_CONFIG)])
             return True
         count = len((await admin.describe_topics([full_name]))[0]["partitions"])
-        config = await _read_topic_config(admin, full_name)
+        config = (await _read_topic_configs(admin, [full_name]))[full_name]
     finally:
         await admin.close()
     findings = []
@@ -95,14 +104,9 @@ async def _create_topics(
     """Create topics (full name, partitions, settings) and wait until they can be used."""
     if not topics:
         return
-    brokers = len((await admin.describe_cluster())["brokers"])
-    replicas = 3 if brokers >= 3 else 1
-    common_configs = {
-        "unclean.leader.election.enable": "false",
-        **({"min.insync.replicas": "2"} if replicas == 3 else {}),
-    }
+    replication = await choose_replication(admin)
     new_topics = [
-        NewTopic(name, count, replicas, topic_configs={**settings, **common_configs})
+        NewTopic(name, count, replication.replicas, topic_configs=build_topic_config(settings, replication))
         for name, count, settings in topics
     ]
     response: Any = await admin.create_topics(new_topics)
@@ -130,37 +134,57 @@ async def verify_topics(
     Raises:
         TopicConfigError: with every finding and its remedy.
     """
-    findings = []
-    consumer = AIOKafkaConsumer(**client_options(bootstrap))
-    admin = AIOKafkaAdminClient(**client_options(bootstrap))
-    try:
-        await consumer.start()
-        await admin.start()
-        existing = await consumer.topics()
-        for name in TOPICS:
-            full_name = full_topic_name(prefix, name)
-            if full_name not in existing:
-                findings.append(f"topic {full_name} does not exist: run moderated-grading admin create-topics")
-                continue
-            count = len((await admin.describe_topics([full_name]))[0]["partitions"])
-            expected_count = TOPICS[name].partition_count(shard_count)
-            # More partitions of commands are safe: order holds within a partition, and shards do not change.
-            if count < expected_count or (name == "progress" and count != expected_count):
-                findings.append(f"topic {full_name} has {count} partitions, not {expected_count}: make it again")
-        commands_topic = full_topic_name(prefix, "commands")
-        if commands_topic in existing:
-            config = await _read_topic_config(admin, commands_topic)
-            for setting in ("compression.type", "message.timestamp.type", "cleanup.policy"):
-                expected = TOPICS["commands"].config[setting]
-                if config.get(setting) != expected:
-                    findings.append(f"topic {commands_topic} has {setting}={config.get(setting)}: set it to {expected}")
-    finally:
-        await admin.close()
-        await consumer.stop()
-    if findings:
-        raise TopicConfigError("; ".join(findings))
+    problems = await _find_problems(bootstrap, prefix, shard_count)
+    if problems:
+        # A broker that has just started, or topics that were just made: not every broker knows them yet.
+        await asyncio.sleep(METADATA_SECONDS)
+        problems = await _find_problems(bootstrap, prefix, shard_count)
+    if problems:
+        raise TopicConfigError("; ".join(problems))
     if installation_id is not None:
         await _verify_ownership(bootstrap, prefix, installation_id, shard_count)
+
+
+async def _find_problems(bootstrap: str, prefix: str, shard_count: int) -> list[str]:
+    admin = AIOKafkaAdminClient(**client_options(bootstrap))
+    try:
+        await admin.start()
+        full_names = {name: full_topic_name(prefix, name) for name in TOPICS}
+        descriptions = await _describe_topics(admin, full_names)
+        replication = await choose_replication(admin, descriptions)
+    finally:
+        await admin.close()
+    problems = []
+    for name, full_name in full_names.items():
+        if name not in descriptions:
+            problems.append(f"topic {full_name} does not exist: run moderated-grading admin create-topics")
+            continue
+        count, expected_count = descriptions[name].partitions, TOPICS[name].partition_count(shard_count)
+        # More partitions of commands are safe: order holds within a partition, and shards do not change.
+        if count < expected_count or (name == "progress" and count != expected_count):
+            problems.append(f"topic {full_name} has {count} partitions, not {expected_count}: make it again")
+        problems += find_topic_problems(full_name, TOPICS[name], descriptions[name], replication)
+    return problems
+
+
+async def _describe_topics(admin: AIOKafkaAdminClient, full_names: Mapping[str, str]) -> dict[str, TopicDescription]:
+    """Describe the topics that exist, by name without prefix.
+
+    Raises:
+        TopicConfigError: this login may not read a topic's settings.
+    """
+    # All topics in one request: a request that names a missing topic may create it.
+    partitions = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics()}
+    existing = {name: full_name for name, full_name in full_names.items() if partitions.get(full_name)}
+    configs = await _read_topic_configs(admin, list(existing.values()))
+    return {
+        name: TopicDescription(
+            len(partitions[full_name]),
+            min(len(partition["replicas"]) for partition in partitions[full_name]),
+            configs[full_name],
+        )
+        for name, full_name in existing.items()
+    }
 
 
 async def _verify_ownership(bootstrap: str, prefix: str, installation_id: str, shard_count: int) -> None:
@@ -180,6 +204,15 @@ def describe_other_installation(prefix: str, found: str, expected: str) -> str:
     )
 
 
-async def _read_topic_config(admin: AIOKafkaAdminClient, full_name: str) -> dict[str, str]:
-    responses: Any = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, full_name)])
-    return {entry[0]: entry[1] for response in responses for resource in response.resources for entry in resource[4]}
+async def _read_topic_configs(admin: AIOKafkaAdminClient, full_names: Sequence[str]) -> dict[str, dict[str, str]]:
+    if not full_names:
+        return {}
+    responses: Any = await admin.describe_configs(
+        [ConfigResource(ConfigResourceType.TOPIC, full_name) for full_name in full_names]
+    )
+    configs = {}
+    for error_code, _, _, full_name, entries, *_ in (found for answer in responses for found in answer.resources):
+        if error_code == AUTHORIZATION_FAILED:
+            raise TopicConfigError(f"the settings of {full_name} are unknown: grant DescribeConfigs to this login")
+        configs[full_name] = {entry[0]: entry[1] for entry in entries}
+    return configs

@@ -5,6 +5,8 @@ import logging
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.topics import TOPICS
 from services.kafka import topics
@@ -30,3 +32,42 @@ async def test_new_topics_accept_records_immediately(bootstrap: str, caplog: pyt
         await producer.stop()
     assert len(partitions) == 6 * 12 + 4
     assert caplog.messages == []
+
+
+async def test_one_replica_is_accepted_where_the_quorum_is_one_broker_and_nowhere_else(
+    bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = f"{RUN_PREFIX}-replicated"
+    progress = RelayProgress.initial("an installation")
+    monkeypatch.setenv("TOPIC_REPLICATION_FACTOR", "3")
+    with pytest.raises(topics.TopicConfigError, match="could not be created"):
+        await topics.create_missing_topics(bootstrap, prefix, progress)
+
+    monkeypatch.delenv("TOPIC_REPLICATION_FACTOR")
+    assert len(await topics.create_missing_topics(bootstrap, prefix, progress)) == len(TOPICS)
+    await topics.verify_topics(bootstrap, prefix)
+    monkeypatch.setenv("TOPIC_REPLICATION_FACTOR", "3")
+    with pytest.raises(topics.TopicConfigError, match="has partitions with 1 replicas, not 3"):
+        await topics.verify_topics(bootstrap, prefix)
+
+
+async def test_topics_of_another_log_are_refused(bootstrap: str) -> None:
+    prefix = f"{RUN_PREFIX}-owned"
+    await topics.create_missing_topics(bootstrap, prefix, RelayProgress.initial("the original"))
+
+    await topics.verify_topics(bootstrap, prefix, installation_id="the original")
+    with pytest.raises(topics.TopicConfigError, match="belong to another log"):
+        await topics.verify_topics(bootstrap, prefix, installation_id="the copy")
+
+
+async def test_a_topic_whose_settings_lose_records_is_refused(bootstrap: str) -> None:
+    prefix = f"{RUN_PREFIX}-settings"
+    await topics.create_missing_topics(bootstrap, prefix, RelayProgress.initial("an installation"))
+    admin = AIOKafkaAdminClient(**client_options(bootstrap))
+    await admin.start()
+    name = topics.full_topic_name(prefix, "live-events")
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, {"cleanup.policy": "compact"})])
+    await admin.close()
+
+    with pytest.raises(topics.TopicConfigError, match=f"{name} has cleanup.policy=compact: set it to delete"):
+        await topics.verify_topics(bootstrap, prefix)

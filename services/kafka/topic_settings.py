@@ -1,0 +1,113 @@
+"""What the settings of each topic must be, so that no record that was acknowledged is lost."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from schemas.topics import Topic
+from services.config import TopicConfigSettings
+from services.kafka.quorum import count_quorum_nodes
+
+DAY_MS = 24 * 3600 * 1000
+
+
+class Replication(NamedTuple):
+    """``replicas`` of each partition, of which ``min_insync`` must have a record before it is acknowledged."""
+
+    replicas: int
+    min_insync: int
+
+
+SINGLE_BROKER = Replication(1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicDescription:
+    """A topic as it is; ``replicas``: of the partition that has the fewest. ``config``: Kafka's settings in effect."""
+
+    partitions: int
+    replicas: int
+    config: Mapping[str, str]
+
+
+async def choose_replication(
+    admin: AIOKafkaAdminClient, existing: Mapping[str, TopicDescription] | None = None
+) -> Replication:
+    """Return the required replication: of one broker only where the cluster's own quorum consists of one node.
+
+    The quorum is asked only where it can matter: for new topics (None), and for ``existing`` ones that are replicated
+    as on one broker.
+
+    Raises:
+        KafkaError: Kafka does not answer.
+    """
+    replicas = TopicConfigSettings().topic_replication_factor
+    may_be_single = replicas is None and (existing is None or is_weakly_replicated(existing))
+    if may_be_single and await count_quorum_nodes(admin) == 1:
+        return SINGLE_BROKER
+    return Replication(replicas or 3, 2)
+
+
+def build_topic_config(topic_config: Mapping[str, str], replication: Replication) -> dict[str, str]:
+    """Return the settings that a topic is created with."""
+    config = {
+        **topic_config,
+        "unclean.leader.election.enable": "false",
+        "min.insync.replicas": str(replication.min_insync),
+    }
+    if "retention.ms" in config:
+        config["retention.ms"] = str(_get_retention_ms())
+    return config
+
+
+def find_topic_problems(
+    full_name: str, topic: Topic, description: TopicDescription, replication: Replication
+) -> list[str]:
+    """Return what of a topic's settings could lose records, each with its remedy."""
+    problems = []
+    if description.replicas < replication.replicas:
+        problems.append(
+            f"topic {full_name} has partitions with {description.replicas} replicas, not {replication.replicas}: give"
+            " each partition as many with kafka-reassign-partitions, or delete the topic while it is empty and run"
+            " moderated-grading admin create-topics"
+        )
+    expected_config = build_topic_config(topic.config, replication)
+    for setting, expected in expected_config.items():
+        actual = description.config.get(setting)
+        if not _is_safe(setting, actual, expected):
+            problems.append(
+                f"topic {full_name} has {setting}={actual}: set it to {expected} with kafka-configs --alter --topic"
+                f" {full_name} --add-config {setting}={expected}"
+            )
+    size = description.config.get("retention.bytes", "-1")
+    if size != "-1":
+        problems.append(
+            f"topic {full_name} has retention.bytes={size}, which removes records before their time: set it to -1 with"
+            f" kafka-configs --alter --topic {full_name} --add-config retention.bytes=-1"
+        )
+    return problems
+
+
+def _is_safe(setting: str, actual: str | None, expected: str) -> bool:
+    match setting:
+        case "segment.bytes":
+            return True  # It costs space only.
+        case "retention.ms":
+            return actual is not None and (actual == "-1" or int(actual) >= int(expected))
+        case "max.message.bytes" | "min.insync.replicas":
+            return actual is not None and int(actual) >= int(expected)
+        case _:
+            return actual == expected
+
+
+def _get_retention_ms() -> int:
+    return TopicConfigSettings().topic_retention_days * DAY_MS
+
+
+def is_weakly_replicated(descriptions: Mapping[str, TopicDescription]) -> bool:
+    """Whether a topic is replicated as on a cluster of one broker."""
+    return any(
+        found.replicas < 3 or int(found.config.get("min.insync.replicas", 0)) < 2 for found in descriptions.values()
+    )

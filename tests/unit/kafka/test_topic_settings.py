@@ -1,0 +1,97 @@
+"""Settings of topics that would lose records are named with their remedy; what only costs space is accepted."""
+
+from dataclasses import replace
+
+import pytest
+
+from schemas.topics import TOPICS
+from services.kafka.topic_settings import (
+    Replication,
+    TopicDescription,
+    build_topic_config,
+    find_topic_problems,
+    is_weakly_replicated,
+)
+
+THREE_BROKERS = Replication(3, 2)
+
+
+def created(name: str) -> TopicDescription:
+    """A topic as the service creates it on three brokers."""
+    return TopicDescription(12, 3, build_topic_config(TOPICS[name].config, THREE_BROKERS))
+
+
+def problems_of(name: str, description: TopicDescription) -> list[str]:
+    return find_topic_problems(f"moderation.{name}", TOPICS[name], description, THREE_BROKERS)
+
+
+@pytest.mark.parametrize("name", TOPICS)
+def test_created_topics_have_no_problems(name: str) -> None:
+    assert problems_of(name, created(name)) == []
+
+
+@pytest.mark.parametrize("name", TOPICS)
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("min.insync.replicas", "1"),
+        ("unclean.leader.election.enable", "true"),
+        ("retention.bytes", "5000000"),
+    ],
+)
+def test_settings_that_lose_acknowledged_records_are_problems_on_every_topic(
+    name: str, setting: str, value: str
+) -> None:
+    found = created(name)
+    (problem,) = problems_of(name, replace(found, config={**found.config, setting: value}))
+    assert f"moderation.{name} has {setting}={value}" in problem
+    assert f"kafka-configs --alter --topic moderation.{name} --add-config {setting}=" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        ("live-events", "cleanup.policy", "compact"),
+        ("live-events", "cleanup.policy", "compact,delete"),
+        ("live-events", "retention.ms", "60000"),
+        ("live-events", "max.message.bytes", "1000"),
+        ("commands", "retention.ms", "60000"),
+        ("commands", "compression.type", "producer"),
+        ("commands", "message.timestamp.type", "CreateTime"),
+        ("progress", "cleanup.policy", "delete"),
+        ("progress", "cleanup.policy", "compact,delete"),
+    ],
+)
+def test_settings_of_one_topic_that_lose_records_are_problems(name: str, setting: str, value: str) -> None:
+    found = created(name)
+    (problem,) = problems_of(name, replace(found, config={**found.config, setting: value}))
+    assert f"has {setting}={value}: set it to {found.config[setting]}" in problem
+
+
+@pytest.mark.parametrize(("setting", "value"), [("retention.ms", "-1"), ("max.message.bytes", "9999999")])
+def test_settings_that_keep_more_are_no_problem(setting: str, value: str) -> None:
+    found = created("events")
+    assert problems_of("events", replace(found, config={**found.config, setting: value})) == []
+
+
+def test_too_few_replicas_are_a_problem() -> None:
+    (problem,) = problems_of("verdicts", replace(created("verdicts"), replicas=1))
+    assert "has partitions with 1 replicas, not 3" in problem
+    assert "kafka-reassign-partitions" in problem
+
+
+def test_days_of_retention_are_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = created("events")
+    monkeypatch.setenv("TOPIC_RETENTION_DAYS", "30")
+    (problem,) = problems_of("events", found)
+    assert f"set it to {30 * 24 * 3600 * 1000}" in problem
+
+
+@pytest.mark.parametrize(("replicas", "min_insync", "expected"), [(3, "2", False), (1, "1", True), (3, "1", True)])
+def test_the_quorum_is_asked_only_where_topics_are_weakly_replicated(
+    replicas: int, min_insync: str, expected: bool
+) -> None:
+    assert (
+        is_weakly_replicated({"events": TopicDescription(12, replicas, {"min.insync.replicas": min_insync})})
+        == expected
+    )

@@ -67,7 +67,6 @@ TOPICS: Mapping[str, Topic] = {
         "Domain events",
         "Everything that happened, for integrators and auditors. A replay brings back what retention has removed.",
         # Not longer than the others: a person who is erased must leave the topics too.
-        "Everything that happened, for integrators and auditors.",
         OUTPUT_CONFIG,
     ),
     "dead-letters": Topic(

@@ -39,6 +39,7 @@ class KafkaProbe:
         self.commands_topic = full_topic_name(prefix, "commands")
         self._bootstrap = bootstrap
         self._progress_topic = full_topic_name(prefix, "progress")
+        self._lanes: list[int] = []
         self._progress_by_lane: dict[int, RelayProgress] = {}
         consumer_config = {
             **client_options(bootstrap),
@@ -67,7 +68,9 @@ class KafkaProbe:
             await self._progress_consumer.start()
             await self._offsets_consumer.start()
             await self._end_consumer.start()
-            lanes = [TopicPartition(self._progress_topic, lane) for lane in range(count_lanes())]
+            partitions = (await fetch_partitions(self._offsets_consumer)).get(self._progress_topic)
+            self._lanes = sorted(partitions or range(count_lanes()))
+            lanes = [TopicPartition(self._progress_topic, lane) for lane in self._lanes]
             self._progress_consumer.assign(lanes)
             await self._progress_consumer.seek_to_end(*lanes)
 
@@ -150,7 +153,7 @@ class KafkaProbe:
     async def read_latest_progress(self) -> RelayProgress | None:
         """Return the relay's last progress; None while a lane has none."""
         async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "reading the relay's progress"):
-            stored = await read_lanes(self._bootstrap, self._progress_topic, range(count_lanes()))
+            stored = await read_lanes(self._bootstrap, self._progress_topic, self._lanes)
         # What was polled meanwhile is newer.
         self._progress_by_lane = stored | self._progress_by_lane
         return self._merge_progress()
@@ -166,6 +169,6 @@ class KafkaProbe:
         return self._merge_progress() if polled else None
 
     def _merge_progress(self) -> RelayProgress | None:
-        if len(self._progress_by_lane) < count_lanes():
+        if len(self._progress_by_lane) < len(self._lanes):
             return None
         return RelayProgress.merge(self._progress_by_lane.values())

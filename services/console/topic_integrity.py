@@ -14,7 +14,7 @@ from aiokafka import TopicPartition
 from schemas.topics import OUTPUT_TOPICS, TOPICS
 from services.console.kafka_probe import KafkaProbe
 from services.console.pipeline_status import TopicProblem, pluralize
-from services.eventlog.feed_history import FeedHistory
+from services.eventlog.feed_history import EVERYTHING, FeedHistory
 from services.kafka.progress_topic import read_progress
 from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
@@ -109,19 +109,20 @@ class TopicIntegrityCheck:
         return problems
 
     async def _find_problems(self, bounds: Mapping[TopicPartition, tuple[int, int]], history: FeedHistory) -> Findings:
+        shards = await history.shards(EVERYTHING)
         partition_counts = Counter(topic_partition.topic for topic_partition in bounds)
         findings: Findings = {
-            name: MissingPartitions(name, partition_counts[full], TOPICS[name].partition_count())
+            name: MissingPartitions(name, partition_counts[full], TOPICS[name].partition_count(len(shards)))
             for name, full in self.topic_names.items()
-            if partition_counts[full] < TOPICS[name].partition_count()
+            if partition_counts[full] < TOPICS[name].partition_count(len(shards))
         }
         if "progress" in findings:
             return findings
-        progress = await read_progress(self.bootstrap, self.topic_names["progress"])
+        progress = await read_progress(self.bootstrap, self.topic_names["progress"], len(shards))
         if progress is None:
             return {**findings, "progress": MissingProgress("progress")}
         readable_outputs = {output: full for output, full in self.output_topics.items() if output not in findings}
-        ends = await read_topic_ends(self.bootstrap, history, readable_outputs)
+        ends = await read_topic_ends(self.bootstrap, history, readable_outputs, shards)
         mismatches: list[EndMismatch | LogMismatch] = [
             *find_mismatches(progress, ends),
             *await find_log_mismatches(history.connection, progress, ends),

@@ -15,9 +15,8 @@ import asyncpg
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from schemas.topics import TOPICS
-from services.eventlog.feed_history import FeedHistory, LogFilter
+from services.eventlog.feed_history import EVERYTHING, FeedHistory, LogFilter
 from services.eventlog.feeds import FEED_BY_TOPIC
-from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.records import OutgoingRecord
 from services.kafka.topic_reader import wait_until_committed
 from services.kafka.topics import ensure_replay_target
@@ -106,13 +105,14 @@ async def replay(
         KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
     """
     reject_service_topics(request.target)
-    await ensure_replay_target(bootstrap, request.target)
+    shards = await FeedHistory(connection).shards(EVERYTHING)
+    await ensure_replay_target(bootstrap, request.target, len(shards))
     producer = create_transactional_producer(bootstrap, f"{request.target}.replay")
     try:
         await producer.start()
         async for progress in _ReplayRun(producer, bootstrap, connection, publishing_format, request).run():
             yield progress
-        await wait_until_committed(bootstrap, [TopicPartition(request.target, shard) for shard in ALL_SHARDS])
+        await wait_until_committed(bootstrap, [TopicPartition(request.target, shard) for shard in shards])
     finally:
         await close_producer(producer)
 
@@ -164,7 +164,8 @@ class _ReplayRun:
     async def _read_target_sequences(self, heads: dict[int, int]) -> dict[int, int]:
         """Return, by shard, the sequence number of the last record that the target holds (0: none)."""
         output, target = self.request.output, self.request.target
-        ends = (await read_topic_ends(self.bootstrap, self.history, {output: target}))[output]
+        shards = await self.history.shards(EVERYTHING)
+        ends = (await read_topic_ends(self.bootstrap, self.history, {output: target}, shards))[output]
         for end in ends:
             if end.sequence is not None and end.selection != str(self.request):
                 contents = f"a replay of {end.selection}" if end.selection else "records of another kind"

@@ -7,7 +7,6 @@ from aiokafka import TopicPartition
 
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.record_ids import dead_letter_id
-from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.relay_progress import RelayProgress
 from services.kafka.topic_reader import LastRecord, read_last_records
 from services.kafka.topics import full_topic_name
@@ -69,7 +68,7 @@ def find_mismatches(progress: RelayProgress, ends: Mapping[str, Sequence[End]]) 
 
 
 async def read_topic_ends(
-    bootstrap: str, history: FeedHistory, topics: Mapping[str, str], shards: Sequence[int] = ALL_SHARDS
+    bootstrap: str, history: FeedHistory, topics: Mapping[str, str], shards: Sequence[int]
 ) -> dict[str, list[End]]:
     """Read the end of each shard, by output; ``topics`` gives the full topic name of each output.
 

@@ -15,7 +15,6 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.eventlog.feed_history import EVERYTHING, LogFilter
 from services.eventlog.feeds import FEED_BY_TOPIC
-from services.kafka.partitioning import ALL_SHARDS, SHARD_COUNT
 from services.kafka.topic_reader import Record, open_reader, read_until
 from services.kafka.topics import read_partition_count
 from services.publishing.log_comparison import NOT_IN_LOG, LogComparison, find_dead_letter_sequences
@@ -109,10 +108,11 @@ class _Verifier:
         self.report = VerificationReport(topic, output, comparison is not None)
 
     async def run(self, bootstrap: str, catch_up_seconds: float) -> VerificationReport:
-        heads = [0] * SHARD_COUNT
+        heads: list[int] = []
         if self.comparison is not None:
             # Asked before the topic's ends: what is in the log by now is on the topic soon.
-            heads = (await self.comparison.history.heads(ALL_SHARDS))[FEED_BY_TOPIC[self.output]]
+            history = self.comparison.history
+            heads = (await history.heads(await history.shards(EVERYTHING)))[FEED_BY_TOPIC[self.output]]
         topic_partitions = [
             TopicPartition(self.topic, partition)
             for partition in range(await read_partition_count(bootstrap, self.topic))
@@ -129,7 +129,7 @@ class _Verifier:
             self._find_gaps(
                 topic_partition.partition, beginning_offsets[topic_partition], later_beginnings[topic_partition], heads
             )
-        for shard in range(len(topic_partitions), SHARD_COUNT):
+        for shard in range(len(topic_partitions), len(heads)):
             self._add_missing(shard, 1, heads[shard])
         if self.comparison is not None and self.is_partial:
             await self._find_selection_differences(self.comparison, heads)
@@ -240,7 +240,7 @@ class _Verifier:
     async def _find_selection_differences(self, comparison: LogComparison, heads: Sequence[int]) -> None:
         """Report what a replay's target lacks and what it should not have, compared with that part of the log."""
         selected_shards = await comparison.history.shards(self.log_filter)
-        for shard in ALL_SHARDS:
+        for shard in range(len(heads)):
             last = max(heads[shard], (self.audit.bounds(shard) or (0, 0))[1])
             for after in range(0, last, SEQUENCES_PER_QUERY):
                 until = min(after + SEQUENCES_PER_QUERY, last)

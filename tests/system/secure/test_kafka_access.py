@@ -27,7 +27,7 @@ from tests.fixtures.token_issuer import TokenIssuer
 USERS = (*LOGIN_ROLES, *OUTSIDE_ROLES)
 WRITTEN_BY_RELAY = {*OUTPUT_TOPICS, "progress"}
 READS = {
-    "handler": {"commands"},
+    "handler": {"commands", "progress"},
     "relay": WRITTEN_BY_RELAY,
     "console": set(TOPICS),
     "operator": set(TOPICS),

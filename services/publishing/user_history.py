@@ -10,8 +10,8 @@ import orjson
 
 from services.eventlog.feeds import EventRow, FeedReader
 
-COURSES_MAX = 256
 PERSON_ERASED = "person_erased"
+USERS_MAX = 100_000
 TRACKED_FIELDS = ("sis_user_id", "login_id")
 # By user id, in order: (position, sis_user_id, login_id) valid from that position on.
 UserHistories = dict[int, list[tuple[int, str | None, str | None]]]
@@ -35,10 +35,16 @@ NO_USER = UserIdentifiers()
 
 
 class UserHistory:
-    """Caches the histories of recent courses; each is read when first needed, then extended."""
+    """Caches the histories of recent courses; each is read when first needed, then extended.
 
-    def __init__(self, feed_reader: FeedReader) -> None:
+    It holds at most ``users_max`` users (``user_count``), each counted for each course and change, and always the last
+    course.
+    """
+
+    def __init__(self, feed_reader: FeedReader, users_max: int = USERS_MAX) -> None:
         self._feed_reader = feed_reader
+        self._users_max = users_max
+        self.user_count = 0
         self._histories_by_course: OrderedDict[tuple[int, int], tuple[int, UserHistories]] = OrderedDict()
         self._upcoming_positions: dict[int, int] = {}
 
@@ -49,7 +55,8 @@ class UserHistory:
         """
         for row in rows:
             if row.type == PERSON_ERASED:
-                self._histories_by_course.pop((row.root_account, row.course), None)
+                _, dropped = self._histories_by_course.pop((row.root_account, row.course), (0, {}))
+                self.user_count -= sum(map(len, dropped.values()))
         self._upcoming_positions = {row.shard: row.position for row in rows}
 
     async def find_event_users(self, row: EventRow, metadata: dict[str, Any]) -> EventUsers:
@@ -65,11 +72,13 @@ class UserHistory:
             until = max(row.position, self._upcoming_positions.get(row.shard, 0))
             for position, data in await self._feed_reader.users_updated_events(*key, max(cached_until - 1, 0), until):
                 for user_fields in orjson.loads(data)["payload"]["users"]:
-                    _append_update(histories.setdefault(int(user_fields["user_id"]), []), position, user_fields)
+                    history = histories.setdefault(int(user_fields["user_id"]), [])
+                    self.user_count += _append_update(history, position, user_fields)
             cached_until = until
         self._histories_by_course[key] = (cached_until, histories)
-        if len(self._histories_by_course) > COURSES_MAX:
-            self._histories_by_course.popitem(last=False)
+        while self.user_count > self._users_max and len(self._histories_by_course) > 1:
+            _, (_, evicted) = self._histories_by_course.popitem(last=False)
+            self.user_count -= sum(map(len, evicted.values()))
         history = histories.get(user_id, [])
         index = bisect_left(history, row.position, key=lambda entry: entry[0])
         return UserIdentifiers(*history[index - 1][1:]) if index else NO_USER
@@ -77,11 +86,12 @@ class UserHistory:
 
 def _append_update(
     history: list[tuple[int, str | None, str | None]], position: int, user_fields: dict[str, Any]
-) -> None:
-    """Append an update's identifiers; those it does not mention keep their values."""
-    if any(name in user_fields for name in TRACKED_FIELDS):
+) -> bool:
+    """Append an update's identifiers; those it does not mention keep their values. False if it mentions none."""
+    if is_tracked := any(name in user_fields for name in TRACKED_FIELDS):
         previous = history[-1][1:] if history else NO_USER
         sis_id, login = (
             user_fields.get(name, previous_value) for name, previous_value in zip(TRACKED_FIELDS, previous, strict=True)
         )
         history.append((position, sis_id, login))
+    return is_tracked

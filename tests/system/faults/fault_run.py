@@ -127,7 +127,11 @@ class FaultRun:
             wait_until(installation.is_settled, "all is decided and published", SETTLE_SECONDS_MAX)
         except TimeoutError as error:
             self.fail(f"{error} ({installation.prefix}): " + "; ".join(describe(installation.processes)))
-        run = collect(installation, http)
+        try:
+            run = collect(installation, http)
+        except (psycopg.Error, KafkaException, OSError, TimeoutError) as error:
+            self.fail(f"nothing was checked, because not all could be read: {error}")
+            return
         exits = [line for line in run.lines("exit")]
         self.outcome.exits += [f"{line['process']} ended by itself with code {line['code']}" for line in exits]
         if violations := check(run):

@@ -26,7 +26,7 @@ class HttpLoad:
         self.load = load
         self.answered = 0
         self._chance = random.Random(f"{seed} http")
-        self._ended = threading.Event()
+        self._ended, self._running, self._busy = threading.Event(), threading.Event(), threading.Lock()
         self._tokens: dict[tuple[int, int], str] = {}
         self._thread = threading.Thread(target=self._work, daemon=True)
 
@@ -34,11 +34,22 @@ class HttpLoad:
         """Send the assignments that are graded over HTTP, then begin."""
         for course in self.load.courses:
             self.load.send(course.configure(course.base + HTTP_ASSIGNMENT))
+        self._running.set()
         self._thread.start()
+
+    def pause(self) -> None:
+        """Begin nothing new, and wait until the present request is answered."""
+        self._running.clear()
+        with self._busy:
+            pass
+
+    def resume(self) -> None:
+        self._running.set()
 
     def stop(self) -> None:
         """Begin nothing new; an unanswered request is given up."""
         self._ended.set()
+        self._running.set()
         self._thread.join(TIMEOUT_SECONDS + 5)
 
     def _work(self) -> None:
@@ -46,9 +57,11 @@ class HttpLoad:
             for number in itertools.count(1):
                 if self._ended.wait(PAUSE_SECONDS):
                     return
-                course = self._chance.choice(self.load.courses)
-                self._grade(client, course, number)
-                self.read_state(client, course, self._chance.choice(course.assignments))
+                self._running.wait()
+                with self._busy:
+                    course = self._chance.choice(self.load.courses)
+                    self._grade(client, course, number)
+                    self.read_state(client, course, self._chance.choice(course.assignments))
 
     def _gateways(self) -> Iterator[Process]:
         gateways = self.installation.of("gateway")

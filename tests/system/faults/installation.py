@@ -67,6 +67,7 @@ class Installation:
         self.verdicts: dict[str, dict[str, Any]] = {}
         self.history = History(folder / "history.jsonl")
         self.reader: readers.StreamingReader | None = None
+        self._may_exit: set[str] = set()
         self._closed = threading.Event()
         self._lock = threading.Lock()
 
@@ -136,12 +137,22 @@ class Installation:
         with self._lock:
             return process.stop()
 
+    @contextlib.contextmanager
+    def expecting_exit(self, process: Process) -> Iterator[None]:
+        """Let a process end by itself without a note; it is started again all the same."""
+        self._may_exit.add(process.log.stem)
+        try:
+            yield
+        finally:
+            self._may_exit.discard(process.log.stem)
+
     def _supervise(self) -> None:
         while not self._closed.wait(RESTART_SECONDS):
             with self._lock:
                 for process in self.processes:
                     if process.popen is not None and (code := process.popen.poll()) is not None:
-                        self.history.add("exit", process=process.log.stem, code=code)
+                        if process.log.stem not in self._may_exit:
+                            self.history.add("exit", process=process.log.stem, code=code)
                         process.start()
 
     def _observe(self, record: TopicRecord) -> None:

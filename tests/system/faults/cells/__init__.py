@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tests.system.faults.fault_run import FaultRun
 
-KINDS = ("processes", "brokers", "postgres")
+KINDS = ("processes", "brokers", "postgres", "disks", "topics", "restores", "installations", "clocks", "commands")
 """Modules of this package."""
 
 

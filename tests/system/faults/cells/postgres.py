@@ -5,6 +5,7 @@ import time
 
 import psycopg
 
+from deploy.local.postgres import database_name
 from tests.system.faults import log_reader
 from tests.system.faults.cells import cell
 from tests.system.faults.cells.brokers import choose_broker, start_brokers
@@ -77,7 +78,7 @@ def hold_locks(run: FaultRun) -> None:
 @cell()
 def make_read_only(run: FaultRun) -> None:
     """The database is read-only for some seconds, as a demoted primary is."""
-    name = run.installation.database_url.rpartition("/")[2].partition("?")[0]
+    name = database_name(run.installation.database_url)
     with psycopg.connect(run.servers.postgres.primary.address, autocommit=True) as connection:
         run.injected("read-only")
         connection.execute(f"alter database {name} set default_transaction_read_only = on".encode())

@@ -2,6 +2,7 @@
 
 import time
 
+from services.runtime.failpoints import BOUNDARIES
 from tests.fixtures.process_runner import Process
 from tests.system.faults.cells import cell
 from tests.system.faults.fault_run import FaultRun
@@ -116,3 +117,22 @@ def rebalance(run: FaultRun) -> None:
     run.recovered()
     # What it logged is read with the others' logs; it is not chosen again.
     extra.name = "extra handler"
+
+
+@cell(weight=3)
+def crash_at_boundary(run: FaultRun) -> None:
+    """A handler or the active relay ends at a random boundary to a server: just before a call, or just after it."""
+    process = run.chance.choice([run.choose("handler"), run.active_relay()])
+    point = run.chance.choice([name for name in BOUNDARIES if name.startswith(process.name)])
+    moment, time_ = run.chance.choice(["before", "after"]), run.chance.randrange(1, 20)
+    run.installation.kill(process)
+    with run.installation.expecting_exit(process):
+        process.environment["FAILPOINTS"] = f"{point}.{moment}=crash@{time_}"
+        process.start()
+        process.environment["FAILPOINTS"] = ""
+        run.injected(f"{process.name} crashed at a boundary")
+        run.hold(4, 8)
+        # A boundary that is seldom crossed leaves it alive.
+        run.installation.kill(process)
+    process.start()
+    run.recovered()

@@ -1,0 +1,125 @@
+"""Topics and offsets: a group set back to the beginning, an output made again, more partitions of commands."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+
+from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
+
+from deploy.local.kafka import client_settings
+from deploy.local.paths import ROOT
+from services.kafka.topics import full_topic_name
+from tests.system.faults import readers
+from tests.system.faults.cells import cell
+from tests.system.faults.fault_run import FaultRun
+from tests.system.faults.installation import Installation, wait_until
+
+REQUEST_SECONDS_MAX = 60
+REMEDY = "admin rewind topics"
+NEW_PARTITIONS = 24
+
+
+def admin_of(installation: Installation) -> AdminClient:
+    return AdminClient(client_settings(installation.bootstrap))
+
+
+def run_admin_command(installation: Installation, *arguments: str) -> None:
+    """Run ``moderated-grading admin`` as an administrator does. Raises RuntimeError with what it said."""
+    command = [sys.executable, "-m", "services.cli", "admin", *arguments]
+    environment: Mapping[str, str] = installation.of("handler")[0].environment
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"admin {' '.join(arguments)}: {done.stdout}{done.stderr}")
+
+
+@cell()
+def deliver_everything_again(run: FaultRun) -> None:
+    """The group's offsets are set to the beginning: every record is delivered again and changes nothing."""
+    installation = run.installation
+    group, topic = f"{installation.prefix}.handler", full_topic_name(installation.prefix, "commands")
+    admin = admin_of(installation)
+    run.load.pause()
+    run.http.pause()
+    wait_until(installation.is_settled, "all is decided and published", 120)
+    before, ends_before = installation.take_snapshot(f"delivered {time.monotonic():.0f}"), _ends(installation)
+    handlers = installation.of("handler")
+    for handler in handlers:
+        installation.stop(handler)
+
+    def is_empty() -> bool:
+        described = admin.describe_consumer_groups([group])[group].result(REQUEST_SECONDS_MAX)
+        return bool(described.state == ConsumerGroupState.EMPTY)
+
+    wait_until(is_empty, "the group has no member")
+    consumer = readers.create_consumer(installation.bootstrap, committed=False)
+    partitions = [TopicPartition(topic, place.partition, 0) for place in readers.list_partitions(consumer, topic)]
+    consumer.close()
+    run.injected("all records delivered again")
+    reset = ConsumerGroupTopicPartitions(group, partitions)
+    admin.alter_consumer_group_offsets([reset])[group].result(REQUEST_SECONDS_MAX)
+    for handler in handlers:
+        handler.start()
+
+    def is_read() -> bool:
+        offsets = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(10)
+        committed = sum(max(place.offset, 0) for place in offsets.topic_partitions)
+        ends = readers.read_end_offsets(installation.bootstrap, installation.prefix, ["commands"])
+        return bool(committed >= ends["commands"])
+
+    wait_until(is_read, "the group has read everything again")
+    after = installation.take_snapshot(f"delivered again {time.monotonic():.0f}")
+    installation.history.add(
+        "redelivered", before=before.name, after=after.name, ends_before=ends_before, ends_after=_ends(installation)
+    )
+    run.load.resume()
+    run.http.resume()
+    run.recovered()
+
+
+def _ends(installation: Installation) -> dict[str, int]:
+    return readers.read_end_offsets(installation.bootstrap, installation.prefix, readers.OUTPUTS)
+
+
+@cell(shared=False)
+def make_output_again(run: FaultRun) -> None:
+    """An output is deleted and made again: the relay stops and names the remedy, which fills it under the same ids."""
+    with run.new_installation("output") as installation:
+        installation.start(handlers=1, relays=1, gateways=0)
+        with run.loaded(installation) as load:
+            time.sleep(5)
+        load.stop()
+        wait_until(installation.is_settled, "all is decided and published")
+        (relay,) = installation.of("relay")
+        name = full_topic_name(installation.prefix, "events")
+        installation.kill(relay)
+        run.injected("output made again")
+        admin = admin_of(installation)
+        admin.delete_topics([name])[name].result(REQUEST_SECONDS_MAX)
+        wait_until(lambda: name not in admin.list_topics(timeout=10).topics, "the topic is gone")
+        run_admin_command(installation, "create-topics")
+        relay.start()
+        wait_until(lambda: REMEDY in relay.get_readiness()[1], "the relay names the remedy")
+        installation.kill(relay)
+        run_admin_command(installation, "rewind", "topics", "events")
+        relay.start()
+        installation.start_reader()
+        load.probe()
+        run.judge(installation, load)
+
+
+@cell(shared=False)
+def add_partitions(run: FaultRun) -> None:
+    """The commands topic gets more partitions than there are shards, under load."""
+    with run.new_installation("partitions") as installation:
+        installation.start(handlers=2, relays=1, gateways=0)
+        admin, name = admin_of(installation), full_topic_name(installation.prefix, "commands")
+        with run.loaded(installation) as load:
+            time.sleep(5)
+            run.injected("partitions added")
+            admin.create_partitions([NewPartitions(name, NEW_PARTITIONS)])[name].result(REQUEST_SECONDS_MAX)
+            time.sleep(10)
+            load.probe()
+        run.judge(installation, load)

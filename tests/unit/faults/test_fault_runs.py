@@ -1,0 +1,49 @@
+"""A fault run is repeated by its seed, and its report says what was injected, how it recovered and what was wrong."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.system.faults.__main__ import parse_arguments, schedule
+from tests.system.faults.cells import load_cells
+from tests.system.faults.checker.observations import Violation
+from tests.system.faults.fault_run import Outcome, Recovery
+from tests.system.faults.report import BEGIN, END, format_report, replace_report
+
+
+def test_same_seed_chooses_the_same_cells() -> None:
+    cells = list(load_cells().values())
+    first, second = ([cell.name for cell in schedule(cells, None, random.Random(5))] for _ in range(2))
+    assert first == second != [cell.name for cell in schedule(cells, None, random.Random(6))]
+    assert sorted(first) == sorted(load_cells())
+
+
+def test_every_cell_says_in_a_sentence_what_it_injects() -> None:
+    cells = load_cells()
+    assert len(cells) >= 35
+    assert [cell.name for cell in cells.values() if not cell.description.endswith(".")] == []
+
+
+def test_unknown_cell_is_refused_before_anything_is_started(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_arguments(["kill_handler", "kill_nothing"])
+    assert "unknown: kill_nothing; nothing was started. deploy/faults --list" in capsys.readouterr().err
+
+
+def test_report_replaces_the_one_on_the_page(tmp_path: Path) -> None:
+    outcome = Outcome(5, seconds=600, commands=12_000, requests=90, faults={"handler killed": 3})
+    outcome.recoveries = [Recovery("kill_postgres", seconds, 2.0) for seconds in (4.0, 3.0, 9.0)]
+    outcome.violations = [Violation("I1", "acknowledged and without an outcome", "commands 3 @ 7", "a")]
+    outcome.exits = ["relay-1 ended by itself with code 1"] * 2
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nformer\n{END}\nafter\n")
+    replace_report(page, format_report(outcome, "deploy/faults --seed 5"))
+    text = page.read_text()
+    assert "`deploy/faults --seed 5`: 3 faults in 10 minutes,\n12,000 commands over Kafka, 90 grades" in text
+    assert "**1 violations.**" in text
+    assert "| handler killed | 3 |" in text
+    assert "| kill_postgres | 3 | 4.0 | 9.0 | 9.0 | 2.0 | 2.0 |" in text
+    assert "- I1 commands 3 @ 7 command a: acknowledged and without an outcome" in text
+    assert "- relay-1 ended by itself with code 1, 2 times" in text
+    assert (text.startswith("before\n"), text.endswith("after\n"), "former" in text) == (True, True, False)

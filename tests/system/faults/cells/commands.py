@@ -32,7 +32,7 @@ def send_large_commands(run: FaultRun) -> None:
     ]
     publish = course.command("publish_provisional_grades", {}, assignment, TEACHER)
     large = [course.command(("hide_grades", "post_grades")[n % 2], {}, assignment) for n in range(COMMANDS)]
-    run.injected("class posted and hidden", COMMANDS)
+    run.injected("class posted and hidden forty times")
     for command in (*facts, *graded, publish, *large):
         run.load.send(command)
     ids = [command["command_id"] for command in large]

@@ -226,7 +226,8 @@ class TokenSettings(Settings):
 class HandlerSettings(ProcessSettings, ShardSettings, TokenSettings):
     """Settings of the handler. With ``handler_instance`` (unique per running process) a restart needs no rebalance.
 
-    A transaction ends after the command that reaches ``handler_batch_events`` or ``handler_batch_bytes``.
+    A transaction ends after the command that reaches ``handler_batch_events`` or ``handler_batch_bytes``. Subscribers
+    with partitions share ``handler_cache_entries``: enrolments, users, grades and submissions in memory.
     """
 
     handler_instance: str | None = Field(
@@ -239,6 +240,9 @@ class HandlerSettings(ProcessSettings, ShardSettings, TokenSettings):
         default=90, ge=1, le=3_650, description="the days for which contents of dead letters are kept, from 1 to 3650"
     )
     handler_batch_records: int = Field(default=1_000, ge=1, le=5_000, description="a number from 1 to 5000")
+    handler_cache_entries: int = Field(
+        default=600_000, ge=1_000, le=100_000_000, description="a number from 1000 to 100000000"
+    )
     handler_batch_events: int = Field(default=20_000, ge=1, le=200_000, description="a number from 1 to 200000")
     handler_batch_bytes: int = Field(
         default=16 << 20, ge=1 << 10, le=256 << 20, description="a number of bytes from 1024 to 268435456"

@@ -40,7 +40,7 @@ class StateCache:
         self.positions: dict[int, int] = {}
         self.new_stream_ids: dict[StreamName, NewStreamId] = {}
         self.entry_count = 0
-        self._entries_max = entries_max
+        self.entries_max = entries_max
         # Entries by stream ("course" or "assignment", key), the least recently used first.
         self._entry_counts: OrderedDict[tuple[str, StreamKey], int] = OrderedDict()
         self._used_streams: dict[tuple[str, StreamKey], None] = {}
@@ -214,7 +214,7 @@ class StateCache:
                 self.entry_count += entries - self._entry_counts.pop((kind, key), 0)
                 self._entry_counts[kind, key] = entries
         self._used_streams.clear()
-        while self.entry_count > self._entries_max and len(self._entry_counts) > 1:
+        while self.entry_count > self.entries_max and len(self._entry_counts) > 1:
             self._evict(*next(iter(self._entry_counts)))
 
     def _evict(self, kind: str, key: StreamKey) -> None:

@@ -163,9 +163,9 @@ def build_app(settings: GatewaySettings, keys: JwkSet) -> FastAPI:
         )
         bind_metrics(app.state.dependencies, connection_pool)
         background = {
-            "sending commands": command_producer.run(),
-            "reading verdicts": verdict_waiter.run(),
-            "reading keys": keys.keep_current(),
+            "sending commands": command_producer.run,
+            "reading verdicts": verdict_waiter.run,
+            "reading keys": keys.keep_current,
         }
         own_port = serve_health(
             StateHealth(app.state.dependencies), METRICS.registry, settings.health_host, settings.separate_health_port

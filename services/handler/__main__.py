@@ -15,9 +15,8 @@ from services.handler.app import FRAMEWORK_LOGGER, build_app
 from services.handler.key_expiry import delete_expired_keys
 from services.handler.metrics import HandlerTelemetry
 from services.handler.partition_watch import PartitionWatch
-from services.kafka.client_compat import patch_fetcher
 from services.kafka.topics import verify_topics
-from services.runtime.background_tasks import run_in_background
+from services.runtime.background_tasks import StartTask, run_in_background
 from services.runtime.failpoints import failpoints
 from services.runtime.health import Health, serve_health
 from services.runtime.main import freeze_startup_objects, run_process
@@ -57,7 +56,6 @@ async def main(settings: HandlerSettings) -> None:
     """Run until SIGTERM or SIGINT; the batch in progress is finished first."""
     # It warns at each start that it creates no topics, and repeats our log lines on partitions.
     FRAMEWORK_LOGGER.setLevel(logging.ERROR)
-    patch_fetcher()
     installation = await wait_for_postgres(functools.partial(fetch_installation, settings.url(), "handler", WRITER))
     async with failpoints.around("handler.verify_topics"):
         await verify_topics(
@@ -87,12 +85,14 @@ async def main(settings: HandlerSettings) -> None:
         health_server = serve_health(health, telemetry.metrics.registry, settings.health_host, settings.health_port)
         await stack.enter_async_context(health_server)
         stack.push_async_callback(watch.topic_offsets.stop)
-        background = {
-            "monitoring servers": server_monitor.run(),
-            "deleting keys of past days": delete_expired_keys(connect_monitor, settings.dead_letter_days),
+        background: dict[str, StartTask] = {
+            "monitoring servers": server_monitor.run,
+            "deleting keys of past days": functools.partial(
+                delete_expired_keys, connect_monitor, settings.dead_letter_days
+            ),
         }
         if authorizer is not None:
-            background["reading keys"] = authorizer.keys.keep_current()
+            background["reading keys"] = authorizer.keys.keep_current
         await stack.enter_async_context(run_in_background(health, background))
         await application.run(log_level=logging.DEBUG)
 

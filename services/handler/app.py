@@ -12,6 +12,7 @@ from pydantic import SkipValidation
 from services.commands.authorization import CommandAuthorizer
 from services.config import HandlerSettings
 from services.eventlog.installation import Installation
+from services.handler.cache_share import CacheShare
 from services.handler.consumer import CommandConsumer
 from services.handler.faststream_adapter import identity_decoder, parse_batch
 from services.handler.metrics import HandlerTelemetry
@@ -43,9 +44,12 @@ def build_app(
         log_level=logging.DEBUG,
         consumer_only=True,
     )
+    cache_share = CacheShare(settings.handler_cache_entries)
     consumers = []
     for index in range(settings.handler_subscribers):
-        consumer = CommandConsumer(f"commands-{index}", settings, installation, health, telemetry, authorizer)
+        consumer = CommandConsumer(
+            f"commands-{index}", settings, installation, health, telemetry, authorizer, cache_share
+        )
         consumers.append(consumer)
         subscriber = broker.subscriber(
             Topic(consumer.commands_topic, declare=False),

@@ -15,6 +15,7 @@ from services.commands.processor import ConcurrentAppend
 from services.config import HandlerSettings
 from services.eventlog.installation import Installation
 from services.eventlog.store import ClocksDiffer
+from services.handler.cache_share import CacheShare
 from services.handler.faststream_adapter import RecordBatch
 from services.handler.log_session import LogSession, open_log_session, read_watermarks
 from services.handler.metrics import HandlerTelemetry, build_in_flight_records
@@ -50,8 +51,10 @@ class CommandConsumer(ConsumerRebalanceListener):
         health: Health,
         telemetry: HandlerTelemetry,
         authorizer: CommandAuthorizer | None,
+        cache_share: CacheShare,
     ) -> None:
         self.name = name
+        self.cache_share = cache_share
         self.settings = settings
         self.installation = installation
         self.authorizer = authorizer
@@ -92,6 +95,9 @@ class CommandConsumer(ConsumerRebalanceListener):
         self.health.set_component_problem(self.name, None)
         self._reset_positions()
         self.unverified = set(partitions)
+        self.cache_share.set_active(self.name, bool(partitions))
+        if not partitions:
+            self.disconnect()  # Its states are of other consumers now.
         try:
             await self.rewind(await read_watermarks(self.settings, partitions))
         except INFRASTRUCTURE_ERRORS as error:
@@ -256,6 +262,7 @@ class CommandConsumer(ConsumerRebalanceListener):
             self.session = await open_log_session(
                 self.settings, self.installation, self.authorizer, self.health, self.name
             )
+        self.session.processor.state_cache.entries_max = self.cache_share.entries_max()
         return self.session
 
     def disconnect(self) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from services.commands.authorization import CommandAuthorizer
 from services.commands.batch_limits import BatchLimits, give_way
 from services.commands.processor import CommandProcessor
-from services.commands.state_cache import ENTRIES_MAX
 from services.config import HandlerSettings
 from services.eventlog.installation import Installation
 from services.eventlog.postgres import WRITER, HeartbeatConnection, connect
@@ -53,7 +52,6 @@ async def open_log_session(
         incarnation,
         installation.shard_count,
         authorizer,
-        entries_max=ENTRIES_MAX // settings.handler_subscribers,
         live_events_shard=settings.live_events_shard,
         limits=BatchLimits(settings.handler_batch_events, settings.handler_batch_bytes),
         give_way=give_way_with_heartbeat,

@@ -36,7 +36,7 @@ async def main(settings: RelaySettings) -> None:
     connect_monitor = functools.partial(connect, settings.url(), "relay-watch", READER)
     server_monitor = ServerMonitor(settings, connect_monitor, health, metrics, check_postgres=telemetry.poll_lag)
     health_server = serve_health(health, metrics.registry, settings.health_host, settings.health_port)
-    async with health_server, run_in_background(health, {"monitoring servers": server_monitor.run()}):
+    async with health_server, run_in_background(health, {"monitoring servers": server_monitor.run}):
         freeze_startup_objects()
         await run_until_stopped(run_relay(settings, health, telemetry))
 

@@ -1,43 +1,55 @@
-"""Tasks that run in the background of a process and never end by themselves."""
+"""Tasks that run in the background of a process, and start again where they fail."""
 
 import asyncio
 import contextlib
+import itertools
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
 from services.runtime.health import Health
 
 LOGGER = logging.getLogger("background")
+RESTART_SECONDS = (1.0, 5.0, 30.0)
+# A task that has run for so long after a failure counts as recovered.
+RECOVERED_SECONDS = 10.0
+StartTask = Callable[[], Coroutine[None, None, None]]
 
 
 @contextlib.asynccontextmanager
-async def run_in_background(health: Health, tasks: Mapping[str, Coroutine[None, None, None]]) -> AsyncIterator[None]:
-    """Run the tasks, by name, while the block runs. One that fails is logged, and the process is no longer ready.
+async def run_in_background(health: Health, tasks: Mapping[str, StartTask]) -> AsyncIterator[None]:
+    """Run the tasks, by name, while the block runs. One that fails is logged, and starts again after a pause.
 
-    A cancellation from within counts as a failure too: aiokafka raises CancelledError where it closes a fetch that
-    failed, and a task that ended as cancelled would otherwise be missing without a trace.
+    Until it has run for some seconds the process is not ready. A cancellation from within counts as a failure too:
+    aiokafka raises CancelledError where it closes a fetch that failed, and a task that ended as cancelled would
+    otherwise be missing without a trace.
     """
-    running = [asyncio.create_task(work, name=name) for name, work in tasks.items()]
-    stopping = False
-
-    def report_failure(task: "asyncio.Task[None]") -> None:
-        if stopping:
-            return
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if error is not None:
-            name = task.get_name()
-            LOGGER.error("%s has ended", name, exc_info=error)
-            health.set_component_problem(name, f"{name} has ended by an error (see the log): restart the process")
-
-    for task in running:
-        task.add_done_callback(report_failure)
+    running = [asyncio.create_task(_keep_running(health, name, start), name=name) for name, start in tasks.items()]
     try:
         yield
     finally:
-        stopping = True
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _keep_running(health: Health, name: str, start: StartTask) -> None:
+    loop = asyncio.get_running_loop()
+    for pause in itertools.chain(RESTART_SECONDS, itertools.repeat(RESTART_SECONDS[-1])):
+        failure: BaseException
+        recovery = loop.call_later(RECOVERED_SECONDS, health.set_component_problem, name, None)
+        try:
+            await start()
+            return
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # Whatever it is: it is logged.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            failure = error
+        finally:
+            recovery.cancel()
+        LOGGER.error("%s has ended, it starts again in %s s", name, pause, exc_info=failure)
+        health.set_component_problem(name, f"{name} has ended by an error (see the log) and starts again")
+        await asyncio.sleep(pause)
 
 
 async def run_until_first_failure(*coroutines: Coroutine[None, None, None]) -> None:

@@ -1,6 +1,7 @@
 """The console's HTTP application: dependencies, pages, error pages, metrics."""
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import quote
 
@@ -35,7 +36,7 @@ from services.console.web.sessions import Forbidden, NotSignedIn, Sessions
 from services.console.web.templates import Templates
 from services.eventlog.postgres import OPERATOR, create_pool
 from services.runtime.access_log import AccessLogMiddleware
-from services.runtime.background_tasks import run_in_background
+from services.runtime.background_tasks import StartTask, run_in_background
 from services.runtime.errors import Server
 from services.runtime.health import Health, serve_health
 from services.runtime.http import (
@@ -113,11 +114,11 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
         )
         bind_metrics(app.state.dependencies)
         dependencies: Dependencies = app.state.dependencies
-        background = {
-            "polling the status": monitor.run(),
-            "redriving": redriver.run(),
-            "replaying": dependencies.replay_jobs.resume(connection_pool),
-            "reading keys": keys.keep_current(),
+        background: dict[str, StartTask] = {
+            "polling the status": monitor.run,
+            "redriving": redriver.run,
+            "replaying": functools.partial(dependencies.replay_jobs.resume, connection_pool),
+            "reading keys": keys.keep_current,
         }
         own_port = serve_health(
             StateHealth(dependencies), METRICS.registry, settings.health_host, settings.separate_health_port

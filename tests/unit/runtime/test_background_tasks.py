@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
+from services.runtime import background_tasks
 from services.runtime.background_tasks import run_in_background, run_until_first_failure
 from services.runtime.health import Health
 
@@ -68,14 +69,36 @@ async def test_background_task_that_ends_makes_the_process_not_ready(
 ) -> None:
     health = Health()
     health.problem = None
-    async with run_in_background(health, {"reading keys": forever(), "redriving": work()}):
+    async with run_in_background(health, {"reading keys": forever, "redriving": work}):
         problem = await wait_for_problem(health)
-    assert problem == "redriving has ended by an error (see the log): restart the process"
+    assert problem == "redriving has ended by an error (see the log) and starts again"
 
 
 async def test_stopping_background_tasks_reports_nothing() -> None:
     health = Health()
     health.problem = None
-    async with run_in_background(health, {"reading keys": forever(), "redriving": failing_when_cancelled()}):
+    async with run_in_background(health, {"reading keys": forever, "redriving": failing_when_cancelled}):
         await asyncio.sleep(0)
     assert health.not_ready_reason() is None
+
+
+@pytest.mark.parametrize("work", [failing, cancelled_by_a_client])
+async def test_background_task_that_fails_starts_again_and_the_process_is_ready_once_it_runs(
+    work: Callable[[], Coroutine[None, None, None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background_tasks, "RESTART_SECONDS", (0.0,))
+    monkeypatch.setattr(background_tasks, "RECOVERED_SECONDS", 0.02)
+    health, starts = Health(), 0
+    health.problem = None
+
+    async def fail_twice() -> None:
+        nonlocal starts
+        starts += 1
+        await (work() if starts < 3 else forever())
+
+    async with run_in_background(health, {"redriving": fail_twice}):
+        await wait_for_problem(health)
+        async with asyncio.timeout(10):
+            while health.not_ready_reason() is not None:
+                await asyncio.sleep(0)
+    assert starts == 3

@@ -1,0 +1,17 @@
+"""Consumers without partitions take nothing of a process's cache."""
+
+from services.handler.cache_share import CacheShare
+
+
+def test_cache_is_shared_by_the_consumers_that_have_partitions() -> None:
+    share = CacheShare(600_000)
+    for number in range(64):
+        share.set_active(f"commands-{number}", has_partitions=number < 12)
+    assert share.entries_max() == 50_000
+    for number in range(11):
+        share.set_active(f"commands-{number}", has_partitions=False)
+    assert share.entries_max() == 600_000
+
+
+def test_cache_without_any_partition_is_whole() -> None:
+    assert CacheShare(600_000).entries_max() == 600_000

@@ -1,6 +1,7 @@
 """Poll the log, the commands topic and the relay's progress, and build the pipeline's status from them."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -92,11 +93,15 @@ class StatusMonitor:
         which partitions show whether they move.
         """
         probe, group_members = KafkaProbe(self.bootstrap, self.prefix), GroupMembers(self.bootstrap, self.prefix)
-        decided = 0
+        decided, shard_count = 0, None
         try:
+            # Where PostgreSQL does not answer, the queries below say so.
+            with contextlib.suppress(*POSTGRES_ERRORS):
+                shard_count = len(await self.history.shards(EVERYTHING))
             try:
                 async with kafka_timeout(ONCE_KAFKA_SECONDS_MAX, "connecting"):
-                    await verify_topics(self.bootstrap, self.prefix)
+                    if shard_count is not None:
+                        await verify_topics(self.bootstrap, self.prefix, shard_count)
                     await self._connect(probe, group_members)
                     await group_members.refresh()
             except TopicConfigError as error:

@@ -8,14 +8,16 @@ import pytest
 
 from deploy.local.postgres import create_database
 from services.config import PublishingSettings
+from services.console.status_monitor import StatusMonitor
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.migrate import migrate
-from services.eventlog.postgres import READER, connect
+from services.eventlog.postgres import READER, connect, create_pool
 from services.kafka.topics import full_topic_name
 from services.publishing.cloudevents import PublishingFormat
 from services.publishing.log_comparison import LogComparison
 from services.publishing.record_mapper import RecordMapper
 from services.publishing.verifier import verify
+from services.runtime.health import Health
 from tests.fixtures.fault_helpers import assert_dense, course_commands, send_all, start_handler, wait_until_published
 from tests.fixtures.system import RUN_NUMBERS, RUN_PREFIX, System, create_system
 
@@ -53,3 +55,6 @@ async def test_commands_are_decided_published_and_verified_with_another_number_o
     report = await verify(system.bootstrap, full_topic_name(system.prefix, "verdicts"), "verdicts", comparison)
     await connection.close()
     assert (report.records, report.findings) == (COMMANDS, [])
+    async with create_pool(system.database_url, "test", READER, connections_max=2, seconds_max=30) as pool:
+        status = await StatusMonitor(pool, system.bootstrap, system.prefix, Health()).poll_once()
+    assert (status.decided, status.problems, status.topic_problems) == (COMMANDS, (), ())

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import uvloop
 
-from deploy.benchmarks import http, latency, memory, relay, scaling, throughput
+from deploy.benchmarks import costly_requests, http, latency, memory, relay, scaling, throughput
 from deploy.benchmarks.environment import LOG_FILE, BenchServers
 from deploy.benchmarks.plots import plot
 from deploy.benchmarks.results import LOGGER, Measurement, Report, Scale
@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "publication": latency.publication,
     "relay": relay.relay,
     "http": http.http,
+    "costly-requests": costly_requests.costly_requests,
     "cold-start": memory.cold_start,
     "memory": memory.memory,
     "never-analyzed": scaling.never_analyzed,

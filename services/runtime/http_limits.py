@@ -14,22 +14,30 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS_MAX = 10.0
 BODY_SECONDS_MAX = 30.0
+HEAD_LINES_MAX = 200
 IPV6_PREFIX_BITS = 64
 """One subscriber has that many addresses."""
 CLOSE = {"connection": "close"}
 
 
 class HeadDeadlineProtocol(H11Protocol):
-    """Closes a connection whose request head is not complete in time: uvicorn limits the time between requests only."""
+    """Limits the time and the lines of a request's head: uvicorn limits its bytes, and the time between requests."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the time of the first head."""
         super().connection_made(transport)
         self._head_timer: asyncio.TimerHandle | None = None
+        self._head_lines = 0
         self._watch_head()
 
     def data_received(self, data: bytes) -> None:
         """Handle what was read; start the time of a head that began, stop that of one that ended."""
+        if self.conn.their_state is h11.IDLE:
+            # Counted before they are parsed, which is what costs.
+            self._head_lines += data.partition(b"\r\n\r\n")[0].count(b"\n")
+            if self._head_lines > HEAD_LINES_MAX:
+                self.send_400_response(f"Send at most {HEAD_LINES_MAX} header lines.")
+                return
         super().data_received(data)
         self._watch_head()
 
@@ -40,6 +48,7 @@ class HeadDeadlineProtocol(H11Protocol):
 
     def _watch_head(self) -> None:
         if self.conn.their_state is not h11.IDLE:
+            self._head_lines = 0
             self._stop_timer()
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS_MAX, self.transport.close)

@@ -8,7 +8,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 
 from services.runtime import http_limits
-from services.runtime.http_limits import HeadDeadlineProtocol, RequestLimitsMiddleware, address_key
+from services.runtime.http_limits import HEAD_LINES_MAX, HeadDeadlineProtocol, RequestLimitsMiddleware, address_key
 
 BYTES_MAX = 100
 FORM = b"content-type: application/x-www-form-urlencoded\r\n"
@@ -87,6 +87,14 @@ async def test_refused_body_closes_the_connection(lines: list[bytes], body: byte
 @pytest.mark.parametrize("sent", [b"", b"POST / HTTP/1.1\r\nhost: x\r\n"])
 async def test_connection_without_a_complete_head_is_closed_in_time(sent: bytes, ask: Ask) -> None:
     assert await ask(sent) == b""
+
+
+async def test_head_of_too_many_lines_is_refused(ask: Ask) -> None:
+    allowed = [b"x: 1\r\n"] * (HEAD_LINES_MAX - 10)
+    assert (await ask(head(FORM, b"content-length: 30\r\n", *allowed), b"\n" * 30)).startswith(b"HTTP/1.1 200 ")
+    half = b"x: 1\r\n" * HEAD_LINES_MAX
+    for parts in ([head(half, half)], [b"POST / HTTP/1.1\r\n" + half, half]):
+        assert (await ask(*parts)).startswith(b"HTTP/1.1 400 ")
 
 
 async def test_second_request_of_a_connection_has_its_head_limited_too(ask: Ask) -> None:

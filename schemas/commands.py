@@ -250,6 +250,10 @@ class WithdrawalData(Strict):
     reason: Annotated[Reason, PERSONAL] = Field(description="why, for the audit trail")
 
 
+class SlotData(Strict):
+    grader_id: Id = Field(description="whose slot to free")
+
+
 class UpsertCourse(AboutCourse):
     """States a course: its names, its account, its default grading scheme, its late policy."""
 
@@ -397,6 +401,13 @@ class WithdrawPublishedGrade(AboutAssignment):
     data: WithdrawalData
 
 
+class ReleaseGraderSlot(AboutAssignment):
+    """Frees the slot of a grader who has entered no grade; comments alone do not hold it."""
+
+    type: Literal["release_grader_slot"]
+    data: SlotData
+
+
 Command = (
     UpsertCourse
     | UpsertUsers
@@ -419,5 +430,6 @@ Command = (
     | AdjudicateProvisionalGrades
     | RevisePublishedGrade
     | WithdrawPublishedGrade
+    | ReleaseGraderSlot
 )
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])

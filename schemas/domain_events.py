@@ -14,6 +14,7 @@ AssignmentEventName = Literal[
     "assignment_created",
     "assignment_updated",
     "grader_slot_taken",
+    "grader_slot_released",
     "students_selected_for_moderation",
     "grades_posted",
 ]

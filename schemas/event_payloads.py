@@ -186,6 +186,13 @@ class GraderSlotTaken(Strict):
     anonymous_id: AnonymousId
 
 
+class GraderSlotReleased(Strict):
+    """A slot was given back; its grader keeps the anonymous id, and takes a slot again with the next work."""
+
+    grader_id: IdText = Field(description="whose slot it was")
+    anonymous_id: AnonymousId = Field(description="of the grader, now and later")
+
+
 class StudentsSelectedForModeration(Strict):
     """Students who were added to the moderation set."""
 

@@ -148,3 +148,10 @@ class RevisionResult(Result[IdType], Generic[IdType]):
     score: Points | None = Field(description="the score now, less what a late policy takes")
     grade: str | None = Field(description="the grade now")
     excused: bool = Field(description="whether the student is excused now")
+
+
+class SlotResult(Result[IdType], Generic[IdType]):
+    """Whose slot is free now."""
+
+    assignment_id: IdType = Field(description="the assignment")
+    grader_id: IdType = Field(description="the grader")

@@ -28,6 +28,7 @@ Reason = Literal[
     "plan_outdated",
     "invalid_adjudication",
     "adjudication_stale",
+    "slot_in_use",
     "command_expired",
 ]
 
@@ -111,6 +112,11 @@ REASONS: Mapping[Reason, ReasonInfo] = {
     "invalid_adjudication": ReasonInfo(
         "The assignment has no adjudication policy, or the policy contradicts itself or the grading type.",
         "Set a policy that the message does not object to, in a new command.",
+    ),
+    "slot_in_use": ReasonInfo(
+        "The grader whose slot was to be released has entered a grade.",
+        "Leave the slot, or raise `grader_count` for another grader.",
+        409,
     ),
     "adjudication_stale": ReasonInfo(
         "Marks, policy or settings changed since students were adjudicated; the message names the students.",

@@ -108,6 +108,8 @@ def _build_data(command: wire.Command) -> commands.CommandData:
             )
         case wire.WithdrawPublishedGrade(data=data):
             return commands.WithdrawPublishedGrade(student_id=data.student_id, reason=data.reason)
+        case wire.ReleaseGraderSlot(data=data):
+            return commands.ReleaseGraderSlot(grader_id=data.grader_id)
         case wire.RecordSubmission(data=data):
             return commands.RecordSubmission(student_id=data.student_id, fields=_get_fields_except(data, "student_id"))
         case wire.RecordSubmissionComment(data=data):

@@ -42,6 +42,8 @@ def summarize_event(event_type: str, data: Json) -> str:
             return f"{verb} {_format_value(old)}, {'excused' if payload['excused'][1] else _format_value(new)} now"
         case "grader_slot_taken":
             return "took a grader's slot"
+        case "grader_slot_released":
+            return f"released the slot of grader {payload['grader_id']}"
         case "students_selected_for_moderation":
             return f"added to the moderation set: {_format_ids(payload['student_ids'])}"
         case "grades_posted":

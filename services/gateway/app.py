@@ -23,6 +23,7 @@ from services.eventlog.stream_reader import StreamReader
 from services.gateway import (
     adjudication_routes,
     agreement_routes,
+    allocation_routes,
     canvas_reads,
     canvas_writes,
     course_routes,
@@ -77,6 +78,7 @@ API_ROUTERS = (
     publication_routes.router,
     adjudication_routes.router,
     revision_routes.router,
+    allocation_routes.router,
     explanation_routes.router,
 )
 HEALTH_ROUTER = build_health_router(METRICS.registry)

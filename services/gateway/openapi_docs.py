@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from schemas import agreement, canvas
 from schemas.fields import DIGEST_PATTERN, ID_MAX, ITEMS_MAX, REASON_MAX
-from schemas.moderation_results import Adjudication, PublicationPlan, RevisionResult, WhatIf
+from schemas.moderation_results import Adjudication, PublicationPlan, RevisionResult, SlotResult, WhatIf
 from schemas.reasons import REASONS
 
 Document = dict[str, Any]
@@ -294,6 +294,8 @@ REVISE_GRADE = write_operation(
 WITHDRAW_GRADE = write_operation(
     RevisionResult[canvas.Id], "The gradebook after it", _WITHDRAWAL_FIELDS, form=_WITHDRAWAL_FIELDS
 )
+_SLOT_FIELDS: dict[str, Document] = {"grader_id": _ID_SCHEMA}
+RELEASE_SLOT = write_operation(SlotResult[canvas.Id], "Whose slot is free now", _SLOT_FIELDS, form=_SLOT_FIELDS)
 GET_EXPLANATION = read_operation(canvas.Explanation, "The sentence, the grade and its trail")
 GET_COURSE = read_operation(canvas.Course, "The course")
 LIST_ASSIGNMENTS = read_operation(

@@ -176,7 +176,11 @@ class Assignment:
     grades_published_at: datetime | None = None
     # Each change of points, grading type or scheme; texts that are older than one are remade by it.
     grading_settings_changes: list[GradingSettings] = field(default_factory=list)
+    # Anonymous ids of all who ever took a slot; whose slot was released keeps the id and takes a slot again.
     grader_slots: dict[int, str] = field(default_factory=dict)
+    released_graders: set[int] = field(default_factory=set)
+    # Who entered a grade by hand: their slots are not released.
+    entering_graders: set[int] = field(default_factory=set)
     added_students: set[int] = field(default_factory=set)
     selections: dict[int, Selection] = field(default_factory=dict)
     adjudications: dict[int, Adjudication] = field(default_factory=dict)
@@ -242,13 +246,19 @@ class Assignment:
             return False
         return self.is_final_grader(course, user_id) or "select_final_grade" in course.admins.get(user_id, ())
 
+    def holds_slot(self, user_id: int) -> bool:
+        """Whether the user took a slot that was not released since."""
+        return user_id in self.grader_slots and user_id not in self.released_graders
+
     def can_be_moderated_grader(self, course: Course, user_id: int) -> bool:
         """Canvas: app/models/abstract_assignment.rb, can_be_moderated_grader?"""
         if not (course.has_permission(user_id, "manage_grades") or course.has_permission(user_id, "view_all_grades")):
             return False
-        if not self.moderated_grading or self.is_final_grader(course, user_id) or user_id in self.grader_slots:
+        if not self.moderated_grading or self.is_final_grader(course, user_id) or self.holds_slot(user_id):
             return True
-        holders = sum(not self.is_final_grader(course, holder) for holder in self.grader_slots)
+        holders = sum(
+            not self.is_final_grader(course, holder) for holder in self.grader_slots if self.holds_slot(holder)
+        )
         return holders < (self.grader_count or 0)
 
     def find_provisional_grade(self, student_id: int, scorer_id: int, final: bool) -> ProvisionalGrade | None:

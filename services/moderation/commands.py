@@ -176,6 +176,11 @@ class WithdrawPublishedGrade:
     reason: str
 
 
+@value_object(kw_only=True)
+class ReleaseGraderSlot:
+    grader_id: int
+
+
 CourseFact = UpsertCourse | UpsertUsers | UpsertEnrollments | UpsertAdmins | ErasePerson
 AssignmentFact = ConfigureAssignment | RecordSubmission | RecordSubmissionComment | PostGrades | HideGrades
 ModerationCommand = (
@@ -190,6 +195,7 @@ ModerationCommand = (
     | AdjudicateProvisionalGrades
     | RevisePublishedGrade
     | WithdrawPublishedGrade
+    | ReleaseGraderSlot
 )
 CommandData = CourseFact | AssignmentFact | ModerationCommand
 
@@ -210,6 +216,7 @@ MODERATION_COMMANDS = frozenset(
         "adjudicate_provisional_grades",
         "revise_published_grade",
         "withdraw_published_grade",
+        "release_grader_slot",
     }
 )
 ASSIGNMENT_COMMANDS = ASSIGNMENT_FACTS | MODERATION_COMMANDS

@@ -5,6 +5,7 @@ from typing import assert_never
 
 from services.moderation import (
     adjudication,
+    allocation,
     commands,
     erasure,
     lms_facts,
@@ -93,6 +94,8 @@ def _decide_assignment_command(
             return revision.revise_grade(data, actor_id, course, assignment, at)
         case commands.WithdrawPublishedGrade():
             return revision.withdraw_grade(data, actor_id, course, assignment, at)
+        case commands.ReleaseGraderSlot():
+            return allocation.release_slot(data, actor_id, course, assignment)
         case commands.RecordSubmission():
             return lms_facts.record_submission(data, course, assignment, at)
         case commands.RecordSubmissionComment():

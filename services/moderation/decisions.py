@@ -75,6 +75,9 @@ CANNOT_POST_BEFORE_PUBLICATION = Rejected(
 CANNOT_HIDE_BEFORE_PUBLICATION = Rejected(
     "not_published", "Assignments under moderation cannot be hidden before grades are published"
 )
+SLOT_IN_USE = Rejected(
+    "slot_in_use", "The grader has entered a grade, the slot was not released: raise grader_count instead"
+)
 NOT_PUBLISHED = Rejected("not_published", "Grades of this assignment have not been published")
 MODERATION_LOCKED = Rejected(
     "moderation_locked", "Moderated grading setting cannot be changed if graded submissions exist"

@@ -254,6 +254,7 @@ _FORMS: Mapping[str, _Form] = {
         _form(events.SubmissionRecorded, values="changed_fields"),
         _form(events.SubmissionCommentRecorded, "author_id", "comment", "created_at"),
         _form(events.GraderSlotTaken, "grader_id", "anonymous_id"),
+        _form(events.GraderSlotReleased, "grader_id", "anonymous_id"),
         _form(events.StudentsSelectedForModeration, "student_ids"),
         _form(
             events.ProvisionalGradeCreated,

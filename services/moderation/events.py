@@ -116,6 +116,15 @@ class GraderSlotTaken(DomainEvent):
 
 
 @value_object(kw_only=True)
+class GraderSlotReleased(DomainEvent):
+    """``anonymous_id``: what the grader keeps."""
+
+    name: ClassVar[str] = "grader_slot_released"
+    grader_id: int
+    anonymous_id: str
+
+
+@value_object(kw_only=True)
 class StudentsSelectedForModeration(DomainEvent):
     name: ClassVar[str] = "students_selected_for_moderation"
     student_ids: tuple[int, ...]
@@ -310,6 +319,7 @@ AssignmentEvent = (
     | SubmissionRecorded
     | SubmissionCommentRecorded
     | GraderSlotTaken
+    | GraderSlotReleased
     | StudentsSelectedForModeration
     | ProvisionalGradeCreated
     | ProvisionalGradeUpdated

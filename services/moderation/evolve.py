@@ -27,6 +27,7 @@ from services.moderation.events import (
     EnrollmentsUpdated,
     GradePublished,
     GradeRevised,
+    GraderSlotReleased,
     GraderSlotTaken,
     GradesPosted,
     GradeWithdrawn,
@@ -117,6 +118,9 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             comments.append(_new_comment(assignment, None, author, comment, created_at))
         case GraderSlotTaken(grader_id=grader, anonymous_id=anonymous_id):
             assignment.grader_slots[grader] = anonymous_id
+            assignment.released_graders.discard(grader)
+        case GraderSlotReleased(grader_id=grader):
+            assignment.released_graders.add(grader)
         case StudentsSelectedForModeration(student_ids=students):
             assignment.added_students.update(students)
             assignment.student_list_cache.clear()
@@ -204,8 +208,10 @@ def _note_entry(assignment: Assignment, grade: ProvisionalGrade, position: int) 
         return
     if not grade.first_entered_position:
         grade.first_entered_position = position
+    adjudication = assignment.adjudications.get(grade.student_id)
+    if not (grade.final and adjudication is not None and adjudication.records_final):
+        assignment.entering_graders.add(grade.scorer_id)
     if grade.final:
-        adjudication = assignment.adjudications.get(grade.student_id)
         grade.by_adjudication = adjudication is not None and adjudication.records_final
         if adjudication is not None and adjudication.records_final:
             adjudication.records_final = False

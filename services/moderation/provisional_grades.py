@@ -255,9 +255,11 @@ def _claim_grader_slot(assignment: Assignment, actor_id: int) -> list[Event]:
 
     Canvas: app/models/abstract_assignment.rb, ensure_grader_can_adjudicate.
     """
-    if actor_id in assignment.grader_slots or not assignment.moderated_grading:
+    if assignment.holds_slot(actor_id) or not assignment.moderated_grading:
         return []
-    return [GraderSlotTaken(grader_id=actor_id, anonymous_id=ids.generate_grader_anonymous_id(assignment, actor_id))]
+    kept_id = assignment.grader_slots.get(actor_id)
+    anonymous_id = ids.generate_grader_anonymous_id(assignment, actor_id) if kept_id is None else kept_id
+    return [GraderSlotTaken(grader_id=actor_id, anonymous_id=anonymous_id)]
 
 
 def _provisional_grade_json(

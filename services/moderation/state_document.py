@@ -47,7 +47,7 @@ def state_document(
             for s in moderation_set
         ],
         "moderation_graders": [
-            {"user_id": user, "anonymous_id": anonymous_id, "slot_taken": True}
+            {"user_id": user, "anonymous_id": anonymous_id, "slot_taken": assignment.holds_slot(user)}
             for user, anonymous_id in sorted(assignment.grader_slots.items())
         ],
         "provisional_grades": [

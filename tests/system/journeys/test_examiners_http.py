@@ -156,3 +156,19 @@ async def test_a_published_grade_is_revised_and_withdrawn_and_told_each_time(exa
     assert changes[3]["details"]["reason"] == "Appeal: question 4."
     await examiners.ask("GET", f"students/{student}/explanation", "ta1", 403)
     await examiners.ask("GET", f"students/{examiners.world.user_id('ta1')}/explanation", status=404)
+
+
+async def test_a_slot_without_a_grade_is_released_for_another_grader(examiners: Examiners) -> None:
+    await examiners.configure(grader_count=1)
+    comment = {"comment": {"text_comment": "Read."}, "submission": {"provisional": True}}
+    await examiners.request("PUT", f"submissions/{examiners.world.user_id('s0')}", "ta1", json=comment)
+    grader = int(examiners.world.user_id("ta1"))
+
+    released = await examiners.ask("POST", "release_grader_slot", json={"grader_id": grader})
+
+    assert released == {"assignment_id": int(examiners.world.assignment_id("a1")), "grader_id": grader}
+    await examiners.mark("ta2", "s0", 7)
+    state = await examiners.ask("GET", "state", AUDITOR)
+    assert [row["slot_taken"] for row in state["moderation_graders"]] == [False, True]
+    in_use = {"grader_id": int(examiners.world.user_id("ta2"))}
+    await examiners.ask("POST", "release_grader_slot", status=409, json=in_use)

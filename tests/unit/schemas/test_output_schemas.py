@@ -34,7 +34,7 @@ from tests.fixtures.in_memory_course import InMemoryCourse
 ID = "5b0e2f52-7c41-4f0e-9a53-2f6f0b7f9a10"
 FORM = PublishingFormat("urn:test", 8800, "http://canvas.example.test/")
 AT = datetime(2026, 1, 31, 12, 0, 0, 89_000, tzinfo=UTC)
-FINAL_GRADER, TA, ANN, BEN = 11, 21, 31, 32
+FINAL_GRADER, TA, OTHER_TA, ANN, BEN = 11, 21, 22, 31, 32
 ESSAY = {
     "name": "Essay", "points_possible": 10, "grading_type": "points", "moderated_grading": True, "grader_count": 2,
     "final_grader_id": FINAL_GRADER,
@@ -42,6 +42,7 @@ ESSAY = {
 PEOPLE = [
     (FINAL_GRADER, "TeacherEnrollment"),
     (TA, "TaEnrollment"),
+    (OTHER_TA, "TaEnrollment"),
     (ANN, "StudentEnrollment"),
     (BEN, "StudentEnrollment"),
 ]
@@ -67,6 +68,9 @@ SAMPLE_COMMANDS: list[tuple[str, Json, int | None]] = [
     ("select_provisional_grade", {"provisional_grade_id": FIRST_GRADE}, FINAL_GRADER),
     ("bulk_select_provisional_grades", {"provisional_grade_ids": [FIRST_GRADE + 1]}, FINAL_GRADER),
     ("post_grades", {}, None),
+    ("release_grader_slot", {"grader_id": TA}, FINAL_GRADER),
+    ("record_provisional_comment", {"student_id": ANN, "comment": "Read."}, OTHER_TA),
+    ("release_grader_slot", {"grader_id": OTHER_TA}, FINAL_GRADER),
     ("adjudicate_provisional_grades", {}, FINAL_GRADER),
     ("set_adjudication_policy", {"adjudication": {"result": "mean", "third": "median"}}, FINAL_GRADER),
     ("set_adjudication_policy", {"adjudication": {"result": "mean", "boundaries": "grading_scheme"}}, FINAL_GRADER),

@@ -96,8 +96,7 @@ def commit_offsets_first() -> None:
     async def do_nothing(self: CommandConsumer, *_: Any) -> None: ...
 
     replace(CommandConsumer, "_process_batch", commit_and_process)
-    replace(CommandConsumer, "_rewind_to_watermarks", do_nothing)
-    replace(CommandConsumer, "poll_lag", do_nothing)
+    replace(CommandConsumer, "rewind", do_nothing)
     replace(PositionTracker, "_verify_beginnings", believe_kafka)
 
 

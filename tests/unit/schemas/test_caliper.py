@@ -124,7 +124,7 @@ def test_envelope_without_an_lms_url_uses_the_service_urn() -> None:
 @pytest.mark.slow
 def test_every_sample_grade_has_a_valid_envelope() -> None:
     envelopes = SampleOutputs().envelopes
-    assert len(envelopes) == 7
+    assert len(envelopes) == 9
     for value in envelopes:
         VALIDATOR.validate(orjson.loads(value))
         Envelope.model_validate_json(value)

@@ -1,6 +1,7 @@
 """Limits of a request that hold before any of it is looked at: size and time of head and body, framing, type."""
 
 import asyncio
+import contextlib
 from collections.abc import Collection
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -14,6 +15,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS_MAX = 10.0
 BODY_SECONDS_MAX = 30.0
+DISCARDED_BYTES_MAX = 1 << 20
+DISCARD_SECONDS_MAX = 2.0
+"""What is still read of a refused body: a connection that is closed while the client sends loses the answer."""
 HEAD_LINES_MAX = 200
 IPV6_PREFIX_BITS = 64
 """One subscriber has that many addresses."""
@@ -98,8 +102,9 @@ class _LimitedBody:
         """Return the next part. Raises HTTPException: 408, 413 or 415."""
         if self._is_complete:
             return await self._receive()
-        if not self._bytes:
-            self._check_headers()
+        if not self._bytes and (refusal := self._check_headers()) is not None:
+            await self._discard()
+            raise refusal
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
@@ -107,18 +112,29 @@ class _LimitedBody:
             raise HTTPException(408, f"the body took more than {BODY_SECONDS_MAX:g} s", CLOSE) from None
         self._bytes += len(message.get("body", b""))
         if self._bytes > self._limits.body_bytes_max:
+            await self._discard()
             raise self._too_large()
         self._is_complete = not message.get("more_body", False)
         return message
 
-    def _check_headers(self) -> None:
+    def _check_headers(self) -> HTTPException | None:
         length = self._headers.get("content-length", "0")
         if length.isdecimal() and int(length[:20]) > self._limits.body_bytes_max:
-            raise self._too_large()
+            return self._too_large()
         has_body = length != "0" or "transfer-encoding" in self._headers
         media_type = self._headers.get("content-type", "").partition(";")[0].strip().lower()
         if has_body and self._limits.media_types is not None and media_type not in self._limits.media_types:
-            raise HTTPException(415, f"send the body as {' or '.join(self._limits.media_types)}", CLOSE)
+            return HTTPException(415, f"send the body as {' or '.join(self._limits.media_types)}", CLOSE)
+        return None
+
+    async def _discard(self) -> None:
+        discarded_bytes, is_complete = 0, False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DISCARD_SECONDS_MAX):
+                while not is_complete and discarded_bytes < DISCARDED_BYTES_MAX:
+                    message = await self._receive()
+                    discarded_bytes += len(message.get("body", b""))
+                    is_complete = not message.get("more_body", False)
 
     def _too_large(self) -> HTTPException:
         return HTTPException(413, f"the body is larger than {self._limits.body_bytes_max} bytes: send less", CLOSE)

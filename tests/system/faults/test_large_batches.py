@@ -13,7 +13,9 @@ from tests.fixtures.system import System
 
 STUDENTS, TOGGLES, EVENTS_MAX = 1_500, 20, 3_000
 PART = EVENTS_MAX // STUDENTS
-TRANSACTIONS = "select count(distinct xmin::text) from verdict where body->>'type' in ('post_grades', 'hide_grades')"
+TRANSACTIONS = (
+    "select count(distinct xmin::text) from verdict_body where body->>'type' in ('post_grades', 'hide_grades')"
+)
 TOGGLED = "select count(*) from verdict where body->>'type' in ('post_grades', 'hide_grades')"
 
 

@@ -16,7 +16,7 @@ from deploy.local.paths import ROOT
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.gateway_client import GatewayClient
 from tests.fixtures.process_runner import wait_until
-from tests.fixtures.system import System, create_system
+from tests.fixtures.system import System, create_system, seed_course
 from tests.fixtures.token_issuer import TokenIssuer
 
 PRODUCER_SPAN = "00f067aa0ba902b7"
@@ -143,13 +143,14 @@ async def test_kafka_command_is_one_trace_from_producer_to_published_records(
 async def test_http_command_is_one_trace_from_client_to_published_records(
     traced_system: System, collector: Collector, issuer: TokenIssuer
 ) -> None:
+    await seed_course(traced_system)
     trace, gateway = secrets.token_hex(16), traced_system.processes[-1]
     traceparent = f"00-{trace}-{PRODUCER_SPAN}-01"
     seen = len(traced_system.client.records["verdicts"])
     client = GatewayClient(gateway.url, issuer)
-    path = "/api/v1/courses/1001/assignments/2001/provisional_grades/publish"
-    assert (await client.request("POST", path, 21, {"traceparent": traceparent})).status_code == 404
-    assert (await client.request("POST", path, 21)).status_code == 404
+    path = "/api/v1/courses/1001/assignments/2001/moderated_students?student_ids[]=31"
+    assert (await client.request("POST", path, 11, {"traceparent": traceparent})).status_code == 200
+    assert (await client.request("POST", path, 11)).status_code == 200
     await client.http.aclose()
 
     wanted = {"gateway: command over HTTP", "handler: decide command", "relay: publish records"}

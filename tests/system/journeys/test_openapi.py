@@ -22,6 +22,12 @@ STATE_DEPENDENT_OPERATIONS = (
     "publish_provisional_grades",
     "grade_or_comment_submission",
     "grade_or_comment_submission_by_anonymous_id",
+    "adjudicate_provisional_grades",
+    "get_adjudication",
+    "set_adjudication_policy",
+    "release_grader_slot",
+    "revise_published_grade",
+    "withdraw_published_grade",
     # version and at together
     "get_assignment_state",
     "get_assignment_agreement",

@@ -296,6 +296,7 @@ WITHDRAW_GRADE = write_operation(
 )
 _SLOT_FIELDS: dict[str, Document] = {"grader_id": _ID_SCHEMA}
 RELEASE_SLOT = write_operation(SlotResult[canvas.Id], "Whose slot is free now", _SLOT_FIELDS, form=_SLOT_FIELDS)
+RELEASE_SLOT["responses"][409] = {"model": canvas.Message, "description": "The grader has entered a grade"}
 GET_EXPLANATION = read_operation(canvas.Explanation, "The sentence, the grade and its trail")
 GET_COURSE = read_operation(canvas.Course, "The course")
 LIST_ASSIGNMENTS = read_operation(

@@ -47,10 +47,10 @@ expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429]
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", 401, 403, 404, 409, 413, 422, 429]
 
-# Canvas's 400 and 422 for the current state follow from no schema.
+# 400, 409 and 422 for the current state follow from no schema.
 [[operations]]
 include-operation-id = [{ruled}]
-checks.positive_data_acceptance.expected-statuses = [200, 202, 400, 401, 403, 404, 422]
+checks.positive_data_acceptance.expected-statuses = [200, 202, 400, 401, 403, 404, 409, 422]
 
 [parameters]
 {parameters}

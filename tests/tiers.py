@@ -83,7 +83,6 @@ FAULTS = Tier(
 )
 SECURE_TESTS = (
     "tests/system/secure",
-    "tests/system/journeys/test_command_auth.py",
     "tests/system/journeys/test_gateway.py",
 )
 TIERS = {

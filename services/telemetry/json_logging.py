@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from schemas.fields import format_time
+from services.telemetry.log_repeats import RepeatFilter
 
 SAFE_EXCEPTION_MODULES = ("services.", "aiokafka.")
 EXTRA_FIELDS = ("partition", "server", "access")
@@ -61,6 +62,7 @@ def configure_logging(process: str) -> None:
     """Log to stderr from here on, also the exception that ends the process."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter(process))
+    handler.addFilter(RepeatFilter("aiokafka"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
     def log_uncaught(kind: type[BaseException], error: BaseException, error_traceback: TracebackType | None) -> None:

@@ -235,7 +235,7 @@ end
 $$;
 
 create table verdict_body_default partition of verdict_body default;
-select refuse_changes_of('verdict_body_default');
+do $$ begin perform refuse_changes_of('verdict_body_default'); end $$;
 
 create function add_verdict_month(month date) returns void language plpgsql as $$
 declare
@@ -269,7 +269,7 @@ begin
 end
 $$;
 revoke execute on function refuse_changes_of, add_verdict_month, add_verdict_months from public;
-select add_verdict_months(3);
+do $$ begin perform add_verdict_months(3); end $$;
 
 -- Reads one row of verdict_body for each row, from the partition of its month: queries that need no body read
 -- decided_command.

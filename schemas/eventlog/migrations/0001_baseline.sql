@@ -180,7 +180,7 @@ end
 $$;
 
 create table verdict_body_default partition of verdict_body default;
-select refuse_changes_of('verdict_body_default');
+do $$ begin perform refuse_changes_of('verdict_body_default'); end $$;
 
 create function add_verdict_month(month date) returns void language plpgsql as $$
 declare
@@ -214,7 +214,7 @@ begin
 end
 $$;
 revoke execute on function refuse_changes_of, add_verdict_month, add_verdict_months from public;
-select add_verdict_months(3);
+do $$ begin perform add_verdict_months(3); end $$;
 
 create view verdict as
 select c.shard, c.number, c.root_account, c.command_id, c.first, c.content_hash, c.source, c.partition, c."offset",

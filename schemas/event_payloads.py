@@ -278,7 +278,7 @@ class ProvisionalGradeAdjudicated(Strict):
     )
     missing: Count = Field(description="marks that are still needed")
     provisional_grade_id: IdText | None = Field(description="what is selected afterwards")
-    records_final: bool = Field(description="whether the score is recorded as a final grade, which nobody gave")
+    records_final: bool = Field(description="whether the score is recorded as a final grade, which no grader gave")
     selects: bool = Field(description="whether a selection follows")
 
 

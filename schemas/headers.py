@@ -62,7 +62,7 @@ def output_headers(topic: str, ce_type_pattern: str) -> Json:
         "ce_correlationid": text_header("the command's `correlation_id`", maxLength=200),
         "traceparent": text_header("the command's", TRACEPARENT_PATTERN),
         "replay": text_header("there where the record is emitted again", "^true$"),
-        "replay_selection": text_header("what was asked to be emitted again, on a topic of somebody's own"),
+        "replay_selection": text_header("the selection of a replay to a consumer's own topic"),
     }
     if topic == "live-events":
         required["event_name"] = text_header("as in the value's metadata", "^grade_change$")

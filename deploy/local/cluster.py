@@ -120,7 +120,7 @@ class PostgresPair:
         self.rebuild_standby()
 
     def rebuild_standby(self) -> None:
-        """Make the standby anew from the primary, and let commits wait for it again."""
+        """Recreate the standby from the primary, and let commits wait for it again."""
         self.standby.kill()
         self._slots += 1
         slot = f"standby_{self._slots}_{int(time.time())}"

@@ -1,6 +1,6 @@
-"""Adjudication of provisional grades: agreed marks are selected or recorded, the others wait or are handed on.
+"""Adjudication of provisional grades: marks that agree become a selection, the others wait or go to a moderator.
 
-Nothing of it is Canvas's but what it does in the end: a final provisional grade, and a selection.
+Canvas has no adjudication; its effects are Canvas's: a final provisional grade, and a selection.
 """
 
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ KEPT = Ruling("kept")
 
 @value_object()
 class AdjudicatedStudent:
-    """``provisional_grade_id``: what is selected afterwards; ``marks``: those that count."""
+    """``provisional_grade_id``: the grade that is selected afterwards; ``marks``: the marks that count."""
 
     student_id: int
     ruling: Ruling
@@ -88,9 +88,9 @@ def adjudicate_students(
     course: Course,
     assignment: Assignment,
 ) -> list[AdjudicatedStudent]:
-    """What becomes of students of the moderation set under a policy, by student id; nothing is changed.
+    """Return what a policy makes of students of the moderation set, by student id; nothing is changed.
 
-    ``student_ids`` None: the set. A grade that would have to be recorded has the id that it would get.
+    ``student_ids`` None: the whole set. A grade that would have to be recorded has the id that it would get.
     """
     candidates = {*course.student_ordinals, *assignment.added_students} if student_ids is None else set(student_ids)
     grading, next_id, adjudicated = current_grading(course, assignment), ids.next_provisional_grade_id(assignment), []
@@ -115,13 +115,13 @@ def adjudicate_students(
 
 
 def current_grading(course: Course, assignment: Assignment) -> Grading:
-    """Points, grading type and scheme in force."""
+    """Return the points, grading type and scheme in force."""
     points = assignment.points_possible or Decimal(0)
     return Grading(points, assignment.grading_type, assignment.grading_scheme or course.grading_scheme)
 
 
 def find_marks(student_id: int, course: Course, assignment: Assignment) -> tuple[Mark, ...]:
-    """The student's entered provisional grades with a score that are not final, as they were first entered."""
+    """Return the student's entered, scored, not final provisional grades in the order of their first entry."""
     entered = [
         grade
         for grade in assignment.grades_by_student.get(student_id, ())
@@ -146,7 +146,7 @@ def _is_decided_by_hand(student_id: int, course: Course, assignment: Assignment)
 
 
 def is_stale(student_id: int, course: Course, assignment: Assignment) -> bool:
-    """Whether the basis of what an adjudication selected is another by now; without a policy nothing is stale."""
+    """Return whether the basis of an adjudicated selection has changed since; without a policy nothing is stale."""
     policy = assignment.adjudication
     if policy is None or not assignment.is_selected_by_adjudication(student_id):
         return False
@@ -158,7 +158,7 @@ def is_stale(student_id: int, course: Course, assignment: Assignment) -> bool:
 def _is_unchanged(
     student: AdjudicatedStudent, policy: AdjudicationPolicy, course: Course, assignment: Assignment
 ) -> bool:
-    """Whether the last adjudication of the student had this outcome and, of an agreed one, still holds."""
+    """Return whether the student's last adjudication had this outcome and, where marks agreed, still holds."""
     last = assignment.adjudications.get(student.student_id)
     ruling = student.ruling
     if last is None or (last.outcome, last.failed, last.missing) != (ruling.outcome, ruling.failed, ruling.missing):
@@ -235,7 +235,7 @@ def _build_final_grade(
     assignment: Assignment,
     at: datetime,
 ) -> Event:
-    """Record a score that nobody gave as the moderator's final provisional grade."""
+    """Record a computed score, which no grader gave, as the moderator's final provisional grade."""
     grading = current_grading(course, assignment)
     grade = grade_from_score(score, grading.grading_type, grading.points, grading.scheme)
     entered = {"score": score, "grade": None if grade is None else grade.grade, "graded_at": at, "scorer_id": actor_id}
@@ -265,7 +265,7 @@ def _build_final_grade(
 def adjudication_document(
     adjudicated: list[AdjudicatedStudent], course: Course, assignment: Assignment
 ) -> dict[str, Any]:
-    """Counts and rows of an adjudication, by student id, or by anonymous id while students are hidden."""
+    """Return counts and rows of an adjudication, by student id, or by anonymous id while students are hidden."""
     counts = dict.fromkeys(OUTCOMES, 0)
     anonymous = assignment.anonymizes_students(course)
     rows: list[dict[str, Any]] = []
@@ -289,9 +289,9 @@ def adjudication_document(
 def what_if_document(
     policy: AdjudicationPolicy, sections: frozenset[int | None] | None, course: Course, assignment: Assignment
 ) -> dict[str, Any]:
-    """What an adjudication of the set by a policy would answer, with what each student has instead.
+    """Return what adjudicating the set by a policy would answer, compared with what each student has now.
 
-    ``current_…``: the selected provisional grade, or once published what the gradebook has.
+    ``current_…``: the selected provisional grade, with the gradebook's score once grades are published.
     """
     adjudicated = adjudicate_students(policy, None, sections, course, assignment)
     document = adjudication_document(adjudicated, course, assignment)

@@ -1,4 +1,4 @@
-"""The policy by which independent marks become one: how far apart they may be, and what follows from them."""
+"""The policy by which independent marks become one: how far apart they may be, and which result they give."""
 
 from decimal import Decimal
 from typing import Any
@@ -8,15 +8,15 @@ from services.moderation.value_object import value_object
 
 GRADING_SCHEME = "grading_scheme"
 THIRD_MARK = "third_mark"
-# A word has no mean: of pass_fail only what picks one of the marks makes sense.
+# Words have no mean: for pass_fail, only results that pick one of the marks make sense.
 PASS_FAIL_RESULTS = frozenset({"highest", "lowest", "first", "nearest_of_first_two", "third_stands"})
 
 
 @value_object(kw_only=True)
 class AdjudicationPolicy:
-    """``marks``: independent marks needed; ``boundaries``: ascending percents, or those of the grading scheme.
+    """``marks``: how many marks are needed; ``boundaries``: ascending percentages, or the grading scheme's.
 
-    ``result`` follows from marks that agree, ``third`` from the first three where the first two do not.
+    ``result``: how marks that agree become one; ``third``: how three marks do where the first two disagree.
     """
 
     marks: int = 2
@@ -35,7 +35,7 @@ class AdjudicationPolicy:
         return self.boundaries == GRADING_SCHEME
 
     def suits(self, grading_type: str) -> bool:
-        """Whether a grading type takes the policy's results."""
+        """Return whether the policy's results are possible for a grading type."""
         if grading_type == "not_graded":
             return False
         results = {self.result, self.third or self.result}
@@ -43,7 +43,7 @@ class AdjudicationPolicy:
 
 
 def policy_to_json(policy: AdjudicationPolicy) -> dict[str, Any]:
-    """All fields; numbers are decimal strings."""
+    """Return all fields; numbers are decimal strings."""
     boundaries = policy.boundaries
     return {
         "marks": policy.marks,
@@ -58,7 +58,7 @@ def policy_to_json(policy: AdjudicationPolicy) -> dict[str, Any]:
 
 
 def policy_from_json(document: dict[str, Any]) -> AdjudicationPolicy:
-    """The reverse of :func:`policy_to_json`."""
+    """Do the reverse of :func:`policy_to_json`."""
     boundaries = document["boundaries"]
     return AdjudicationPolicy(
         marks=document["marks"],

@@ -1,4 +1,4 @@
-"""What follows from some marks under a policy: exact arithmetic over values, without any state."""
+"""The ruling of a policy on marks: exact arithmetic over values, without any state."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
@@ -28,7 +28,7 @@ class Mark:
 
 @value_object()
 class Grading:
-    """What a score means. ``points`` 0: the assignment has no points."""
+    """The settings that give a score its meaning. ``points`` 0: the assignment has no points."""
 
     points: Decimal
     grading_type: str
@@ -37,7 +37,7 @@ class Grading:
 
 @value_object()
 class Ruling:
-    """``stands``: the mark that is selected; None with a score: nobody gave that score.
+    """``stands``: the mark that is selected; None with a score: no grader gave that score.
 
     ``failed``: names of the comparisons that failed; ``missing``: marks that are still needed;
     ``comparisons``: each with its figures, as JSON.
@@ -52,7 +52,7 @@ class Ruling:
 
 
 def build_basis(policy: AdjudicationPolicy, marks: Iterable[Mark], grading: Grading) -> tuple[Any, ...]:
-    """What an adjudication rests on: it holds as long as this stays the same."""
+    """Return what an adjudication depends on: it holds as long as this stays the same."""
     scores = tuple((mark.provisional_grade_id, mark.score) for mark in marks)
     scheme = grading.scheme if policy.needs_scheme else None
     return policy, grading.points, grading.grading_type, scheme, scores
@@ -76,7 +76,7 @@ def rule(policy: AdjudicationPolicy, marks: Sequence[Mark], grading: Grading) ->
         compared = marks[:3]
     scores = [Fraction(mark.score) for mark in compared]
     value = _third(policy.third, scores) if failed else _result(policy.result, scores)
-    # What a grader gave is never rounded.
+    # A score that a grader gave is never rounded.
     stands = _find_mark(compared, value)
     score = stands.score if stands is not None else _round(value, policy, grading)
     stands = stands or _find_mark(compared, Fraction(score))
@@ -109,7 +109,7 @@ def _compare(policy: AdjudicationPolicy, scores: Sequence[Decimal], grading: Gra
 
 
 def find_thresholds(policy: AdjudicationPolicy, grading: Grading) -> list[Fraction] | None:
-    """Scores at which a band begins, None without boundaries; without points the score is the percent."""
+    """Return the scores at which bands begin, None without boundaries; without points a score is a percentage."""
     if policy.boundaries is None:
         return None
     if isinstance(policy.boundaries, tuple):
@@ -120,7 +120,7 @@ def find_thresholds(policy: AdjudicationPolicy, grading: Grading) -> list[Fracti
 
 
 def find_band(score: Fraction, thresholds: Sequence[Fraction], policy: AdjudicationPolicy) -> int:
-    """How many bands begin at or below a score; as a letter, a negative score counts as 0."""
+    """Count the bands that begin at or below a score; a negative score counts as 0, as it does for letters."""
     counted = max(score, Fraction(0)) if policy.needs_scheme else score
     return sum(threshold <= counted for threshold in thresholds)
 
@@ -168,7 +168,7 @@ def _round(value: Fraction, policy: AdjudicationPolicy, grading: Grading) -> Dec
 
 
 def _roundings(value: Fraction, policy: AdjudicationPolicy) -> Iterator[Decimal]:
-    """By the policy; floored to two decimals; the value itself in 15 digits, to the nearest or to either side."""
+    """Yield the value rounded by the policy, floored to two decimals, and in 15 digits: nearest, down and up."""
     yield _to_multiple(_round_to_integer(value / Fraction(policy.rounding_step), policy.rounding_mode), policy)
     yield Decimal(floor(value * 100)).scaleb(-2) + 0
     for rounding in (ROUND_HALF_EVEN, ROUND_FLOOR, ROUND_CEILING):

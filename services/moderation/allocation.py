@@ -1,6 +1,6 @@
-"""Who marks what: grader slots that are given back.
+"""Release of grader slots.
 
-Canvas keeps a slot for ever (app/models/moderation_grader.rb, slot_taken).
+In Canvas a slot is never released (app/models/moderation_grader.rb, slot_taken).
 """
 
 from services.moderation.assignment import Assignment
@@ -12,7 +12,7 @@ from services.moderation.moderation_checks import check_moderation
 
 
 def release_slot(data: ReleaseGraderSlot, actor_id: int, course: Course, assignment: Assignment) -> Decision:
-    """Free the slot of a grader who has entered no grade; comments alone do not hold it."""
+    """Release the slot of a grader who has entered no grade; comments alone do not prevent it."""
     rejection = check_moderation(actor_id, course, assignment)
     if rejection is not None:
         return rejection

@@ -1,4 +1,4 @@
-"""An assignment as its stream tells it: settings, slots, moderation set, provisional grades, gradebook values."""
+"""An assignment's state, folded from its stream: settings, slots, moderation set, provisional and real grades."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from services.moderation.ordinal_permutation import OrdinalPermutation
 
 @dataclass(slots=True)
 class Comment:
-    """``comment`` None: it was erased."""
+    """``comment`` None: the comment was erased."""
 
     comment_id: int
     author_id: int
@@ -24,7 +24,7 @@ class Comment:
 
 @dataclass(slots=True)
 class ProvisionalGrade:
-    """``graded_at`` None: made by a comment alone, not entered."""
+    """``graded_at`` None: created by a comment alone; no grade was entered."""
 
     provisional_grade_id: int
     student_id: int
@@ -40,7 +40,7 @@ class ProvisionalGrade:
     graded_position: int = 0
     # Shard position of the event that first entered it, 0 before that: the order of marks.
     first_entered_position: int = 0
-    # A final grade that an adjudication recorded, and that no moderator gave by hand since.
+    # Whether an adjudication recorded this final grade, and no moderator has entered one by hand since.
     by_adjudication: bool = False
 
 
@@ -60,15 +60,15 @@ class Submission:
     posted_at: datetime | None = None
     seconds_late: int | None = None
     late_policy_status: str | None = None
-    # What a late policy took from the published score; None where the submission was not late.
+    # Points that the late policy deducted from the published score; None if the submission was not late.
     points_deducted: Decimal | None = None
-    # Whether a publication set the grade, whatever became of it since.
+    # Whether a publication set the grade, even if it has changed since.
     is_published: bool = False
     workflow_state: str = "unsubmitted"
     grade_matches_current_submission: bool = True
     graded_anonymously: bool | None = None
     updated_at: datetime | None = None
-    # How many events have touched it or a provisional grade of its student: whether what was made of them holds.
+    # Counts the events that touched it or a provisional grade of its student: cached views hold while it is unchanged.
     revision: int = 0
     # Shard position of the event that last set score or grade.
     graded_position: int = 0
@@ -84,12 +84,15 @@ class Submission:
 
     @property
     def is_handed_in(self) -> bool:
-        """Return whether there is work of the student."""
+        """Whether the student has handed in work."""
         return self.submitted_at is not None or bool(self.attempt)
 
     @property
     def is_late(self) -> bool:
-        """Canvas: app/models/submission.rb, Tardiness#late?; a stated status decides, excused work is never late."""
+        """Whether it is late (Canvas: app/models/submission.rb, Tardiness#late?).
+
+        A stated status decides; excused work is never late.
+        """
         if self.excused:
             return False
         if self.late_policy_status is not None:
@@ -98,7 +101,10 @@ class Submission:
 
     @property
     def is_missing(self) -> bool:
-        """Canvas: app/models/submission.rb, Tardiness#missing?; what a grader graded is missing by status alone."""
+        """Whether it is missing (Canvas: app/models/submission.rb, Tardiness#missing?).
+
+        A stated status decides; without one, work that a grader graded is never missing.
+        """
         if self.excused:
             return False
         if self.late_policy_status is not None:
@@ -132,8 +138,8 @@ class Selection:
 class Adjudication:
     """The last adjudication of a student.
 
-    ``basis``: what it rests on, see :func:`services.moderation.adjudication_rules.build_basis`.
-    ``records_final``, ``selects``: the events of the same command that do so have not been applied yet.
+    ``basis``: what it depends on, see :func:`services.moderation.adjudication_rules.build_basis`.
+    ``records_final``, ``selects``: an event of the same command that does so is still to be applied.
     """
 
     outcome: str
@@ -148,7 +154,7 @@ class Adjudication:
 
 @dataclass(slots=True)
 class Assignment:
-    """State of an assignment's stream. ``version`` 0: it does not exist; its number and secret are then fresh."""
+    """State of an assignment's stream. ``version`` 0: it does not exist yet; its number and secret are new."""
 
     stream_number: int
     secret: bytes
@@ -174,12 +180,12 @@ class Assignment:
     # Version at which the policy was set.
     adjudication_version: int = 0
     grades_published_at: datetime | None = None
-    # Each change of points, grading type or scheme; texts that are older than one are remade by it.
+    # Each change of points, grading type or scheme; a grade text older than a change is derived again.
     grading_settings_changes: list[GradingSettings] = field(default_factory=list)
-    # Anonymous ids of all who ever took a slot; whose slot was released keeps the id and takes a slot again.
+    # Anonymous ids of all graders who ever took a slot; a grader keeps the id after the slot was released.
     grader_slots: dict[int, str] = field(default_factory=dict)
     released_graders: set[int] = field(default_factory=set)
-    # Who entered a grade by hand: their slots are not released.
+    # Graders who have entered a grade by hand: their slots cannot be released.
     entering_graders: set[int] = field(default_factory=set)
     added_students: set[int] = field(default_factory=set)
     selections: dict[int, Selection] = field(default_factory=dict)
@@ -188,18 +194,18 @@ class Assignment:
     provisional_grades: dict[int, ProvisionalGrade] = field(default_factory=dict)
     grades_by_student: dict[int, list[ProvisionalGrade]] = field(default_factory=dict)
     submissions: dict[int, Submission] = field(default_factory=dict)
-    # How many comments there ever were, public copies included: part of the ids the service draws.
+    # Number of comments ever created, public copies included: part of the ids that the service generates.
     comment_count: int = 0
-    # Whose submission an id that the LMS stated is now.
+    # The student whose submission has an id now, by the id that the LMS stated.
     students_by_lms_submission_id: dict[int, int] = field(default_factory=dict)
-    # Whom the LMS stated an anonymous id for first. Reserved for that student for ever.
+    # The student for whom the LMS first stated an anonymous id; it stays reserved for that student.
     students_by_lms_anonymous_id: dict[str, int] = field(default_factory=dict)
-    # Drawn when first asked for, the same whenever that is: see anonymous_id.
+    # Generated on first use; the ids do not depend on when that is: see anonymous_id.
     generated_anonymous_ids: dict[int, str] = field(default_factory=dict)
     students_by_generated_anonymous_id: dict[str, int] = field(default_factory=dict)
-    # Made of the secret when it is first needed: see submission_id.
+    # Derived from the secret on first use: see submission_id.
     ordinal_permutation: OrdinalPermutation | None = field(default=None, compare=False, repr=False)
-    # Lists of students as they were last shown, with the course's version then; emptied when others may be in them.
+    # Lists of students as last shown, with the course's version then; emptied when their members may have changed.
     student_list_cache: dict[Any, tuple[int, list[int]]] = field(default_factory=dict)
 
     @property
@@ -212,7 +218,7 @@ class Assignment:
         return course.is_enrolled_student(student_id) and (self.assigned_to is None or student_id in self.assigned_to)
 
     def is_in_moderation_set(self, course: Course, student_id: int) -> bool:
-        """Membership of the moderation set."""
+        """Return whether the student is in the moderation set."""
         if student_id in self.added_students:
             return True
         return self.moderation_set == "assigned" and self.moderated_grading and self.is_assigned(course, student_id)
@@ -228,12 +234,12 @@ class Assignment:
         return selection.provisional_grade_id if selection.position > unassigned_position else None
 
     def is_selected_by_adjudication(self, student_id: int) -> bool:
-        """Whether an adjudication made the student's selection; without a policy it stands as if made by hand."""
+        """Return whether an adjudication made the student's selection; without a policy it counts as made by hand."""
         selection = self.selections.get(student_id)
         return selection is not None and selection.by_adjudication and self.adjudication is not None
 
     def is_final_grader(self, course: Course, user_id: int) -> bool:
-        """Return whether the user is named final grader and still teaches here; losing a permission does not matter."""
+        """Return whether the user is the named final grader and still teaches here; lost permissions do not matter."""
         return (
             user_id == self.final_grader_id
             and not course.is_removed_instructor(user_id)
@@ -241,17 +247,20 @@ class Assignment:
         )
 
     def permits_moderation(self, course: Course, user_id: int | None) -> bool:
-        """Canvas: app/models/abstract_assignment.rb, permits_moderation?"""
+        """Return whether the user may moderate (Canvas: app/models/abstract_assignment.rb, permits_moderation?)."""
         if user_id is None:
             return False
         return self.is_final_grader(course, user_id) or "select_final_grade" in course.admins.get(user_id, ())
 
     def holds_slot(self, user_id: int) -> bool:
-        """Whether the user took a slot that was not released since."""
+        """Return whether the user holds a slot that has not been released."""
         return user_id in self.grader_slots and user_id not in self.released_graders
 
     def can_be_moderated_grader(self, course: Course, user_id: int) -> bool:
-        """Canvas: app/models/abstract_assignment.rb, can_be_moderated_grader?"""
+        """Return whether the user has a slot, needs none, or could take one.
+
+        Canvas: app/models/abstract_assignment.rb, can_be_moderated_grader?
+        """
         if not (course.has_permission(user_id, "manage_grades") or course.has_permission(user_id, "view_all_grades")):
             return False
         if not self.moderated_grading or self.is_final_grader(course, user_id) or self.holds_slot(user_id):
@@ -279,9 +288,9 @@ class Assignment:
         return self.submissions.get(student_id, UNSUBMITTED)
 
     def anonymizes_students(self, course: Course) -> bool:
-        """Canvas: app/models/abstract_assignment.rb, anonymize_students?
+        """Return whether students are anonymous (Canvas: app/models/abstract_assignment.rb, anonymize_students?).
 
-        Anonymous until published, or without moderation until every active student is posted.
+        They are until grades are published, or without moderation until the grades of all active students are posted.
         """
         if not self.anonymous_grading:
             return False
@@ -294,7 +303,10 @@ class Assignment:
         )
 
     def can_view_student_names(self, course: Course, user_id: int) -> bool:
-        """Canvas: app/models/abstract_assignment.rb, can_view_student_names?"""
+        """Return whether the user sees student names.
+
+        Canvas: app/models/abstract_assignment.rb, can_view_student_names?
+        """
         if not (course.has_permission(user_id, "manage_grades") or course.has_permission(user_id, "view_all_grades")):
             return False
         return not self.anonymizes_students(course)

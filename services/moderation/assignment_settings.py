@@ -1,4 +1,4 @@
-"""What an assignment's settings are and begin as, and which of them Canvas audits and resets."""
+"""An assignment's settings with their defaults, and which of them Canvas audits and resets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ DEFAULT_SETTINGS: Mapping[str, Any] = {
     "deleted": False,
     "adjudication": None,
 }
-# What Canvas audits of them (app/models/abstract_assignment.rb, AUDITABLE_ATTRIBUTES).
+# The settings that Canvas audits (app/models/abstract_assignment.rb, AUDITABLE_ATTRIBUTES).
 AUDITED_SETTINGS = (
     "points_possible",
     "anonymous_grading",
@@ -32,5 +32,5 @@ AUDITED_SETTINGS = (
     "graders_anonymous_to_graders",
 )
 MODERATION_SETTINGS = (*AUDITED_SETTINGS[3:], "adjudication")
-"""They have their defaults while the assignment is not moderated (clear_moderated_grading_attributes)."""
+"""Settings that are reset to their defaults without moderation (Canvas: clear_moderated_grading_attributes)."""
 REQUIRED_SETTINGS = ("name", "points_possible", "grading_type", "moderated_grading")

@@ -1,4 +1,4 @@
-"""A course, its assignments and its roster as the Canvas API shows them, as far as the LMS has stated them.
+"""A course, its assignments and its roster in the Canvas API's form, as far as the LMS has stated them.
 
 Canvas: lib/api/v1/course.rb, lib/api/v1/assignment.rb, app/controllers/courses_controller.rb (users).
 """
@@ -32,12 +32,12 @@ def _enrollments(course: Course, user_id: int) -> Collection[Enrollment]:
 
 
 def _role_name(enrollment_type: str) -> str:
-    """Canvas's short name of an enrolment's type: ``teacher``, ``ta``, ``student_view``."""
+    """Return Canvas's short name of an enrolment's type: ``teacher``, ``ta``, ``student_view``."""
     return "student_view" if enrollment_type == TEST_STUDENT else enrollment_type.removesuffix("Enrollment").lower()
 
 
 def course_json(course: Course, user_id: int) -> Json:
-    """Return the course with the user's own enrolments. The LMS states no course code: it is the name."""
+    """Return the course with the user's own enrolments. The LMS states no course code: the name replaces it."""
     body: Json = {
         "id": course.course_id,
         "name": course.name,
@@ -63,7 +63,10 @@ def course_json(course: Course, user_id: int) -> Json:
 
 
 def can_read_assignment(course: Course, assignment: Assignment, user_id: int) -> bool:
-    """Staff see every assignment, others those that are assigned to them or that they observe."""
+    """Return whether the user may read the assignment.
+
+    Staff read every assignment, others those that are assigned to everyone or to them.
+    """
     if user_id in course.admins or course.get_role(user_id) in _STAFF_ROLES:
         return True
     return assignment.assigned_to is None or user_id in assignment.assigned_to
@@ -90,7 +93,7 @@ def assignment_json(course: Course, assignment: Assignment, lms_url: str) -> Jso
 
 @dataclass(frozen=True, slots=True)
 class RosterFilter:
-    """Which users of a course are asked for; an empty collection asks for all. ``roles``: Canvas's short names."""
+    """The users to list; an empty collection does not filter. ``roles``: Canvas's short names."""
 
     roles: Collection[str] = ()
     states: Collection[str] = LISTED_STATES
@@ -99,7 +102,7 @@ class RosterFilter:
 
 
 def list_course_users(course: Course, viewer_id: int, roster_filter: RosterFilter) -> list[int]:
-    """List the users by sortable name; only students of the sections that the viewer is limited to."""
+    """List the users by sortable name; students only of the sections that the viewer is limited to."""
     sections = course.visible_sections(viewer_id)
     with_logins = can_view_gradebook(course, viewer_id)
     listed = [
@@ -125,7 +128,7 @@ def _is_listed(
 
 
 def _matches(shown_user: Json, search_term: str) -> bool:
-    """Return whether a part of a name, a login or a SIS id, or the whole id, is what is searched for."""
+    """Return whether the term is part of a name, login or SIS id, or is the user's id."""
     texts = (str(text).casefold() for name, text in shown_user.items() if name not in ("id", "created_at"))
     return not search_term or search_term == str(shown_user["id"]) or any(search_term in text for text in texts)
 

@@ -1,4 +1,4 @@
-"""Users as the Canvas API shows them.
+"""Users in the Canvas API's form.
 
 Canvas: lib/api/v1/user.rb (user_json, user_display_json, anonymous_user_display_json).
 """
@@ -30,7 +30,7 @@ def user_json(course: Course, user_id: int, *, with_logins: bool = True) -> Json
 
 
 def user_display_json(course: Course, user_id: int, lms_url: str) -> Json:
-    """Canvas's short form of a user; ``anonymous_id`` is the id in base 36."""
+    """Describe a user in Canvas's short form; ``anonymous_id`` is the id in base 36."""
     body: Json = {
         "id": user_id,
         "anonymous_id": _to_base36(user_id),
@@ -52,13 +52,13 @@ def anonymous_user_display_json(anonymous_id: str, number: int, lms_url: str) ->
 
 
 def get_short_name(course: Course, user_id: int) -> str | None:
-    """Return a user's short name, which is the full one where the LMS stated no other."""
+    """Return a user's short name, or the full name if the LMS stated no short one."""
     user_fields = course.users.get(user_id, {})
     return user_fields.get("short_name") or user_fields.get("name")
 
 
 def get_sortable_name(course: Course, user_id: int) -> str:
-    """Return the name by which lists are sorted, in one case; empty where the LMS stated none."""
+    """Return the case-folded name that lists are sorted by; empty if the LMS stated none."""
     user_fields = course.users.get(user_id, {})
     return (user_fields.get("sortable_name") or user_fields.get("name") or "").casefold()
 

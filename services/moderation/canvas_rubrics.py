@@ -1,4 +1,4 @@
-"""Rubric assessments as the Canvas API shows them; they are kept as they were sent, by criterion.
+"""Rubric assessments in the Canvas API's form; they are stored as they were sent, by criterion.
 
 Canvas: app/models/rubric_association.rb (assess), lib/api/v1/rubric_assessment.rb (indexed_rubric_assessment_json).
 """

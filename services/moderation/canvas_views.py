@@ -1,6 +1,6 @@
-"""What the Canvas API shows of a course and an assignment, and to whom; nothing is changed.
+"""The Canvas API's views of an assignment for one user; nothing is changed.
 
-Ids are integers, times strings with seconds, as in Canvas's JSON. Links to the LMS begin with ``lms_url``.
+Ids are integers and times strings with seconds, as in Canvas's JSON. Links to the LMS begin with ``lms_url``.
 """
 
 from collections.abc import Container
@@ -30,14 +30,14 @@ Includes = Container[str]
 
 
 STATUS_INCLUDES = frozenset({"submission_comments", "rubric_assessment"})
-"""What status always includes."""
+"""The includes that the status always has."""
 
 
 class AssignmentView(StudentLists):
     """A course and an assignment as one user sees them."""
 
     def provisional_grade_status(self, student_id: int | None, last_updated_at: datetime | None) -> Json | Rejected:
-        """Canvas: ProvisionalGradesController#status; ``student_id`` None: found nowhere."""
+        """Return a student's status (Canvas: ProvisionalGradesController#status); ``student_id`` None: not found."""
         if self.hides_student(student_id):
             return UNAUTHORIZED
         return self._status_of(student_id, last_updated_at)
@@ -82,14 +82,17 @@ class AssignmentView(StudentLists):
         return body
 
     def provisional_grades_json(self, student_id: int, includes: Includes) -> list[Json]:
-        """Those of a student that the user sees: a moderator all, the final one last, others their own."""
+        """Describe the student's provisional grades that the user sees.
+
+        A moderator sees all, the final one last; other users see their own.
+        """
         grades = self.assignment.grades_by_student.get(student_id, [])
         visible_grades = [grade for grade in grades if self.can_moderate or grade.scorer_id == self.user_id]
         sorted_grades = sorted(visible_grades, key=lambda grade: (grade.final, grade.provisional_grade_id))
         return [self.provisional_grade_json(grade, includes) for grade in sorted_grades]
 
     def provisional_grade_json(self, grade: ProvisionalGrade, includes: Includes) -> Json:
-        """Canvas: lib/api/v1/submission.rb, provisional_grade_json."""
+        """Describe a provisional grade (Canvas: lib/api/v1/submission.rb, provisional_grade_json)."""
         submitted_at = self.assignment.submission(grade.student_id).submitted_at
         score, text = current_provisional_grade(self.course, self.assignment, grade)
         body: Json = {
@@ -130,7 +133,7 @@ class AssignmentView(StudentLists):
         ]
 
     def speedgrader_url(self, student_id: int) -> str:
-        """Return the LMS's grading page of the student."""
+        """Return the URL of the LMS's grading page for the student."""
         assignment = self.assignment
         if self.can_view_student_names:
             student_parameter = f"student_id={student_id}"
@@ -157,9 +160,9 @@ class AssignmentView(StudentLists):
     def _submission_json(
         self, student_id: int | None, includes: Includes, *, is_anonymous: bool = False
     ) -> Json | Rejected:
-        """Describe a student's submission; students see the grade of their own once it is posted.
+        """Describe a student's submission; students see their own grade once it is posted.
 
-        Canvas finds a student whom the user does not see nowhere (students_visible_to).
+        A student whom the user may not see is not found (Canvas: students_visible_to).
         """
         if student_id is None or not has_submission(self.course, self.assignment, student_id):
             return NOT_FOUND
@@ -183,9 +186,9 @@ class AssignmentView(StudentLists):
         return body
 
     def _included_fields(self, student_id: int, includes: Includes) -> Json:
-        """Build the remaining fields of ``include[]``, none of which names a hidden student.
+        """Build the remaining fields of ``include[]``; none of them names a hidden student.
 
-        Canvas: submission_json. Groups are not known here; no assignment is a group's.
+        Canvas: submission_json. Groups are not known here: no assignment is a group assignment.
         """
         fields: Json = {}
         if "visibility" in includes:
@@ -199,7 +202,7 @@ class AssignmentView(StudentLists):
         return fields
 
     def _submission_url(self, student_id: int) -> str:
-        """Return the LMS's page of a submission; for a hidden student the page that grades by anonymous id."""
+        """Return the URL of a submission in the LMS; for a hidden student, of the page that grades by anonymous id."""
         if self.hides_student(student_id):
             return self.speedgrader_url(student_id)
         assignment_url = f"{self.lms_url}/courses/{self.course.course_id}/assignments/{self.assignment.assignment_id}"
@@ -242,16 +245,16 @@ class AssignmentView(StudentLists):
         }
 
     def _submission_id(self, student_id: int) -> int:
-        """The submission's id; of a hidden student the generated one.
+        """Return the submission's id; for a hidden student, the generated one.
 
-        The LMS's ids may follow the roster's order, and so name the student.
+        The LMS's ids may follow the order of the roster, and so identify the student.
         """
         if self.hides_student(student_id):
             return ids.generated_submission_id(self.course, self.assignment, student_id)
         return ids.submission_id(self.course, self.assignment, student_id)
 
     def _student_fields(self, student_id: int, *, is_anonymous: bool) -> Json:
-        """``user_id``, ``anonymous_id``, or for an account-level admin both, unless students are hidden."""
+        """Return ``user_id`` or ``anonymous_id``; both for an account-level admin, unless students are hidden."""
         names_student = not is_anonymous and (student_id == self.user_id or self.can_view_student_names)
         fields: Json = {"user_id": student_id} if names_student else {}
         is_admin = self.user_id in self.course.admins and not self.anonymizes_students
@@ -260,7 +263,7 @@ class AssignmentView(StudentLists):
         return fields
 
     def moderated_student_json(self, student_id: int) -> Json:
-        """A student of the moderation set (Canvas: ModerationSetController#index)."""
+        """Describe a student of the moderation set (Canvas: ModerationSetController#index)."""
         if self.anonymizes_moderation_set:
             return self._anonymous_student_json(student_id)
         return user_json(self.course, student_id)
@@ -270,7 +273,7 @@ class AssignmentView(StudentLists):
         return anonymous_user_display_json(anonymous_id, self.anonymous_number(anonymous_id), self.lms_url)
 
     def gradeable_student_json(self, student_id: int, includes: Includes) -> Json:
-        """Canvas: SubmissionsApiController#gradeable_students."""
+        """Describe a student to grade (Canvas: SubmissionsApiController#gradeable_students)."""
         if self.can_view_student_names:
             body = user_display_json(self.course, student_id, self.lms_url)
         else:
@@ -284,7 +287,10 @@ class AssignmentView(StudentLists):
 
 
 def has_submission(course: Course, assignment: Assignment, student_id: int) -> bool:
-    """Every assigned student has one; that of a student who was unassigned is deleted in Canvas."""
+    """Return whether the student has a submission: every assigned student has one.
+
+    Canvas deletes the submission of a student who is unassigned.
+    """
     return assignment.is_assigned(course, student_id)
 
 

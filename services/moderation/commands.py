@@ -1,7 +1,7 @@
-"""What may be asked (contract section 3), as parsed.
+"""Commands (contract section 3), parsed.
 
-``fields`` holds only the fields that the sender set, parsed: ids as int, times aware and in UTC, numbers exact;
-None clears a field, a field left out keeps its value.
+``fields`` holds only the fields that the sender set: ids as int, times aware and in UTC, numbers exact. None clears
+a field; a field that is left out keeps its value.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Fields = Mapping[str, Any]
 
 @value_object(kw_only=True)
 class UpsertCourse:
-    """``late_policy`` in ``fields``: the fields of a late policy that were stated, by their names."""
+    """``late_policy`` in ``fields``: the stated fields of a late policy, by name."""
 
     fields: Fields
 
@@ -35,7 +35,7 @@ class UpsertUsers:
 
 @value_object(kw_only=True)
 class EnrollmentUpsert:
-    """One enrolment is (user, type, section); ``fields``: state, limited_to_section, permissions."""
+    """An enrolment, identified by (user, type, section); ``fields``: state, limited_to_section, permissions."""
 
     user_id: int
     type: str
@@ -50,7 +50,7 @@ class UpsertEnrollments:
 
 @value_object(kw_only=True)
 class AdminUpsert:
-    """An account-level role; no permissions: the role is removed."""
+    """An account-level role; without permissions it is removed."""
 
     user_id: int
     permissions: tuple[str, ...]
@@ -135,7 +135,7 @@ class BulkSelectProvisionalGrades:
 
 @value_object(kw_only=True)
 class PublishProvisionalGrades:
-    """``plan_digest``: publish only what the plan with this digest said."""
+    """``plan_digest``: publish only if the plan still has this digest."""
 
     plan_digest: str | None = None
 
@@ -224,7 +224,7 @@ ASSIGNMENT_COMMANDS = ASSIGNMENT_FACTS | MODERATION_COMMANDS
 
 @value_object(kw_only=True)
 class Command:
-    """A parsed command. ``command_id``: UUID as lower-case text; ``actor_id``: on whose behalf, None if unsaid."""
+    """A parsed command. ``command_id``: UUID in lower case; ``actor_id``: the acting user, None if not stated."""
 
     command_id: str
     type: str

@@ -18,9 +18,9 @@ ANONYMOUS_AUTHOR_NAME = "Anonymous User"
 
 
 def list_submission_comments(viewer: Viewer, student_id: int) -> list[Json]:
-    """Return a submission's ordinary comments that the user sees, oldest first.
+    """Return the ordinary comments on a submission that the user sees, oldest first.
 
-    Provisional ones stand with their provisional grade; publication makes ordinary ones of the chosen grade's.
+    Provisional comments belong to their provisional grade; publication copies those of the chosen grade.
     """
     visible = _visible_comments(viewer, student_id, viewer.assignment.submission(student_id).comments)
     visible.sort(key=lambda comment: (comment.created_at, comment.comment_id))
@@ -42,7 +42,7 @@ def _visible_comments(viewer: Viewer, student_id: int, comments: Sequence[Commen
 
 
 def _visible_author_ids(viewer: Viewer, student_id: int) -> frozenset[int] | None:
-    """Whose comments on a student's submission the user reads; None: everybody's."""
+    """Return the authors whose comments on a student's submission the user may read; None: all authors."""
     assignment, user_id = viewer.assignment, viewer.user_id
     submission = assignment.submission(student_id)
     if viewer.can_moderate:
@@ -61,7 +61,7 @@ def _visible_author_ids(viewer: Viewer, student_id: int) -> frozenset[int] | Non
 
 
 def _submission_comment_json(viewer: Viewer, comment: Comment) -> Json:
-    """Describe an ordinary comment (Canvas: submission_comment_json); its author is hidden while students are."""
+    """Describe an ordinary comment (Canvas: submission_comment_json); its author is hidden if students are hidden."""
     body: Json = {
         "id": comment.comment_id,
         "comment": comment.comment,
@@ -105,7 +105,7 @@ def _moderated_author_fields(viewer: Viewer, author_id: int) -> Json:
         if author_id in course.student_ordinals:
             return {"anonymous_id": ids.anonymous_id(course, assignment, author_id)}
         if not _is_grader(viewer, author_id):
-            # An observer's name would tell whose parent writes.
+            # An observer's name would reveal the student.
             return {"author_id": None, "author_name": ANONYMOUS_AUTHOR_NAME}
     if _is_anonymous_grader(viewer, author_id):
         name = {"author_name": author_name} if is_own else {}
@@ -123,7 +123,7 @@ def _is_anonymous_grader(viewer: Viewer, author_id: int) -> bool:
 
 
 def _is_grader(viewer: Viewer, user_id: int) -> bool:
-    """Return whether the user grades here, or once did."""
+    """Return whether the user grades here, or has graded here."""
     enrollments = viewer.course.enrollments.get(user_id, {}).values()
     is_instructor = any(enrollment.type in INSTRUCTOR_TYPES for enrollment in enrollments)
     return is_instructor or user_id in viewer.course.admins or user_id in viewer.assignment.grader_slots

@@ -1,4 +1,4 @@
-"""A course as its stream tells it: roster, roles, defaults; and what people may do in it."""
+"""A course's state, folded from its stream: roster, roles, defaults, and the permissions that follow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ TEST_STUDENT = "StudentViewEnrollment"
 STUDENT_TYPES = frozenset({STUDENT, TEST_STUDENT})
 LEARNER_TYPES = STUDENT_TYPES | {"ObserverEnrollment"}
 INSTRUCTOR_TYPES = frozenset({"TeacherEnrollment", "TaEnrollment"})
-# Canvas: app/models/role_override.rb. select_final_grade of a course role only makes a user eligible as final grader.
+# Canvas: app/models/role_override.rb. In a course role, select_final_grade only makes a user eligible as final grader.
 DEFAULT_PERMISSIONS: dict[str, frozenset[str]] = {
     "TeacherEnrollment": frozenset({"manage_grades", "view_all_grades", "select_final_grade"}),
     "TaEnrollment": frozenset({"manage_grades", "view_all_grades", "select_final_grade"}),
@@ -49,7 +49,7 @@ class Enrollment:
     permissions: Mapping[str, bool] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As it is stored."""
+        """Return the enrolment as it is stored."""
         return {
             "user_id": self.user_id,
             "type": self.type,
@@ -92,17 +92,17 @@ class Course:
     root_account_uuid: str | None = None
     root_account_lti_guid: str | None = None
     grading_scheme: GradingScheme | None = None
-    # Shard positions at which it changed, each with the scheme from then on.
+    # Shard positions at which the scheme changed, each with the new scheme.
     grading_scheme_changes: list[tuple[int, GradingScheme | None]] = field(default_factory=list)
     late_policy: LatePolicy | None = None
     users: dict[int, dict[str, Any]] = field(default_factory=dict)
     enrollments: dict[int, dict[tuple[str, int | None], Enrollment]] = field(default_factory=dict)
     admins: dict[int, frozenset[str]] = field(default_factory=dict)
-    # Ordinal of first enrolment as a student, from 1: part of the ids the service draws.
+    # Ordinal of first enrolment as a student, from 1: part of the ids that the service generates.
     student_ordinals: dict[int, int] = field(default_factory=dict)
-    # Shard position at which a student last stopped being enrolled: a choice made before does not count any more.
+    # Shard position at which a student last stopped being enrolled: a selection made before no longer counts.
     unenrolled_at_position: dict[int, int] = field(default_factory=dict)
-    # Shard position at which a person was last erased: what was derived from comments before may hold erased ones.
+    # Shard position at which a person was last erased: anything derived from comments before may hold erased texts.
     erased_at_position: int = 0
 
     @property
@@ -118,7 +118,7 @@ class Course:
         return None
 
     def has_permission(self, user_id: int, permission: str) -> bool:
-        """Course permission by an active enrolment, or by an account-level role."""
+        """Return whether an active enrolment or an account-level role gives the user a course permission."""
         for enrollment in self.enrollments.get(user_id, _NO_ENROLLMENTS).values():
             if enrollment.state == "active" and enrollment.grants(permission):
                 return True
@@ -126,23 +126,23 @@ class Course:
         return admin_permissions is not None and permission in admin_permissions
 
     def get_role(self, user_id: int) -> str | None:
-        """Canvas's name of the role that a user acts in here: the highest active one, else that of an admin."""
+        """Return Canvas's name of the user's role here: the highest active one, else that of an admin."""
         active_types = {e.type for e in self.enrollments.get(user_id, _NO_ENROLLMENTS).values() if e.state == "active"}
         return next(
             (role for role in ROLE_PRECEDENCE if role in active_types), ADMIN_ROLE if user_id in self.admins else None
         )
 
     def is_removed_instructor(self, user_id: int) -> bool:
-        """Return whether the user was an instructor here, or enrolled as anything else, and no longer is.
+        """Return whether all instructor enrolments of the user are deleted; without any, whether all enrolments are.
 
-        Students and observers are no instructors (Canvas: Enrollment#remove_user_as_final_grader?).
+        Students and observers are not instructors (Canvas: Enrollment#remove_user_as_final_grader?).
         """
         enrollments = self.enrollments.get(user_id, _NO_ENROLLMENTS).values()
         relevant_enrollments = [e for e in enrollments if e.type in INSTRUCTOR_TYPES] or enrollments
         return bool(relevant_enrollments) and all(e.state == "deleted" for e in relevant_enrollments)
 
     def is_only_learner(self, user_id: int) -> bool:
-        """Return whether all that the user is here, is to learn: such a user moderates and grades nothing."""
+        """Return whether the user is only a student or observer here, and so neither moderates nor grades."""
         if user_id in self.admins:
             return False
         live_types = {e.type for e in self.enrollments.get(user_id, _NO_ENROLLMENTS).values() if e.state != "deleted"}
@@ -157,7 +157,7 @@ class Course:
         return self._is_student(user_id, ACTIVE_STATES)
 
     def is_gradable(self, user_id: int) -> bool:
-        """Active or inactive as a student; concluded, invited and deleted ones are not graded.
+        """Return whether the user is an active or inactive student; concluded, invited and deleted ones are not graded.
 
         Canvas: app/models/abstract_assignment.rb, grade_student (admin_visible_student_enrollments).
         """
@@ -170,14 +170,14 @@ class Course:
         return False
 
     def is_test_student(self, user_id: int) -> bool:
-        """Canvas's Test Student: graded like a student, and of no interest to anyone outside."""
+        """Return whether the user is Canvas's Test Student, who is graded but never published to other systems."""
         enrollments = self.enrollments.get(user_id, _NO_ENROLLMENTS).values()
         return any(e.type == TEST_STUDENT for e in enrollments) and not any(
             e.type == STUDENT and e.state in NOT_DELETED_STATES for e in enrollments
         )
 
     def visible_sections(self, user_id: int) -> frozenset[int | None] | None:
-        """Sections a caller is limited to, None for no limit (Canvas: Course#section_visibilities_for)."""
+        """Return the sections the user is limited to, None for no limit (Canvas: Course#section_visibilities_for)."""
         if user_id in self.admins:
             return None
         sections = []

@@ -1,6 +1,6 @@
-"""Grades as they are now: what was saved, remade where points, grading type or scheme changed since.
+"""Current grades: the saved ones, derived again where points, grading type or scheme changed since.
 
-A text is derived from a score, so a text that is older than the settings it was derived from is not shown, compared or
+A text is derived from a score. One that was derived from settings that have changed is not shown, compared or
 published. Canvas: app/models/abstract_assignment.rb (update_student_submissions), app/models/submission.rb
 (infer_values).
 """
@@ -31,24 +31,24 @@ class GradebookGrade:
 
 
 def settings_position(course: Course, assignment: Assignment) -> int:
-    """Shard position at which points, type or the scheme in force last changed."""
+    """Return the shard position at which points, type or the scheme in force last changed."""
     if assignment.grading_scheme is None and assignment.grading_type in SCHEME_TYPES:
         return max(assignment.grading_settings_position, course.grading_scheme_position)
     return assignment.grading_settings_position
 
 
 def current_provisional_grade(course: Course, assignment: Assignment, grade: ProvisionalGrade) -> ScoreAndGrade:
-    """Score and text with which a provisional grade would be published now, before a deduction for lateness."""
+    """Return the score and text with which a provisional grade would be published now, before a late deduction."""
     if grade.score is None or grade.graded_position >= settings_position(course, assignment):
         return grade.score, grade.grade
     return _remade(grade.score, grade.grade, course, assignment)
 
 
 def current_gradebook_grade(course: Course, assignment: Assignment, submission: Submission) -> ScoreAndGrade:
-    """Score and text of a submission.
+    """Return the current score and text of a submission.
 
-    As Canvas does it: by each change of the assignment in turn, only of submissions that were graded then, and not for
-    a changed scheme of the course.
+    As in Canvas, each change of the assignment's settings applies in turn, only to submissions that were graded at
+    the time; a changed scheme of the course does not apply.
     """
     score, text = submission.score, submission.grade
     if submission.graded_position >= assignment.grading_settings_position or score is None or text is None:
@@ -62,7 +62,7 @@ def current_gradebook_grade(course: Course, assignment: Assignment, submission: 
 
 
 def entered_gradebook_grade(course: Course, assignment: Assignment, submission: Submission) -> ScoreAndGrade:
-    """Score and text of a submission before the deduction for lateness (Canvas: entered_score, entered_grade)."""
+    """Return a submission's score and text before the late deduction (Canvas: entered_score, entered_grade)."""
     score, text = current_gradebook_grade(course, assignment, submission)
     if score is None or not submission.points_deducted:
         return score, text
@@ -77,9 +77,9 @@ def apply_late_policy(
 ) -> GradebookGrade:
     """Return what the gradebook saves for an entered score and its text.
 
-    Canvas: app/models/submission.rb (apply_late_policy). Two differences: which assignments expect work is not known
-    here, so work that was handed in, or a stated status, decides; and a score is deducted from also where the gradebook
-    already has the same number, as Canvas does for a grade that is entered again, but not in a publication.
+    Canvas: app/models/submission.rb (apply_late_policy). Two differences: it is not known here which assignments
+    expect work, so work that was handed in, or a stated status, decides; and points are deducted even if the gradebook
+    already has the same score, as Canvas does for a grade that is entered again, but not in a publication.
     """
     if not submission.is_late:
         return GradebookGrade(score, text, None)

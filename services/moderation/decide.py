@@ -1,4 +1,4 @@
-"""One command, the state before it, the time: events and the answer, or a refusal."""
+"""Decides a command on the state before it: events and an answer, or a refusal."""
 
 from datetime import datetime
 from typing import assert_never
@@ -31,7 +31,7 @@ def decide(
 ) -> Decision:
     """Decide a command; nothing is changed.
 
-    ``course`` and ``assignment`` with version 0 do not exist yet; ``assignment`` None: a fact about the course.
+    A ``course`` or ``assignment`` of version 0 does not exist yet; ``assignment`` None: a fact about the course.
     ``has_personal_data``: whether the log can read any text of the person that ``erase_person`` names in the course.
     """
     data = command.data
@@ -54,7 +54,7 @@ def decide(
         return lms_facts.configure_assignment(data, course, assignment)
     if not assignment.version:
         return NOT_FOUND
-    # The moderation set is found also of a deleted assignment (Canvas: ModerationSetController#load_assignment).
+    # Canvas finds the moderation set of a deleted assignment too (ModerationSetController#load_assignment).
     if assignment.deleted and not isinstance(data, commands.SelectStudentsForModeration):
         return NOT_FOUND
     return _decide_assignment_command(data, command.actor_id or 0, course, assignment, at)

@@ -1,4 +1,4 @@
-"""What a decision can be, and Canvas's words for the refusals."""
+"""The outcomes of a decision, and Canvas's texts of the refusals."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from services.moderation.value_object import value_object
 
 @value_object()
 class Accepted:
-    """``result``: what the Canvas API would answer, JSON-able."""
+    """``result``: the Canvas API's answer, JSON-able."""
 
     events: tuple[Event, ...]
     result: Any = None
@@ -48,7 +48,7 @@ PLAN_OUTDATED = Rejected(
 STUDENT_NOT_ENROLLED = Rejected(
     "student_not_enrolled", "Student must be enrolled in the course as a student to be graded"
 )
-# Canvas's answer for a student without the assignment is that of every missing right.
+# For a student without the assignment, Canvas answers as for any missing permission.
 NOT_ASSIGNED = Rejected("not_assigned", "user not authorized to perform that action")
 FINAL_NOT_PERMITTED = Rejected("final_not_permitted", "User not authorized to give final provisional grades")
 GRADE_AND_EXCUSE = Rejected("grade_and_excuse", "Cannot simultaneously grade and excuse an assignment")
@@ -57,7 +57,7 @@ MAX_GRADERS_REACHED = Rejected(
     "The maximum number of graders has been reached for this assignment.",
     "MAX_GRADERS_REACHED",
 )
-# Canvas gives these two a code and no message; shown is then the error's class name.
+# Canvas gives these two a code but no message, so the error's class name is shown.
 INVALID_SCORE = Rejected("invalid_score", "Assignment::GradeError", "PROVISIONAL_GRADE_INVALID_SCORE")
 CANNOT_MODIFY_SELECTED = Rejected("modify_selected", "Assignment::GradeError", "PROVISIONAL_GRADE_MODIFY_SELECTED")
 FINAL_WITHOUT_PROVISIONAL = Rejected(

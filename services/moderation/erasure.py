@@ -1,6 +1,6 @@
-"""Erasing a person: the decision, and what it changes of an assignment's state.
+"""Erasure of a person: the decision, and its effect on an assignment's state.
 
-The texts themselves are erased by the log, which deletes the key that they are encrypted with.
+The log erases the texts themselves by deleting the key that encrypts them.
 """
 
 from services.moderation import commands
@@ -18,7 +18,7 @@ def erase_person(data: commands.ErasePerson, course: Course, has_personal_data: 
 
 
 def erase_texts(assignment: Assignment, student_id: int) -> None:
-    """Set a student's comments and rubric assessments to null, as reading the erased events again would."""
+    """Set a student's comments and rubric assessments to None, as replaying the erased events would."""
     for grade in assignment.grades_by_student.get(student_id, ()):
         grade.rubric_assessment = None
         for comment in grade.comments:

@@ -1,6 +1,6 @@
-"""Events to the payload that is stored and published, and back.
+"""Converts events to the payloads that are stored and published, and back.
 
-Where Canvas audits the same fact the payload is Canvas's: plain values when created, ``[old, new]`` for what changed.
+Where Canvas audits the same fact the payload is Canvas's: plain values when created, ``[old, new]`` for changes.
 Ids are decimal strings, scores JSON numbers, times RFC 3339 in milliseconds.
 """
 
@@ -20,7 +20,7 @@ from services.moderation.late_policy import LatePolicy
 
 
 def decimal_to_json(value: Decimal | None) -> int | float | None:
-    """Convert a score to JSON: whole numbers without a fraction. Exact for the 15 digits a score has."""
+    """Convert a score to JSON, exactly for the 15 digits it has; whole numbers become int."""
     if value is None:
         return None
     whole = int(value)
@@ -39,15 +39,15 @@ def _parse_decimal(text: str) -> Decimal:
     return Decimal(text)
 
 
-@lru_cache(maxsize=256)  # The decisions of a batch have one time, which is written several times in each.
+@lru_cache(maxsize=256)  # All decisions of a batch have the same time, which each writes several times.
 def format_time(value: datetime | None) -> str | None:
-    """RFC 3339, UTC, milliseconds."""
+    """Format a time as RFC 3339 in UTC with milliseconds."""
     return None if value is None else value.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 @lru_cache(maxsize=256)
 def format_canvas_time(value: datetime | None) -> str | None:
-    """As Canvas's API writes a time."""
+    """Format a time as Canvas's API does."""
     return None if value is None else value.isoformat(timespec="seconds")[:19] + "Z"
 
 
@@ -108,10 +108,10 @@ _SCORE_PAIR: Codec = (
     lambda pair: [decimal_to_json(pair[0]), decimal_to_json(pair[1])],
     lambda pair: (decimal_from_json(pair[0]), decimal_from_json(pair[1])),
 )
-# A publication sets the time once.
+# A publication sets this time once, so there is no old value.
 _TIME_SET: Codec = (lambda at: [None, format_time(at)], lambda pair: parse_time(pair[1]))
 
-# How a value is written and read, by its name; one that is not here is written as it is.
+# How a value is encoded and decoded, by its name; other values are written as they are.
 _CODECS: Mapping[str, Codec] = {
     **dict.fromkeys(
         ("account_id", "final_grader_id", "submission_id", "grader_id", "scorer_id", "user_id", "section_id"), _ID
@@ -131,7 +131,7 @@ _CODECS: Mapping[str, Codec] = {
 }
 _NO_PERMISSIONS: Mapping[str, bool] = {}
 _ENCODERS = {name: encode for name, (encode, _) in _CODECS.items()}
-# The same few texts occur in every row of a state: each is held once.
+# The same few texts occur in every row of a state: they are interned, to hold each once.
 _DECODERS = {name: decode for name, (_, decode) in _CODECS.items()} | dict.fromkeys(
     ("grade", "type", "state"), sys.intern
 )
@@ -156,7 +156,7 @@ def _decode_fields(fields: Mapping[str, Any], excluded: Collection[str] = ()) ->
     return decoded_fields
 
 
-# Most of an assignment's events are changes of grades: in these two a call for each value took half of the time.
+# Most events of an assignment change grades. These two are inlined: a call for each value took half of the time.
 def _encode_changes(changes: events.Changes) -> dict[str, Any]:
     encoded_changes = {}
     for name, (old, new) in changes.items():
@@ -183,7 +183,7 @@ def _decode_changes(fields: Mapping[str, Any], excluded: Collection[str] = ()) -
 
 
 class _Field(NamedTuple):
-    """An attribute of an event under a key of its payload; one that ``is_optional`` is left out while it is empty."""
+    """An event's attribute and its key in the payload; an optional one is left out while it is empty."""
 
     attribute: str
     key: str
@@ -193,10 +193,10 @@ class _Field(NamedTuple):
 
 
 class _Form(NamedTuple):
-    """The payload of one event.
+    """The form of one event's payload.
 
-    ``open_attribute``: the attribute whose entries are keys of the payload, next to the fields;
-    ``constants``: keys that the event has no attribute for.
+    ``open_attribute``: the attribute whose entries become keys of the payload, next to the fields;
+    ``constants``: keys without an attribute of the event.
     """
 
     event: type[Event]
@@ -218,7 +218,7 @@ def _form(
     values: str | None = None,
     changes: str | None = None,
 ) -> _Form:
-    """``values``, ``changes``: the open attribute, which holds plain values, or old and new ones."""
+    """Build a form. ``values``, ``changes``: the open attribute, with plain values or with old and new ones."""
     fields = []
     for attribute in (*attributes, *optional):
         encode, decode = (codecs or {}).get(attribute, (_ENCODERS.get(attribute), _DECODERS.get(attribute)))
@@ -299,12 +299,12 @@ _FORMS: Mapping[str, _Form] = {
         _form(events.SubmissionHidden, "score", "grade", "grader_id", "graded"),
     )
 }
-"""By name. The ids of student and submission are in the envelope."""
+"""Forms by event name. The ids of student and submission are in the envelope."""
 _ABOUT_STUDENT = frozenset(name for name, form in _FORMS.items() if "submission_id" in form.event.__dataclass_fields__)
 
 
 def to_payload(event: Event) -> dict[str, Any]:
-    """JSON-able payload of an event."""
+    """Return the JSON-able payload of an event."""
     form = _FORMS[event.name]
     payload = dict(form.constants)
     for attribute, key, encode, _, is_optional in form.fields:
@@ -320,7 +320,7 @@ def to_payload(event: Event) -> dict[str, Any]:
 
 
 def from_payload(name: str, payload: dict[str, Any], *, student_id: int | None, submission_id: int | None) -> Event:
-    """Return the event that :func:`to_payload` wrote; ValueError for a name that no version of the service wrote."""
+    """Return the event that :func:`to_payload` wrote. Raises ValueError for an unknown name."""
     form = _FORMS.get(name)
     if form is None:
         raise ValueError(f"unknown event {name!r}: it was written by a newer version of the service")

@@ -1,4 +1,4 @@
-"""What has happened (contract section 5). Field names of changes and rows are the storage format.
+"""Domain events (contract section 5). The field names of changes and rows are the storage format.
 
 A change is ``{field: (old, new)}`` with plain values: int ids, Decimal scores, aware datetimes, str, bool, None.
 """
@@ -17,9 +17,9 @@ Changes = Mapping[str, Change]
 
 
 class DomainEvent:
-    """What all events share.
+    """The base of all events.
 
-    ``name``: the contract's; ``may_change_grade``: a grade_change can follow, see
+    ``name``: the contract's name; ``may_change_grade``: the event can cause a grade_change, see
     :func:`services.moderation.grade_changes.describe_grade_change`.
     """
 
@@ -76,9 +76,9 @@ class AssignmentCreated(DomainEvent):
 
 @value_object(kw_only=True)
 class AssignmentUpdated(DomainEvent):
-    """``changes`` of all that Canvas tracks when it begins to, those that stay as they were included.
+    """``changes`` includes unchanged settings when Canvas begins to track them.
 
-    ``kept_student_ids``: students who stay in a set that is hand-picked from now on.
+    ``kept_student_ids``: students who stay in a moderation set that is hand-picked from now on.
     """
 
     name: ClassVar[str] = "assignment_updated"

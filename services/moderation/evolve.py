@@ -1,4 +1,4 @@
-"""State from events, changed in place: what an event costs does not depend on the size of the class."""
+"""Applies events to the state in place: the cost of an event does not depend on the size of the class."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -75,7 +75,7 @@ def evolve_course(course: Course, event: CourseEvent, *, position: int, at: date
 
 
 def _apply_enrollments(course: Course, enrollments: list[Enrollment], position: int) -> None:
-    # Who moves from one section to another in one statement has not left in between.
+    # A student whom one command moves between sections is not unenrolled in between.
     students = {e.user_id for e in enrollments if course.is_enrolled_student(e.user_id)}
     for enrollment in enrollments:
         user = enrollment.user_id
@@ -89,7 +89,7 @@ def _apply_enrollments(course: Course, enrollments: list[Enrollment], position: 
 
 @lru_cache(maxsize=4_096)
 def _enrollment_key(enrollment_type: str, section_id: int | None) -> tuple[str, int | None]:
-    """One key for all who are enrolled in the same way: a class would hold thousands of equal ones."""
+    """Return one shared key per kind of enrolment: a class would hold thousands of equal ones."""
     return enrollment_type, section_id
 
 
@@ -111,7 +111,7 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             elif was_graded != (submission.workflow_state == "graded"):
                 submission.graded_state_changes += (position,)
             if "score" in changed_fields:
-                # What of the new score was deducted, only the LMS knows.
+                # Only the LMS knows how much of the new score was deducted.
                 submission.points_deducted = None
         case SubmissionCommentRecorded(student_id=student, author_id=author, comment=comment, created_at=created_at):
             comments = _touch_submission(assignment, student, at).comments
@@ -203,7 +203,7 @@ def _apply_adjudication(assignment: Assignment, event: ProvisionalGradeAdjudicat
 
 
 def _note_entry(assignment: Assignment, grade: ProvisionalGrade, position: int) -> None:
-    """Follow a grading: when it was first entered, and of a final grade whether an adjudication recorded it."""
+    """Note when a grade was first entered and, for a final grade, whether an adjudication recorded it."""
     if grade.graded_at is None:
         return
     if not grade.first_entered_position:
@@ -216,12 +216,12 @@ def _note_entry(assignment: Assignment, grade: ProvisionalGrade, position: int) 
         if adjudication is not None and adjudication.records_final:
             adjudication.records_final = False
         elif grade.student_id in assignment.selections:
-            # A final grade by hand: what an adjudication selected is not redone any more.
+            # A final grade was entered by hand: adjudications no longer change the selection.
             assignment.selections[grade.student_id].by_adjudication = False
 
 
 def _claims_selection(assignment: Assignment, student_id: int) -> bool:
-    """Whether a selection is the one that an adjudication announced, which is then done."""
+    """Return whether an adjudication announced this selection, and clear the announcement."""
     adjudication = assignment.adjudications.get(student_id)
     if adjudication is None or not adjudication.selects:
         return False
@@ -233,7 +233,7 @@ _WORKFLOW_STATE_FIELDS = frozenset({"submitted_at", "attempt", "score", "grade",
 
 
 def _touch_submission(assignment: Assignment, student_id: int, at: datetime) -> Submission:
-    """Return the student's submission, created if necessary, with its change time moved."""
+    """Return the student's submission, created if necessary, with a new ``updated_at`` and revision."""
     submission = assignment.submissions.get(student_id)
     if submission is None:
         submission = assignment.submissions[student_id] = Submission()
@@ -272,7 +272,7 @@ def _apply_settings(assignment: Assignment, settings: Iterable[tuple[str, Any]],
 
 
 def _apply_assigned_students(assignment: Assignment, students: frozenset[int] | None, position: int) -> None:
-    """Unassign the students that are left out; only those with a selection lose anything."""
+    """Unassign the students that are left out; those with a selection lose it."""
     previously_assigned, assignment.assigned_to = assignment.assigned_to, students
     if students is not None:
         for student in assignment.selections.keys() - students:
@@ -301,7 +301,7 @@ def _apply_submission_fields(
 
 
 def _grade_matches_submission(submission: Submission, changed_fields: Mapping[str, Any], is_graded: bool) -> bool:
-    """Keep a grade given before the work was handed in again, but not as the grade of this attempt."""
+    """Return whether the grade is of this attempt; one from before a resubmission is kept but does not count for it."""
     if "graded_at" not in changed_fields and ("score" in changed_fields or "grade" in changed_fields):
         return True
     if submission.submitted_at is not None and submission.graded_at is not None:

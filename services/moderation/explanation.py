@@ -1,4 +1,4 @@
-"""Why a student's grade is what it is: the trail of what was decided about it, and one plain sentence."""
+"""Explains a student's grade: the trail of decisions that led to it, and a summary in one sentence."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -44,7 +44,7 @@ class TrailEntry:
 
 
 class Explanation:
-    """What a moderator or auditor is told of one student's grade; graders are hidden as everywhere."""
+    """Explanations of grades for a moderator or auditor; hidden graders stay hidden."""
 
     def __init__(self, course: Course, assignment: Assignment, user_id: int) -> None:
         self.course = course
@@ -53,7 +53,7 @@ class Explanation:
         self.names_graders = reads_grader_names(course, assignment, user_id)
 
     def document(self, student_id: int, trail: Sequence[TrailEntry]) -> Json:
-        """The explanation; ``trail`` by version."""
+        """Return the explanation of a student's grade; ``trail`` is sorted by version."""
         course, assignment = self.course, self.assignment
         score, grade = current_gradebook_grade(course, assignment, assignment.submission(student_id))
         rows = []
@@ -87,7 +87,7 @@ class Explanation:
         return {"anonymous_grader_id": self.assignment.grader_slots.get(user_id)}
 
     def _details(self, event: AssignmentEvent) -> Json | None:
-        """What an event says of the grade, None for one that says nothing of it."""
+        """Return the details of an event that concern the grade, None if there are none."""
         match event:
             case ProvisionalGradeCreated() if event.graded_at is not None:
                 return {
@@ -144,7 +144,7 @@ class Explanation:
         }
 
     def _sentence(self, student_id: int, trail: Sequence[TrailEntry]) -> str:
-        """Name the last thing that made the grade, and what it came from."""
+        """Describe the event that last set the grade, and where the grade came from."""
         last = next((e for e in reversed(trail) if isinstance(e.event, _MAKERS) and self._makes_grade(e.event)), None)
         if last is None:
             entered = sum(isinstance(e.event, ProvisionalGradeCreated) and e.event.graded_at is not None for e in trail)
@@ -176,14 +176,14 @@ _MAKERS = (GradePublished, GradeRevised, GradeWithdrawn, SubmissionRecorded, Sub
 
 
 def _origin(published: GradePublished, trail: Sequence[TrailEntry]) -> str:
-    """Where a published grade came from: an adjudication, a selection by hand, or the only grade there was."""
+    """Describe where a published grade came from: an adjudication, a manual selection, or the only grade."""
     selected, adjudicated, expected_at = False, None, None
     for index, entry in enumerate(trail):
         event = entry.event
         if event is published:
             break
         if isinstance(event, ProvisionalGradeAdjudicated) and event.outcome == "agreed":
-            # It announces its selection, with a final grade between them where it records one.
+            # The adjudication's selection follows it, after the final grade where it records one.
             adjudicated, expected_at = event, index + 1 + event.records_final if event.selects else expected_at
         elif isinstance(event, ProvisionalGradeSelected):
             selected = True

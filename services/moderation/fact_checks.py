@@ -1,4 +1,4 @@
-"""Facts that parse and still cannot be meant: taken as they are, they would make every later decision wrong."""
+"""Rejects facts that parse but cannot be meant: accepted, they would make every later decision wrong."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from services.moderation.decisions import Rejected, invalid_field
 
 EARLIEST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 FUTURE_MAX = timedelta(days=3_660)
-"""What the LMS states lies behind it, but for clocks that differ and dates of posting that are planned."""
+"""Times from the LMS lie in the past, except for clock differences and planned posting dates."""
 GLOBAL_ID_BASE = 10**13
 
 
@@ -26,7 +26,7 @@ def check_times(fields: Mapping[str, Any], path: str, at: datetime) -> Rejected 
 
 
 def check_settings(course: Course, settings: Mapping[str, Any], is_moderated: bool) -> Rejected | None:
-    """Refuse settings with which an assignment cannot be moderated; ``settings``: the stated ones."""
+    """Refuse settings with which the assignment could not be moderated; ``settings``: the stated ones."""
     final_grader_id = settings.get("final_grader_id")
     if is_moderated and final_grader_id is not None and course.is_only_learner(final_grader_id):
         return invalid_field(
@@ -41,7 +41,7 @@ def check_settings(course: Course, settings: Mapping[str, Any], is_moderated: bo
 
 
 def check_account(course: Course, account_id: int | None) -> Rejected | None:
-    """Refuse an account of another shard of Canvas than the root account's, where both are global ids."""
+    """Refuse an account of a different Canvas shard than the root account's, if both are global ids."""
     if account_id is None or min(account_id, course.root_account_id) < GLOBAL_ID_BASE:
         return None
     if account_id // GLOBAL_ID_BASE == course.root_account_id // GLOBAL_ID_BASE:

@@ -1,4 +1,4 @@
-"""The grade_change that an event causes: every change that is made to the real gradebook is told once.
+"""The grade_change that an event causes: every change of the real gradebook is published once.
 
 Canvas: app/models/submission.rb (grade_change_audit), app/models/abstract_assignment.rb (post_submissions,
 hide_submissions), lib/canvas/live_events.rb (grade_changed).
@@ -24,9 +24,9 @@ Pair = tuple[Any, Any]
 
 
 def describe_grade_change(event: Event, course: Course, assignment: Assignment) -> dict[str, Any] | None:
-    """Facts of the grade_change of an event: grades old and new, grader, muted, completeness, and the job that made it.
+    """Return the facts of an event's grade_change: old and new grade, grader, muted, completeness and job.
 
-    ``course``, ``assignment``: as they were before the event. None: nothing is told.
+    ``course``, ``assignment``: the state before the event. None: no grade_change is published.
     """
     student_id = getattr(event, "student_id", None)
     if not event.may_change_grade or student_id is None or course.is_test_student(student_id):
@@ -50,7 +50,7 @@ def describe_grade_change(event: Event, course: Course, assignment: Assignment) 
 
 
 def changes_gradebook(score: Pair, grade: Pair, was_graded: bool) -> bool:
-    """Whether a publication is told: grade or score changed, or the submission became graded."""
+    """Return whether a publication causes a grade_change: grade or score changed, or the submission became graded."""
     became_graded = not was_graded and score[1] is not None
     return score[0] != score[1] or grade[0] != grade[1] or became_graded
 
@@ -59,7 +59,7 @@ def _publication(event: GradePublished, assignment: Assignment) -> dict[str, Any
     if not changes_gradebook(event.score, event.grade, event.was_graded):
         return None
     submission = assignment.submission(event.student_id)
-    # Publishing posts nothing, and hides nothing that the LMS had posted before.
+    # Publication neither posts grades nor hides grades that the LMS has posted.
     muted = submission.posted_at is None
     return _grade_change(event.score, event.grade, event.scorer_id, muted, submission.excused, "Moderation#publish")
 

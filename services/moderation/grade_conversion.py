@@ -1,4 +1,4 @@
-"""Grade text to score and back, for every grading type.
+"""Converts grade texts to scores and back, for every grading type.
 
 Canvas: app/models/abstract_assignment.rb (compute_grade_and_score, interpret_grade, grade_to_score, score_to_grade).
 """
@@ -13,7 +13,7 @@ from services.moderation.value_object import value_object
 SCORE_MAX = Decimal(10) ** 9
 GRADE_CHARACTERS_MAX = 255
 
-# Scores leave as JSON numbers, which readers take for binary doubles: 15 digits survive that exactly.
+# Scores are published as JSON numbers, which readers parse as binary doubles: 15 digits survive exactly.
 _SCORE_CONTEXT = Context(prec=15)
 # Wide enough for any grade text (255 digits) and for any score over any points_possible (about 350 digits).
 _WIDE_CONTEXT = Context(prec=700)
@@ -41,16 +41,16 @@ def parse_grade(
     *,
     prefer_points: bool = False,
 ) -> Grade | None:
-    """Grade and score of a grade text; None if it yields no score.
+    """Parse a grade text; None if it yields no score.
 
-    ``prefer_points``: a number is a number of points even where the scheme has a band of that name.
+    ``prefer_points``: a number means points even where the scheme has a band of that name.
     """
     if not text.strip() or grading_type == "not_graded":
         return None
     bands = scheme or grading_scheme.DEFAULT_SCHEME
     score = _parse_score(text, grading_type, points_possible or _ZERO, bands, prefer_points)
     if grading_type == "pass_fail":
-        # Unreadable text is taken for 0 before it is compared; a readable number must be full points or 0.
+        # Unreadable text counts as 0 before the comparison; a readable number must be full points or 0.
         score = _ZERO if score is None else score
         if score not in (_ZERO, points_possible):
             return None
@@ -60,7 +60,7 @@ def parse_grade(
 def grade_from_score(
     score: Decimal, grading_type: str, points_possible: Decimal | None, scheme: GradingScheme | None
 ) -> Grade | None:
-    """Grade and score of a number of points, which Canvas takes on every type but not_graded as it is."""
+    """Return the grade of a number of points, which Canvas accepts unchanged for every type but not_graded."""
     if grading_type == "not_graded":
         return None
     return _build_grade(score, grading_type, points_possible or _ZERO, scheme or grading_scheme.DEFAULT_SCHEME, None)
@@ -73,9 +73,9 @@ def regrade(
     points_possible: Decimal | None,
     scheme: GradingScheme | None,
 ) -> Grade:
-    """Convert a saved grade to other settings: the text follows the score.
+    """Convert a saved grade to other settings by deriving its text from its score.
 
-    Of ``pass_fail`` the word stands and the score follows the points; a score without a word is complete above 0.
+    For ``pass_fail`` the word is kept and the score follows the points; without a word, a score above 0 is complete.
     """
     points = points_possible or _ZERO
     if grading_type == "pass_fail":
@@ -88,7 +88,7 @@ def regrade(
 
 
 def format_number(number: Decimal) -> str:
-    """Plain decimal text without trailing zeros: 85.50 is 85.5, 7.0 is 7, -0.0 is 0."""
+    """Format a number as plain decimal text without trailing zeros: 85.50 as 85.5, 7.0 as 7, -0.0 as 0."""
     whole = int(number)
     return str(whole) if whole == number else format(number, "f").rstrip("0")
 
@@ -98,7 +98,7 @@ def _parse_score(
 ) -> Decimal | None:
     if text.endswith("%") and _NUMBER.fullmatch(text[:-1]):
         return _percent_of(points, Decimal(text[:-1]))
-    # A scheme may name its bands by numbers: they come before points, and points before pass and fail.
+    # A scheme's bands may have numbers as names: they take precedence over points, and points over pass and fail.
     band_percentage = grading_scheme.band_percentage(bands, text) if grading_type in SCHEME_TYPES else None
     if _NUMBER.fullmatch(text):
         return Decimal(text) if band_percentage is None or prefer_points else _percent_of(points, band_percentage)
@@ -127,7 +127,7 @@ def _build_grade(
 def _format_grade(
     score: Decimal, grading_type: str, points: Decimal, bands: GradingScheme, grade_text: str | None
 ) -> str:
-    """Write the normalised grade text of a score; ``grade_text``: the text it was parsed from, if any."""
+    """Return the normalised grade text of a score; ``grade_text``: the text it was parsed from, if any."""
     if grading_type in ("points", "not_graded"):
         return format_number(score)
     if grading_type == "percent":
@@ -137,7 +137,7 @@ def _format_grade(
         return "complete" if passed else "incomplete"
     if points:
         return grading_scheme.band_for_score(bands, score, points)
-    # Worth nothing: any name fits, so the one that was given stands; a bare score is taken for a percentage.
+    # Without points any band fits, so a given name is kept; a score alone is read as a percentage.
     band_name = None if grade_text is None else grading_scheme.canonical_band_name(bands, grade_text)
     return grading_scheme.band_for_score(bands, score, Decimal(100)) if band_name is None else band_name
 

@@ -34,15 +34,15 @@ _EXACT_CONTEXT = Context(prec=40)
 
 
 def sort_bands(scheme: GradingScheme) -> GradingScheme:
-    """Highest band first."""
+    """Return the bands, highest first."""
     return tuple(sorted(scheme, key=lambda band: -band[1]))
 
 
 def band_percentage(scheme: GradingScheme, band_name: str) -> Decimal | None:
-    """Percent that a band's name stands for, None if there is no such band.
+    """Return the percentage that a band's name stands for, None if there is no such band.
 
-    The top band is 100; another one is the lower bound of the band above minus 1, or minus 0.1 where the two are less
-    than one point apart (Canvas: grade_to_score).
+    It is 100 for the top band; for another one, the lower bound of the band above minus 1, or minus 0.1 where the two
+    are less than one point apart (Canvas: grade_to_score).
     """
     bands = sort_bands(scheme)
     index = _find_band_index(bands, band_name)
@@ -65,7 +65,7 @@ def canonical_band_name(scheme: GradingScheme, band_name: str) -> str | None:
 def band_for_score(scheme: GradingScheme, score: Decimal, points: Decimal) -> str:
     """Return the highest band whose lower bound is at or below score out of points; a negative score counts as 0.
 
-    The lowest band if the score is below them all. Nothing is rounded: rounding would lift a score into a band.
+    A score below all bands is in the lowest one. Nothing is rounded: rounding could lift a score into a band.
     """
     bands = sort_bands(scheme)
     non_negative_score = max(score, Decimal(0))
@@ -76,7 +76,10 @@ def band_for_score(scheme: GradingScheme, score: Decimal, points: Decimal) -> st
 
 
 def _find_band_index(bands: GradingScheme, band_name: str) -> int | None:
-    """Numbers name a band by value ("3" is "3.0"), other texts by letters; a typographic minus is a minus."""
+    """Find a band by name: numbers match by value ("3" is "3.0"), other texts by letters.
+
+    A typographic minus matches a minus.
+    """
     if _NUMERIC.fullmatch(band_name):
         value = Decimal(band_name)
         return next(

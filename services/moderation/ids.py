@@ -1,6 +1,6 @@
-"""Ids that the service draws: pure functions of a stream's number, its secret and the order of first enrolment.
+"""Ids that the service generates: pure functions of a stream's number, its secret and the order of first enrolment.
 
-A drawn id holds until the LMS states one, and is never given to another student.
+A generated id is valid until the LMS states one, and is never given to another student.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ _BASE58_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
 def next_provisional_grade_id(assignment: Assignment) -> int:
-    """Ascending, unique over all assignments, below 2**53."""
+    """Return the next provisional grade's id: ascending, unique over all assignments, below 2**53."""
     return assignment.stream_number * IDS_PER_ASSIGNMENT + len(assignment.provisional_grades) + 1
 
 
 def next_comment_id(assignment: Assignment) -> int:
-    """Ascending and unique like those of provisional grades."""
+    """Return the next comment's id, ascending and unique like those of provisional grades."""
     return assignment.stream_number * IDS_PER_ASSIGNMENT + assignment.comment_count + 1
 
 
@@ -35,9 +35,9 @@ def submission_id(course: Course, assignment: Assignment, student_id: int) -> in
 
 
 def generated_submission_id(course: Course, assignment: Assignment, student_id: int) -> int:
-    """An id that is not stated for another student.
+    """Return an id that is not stated for another student.
 
-    The secret permutes the student's ordinal, so that ids of anonymous submissions do not show the roster's order.
+    The secret permutes the student's ordinal, so that ids of anonymous submissions do not reveal the roster's order.
     """
     permuted_ordinal = _ordinal_permutation(assignment).permute(course.student_ordinals.get(student_id, 0))
     generated_id = assignment.stream_number * IDS_PER_ASSIGNMENT + permuted_ordinal
@@ -53,7 +53,7 @@ def _ordinal_permutation(assignment: Assignment) -> OrdinalPermutation:
 
 
 def find_student_by_submission_id(course: Course, assignment: Assignment, wanted_id: int) -> int | None:
-    """Return the student that an id permanently belongs to: the LMS stated it, or a published grade carried it."""
+    """Return the student to whom an id belongs for good: the LMS stated it, or a published grade contained it."""
     holder = assignment.students_by_lms_submission_id.get(wanted_id)
     if holder is not None or assignment.grades_published_at is None:
         return holder
@@ -65,17 +65,17 @@ def find_student_by_submission_id(course: Course, assignment: Assignment, wanted
 
 
 def generate_grader_anonymous_id(assignment: Assignment, user_id: int) -> str:
-    """Five base-58 characters, unique within the assignment's graders."""
+    """Return five base-58 characters, unique among the assignment's graders."""
     used_ids = set(assignment.grader_slots.values())
     candidates = _anonymous_id_candidates(assignment.secret, b"grader", user_id)
     return next(candidate for candidate in candidates if candidate not in used_ids)
 
 
 def anonymous_id(course: Course, assignment: Assignment, student_id: int) -> str:
-    """Return the stated anonymous id, else the drawn one.
+    """Return the stated anonymous id, else the generated one.
 
-    Drawing goes by the order of first enrolment and passes over what is taken, so that it does not matter when an id
-    is first asked for: an id that was drawn, or could have been, is refused to any other student afterwards.
+    Ids are generated in the order of first enrolment and skip those that are taken, so that it does not matter when
+    an id is first read: an id that was generated, or could have been, is refused to any other student afterwards.
     """
     lms_anonymous_id = assignment.submission(student_id).anonymous_id
     if lms_anonymous_id is not None:
@@ -85,21 +85,21 @@ def anonymous_id(course: Course, assignment: Assignment, student_id: int) -> str
 
 
 def student_key(course: Course, assignment: Assignment, student_id: int, anonymous: bool) -> dict[str, int | str]:
-    """Return how an answer names a student: by ``student_id``, while students are ``anonymous`` by ``anonymous_id``."""
+    """Return the key that identifies a student in an answer: ``student_id``, or ``anonymous_id`` if ``anonymous``."""
     if anonymous:
         return {"anonymous_id": anonymous_id(course, assignment, student_id)}
     return {"student_id": student_id}
 
 
 def find_student_by_anonymous_id(course: Course, assignment: Assignment, wanted_id: str) -> int | None:
-    """Return the student an anonymous id stands for, or once stood for."""
+    """Return the student whom an anonymous id identifies, or has identified before."""
     _generate_anonymous_ids(course, assignment)
     student_id = assignment.students_by_generated_anonymous_id.get(wanted_id)
     return assignment.students_by_lms_anonymous_id.get(wanted_id) if student_id is None else student_id
 
 
 def _generate_anonymous_ids(course: Course, assignment: Assignment) -> None:
-    """Draw for the students enrolled since the last time; a class is drawn once."""
+    """Generate ids for the students enrolled since the last call."""
     if len(assignment.generated_anonymous_ids) == len(course.student_ordinals):
         return
     for student_id in islice(course.student_ordinals, len(assignment.generated_anonymous_ids), None):

@@ -1,4 +1,4 @@
-"""What a late policy takes from a score.
+"""The deduction of a late policy from a score.
 
 Canvas: app/models/late_policy.rb (points_deducted), app/models/submission.rb (late_points_deducted,
 score_late_or_none).
@@ -40,10 +40,10 @@ def round_hundredths(number: Decimal) -> Decimal:
 def deduction_for_lateness(
     policy: LatePolicy | None, score: Decimal, points_possible: Decimal | None, grading_type: str, seconds_late: int
 ) -> Decimal:
-    """Points to take from the score of a late submission, in hundredths; 0 where the policy takes none.
+    """Return the points to deduct from the score of a late submission, rounded to hundredths; 0 if there are none.
 
-    The percentage that the score is of the points is a binary double, as in Canvas: of 7 of 15 points, with a minimum
-    of 30.5 percent, at most 2.42 are deducted, where exact arithmetic gives 2.425 and so 2.43.
+    The score's percentage of the points is a binary double, as in Canvas: from 7 of 15 points, with a minimum of 30.5
+    percent, at most 2.42 are deducted, where exact arithmetic gives 2.425 and so 2.43.
     """
     if policy is None or not policy.late_submission_deduction_enabled or grading_type not in DEDUCTIBLE_GRADING_TYPES:
         return _ZERO

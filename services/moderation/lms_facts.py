@@ -1,4 +1,4 @@
-"""Facts from the LMS: stating again what is already so changes nothing."""
+"""Facts from the LMS; repeating a fact that is already known changes nothing."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -168,7 +168,7 @@ def _without_moderation(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unchanged_settings(assignment: Assignment) -> dict[str, tuple[Any, Any]]:
-    """All that Canvas tracks from the moment on at which an assignment is anonymous or moderated."""
+    """Return the settings that Canvas tracks once an assignment is anonymous or moderated, as unchanged."""
     return {name: (value, value) for name in AUDITED_SETTINGS if (value := getattr(assignment, name)) is not None}
 
 
@@ -194,7 +194,7 @@ def record_submission(
         submission.score,
         submission.grade,
     ):
-        # What was saved is outdated: the half that is not stated is saved as it is now.
+        # The saved values are outdated: the one that is not stated is saved with its current value.
         outdated = {name: value for name, value in current_values.items() if getattr(submission, name) != value}
         changed_fields = {**outdated, **changed_fields}
     for name, find_student in (

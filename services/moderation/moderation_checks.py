@@ -1,4 +1,4 @@
-"""Checks that the commands of moderation beyond Canvas share, in the order of the contract (section 8)."""
+"""Checks shared by the moderation commands that Canvas does not have, in the contract's order (section 8)."""
 
 from services.moderation.adjudication_policy import PASS_FAIL_RESULTS, THIRD_MARK, AdjudicationPolicy
 from services.moderation.assignment import Assignment
@@ -14,14 +14,14 @@ from services.moderation.visibility import may_moderate
 
 
 def check_moderation(actor_id: int, course: Course, assignment: Assignment) -> Rejected | None:
-    """Whether the actor moderates, and the assignment is moderated."""
+    """Return the refusal if the actor may not moderate, or the assignment is not moderated."""
     if not may_moderate(course, assignment, actor_id):
         return UNAUTHORIZED
     return None if assignment.moderated_grading else NOT_MODERATED
 
 
 def check_unpublished_moderation(actor_id: int, course: Course, assignment: Assignment) -> Rejected | None:
-    """The same for what publication ends."""
+    """Return the refusal of :func:`check_moderation`, or of published grades."""
     rejection = check_moderation(actor_id, course, assignment)
     if rejection is None and assignment.grades_published_at is not None:
         return ALREADY_PUBLISHED
@@ -29,7 +29,7 @@ def check_unpublished_moderation(actor_id: int, course: Course, assignment: Assi
 
 
 def check_policy(policy: AdjudicationPolicy, grading_type: str) -> Rejected | None:
-    """Refuse a policy whose parts contradict each other, or the grading type."""
+    """Refuse a policy whose parts contradict each other or the grading type."""
     if (policy.otherwise == THIRD_MARK) != (policy.third is not None):
         return invalid_adjudication("third goes with otherwise third_mark: send both or neither")
     if policy.otherwise == THIRD_MARK and policy.marks != 2:
@@ -43,5 +43,5 @@ def check_policy(policy: AdjudicationPolicy, grading_type: str) -> Rejected | No
 
 
 def invalid_adjudication(message: str) -> Rejected:
-    """Refuse with a remedy."""
+    """Refuse an adjudication policy; ``message`` names the remedy."""
     return Rejected(INVALID_ADJUDICATION.reason, f"{message}; nothing was changed")

@@ -1,4 +1,4 @@
-"""A keyed permutation of small numbers, so that ids drawn from ordinals show neither their order nor each other."""
+"""A keyed permutation of small numbers, so that ids made from ordinals reveal neither their order nor each other."""
 
 import hashlib
 import sys

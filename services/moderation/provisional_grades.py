@@ -1,7 +1,7 @@
-"""Making and changing provisional grades.
+"""Records provisional grades.
 
 Canvas: app/models/abstract_assignment.rb (grade_student), app/models/submission.rb (find_or_create_provisional_grade!).
-The checks stand in Canvas's order; a refusal leaves no slot, no grade and no excusal behind.
+The checks are in Canvas's order; a refused command takes no slot and changes no grade and no excusal.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ from services.moderation.events import (
     SubmissionUpdated,
 )
 
-# What Ruby's strip takes away.
+# The characters that Ruby's strip removes.
 _RUBY_WHITESPACE = "\0\t\n\v\f\r "
 
 
@@ -62,7 +62,7 @@ def record_grade(
     grade = _convert_grade(data, course, assignment)
     submission = assignment.submission(data.student_id)
     excused = bool(data.excuse) and grade is None if is_moderator else submission.excused
-    # A command that names neither grade nor excusal clears nothing, even where the student is excused.
+    # A command without grade and excusal clears nothing, even if the student is excused.
     if grade is None and data.posted_grade != "" and not (excused and (has_grade or data.excuse is not None)):
         return INVALID_SCORE
     final = data.final and is_moderator
@@ -102,7 +102,7 @@ def _record_without_grade(
         return rejection
     if not assignment.can_be_moderated_grader(course, actor_id):
         return MAX_GRADERS_REACHED
-    # Of a grade the flag is dropped; a comment for everyone's eyes is not taken for another one.
+    # For a grade the flag would be dropped, but a final comment must not silently become an ordinary one.
     if data.final and not assignment.permits_moderation(course, actor_id):
         return FINAL_NOT_PERMITTED
     final = data.final
@@ -120,8 +120,8 @@ def _excusal_changes(
 ) -> dict[str, tuple[Any, Any]]:
     """Return what a moderator's excusal changes in the gradebook at once.
 
-    An excused submission has no grade and no late policy status, and is the moderator's; the lateness that a status
-    ``late`` overrode ends with it. Canvas: app/models/submission.rb (excused=, set_status_attributes),
+    An excused submission has no grade and no late policy status, and the moderator as grader; the lateness that a
+    status ``late`` overrode ends too. Canvas: app/models/submission.rb (excused=, set_status_attributes),
     app/models/abstract_assignment.rb (save_grade_to_submission).
     """
     if excused == submission.excused:
@@ -141,7 +141,7 @@ def _excusal_changes(
 
 def _check_student(student_id: int, actor_id: int, course: Course, assignment: Assignment) -> Rejected | None:
     """Return the refusal if the actor may not grade or comment on the student at all."""
-    # The right to comment comes with manage_grades alone (Canvas: app/models/submission.rb, set_policy).
+    # Only manage_grades gives the right to comment (Canvas: app/models/submission.rb, set_policy).
     if not course.has_permission(actor_id, "manage_grades"):
         return UNAUTHORIZED
     if not course.is_gradable(student_id):
@@ -164,10 +164,10 @@ def _create_or_update(
     course: Course,
     assignment: Assignment,
 ) -> Accepted:
-    """Save what was checked.
+    """Accept the command after all checks.
 
-    ``entered``: score, grade, time of grading and, where it was stated, anonymity; empty for a comment or a rubric
-    assessment alone. ``gradebook_changes``: what changes of the real submission.
+    ``entered``: score, grade, time of grading and, if stated, anonymity; empty for a comment or rubric assessment
+    alone. ``gradebook_changes``: changes of the real submission.
     """
     student_id = data.student_id
     submission_id = ids.submission_id(course, assignment, student_id)
@@ -191,7 +191,7 @@ def _create_or_update(
         )
     else:
         grade_id = existing.provisional_grade_id
-        # The time moves with every grading, also where nothing else does.
+        # The time changes with every grading, even if nothing else does.
         changes = {
             name: (old, new)
             for name, new in new_values.items()
@@ -265,7 +265,7 @@ def _claim_grader_slot(assignment: Assignment, actor_id: int) -> list[Event]:
 def _provisional_grade_json(
     grade_id: int, final: bool, values: Mapping[str, Any], submitted_at: datetime | None
 ) -> dict[str, Any]:
-    """Canvas's ProvisionalGrade, without what depends on the reader."""
+    """Describe a provisional grade as Canvas does, without the fields that depend on the reader."""
     score, graded_at = event_payloads.decimal_to_json(values["score"]), values["graded_at"]
     return {
         "provisional_grade_id": grade_id,

@@ -1,4 +1,4 @@
-"""The publication: what the plan's rows make of the gradebook.
+"""The publication: turns the plan's rows into events.
 
 Canvas: app/controllers/provisional_grades_controller.rb (publish), app/models/moderated_grading/provisional_grade.rb.
 """
@@ -21,7 +21,7 @@ NAMED_STUDENTS_MAX = 20
 def publish_grades(
     data: PublishProvisionalGrades, actor_id: int, course: Course, assignment: Assignment, at: datetime
 ) -> Decision:
-    """All or nothing: one grade_published a student, closed by grades_posted."""
+    """Publish the grades of all students or of none: one grade_published for each, then grades_posted."""
     rejection = check_unpublished_moderation(actor_id, course, assignment)
     if rejection is not None:
         return rejection

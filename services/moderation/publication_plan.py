@@ -1,6 +1,6 @@
-"""What a publication would do now: which grade each student gets and why, and whose missing choice blocks it.
+"""The publication plan: which grade each student gets and why, and which students lack a selection.
 
-The publication makes its events from these rows, so that plan and publication cannot differ.
+The publication builds its events from these rows, so that plan and publication cannot differ.
 Canvas: app/controllers/provisional_grades_controller.rb (publish), app/models/moderated_grading/provisional_grade.rb.
 """
 
@@ -56,14 +56,14 @@ class BlockedStudent:
 
 @value_object()
 class PublicationPlan:
-    """Rows and blocked students in the order of student ids."""
+    """Rows and blocked students by student id."""
 
     rows: tuple[PlannedGrade, ...]
     blocked: tuple[BlockedStudent, ...]
 
     @property
     def refusal(self) -> Rejected | None:
-        """Why nothing can be published, None if all students have a grade to publish."""
+        """The reason why nothing can be published, None if every student has a grade to publish."""
         refusals = [student.refusal for student in self.blocked]
         return ADJUDICATION_STALE if ADJUDICATION_STALE in refusals else next(iter(refusals), None)
 
@@ -74,10 +74,10 @@ NO_PLAN = PublicationPlan((), ())
 def choose_grade_to_publish(
     grades: Sequence[ProvisionalGrade], selected_grade_id: int | None
 ) -> ProvisionalGrade | Rejected | None:
-    """Which provisional grade of one student is published; ``grades`` in the order of their ids.
+    """Return the provisional grade to publish for one student; ``grades`` are sorted by id.
 
-    The selected one; else the only entered one; else, if none is entered, the first. Two entered and none selected
-    refuse the publication. None: the student has no provisional grade and is passed over.
+    It is the selected one; else the only entered one; else, if none is entered, the first. Two entered grades without
+    a selection refuse the publication. None: the student has no provisional grade and is skipped.
     """
     if not grades:
         return None
@@ -91,10 +91,10 @@ def choose_grade_to_publish(
 
 
 def build_plan(course: Course, assignment: Assignment, sections: frozenset[int | None] | None) -> PublicationPlan:
-    """What a publication by an actor with these sections (None: all) would do."""
+    """Return what a publication by an actor who sees these sections (None: all) would do."""
     rows, blocked = [], []
     for student, grades in sorted(assignment.grades_by_student.items()):
-        # An unassigned student's submission is deleted in Canvas, and lives again when they are assigned again.
+        # Canvas deletes the submission of an unassigned student, and restores it when the student is assigned again.
         if not (course.is_visible_student(student, sections) and assignment.is_assigned(course, student)):
             continue
         selected_grade_id = assignment.selected_grade_id(course, student)
@@ -132,9 +132,9 @@ def _build_row(
 
 
 def compute_digest(course: Course, assignment: Assignment, rows: Sequence[PlannedGrade]) -> str:
-    """SHA-256 of the rows in RFC 8785 form; it moves exactly when student, grade, score or text of a row does.
+    """Return the SHA-256 of the rows in RFC 8785 form; it covers student, grade, score and text of each row.
 
-    While students are hidden, anonymous ids stand for student ids, and rows are sorted by them.
+    While students are hidden, anonymous ids replace student ids, and rows are sorted by them.
     """
     anonymous = assignment.anonymizes_students(course)
     students = [
@@ -149,7 +149,7 @@ def compute_digest(course: Course, assignment: Assignment, rows: Sequence[Planne
     if anonymous:
         students.sort()
     document = {"assignment_id": str(assignment.assignment_id), "students": students}
-    # Of texts, null, lists and two keys in order, this is RFC 8785's form.
+    # For strings, null, lists and two sorted keys, this is RFC 8785's form.
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -159,15 +159,15 @@ def _format_score(score: Decimal | None) -> str | None:
 
 
 def plan_publication(actor_id: int, course: Course, assignment: Assignment) -> Accepted:
-    """Answer what a publication by the actor would do; nothing happens."""
+    """Answer what a publication by the actor would do; nothing is changed."""
     return Accepted((), plan_document(course, assignment, actor_id))
 
 
 def plan_document(course: Course, assignment: Assignment, user_id: int) -> dict[str, Any]:
-    """The plan of a publication by the user.
+    """Return the plan of a publication by the user.
 
-    For an auditor who may not publish: without section limits. For others who may not, and once the grades are
-    published: without students.
+    An auditor who may not publish gets it without section limits. Other users who may not publish get no students,
+    as does everyone once the grades are published.
     """
     rejection = check_unpublished_moderation(user_id, course, assignment)
     sections = course.visible_sections(user_id) if may_moderate(course, assignment, user_id) else None
@@ -198,7 +198,7 @@ def plan_document(course: Course, assignment: Assignment, user_id: int) -> dict[
         for student in plan.blocked
     ]
     if anonymous:
-        # The order of student ids would tell who is who.
+        # The order of student ids would reveal the students.
         for listed in (students, blocked):
             listed.sort(key=lambda row: row["anonymous_id"])
     return {

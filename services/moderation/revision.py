@@ -1,6 +1,6 @@
-"""What becomes of a published grade: a revision after an appeal, or its withdrawal.
+"""Changes of a published grade: a revision after an appeal, or its withdrawal.
 
-Canvas has no counterpart for a moderated assignment but the gradebook, whose rules of saving apply
+Canvas has no counterpart for moderated assignments except the gradebook, whose rules of saving apply
 (app/models/abstract_assignment.rb, save_grade_to_submission; app/models/submission.rb, apply_late_policy).
 """
 
@@ -27,7 +27,7 @@ from services.moderation.event_payloads import decimal_to_json
 from services.moderation.events import Event, GradeRevised, GradeWithdrawn
 from services.moderation.moderation_checks import check_moderation
 
-# Also after the enrolment ended.
+# Grades can be revised after the enrolment has ended.
 ALL_STATES = NOT_DELETED_STATES | {"deleted"}
 NO_GRADE = GradebookGrade(None, None, None)
 
@@ -35,7 +35,7 @@ NO_GRADE = GradebookGrade(None, None, None)
 def revise_grade(
     data: RevisePublishedGrade, actor_id: int, course: Course, assignment: Assignment, at: datetime
 ) -> Decision:
-    """Replace a published grade by another one, or by an excusal; a score lifts an excusal."""
+    """Replace a published grade with another one or with an excusal; a score lifts an excusal."""
     rejection = _check_student(data.student_id, actor_id, course, assignment)
     if rejection is not None:
         return rejection
@@ -67,7 +67,7 @@ def revise_grade(
 def withdraw_grade(
     data: WithdrawPublishedGrade, actor_id: int, course: Course, assignment: Assignment, at: datetime
 ) -> Decision:
-    """Take a published grade back: no score, no grade, no excusal; again changes nothing."""
+    """Withdraw a published grade: no score, no grade, no excusal remain. Repeating it changes nothing."""
     rejection = _check_student(data.student_id, actor_id, course, assignment)
     if rejection is not None:
         return rejection
@@ -101,7 +101,7 @@ def _check_student(student_id: int, actor_id: int, course: Course, assignment: A
 
 
 def _convert(data: RevisePublishedGrade, course: Course, assignment: Assignment) -> GradebookGrade | None:
-    """What the gradebook saves, None if no score follows from what was sent."""
+    """Return what the gradebook saves, None if the sent value yields no score."""
     if data.excuse:
         return NO_GRADE
     scheme, submission = assignment.grading_scheme or course.grading_scheme, assignment.submission(data.student_id)

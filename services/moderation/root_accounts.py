@@ -1,7 +1,7 @@
-"""What identifies a root account in live events, where the LMS has stated nothing.
+"""Generated identifiers of a root account in live events, for an LMS that has stated none.
 
-Drawn from the account's id alone, so that every course of the account draws the same, now and later. Two installations
-with the same id draw the same too: state the account's own values where their events meet.
+They depend only on the account's id, so that every course of the account has the same ones at all times. So do two
+installations with the same account id: state the account's own values where their events are combined.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ _UUID_CHARACTERS = 40
 
 @lru_cache(maxsize=1_024)
 def draw_uuid(root_account_id: int) -> str:
-    """Forty letters and digits, as Canvas's."""
+    """Generate forty letters and digits, as Canvas does."""
     remainder = int.from_bytes(hashlib.sha512(b"root account uuid %d" % root_account_id).digest(), "big")
     characters = []
     for _ in range(_UUID_CHARACTERS):
@@ -24,6 +24,6 @@ def draw_uuid(root_account_id: int) -> str:
 
 @lru_cache(maxsize=1_024)
 def draw_lti_guid(root_account_id: int) -> str:
-    """Draw a hash and the kind of system, as Canvas's ``<hash>:canvas-lms``."""
+    """Generate a hash and the kind of system, as Canvas's ``<hash>:canvas-lms``."""
     digest = hashlib.sha256(b"root account lti guid %d" % root_account_id).hexdigest()
     return f"{digest[:40]}:canvas-lms"

@@ -27,7 +27,7 @@ from services.moderation.events import ProvisionalGradeSelected, StudentsSelecte
 def select_students(
     data: SelectStudentsForModeration, actor_id: int, course: Course, assignment: Assignment
 ) -> Decision:
-    """Add students to the set; ids that are not visible students are ignored, existing choices are kept."""
+    """Add students to the set; ids of students who are not visible are ignored, selections are kept."""
     if not assignment.permits_moderation(course, actor_id):
         return UNAUTHORIZED
     if not data.student_ids:
@@ -42,7 +42,7 @@ def select_students(
 
 
 def select_grade(data: SelectProvisionalGrade, actor_id: int, course: Course, assignment: Assignment) -> Decision:
-    """Choose a provisional grade; audited again when it was already chosen."""
+    """Select a provisional grade; selecting it again is audited again."""
     if not assignment.permits_moderation(course, actor_id):
         return UNAUTHORIZED
     grade = assignment.provisional_grades.get(data.provisional_grade_id)
@@ -59,7 +59,7 @@ def select_grade(data: SelectProvisionalGrade, actor_id: int, course: Course, as
 def bulk_select_grades(
     data: BulkSelectProvisionalGrades, actor_id: int, course: Course, assignment: Assignment
 ) -> Decision:
-    """Choose many: unknown ids and students outside the set are left out, the last id of a student wins."""
+    """Select many: unknown ids and students outside the set are ignored; a student's last id wins."""
     if not assignment.permits_moderation(course, actor_id):
         return UNAUTHORIZED
     grades_by_student: dict[int, ProvisionalGrade] = {}

@@ -1,4 +1,4 @@
-"""The state of an assignment as the contract's JSON document (section 6): a pure function of the fold."""
+"""The contract's JSON document of an assignment's state (section 6): a pure function of the folded events."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,9 +26,9 @@ def state_document(
     grade_encoder: Callable[[ProvisionalGrade], Any] | None = None,
     submission_encoder: Callable[[int], Any] | None = None,
 ) -> dict[str, Any]:
-    """Ids as integers, scores as numbers, times RFC 3339 in milliseconds; lists in the order of ids.
+    """Return the document: ids are integers, scores numbers, times RFC 3339 in milliseconds; lists are sorted by id.
 
-    ``grade_encoder``, ``submission_encoder``: build the rows instead of :func:`grade_row` and :func:`submission_row`.
+    ``grade_encoder``, ``submission_encoder``: build rows in place of :func:`grade_row` and :func:`submission_row`.
     """
     students = sorted(
         s for s in course.student_ordinals if assignment.is_assigned(course, s) or s in assignment.submissions
@@ -69,7 +69,7 @@ def state_document(
 
 
 def _adjudication_row(course: Course, assignment: Assignment, student_id: int) -> Row:
-    """The last adjudication of a student; ``stale``: what it selected rests on marks or settings that changed."""
+    """Build a student's last adjudication; ``stale``: marks or settings have changed since its selection."""
     adjudication = assignment.adjudications[student_id]
     return {
         "student_id": student_id,
@@ -96,7 +96,7 @@ def _setting_to_json(name: str, assignment: Assignment) -> Any:
 
 
 def grade_row(course: Course, assignment: Assignment, grade: ProvisionalGrade) -> Row:
-    """Build a provisional grade of the document, as it would be published now."""
+    """Build the row of a provisional grade, as it would be published now."""
     score, text = current_provisional_grade(course, assignment, grade)
     return {
         "provisional_grade_id": grade.provisional_grade_id,
@@ -112,7 +112,7 @@ def grade_row(course: Course, assignment: Assignment, grade: ProvisionalGrade) -
 
 
 def submission_row(course: Course, assignment: Assignment, student_id: int) -> Row:
-    """Build a student's submission of the document."""
+    """Build the row of a student's submission."""
     submission: Submission = assignment.submission(student_id)
     score, text = current_gradebook_grade(course, assignment, submission)
     entered_score, entered_text = entered_gradebook_grade(course, assignment, submission)

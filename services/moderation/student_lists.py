@@ -1,4 +1,4 @@
-"""The lists of an assignment's students that a user sees, and in which order.
+"""The lists of an assignment's students, as a user may see and sort them.
 
 Canvas: app/controllers/submissions_api_controller.rb, app/controllers/moderation_set_controller.rb.
 """
@@ -30,7 +30,7 @@ class StudentLists(Viewer):
         return self._sort_anonymously(students) if self.anonymizes_moderation_set else sorted(students)
 
     def _cached_list(self, key: Any, load: Callable[[], list[int]]) -> list[int]:
-        """Return a list of a class, built once for all its pages."""
+        """Return a list of students, built once for all its pages."""
         version, students = self.assignment.student_list_cache.get(key, (0, []))
         if version != self.course.version:
             students = load()
@@ -38,14 +38,14 @@ class StudentLists(Viewer):
         return students
 
     def hides_student(self, student_id: int | None) -> bool:
-        """Return whether the user must not ask for a student by user id: the answer would tie it to an anonymous one.
+        """Return whether the user must not look up a student by user id: the answer would link it to an anonymous id.
 
-        True also for an unknown id, so that the answer does not reveal who is enrolled.
+        Return True for an unknown id too, so that the answer does not reveal who is enrolled.
         """
         return self.anonymizes_students and student_id != self.user_id
 
     def find_student(self, anonymous_id: str) -> int | None:
-        """Return the student of an anonymous id of this assignment."""
+        """Return the student with an anonymous id of this assignment."""
         return ids.find_student_by_anonymous_id(self.course, self.assignment, anonymous_id)
 
     def with_anonymous_ids(self, document: Any, field: str = "student_id") -> Any:
@@ -64,8 +64,8 @@ class StudentLists(Viewer):
     def list_submission_students(self) -> list[int] | Rejected:
         """List the students whose submissions the user may see; inactive ones are left out.
 
-        Canvas: SubmissionsApiController#index (Course#student_enrollments). While students are hidden they are those
-        of the gradeable students: who is in one list alone would be known by the state of their enrolment.
+        Canvas: SubmissionsApiController#index (Course#student_enrollments). While students are hidden, the list is that
+        of the gradeable students: a student in only one of the lists could be identified by the state of the enrolment.
         """
         return self._list_students(GRADABLE_STATES if self.anonymizes_students else LISTED_STATES)
 
@@ -109,7 +109,7 @@ class StudentLists(Viewer):
         return sorted(students, key=lambda student: ids.anonymous_id(self.course, self.assignment, student))
 
     def anonymous_number(self, anonymous_id: str) -> int:
-        """Position of an anonymous id among those of all of the assignment's students, from 1."""
+        """Return an anonymous id's position among those of all of the assignment's students, from 1."""
         key = (GRADABLE_STATES, None, False)
         students = self._cached_list(key, partial(self._load_students, GRADABLE_STATES, None))
         return 1 + bisect_left(

@@ -1,6 +1,6 @@
-"""Records: immutable to the type checker, which is asked before anything runs.
+"""Value objects, whose immutability the type checker enforces.
 
-A dataclass that refuses at run time as well takes four times as long to make, and every command makes several.
+A dataclass that enforces it at run time too takes four times as long to create, and every command creates several.
 """
 
 from collections.abc import Callable
@@ -12,5 +12,5 @@ ValueObject = TypeVar("ValueObject")
 
 @dataclass_transform(frozen_default=True)
 def value_object(*, kw_only: bool = False) -> Callable[[type[ValueObject]], type[ValueObject]]:
-    """Make a slotted dataclass that is compared and hashed by its values; assigning to a field is a type error."""
+    """Make a slotted dataclass, compared and hashed by value; assigning to a field is a type error."""
     return dataclass(slots=True, unsafe_hash=True, kw_only=kw_only)

@@ -1,4 +1,4 @@
-"""Who may know whose name and read whose remarks.
+"""Which names and comments a user may see.
 
 Canvas: app/models/abstract_assignment.rb (can_view_other_grader_identities?, can_view_other_grader_comments?).
 """
@@ -13,27 +13,27 @@ AUDITOR_PERMISSION = "view_audit_trail"
 
 
 def can_view_gradebook(course: Course, user_id: int) -> bool:
-    """Either of the course permissions that open the gradebook."""
+    """Return whether the user has a permission that opens the gradebook."""
     return course.has_permission(user_id, "manage_grades") or course.has_permission(user_id, "view_all_grades")
 
 
 def may_moderate(course: Course, assignment: Assignment, user_id: int) -> bool:
-    """Whether the user moderates with everything that it takes: they permit moderation and have manage_grades."""
+    """Return whether the user may moderate in every respect, which includes manage_grades."""
     return course.has_permission(user_id, "manage_grades") and assignment.permits_moderation(course, user_id)
 
 
 def is_auditor(course: Course, user_id: int) -> bool:
-    """The account-level permission to read the audit trail: graders would see each other's marks."""
+    """Return whether the user may read the audit trail: an account-level permission, as it shows all graders' marks."""
     return AUDITOR_PERMISSION in course.admins.get(user_id, ())
 
 
 def reads_moderation(course: Course, assignment: Assignment, user_id: int) -> bool:
-    """Whether the user may read what the moderation of an assignment is about to do: moderators and auditors."""
+    """Return whether the user may read plans and proposals of an assignment's moderation: moderators and auditors."""
     return may_moderate(course, assignment, user_id) or is_auditor(course, user_id)
 
 
 def reads_grader_names(course: Course, assignment: Assignment, user_id: int) -> bool:
-    """Whether graders are named to a moderator or auditor."""
+    """Return whether a moderator or auditor sees graders' names."""
     return is_auditor(course, user_id) or can_view_grader_names(course, assignment, user_id)
 
 
@@ -58,9 +58,9 @@ def can_view_grader_comments(course: Course, assignment: Assignment, user_id: in
 
 
 class Viewer:
-    """A user's view of an assignment; valid until the next change, as it caches what holds for all that is shown.
+    """A user's view of an assignment; valid until the next change, because it caches permissions.
 
-    ``lms_url``: the beginning of links to the LMS.
+    ``lms_url``: the prefix of links to the LMS.
     """
 
     def __init__(self, course: Course, assignment: Assignment, user_id: int, lms_url: str) -> None:
@@ -98,8 +98,8 @@ class Viewer:
     def anonymizes_moderation_set(self) -> bool:
         """Whether the moderation set's students are anonymous.
 
-        Canvas always names them. Of a set that was picked by hand the names would say whose the anonymous submissions
-        in it are; a set of all assigned students says nothing.
+        Canvas always names them. The names in a hand-picked set would reveal whose the anonymous submissions in it are;
+        a set of all assigned students reveals nothing.
         """
         return self.anonymizes_students and self.assignment.moderation_set == "selected"
 

@@ -1,4 +1,4 @@
-"""Settings, keys, topics, HTTP server."""
+"""Start the gateway: read settings and keys, check the topics, serve HTTP."""
 
 import logging
 

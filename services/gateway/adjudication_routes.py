@@ -1,4 +1,4 @@
-"""Adjudication: its policy, adjudicating, and what another policy would do."""
+"""Adjudication: set the policy, adjudicate, and preview what a policy would do."""
 
 from typing import Annotated, Any
 
@@ -29,22 +29,20 @@ from services.moderation.visibility import may_moderate
 
 router = APIRouter(prefix="/api/moderation/v1/assignments/{assignment_id}")
 POLICY_FIELDS = frozenset(PolicyDocument.model_fields)
-Policy = Annotated[
-    OptionalQueryText, Query(description="a policy as JSON: what it would do; the assignment's own unless said")
-]
+Policy = Annotated[OptionalQueryText, Query(description="a policy as JSON to preview; default: the assignment's own")]
 
 
 @router.post("/set_adjudication_policy", operation_id="set_adjudication_policy", **SET_ADJUDICATION_POLICY)
 async def set_adjudication_policy(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, assignment_id: str
 ) -> Response:
-    """Set the policy by which marks become one; null clears it."""
+    """Set the policy that derives one grade from several marks; null clears it."""
     params = await parse_params(request)
     reject_unknown_parameters(params, {"adjudication": POLICY_FIELDS})
     if "adjudication" not in params:
         raise bad_request("adjudication is missing: send the policy, or null for none")
     policy: dict[str, Any] = get_object(params, "adjudication")
-    # A form holds texts only.
+    # A form holds only texts.
     if isinstance(policy.get("marks"), str) and policy["marks"].isdecimal():
         policy["marks"] = int(policy["marks"])
     _, assignment = await load_assignment(dependencies, caller, assignment_id)
@@ -80,10 +78,10 @@ async def adjudication(
     version: AsOfVersion = None,
     at: AsOfTime = None,
 ) -> Response:
-    """What an adjudication would do, by the assignment's policy or another, now or as of a version or time."""
+    """Preview an adjudication by the assignment's policy or another one, now or as of a version or time."""
     course, assignment = await load_assignment(dependencies, caller, assignment_id)
     require_reader(course, assignment, caller)
-    # Who may read is judged by the present, what is read by the past.
+    # Permissions are checked against the present state; the result is computed from the past one.
     sections = course.visible_sections(caller.user_id) if may_moderate(course, assignment, caller.user_id) else None
     course, assignment = await load_assignment_as_of(dependencies, caller, assignment_id, version, at)
     chosen_policy = assignment.adjudication if policy is None else _parse_policy(policy)
@@ -101,4 +99,4 @@ def _parse_policy(text: str) -> Any:
         fields = "; ".join(
             f"{'.'.join(map(str, detail['loc'])) or 'policy'}: {detail['msg']}" for detail in details[:5]
         )
-        raise bad_request(f"policy is no adjudication policy as JSON: {fields}") from None
+        raise bad_request(f"policy is not a valid adjudication policy in JSON: {fields}") from None

@@ -24,11 +24,11 @@ _POINTS_PATTERN = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 Tolerance = Annotated[
     OptionalQueryText,
     Query(
-        description="in points; 5 % of the points possible unless said",
+        description="in points; default 5 % of the points possible",
         json_schema_extra={"pattern": f"^{_POINTS_PATTERN.pattern}$"},
     ),
 ]
-Format = Annotated[str, Query(description="of the answer", json_schema_extra={"enum": list(RESPONSE_FORMATS)})]
+Format = Annotated[str, Query(description="of the response", json_schema_extra={"enum": list(RESPONSE_FORMATS)})]
 router = APIRouter(prefix="/api/moderation/v1")
 
 
@@ -43,13 +43,13 @@ async def assignment_agreement(
     tolerance: Tolerance = None,
     format: Format = "json",
 ) -> Response:
-    """Agreement between an assignment's graders, for auditors; also as of a version or time."""
+    """Compute the agreement between an assignment's graders, for auditors; also as of a version or time."""
     if format not in RESPONSE_FORMATS:
         raise bad_request(f"send format as one of {', '.join(RESPONSE_FORMATS)}")
     tolerance_points = None if tolerance is None else _parse_points(tolerance)
     course, assignment = await load_state(dependencies, caller, assignment_id, version, at)
     ratings, assignment_ref = collect_ratings(course, assignment), get_assignment_ref(assignment)
-    # Takes seconds for the largest class: in a thread, which no longer uses the state, other requests go on.
+    # Takes seconds for the largest class: runs in a thread, which does not use the state, so that other requests go on.
     try:
         agreement_result = await asyncio.to_thread(compute_agreement, ratings, tolerance_points)
     except LibrariesMissing as error:

@@ -1,4 +1,4 @@
-"""Who marks what: giving a grader's slot back."""
+"""Releases a grader's slot."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -22,7 +22,7 @@ async def release_slot(
     reject_unknown_parameters(params, {"grader_id": None})
     graders = get_ids(params, "grader_id", dependencies.live_events_shard)
     if graders is None or len(graders) != 1:
-        raise bad_request("send grader_id: whose slot to free")
+        raise bad_request("grader_id is missing: send the id of the grader whose slot is to be freed")
     _, assignment = await load_assignment(dependencies, caller, assignment_id)
     data = {"grader_id": graders[0]}
     result = await send_command(request, dependencies, caller, "release_grader_slot", assignment, data)

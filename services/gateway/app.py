@@ -37,7 +37,7 @@ from services.gateway.command_client import CommandClient, VerdictPending, pendi
 from services.gateway.command_producer import CommandProducer
 from services.gateway.dependencies import Dependencies
 from services.gateway.metrics import METRICS
-from services.gateway.openapi_docs import remove_validation_error_responses
+from services.gateway.openapi_docs import complete_document
 from services.gateway.pending_places import PendingPlaces
 from services.gateway.rails_params import BODY_BYTES_MAX
 from services.gateway.rails_paths import RailsPathMiddleware
@@ -83,7 +83,7 @@ API_ROUTERS = (
 )
 HEALTH_ROUTER = build_health_router(METRICS.registry)
 COMMON_HEADERS = [
-    # Answers hold marks: no browser or proxy keeps them.
+    # Responses hold marks: no browser or proxy may store them.
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
 ]
@@ -187,7 +187,7 @@ def create_request_traces(settings: GatewaySettings) -> "RequestTraces | None":
     """Create the tracer of commands over HTTP; None if no collector is configured."""
     if settings.otel_exporter_otlp_endpoint is None:
         return None
-    # Importing the SDK costs time and memory: only if it is used.
+    # Imported only if it is used: the SDK costs time and memory.
     from services.gateway.tracing import RequestTraces
 
     return RequestTraces()
@@ -214,7 +214,7 @@ def create_fastapi_app(
 ) -> FastAPI:
     """Build the routes, middleware and error handlers; ``lifespan`` sets ``app.state.dependencies``.
 
-    ``headers`` of every response. Without ``with_health`` the pages of supervisors are on a port of their own.
+    ``headers`` are added to every response. Without ``with_health`` the health endpoints have a port of their own.
     """
     app = FastAPI(
         title="Moderated Grading",
@@ -229,14 +229,14 @@ def create_fastapi_app(
     for router in routers:
         app.include_router(router)
     app.add_middleware(RequestLimitsMiddleware, body_bytes_max=BODY_BYTES_MAX)
-    # The innermost: the others give the routes a copy of the request.
+    # Innermost: the other middlewares give the routes a copy of the request.
     app.add_middleware(AccessLogMiddleware, shows_records=lambda template: "/assignments/" in template)
     app.add_middleware(RequestContextMiddleware)
     app.add_middleware(ResponseHeadersMiddleware, headers=headers)
     app.add_middleware(RailsPathMiddleware)
     app.add_middleware(HeadMiddleware)
     _add_error_handlers(app, routers)
-    document = remove_validation_error_responses(app.openapi())
+    document = complete_document(app.openapi())
     app.openapi = lambda: document  # type: ignore[method-assign]
     return app
 
@@ -267,7 +267,7 @@ def _add_error_handlers(app: FastAPI, routers: Sequence[APIRouter]) -> None:
         app,
         http_error=lambda request, error: _http_error(request, error, routers),
         invalid_fields=lambda request, fields: json_response(
-            request, {"message": f"cannot be used as they are: {fields}"}, 400
+            request, {"message": f"invalid parameters: {fields}"}, 400
         ),
         database_unavailable=_database_unavailable,
         internal_error=lambda request: json_response(request, INTERNAL_ERROR, 500),

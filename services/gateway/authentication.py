@@ -30,8 +30,8 @@ class Caller:
 class Authentication:
     """Verifies each request's token and enforces the rate limits of this process.
 
-    ``requests_per_minute``: of a user; ``unauthenticated_per_minute``: without a valid token, of an address, to which
-    requests with one do not count. ``failures`` counts the rejected tokens by reason.
+    ``requests_per_minute`` limits each user; ``unauthenticated_per_minute`` limits each address and counts only
+    requests without a valid token. ``failures`` counts the rejected tokens by reason.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Authentication:
         return caller
 
     def _reject_address_over_limit(self, request: Request) -> None:
-        """Raise ApiError (429) before a new token is looked at, if too many of its address were none."""
+        """Raise ApiError (429) before a new token is verified if its address sent too many invalid ones."""
         if not self.limiter.test(self.address_limit, address_key(request.scope)):
             raise self._rate_limited(self.address_limit, address_key(request.scope))
 

@@ -28,7 +28,7 @@ router = APIRouter(prefix=ASSIGNMENT_PATH)
 async def moderated_students(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
-    """The students in the moderation set."""
+    """List the students in the moderation set."""
     page = parse_page(request)
     view = await resolve_view(dependencies, caller, course_id, assignment_id, include_deleted=True)
     students = raise_if_rejected(view.list_moderated_students())
@@ -41,7 +41,7 @@ async def moderated_students(
 async def status(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
-    """Whether the caller may grade; with last_updated_at also the provisional grades."""
+    """Return whether the caller may grade; with last_updated_at also the provisional grades."""
     student = _get_required_parameter(request, "student_id")
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     return json_response(
@@ -60,7 +60,7 @@ async def status(
 async def anonymous_status(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
-    """The status by the submission's anonymous id."""
+    """Return the provisional grade status of a submission by its anonymous id."""
     anonymous_id = _get_required_parameter(request, "anonymous_id")
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     status_json = view.anonymous_provisional_grade_status(anonymous_id, _last_updated_at(request))
@@ -76,7 +76,7 @@ async def submission(
     assignment_id: str,
     user_id: str,
 ) -> Response:
-    """One submission."""
+    """Return a submission."""
     included = await _parse_include(request)
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     student = resolve_user_id(dependencies, view.course, user_id, caller)
@@ -96,7 +96,7 @@ async def anonymous_submission(
     assignment_id: str,
     anonymous_id: str,
 ) -> Response:
-    """One submission by its anonymous id; the answer does not name the student."""
+    """Return a submission by its anonymous id; the response does not name the student."""
     included = await _parse_include(request)
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     return json_response(request, raise_if_rejected(view.anonymous_submission_json(anonymous_id, included)))
@@ -106,7 +106,7 @@ async def anonymous_submission(
 async def submissions(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
-    """The submissions of the assignment."""
+    """List the submissions of the assignment."""
     page, included = parse_page(request), await _parse_include(request)
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     students = raise_if_rejected(view.list_submission_students())
@@ -122,7 +122,7 @@ async def submissions(
 async def gradeable_students(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
-    """The students whose work the caller may grade."""
+    """List the students whose work the caller may grade."""
     page, included = parse_page(request), await _parse_include(request)
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     students = raise_if_rejected(
@@ -143,7 +143,7 @@ async def _parse_include(request: Request) -> frozenset[str]:
 
 
 def _get_required_parameter(request: Request, name: str) -> str:
-    """Return a parameter, which may be empty: Rails sends nil so, and nothing is found by it. Raises ApiError."""
+    """Return a parameter. It may be empty: Rails sends nil that way, and it matches nothing. Raises ApiError (400)."""
     value = request.query_params.get(name)
     if value is None:
         raise bad_request(f"{name} is missing")

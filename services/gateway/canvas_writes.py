@@ -1,4 +1,4 @@
-"""Canvas's write operations: each sends a command and answers with its verdict."""
+"""Canvas's write operations: each sends a command and responds with its verdict."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ NO_PARAMETERS: TakenParameters = {}
 async def add_students(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
-    """Add students to the moderation set; the answer lists all accepted students, new in the set or not."""
+    """Add students to the moderation set; the response lists all accepted students, new in the set or not."""
     assignment_key, is_writer = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
     params = await parse_params(request, allow_large_body=is_writer)
     reject_unknown_parameters(params, {"student_ids": None})
@@ -67,9 +67,9 @@ async def add_students(
 
 
 def _get_anonymous_students(view: AssignmentView, params: Params) -> list[int] | None:
-    """Return the students of the anonymous ids in ``student_ids``, None without it. Raises ApiError.
+    """Return the students of the anonymous ids in ``student_ids``, None if it is absent. Raises ApiError.
 
-    A student who was added by name would then be known by the anonymous submission that is in the set.
+    User ids are refused: adding a student by user id would reveal which anonymous submission is theirs.
     """
     if not view.can_moderate:
         raise unauthorized()
@@ -85,7 +85,7 @@ def _get_anonymous_students(view: AssignmentView, params: Params) -> list[int] |
 async def bulk_select(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
-    """Choose many provisional grades at once; the answer holds the selections that changed."""
+    """Choose many provisional grades at once; the response holds the selections that changed."""
     assignment_key, is_writer = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
     params = await parse_params(request, allow_large_body=is_writer)
     reject_unknown_parameters(params, {"provisional_grade_ids": None})
@@ -123,7 +123,7 @@ async def select(
 async def publish(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
-    """Publish the chosen grades, all or none; with ``plan_digest`` only what the plan said."""
+    """Publish the chosen grades, all or none; with ``plan_digest`` only if the plan is unchanged."""
     params = await parse_params(request)
     reject_unknown_parameters(params, {"plan_digest": None})
     plan_digest = get_text(params, "plan_digest", "plan_digest")
@@ -164,7 +164,7 @@ async def grade_anonymously(
     assignment_id: str,
     anonymous_id: str,
 ) -> Response:
-    """Grade or comment by the submission's anonymous id; the answer does not name the student."""
+    """Grade or comment by the submission's anonymous id; the response does not name the student."""
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     student = view.find_student(anonymous_id)
     view_after, includes = await _record_grade(request, dependencies, caller, view, student)
@@ -179,9 +179,9 @@ def _graded_response(request: Request, submission_json: dict[str, Any]) -> Respo
 async def _record_grade(
     request: Request, dependencies: Dependencies, caller: Caller, view: AssignmentView, student: int | None
 ) -> tuple[AssignmentView, frozenset[str]]:
-    """Send the command of a grading request, if any; return the assignment after it and what the answer includes.
+    """Send the command of a grading request, if any; return the assignment after it and what the response includes.
 
-    Raises ApiError; a grading error is 400 with ``error``, as on Canvas's submissions path alone.
+    Raises ApiError; a grading error is 400 with ``error``, which Canvas does on its submissions path only.
     """
     if student is None or not view.course.is_enrolled_student(student):
         raise not_found()
@@ -209,7 +209,7 @@ def _check_grade_request(
     command_request = to_command_request(assignment_key, student, params)
     is_provisional = parse_bool(get_object(params, "submission").get("provisional"))
     asks_to_grade = any(params.get(name) is not None for name in ("submission", "rubric_assessment"))
-    # The handler judges the sender of a provisional command, so that its verdict is in the log.
+    # The handler checks the sender of a provisional command, so that the refusal is in the log.
     is_judged_by_handler = command_request is not None and is_provisional
     may_grade = view.course.has_permission(view.user_id, "manage_grades")
     if asks_to_grade and not may_grade and not is_judged_by_handler:
@@ -225,7 +225,7 @@ def _check_grade_request(
 
 
 def _response_includes(params: Params) -> frozenset[str]:
-    """Return what the answer includes: provisional grades if the request is provisional, visibility on request."""
+    """Return what the response includes: provisional grades if the request is provisional, visibility on request."""
     includes = {"submission_comments"} | ({"visibility"} & set(parse_list(params.get("include"))))
     is_provisional = parse_bool(get_object(params, "submission").get("provisional"))
     return frozenset(includes | {"provisional_grades"} if is_provisional else includes)
@@ -273,7 +273,9 @@ def _reject_non_provisional(view: AssignmentView, *, sets_grade: bool) -> None:
     """Raise ApiError: ordinary grades and comments belong to the LMS. As in Canvas, 403 for a grade until published."""
     if sets_grade and view.assignment.moderated_grading and view.assignment.grades_published_at is None:
         raise unauthorized()
-    raise bad_request("only provisional grades and comments are taken here: send submission[provisional]=true")
+    raise bad_request(
+        "only provisional grades and comments are accepted; nothing was changed: send submission[provisional]=true"
+    )
 
 
 async def _send_command(

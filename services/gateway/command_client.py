@@ -30,7 +30,7 @@ from services.gateway.verdict_waiter import VerdictWaiter
 if TYPE_CHECKING:
     from services.gateway.tracing import RequestTraces
 
-# The expiry is checked against the record's append time, which an outage of the broker delays.
+# The token's expiry is checked against the record's append time, which a broker outage delays.
 TOKEN_LIFETIME_SECONDS = 600
 REPORTED_ERRORS_MAX = 5
 REASON_HEADER = "X-Moderation-Reason"
@@ -60,7 +60,7 @@ class CommandRequest:
 class CommandClient:
     """Sends commands and waits for their verdicts in the log.
 
-    ``traces`` is None without a collector. ``token_claims``: what each of the gateway's own tokens names.
+    ``traces`` is None without a collector. ``token_claims`` are put into each token that the gateway signs.
     """
 
     def __init__(
@@ -85,8 +85,8 @@ class CommandClient:
         """Send a command and return its verdict.
 
         Raises:
-            ApiError: the request is no valid command (400), or nothing was sent to Kafka (503).
-            VerdictPending: the command was sent, and no verdict arrived in time.
+            ApiError: the request is not a valid command (400), or nothing was sent to Kafka (503).
+            VerdictPending: the command was sent, but no verdict arrived in time.
         """
         traceparent = request.headers.get("traceparent", "")
         client_traceparent = traceparent if TRACEPARENT.fullmatch(traceparent) else None
@@ -174,7 +174,7 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def build_command_id(request: Request, caller: Caller) -> str:
-    """Return a new UUIDv7, or with an Idempotency-Key a UUIDv8 derived from it, equal in every gateway."""
+    """Return a new UUIDv7, or with an Idempotency-Key a UUIDv8 derived from it, the same in every gateway."""
     key = idempotency_key(request)
     if key is None:
         return str(uuid7())
@@ -199,9 +199,9 @@ def _format_validation_error(error: ValidationError) -> str:
 
 
 def raise_for_verdict(verdict: dict[str, Any], *, is_grading: bool = False) -> dict[str, Any]:
-    """Return an accepting verdict. Raises ApiError with Canvas's body for a rejection, and the reason in a header.
+    """Return the verdict if it accepts. For a rejection, raise ApiError with Canvas's body and the reason in a header.
 
-    ``is_grading``: on the submissions path Canvas answers every grading error with 400 and ``error``.
+    ``is_grading``: on the submissions path Canvas responds to every grading error with 400 and ``error``.
     """
     if verdict["status"] == "accepted":
         return verdict
@@ -219,18 +219,19 @@ def _build_error(verdict: dict[str, Any], is_grading: bool) -> ApiError:
         case "not_found":
             return not_found()
         case "unauthenticated":
-            return unavailable("the handler does not know this gateway's key (COMMAND_KEY): its JWK set is to hold it")
+            return unavailable("the handler's JWK set lacks the public key of this gateway's COMMAND_KEY: add it")
         case "missing_student_ids":
             return ApiError(400, [])
         case "command_id_reused":
-            return ApiError(422, {"message": "this Idempotency-Key was used for another request: send a new one"})
+            reused = "this Idempotency-Key was used for another request; nothing was changed: send a new key"
+            return ApiError(422, {"message": reused})
         case _ if is_grading:
             return ApiError(400, {"error": message})
     return ApiError(verdict["http_status"], {"message": message})
 
 
 def pending_response(command_id: str, place: str | None) -> tuple[dict[str, str], dict[str, str]]:
-    """Build body and headers of a 202 answer, with the verdict's location; ``place`` is the record's, signed."""
+    """Build body and headers of a 202 response with the verdict's location; ``place``: signed record coordinates."""
     location = f"/api/moderation/v1/commands/{command_id}"
     if place is not None:
         location += f"?record={place}"

@@ -23,7 +23,7 @@ from services.runtime.health import Health
 LOGGER = logging.getLogger("gateway")
 PROBE_SECONDS = 1.0
 PROBE_TIMEOUT_SECONDS = 3.0
-# The producer's own time-outs are shorter.
+# The producer's own timeouts are shorter.
 START_SECONDS_MAX = 60
 ENQUEUE_SECONDS_MAX = 1.0
 IN_FLIGHT_MAX = 5_000
@@ -45,9 +45,9 @@ class ProducerRecord:
 
 
 class CommandProducer:
-    """Keeps a producer running. ``problem`` says why commands cannot be sent, None while they can.
+    """Keeps a producer running. ``problem`` states why commands cannot be sent; None while they can.
 
-    ``in_flight`` holds the ids of commands that were sent and not acknowledged yet.
+    ``in_flight`` holds the ids of commands that were sent but not yet acknowledged.
     """
 
     def __init__(self, bootstrap: str, topic: str, health: Health) -> None:
@@ -60,7 +60,7 @@ class CommandProducer:
         self._broken = asyncio.Event()
 
     async def run(self) -> None:
-        """Run producers one after the other until cancelled."""
+        """Keep one producer running, and replace it after a failure, until cancelled."""
         for generation in itertools.count():
             self.health.heartbeat("sender", START_SECONDS_MAX)
             if generation:
@@ -103,7 +103,7 @@ class CommandProducer:
                 await asyncio.wait_for(self._broken.wait(), PROBE_SECONDS)
 
     async def send(self, record: ProducerRecord, timeout_seconds: float) -> tuple[int, int] | None:
-        """Send a record; return (partition, offset), or None if no broker acknowledged it in time: it may still arrive.
+        """Send a record; return (partition, offset). None: no broker acknowledged it in time, and it may still arrive.
 
         Raises:
             NotSent: Kafka is down, or rejects the record.
@@ -125,7 +125,7 @@ class CommandProducer:
         except KAFKA_ERRORS as error:
             if not isinstance(error, MessageSizeTooLargeError):
                 self._broken.set()
-            raise NotSent(f"Kafka took nothing: {type(error).__name__}") from None
+            raise NotSent(f"Kafka did not accept the command: {type(error).__name__}") from None
         self.in_flight.add(record.command_id)
         acknowledgement.add_done_callback(lambda done: self._on_acknowledged(record.command_id, done))
         return await self._wait_for_acknowledgement(acknowledgement, timeout_seconds, sent_at)

@@ -37,7 +37,7 @@ router = APIRouter()
 async def course(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str
 ) -> Response:
-    """A course, for users with a role in it."""
+    """Return a course, for users with a role in it."""
     found = await resolve_course(dependencies, caller, course_id)
     return json_response(request, course_json(found, caller.user_id))
 
@@ -46,7 +46,7 @@ async def course(
 async def assignments(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str
 ) -> Response:
-    """The assignments of a course that the caller may see, by id. A page leaves out deleted ones."""
+    """List the assignments of a course that the caller may see, by id. A page leaves out deleted ones."""
     page = parse_page(request)
     found = await resolve_course(dependencies, caller, course_id)
     assignment_ids = await dependencies.reader.list_assignment_ids(caller.root_account_id, found.course_id)
@@ -65,7 +65,7 @@ async def assignments(
 async def assignment(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
-    """One assignment, for users with a role in its course."""
+    """Return an assignment, for users with a role in its course."""
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     if not can_read_assignment(view.course, view.assignment, caller.user_id):
         raise unauthorized()
@@ -77,12 +77,12 @@ async def assignment(
 async def users(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str
 ) -> Response:
-    """The users of a course by sortable name."""
+    """List the users of a course by sortable name."""
     page, params = parse_page(request), await parse_params(request)
     found = await resolve_course(dependencies, caller, course_id)
     refused = [name for name in UNSUPPORTED_FILTERS if params.get(name)]
     if refused:
-        raise bad_request(f"not taken here: {', '.join(refused)}. Send enrollment_type[] or enrollment_state[]")
+        raise bad_request(f"filter not supported: {', '.join(refused)}. Use enrollment_type[] or enrollment_state[]")
     roster_filter = RosterFilter(
         roles=parse_list(params.get("enrollment_type")),
         states=parse_list(params.get("enrollment_state")) or LISTED_STATES,
@@ -99,7 +99,7 @@ async def users(
 async def user(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, user_id: str
 ) -> Response:
-    """One user of a course."""
+    """Return a user of a course."""
     included = parse_list((await parse_params(request)).get("include"))
     found = await resolve_course(dependencies, caller, course_id)
     resolved_id = resolve_user_id(dependencies, found, user_id, caller)
@@ -115,7 +115,7 @@ def _is_shown(found: Course, viewer_id: int, user_id: int) -> bool:
 
 @router.get("/api/v1/users/self", operation_id="get_current_user", **GET_SELF)
 async def current_user(request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller) -> Response:
-    """The current user; the name is null until this gateway has read a course of the user."""
+    """Return the current user; the name is null until this gateway has read one of the user's courses."""
     found = dependencies.state_cache.find_cached_course_of_user(caller.root_account_id, caller.user_id)
     # Read again: the person may have been erased since.
     course = found and await dependencies.state_cache.get_course(caller.root_account_id, found.course_id)

@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """Links start with ``gateway_url`` or ``lms_url``; ``commands_topic`` is the topic's full name.
+    """The objects of one process. ``gateway_url`` and ``lms_url`` begin links; ``commands_topic`` is a full topic name.
 
-    Global ids of ``live_events_shard`` stand for local ids.
+    Global ids of ``live_events_shard`` are accepted for local ids.
     """
 
     authentication: Authentication
@@ -71,7 +71,7 @@ AuthenticatedCaller = Annotated[Caller, Depends(authenticate_caller)]
 
 
 def raise_if_rejected(result: T | Rejected) -> T:
-    """Return a view's result. Raises ApiError with Canvas's answer if the view is rejected."""
+    """Return a view's result. Raises ApiError with Canvas's response if the view was rejected."""
     if not isinstance(result, Rejected):
         return result
     match result.reason:

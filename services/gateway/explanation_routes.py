@@ -1,4 +1,4 @@
-"""Why a student's grade is what it is."""
+"""Explains how a student's grade came about."""
 
 from typing import Any, cast
 

@@ -1,4 +1,4 @@
-"""What the routes of the service's own moderation commands share: the assignment, who may read it, the command."""
+"""Shared by the routes of the service's own commands: load the assignment, check permissions, send the command."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ async def load_assignment(dependencies: Dependencies, caller: Caller, assignment
 async def load_assignment_as_of(
     dependencies: Dependencies, caller: Caller, assignment_id: str, version: str | None, at: str | None
 ) -> tuple[Course, Assignment]:
-    """Load an assignment and its course, now or as of a version or time. Raises ApiError, beyond the present 404."""
+    """Load an assignment and its course, now or as of a version or time. Raises ApiError: 404 for the future."""
     course, assignment = await load_assignment(dependencies, caller, assignment_id)
     until_version, until = parse_as_of(version, at)
     if until_version is None and until is None:
@@ -48,9 +48,9 @@ async def load_assignment_as_of(
 def resolve_student_ids(
     dependencies: Dependencies, course: Course, assignment: Assignment, params: Params, name: str
 ) -> list[int] | None:
-    """Return the students that a parameter lists, None if it is absent: while students are hidden, by anonymous id.
+    """Return the ids of the students in a parameter; None if it is absent. Hidden students have anonymous ids there.
 
-    Raises ApiError: 400 for what is no id, 404 for an anonymous id that is unknown.
+    Raises ApiError: 400 for an invalid id, 404 for an unknown anonymous id.
     """
     if params.get(name) is None:
         return None

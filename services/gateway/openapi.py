@@ -9,7 +9,7 @@ OPENAPI_FILE = Path(__file__).parents[2] / "schemas" / "openapi.json"
 
 
 def render_openapi() -> str:
-    """Render the OpenAPI document as it is checked in."""
+    """Render the OpenAPI document, byte for byte as in schemas/openapi.json."""
     return json.dumps(create_fastapi_app().openapi(), indent=1, ensure_ascii=False) + "\n"
 
 

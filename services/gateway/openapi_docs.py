@@ -1,4 +1,4 @@
-"""The OpenAPI description of each operation: answers, parameters, and bodies in all three encodings."""
+"""The OpenAPI description of each operation: responses, parameters, and bodies in all three encodings."""
 
 from typing import Any
 
@@ -12,9 +12,10 @@ from schemas.reasons import REASONS
 Document = dict[str, Any]
 Responses = dict[int | str, dict[str, Any]]
 _LINK_HEADER = {"Link": {"description": "current, next, prev, first, last", "schema": {"type": "string"}}}
-_REASON_HEADERS = {
-    "X-Moderation-Reason": {
-        "description": "the reason of the command's verdict, where a rule refused it",
+_REASON_HEADERS = {"X-Moderation-Reason": {"$ref": "#/components/headers/ModerationReason"}}
+_HEADER_COMPONENTS = {
+    "ModerationReason": {
+        "description": "the reason in the command's verdict, if a rule rejected it",
         "schema": {"type": "string", "enum": list(REASONS)},
     }
 }
@@ -56,7 +57,7 @@ _ERROR_RESPONSES: Responses = {
 _WRITE_RESPONSES: Responses = {
     202: {
         "model": canvas.Pending,
-        "description": "No verdict in time: it will be at Location",
+        "description": "The verdict did not arrive in time; it will be at Location",
         "headers": {"Location": {"schema": {"type": "string"}}},
     },
     413: {"model": canvas.Message, "description": "The body is larger than 1 MiB"},
@@ -66,7 +67,7 @@ _WRITE_RESPONSES: Responses = {
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "a repeated key repeats the command and its answer",
+    "description": "a request with the same key is not processed again and receives the same response",
     "schema": {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
 }
 
@@ -141,7 +142,9 @@ _SORT_PARAMETERS = (
     _query_parameter("order", "`desc` reverses the order", {"type": "string"}),
 )
 _LAST_UPDATED_AT_PARAMETER = _query_parameter(
-    "last_updated_at", "the submission's change time as known to the caller", {"type": "string", "format": "date-time"}
+    "last_updated_at",
+    "the last change of the submission that the caller knows",
+    {"type": "string", "format": "date-time"},
 )
 # Canvas takes any other value as false.
 _BOOLEAN_SCHEMA: Document = {"description": "true, t, 1, on, yes or y; everything else is false", "examples": [True]}
@@ -235,18 +238,18 @@ _PUBLICATION_FIELDS: dict[str, Document] = {
     "plan_digest": {
         "type": ["string", "null"],
         "pattern": DIGEST_PATTERN,
-        "description": "publish only what the plan with this digest said; another plan: 409 `plan_outdated`",
+        "description": "publish only if the plan still has this digest, else 409 `plan_outdated`",
     }
 }
 PUBLISH = write_operation(
     canvas.Message, "The chosen grades are published", _PUBLICATION_FIELDS, form=_PUBLICATION_FIELDS
 )
-PUBLISH["responses"][409] = {"model": canvas.Message, "description": "The plan is another by now"}
+PUBLISH["responses"][409] = {"model": canvas.Message, "description": "The plan has changed since"}
 PLAN_PUBLICATION = write_operation(PublicationPlan[canvas.Id], "What a publication by the caller would do", {})
 GET_PUBLICATION_PLAN = read_operation(PublicationPlan[canvas.Id], "What a publication by the caller would do")
 GRADE = write_operation(
     canvas.Graded,
-    "The submission after it",
+    "The submission after the change",
     _GRADE_FIELDS,
     form=_GRADE_FORM_FIELDS,
     form_patterns=_RUBRIC_FORM_PATTERN,
@@ -267,12 +270,12 @@ SET_ADJUDICATION_POLICY = write_operation(
 )
 ADJUDICATE = write_operation(
     Adjudication[canvas.Id],
-    "What became of each student",
+    "The result for each student",
     {
         "student_ids": {
             "type": ["array", "null"],
             "items": {"type": ["integer", "string"]},
-            "description": "students of the moderation set, by anonymous id while they are hidden; absent: all of it",
+            "description": "students of the moderation set, by anonymous id while they are hidden; default: all",
         }
     },
     form={"student_ids[]": {"type": "array", "items": {"type": "string"}}},
@@ -289,15 +292,17 @@ _REVISION_FIELDS: dict[str, Document] = {
     "excuse": _BOOLEAN_SCHEMA,
 }
 REVISE_GRADE = write_operation(
-    RevisionResult[canvas.Id], "The gradebook after it", _REVISION_FIELDS, form=_REVISION_FIELDS
+    RevisionResult[canvas.Id], "The gradebook entry after the revision", _REVISION_FIELDS, form=_REVISION_FIELDS
 )
 WITHDRAW_GRADE = write_operation(
-    RevisionResult[canvas.Id], "The gradebook after it", _WITHDRAWAL_FIELDS, form=_WITHDRAWAL_FIELDS
+    RevisionResult[canvas.Id], "The gradebook entry after the withdrawal", _WITHDRAWAL_FIELDS, form=_WITHDRAWAL_FIELDS
 )
 _SLOT_FIELDS: dict[str, Document] = {"grader_id": _ID_SCHEMA}
-RELEASE_SLOT = write_operation(SlotResult[canvas.Id], "Whose slot is free now", _SLOT_FIELDS, form=_SLOT_FIELDS)
+RELEASE_SLOT = write_operation(
+    SlotResult[canvas.Id], "The grader whose slot is free now", _SLOT_FIELDS, form=_SLOT_FIELDS
+)
 RELEASE_SLOT["responses"][409] = {"model": canvas.Message, "description": "The grader has entered a grade"}
-GET_EXPLANATION = read_operation(canvas.Explanation, "The sentence, the grade and its trail")
+GET_EXPLANATION = read_operation(canvas.Explanation, "The explanation, the grade and its history")
 GET_COURSE = read_operation(canvas.Course, "The course")
 LIST_ASSIGNMENTS = read_operation(
     list[canvas.Assignment], "The assignments, by id", paginated=True, query=_PAGE_PARAMETERS
@@ -312,7 +317,7 @@ LIST_COURSE_USERS = read_operation(
     query=(
         _query_parameter("enrollment_type[]", "teacher, ta, student, observer, designer, student_view", _TEXT_LIST),
         _query_parameter("enrollment_state[]", "default active and invited", _TEXT_LIST),
-        _query_parameter("user_ids[]", "these users alone", {"type": "array", "items": _ID_SCHEMA, "minItems": 1}),
+        _query_parameter("user_ids[]", "only these users", {"type": "array", "items": _ID_SCHEMA, "minItems": 1}),
         _query_parameter("search_term", "part of a name, login or SIS id, or a whole id", {"type": "string"}),
         _USER_INCLUDE_PARAMETER,
         *_PAGE_PARAMETERS,
@@ -324,21 +329,21 @@ GET_COMMAND: Document = {
     "responses": {
         200: {"model": canvas.CommandVerdict, "description": "The verdict", "headers": _RATE_LIMIT_HEADERS},
         202: {"model": canvas.Pending, "description": "The record is not decided yet"},
-        410: {"model": canvas.Message, "description": "The command was decided, and its verdict is no longer kept"},
+        410: {"model": canvas.Message, "description": "The command was decided, but its verdict is no longer kept"},
         **_ERROR_RESPONSES,
     }
 }
 GET_STATE = read_operation(canvas.AssignmentState, "The state")
 LIST_EVENTS = read_operation(list[canvas.AuditEvent], "The events, by version", paginated=True, query=_PAGE_PARAMETERS)
-GET_AGREEMENT = read_operation(agreement.Agreement, "The figures")
+GET_AGREEMENT = read_operation(agreement.Agreement, "The agreement figures")
 GET_AGREEMENT["responses"][200]["content"] = {
     "text/csv": {"schema": {"type": "string"}},
     "text/plain": {"schema": {"type": "string"}},
 }
 
 
-def remove_validation_error_responses(document: Document) -> Document:
-    """Remove FastAPI's own 422 answers: it validates no parameter here."""
+def complete_document(document: Document) -> Document:
+    """Add the headers that responses refer to. Remove FastAPI's own 422 responses: it validates no parameters here."""
     for operations in document["paths"].values():
         for operation in operations.values():
             validation_response = operation["responses"].get("422", {})
@@ -346,4 +351,5 @@ def remove_validation_error_responses(document: Document) -> Document:
                 del operation["responses"]["422"]
     for name in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(name, None)
+    document["components"]["headers"] = _HEADER_COMPONENTS
     return document

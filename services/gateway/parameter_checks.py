@@ -1,4 +1,4 @@
-"""Rejects parameters that an operation does not take, by name, so that no sent value is dropped silently."""
+"""Rejects parameters that an operation does not accept, by name, so that no value is dropped silently."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from services.gateway.rails_params import Params
 from services.gateway.responses import ApiError, bad_request
 
-# Parameters of Rails and of clients without effect on a write: canvasapi sends per_page wherever it expects a list.
+# Parameters from Rails and clients that have no effect on a write: canvasapi sends per_page wherever it expects a list.
 TRANSPORT_PARAMETERS = frozenset(
     {"access_token", "api_key", "authenticity_token", "format", "page", "per_page", "utf8"}
 )
@@ -19,16 +19,16 @@ TakenParameters = Mapping[str, frozenset[str] | None]
 
 
 def reject_unknown_parameters(params: Params, taken: TakenParameters) -> None:
-    """Raise ApiError (400) if a parameter or a field of one is not taken; the message names the accepted form."""
+    """Raise ApiError (400) if a parameter or one of its fields is not accepted; the message names the accepted ones."""
     unknown_names = [name for name in params if name not in taken and name not in TRANSPORT_PARAMETERS]
     if any(name.lstrip().startswith(("{", "[")) for name in unknown_names):
-        raise bad_request("the body is JSON, its content type is another: send Content-Type: application/json")
+        raise bad_request("the body is JSON, but its content type is not: send Content-Type: application/json")
     for group, fields in taken.items():
         if fields is not None and isinstance(params.get(group), dict):
             unknown_names += [f"{group}[{name}]" for name in params[group] if name not in fields]
     if unknown_names:
         shown = ", ".join(_shorten(name) for name in unknown_names[:REPORTED_NAMES_MAX])
-        raise bad_request(f"not taken here: {shown}. {_remedy(unknown_names, taken)}")
+        raise bad_request(f"parameters not accepted: {shown}; nothing was changed. {_remedy(unknown_names, taken)}")
 
 
 def _shorten(name: str) -> str:
@@ -36,7 +36,7 @@ def _shorten(name: str) -> str:
 
 
 def _remedy(unknown_names: list[str], taken: TakenParameters) -> str:
-    """Name the parameter with a field of that name, else all that are taken."""
+    """Name the parameter that has a field of that name, else all accepted parameters."""
     last_parts = {name.rstrip("]").replace("[", ".").rpartition(".")[2] for name in unknown_names}
     forms = [f"{group}[{field}]" for group, fields in taken.items() for field in sorted(fields or _NO_FIELDS)]
     misplaced = [form for form in forms if form.partition("[")[2].rstrip("]") in last_parts]
@@ -49,7 +49,7 @@ def reject_acting_as(value: str | None) -> None:
     """Raise ApiError (400) for ``as_user_id``, which would otherwise run with the caller's own rights."""
     if value is not None:
         raise ApiError(
-            400, {"message": "as_user_id is not taken here: nothing was done. Send that user's own token instead"}
+            400, {"message": "as_user_id is not supported; nothing was changed: send that user's own token instead"}
         )
 
 

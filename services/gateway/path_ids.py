@@ -1,6 +1,6 @@
 """Resolves ids in paths: numbers, global ids, and Canvas's SIS forms.
 
-Canvas: lib/api.rb (sis_parse_id). Forms that the LMS does not state here, such as ``lti_context_id:``, find nothing.
+Canvas: lib/api.rb (sis_parse_id). Forms that the LMS does not send us, such as ``lti_context_id:``, match nothing.
 """
 
 from schemas.global_ids import to_local_id
@@ -31,7 +31,7 @@ def parse_sis_id(text: str) -> tuple[str, str] | None:
 
 
 def parse_local_id(dependencies: Dependencies, text: str) -> int | None:
-    """Parse an id; a global id of our shard becomes the local one. None if it is no id."""
+    """Parse an id; a global id of our shard becomes the local one. None if the text is not an id."""
     number = parse_path_id(text)
     return None if number is None else to_local_id(number, dependencies.live_events_shard)
 
@@ -50,8 +50,8 @@ async def resolve_view(
     """Load a path's assignment as the caller sees it.
 
     Raises:
-        ApiError: 404 if there is no such course; for a caller without a role in it 403, whatever else they ask for;
-            404 if the course has no such assignment.
+        ApiError: 404 if there is no such course; 403 for a caller without a role in it, before anything else is
+            checked; 404 if the course has no such assignment.
     """
     course_id, assignment_id = (
         await _resolve_course_id(dependencies, caller, course),
@@ -72,7 +72,7 @@ async def resolve_view(
 async def find_view(
     dependencies: Dependencies, caller: Caller, assignment_key: tuple[int, int]
 ) -> AssignmentView | None:
-    """Load the assignment of a course as the caller sees it; None if there is none. Checks no right."""
+    """Load an assignment of a course as the caller sees it; None if there is none. Checks no permissions."""
     course_id, assignment_id = assignment_key
     course_and_assignment = await dependencies.state_cache.get_assignment(
         caller.root_account_id, assignment_id, course_id
@@ -85,9 +85,9 @@ async def find_view(
 async def resolve_assignment_key(
     dependencies: Dependencies, caller: Caller, course: str, assignment: str
 ) -> tuple[tuple[int, int], bool]:
-    """Resolve the ids of a command that the handler decides, and whether the caller may change anything in the course.
+    """Resolve the ids for a command, and whether the caller may change anything in the course.
 
-    That the course has the assignment is for the handler to say, so that its verdict is in the log. Raises ApiError as
+    The handler checks that the course has the assignment, so that a refusal is in the log. Raises ApiError as
     :func:`resolve_view`.
     """
     found, assignment_id = (
@@ -100,7 +100,7 @@ async def resolve_assignment_key(
 
 
 def may_write(course: Course, caller: Caller) -> bool:
-    """Whether the caller grades or moderates in the course: the body of any other one needs no size."""
+    """Return whether the caller grades or moderates in the course; only these callers may send large bodies."""
     return course.has_permission(caller.user_id, "manage_grades") or course.has_permission(
         caller.user_id, "select_final_grade"
     )
@@ -137,7 +137,7 @@ async def _load_course(dependencies: Dependencies, caller: Caller, course_id: in
 
 
 def _reject_outsider(course: Course, caller: Caller) -> None:
-    """Raise ApiError (403) for a caller without a role in the course, before anything in it is looked up for them."""
+    """Raise ApiError (403) for a caller without a role in the course, before anything in it is looked up."""
     if not can_read_course(course, caller.user_id):
         raise unauthorized()
 

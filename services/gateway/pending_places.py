@@ -1,7 +1,7 @@
-"""Signs the place of a record that a caller was told, so that nobody else can ask how far a partition is decided.
+"""Signs the record coordinates in a ``Location``, so that no other caller can query the progress of a partition.
 
-Without it ``202 pending`` told anybody, by bisection, the last decided offset of every partition, and with it the
-traffic of all root accounts.
+Without a signature, anyone could find the last decided offset of each partition by bisection on ``202 pending``, and
+with it the traffic of all root accounts.
 """
 
 import base64
@@ -17,14 +17,14 @@ PURPOSE = b"place of a pending command"
 
 
 class PendingPlaces:
-    """All gateways of an installation sign alike: with its id, which stands in the log and is told to no caller."""
+    """All gateways of an installation sign with the same key: its id, which is in the log and never sent to callers."""
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self._key: bytes | None = None
 
     async def sign(self, caller: Caller, command_id: str, coordinates: str) -> str:
-        """Return the coordinates with a signature; without one while PostgreSQL does not answer."""
+        """Return the coordinates with a signature, or unsigned while PostgreSQL does not answer."""
         try:
             key = await self._load_key()
         except POSTGRES_ERRORS:
@@ -32,7 +32,7 @@ class PendingPlaces:
         return f"{coordinates}-{_sign(key, caller, command_id, coordinates)}"
 
     async def was_told(self, caller: Caller, command_id: str, coordinates: str, signature: str) -> bool:
-        """Whether a gateway told this caller that the command's record is there. May raise POSTGRES_ERRORS."""
+        """Return whether a gateway signed these coordinates for this caller and command. Raises POSTGRES_ERRORS."""
         expected = _sign(await self._load_key(), caller, command_id, coordinates)
         return hmac.compare_digest(expected.encode(), signature.encode())
 

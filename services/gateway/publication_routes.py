@@ -18,7 +18,7 @@ router = APIRouter(prefix="/api/moderation/v1/assignments/{assignment_id}")
 async def plan_publication(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, assignment_id: str
 ) -> Response:
-    """Plan a publication by a command, whose verdict holds the plan; nothing changes."""
+    """Plan a publication with a command whose verdict holds the plan; nothing is published."""
     reject_unknown_parameters(await parse_params(request), {})
     _, assignment = await load_assignment(dependencies, caller, assignment_id)
     return json_response(request, await send_command(request, dependencies, caller, "plan_publication", assignment, {}))
@@ -28,7 +28,7 @@ async def plan_publication(
 async def publication_plan(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, assignment_id: str
 ) -> Response:
-    """What a publication by the caller would do now, for moderators and auditors."""
+    """Preview a publication by the caller, for moderators and auditors."""
     course, assignment = await load_assignment(dependencies, caller, assignment_id)
     require_reader(course, assignment, caller)
     return json_response(request, plan_document(course, assignment, caller.user_id))

@@ -20,7 +20,7 @@ BODY_BYTES_MAX = 1 << 20
 FIELDS_MAX = 20_000
 SMALL_BODY_BYTES_MAX = 16 << 10
 SMALL_FIELDS_MAX = 500
-"""Limits of a query, and of the body of a read or of a caller who may change nothing."""
+"""Limits for a query, for the body of a read, and for callers who may not change anything."""
 NAME_CHARACTERS_MAX = 60
 _BRACKETED_NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,10}(\.[0-9]{1,15})?", re.ASCII)
@@ -60,7 +60,7 @@ async def _read_body(request: Request, bytes_max: int) -> bytes:
         if len(body) > bytes_max:
             raise ApiError(
                 413,
-                {"message": f"the body is larger than {bytes_max} bytes: send less at once"},
+                {"message": f"the body is larger than {bytes_max} bytes; nothing was changed: send less at once"},
                 {"Connection": "close"},
             )
     return bytes(body)
@@ -72,7 +72,7 @@ def _parse_pairs(text: bytes, source: str, fields_max: int) -> list[tuple[str, s
             text.decode("ascii", "strict"), keep_blank_values=True, errors="strict", max_num_fields=fields_max
         )
     except UnicodeDecodeError:
-        raise bad_request(f"{source} is not UTF-8, percent-encoded") from None
+        raise bad_request(f"{source} is not percent-encoded UTF-8") from None
     except ValueError:
         raise bad_request(f"{source} has more than {fields_max} fields") from None
     return pairs
@@ -84,7 +84,7 @@ def _parse_json_object(body: bytes) -> Params:
         # orjson keeps the last of duplicate keys.
         _STRICT_DECODER.decode(body.decode())
     except (orjson.JSONDecodeError, RecursionError):
-        raise bad_request("the body is not JSON (UTF-8)") from None
+        raise bad_request("the body is not valid JSON in UTF-8") from None
     if not isinstance(document, dict):
         raise bad_request("the body is not a JSON object")
     return document
@@ -116,7 +116,7 @@ async def _parse_multipart(request: Request, body: bytes, fields_max: int) -> li
         return list((await parser.parse()).multi_items())
     except (MultiPartException, UnicodeDecodeError, KeyError, ValueError):
         raise bad_request(
-            "the body is not multipart/form-data with text fields in UTF-8 (files are not taken)"
+            "the body is not multipart/form-data with text fields in UTF-8 (files are not accepted)"
         ) from None
 
 
@@ -136,7 +136,7 @@ def _put_all(params: Params, pairs: Iterable[tuple[str, Any]]) -> None:
                 params[name].append(value)
                 continue
             previous_value = params.pop(name)
-            # A list of the query or of a[] fields is not the repeated name's own yet.
+            # A list from the query or from a[] fields was not made by this repetition: copy it first.
             value = [*previous_value, value] if isinstance(previous_value, list) else [previous_value, value]
             repeated_names.add(name)
         seen_names.add(name)
@@ -162,7 +162,7 @@ def _put(node: Any, path: list[str], value: Any) -> None:
         else:
             node = node.setdefault(key, [] if child_is_list else {})
             if not isinstance(node, list if child_is_list else dict):
-                raise bad_request(f"{path[0]} is there both as a text and as a list or object: send it once")
+                raise bad_request(f"{path[0]} is sent both as a text and as a list or object: send it once")
 
 
 def _put_value(node: Params, key: str, value: Any, path: list[str]) -> None:
@@ -171,7 +171,7 @@ def _put_value(node: Params, key: str, value: Any, path: list[str]) -> None:
         for name, part in value.items():
             _put_value(present, name, part, [*path, name])
     elif key in node and present != value:
-        raise bad_request(f"{_format_name(path)} is there twice with different values: send it once")
+        raise bad_request(f"{_format_name(path)} is sent twice with different values: send it once")
     else:
         node[key] = value
 
@@ -220,16 +220,16 @@ def get_number(params: Params, name: str, display_name: str) -> float | None:
 
 
 def get_ids(params: Params, name: str, shard: int | None = None) -> list[int] | None:
-    """Return a list of ids, None if it is absent. Raises ApiError if an item is no id.
+    """Return a list of ids, None if it is absent. Raises ApiError if an item is not an id.
 
-    Global ids of ``shard`` become local ones: set it for ids of the LMS.
+    With ``shard``, its global ids become local ones: pass it for ids of the LMS.
     """
     value = params.get(name)
     if value is None:
         return None
     values = value if isinstance(value, list) else [value]
     try:
-        # JSON Schema takes 7.0 for an integer.
+        # JSON Schema accepts 7.0 as an integer.
         integers = (int(item) if isinstance(item, float) and item.is_integer() else item for item in values)
         return [to_local_id(parse_id(item), shard) for item in integers if item != ""]
     except ValueError:
@@ -237,7 +237,7 @@ def get_ids(params: Params, name: str, shard: int | None = None) -> list[int] | 
 
 
 def parse_path_id(text: str) -> int | None:
-    """Parse an id; None if it is none."""
+    """Parse an id; None if the text is not an id."""
     try:
         return parse_id(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Rewrites paths like Rails: without the format or slash at the end, with encoded slashes inside ids.
+"""Rewrites paths like Rails: removes a trailing format or slash, and keeps encoded slashes inside ids.
 
 Canvas: config/routes.rb, ``(.:format)`` of every API route; "SIS IDs" in its API documentation, on escaping.
 """
@@ -16,8 +16,8 @@ _ENCODED_SLASH = re.compile(rb"%2f", re.IGNORECASE)
 class RailsPathMiddleware:
     """Rewrites the path that the router sees; ``raw_path`` stays as it was sent.
 
-    The server decodes a path before it is routed, so that ``%2F`` in an id would split the path. Here such a segment
-    stays escaped; :func:`unescape_segment` decodes it.
+    The server decodes a path before routing, so ``%2F`` in an id would split the path. The middleware keeps such a
+    segment escaped; :func:`unescape_segment` decodes it.
     """
 
     def __init__(self, app: ASGIApp) -> None:

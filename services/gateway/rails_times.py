@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from services.gateway.responses import bad_request
 
 _NAMED_UTC = re.compile(r" *(UTC|GMT|Z)$", re.IGNORECASE)
-# An unescaped + in a query is decoded as a blank.
+# An unescaped + in a query is decoded as a space.
 _OFFSET_WITHOUT_SIGN = re.compile(r"(:[0-9]{2}(?:\.[0-9]+)?) +(?=[0-9]{2}:?[0-9]{2}$)")
 _BLANKS_BEFORE_OFFSET = re.compile(r" +(?=[+-][0-9])")
 _NAMED_MONTH_FORMATS = tuple(
@@ -22,16 +22,16 @@ _NAMED_MONTH_FORMATS = tuple(
 
 
 def parse_time(text: str, name: str) -> datetime:
-    """Parse a time, in UTC if it has no offset, as in Canvas. Raises ApiError if the text is no time.
+    """Parse a time, as UTC if it has no offset, as Canvas does. Raises ApiError if the text is not a time.
 
-    ISO 8601, Ruby's ``2026-01-31 12:00:00 UTC``, RFC 2822, and dates with an English month.
+    Accepts ISO 8601, Ruby's ``2026-01-31 12:00:00 UTC``, RFC 2822, and dates with an English month.
     """
     time = _parse(text.strip())
     if time is None:
         raise bad_request(f"send {name} as an RFC 3339 time, such as 2026-01-31T12:00:00Z")
     try:
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except OverflowError:  # Within a day of the first or the last time that there is.
+    except OverflowError:  # Within a day of the earliest or latest representable time.
         return (datetime.min if time.year == 1 else datetime.max).replace(tzinfo=UTC)
 
 

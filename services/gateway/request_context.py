@@ -1,4 +1,4 @@
-"""The HTTP request's data for live events: no query, no id of a path, of the referrer its origin only."""
+"""The HTTP request's data for live events: no query, no ids from the path, only the origin of the referrer."""
 
 import re
 from urllib.parse import urlsplit, urlunsplit
@@ -8,7 +8,7 @@ from fastapi import Request
 
 from schemas.http_request import URL_MAX, USER_AGENT_MAX
 
-# Only these cause live events. No address or URL of any other request is sent.
+# Only these requests cause live events. Addresses and URLs of other requests are not sent.
 COMMANDS_WITH_REQUEST = frozenset({"publish_provisional_grades"})
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -16,7 +16,7 @@ _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 def build_request_header(request: Request, gateway_url: str) -> bytes | None:
     """Build the record header ``http_request``; None if the caller's address is unknown.
 
-    Host and start of the URL are the gateway's own, not those of the request; the path is the route's template.
+    Host and base of the URL are the gateway's own, not the request's; the path is the route's template.
     """
     if request.client is None:
         return None
@@ -34,7 +34,7 @@ def build_request_header(request: Request, gateway_url: str) -> bytes | None:
 
 
 def get_origin(url: str | None) -> str | None:
-    """Return scheme, host and port of a URL; None if it is no URL of a page."""
+    """Return scheme, host and port of a URL; None if it is not the URL of a web page."""
     text = _clean_text(url, 8 * URL_MAX)
     if text is None:
         return None

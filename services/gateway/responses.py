@@ -1,4 +1,4 @@
-"""Canvas's answers: error bodies, and ids as strings on request."""
+"""Canvas's responses: error bodies, and ids as strings on request."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,39 +29,39 @@ class ApiError(Exception):
 
 
 def bad_request(message: str) -> ApiError:
-    """Build a 400 answer that names the problem and the remedy."""
+    """Build a 400 response that names the problem and the remedy."""
     return ApiError(400, {"message": message})
 
 
 def unauthenticated() -> ApiError:
-    """Build a 401 answer for missing credentials."""
+    """Build a 401 response for missing credentials."""
     body = {"status": "unauthenticated", "errors": [{"message": "user authorization required"}]}
     return ApiError(401, body, CHALLENGE_HEADERS)
 
 
 def invalid_token(reason: str) -> ApiError:
-    """Build a 401 answer for an invalid token."""
+    """Build a 401 response for an invalid token."""
     body = {"status": "unauthenticated", "errors": [{"message": "Invalid access token."}, {"message": reason}]}
     return ApiError(401, body, CHALLENGE_HEADERS)
 
 
 def unauthorized() -> ApiError:
-    """Build a 403 answer for a missing permission."""
+    """Build a 403 response for a missing permission."""
     return ApiError(403, UNAUTHORIZED)
 
 
 def not_found() -> ApiError:
-    """Build a 404 answer, the same for unknown and for hidden resources."""
+    """Build a 404 response, the same for unknown and for hidden resources."""
     return ApiError(404, NOT_FOUND)
 
 
 def expired() -> ApiError:
-    """Build a 410 answer: the command was decided, and its verdict is no longer kept."""
+    """Build a 410 response: the command was decided, but its verdict is no longer kept."""
     return ApiError(410, {"message": COMMAND_EXPIRED.message})
 
 
 def unavailable(reason: str) -> ApiError:
-    """Build a 503 answer: nothing was changed, retry."""
+    """Build a 503 response: nothing was changed, the client may retry."""
     return ApiError(
         503,
         {"message": f"{reason}: nothing was changed, send the request again"},
@@ -70,14 +70,14 @@ def unavailable(reason: str) -> ApiError:
 
 
 def json_response(request: Request, body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Build a JSON answer, with ids as strings if the request accepts only those."""
+    """Build a JSON response, with ids as strings if the request accepts only those."""
     if wants_string_ids(request):
         body = stringify_ids(body)
     return Response(orjson.dumps(body), status, headers, media_type=JSON_MEDIA_TYPE)
 
 
 def parse_verdict(body: str) -> dict[str, Any]:
-    """Return a stored verdict with the ids of its result as integers: on the topic they are strings."""
+    """Return a stored verdict with the ids in its result as integers; on the topic they are strings."""
     verdict: dict[str, Any] = orjson.loads(body)
     return {**verdict, "result": _integer_ids(verdict["result"])}
 
@@ -99,7 +99,7 @@ def _integer_field(name: str, value: Any) -> Any:
 
 
 def _is_id_field(name: str) -> bool:
-    """Return whether a field of a result is a number's; an anonymous id is no number."""
+    """Return whether a field of a result holds a numeric id; anonymous ids are not numeric."""
     return name == "id" or (name.endswith("_id") and name not in _TEXT_ID_FIELDS)
 
 

@@ -24,7 +24,7 @@ REVISION_PARAMETERS: TakenParameters = {
 async def revise(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, assignment_id: str
 ) -> Response:
-    """Replace a student's published grade, with the reason."""
+    """Replace a student's published grade and record the reason."""
     params = await parse_params(request)
     reject_unknown_parameters(params, REVISION_PARAMETERS)
     data = _student_and_reason(dependencies, params)
@@ -44,7 +44,7 @@ async def revise(
 async def withdraw(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, assignment_id: str
 ) -> Response:
-    """Take a student's published grade back, with the reason."""
+    """Withdraw a student's published grade and record the reason."""
     params = await parse_params(request)
     reject_unknown_parameters(params, WITHDRAWAL_PARAMETERS)
     data = _student_and_reason(dependencies, params)
@@ -57,5 +57,5 @@ def _student_and_reason(dependencies: Dependencies, params: Params) -> dict[str,
     students = get_ids(params, "student_id", dependencies.live_events_shard)
     reason = get_text(params, "reason", "reason")
     if students is None or len(students) != 1 or reason is None:
-        raise bad_request("send student_id and reason: whose grade, and why")
+        raise bad_request("student_id or reason is missing: send both")
     return {"student_id": students[0], "reason": reason}

@@ -1,4 +1,4 @@
-"""The service's own endpoints: verdicts, an assignment's present or past state, its audit trail."""
+"""The service's own endpoints: verdicts, an assignment's current or past state, its audit trail."""
 
 import re
 from datetime import datetime
@@ -39,19 +39,19 @@ _VERSION_PATTERN = re.compile("[1-9][0-9]{0,8}")
 AsOfVersion = Annotated[
     OptionalQueryText,
     Query(
-        description="as the stream stood at this version",
+        description="the state as of this version of the stream",
         json_schema_extra={"pattern": f"^{_VERSION_PATTERN.pattern}$"},
     ),
 ]
 AsOfTime = Annotated[
     OptionalQueryText,
-    Query(description="as it stood at this time (RFC 3339)", json_schema_extra={"format": "date-time"}),
+    Query(description="the state as of this time (RFC 3339)", json_schema_extra={"format": "date-time"}),
 ]
 _COORDINATES_PATTERN = re.compile(r"([0-9]{1,9})-([0-9]{1,18})(?:-([0-9A-Za-z_-]{22}))?")
 RecordCoordinatesText = Annotated[
     OptionalQueryText,
     Query(
-        description="PARTITION-OFFSET and a signature, as Location named it; without the signature never 202",
+        description="PARTITION-OFFSET-SIGNATURE from Location; without a valid signature the response is never 202",
         json_schema_extra={"pattern": f"^{_COORDINATES_PATTERN.pattern}$"},
     ),
 ]
@@ -65,7 +65,7 @@ async def command(
     command_id: str,
     record: RecordCoordinatesText = None,
 ) -> Response:
-    """The verdict of a command, for its actor and for auditors; 202 until the record is decided."""
+    """Return the verdict of a command, for its actor and for auditors; 202 until the record is decided."""
     if not is_uuid(command_id):
         raise not_found()
     coordinates, signature = (None, None) if record is None else _parse_coordinates(record)
@@ -110,7 +110,7 @@ async def _hide_students(dependencies: Dependencies, caller: Caller, verdict: di
 def _parse_coordinates(record: str) -> tuple[tuple[int, int], str | None]:
     match = _COORDINATES_PATTERN.fullmatch(record)
     if match is None:
-        raise bad_request("send record as Location named it")
+        raise bad_request("record is malformed: send it as in Location")
     return (int(match[1]), int(match[2])), match[3]
 
 
@@ -155,7 +155,7 @@ async def state(
     version: AsOfVersion = None,
     at: AsOfTime = None,
 ) -> Response:
-    """An assignment's complete state, for auditors."""
+    """Return an assignment's complete state, for auditors."""
     course_and_assignment = await load_state(dependencies, caller, assignment_id, version, at)
     is_current = version is None and at is None and not wants_string_ids(request)
     return json_response(
@@ -170,7 +170,7 @@ async def state(
 async def events(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, assignment_id: str
 ) -> Response:
-    """An assignment's events by version, for auditors; paginated."""
+    """List an assignment's events by version, for auditors; paginated."""
     page = parse_page(request)
     parsed_id = await _require_auditor(dependencies, caller, assignment_id)
     course_and_assignment = await dependencies.state_cache.get_assignment(caller.root_account_id, parsed_id)
@@ -188,7 +188,7 @@ async def events(
 
 
 def parse_as_of(version: str | None, at: str | None) -> tuple[int | None, datetime | None]:
-    """Parse the version or time that is asked for. Raises ApiError (400) if it is malformed, or both are sent."""
+    """Parse the requested version or time. Raises ApiError (400) if one is malformed or both are sent."""
     if version is not None and at is not None:
         raise bad_request("send version or at, not both")
     return None if version is None else _parse_version(version), None if at is None else parse_time(at, "at")
@@ -215,7 +215,7 @@ async def load_state(
 
 
 async def _require_auditor(dependencies: Dependencies, caller: Caller, assignment_id: str) -> int:
-    """Return the assignment's id. Raises ApiError if it is unknown or the caller is no auditor."""
+    """Return the assignment's id. Raises ApiError if it is unknown or the caller is not an auditor."""
     course, assignment = await load_assignment(dependencies, caller, assignment_id)
     if not is_auditor(course, caller.user_id):
         raise unauthorized()

@@ -26,7 +26,7 @@ class StateCache:
     def __init__(self, reader: StreamReader) -> None:
         self.reader = reader
         self.streams: OrderedDict[StreamKey, LoadedStream] = OrderedDict()
-        # Erasures that were applied: a read that one of them interrupted is repeated.
+        # Counts applied erasures: a read that overlaps one is repeated.
         self._erasure_count = 0
         self._load_tasks: dict[StreamKey, asyncio.Task[LoadedStream | None]] = {}
 
@@ -69,7 +69,7 @@ class StateCache:
     async def load_as_of(
         self, root_account: int, assignment_id: int, *, version: int | None = None, at: datetime | None = None
     ) -> tuple[Course, Assignment] | None:
-        """Load both as of a version or a time; None before the first event and beyond the present."""
+        """Load assignment and course as of a version or a time; None before the first event and for the future."""
         course_and_assignment = await load_as_of(self.reader, root_account, assignment_id, version=version, at=at)
         if course_and_assignment is not None:
             METRICS.events_folded.inc(sum(state.version for state in course_and_assignment))
@@ -97,7 +97,7 @@ class StateCache:
             erasure_count = self._erasure_count
             loaded_stream = LoadedStream(streams[0])
             await apply_events({streams[0].number: loaded_stream}, await self.reader.events([streams[0].number]))
-            # Texts that were erased while they were read: read again without them.
+            # Texts were erased during the read: read again without them.
             if erasure_count == self._erasure_count:
                 break
         if isinstance(loaded_stream.state, Course) and loaded_stream.state.erased_at_position:

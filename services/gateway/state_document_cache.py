@@ -1,4 +1,4 @@
-"""Caches the encoded rows of state documents, of which a class has thousands."""
+"""Caches the encoded rows of state documents; a large class has thousands."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class StateDocumentCache:
         """Return the document, equal to :func:`state_document`'s."""
         rows = self._rows_by_assignment.setdefault(assignment.stream_number, AssignmentRows())
         self._rows_by_assignment.move_to_end(assignment.stream_number)
-        # The texts of grades depend on the settings.
+        # How a grade is written depends on the settings.
         grading_settings = settings_position(course, assignment)
 
         def encode_grade(provisional_grade: ProvisionalGrade) -> orjson.Fragment:
@@ -53,7 +53,7 @@ class StateDocumentCache:
             return cached_row[1]
 
         def encode_submission(student_id: int) -> orjson.Fragment:
-            # A generated id changes if the LMS states it for another student.
+            # A generated id changes if the LMS assigns the same id to another student.
             submission_id = ids.submission_id(course, assignment, student_id)
             revision = assignment.submission(student_id).revision
             cache_key = revision, grading_settings, submission_id, course.erased_at_position

@@ -16,6 +16,6 @@ class RequestTraces:
 
     @contextlib.contextmanager
     def command_span(self, command_type: str, traceparent: str | None) -> Iterator[str]:
-        """Yield the record's ``traceparent``, a child of the client's; None starts a new trace."""
+        """Yield the record's ``traceparent``, a child of the client's span; None starts a new trace."""
         with self._traces.span("command over HTTP", {COMMAND_TYPE: command_type}, traceparent) as record_traceparent:
             yield record_traceparent

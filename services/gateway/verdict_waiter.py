@@ -19,7 +19,7 @@ PartitionOffset = tuple[int, int]
 
 
 class VerdictWaiter:
-    """Polls PostgreSQL while requests wait. ``problem`` says why it cannot, None while it can."""
+    """Polls PostgreSQL while requests wait. ``problem`` states why it cannot; None while it can."""
 
     def __init__(self, url: str, topic: str, health: Health) -> None:
         self.health = health
@@ -30,7 +30,7 @@ class VerdictWaiter:
         self._has_waiters = asyncio.Event()
 
     async def wait(self, coordinates: PartitionOffset, timeout_seconds: float) -> StoredVerdict | None:
-        """Return the verdict of the record at (partition, offset); None if there is none in time."""
+        """Return the verdict of the record at (partition, offset); None if it does not arrive in time."""
         waiter = self._waiters[coordinates] = asyncio.get_running_loop().create_future()
         self._has_waiters.set()
         started_at = time.monotonic()

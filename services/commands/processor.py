@@ -4,6 +4,8 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
+import asyncpg
+
 from services.commands.authorization import CommandAuthorizer
 from services.commands.batch_limits import BatchLimits, BatchMeter, give_way
 from services.commands.batch_result import BatchResult
@@ -16,6 +18,7 @@ from services.commands.sealing import find_person_to_erase, recognize_repeated_c
 from services.commands.serialization import EVENTS_PER_STEP, SerializedCommand, serialize, serialize_in_steps
 from services.commands.state_cache import ENTRIES_MAX, StateCache, StreamKey
 from services.eventlog.append_batch import AppendBatch
+from services.eventlog.append_signal import notify_appended
 from services.eventlog.store import EventStore
 from services.moderation.commands import Command
 from services.moderation.decisions import Accepted
@@ -114,6 +117,9 @@ class CommandProcessor:
                 appended = await batch.append(self.event_store)
                 self._keep_unused_stream_numbers(batch if appended else None)
             if appended:
+                # A failure is the connection's, which the next query reports: readers find the rows a little later.
+                with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                    await notify_appended(self.event_store.connection, shards)
                 watermarks |= {incoming.record.partition: incoming.record.offset for incoming in part[:count]}
                 result = batch.build_result(attempt)
                 result.heaviest_partition = meter.heaviest_partition

@@ -16,7 +16,8 @@ from services.handler.cache_share import CacheShare
 from services.handler.consumer import CommandConsumer
 from services.handler.faststream_adapter import identity_decoder, parse_batch
 from services.handler.metrics import HandlerTelemetry
-from services.kafka.client_compat import wrap_poll
+from services.handler.record_poll import RecordPoll
+from services.kafka.client_compat import replace_poll
 from services.kafka.client_options import faststream_security
 from services.runtime.health import Health
 
@@ -56,8 +57,6 @@ def build_app(
             group_id=f"{settings.topic_prefix}.handler",
             group_instance_id=f"{settings.handler_instance}-{index}" if settings.handler_instance else None,
             batch=True,
-            max_records=settings.handler_batch_records,
-            batch_timeout_ms=10,
             fetch_max_wait_ms=50,
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.NACK_ON_ERROR,
@@ -73,7 +72,7 @@ def build_app(
         )
         consumer.faststream_subscriber = subscriber
         subscriber(_build_handler(consumer))
-        wrap_poll(subscriber, consumer.with_heartbeat)
+        replace_poll(subscriber, consumer.with_heartbeat(RecordPoll(settings.handler_batch_records)))
     return FastStream(broker, logger=FRAMEWORK_LOGGER, on_shutdown=[consumer.stop for consumer in consumers]), consumers
 
 

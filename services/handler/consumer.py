@@ -276,7 +276,7 @@ class CommandConsumer(ConsumerRebalanceListener):
             self.session.position_tracker.reset()
 
     def with_heartbeat(self, poll: Poll) -> Poll:
-        """Wrap FastStream's poll: a heartbeat at each turn, and a reset of the positions after a failed fetch."""
+        """Wrap a poll: a heartbeat at each turn, and a reset of the positions after a failed fetch."""
 
         async def poll_with_heartbeat(consumer: AIOKafkaConsumer) -> RecordBatch:
             self.health.heartbeat(self.name)

@@ -8,9 +8,10 @@ from typing import NoReturn
 
 from schemas.topics import OUTPUT_TOPICS
 from services.config import RelaySettings
+from services.eventlog.append_signal import AppendSignal
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.installation import Installation
-from services.eventlog.postgres import READER, connect
+from services.eventlog.postgres import READER, HeartbeatConnection, connect
 from services.kafka.relay_progress import list_lane_shards
 from services.kafka.topics import describe_other_installation, full_topic_name
 from services.publishing.cloudevents import PublishingFormat
@@ -29,7 +30,8 @@ from services.runtime.failpoints import failpoints
 from services.runtime.health import HEARTBEAT_SECONDS_MAX, Health
 
 LOGGER = logging.getLogger("relay")
-IDLE_SECONDS = (0.005, 0.010, 0.025)
+# Handlers signal what they append; this bounds the delay where a signal is lost.
+IDLE_SECONDS_MAX = 0.1
 STANDBY_SECONDS = 0.25
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 LOG_CHECK_SECONDS = 5.0
@@ -95,7 +97,7 @@ class Lane:
                 builder = await self._take_over(publisher, history)
                 LOGGER.info("relaying", extra={"lane": self.lane})
                 self._set_problem(None)
-                await self._relay_transactions(builder, publisher, history)
+                await self._relay_transactions(builder, publisher, history, connection)
             finally:
                 self.telemetry.mark_inactive(self.lane)
                 await publisher.close()
@@ -128,9 +130,14 @@ class Lane:
         return TransactionBuilder(history, RecordMapper(history, self.publishing_format), progress, live_numbers)
 
     async def _relay_transactions(
-        self, builder: TransactionBuilder, publisher: Publisher, history: FeedHistory
+        self,
+        builder: TransactionBuilder,
+        publisher: Publisher,
+        history: FeedHistory,
+        connection: HeartbeatConnection,
     ) -> NoReturn:
-        idle_rounds = 0
+        signal = AppendSignal(self.shards)
+        await signal.listen(connection)
         pending: PendingTransaction | None = None
         while True:
             self.health.heartbeat(self.name)
@@ -139,12 +146,11 @@ class Lane:
                 async with failpoints.around("relay.verify_log"):
                     await verify_log(builder.progress, history)
                 self._log_checked_at = time.monotonic()
+            signal.clear()
             pending = pending or await builder.next()
             if pending is None:
-                await asyncio.sleep(IDLE_SECONDS[min(idle_rounds, len(IDLE_SECONDS) - 1)])
-                idle_rounds += 1
+                await signal.wait(IDLE_SECONDS_MAX)
                 continue
-            idle_rounds = 0
             # Read and map the next rows while the broker commits.
             next_task = asyncio.create_task(builder.next_if_full())
             try:

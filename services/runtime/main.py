@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from services.config import ProcessSettings
-from services.kafka.client_compat import patch_fetcher
+from services.kafka.client_compat import patch_fetcher, shorten_transaction_backoff
 from services.runtime.failpoints import failpoints
 from services.telemetry.json_logging import configure_logging
 
@@ -37,6 +37,7 @@ def run_process(
     logging.getLogger("aiokafka").setLevel(kafka_log_level)
     # In every process: a client that closes after a broker error would otherwise cancel whoever closes it.
     patch_fetcher()
+    shorten_transaction_backoff()
     failpoints.configure(os.environ.get("FAILPOINTS", ""))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main(settings))

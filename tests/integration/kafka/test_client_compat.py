@@ -12,22 +12,24 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.consumer.fetcher import Fetcher
-from aiokafka.errors import OutOfOrderSequenceNumber
+from aiokafka.errors import ConcurrentTransactions, OutOfOrderSequenceNumber
+from aiokafka.producer.sender import AddPartitionsToTxnHandler
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.record.memory_records import MemoryRecords
 from faststream.kafka import KafkaBroker
 
 from services.kafka import transactions
 from services.kafka.client_compat import (
-    Poll,
+    TRANSACTION_BACKOFF_SECONDS,
     TolerantMemoryRecords,
     fetch_partitions,
     patch_fetcher,
     read_producer_identity,
+    replace_poll,
     request_rejoin,
     resume_producer,
+    shorten_transaction_backoff,
     wait_until_idle,
-    wrap_poll,
 )
 from services.kafka.client_options import client_options
 from services.kafka.transactions import close_producer
@@ -212,25 +214,30 @@ async def test_resumed_producer_repeats_batches_without_effect_and_skips_none(bo
     assert (offsets, repeated) == ([0, 1], [1, 2])
 
 
-async def test_wrapped_poll_is_what_the_subscriber_loop_asks() -> None:
+async def test_replaced_poll_is_what_the_subscriber_loop_asks() -> None:
     subscriber = KafkaBroker("127.0.0.1:1").subscriber("commands", batch=True)
     polled: list[Any] = []
 
-    def wrap(poll: Poll) -> Poll:
-        assert getattr(poll, "__name__", "") == "get_msg"
+    async def poll_once(consumer: AIOKafkaConsumer) -> Any:
+        polled.append(consumer)
+        subscriber.running = False
+        return ()
 
-        async def poll_once(consumer: AIOKafkaConsumer) -> Any:
-            polled.append(consumer)
-            subscriber.running = False
-            return ()
-
-        return poll_once
-
-    wrap_poll(subscriber, wrap)
+    assert callable(subscriber.get_msg)
+    replace_poll(subscriber, poll_once)
     subscriber.running = True
     consumer: Any = object()
     await asyncio.wait_for(subscriber._run_consume_loop(consumer), 10)
     assert polled == [consumer]
+
+
+def test_transaction_that_meets_markers_of_the_last_one_is_tried_again_soon() -> None:
+    shorten_transaction_backoff()
+    manager = SimpleNamespace(txn_partitions=set())
+    handler = AddPartitionsToTxnHandler(SimpleNamespace(_txn_manager=manager, _retry_backoff=0.1), [])
+    response = SimpleNamespace(errors=[("topic", [(0, ConcurrentTransactions.errno)])])
+
+    assert handler.handle_response(response) == TRANSACTION_BACKOFF_SECONDS < 0.02
 
 
 async def test_waiting_for_a_batch_under_way_ends_with_it_or_with_the_time() -> None:

@@ -1,1 +1,1 @@
-"""From a record of the commands topic to its verdict or dead letter and its events, a batch per append."""
+"""Command processing: one verdict or dead letter per record, appended with its events, a batch per transaction."""

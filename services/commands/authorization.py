@@ -1,6 +1,6 @@
-"""Step 2 of 6: check that a record's token speaks for its actor (contract section 2).
+"""Step 2 of 6: check that a record's token authorizes its actor (contract section 2).
 
-``COMMAND_AUTH=required`` accepts a user's token for any of their commands; ``bound`` wants one that names the record.
+``COMMAND_AUTH=required`` accepts a user's token for all of their commands, ``bound`` only one that names the record.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ from services.moderation.decisions import Rejected
 
 
 class CommandAuthorizer:
-    """Verifies tokens as of the time at which the broker appended the record, so that an outage expires none.
+    """Verifies tokens as of the time at which the broker appended the record, so that none expires in an outage.
 
     ``failures``: rejected tokens by reason. ``requires_bound_tokens``: COMMAND_AUTH=bound.
     """
@@ -75,9 +75,9 @@ class CommandAuthorizer:
         return incoming.with_authorization(None, may_carry_request=REQUEST_SCOPE in claims.scopes)
 
     def _check_binding(self, claims: Claims, record: Record) -> None:
-        """Raise InvalidToken for a token of another record, and for one of none where it must name the record.
+        """Raise InvalidToken for a token that names another record, or none although it must.
 
-        Any reader of the topic can copy a token. A gateway's may state the HTTP request, so that it counts once.
+        Any reader of the topic can copy a token. A gateway's may state the HTTP request, so it is valid for one record.
         """
         if claims.command_sha256 is not None:
             if claims.command_sha256 != digest_command(record.value or b""):
@@ -87,7 +87,7 @@ class CommandAuthorizer:
 
 
 def _get_token(record: Record) -> str | None:
-    """Return the bearer token, None unless exactly one header carries one that is readable."""
+    """Return the bearer token, None unless exactly one header has a readable one."""
     values = [value for name, value in record.headers if name.lower() == "authorization"]
     if len(values) != 1 or values[0] is None:
         return None
@@ -98,9 +98,9 @@ def _get_token(record: Record) -> str | None:
 
 
 def _check_claims(claims: Claims, command: ReadableCommand) -> None:
-    """Raise InvalidToken unless the token speaks for the command's root account and actor.
+    """Raise InvalidToken unless the token is for the command's root account and actor.
 
-    Of an invalid command only the root account is checked: nothing is done in its actor's name.
+    For an invalid command only the root account is checked: nothing is done in its actor's name.
     """
     if command.root_account_id is not None and command.root_account_id != claims.root_account_id:
         raise InvalidToken("not_allowed", "the token is of another root account")
@@ -111,7 +111,7 @@ def _check_claims(claims: Claims, command: ReadableCommand) -> None:
         if not has_facts_scope:
             raise InvalidToken("not_allowed", f"facts need a token with scope {FACTS_SCOPE}")
         return
-    # A token that states facts is the LMS's and speaks for no user: otherwise its holder could publish grades.
+    # A token for facts is the LMS's and is valid for no user: otherwise its holder could publish grades.
     if has_facts_scope:
         raise InvalidToken("not_allowed", f"a token with scope {FACTS_SCOPE} speaks for no user")
     if command.actor_id != claims.user_id:

@@ -1,4 +1,4 @@
-"""What ends a transaction before the end of its batch, so that memory and time stay bounded whatever is asked."""
+"""Limits that end a transaction before the end of its batch, so that memory and time stay bounded."""
 
 import asyncio
 import time
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from services.commands.batch_writer import BatchWriter
 
-# How long deciding may keep the event loop from other tasks, one step of a large command included.
+# How long deciding may block the event loop, including one step of a large command.
 PAUSE_AFTER_SECONDS = 0.1
-# A part is decided under the locks of its shards at times, for which others wait ten seconds at most.
+# A part may be decided under the locks of its shards, for which other writers wait at most ten seconds.
 DECIDE_SECONDS_MAX = 5.0
 
 
@@ -28,7 +28,7 @@ async def give_way() -> None:
 
 
 class BatchMeter:
-    """Measures what the records of one transaction make. ``is_slow``: other tasks have waited, give way to them."""
+    """Measures the output of one transaction's records. ``is_slow``: other tasks have waited and should run."""
 
     def __init__(self, batch: BatchWriter, limits: BatchLimits, give_way: Callable[[], Awaitable[None]]) -> None:
         self.is_slow = False
@@ -42,7 +42,7 @@ class BatchMeter:
         self._end_at = now + DECIDE_SECONDS_MAX
 
     def is_full(self, partition: int) -> bool:
-        """Return whether the transaction ends after the record that was just added, of this partition."""
+        """Return whether the transaction ends after the record of this partition that was just added."""
         batch = self._batch
         self._size_by_partition[partition] += batch.size - self._size
         self._size = batch.size
@@ -59,5 +59,5 @@ class BatchMeter:
 
     @property
     def heaviest_partition(self) -> int:
-        """The partition whose records made the most."""
+        """The partition whose records had the most output."""
         return self._size_by_partition.most_common(1)[0][0]

@@ -1,4 +1,4 @@
-"""What became of the records of a batch, for metrics and traces."""
+"""The outcome of a batch's records, for metrics and traces."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -20,11 +20,10 @@ from services.moderation.decisions import Accepted
 
 
 class BatchWriter:
-    """Collects the rows of a batch, applying its events to the cached states, and appends them.
+    """Collects the rows of a batch, applies its events to the cached states, and appends the rows.
 
-    ``first_verdicts``: by command key, those in the log and those of the batch so far. ``size``: characters of JSON,
-    and bytes of dead letters, so far. ``persons_with_data``: those of the persons to erase of whom the log has personal
-    data.
+    ``first_verdicts``: by command key, from the log and the batch so far. ``size``: characters of JSON and bytes of
+    dead letters so far. ``persons_with_data``: those of the persons to erase whose personal data the log has.
     """
 
     def __init__(
@@ -45,17 +44,17 @@ class BatchWriter:
         self.size = 0
 
     def has_personal_data(self, command: ReadableCommand) -> bool:
-        """Whether the log, or the batch so far, has personal data of the person that a command erases."""
+        """Return whether the log, or the batch so far, has personal data of the person that a command erases."""
         person = find_person_to_erase(command)
         return person is not None and self._sealer.has_personal_data(person)
 
     @property
     def event_count(self) -> int:
-        """Events so far."""
+        """The number of events so far."""
         return len(self._rows.events)
 
     def add(self, incoming: IncomingCommand, serialized: SerializedCommand, state: CommandState) -> None:
-        """Add a command's events and verdict; ``state``: what it was decided on, which follows the events."""
+        """Add a command's events and verdict; ``state``: what it was decided on; the events are applied to it."""
         person = find_person_to_erase(incoming.command)
         if person is not None and isinstance(serialized.decision, Accepted):
             self._sealer.erase(person)
@@ -103,7 +102,7 @@ class BatchWriter:
             self._sealer.add_event(row, "metadata", course.root_account_id, course.course_id, parts)
 
     def add_dead_letter(self, dead_letter: IncomingDeadLetter) -> None:
-        """Add a record as it came, without its token."""
+        """Add an unchanged record, without its token."""
         record = dead_letter.record
         self.size += len(record.value or b"")
         self._rows.add_dead_letter(
@@ -118,7 +117,7 @@ class BatchWriter:
 
     @property
     def new_stream_numbers(self) -> set[int]:
-        """The numbers of the streams that begin with this batch."""
+        """Return the numbers of the streams that begin with this batch."""
         return {stream.number for stream in self._rows.streams}
 
     async def append(self, event_store: EventStore) -> bool:

@@ -17,22 +17,22 @@ class StreamName(NamedTuple):
 
 
 class NewStreamId(NamedTuple):
-    """What a stream is created with: its number, and the secret that anonymous ids are drawn from."""
+    """A new stream's number, and the secret that its anonymous ids are generated from."""
 
     number: int
     secret: bytes
 
 
 PLACEHOLDER_STREAM_ID = NewStreamId(0, bytes(16))
-"""Of a stream that is not created."""
+"""The id of a stream that is not created."""
 
 
 @value_object()
 class CommandState:
-    """What a command is decided on.
+    """The state that a command is decided on.
 
-    ``assignment``: None for a fact about the course, and where there is no such assignment. ``stream``: what the
-    command's events extend. ``version``: the stream's, 0 for a new one or an assignment of another course.
+    ``assignment``: None for a fact about the course, or if there is no such assignment. ``stream``: the stream of the
+    command's events. ``version``: the stream's, 0 for a new one or an assignment of another course.
     """
 
     course: Course
@@ -42,4 +42,4 @@ class CommandState:
 
 
 NO_STATE = CommandState(Course(0, 0), None, Stream(0, 0, 0, None, 0), 0)
-"""Of an invalid command: even its course may be unreadable."""
+"""The state for an invalid command, of which even the course may be unreadable."""

@@ -12,9 +12,9 @@ from services.moderation.decisions import Decision, Rejected
 def decide_command(
     incoming: IncomingCommand, state: CommandState, at: datetime, has_personal_data: bool = False
 ) -> Decision:
-    """Decide a command on the state before it, which stays as it is; an invalid command is rejected.
+    """Decide a command on the state before it without changing the state; reject an invalid command.
 
-    ``has_personal_data``: of the person that the command erases.
+    ``has_personal_data``: whether there is personal data of the person that the command erases.
     """
     command = incoming.command
     if isinstance(command, InvalidCommand):

@@ -20,7 +20,7 @@ def deduplicate(
 ) -> Duplicate | Rejected | None:
     """Return the answer to a known command id, None for a new one.
 
-    Another content under a known id is refused, and so is a repeat of a command whose verdict is archived.
+    Different content under a known id is refused, and so is the repetition of a command whose verdict is archived.
     """
     first_verdict = first_verdicts.get(incoming.command_key)
     if first_verdict is None:

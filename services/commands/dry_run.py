@@ -1,4 +1,4 @@
-"""Decide a record as the handler would now, and write nothing."""
+"""Decides a record as the handler would now, without writing anything."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +37,7 @@ async def dry_run(
     authorizer: CommandAuthorizer | None,
     live_events_shard: int | None = None,
 ) -> DryRunResult:
-    """Take a record through the steps before the append, in a transaction that may not write."""
+    """Run the steps before the append for a record, in a read-only transaction."""
     shard_count = (await read_installation(connection)).shard_count
     incoming: IncomingRecord = parse_record(record, shard_count, live_events_shard)
     if authorizer is not None:
@@ -72,7 +72,7 @@ def build_synthetic_record(
     value: bytes | None,
     headers: list[tuple[str, bytes | None]],
 ) -> Record:
-    """Build a record that is on no topic; ``append_time``: milliseconds since 1970."""
+    """Build a record that is not on any topic; ``append_time``: milliseconds since 1970."""
     return ConsumerRecord[Any, Any](
         topic=topic,
         partition=partition,

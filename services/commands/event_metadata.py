@@ -1,4 +1,4 @@
-"""The metadata of events and verdicts: what caused them, and the facts that their published forms need."""
+"""The metadata of events and verdicts: their causation, and the facts that their published forms need."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ ASSIGNMENT_CREATED = "assignment_created"
 
 
 def generate_uuid4() -> str:
-    """Generate a random UUID (version 4) as text: a third of the time that the standard library takes, or less."""
+    """Generate a random UUID (version 4) as text, at least three times as fast as the standard library."""
     return str(uuid4())
 
 
@@ -34,7 +34,7 @@ def parse_traceparent(record: Record) -> str | None:
 
 
 def build_causation(incoming: IncomingCommand) -> dict[str, Any]:
-    """Build what the verdict and all events of a command share; ``id`` is the verdict's."""
+    """Build the metadata that the verdict and all events of a command share; ``id`` is the verdict's."""
     causation: dict[str, Any] = {"id": generate_uuid4(), "command_id": incoming.command.command_id}
     if incoming.correlation_id is not None:
         causation["correlation_id"] = incoming.correlation_id
@@ -45,7 +45,7 @@ def build_causation(incoming: IncomingCommand) -> dict[str, Any]:
 
 
 def encode_request(incoming: IncomingCommand, events: Sequence[Event], state: CommandState) -> bytes | None:
-    """Encode the HTTP request that a command came from, for events that grade changes follow; None without one."""
+    """Encode the HTTP request that a command came from, for events that cause a grade_change; None without one."""
     if not (incoming.record.headers and incoming.may_carry_request):
         return None
     if not any(event.may_change_grade for event in events):
@@ -57,7 +57,7 @@ def encode_request(incoming: IncomingCommand, events: Sequence[Event], state: Co
 
 
 def build_event_metadata(event: Event, state: CommandState, causation: dict[str, Any]) -> dict[str, Any]:
-    """Build an event's metadata, all but the request, from the state before its command."""
+    """Build an event's metadata, except the request, from the state before its command."""
     assignment = state.assignment
     metadata = {**causation, "id": generate_uuid4()}
     student_id = getattr(event, "student_id", None)
@@ -76,9 +76,9 @@ def build_event_metadata(event: Event, state: CommandState, causation: dict[str,
 
 
 def build_grade_change_snapshot(event: Event, course: Course, assignment: Assignment) -> dict[str, Any] | None:
-    """Build what a grade_change needs besides the event, without names and SIS ids of people; None if none follows.
+    """Build the facts that a grade_change needs besides the event, without people's names and SIS ids.
 
-    ``course``, ``assignment``: as they were before the event.
+    ``course``, ``assignment``: the state before the event. None: the event causes no grade_change.
     """
     grade_change = describe_grade_change(event, course, assignment) if event.may_change_grade else None
     if grade_change is None:

@@ -1,4 +1,4 @@
-"""Global ids in commands, taken back as the local ids that they stand for."""
+"""Converts global ids in commands to local ids."""
 
 import functools
 import re
@@ -10,7 +10,7 @@ from schemas.fields import parse_id
 from schemas.global_ids import to_local_id
 from services.commands.parse import decode_strictly
 
-# Ids that the service draws (of provisional grades and comments) never leave as global ids.
+# Generated ids (of provisional grades and comments) are never published as global ids.
 ID_FIELDS = frozenset(
     {
         "root_account_id", "course_id", "assignment_id", "user_id", "student_id", "author_id", "grader_id",
@@ -21,7 +21,7 @@ ID_LIST_FIELDS = frozenset({"student_ids", "assigned_to"})
 
 
 def localize_ids(value: bytes | None, shard: int | None) -> bytes | None:
-    """Replace the shard's global ids in a command record's value by local ids; unchanged if it has none."""
+    """Replace the shard's global ids in a command record's value with local ids; a value without them is unchanged."""
     if shard is None or value is None or not _global_id_pattern(shard).search(value):
         return value
     try:
@@ -48,7 +48,7 @@ def _localize_field(name: str, value: Any, shard: int) -> Any:
         return _to_local(value, shard)
     if name in ID_LIST_FIELDS and isinstance(value, list):
         return [_to_local(item, shard) for item in value]
-    # What a producer may write freely holds no ids of ours.
+    # A producer's free-form object contains no ids of ours.
     return value if name == "rubric_assessment" else _localize(value, shard)
 
 

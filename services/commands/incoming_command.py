@@ -1,4 +1,4 @@
-"""Step 1 of 6: parse a record into the value that the later steps take."""
+"""Step 1 of 6: parse a record into the value that the later steps work on."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from services.moderation.value_object import value_object
 
 Record = ConsumerRecord[Any, Any]
 CommandKey = tuple[str, int]
-"""Command id and root account: what a command is deduplicated by."""
+"""Command id and root account, which identify a command for deduplication."""
 UNKNOWN_ROOT_ACCOUNT = 0
 ReadableCommand = Command | InvalidCommand
 """Both have ``command_id``, ``type``, ``actor_id`` and the ids of root account, course and assignment."""
@@ -23,8 +23,8 @@ ReadableCommand = Command | InvalidCommand
 class IncomingCommand:
     """A record whose command id is readable: it gets a verdict.
 
-    ``shard``: the course's, else the partition's. ``rejection`` and ``may_carry_request`` are the authorizer's: why the
-    sender is refused, and whether the record's ``http_request`` header counts.
+    ``shard``: the course's, else the partition's. The authorizer sets ``rejection``, why the sender is refused, and
+    ``may_carry_request``, whether the record's ``http_request`` header is used.
     """
 
     record: Record
@@ -37,7 +37,7 @@ class IncomingCommand:
     may_carry_request: bool = True
 
     def with_authorization(self, rejection: Rejected | None, may_carry_request: bool) -> "IncomingCommand":
-        """Return a copy with the authorizer's findings."""
+        """Return a copy with the authorizer's result."""
         return IncomingCommand(
             self.record,
             self.command,
@@ -66,7 +66,7 @@ IncomingRecord = IncomingCommand | IncomingDeadLetter
 def parse_record(record: Record, shard_count: int, live_events_shard: int | None = None) -> IncomingRecord:
     """Parse a record; never raises.
 
-    ``shard_count``: of the installation; ``live_events_shard``: the Canvas shard whose global ids stand for local ones.
+    ``shard_count``: of the installation; ``live_events_shard``: the Canvas shard whose global ids become local ones.
     """
     parse_result = parse(localize_ids(record.value, live_events_shard))
     if isinstance(parse_result, ParsedCommand):

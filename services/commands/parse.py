@@ -22,7 +22,7 @@ _JSON_WHITE_SPACE = b" \t\n\r"
 
 @value_object()
 class ParsedCommand:
-    """A valid command. ``content_hash``: of what two commands with one id are compared by (contract section 4)."""
+    """A valid command. ``content_hash``: commands with the same id are compared by it (contract section 4)."""
 
     command: Command
     content_hash: bytes
@@ -48,7 +48,7 @@ def parse(value: bytes | None) -> ParsedCommand | InvalidCommand | UnreadableRec
     return ParsedCommand(to_domain_command(command), _hash_content(command), command.correlation_id)
 
 
-# TypeAdapter.validate_json without its handling of options that are not used here.
+# The same as TypeAdapter.validate_json, without the overhead of its options.
 _validate_json = wire.COMMAND.validator.validate_json
 
 
@@ -62,10 +62,10 @@ def _upcast_value(value: bytes) -> bytes | None:
 
 
 def _may_have_duplicate_keys(value: bytes, command: wire.Command) -> bool:
-    """Return whether a key may be repeated: the text has more keys than fields were read from it.
+    """Return whether a key may be repeated: the text has more keys than fields were parsed from it.
 
-    Every key ends in a quote and a colon, with at most white space between them. The count is exact or too high: texts
-    and deeper objects may hold more of them. It takes a third of the time of decoding the text again.
+    Every key ends with a quote and a colon, with only white space between them. The count is exact or too high: strings
+    and nested objects may contain more of them. It takes a third of the time of decoding the text again.
     """
     key_count_max = value.translate(None, _JSON_WHITE_SPACE).count(b'":')
     actor_field_count = 0 if command.actor is None else 1
@@ -85,7 +85,7 @@ def decode_strictly(value: bytes) -> Any:
     return _STRICT_DECODER.decode(value.decode())
 
 
-# Parsers accept a repeated key, and differ in which of its values counts.
+# Parsers accept a repeated key, but differ in which of its values they keep.
 _STRICT_DECODER = json.JSONDecoder(object_pairs_hook=_reject_duplicate_keys, parse_constant=reject_constant)
 
 

@@ -1,7 +1,7 @@
-"""Why a value is no command: unreadable, or readable and invalid, with the fields at fault and their remedies.
+"""Explains why a value is not a valid command: it is unreadable, or has invalid fields, each with its remedy.
 
-The slow path: taken only when the fast one refused. Everything here takes time in proportion to the value's length,
-for any content, and never repeats a value of the sender.
+This is the slow path, taken only if the fast one refused the value. Its time is linear in the value's length for
+any content, and its messages never contain a value of the sender.
 """
 
 import hashlib
@@ -33,12 +33,12 @@ FieldPath = tuple[int | str, ...]
 
 ERRORS_MAX = 100
 PATH_CHARACTERS_MAX = 255
-# Longer integers are read as infinite: Python refuses to convert them, and no field takes them.
+# Longer integers are read as infinite: Python refuses to convert them, and no field accepts them.
 INTEGER_DIGITS_MAX = 4_000
 COMMAND_TYPES = tuple(member.model_fields["type"].annotation.__args__[0] for member in get_args(Command))
 
-# A string that never ends is taken to the end of the value at once: a match that failed there would be tried again
-# at every later quotation mark, and take time with the square of the length.
+# An unterminated string matches up to the end of the value: if the match failed, it would be tried again at every
+# later quotation mark, in quadratic time.
 _JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 _DEPTH_CHANGE = [1 if byte in b"{[" else -1 for byte in range(256)]
@@ -49,7 +49,7 @@ _COMMAND_TYPE = re.compile(r"[a-z_]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class InvalidCommand:
-    """An invalid command whose command id is readable, so that it gets a verdict; unreadable ids are None."""
+    """An invalid command with a readable command id, so that it gets a verdict; unreadable ids are None."""
 
     # Nothing is done in its name.
     actor_id: ClassVar[None] = None
@@ -67,14 +67,14 @@ class InvalidCommand:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRecord:
-    """No verdict can be addressed."""
+    """A record without a readable command id: no verdict can be addressed."""
 
     reason: str
     message: str
 
 
 class _ObjectWithDuplicates(dict[str, Any]):
-    """An object in which keys stand more than once (the last one counts); ``keys_repeated``: which."""
+    """An object with repeated keys, of which the last ones count; ``keys_repeated``: which."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -82,7 +82,7 @@ class _ObjectWithDuplicates(dict[str, Any]):
 
 
 def explain_parse_error(value: bytes, error: ValidationError | None) -> InvalidCommand | UnreadableRecord:
-    """Why ``value`` was refused; ``error``: what the schema said, None if it had nothing against it."""
+    """Explain why ``value`` was refused; ``error``: the schema's error, None if it accepted the value."""
     if _measure_nesting(value) > NESTING_MAX:
         return UnreadableRecord("too_deep", f"the value is nested deeper than {NESTING_MAX} levels")
     objects_with_duplicates: list[_ObjectWithDuplicates] = []
@@ -109,9 +109,9 @@ def explain_parse_error(value: bytes, error: ValidationError | None) -> InvalidC
         return UnreadableRecord("not_an_object", "the value is not a JSON object")
     has_duplicate_command_id = isinstance(document, _ObjectWithDuplicates) and "command_id" in document.duplicate_keys
     if has_duplicate_command_id or not is_uuid(document.get("command_id")):
-        return UnreadableRecord("no_command_id", "command_id does not stand there once, as a UUID in 8-4-4-4-12 form")
+        return UnreadableRecord("no_command_id", "the value has no single command_id that is a UUID (8-4-4-4-12)")
     error_details = [] if error is None else error.errors(include_url=False, include_input=False)
-    # A parser takes a key that stands twice, and stops at the first thing it cannot read without saying where it is.
+    # A parser accepts a repeated key, and stops at the first unreadable part without reporting where it is.
     needs_extra_checks = (
         bool(objects_with_duplicates) or not error_details or error_details[0]["type"] == "json_invalid"
     )
@@ -120,12 +120,12 @@ def explain_parse_error(value: bytes, error: ValidationError | None) -> InvalidC
 
 
 def reject_constant(name: str) -> Any:
-    """``NaN`` and ``Infinity``, which many parsers take, are not JSON."""
+    """Raise ValueError: ``NaN`` and ``Infinity``, which many parsers accept, are not JSON."""
     raise ValueError(f"{name} is not JSON")
 
 
 def _measure_nesting(value: bytes) -> int:
-    """How deep brackets stand in each other outside of strings, also where the value is not JSON."""
+    """Return how deep brackets outside of strings are nested, even if the value is not JSON."""
     brackets = _JSON_STRING.sub(b"", value).translate(None, delete=_NOT_BRACKETS)
     return max(accumulate(map(_DEPTH_CHANGE.__getitem__, brackets)), default=0)
 
@@ -157,7 +157,7 @@ def _build_invalid_command(document: dict[str, Any], errors: list[dict[str, str]
 
 def _hash_content(document: dict[str, Any]) -> bytes:
     content = {name: part for name, part in document.items() if name not in ("issued_at", "correlation_id")}
-    # "person" keeps it apart from every hash of a valid command.
+    # "person" makes it differ from every hash of a valid command.
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16, person=b"invalid").digest()
 
 
@@ -175,7 +175,7 @@ def _is_correlation_id(value: object) -> bool:
 def _collect_errors(
     extra_errors: Iterable[tuple[FieldPath, str]], error_details: list[ErrorDetails]
 ) -> list[dict[str, str]]:
-    """Merge the errors of both checks, the schema's last, at most ``ERRORS_MAX``."""
+    """Merge at most ``ERRORS_MAX`` errors of both checks, the schema's last."""
     errors: dict[str, str] = {}
     for field_path, message in islice(extra_errors, ERRORS_MAX):
         errors.setdefault(_format_path(field_path), message)
@@ -188,22 +188,22 @@ def _collect_errors(
 
 
 def _find_extra_errors(document: dict[str, Any]) -> Iterator[tuple[FieldPath, str]]:
-    """Keys that stand twice, lone surrogates and infinite numbers, with where they are."""
+    """Yield the path and remedy of each repeated key, lone surrogate and infinite number."""
     queue: deque[tuple[FieldPath, dict[str, Any] | list[Any]]] = deque([((), document)])
     while queue:
         path, node = queue.popleft()
         if isinstance(node, _ObjectWithDuplicates):
             for key in node.duplicate_keys:
-                yield (*path, key), "this key stands more than once in its object: send it once"
+                yield (*path, key), "this key is repeated in its object: send it once"
         for name, part in node.items() if isinstance(node, dict) else enumerate(node):
             if isinstance(part, dict | list):
                 queue.append(((*path, name), part))
             elif isinstance(part, float) and isinf(part):
                 yield (*path, name), "this number is out of range: send a smaller one"
             elif isinstance(part, str) and _LONE_SURROGATE.search(part):
-                yield (*path, name), "remove the lone surrogate: it is no character"
+                yield (*path, name), "remove the lone surrogate: it is not a character"
             if isinstance(name, str) and _LONE_SURROGATE.search(name):
-                yield (*path, name), "remove the lone surrogate from the key: it is no character"
+                yield (*path, name), "remove the lone surrogate from the key: it is not a character"
 
 
 _REMEDIES = {
@@ -243,7 +243,7 @@ def _format_remedy(error_detail: ErrorDetails) -> str:
 
 
 def _format_path(field_path: FieldPath) -> str:
-    """``data.users[3].name``; printable and short for any keys."""
+    """Format a path like ``data.users[3].name``; printable and short for any keys."""
     path = ""
     for part in field_path:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part

@@ -23,23 +23,23 @@ from services.eventlog.store import EventStore
 from services.moderation.commands import Command
 from services.moderation.decisions import Accepted
 
-# Streams that one transaction reads at most: one of a large class takes megabytes.
+# Streams that one transaction may read: one of a large class takes megabytes.
 READ_AT_ONCE_MAX = 200
 SECRET_BYTES = 16
 Records = Sequence[IncomingRecord]
 
 
 class ConcurrentAppend(Exception):
-    """The log is not the one that the batch was decided on: nothing was appended, and it must be fetched again.
+    """The log has changed since the batch was decided: nothing was appended, and the batch must be fetched again.
 
-    Another writer processed records of the batch, or a failover or restore lost what was processed before it.
+    Another writer processed records of the batch, or a failover or restore lost records processed before it.
     """
 
 
 class CommandProcessor:
-    """Processes the batches of one subscriber, over one connection and with a cache of its own.
+    """Processes the batches of one subscriber over one connection, with its own cache.
 
-    ``shard_count``: of the installation; ``authorizer``: None accepts every sender. ``give_way`` is awaited where
+    ``shard_count``: of the installation; ``authorizer``: None accepts every sender. ``give_way`` is awaited when
     deciding takes long.
     """
 
@@ -60,7 +60,7 @@ class CommandProcessor:
         self.authorizer = authorizer
         self.live_events_shard = live_events_shard
         self.state_cache = StateCache(entries_max)
-        # Drawn from the sequence, and not used by a stream that was appended.
+        # Taken from the sequence, and not yet used by an appended stream.
         self._stream_numbers: list[int] = []
         self._limits = limits or BatchLimits()
         self._give_way = give_way
@@ -68,13 +68,13 @@ class CommandProcessor:
     async def process(self, records: Sequence[Record], watermarks: dict[int, int]) -> BatchResult:
         """Append a verdict or a dead letter for every record, and the events of the accepted commands.
 
-        In one transaction, unless the batch needs more streams than may be read at once. Each is optimistic first: if
-        another writer has appended since the batch was loaded, it is decided again under the locks of its shards. The
-        transaction that reaches a limit is the last one: the result names the records that were not processed.
+        There is one transaction, unless the batch needs more streams than may be read at once. Each is optimistic at
+        first: if another writer has appended since the batch was loaded, it is decided again under the locks of its
+        shards. The transaction that reaches a limit is the last one: the result names the records that were left.
 
-        ``watermarks``: by partition, the highest processed offset before these records (-1: none), as the log gave it:
-        offsets do not show it, because a topic has gaps. If the log has another one by now, nothing is appended. They
-        are moved past what is appended, also where a later transaction fails.
+        ``watermarks``: by partition, the highest processed offset before these records (-1: none), as read from the
+        log: it does not follow from offsets, because a topic has gaps. If the log's watermark has changed since,
+        nothing is appended. They are moved past the appended records, even if a later transaction fails.
 
         Raises:
             ConcurrentAppend: nothing was appended in the last transaction.
@@ -153,7 +153,7 @@ class CommandProcessor:
         return len(part)
 
     def _split(self, incoming_records: Records) -> Iterator[Records]:
-        """Cut a batch where it needs more uncached streams than may be read at once."""
+        """Split a batch that needs more uncached streams than may be read at once."""
         if len(self.state_cache.find_uncached_streams(_select_valid(incoming_records))) <= READ_AT_ONCE_MAX:
             yield incoming_records
             return
@@ -203,9 +203,9 @@ class CommandProcessor:
         return [(number, secrets.token_bytes(SECRET_BYTES)) for number in numbers]
 
     def _keep_unused_stream_numbers(self, appended: BatchWriter | None) -> None:
-        """Keep the numbers that no appended stream has for the next batch: most are those of refused commands.
+        """Keep the numbers that no appended stream uses for the next batch: most were taken for refused commands.
 
-        After an error they are dropped: the batch may have been appended.
+        After an error they are dropped, because the batch may have been appended.
         """
         numbers = {stream_id.number for stream_id in self.state_cache.new_stream_ids.values()}
         if appended is not None:

@@ -1,7 +1,7 @@
-"""Encrypts what is personal in a batch, with one read of keys, just before the append.
+"""Encrypts the personal data of a batch just before the append, with one read of keys.
 
-A batch may erase a person between two events about them: what came before is encrypted with a key that is thrown away,
-what follows with a new one.
+A batch may erase a person between two events about them: the earlier data is encrypted with a key that is discarded,
+the later data with a new one.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ from services.moderation.commands import Command
 _FIRST_DAY = date(2020, 1, 1)
 _DAY_BYTES = 2
 _NOT_COMPARED = b""
-"""The content hash of a verdict that does not settle its command id: nothing is compared with it."""
+"""The content hash of a verdict that does not settle its command id: it is never compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Holder:
-    """A person between two erasures of a batch: ``erasures`` before."""
+    """A person between two erasures in a batch; ``erasures``: how many came before."""
 
     person: Person
     erasures: int
@@ -36,7 +36,7 @@ class _Holder:
 
 @dataclass(frozen=True, slots=True)
 class _SealedText:
-    """A text of the batch, and what is appended to it encrypted."""
+    """A text of the batch, and the parts that are appended to it encrypted."""
 
     row: int
     column: str
@@ -67,10 +67,10 @@ def find_person_to_erase(command: ReadableCommand) -> Person | None:
 
 
 class BatchSealer:
-    """Collects the personal data of one batch and replaces it in the rows by what is stored."""
+    """Collects the personal data of one batch and adds it to the rows in the encrypted form that is stored."""
 
     def __init__(self, rows: AppendBatch, holders_of_data: Iterable[Person] = ()) -> None:
-        """``holders_of_data``: persons of whom the log has personal data; only those to erase need to be in it."""
+        """Create a sealer. ``holders_of_data``: persons whose personal data the log has, at least those to erase."""
         self._rows = rows
         self._erasures: Counter[Person] = Counter()
         self._known = {_Holder(person, 0) for person in holders_of_data}
@@ -79,11 +79,11 @@ class BatchSealer:
         self._day_hashes: list[tuple[int, bytes]] = []
 
     def has_personal_data(self, person: Person) -> bool:
-        """Whether the log, or this batch so far, has readable personal data of a person whom the batch erases."""
+        """Return whether the log, or this batch so far, has readable personal data of a person to erase."""
         return self._holder(person) in self._known
 
     def erase(self, person: Person) -> None:
-        """Erase what the log and this batch so far hold of a person."""
+        """Erase the personal data of a person in the log and in this batch so far."""
         self._erasures[person] += 1
         self._rows.erased_persons.append(person)
 
@@ -93,7 +93,7 @@ class BatchSealer:
         self._texts.append(_SealedText(row, column, held_parts))
 
     def add_verdict(self, row: int, incoming: IncomingCommand, is_first: bool) -> None:
-        """Key the content hash of the verdict in a row if the command's content is personal, or of unknown kind."""
+        """Make the content hash of the verdict in a row a keyed one if the content is, or may be, personal."""
         command = incoming.command
         if not is_first:
             self._rows.set_content_hash(row, _NOT_COMPARED)
@@ -160,12 +160,12 @@ class BatchSealer:
 
 
 def _hash_for_persons(keys: Sequence[EncryptionKey], content_hash: bytes) -> bytes:
-    """Hash with the keys of all persons, in the order of their ids: without one of them it can't be computed again."""
+    """Hash with the keys of all persons, ordered by id: once a key is deleted, it cannot be computed again."""
     return keyed_hash(hashlib.sha256(b"".join(key.key for key in keys)).digest(), content_hash)
 
 
 def _hash_for_day(key: EncryptionKey, day: date, content_hash: bytes) -> bytes:
-    """Hash with the key of a day, which the hash names."""
+    """Hash with the key of a day; the hash begins with the day."""
     day_number = (day - _FIRST_DAY).days.to_bytes(_DAY_BYTES)
     return (day_number + keyed_hash(key.key, content_hash))[:HASH_BYTES]
 
@@ -175,9 +175,9 @@ async def recognize_repeated_commands(
     incoming_commands: Sequence[IncomingCommand],
     first_verdicts: dict[CommandKey, FirstVerdict],
 ) -> None:
-    """Replace stored content hashes by the plain ones of the commands that they are of.
+    """Replace stored content hashes with the plain ones of the commands that they match.
 
-    A stored hash whose key was deleted stays: its command id then counts as used with other content.
+    A stored hash whose key was deleted is kept: its command id then counts as used with other content.
     """
     repeated = [incoming for incoming in incoming_commands if incoming.command_key in first_verdicts]
     if not repeated:

@@ -1,4 +1,4 @@
-"""Step 5 of 6: serialize a decision into the JSON that the log keeps and the topics get."""
+"""Step 5 of 6: serialize a decision into the JSON that the log stores and the topics carry."""
 
 import base64
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -28,20 +28,20 @@ from services.moderation.events import Event
 from services.moderation.value_object import value_object
 
 OUTPUT_BYTES_MAX = 3 << 20
-# Serializing so many events takes some tens of milliseconds.
+# Serializing this many events takes some tens of milliseconds.
 EVENTS_PER_STEP = 1_000
 HTTP_STATUS_BY_REASON: Mapping[str, int] = {reason: info.http_status for reason, info in REASONS.items()}
 _NO_PERSONAL_DATA: Mapping[int, bytes] = {}
-# These leave the command id as it was: free for its owner, or settled by its first verdict.
+# These leave the command id unchanged: free for its owner, or settled by its first verdict.
 NOT_SETTLING_REASONS = frozenset({UNAUTHENTICATED.reason, COMMAND_ID_REUSED.reason, COMMAND_EXPIRED.reason})
 
 
 @value_object()
 class SerializedEvent:
-    """``data``: the value on the events topic; ``metadata``: what its published forms need. Both are JSON.
+    """``data``: the value on the events topic; ``metadata``: the facts that its published forms need. Both are JSON.
 
-    ``is_live``: a grade_change follows. ``personal_data``: what was taken out of ``data`` and is stored encrypted, by
-    user id. ``request``: the HTTP request, which belongs to ``metadata`` and is stored encrypted.
+    ``is_live``: it causes a grade_change. ``personal_data``: by user id, the parts taken out of ``data`` and stored
+    encrypted. ``request``: the HTTP request, which belongs to ``metadata`` and is stored encrypted.
     """
 
     event: Event
@@ -54,7 +54,7 @@ class SerializedEvent:
 
 @value_object()
 class SerializedCommand:
-    """What the log gets for a command. ``is_first``: the verdict settles the command id."""
+    """The output of a command for the log. ``is_first``: the verdict settles the command id."""
 
     decision: Decision | Duplicate
     is_first: bool
@@ -69,7 +69,7 @@ def serialize(
 ) -> SerializedCommand:
     """Serialize a decision on ``state``, which has not changed since.
 
-    A decision with a part of more than ``OUTPUT_BYTES_MAX`` could never be published: the command is rejected instead.
+    The command is rejected if a part of the decision has more than ``OUTPUT_BYTES_MAX``: it could not be published.
     """
     causation = build_causation(incoming)
     events: list[SerializedEvent] = []
@@ -86,7 +86,7 @@ async def serialize_in_steps(
     decided_at: str,
     pause: Callable[[], Awaitable[None]],
 ) -> SerializedCommand:
-    """Serialize a decision with many events, and ``pause`` after each step of EVENTS_PER_STEP; see ``serialize``."""
+    """Serialize a decision with many events, with a ``pause`` after each EVENTS_PER_STEP of them; see ``serialize``."""
     causation = build_causation(incoming)
     events: list[SerializedEvent] = []
     request = encode_request(incoming, accepted.events, state)
@@ -108,7 +108,7 @@ def _complete(
     causation: dict[str, Any],
     events: list[SerializedEvent],
 ) -> SerializedCommand:
-    """Add the verdict; without all of the events of an accepted command, one of which is too large, it is rejected."""
+    """Add the verdict; reject an accepted command if events are missing because one of them is too large."""
     command = incoming.command
     if isinstance(decision, Duplicate):
         verdict_body = encode_duplicate_verdict(decision.first_verdict)
@@ -146,7 +146,7 @@ def _serialize_events(
     decided_at: str,
     first_version: int,
 ) -> list[SerializedEvent]:
-    """Serialize events, up to the first that is too large; ``first_version``: the first event's in its stream."""
+    """Serialize events up to the first that is too large; ``first_version``: the first event's stream version."""
     events: list[SerializedEvent] = []
     for version, event in enumerate(new_events, first_version):
         value = build_event(event, incoming.command, version, decided_at, state.assignment is not None)
@@ -220,7 +220,7 @@ def encode_verdict(
 
 
 def encode_duplicate_verdict(first_verdict: str) -> bytes:
-    """Encode the first verdict again, equal in all but ``duplicate``."""
+    """Encode the first verdict again, equal except for ``duplicate``."""
     return orjson.dumps({**orjson.loads(first_verdict), "duplicate": True})
 
 
@@ -243,7 +243,7 @@ def build_event(
 
 
 def encode_headers(record: Record) -> bytes:
-    """Encode a dead letter's headers as base64, without ``authorization``; names that were not UTF-8 stay escaped."""
+    """Encode a dead letter's headers as base64, without ``authorization``; names that are not UTF-8 stay escaped."""
     return orjson.dumps(
         [
             [base64.b64encode(name.encode()).decode(), None if value is None else base64.b64encode(value).decode()]
@@ -258,7 +258,7 @@ def _format_id(identifier: int | None) -> str | None:
 
 
 def _stringify_ids(result: Any) -> Any:
-    """Return a result with ids as decimal strings, because not every reader's numbers have 63 bits."""
+    """Return a result with ids as decimal strings, because not every reader supports 63-bit numbers."""
     if isinstance(result, list):
         return [_stringify_ids(row) for row in result]
     if not isinstance(result, dict):

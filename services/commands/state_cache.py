@@ -1,4 +1,4 @@
-"""The streams that a subscriber keeps in memory: read once, changed in place, dropped when in doubt."""
+"""A subscriber's in-memory cache of streams: read once, updated in place, dropped when possibly stale."""
 
 import contextlib
 import itertools
@@ -21,7 +21,7 @@ from services.moderation.evolve import evolve_assignment, evolve_course
 
 StreamKey = tuple[int, int]
 
-# The limit of all subscribers of a process together, in entries: enrolments and users of courses, grades and
+# The limit for all subscribers of a process together, in entries: enrolments and users of courses, grades and
 # submissions of assignments. An entry takes about 600 bytes.
 ENTRIES_MAX = 600_000
 ENTRY_BYTES = 600
@@ -31,7 +31,8 @@ CONFIGURE_ASSIGNMENT = "configure_assignment"
 class StateCache:
     """Courses by (root account, course) and assignments by (root account, assignment), with their stream rows.
 
-    They are as of ``positions``, the heads of their shards. ``entries_max``: evict the least recently used beyond it.
+    They are as of ``positions``, the heads of their shards. ``entries_max``: the limit for the eviction of the least
+    recently used ones.
     """
 
     def __init__(self, entries_max: int = ENTRIES_MAX) -> None:
@@ -71,7 +72,7 @@ class StateCache:
         self.positions.update(positions)
 
     def find_uncached_streams(self, commands: Iterable[Command]) -> set[tuple[str, StreamKey]]:
-        """Return the streams that commands need and that must be read."""
+        """Return the streams that commands need and that are not cached."""
         courses = {(command.root_account_id, command.course_id) for command in commands} - self.courses.keys()
         assignments = {
             (command.root_account_id, command.assignment_id)
@@ -132,11 +133,11 @@ class StateCache:
         return list(new_streams)
 
     def assign_stream_ids(self, new_streams: Sequence[StreamName], ids: Iterable[tuple[int, bytes]]) -> None:
-        """Set what the streams of ``load`` are created with; the ids of the batch before are dropped."""
+        """Set the ids for the new streams that ``load`` returned; those of the previous batch are dropped."""
         self.new_stream_ids = dict(zip(new_streams, itertools.starmap(NewStreamId, ids), strict=True))
 
     def get_state(self, command: ReadableCommand, shard: int) -> CommandState:
-        """Return the state of a loaded command: of a stream that does not exist, the state before its first event.
+        """Return the state for a loaded command; for a stream that does not exist, the state before its first event.
 
         A new state is cached once it has events: see ``add``.
         """
@@ -177,7 +178,7 @@ class StateCache:
             self.assignments[stream.root_account, stream.assignment] = (state.assignment, stream)
 
     def apply(self, state: CommandState, event: Event, position: int, at: datetime, size: int) -> None:
-        """Apply a new event to its state, in place; ``size``: of its data, in characters."""
+        """Apply a new event to its state in place; ``size``: characters of its data."""
         if state.assignment is None:
             evolve_course(state.course, cast(CourseEvent, event), position=position, at=at)
             if isinstance(event, PersonErased):
@@ -207,7 +208,7 @@ class StateCache:
         self._large_event_bytes[assignment_key] = self._large_event_bytes.get(assignment_key, 0) + size
 
     def evict_lru(self) -> None:
-        """Evict streams beyond ``entries_max``: to be called after each batch, which has changed their sizes."""
+        """Evict streams beyond ``entries_max``; call it after each batch, which changes their sizes."""
         for kind, key in self._used_streams:
             if key in self._cache_for(kind):
                 entries = self._count_entries(kind, key)

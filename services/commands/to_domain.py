@@ -1,4 +1,4 @@
-"""Translate a parsed command into the command of the rules."""
+"""Translates a parsed command into a domain command."""
 
 from decimal import Decimal
 from typing import Any, assert_never
@@ -11,7 +11,7 @@ from services.moderation.late_policy import round_hundredths
 
 
 def to_domain_command(command: wire.Command) -> commands.Command:
-    """Build the rules' command; its ``fields`` hold null fields but not absent ones."""
+    """Build the domain command; its ``fields`` contain null fields but no absent ones."""
     return commands.Command(
         command_id=command.command_id,
         type=command.type,
@@ -25,7 +25,7 @@ def to_domain_command(command: wire.Command) -> commands.Command:
 
 def get_set_fields(model: wire.Strict) -> dict[str, Any]:
     """Return the fields that the sender sent, by name."""
-    # Not model_fields_set and getattr: these calls are on every command's way.
+    # This is faster than model_fields_set and getattr, and it runs for every command.
     values = model.__dict__
     return {name: values[name] for name in model.__pydantic_fields_set__}
 
@@ -45,7 +45,7 @@ def _freeze_grading_scheme(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_domain_policy(policy: wire_adjudication.AdjudicationPolicy | None) -> AdjudicationPolicy | None:
-    """Build the rules' policy, defaults filled in."""
+    """Build the domain's policy, with defaults filled in."""
     return None if policy is None else policy_from_json(policy.model_dump())
 
 

@@ -1,7 +1,7 @@
-"""Commands of versions before the current one, brought to the form that is read today.
+"""Converts commands of earlier versions to the current form.
 
-Producers change when they can: when a type of command gets a new version, an entry here keeps the one before it
-understood. The first version of every type is 1, and so far it is the current one.
+Producers cannot all change at once: when a type of command gets a new version, an entry here keeps the previous one
+readable. The first version of every type is 1, and so far it is the current one.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any
 
 Json = dict[str, Any]
 UPCASTERS: dict[tuple[str, int], Callable[[Json], Json]] = {}
-"""By type and version: the command as the next version has it, its ``version`` included."""
+"""Converters to the next version, which also set ``version``, by type and version."""
 
 
 def upcast(command: object) -> Json | None:

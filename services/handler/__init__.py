@@ -1,1 +1,1 @@
-"""The process that reads commands from Kafka and appends to the log: ``python -m services.handler``."""
+"""The process that consumes commands from Kafka and appends decisions to the log: ``python -m services.handler``."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 async def load_authorizer(settings: HandlerSettings) -> CommandAuthorizer | None:
-    """Build the authorizer with its keys loaded, None with COMMAND_AUTH=off."""
+    """Build the authorizer and load its keys; None with COMMAND_AUTH=off."""
     if settings.command_auth == "off" or settings.jwks is None:
         return None
     keys = JwkSet(settings.jwks, age_seconds_max=settings.jwks_age_max)
@@ -46,7 +46,7 @@ def build_traces(settings: HandlerSettings) -> "CommandTraces | None":
     """Build the trace exporter, None without an OTLP endpoint."""
     if settings.otel_exporter_otlp_endpoint is None:
         return None
-    # Importing the SDK takes time and memory.
+    # Imported here because the SDK takes time and memory.
     from services.handler.tracing import CommandTraces
 
     return CommandTraces()
@@ -54,7 +54,7 @@ def build_traces(settings: HandlerSettings) -> "CommandTraces | None":
 
 async def main(settings: HandlerSettings) -> None:
     """Run until SIGTERM or SIGINT; the batch in progress is finished first."""
-    # It warns at each start that it creates no topics, and repeats our log lines on partitions.
+    # FastStream warns at each start that it creates no topics, and repeats our log lines about partitions.
     FRAMEWORK_LOGGER.setLevel(logging.ERROR)
     installation = await wait_for_postgres(functools.partial(fetch_installation, settings.url(), "handler", WRITER))
     async with failpoints.around("handler.verify_topics"):

@@ -1,4 +1,4 @@
-"""How much of a process's cache each consumer may fill: those without partitions leave theirs to the others."""
+"""Divides a process's cache among its consumers; those without partitions get no share."""
 
 
 class CacheShare:

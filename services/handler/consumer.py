@@ -29,19 +29,19 @@ from services.runtime.failpoints import failpoints
 from services.runtime.health import Health
 
 LOGGER = logging.getLogger("handler")
-# The log cannot be used at present: tried again with pauses.
+# The log is unavailable: retry with backoff.
 LOG_ERRORS = (*POSTGRES_ERRORS, ClocksDiffer)
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 DRAIN_SECONDS_MAX = 10
 COMMIT_SECONDS_MAX = 2
-# Another handler processed records of the batch or owns its partitions by now, or the log forgot what was processed
+# Another handler processed records of the batch or owns its partitions by now, or the log lost records processed
 # before it: fetch again instead of retrying.
 REFETCH_ERRORS = (ConcurrentAppend, *KAFKA_CLIENT_ERRORS)
 Records = Sequence[ConsumerRecord[Any, Any]]
 
 
 class CommandConsumer(ConsumerRebalanceListener):
-    """Processes the batches of its partitions, one at a time, over a connection of its own."""
+    """Processes the batches of its partitions, one at a time, over its own connection."""
 
     def __init__(
         self,
@@ -68,13 +68,13 @@ class CommandConsumer(ConsumerRebalanceListener):
         self.offset_committer = OffsetCommitter()
         self.faststream_subscriber: Any = None
         self.stopping = False
-        # The watermarks of these are compared with the position at the next check of the log.
+        # Partitions whose position is compared with the watermark at the next check of the log.
         self.unverified: set[int] = set()
-        # The log went back: states and positions are of decisions that it no longer has.
+        # The log went back: states and positions come from decisions that it no longer has.
         self.must_reconnect = False
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        """Finish the transaction in progress, so that the next owner does not process its records concurrently."""
+        """Finish the transaction in progress, so that the next owner does not process the same records concurrently."""
         self.is_revoking = True
         await wait_until_idle(self.faststream_subscriber, DRAIN_SECONDS_MAX)
         await self.offset_committer.flush(COMMIT_SECONDS_MAX)
@@ -82,9 +82,9 @@ class CommandConsumer(ConsumerRebalanceListener):
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Forget the positions and rewind to the log's watermarks.
 
-        Another handler may have owned the partitions, and a restored database may have forgotten records: the rewind
-        processes those without waiting for a new command. It may be too late for the first batch, which is checked by
-        the position tracker.
+        Another handler may have owned the partitions, and a restored database may have lost records: the rewind
+        processes those without waiting for a new command. It may be too late for the first batch, which the position
+        tracker checks.
         """
         self.is_revoking = False
         self.telemetry.metrics.rebalances.inc()
@@ -97,16 +97,16 @@ class CommandConsumer(ConsumerRebalanceListener):
         self.unverified = set(partitions)
         self.cache_share.set_active(self.name, bool(partitions))
         if not partitions:
-            self.disconnect()  # Its states are of other consumers now.
+            self.disconnect()  # The cached states belong to other consumers now.
         try:
             await self.rewind(await read_watermarks(self.settings, partitions))
         except INFRASTRUCTURE_ERRORS as error:
-            LOGGER.warning("watermarks not read on assignment, they are read later: %s", type(error).__name__)
+            LOGGER.warning("watermarks were not read on assignment and are read later: %s", type(error).__name__)
         else:
             self.unverified = set()
 
     async def rewind(self, watermarks: Mapping[int, int]) -> None:
-        """Fetch partitions again from their watermarks on, where the position is behind them."""
+        """Seek partitions back to their watermarks where the position is ahead of them."""
         consumer = self.faststream_subscriber.consumer
         if consumer is None:
             return
@@ -118,10 +118,10 @@ class CommandConsumer(ConsumerRebalanceListener):
                 consumer.seek(topic_partition, max(watermark, 0))
 
     async def handle(self, records: RecordBatch, message: KafkaMessage) -> None:
-        """Process a batch. Retry infrastructure errors with backoff, then raise: the batch is then fetched again.
+        """Process a batch. Retry infrastructure errors with backoff, then raise, so that the batch is fetched again.
 
-        Any other exception is a bug. No record is skipped for it: the partition is retried after a pause until a fix
-        is deployed, and the other partitions continue.
+        Any other exception is a bug. It skips no record: the partition is retried after a pause until a fix is
+        deployed, and the other partitions continue.
         """
         self.lag.start_batch(build_in_flight_records(records))
         try:
@@ -148,15 +148,15 @@ class CommandConsumer(ConsumerRebalanceListener):
                     LOGGER.warning("%s; retrying in %s s", problem, pause)
                     await asyncio.sleep(pause)
                 except Exception:
-                    LOGGER.exception("a batch cannot be filtered: it is fetched again")
+                    LOGGER.exception("a batch cannot be filtered and is fetched again; none of it was processed")
                     self.telemetry.record_failure()
                     self.health.set_component_problem(
-                        self.name, "a batch cannot be filtered, nothing of it is processed: a bug (see the log)"
+                        self.name, "a batch cannot be filtered and is not processed: a bug (see the log)"
                     )
                     await asyncio.sleep(RETRY_SECONDS[-1])
                     raise
         except BaseException:
-            # The whole batch is fetched again, also partitions that the tracker rewound further.
+            # The whole batch is fetched again, including partitions that the tracker rewound further.
             self._reset_positions()
             raise
         finally:
@@ -174,7 +174,7 @@ class CommandConsumer(ConsumerRebalanceListener):
             except (*LOG_ERRORS, *REFETCH_ERRORS):
                 raise
             except Exception:
-                LOGGER.exception("a batch cannot be processed: trying its partitions one by one")
+                LOGGER.exception("a batch cannot be processed: processing its partitions one by one")
                 self.telemetry.record_failure()
                 new_records = [record for record in new_records if is_new(record.offset, watermarks[record.partition])]
                 failing_records, deferred_records = await self._process_per_partition(
@@ -194,10 +194,10 @@ class CommandConsumer(ConsumerRebalanceListener):
     async def _process(
         self, session: LogSession, new_records: Records, watermarks: dict[int, int], started_at: float
     ) -> Records:
-        """Process records in transactions of a limited size; return those that are left for another batch.
+        """Process records in transactions of a limited size; return those that are left for a later batch.
 
-        Of each transaction that reaches a limit, the partition that made the most of it waits for another batch, so
-        that one customer's large commands do not keep those of other partitions waiting.
+        When a transaction reaches a limit, the partition with the most output in it waits for a later batch, so that
+        one customer's large commands do not delay other partitions.
         """
         deferred_records: list[ConsumerRecord[Any, Any]] = []
         while new_records and not (deferred_records and (self.is_revoking or self.stopping)):
@@ -217,7 +217,7 @@ class CommandConsumer(ConsumerRebalanceListener):
     async def _process_per_partition(
         self, session: LogSession, new_records: Records, watermarks: dict[int, int], started_at: float
     ) -> tuple[Records, Records]:
-        """Process each partition's records apart; return those of failing partitions, and those left for later."""
+        """Process each partition's records separately; return those of failing partitions, and those left for later."""
         failing_records: list[ConsumerRecord[Any, Any]] = []
         deferred_records: list[ConsumerRecord[Any, Any]] = []
         for partition, partition_records in group_by_partition(new_records).items():
@@ -231,7 +231,7 @@ class CommandConsumer(ConsumerRebalanceListener):
         return failing_records, deferred_records
 
     def _rewind(self, records: Records, consumer: AIOKafkaConsumer) -> None:
-        """Fetch these records again, which were not processed; what follows them in their partitions comes later."""
+        """Seek back to these records, which were not processed; later records of their partitions follow them."""
         for partition, partition_records in group_by_partition(records).items():
             topic_partition = TopicPartition(self.commands_topic, partition)
             if topic_partition in consumer.assignment():
@@ -244,13 +244,13 @@ class CommandConsumer(ConsumerRebalanceListener):
         return f"partition {partitions} cannot be processed: a bug, or events that newer code wrote (see the log)"
 
     async def _mark_acked(self, message: KafkaMessage) -> None:
-        """Keep FastStream from committing again, and waiting for it. The last batch waits for its own commit."""
+        """Keep FastStream from committing again and waiting for that; when stopping, wait for our own commit."""
         message.committed = AckStatus.ACKED
         if self.stopping:
             await self.offset_committer.flush(COMMIT_SECONDS_MAX)
 
     async def stop(self) -> None:
-        """Wait until the offsets are committed; every batch that ends later waits for its own."""
+        """Wait until the offsets are committed; a batch that ends later waits for its own commit."""
         self.stopping = True
         await self.offset_committer.flush(COMMIT_SECONDS_MAX)
 
@@ -266,7 +266,7 @@ class CommandConsumer(ConsumerRebalanceListener):
         return self.session
 
     def disconnect(self) -> None:
-        """Terminate the connection to the log; the next batch opens another."""
+        """Terminate the connection to the log; the next batch opens a new one."""
         if self.session is not None:
             self.session.connection.terminate()
         self.session = None
@@ -276,7 +276,7 @@ class CommandConsumer(ConsumerRebalanceListener):
             self.session.position_tracker.reset()
 
     def with_heartbeat(self, poll: Poll) -> Poll:
-        """Wrap a poll: a heartbeat at each turn, and a reset of the positions after a failed fetch."""
+        """Wrap a poll with a heartbeat, and with a reset of the positions after a failed fetch."""
 
         async def poll_with_heartbeat(consumer: AIOKafkaConsumer) -> RecordBatch:
             self.health.heartbeat(self.name)
@@ -284,7 +284,7 @@ class CommandConsumer(ConsumerRebalanceListener):
                 records: RecordBatch = await poll(failpoints.arm(consumer, "handler.consumer"))
                 return records
             except Exception:
-                # An unreadable record also loses what was fetched of other partitions.
+                # An unreadable record also loses the fetched records of other partitions.
                 self._reset_positions()
                 self.unverified = {topic_partition.partition for topic_partition in consumer.assignment()}
                 raise

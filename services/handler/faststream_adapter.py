@@ -1,4 +1,4 @@
-"""FastStream's parser and decoder for batches: both leave the records as they are, so that neither can fail."""
+"""FastStream's parser and decoder for batches: both leave the records unchanged, so that neither can fail."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -30,5 +30,5 @@ async def parse_batch(records: RecordBatch, original: Callable[[RecordBatch], Aw
 
 
 async def identity_decoder(message: Any) -> Any:
-    """Return the records; they are parsed by ``services.commands``."""
+    """Return the records unchanged; ``services.commands`` parses them."""
     return message.raw_message

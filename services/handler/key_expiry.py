@@ -14,7 +14,7 @@ PERIOD_SECONDS = 3_600
 
 
 async def delete_expired_keys(connect: Callable[[], Awaitable[HeartbeatConnection]], days: int) -> None:
-    """Every hour, delete the keys of days more than ``days`` ago, until cancelled; while PostgreSQL is away, later."""
+    """Delete the keys of days more than ``days`` ago every hour until cancelled; a PostgreSQL outage only delays it."""
     while True:
         try:
             connection = await connect()
@@ -23,5 +23,5 @@ async def delete_expired_keys(connect: Callable[[], Awaitable[HeartbeatConnectio
             finally:
                 await close_quickly(connection)
         except POSTGRES_ERRORS as error:
-            LOGGER.warning("keys of past days were not deleted: %s", describe_error(error))
+            LOGGER.warning("keys of past days were not deleted, retrying in an hour: %s", describe_error(error))
         await asyncio.sleep(PERIOD_SECONDS)

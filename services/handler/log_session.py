@@ -1,4 +1,4 @@
-"""A consumer's connection to the log and what works over it."""
+"""A consumer's connection to the log, and the objects that use it."""
 
 import functools
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ async def open_log_session(
     health: Health,
     loop_name: str,
 ) -> LogSession:
-    """Connect with the rights of a writer; each query is a heartbeat of the loop. Raises POSTGRES_ERRORS."""
+    """Connect as a writer; each query sends a heartbeat for the loop. Raises POSTGRES_ERRORS."""
     connection = await _connect(settings)
     try:
         connection.heartbeat = functools.partial(health.heartbeat, loop_name)
@@ -60,7 +60,7 @@ async def open_log_session(
 
 
 async def read_watermarks(settings: HandlerSettings, partitions: list[int]) -> dict[int, int]:
-    """Read the highest processed offset of partitions (-1: none) over a connection of its own."""
+    """Read the highest processed offset of partitions (-1: none) over a separate connection."""
     connection = await _connect(settings)
     try:
         event_store = failpoints.arm(EventStore(connection), "handler.log")

@@ -54,7 +54,7 @@ class HandlerTelemetry:
             metrics.jwks_age.callback = lambda: [((), authorizer.keys.age())]
 
     def new_lag(self) -> ConsumerLag:
-        """Create the lag of one more consumer."""
+        """Create the lag of another consumer."""
         self._lags.append(ConsumerLag())
         return self._lags[-1]
 
@@ -62,7 +62,7 @@ class HandlerTelemetry:
         """Record a committed batch; ``started_at``: seconds since 1970."""
         now, metrics = time.time(), self.metrics
         append_times = [record.timestamp / 1_000 for record in records]
-        # The broker's clock may be ahead of this one: no negative times.
+        # The broker's clock may be ahead of this one: avoid negative times.
         metrics.command_seconds.observe([max(now - append_time, 0.0) for append_time in append_times])
         metrics.command_wait_seconds.observe([max(started_at - append_time, 0.0) for append_time in append_times])
         metrics.batch_commands.observe(len(records))
@@ -80,7 +80,7 @@ class HandlerTelemetry:
             self.traces.record_batch(records, started_at, now, result.append_seconds)
 
     def record_redeliveries(self, count: int) -> None:
-        """Count records that had been processed before."""
+        """Count records that were already processed."""
         if count:
             self._redelivered_records.inc(count)
 

@@ -1,4 +1,4 @@
-"""Commit consumer offsets in the background."""
+"""Commits consumer offsets in the background."""
 
 import asyncio
 import logging
@@ -14,9 +14,9 @@ LOGGER = logging.getLogger("handler")
 class OffsetCommitter:
     """Commits the newest offset of each partition, one request at a time.
 
-    Processing does not wait for it: the log alone says what was processed, and a record that is redelivered because its
-    offset was not committed changes nothing. The group's coordinator delays commits by some milliseconds, in which the
-    next batch is processed.
+    Processing does not wait for commits: only the log decides what was processed, and a record that is redelivered
+    because its offset was not committed changes nothing. The group's coordinator takes some milliseconds for a commit,
+    in which the next batch is processed.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class OffsetCommitter:
         self._commit_task: asyncio.Task[None] | None = None
 
     def commit(self, consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
-        """Schedule a commit; ``offsets``: those of the next records to read."""
+        """Schedule a commit; ``offsets``: of the next records to read."""
         self._pending_offsets.update(offsets)
         if self._commit_task is None or self._commit_task.done():
             self._commit_task = asyncio.create_task(self._commit(consumer))
@@ -40,5 +40,5 @@ class OffsetCommitter:
             try:
                 await consumer.commit(offsets)
             except KAFKA_CLIENT_ERRORS as error:
-                # Not retried: the next owner of the partitions starts from the log's watermarks.
+                # No retry: the next owner of the partitions starts from the log's watermarks.
                 LOGGER.info("offsets were not committed: %s", type(error).__name__)

@@ -1,4 +1,4 @@
-"""Checks of a process's partitions once a second, also while they are idle: against the topic, and against the log."""
+"""Checks a process's partitions against the topic and the log once a second, even while they are idle."""
 
 import asyncio
 import logging
@@ -23,19 +23,19 @@ from services.runtime.errors import KAFKA_CLIENT_ERRORS
 from services.telemetry.metrics import HandlerMetrics
 
 LOGGER = logging.getLogger("handler")
-# Transactions are open for at most a minute: the brokers' transaction.max.timeout.ms.
+# The brokers' transaction.max.timeout.ms: no transaction stays open for longer than a minute.
 OPEN_TRANSACTION_SECONDS_MAX = 60
 
 
 class ConsumerWatch:
-    """The checks of one consumer. ``watermarks``: of its partitions, as the log gave them at the last check."""
+    """The checks of one consumer. ``watermarks``: of its partitions, as read from the log at the last check."""
 
     def __init__(self, consumer: CommandConsumer, settings: HandlerSettings, partition_count: int) -> None:
         self.consumer = consumer
         self.watermarks: dict[int, int] = {}
         self._partition_count = partition_count
         self._identity_check = TopicIdentityCheck(settings.url())
-        # What the log forgot, by partition: the watermark before, from which on records are processed again.
+        # Partitions whose records the log lost, each with the watermark after which they are processed again.
         self._forgotten: dict[int, int] = {}
 
     @property
@@ -45,7 +45,7 @@ class ConsumerWatch:
         return client
 
     def assignment(self) -> set[TopicPartition]:
-        """Return the partitions that the consumer has now."""
+        """Return the partitions that are assigned to the consumer now."""
         return set() if self.client is None else set(self.client.assignment())
 
     async def check_topic(self, offsets: Mapping[int, PartitionOffsets]) -> None:
@@ -96,8 +96,8 @@ class ConsumerWatch:
         if not problems:
             return None
         return (
-            f"the log was restored to an earlier time, and retention has removed what it forgot: {', '.join(problems)}."
-            " Nothing was decided for them again: restore a later backup of the log"
+            f"the log was restored to an earlier time, and retention removed its lost records: {', '.join(problems)}."
+            " They were not processed again: restore a later backup of the log"
         )
 
     def processed(self) -> dict[int, int]:
@@ -110,7 +110,7 @@ class ConsumerWatch:
         }
 
     def find_lost(self, processed: Mapping[int, int], watermarks: Mapping[int, int]) -> dict[int, int]:
-        """Compare ``processed``, from before the log was asked, with the log's watermarks; return those that fell."""
+        """Compare ``processed``, from before the log was read, with the log's watermarks; return those that fell."""
         assigned = {place.partition for place in self.assignment()}
         lost = {
             partition: watermark
@@ -119,7 +119,7 @@ class ConsumerWatch:
         }
         for partition, watermark in lost.items():
             LOGGER.error(
-                "the log went back from offset %s to %s: a failover or restore lost what was decided after it;"
+                "the log went back from offset %s to %s: a failover or restore lost the decisions after it;"
                 " the records are processed again",
                 processed[partition],
                 watermark,
@@ -131,13 +131,13 @@ class ConsumerWatch:
         return lost
 
     async def rewind_unverified(self) -> None:
-        """Fetch again what the log forgot, and what a failed fetch or an unread log may have left out."""
+        """Seek back to records that the log lost, or that a failed fetch or an unreadable log may have left out."""
         unverified = self.consumer.unverified & self.watermarks.keys()
         try:
             async with asyncio.timeout(POSITION_SECONDS_MAX):
                 await self.consumer.rewind({partition: self.watermarks[partition] for partition in unverified})
         except (*KAFKA_CLIENT_ERRORS, TimeoutError):
-            return  # A rebalance: the next check tries again what is still assigned.
+            return  # A rebalance: the next check tries the partitions that are still assigned.
         self.consumer.unverified -= unverified
 
 
@@ -157,7 +157,7 @@ class PartitionWatch:
         self._watches = [ConsumerWatch(consumer, settings, partition_count) for consumer in consumers]
 
     async def check_kafka(self) -> None:
-        """Compare the partitions with the topic. Asks for an offset even without any, so that an outage is noticed."""
+        """Compare the partitions with the topic; ask for an offset even without any, so that an outage is noticed."""
         assigned = {place for watch in self._watches for place in watch.assignment()}
         try:
             offsets = await self.topic_offsets.read(assigned or {TopicPartition(self._commands_topic, 0)})
@@ -167,9 +167,9 @@ class PartitionWatch:
         await asyncio.gather(*(watch.check_topic(offsets) for watch in self._watches))
 
     async def check_log(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        """Compare what was processed with the log's watermarks. Every consumer's states are dropped where it went back.
+        """Compare processed offsets with the log's watermarks; if one went back, drop the states of every consumer.
 
-        Records of one partition may belong to shards of another one.
+        Every consumer, because records of one partition may belong to shards of another one.
         """
         processed = [watch.processed() for watch in self._watches]
         partitions = sorted({partition for of_consumer in processed for partition in of_consumer})
@@ -181,7 +181,7 @@ class PartitionWatch:
             for watch, of_consumer in zip(self._watches, processed, strict=True)
         ]
         self._metrics.log_rewinds.inc(sum(map(len, lost)))
-        # Before any record is fetched again: the positions of the old session say that it was processed.
+        # Do this before any record is fetched again: according to the old session's positions it was processed.
         for watch in self._watches:
             watch.consumer.must_reconnect |= any(lost)
         for watch in self._watches:

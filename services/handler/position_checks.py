@@ -1,4 +1,4 @@
-"""The four questions about a partition's records, each answered from offsets and append times alone.
+"""Four checks of a partition's records, each from offsets and append times alone.
 
 A partition's watermark is the highest offset that has been processed, -1 before the first.
 """
@@ -19,15 +19,15 @@ def is_new(offset: int, watermark: int) -> bool:
 def has_gap(first_offset: int, watermark: int) -> bool:
     """Return whether offsets are missing between the last processed record and the first one of a batch.
 
-    They are either lost records or transaction markers, which no consumer is given: read them again to know.
+    They are either lost records or transaction markers, which consumers never get: only reading them again shows it.
     """
     return first_offset > watermark + 1
 
 
 def find_replaced_offset(redelivered_records: Iterable[Record], append_times: Mapping[int, int]) -> int | None:
-    """Return the first offset at which another record was processed: the topic was recreated or truncated.
+    """Return the first offset whose record differs from the processed one: the topic was recreated or truncated.
 
-    ``append_times``: of the processed records, by offset. A redelivered record has the append time that it had.
+    ``append_times``: of the processed records, by offset. A redelivered record keeps its append time.
     """
     for record in redelivered_records:
         if append_times.get(record.offset) != record.timestamp:
@@ -36,13 +36,13 @@ def find_replaced_offset(redelivered_records: Iterable[Record], append_times: Ma
 
 
 def find_lost_watermarks(processed: Mapping[int, int], watermarks: Mapping[int, int]) -> dict[int, int]:
-    """Return the log's watermarks of partitions that it had processed further before: a restored log forgot records."""
+    """Return the log's watermarks that are below the processed offsets: a restored log has lost records."""
     return {partition: watermarks[partition] for partition, last in processed.items() if watermarks[partition] < last}
 
 
 def find_removed_offsets(watermark: int, beginning_offset: int) -> range:
     """Return the offsets that retention removed before they were processed; ``beginning_offset``: the partition's.
 
-    Empty before the first processed record: what a topic lost earlier was never this log's to process.
+    Empty before the first processed record: this log was never meant to process what the topic lost earlier.
     """
     return range(watermark + 1, beginning_offset) if watermark >= 0 else range(0)

@@ -1,4 +1,4 @@
-"""Select the records of a batch that are still to be processed.
+"""Selects the records of a batch that are still to be processed.
 
 A partition whose topic was recreated, or whose retention passed the watermark, stops until an operator accepts that
 (``moderated-grading admin accept-recreated-topic``).
@@ -21,10 +21,10 @@ Record = ConsumerRecord[Any, Any]
 
 @dataclass(slots=True)
 class Positions:
-    """What is known of a consumer's partitions since they were assigned.
+    """The state of a consumer's partitions since they were assigned.
 
-    ``watermarks``: the highest processed offset, -1 for none. ``stopped``: why nothing more of a partition is
-    processed. ``rewound``: partitions that were read again from their watermark and had no new record since.
+    ``watermarks``: the highest processed offset, -1 for none. ``stopped``: why a partition is no longer processed.
+    ``rewound``: partitions that were read again from their watermark and have had no new record since.
     """
 
     watermarks: dict[int, int] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Positions:
 
 
 class PositionTracker:
-    """Watermarks of one consumer's partitions. ``redelivered_count``: records of the last batch processed before."""
+    """The watermarks of one consumer's partitions. ``redelivered_count``: processed records in the last batch."""
 
     def __init__(self, event_store: EventStore, incarnation: int) -> None:
         self.event_store = event_store
@@ -42,22 +42,22 @@ class PositionTracker:
         self._positions = Positions()
 
     def reset(self) -> None:
-        """Forget the positions, after an assignment or a lost fetch; a batch in progress keeps those it began with."""
+        """Forget the positions after an assignment or a lost fetch; a batch in progress keeps those it began with."""
         self._positions = Positions()
 
     @property
     def watermarks(self) -> Mapping[int, int]:
-        """The highest processed offset of each partition with records since the last reset, as far as it is known."""
+        """The highest processed offset of each partition that had records since the last reset, as far as known."""
         return self._positions.watermarks
 
     @property
     def stopped(self) -> Mapping[int, str]:
-        """Partitions of which nothing more is processed, with the reason."""
+        """Partitions that are no longer processed, with the reason."""
         return self._positions.stopped
 
     @property
     def problem(self) -> str | None:
-        """Describe the stopped partitions, None if there are none."""
+        """The description of the stopped partitions, None if there are none."""
         return "; ".join(self.stopped.values()) or None
 
     async def filter_new(
@@ -65,11 +65,11 @@ class PositionTracker:
     ) -> tuple[list[Record], dict[int, int]]:
         """Return the records to process, in order, and the watermark of each of their partitions.
 
-        They are those above the watermarks of partitions that are in order.
+        They are the records above the watermarks of partitions without a problem.
 
-        A partition that starts above its watermark, or leaves a gap, is read again from the watermark on, once. So the
-        last processed record is checked to be where it was, lost records are fetched again, and a restored database
-        processes again what it forgot.
+        A partition that starts above its watermark, or has a gap, is read again once, from the watermark on. So the
+        last processed record is checked, lost records are fetched again, and a restored database processes again the
+        records that it lost.
         """
         positions = self._positions
         by_partition = group_by_partition(records)
@@ -114,14 +114,14 @@ class PositionTracker:
         return offsets
 
     def stop_recreated(self, partition: int, offset: int) -> None:
-        """Stop a partition that has another record at an offset than the one that was processed there."""
+        """Stop a partition whose record at an offset is not the one that was processed there."""
         if partition not in self.stopped:
             self._stop(partition, f"record {offset} is not the one that was processed there")
 
     async def _verify_beginnings(
         self, positions: Positions, by_partition: Mapping[int, Sequence[Record]], consumer: AIOKafkaConsumer
     ) -> set[int]:
-        """Read the watermarks of partitions that begin or leave a gap; return those that are rewound or stopped."""
+        """Read the watermarks of partitions that are new or have a gap; return those that are rewound or stopped."""
         unverified = [
             partition
             for partition, partition_records in by_partition.items()

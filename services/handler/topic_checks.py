@@ -1,4 +1,4 @@
-"""Background checks of the commands topic: how far behind, was it recreated, were partitions added?"""
+"""Background checks of the commands topic: lag, recreation, added partitions."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ async def sample_lag(
 
 
 class TopicIdentityCheck:
-    """Compares the first record of each partition with the log, again only after retention has removed it."""
+    """Compares the first record of each partition with the log, and again once retention has removed it."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -51,9 +51,9 @@ class TopicIdentityCheck:
     async def find_recreated_partitions(
         self, consumer: AIOKafkaConsumer, topic_partitions: Collection[TopicPartition], incarnation: int
     ) -> dict[int, int]:
-        """Return, by partition, the first offset of those where the log has another record.
+        """Return the first offset of each partition where the log has a different record.
 
-        Empty while PostgreSQL is away: the next check will find them.
+        Empty while PostgreSQL is unavailable: the next check will find them.
         """
         first_by_partition = await read_first_records(consumer, topic_partitions)
         unconfirmed = [
@@ -81,7 +81,7 @@ class TopicIdentityCheck:
 
 
 def rejoin_if_partitions_added(consumer: AIOKafkaConsumer, commands_topic: str, known_count: int) -> int:
-    """Return the topic's partition count; if it changed, make the group share the partitions again."""
+    """Return the topic's partition count; if it changed, make the group rebalance."""
     partition_count = len(consumer.partitions_for_topic(commands_topic) or ())
     if partition_count in (0, known_count):
         return known_count

@@ -1,4 +1,4 @@
-"""Where the partitions of the commands topic begin and end, whatever a consumer of the group may read of them."""
+"""Begin and end offsets of the commands topic's partitions, independent of the group's consumers."""
 
 import contextlib
 from collections.abc import Collection
@@ -15,7 +15,7 @@ from services.runtime.failpoints import failpoints
 class PartitionOffsets:
     """Offsets of a partition: its first record, its last stable offset, and its next record.
 
-    Records from ``stable_end`` on are given to no consumer of committed records: a producer's transaction is open.
+    A read_committed consumer gets no records from ``stable_end`` on: a producer's transaction is open.
     """
 
     beginning: int

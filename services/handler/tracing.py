@@ -21,7 +21,7 @@ from services.telemetry.tracing import (
 
 
 class CommandTraces:
-    """A span for each command, from its first attempt to the commit of its verdict, with the append below it."""
+    """A span for each command, from its first attempt to the commit of its verdict, with the append as its child."""
 
     def __init__(self) -> None:
         self._traces = ProcessTracer("handler", SpanKind.CONSUMER)
@@ -29,7 +29,7 @@ class CommandTraces:
     def record_batch(
         self, records: Sequence[ConsumerRecord[Any, Any]], started_at: float, ended_at: float, append_seconds: float
     ) -> None:
-        """Record the spans of a committed batch; times in seconds since 1970."""
+        """Record the spans of a committed batch; times are in seconds since 1970."""
         command_spans = []
         for record in records:
             traceparent = parse_traceparent(record)

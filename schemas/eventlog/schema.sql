@@ -16,7 +16,8 @@
 
 -- Roles ---------------------------------------------------------------------------------------------------------------
 -- One per kind of process, without login; a process logs in as DATABASE_URL's user and sets its role. Handlers have
--- moderation_writer, relay and gateway moderation_reader, the console moderation_operator.
+-- moderation_writer, relay and gateway moderation_reader, the console moderation_operator. Operators who see one root
+-- account only have moderation_bound_operator.
 
 do $$
 declare
@@ -26,7 +27,8 @@ declare
     privilege constant text :=
         case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end;
 begin
-    foreach name in array array['moderation_writer', 'moderation_reader', 'moderation_operator'] loop
+    foreach name in array array['moderation_writer', 'moderation_reader', 'moderation_operator',
+                                'moderation_bound_operator'] loop
         if not exists (select from pg_roles where rolname = name) then
             begin
                 execute format('create role %I nologin', name);
@@ -40,8 +42,8 @@ begin
     end loop;
 exception when insufficient_privilege then
     raise exception '% may not create or grant the role %; nothing was changed', current_user, name
-        using hint = 'As an administrator, create moderation_writer, moderation_reader and moderation_operator'
-                     ' (nologin) and grant them to this user; then migrate again.';
+        using hint = 'As an administrator, create moderation_writer, moderation_reader, moderation_operator and'
+                     ' moderation_bound_operator (nologin) and grant them to this user; then migrate again.';
 end
 $$;
 
@@ -273,7 +275,7 @@ do $$ begin perform add_verdict_months(3); end $$;
 
 -- Reads one row of verdict_body for each row, from the partition of its month: queries that need no body read
 -- decided_command.
-create view verdict as
+create view verdict with (security_invoker = true) as
 select c.shard, c.number, c.root_account, c.command_id, c.first, c.content_hash, c.source, c.partition, c."offset",
        c.append_time, c.recorded_at, b.key, b.body, b.metadata
 from decided_command c
@@ -539,9 +541,11 @@ create table access_record (
     root_account  bigint,
     user_id       bigint,
     what          text not null,
-    target        json not null
+    target        json not null,
+    reason        text check (length(btrim(reason)) between 1 and 1000)
 );
-comment on table access_record is 'Who read what, when and from where; why stands on operator_action, where a reason is asked.';
+comment on table access_record is 'Who read what, when, from where and why.';
+comment on column access_record.reason is 'Null: a page of the console, or an action, whose reason is in operator_action.';
 comment on column access_record.client is 'The browser''s address, of a command the database client''s; null: a socket.';
 comment on column access_record.user_id is 'Of the operator''s token; null: a command, which needs none.';
 
@@ -555,8 +559,75 @@ end
 $$;
 create trigger identify_reader before insert on access_record for each row execute function identify_reader();
 alter table access_record enable always trigger identify_reader;
+create index access_record_time on access_record (accessed_at);
 create trigger append_only before update or delete or truncate on access_record
     for each statement execute function refuse_change();
 alter table access_record enable always trigger append_only;
 grant select on access_record to moderation_operator, moderation_reader;
 grant insert on access_record to moderation_operator, moderation_reader;
+
+-- Row-level security --------------------------------------------------------------------------------------------------
+-- An operator's login may be bound to one root account (`moderated-grading admin bind-operator`). It then has one role,
+-- moderation_bound_operator, which is shown the rows of that account. Dead letters, redrives and the keys of days
+-- belong to no account: such an operator sees none. The roles of the processes see every row; a constant policy leaves
+-- the plans of their queries as they are.
+
+create table operator_binding (
+    login        name primary key,
+    root_account bigint not null check (root_account > 0),
+    bound_at     timestamptz not null default clock_timestamp()
+);
+comment on table operator_binding is
+    'Which root account a login of an operator is bound to. The owner of the database inserts and deletes rows.';
+
+create trigger refuse_change before update or truncate on operator_binding
+    for each statement execute function refuse_change();
+alter table operator_binding enable always trigger refuse_change;
+alter table operator_binding enable row level security;
+grant select on operator_binding to moderation_bound_operator;
+create policy own_binding on operator_binding for select to moderation_bound_operator using (login = session_user);
+
+-- Its body is parsed now: no table of a caller's search_path takes the place of operator_binding.
+create function bound_root_account() returns bigint language sql stable
+    return (select b.root_account from operator_binding b where b.login = session_user);
+comment on function bound_root_account is 'The root account that the session''s login is bound to; null: none.';
+
+do $$
+declare
+    name text;
+begin
+    foreach name in array array['stream', 'event', 'decided_command', 'verdict_body', 'dead_letter', 'operator_action',
+                                'dead_letter_settled', 'redrive', 'redriven', 'encryption_key', 'access_record'] loop
+        execute format('alter table %I enable row level security', name);
+        execute format('create policy every_row on %I to moderation_writer, moderation_reader, moderation_operator'
+                       ' using (true) with check (true)', name);
+        execute format('grant select on %I to moderation_bound_operator', name);
+    end loop;
+end
+$$;
+grant select on installation, shard, source, verdict to moderation_bound_operator;
+grant insert on operator_action, access_record to moderation_bound_operator;
+
+create policy of_account on stream for select to moderation_bound_operator
+    using (root_account = (select bound_root_account()));
+create policy of_account on event for select to moderation_bound_operator
+    using (stream in (select s.number from stream s where s.root_account = (select bound_root_account())));
+create policy of_account on decided_command for select to moderation_bound_operator
+    using (root_account = (select bound_root_account()));
+create policy of_account on verdict_body for select to moderation_bound_operator
+    using (exists (select from decided_command c
+                   where c.shard = verdict_body.shard and c.number = verdict_body.number
+                     and c.root_account = (select bound_root_account())));
+create policy of_account on encryption_key for select to moderation_bound_operator
+    using (root_account = (select bound_root_account()));
+-- Operators of this account may have acted on persons of another one.
+create policy of_account on operator_action for select to moderation_bound_operator
+    using (root_account = (select bound_root_account())
+           and coalesce(detail ->> 'root_account_id' = (select bound_root_account())::text, true));
+create policy on_own_persons on operator_action for insert to moderation_bound_operator
+    with check (root_account = (select bound_root_account()) and kind in ('erase', 'export')
+                and detail ->> 'root_account_id' = (select bound_root_account())::text);
+create policy of_account on access_record for select to moderation_bound_operator
+    using (target ->> 'root_account' = (select bound_root_account())::text);
+-- Attempts to read another account are recorded too.
+create policy every_attempt on access_record for insert to moderation_bound_operator with check (true);

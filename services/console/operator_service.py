@@ -15,7 +15,7 @@ from services.commands.dry_run import DryRunResult, build_synthetic_record, dry_
 from services.console.redriver import DEAD_LETTER_BYTES_MAX, allocate_producer_id, decode_headers
 from services.eventlog.dead_letters import DeadLetter, DeadLetterFilter
 from services.eventlog.operator_actions import Action, OperatorActions
-from services.eventlog.postgres import OPERATOR, close_quickly, connect
+from services.eventlog.postgres import OPERATOR, close_quickly, connect, connect_operator
 
 REASON_CHARACTERS_MAX = 1_000
 
@@ -101,10 +101,13 @@ class OperatorService:
     ) -> None:
         """Record that the user erases or exports a person's data. Raises InvalidReason, ActionAlreadyRecorded."""
         detail: dict[str, object] = {"root_account_id": str(person.root_account), "user_id": str(person.user_id)}
-        async with self._open_connection() as connection:
-            await OperatorActions(connection).record_action(
-                _build_action(action_id, kind, actor, reason, detail), None, None
-            )
+        operator_action = _build_action(action_id, kind, actor, reason, detail)
+        # The only actions that a login bound to one root account may record.
+        connection = await connect_operator(self.url, "console", OPERATOR)
+        try:
+            await OperatorActions(connection).record_action(operator_action, None, None)
+        finally:
+            await close_quickly(connection)
 
     async def dry_run(self, dead_letter: DeadLetter) -> DryRunResult:
         """Decide a dead letter as if it were redriven now, without writing anything."""

@@ -15,6 +15,8 @@ WRITER = "moderation_writer"
 READER = "moderation_reader"
 OPERATOR = "moderation_operator"
 """Reads, and records operators' actions."""
+BOUND_OPERATOR = "moderation_bound_operator"
+"""Reads what belongs to the root account that its login is bound to, and records its own access."""
 QUERY_SECONDS_MAX = 60
 """Timeout of a query."""
 CLOSE_SECONDS_MAX = 2
@@ -90,6 +92,20 @@ async def connect(url: str, process: str, role: str) -> HeartbeatConnection:
         connection.terminate()
         raise
     return connection
+
+
+async def connect_operator(url: str, process: str, role: str) -> HeartbeatConnection:
+    """Connect with a role's rights or, for a login that is bound to one root account, with those of BOUND_OPERATOR.
+
+    Raises as :func:`connect`.
+    """
+    try:
+        return await connect(url, process, role)
+    except asyncpg.InsufficientPrivilegeError as refusal:
+        try:
+            return await connect(url, process, BOUND_OPERATOR)
+        except asyncpg.InsufficientPrivilegeError:
+            raise refusal from None
 
 
 async def close_quickly(connection: "asyncpg.Connection[asyncpg.Record]") -> None:

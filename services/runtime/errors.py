@@ -78,7 +78,7 @@ def _describe_postgres_client_error(error: BaseException) -> str:
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return (
             f"PostgreSQL refuses ({name}): grant moderation_writer, moderation_reader and moderation_operator to"
-            " DATABASE_URL's user"
+            " DATABASE_URL's user or, if it is bound to one root account, take another one for what is outside of it"
         )
     sqlstate = getattr(error, "sqlstate", None)
     if isinstance(error, asyncpg.PostgresError) and sqlstate and sqlstate[:2] not in _AWAY_SQLSTATE_CLASSES:

@@ -73,7 +73,7 @@ def load_state(
             )
         return loaded
 
-    return with_connection(read_state)
+    return with_connection(read_state, of_account=True)
 
 
 def _format_moment(version: int | None, at: datetime | None) -> str:
@@ -172,7 +172,7 @@ def history(
         next_events = await reader.events_page(streams[0].number, after + limit, after + limit + 1)
         return stored_events, len(next_events)
 
-    stored_events, more_count = with_connection(read_events)
+    stored_events, more_count = with_connection(read_events, of_account=True)
     events = [_event_json(stored) for stored in stored_events]
     if as_json:
         print_json({"events": events, "more": bool(more_count)})

@@ -33,7 +33,7 @@ def audit(
     async def read_entries(connection: Connection) -> list[AuditEntry]:
         return await read_audit_trail(connection, begin_utc, limit)
 
-    entries = with_connection(read_entries)
+    entries = with_connection(read_entries, of_account=True)
     if as_json:
         print_json([_entry_json(entry) for entry in entries])
         return

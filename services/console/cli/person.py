@@ -87,7 +87,7 @@ def erase(
                     append_erasure(file, erasure)
         except ErasureFileError as error:
             raise ActionRefused(f"{error}. Nothing was erased") from None
-        async with open_connection(settings.url()) as connection:
+        async with open_connection(settings.url(), of_account=True) as connection:
             return [
                 (
                     erasure,
@@ -126,7 +126,7 @@ def export(
         service = await build_operator_service(settings)
         person = Actor(root_account, user_id)
         await require_reason(service.record_person_action(uuid4(), "export", actor, reason, person))
-        async with open_connection(settings.url()) as connection:
+        async with open_connection(settings.url(), of_account=True) as connection:
             return {
                 "root_account_id": str(root_account),
                 "user_id": str(user_id),

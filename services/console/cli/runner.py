@@ -9,28 +9,31 @@ import asyncpg
 from services.config import DatabaseSettings
 from services.console.cli.server_watchdog import fail_if_silent, postgresql_server
 from services.eventlog.feed_history import FeedHistory, LogFilter
-from services.eventlog.postgres import READER, close_quickly, connect
+from services.eventlog.postgres import READER, close_quickly, connect, connect_operator
 from services.runtime.command_line import NotFound, run_command
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
-def with_connection(work: Callable[[Connection], Awaitable[T]]) -> T:
-    """Run a command that needs nothing but the log."""
+def with_connection(work: Callable[[Connection], Awaitable[T]], *, of_account: bool = False) -> T:
+    """Run a command that needs nothing but the log; ``of_account`` as in :func:`open_connection`."""
 
     async def run_with_connection() -> T:
-        async with open_connection(DatabaseSettings().url()) as connection:
+        async with open_connection(DatabaseSettings().url(), of_account=of_account) as connection:
             return await work(connection)
 
     return run_command(run_with_connection)
 
 
 @contextlib.asynccontextmanager
-async def open_connection(url: str) -> AsyncIterator[Connection]:
-    """Open a read-only connection; name PostgreSQL on standard error while it does not answer."""
+async def open_connection(url: str, *, of_account: bool = False) -> AsyncIterator[Connection]:
+    """Open a read-only connection; name PostgreSQL on standard error while it does not answer.
+
+    ``of_account``: what is asked for belongs to one root account, so that a login that is bound to one will do.
+    """
     async with fail_if_silent(postgresql_server(url)):
-        connection = await connect(url, "cli", READER)
+        connection = await (connect_operator if of_account else connect)(url, "cli", READER)
         try:
             yield connection
         finally:

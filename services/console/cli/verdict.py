@@ -44,7 +44,7 @@ def verdict(
             )
         return verdict_record, await command_history.caused_events(root_account, verdict_record)
 
-    verdict_record, caused_events = with_connection(read_verdict)
+    verdict_record, caused_events = with_connection(read_verdict, of_account=True)
     verdict_body = orjson.loads(verdict_record.body)
     if as_json:
         print_json(_verdict_json(verdict_record, caused_events, verdict_body))

@@ -12,12 +12,12 @@ from psycopg import sql
 import schemas
 from deploy.local.postgres import create_database, database_url, drop_databases
 from services.eventlog.migrate import LogExists, WrongEncoding, migrate
-from services.eventlog.postgres import OPERATOR, READER, WRITER, connect
+from services.eventlog.postgres import BOUND_OPERATOR, OPERATOR, READER, WRITER, connect
 from tests.fixtures.system import RUN_PREFIX
 from tests.integration.eventlog.catalog import read_schema
 
 SCHEMA = (Path(schemas.__path__[0]) / "eventlog" / "schema.sql").read_text()
-ROLES = (WRITER, READER, OPERATOR)
+ROLES = (WRITER, READER, OPERATOR, BOUND_OPERATOR)
 OWNER = f"{RUN_PREFIX}-owner"
 
 

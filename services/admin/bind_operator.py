@@ -1,0 +1,45 @@
+"""``admin bind-operator``: let an operator's login see one root account only."""
+
+from typing import Annotated
+
+import psycopg
+import typer
+
+from schemas.fields import ID_MAX
+from services.config import DatabaseSettings, SettingsError
+from services.eventlog.operator_bindings import BindingRefused, bind_operator, release_operator
+from services.runtime.command_line import ExitCode, exit_with
+
+
+def bind_operator_command(
+    login: Annotated[str, typer.Argument(metavar="LOGIN", help="The operator's login in PostgreSQL.")],
+    root_account: Annotated[
+        int | None, typer.Option(min=1, max=ID_MAX, metavar="ID", help="The root account that it is to see.")
+    ] = None,
+    release: Annotated[bool, typer.Option("--release", help="Take its binding and its role away.")] = False,
+) -> None:
+    """Bind an operator's login to one root account, as the owner of the database.
+
+    PostgreSQL then shows the login the log of that root account only: with state, history, verdict, agreement, audit
+    and person, and in any other client. Commands about the whole installation need another login.
+    """
+    if release == (root_account is not None):
+        raise typer.BadParameter("name a --root-account, or --release")
+    try:
+        url = DatabaseSettings().url()
+        if root_account is None:
+            bound_to = release_operator(url, login)
+        else:
+            bind_operator(url, login, root_account)
+    except (SettingsError, BindingRefused) as error:
+        exit_with(ExitCode.USAGE, str(error))
+    except psycopg.OperationalError as error:
+        exit_with(ExitCode.SERVER_UNAVAILABLE, f"PostgreSQL does not answer: {str(error).strip()}")
+    except psycopg.Error as error:
+        exit_with(ExitCode.USAGE, f"PostgreSQL refused; nothing was changed: {error.diag.message_primary}")
+    if root_account is not None:
+        typer.echo(f"{login} sees root account {root_account} only")
+    elif bound_to is None:
+        exit_with(ExitCode.NOT_FOUND, f"{login} is bound to no root account; nothing was changed")
+    else:
+        typer.echo(f"{login} was bound to root account {bound_to}, and sees nothing of the log now")

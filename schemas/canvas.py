@@ -38,6 +38,10 @@ class AnonymousStudent(BaseModel):
     display_name: str
 
 
+class CourseCalendar(BaseModel):
+    ics: str
+
+
 class CourseEnrollment(BaseModel):
     """An enrolment of the caller; ``type`` is Canvas's short name of the role."""
 
@@ -49,7 +53,10 @@ class CourseEnrollment(BaseModel):
 
 
 class Course(BaseModel):
-    """``course_code`` is the name; ``sis_course_id`` is for who sees the gradebook."""
+    """``course_code`` is the name; ``sis_course_id`` is for who sees the gradebook.
+
+    What the LMS does not state is null; the calendar's link lacks its secret code: no feed answers there.
+    """
 
     id: Id
     name: str | None
@@ -57,18 +64,26 @@ class Course(BaseModel):
     account_id: Id | None
     root_account_id: Id
     workflow_state: str
+    is_public: bool | None
+    is_public_to_auth_users: bool | None
+    public_syllabus: bool | None
+    public_syllabus_to_auth: bool | None
+    calendar: CourseCalendar
     enrollments: list[CourseEnrollment]
     sis_course_id: str | None = None
 
 
 class Assignment(BaseModel):
-    """An assignment's settings as the LMS stated them."""
+    """An assignment's settings as the LMS stated them. The last two fields are for who sees the gradebook."""
 
     id: Id
     course_id: Id
     name: str | None
     points_possible: float | None
     grading_type: str
+    position: int | None
+    grading_standard_id: Id | None
+    has_submitted_submissions: bool
     published: bool
     workflow_state: str
     only_visible_to_overrides: bool
@@ -83,6 +98,8 @@ class Assignment(BaseModel):
     anonymize_students: bool
     grades_published: bool
     html_url: str
+    integration_id: str | None = None
+    integration_data: dict[str, Any] | None = None
 
 
 class UserEnrollment(BaseModel):
@@ -93,6 +110,9 @@ class UserEnrollment(BaseModel):
     role: str
     enrollment_state: str
     limit_privileges_to_course_section: bool
+    html_url: str
+    last_activity_at: Second | None
+    total_activity_time: int | None
 
 
 class CourseUser(User):
@@ -211,6 +231,8 @@ class Group(BaseModel):
 
 
 class Submission(BaseModel):
+    """``body``, ``url`` and ``submission_type`` are the LMS's alone; ``preview_url`` is its page of the submission."""
+
     id: Id
     assignment_id: Id
     user_id: Id | None = None
@@ -232,6 +254,10 @@ class Submission(BaseModel):
     missing: bool
     seconds_late: Annotated[int, Field(ge=0)]
     late_policy_status: LatePolicyStatus | None
+    body: str | None
+    url: str | None
+    submission_type: str | None
+    preview_url: str
     submission_comments: list[SubmissionComment] | None = None
     rubric_assessment: dict[str, Any] | None = None
     provisional_grades: list[ProvisionalGrade] | None = None

@@ -39,7 +39,7 @@ async def course(
 ) -> Response:
     """Return a course, for users with a role in it."""
     found = await resolve_course(dependencies, caller, course_id)
-    return json_response(request, course_json(found, caller.user_id))
+    return json_response(request, course_json(found, caller.user_id, dependencies.lms_url))
 
 
 @router.get(f"{COURSE_PATH}/assignments", operation_id="list_assignments", **LIST_ASSIGNMENTS)
@@ -56,7 +56,7 @@ async def assignments(
         if course_and_assignment is None or course_and_assignment[1].deleted:
             continue
         if can_read_assignment(*course_and_assignment, caller.user_id):
-            rows.append(assignment_json(*course_and_assignment, dependencies.lms_url))
+            rows.append(assignment_json(*course_and_assignment, caller.user_id, dependencies.lms_url))
     links = link_header(request, dependencies.gateway_url, page, len(assignment_ids))
     return json_response(request, rows, headers=links)
 
@@ -69,7 +69,8 @@ async def assignment(
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     if not can_read_assignment(view.course, view.assignment, caller.user_id):
         raise unauthorized()
-    return json_response(request, assignment_json(view.course, view.assignment, dependencies.lms_url))
+    body = assignment_json(view.course, view.assignment, caller.user_id, dependencies.lms_url)
+    return json_response(request, body)
 
 
 @router.get(f"{COURSE_PATH}/search_users", operation_id="search_course_users", **LIST_COURSE_USERS)
@@ -91,7 +92,10 @@ async def users(
     )
     user_ids = list_course_users(found, caller.user_id, roster_filter)
     included = parse_list(params.get("include"))
-    rows = [course_user_json(found, user_id, caller.user_id, included) for user_id in page.slice_items(user_ids)]
+    rows = [
+        course_user_json(found, user_id, caller.user_id, included, dependencies.lms_url)
+        for user_id in page.slice_items(user_ids)
+    ]
     return json_response(request, rows, headers=link_header(request, dependencies.gateway_url, page, len(user_ids)))
 
 
@@ -105,7 +109,8 @@ async def user(
     resolved_id = resolve_user_id(dependencies, found, user_id, caller)
     if resolved_id is None or not _is_shown(found, caller.user_id, resolved_id):
         raise not_found()
-    return json_response(request, course_user_json(found, resolved_id, caller.user_id, included))
+    body = course_user_json(found, resolved_id, caller.user_id, included, dependencies.lms_url)
+    return json_response(request, body)
 
 
 def _is_shown(found: Course, viewer_id: int, user_id: int) -> bool:

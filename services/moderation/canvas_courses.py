@@ -19,6 +19,7 @@ MODERATION_FIELDS = (
     "moderated_grading", "grader_count", "final_grader_id", "anonymous_grading", "graders_anonymous_to_graders",
     "grader_names_visible_to_final_grader", "grader_comments_visible_to_graders",
 )  # fmt: skip
+VISIBILITY_FIELDS = ("is_public", "is_public_to_auth_users", "public_syllabus", "public_syllabus_to_auth")
 _STAFF_ROLES = frozenset({"TeacherEnrollment", "TaEnrollment", "DesignerEnrollment"})
 
 
@@ -36,8 +37,11 @@ def _role_name(enrollment_type: str) -> str:
     return "student_view" if enrollment_type == TEST_STUDENT else enrollment_type.removesuffix("Enrollment").lower()
 
 
-def course_json(course: Course, user_id: int) -> Json:
-    """Return the course with the user's own enrolments. The LMS states no course code: the name replaces it."""
+def course_json(course: Course, user_id: int, lms_url: str) -> Json:
+    """Return the course with the user's own enrolments. The LMS states no course code: the name replaces it.
+
+    How public the course is is not stated either: null. The calendar's link ends in the id instead of a secret code.
+    """
     body: Json = {
         "id": course.course_id,
         "name": course.name,
@@ -45,6 +49,8 @@ def course_json(course: Course, user_id: int) -> Json:
         "account_id": course.account_id,
         "root_account_id": course.root_account_id,
         "workflow_state": "available",
+        **dict.fromkeys(VISIBILITY_FIELDS),
+        "calendar": {"ics": f"{lms_url}/feeds/calendars/course_{course.course_id}.ics"},
         "enrollments": [
             {
                 "type": _role_name(enrollment.type),
@@ -72,14 +78,20 @@ def can_read_assignment(course: Course, assignment: Assignment, user_id: int) ->
     return assignment.assigned_to is None or user_id in assignment.assigned_to
 
 
-def assignment_json(course: Course, assignment: Assignment, lms_url: str) -> Json:
-    """Return the assignment's settings. Every assignment is published; a moderated one posts its grades by hand."""
-    return {
+def assignment_json(course: Course, assignment: Assignment, user_id: int, lms_url: str) -> Json:
+    """Return the assignment's settings. Every assignment is published; a moderated one posts its grades by hand.
+
+    Canvas shows ``integration_id`` and ``integration_data`` to those who read SIS ids.
+    """
+    body: Json = {
         "id": assignment.assignment_id,
         "course_id": course.course_id,
         "name": assignment.name,
         "points_possible": decimal_to_json(assignment.points_possible),
         "grading_type": assignment.grading_type,
+        "position": None,
+        "grading_standard_id": None,
+        "has_submitted_submissions": any(s.submitted_at is not None for s in assignment.submissions.values()),
         "published": True,
         "workflow_state": "published",
         "only_visible_to_overrides": assignment.assigned_to is not None,
@@ -89,6 +101,9 @@ def assignment_json(course: Course, assignment: Assignment, lms_url: str) -> Jso
         "grades_published": not assignment.moderated_grading or assignment.grades_published_at is not None,
         "html_url": f"{lms_url}/courses/{course.course_id}/assignments/{assignment.assignment_id}",
     }
+    if can_view_gradebook(course, user_id):
+        body |= {"integration_id": None, "integration_data": {}}
+    return body
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +148,7 @@ def _matches(shown_user: Json, search_term: str) -> bool:
     return not search_term or search_term == str(shown_user["id"]) or any(search_term in text for text in texts)
 
 
-def course_user_json(course: Course, user_id: int, viewer_id: int, includes: Collection[str]) -> Json:
+def course_user_json(course: Course, user_id: int, viewer_id: int, includes: Collection[str], lms_url: str) -> Json:
     """Describe a user of the course; logins and SIS ids only for viewers who see the gradebook."""
     body = user_json(course, user_id, with_logins=can_view_gradebook(course, viewer_id))
     if "enrollments" in includes:
@@ -146,6 +161,9 @@ def course_user_json(course: Course, user_id: int, viewer_id: int, includes: Col
                 "role": enrollment.type,
                 "enrollment_state": enrollment.state,
                 "limit_privileges_to_course_section": enrollment.limited_to_section,
+                "html_url": f"{lms_url}/courses/{course.course_id}/users/{user_id}",
+                "last_activity_at": None,
+                "total_activity_time": None,
             }
             for enrollment in _enrollments(course, user_id)
             if enrollment.state != "deleted"

@@ -29,6 +29,8 @@ Json = dict[str, Any]
 Includes = Container[str]
 
 
+CONTENT_FIELDS: Json = {"body": None, "url": None, "submission_type": None}
+"""The content of a submission is known to the LMS only; typed clients of Canvas fail if these fields are missing."""
 STATUS_INCLUDES = frozenset({"submission_comments", "rubric_assessment"})
 """The includes that the status always has."""
 
@@ -205,8 +207,10 @@ class AssignmentView(StudentLists):
         """Return the URL of a submission in the LMS; for a hidden student, of the page that grades by anonymous id."""
         if self.hides_student(student_id):
             return self.speedgrader_url(student_id)
-        assignment_url = f"{self.lms_url}/courses/{self.course.course_id}/assignments/{self.assignment.assignment_id}"
-        return f"{assignment_url}/submissions/{student_id}"
+        return f"{self._assignment_url()}/submissions/{student_id}"
+
+    def _assignment_url(self) -> str:
+        return f"{self.lms_url}/courses/{self.course.course_id}/assignments/{self.assignment.assignment_id}"
 
     def _is_in_visible_section(self, student_id: int) -> bool:
         sections = self.course.visible_sections(self.user_id)
@@ -242,6 +246,7 @@ class AssignmentView(StudentLists):
             if hides_grade and submission.workflow_state == "graded"
             else submission.workflow_state,
             "grade_matches_current_submission": submission.grade_matches_current_submission,
+            **CONTENT_FIELDS,
         }
 
     def _submission_id(self, student_id: int) -> int:
@@ -254,12 +259,18 @@ class AssignmentView(StudentLists):
         return ids.submission_id(self.course, self.assignment, student_id)
 
     def _student_fields(self, student_id: int, *, is_anonymous: bool) -> Json:
-        """Return ``user_id`` or ``anonymous_id``; both for an account-level admin, unless students are hidden."""
+        """Return ``user_id`` or ``anonymous_id``; both for an account-level admin, unless students are hidden.
+
+        ``preview_url`` is the LMS's page, with the same id.
+        """
         names_student = not is_anonymous and (student_id == self.user_id or self.can_view_student_names)
+        anonymous_id = ids.anonymous_id(self.course, self.assignment, student_id)
         fields: Json = {"user_id": student_id} if names_student else {}
         is_admin = self.user_id in self.course.admins and not self.anonymizes_students
         if not names_student or is_admin:
-            fields["anonymous_id"] = ids.anonymous_id(self.course, self.assignment, student_id)
+            fields["anonymous_id"] = anonymous_id
+        place = f"submissions/{student_id}" if names_student else f"anonymous_submissions/{anonymous_id}"
+        fields["preview_url"] = f"{self._assignment_url()}/{place}?preview=1"
         return fields
 
     def moderated_student_json(self, student_id: int) -> Json:

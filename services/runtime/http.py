@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.runtime.errors import POSTGRES_ERRORS, Server, describe_error
 from services.runtime.health import Health, HealthAnswer, metrics_answer, status_answer
 from services.runtime.http_limits import HeadDeadlineProtocol
+from services.runtime.request_target import AbsoluteTargetMiddleware
 from services.telemetry.metrics import HttpMetrics
 
 LOGGER = logging.getLogger("http")
@@ -194,7 +195,7 @@ def build_server_config(
     ``forwarded_allow_ips``: the proxies whose X-Forwarded-For and X-Forwarded-Proto count.
     """
     return uvicorn.Config(
-        app,
+        AbsoluteTargetMiddleware(app),
         host=host,
         port=port,
         log_config=None,

@@ -1,7 +1,7 @@
 """Settings from the environment, read once per process. Secrets are never printed.
 
-A field's name in capitals is its variable, and its description completes the error "set it to …". An empty variable
-counts as unset.
+A field's name in capitals is its variable; its description completes the error "set it to …". An empty variable counts
+as unset.
 """
 
 from pathlib import Path
@@ -19,15 +19,15 @@ DATABASE_URL_DESCRIPTION = "postgresql://user:password@host:port/database"  # pr
 
 
 class SettingsError(Exception):
-    """Variables are missing or invalid; the message has a line for each, with what to set it to."""
+    """Variables are missing or invalid; the message has a line for each that states what to set it to."""
 
 
 class Settings(BaseSettings):
     """Base of all settings.
 
     Raises:
-        SettingsError: a variable is missing or invalid. pydantic's own error would print the value, and with it the
-            password in DATABASE_URL.
+        SettingsError: a variable is missing or invalid. pydantic's own error would print the value, and so the password
+            in DATABASE_URL.
     """
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, hide_input_in_errors=True)
@@ -69,7 +69,7 @@ class DatabaseSettings(Settings):
 
 
 class EncryptionSettings(Settings):
-    """Where the master key of the log's encryption keys is, the same for all processes of an installation."""
+    """Location of the master key for the log's encryption keys; equal in all processes of an installation."""
 
     encryption_key_file: Path | None = Field(
         default=None,
@@ -80,8 +80,8 @@ class EncryptionSettings(Settings):
 class KafkaSecuritySettings(Settings):
     """How clients connect to the brokers: TLS, SASL and their files. ``services.kafka.client_options`` reads the files.
 
-    Without ``kafka_ssl_ca_file`` the system's certificate authorities count. A setting that ``kafka_security_protocol``
-    makes no use of is refused: with a forgotten protocol everything would work, in clear.
+    Without ``kafka_ssl_ca_file`` the system's certificate authorities are trusted. A setting that
+    ``kafka_security_protocol`` does not use is refused: if the protocol was forgotten, traffic would be unencrypted.
     """
 
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
@@ -90,7 +90,7 @@ class KafkaSecuritySettings(Settings):
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         default="SCRAM-SHA-512", description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
     )
-    kafka_sasl_username: str | None = Field(default=None, description="the user that this process is known by in Kafka")
+    kafka_sasl_username: str | None = Field(default=None, description="the Kafka user of this process")
     kafka_sasl_password_file: Path | None = Field(
         default=None, description="the path of a file that holds the user's password"
     )
@@ -98,7 +98,7 @@ class KafkaSecuritySettings(Settings):
         default=None, description="the path of a PEM file with the authorities that sign the brokers' certificates"
     )
     kafka_ssl_certificate_file: Path | None = Field(
-        default=None, description="the path of a PEM file with the certificate of this process, for brokers that ask"
+        default=None, description="the path of a PEM file with this process's certificate, for brokers that require one"
     )
     kafka_ssl_key_file: Path | None = Field(
         default=None, description="the path of a PEM file with the private key of that certificate"
@@ -133,7 +133,7 @@ class KafkaSecuritySettings(Settings):
 
 
 class KafkaSettings(KafkaSecuritySettings):
-    """The brokers and topics. aiokafka splits ``kafka_bootstrap`` at the commas itself; FastStream needs the list."""
+    """The brokers and topics. aiokafka splits ``kafka_bootstrap`` at commas itself; FastStream needs a list."""
 
     kafka_bootstrap: str = Field(description="host:port, several separated by commas")
     topic_prefix: str = Field(
@@ -158,13 +158,13 @@ class KafkaSettings(KafkaSecuritySettings):
 class ProcessSettings(DatabaseSettings, KafkaSettings):
     """Settings of every process.
 
-    ``health_port`` 0 serves no health pages. ``health_host`` is the address that a kubelet or Prometheus on another
-    machine connects to. Gateway and console serve these pages on the port of
-    their users unless ``health_port`` is another one.
+    With ``health_port`` 0 a process serves no health endpoints. ``health_host`` is the address that a kubelet or
+    Prometheus on another machine connects to. Gateway and console serve these endpoints on their users' port unless
+    ``health_port`` is another one.
     """
 
-    health_port: int = Field(default=0, ge=0, le=65_535, description="a port, or 0 for no health page")
-    health_host: str = Field(default="127.0.0.1", description="the address to serve the health page on")
+    health_port: int = Field(default=0, ge=0, le=65_535, description="a port, or 0 for no health endpoints")
+    health_host: str = Field(default="127.0.0.1", description="the address to serve the health endpoints on")
     log_level: str = Field(
         default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR"
     )
@@ -176,12 +176,12 @@ class ProcessSettings(DatabaseSettings, KafkaSettings):
 
 
 class HttpSettings(Settings):
-    """How gateway and console are reached."""
+    """How clients reach gateway and console."""
 
     forwarded_allow_ips: str | None = Field(
         default=None,
         pattern=r"^[0-9A-Fa-f.:/, *]{1,1000}$",
-        description="the addresses or networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto count,"
+        description="the addresses or networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted,"
         " separated by commas, or leave it unset",
     )
     unauthenticated_requests_per_minute: int = Field(
@@ -193,7 +193,7 @@ class HttpSettings(Settings):
 
 
 class ShardSettings(Settings):
-    """Canvas's shard, the same for all processes of an installation: its global ids are sent and taken back."""
+    """Canvas's shard, equal in all processes of an installation: its global ids are published and accepted."""
 
     live_events_shard: int | None = Field(
         default=None, ge=1, le=900_000, description="Canvas's shard number from 1 to 900000, or leave it unset"
@@ -201,10 +201,10 @@ class ShardSettings(Settings):
 
 
 class TokenSettings(Settings):
-    """What tokens must name and how long they and the keys live, the same for all processes of an installation."""
+    """Required claims and lifetimes of tokens, and the age of keys; equal in all processes of an installation."""
 
     jwt_audience: str | None = Field(
-        default=None, max_length=255, description="the audience that aud of every token must name, or leave it unset"
+        default=None, max_length=255, description="the audience that aud of every token must contain, or leave it unset"
     )
     jwt_issuer: str | None = Field(
         default=None, max_length=255, description="the issuer that iss of every token must be, or leave it unset"
@@ -224,10 +224,10 @@ class TokenSettings(Settings):
 
 
 class HandlerSettings(ProcessSettings, ShardSettings, TokenSettings):
-    """Settings of the handler. With ``handler_instance`` (unique per running process) a restart needs no rebalance.
+    """Settings of the handler. ``handler_instance`` (unique per running process) avoids a rebalance at a restart.
 
-    A transaction ends after the command that reaches ``handler_batch_events`` or ``handler_batch_bytes``. Subscribers
-    with partitions share ``handler_cache_entries``: enrolments, users, grades and submissions in memory.
+    A transaction ends after the command that reaches ``handler_batch_events`` or ``handler_batch_bytes``.
+    ``handler_cache_entries`` limits the enrolments, users, grades and submissions in memory; subscribers share it.
     """
 
     handler_instance: str | None = Field(
@@ -269,7 +269,7 @@ class HandlerSettings(ProcessSettings, ShardSettings, TokenSettings):
 
 
 class PublishingSettings(ShardSettings):
-    """The format of published records, the same for all processes of an installation.
+    """The format of published records; equal in all processes of an installation.
 
     ``live_events_shard`` None sends local ids, a number sends Canvas's global ids (shard * 10**13 + id). Caliper events
     name the LMS by ``lms_url``, or by ``event_source`` if it is not set.
@@ -289,17 +289,17 @@ class PublishingSettings(ShardSettings):
 
 
 class TopicSettings(DatabaseSettings, KafkaSettings):
-    """Settings of the creation of topics."""
+    """Settings of ``create-topics``."""
 
 
 class TopicConfigSettings(Settings):
-    """What every process requires of the topics, and creates them with.
+    """Settings that topics are created with, and that every process checks.
 
-    ``topic_replication_factor`` None: 3, or 1 where the cluster's own quorum is one broker.
+    ``topic_replication_factor`` None means 3, or 1 if the cluster's own quorum is one broker.
     """
 
     topic_replication_factor: int | None = Field(
-        default=None, ge=3, le=100, description="a number of replicas from 3 on, or leave it unset for 3"
+        default=None, ge=3, le=100, description="a number of replicas from 3 to 100, or leave it unset for 3"
     )
     topic_retention_days: int = Field(
         default=14, ge=1, le=3_650, description="the days that records stay on the topics, from 1 to 3650"
@@ -315,7 +315,7 @@ class ReplaySettings(DatabaseSettings, KafkaSettings, PublishingSettings):
 
 
 class VerifySettings(KafkaSettings, PublishingSettings):
-    """Settings of ``verify``; without ``database_url`` it checks what any consumer can check."""
+    """Settings of ``verify``. Without ``database_url`` it makes only the checks that any consumer can make."""
 
     database_url: SecretStr | None = Field(default=None, description=DATABASE_URL_DESCRIPTION)
 
@@ -329,7 +329,7 @@ class GatewaySettings(ProcessSettings, ShardSettings, TokenSettings, HttpSetting
 
     gateway_port: int = Field(ge=1, le=65_535, description="the port to serve HTTP on")
     gateway_host: str = Field(default="127.0.0.1", description="the address to serve HTTP on")
-    gateway_url: str = Field(description="the http or https URL that clients reach this service by")
+    gateway_url: str = Field(description="the http or https URL at which clients reach this service")
     lms_url: str = Field(description=LMS_URL_DESCRIPTION)
     jwks: str = Field(description=JWKS_DESCRIPTION)
     command_key: Path | None = Field(
@@ -345,7 +345,7 @@ class GatewaySettings(ProcessSettings, ShardSettings, TokenSettings, HttpSetting
 
     @property
     def separate_health_port(self) -> int:
-        """Return ``health_port``, 0 if it is the port of the users."""
+        """Return ``health_port``, 0 if it is the users' port."""
         return 0 if self.health_port == self.gateway_port else self.health_port
 
     @field_validator("jwks")
@@ -362,18 +362,18 @@ class GatewaySettings(ProcessSettings, ShardSettings, TokenSettings, HttpSetting
 class ConsoleSettings(ProcessSettings, PublishingSettings, TokenSettings, HttpSettings):
     """Settings of the console.
 
-    With an https ``console_url`` the session cookie is sent over https only. ``jwks`` verifies the users' tokens.
-    ``command_auth`` equals the handler's, so that a dry run decides like the handler.
+    With an https ``console_url`` browsers send the session cookie over https only. ``jwks`` verifies the users' tokens.
+    Set ``command_auth`` as for the handler, so that a dry run decides like the handler.
     """
 
     console_port: int = Field(ge=1, le=65_535, description="the port to serve the console on")
     console_host: str = Field(default="127.0.0.1", description="the address to serve the console on")
-    console_url: str = Field(description="the http or https URL that operators reach the console by")
+    console_url: str = Field(description="the http or https URL at which operators reach the console")
     console_idle_seconds: int = Field(
         default=1_800,
         ge=60,
         le=86_400,
-        description="the seconds after which a session ends that was not used, from 60 to 86400",
+        description="the seconds after which an unused session ends, from 60 to 86400",
     )
     jwks: str = Field(description=JWKS_DESCRIPTION)
     command_auth: CommandAuth = Field(default="off", description="off, required or bound")
@@ -405,7 +405,7 @@ def validate_jwks_location(value: str | None) -> str | None:
 
 
 class DryRunSettings(DatabaseSettings, KafkaSettings, ShardSettings, TokenSettings):
-    """Settings of a dry run. ``command_auth`` and ``jwks`` equal the handler's, so that it decides like the handler."""
+    """Settings of a dry run. With ``command_auth`` and ``jwks`` as in the handler it decides like the handler."""
 
     command_auth: CommandAuth = Field(default="off", description="off, required or bound")
     jwks: str | None = Field(default=None, description=JWKS_DESCRIPTION)
@@ -424,7 +424,7 @@ class OperatorSettings(DryRunSettings):
 
 
 def validate_base_url(value: str) -> str:
-    """Return the URL without a trailing slash. Raises ValueError unless links can start with it."""
+    """Return the URL without a trailing slash. Raises ValueError unless it can be the base of links."""
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("not a base URL")

@@ -1,7 +1,7 @@
-"""The public keys that tokens are verified with: a JWK set (RFC 7517) in a file or at a URL, reloaded as it changes.
+"""The public keys that verify tokens: a JWK set (RFC 7517) in a file or at a URL, reloaded when it changes.
 
-PyJWT's PyJWKClient does less than is needed: it reads no file, follows redirects, has no bound for the size of the set,
-for the whole time of a request or for the age of keys it cannot reload, and blocks the event loop.
+PyJWT's PyJWKClient is not enough: it cannot read a file, follows redirects, blocks the event loop, and limits neither
+the size of the set, nor the total time of a request, nor the age of keys that it cannot reload.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ ALGORITHMS: dict[tuple[str, str | None], str] = {
     ("EC", "P-256"): "ES256",
     ("OKP", "Ed25519"): "EdDSA",
 }
-"""The algorithm of a key, by its type and curve; the header of a token never chooses it."""
+"""Algorithm by type and curve of the key; the header of a token never chooses it."""
 RSA_BITS_MIN = 2_048
 JWKS_BYTES_MAX = 64 << 10
 FETCH_SECONDS_MAX = 5
@@ -32,18 +32,18 @@ CACHE_SECONDS = 300
 UNKNOWN_KID_REFETCH_SECONDS = 60
 FILE_CHECK_SECONDS = 1
 AGE_SECONDS_MAX = 24 * 3600
-"""How long keys are used that cannot be read again, unless JWKS_AGE_MAX says; the alert KeysOld fires after an hour."""
+"""How long keys stay in use while they cannot be reloaded (default of JWKS_AGE_MAX); KeysOld alerts after an hour."""
 
 
 class JwksError(OSError):
-    """The JWK set cannot be read, or holds no key that tokens may be signed with; the message names the remedy."""
+    """The JWK set cannot be read, or holds no usable key; the message names the remedy."""
 
 
 def parse_jwks(document: bytes) -> dict[str | None, list[PyJWK]]:
-    """Parse the usable public keys, by key id. Skips keys of another use or algorithm, private and weak ones.
+    """Parse the usable public keys, by key id. Skips private and weak keys, and those of another use or algorithm.
 
     Raises:
-        JwksError: the document is no JWK set, or holds no usable key.
+        JwksError: the document is not a JWK set, or holds no usable key.
     """
     try:
         entries = json.loads(document)["keys"]
@@ -74,7 +74,7 @@ def _parse_usable_key(entry: Any) -> PyJWK | None:
         return None
     kid = entry.get("kid")
     if "d" in entry or not (kid is None or isinstance(kid, str)):
-        LOGGER.warning("skipped a key of the JWK set: it is private, or its kid is no string")
+        LOGGER.warning("skipped a key of the JWK set: it is private, or its kid is not a string")
         return None
     try:
         key = PyJWK(entry, algorithm)
@@ -88,11 +88,11 @@ def _parse_usable_key(entry: Any) -> PyJWK | None:
 
 
 class JwkSet:
-    """The keys as they were last read. ``generation`` grows with each change of them.
+    """The keys as they were last read. ``generation`` grows with each change.
 
-    A file is reloaded when it changes, a URL every CACHE_SECONDS: a removed key is refused after that time at the
+    A file is reloaded when it changes, a URL every CACHE_SECONDS, so a removed key is refused after that time at the
     latest. An unknown key id reloads a URL at once, at most every UNKNOWN_KID_REFETCH_SECONDS. While the set cannot be
-    read, the known keys are used for ``age_seconds_max``; after that every token is refused until it can.
+    read, the known keys stay in use for ``age_seconds_max``; after that every token is refused until it can be read.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class JwkSet:
         self._problem: str | None = None
 
     def keys_for(self, kid: str | None) -> list[PyJWK]:
-        """Return the keys of that id; all keys for a token without one."""
+        """Return the keys with that id; all keys for a token without a key id."""
         if kid is None:
             return [key for keys in self.by_id.values() for key in keys]
         return self.by_id.get(kid, [])
@@ -126,7 +126,7 @@ class JwkSet:
             await self._read()
 
     async def refresh(self, kids: Iterable[str | None] = ()) -> None:
-        """Read the set again if that is due; ``kids``: the key ids to be looked up next. Never raises."""
+        """Reload the set if that is due; ``kids``: the key ids to be looked up next. Never raises."""
         if not self._is_due(kids) or self._read_lock.locked():
             return
         async with self._read_lock:
@@ -135,19 +135,19 @@ class JwkSet:
                 self._problem = None
             except JwksError as error:
                 if str(error) != self._problem:
-                    LOGGER.warning("the known keys stay in use: %s", error)
+                    LOGGER.warning("the JWK set was not reloaded, the known keys stay in use: %s", error)
                 self._problem = str(error)
                 self._expire()
 
     async def keep_current(self) -> None:
-        """Read the set again whenever that is due, until cancelled."""
+        """Reload the set whenever that is due, until cancelled."""
         while True:
             await self.refresh()
             await asyncio.sleep(FILE_CHECK_SECONDS)
 
     def _expire(self) -> None:
         if self.by_id and self.age() > self.age_seconds_max:
-            LOGGER.error("all tokens are refused: the JWK set could not be read for %d s", self.age_seconds_max)
+            LOGGER.error("the JWK set could not be read for %d s: all tokens are refused", self.age_seconds_max)
             self.by_id, self._document = {}, b""
             self.generation += 1
 
@@ -207,7 +207,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _fetch(url: str) -> bytes:
-    """Fetch within FETCH_SECONDS_MAX in all: urllib's timeout is one for each read of the socket."""
+    """Fetch within FETCH_SECONDS_MAX in total: urllib's timeout applies to each read of the socket."""
     deadline, document = time.monotonic() + FETCH_SECONDS_MAX, b""
     opener = urllib.request.build_opener(_NoRedirects)
     with opener.open(url, timeout=FETCH_SECONDS_MAX) as response:

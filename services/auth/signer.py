@@ -1,4 +1,4 @@
-"""Sign tokens with a private key, and generate keys: ``python -m services.auth.signer KEY JWKS``."""
+"""Signs tokens with a private key, and generates keys: ``python -m services.auth.signer KEY JWKS``."""
 
 import json
 import os

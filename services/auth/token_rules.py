@@ -1,4 +1,4 @@
-"""What every token must name and how long it may live, as the settings of the process say."""
+"""Rules for every token, from the settings of the process: audience, issuer, lifetime."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ LIFETIME_SECONDS_MAX = DAY_SECONDS + 3_600
 
 
 class TokenSettings(Protocol):
-    """The settings of tokens, of any process."""
+    """The token settings of any process."""
 
     @property
     def jwt_audience(self) -> str | None:
-        """What ``aud`` must name."""
+        """The audience that ``aud`` must contain."""
 
     @property
     def jwt_issuer(self) -> str | None:
-        """What ``iss`` must be."""
+        """The required ``iss``."""
 
     @property
     def jwt_lifetime_max(self) -> int:
@@ -26,7 +26,7 @@ class TokenSettings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """``audience`` and ``issuer`` None: a token may name any, or none. ``lifetime_max`` in seconds."""
+    """The rules. With ``audience`` or ``issuer`` None, a token may have any or none. ``lifetime_max`` in seconds."""
 
     audience: str | None = None
     issuer: str | None = None
@@ -34,11 +34,11 @@ class TokenRules:
 
     @classmethod
     def of(cls, settings: TokenSettings) -> Self:
-        """Build the rules that a process's settings state."""
+        """Build the rules from a process's settings."""
         return cls(settings.jwt_audience, settings.jwt_issuer, settings.jwt_lifetime_max)
 
     def own_claims(self) -> dict[str, str]:
-        """Build the claims that a token of this service needs to be accepted by its own rules."""
+        """Build the claims that the service's own tokens need to pass these rules."""
         named = {"aud": self.audience, "iss": self.issuer}
         return {name: value for name, value in named.items() if value is not None}
 
@@ -56,5 +56,5 @@ class TokenRules:
         return None
 
     def is_too_long(self, issued_at: float | None, expires_at: float, at: float) -> bool:
-        """Whether a token lives longer than ``lifetime_max``; without ``iat`` its life is counted from ``at``."""
+        """Return whether a token lives longer than ``lifetime_max`` from ``iat`` on, or from ``at`` without ``iat``."""
         return expires_at - (at if issued_at is None else min(issued_at, at)) > self.lifetime_max

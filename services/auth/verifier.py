@@ -1,4 +1,4 @@
-"""Verify bearer tokens and parse their claims. Verified tokens are cached."""
+"""Verifies bearer tokens, parses their claims, and caches verified tokens."""
 
 import base64
 import hashlib
@@ -19,12 +19,12 @@ ANY_TOKEN = TokenRules()
 TOKEN_CHARACTERS_MAX = 8_192
 CACHED_TOKENS_MAX = 20_000
 CLOCK_SKEW_SECONDS = 30
-"""How far ahead ``nbf`` may be, for the difference between the issuer's clock and ours."""
+"""How far ``nbf`` may lie in the future, because the issuer's clock and ours differ."""
 FACTS_SCOPE = "moderation.facts"
 REQUEST_SCOPE = "moderation.request"
-"""Scope of the gateway's own tokens: its bearer may state the HTTP request that a command came by."""
+"""Scope of the gateway's own tokens: the bearer may state the HTTP request that a command came from."""
 ALL_ACCOUNTS_SCOPE = "moderation.all_accounts"
-"""Scope of an operator who is not bound to the root account of their token."""
+"""Scope of an operator who may see every root account, not only that of the token."""
 OPERATOR_SCOPES = frozenset({"moderation.viewer", "moderation.operator", "moderation.admin", ALL_ACCOUNTS_SCOPE})
 """Scopes of the console and the operators' commands."""
 _BEARER = re.compile(r"bearer +([!-~]+) *", re.IGNORECASE)
@@ -42,12 +42,12 @@ FailureReason = Literal[
 
 
 def failure_counts(failures: Mapping[str, int]) -> list[tuple[tuple[str], int]]:
-    """Return the failures by every reason, zeros included: a rate sees the first failure only after a zero."""
+    """Return the failures by reason, zeros included: a rate counts the first failure only if a zero preceded it."""
     return [((reason,), failures.get(reason, 0)) for reason in get_args(FailureReason)]
 
 
 class InvalidToken(Exception):
-    """The token is rejected; the message says why and quotes nothing of it.
+    """The token is rejected; the message states why and quotes nothing of the token.
 
     ``reason`` is the label of the metric; ``not_allowed`` means a valid token without the right for this.
     """
@@ -61,8 +61,8 @@ class InvalidToken(Exception):
 class Claims:
     """The claims of a verified token; times in seconds since 1970.
 
-    ``command_sha256``: the token counts for the command record with that digest alone. ``issued_at`` is None where the
-    token does not say.
+    ``command_sha256``: the token is valid only for the command record with that digest. ``issued_at`` is None if the
+    token does not state it.
     """
 
     user_id: int
@@ -83,11 +83,12 @@ class Claims:
             raise InvalidToken("not_yet_valid", "the token is not valid yet")
         if self.rules.is_too_long(self.issued_at, self.expires_at, at):
             raise InvalidToken(
-                "wrong_claims", f"the token is valid for more than {self.rules.lifetime_max:g} s: get one for less"
+                "wrong_claims",
+                f"the token is valid for more than {self.rules.lifetime_max:g} s: get one with a shorter lifetime",
             )
 
     def check_opens_canvas_api(self) -> None:
-        """Raise InvalidToken for a token that was issued for something else than a user's requests."""
+        """Raise InvalidToken for a token that was not issued for a user's requests."""
         if self.command_sha256 is not None or REQUEST_SCOPE in self.scopes:
             raise InvalidToken("not_allowed", "the token is one of a command: send the user's own")
         if FACTS_SCOPE in self.scopes:
@@ -97,7 +98,7 @@ class Claims:
 
 
 def digest_command(value: bytes) -> str:
-    """Return the claim ``command_sha256`` of a record's value: base64url without padding."""
+    """Return the claim ``command_sha256`` for a record's value: base64url without padding."""
     return base64.urlsafe_b64encode(hashlib.sha256(value).digest()).rstrip(b"=").decode()
 
 
@@ -121,7 +122,7 @@ def get_key_id(token: str) -> str | None:
 class TokenVerifier:
     """Verifies tokens with the keys of a JWK set.
 
-    ``live_events_shard``: the shard of Canvas whose global ids stand for local ones, in a token as in a command.
+    ``live_events_shard``: global ids of this Canvas shard are accepted for local ids, in tokens as in commands.
     """
 
     def __init__(self, keys: JwkSet, live_events_shard: int | None = None, rules: TokenRules = ANY_TOKEN) -> None:
@@ -132,11 +133,11 @@ class TokenVerifier:
         self._generation = keys.generation
 
     def is_cached(self, token: str) -> bool:
-        """Return whether the token was verified with the present keys."""
+        """Return whether the token was already verified with the current keys."""
         return self._generation == self.keys.generation and token in self._cached_claims
 
     def verify(self, token: str) -> Claims:
-        """Verify the signature and return the claims; their times are checked by :meth:`Claims.check_times`.
+        """Verify the signature and return the claims; :meth:`Claims.check_times` checks their times.
 
         Raises:
             InvalidToken: no key of the set signed it, or a claim is missing or invalid.
@@ -148,7 +149,7 @@ class TokenVerifier:
         if claims is None:
             claims = self._verify_signature(token)
             if claims.command_sha256 is not None:
-                # It is used once: cached, such tokens would displace those that are used again.
+                # Not cached: such a token is used once and would evict tokens that are used again.
                 return claims
             if len(self._cached_claims) >= CACHED_TOKENS_MAX:
                 self._cached_claims.clear()
@@ -161,10 +162,10 @@ class TokenVerifier:
         try:
             header = jwt.get_unverified_header(token)
         except PyJWTError:
-            raise InvalidToken("malformed", "the token is no JWT") from None
+            raise InvalidToken("malformed", "the token is not a JWT") from None
         token_type = header.get("typ")
         if not (token_type is None or (isinstance(token_type, str) and token_type.lower() in _TOKEN_TYPES)):
-            raise InvalidToken("malformed", "the token is of another type: send an access token")
+            raise InvalidToken("malformed", "the token has another type: send an access token")
         for key in self.keys.keys_for(header.get("kid")):
             if key.algorithm_name != header.get("alg"):
                 continue

@@ -1,6 +1,6 @@
 """Sends erase_person to each course that knows a person, and records the erasure in a file outside the database.
 
-A restored backup holds the keys that were deleted since it was taken: the file says which erasures to repeat.
+A restored backup again holds keys that were deleted after it was taken; the file lists the erasures to repeat.
 """
 
 import asyncio
@@ -32,12 +32,12 @@ TOKEN_SECONDS = 600
 
 
 class ErasureFileError(Exception):
-    """The file of erasures can't be read or written; the message says why."""
+    """The file of erasures cannot be read or written; the message states why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """A person to erase, by whom, why and when it was asked for first (RFC 3339)."""
+    """A person to erase, with the operator, the reason and the time of the first request (RFC 3339)."""
 
     root_account_id: int
     user_id: int
@@ -52,7 +52,7 @@ def build_erasure(root_account: int, user_id: int, operator_user_id: int, reason
 
 
 def append_erasure(path: Path, erasure: Erasure) -> None:
-    """Append an erasure to the file, which only its owner can read, and wait until the disk has it."""
+    """Append an erasure to the file, which only its owner can read, and wait until it is on the disk."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "w") as file:
@@ -64,11 +64,11 @@ def append_erasure(path: Path, erasure: Erasure) -> None:
 
 
 def read_erasures(path: Path) -> list[Erasure]:
-    """Read the file, one erasure for each person, the latest."""
+    """Read the latest erasure of each person from the file."""
     try:
         erasures = [Erasure(**json.loads(line)) for line in path.read_text().splitlines() if line.strip()]
     except (OSError, ValueError, TypeError) as error:
-        raise ErasureFileError(f"{path} holds no list of erasures: {type(error).__name__}") from None
+        raise ErasureFileError(f"{path} is not a valid list of erasures: {type(error).__name__}") from None
     return list({(erasure.root_account_id, erasure.user_id): erasure for erasure in erasures}.values())
 
 
@@ -81,7 +81,8 @@ async def send_erasure(
 ) -> dict[int, str | None]:
     """Send erase_person to the courses that hold personal data of the person, and wait for the verdicts.
 
-    Returns by course the verdict's status, None without one in time. ``signer``: signs for handlers with COMMAND_AUTH.
+    Returns the status of the verdict by course, None if it did not arrive in time. ``signer`` signs the commands for
+    handlers with COMMAND_AUTH.
 
     Raises:
         KafkaError, TimeoutError, POSTGRES_ERRORS: some commands may have been sent; run it again.

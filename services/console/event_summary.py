@@ -1,4 +1,4 @@
-"""Summarize events in one line each, with ids but without names and comment texts."""
+"""Summarizes events in one line each, with ids but without names and comment texts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,8 +1,8 @@
-"""Watch the output topics for records that another producer than the relay wrote: consumers may take them for grades.
+"""Watches the output topics for records not written by the relay: consumers may take them for grades.
 
-A relay's records are transactional, and its transactions write its progress too: the producers of the progress topic
-are the relays. Everything else on an output topic is foreign, whatever its headers are. Only batch headers are read.
-``verify`` also compares contents, but somebody must run it.
+A relay writes records and its progress in one transaction, so the producers of the progress topic are the relays.
+Everything else on an output topic is foreign, whatever its headers are. Only batch headers are read. ``verify`` also
+compares contents, but runs only on request.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
 
 REPORTED_SECONDS = 3_600
-"""How long a record is reported after it was found; and from how far back a new watch reads."""
+"""How long a found record is reported, and how far back a new watch starts to read."""
 POLL_SECONDS = 5.0
 REQUEST_SECONDS_MAX = 10
-# A relay that starts writes outputs before its progress, in one transaction.
+# In its first transaction a relay writes outputs before its progress.
 CONFIRMATION_SECONDS = 20.0
 
 
@@ -35,7 +35,7 @@ class _Finding:
 
 
 class ForeignRecordWatch:
-    """Reads on from an hour ago, and from there on what is new."""
+    """Reads the topics from an hour ago on, and then continuously."""
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
         self.bootstrap = bootstrap
@@ -46,7 +46,7 @@ class ForeignRecordWatch:
         self._findings: list[_Finding] = []
 
     def found(self) -> tuple[ForeignRecords, ...]:
-        """Return what is foreign, by topic."""
+        """Return the foreign records by topic."""
         now = time.monotonic()
         by_output: dict[str, list[_Finding]] = {}
         for finding in self._findings:
@@ -64,7 +64,7 @@ class ForeignRecordWatch:
         )
 
     async def run(self) -> None:
-        """Watch until cancelled. Raises KafkaError and OSError; what was found and read so far is kept."""
+        """Watch until cancelled. Raises KafkaError and OSError; findings and positions are kept."""
         consumer = AIOKafkaConsumer(**client_options(self.bootstrap), enable_auto_commit=False)
         try:
             await consumer.start()
@@ -75,7 +75,7 @@ class ForeignRecordWatch:
             await consumer.stop()
 
     async def poll(self, consumer: AIOKafkaConsumer) -> None:
-        """Read what is new, and forget what was found long ago. Raises KafkaError and OSError."""
+        """Read new records and forget old findings. Raises KafkaError and OSError."""
         async with kafka_timeout(REQUEST_SECONDS_MAX, "listing the output topics"):
             await self._add_new_partitions(consumer)
         while batches := await self._fetch(consumer):
@@ -106,7 +106,7 @@ class ForeignRecordWatch:
         return not batch.is_transactional or batch.producer_id not in self._relays
 
     async def _add_new_partitions(self, consumer: AIOKafkaConsumer) -> None:
-        """Begin with partitions that are not read yet; a topic that was recreated is read from its beginning."""
+        """Start to read new partitions; read a recreated topic from its beginning."""
         existing = await fetch_partitions(consumer)
         names = [self._progress_topic, *self._output_by_topic]
         topic_partitions = [
@@ -125,7 +125,7 @@ class ForeignRecordWatch:
             beginning, end = beginnings[topic_partition], ends[topic_partition]
             position = self._positions.get(topic_partition)
             if position is None:
-                # All of the progress topic: a relay that is idle wrote to it long ago.
+                # Read the whole progress topic: an idle relay wrote to it long ago.
                 found = recent[topic_partition]
                 is_progress = topic_partition.topic == self._progress_topic
                 position = beginning if is_progress else end if found is None else found.offset

@@ -1,4 +1,4 @@
-"""Ask the group coordinator which handler has which partition."""
+"""Asks the group coordinator which handler has which partition."""
 
 import asyncio
 import re
@@ -61,7 +61,7 @@ class GroupMembers:
                 self.owners = None
 
     def get_owner(self, partition: int) -> str | None:
-        """Return the member that has a partition; UNASSIGNED if none has, None if unknown."""
+        """Return the member that owns a partition; UNASSIGNED if there is none, None if unknown."""
         return None if self.owners is None else self.owners.get(partition, UNASSIGNED)
 
     def _parse_member(self, member_id: str, client: str, host: str, _: bytes, assigned: bytes) -> list[tuple[int, str]]:
@@ -72,10 +72,10 @@ class GroupMembers:
 
 
 def decode_assignment(topic_name: str, assigned: bytes) -> list[int]:
-    """Return the partitions of a topic in a member's assignment, none if the assignment is empty.
+    """Return the partitions of a topic in a member's assignment; an empty list if the assignment is empty.
 
     Raises:
-        ValueError: the bytes are no consumer assignment; any client may join the group and write them.
+        ValueError: the bytes are not a consumer assignment; any client that joins the group may write such bytes.
     """
     if not assigned:
         return []

@@ -1,4 +1,4 @@
-"""Ask the brokers for what the log cannot know: ends of topics, the age of undecided commands, the relay's progress."""
+"""Reads what only the brokers know: ends of topics, the age of undecided commands, the relay's progress."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ FETCH_BYTES_MAX = 64 << 10
 class PartitionLag:
     """Undecided records of a partition.
 
-    ``records``: above the watermark; below 0 if the partition ends before it, that is, was recreated or truncated.
+    ``records``: number above the watermark; negative if the partition ends before it (it was recreated or truncated).
     ``oldest_append_time``: milliseconds since 1970, None if nothing waits.
     """
 
@@ -32,7 +32,7 @@ class PartitionLag:
 
 
 class KafkaProbe:
-    """Consumers without a group, so that they change nothing on the brokers. Methods raise KafkaError and OSError."""
+    """Reads without a consumer group, so that nothing changes on the brokers. Methods raise KafkaError and OSError."""
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
         patch_fetcher()  # Commands may have header keys that are not UTF-8.
@@ -56,9 +56,9 @@ class KafkaProbe:
         self._progress_consumer = AIOKafkaConsumer(
             **consumer_config, auto_offset_reset="earliest", fetch_max_wait_ms=500
         )
-        # Never fetches: a request would wait behind a long-polling fetch on the same connection.
+        # This consumer never fetches: its requests would wait behind a long-polling fetch on the same connection.
         self._offsets_consumer = AIOKafkaConsumer(**consumer_config)
-        # Sees where a partition ends, also while a producer's open transaction hides records from all other consumers.
+        # Sees the end of a partition even while an open transaction hides records from other consumers.
         self._end_consumer = AIOKafkaConsumer(**{**consumer_config, "isolation_level": "read_uncommitted"})
 
     async def start(self) -> None:
@@ -90,7 +90,7 @@ class KafkaProbe:
     async def read_lag(self, watermarks: Mapping[int, int]) -> dict[int, PartitionLag]:
         """Read the lag of each partition against the log's watermarks.
 
-        Transaction markers count as records while a record waits, and so does what an open transaction hides.
+        While a record waits, transaction markers and records hidden by an open transaction count too.
         """
         async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "reading the lag"):
             topic_partitions = self._topic_partitions(
@@ -108,7 +108,7 @@ class KafkaProbe:
                 await self._read_first_append_times(lagging_partitions, watermarks) if lagging_partitions else {}
             )
         hiding = {place.partition for place, end in end_offsets.items() if stable_ends[place] < end}
-        # Another partition without a first record has nothing but transaction markers above its watermark.
+        # Other partitions without a first record have only transaction markers above the watermark.
         return {
             partition: PartitionLag(
                 lag if partition in append_times or partition in hiding else min(lag, 0), append_times.get(partition)
@@ -151,10 +151,10 @@ class KafkaProbe:
         }
 
     async def read_latest_progress(self) -> RelayProgress | None:
-        """Return the relay's last progress; None while a lane has none."""
+        """Return the relay's last progress; None while the record of a lane is missing."""
         async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "reading the relay's progress"):
             stored = await read_lanes(self._bootstrap, self._progress_topic, self._lanes)
-        # What was polled meanwhile is newer.
+        # Records polled in the meantime are newer.
         self._progress_by_lane = stored | self._progress_by_lane
         return self._merge_progress()
 

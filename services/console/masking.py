@@ -1,4 +1,4 @@
-"""Mask a record's content so that its structure stays readable but no name, grade or comment does."""
+"""Masks a record's content: its structure stays readable, names, grades and comments do not."""
 
 import re
 import unicodedata
@@ -40,14 +40,14 @@ def mask(value: bytes | None, bytes_max: int = SHOWN_BYTES_MAX) -> str:
 
 
 def mask_key(key: bytes | None, bytes_max: int = KEY_BYTES_MAX) -> str | None:
-    """Show a key of digits, which is a course id; mask any other."""
+    """Show a key of digits, which is a course id; mask any other key."""
     if key is None:
         return None
     return decode_for_display(key, bytes_max) if key.isdigit() else mask(key, bytes_max)
 
 
 def decode_for_display(value: bytes | None, bytes_max: int = REVEALED_BYTES_MAX) -> str:
-    """Decode for display, with a note of how many bytes are left out."""
+    """Decode for display, with a note of the number of omitted bytes."""
     if value is None:
         return ""
     return value[:bytes_max].decode("utf-8", "backslashreplace") + _truncation_note(value, bytes_max)

@@ -26,7 +26,7 @@ class InvalidReason(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The user who acts."""
+    """The user who performs an action."""
 
     root_account: int
     user_id: int
@@ -35,8 +35,8 @@ class Actor:
 class OperatorService:
     """Performs actions, each on a new connection with the role OPERATOR.
 
-    ``commands_topic``: full name. ``authorizer``: as in the handler, None without COMMAND_AUTH. Methods may raise
-    INFRASTRUCTURE_ERRORS; nothing was changed then.
+    ``commands_topic`` is a full name; ``authorizer`` is the handler's, None without COMMAND_AUTH. If a method raises
+    INFRASTRUCTURE_ERRORS, nothing was changed.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class OperatorService:
             await close_quickly(connection)
 
     async def redrive(self, action_id: UUID, actor: Actor, reason: str, selection: DeadLetterFilter) -> int:
-        """Close open dead letters for a redrive, and return how many; a Redriver sends them.
+        """Close open dead letters for a redrive and return their number; a Redriver sends them.
 
         Records that are too large for the redrive headers stay open.
 

@@ -9,7 +9,7 @@ from services.console.kafka_probe import PartitionLag
 from services.console.pipeline_status import PartitionStatus
 from services.telemetry.consumer_lag import WINDOW_SAMPLES, LagWindow
 
-# Whether the handler still retries cannot be seen from outside; after this age the partition counts as stopped.
+# Retries of the handler cannot be seen from outside; after this age the partition counts as stopped.
 STOPPED_AFTER_SECONDS = 60
 
 

@@ -17,7 +17,7 @@ STATE_NAMES = {
     PartitionState.STALLED: "stalled",
     PartitionState.STOPPED: "stopped",
 }
-# Commands and records in flight are no delay.
+# Commands and records in flight do not count as delayed.
 DELAY_SECONDS_MAX = 2.0
 UP_TO_DATE_DELAY_SECONDS_MAX = 5.0
 ALL_DONE = "Every command is decided and every record is on its topic"
@@ -47,14 +47,14 @@ class PartitionStatus:
     def from_lag(
         cls, number: int, watermark: int, lag: int, oldest_seconds: float, state: PartitionState, owner: str | None
     ) -> Self:
-        """Build from the log's watermark and the broker's lag: records above the watermark, below 0 if cut."""
+        """Build from the log's watermark and the broker's lag: records above the watermark, negative if cut."""
         state_name = STATE_NAMES[PartitionState.STOPPED if lag < 0 else state]
         return cls(number, state_name, max(lag, 0), oldest_seconds, watermark + 1, owner, lag < 0)
 
 
 @dataclass(frozen=True, slots=True)
 class TopicProblem:
-    """A topic (without prefix) that is missing, lacks records that the relay put on it, or has records of another log.
+    """A topic (without prefix) that is missing, lacks records that the relay published, or holds another log's records.
 
     ``differs_from_log``: the log lost records that are on the topic.
     """
@@ -67,7 +67,7 @@ class TopicProblem:
 
 @dataclass(frozen=True, slots=True)
 class ForeignRecords:
-    """Records that another producer than the relay put on an output topic, the last one at ``partition @ offset``."""
+    """Records on an output topic that the relay did not write; the last one is at ``partition @ offset``."""
 
     topic: str
     count: int
@@ -76,8 +76,8 @@ class ForeignRecords:
 
     def __str__(self) -> str:
         return (
-            f"topic {self.topic} has {pluralize(self.count, 'record')} of another producer than the relay, the last at"
-            f" partition {self.partition} offset {self.offset}: consumers may take it for a grade"
+            f"topic {self.topic} has {pluralize(self.count, 'record')} that the relay did not write, the last at"
+            f" partition {self.partition} offset {self.offset}: consumers may take them for grades"
         )
 
 
@@ -85,8 +85,8 @@ class ForeignRecords:
 class PublicationStatus:
     """A publication of grades that is not completely on the topic yet.
 
-    ``per_second`` and ``seconds_left`` are None until a rate is known, and while nothing is published:
-    ``stalled_seconds`` then says for how long, within the sampling window.
+    ``per_second`` and ``seconds_left`` are None until a rate is known, and while nothing is published;
+    ``stalled_seconds`` is the time without progress, within the sampling window.
     """
 
     root_account: int
@@ -109,10 +109,10 @@ class PipelineStatus:
         rejected: Refusals of the last 15 minutes.
         throughput: Commands decided in each 10 seconds of the last 15 minutes, the oldest first.
         p50, p99: Seconds from append to decision of recent commands, None if there are none.
-        problems: Servers that cannot be asked, and why.
+        problems: Servers that do not answer, and why.
         topic_problems: Topics that are missing or lack records.
-        foreign_records: Topics that hold records of other producers than the relay.
-        is_catching_up: The console has not read the whole log since its start, so that its counts still grow.
+        foreign_records: Topics that hold records that the relay did not write.
+        is_catching_up: The console has not yet read the whole log since its start; its counts still grow.
     """
 
     at: datetime | None = None
@@ -159,7 +159,7 @@ class PipelineStatus:
         return [*self._blockers(), *self._late_commands(), *self._late_records()]
 
     def _blockers(self) -> list[str]:
-        """Reasons why the next command or record would wait, also while nothing waits yet."""
+        """Return reasons why the next command or record would wait, even if nothing waits yet."""
         reasons = []
         cut_partitions = [p.number for p in self.partitions if p.is_cut]
         if cut_partitions:
@@ -229,7 +229,7 @@ class PipelineStatus:
 
     @property
     def rewind_command(self) -> str:
-        """The command that makes topics and log agree again: for all topics if the relay's progress is lost."""
+        """The command that makes topics and log match again: for all topics if the relay's progress is lost."""
         if any(problem.differs_from_log for problem in self.topic_problems):
             return "moderated-grading admin rewind log"
         outputs = [] if "progress" in self.damaged_topics else self.damaged_topics
@@ -237,7 +237,7 @@ class PipelineStatus:
 
 
 def _count(number: int, noun: str) -> str:
-    """``1 command is``, ``2,000 commands are``."""
+    """Format as ``1 command is``, ``2,000 commands are``."""
     return f"{pluralize(number, noun)} {'is' if number == 1 else 'are'}"
 
 
@@ -246,7 +246,7 @@ def _format_partitions(numbers: list[int]) -> str:
 
 
 def pluralize(number: int, noun: str) -> str:
-    """``1 command``, ``2,000 commands``."""
+    """Format as ``1 command``, ``2,000 commands``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

@@ -1,4 +1,4 @@
-"""Measure how fast publications reach the topic, and estimate when they are complete."""
+"""Measures how fast publications reach the topic, and estimates when they are complete."""
 
 import time
 from collections import deque
@@ -12,7 +12,7 @@ Samples = deque[tuple[float, int]]
 
 
 class PublicationRates:
-    """Rates over the last WINDOW_SECONDS, so that a stalled publication shows soon. ``clock`` returns seconds."""
+    """Rates over the last WINDOW_SECONDS: short, to detect a stalled publication soon. ``clock`` returns seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock

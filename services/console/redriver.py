@@ -1,7 +1,7 @@
-"""Send dead letters back to the commands topic: once each, in order, through crashes of Kafka, PostgreSQL or ourselves.
+"""Sends dead letters back to the commands topic once each, in order, despite crashes of Kafka, PostgreSQL or itself.
 
-PostgreSQL decides what is redriven; the broker refuses duplicates by the stored producer id and sequence numbers. Why,
-and what follows from it: deploy/docs/adr/0005-redrive-by-sequence-numbers.md.
+PostgreSQL decides what is redriven; the broker refuses duplicates by the stored producer id and sequence numbers. For
+the reasons and consequences see deploy/docs/adr/0005-redrive-by-sequence-numbers.md.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ BATCH_RECORDS_MAX = 50
 REQUEST_TIMEOUT_SECONDS = 30
 STOP_TIMEOUT_SECONDS = 5
 POLL_SECONDS = 1.0
-# Upper bound of what the redrive headers and the batch around one record add to its size.
+# Upper bound of the bytes that the redrive headers and the batch add to one record.
 REDRIVE_OVERHEAD_BYTES = 1_024
 DEAD_LETTER_BYTES_MAX = MIB - REDRIVE_OVERHEAD_BYTES
 Headers = list[tuple[str, bytes | None]]
@@ -60,7 +60,7 @@ def build_redrive_headers(action_id: UUID, pending: PendingDeadLetter) -> Header
 
 
 def parse_redrive_headers(action_id: UUID, headers: Mapping[str, bytes | None]) -> tuple[int, int] | None:
-    """Return the (shard, number) of the dead letter that a record redrives, None for a record of other origin."""
+    """Return the (shard, number) of the dead letter that a record redrives, None for any other record."""
     match = DEAD_LETTER_ID_PATTERN.fullmatch(headers.get(DEAD_LETTER_HEADER) or b"")
     if headers.get(ACTION_HEADER) != str(action_id).encode() or match is None:
         return None
@@ -68,7 +68,7 @@ def parse_redrive_headers(action_id: UUID, headers: Mapping[str, bytes | None]) 
 
 
 async def allocate_producer_id(bootstrap: str, commands_topic: str, action_id: UUID) -> Redrive:
-    """Allocate a producer id for an action, and read the end offsets before it. Raises KafkaError."""
+    """Allocate a producer id for an action, and read the end offsets before its first record. Raises KafkaError."""
     producer = AIOKafkaProducer(**client_options(bootstrap), enable_idempotence=True)
     consumer = AIOKafkaConsumer(**client_options(bootstrap), enable_auto_commit=False)
     try:
@@ -90,7 +90,7 @@ async def allocate_producer_id(bootstrap: str, commands_topic: str, action_id: U
 
 
 class Redriver:
-    """Sends the dead letters of recorded redrives. Every process may run one; a lock lets one send at a time."""
+    """Sends the dead letters of recorded redrives. Every process may run one; a lock lets only one send at a time."""
 
     def __init__(self, url: str, bootstrap: str, prefix: str) -> None:
         patch_fetcher()  # Commands may have header keys that are not UTF-8.
@@ -187,7 +187,7 @@ class Redriver:
 
     @staticmethod
     def _target_partition(redrive: Redrive, partition: int) -> int:
-        """Return the original partition; another one if the topic was recreated with fewer partitions."""
+        """Return the original partition, or another one if the topic was recreated with fewer partitions."""
         return partition % len(redrive.end_offsets)
 
     async def _send(
@@ -229,7 +229,7 @@ class Redriver:
             ]
             consumer.assign(extended_partitions)
             for topic_partition in extended_partitions:
-                # A topic that was recreated since may end earlier: read it from the beginning.
+                # If the topic was recreated in the meantime, it may end earlier: read it from the beginning.
                 end_before_action = redrive.end_offsets[topic_partition.partition]
                 consumer.seek(
                     topic_partition, end_before_action if end_before_action <= end_offsets[topic_partition] else 0

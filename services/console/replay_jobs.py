@@ -1,4 +1,4 @@
-"""Replay parts of the log to other topics in the background, and resume after a restart."""
+"""Replays parts of the log to other topics in the background, and resumes after a restart."""
 
 import asyncio
 import contextlib
@@ -69,7 +69,7 @@ class ReplayJobs:
                 since = datetime.now(UTC) - RESUME_WINDOW
                 for action in await list_actions(pool, None, REPLAYS_MAX, kind="replay", since=since):
                     request = request_from_detail(json.loads(action.detail))
-                    # A replay without an end time runs from a command line: continuing it here would add newer records.
+                    # A replay without an end time belongs to a command line: continuing it here would add new records.
                     if request.log_filter.until is not None:
                         self.start(action.id, request)
                 return

@@ -1,4 +1,4 @@
-"""Build table rows from an assignment's state document, and compare two documents."""
+"""Builds table rows from an assignment's state document, and compares two documents."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 Json = dict[str, Any]
 CHANGES_MAX = 200
-# The field that identifies an item of a list in both states; a setting may have the name of a list.
+# The field that identifies a list item in both states; a setting may have the same name as a list.
 LIST_KEYS = {
     "moderation_set": "student_id",
     "moderation_graders": "user_id",
@@ -17,7 +17,7 @@ LIST_KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class GradeCell:
-    """A provisional grade; ``is_selected`` for publication."""
+    """A provisional grade; ``is_selected``: it is selected for publication."""
 
     scorer_id: int
     grade: str | None

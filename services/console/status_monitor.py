@@ -1,4 +1,4 @@
-"""Poll the log, the commands topic and the relay's progress, and build the pipeline's status from them."""
+"""Polls the log, the commands topic and the relay's progress, and builds the pipeline's status."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ LAG_POLL_SECONDS = 1.0
 GROUP_POLL_SECONDS = 2.0
 TOPIC_CHECK_SECONDS = 5.0
 RETRY_SECONDS = 1.0
-# poll_once() is for a terminal: it takes its samples faster and does not wait for Kafka's client to give up.
+# poll_once() is for a terminal: it samples faster and does not wait until Kafka's client gives up.
 ONCE_SAMPLE_SECONDS = 0.2
 ONCE_KAFKA_SECONDS_MAX = 10
 ROWS_PER_SHARD_MAX = 1_000
@@ -89,13 +89,13 @@ class StatusMonitor:
     async def poll_once(self) -> PipelineStatus:
         """Read the status once, without throughput, latencies and recent verdicts, which need the whole log.
 
-        A server that does not answer is a problem of the status. While commands wait this takes the two seconds in
-        which partitions show whether they move.
+        The status lists servers that do not answer. While commands wait, this takes the two seconds that are needed to
+        see whether partitions move.
         """
         probe, group_members = KafkaProbe(self.bootstrap, self.prefix), GroupMembers(self.bootstrap, self.prefix)
         decided, shard_count = 0, None
         try:
-            # Where PostgreSQL does not answer, the queries below say so.
+            # If PostgreSQL does not answer, the queries below report it.
             with contextlib.suppress(*POSTGRES_ERRORS):
                 shard_count = len(await self.history.shards(EVERYTHING))
             try:
@@ -179,14 +179,14 @@ class StatusMonitor:
             await asyncio.sleep(0 if is_behind else max(LOG_POLL_SECONDS - (time.monotonic() - started_at), 0.05))
 
     async def _poll_log(self) -> bool:
-        """Read what is new in the log; return whether more is waiting to be read."""
+        """Read new rows of the log; return whether there are more."""
         new_verdicts = await self.queries.verdicts_after(self.verdict_stats.last_numbers, ROWS_PER_SHARD_MAX)
         self.verdict_stats.add(new_verdicts)
         await self._poll_backlog()
         return len(new_verdicts) >= ROWS_PER_SHARD_MAX
 
     async def _poll_backlog(self) -> None:
-        """Read what is not on the topics yet, and how many dead letters are open."""
+        """Read how many rows are not on the topics yet, and how many dead letters are open."""
         self.clock_offset = await self.queries.database_time() - datetime.now(UTC)
         if self.progress is not None:
             self._outputs = tuple(await self.queries.topic_lags(self.progress))

@@ -1,7 +1,7 @@
-"""Check that the topics still end where the relay left them.
+"""Checks that the topics still end where the relay left them.
 
-The relay checks this itself only at its start and when it writes. Reading the ends of topics is cheap; the last records
-are read only after an end or the relay's progress has changed. Records removed by retention are no loss.
+The relay itself checks this only at startup and when it writes. Reading the ends of topics is cheap; the last records
+are read only after an end or the relay's progress has changed. Records removed by retention do not count as lost.
 """
 
 import asyncio
@@ -61,8 +61,8 @@ Findings = dict[str, EndMismatch | LogMismatch | MissingPartitions | MissingProg
 class TopicIntegrityCheck:
     """Reports a problem after two consecutive checks have found it.
 
-    A transaction's markers reach one partition after the other, so that a single check may see a difference that is
-    none. ``needs_confirmation``: the last check found something for the first time.
+    A transaction's markers reach the partitions one after the other, so a single check may see a
+    difference that is only apparent. ``needs_confirmation``: the last check found something for the first time.
     """
 
     def __init__(self, bootstrap: str, prefix: str) -> None:

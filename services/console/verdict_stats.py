@@ -1,4 +1,4 @@
-"""Count verdicts as they arrive: refusals by cause, throughput, latencies."""
+"""Counts verdicts as they arrive: refusals by cause, throughput, latencies."""
 
 import heapq
 from collections import Counter, deque
@@ -38,7 +38,7 @@ class RejectionGroup:
 class VerdictStats:
     """Statistics over the verdicts of all shards.
 
-    ``last_numbers``: by shard; they are dense, so that their sum is the total.
+    ``last_numbers`` by shard; the numbers have no gaps, so their sum is the total.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Verify the output topics against the log in the background, one after another."""
+"""Verifies the output topics against the log in the background, one after the other."""
 
 import asyncio
 from dataclasses import dataclass

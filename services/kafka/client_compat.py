@@ -1,8 +1,8 @@
 """Every use of private parts of aiokafka and FastStream: what each works around, and what it depends on.
 
-An upgrade of either client may break any of these, and only at run time. Hence pyproject.toml pins both exactly, and
-tests/integration/kafka/test_client_compat.py tests each function and names the version it was written for. Remove a
-function as soon as its reason is gone upstream.
+An upgrade of either client may break any of them, visible only at run time. Therefore pyproject.toml pins both exactly,
+and tests/integration/kafka/test_client_compat.py tests each function and names the version it was written for. Remove a
+function as soon as upstream makes it unnecessary.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ TRANSACTION_BACKOFF_SECONDS = 0.002
 def patch_fetcher() -> None:
     """Let every consumer of this process read records with undecodable header keys, and stop after a broker error.
 
-    aiokafka decodes header keys as UTF-8 inside its fetch (no upstream issue known; FastStream has the same for header
-    values, #2458). One record with another key fails the fetch of its partition for ever, below any code of ours. With
-    the patch such a key arrives escaped (``\\xff``). Closing: see :func:`_close_fetcher`.
+    aiokafka decodes header keys as UTF-8 inside its fetch (no upstream issue known; FastStream has the same bug for
+    header values, #2458). One record with another key makes every fetch of its partition fail, before any of our code
+    runs. With the patch such a key arrives escaped (``\\xff``). For stopping, see :func:`_close_fetcher`.
     """
     vars(aiokafka.consumer.fetcher)["MemoryRecords"] = TolerantMemoryRecords
     aiokafka.consumer.fetcher.Fetcher.close = _close_fetcher  # type: ignore[method-assign]
@@ -43,7 +43,7 @@ def shorten_transaction_backoff() -> None:
 
 
 class _TolerantBytes(bytearray):
-    """Bytes whose slices decode without ever failing: what is not UTF-8 is escaped."""
+    """Bytes whose slices always decode: what is not UTF-8 is escaped."""
 
     def __getitem__(self, index: Any) -> Any:
         part = super().__getitem__(index)
@@ -54,7 +54,7 @@ class _TolerantBytes(bytearray):
 
 
 class TolerantRecordBatch:
-    """A record batch that yields every record: after a key that cannot be decoded the rest is parsed by pure Python."""
+    """A record batch that yields every record: from the first undecodable key on, pure Python parses the records."""
 
     def __init__(self, batch: Any, raw: bytes) -> None:
         self._batch = batch
@@ -132,8 +132,8 @@ async def close_producer_now(producer: AIOKafkaProducer) -> None:
 def request_rejoin(consumer: AIOKafkaConsumer) -> None:
     """Ask the group to assign its partitions again.
 
-    aiokafka leaves it to the group's leader to notice new partitions. A group whose static members were all restarted
-    has no leader (KIP-345: they keep their assignment without joining), and added partitions would stay unread.
+    In aiokafka the group's leader notices new partitions. A group whose static members were all restarted has no
+    leader (KIP-345: they keep their assignment without joining), and added partitions would stay unread.
     """
     if consumer._coordinator is not None:
         consumer._coordinator.request_rejoin()
@@ -142,15 +142,15 @@ def request_rejoin(consumer: AIOKafkaConsumer) -> None:
 async def fetch_partitions(consumer: AIOKafkaConsumer) -> Mapping[str, frozenset[int]]:
     """Read the partitions of all topics, whatever the consumer is assigned. Raises KafkaError.
 
-    ``AIOKafkaConsumer.topics()`` makes the same request and returns names only. ``AIOKafkaAdminClient`` asks one broker
-    at random, and fails where that one is down; this asks one after the other.
+    ``AIOKafkaConsumer.topics()`` makes the same request but returns only names. ``AIOKafkaAdminClient`` asks one random
+    broker and fails if that one is down; this function tries one after the other.
     """
     cluster = await consumer._client.fetch_all_metadata()
     return {topic: frozenset(cluster.partitions_for_topic(topic) or ()) for topic in cluster.topics()}
 
 
 class BatchOrigin(NamedTuple):
-    """Where a record batch stands on its partition, and who wrote it; markers of transactions are not data."""
+    """Offsets of a record batch on its partition, and its producer; transaction markers are not data."""
 
     base_offset: int
     next_offset: int
@@ -162,10 +162,10 @@ class BatchOrigin(NamedTuple):
 async def fetch_batch_origins(
     consumer: AIOKafkaConsumer, positions: Mapping[TopicPartition, int], partition_bytes_max: int
 ) -> dict[TopicPartition, list[BatchOrigin]]:
-    """Fetch what stands at the positions and return the origin of each batch, committed or not. Raises KafkaError.
+    """Fetch from the positions and return the origin of each batch, committed or not. Raises KafkaError.
 
-    aiokafka returns records without the producer and the transaction that the broker keeps with them. Records are not
-    decoded: a batch costs as much as a record. A partition without anything new, or without a leader, is left out.
+    aiokafka does not return the producer and transaction of a record. Records are not decoded, so a whole batch costs
+    as much as one record. Partitions without new records or without a leader are left out.
     """
     by_node: dict[int, dict[str, list[tuple[int, int, int]]]] = {}
     for (topic, partition), offset in positions.items():
@@ -192,7 +192,7 @@ def _read_batch_origins(raw: bytes, position: int) -> list[BatchOrigin]:
     records, origins = MemoryRecords(raw), []
     while records.has_next():
         batch: Any = records.next_batch()
-        # The broker returns whole batches, the first of which may begin before the position.
+        # The broker returns whole batches; the first one may begin before the position.
         if batch is not None and batch.next_offset > position:
             origins.append(
                 BatchOrigin(
@@ -207,14 +207,14 @@ def _read_batch_origins(raw: bytes, position: int) -> list[BatchOrigin]:
 
 
 class ProducerIdentity(NamedTuple):
-    """What the broker recognises an idempotent producer by."""
+    """The id and epoch by which the broker recognises an idempotent producer."""
 
     id: int
     epoch: int
 
 
 async def read_producer_identity(producer: AIOKafkaProducer) -> ProducerIdentity:
-    """Wait for the identity that the broker gave a started idempotent producer. aiokafka does not publish it."""
+    """Wait for the identity that the broker assigned to a started idempotent producer; aiokafka does not expose it."""
     manager = producer._txn_manager
     await manager.wait_for_pid()
     return ProducerIdentity(manager.producer_id, manager.producer_epoch)
@@ -223,10 +223,10 @@ async def read_producer_identity(producer: AIOKafkaProducer) -> ProducerIdentity
 def resume_producer(
     producer: AIOKafkaProducer, identity: ProducerIdentity, sent_counts: Mapping[TopicPartition, int]
 ) -> None:
-    """Let a producer that is not started yet continue for another one, after ``sent_counts`` batches by partition.
+    """Let a producer that is not yet started continue for an earlier one, after ``sent_counts`` batches by partition.
 
-    The broker then recognises a batch that the other one had sent as a duplicate and refuses gaps, across processes.
-    Clients offer that only with a transactional id, whose start would abort what the other one is sending.
+    The broker then rejects batches that the earlier producer had sent as duplicates, and refuses gaps, across
+    processes. Clients support this only with a transactional id, whose start would abort a transaction in progress.
     """
     manager = producer._txn_manager
     manager.set_pid_and_epoch(identity.id, identity.epoch)
@@ -237,15 +237,15 @@ def resume_producer(
 def replace_poll(subscriber: Any, poll: Poll) -> None:
     """Replace the request for records in a FastStream subscriber's loop.
 
-    FastStream has no hook for a poll that returns nothing or fails: middlewares, parsers and listeners see records
-    only. Without one a loop that has ended looks like one without work. Its own poll sleeps after an empty one.
+    FastStream has no hook for a poll that returns nothing or fails: middlewares, parsers and listeners see only
+    records. Without a hook, a loop that has ended looks like an idle one. Its own poll sleeps after an empty one.
     """
     vars(subscriber)["get_msg"] = poll
 
 
 async def wait_until_idle(subscriber: Any, seconds_max: float) -> None:
-    """Wait until a started FastStream subscriber has no batch under way, at most ``seconds_max``.
+    """Wait until a started FastStream subscriber has no batch in progress, at most ``seconds_max``.
 
-    FastStream waits so when it stops only; we need it before partitions are revoked.
+    FastStream waits like this only when it stops; we need it before partitions are revoked.
     """
     await subscriber.lock.wait_release(seconds_max)

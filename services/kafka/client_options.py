@@ -1,7 +1,7 @@
 """The connection arguments of every Kafka client, from ``KAFKA_BOOTSTRAP`` and the ``KAFKA_…`` security settings.
 
-No client is constructed with other connection arguments: tests/unit/kafka/test_client_options.py searches for such
-calls. Files (password, certificates) are read for each new client, so that a rotated one needs no restart.
+tests/unit/kafka/test_client_options.py checks that no client is constructed with other connection arguments. Files
+(password, certificates) are read for each new client, so that a rotated file needs no restart.
 """
 
 import ssl
@@ -17,7 +17,7 @@ def client_options(bootstrap: str) -> dict[str, Any]:
     """Return the arguments of an aiokafka client: producer, consumer, admin client.
 
     Raises:
-        SettingsError: a security setting is missing or invalid, or its file cannot be used; it names the setting.
+        SettingsError: a security setting is missing or invalid, or its file cannot be used; the message names it.
     """
     settings = KafkaSecuritySettings()
     options: dict[str, Any] = {
@@ -53,7 +53,7 @@ def librdkafka_options(bootstrap: str) -> dict[str, str | int | float | bool]:
         "security.protocol": settings.kafka_security_protocol,
     }
     if settings.uses_tls:
-        _create_ssl_context(settings)  # Names the setting whose file cannot be used; librdkafka does not.
+        _create_ssl_context(settings)  # Its error names the setting whose file cannot be used; librdkafka's does not.
         files = {
             "ssl.ca.location": settings.kafka_ssl_ca_file,
             "ssl.certificate.location": settings.kafka_ssl_certificate_file,
@@ -70,7 +70,7 @@ def librdkafka_options(bootstrap: str) -> dict[str, str | int | float | bool]:
 
 
 def _create_ssl_context(settings: KafkaSecuritySettings) -> ssl.SSLContext:
-    """Verify brokers by the CA file, or by the system's CAs without one, and check their host names."""
+    """Create a context that verifies brokers by the CA file or the system's CAs, and checks their host names."""
     ca_file, certificate_file = settings.kafka_ssl_ca_file, settings.kafka_ssl_certificate_file
     try:
         context = ssl.create_default_context(cafile=ca_file)

@@ -15,7 +15,7 @@ ALL_SHARDS: Sequence[int] = tuple(range(SHARD_COUNT))
 
 @lru_cache(maxsize=65_536)
 def get_course_shard(course_id: int, shard_count: int = SHARD_COUNT) -> int:
-    """Compute the shard of a course: (murmur2 of the id in decimal & 0x7fffffff) mod shards, as producers do."""
+    """Return the shard of a course: (murmur2 of the decimal id & 0x7fffffff) mod shard count, as producers do."""
     course_hash: int = murmur2(str(course_id).encode())
     return (course_hash & 0x7FFFFFFF) % shard_count
 

@@ -1,4 +1,4 @@
-"""Read and write the relay's progress topic: the last record of each lane."""
+"""Reads and writes the relay's progress topic: the last record of each lane."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ async def read_lanes(bootstrap: str, full_name: str, lanes: Sequence[int]) -> di
 
 
 async def read_progress(bootstrap: str, full_name: str, shard_count: int = SHARD_COUNT) -> RelayProgress | None:
-    """Read the progress of all lanes together; None if the record of one is missing.
+    """Read the progress of all lanes and merge it; None if the record of one lane is missing.
 
     Raises:
         KafkaError: Kafka does not answer.
@@ -41,7 +41,7 @@ async def read_progress(bootstrap: str, full_name: str, shard_count: int = SHARD
 
 
 async def write_progress(bootstrap: str, full_name: str, progress: RelayProgress) -> None:
-    """Write the progress of all lanes to the topic, which is new; no relay may run."""
+    """Write the progress of all lanes to the topic, which must be new; no relay may run."""
     shard_count = len(progress.shards)
     producer = AIOKafkaProducer(**client_options(bootstrap), enable_idempotence=True)
     try:

@@ -1,7 +1,7 @@
-"""Ask for the cluster's own quorum: how many nodes it consists of, also while some of them are down.
+"""Asks for the cluster's own quorum: the number of its nodes, including those that are down.
 
-aiokafka has no request for it, and its list of brokers names only those that are up: topics that were made while two of
-three brokers were away would get one replica for good. Kafka's protocol, DescribeQuorum (KIP-595), version 0.
+aiokafka has no request for it, and its list of brokers holds only those that are up: topics created while two of three
+brokers are down would permanently have one replica. Uses Kafka's DescribeQuorum request (KIP-595), version 0.
 """
 
 from typing import Any
@@ -77,9 +77,9 @@ class DescribeQuorumRequest(Request[DescribeQuorumRequestStruct]):
 
 
 async def count_quorum_nodes(admin: AIOKafkaAdminClient) -> int | None:
-    """Return how many controllers and brokers the cluster consists of; None if it does not say.
+    """Return the number of controllers and brokers of the cluster; None if it is unknown.
 
-    It says nothing to a login without the permission DESCRIBE on the cluster.
+    It is unknown to a login without the permission DESCRIBE on the cluster.
 
     Raises:
         KafkaError: Kafka does not answer.

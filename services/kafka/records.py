@@ -1,4 +1,4 @@
-"""A record on its way to a topic."""
+"""Records to be sent to topics."""
 
 from typing import NamedTuple
 

@@ -1,8 +1,8 @@
 """The relay's progress: the values of the records on its own topic.
 
-The relay's work is cut into *lanes*, fixed sets of shards, so that several relays share it. Each lane has a partition
-of the progress topic: its only writer is the producer with the lane's transactional id, so that no open transaction of
-another lane hides a lane's last record from its next reader.
+The relay's work is divided into *lanes*, fixed sets of shards, so that several relays can share it. Each lane has a
+partition of the progress topic, written only by the producer with the lane's transactional id: an open transaction of
+another lane cannot hide a lane's last record from its next reader.
 """
 
 import json
@@ -25,14 +25,14 @@ def progress_key(lane: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class RelayProgress:
-    """How far one lane has come, or several of them together: ``shards`` are theirs.
+    """The progress of one or several lanes; ``shards`` lists their shards.
 
     ``sequences``: the last published sequence number of each shard, by topic (0: none). ``last_ids``: the id of that
-    record, None if nothing was published or the id is not known. ``replays`` names the topics that are being filled
-    again, with the sequence number of each shard up to which they had been filled before: up to there records carry
-    ``replay: true``. All three are indexed by shard; those of other lanes are 0 or None.
+    record, None if nothing was published or the id is not known. ``replays`` names the topics that are being
+    replayed, with the last sequence number of each shard that had been published before: up to it, records carry
+    ``replay: true``. All three are indexed by shard; shards of other lanes have 0 or None.
 
-    ``installation``: the id of the log that the topics belong to.
+    ``installation`` is the id of the log that the topics belong to.
     """
 
     sequences: Mapping[str, tuple[int, ...]]
@@ -51,7 +51,7 @@ class RelayProgress:
 
     @classmethod
     def merge(cls, lanes: Iterable["RelayProgress"]) -> "RelayProgress":
-        """Combine the progress of several lanes of one relay; raises ValueError without any."""
+        """Merge the progress of several lanes of one relay. Raises ValueError if there are none."""
         first, *others = lanes
         merged = first
         for other in others:
@@ -65,7 +65,7 @@ class RelayProgress:
         return merged
 
     def restrict(self, shards: Sequence[int]) -> "RelayProgress":
-        """Return the part of these shards."""
+        """Return the progress of these shards only."""
         kept = set(shards)
 
         def restrict_numbers(numbers: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
@@ -115,7 +115,7 @@ class RelayProgress:
         return self.replays[topic][shard] if topic in self.replays else 0
 
     def is_replaying(self, topic: str, shard: int) -> bool:
-        """Return whether the next record of the shard had been published before."""
+        """Return whether the next record of the shard was already published before the replay."""
         return self.sequences[topic][shard] < self.replay_end(topic, shard)
 
     def last_id(self, topic: str, shard: int) -> str | None:

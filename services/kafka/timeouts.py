@@ -12,7 +12,7 @@ async def kafka_timeout(seconds: float, operation: str) -> AsyncIterator[None]:
     """Cancel the block after ``seconds``, with an error that names Kafka and the operation ("a transaction").
 
     Raises:
-        KafkaTimeoutError: the time is over. A plain TimeoutError could as well be PostgreSQL's.
+        KafkaTimeoutError: the time has run out. A plain TimeoutError could also come from PostgreSQL.
     """
     try:
         async with asyncio.timeout(seconds) as deadline:

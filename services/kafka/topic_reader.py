@@ -1,4 +1,4 @@
-"""Read topics as a consumer that sees committed records only."""
+"""Reads topics as a consumer that sees only committed records."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ Record: TypeAlias = ConsumerRecord[Any, Any]
 async def open_reader(
     bootstrap: str, topic_partitions: Sequence[TopicPartition], isolation_level: str = "read_committed"
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """Open a consumer without a group at the beginning of the partitions."""
+    """Open a consumer without a group, positioned at the beginning of the partitions."""
     consumer = AIOKafkaConsumer(
         **client_options(bootstrap),
         isolation_level=isolation_level,
@@ -45,7 +45,7 @@ async def read_until(
     """Read the committed records of the partitions from the consumer's position up to the end offsets.
 
     Raises:
-        KafkaTimeoutError: an end was not reached, and no position moved for READ_SECONDS_MAX.
+        KafkaTimeoutError: an end offset was not reached, and no position moved for READ_SECONDS_MAX.
     """
     positions = {topic_partition: await consumer.position(topic_partition) for topic_partition in end_offsets}
     deadline = time.monotonic() + READ_SECONDS_MAX
@@ -66,7 +66,7 @@ async def read_until(
 
 
 async def read_to_end(bootstrap: str, topic_partitions: Sequence[TopicPartition]) -> AsyncIterator[Record]:
-    """Read the committed records of the partitions from their beginning to their present end.
+    """Read the committed records of the partitions from their beginning to their current end.
 
     Raises:
         KafkaTimeoutError: see :func:`read_until`.
@@ -80,7 +80,7 @@ async def read_to_end(bootstrap: str, topic_partitions: Sequence[TopicPartition]
 async def wait_until_committed(bootstrap: str, topic_partitions: Sequence[TopicPartition]) -> None:
     """Wait until every record that the partitions hold now is committed or aborted, as readers see it.
 
-    Kafka acknowledges a commit before it marks the partitions: for some milliseconds a reader does not see the records.
+    Kafka acknowledges a commit before it writes the markers, so readers see the records some milliseconds later.
 
     Raises:
         KafkaTimeoutError: a transaction stayed open for READ_SECONDS_MAX.
@@ -95,13 +95,13 @@ async def wait_until_committed(bootstrap: str, topic_partitions: Sequence[TopicP
         ):
             if time.monotonic() > deadline:
                 topics = ", ".join(sorted({topic_partition.topic for topic_partition in topic_partitions}))
-                raise KafkaTimeoutError(f"a transaction on {topics} is open for {READ_SECONDS_MAX} s")
+                raise KafkaTimeoutError(f"a transaction on {topics} has been open for {READ_SECONDS_MAX} s")
             await asyncio.sleep(POLL_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
 class LastRecord:
-    """The last wanted record of a partition, None without one; ``never_truncated``: retention removed no record yet."""
+    """The last wanted record of a partition, if any; ``never_truncated``: retention has not removed any record."""
 
     record: Record | None
     never_truncated: bool
@@ -110,7 +110,7 @@ class LastRecord:
 async def read_last_records(
     bootstrap: str, topic_partitions: Sequence[TopicPartition], is_wanted: Callable[[Record], bool]
 ) -> dict[TopicPartition, LastRecord]:
-    """Read the last wanted record of each partition, in windows that grow from the end backwards.
+    """Read the last wanted record of each partition, backwards from the end in growing windows.
 
     Raises:
         KafkaTimeoutError: see :func:`read_until`.

@@ -1,4 +1,4 @@
-"""What the settings of each topic must be, so that no record that was acknowledged is lost."""
+"""The settings that each topic must have, so that no acknowledged record is lost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ SINGLE_BROKER = Replication(1, 1)
 
 @dataclass(frozen=True, slots=True)
 class TopicDescription:
-    """A topic as it is; ``replicas``: of the partition that has the fewest. ``config``: Kafka's settings in effect."""
+    """An existing topic; ``replicas`` of the partition with the fewest; ``config``: settings in effect."""
 
     partitions: int
     replicas: int
@@ -35,10 +35,10 @@ class TopicDescription:
 async def choose_replication(
     admin: AIOKafkaAdminClient, existing: Mapping[str, TopicDescription] | None = None
 ) -> Replication:
-    """Return the required replication: of one broker only where the cluster's own quorum consists of one node.
+    """Return the required replication: one replica only if the cluster's own quorum consists of one node.
 
-    The quorum is asked only where it can matter: for new topics (None), and for ``existing`` ones that are replicated
-    as on one broker.
+    Reads the quorum only if it matters: for new topics (``existing`` is None), and for existing ones whose replication
+    fits only a single broker.
 
     Raises:
         KafkaError: Kafka does not answer.
@@ -65,7 +65,7 @@ def build_topic_config(topic_config: Mapping[str, str], replication: Replication
 def find_topic_problems(
     full_name: str, topic: Topic, description: TopicDescription, replication: Replication
 ) -> list[str]:
-    """Return what of a topic's settings could lose records, each with its remedy."""
+    """Return the settings of a topic that could lose records, each with its remedy."""
     problems = []
     if description.replicas < replication.replicas:
         problems.append(
@@ -93,7 +93,7 @@ def find_topic_problems(
 def _is_safe(setting: str, actual: str | None, expected: str) -> bool:
     match setting:
         case "segment.bytes":
-            return True  # It costs space only.
+            return True  # It only costs space.
         case "retention.ms":
             return actual is not None and (actual == "-1" or int(actual) >= int(expected))
         case "max.message.bytes" | "min.insync.replicas":
@@ -107,7 +107,7 @@ def _get_retention_ms() -> int:
 
 
 def is_weakly_replicated(descriptions: Mapping[str, TopicDescription]) -> bool:
-    """Whether a topic is replicated as on a cluster of one broker."""
+    """Return whether the replication of a topic fits only a cluster of one broker."""
     return any(
         found.replicas < 3 or int(found.config.get("min.insync.replicas", 0)) < 2 for found in descriptions.values()
     )

@@ -1,4 +1,4 @@
-"""The service's topics: names, settings, creation and the check at start."""
+"""The service's topics: names, settings, creation, and the check at startup."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ METADATA_SECONDS = 1.0
 
 
 class TopicConfigError(Exception):
-    """Topics are missing or have unsafe settings; the message names each finding and its remedy."""
+    """Topics are missing or have unsafe settings; the message lists each finding with its remedy."""
 
 
 def full_topic_name(prefix: str, name: str) -> str:
@@ -37,8 +37,8 @@ def full_topic_name(prefix: str, name: str) -> str:
 async def create_missing_topics(bootstrap: str, prefix: str, initial_progress: RelayProgress) -> list[str]:
     """Create the missing topics and return their full names. If all are new, write the relay's initial progress.
 
-    A lost progress topic stays empty while the others hold records: the relay then stops and names the remedies instead
-    of publishing everything again.
+    If only the progress topic is new, it stays empty: the relay then stops and names the remedies instead of publishing
+    everything again.
     """
     shard_count = len(initial_progress.shards)
     admin = AIOKafkaAdminClient(**client_options(bootstrap))
@@ -59,7 +59,7 @@ async def create_missing_topics(bootstrap: str, prefix: str, initial_progress: R
 
 
 async def ensure_replay_target(bootstrap: str, full_name: str, shard_count: int = SHARD_COUNT) -> bool:
-    """Create a topic for the records of an output, or check an existing one. Returns whether it was created.
+    """Create a topic for the records of an output, or check an existing one. Return whether it was created.
 
     Raises:
         TopicConfigError: it cannot be created, or exists with settings that would lose records.
@@ -87,7 +87,7 @@ async def ensure_replay_target(bootstrap: str, full_name: str, shard_count: int 
 
 
 async def read_partition_count(bootstrap: str, full_name: str) -> int:
-    """Return how many partitions a topic has; 0 if it does not exist."""
+    """Return the number of partitions of a topic; 0 if it does not exist."""
     admin = AIOKafkaAdminClient(**client_options(bootstrap))
     try:
         await admin.start()
@@ -117,7 +117,7 @@ async def _create_topics(
 
 
 async def _wait_for_leaders(bootstrap: str, topic_partitions: list[TopicPartition]) -> None:
-    """Wait until the leader of every partition serves it, which is later than metadata names the leader."""
+    """Wait until the leader of every partition serves it; metadata names the leader earlier."""
     consumer = AIOKafkaConsumer(**client_options(bootstrap), retry_backoff_ms=20)
     try:
         await consumer.start()
@@ -129,14 +129,14 @@ async def _wait_for_leaders(bootstrap: str, topic_partitions: list[TopicPartitio
 async def verify_topics(
     bootstrap: str, prefix: str, shard_count: int = SHARD_COUNT, installation_id: str | None = None
 ) -> None:
-    """Check that all topics exist, with enough partitions and safe settings, and belong to this log (None: to any).
+    """Check that all topics exist, have enough partitions and safe settings, and belong to this log (None: any log).
 
     Raises:
-        TopicConfigError: with every finding and its remedy.
+        TopicConfigError: a check failed; the message lists every finding with its remedy.
     """
     problems = await _find_problems(bootstrap, prefix, shard_count)
     if problems:
-        # A broker that has just started, or topics that were just made: not every broker knows them yet.
+        # Not every broker knows topics that were just created, nor does a broker that has just started.
         await asyncio.sleep(METADATA_SECONDS)
         problems = await _find_problems(bootstrap, prefix, shard_count)
     if problems:
@@ -160,9 +160,9 @@ async def _find_problems(bootstrap: str, prefix: str, shard_count: int) -> list[
             problems.append(f"topic {full_name} does not exist: run moderated-grading admin create-topics")
             continue
         count, expected_count = descriptions[name].partitions, TOPICS[name].partition_count(shard_count)
-        # More partitions of commands are safe: order holds within a partition, and shards do not change.
+        # More partitions of the commands topic are safe: order holds within a partition, and shards do not change.
         if count < expected_count or (name == "progress" and count != expected_count):
-            problems.append(f"topic {full_name} has {count} partitions, not {expected_count}: make it again")
+            problems.append(f"topic {full_name} has {count} partitions, not {expected_count}: delete and recreate it")
         problems += find_topic_problems(full_name, TOPICS[name], descriptions[name], replication)
     return problems
 
@@ -171,7 +171,7 @@ async def _describe_topics(admin: AIOKafkaAdminClient, full_names: Mapping[str, 
     """Describe the topics that exist, by name without prefix.
 
     Raises:
-        TopicConfigError: this login may not read a topic's settings.
+        TopicConfigError: this login is not allowed to read a topic's settings.
     """
     # All topics in one request: a request that names a missing topic may create it.
     partitions = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics()}
@@ -188,7 +188,7 @@ async def _describe_topics(admin: AIOKafkaAdminClient, full_names: Mapping[str, 
 
 
 async def _verify_ownership(bootstrap: str, prefix: str, installation_id: str, shard_count: int) -> None:
-    """Check the progress records; a lane without one is not judged."""
+    """Check the installation in the progress records; skip lanes without a record."""
     stored = await read_lanes(bootstrap, full_topic_name(prefix, "progress"), range(count_lanes(shard_count)))
     for progress in stored.values():
         if progress.installation != installation_id:
@@ -196,7 +196,7 @@ async def _verify_ownership(bootstrap: str, prefix: str, installation_id: str, s
 
 
 def describe_other_installation(prefix: str, found: str, expected: str) -> str:
-    """Say that the topics belong to another log, and what to do."""
+    """Return the error message for topics that belong to another log, with the remedy."""
     return (
         f"the topics of prefix {prefix} belong to another log (installation {found}, and this database is installation"
         f" {expected}); nothing was published or decided. Set DATABASE_URL to the log that they belong to; or, for this"

@@ -1,4 +1,4 @@
-"""Send records in Kafka transactions, each to the partition of its shard."""
+"""Sends records in Kafka transactions, each to the partition of its shard."""
 
 import asyncio
 import time
@@ -42,11 +42,10 @@ async def send_transaction(
     """Send records in one transaction, all or nothing.
 
     ``full_name`` maps an output to its topic; ``extra_record`` is the full topic, partition, key and value of one more
-    record.
-    ``before_commit`` is given the offsets of all batches; if it raises, nothing is committed.
+    record. ``before_commit`` receives the offsets of all batches; if it raises, nothing is committed.
 
-    All acknowledgements are awaited before the commit: a batch that the broker refuses fails its own future only, and
-    aiokafka would commit the others. After any error the producer must be closed. An unknown outcome after
+    The function awaits all acknowledgements before the commit: a batch that the broker refuses only fails its own
+    future, and aiokafka would commit the others. After any error the producer must be closed. An unknown outcome after
     COMMIT_SECONDS_MAX counts as a failure: by then the broker has aborted the transaction.
 
     Raises:
@@ -75,7 +74,7 @@ async def _send_transaction(
 
 
 async def close_producer(producer: AIOKafkaProducer) -> None:
-    """Close within CLOSE_SECONDS_MAX, whether or not brokers answer. The next producer aborts an open transaction."""
+    """Close within CLOSE_SECONDS_MAX, whether or not brokers answer; the next producer aborts an open transaction."""
     try:
         await asyncio.wait_for(producer.stop(), CLOSE_SECONDS_MAX)
     except TimeoutError:
@@ -83,7 +82,7 @@ async def close_producer(producer: AIOKafkaProducer) -> None:
 
 
 def _build_batches(producer: AIOKafkaProducer, records: Sequence[OutgoingRecord]) -> list[tuple[tuple[str, int], Any]]:
-    """Build record batches by topic and partition, in order; a full batch is followed by another."""
+    """Build record batches by topic and partition, in order; start another batch when one is full."""
     now = int(time.time() * 1000)
     open_batches: dict[tuple[str, int], Any] = {}
     full_batches: list[tuple[tuple[str, int], Any]] = []
@@ -96,5 +95,5 @@ def _build_batches(producer: AIOKafkaProducer, records: Sequence[OutgoingRecord]
                 full_batches.append((topic_and_shard, batch))
             batch = open_batches[topic_and_shard] = producer.create_batch()
             if batch.append(**fields) is None:
-                raise ValueError(f"a record for {record.topic} is larger than a batch may be")
+                raise ValueError(f"a record for {record.topic} exceeds the maximum batch size")
     return [*full_batches, *open_batches.items()]

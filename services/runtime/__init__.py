@@ -1,1 +1,1 @@
-"""What all processes share: start, health endpoints, monitoring of servers, errors, HTTP."""
+"""Shared by all processes: startup, health endpoints, monitoring of servers, errors, HTTP."""

@@ -1,4 +1,4 @@
-"""One structured log line for every refusal (401, 403) and every read of education records: who, what, from where."""
+"""Logs every refusal (401, 403) and every read of education records in one structured line: who, what, from where."""
 
 import logging
 from collections.abc import Callable, MutableMapping
@@ -11,10 +11,10 @@ REFUSALS = frozenset({401, 403})
 
 
 class AccessLogMiddleware:
-    """Logs accesses without any content: the route's template and its numeric parameters, never the path or the query.
+    """Logs accesses without content: the route's template and its numeric parameters, never the path or the query.
 
-    A path may hold an e-mail address (``sis_login_id:``). ``shows_records``: whether a route's template shows education
-    records. The caller is what the authentication has put into ``request.state.caller``.
+    A path may hold an e-mail address (``sis_login_id:``). ``shows_records`` returns whether a route shows education
+    records, by its template. The authentication puts the caller into ``request.state.caller``.
     """
 
     def __init__(self, app: ASGIApp, shows_records: Callable[[str], bool]) -> None:

@@ -1,4 +1,4 @@
-"""Tasks that run in the background of a process, and start again where they fail."""
+"""Runs background tasks of a process, and restarts them if they fail."""
 
 import asyncio
 import contextlib
@@ -10,18 +10,18 @@ from services.runtime.health import Health
 
 LOGGER = logging.getLogger("background")
 RESTART_SECONDS = (1.0, 5.0, 30.0)
-# A task that has run for so long after a failure counts as recovered.
+# A restarted task that has run this long counts as recovered.
 RECOVERED_SECONDS = 10.0
 StartTask = Callable[[], Coroutine[None, None, None]]
 
 
 @contextlib.asynccontextmanager
 async def run_in_background(health: Health, tasks: Mapping[str, StartTask]) -> AsyncIterator[None]:
-    """Run the tasks, by name, while the block runs. One that fails is logged, and starts again after a pause.
+    """Run the named tasks while the block runs. Log a task that fails, and restart it after a pause.
 
-    Until it has run for some seconds the process is not ready. A cancellation from within counts as a failure too:
-    aiokafka raises CancelledError where it closes a fetch that failed, and a task that ended as cancelled would
-    otherwise be missing without a trace.
+    Until the task has run for some seconds, the process is not ready. A cancellation from within the task counts as a
+    failure too: aiokafka raises CancelledError when it closes a failed fetch, and the task would otherwise end without
+    a trace.
     """
     running = [asyncio.create_task(_keep_running(health, name, start), name=name) for name, start in tasks.items()]
     try:
@@ -40,25 +40,25 @@ async def _keep_running(health: Health, name: str, start: StartTask) -> None:
         try:
             await start()
             return
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # Whatever it is: it is logged.
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # Any error is logged and retried.
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             failure = error
         finally:
             recovery.cancel()
-        LOGGER.error("%s has ended, it starts again in %s s", name, pause, exc_info=failure)
-        health.set_component_problem(name, f"{name} has ended by an error (see the log) and starts again")
+        LOGGER.error("%s failed, restarting in %s s", name, pause, exc_info=failure)
+        health.set_component_problem(name, f"{name} failed (see the log) and is being restarted")
         await asyncio.sleep(pause)
 
 
 async def run_until_first_failure(*coroutines: Coroutine[None, None, None]) -> None:
-    """Run coroutines that never end concurrently until one ends; raise its error after all others have ended.
+    """Run endless coroutines concurrently until one ends; raise its error after all others have ended.
 
-    One that ends as cancelled, which the clients cause at times, raises RuntimeError.
+    If a coroutine ends as cancelled, which the Kafka client sometimes causes, raise RuntimeError.
 
-    When cancelled it raises CancelledError whatever the coroutines raise while they end. A TaskGroup would raise their
-    errors instead, and a caller that retries after those would not end.
+    When cancelled, raise CancelledError, whatever the coroutines raise while they end. A TaskGroup would raise their
+    errors instead, and a caller that retries after errors would never end.
     """
     tasks = [asyncio.create_task(work) for work in coroutines]
     try:

@@ -1,4 +1,4 @@
-"""How a command of ``moderated-grading`` ends: its exit code, and its error in one sentence on standard error."""
+"""Ends a command of ``moderated-grading``: exit code, and the error in one sentence on standard error."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
 
 EXIT_CODE_MEANINGS = {
     ExitCode.OK: "success",
-    ExitCode.FINDING: "a finding, which is printed, for working hours",
+    ExitCode.FINDING: "a finding, which is printed: open a ticket",
     ExitCode.USAGE: "wrong usage or settings, or refused",
     ExitCode.SERVER_UNAVAILABLE: "Kafka or PostgreSQL does not answer",
     ExitCode.NOT_FOUND: "not found",
@@ -37,15 +37,15 @@ EXIT_CODE_MEANINGS = {
 
 
 class NotFound(Exception):
-    """Nothing has the name that was asked for; the message repeats it."""
+    """Nothing has the requested name; the message repeats it."""
 
 
 class ServerUnavailable(Exception):
-    """A server does not answer; the message names it and what was left half done."""
+    """A server does not answer; the message names it and any half-done work."""
 
 
 class ActionRefused(Exception):
-    """The command was refused and changed nothing; the message says why and what to do."""
+    """The command was refused and changed nothing; the message states why and what to do."""
 
 
 def run_command(work: Callable[[], Awaitable[T]]) -> T:
@@ -59,7 +59,7 @@ def run_command(work: Callable[[], Awaitable[T]]) -> T:
     except ServerUnavailable as error:
         exit_with(ExitCode.SERVER_UNAVAILABLE, str(error))
     except BrokenPipeError:
-        raise  # The reader of our output is gone: typer exits quietly.
+        raise  # The reader of our output has closed it: typer exits quietly.
     except INFRASTRUCTURE_ERRORS as error:
         exit_with(ExitCode.SERVER_UNAVAILABLE, describe_error(error))
 
@@ -75,5 +75,5 @@ def exit_with(code: ExitCode, message: str) -> NoReturn:
 
 
 def escape_unprintable(value: Any) -> str:
-    """Return a text that cannot control a terminal: unprintable characters become escape sequences."""
+    """Replace unprintable characters by escape sequences, so that the text cannot control a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in str(value))

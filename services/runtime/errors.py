@@ -1,7 +1,7 @@
-"""Errors that mean "this server is away or refuses", and the sentence that describes each of them.
+"""Errors that mean "this server is down or refuses", and a sentence that describes each.
 
-Both lists hold what the clients raise and leave out of their own base classes, so that an outage is retried instead of
-ending a process. Neither client names its server in ``OSError`` and ``TimeoutError``; the caller knows which it asked.
+Both lists include errors outside the clients' own base classes, so that an outage is retried instead of ending the
+process. ``OSError`` and ``TimeoutError`` do not name the server; the caller knows which one it called.
 """
 
 from typing import Literal
@@ -19,7 +19,7 @@ from aiokafka.errors import (
 
 Server = Literal["kafka", "postgresql"]
 
-# asyncpg: InternalClientError is outside PostgresError and InterfaceError. It covers a protocol broken by
+# asyncpg: InternalClientError is neither a PostgresError nor an InterfaceError. It covers a protocol broken by
 # pg_terminate_backend, TargetServerAttributeNotMatched (no primary among the hosts of the URL) and OutdatedSchemaCache.
 POSTGRES_CLIENT_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 # aiokafka: a producer that is fenced between two sends raises IllegalOperation, a consumer that is closed while it
@@ -38,18 +38,18 @@ _SCHEMA_ERRORS = (
     asyncpg.UndefinedObjectError,
     asyncpg.InvalidParameterValueError,
 )
-# Classes 08 (connection) and 57 (shutdown, cancelled query) come from a server that stops or does not finish in time.
+# Classes 08 (connection) and 57 (shutdown, cancelled query): the server is stopping or did not finish in time.
 _AWAY_SQLSTATE_CLASSES = ("08", "57")
 
 
 class ServerSilent(TimeoutError):
-    """A server gave no sign of life for as long as the caller waits; the message names it."""
+    """A server did not answer for as long as the caller waits; the message names the server."""
 
 
 def describe_error(error: BaseException, server: Server = "postgresql") -> str:
-    """Say in one sentence what is wrong and, where waiting does not help, what to do; never a value of a command.
+    """Return a sentence that states the problem and, if waiting does not help, the remedy; never a value of a command.
 
-    ``server`` is the one that was asked; it counts for ``OSError`` and ``TimeoutError``, which name none.
+    ``server`` is the one that was called; it is used for ``OSError`` and ``TimeoutError``, which do not name one.
     """
     name = type(error).__name__
     if isinstance(error, ServerSilent):

@@ -1,14 +1,14 @@
-"""Failpoints: at each boundary to a server a test can let a process crash, fail or wait. Off in production.
+"""Failpoints: a test can make a process crash, fail or wait at each call to a server. Off in production.
 
-``FAILPOINTS=handler.log.append.after=crash@3,relay.producer.send.before=raise`` acts at these points. A point is a name
-of BOUNDARIES followed by ``.before`` (nothing was sent to the server) or ``.after`` (it has answered). The actions:
+``FAILPOINTS=handler.log.append.after=crash@3,relay.producer.send.before=raise`` sets two failpoints. A point is a
+name in BOUNDARIES with ``.before`` (nothing was sent to the server) or ``.after`` (it has answered). The actions:
 
-- ``crash`` ends the process at once, as SIGKILL does;
-- ``raise`` raises what the server's client raises when a connection breaks;
+- ``crash`` ends the process at once, like SIGKILL;
+- ``raise`` raises the error of the server's client for a broken connection;
 - ``delay(2.5)`` waits that many seconds, while the rest of the process goes on.
 
-``@3`` acts the third time only, ``@3+`` from the third time on, nothing each time. Without FAILPOINTS no boundary is
-changed: the clients keep their own methods, and a block tests one attribute.
+``@3`` acts only the third time, ``@3+`` from the third time on; without a suffix the action happens each time. Without
+FAILPOINTS nothing is patched: the clients keep their own methods, and a block tests one attribute.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ BOUNDARIES: Mapping[str, str] = {
             "handler.log.draw_stream_numbers",
             "handler.log.lock",
             "handler.log.append",
-            # The monitor is a process's own: its connection and what it asks once a second.
+            # The server monitor of a process: its connection, and its query once a second.
             "monitor.postgresql",
             "relay.connect",
             "relay.log.try_lock",
@@ -90,7 +90,7 @@ _CHOICE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """What happens at a point: from the pass ``first_pass`` on, up to ``last_pass`` (None: for ever)."""
+    """The action at a point, from pass ``first_pass`` to ``last_pass`` (None: without end)."""
 
     action: str
     seconds: float
@@ -99,14 +99,14 @@ class _Choice:
 
 
 class Failpoints:
-    """The points of one process; ``choices`` is empty where FAILPOINTS is not set."""
+    """The points of one process; ``choices`` is empty unless FAILPOINTS is set."""
 
     def __init__(self) -> None:
         self.choices: dict[str, _Choice] = {}
         self.passes: Counter[str] = Counter()
 
     def configure(self, text: str) -> None:
-        """Take the value of FAILPOINTS.
+        """Parse the value of FAILPOINTS and use it.
 
         Raises:
             SettingsError: it names an unknown point or action.
@@ -116,8 +116,8 @@ class Failpoints:
             boundary, _, moment = choice["point"].rpartition(".") if choice else ("", "", "")
             if choice is None or boundary not in BOUNDARIES or moment not in ("before", "after"):
                 raise SettingsError(
-                    f"FAILPOINTS has {part!r}: set it to POINT=crash, raise or delay(SECONDS), each with @N or @N+ at"
-                    f" will, separated by commas; POINT is one of these with .before or .after: {', '.join(BOUNDARIES)}"
+                    f"FAILPOINTS has {part!r}: set it to POINT=crash, raise or delay(SECONDS), optionally with @N or"
+                    f" @N+, separated by commas; POINT is one of these with .before or .after: {', '.join(BOUNDARIES)}"
                 )
             first = int(choice["pass"] or 1)
             last = first if choice["pass"] and not choice["on"] else None

@@ -20,9 +20,9 @@ JSON_CONTENT_TYPE = "application/json"
 class Health:
     """Liveness and readiness of a process.
 
-    It is ready if there is no ``problem`` of its own, of a component or of a server that it needs. It is live while
-    every loop sends its heartbeats in time: one for each turn, and one before and after each query within a turn. While
-    a server is away none is required, as a restart would not bring the server back.
+    It is ready if it has no ``problem``, and no component or required server has one. It is live while every loop sends
+    its heartbeats in time: one for each iteration, and one before and after each query. While a server is down, no
+    heartbeats are required, because a restart would not bring the server back.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,20 +57,20 @@ class Health:
         self._heartbeat_due[loop] = self.clock() + seconds
 
     def not_live_reason(self) -> str | None:
-        """Return the loops whose heartbeat is overdue, None without any."""
+        """Return the loops whose heartbeat is overdue, None if there are none."""
         now = self.clock()
         stalled = sorted(loop for loop, due in self._heartbeat_due.items() if due < now)
         return f"stuck: {', '.join(stalled)}" if stalled and not self.server_problems else None
 
 
 class HealthStatus(Protocol):
-    """What the endpoints ask of a process."""
+    """The state of a process that the endpoints read."""
 
     def not_live_reason(self) -> str | None:
-        """Why the process must be restarted, None while it need not."""
+        """Return why the process must be restarted; None while it is live."""
 
     def not_ready_reason(self) -> str | None:
-        """Why the process does not work now, None while it does."""
+        """Return why the process does not work now; None while it is ready."""
 
 
 class HealthApp:

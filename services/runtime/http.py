@@ -1,4 +1,4 @@
-"""What the gateway and the console share as HTTP servers: response headers, error handlers, health routes, metrics."""
+"""Shared by the HTTP servers, gateway and console: response headers, error handlers, health routes, metrics."""
 
 import logging
 import signal
@@ -24,13 +24,13 @@ LOGGER = logging.getLogger("http")
 HEADER_BYTES_MAX = 32 << 10
 KEEP_ALIVE_SECONDS = 30
 CONNECTIONS_MAX = 2_000
-"""Connections or requests at the same time: more are answered 503."""
+"""Maximum number of concurrent connections or requests; more are answered with 503."""
 HSTS_HEADER = (b"strict-transport-security", b"max-age=31536000")
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 class ResponseHeadersMiddleware:
-    """Adds headers to every response, the framework's own included; one that a response sets itself is kept."""
+    """Adds headers to every response, including the framework's own; headers that a response sets itself are kept."""
 
     def __init__(self, app: ASGIApp, headers: Headers) -> None:
         self.app = app
@@ -52,7 +52,7 @@ class ResponseHeadersMiddleware:
 
 
 class HeadMiddleware:
-    """Answers ``HEAD`` with the status and headers of ``GET`` (RFC 9110, 9.3.2); the routes know ``GET`` only."""
+    """Answers ``HEAD`` with the status and headers of ``GET`` (RFC 9110, 9.3.2); the routes only know ``GET``."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -63,7 +63,7 @@ class HeadMiddleware:
             return
 
         async def send_without_body(message: MutableMapping[str, Any]) -> None:
-            # Ends the response at once, so that an endless stream does not keep the connection.
+            # End the response at once, so that an endless stream does not keep the connection.
             if message["type"] == "http.response.start":
                 await send(message)
                 await send({"type": "http.response.body", "body": b""})
@@ -79,10 +79,10 @@ def add_error_handlers(
     database_unavailable: Callable[[Request, str], Response],
     internal_error: Callable[[Request], Response],
 ) -> None:
-    """Let the application's functions answer what no route handles, as JSON or as a page.
+    """Add handlers for errors that no route handles; the application answers them as JSON or as a page.
 
-    ``invalid_fields`` is given the names of the parameters that cannot be parsed, ``database_unavailable`` what
-    PostgreSQL does not do; ``internal_error`` answers an exception that the server logs.
+    ``invalid_fields`` receives the names of the parameters that cannot be parsed, ``database_unavailable`` a sentence
+    about PostgreSQL's problem; ``internal_error`` answers an exception that the server logs.
     """
 
     @app.exception_handler(HTTPException)
@@ -107,14 +107,14 @@ def add_error_handlers(
 
 
 class ProcessState(Protocol):
-    """What an application keeps in ``app.state.dependencies``, as far as the health routes read it."""
+    """The part of ``app.state.dependencies`` that the health routes read."""
 
     @property
     def health(self) -> Health:
         """The loops' heartbeats."""
 
     def not_ready_reason(self) -> str | None:
-        """Why requests cannot be answered now, None while they can."""
+        """Return why requests cannot be answered now; None while they can."""
 
 
 class StateHealth:
@@ -124,7 +124,7 @@ class StateHealth:
         self.state = state
 
     def not_live_reason(self) -> str | None:
-        """Return the loops that are stuck, None without any."""
+        """Return the loops that are stuck, None if there are none."""
         return self.state.health.not_live_reason()
 
     def not_ready_reason(self) -> str | None:
@@ -133,7 +133,7 @@ class StateHealth:
 
 
 def build_health_router(registry: CollectorRegistry) -> APIRouter:
-    """Routes for supervisors and Prometheus: ``/health/live``, ``/health/ready``, ``/metrics``."""
+    """Build the routes for supervisors and Prometheus: ``/health/live``, ``/health/ready``, ``/metrics``."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/health/live")
@@ -164,7 +164,7 @@ def bind_http_metrics(
     pool: "asyncpg.Pool[asyncpg.Record]",
     is_up: Mapping[Server, Callable[[], bool]],
 ) -> None:
-    """Let the metrics that both applications have read readiness, servers and connections at each scrape."""
+    """Bind the common HTTP metrics, so that each scrape reads readiness, servers and connections."""
     metrics.ready.callback = lambda: [((), float(state.not_ready_reason() is None))]
     for server, is_server_up in is_up.items():
         metrics.server_up.labels(server).set_function(is_server_up)
@@ -173,16 +173,16 @@ def bind_http_metrics(
 
 
 def transport_headers(url: str) -> Headers:
-    """Return the headers that tell browsers to come by TLS only, where the public ``url`` is https."""
+    """Return the headers that make browsers use only TLS, if the public ``url`` is https."""
     return [HSTS_HEADER] if url.startswith("https:") else []
 
 
 async def serve_http(
     app: ASGIApp, host: str, port: int, drain_seconds: int, forwarded_allow_ips: str | None = None
 ) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way then have ``drain_seconds`` to be answered."""
+    """Serve until SIGTERM or SIGINT; requests in progress then have ``drain_seconds`` to finish."""
     config = build_server_config(app, host, port, drain_seconds, forwarded_allow_ips)
-    # uvicorn raises the signal again once it has shut down: a process that stopped in order would not exit with 0.
+    # uvicorn raises the signal again after it has shut down, so the process would not exit with 0.
     signal.signal(signal.SIGTERM, lambda *_: None)
     await uvicorn.Server(config).serve()
 
@@ -192,7 +192,7 @@ def build_server_config(
 ) -> uvicorn.Config:
     """Build the server's settings and limits.
 
-    ``forwarded_allow_ips``: the proxies whose X-Forwarded-For and X-Forwarded-Proto count.
+    ``forwarded_allow_ips``: the proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.
     """
     return uvicorn.Config(
         AbsoluteTargetMiddleware(app),

@@ -1,4 +1,4 @@
-"""Limits of a request that hold before any of it is looked at: size and time of head and body, framing, type."""
+"""Limits that apply before a request is parsed: size and duration of head and body, framing, content type."""
 
 import asyncio
 import contextlib
@@ -17,27 +17,27 @@ HEAD_SECONDS_MAX = 10.0
 BODY_SECONDS_MAX = 30.0
 DISCARDED_BYTES_MAX = 1 << 20
 DISCARD_SECONDS_MAX = 2.0
-"""What is still read of a refused body: a connection that is closed while the client sends loses the answer."""
+"""How much of a refused body is still read: closing the connection while the client sends loses the response."""
 HEAD_LINES_MAX = 200
 IPV6_PREFIX_BITS = 64
-"""One subscriber has that many addresses."""
+"""An Internet subscriber usually has an IPv6 network of this size."""
 CLOSE = {"connection": "close"}
 
 
 class HeadDeadlineProtocol(H11Protocol):
-    """Limits the time and the lines of a request's head: uvicorn limits its bytes, and the time between requests."""
+    """Limits the duration and the lines of a request's head; uvicorn limits its bytes and the time between requests."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the time of the first head."""
+        """Start the timer of the first head."""
         super().connection_made(transport)
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_lines = 0
         self._watch_head()
 
     def data_received(self, data: bytes) -> None:
-        """Handle what was read; start the time of a head that began, stop that of one that ended."""
+        """Handle received bytes; start the timer when a head begins, stop it when the head ends."""
         if self.conn.their_state is h11.IDLE:
-            # Counted before they are parsed, which is what costs.
+            # Count lines before they are parsed, because parsing is expensive.
             self._head_lines += data.partition(b"\r\n\r\n")[0].count(b"\n")
             if self._head_lines > HEAD_LINES_MAX:
                 self.send_400_response(f"Send at most {HEAD_LINES_MAX} header lines.")
@@ -46,7 +46,7 @@ class HeadDeadlineProtocol(H11Protocol):
         self._watch_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the time."""
+        """Stop the timer."""
         self._stop_timer()
         super().connection_lost(exc)
 
@@ -64,9 +64,9 @@ class HeadDeadlineProtocol(H11Protocol):
 
 
 class RequestLimitsMiddleware:
-    """Refuses bodies that are too large, too slow, of another type, or framed twice; every one closes the connection.
+    """Refuses bodies that are too large, too slow, of another type, or framed twice, and closes the connection.
 
-    ``media_types``: those that a body may have; None: any.
+    ``media_types``: the types that a body may have; None: any.
     """
 
     def __init__(self, app: ASGIApp, body_bytes_max: int, media_types: Collection[str] | None = None) -> None:
@@ -88,7 +88,7 @@ class RequestLimitsMiddleware:
 
 
 class _LimitedBody:
-    """The body of one request. What is refused is raised where the application reads it, so that it answers."""
+    """The body of one request. Raises violations when the application reads it, so that the application responds."""
 
     def __init__(self, receive: Receive, headers: Headers, limits: RequestLimitsMiddleware) -> None:
         self._receive = receive
@@ -137,11 +137,12 @@ class _LimitedBody:
                     is_complete = not message.get("more_body", False)
 
     def _too_large(self) -> HTTPException:
-        return HTTPException(413, f"the body is larger than {self._limits.body_bytes_max} bytes: send less", CLOSE)
+        bytes_max = self._limits.body_bytes_max
+        return HTTPException(413, f"the body is larger than {bytes_max} bytes; nothing was changed: send less", CLOSE)
 
 
 def address_key(scope: Scope) -> str:
-    """Return whom the request's address stands for: one IPv4 address, or the network of an IPv6 address."""
+    """Return the key for limits by address: an IPv4 address, or the network of an IPv6 address."""
     client: Any = scope.get("client")
     try:
         address = ip_address(client[0].partition("%")[0])

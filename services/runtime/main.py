@@ -1,4 +1,4 @@
-"""The start that all processes share: logs, settings, event loop, signals, garbage collection."""
+"""Startup of all processes: logs, settings, event loop, signals, garbage collection."""
 
 import asyncio
 import gc
@@ -16,7 +16,7 @@ from services.runtime.failpoints import failpoints
 from services.telemetry.json_logging import configure_logging
 
 SettingsT = TypeVar("SettingsT", bound=ProcessSettings)
-# Objects that survive the youngest generation are those of a batch or a request that is still under way.
+# Objects that survive the youngest generation belong to a batch or a request in progress.
 GC_THRESHOLDS = (50_000, 20, 100)
 
 
@@ -29,13 +29,13 @@ def run_process(
 ) -> None:
     """Read the settings and run ``main`` with them until it returns; errors that end it are logged as JSON.
 
-    ``kafka_log_level``: CRITICAL in processes that report themselves whether brokers answer.
+    ``kafka_log_level``: CRITICAL in processes that log broker outages themselves.
     """
     configure_logging(process)
     settings = settings_type()
     logging.getLogger().setLevel(settings.log_level)
     logging.getLogger("aiokafka").setLevel(kafka_log_level)
-    # In every process: a client that closes after a broker error would otherwise cancel whoever closes it.
+    # Needed in every process: closing a client after a broker error would otherwise cancel the caller.
     patch_fetcher()
     shorten_transaction_backoff()
     failpoints.configure(os.environ.get("FAILPOINTS", ""))
@@ -44,10 +44,10 @@ def run_process(
 
 
 def freeze_startup_objects() -> None:
-    """Exempt what exists now from garbage collection, and collect less often.
+    """Exempt existing objects from garbage collection, and collect less often.
 
-    Modules, routes and settings live as long as the process; looking at them again in each collection costs a third of
-    the throughput.
+    Modules, routes and settings live as long as the process; traversing them in each collection costs a third of the
+    throughput.
     """
     gc.collect()
     gc.freeze()
@@ -55,7 +55,7 @@ def freeze_startup_objects() -> None:
 
 
 async def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
-    """Run until SIGTERM or SIGINT, then cancel the work and wait for its end. Raises what the work raises before."""
+    """Run until SIGTERM or SIGINT, then cancel the work and wait for its end. Raises what the work raises."""
     stop_requested = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop_requested.set)

@@ -1,6 +1,6 @@
-"""Checks of Kafka and PostgreSQL, once a second, for a process's readiness and metrics.
+"""Checks Kafka and PostgreSQL once a second, for a process's readiness and metrics.
 
-An idle process learns of an outage within seconds this way, not with its next piece of work.
+This way an idle process notices an outage within seconds, not with its next piece of work.
 """
 
 import asyncio
@@ -31,8 +31,8 @@ PostgresCheck = Callable[["asyncpg.Connection[asyncpg.Record]"], Awaitable[None]
 class ServerMonitor:
     """Checks Kafka and PostgreSQL once a second, until cancelled.
 
-    ``check_kafka`` (by default: where the progress topic ends) and ``check_postgres`` (besides reading the clock) raise
-    what the clients raise while a server is away. Each may take CHECK_SECONDS_MAX.
+    ``check_kafka`` (default: read the end of the progress topic) and ``check_postgres`` (in addition to reading the
+    clock) raise the clients' errors while a server is down. Each may take CHECK_SECONDS_MAX.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class ServerMonitor:
         self.health.heartbeat("watch")
 
     async def _check_progress_topic(self) -> None:
-        """Ask for the end of the progress topic, which only the leader of its partition can answer."""
+        """Read the end of the progress topic, which only the leader of its partition can return."""
         progress_topic = full_topic_name(self.settings.topic_prefix, "progress")
         if self._consumer is None:
             consumer = AIOKafkaConsumer(**client_options(self.settings.kafka_bootstrap), enable_auto_commit=False)

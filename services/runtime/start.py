@@ -1,4 +1,4 @@
-"""Waiting for what a process needs before it starts."""
+"""Waits for what a process needs before it starts."""
 
 import asyncio
 import logging
@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 
 async def wait_for_postgres(read: Callable[[], Awaitable[T]]) -> T:
-    """Return what ``read`` returns; while PostgreSQL is away, or the log not installed yet, try again and log why."""
+    """Return the result of ``read``; while PostgreSQL is down or the log is not installed yet, log why and retry."""
     problem = None
     while True:
         try:
             return await read()
         except POSTGRES_ERRORS as error:
             if problem != (problem := describe_error(error)):
-                LOGGER.warning("the start waits: %s", problem)
+                LOGGER.warning("startup is waiting: %s", problem)
         await asyncio.sleep(RETRY_SECONDS)

@@ -21,12 +21,12 @@ from services.telemetry import VERSION
 Labels = tuple[str, ...]
 SampleCallback = Callable[[], Iterable[tuple[Labels, float]]]
 
-# The time a series was created would add half as many lines again, and nothing uses it.
+# The creation time of each series would add half as many lines again, and nothing uses it.
 disable_created_metrics()
 
 
 def new_registry(process: str) -> CollectorRegistry:
-    """Create a registry with the metrics of every process: its build, processor time, memory and open files."""
+    """Create a registry with the metrics of every process: build, CPU time, memory and open files."""
     registry = CollectorRegistry()
     for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
         registry.register(collector)
@@ -88,7 +88,7 @@ class BatchHistogram(Collector):
 
 
 class CallbackGauge(Collector):
-    """A gauge whose values are read at each scrape, so that series appear and disappear with what they measure."""
+    """A gauge whose values are read at each scrape; its series exist only while the callback returns them."""
 
     family: type[GaugeMetricFamily] | type[CounterMetricFamily] = GaugeMetricFamily
 
@@ -107,6 +107,6 @@ class CallbackGauge(Collector):
 
 
 class CallbackCounter(CallbackGauge):
-    """A counter of a number that other code counts."""
+    """A counter whose number is counted by other code."""
 
     family = CounterMetricFamily

@@ -3,9 +3,9 @@
 A partition is sampled once a second. Its state follows from the last WINDOW_SAMPLES samples, without any threshold:
 
 - ok: some sample had no lag, or the lag fell between two samples; also while there are fewer samples.
-- warning: records are processed, but the lag fell between no two samples.
-- stalled: records wait, none was processed within the window, and the handler tried.
-- stopped: the same without a try, or the handler has stopped the partition.
+- warning: records are processed, but the lag never fell between two samples.
+- stalled: records wait, none was processed within the window, but the handler tried.
+- stopped: records wait and the handler did not try, or the handler has stopped the partition.
 """
 
 import time
@@ -40,7 +40,7 @@ class InFlightRecord:
 class LagWindow:
     """The last samples (position, end) of one partition, and when each of its recent ends was first seen.
 
-    ``hidden_since``: the last stable offset that is before the end, and when it was first seen; None if there is none.
+    ``hidden_since``: the last stable offset if it is before the end, and when it was first seen; else None.
     """
 
     hidden_since: tuple[int, float] | None = None
@@ -71,7 +71,7 @@ class LagWindow:
         return max(end - position, 0)
 
     def waiting_since(self) -> float:
-        """Return the time of the last sample without the oldest unprocessed record, or of the first sample."""
+        """Return the time of the last sample before the oldest unprocessed record appeared, or of the first sample."""
         return self.end_samples[0][0]
 
     def state(self, attempted: bool) -> PartitionState:
@@ -106,12 +106,12 @@ class ConsumerLag:
         self._attempted_at |= dict.fromkeys(self.in_flight, self.clock())
 
     def finish_batch(self, stopped: Iterable[int]) -> None:
-        """End the current batch; of ``stopped`` partitions nothing more is processed."""
+        """End the current batch; ``stopped`` partitions are not processed any further."""
         self.stopped = frozenset(stopped)
         self.in_flight = {partition: held for partition, held in self.in_flight.items() if partition in self.stopped}
 
     def reset(self) -> None:
-        """Forget batch and stopped partitions, after an assignment of partitions."""
+        """Forget the batch and the stopped partitions after partitions were assigned."""
         self.in_flight, self.stopped = {}, frozenset()
 
     def sample(self, positions: Mapping[int, int], ends: Mapping[int, int], stable_ends: Mapping[int, int]) -> None:
@@ -138,14 +138,14 @@ class ConsumerLag:
         return self._windows[partition].lag
 
     def lag_seconds(self, partition: int) -> float:
-        """Return the age of the oldest unprocessed record, to a second unless it is in the current batch; 0 without."""
+        """Return the oldest unprocessed record's age in seconds, exact within the current batch; 0 if none waits."""
         window, record = self._windows[partition], self.in_flight.get(partition)
         if record is not None:
             return max(self.clock() - record.append_time, 0.0)
         return max(self.clock() - window.waiting_since(), 0.0) if window.lag else 0.0
 
     def open_transaction_seconds(self, partition: int) -> float:
-        """Return how long one open transaction has hidden records of a partition from all readers; 0 without one."""
+        """Return for how many seconds one open transaction has hidden records from all readers; 0 without one."""
         hidden_since = self._windows[partition].hidden_since
         return 0.0 if hidden_since is None else max(self.clock() - hidden_since[1], 0.0)
 

@@ -1,8 +1,8 @@
 """Log lines as JSON: time, level, process, logger, message; never the content of a command.
 
-Messages of other libraries' exceptions may repeat content (PostgreSQL quotes the row it refuses): of these only type
-and traceback are logged. Messages of our own exceptions hold no content, and those of aiokafka and the operating system
-name addresses and files.
+Messages of other libraries' exceptions may repeat content (PostgreSQL quotes the row it refuses), so only type and
+traceback of these are logged. Messages of our own exceptions hold no content; those of aiokafka and the operating
+system name only addresses and files.
 """
 
 import json
@@ -59,7 +59,7 @@ def _format_exception(error: BaseException) -> dict[str, Any]:
 
 
 def configure_logging(process: str) -> None:
-    """Log to stderr from here on, also the exception that ends the process."""
+    """Log to stderr from now on, including the exception that ends the process."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter(process))
     handler.addFilter(RepeatFilter("aiokafka"))

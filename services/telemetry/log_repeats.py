@@ -1,7 +1,7 @@
-"""At most one line in some seconds for a message that repeats, with the number that were left out.
+"""Limits repeated log messages to one line in some seconds, which counts the repeats that were dropped.
 
-A Kafka client without its brokers tries again ten times a second, and logs each attempt several times: a hundred lines
-a second and process, among which nothing else is found.
+A Kafka client without its brokers retries ten times a second and logs each attempt several times: a hundred lines a
+second and process, which hide everything else.
 """
 
 import logging
@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 REPEAT_SECONDS = 10.0
 MESSAGES_MAX = 1_000
-"""Different messages that are remembered; beyond that all are forgotten, and their next repeat is logged."""
+"""Maximum number of remembered messages; beyond it all are forgotten, and their next repeat is logged."""
 
 
 class RepeatFilter(logging.Filter):
-    """Drops repeats of a message within ``REPEAT_SECONDS``; the next line then says how many there were.
+    """Drops repeats of a message within ``REPEAT_SECONDS``; the next line then states how many there were.
 
-    ``prefix``: of the loggers whose messages it looks at; other records pass.
+    Filters only loggers whose name starts with ``prefix``; records of others pass.
     """
 
     def __init__(self, prefix: str, clock: Callable[[], float] = time.monotonic) -> None:

@@ -1,6 +1,6 @@
 """All metrics, by process; deploy/monitoring/metrics.md is generated from here.
 
-Base units; no ids in labels. Labels take values from closed lists only: types and reasons of the contract, partitions,
+Base units; no ids in labels. Label values come only from closed lists: types and reasons of the contract, partitions,
 shards, topics, servers. ``server``: ``kafka`` or ``postgresql``; ``topic``: a name without prefix.
 """
 
@@ -256,7 +256,7 @@ class ConsoleMetrics(HttpMetrics):
         )
         self.foreign_records = self._callback_gauge(
             "moderation_foreign_records",
-            "Records on an output topic that were found within an hour and that another producer than the relay wrote",
+            "Records on an output topic, found within the last hour, that the relay did not write",
             "topic",
         )
 

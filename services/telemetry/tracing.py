@@ -3,7 +3,7 @@
 A command belongs to its producer's trace, named by the record's ``traceparent``. The gateway is such a producer, with a
 span below its client's. Handler and relay add spans below the producer's. The log stores that ``traceparent`` and
 published records carry it, so that a record has the same bytes with tracing on, off, and in a replay a year later. Each
-batch is a trace of its own, and the spans of its commands link to it. A command without a sampled trace gets no span.
+batch is a trace of its own, and the spans of its commands link to it. A command without a sampled trace has no span.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from services.telemetry import VERSION
 
-# Semantic conventions 1.44; those for messaging are not stable yet.
+# Semantic conventions 1.44; the messaging ones are not stable yet.
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 SYSTEM = "messaging.system"
 OPERATION = "messaging.operation.type"
@@ -54,7 +54,7 @@ class StepSpan:
 
 
 class ProcessTracer:
-    """The tracer of a process. Batches are recorded when they are done, so that a failed one leaves no open span."""
+    """The tracer of a process. Batches are recorded after they are done, so that a failed batch leaves no open span."""
 
     def __init__(self, process: str, kind: SpanKind) -> None:
         resource = Resource.create({"service.name": f"moderation-{process}", "service.version": VERSION})

@@ -218,7 +218,7 @@ def _relay() -> list[Panel]:
         states(
             "Who else writes to the topics?",
             [query(f"max by (topic) ({selector('moderation_foreign_records')}) > bool 0", "{{topic}}")],
-            "Output topics that got a record of another producer than the relay within an hour.",
+            "Output topics on which a record that the relay did not write was found within the last hour.",
             {0: ("the relay only", GOOD), 1: ("another producer", BAD)},
             ["ForeignRecords"],
         ),

@@ -1,1 +1,1 @@
-"""The operators' commands of ``moderated-grading``: what the console shows and does, in a terminal and for scripts."""
+"""The operators' commands of ``moderated-grading``: the console's functions in a terminal and for scripts."""

@@ -1,4 +1,4 @@
-"""``agreement``: how far the graders of an assignment agree."""
+"""``agreement``: statistics of the agreement between an assignment's graders."""
 
 from collections.abc import Sequence
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""``audit``: which operator read or changed what."""
+"""``audit``: the log of operators' reads and changes."""
 
 import json
 from datetime import UTC, datetime, timedelta

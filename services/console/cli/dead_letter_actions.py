@@ -47,7 +47,7 @@ from services.runtime.errors import INFRASTRUCTURE_ERRORS, KAFKA_CLIENT_ERRORS, 
 
 UNDECIDED, NOT_CHECKED = "not decided yet", "not checked"
 POLL_SECONDS = 0.1
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation of a group.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Act on a group without asking for confirmation.")]
 
 
 def redrive(
@@ -97,7 +97,7 @@ def _build_filter(letter_id: str | None, cause: str | None, partition: int | Non
 async def _confirm_selection(
     failures: DeadLetterReader, requested_filter: DeadLetterFilter, yes: bool, verb: str, bytes_max: int | None = None
 ) -> tuple[DeadLetterFilter, int]:
-    """Return the filter, limited to what is open now, and how many it excludes. Raises NotFound, ActionRefused."""
+    """Return the filter limited to what is open now, and how many it excludes. Raises NotFound, ActionRefused."""
     if requested_filter.id is not None:
         await load_dead_letter(failures, "{}-{}".format(*requested_filter.id))
     matches = await failures.count_matching(requested_filter, bytes_max)

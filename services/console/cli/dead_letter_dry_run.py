@@ -1,4 +1,4 @@
-"""``dead-letters dry-run``: the outcome that a redrive would have now. Changes nothing."""
+"""``dead-letters dry-run``: predicts the outcome of a redrive. Changes nothing."""
 
 from collections import Counter
 from functools import partial
@@ -37,7 +37,7 @@ def dry_run(
     partition: PartitionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the outcome that a redrive of each would have now. Exit code 1 unless all would be accepted."""
+    """Show what a redrive of each dead letter would do now. Exit code 1 unless all would be accepted."""
     require_selection(letter_id, cause, partition)
     results = run_command(partial(_dry_run_all, letter_id, cause, partition))
     outcomes = [_outcome_json(result) for _, result in results]

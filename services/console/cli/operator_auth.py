@@ -1,4 +1,4 @@
-"""Authenticate the user of a command by OPERATOR_TOKEN, as the console verifies tokens."""
+"""Authenticates the user of a command by OPERATOR_TOKEN, with the console's rules."""
 
 import time
 from collections.abc import Awaitable

@@ -18,7 +18,7 @@ TIME_FORMATS = [
     "%Y-%m-%dT%H:%M:%S.%f%z",
     "%Y-%m-%d",
 ]
-"""RFC 3339 as the service writes it, and shorter forms; %z also takes Z."""
+"""RFC 3339 as the service writes it, and shorter forms; %z also accepts Z."""
 TIME_METAVAR = "TIME"
 
 

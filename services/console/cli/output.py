@@ -1,4 +1,4 @@
-"""Print for people and for scripts."""
+"""Prints for people and for scripts."""
 
 import json
 from collections.abc import Mapping

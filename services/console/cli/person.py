@@ -1,4 +1,4 @@
-"""``person erase`` and ``person export``: a person's personal data, by whoever may act for them."""
+"""``person erase`` and ``person export``: erase or export a person's personal data."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def erase(
     file: Annotated[
         Path,
         typer.Option(
-            "--file", envvar="ERASURES_FILE", metavar="FILE", help="Where erasures are recorded, for restores."
+            "--file", envvar="ERASURES_FILE", metavar="FILE", help="Record of erasures, to repeat them after a restore."
         ),
     ],
     reason: ReasonOption,
@@ -62,12 +62,12 @@ def erase(
     root_account: RootAccountOption = 1,
     command_key: CommandKeyOption = None,
 ) -> None:
-    """Erase a person's names, logins, SIS ids and the texts about their work in every course, for good.
+    """Permanently erase a person's names, logins, SIS ids and the texts about their work in every course.
 
-    Grades and ids stay. FILE keeps the erasure outside the database; --repeat carries out all of it again.
+    Grades and ids stay. FILE keeps a record of erasures outside the database; --repeat performs all of them again.
     """
     if repeat == (user_id is not None):
-        raise typer.BadParameter("name a USER_ID, or --repeat")
+        raise typer.BadParameter("give a USER_ID, or --repeat")
 
     async def work() -> list[tuple[Erasure, dict[int, str | None]]]:
         settings = OperatorSettings()
@@ -114,7 +114,7 @@ def erase(
 
 def export(
     user_id: UserIdArgument,
-    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="New file to write, readable by you alone.")],
+    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="New file to write, readable only by you.")],
     reason: ReasonOption,
     root_account: RootAccountOption = 1,
 ) -> None:
@@ -141,7 +141,9 @@ def export(
     try:
         descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
-        raise typer.BadParameter(f"{to} cannot be made: {error.strerror}; name a new file") from None
+        raise typer.BadParameter(
+            f"{to} cannot be created: {error.strerror}. Nothing was exported; choose another"
+        ) from None
     with os.fdopen(descriptor, "w") as opened:
         json.dump(document, opened, indent=2, ensure_ascii=False)
         opened.write("\n")

@@ -1,4 +1,4 @@
-"""``replay``: publish a part of the log again, to a topic of the operator's choice."""
+"""``replay``: publish a part of the log again, to a chosen topic."""
 
 from contextlib import aclosing
 from typing import Annotated
@@ -34,7 +34,7 @@ def replay_command(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="TARGET", help="Full name of the topic to fill, none of the service's; created if missing."
+            metavar="TARGET", help="Full name of the target topic, not one of the service's; created if missing."
         ),
     ],
     reason: ReasonOption,
@@ -43,10 +43,10 @@ def replay_command(
     assignment: options.AssignmentOption = None,
     since: options.SinceOption = None,
     until: options.UntilOption = None,
-    per_second: Annotated[float | None, typer.Option(help="Most records per second.")] = None,
+    per_second: Annotated[float | None, typer.Option(help="Maximum records per second.")] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Publish a part of the log again: same ids and sequence numbers, with replay: true. Repeat it to resume."""
+    """Publish a part of the log again: same ids and sequence numbers, with replay: true. Run it again to resume."""
     try:
         log_filter = options.build_log_filter(root_account, course, assignment, since, until)
         replay_request = ReplayRequest(output, target, log_filter, per_second)
@@ -62,7 +62,7 @@ def replay_command(
             await require_existing(connection, replay_request.log_filter)
             operator_service = await build_operator_service(operator_settings)
             await require_reason(operator_service.replay(action_id, actor, reason, request_to_detail(replay_request)))
-            # A console that starts meanwhile resumes the replays that are not locked.
+            # A console that starts in the meantime resumes replays that are not locked.
             await FeedReader(connection).try_lock(f"replay {action_id}")
             return await _run_replay(settings, replay_request, connection)
 
@@ -94,5 +94,5 @@ async def _run_replay(
             raise ActionRefused(str(error)) from None
         except INFRASTRUCTURE_ERRORS as error:
             raise ServerUnavailable(
-                f"{describe_error(error)}. What was published stays: run the same command again to continue"
+                f"{describe_error(error)}. Published records stay: run the same command again to continue"
             ) from None

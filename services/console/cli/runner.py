@@ -1,4 +1,4 @@
-"""Run commands that read the log."""
+"""Runs commands that read the log."""
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +17,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 def with_connection(work: Callable[[Connection], Awaitable[T]], *, of_account: bool = False) -> T:
-    """Run a command that needs nothing but the log; ``of_account`` as in :func:`open_connection`."""
+    """Run a command that needs only the log; ``of_account`` as in :func:`open_connection`."""
 
     async def run_with_connection() -> T:
         async with open_connection(DatabaseSettings().url(), of_account=of_account) as connection:
@@ -41,6 +41,6 @@ async def open_connection(url: str, *, of_account: bool = False) -> AsyncIterato
 
 
 async def require_existing(connection: Connection, log_filter: LogFilter) -> None:
-    """Raise NotFound unless the log has the course or assignment, so that a typing error does not select nothing."""
+    """Raise NotFound unless the log has the course or assignment, so that a typo does not silently select nothing."""
     if not await FeedHistory(connection).exists(log_filter):
-        raise NotFound(f"the log has nothing of {log_filter}")
+        raise NotFound(f"the log has no events of {log_filter}")

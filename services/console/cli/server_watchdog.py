@@ -1,8 +1,8 @@
 """Names a server that does not answer after 5 s, and aborts the command after 30 s.
 
-It probes each server on a connection of its own, in parallel to the work. Client timeouts and one ``asyncio.timeout``
-do not replace it: a slow query and an hour's verification are no outage, aiokafka retries a fetch or a commit without
-end, and neither client reports anything before its timeout, which differs from call to call by minutes.
+It probes each server on a separate connection, concurrently with the work. Client timeouts and ``asyncio.timeout`` are
+not enough: a slow query or an hour of verification is not an outage, aiokafka retries a fetch or a commit without end,
+and neither client reports anything before its timeout, which differs by minutes from call to call.
 """
 
 import asyncio
@@ -37,12 +37,12 @@ class Server:
 
 
 def kafka_server(bootstrap: str) -> Server:
-    """Kafka answers while one broker does."""
+    """Return the probe of Kafka, which counts as up while one broker answers."""
     return Server(f"Kafka at {bootstrap}", partial(_kafka_answers, bootstrap))
 
 
 def postgresql_server(url: str) -> Server:
-    """PostgreSQL, labelled without user and password."""
+    """Return the probe of PostgreSQL, labelled without user and password."""
     return Server(f"PostgreSQL at {urlsplit(url).netloc.rpartition('@')[2]}", partial(_postgresql_answers, url))
 
 
@@ -63,7 +63,7 @@ async def _postgresql_answers(url: str) -> bool:
     except OSError:
         return False
     except POSTGRES_CLIENT_ERRORS:
-        return True  # It answers with a refusal, which the command will get too.
+        return True  # It answers, with a refusal that the command will get too.
     connection.terminate()
     return True
 

@@ -1,4 +1,4 @@
-"""``status``: whether every command is decided and every record is on its topic, and what to do if not."""
+"""``status``: is every command decided and every record on its topic; and what to do if not."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -37,7 +37,7 @@ def status(as_json: JsonOption = False) -> None:
 
 
 def get_exit_code(pipeline_status: PipelineStatus) -> ExitCode:
-    """Map a status to its exit code: a ticket for a warning, a page for an alarm or an unavailable server."""
+    """Map a status to its exit code: FINDING for a warning, ALARM or SERVER_UNAVAILABLE for a critical state."""
     if pipeline_status.problems:
         return ExitCode.SERVER_UNAVAILABLE
     return {"ok": ExitCode.OK, "warning": ExitCode.FINDING, "critical": ExitCode.ALARM}[pipeline_status.level]
@@ -95,7 +95,7 @@ def _print_status(console: Console, pipeline_status: PipelineStatus) -> None:
         return
     if pipeline_status.damaged_topics:
         console.print(
-            f"  Stop the relays, run {pipeline_status.rewind_command}, and start them again: they emit what is lost.",
+            f"  Stop the relays, run {pipeline_status.rewind_command}, and start them: they emit the lost records.",
             soft_wrap=True,
         )
     _print_totals(console, pipeline_status)

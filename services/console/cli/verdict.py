@@ -37,7 +37,7 @@ def verdict(
         try:
             verdict_record = await command_history.first_verdict(root_account, command_id.lower())
         except VerdictArchived as error:
-            raise NotFound(f"{error}: moderated-grading admin archive attach brings it back") from None
+            raise NotFound(f"{error}: run moderated-grading admin archive attach to make it readable") from None
         if verdict_record is None:
             raise NotFound(
                 f"no verdict for {command_id} in root account {root_account}: the command is unknown or not decided yet"

@@ -1,4 +1,4 @@
-"""``verify``: compare topics with the log or, without DATABASE_URL, check what any consumer can check."""
+"""``verify``: compare topics with the log; without DATABASE_URL, make the checks that any consumer can make."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -31,9 +31,9 @@ COMPARE_SETTINGS = (
 
 def verify_command(
     topics: Annotated[
-        list[str] | None, typer.Argument(metavar="TOPIC…", help="Full names; all outputs of TOPIC_PREFIX if none.")
+        list[str] | None, typer.Argument(metavar="TOPIC…", help="Full names; by default all outputs of TOPIC_PREFIX.")
     ] = None,
-    of: Annotated[str | None, typer.Option(help=f"Output that the topics repeat: {', '.join(OUTPUT_TOPICS)}.")] = None,
+    of: Annotated[str | None, typer.Option(help=f"Output that the topics copy: {', '.join(OUTPUT_TOPICS)}.")] = None,
     root_account: options.RootAccountFilterOption = None,
     course: options.CourseOption = None,
     assignment: options.AssignmentOption = None,
@@ -43,7 +43,7 @@ def verify_command(
 ) -> None:
     """Find missing, extra, repeated, disordered and changed records of topics. Exit code 1 if there are any.
 
-    Select what a replay put on a topic with the replay's own options.
+    To verify the target of a replay, pass the replay's own filter options.
     """
     requested_topics = _resolve_outputs(topics, of)
     log_filter = options.build_log_filter(root_account, course, assignment, since, until)
@@ -70,19 +70,17 @@ def verify_command(
 
 
 def _resolve_outputs(topics: Sequence[str] | None, repeated_output: str | None) -> dict[str, str]:
-    """Return, by topic, the output it repeats: the named one, else the last part of the topic's name.
+    """Return, by topic, the output it is a copy of: the named one, else the last part of the topic's name.
 
     Raises:
         typer.BadParameter: an output is unknown, or named without topics.
     """
     if repeated_output is not None and not topics:
-        raise typer.BadParameter(f"--of {repeated_output} needs the full names of the topics that repeat it")
+        raise typer.BadParameter(f"--of {repeated_output} needs the full names of the topics that copy it")
     output_by_topic = {name: repeated_output or name.rsplit(".", 1)[-1] for name in topics or ()}
     if set(output_by_topic.values()) <= set(OUTPUT_TOPICS):
         return output_by_topic
-    raise typer.BadParameter(
-        f"which output does {', '.join(output_by_topic)} repeat? Add --of {'|'.join(OUTPUT_TOPICS)}"
-    )
+    raise typer.BadParameter(f"which output does {', '.join(output_by_topic)} copy? Add --of {'|'.join(OUTPUT_TOPICS)}")
 
 
 def _list_output_topics(settings: KafkaSettings) -> dict[str, str]:

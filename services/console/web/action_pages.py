@@ -33,7 +33,7 @@ from services.runtime.errors import KAFKA_CLIENT_ERRORS, describe_error
 
 router = APIRouter()
 ROWS_MAX = 50
-# Long enough to show a small redrive as sent.
+# Long enough for a small redrive to be shown as sent.
 SENT_WAIT_SECONDS = 2.0
 ACTION_KINDS = ("redrive", "discard", "reveal")
 
@@ -93,7 +93,7 @@ async def action_form(
     kind: str,
     target: Annotated[ActionTarget, Depends(target_from_query)],
 ) -> Response:
-    """Show what the action would do to how many dead letters, and ask for a reason."""
+    """Show the effect of the action and the number of dead letters, and ask for a reason."""
     _require_permission(user, kind, target)
     return await _render_action_form(request, dependencies, kind, target, uuid4(), "", None)
 

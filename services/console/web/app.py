@@ -53,7 +53,7 @@ from services.runtime.http_limits import RequestLimitsMiddleware
 CONNECTIONS_MAX = 8
 FORM_BYTES_MAX = 16 << 10
 FORM_MEDIA_TYPES = ("application/x-www-form-urlencoded",)
-"""Forms hold texts, no files."""
+"""Forms hold only texts, no files."""
 QUERY_TIMEOUT_SECONDS = 10
 INTERNAL_ERROR = "The console's log has the details. If you submitted a form, check Actions before you submit it again."
 CONTENT_SECURITY_POLICY = (
@@ -66,7 +66,7 @@ RESPONSE_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
-    # Unless a response says otherwise, no browser keeps it.
+    # Browsers do not store a response unless it allows that.
     (b"cache-control", b"no-store"),
 ]
 
@@ -129,7 +129,7 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
             dependencies.replay_jobs.stop()
         connection_pool.terminate()
 
-    # Outermost, so that the framework's own responses have the headers too.
+    # Outermost, so that the framework's own responses get the headers too.
     logged_pages = AccessLogMiddleware(
         build_pages_app(lifespan, with_health=settings.separate_health_port == 0),
         shows_records=lambda template: template.startswith(("/assignments/", "/commands/")),
@@ -160,7 +160,7 @@ def bind_metrics(dependencies: Dependencies) -> None:
 def build_pages_app(lifespan: Lifespan[FastAPI], *, with_health: bool) -> FastAPI:
     """Build the pages and error pages; ``lifespan`` sets ``app.state.dependencies``.
 
-    Without ``with_health`` the pages of supervisors are on a port of their own.
+    Without ``with_health`` the health endpoints have a port of their own.
     """
     app = FastAPI(title="Moderated Grading console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     for router in (

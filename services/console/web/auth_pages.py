@@ -50,12 +50,12 @@ async def sign_out(
 
 @router.get("/session")
 async def session_status(user: Viewer) -> Response:
-    """Answer 200 if the user is signed in, else 204; pages ask this after their stream was refused."""
+    """Answer 200 if the user is signed in, else 204; pages call it after their stream was refused."""
     return JSONResponse({"status": "signed in"})
 
 
 def _safe_redirect_path(path: str) -> str:
-    """Return the path if it is one of this console, else that of the status page."""
+    """Return the path if it belongs to this console, else the path of the status page."""
     is_local = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if is_local else "/"
 

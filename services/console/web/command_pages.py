@@ -1,4 +1,4 @@
-"""Trace one command: its record, its verdict, the resulting events, and their offsets on the topics."""
+"""Traces one command: its record, its verdict, the resulting events, and their offsets on the topics."""
 
 import asyncio
 import json
@@ -92,7 +92,7 @@ async def command_page(request: Request, dependencies: ConsoleDependencies, user
 async def _find_offsets(
     dependencies: Dependencies, verdict_record: CommandVerdict, caused_events: list[CausedEvent], since: datetime
 ) -> tuple[dict[str, int | None], str | None]:
-    """Find the offsets of the verdict, the first event and the first grade_change by topic; or why it cannot."""
+    """Find the offsets of the verdict, the first event and the first grade_change by topic; or the problem."""
     numbers_by_topic = {"verdicts": verdict_record.number}
     if caused_events:
         numbers_by_topic["events"] = caused_events[0].position

@@ -38,7 +38,7 @@ class Dependencies:
     replay_jobs: ReplayJobs
 
     def not_ready_reason(self) -> str | None:
-        """Why the console cannot show the whole status, None if it can."""
+        """Return why the console cannot show the whole status; None if it can."""
         return self.health.not_ready_reason()
 
 

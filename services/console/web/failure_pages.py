@@ -85,14 +85,14 @@ async def dead_letter_page(
     letter_id: str,
     revealed: Annotated[UUID | None, Query()] = None,
 ) -> Response:
-    """Show one dead letter: position, cause, masked content, and what became of it."""
+    """Show one dead letter: position, cause, masked content, and its outcome."""
     letter = await load_dead_letter(dependencies, letter_id)
     return await _render_dead_letter(request, dependencies, user, letter, revealed)
 
 
 @router.post("/dead-letters/{letter_id}/dry-run")
 async def dry_run_page(request: Request, dependencies: ConsoleDependencies, user: Operator, letter_id: str) -> Response:
-    """Show the outcome that a redrive would have now. Writes nothing."""
+    """Show what a redrive would do now. Writes nothing."""
     letter = await load_dead_letter(dependencies, letter_id)
     dry_run_result = await dependencies.operator_service.dry_run(letter)
     return await _render_dead_letter(request, dependencies, user, letter, None, dry_run_result=dry_run_result)

@@ -8,7 +8,7 @@ METRICS = ConsoleMetrics()
 
 
 def topics_lost(status: PipelineStatus) -> list[tuple[tuple[str], float]]:
-    """1 for each topic that is missing or lacks records, 0 for the others."""
+    """Return 1 for each topic that is missing or lacks records, 0 for the others."""
     problem_topics = {topic.topic for topic in status.topic_problems}
     return [((name,), float(name in problem_topics)) for name in TOPICS]
 

@@ -1,4 +1,4 @@
-"""Which tokens of sessions were signed out, and when each session was last used. Kept by this process only."""
+"""Remembers signed-out tokens and when each session was last used, in the memory of this process only."""
 
 import hashlib
 import time
@@ -10,7 +10,7 @@ SESSIONS_MAX = 10_000
 
 
 class SessionTokens:
-    """Tokens are known by their digest. After a restart a session counts as used just now.
+    """The sessions, by digest of their tokens. After a restart a session counts as just used.
 
     ``idle_seconds_max``: how long a session may be unused.
     """
@@ -22,11 +22,11 @@ class SessionTokens:
         self._ended_until: dict[bytes, float] = {}
 
     def begin(self, token: str) -> None:
-        """Begin a session, also one that ended because it was not used."""
+        """Begin a session, including one that ended because it was not used."""
         self._used_at[_digest(token)] = self.clock()
 
     def use(self, token: str, *, by_user: bool) -> None:
-        """Note that a session is used. Raises InvalidToken if it was not for too long."""
+        """Record that a session is used. Raises InvalidToken if it was unused for too long."""
         digest, now = _digest(token), self.clock()
         used_at = self._used_at.get(digest)
         if used_at is not None and now - used_at > self.idle_seconds_max:
@@ -37,7 +37,7 @@ class SessionTokens:
             self._used_at[digest] = now
 
     def end(self, token: str, expires_at: float) -> None:
-        """Let a token open nothing any more; it is remembered until it expires by itself."""
+        """End the session of a token. The token stays rejected until it expires."""
         now = self.clock()
         self._ended_until = {digest: until for digest, until in self._ended_until.items() if until > now}
         self._ended_until[_digest(token)] = expires_at

@@ -1,8 +1,8 @@
 """Sign-in by bearer token, sent in a header or in a cookie that is HttpOnly and SameSite=Strict.
 
-The cookie holds the token, so that it survives a restart of the console. A session ends with the token, when its key is
-taken out of the JWK set, when the user signs out (the token then opens this console no more) and when it was not used
-for a time.
+The cookie holds the token, so that it survives a restart of the console. A session ends when the token expires, when
+its key is removed from the JWK set, when the user signs out (this console then rejects the token), or when it was not
+used for some time.
 """
 
 import hashlib
@@ -38,9 +38,9 @@ BACKGROUND_PATHS = ("/live", "/session")
 
 
 class NotSignedIn(Exception):
-    """The request has no valid token; the message says why, and is empty without any token.
+    """The request has no valid token; the message states why, and is empty if there was no token.
 
-    ``has_bearer_token``: it came in an authorization header, so from a program.
+    ``has_bearer_token``: the token came in an authorization header, that is, from a program.
     """
 
     def __init__(self, message: str = "", *, has_bearer_token: bool = False) -> None:
@@ -49,15 +49,15 @@ class NotSignedIn(Exception):
 
 
 class Forbidden(Exception):
-    """The user may not do this; the message names what is required and that nothing was changed."""
+    """The user lacks permission; the message states what is required and that nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedInUser:
     """A user with a valid token, until ``expires_at`` (seconds since 1970).
 
-    ``csrf``: the token of their forms; None with a bearer token, which other sites cannot send. ``sees_all_accounts``:
-    the user reads the assignments and commands of every root account.
+    ``csrf``: the token of the user's forms; None with a bearer token, which other sites cannot send.
+    ``sees_all_accounts``: the user may read the assignments and commands of every root account.
     """
 
     user_id: int
@@ -69,7 +69,7 @@ class SignedInUser:
     sees_all_accounts: bool
 
     def sees(self, root_account_id: int | None) -> bool:
-        """Whether the user reads the assignments and commands of a root account."""
+        """Return whether the user may read the assignments and commands of a root account."""
         return self.sees_all_accounts or root_account_id == self.root_account_id
 
     @property
@@ -120,7 +120,7 @@ class Sessions:
         self._reject_address_over_limit(request)
         try:
             claims = await self.verify_token(token)
-            # A stream and the question whether a session is open are the page's own, not its user's.
+            # The stream and the session check are requests of the page, not actions of its user.
             self.tokens.use(token, by_user=request.url.path not in BACKGROUND_PATHS)
         except InvalidToken as error:
             self._count_failure(request)
@@ -128,7 +128,7 @@ class Sessions:
         return _build_user(claims, _derive_csrf_token(token), token)
 
     async def is_open(self, user: SignedInUser) -> bool:
-        """Whether the user could still open a page: the token holds, its key is known and the session was used."""
+        """Return whether the user could still open a page: token and key are valid, and the session is in use."""
         try:
             await self._verify_token(user.token)
             if user.csrf is not None:
@@ -139,7 +139,7 @@ class Sessions:
 
     def _reject_address_over_limit(self, request: Request) -> None:
         if not self.limiter.test(self.address_limit, address_key(request.scope)):
-            raise HTTPException(429, "Too many requests of this address had no valid token. Try again in a minute.")
+            raise HTTPException(429, "Too many requests from this address had no valid token. Try again in a minute.")
 
     def _count_failure(self, request: Request) -> None:
         self.limiter.hit(self.address_limit, address_key(request.scope))

@@ -19,7 +19,7 @@ from services.console.web.templates import Templates
 
 router = APIRouter()
 HEARTBEAT_SECONDS = 1.0
-# Faster than anyone reads, slow enough for a page that stays open all night on a battery.
+# Faster than users read, slow enough for a page that stays open all night on battery power.
 UPDATE_INTERVAL_SECONDS = 0.3
 RETRY_MILLISECONDS = 1_000
 CHART_WIDTH, CHART_HEIGHT = 720, 64

@@ -1,4 +1,4 @@
-"""Render pages. Untrusted text is escaped, and isolated so that it cannot reorder the text around it."""
+"""Renders pages. Untrusted text is escaped, and isolated so that it cannot reorder the text around it."""
 
 import hashlib
 import unicodedata
@@ -51,7 +51,7 @@ class Templates:
         self.environment.globals.update(
             pluralize=pluralize, stamp=STATIC_VERSION, pages=NAVIGATION, unassigned=UNASSIGNED
         )
-        # Load all templates now: files replaced under a running process belong to other code.
+        # Load all templates now: files that are replaced while the process runs belong to other code.
         for name in self.environment.list_templates():
             self.environment.get_template(name)
 

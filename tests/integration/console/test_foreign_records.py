@@ -1,4 +1,4 @@
-"""Records that another producer than the relay wrote to an output topic are reported within a minute."""
+"""Records on an output topic that the relay did not write are reported within a minute."""
 
 import asyncio
 import contextlib
@@ -74,7 +74,7 @@ async def test_the_status_and_a_metric_name_a_record_without_transaction(publish
     await pool.close()
     assert monitor.status.foreign_records == (ForeignRecords("verdicts", 1, 4, offset),)
     assert monitor.status.level == "critical"
-    assert "topic verdicts has 1 record of another producer than the relay" in " ".join(monitor.status.delays())
+    assert "topic verdicts has 1 record that the relay did not write" in " ".join(monitor.status.delays())
     assert dict(metrics.foreign_records(monitor.status))[("verdicts",)] == 1
 
 

@@ -120,7 +120,7 @@ def test_a_rotated_password_counts_for_the_next_client(password_file: Path, monk
         ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "KAFKA_SASL_PASSWORD_FILE is not set: set it to the path"),
         (
             {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_PASSWORD_FILE": "/password"},
-            "KAFKA_SASL_USERNAME is not set: set it to the user",
+            "KAFKA_SASL_USERNAME is not set: set it to the Kafka user",
         ),
         ({"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CERTIFICATE_FILE": "/c"}, "KAFKA_SSL_KEY_FILE is not set"),
         ({"KAFKA_SASL_USERNAME": "relay"}, "KAFKA_SASL_USERNAME is set, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT"),

@@ -71,7 +71,7 @@ async def test_background_task_that_ends_makes_the_process_not_ready(
     health.problem = None
     async with run_in_background(health, {"reading keys": forever, "redriving": work}):
         problem = await wait_for_problem(health)
-    assert problem == "redriving has ended by an error (see the log) and starts again"
+    assert problem == "redriving failed (see the log) and is being restarted"
 
 
 async def test_stopping_background_tasks_reports_nothing() -> None:

@@ -1,1 +1,1 @@
-"""Commands for administrators: ``moderated-grading admin …``. A module per command; :mod:`.app` names them."""
+"""Commands for administrators: ``moderated-grading admin …``. One module per command; :mod:`.app` registers them."""

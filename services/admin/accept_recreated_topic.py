@@ -1,9 +1,9 @@
 """``admin accept-recreated-topic``: continue with a commands topic that was deleted and recreated, or truncated.
 
-Offsets of such a topic start again, so that the log would take a new record for one that it has processed. The handler
-stops those partitions until an administrator starts a new source: from then on all records of the topic are new.
-A source cannot be removed, and while the topic still holds processed records a new one would process them a second
-time: without ``--force`` that is refused.
+Offsets of such a topic start again, so that the log would mistake new records for processed ones. The handler stops
+those partitions until an administrator starts a new source: from then on all records of the topic are new. A source
+cannot be removed, and while the topic still holds processed records a new one would process them a second time:
+without ``--force`` that is refused.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def accept_recreated_topic_command(
 ) -> None:
     """Accept a recreated or truncated commands topic: process every record it holds as new. Cannot be undone."""
     if not reason.strip():
-        raise typer.BadParameter("a reason is required, why the topic starts again")
+        raise typer.BadParameter("state a reason: why does the topic start again?")
 
     async def work() -> tuple[str, int]:
         kafka_settings = KafkaSettings()
@@ -71,7 +71,7 @@ async def accept_recreated_topic(
 
 
 async def _is_topic_recreated(bootstrap: str, partitions: Sequence[TopicPartition], store: EventStore) -> bool:
-    """Return whether a partition lacks its last processed record, or holds another record where its first one was."""
+    """Return whether a partition lacks its last processed record, or has a different record at its first offset."""
     incarnation = await store.current_incarnation(partitions[0].topic)
     last_processed = await _read_last_processed(partitions, store, incarnation)
     if not last_processed:
@@ -104,10 +104,10 @@ async def _read_last_processed(
 
 
 async def _is_record_missing(consumer: AIOKafkaConsumer, last_processed: ProcessedRecords) -> bool:
-    """Compare with the topic's time index, in which any record can be found."""
+    """Return whether a partition lacks its last processed record, according to the topic's time index."""
     end_offsets = await consumer.end_offsets(list(last_processed))
     append_times = {topic_partition: append_time for topic_partition, (_, append_time) in last_processed.items()}
-    # Of each partition the first record with that append time or a later one.
+    # The first record of each partition with that append time or a later one.
     found_records = await consumer.offsets_for_times(append_times)
     for topic_partition, (offset, append_time) in last_processed.items():
         found = found_records[topic_partition]

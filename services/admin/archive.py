@@ -23,12 +23,12 @@ DAYS_MIN = 400
 def detach_command(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, writable=True)],
     older_than_days: Annotated[
-        int, typer.Option(min=DAYS_MIN, help="Archive months that ended so many days ago, or earlier.")
+        int, typer.Option(min=DAYS_MIN, help="Archive months that ended at least this many days ago.")
     ] = DAYS_MIN,
 ) -> None:
     """Write verdicts of old months to files in FOLDER, remove them from DATABASE_URL, and add the coming months.
 
-    A command whose verdict is archived is refused with command_expired when it is repeated, and never decided again.
+    Repeating a command whose verdict is archived is refused with command_expired; it is never decided again.
     """
 
     def work() -> None:
@@ -75,7 +75,7 @@ def _run(work: Callable[[], None]) -> None:
     except psycopg.Error as error:
         exit_with(
             ExitCode.USAGE,
-            f"PostgreSQL refused ({type(error).__name__}: {error.diag.message_primary}); the months named above are"
+            f"PostgreSQL refused ({type(error).__name__}: {error.diag.message_primary}); the months listed above are"
             " done, the next one was not changed: connect as the owner of the database and run this again",
         )
     except OSError as error:

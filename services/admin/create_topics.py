@@ -10,7 +10,7 @@ from services.runtime.command_line import ActionRefused, run_command
 
 
 def create_topics_command() -> None:
-    """Create the topics of TOPIC_PREFIX that are missing, for the log in DATABASE_URL: migrate it before.
+    """Create the missing topics of TOPIC_PREFIX for the log in DATABASE_URL, which must be migrated first.
 
     Existing topics are not changed. Safe to repeat.
     """

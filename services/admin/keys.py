@@ -15,10 +15,10 @@ ISSUER_KEY, GATEWAY_KEY, USERS_JWKS, COMMANDS_JWKS = "issuer.key", "gateway.key"
 def create_keys(folder: Path) -> bool:
     """Create the keys, unless they exist; return whether they were created.
 
-    The gateway accepts the issuer's tokens only, the handler both: the token of a command opens no page.
+    The gateway accepts only the issuer's tokens, the handler both: a command's token gives no access to the gateway.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # Written last: without it an earlier attempt was interrupted.
+    # This file is written last: if it is missing, an earlier attempt was interrupted.
     if (folder / COMMANDS_JWKS).exists():
         return False
     for name in (ISSUER_KEY, GATEWAY_KEY, USERS_JWKS):
@@ -39,7 +39,7 @@ def create_keys_command(
     For a trial, or where no identity provider issues tokens. Existing keys are not changed. Safe to repeat.
     """
     try:
-        typer.echo(f"created keys in {folder}" if create_keys(folder) else f"the keys in {folder} exist")
+        typer.echo(f"created keys in {folder}" if create_keys(folder) else f"the keys in {folder} already exist")
     except OSError as error:
         exit_with(ExitCode.USAGE, f"no keys were created in {folder}: {error.strerror}")
 

@@ -1,4 +1,4 @@
-"""``admin new-installation``: give the copy of a database an identity of its own."""
+"""``admin new-installation``: give the copy of a database its own identity."""
 
 from typing import Annotated
 from uuid import UUID, uuid4
@@ -23,11 +23,11 @@ def new_installation_command(
         UUID | None, typer.Option("--id", help="Take this id instead of a new one: to undo the command.")
     ] = None,
 ) -> None:
-    """Make the log in DATABASE_URL another installation than the one that it was copied from.
+    """Give the log in DATABASE_URL a new identity, different from the log that it was copied from.
 
-    Run it, as the owner of the database, on a copy that runs beside its original (a staging system, the test of an
-    upgrade), before any process starts on it. Its handlers and relays then refuse the original's topics: set a
-    TOPIC_PREFIX of its own and create topics. A restored or promoted database that replaces the original keeps its
+    Run it as the owner of the database, on a copy that is used in parallel with its original (a staging system, the
+    test of an upgrade), before any process uses the copy. Its handlers and relays then refuse the original's topics:
+    set another TOPIC_PREFIX and create topics. A restored or promoted database that replaces the original keeps its
     identity.
     """
     new_id = installation_id or uuid4()

@@ -1,9 +1,9 @@
 """``admin rewind``: set the relay's progress, so that it fills topics again.
 
-``topics`` continues after the highest sequence number that each topic holds: for lost progress, and to refill topics
-that were recreated or lost records at their end. ``log`` continues after what topics and log have in common: for a log
-that lost records which had been published. ``start`` publishes everything again from the start of the log. Records that
-had been published before carry the header ``replay: true``. No relay may run meanwhile.
+``topics`` continues after the highest sequence number on each topic: for lost progress, and to refill topics that were
+recreated or lost records at their end. ``log`` continues after the history that topics and log share: for a log that
+lost published records. ``start`` publishes everything again from the start of the log. Records that had been published
+before get the header ``replay: true``. No relay may run at the same time.
 """
 
 from enum import StrEnum
@@ -31,27 +31,27 @@ def rewind_command(
         RewindTo,
         typer.Argument(
             metavar="topics|log|start",
-            help="Continue after what the topics hold, after what topics and log have in common, or publish all again.",
+            help="Continue after the topics' records, after the history shared by topics and log, or from the start.",
         ),
     ],
     outputs: Annotated[
         list[str] | None, typer.Argument(metavar="[OUTPUT]…", help=f"{', '.join(OUTPUT_TOPICS)}; all if none.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With log: only list what was published and is no longer in the log.")
+        bool, typer.Option("--dry-run", help="With log: only list published records that are no longer in the log.")
     ] = False,
 ) -> None:
-    """Set the relay's progress, with all relays stopped: it publishes lost records again with replay: true.
+    """Set the relay's progress while all relays are stopped: it publishes lost records again with replay: true.
 
-    With log, records that were published and are no longer in the log are listed first, and removed from the topics
-    together with the rest of their partition; what the log has of it is published again.
+    With log, published records that are no longer in the log are listed first, then removed from the topics together
+    with the rest of their partition; the partition's records that the log has are published again.
     """
     rewound_outputs = outputs or list(OUTPUT_TOPICS)
     unknown = [output for output in rewound_outputs if output not in OUTPUT_TOPICS]
     if unknown:
         raise typer.BadParameter(f"unknown output {', '.join(unknown)}: choose from {', '.join(OUTPUT_TOPICS)}")
     if dry_run and rewind_to is not RewindTo.LOG:
-        raise typer.BadParameter("--dry-run needs log: the others remove nothing")
+        raise typer.BadParameter("--dry-run works with log only: topics and start remove nothing")
 
     async def work() -> RewindResult:
         settings = ReplaySettings()

@@ -52,7 +52,7 @@ class _StoppedRelays:
         self._publishers = publishers
 
     async def store(self, progress: RelayProgress) -> None:
-        """Store the progress of every lane, with the ids that the log has at it."""
+        """Store the progress of every lane, with the log's ids at it."""
         last_ids = {}
         for output, sequences in progress.sequences.items():
             ids = await read_record_ids(self.history.connection, output, self.shards, sequences)
@@ -80,7 +80,7 @@ async def _stop_relays(settings: ReplaySettings, outputs: Sequence[str]) -> Asyn
         for lane in lanes:
             if not await history.try_lock(lock_name(settings.topic_prefix, lane)):
                 raise OperatorRequired(
-                    "a relay is running; nothing was changed. Stop all relays, those on standby too, and run this again"
+                    "a relay is running; nothing was changed. Stop all relays, also standby ones, and run this again"
                 )
         # Starting a producer fences a relay that is paused inside a transaction: it cannot undo the new progress.
         stored = [await publisher.start() for publisher in publishers]
@@ -98,7 +98,7 @@ async def _stop_relays(settings: ReplaySettings, outputs: Sequence[str]) -> Asyn
 
 
 async def rewind(settings: ReplaySettings, outputs: Sequence[str], *, from_start: bool) -> RewindResult:
-    """Continue after what the topics hold, or publish everything again; outputs that are not named keep their progress.
+    """Continue after the topics' records, or publish everything again; outputs that are not named keep their progress.
 
     Raises:
         OperatorRequired: a relay is running, or the progress of the other outputs is lost; nothing was changed.
@@ -124,11 +124,11 @@ async def rewind(settings: ReplaySettings, outputs: Sequence[str], *, from_start
 async def rewind_to_log(
     settings: ReplaySettings, outputs: Sequence[str], report: Callable[[str], None], *, dry_run: bool
 ) -> RewindResult:
-    """Continue after what topics and log have in common; ``report`` is given a line for each record that is lost.
+    """Continue after the history that topics and log share; ``report`` gets a line for each lost record.
 
-    A partition with records that are not in the log is emptied, as Kafka removes records from the beginning only. The
-    log's records that it held are published again as replays, and what the log decided again as new. A run that is
-    interrupted is repeated: until the progress is stored the relay stops.
+    A partition with records that are not in the log is emptied, as Kafka removes records from the beginning only. Its
+    records that are in the log are published again as replays, and new decisions as new. Repeat an interrupted run:
+    the relay does not start until the progress is stored.
 
     Raises:
         OperatorRequired: a relay is running, or the progress of the other outputs is lost; nothing was changed.
@@ -163,7 +163,7 @@ async def rewind_to_log(
                 elif found.first:
                     published = found.last
                 elif published > head or log_ids[shard] not in (previous.last_id(output, shard), ARCHIVED):
-                    # Retention removed all records, and nothing shows how far they agree: publish the shard again.
+                    # Retention removed all records, so the shared history is unknown: publish the shard again.
                     published, replay_end = 0, min(published, head)
                 output_sequences.append(published)
                 replay_ends.append(min(replay_end, head))
@@ -223,8 +223,8 @@ def _compute_replay_end(
 ) -> tuple[int, ...]:
     """Return, by shard, the last sequence number that had been published before: up to it records are replays.
 
-    Without previous progress the topic's own records show it. An empty topic then was lost too, and all of the log
-    counts as published.
+    Without previous progress the topic's records show it. A topic that is empty too was lost, and the whole log counts
+    as published.
     """
     if previous is None:
         return tuple(topic_sequences if any(topic_sequences) else heads)

@@ -1,6 +1,6 @@
-"""How far the graders of an assignment agree: figures, tables and small plots. Pure; nothing is stored.
+"""Agreement between the graders of an assignment: statistics, tables and small plots. Pure; nothing is stored.
 
-The figures need the libraries of the extra ``agreement``; everything else of the service runs without them.
+The statistics need the libraries of the extra ``agreement``; the rest of the service runs without them.
 """
 
 from importlib.util import find_spec

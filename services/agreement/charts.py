@@ -1,7 +1,7 @@
-"""Two small plots as inline SVG: how far apart two marks of one work are, and each grader's mean difference.
+"""Two small plots as inline SVG: distances between two marks of one work, and each grader's mean difference.
 
-Drawn with presentation attributes and ``currentColor`` alone, so that they need no style of their own under a strict
-content security policy and follow the page into the dark. Each has a title and a description that says all it shows.
+They use presentation attributes and ``currentColor`` only, so that they need no style under a strict content security
+policy and follow the page's dark mode. Each has a title and a description of everything that it shows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,10 @@ _NUMBER_WIDTH = 44
 
 
 def distance_chart(agreement: Agreement, element_id: str = "distances") -> str:
-    """Bars: how many pairs of marks are equal, within the tolerance, farther apart. ``element_id``: unique on the
-    page."""
+    """Draw a bar for each distance: how many pairs of marks are equal, within the tolerance, farther apart.
+
+    ``element_id``: unique on the page.
+    """
     bars = agreement.distances
     if not bars:
         return _svg(
@@ -49,7 +51,7 @@ def distance_chart(agreement: Agreement, element_id: str = "distances") -> str:
     tolerance_description = (
         ""
         if agreement.tolerance is None
-        else f" Within the tolerance of {format_number(agreement.tolerance)} drawn darker."
+        else f" Bars within the tolerance of {format_number(agreement.tolerance)} are darker."
     )
     description = f"Pairs of marks by their distance in points. {bin_descriptions}.{tolerance_description}"
     return _svg(element_id, "Distance between two marks of one work", description, _ROW_HEIGHT * len(bars), parts)

@@ -1,6 +1,6 @@
 """Chance-corrected agreement: weighted kappa (by PyCM) and Krippendorff's alpha.
 
-The libraries are imported where they are used: they take time and memory, and are those of an extra.
+The libraries are imported where they are used: they take time and memory, and belong to an optional extra.
 """
 
 from collections import Counter
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from numpy import float64
     from numpy.typing import NDArray
 
-# Bounds on time: kappa's matrices hold a cell for two categories, alpha multiplies works by values by values.
+# Limits of run time: kappa's matrices have a cell per pair of categories; alpha takes works times values squared.
 KAPPA_CELLS_MAX = 250_000
 ALPHA_CELLS_MAX = 4_000_000
 
 REASON_TEXTS: Mapping[Reason | IntraclassReason, str] = {
     "no_shared_works": "no work was marked by two graders",
-    "one_work": "one work alone tells nothing of spread or chance",
+    "one_work": "one work alone shows neither spread nor chance",
     "nothing_decided": "no grade was chosen for a work that this grader marked",
-    "no_variance": "all marks are the same, which could not but agree",
+    "no_variance": "all marks are the same, so that they cannot disagree",
     "no_categories": "the assignment is worth no points",
-    "no_tolerance": "the assignment is worth no points: name a tolerance",
+    "no_tolerance": "the assignment is worth no points: state a tolerance",
     "too_large": "too many works, graders or different marks to compare",
     "few_works": "fewer than three works were marked by all these graders",
-    "no_measurement": "complete and incomplete are no measurements",
+    "no_measurement": "complete and incomplete are not measurements",
 }
-"""In words, after "none: "."""
+"""Explanations that follow "none: "."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """A number and over how many things it was taken; None with the reason where there is none to tell."""
+    """A statistic and the size of its sample; the value is None if there is a ``reason`` why it does not exist."""
 
     value: float | None
     count: int
@@ -43,20 +43,20 @@ class Statistic:
 
 
 def weighted_kappa(first: Sequence[int], second: Sequence[int], categories: int) -> Statistic:
-    """Cohen's kappa of two graders with quadratic weights (Cohen 1968); both lists are in the order of the works."""
+    """Compute two graders' kappa with quadratic weights (Cohen 1968); both lists are in the order of the works."""
     if not first:
         return Statistic(None, 0, "no_shared_works")
     if len(first) == 1:
         return Statistic(None, 1, "one_work")
     if len({*first, *second}) == 1:
-        # Two constant graders agree by definition: the agreement says nothing about them.
+        # Two constant graders agree by definition, so their agreement is meaningless.
         return Statistic(None, len(first), "no_variance")
     if categories**2 > KAPPA_CELLS_MAX:
         return Statistic(None, len(first), "too_large")
     from pycm import ConfusionMatrix
 
     pair_counts = Counter(zip(first, second, strict=True))
-    # A whole matrix, because unused categories keep the others apart.
+    # The full matrix, because unused categories add to the distance between the others.
     category_numbers = {str(number): number for number in range(categories)}
     matrix = ConfusionMatrix(
         matrix={
@@ -71,10 +71,10 @@ def weighted_kappa(first: Sequence[int], second: Sequence[int], categories: int)
 
 
 def krippendorff_alpha(rating_rows: Sequence[Sequence[float]], level: MeasurementLevel | Literal["ratio"]) -> Statistic:
-    """Krippendorff's alpha over works with two or more values each (Krippendorff 2011).
+    """Compute Krippendorff's alpha over works with two or more values each (Krippendorff 2011).
 
-    Disagreement is the mean squared distance of two values: observed within the works, each pair of a work of m values
-    weighing 1 / (m - 1), and expected among all values of all works. Alpha is 1 less the one by the other.
+    Disagreement is the mean squared distance of two values. It is observed within works, where each pair of a work with
+    m values has the weight 1 / (m - 1), and expected among all values of all works. Alpha is 1 - observed / expected.
     """
     count = len(rating_rows)
     if not rating_rows:
@@ -103,7 +103,7 @@ def krippendorff_alpha(rating_rows: Sequence[Sequence[float]], level: Measuremen
 def _squared_distances(
     values: "NDArray[float64]", frequencies: "NDArray[float64]", level: MeasurementLevel | Literal["ratio"]
 ) -> "NDArray[float64]":
-    """Squared distance of each two values, which ascend; 0 of a value and itself."""
+    """Return the squared distance between every two of the ascending values."""
     import numpy
 
     if level == "nominal":
@@ -111,7 +111,7 @@ def _squared_distances(
     if level == "ratio":
         sums = numpy.add.outer(values, values)
         return (numpy.subtract.outer(values, values) / numpy.where(sums == 0, 1, sums)) ** 2
-    # Ordinal: the number of ratings between two values, half of each value's own included, is the distance of their
-    # mean ranks.
+    # Ordinal: the number of ratings between two values, including half of each value's own, is the distance between
+    # their mean ranks.
     positions = values if level == "interval" else frequencies.cumsum() - frequencies / 2
     return numpy.subtract.outer(positions, positions) ** 2

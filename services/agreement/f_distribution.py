@@ -1,7 +1,7 @@
 """Quantiles of the F distribution, by the incomplete beta function.
 
-The one function that the confidence interval of an intraclass correlation needs; SciPy, which has it, would be two
-fifths of the image. The continued fraction is the one of Press et al., Numerical Recipes, section 6.4.
+Only the confidence interval of an intraclass correlation needs it; SciPy, which has it, would take two fifths of the
+image. The continued fraction is that of Press et al., Numerical Recipes, section 6.4.
 """
 
 from math import exp, lgamma, log, log1p
@@ -17,7 +17,7 @@ _HALVINGS = 200
 def f_quantile(numerator_degrees: float, denominator_degrees: float, probability: float) -> float:
     """Return the value that an F-distributed variable does not exceed with this probability (0 to 1, exclusive)."""
     a, b = numerator_degrees / 2, denominator_degrees / 2
-    # With odds t = x / (1 - x) a quantile near 1 loses no digits.
+    # In terms of odds t = x / (1 - x), a quantile near 1 loses no digits.
     low, high = 0.0, 1.0
     while _regularized_incomplete_beta(a, b, high) < probability:
         low, high = high, high * 2
@@ -44,7 +44,7 @@ def _regularized_incomplete_beta(a: float, b: float, odds: float) -> float:
 
 
 def _continued_fraction(a: float, b: float, x: float) -> float:
-    """Evaluate by Lentz's method; it converges within about the square root of the larger parameter."""
+    """Evaluate the fraction by Lentz's method, in about the square root of the larger parameter steps."""
     c, d = 1.0, 1 / _nonzero(1 - (a + b) * x / (a + 1))
     value = d
     for m in range(1, _TERMS_MAX):

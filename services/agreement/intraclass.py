@@ -1,10 +1,10 @@
 """Intraclass correlation of the scores that graders gave: ICC(A,1).
 
-That is McGraw and Wong's (1996) name for two-way random effects, absolute agreement, of a single grader's mark; Shrout
-and Fleiss (1979) call it ICC(2,1). Graders stand for those who might have marked, so one who is more generous than the
-others lowers it; and one grader's mark is asked about, not the mean of several, because one mark is published.
+That is McGraw and Wong's (1996) name for two-way random effects, absolute agreement, single rater; Shrout and Fleiss
+(1979) call it ICC(2,1). Graders count as a random sample, so a grader who is more generous than the others lowers it.
+It is that of a single grader's mark, not of the mean of several, because one mark is published.
 
-It is a share of variances: over a class of equals even small differences give a low one, and it may fall below zero.
+It is a ratio of variances: if all works are equally good, even small differences make it low. It can be negative.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from schemas.agreement import IntraclassReason
 from services.agreement.coefficients import Statistic
 from services.agreement.f_distribution import f_quantile
 
-# Of two works every interval goes from no agreement to full.
+# With two works every interval extends from no agreement to full agreement.
 SUBMISSIONS_MIN = 3
 # Probability beyond each end of the 95 % interval.
 TAIL = 0.025
@@ -24,9 +24,9 @@ TAIL = 0.025
 
 @dataclass(frozen=True, slots=True)
 class IntraclassCorrelation:
-    """``statistic``: over the works that all the compared graders marked; ``interval``: of 95 % confidence.
+    """``statistic``: over the works that all compared graders marked; ``interval``: the 95 % confidence interval.
 
-    There is no interval where the graders differ by the same on every work: nothing is left to chance then.
+    There is no interval if the graders differ by the same amount on every work: there is no residual variance then.
     """
 
     statistic: Statistic
@@ -34,12 +34,12 @@ class IntraclassCorrelation:
 
 
 def missing_icc(count: int, reason: IntraclassReason) -> IntraclassCorrelation:
-    """Where there is none to tell."""
+    """Build the correlation that does not exist for a reason."""
     return IntraclassCorrelation(Statistic(None, count, reason))
 
 
 def compute_icc(score_rows: Sequence[Sequence[Decimal]]) -> IntraclassCorrelation:
-    """ICC(A,1) of a complete table of scores: works by graders, two graders or more."""
+    """Compute the ICC(A,1) of a complete table of scores: works by graders, at least two graders."""
     count = len(score_rows)
     if count < SUBMISSIONS_MIN:
         return missing_icc(count, "few_works")
@@ -64,7 +64,7 @@ class MeanSquares:
 
 
 def compute_mean_squares(score_rows: Sequence[Sequence[Decimal]]) -> MeanSquares:
-    """Mean squares of a complete table: works by graders."""
+    """Compute the mean squares of a complete table: works by graders."""
     import numpy
 
     scores = numpy.array(score_rows, dtype=float)
@@ -81,16 +81,16 @@ def compute_mean_squares(score_rows: Sequence[Sequence[Decimal]]) -> MeanSquares
 
 
 def _single_absolute_agreement(squares: MeanSquares) -> float:
-    """ICC(A,1): McGraw and Wong 1996, table 4."""
+    """Compute ICC(A,1) (McGraw and Wong 1996, table 4)."""
     n, k = squares.n, squares.k
     grader_part = k / n * (squares.graders - squares.error)
     return (squares.works - squares.error) / (squares.works + (k - 1) * squares.error + grader_part)
 
 
 def _confidence_interval(squares: MeanSquares, icc: float) -> tuple[float, float] | None:
-    """95 % interval of ICC(A,1): McGraw and Wong 1996, table 7, whose names the variables have.
+    """Compute the 95 % interval of ICC(A,1) (McGraw and Wong 1996, table 7, with its names of variables).
 
-    None where rounding leaves nothing to chance.
+    None if rounding leaves no residual variance.
     """
     if icc == 1:
         return None

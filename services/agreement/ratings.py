@@ -1,9 +1,8 @@
-"""What the figures are made of: the marks that graders gave independently, and the grade that was decided on.
+"""The input of the statistics: the marks that graders gave independently, and the grade that was decided on.
 
-A mark is an entered provisional grade with a score that is not the final one, as it stands: a grader has one for a
-student, so it is their latest. A moderator's ordinary provisional grade is a mark like any other. A remark without a
-grade and a grade that was cleared are no marks. Students who have left since still count: their work was marked.
-Test Students do not.
+A mark is an entered provisional grade with a score, in its latest form, that is not final: a grader has one per
+student. A moderator's ordinary provisional grade is a mark like any other. Comments without a grade and cleared grades
+are not marks. Students who have left since still count, because their work was marked; Test Students do not.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ CATEGORY_CACHE_SIZE = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """``score``: points; ``category_index``: index among the scale's categories, None where it has none."""
+    """``score``: points; ``category_index``: index among the scale's categories, None if it has none."""
 
     score: Decimal
     category_index: int | None
@@ -29,8 +28,7 @@ class Rating:
 
 @dataclass(frozen=True, slots=True)
 class RatedSubmission:
-    """One student's work. ``decided_score``: in points, None while undecided; ``selected_grader_id``:
-    whose rating was selected."""
+    """One student's work. ``decided_score``: points, None while undecided; ``selected_grader_id``: of the selection."""
 
     ratings: Mapping[int, Rating]
     decided_score: Decimal | None
@@ -46,9 +44,9 @@ class AssignmentRatings:
 
 
 def collect_ratings(course: Course, assignment: Assignment) -> AssignmentRatings:
-    """List the current marks of an assignment; scores and texts follow today's points, type and scheme."""
+    """List the current marks of an assignment; scores and texts follow the current points, type and scheme."""
     scale = build_scale(course, assignment)
-    # A class has few different marks, and a scheme may have thousands of bands to look through.
+    # A class has few different marks, and a scheme may have thousands of bands to search.
     get_category_index = lru_cache(CATEGORY_CACHE_SIZE)(scale.category_index)
     submissions = (
         _build_rated_submission(course, assignment, student_id, get_category_index)
@@ -72,7 +70,7 @@ def _build_rated_submission(
         if not grade.final and grade.graded_at is not None and score is not None:
             ratings[grade.scorer_id] = Rating(score, get_category_index(score, text))
     selected_grade = next((grade for grade in grades if grade.provisional_grade_id == selected_grade_id), None)
-    # A choice decides. Before there is one, the final grade shows what the moderator thinks.
+    # A selection decides. Before there is one, the final grade shows the moderator's opinion.
     final_grade = next((grade for grade in grades if grade.final), None)
     decided_grade = selected_grade or final_grade
     decided_score = None

@@ -1,4 +1,4 @@
-"""The figures as JSON, as a table and as Prometheus metrics; no student is named in any of them."""
+"""The statistics as JSON, as a table and as Prometheus metrics; none of them names a student."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class AssignmentRef:
-    """Which assignment it is, and at which version of its stream."""
+    """An assignment's ids and the version of its stream."""
 
     assignment_id: int
     course_id: int
@@ -29,7 +29,7 @@ class AssignmentRef:
 
 
 def get_assignment_ref(assignment: Assignment) -> AssignmentRef:
-    """Taken from the state, which moves on."""
+    """Copy the ids and version from the state, which changes later."""
     return AssignmentRef(assignment.assignment_id, assignment.course_id, assignment.version)
 
 
@@ -39,7 +39,7 @@ LIMITS_OF_AGREEMENT_Z = 1.96
 
 
 def agreement_document(assignment_ref: AssignmentRef, agreement: Agreement) -> Json:
-    """Build the report; a figure is ``{value, count, reason}``: the value is null if there is a reason."""
+    """Build the report; a statistic is ``{value, count, reason}``: the value is null if there is a reason."""
     return {
         "assignment_id": assignment_ref.assignment_id,
         "course_id": assignment_ref.course_id,
@@ -115,8 +115,7 @@ def _limits_of_agreement(difference: Difference) -> list[float] | None:
 
 @dataclass(frozen=True, slots=True)
 class StatisticRow:
-    """One figure of the table; ``grader_id``: whose it is, ``other_grader_id``: compared with whom, None for all
-    together."""
+    """A row of the table: a statistic of a grader compared with another one, or with all if that id is None."""
 
     name: str
     statistic: Statistic
@@ -125,7 +124,7 @@ class StatisticRow:
 
 
 def statistic_rows(agreement: Agreement) -> Iterator[StatisticRow]:
-    """Every figure in one table: of the assignment, of each grader, of each pair of graders."""
+    """Yield every statistic of the assignment, of each grader, and of each pair of graders."""
     yield StatisticRow("exact_rate", agreement.exact_rate)
     yield StatisticRow("within_tolerance_rate", agreement.within_tolerance_rate)
     yield StatisticRow("quadratic_weighted_kappa", agreement.weighted_kappa)
@@ -182,7 +181,7 @@ def agreement_csv(assignment_ref: AssignmentRef, agreement: Agreement) -> str:
 
 
 class _AgreementCollector(Collector):
-    """The figures that there are; one without a value is left out, as Prometheus has it."""
+    """The statistics that have a value; Prometheus has no form for one without."""
 
     def __init__(self, assignment_ref: AssignmentRef, agreement: Agreement) -> None:
         self.assignment_ref = assignment_ref
@@ -211,7 +210,7 @@ _LABELS = ("assignment", "figure", "grader", "other_grader")
 
 
 def agreement_metrics(assignment_ref: AssignmentRef, agreement: Agreement) -> bytes:
-    """Write the table in Prometheus's text format: a gauge for the values, one for what they were taken over."""
+    """Write the table in Prometheus's text format: a gauge for the values, and one for their sample sizes."""
     registry = CollectorRegistry()
     registry.register(_AgreementCollector(assignment_ref, agreement))
     return generate_latest(registry)

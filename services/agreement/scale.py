@@ -1,4 +1,4 @@
-"""What counts as the same mark, and which ordered categories kappa is taken over.
+"""The scale of marks: which marks are the same, and the ordered categories for kappa.
 
 =========================  ===================================  ==================================================
 grading type               two marks are the same when          categories, lowest first
@@ -10,8 +10,8 @@ letter_grade, gpa_scale    they are the same band               the bands of the
 pass_fail                  both are complete, or both not       incomplete, complete
 =========================  ===================================  ==================================================
 
-Bins and not letter bands for points: a scheme's bands are of unequal width (F is 61 points wide), and an assignment
-marked in points was never told one.
+Points use bins instead of letter bands, because a scheme's bands have unequal widths (F is 61 points wide), and the
+graders of an assignment marked in points do not use a scheme.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Scale:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Names of the categories, lowest first; none if marks have no order."""
+        """The categories' names, lowest first; empty if marks have no order."""
         if self.bands:
             return tuple(name for name, _ in reversed(self.bands))
         if self.points_possible is None:
@@ -56,7 +56,7 @@ class Scale:
 
     @property
     def default_tolerance(self) -> Decimal | None:
-        """Points that two marks may differ by where the caller states no tolerance."""
+        """The points by which two marks may differ if the caller states no tolerance."""
         return (
             None
             if self.points_possible is None
@@ -64,9 +64,9 @@ class Scale:
         )
 
     def category_index(self, score: Decimal, grade: str | None) -> int | None:
-        """Place among the categories, from 0; the band that was given counts, while the scheme still has it.
+        """Return a mark's index among the categories, from 0; a band given by name counts if the scheme still has it.
 
-        None where there are no categories.
+        None if there are no categories.
         """
         if self.bands:
             canonical_name = None if grade is None else grading_scheme.canonical_band_name(self.bands, grade)
@@ -83,7 +83,7 @@ _PASS_FAIL_BANDS: GradingScheme = (("complete", Decimal(1)), ("incomplete", Deci
 
 
 def build_scale(course: Course, assignment: Assignment) -> Scale:
-    """Return the scale that an assignment's marks are on now."""
+    """Return the current scale of an assignment's marks."""
     points = assignment.points_possible
     positive_points = points if points is not None and points > 0 else None
     if assignment.grading_type in _BANDED_GRADING_TYPES:

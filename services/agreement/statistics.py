@@ -1,9 +1,9 @@
-"""How far the graders of an assignment agree.
+"""Statistics of the agreement between the graders of an assignment.
 
-A *pair* is two graders' marks of one work: a work with three marks makes three. Rates are over all pairs of the
-assignment, so that a work counts by how often it was compared. Differences are in points and signed: a grader's is
-their mark less the mean of the other graders' marks of the same work, and less the grade that was decided on: the
-chosen provisional grade, else the final one that a moderator entered.
+A *pair* is two graders' marks of one work: a work with three marks has three pairs. Rates are over all pairs of the
+assignment, so that a work counts as often as it was compared. Differences are signed, in points: a grader's mark minus
+the mean of the other graders' marks of the same work, and minus the grade that was decided on, which is the selected
+provisional grade, else the final one that a moderator entered.
 """
 
 from collections import defaultdict
@@ -20,9 +20,9 @@ from services.agreement.intraclass import IntraclassCorrelation, compute_icc, mi
 from services.agreement.ratings import AssignmentRatings, RatedSubmission, Rating
 from services.agreement.scale import Scale
 
-# Bars of the distances: equal marks, then up to one, two, … widths apart, then all that is farther.
+# Bars of the distances: equal marks, then up to one, two, … widths apart, then all others.
 DISTANCE_STEPS = 4
-# Each takes some milliseconds in a large class.
+# Each correlation takes some milliseconds in a large class.
 INTRACLASS_PAIRS_MAX = 100
 
 
@@ -36,7 +36,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class GraderAgreement:
-    """``rating_count``: how many they gave; ``selected_count``: how many of them were selected for publication."""
+    """``rating_count``: the grader's marks; ``selected_count``: those of them selected for publication."""
 
     user_id: int
     rating_count: int
@@ -47,7 +47,7 @@ class GraderAgreement:
 
 @dataclass(frozen=True, slots=True)
 class GraderPair:
-    """Two graders over the works that both marked; ``difference`` is the first's mark less the second's."""
+    """Two graders over the works that both marked; ``difference`` is the first's mark minus the second's."""
 
     first: int
     second: int
@@ -61,7 +61,7 @@ class GraderPair:
 
 @dataclass(frozen=True, slots=True)
 class DistanceBin:
-    """How many pairs are at most so many points apart, and farther than the bar before; None: farther than all."""
+    """A bar: pairs at most ``up_to`` points apart, and farther than in the bar before; None: all farther ones."""
 
     up_to: Decimal | None
     pair_count: int
@@ -69,16 +69,13 @@ class DistanceBin:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The figures of one assignment. ``tolerance``: in points, None where there is none.
+    """The statistics of one assignment. ``tolerance``: in points, None if there is none.
 
-    ``weighted_kappa``: the mean of the pairs of graders' kappas, each weighted by its works (Light 1971 weighs them
-    alike, and a
-    pair with two works in common would then count as much as one with two hundred). ``krippendorff_alpha`` is taken
-    over scores
-    (interval), bands (ordinal) or complete and incomplete (nominal); over bins where a large class has too many scores.
-    ``intraclass_correlation``: over the works that every grader of the assignment marked; where graders take turns
-    there are none,
-    and those of pairs of graders tell more.
+    ``weighted_kappa``: the mean of the kappas of all pairs of graders, each weighted by its works (Light 1971 weights
+    them equally, so that a pair with two works in common would count as much as one with two hundred).
+    ``krippendorff_alpha``: over scores (interval), bands (ordinal) or complete and incomplete (nominal); over bins if a
+    large class has too many different scores. ``intraclass_correlation``: over the works that every grader of the
+    assignment marked; if graders take turns there are none, and the correlations of pairs are more informative.
     """
 
     scale: Scale
@@ -100,7 +97,7 @@ RatingPairs = Sequence[tuple[Rating, Rating]]
 
 
 def compute_agreement(ratings: AssignmentRatings, tolerance: Decimal | None = None) -> Agreement:
-    """Compute the figures of an assignment's marks; the default tolerance is 5 % of the points possible.
+    """Compute the statistics of an assignment's marks; the default tolerance is 5 % of the points possible.
 
     Raises:
         LibrariesMissing: the extra ``agreement`` is not installed.
@@ -186,7 +183,7 @@ def _pair_kappa(rating_pairs: RatingPairs, categories: int) -> Statistic:
 
 
 def _mean_kappa(pairs: Sequence[GraderPair]) -> Statistic:
-    """Over the pairs of graders that have one; ``count``: their works."""
+    """Average the kappas of the pairs of graders that have one; ``count``: their works."""
     if not pairs:
         return Statistic(None, 0, "no_shared_works")
     kappas = [
@@ -236,7 +233,7 @@ def _pair_icc(scale: Scale, rating_pairs: RatingPairs) -> IntraclassCorrelation:
 
 
 def _icc(scale: Scale, score_rows: Sequence[Sequence[Decimal]]) -> IntraclassCorrelation:
-    """Scores are points, also below letters; complete and incomplete are points by name alone."""
+    """Compute the correlation of scores, which exist for letters too; complete and incomplete are not measurements."""
     return (
         missing_icc(len(score_rows), "no_measurement")
         if scale.measurement_level == "nominal"

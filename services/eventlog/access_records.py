@@ -1,4 +1,4 @@
-"""The record of which operator read whose education records: written where they are shown, and read by auditors."""
+"""The record of which operator read whose education records; auditors read it."""
 
 import json
 from collections.abc import Mapping
@@ -29,9 +29,9 @@ order by 1 desc limit $2
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """A read or an action of an operator; ``target`` is JSON. What is not known is None.
+    """A read or an action of an operator; ``target`` is JSON. Unknown fields are None.
 
-    ``user_id``: of the token; ``database_user``: who the database knows, for reads.
+    ``user_id``: of the token; ``database_user``: the database's login, for reads.
     """
 
     at: datetime

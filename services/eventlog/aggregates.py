@@ -1,4 +1,4 @@
-"""Fold stored events into the states of the rules: event by event, or an assignment as of a version or time."""
+"""Folds stored events into domain states: event by event, or an assignment as of a version or time."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from services.moderation.events import AssignmentEvent, CourseEvent, Event
 from services.moderation.evolve import evolve_assignment, evolve_course
 from services.moderation.upcasters import upcast
 
-# How many events are folded before other tasks get their turn.
+# How many events are folded before other tasks may run.
 EVENTS_PER_YIELD = 250
 
 
@@ -41,7 +41,7 @@ def new_assignment(stream: Stream, first_event: StoredEvent) -> Assignment:
 
 
 def decode_event(stored_event: StoredEvent) -> Event:
-    """Return the event of a stored row, as the rules have it today."""
+    """Return the event of a stored row in its current form."""
     data = orjson.loads(stored_event.data)
     return from_payload(
         stored_event.type,
@@ -72,7 +72,7 @@ class LoadedStream:
         return 0 if self.state is None else self.state.version
 
     def apply(self, stored_event: StoredEvent) -> None:
-        """Apply an event if it is the next one: two concurrent reads may bring the same event."""
+        """Apply an event if it is the next one: two concurrent reads may return the same event."""
         if stored_event.version != self.version + 1:
             return
         if self.stream.assignment is None:

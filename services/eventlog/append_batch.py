@@ -1,4 +1,4 @@
-"""What one transaction appends: events, verdicts, dead letters and new streams, as rows of append()'s types."""
+"""The rows that one transaction appends: events, verdicts, dead letters and new streams, in append()'s types."""
 
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -18,7 +18,7 @@ class ShardHead:
 
 @dataclass(slots=True)
 class RecordCoordinates:
-    """Where a record is: ``append_time`` in milliseconds since 1970, as the broker stamped it."""
+    """The place of a record. ``append_time``: set by the broker, in milliseconds since 1970."""
 
     partition: int
     offset: int
@@ -50,8 +50,8 @@ class NewDeadLetter(NamedTuple):
     message: str
 
 
-# A row of ``event_row``: shard, position, has_live_number, stream, version, type, data, metadata. A plain tuple, as
-# NewVerdict is: every command makes one, a named tuple takes eight times as long, and only append() reads its parts.
+# A row of ``event_row``: shard, position, has_live_number, stream, version, type, data, metadata. A plain tuple, like
+# NewVerdict: every command creates one, a named tuple takes eight times as long, and only append() reads its parts.
 NewEvent = tuple[int, int, bool, int, int, str, str, str]
 # A row of ``verdict_row``: shard, number, root_account, command_id, is_first, content_hash, partition, offset,
 # append_time, key, body, metadata.
@@ -62,12 +62,12 @@ _CONTENT_HASH_COLUMN = 5
 
 @dataclass(slots=True)
 class AppendBatch:
-    """Rows for ``append``. Numbers are drawn here from ``heads``.
+    """Rows for ``append``, numbered from ``heads`` on.
 
-    ``watermarks``: of each partition with records in the batch, the highest offset that was processed before the batch
-    (-1: none), as the log gave it. The database refuses the rows if a head or a watermark is another one by then.
-    ``new_person_keys``, ``new_day_keys``: keys that the rows are encrypted with and the log does not have yet.
-    ``erased_persons``: whose keys are deleted with the append.
+    ``watermarks``: for each partition with records in the batch, the highest offset that was processed before the batch
+    (-1: none), as read from the log. The database refuses the rows if a head or a watermark has changed by then.
+    ``new_person_keys``, ``new_day_keys``: keys of the rows' encryption that the log does not have yet.
+    ``erased_persons``: persons whose keys are deleted with the append.
     """
 
     incarnation: int
@@ -85,11 +85,11 @@ class AppendBatch:
 
     @property
     def changes_keys(self) -> bool:
-        """Whether keys are inserted or deleted with the rows."""
+        """Return whether keys are inserted or deleted with the rows."""
         return bool(self.new_person_keys or self.new_day_keys or self.erased_persons)
 
     def extend_event(self, row: int, column: str, end: str) -> None:
-        """Append ``end`` inside the JSON object that ``data`` or ``metadata`` of an event's row is."""
+        """Append ``end`` inside the JSON object in ``data`` or ``metadata`` of an event's row."""
         values: list[object] = list(self.events[row])
         index = _EVENT_COLUMNS[column]
         values[index] = f"{str(values[index])[:-1]}{end}}}"
@@ -114,7 +114,7 @@ class AppendBatch:
     def add_event(
         self, shard: int, has_live_number: bool, stream: int, version: int, event_type: str, data: str, metadata: str
     ) -> int:
-        """Add the next event of a shard and return its position; ``live``: it has published forms of its own."""
+        """Add the next event of a shard and return its position; ``has_live_number``: live-events carries it."""
         counts = self._get_new_counts(shard)
         counts.position += 1
         position = self.heads[shard].position + counts.position
@@ -133,7 +133,7 @@ class AppendBatch:
         body: str,
         metadata: str,
     ) -> None:
-        """Add the verdict of a record; ``first``: it settles its command id."""
+        """Add the verdict of a record; ``is_first``: it settles its command id."""
         counts = self._get_new_counts(shard)
         counts.verdict += 1
         self.verdicts.append(
@@ -163,7 +163,7 @@ class AppendBatch:
         reason: str,
         message: str,
     ) -> None:
-        """Add a record that no verdict can be addressed to, as it was received."""
+        """Add a record for which no verdict can be addressed, as it was received."""
         counts = self._get_new_counts(shard)
         counts.dead_letter += 1
         self.dead_letters.append(
@@ -182,6 +182,6 @@ class AppendBatch:
         )
 
     def expected_heads(self) -> list[tuple[int, int, int, int]]:
-        """Shards that the batch writes to, ascending, with the heads it was decided on."""
+        """Return the shards that the batch writes to, ascending, with the heads it was decided on."""
         heads = ((shard, self.heads[shard]) for shard in sorted(self.new_counts))
         return [(shard, head.position, head.verdict, head.dead_letter) for shard, head in heads]

@@ -1,6 +1,6 @@
-"""Wakes readers of the log when a writer has appended (LISTEN and NOTIFY), so that they need not query it all the time.
+"""Wakes readers of the log when a writer has appended (LISTEN and NOTIFY), so that they need not poll frequently.
 
-A signal may be lost, with its connection or its writer: readers query from time to time all the same.
+A signal may be lost with its connection or its writer, so readers still poll from time to time.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ NOTIFY = f"select pg_notify('{CHANNEL}', $1)"
 async def notify_appended(connection: "asyncpg.Connection[asyncpg.Record]", shards: Collection[int]) -> None:
     """Wake the readers of shards. Raises POSTGRES_ERRORS.
 
-    Call it after the append's transaction: PostgreSQL commits transactions that notify one after the other, and would
-    let each writer wait for the others' disk. One that only notifies writes nothing that it would wait for.
+    Call it after the append's transaction: PostgreSQL commits transactions that notify one after the other, so that
+    each writer would wait for the others' disk. A transaction that only notifies does not wait for the disk.
     """
     await connection.fetchval(NOTIFY, ",".join(map(str, shards)))
 
@@ -35,7 +35,7 @@ class AppendSignal:
         await connection.add_listener(CHANNEL, self._receive)
 
     def clear(self) -> None:
-        """Forget what was appended so far. Call it before the query that reads it."""
+        """Forget the appends so far. Call it before the query that reads them."""
         self._appended.clear()
 
     async def wait(self, seconds_max: float) -> None:

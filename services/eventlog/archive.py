@@ -1,7 +1,7 @@
-"""Archive the verdicts of old months to files, and attach them again.
+"""Archives the verdicts of old months to files, and attaches them again.
 
-A month's file is complete and verified before the month leaves the database, so that an interrupted run can be
-repeated. Command ids and places stay in the log: a repeated command is recognized for ever.
+A month's file is complete and verified before the month is removed from the database, so that an interrupted run can
+be repeated. Command ids and offsets stay in the log, so that a repeated command is always recognized.
 """
 
 import gzip
@@ -29,18 +29,18 @@ where i.inhparent = 'verdict_body'::regclass and c.relname ~ '^verdict_body_[0-9
 order by 1
 """
 INSTALLATION_ID = "select id::text from installation"
-# Appends wait for the table's lock meanwhile: better this command gives up than they.
+# Appends wait for the table's lock: this command gives up before they do.
 LOCK_TIMEOUT = "set local lock_timeout = '5s'"
 CHUNK_BYTES = 1 << 20
 
 
 class ArchiveRefused(Exception):
-    """A file or a month is not what it should be; the message says what was not changed and what to do."""
+    """A file or a month is not as expected; the message says what was not changed and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArchivedMonth:
-    """What stands beside a month's file: of which log and month it is, and how to know that it is whole."""
+    """The description next to a month's file: its log and month, and how to verify that it is complete."""
 
     installation: str
     month: str
@@ -55,7 +55,7 @@ class ArchivedMonth:
         except (OSError, ValueError, TypeError) as error:
             raise ArchiveRefused(
                 f"{_description_path(file)} cannot be read ({type(error).__name__}); nothing was changed: keep each"
-                " month's .json file beside its .copy.gz file"
+                " month's .json file next to its .copy.gz file"
             ) from None
 
 
@@ -69,8 +69,8 @@ def archive_months(url: str, folder: Path, until: date) -> Iterator[Path]:
     """Write each month that ended before a date to a file in ``folder``, then remove it; yield each file when done.
 
     Raises:
-        ArchiveRefused: a month changed while it was written, which none that is so old does; it stays in the database.
-        psycopg.Error: PostgreSQL does not answer, or the user is not the owner; what was yielded is done.
+        ArchiveRefused: a month changed while it was written, which is not expected; it stays in the database.
+        psycopg.Error: PostgreSQL does not answer, or the user is not the owner; the yielded months are done.
     """
     add_coming_months(url)
     with psycopg.connect(url) as connection:
@@ -95,7 +95,7 @@ def attach_month(url: str, file: Path) -> ArchivedMonth:
     """Load a month's file into the database again.
 
     Raises:
-        ArchiveRefused: the file is not whole, of another log, or its month is in the database; nothing was changed.
+        ArchiveRefused: the file is damaged, of another log, or its month is in the database; nothing was changed.
         psycopg.Error: PostgreSQL does not answer, or the user is not the owner; nothing was changed.
     """
     described = ArchivedMonth.read(file)
@@ -103,13 +103,13 @@ def attach_month(url: str, file: Path) -> ArchivedMonth:
     with psycopg.connect(url) as connection:
         if connection.execute(INSTALLATION_ID).fetchone() != (described.installation,):
             raise ArchiveRefused(
-                f"{file.name} is of the log {described.installation}, not of this one; nothing was changed: set"
+                f"{file.name} belongs to the log {described.installation}, not to this one; nothing was changed: set"
                 " DATABASE_URL to that log"
             )
         if _hash_file(file) != described.sha256:
             raise ArchiveRefused(f"{file.name} is damaged; nothing was changed: take another copy of it")
         if connection.execute("select to_regclass(%s)", (name,)).fetchone() != (None,):
-            raise ArchiveRefused(f"{name} is in the database; nothing was changed")
+            raise ArchiveRefused(f"{name} is in the database already; nothing was changed")
         table = sql.Identifier(name)
         connection.execute(sql.SQL("create table {} (like verdict_body including all)").format(table))
         _load_rows(connection, table, file)
@@ -123,7 +123,7 @@ def attach_month(url: str, file: Path) -> ArchivedMonth:
 
 
 def _write_month(connection: psycopg.Connection, name: str, month: date, file: Path) -> ArchivedMonth:
-    """Write a month's rows and their description, both complete on disk before they have their names."""
+    """Write a month's rows and their description; each file gets its name once it is complete on disk."""
     partial = file.with_suffix(".partial")
     copy_rows = sql.SQL("copy (select {} from {} order by shard, number) to stdout")
     with partial.open("wb") as raw:

@@ -1,4 +1,4 @@
-"""List assignments, the newest first. Read-only."""
+"""Lists assignments, the newest first. Read-only."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,8 +8,7 @@ import asyncpg
 from services.eventlog.postgres import Pool
 
 # $1 an assignment's or course's id (null: all), $2 stream number to continue below, $3 limit, $4 a root account (null:
-# all). Reads only the first and
-# the last event of each listed stream.
+# all). Reads only the first and the last event of each listed stream.
 ASSIGNMENTS = """
 select s.number, s.root_account, s.course, s.assignment, l.version, l.recorded_at, f.data->'payload'->>'name'
 from stream s

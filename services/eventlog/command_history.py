@@ -1,4 +1,4 @@
-"""Trace one command through the log: its record, its verdict, the events it caused. Read-only."""
+"""Traces one command through the log: its record, its verdict, the events it caused. Read-only."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Read dead letters and what became of them. Read-only."""
+"""Reads dead letters and their resolutions. Read-only."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,7 +10,7 @@ from services.eventlog.encryption_keys import EncryptionKeys
 from services.eventlog.personal_data import NO_HEADERS, unseal_letters
 from services.eventlog.postgres import Pool
 
-# Each column of a dead letter is stored encrypted: SEALED_BYTES_MORE longer than its content, after the id of the key.
+# Each column of a dead letter is stored as key id and ciphertext: SEALED_BYTES_MORE longer than its content.
 COUNT_OPEN = """
 select count(*), min(d.recorded_at) from dead_letter d
 where not exists (select from dead_letter_settled s where (s.shard, s.number) = (d.shard, d.number))
@@ -102,7 +102,7 @@ class DeadLetterFilter:
 class DeadLetterCount:
     """How many open dead letters an action affects; ``until``: when the newest of them was recorded.
 
-    ``too_large_count`` more are too large for it; ``too_large_ids`` are the first of these, as SHARD-NUMBER.
+    ``too_large_count`` others are too large for it; ``too_large_ids`` are the first of them, as SHARD-NUMBER.
     """
 
     count: int

@@ -1,6 +1,6 @@
-"""Encrypt and decrypt personal data: AES-256-GCM, and keys that are wrapped by a master key (RFC 3394) if there is one.
+"""Encrypts and decrypts personal data: AES-256-GCM, with keys that a master key wraps (RFC 3394) if there is one.
 
-The only place with a cipher. A sealed value is a nonce of 12 bytes, the ciphertext and a tag of 16 bytes.
+No other module uses a cipher. A sealed value is a nonce of 12 bytes, the ciphertext and a tag of 16 bytes.
 """
 
 import base64
@@ -50,18 +50,18 @@ def decrypt(key: bytes, sealed: bytes) -> bytes:
 
 
 def keyed_hash(key: bytes, value: bytes) -> bytes:
-    """Return HMAC-SHA-256 of a value, cut to ``HASH_BYTES``."""
+    """Return the HMAC-SHA-256 of a value, truncated to ``HASH_BYTES``."""
     return hmac.digest(key, value, hashlib.sha256)[:HASH_BYTES]
 
 
 def wrap_key(key: bytes) -> bytes:
-    """Return a key as it is stored: wrapped by the master key, or as it is without one."""
+    """Return a key as it is stored: wrapped by the master key, or unchanged without one."""
     master_key = _load_master_key()
     return key if master_key is None else aes_key_wrap(master_key, key)
 
 
 def unwrap_key(stored: bytes) -> bytes:
-    """Undo ``wrap_key``; a key that was stored before there was a master key is returned as it is.
+    """Undo ``wrap_key``; a key that was stored before there was a master key is returned unchanged.
 
     Raises:
         SettingsError: the key is wrapped, and ENCRYPTION_KEY_FILE is not set or holds another master key.

@@ -1,6 +1,6 @@
-"""The keys that personal data is encrypted with: one for each person and course, one for each day. All SQL on them.
+"""The keys of personal data: one for each person and course, one for each day. All SQL on their table is here.
 
-Their table is the only one from which rows are deleted: without its key, what was encrypted is erased. Keys are not
+It is the only table from which rows are deleted: deleting a key erases everything encrypted with it. Keys are not
 cached, so that an erasure takes effect with its commit: reading encrypted rows takes one more query.
 """
 
@@ -15,7 +15,7 @@ from services.eventlog.encryption import generate_key, unwrap_key, wrap_key
 from services.eventlog.postgres import Pool
 
 UNKNOWN_PERSON = 0
-"""Whose key encrypts what belongs to a course and no known person: an HTTP request without an actor."""
+"""The person whose key encrypts a course's data of no known person: an HTTP request without an actor."""
 
 # $1 ids.
 KEYS_BY_ID = "select k.id, k.key from encryption_key k where k.id = any($1::bigint[])"
@@ -46,7 +46,7 @@ select k.course from encryption_key k where k.root_account = $1 and k.person = $
 
 
 class Person(NamedTuple):
-    """A person in a course, whose key encrypts what is personal there."""
+    """A person in a course, whose key encrypts the person's data there."""
 
     root_account: int
     course: int
@@ -61,7 +61,7 @@ class EncryptionKey(NamedTuple):
 
 
 def new_encryption_key() -> EncryptionKey:
-    """Draw a key with an id of its own."""
+    """Generate a key with a random id."""
     return EncryptionKey(secrets.randbits(63), generate_key())
 
 
@@ -101,7 +101,7 @@ class EncryptionKeys:
         await self.connection.execute(INSERT_KEYS, *[list(column) for column in zip(*rows, strict=True)])
 
     async def delete_persons(self, persons: Collection[Person]) -> None:
-        """Delete the keys of persons: what was encrypted with them is erased."""
+        """Delete the keys of persons, which erases everything encrypted with them."""
         await self.connection.execute(DELETE_PERSONS, *[list(column) for column in zip(*persons, strict=True)])
 
     async def delete_days_before(self, day: date) -> int:

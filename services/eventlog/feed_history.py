@@ -1,4 +1,4 @@
-"""Read rows of the log again, by sequence number and by subject: to verify topics and to replay."""
+"""Reads rows of the log again, by sequence number and by subject, to verify topics and to replay."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class LogFilter:
 
     def __post_init__(self) -> None:
         if self.root_account is None and (self.course is not None or self.assignment is not None):
-            raise ValueError("a course or an assignment is selected within a root account: name it too")
+            raise ValueError("a course or an assignment is selected within a root account: state the root account too")
         if any(at is not None and at.tzinfo is None for at in (self.since, self.until)):
             raise ValueError("a time needs an offset, e.g. 2026-01-31T12:00:00Z")
 
@@ -84,7 +84,7 @@ class OriginalRecord:
 
 @dataclass(frozen=True, slots=True)
 class _FeedTable:
-    """The parts of a feed's queries, of which there is one for each feed, set of columns and condition."""
+    """The parts of a feed's queries; there is a query for each feed, set of columns and condition."""
 
     columns: str
     from_clause: str
@@ -99,7 +99,7 @@ _EVENT_FILTER = """
     and ($6::bigint is null or s.assignment = $6)
     and ($7::timestamptz is null or t.recorded_at >= $7) and ($8::timestamptz is null or t.recorded_at < $8)
 """
-# A verdict's ids are in its metadata. One that is archived cannot be selected.
+# A verdict's ids are in its metadata. An archived verdict cannot be selected.
 _VERDICT_FILTER = """
     t.body is not null and ($4::bigint is null or t.root_account = $4)
     and ($5::bigint is null or t.metadata ->> 'course_id' = $5::bigint::text)

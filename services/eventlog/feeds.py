@@ -1,7 +1,7 @@
-"""Read the log in order: the rows after a number of each shard.
+"""Reads the log in order: the rows after a number of each shard.
 
 The log has four *feeds*, numbered densely within each shard: events by position, published events by live number,
-verdicts and dead letters. Every output topic repeats one of them.
+verdicts and dead letters. Every output topic is built from one of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ FEED_BY_TOPIC: Mapping[str, Feed] = {
     "events": "events",
     "dead-letters": "dead_letters",
 }
-"""The feed that each output topic (without prefix) repeats: the feed's numbers are the topic's ``ce_sequence``."""
+"""The feed of each output topic (without prefix); the feed's numbers are the topic's ``ce_sequence``."""
 
 
 class EventRow(NamedTuple):
@@ -100,7 +100,7 @@ def _build_feed_query(
     """Build the query for the rows of each shard above one number up to another, bounded by count and bytes.
 
     Binds: $1 shards, $2 numbers after which, $3 numbers up to which, $4 rows and $5 bytes of a shard. A row may take
-    megabytes. The lateral join reads an index from the number on, whatever the planner knows of the table.
+    megabytes. The lateral join reads an index from the number on, regardless of the planner's statistics.
     """
     return f"""
 select {columns}
@@ -126,7 +126,7 @@ FEED_QUERIES: Mapping[Feed, tuple[str, type[FeedRow]]] = {
         _build_feed_query(EVENT_COLUMNS, "event", "live_number", "octet_length(data::text)", JOIN_STREAM),
         EventRow,
     ),
-    # Archived verdicts are passed over: they were published when they were given.
+    # Archived verdicts are skipped: they were published long ago.
     "verdicts": (
         _build_feed_query(VERDICT_COLUMNS, "verdict", "number", "octet_length(body::text)", "", "body is not null"),
         VerdictRow,
@@ -178,7 +178,7 @@ class FeedReader:
         return await self._unseal([row_type(*row) for row in found])
 
     async def _unseal(self, rows: list[FeedRow]) -> list[FeedRow]:
-        """Decrypt what is personal in rows of one feed; what was erased is null."""
+        """Decrypt the personal data in rows of one feed; erased data is null."""
         if rows and isinstance(rows[0], DeadLetterRow):
             letters = cast(list[DeadLetterRow], rows)
             return [

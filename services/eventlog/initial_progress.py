@@ -8,10 +8,10 @@ from services.kafka.relay_progress import RelayProgress
 
 
 async def build_initial_progress(connection: "asyncpg.Connection[asyncpg.Record]") -> RelayProgress:
-    """Return the progress of new topics: nothing is on them.
+    """Return the progress of new, empty topics.
 
-    Rows that the log has by now had been published to topics that were lost, or that have another prefix: they are
-    marked as replays. Raises POSTGRES_ERRORS.
+    Rows that the log already has were published to topics that were lost or have another prefix, so they are marked
+    as replays. Raises POSTGRES_ERRORS.
     """
     installation = await read_installation(connection)
     heads = await FeedReader(connection).heads(installation.shards)

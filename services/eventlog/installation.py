@@ -1,4 +1,4 @@
-"""The installation: what the first migration fixed for the life of a log."""
+"""The installation: the properties of a log that the first migration sets once and for all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ async def read_installation(connection: "asyncpg.Connection[asyncpg.Record] | Po
 
 
 async def fetch_installation(url: str, process: str, role: str) -> Installation:
-    """Read the installation over a connection of its own. Raises as ``connect`` and ``read_installation``."""
+    """Read the installation over a separate connection. Raises the errors of ``connect`` and ``read_installation``."""
     connection = await connect(url, process, role)
     try:
         return await read_installation(connection)

@@ -1,4 +1,4 @@
-"""Create or upgrade the schema of the event log.
+"""Creates or upgrades the schema of the event log.
 
 yoyo applies the files of ``schemas/eventlog/migrations`` in order, each once and under its own lock; each in a
 transaction, unless it begins with ``-- transactional: false``. ``schemas/eventlog/schema.sql`` shows the schema that
@@ -24,24 +24,24 @@ HOST_AND_PORT = re.compile(r"(?P<host>\[[^]]*\]|[^:]*)(?::(?P<port>\d+))?")
 
 
 class LogExists(Exception):
-    """The database holds a log that was not made by these migrations."""
+    """The database has a log that these migrations did not create."""
 
 
 class WrongEncoding(Exception):
-    """The database stores text in another encoding than UTF-8, in which names and comments would not be kept."""
+    """The database's encoding is not UTF-8, so that names and comments could not be stored."""
 
 
 class ShardCountMismatch(Exception):
-    """The installation was made with another number of shards; it is fixed at installation."""
+    """The log has another number of shards; the number is fixed at installation."""
 
 
 def migrate(database_url: str, shard_count: int | None = None, folder: Path | None = None) -> int:
-    """Apply what is missing and return how many migrations were applied.
+    """Apply the missing migrations and return how many there were.
 
     ``shard_count``: of a new installation, None for the default; ``folder``: of the migrations, None for the log's.
 
     Raises:
-        LogExists: the database holds a log from before 0.1.0, or one made by other means; it was not changed.
+        LogExists: the database has a log from before 0.1.0, or one created by other means; it was not changed.
         ShardCountMismatch: the log was installed with another number of shards.
         WrongEncoding: the database is not in UTF-8; it was not changed.
     """
@@ -53,7 +53,7 @@ def migrate(database_url: str, shard_count: int | None = None, folder: Path | No
             f"the database's encoding is {encoding}; it was not changed: create it with"
             " CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and migrate again"
         )
-    # yoyo itself reads URLs of one host only; it hands this dictionary to psycopg as it is.
+    # yoyo itself only parses URLs with one host; it passes this dictionary to psycopg unchanged.
     uri = DatabaseURI(
         "postgresql+psycopg", None, None, None, None, None, {"conninfo": _add_shard_count(url, shard_count)}
     )
@@ -69,7 +69,7 @@ def migrate(database_url: str, shard_count: int | None = None, folder: Path | No
                 backend.apply_migrations(missing)
     except (psycopg.errors.DuplicateFunction, psycopg.errors.DuplicateTable) as error:
         raise LogExists(
-            f"the database holds a log that these migrations did not make ({error.diag.message_primary}); "
+            f"the database has a log that these migrations did not create ({error.diag.message_primary}); "
             "it was not changed: set DATABASE_URL to an empty database and migrate again"
         ) from error
     finally:
@@ -88,7 +88,7 @@ def migrate(database_url: str, shard_count: int | None = None, folder: Path | No
 
 
 def _add_shard_count(url: str, shard_count: int | None) -> str:
-    """Let the sessions of a connection set the number of shards that the first migration reads."""
+    """Return the URL with a session setting for the number of shards, which the first migration reads."""
     if shard_count is None:
         return url
     options = conninfo_to_dict(url).get("options") or ""

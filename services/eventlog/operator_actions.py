@@ -1,4 +1,4 @@
-"""Record operators' actions, the dead letters that they close, and the progress of redrives."""
+"""Records operators' actions, the dead letters that they close, and the progress of redrives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ INSERT_ACTION = """
 insert into operator_action (id, kind, root_account, user_id, reason, detail) values ($1, $2, $3, $4, $5, $6)
 """
 # $1 action, $2-$3 shard and number, $4 reason, $5 partition, $6 until, $7 the most bytes. A dead letter that another
-# action closes at the same time stays that action's.
+# action closes concurrently belongs to that action.
 CLOSE_DEAD_LETTERS = (
     """
 insert into dead_letter_settled (shard, number, action, ordinal)
@@ -82,11 +82,11 @@ UNLOCK = "select pg_advisory_unlock(hashtextextended($1, 0))"
 
 
 class ActionAlreadyRecorded(Exception):
-    """The action with this id is recorded already: the form was submitted twice."""
+    """The action with this id is already recorded: the form was submitted twice."""
 
 
 class NoOpenDeadLetters(Exception):
-    """No selected dead letter is open: each was redriven or discarded meanwhile, or is too large to redrive."""
+    """No selected dead letter is open: each has been redriven or discarded, or is too large to redrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class OperatorActions:
         redrive: Redrive | None,
         bytes_max: int | None = None,
     ) -> int:
-        """Record an action, close the selected dead letters in the same transaction, and return how many.
+        """Record an action, close the selected dead letters in the same transaction, and return their number.
 
         Without ``dead_letter_filter`` it closes none. Dead letters above ``bytes_max`` stay open.
 

@@ -1,4 +1,4 @@
-"""Everything that the log holds about a person: events about them, or caused by them. Read-only."""
+"""Reads all data of a person in the log: events about the person, or caused by the person. Read-only."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from services.eventlog.personal_data import unseal_events
 Json = dict[str, Any]
 ROWS_PER_FETCH = 1_000
 ROW_LISTS = {"users_updated": "users", "enrollments_updated": "enrollments", "admins_updated": "admins"}
-"""The lists that hold a row for each of several people, by event."""
+"""By event, the list that has a row for each of several people."""
 # $1 root account, $2 the user id as text. Reads the whole log of the root account: an export is rare.
 EVENTS_OF_PERSON = """
 select e.type, e.data, e.metadata
@@ -41,7 +41,7 @@ class PersonEvent(NamedTuple):
 async def read_person_events(
     connection: "asyncpg.Connection[asyncpg.Record]", root_account: int, user_id: int
 ) -> list[Json]:
-    """Return events, each with its name and the HTTP request of the person; rows of other people are left out."""
+    """Return events, each with its name and the person's HTTP request; rows of other people are left out."""
     events: list[Json] = []
     keys = EncryptionKeys(connection)
     async with connection.transaction(readonly=True):

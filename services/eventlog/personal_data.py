@@ -1,8 +1,8 @@
-"""Seal and unseal the personal data of rows: the one way in and the one way out.
+"""Seals and unseals the personal data of rows; no other module does.
 
 A stored event's personal values are null; encrypted, they follow as its last key: ``"sealed": [[user id, key id,
-base64], …]``. The request in an event's metadata is sealed likewise. Dead letters are sealed column by column. What
-reads the log gets rows as they were before sealing, with null for what was erased.
+base64], …]``. The request in an event's metadata is sealed in the same way, dead letters column by column. Readers of
+the log get rows as they were before sealing, with null for erased data.
 """
 
 import base64
@@ -22,7 +22,7 @@ SealedLetter = tuple[bytes | None, bytes | None, bytes | None]
 NO_HEADERS = b"[]"
 KEY_ID_BYTES = 8
 SEALED_BYTES_MORE = 36
-"""By how much a sealed column of a dead letter is longer than its content: id of the key, nonce and tag."""
+"""The bytes of a dead letter's sealed column besides the content: key id, nonce and tag."""
 _SEALED = ',"sealed":'
 # No stored JSON ends like this unless it is sealed: the last value of events and their metadata is an object.
 _SEALED_END = '"]]}'
@@ -53,12 +53,12 @@ class UpdatedUsers(NamedTuple):
 
 
 def encode_values(values_by_person: ValuesByPerson) -> dict[int, bytes]:
-    """Encode what is to be sealed, by person."""
+    """Encode the values to seal, by person."""
     return {person: orjson.dumps(values) for person, values in values_by_person.items()}
 
 
 def seal_parts(parts: Sequence[tuple[int, EncryptionKey, bytes]]) -> str:
-    """Encrypt parts (user id, key, plaintext) as the last key of the JSON object that they were taken out of."""
+    """Encrypt parts (user id, key, plaintext) into the last key of the JSON object that they were taken out of."""
     sealed = [
         (str(person), str(key.id), base64.b64encode(encrypt(key.key, plaintext)).decode())
         for person, key, plaintext in parts
@@ -72,7 +72,7 @@ def seal_bytes(key: EncryptionKey, value: bytes | None) -> bytes | None:
 
 
 async def unseal_events(keys: EncryptionKeys, rows: Sequence[Row]) -> list[Row]:
-    """Return rows with the personal data of their ``data`` and ``metadata``, as far as its keys exist."""
+    """Return rows with the personal data of ``data`` and ``metadata`` decrypted, as far as its keys exist."""
     if not any(row.data.endswith(_SEALED_END) or row.metadata.endswith(_SEALED_END) for row in rows):
         return list(rows)
     # The ten thousand events of a publication share one sealed request.
@@ -101,7 +101,7 @@ async def unseal_events(keys: EncryptionKeys, rows: Sequence[Row]) -> list[Row]:
 
 
 async def unseal_letters(keys: EncryptionKeys, letters: Sequence[SealedLetter]) -> list[SealedLetter]:
-    """Return key, value and headers of dead letters; None where the key of their day is deleted."""
+    """Return key, value and headers of dead letters; None if the key of their day is deleted."""
     ids = {int.from_bytes(value[:KEY_ID_BYTES]) for letter in letters for value in letter if value is not None}
     keys_by_id = await keys.by_id(ids) if ids else {}
     return [

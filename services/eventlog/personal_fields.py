@@ -1,6 +1,6 @@
-"""Take personal values out of event payloads, and put them back: pure, and driven by the schemas' declarations.
+"""Takes personal values out of event payloads and puts them back. Pure; the schemas declare the personal fields.
 
-Both walk the personal fields of a payload in the same order, so that values need no names of their own.
+Both walk the personal fields of a payload in the same order, so that the values need no names.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,12 +23,12 @@ _FIELDS_BY_EVENT: Final[Mapping[str, tuple[PersonalField, ...]]] = {
 
 
 def has_personal_fields(event_name: str) -> bool:
-    """Whether payloads of events of that name may hold personal values."""
+    """Return whether payloads of events of that name may have personal values."""
     return event_name in _FIELDS_BY_EVENT
 
 
 def take_out(event_name: str, payload: Json, student_id: int | None) -> ValuesByPerson:
-    """Replace the personal values of a payload by null, in place, and return those of each person who has any."""
+    """Replace the personal values of a payload with null in place, and return them by person."""
     values_by_person: ValuesByPerson = {}
     for holder, key, person in _walk(event_name, payload, student_id):
         values_by_person.setdefault(person, []).append(holder[key])
@@ -45,14 +45,14 @@ def put_back(event_name: str, payload: Json, student_id: int | None, values_by_p
 
 
 def _walk(event_name: str, payload: Json, student_id: int | None) -> Iterator[tuple[Any, Any, int]]:
-    """Yield the holder, key and person of each personal value: a person's row names them, else it is the student."""
+    """Yield container, key and person of each personal value: the person that a row names, else the student."""
     for rows_name, name, is_change in _FIELDS_BY_EVENT.get(event_name, ()):
         rows = [payload] if rows_name is None else payload[rows_name]
         for row in rows:
             if name not in row:
                 continue
             person = int(row["user_id"]) if rows_name is not None else student_id
-            assert person is not None, f"{event_name}.{name} belongs to nobody"
+            assert person is not None, f"{event_name}.{name} has no person"
             if not is_change:
                 yield row, name, person
             elif row[name] is not None:

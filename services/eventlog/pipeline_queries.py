@@ -1,4 +1,4 @@
-"""Progress of the pipeline: new verdicts, watermarks, and what the topics lack. Read-only."""
+"""Queries for the pipeline's progress: new verdicts, watermarks, and the topics' lag. Read-only."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,10 +44,10 @@ order by w.since, s.assignment limit $3
 
 @dataclass(frozen=True, slots=True)
 class VerdictSummary:
-    """A verdict. ``type``, ``course``, ``assignment``: None where unreadable or archived.
+    """A verdict. ``type``, ``course``, ``assignment``: None if unreadable or archived.
 
-    ``reason``: None when it was accepted, or is archived.
-    ``append_time``: of its record, milliseconds since 1970. ``repeated``: the first verdict again.
+    ``reason``: None if it was accepted, or is archived. ``append_time``: of its record, milliseconds since 1970.
+    ``repeated``: it is the first verdict again.
     """
 
     shard: int
@@ -70,7 +70,7 @@ class VerdictSummary:
 
 @dataclass(frozen=True, slots=True)
 class TopicLag:
-    """How many records a topic lacks, and since when the oldest waits (None: nothing waits).
+    """How many records a topic lacks, and since when the oldest of them waits (None: none is missing).
 
     ``ahead``: records on the topic that the log lacks, because it was restored to an earlier time.
     """
@@ -129,12 +129,12 @@ class PipelineQueries:
     async def unfinished_publications(self, progress: RelayProgress, rows_max: int) -> list[PublicationProgress]:
         """Return publications with grades that are not on the topic yet, the oldest first."""
         if "live-events" not in progress.sequences:
-            return []  # The first format of the record lacks it; the next record has it.
+            return []  # The first format of the record does not have it; the next record does.
         sequences = progress.sequences["live-events"]
         rows = await self.connection.fetch(UNFINISHED_PUBLICATIONS, range(len(sequences)), sequences, rows_max)
         return [PublicationProgress(*row) for row in rows]
 
     async def database_time(self) -> datetime:
-        """Return PostgreSQL's clock."""
+        """Return the time of PostgreSQL's clock."""
         now: datetime = await self.connection.fetchval("select clock_timestamp()")
         return now

@@ -1,4 +1,4 @@
-"""Connections to the log: with the rights of one role, and with timeouts instead of hanging."""
+"""Connections to the log, each with the rights of one role, and with timeouts."""
 
 import contextlib
 import functools
@@ -26,9 +26,8 @@ T = TypeVar("T")
 class HeartbeatConnection(asyncpg.Connection):
     """A connection that calls ``heartbeat(seconds)`` before each query and ``heartbeat()`` after it.
 
-    Liveness can then tell a slow server from a loop that is stuck. A liveness limit above the query timeout would do
-    without this, but would notice a stuck loop after a minute, and would end a process during a batch of several slow
-    queries.
+    The liveness check can thus distinguish a slow server from a stuck loop. A liveness limit above the query timeout
+    would notice a stuck loop only after a minute, and would end a process during a batch of several slow queries.
     """
 
     heartbeat: Callable[..., None] = staticmethod(lambda *seconds: None)
@@ -109,13 +108,13 @@ async def connect_operator(url: str, process: str, role: str) -> HeartbeatConnec
 
 
 async def close_quickly(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Close a connection within CLOSE_SECONDS_MAX, also while the server does not answer."""
+    """Close a connection within CLOSE_SECONDS_MAX, even if the server does not answer."""
     with contextlib.suppress(TimeoutError):
         await connection.close(timeout=CLOSE_SECONDS_MAX)
 
 
 def create_pool(url: str, process: str, role: str, connections_max: int, seconds_max: float) -> Pool:
-    """Create a pool for queries that leave nothing in their session; it connects on first use."""
+    """Create a pool for queries that do not change their session; it connects on first use."""
     return asyncpg.create_pool(
         url,
         min_size=0,

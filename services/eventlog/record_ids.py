@@ -1,4 +1,4 @@
-"""Read the ids under which rows of the log are published, by output and sequence number."""
+"""Reads the ids under which rows of the log are published, by output and sequence number."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ from services.eventlog.feed_history import OriginalRecord
 from services.eventlog.postgres import Pool
 
 ARCHIVED = "archived"
-"""The id of a verdict whose body is archived: what it was published as is not known."""
+"""Replaces the id of an archived verdict, which is not known."""
 
 
 def _build_query(id_expression: str, table: str, sequence_column: str) -> str:

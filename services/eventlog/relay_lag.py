@@ -1,4 +1,4 @@
-"""What the topics lack: how many rows of each shard, and how long the oldest of them has waited."""
+"""The topics' lag: how many rows of each shard they lack, and how long the oldest of them has waited."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from services.eventlog.postgres import Pool
 
 # By shard in the order of $1 (shards) and $2 (numbers): when the row after that number was recorded, and PostgreSQL's
 # clock. Numbers are dense, so that this is the oldest row that is not published. A subquery for each shard reads the
-# index, whatever the planner knows of the table.
+# index, regardless of the planner's statistics.
 NEXT_RECORDED_AT: Mapping[Feed, str] = {
     "events": """
 select (select e.recorded_at from event e where e.shard = k.shard and e.position = k.number + 1), clock_timestamp()
@@ -35,7 +35,7 @@ from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, number, i) or
 
 @dataclass(frozen=True, slots=True)
 class ShardLag:
-    """Of one shard, by topic in the order asked for: heads, and ages in seconds of the oldest row (0: none waits)."""
+    """The lag of one shard, by topic in the requested order: heads, and the oldest row's age in seconds (0: none)."""
 
     heads: tuple[int, ...]
     ages: tuple[float, ...]
@@ -57,7 +57,7 @@ async def read_relay_lag(
     shards: Sequence[int],
     topics: Sequence[tuple[Feed, Sequence[int]]],
 ) -> list[ShardLag]:
-    """Read what follows the numbers that each topic is at, by shard in the order given."""
+    """Read the lag behind each topic's numbers, by shard in the order given."""
     heads = await FeedReader(connection).heads(shards)
     ages = [
         [

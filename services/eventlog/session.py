@@ -1,7 +1,7 @@
-"""The session of a connection: its role, its settings, and that it is the connection's own.
+"""The session of a connection: its role, its settings, and a check that the connection keeps it.
 
-Locks, roles and timeouts belong to a session. A pooler that gives a connection another backend with each transaction
-loses them without an error: two relays then hold no lock each, and a handler has its login's rights.
+Locks, roles and timeouts belong to a session. A pooler that gives a connection another backend for each transaction
+loses them without an error: two relays would then run without locks, and a handler with its login's rights.
 """
 
 import contextlib
@@ -16,19 +16,19 @@ from services.config import SettingsError
 CONNECT_SECONDS_MAX = 5
 SESSION_SETTINGS: Mapping[str, str] = {
     "jit": "off",
-    # A relay publishes what is committed: a commit that a crash or failover can lose must not be visible before.
+    # A relay publishes committed rows: a commit that a crash or failover can still lose must not be visible.
     "synchronous_commit": "on",
     "lock_timeout": "10s",
     "statement_timeout": "60s",
     "idle_in_transaction_session_timeout": "60s",
-    # PostgreSQL ends the session, with its locks, about ten seconds after a client's host has lost its power or its
-    # network. By default it would after two hours, and a standby relay would wait as long.
+    # PostgreSQL ends the session, and releases its locks, about ten seconds after a client's host has lost power or
+    # network. The default is two hours, for which a standby relay would wait.
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "10000",
 }
-# By statements and not as start-up parameters, which poolers refuse or drop.
+# These are statements because poolers refuse or drop start-up parameters.
 PREPARE = "; ".join(f"set {name} = '{value}'" for name, value in SESSION_SETTINGS.items())
 TOKEN = "moderation.session"
 # Simple queries only: a prepared statement may itself be missing on another backend.
@@ -64,8 +64,8 @@ class SessionModeRequired(SettingsError):
 async def prepare_session(connection: "asyncpg.Connection[Any]", url: str, role: str) -> None:
     """Set a new session's role and settings, and verify that the connection keeps it.
 
-    The first connection of a process to ``url`` is verified beside a second one inside a transaction: a pooler gives
-    that one the session that the first has just used, and then has to give the first another one.
+    The first connection of a process to ``url`` is verified while a second one is inside a transaction: a pooler gives
+    the second one the session that the first has just used, and then has to give the first another one.
 
     Raises:
         POSTGRES_ERRORS: PostgreSQL does not answer, or refuses.
@@ -86,7 +86,7 @@ async def prepare_session(connection: "asyncpg.Connection[Any]", url: str, role:
 
 @contextlib.asynccontextmanager
 async def _other_client(url: str, token: str) -> AsyncIterator[None]:
-    """Keep another client inside a transaction; it must not have got the session with the token."""
+    """Keep another client inside a transaction, and verify that it does not have the session with the token."""
     other = await asyncpg.connect(
         url, timeout=CONNECT_SECONDS_MAX, server_settings={"application_name": "moderation-session-check"}
     )

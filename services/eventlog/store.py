@@ -1,4 +1,4 @@
-"""Read and append for one writer, over one connection."""
+"""Reads and appends for one writer over one connection."""
 
 import asyncio
 import time
@@ -44,7 +44,7 @@ select s.number, s.root_account, s.course, s.assignment, s.shard
 from unnest($3::bigint[], $4::bigint[]) k(root, course)
 join stream s on s.root_account = k.root and s.course = k.course and s.assignment is null
 """
-# $1 streams. Of the metadata only the first event's is needed: it holds the stream's secret.
+# $1 streams. Only the first event's metadata is needed: it has the stream's secret.
 EVENTS = """
 select e.stream, e.position, e.version, e.type, e.type_version, e.data,
        case when e.version = 1 then e.metadata else '{}' end, e.recorded_at
@@ -91,7 +91,7 @@ class FirstVerdict:
 
 @dataclass(frozen=True, slots=True)
 class BatchContext:
-    """What is read before a batch is decided.
+    """The data that is read before a batch is decided.
 
     ``decided_at`` is PostgreSQL's clock in milliseconds, never earlier than the last event of the shards.
     ``first_verdicts`` has the first verdict of each settled command, by (command id, root account).
@@ -103,9 +103,9 @@ class BatchContext:
 
 
 class ClocksDiffer(Exception):
-    """PostgreSQL's clock or the caller's is wrong: nothing may be decided before they agree.
+    """PostgreSQL's clock or the caller's is wrong: nothing may be decided until they agree.
 
-    Times never decrease within a shard, and nothing is ever changed: one wild time would be every later time's.
+    Times never decrease within a shard and are never changed: one time far in the future would fix all later ones.
     """
 
 
@@ -141,7 +141,7 @@ class EventStore:
         )
 
     def _verify_clock(self, now: float, asked_at: float, answered_at: float) -> None:
-        """Compare PostgreSQL's clock with the caller's, which it lies between if both are right."""
+        """Compare PostgreSQL's time with the caller's times before and after the query, between which it should lie."""
         difference = now - answered_at if now > answered_at else min(now - asked_at, 0.0)
         if self._clock_difference_max is not None and abs(difference) > self._clock_difference_max:
             raise ClocksDiffer(
@@ -184,7 +184,7 @@ class EventStore:
             while rows:
                 stored_events = await unseal_events(self.encryption_keys, [StoredEvent(*row) for row in rows])
                 next_fetch = asyncio.create_task(cursor.fetch(EVENTS_PER_FETCH))
-                await asyncio.sleep(0)  # Send the query before these rows are used.
+                await asyncio.sleep(0)  # Let the prefetch send its query before the caller uses these rows.
                 try:
                     yield stored_events
                     rows = await next_fetch
@@ -192,7 +192,7 @@ class EventStore:
                     await asyncio.gather(next_fetch, return_exceptions=True)
 
     async def draw_stream_numbers(self, count: int) -> list[int]:
-        """Draw stream numbers. One that is never used leaves a gap, which is harmless."""
+        """Take stream numbers from the sequence. A number that is never used leaves a harmless gap."""
         rows = await self.connection.fetch("select nextval('stream_number') from generate_series(1, $1)", count)
         return [row[0] for row in rows]
 
@@ -201,9 +201,9 @@ class EventStore:
         await self.connection.execute(LOCK_SHARDS, shards)
 
     async def append(self, batch: AppendBatch) -> bool:
-        """Append a batch with its keys; return False, having written nothing, if it was decided on another log.
+        """Append a batch with its keys; write nothing and return False if the log has changed since it was read.
 
-        Another writer has appended since, or a failover or restore lost what had been appended before.
+        Another writer has appended since, or a failover or restore lost rows that had been appended before.
 
         Raises:
             asyncpg.UniqueViolationError: the writer of another shard took an id of this batch, or made the day's key;
@@ -237,7 +237,7 @@ class EventStore:
         )
 
     async def current_incarnation(self, topic: str) -> int:
-        """Return the number of the topic's incarnation; starts the first when the topic is first read."""
+        """Return the number of the topic's incarnation; start the first one when the topic is first read."""
         number = await self.connection.fetchval(CURRENT_INCARNATION, topic)
         if number is not None:
             return int(number)

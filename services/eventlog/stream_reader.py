@@ -1,4 +1,4 @@
-"""Read streams, verdicts and the past. Read-only."""
+"""Reads streams, verdicts and past states. Read-only."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,8 +42,8 @@ POSITION_AT_TIME = """
 select case when $2::timestamptz <= clock_timestamp()
        then (select max(e.position) from event e where e.stream = any($1::bigint[]) and e.recorded_at <= $2) end
 """
-# $1 topic, $2-$3 partitions and offsets, in the topic's current incarnation. A lateral join reads the index, whatever
-# the planner knows of the table.
+# $1 topic, $2-$3 partitions and offsets, in the topic's current incarnation. A lateral join reads the index, regardless
+# of the planner's statistics.
 VERDICTS_AT = """
 select k.partition, k."offset", v.body, v.metadata, v.root_account
 from unnest($2::integer[], $3::bigint[]) k(partition, "offset")
@@ -70,10 +70,10 @@ select watermark(s.number, $2) from (select number from source where topic = $1 
 
 
 class VerdictArchived(Exception):
-    """The command was decided; its verdict is older than verdicts are kept, and in the archive. Argument: its id."""
+    """The command was decided, but its verdict has been archived. Argument: the command id."""
 
     def __str__(self) -> str:
-        return f"command {self.args[0]} was decided, and its verdict is archived"
+        return f"command {self.args[0]} was decided, but its verdict is archived"
 
 
 class StudentEvent(NamedTuple):
@@ -150,7 +150,7 @@ class StreamReader:
         return position
 
     async def verdicts_at(self, topic: str, coordinates: Sequence[tuple[int, int]]) -> list[StoredVerdict]:
-        """Return the verdicts of records given by (partition, offset); skips records without, or archived."""
+        """Return the verdicts of records given by (partition, offset); skip records without one, and archived ones."""
         partitions, offsets = [place[0] for place in coordinates], [place[1] for place in coordinates]
         rows = await self.connection.fetch(VERDICTS_AT, topic, partitions, offsets)
         return [StoredVerdict(*row) for row in rows]
@@ -167,7 +167,7 @@ class StreamReader:
         return [row[0] for row in await self.connection.fetch(COURSES_BY_SIS_ID, root_account, sis_id)]
 
     async def list_assignment_ids(self, root_account: int, course: int) -> list[int]:
-        """Return the ids of a course's assignments, ascending, those that were deleted included."""
+        """Return the ids of a course's assignments, ascending, including deleted ones."""
         return [row[0] for row in await self.connection.fetch(ASSIGNMENTS_OF_COURSE, root_account, course)]
 
     async def watermark(self, topic: str, partition: int) -> int:

@@ -1,2 +1,1 @@
-"""Turns rows of the log into records on topics, and compares topics with the log; the same row always gives the same
-record."""
+"""Turns rows of the log into records on topics, always a row into the same record, and compares topics with the log."""

@@ -20,7 +20,7 @@ CONTENT_TYPE = ("content-type", b"application/json")
 
 @dataclass(frozen=True, slots=True)
 class PublishingFormat:
-    """Settings that show in the records' bytes.
+    """Settings that affect the records' bytes.
 
     ``source``: base of every ce_source. ``global_id_shard``: Canvas's shard, which makes ids global; None keeps them
     local. ``lms_url``: how Caliper names sensor and application; None uses ``source``.
@@ -32,7 +32,7 @@ class PublishingFormat:
 
     @classmethod
     def from_settings(cls, settings: PublishingSettings) -> "PublishingFormat":
-        """Take the format from an installation's settings."""
+        """Build the format from an installation's settings."""
         return cls(settings.event_source, settings.live_events_shard, settings.lms_url)
 
     def format_id(self, local_id: int | None) -> str | None:
@@ -84,9 +84,9 @@ def build_verdict_record(row: VerdictRow, publishing_format: PublishingFormat) -
 
 
 def build_dead_letter_record(row: DeadLetterRow) -> OutgoingRecord:
-    """Build the record of a dead letter: key, value and headers as they arrived, and the reason in further headers.
+    """Build the record of a dead letter: key, value and headers as received, and the reason in further headers.
 
-    A header name that was not UTF-8 stays escaped: its bytes would stop every consumer built on aiokafka for good.
+    A header name that is not UTF-8 stays escaped: its bytes would permanently stop every consumer built on aiokafka.
     """
     headers: Headers = [
         (base64.b64decode(name).decode(), None if value is None else base64.b64decode(value))
@@ -108,7 +108,7 @@ def format_event_time(row: EventRow) -> str:
     return _format_time(row.recorded_at)
 
 
-# Cached, as the records of a batch share it.
+# Cached, because the records of a batch have the same time.
 _format_time = lru_cache(maxsize=1_024)(format_time)
 
 
@@ -146,7 +146,7 @@ def build_cloudevent_headers(
     time: str,
     subject: str,
 ) -> Headers:
-    """Build the headers of every record but dead letters: CloudEvents 1.0 in binary mode, and ids of the command."""
+    """Build the headers of all records except dead letters: CloudEvents 1.0 in binary mode, and the command's ids."""
     headers: Headers = [
         SPECVERSION,
         ("ce_id", ce_id.encode()),

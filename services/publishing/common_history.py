@@ -1,4 +1,4 @@
-"""Finds what a topic and the log still have in common after the log lost records that were published."""
+"""Finds the history that a topic and the log still share after the log lost published records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ from services.publishing.topic_ends import get_record_id
 
 @dataclass(frozen=True, slots=True)
 class LostRecord:
-    """A record on a topic that is not in the log under its number; ``command_id``: what caused it, by its headers.
+    """A record on a topic that is not in the log under its number; ``command_id``: its cause, from its headers.
 
-    Dead letters carry no number: ``sequence`` is the one that the log gives it now, None if the log does not have it.
+    Dead letters have no number: ``sequence`` is their number in the log, None if the log does not have them.
     """
 
     output: str
@@ -35,10 +35,10 @@ class LostRecord:
 
 @dataclass(slots=True)
 class CommonHistory:
-    """What one shard of a topic holds, compared with the log.
+    """One shard of a topic, compared with the log.
 
-    ``first``: the lowest sequence number on the topic that is the log's too (0: none). ``last``: the highest one before
-    the first lost record. ``lost``: the records that are not in the log.
+    ``first``: the lowest sequence number that topic and log share (0: none). ``last``: the highest one before the first
+    lost record. ``lost``: the records that are not in the log.
     """
 
     first: int = 0
@@ -49,7 +49,7 @@ class CommonHistory:
 async def read_common_history(
     bootstrap: str, history: FeedHistory, output: str, full_name: str, shards: Sequence[int]
 ) -> dict[int, CommonHistory]:
-    """Read a topic (full name) to its end and compare each record's id with the log's of that number, by shard.
+    """Read a topic (full name) to its end and compare each record's id with the log's at that number, by shard.
 
     Raises:
         KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
@@ -78,7 +78,7 @@ async def _add_records(history: FeedHistory, output: str, common: CommonHistory,
     for record, parsed, sequence, log_id in zip(records, headers, sequences, log_ids, strict=True):
         record_id = get_record_id(output, parsed)
         if record_id is None or (sequence is None and output != "dead-letters"):
-            continue  # A record of another producer.
+            continue  # The record is from another producer.
         is_disordered = not parsed.is_replay and sequence is not None and sequence <= common.last
         if log_id in (record_id, ARCHIVED) and sequence is not None and not is_disordered:
             common.first = min(common.first or sequence, sequence)

@@ -1,6 +1,6 @@
-"""Compares what was published last with the log: the same number must be the same record, by its id.
+"""Compares the last published records with the log: the same number must be the same record, by its id.
 
-Numbers alone do not show that a log lost records: a handler decides again what the log forgot, under the same numbers.
+Numbers alone do not show that a log lost records: a handler decides the lost commands again, under the same numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ class LogMismatch:
             return f"{where}: the log does not have the published record {self.record_id}"
         if self.sequence > self.head:
             return f"{where}: {self.sequence} records were published, but the log ends at {self.head}"
-        return f"{where}: record {self.sequence} was published as {self.record_id}, and is another one in the log"
+        return f"{where}: record {self.sequence} was published as {self.record_id}, but the log has a different one"
 
 
 async def find_log_mismatches(

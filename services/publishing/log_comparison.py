@@ -1,4 +1,4 @@
-"""Compares records of a topic with the rows of the log that they repeat."""
+"""Compares records of a topic with the rows of the log that they were built from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class LogComparison:
     ) -> tuple[list[tuple[FindingKind, int, str]], int]:
         """Return (kind, sequence, description) of each record of one partition that differs from the log.
 
-        Then how many records differ only by content that has been erased since.
+        The second value is how many records differ only by content that has been erased since.
         """
         differences: list[tuple[FindingKind, int, str]] = []
         erased_count = 0
@@ -57,7 +57,7 @@ class LogComparison:
         return differences, erased_count
 
     async def _is_erased(self, row: FeedRow, expected: OutgoingRecord, record: Record) -> bool:
-        """Whether a record has all that its row has, and what else it has was erased from the row."""
+        """Return whether a record contains everything in its row, and anything else in it was erased from the row."""
         headers = parse_headers(record.headers).headers
         if isinstance(row, DeadLetterRow):
             return row.is_erased and list(headers)[-len(expected.headers) :] == list(expected.headers)
@@ -72,7 +72,7 @@ class LogComparison:
 
 
 def is_erased_form(erased: Any, original: Any) -> bool:
-    """Whether a JSON value is another one without values that became null, or were left out because they did."""
+    """Return whether a JSON value is the original with some values null, or left out because they are null."""
     if erased is None:
         return True
     if isinstance(erased, dict) and isinstance(original, dict):

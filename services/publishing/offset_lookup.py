@@ -9,7 +9,7 @@ from services.kafka.topic_reader import open_reader, read_until
 from services.publishing.record_headers import parse_headers
 
 RECORDS_MAX = 20_000
-# Records carry the relay's clock, rows of the log PostgreSQL's.
+# Records have the time of the relay's clock, rows of the log that of PostgreSQL's.
 CLOCK_SKEW_SECONDS_MAX = 5.0
 
 

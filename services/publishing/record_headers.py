@@ -1,4 +1,4 @@
-"""Reads and writes what the headers of a published record carry: id, sequence number, shard, replay marks."""
+"""Reads and writes the headers of published records: id, sequence number, shard, replay marks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from services.kafka.records import Headers, OutgoingRecord
 
 REPLAY_HEADER = ("replay", b"true")
 SELECTION_HEADER = "replay_selection"
-"""On a replay's target topic: the replayed part of the log, so that no other replay is mixed into it."""
+"""The header on a replay's target that names the replayed part of the log, so that replays are not mixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def mark_replayed(record: OutgoingRecord, selection: str | None = None) -> Outgo
 
 
 def parse_headers(headers: Sequence[tuple[str, bytes | None]]) -> ParsedHeaders:
-    """Parse a record's headers. Replay marks are the last ones: a dead letter may carry headers of the same names."""
+    """Parse a record's headers. Replay marks come last: a dead letter may have headers of the same names."""
     remaining, selection, is_replay = list(headers), None, False
     if remaining and remaining[-1][0] == SELECTION_HEADER:
         selection = _decode_text(remaining.pop()[1])
@@ -50,13 +50,13 @@ def parse_headers(headers: Sequence[tuple[str, bytes | None]]) -> ParsedHeaders:
 
 
 def is_service_record(headers: Sequence[tuple[str, bytes | None]]) -> bool:
-    """Return whether a record on an output topic is the service's: numbered, or a dead letter."""
+    """Return whether the service wrote a record on an output topic: it has a number, or is a dead letter."""
     parsed_headers = parse_headers(headers)
     return parsed_headers.sequence is not None or parse_original_record(parsed_headers.headers) is not None
 
 
 def parse_original_record(headers: Sequence[tuple[str, bytes | None]]) -> OriginalRecord | None:
-    """Return a dead letter's origin, None if it is none. Of two headers with one name the last is the service's."""
+    """Return a dead letter's origin, None if it is not one. The service's headers come after those it received."""
     by_name = dict(headers)
     topic = _decode_text(by_name.get("original_topic"))
     numbers = [_parse_number(by_name.get(f"original_{name}")) for name in ("partition", "offset", "timestamp")]

@@ -1,4 +1,4 @@
-"""Maps a row of the log to its records: one way for the relay, for replays and for the verifier."""
+"""Maps a row of the log to its records, for the relay, replays and the verifier alike."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -23,8 +23,7 @@ GRADE_CHANGE_BUILDERS: Mapping[str, Callable[[EventRow, Json, Json, PublishingFo
     "live-events": build_live_event_record,
     "caliper": build_caliper_record,
 }
-"""By output (topic without prefix): builds the record of an event that has a ``live_number`` from the row, its metadata
-and its grade_change."""
+"""By output (topic without prefix): builds a record from an event's row, its metadata and its grade_change."""
 
 
 class RecordMapper:
@@ -35,7 +34,7 @@ class RecordMapper:
         self._user_history = UserHistory(feed_reader)
 
     def hint_upcoming(self, rows: Sequence[FeedRow]) -> None:
-        """Announce the rows that are mapped next, in the order of the log: one read then serves all of a course."""
+        """Announce the rows that are mapped next, in the order of the log, so that a course needs only one read."""
         self._user_history.hint_upcoming([row for row in rows if isinstance(row, EventRow)])
 
     async def map_row(self, row: FeedRow, outputs: Sequence[str]) -> list[OutgoingRecord]:
@@ -63,7 +62,7 @@ class RecordMapper:
 
 
 def get_sequence(output: str, row: FeedRow) -> int:
-    """Return the row's sequence number on an output: its ``ce_sequence``, which dead letters do not carry."""
+    """Return the row's sequence number on an output: its ``ce_sequence``, a header that dead letters do not have."""
     if isinstance(row, EventRow):
         return row.position if output == "events" else row.live_number or 0
     return row.number

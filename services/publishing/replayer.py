@@ -1,7 +1,7 @@
 """Replays a part of the log to a topic of the caller's choice: same ids and sequence numbers, with ``replay: true``.
 
-The target topic is the replay's only checkpoint: each record carries its sequence number and the request, and is
-written in a transaction. The same request, run again, continues after the last record of each partition.
+The target topic is the replay's only checkpoint: each record has its sequence number and the request as headers, and
+is written in a transaction. Running the same request again continues after the last record of each partition.
 """
 
 import asyncio
@@ -78,10 +78,10 @@ def reject_service_topics(target: str) -> None:
     """Reject topics that only the relay may write, with any prefix, and topics of commands.
 
     Raises:
-        ReplayRefused: the name could be one of them, or is no valid topic name.
+        ReplayRefused: the name could be one of them, or is not a valid topic name.
     """
     if not TOPIC_NAME.fullmatch(target) or target in (".", ".."):
-        raise ReplayRefused(f"{target!r} is no topic name: use letters, digits, dots, underscores and hyphens")
+        raise ReplayRefused(f"{target!r} is not a topic name: use letters, digits, dots, underscores and hyphens")
     if target.startswith("__") or target.rpartition(".")[2] in TOPICS or COMMANDS_TOPIC_NAME.search(target):
         raise ReplayRefused(
             f"{target} is, or could be, a topic of the service or of Kafka: choose another name. To refill the"
@@ -97,7 +97,7 @@ async def replay(
 ) -> AsyncGenerator[ReplayProgress, None]:
     """Publish the request's records and yield the progress after each transaction; it can be interrupted and resumed.
 
-    When this ends, consumers can read all records. Starting fences a replay to the same target that is running.
+    When this ends, consumers can read all records. Starting it fences a running replay to the same target.
 
     Raises:
         ReplayRefused: the target is one of the service's own topics, or holds other records.

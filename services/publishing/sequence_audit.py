@@ -1,5 +1,4 @@
-"""Finds repeated, disordered and changed records while a topic is read, and the gaps between them. Independent of the
-log.
+"""Finds repeated, disordered and changed records of a topic, and gaps between them, without the log.
 
 A topic may have more sequence numbers than fit into memory: they are kept in a temporary SQLite database on disk.
 """
@@ -44,7 +43,7 @@ class Finding:
 
     ``kind``: *missing* from the topic; *extra*, not in the log; *repeated* without ``replay``; *disorder*, after a
     higher number; *wrong_id*, another ce_id than at first or in the log; *changed*, other bytes than those;
-    *misplaced*, not in the partition of its shard; *unreadable*, without a sequence number.
+    *misplaced*, in another partition than its shard's; *unreadable*, without a sequence number.
     """
 
     kind: FindingKind
@@ -83,7 +82,7 @@ class Findings:
 
 
 class SequenceAudit:
-    """Judges the records of one topic in the order in which they are read.
+    """Checks the records of one topic in the order in which they are read.
 
     ``is_partial``: the topic holds a replayed part of the log, once. Otherwise it is one of the service's own, where
     the sequence numbers of a shard are dense and lost records may be replayed. ``is_numbered``: False if the numbers
@@ -136,13 +135,13 @@ class SequenceAudit:
             new_rows.clear()
 
     def _add_out_of_sequence(self, shard: int, entry: AuditEntry) -> None:
-        """Judge a record whose number is not the highest of its shard so far: it is repeated, or late."""
+        """Check a record whose number is not the highest of its shard so far: it is repeated, or late."""
         query = "select identity, content from seen where shard = ? and number = ?"
         first_seen = self._database.execute(query, (shard, entry.sequence)).fetchone()
         kind: FindingKind | None = None
         if first_seen is None:
             self._insert([(shard, entry.sequence, entry.offset, entry.identity, entry.content)])
-            # Replayed records have an order of their own: see _track_replay_pass.
+            # Replayed records are ordered among themselves: see _track_replay_pass.
             if self._is_numbered and (self._is_partial or not entry.is_replay):
                 kind = "disorder"
         elif self._compares_with_first and first_seen[0] != entry.identity:
@@ -176,7 +175,7 @@ class SequenceAudit:
         yield from self._database.execute(GAPS_QUERY, (shard, first, last))
 
     def finish(self) -> None:
-        """Judge replay gaps, once all is read: a number in a gap is on the topic, but not where its pass needed it."""
+        """Check replay gaps after everything was read: a number in a gap is on the topic, but not within its pass."""
         for shard, first, last in self._replay_gaps:
             for sequence in sorted(self.sequences(shard, first - 1, last)):
                 self.findings.add(Finding("disorder", shard, sequence, sequence, "passed over by a replay"))

@@ -72,8 +72,7 @@ async def read_topic_ends(
 ) -> dict[str, list[End]]:
     """Read the end of each shard, by output; ``topics`` gives the full topic name of each output.
 
-    The lists are indexed by shard; of other shards than ``shards`` nothing is read. Records of other producers are
-    skipped.
+    The lists are indexed by shard; only ``shards`` are read. Records of other producers are skipped.
 
     Raises:
         KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.

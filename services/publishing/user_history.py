@@ -1,5 +1,7 @@
-"""Looks up users' SIS ids and logins as of a published grade. They are stored in users_updated events only, so that
-erasing a person touches nothing else."""
+"""Looks up users' SIS ids and logins as of a published grade.
+
+Only users_updated events store them, so that erasing a person affects nothing else.
+"""
 
 from bisect import bisect_left
 from collections import OrderedDict
@@ -37,8 +39,7 @@ NO_USER = UserIdentifiers()
 class UserHistory:
     """Caches the histories of recent courses; each is read when first needed, then extended.
 
-    It holds at most ``users_max`` users (``user_count``), each counted for each course and change, and always the last
-    course.
+    It holds at most ``users_max`` entries (``user_count``), one per user, course and change, but any last course.
     """
 
     def __init__(self, feed_reader: FeedReader, users_max: int = USERS_MAX) -> None:
@@ -49,9 +50,9 @@ class UserHistory:
         self._upcoming_positions: dict[int, int] = {}
 
     def hint_upcoming(self, rows: Sequence[EventRow]) -> None:
-        """Announce the rows that are looked up next, in the order of the log: one read then serves all of a course.
+        """Announce the rows that are looked up next, in the order of the log, so that a course needs only one read.
 
-        What is cached of a course is dropped where the rows erase one of its people.
+        The cached history of a course is dropped if the rows erase one of its people.
         """
         for row in rows:
             if row.type == PERSON_ERASED:
@@ -60,7 +61,7 @@ class UserHistory:
         self._upcoming_positions = {row.shard: row.position for row in rows}
 
     async def find_event_users(self, row: EventRow, metadata: dict[str, Any]) -> EventUsers:
-        """Return the users of a stored event's live event, as they were just before its position."""
+        """Return the users of a stored event's live event, as of just before its position."""
         student = await self._find_before(row, metadata["student_id"])
         actor = orjson.loads(row.data)["user_id"] if "request" in metadata else None
         return EventUsers(student, NO_USER if actor is None else await self._find_before(row, int(actor)))

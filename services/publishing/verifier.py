@@ -1,4 +1,4 @@
-"""Verifies that a topic holds what it should, alone or compared with the log.
+"""Verifies the records of a topic, alone or compared with the log.
 
 The topic alone shows gaps, repeats, disorder, and ids or bytes that differ from their first occurrence. The log also
 shows records missing at the end, records that it does not have, and each changed byte. Records that retention removed
@@ -110,7 +110,7 @@ class _Verifier:
     async def run(self, bootstrap: str, catch_up_seconds: float) -> VerificationReport:
         heads: list[int] = []
         if self.comparison is not None:
-            # Asked before the topic's ends: what is in the log by now is on the topic soon.
+            # Read before the topic's ends: rows that are in the log now will be on the topic soon.
             history = self.comparison.history
             heads = (await history.heads(await history.shards(EVERYTHING)))[FEED_BY_TOPIC[self.output]]
         topic_partitions = [
@@ -168,7 +168,7 @@ class _Verifier:
         topic_partitions: Sequence[TopicPartition],
         seconds_max: float,
     ) -> None:
-        """Continue reading until each shard has reached the log's head, or the time is over."""
+        """Continue reading until each shard has reached the log's head, or the time is up."""
         deadline = time.monotonic() + seconds_max
         while time.monotonic() < deadline and any(
             (self.audit.bounds(shard) or (0, 0))[1] < head for shard, head in enumerate(heads)
@@ -205,7 +205,7 @@ class _Verifier:
         for record, headers, sequence in zip(records, parsed_headers, sequences, strict=True):
             if sequence is None:
                 offset = record.offset
-                finding = Finding("unreadable", shard, offset, offset, "it has no number", "offset")
+                finding = Finding("unreadable", shard, offset, offset, "without a sequence number", "offset")
                 if self.is_dead_letters and self.comparison is not None:
                     finding = Finding("extra", shard, offset, offset, NOT_IN_LOG, "offset")
                 self.audit.findings.add(finding)
@@ -221,7 +221,7 @@ class _Verifier:
             self.audit.findings.add(Finding("missing", shard, first, last))
 
     def _find_gaps(self, shard: int, beginning_offset: int, removed_until: int, heads: Sequence[int]) -> None:
-        """Report what is missing from a shard; a first offset above 0 means that retention removed records."""
+        """Report the gaps of a shard; a first offset above 0 means that retention removed records."""
         if self.is_partial or not self.is_numbered:
             return
         head = heads[shard] if shard < len(heads) else 0
@@ -238,7 +238,7 @@ class _Verifier:
         self._add_missing(shard, highest + 1, head)
 
     async def _find_selection_differences(self, comparison: LogComparison, heads: Sequence[int]) -> None:
-        """Report what a replay's target lacks and what it should not have, compared with that part of the log."""
+        """Report missing and extra records of a replay's target, compared with that part of the log."""
         selected_shards = await comparison.history.shards(self.log_filter)
         for shard in range(len(heads)):
             last = max(heads[shard], (self.audit.bounds(shard) or (0, 0))[1])

@@ -24,7 +24,7 @@ async def test_agreement_is_printed_as_text_json_and_csv(cli: CommandLine, grade
     assert (agreement.marks, agreement.exact_rate.value, agreement.tolerance) == (2, 0, 0.5)
     assert text.exit_code == 0, text.stderr
     assert "within 2 points  100% of 1 pair of grades" in text.stdout
-    assert "none: one work alone tells nothing of spread or chance" in text.stdout
+    assert "none: one work alone shows neither spread nor chance" in text.stdout
     assert "none: fewer than three works were marked by all these graders" in text.stdout
     row = next(line for line in text.stdout.splitlines() if line.split()[:1] == [graded_course.world.user_id("ta1")])
     assert row.split() == [graded_course.world.user_id("ta1"), "1", "0", "-2.00", "(1)", "-2.00", "(1)"]

@@ -131,7 +131,7 @@ async def test_damaged_or_foreign_file_is_refused_and_changes_nothing(log: Log, 
     other = create_database(postgres, f"{RUN_PREFIX}-another-log")
     migrate(other)
 
-    with pytest.raises(ArchiveRefused, match="not of this one; nothing was changed"):
+    with pytest.raises(ArchiveRefused, match="not to this one; nothing was changed"):
         attach_month(other, file)
     whole = file.read_bytes()
     file.write_bytes(gzip.compress(gzip.decompress(whole).replace(b"accepted", b"rejected")))
@@ -139,7 +139,7 @@ async def test_damaged_or_foreign_file_is_refused_and_changes_nothing(log: Log, 
         attach_month(log.url, file)
     file.write_bytes(whole)
     attach_month(log.url, file)
-    with pytest.raises(ArchiveRefused, match="is in the database; nothing was changed"):
+    with pytest.raises(ArchiveRefused, match="is in the database already; nothing was changed"):
         attach_month(log.url, file)
 
 

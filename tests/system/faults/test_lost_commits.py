@@ -111,7 +111,7 @@ async def test_lost_commits_stop_the_relay_until_an_operator_removes_what_is_gon
     await wait_until_processed(system, len(kept_commands) + LOST)
     if not relay_runs:
         relay.start()
-    await wait_until(lambda: "is another one in the log" in relay.get_readiness()[1], "the relay compares contents")
+    await wait_until(lambda: "but the log has a different" in relay.get_readiness()[1], "the relay compares contents")
     status, reason = relay.get_readiness()
     assert status == 503
     assert "moderated-grading admin rewind log" in reason

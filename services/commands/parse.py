@@ -1,6 +1,5 @@
 """Parse the value of a command record: a valid command, an invalid one, or one without a readable command id."""
 
-import hashlib
 import json
 from decimal import Decimal
 from typing import Any
@@ -9,33 +8,29 @@ import orjson
 from pydantic import ValidationError
 
 from schemas import commands as wire
+from services.commands.everyday_commands import parse_everyday_command
 from services.commands.parse_errors import InvalidCommand, UnreadableRecord, explain_parse_error, reject_constant
+from services.commands.parsed_command import ParsedCommand, hash_content
 from services.commands.to_domain import get_set_fields, to_domain_command
 from services.commands.upcasters import UPCASTERS, upcast
-from services.moderation.commands import Command
-from services.moderation.value_object import value_object
 
 __all__ = ["InvalidCommand", "ParsedCommand", "UnreadableRecord", "parse"]
 
 _JSON_WHITE_SPACE = b" \t\n\r"
 
 
-@value_object()
-class ParsedCommand:
-    """A valid command. ``content_hash``: commands with the same id are compared by it (contract section 4)."""
-
-    command: Command
-    content_hash: bytes
-    correlation_id: str | None
-
-
 def parse(value: bytes | None) -> ParsedCommand | InvalidCommand | UnreadableRecord:
-    """Parse a record's value; never raises.
+    """Parse a record's value; never raises."""
+    if not value:
+        return UnreadableRecord("empty", "the record has no value")
+    return parse_everyday_command(value) or parse_by_schema(value)
+
+
+def parse_by_schema(value: bytes) -> ParsedCommand | InvalidCommand | UnreadableRecord:
+    """Parse a value that is not empty; never raises.
 
     A valid value is parsed in one pass; an invalid one is read again to explain what is wrong.
     """
-    if not value:
-        return UnreadableRecord("empty", "the record has no value")
     try:
         command = _validate_json(value)
         if _may_have_duplicate_keys(value, command):
@@ -90,13 +85,9 @@ _STRICT_DECODER = json.JSONDecoder(object_pairs_hook=_reject_duplicate_keys, par
 
 
 def _hash_content(command: wire.Command) -> bytes:
-    """Hash type, ids, actor and data as parsed; a field left out and a null field differ."""
     actor_id = None if command.actor is None else command.actor.user_id
     ids = (command.root_account_id, command.course_id, command.assignment_id, actor_id)
-    canonical = orjson.dumps(
-        (command.type, *ids, get_set_fields(command.data)), default=_to_json_value, option=orjson.OPT_SORT_KEYS
-    )
-    return hashlib.blake2b(canonical, digest_size=16, person=b"command").digest()
+    return hash_content(command.type, ids, get_set_fields(command.data), _to_json_value)
 
 
 def _to_json_value(value: Decimal | wire.Strict) -> float | dict[str, Any]:

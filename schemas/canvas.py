@@ -4,7 +4,7 @@ Ids are integers, and strings for a client that accepts ``application/json+canva
 who asks are optional; a field more is no breach.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -320,6 +320,9 @@ class Pending(BaseModel):
 class Member(BaseModel):
     student_id: Id
     selected_provisional_grade_id: Id | None
+    sample_reasons: list[Literal["drawn", "failing", "borderline"]] = Field(
+        description="why a drawn sample has the student; empty for the others"
+    )
 
 
 class ModerationGrader(BaseModel):

@@ -254,6 +254,26 @@ class SlotData(Strict):
     grader_id: Id = Field(description="whose slot to free")
 
 
+class SampleData(Strict):
+    """The largest of ``percent``, ``at_least`` and ``square_root`` counts, and ``include`` comes on top."""
+
+    percent: Percent | None = Field(default=None, description="of the students with a mark, rounded up")
+    at_least: Count | None = Field(default=None, description="students, or all with a mark if they are fewer")
+    square_root: bool | None = Field(default=None, description="true: the square root of their number, rounded up")
+    include: Annotated[list[Literal["failing", "borderline"]], Field(max_length=2)] | None = Field(
+        default=None,
+        description="failing: all whose first mark is below the first boundary of policy or scheme, else below 50 %; "
+        "borderline: all whose first mark is near a boundary; neither while students are hidden",
+    )
+    borderline_within: Percent | None = Field(
+        default=None, description="with borderline: how near, in percent of the points possible"
+    )
+    strata: Annotated[int, Field(strict=True, ge=1, le=100)] | None = Field(
+        default=None,
+        description="into how many parts of equal size the order of first marks is cut, to draw from each; default 3",
+    )
+
+
 class UpsertCourse(AboutCourse):
     """States a course: its names, its account, its default grading scheme, its late policy."""
 
@@ -408,6 +428,13 @@ class ReleaseGraderSlot(AboutAssignment):
     data: SlotData
 
 
+class DrawModerationSample(AboutAssignment):
+    """Adds a sample of the students with a mark to a hand-picked moderation set; who is in it already counts."""
+
+    type: Literal["draw_moderation_sample"]
+    data: SampleData
+
+
 Command = (
     UpsertCourse
     | UpsertUsers
@@ -431,5 +458,6 @@ Command = (
     | RevisePublishedGrade
     | WithdrawPublishedGrade
     | ReleaseGraderSlot
+    | DrawModerationSample
 )
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])

@@ -193,10 +193,22 @@ class GraderSlotReleased(Strict):
     anonymous_id: AnonymousId = Field(description="of the grader, now and later")
 
 
+class SampledStudent(Strict):
+    """Why a sample has a student."""
+
+    student_id: IdText = Field(description="one of student_ids")
+    reasons: Annotated[list[Literal["drawn", "failing", "borderline"]], Field(min_length=1)] = Field(
+        description="drawn by lot, below the first boundary, near a boundary"
+    )
+
+
 class StudentsSelectedForModeration(Strict):
-    """Students who were added to the moderation set."""
+    """Students who were added to the moderation set, by hand or as a sample."""
 
     student_ids: list[IdText]
+    sampled: list[SampledStudent] | LeftOut = Field(
+        default=None, description="of a drawn sample the reasons for each student"
+    )
 
 
 class ProvisionalGradeCreated(Strict):

@@ -150,6 +150,25 @@ class RevisionResult(Result[IdType], Generic[IdType]):
     excused: bool = Field(description="whether the student is excused now")
 
 
+class SampledStudent(StudentRow[IdType], Generic[IdType]):
+    """A student of the sample."""
+
+    reasons: list[Literal["drawn", "failing", "borderline"]] = Field(
+        description="why a sample has the student; empty for one who was picked by hand"
+    )
+    added: bool = Field(description="whether this draw added the student to the moderation set")
+
+
+class Sample(Result[IdType], Generic[IdType]):
+    """The students with a mark who are in the moderation set now."""
+
+    assignment_id: IdType = Field(description="the assignment")
+    students_with_mark: Annotated[int, Field(ge=0)] = Field(description="of whom the sample was drawn")
+    sample_size: Annotated[int, Field(ge=0)] = Field(description="that was asked, without the included ones")
+    added: Annotated[int, Field(ge=0)] = Field(description="students whom this draw added")
+    students: list[SampledStudent[IdType]] = Field(description="by student id or anonymous id")
+
+
 class SlotResult(Result[IdType], Generic[IdType]):
     """Whose slot is free now."""
 

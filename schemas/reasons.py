@@ -29,6 +29,7 @@ Reason = Literal[
     "invalid_adjudication",
     "adjudication_stale",
     "slot_in_use",
+    "invalid_sample",
     "command_expired",
 ]
 
@@ -117,6 +118,11 @@ REASONS: Mapping[Reason, ReasonInfo] = {
         "The grader whose slot was to be released has entered a grade.",
         "Leave the slot, or raise `grader_count` for another grader.",
         409,
+    ),
+    "invalid_sample": ReasonInfo(
+        "The moderation set is not hand-picked, the sample has no size, its parts contradict each other, or it would "
+        "show by name how hidden students were marked.",
+        "Send a sample that the message does not object to, in a new command.",
     ),
     "adjudication_stale": ReasonInfo(
         "Marks, policy or settings changed since students were adjudicated; the message names the students.",

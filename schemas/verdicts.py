@@ -8,7 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 from schemas.adjudication import AdjudicationPolicy
 from schemas.commands import Strict
 from schemas.fields import UUID_PATTERN, IdText, TimeText
-from schemas.moderation_results import Adjudication, PublicationPlan, RevisionResult, SlotResult
+from schemas.moderation_results import Adjudication, PublicationPlan, RevisionResult, Sample, SlotResult
 from schemas.reasons import ACCEPTED_STATUS, REASONS, Reason, describe_reasons
 
 
@@ -80,6 +80,7 @@ Result = (
     | PolicyResult
     | RevisionResult[IdText]
     | SlotResult[IdText]
+    | Sample[IdText]
     | list[SelectionResult]
     | list[StudentResult]
     | None
@@ -102,6 +103,7 @@ _RESULT_SCHEMAS: dict[str, dict[str, Any]] = {
     "set_adjudication_policy": _object_with("adjudication"),
     **dict.fromkeys(("revise_published_grade", "withdraw_published_grade"), _object_with("excused")),
     "release_grader_slot": _object_with("grader_id"),
+    "draw_moderation_sample": _object_with("sample_size"),
     "adjudicate_provisional_grades": _object_with("counts", "students"),
 }
 """What an accepted command of moderation is answered, by its type; facts are answered nothing."""

@@ -110,6 +110,15 @@ def _build_data(command: wire.Command) -> commands.CommandData:
             return commands.WithdrawPublishedGrade(student_id=data.student_id, reason=data.reason)
         case wire.ReleaseGraderSlot(data=data):
             return commands.ReleaseGraderSlot(grader_id=data.grader_id)
+        case wire.DrawModerationSample(data=data):
+            return commands.DrawModerationSample(
+                percent=data.percent,
+                at_least=data.at_least,
+                square_root=bool(data.square_root),
+                include=frozenset(data.include or ()),
+                borderline_within=data.borderline_within,
+                strata=data.strata or commands.DEFAULT_STRATA,
+            )
         case wire.RecordSubmission(data=data):
             return commands.RecordSubmission(student_id=data.student_id, fields=_get_fields_except(data, "student_id"))
         case wire.RecordSubmissionComment(data=data):

@@ -45,7 +45,8 @@ def summarize_event(event_type: str, data: Json) -> str:
         case "grader_slot_released":
             return f"released the slot of grader {payload['grader_id']}"
         case "students_selected_for_moderation":
-            return f"added to the moderation set: {_format_ids(payload['student_ids'])}"
+            verb = "sampled for" if payload.get("sampled") else "added to"
+            return f"{verb} the moderation set: {_format_ids(payload['student_ids'])}"
         case "grades_posted":
             return "published the assignment"
         case "submission_posted":

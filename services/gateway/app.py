@@ -30,6 +30,7 @@ from services.gateway import (
     explanation_routes,
     publication_routes,
     revision_routes,
+    sampling_routes,
     service_routes,
 )
 from services.gateway.authentication import Authentication
@@ -78,6 +79,7 @@ API_ROUTERS = (
     publication_routes.router,
     adjudication_routes.router,
     revision_routes.router,
+    sampling_routes.router,
     allocation_routes.router,
     explanation_routes.router,
 )

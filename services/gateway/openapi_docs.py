@@ -5,8 +5,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from schemas import agreement, canvas
-from schemas.fields import DIGEST_PATTERN, ID_MAX, ITEMS_MAX, REASON_MAX
-from schemas.moderation_results import Adjudication, PublicationPlan, RevisionResult, SlotResult, WhatIf
+from schemas.fields import COUNT_MAX, DIGEST_PATTERN, ID_MAX, ITEMS_MAX, REASON_MAX
+from schemas.moderation_results import Adjudication, PublicationPlan, RevisionResult, Sample, SlotResult, WhatIf
 from schemas.reasons import REASONS
 
 Document = dict[str, Any]
@@ -302,6 +302,35 @@ RELEASE_SLOT = write_operation(
     SlotResult[canvas.Id], "The grader whose slot is free now", _SLOT_FIELDS, form=_SLOT_FIELDS
 )
 RELEASE_SLOT["responses"][409] = {"model": canvas.Message, "description": "The grader has entered a grade"}
+_PERCENT_FIELD: Document = {"type": ["number", "string", "null"], "minimum": 0, "maximum": 100}
+_SAMPLE_FIELDS: dict[str, Document] = {
+    "percent": {**_PERCENT_FIELD, "description": "of the students with a mark, rounded up"},
+    "at_least": {
+        "type": ["integer", "string", "null"],
+        "minimum": 0,
+        "maximum": COUNT_MAX,
+        "description": "students, or all with a mark if they are fewer",
+    },
+    "square_root": {**_BOOLEAN_SCHEMA, "description": "true: the square root of their number, rounded up"},
+    "include": {
+        "type": ["array", "null"],
+        "items": {"type": "string", "enum": ["failing", "borderline"]},
+        "description": "all below the first boundary, all near a boundary; not while students are hidden",
+    },
+    "borderline_within": {**_PERCENT_FIELD, "description": "with borderline: how near, in percent of the points"},
+    "strata": {
+        "type": ["integer", "string", "null"],
+        "minimum": 1,
+        "maximum": 100,
+        "description": "parts of the order of first marks to draw from; default 3",
+    },
+}
+DRAW_SAMPLE = write_operation(
+    Sample[canvas.Id],
+    "The students with a mark who are in the moderation set now",
+    _SAMPLE_FIELDS,
+    form={("include[]" if name == "include" else name): schema for name, schema in _SAMPLE_FIELDS.items()},
+)
 GET_EXPLANATION = read_operation(canvas.Explanation, "The explanation, the grade and its history")
 GET_COURSE = read_operation(canvas.Course, "The course")
 LIST_ASSIGNMENTS = read_operation(

@@ -219,6 +219,14 @@ def get_number(params: Params, name: str, display_name: str) -> float | None:
     return float(value)
 
 
+def get_count(params: Params, name: str) -> int | None:
+    """Return a whole number; None if it is absent, null or empty. Raises ApiError for any other value."""
+    value = get_number(params, name, name)
+    if value is not None and not value.is_integer():
+        raise bad_request(f"send {name} as a whole number")
+    return None if value is None else int(value)
+
+
 def get_ids(params: Params, name: str, shard: int | None = None) -> list[int] | None:
     """Return a list of ids, None if it is absent. Raises ApiError if an item is not an id.
 

@@ -188,6 +188,8 @@ class Assignment:
     # Graders who have entered a grade by hand: their slots cannot be released.
     entering_graders: set[int] = field(default_factory=set)
     added_students: set[int] = field(default_factory=set)
+    # Why a drawn sample has a student, who is in added_students then.
+    sample_reasons: dict[int, tuple[str, ...]] = field(default_factory=dict)
     selections: dict[int, Selection] = field(default_factory=dict)
     adjudications: dict[int, Adjudication] = field(default_factory=dict)
     unassigned_at_position: dict[int, int] = field(default_factory=dict)

@@ -181,6 +181,21 @@ class ReleaseGraderSlot:
     grader_id: int
 
 
+DEFAULT_STRATA = 3
+
+
+@value_object(kw_only=True)
+class DrawModerationSample:
+    """The largest of the sizes that were asked counts; ``include``: ``failing``, ``borderline``; percents of points."""
+
+    percent: Decimal | None = None
+    at_least: int | None = None
+    square_root: bool = False
+    include: frozenset[str] = frozenset()
+    borderline_within: Decimal | None = None
+    strata: int = DEFAULT_STRATA
+
+
 CourseFact = UpsertCourse | UpsertUsers | UpsertEnrollments | UpsertAdmins | ErasePerson
 AssignmentFact = ConfigureAssignment | RecordSubmission | RecordSubmissionComment | PostGrades | HideGrades
 ModerationCommand = (
@@ -196,6 +211,7 @@ ModerationCommand = (
     | RevisePublishedGrade
     | WithdrawPublishedGrade
     | ReleaseGraderSlot
+    | DrawModerationSample
 )
 CommandData = CourseFact | AssignmentFact | ModerationCommand
 
@@ -217,6 +233,7 @@ MODERATION_COMMANDS = frozenset(
         "revise_published_grade",
         "withdraw_published_grade",
         "release_grader_slot",
+        "draw_moderation_sample",
     }
 )
 ASSIGNMENT_COMMANDS = ASSIGNMENT_FACTS | MODERATION_COMMANDS

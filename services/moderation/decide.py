@@ -13,6 +13,7 @@ from services.moderation import (
     publication,
     publication_plan,
     revision,
+    sampling,
     selection,
 )
 from services.moderation.assignment import Assignment
@@ -96,6 +97,8 @@ def _decide_assignment_command(
             return revision.withdraw_grade(data, actor_id, course, assignment, at)
         case commands.ReleaseGraderSlot():
             return allocation.release_slot(data, actor_id, course, assignment)
+        case commands.DrawModerationSample():
+            return sampling.draw_sample(data, actor_id, course, assignment)
         case commands.RecordSubmission():
             return lms_facts.record_submission(data, course, assignment, at)
         case commands.RecordSubmissionComment():

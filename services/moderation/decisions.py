@@ -78,6 +78,21 @@ CANNOT_HIDE_BEFORE_PUBLICATION = Rejected(
 SLOT_IN_USE = Rejected(
     "slot_in_use", "The grader has entered a grade, the slot was not released: raise grader_count instead"
 )
+SAMPLE_OF_WHOLE_SET = Rejected(
+    "invalid_sample",
+    "All assigned students are in the moderation set, no student was added: configure moderation_set selected first",
+)
+SAMPLE_WITHOUT_SIZE = Rejected(
+    "invalid_sample", "No sample was asked, no student was added: send percent, at_least, square_root or include"
+)
+SAMPLE_BORDERLINE_INCOMPLETE = Rejected(
+    "invalid_sample",
+    "borderline_within goes with include borderline, no student was added: send both or neither",
+)
+SAMPLE_SHOWS_HIDDEN_STUDENTS = Rejected(
+    "invalid_sample",
+    "Students are hidden, and the set would show their marks by name, no student was added: draw without include",
+)
 NOT_PUBLISHED = Rejected("not_published", "Grades of this assignment have not been published")
 MODERATION_LOCKED = Rejected(
     "moderation_locked", "Moderated grading setting cannot be changed if graded submissions exist"

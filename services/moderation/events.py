@@ -126,8 +126,11 @@ class GraderSlotReleased(DomainEvent):
 
 @value_object(kw_only=True)
 class StudentsSelectedForModeration(DomainEvent):
+    """``sampled``: of a drawn sample each student with the reasons, empty for students picked by hand."""
+
     name: ClassVar[str] = "students_selected_for_moderation"
     student_ids: tuple[int, ...]
+    sampled: tuple[Mapping[str, Any], ...] = ()
 
 
 @value_object(kw_only=True)

@@ -121,8 +121,9 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             assignment.released_graders.discard(grader)
         case GraderSlotReleased(grader_id=grader):
             assignment.released_graders.add(grader)
-        case StudentsSelectedForModeration(student_ids=students):
+        case StudentsSelectedForModeration(student_ids=students, sampled=sampled):
             assignment.added_students.update(students)
+            assignment.sample_reasons.update((row["student_id"], row["reasons"]) for row in sampled)
             assignment.student_list_cache.clear()
         case ProvisionalGradeCreated():
             grade = ProvisionalGrade(

@@ -113,6 +113,12 @@ def _generate_anonymous_ids(course: Course, assignment: Assignment) -> None:
         assignment.students_by_generated_anonymous_id[generated_id] = student_id
 
 
+def draw_order(assignment: Assignment, purpose: bytes, *numbers: int) -> bytes:
+    """By which students or graders are drawn: HMAC(secret, purpose, numbers), different for each purpose."""
+    message = b" ".join((b"draw", purpose, *(b"%d" % number for number in numbers)))
+    return hmac.digest(assignment.secret, message, hashlib.sha256)
+
+
 def _anonymous_id_candidates(secret: bytes, purpose: bytes, user_id: int) -> Iterator[str]:
     """Yield base 58 of HMAC(secret, purpose, user, i) for i = 0, 1, …, five characters each."""
     for attempt in count():

@@ -43,7 +43,11 @@ def state_document(
         "settings": {name: _setting_to_json(name, assignment) for name in DEFAULT_SETTINGS},
         "grades_published_at": format_time(assignment.grades_published_at),
         "moderation_set": [
-            {"student_id": s, "selected_provisional_grade_id": assignment.selected_grade_id(course, s)}
+            {
+                "student_id": s,
+                "selected_provisional_grade_id": assignment.selected_grade_id(course, s),
+                "sample_reasons": list(assignment.sample_reasons.get(s, ())),
+            }
             for s in moderation_set
         ],
         "moderation_graders": [

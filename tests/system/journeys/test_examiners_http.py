@@ -172,3 +172,24 @@ async def test_a_slot_without_a_grade_is_released_for_another_grader(examiners: 
     assert [row["slot_taken"] for row in state["moderation_graders"]] == [False, True]
     in_use = {"grader_id": int(examiners.world.user_id("ta2"))}
     await examiners.ask("POST", "release_grader_slot", status=409, json=in_use)
+
+
+async def test_a_sample_is_drawn_for_a_hand_picked_set(examiners: Examiners) -> None:
+    for name, score in (("s0", 2), ("s1", 6), ("s2", 8)):
+        await examiners.mark("ta1", name, score)
+    assert await examiners.read_reason("draw_moderation_sample", json={"at_least": 1}) == "invalid_sample"
+    await examiners.configure(moderation_set="selected")
+    await examiners.ask("POST", "draw_moderation_sample", status=400, json={"at_least": 1.5})
+    await examiners.ask("POST", "draw_moderation_sample", status=400, json={"percent": 101})
+    await examiners.ask("POST", "draw_moderation_sample", "ta1", 403, json={"at_least": 1})
+
+    failing = await examiners.ask("POST", "draw_moderation_sample", data={"include[]": "failing"})
+
+    student = int(examiners.world.user_id("s0"))
+    assert failing["students"] == [{"student_id": student, "reasons": ["failing"], "added": True}]
+    drawn = await examiners.ask("POST", "draw_moderation_sample", data={"percent": "50", "square_root": "true"})
+    assert (drawn["students_with_mark"], drawn["sample_size"], drawn["added"]) == (3, 2, 1)
+    state = await examiners.ask("GET", "state", AUDITOR)
+    assert {row["student_id"]: row["sample_reasons"] for row in state["moderation_set"]} == {
+        row["student_id"]: row["reasons"] for row in drawn["students"]
+    }

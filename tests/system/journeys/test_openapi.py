@@ -26,6 +26,7 @@ STATE_DEPENDENT_OPERATIONS = (
     "get_adjudication",
     "set_adjudication_policy",
     "release_grader_slot",
+    "draw_moderation_sample",
     "revise_published_grade",
     "withdraw_published_grade",
     # version and at together

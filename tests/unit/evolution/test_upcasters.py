@@ -42,6 +42,7 @@ CONTENT_HASHES = {
     "post_grades": "d162fe13209a30a7f2f4c2c0734866b7",
     "hide_grades": "2db5c8844896f30c1ff639737ec9bac3",
     "release_grader_slot": "5d15f1d9dc580ee53df108b1ef047145",
+    "draw_moderation_sample": "5ea6db9592529a35a584247e0abff2a8",
     "withdraw_published_grade": "6b9515c2b8442068f1277e7ce9aa6360",
     "revise_published_grade": "1a8b86403a8d4274530a91797c7579b0",
     "adjudicate_provisional_grades": "f8d16b3384defb54b2592c5d69ad503c",

@@ -1,6 +1,7 @@
 """Generate the files of the contracts: ``python -m schemas.generate``.
 
-``generated/``: a JSON Schema for every message's value, and one for the headers of each topic; ``asyncapi.yaml``.
+``generated/``: a JSON Schema for every message's value, and one for the headers of each topic; ``asyncapi.yaml``;
+``reasons.md``: why a command is rejected.
 What changed against ``released/`` in a way that breaks others is refused by a test.
 """
 
@@ -9,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from schemas import asyncapi
+from schemas import asyncapi, reasons
 from schemas.catalog import DIALECT, HTTP_REQUEST, MESSAGES, get_topic_headers
 
 FOLDER = Path(__file__).parent
@@ -26,6 +27,7 @@ def render_files() -> dict[str, str]:
     for topic, headers in headers_by_topic().items():
         files[f"generated/headers/{topic}.schema.json"] = _to_json(headers)
     files["asyncapi.yaml"] = asyncapi.render_yaml()
+    files["reasons.md"] = reasons.render_markdown()
     return files
 
 

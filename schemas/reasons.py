@@ -146,3 +146,19 @@ def describe_reasons() -> str:
     return "\n".join(
         f"- `{reason}` ({info.http_status}): {info.when} {info.remedy}" for reason, info in REASONS.items()
     )
+
+
+def render_markdown() -> str:
+    """Write the page of all reasons, for people who send commands."""
+    rows = "".join(
+        f"| `{name}` | {info.http_status} | {info.when} | {info.remedy} |\n" for name, info in REASONS.items()
+    )
+    return f"""# Why a command is rejected
+
+A rejected verdict names its `reason`; over HTTP it is in the header `X-Moderation-Reason`, beside Canvas's own text. A
+rejected command changed nothing. A new attempt is a new command with a new `command_id`; only after `unauthenticated`
+is the same command sent again. This page is generated from [`reasons.py`](reasons.py).
+
+| reason | HTTP status | when | what to do |
+|---|---|---|---|
+{rows}"""

@@ -135,11 +135,16 @@ async def play_course(driver: CourseDriver) -> dict[str, list[Json]]:
     published = await driver.send_and_read(driver.build_command("publish_provisional_grades", {}, FINAL_GRADER))
     posted = await driver.send_and_read(driver.build_command("post_grades", {}))
     hidden = await driver.send_and_read(driver.build_command("hide_grades", {"student_ids": [second]}))
+    redelivered = await record_redelivery(driver, published)
+    replayed = await record_replay(driver)
+    posted_again = await driver.send_and_read(driver.build_command("post_grades", {"student_ids": [second]}))
+    live = [line for line in (*published, *posted, *hidden, *posted_again) if line["topic"] == "live-events"]
     return {
         "first-publication": published,
         "post-and-hide": [*published, *posted, *hidden],
-        "redelivery": await record_redelivery(driver, published),
-        "replay": await record_replay(driver),
+        "redelivery": redelivered,
+        "replay": replayed,
+        "gap-and-replay": [live[0], *replayed, *live[2:]],
     }
 
 

@@ -3,6 +3,10 @@
 #   KAFKA_BOOTSTRAP=localhost:9092 ./consumer.sh moderation.live-events [-e]      (-e: until the topic's end)
 # The numbers of a replay have gaps, for it is a selection: GAPS=allowed reads it.
 set -euo pipefail
+if [ $# = 0 ] || [ -z "${KAFKA_BOOTSTRAP:-}" ]; then
+    echo "usage: KAFKA_BOOTSTRAP=HOST:PORT ./consumer.sh TOPIC [-e]" >&2
+    exit 2
+fi
 kcat -C -q -u -b "$KAFKA_BOOTSTRAP" -t "$1" -o beginning -X isolation.level=read_committed "${@:2}" -f '%h\t%s\n' |
     awk -F '\t' -v gaps="${GAPS:-refused}" '
         # The first header of a name is the service'"'"'s: what others had a say in stands behind.

@@ -6,9 +6,9 @@ Records go to my-prefix.live-events, my-prefix.caliper and my-prefix.events, in 
 topics are made with twelve.
 """
 
+import argparse
 import asyncio
 import json
-import sys
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
@@ -40,4 +40,10 @@ async def main(file: Path, prefix: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+    parser = argparse.ArgumentParser(
+        description="Puts a sequence of the corpus on topics. KAFKA_BOOTSTRAP names the brokers."
+    )
+    parser.add_argument("file", type=Path, help="a file of the corpus")
+    parser.add_argument("prefix", help="of the topics")
+    arguments = parser.parse_args()
+    asyncio.run(main(arguments.file, arguments.prefix))

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,13 @@ def read_grade_table(file: Path) -> dict[str, Json]:
         rows = database.execute("select submission_id, student_id, score, grade, posted from grade").fetchall()
     database.close()
     return {row[0]: {"student_id": row[1], "score": row[2], "grade": row[3], "posted": bool(row[4])} for row in rows}
+
+
+def read_counts(output: str) -> tuple[int, int]:
+    """How many events consumer.py counted, and how many it knew already, by its last line."""
+    match = re.search(r"(\d+) events counted, (\d+) known already", output)
+    assert match is not None, output
+    return int(match[1]), int(match[2])
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +102,9 @@ async def test_python_consumer_builds_the_expected_table(name: str, fed: str, bo
     topic, table = f"{fed}-{name}.live-events", tmp_path / "grades.sqlite"
     output = await run_program(bootstrap, sys.executable, "consumer.py", topic, str(table), "--once")
     assert read_grade_table(table) == EXPECTED[name]["grades"]
-    assert output.count("counted") == EXPECTED[name]["events"]
-    assert output.count("known") == len(
-        [line for line in read_corpus(name) if line["topic"] == "live-events"]
-    ) - output.count("counted")
+    events = EXPECTED[name]["events"]
+    lines = [line for line in read_corpus(name) if line["topic"] == "live-events"]
+    assert read_counts(output) == (events, len(lines) - events)
 
 
 async def test_python_consumer_deduplicates_replayed_events(fed: str, bootstrap: str, tmp_path: Path) -> None:
@@ -105,7 +113,7 @@ async def test_python_consumer_deduplicates_replayed_events(fed: str, bootstrap:
         output = await run_program(
             bootstrap, sys.executable, "consumer.py", f"{fed}-{name}.live-events", str(table), "--once"
         )
-        assert output.count("counted") == counted
+        assert read_counts(output)[0] == counted
     assert read_grade_table(table) == EXPECTED["post-and-hide"]["grades"]
 
 
@@ -139,4 +147,45 @@ async def test_python_consumer_reads_the_running_service(running_system: System,
     topic = f"{running_system.prefix}.live-events"
     await run_program(running_system.bootstrap, sys.executable, "consumer.py", topic, str(table), "--once")
     again = await run_program(running_system.bootstrap, sys.executable, "consumer.py", topic, str(table), "--once")
-    assert (again.count("counted"), read_grade_table(table) != {}) == (0, True)
+    assert (read_counts(again)[0], read_grade_table(table) != {}) == (0, True)
+
+
+async def test_python_consumer_goes_on_after_a_replay_filled_its_gap(bootstrap: str, tmp_path: Path) -> None:
+    live = [line for line in read_corpus("post-and-hide") if line["topic"] == "live-events"]
+    prefix, table = f"{RUN_PREFIX}-kit-filled", tmp_path / "grades.sqlite"
+    for topic, lines in (("live", [live[0], *live[2:]]), ("replay", read_corpus("replay"))):
+        file = tmp_path / f"{topic}.jsonl"
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        await run_program(bootstrap, sys.executable, "feed.py", file, f"{prefix}-{topic}")
+
+    def read(topic: str) -> Awaitable[str]:
+        return run_program(
+            bootstrap, sys.executable, "consumer.py", f"{prefix}-{topic}.live-events", str(table), "--once"
+        )
+
+    with pytest.raises(AssertionError, match=r"events are missing: shard \d+: \d+ came after \d+"):
+        await read("live")
+    assert read_counts(await read("replay")) == (len(live) - 1, 1)
+    assert read_counts(await read("live")) == (0, len(live) - 1)
+    assert read_grade_table(table) == EXPECTED["post-and-hide"]["grades"]
+
+
+async def test_table_answers_which_grades_an_assignment_has(fed: str, bootstrap: str, tmp_path: Path) -> None:
+    table = tmp_path / "grades.sqlite"
+    await run_program(
+        bootstrap, sys.executable, "consumer.py", f"{fed}-post-and-hide.live-events", str(table), "--once"
+    )
+    body, metadata = (read_corpus("replay")[0]["value"][name] for name in ("body", "metadata"))
+    question = "select count(*) from grade where (root_account_id, course_id, assignment_id) = (?, ?, ?)"
+    with sqlite3.connect(table) as database:
+        ids = (metadata["root_account_id"], metadata["context_id"], body["assignment_id"])
+        assert database.execute(question, ids).fetchone() == (len(EXPECTED["post-and-hide"]["grades"]),)
+    database.close()
+
+
+@pytest.mark.parametrize("program", ["consumer.py", "feed.py"])
+def test_programs_of_the_kit_explain_themselves(program: str) -> None:
+    explained = subprocess.run([sys.executable, program, "--help"], cwd=KIT, capture_output=True, text=True, check=True)
+    assert "KAFKA_BOOTSTRAP" in explained.stdout
+    unused = subprocess.run([sys.executable, program], cwd=KIT, capture_output=True, text=True, check=False)
+    assert (unused.returncode, "usage:" in unused.stderr) == (2, True)

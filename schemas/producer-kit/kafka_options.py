@@ -1,0 +1,1 @@
+../consumer-kit/kafka_options.py

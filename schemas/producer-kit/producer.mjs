@@ -1,0 +1,72 @@
+// Sends one command, and sends it again with the same command_id until its verdict is there. Needs kafkajs.
+//   KAFKA_BOOTSTRAP=localhost:9092 node producer.mjs [--prefix moderation] [--course 1001]
+import { randomUUID } from 'node:crypto'
+import { parseArgs } from 'node:util'
+import { Kafka, Partitioners, logLevel } from 'kafkajs'
+
+const ATTEMPTS = 4
+const MILLISECONDS_PER_ATTEMPT = 10_000
+
+const { values: options } = parseArgs({
+  options: {
+    prefix: { type: 'string', default: 'moderation' },
+    course: { type: 'string', default: String(Date.now()) },
+    help: { type: 'boolean', short: 'h' },
+  },
+})
+if (options.help || !process.env.KAFKA_BOOTSTRAP) {
+  console.log('KAFKA_BOOTSTRAP=HOST:PORT node producer.mjs [--prefix moderation] [--course 1001]')
+  process.exit(options.help ? 0 : 2)
+}
+
+const kafka = new Kafka({ brokers: process.env.KAFKA_BOOTSTRAP.split(','), logLevel: logLevel.ERROR })
+// murmur2, the partitioner of the Java client: an order within a course needs the partition of its key.
+const producer = kafka.producer({ idempotent: true, createPartitioner: Partitioners.DefaultPartitioner })
+// kafkajs reads committed records only, unless it is asked for others. A group of its own reads every verdict.
+const consumer = kafka.consumer({ groupId: `verdicts-${randomUUID()}` })
+const waiting = new Map()
+
+await producer.connect()
+await consumer.connect()
+await consumer.subscribe({ topic: `${options.prefix}.verdicts`, fromBeginning: false })
+const joined = new Promise((resolve) => consumer.on(consumer.events.GROUP_JOIN, resolve))
+await consumer.run({
+  eachMessage: async ({ message }) => {
+    const verdict = JSON.parse(message.value.toString())
+    waiting.get(verdict.command_id)?.(verdict)
+  },
+})
+await joined
+
+async function send(command) {
+  const verdict = new Promise((resolve) => waiting.set(command.command_id, resolve))
+  try {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const message = { key: String(command.course_id), value: JSON.stringify(command) }
+      await producer.send({ topic: `${options.prefix}.commands`, acks: -1, messages: [message] })
+      let timer
+      const late = new Promise((resolve) => { timer = setTimeout(resolve, MILLISECONDS_PER_ATTEMPT) })
+      const found = await Promise.race([verdict, late])
+      clearTimeout(timer)
+      if (found) return found
+    }
+    throw new Error(`${command.type} ${command.command_id}: no verdict after ${ATTEMPTS} attempts`)
+  } finally {
+    waiting.delete(command.command_id)
+  }
+}
+
+try {
+  const verdict = await send({
+    command_id: randomUUID(),
+    type: 'upsert_course',
+    issued_at: new Date().toISOString(),
+    root_account_id: 1,
+    course_id: options.course,
+    data: { name: 'Modern History' },
+  })
+  console.log(`${verdict.type}: ${verdict.status}${verdict.reason ? `, ${verdict.reason}: ${verdict.message}` : ''}`)
+} finally {
+  await consumer.disconnect()
+  await producer.disconnect()
+}

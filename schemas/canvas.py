@@ -430,12 +430,24 @@ class StateAdjudication(BaseModel):
     stale: bool
 
 
+class StateSchedule(BaseModel):
+    """A scheduled publication, until the next schedule, cancel or publication."""
+
+    publish_at: Moment = Field(description="when the service publishes")
+    user_id: Id = Field(description="on whose behalf")
+    plan_digest: str | None = Field(description="the only plan that is published then; null: any")
+    would_publish: bool = Field(description="whether a publication by that user would be accepted now")
+    reason: str | None = Field(description="of the refusal that it would get, or got")
+    refused_with: str | None = Field(description="of the refusal it got at its time; it is not sent again")
+
+
 class AssignmentState(BaseModel):
     assignment_id: Id
     course_id: Id
     version: Annotated[int, Field(ge=1)]
     settings: dict[str, Any]
     grades_published_at: Moment | None
+    scheduled_publication: StateSchedule | None
     moderation_set: list[Member]
     moderation_graders: list[ModerationGrader]
     provisional_grades: list[StateGrade]

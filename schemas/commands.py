@@ -225,6 +225,18 @@ class PublicationData(Strict):
     plan_digest: PlanDigest | None = Field(
         default=None, description="publish only what the plan with this digest said; null or left out: any plan"
     )
+    schedule_id: CommandId | None = Field(
+        default=None,
+        description="publish only if this schedule is in force: the service names it when a schedule is due",
+    )
+
+
+class ScheduleData(Strict):
+    publish_at: Time = Field(description="when to publish: later than now, within 400 days")
+    plan_digest: PlanDigest | None = Field(
+        default=None,
+        description="today's plan, which must be publishable; another one then is refused; null or left out: any plan",
+    )
 
 
 class AdjudicationPolicyData(Strict):
@@ -393,6 +405,20 @@ class PlanPublication(AboutAssignment):
     data: NoData
 
 
+class SchedulePublication(AboutAssignment):
+    """Sets the time at which the service publishes for the actor, in place of a schedule before."""
+
+    type: Literal["schedule_publication"]
+    data: ScheduleData
+
+
+class CancelScheduledPublication(AboutAssignment):
+    """Ends the schedule that is in force, or whose publication was refused."""
+
+    type: Literal["cancel_scheduled_publication"]
+    data: NoData
+
+
 class SetAdjudicationPolicy(AboutAssignment):
     """Sets by which policy marks become one, as configure_assignment does, for who moderates."""
 
@@ -453,6 +479,8 @@ Command = (
     | BulkSelectProvisionalGrades
     | PublishProvisionalGrades
     | PlanPublication
+    | SchedulePublication
+    | CancelScheduledPublication
     | SetAdjudicationPolicy
     | AdjudicateProvisionalGrades
     | RevisePublishedGrade

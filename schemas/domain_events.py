@@ -17,6 +17,8 @@ AssignmentEventName = Literal[
     "grader_slot_released",
     "students_selected_for_moderation",
     "grades_posted",
+    "publication_scheduled",
+    "publication_schedule_cancelled",
 ]
 StudentEventName = Literal[
     "submission_recorded",

@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from schemas.adjudication import AdjudicationPolicy
 from schemas.commands import Strict
-from schemas.fields import IdText, TimeText
+from schemas.fields import DIGEST_PATTERN, UUID_PATTERN, IdText, TimeText
 from schemas.personal import PERSONAL
 
 T = TypeVar("T")
@@ -327,6 +327,26 @@ class GradesPosted(Strict):
     """The publication as a whole; it closes one. Canvas's name for it."""
 
     grades_published_at: tuple[None, TimeText]
+
+
+class PublicationScheduled(Strict):
+    """The service will publish at a set time; a schedule before has ended."""
+
+    schedule_id: Annotated[str, Field(pattern=UUID_PATTERN)] = Field(
+        description="the id of the command that scheduled it"
+    )
+    publish_at: TimeText = Field(description="when")
+    user_id: IdText = Field(description="on whose behalf")
+    plan_digest: Annotated[str, Field(pattern=DIGEST_PATTERN)] | None = Field(
+        description="the only plan that is published then; null: any"
+    )
+
+
+class PublicationScheduleCancelled(Strict):
+    """A schedule has ended without a publication."""
+
+    schedule_id: Annotated[str, Field(pattern=UUID_PATTERN)] = Field(description="the schedule's")
+    publish_at: TimeText = Field(description="when it would have published")
 
 
 class GradeRevised(Strict):

@@ -10,7 +10,7 @@ from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
 from schemas.adjudication import AdjudicationPolicy
-from schemas.fields import DIGEST_PATTERN, IdText
+from schemas.fields import DIGEST_PATTERN, UUID_PATTERN, IdText, TimeText
 from schemas.strict import Strict
 
 IdType = TypeVar("IdType")
@@ -90,6 +90,20 @@ class PublicationPlan(Result[IdType], Generic[IdType]):
     counts: PlanCounts = Field(description="numbers of students")
     students: list[PlannedGrade[IdType]] = Field(description="who gets what, by student id or anonymous id")
     blocked: list[BlockedStudent[IdType]] = Field(description="whose grade cannot be published")
+
+
+class ScheduleResult(Result[IdType], Generic[IdType]):
+    """The schedule that was set, or cancelled."""
+
+    assignment_id: IdType = Field(description="the assignment")
+    schedule_id: Annotated[str, Field(pattern=UUID_PATTERN)] = Field(
+        description="the id of the command that scheduled it"
+    )
+    publish_at: TimeText = Field(description="when the service publishes")
+    user_id: IdType = Field(description="on whose behalf")
+    plan_digest: Annotated[str, Field(pattern=DIGEST_PATTERN)] | None = Field(
+        description="the only plan that is published then; null: any"
+    )
 
 
 class AdjudicationCounts(Strict):

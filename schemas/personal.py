@@ -34,6 +34,8 @@ PUBLIC_TEXTS = frozenset(
         *("ProvisionalGradeResult.grade", "ProvisionalGradeResult.entered_grade", "PlannedGrade.grade"),
         # The service's own words, or names of fields.
         *("Verdict.message", "Verdict.error_code", "FieldError.path", "FieldError.message"),
+        # A command's id, a UUID.
+        "PublicationData.schedule_id",
         # A producer's reference, which the contract's description keeps free of personal data.
         "Verdict.correlation_id",
     }

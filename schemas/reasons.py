@@ -26,6 +26,8 @@ Reason = Literal[
     "not_assigned",
     "final_not_permitted",
     "plan_outdated",
+    "invalid_schedule",
+    "not_scheduled",
     "invalid_adjudication",
     "adjudication_stale",
     "slot_in_use",
@@ -133,6 +135,14 @@ REASONS: Mapping[Reason, ReasonInfo] = {
         "The plan is not the one whose `plan_digest` was sent: a grade, a choice or the gradebook changed since.",
         "Read the plan again, look at what changed, and send its digest in a new command.",
         409,
+    ),
+    "invalid_schedule": ReasonInfo(
+        "`publish_at` is not later than the decision, or more than 400 days ahead.",
+        "Send a later or nearer time in a new command, or publish now.",
+    ),
+    "not_scheduled": ReasonInfo(
+        "No publication is scheduled, or another schedule than the one named is in force.",
+        "Read the assignment's state; schedule again if a publication is still wanted.",
     ),
     "moderation_locked": ReasonInfo(
         "A setting may not change once grades exist.", "Leave the setting as it is, or use a new assignment."

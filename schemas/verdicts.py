@@ -8,7 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 from schemas.adjudication import AdjudicationPolicy
 from schemas.commands import Strict
 from schemas.fields import UUID_PATTERN, IdText, TimeText
-from schemas.moderation_results import Adjudication, PublicationPlan, RevisionResult, Sample, SlotResult
+from schemas.moderation_results import Adjudication, PublicationPlan, RevisionResult, Sample, ScheduleResult, SlotResult
 from schemas.reasons import ACCEPTED_STATUS, REASONS, Reason, describe_reasons
 
 
@@ -76,6 +76,7 @@ Result = (
     | SelectionResult
     | MessageResult
     | PublicationPlan[IdText]
+    | ScheduleResult[IdText]
     | Adjudication[IdText]
     | PolicyResult
     | RevisionResult[IdText]
@@ -100,6 +101,7 @@ _RESULT_SCHEMAS: dict[str, dict[str, Any]] = {
     "select_students_for_moderation": {"type": "array", "items": _object_with("id")},
     "publish_provisional_grades": _object_with("message"),
     "plan_publication": _object_with("digest"),
+    **dict.fromkeys(("schedule_publication", "cancel_scheduled_publication"), _object_with("schedule_id")),
     "set_adjudication_policy": _object_with("adjudication"),
     **dict.fromkeys(("revise_published_grade", "withdraw_published_grade"), _object_with("excused")),
     "release_grader_slot": _object_with("grader_id"),

@@ -164,6 +164,11 @@ create unique index event_live_number on event (shard, live_number) where live_n
 create index event_sis_source_id on event ((data #>> '{payload,sis_source_id,1}')) where type = 'course_updated';
 -- Verification asks which courses have erased people.
 create index event_person_erased on event (stream) where type = 'person_erased';
+-- The scheduler asks what is due, and whether it is still in force. Texts of one form, in the order of times.
+create index event_publish_at on event ((data #>> '{payload,publish_at}') collate "C")
+    where type = 'publication_scheduled';
+create index event_schedule on event (stream, version)
+    where type in ('publication_scheduled', 'publication_schedule_cancelled', 'grades_posted');
 
 create trigger append_only before update or delete or truncate on event
     for each statement execute function refuse_change();

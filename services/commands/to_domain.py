@@ -91,9 +91,13 @@ def _build_data(command: wire.Command) -> commands.CommandData:
         case wire.SelectStudentsForModeration(data=data):
             return commands.SelectStudentsForModeration(student_ids=_to_id_tuple(data.student_ids) or ())
         case wire.PublishProvisionalGrades(data=data):
-            return commands.PublishProvisionalGrades(plan_digest=data.plan_digest)
+            return commands.PublishProvisionalGrades(plan_digest=data.plan_digest, schedule_id=data.schedule_id)
         case wire.PlanPublication():
             return commands.PlanPublication()
+        case wire.SchedulePublication(data=data):
+            return commands.SchedulePublication(publish_at=data.publish_at, plan_digest=data.plan_digest)
+        case wire.CancelScheduledPublication():
+            return commands.CancelScheduledPublication()
         case wire.SetAdjudicationPolicy(data=data):
             return commands.SetAdjudicationPolicy(adjudication=to_domain_policy(data.adjudication))
         case wire.AdjudicateProvisionalGrades(data=data):

@@ -49,6 +49,11 @@ def summarize_event(event_type: str, data: Json) -> str:
             return f"{verb} the moderation set: {_format_ids(payload['student_ids'])}"
         case "grades_posted":
             return "published the assignment"
+        case "publication_scheduled":
+            plan = "" if payload["plan_digest"] is None else ", only the plan as it is"
+            return f"scheduled the publication for {payload['publish_at']}{plan}"
+        case "publication_schedule_cancelled":
+            return f"cancelled the publication scheduled for {payload['publish_at']}"
         case "submission_posted":
             return f"posted {_format_grade(payload)} to the student"
         case "submission_hidden":

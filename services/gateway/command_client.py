@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import orjson
 from fastapi import Request
@@ -26,6 +25,7 @@ from services.gateway.metrics import METRICS
 from services.gateway.request_context import COMMANDS_WITH_REQUEST, build_request_header
 from services.gateway.responses import ApiError, bad_request, not_found, parse_verdict, unauthorized, unavailable
 from services.gateway.verdict_waiter import VerdictWaiter
+from services.moderation.ids import build_uuid8
 
 if TYPE_CHECKING:
     from services.gateway.tracing import RequestTraces
@@ -180,13 +180,7 @@ def build_command_id(request: Request, caller: Caller) -> str:
         return str(uuid7())
     identity = (caller.root_account_id, caller.user_id, request.method, request.url.path, key)
     digest = hashlib.sha256(orjson.dumps(identity)).digest()
-    return _build_uuid8(digest[:16])
-
-
-def _build_uuid8(digest: bytes) -> str:
-    """Build a UUID of version 8 from 16 bytes of a digest."""
-    number = int.from_bytes(digest, "big") & ~(0xF << 76) | 8 << 76
-    return str(UUID(int=number & ~(0x3 << 62) | 0x2 << 62))
+    return build_uuid8(digest[:16])
 
 
 def _format_validation_error(error: ValidationError) -> str:

@@ -6,7 +6,15 @@ from pydantic import BaseModel
 
 from schemas import agreement, canvas
 from schemas.fields import COUNT_MAX, DIGEST_PATTERN, ID_MAX, ITEMS_MAX, REASON_MAX
-from schemas.moderation_results import Adjudication, PublicationPlan, RevisionResult, Sample, SlotResult, WhatIf
+from schemas.moderation_results import (
+    Adjudication,
+    PublicationPlan,
+    RevisionResult,
+    Sample,
+    ScheduleResult,
+    SlotResult,
+    WhatIf,
+)
 from schemas.reasons import REASONS
 
 Document = dict[str, Any]
@@ -246,6 +254,22 @@ PUBLISH = write_operation(
 )
 PUBLISH["responses"][409] = {"model": canvas.Message, "description": "The plan has changed since"}
 PLAN_PUBLICATION = write_operation(PublicationPlan[canvas.Id], "What a publication by the caller would do", {})
+_SCHEDULE_FIELDS: dict[str, Document] = {
+    "publish_at": {
+        "type": "string",
+        "format": "date-time",
+        "description": "when to publish (RFC 3339): later than now, within 400 days",
+    },
+    "plan_digest": {
+        **_PUBLICATION_FIELDS["plan_digest"],
+        "description": "today's publishable plan; another plan now: 409 `plan_outdated`, then: no publication",
+    },
+}
+SCHEDULE_PUBLICATION = write_operation(
+    ScheduleResult[canvas.Id], "The schedule in force", _SCHEDULE_FIELDS, form=_SCHEDULE_FIELDS
+)
+SCHEDULE_PUBLICATION["responses"][409] = {"model": canvas.Message, "description": "The plan is another by now"}
+CANCEL_SCHEDULED_PUBLICATION = write_operation(ScheduleResult[canvas.Id], "The schedule that has ended", {})
 GET_PUBLICATION_PLAN = read_operation(PublicationPlan[canvas.Id], "What a publication by the caller would do")
 GRADE = write_operation(
     canvas.Graded,

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from pydantic.json_schema import SkipJsonSchema
 
 from schemas.fields import is_uuid
+from services.eventlog.schedules import find_refusal
 from services.eventlog.stream_reader import StoredVerdict, VerdictArchived
 from services.gateway.authentication import Caller
 from services.gateway.dependencies import AuthenticatedCaller, Dependencies, GatewayDependencies
@@ -157,12 +158,18 @@ async def state(
 ) -> Response:
     """Return an assignment's complete state, for auditors."""
     course_and_assignment = await load_state(dependencies, caller, assignment_id, version, at)
+    refused_with = None
+    if course_and_assignment[1].scheduled_publication is not None:
+        until_version, until = parse_as_of(version, at)
+        refused_with = await find_refusal(
+            dependencies.reader, course_and_assignment[1], version=until_version, at=until
+        )
     is_current = version is None and at is None and not wants_string_ids(request)
     return json_response(
         request,
-        dependencies.document_cache.get_document(*course_and_assignment)
+        dependencies.document_cache.get_document(*course_and_assignment, refused_with)
         if is_current
-        else state_document(*course_and_assignment),
+        else state_document(*course_and_assignment, refused_with=refused_with),
     )
 
 

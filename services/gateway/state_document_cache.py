@@ -36,7 +36,7 @@ class StateDocumentCache:
     def __init__(self) -> None:
         self._rows_by_assignment: OrderedDict[int, AssignmentRows] = OrderedDict()
 
-    def get_document(self, course: Course, assignment: Assignment) -> dict[str, Any]:
+    def get_document(self, course: Course, assignment: Assignment, refused_with: str | None = None) -> dict[str, Any]:
         """Return the document, equal to :func:`state_document`'s."""
         rows = self._rows_by_assignment.setdefault(assignment.stream_number, AssignmentRows())
         self._rows_by_assignment.move_to_end(assignment.stream_number)
@@ -63,7 +63,13 @@ class StateDocumentCache:
                 cached_row = rows.submissions[student_id] = cache_key, _encode_row(row)
             return cached_row[1]
 
-        document = state_document(course, assignment, grade_encoder=encode_grade, submission_encoder=encode_submission)
+        document = state_document(
+            course,
+            assignment,
+            refused_with=refused_with,
+            grade_encoder=encode_grade,
+            submission_encoder=encode_submission,
+        )
         self._evict_lru()
         return document
 

@@ -135,6 +135,16 @@ class Selection:
 
 
 @dataclass(slots=True)
+class ScheduledPublication:
+    """``schedule_id``: the id of the command that scheduled it; ``plan_digest`` None: whatever the plan is then."""
+
+    schedule_id: str
+    publish_at: datetime
+    user_id: int
+    plan_digest: str | None
+
+
+@dataclass(slots=True)
 class Adjudication:
     """The last adjudication of a student.
 
@@ -180,6 +190,8 @@ class Assignment:
     # Version at which the policy was set.
     adjudication_version: int = 0
     grades_published_at: datetime | None = None
+    # Until the next schedule, a cancel or any publication; a refusal of its publication leaves it.
+    scheduled_publication: ScheduledPublication | None = None
     # Each change of points, grading type or scheme; a grade text older than a change is derived again.
     grading_settings_changes: list[GradingSettings] = field(default_factory=list)
     # Anonymous ids of all graders who ever took a slot; a grader keeps the id after the slot was released.

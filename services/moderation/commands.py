@@ -135,13 +135,27 @@ class BulkSelectProvisionalGrades:
 
 @value_object(kw_only=True)
 class PublishProvisionalGrades:
-    """``plan_digest``: publish only if the plan still has this digest."""
+    """``plan_digest``: publish only if the plan still has this digest; ``schedule_id``: only if it is in force."""
 
     plan_digest: str | None = None
+    schedule_id: str | None = None
 
 
 @value_object(kw_only=True)
 class PlanPublication:
+    pass
+
+
+@value_object(kw_only=True)
+class SchedulePublication:
+    """``plan_digest``: publish only what the plan with this digest said."""
+
+    publish_at: datetime
+    plan_digest: str | None = None
+
+
+@value_object(kw_only=True)
+class CancelScheduledPublication:
     pass
 
 
@@ -206,6 +220,8 @@ ModerationCommand = (
     | BulkSelectProvisionalGrades
     | PublishProvisionalGrades
     | PlanPublication
+    | SchedulePublication
+    | CancelScheduledPublication
     | SetAdjudicationPolicy
     | AdjudicateProvisionalGrades
     | RevisePublishedGrade
@@ -228,6 +244,8 @@ MODERATION_COMMANDS = frozenset(
         "bulk_select_provisional_grades",
         "publish_provisional_grades",
         "plan_publication",
+        "schedule_publication",
+        "cancel_scheduled_publication",
         "set_adjudication_policy",
         "adjudicate_provisional_grades",
         "revise_published_grade",

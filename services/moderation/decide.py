@@ -14,6 +14,7 @@ from services.moderation import (
     publication_plan,
     revision,
     sampling,
+    schedule,
     selection,
 )
 from services.moderation.assignment import Assignment
@@ -58,7 +59,7 @@ def decide(
     # Canvas finds the moderation set of a deleted assignment too (ModerationSetController#load_assignment).
     if assignment.deleted and not isinstance(data, commands.SelectStudentsForModeration):
         return NOT_FOUND
-    return _decide_assignment_command(data, command.actor_id or 0, course, assignment, at)
+    return _decide_assignment_command(data, command.actor_id or 0, command.command_id, course, assignment, at)
 
 
 def _decide_assignment_command(
@@ -68,6 +69,7 @@ def _decide_assignment_command(
     | commands.PostGrades
     | commands.HideGrades,
     actor_id: int,
+    command_id: str,
     course: Course,
     assignment: Assignment,
     at: datetime,
@@ -87,6 +89,10 @@ def _decide_assignment_command(
             return publication.publish_grades(data, actor_id, course, assignment, at)
         case commands.PlanPublication():
             return publication_plan.plan_publication(actor_id, course, assignment)
+        case commands.SchedulePublication():
+            return schedule.schedule_publication(data, actor_id, command_id, course, assignment, at)
+        case commands.CancelScheduledPublication():
+            return schedule.cancel_publication(actor_id, course, assignment)
         case commands.SetAdjudicationPolicy():
             return adjudication.set_adjudication_policy(data, actor_id, course, assignment)
         case commands.AdjudicateProvisionalGrades():

@@ -45,6 +45,10 @@ ADJUDICATION_STALE = Rejected(
 PLAN_OUTDATED = Rejected(
     "plan_outdated", "The plan has changed, nothing was published: read the plan again and publish with its digest"
 )
+INVALID_SCHEDULE = Rejected(
+    "invalid_schedule", "publish_at must be later than now and within 400 days, nothing was scheduled"
+)
+NOT_SCHEDULED = Rejected("not_scheduled", "The schedule is not in force, nothing was changed")
 STUDENT_NOT_ENROLLED = Rejected(
     "student_not_enrolled", "Student must be enrolled in the course as a student to be graded"
 )

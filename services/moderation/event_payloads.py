@@ -118,7 +118,7 @@ _CODECS: Mapping[str, Codec] = {
     ),
     **dict.fromkeys(("provisional_grade_id", "comment_id", "author_id", "student_id"), _ID),
     **dict.fromkeys(("points_possible", "score", "entered_score", "points_deducted"), _SCORE),
-    **dict.fromkeys(("submitted_at", "graded_at", "posted_at", "created_at"), _TIME),
+    **dict.fromkeys(("submitted_at", "graded_at", "posted_at", "created_at", "publish_at"), _TIME),
     **dict.fromkeys(("users", "enrollments", "admins"), _ROWS),
     **dict.fromkeys(("student_ids", "kept_student_ids"), _STUDENTS),
     "grading_scheme": (_scheme_to_json, _scheme_from_json),
@@ -284,6 +284,8 @@ _FORMS: Mapping[str, _Form] = {
             codecs={"score": _SCORE_PAIR, "grade": _TEXT_PAIR},
         ),
         _form(events.GradesPosted, "grades_published_at"),
+        _form(events.PublicationScheduled, "schedule_id", "publish_at", "user_id", "plan_digest"),
+        _form(events.PublicationScheduleCancelled, "schedule_id", "publish_at"),
         _form(
             events.GradeRevised,
             *("score", "grade", "excused", "entered_score", "points_deducted", "grader_id", "graded_at", "was_graded"),

@@ -249,6 +249,24 @@ class GradesPosted(DomainEvent):
 
 
 @value_object(kw_only=True)
+class PublicationScheduled(DomainEvent):
+    """``schedule_id``: the id of the command that scheduled it; ``plan_digest`` None: whatever the plan is then."""
+
+    name: ClassVar[str] = "publication_scheduled"
+    schedule_id: str
+    publish_at: datetime
+    user_id: int
+    plan_digest: str | None
+
+
+@value_object(kw_only=True)
+class PublicationScheduleCancelled(DomainEvent):
+    name: ClassVar[str] = "publication_schedule_cancelled"
+    schedule_id: str
+    publish_at: datetime
+
+
+@value_object(kw_only=True)
 class GradeRevised(DomainEvent):
     """A published grade became another one, or an excusal. ``score`` and ``grade``: of the gradebook, old and new.
 
@@ -332,6 +350,8 @@ AssignmentEvent = (
     | SubmissionUpdated
     | GradePublished
     | GradesPosted
+    | PublicationScheduled
+    | PublicationScheduleCancelled
     | GradeRevised
     | GradeWithdrawn
     | SubmissionPosted

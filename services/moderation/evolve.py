@@ -13,6 +13,7 @@ from services.moderation.assignment import (
     Comment,
     GradingSettings,
     ProvisionalGrade,
+    ScheduledPublication,
     Selection,
     Submission,
 )
@@ -37,6 +38,8 @@ from services.moderation.events import (
     ProvisionalGradeCreated,
     ProvisionalGradeSelected,
     ProvisionalGradeUpdated,
+    PublicationScheduleCancelled,
+    PublicationScheduled,
     StudentsSelectedForModeration,
     SubmissionCommentRecorded,
     SubmissionHidden,
@@ -175,6 +178,13 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             _apply_publication(assignment, event, position, at)
         case GradesPosted(grades_published_at=published_at):
             assignment.grades_published_at = published_at
+            assignment.scheduled_publication = None
+        case PublicationScheduled():
+            assignment.scheduled_publication = ScheduledPublication(
+                event.schedule_id, event.publish_at, event.user_id, event.plan_digest
+            )
+        case PublicationScheduleCancelled():
+            assignment.scheduled_publication = None
         case GradeRevised() | GradeWithdrawn():
             _apply_revision(assignment, event, position, at)
         case SubmissionPosted(student_id=student, posted_at=posted_at):

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 from collections.abc import Iterator
 from itertools import count, islice
+from uuid import UUID
 
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
@@ -117,6 +118,18 @@ def draw_order(assignment: Assignment, purpose: bytes, *numbers: int) -> bytes:
     """By which students or graders are drawn: HMAC(secret, purpose, numbers), different for each purpose."""
     message = b" ".join((b"draw", purpose, *(b"%d" % number for number in numbers)))
     return hmac.digest(assignment.secret, message, hashlib.sha256)
+
+
+def derived_command_id(secret: bytes, purpose: bytes, cause_id: str) -> str:
+    """UUIDv8 of HMAC(secret, purpose, cause): the same whenever it is drawn, and nobody else can draw it."""
+    digest = hmac.digest(secret, b"%b %b" % (purpose, cause_id.encode()), hashlib.sha256)
+    return build_uuid8(digest[:16])
+
+
+def build_uuid8(digest: bytes) -> str:
+    """Build a UUID of version 8 from 16 bytes of a digest."""
+    number = int.from_bytes(digest, "big") & ~(0xF << 76) | 8 << 76
+    return str(UUID(int=number & ~(0x3 << 62) | 0x2 << 62))
 
 
 def _anonymous_id_candidates(secret: bytes, purpose: bytes, user_id: int) -> Iterator[str]:

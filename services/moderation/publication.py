@@ -10,7 +10,14 @@ from services.moderation import ids
 from services.moderation.assignment import Assignment
 from services.moderation.commands import PublishProvisionalGrades
 from services.moderation.course import Course
-from services.moderation.decisions import ADJUDICATION_STALE, PLAN_OUTDATED, Accepted, Decision, Rejected
+from services.moderation.decisions import (
+    ADJUDICATION_STALE,
+    NOT_SCHEDULED,
+    PLAN_OUTDATED,
+    Accepted,
+    Decision,
+    Rejected,
+)
 from services.moderation.events import Event, GradePublished, GradesPosted
 from services.moderation.moderation_checks import check_unpublished_moderation
 from services.moderation.publication_plan import PlannedGrade, PublicationPlan, build_plan, compute_digest
@@ -22,6 +29,21 @@ def publish_grades(
     data: PublishProvisionalGrades, actor_id: int, course: Course, assignment: Assignment, at: datetime
 ) -> Decision:
     """Publish the grades of all students or of none: one grade_published for each, then grades_posted."""
+    schedule = assignment.scheduled_publication
+    if data.schedule_id is not None and (schedule is None or schedule.schedule_id != data.schedule_id):
+        return NOT_SCHEDULED
+    plan = check_publication(data.plan_digest, actor_id, course, assignment)
+    if isinstance(plan, Rejected):
+        return plan
+    events: list[Event] = [_build_published_event(row, course, assignment, at) for row in plan.rows]
+    events.append(GradesPosted(grades_published_at=at))
+    return Accepted(tuple(events), {"message": "OK"})
+
+
+def check_publication(
+    plan_digest: str | None, actor_id: int, course: Course, assignment: Assignment
+) -> PublicationPlan | Rejected:
+    """What the actor's publication would make now, or why it would be refused."""
     rejection = check_unpublished_moderation(actor_id, course, assignment)
     if rejection is not None:
         return rejection
@@ -30,13 +52,11 @@ def publish_grades(
         return _name_stale_students(plan, course, assignment)
     if plan.refusal is not None:
         return plan.refusal
-    if data.plan_digest is not None:
+    if plan_digest is not None:
         digest = compute_digest(course, assignment, plan.rows)
-        if data.plan_digest != digest:
+        if plan_digest != digest:
             return replace(PLAN_OUTDATED, message=f"{PLAN_OUTDATED.message}: its digest is {digest} now")
-    events: list[Event] = [_build_published_event(row, course, assignment, at) for row in plan.rows]
-    events.append(GradesPosted(grades_published_at=at))
-    return Accepted(tuple(events), {"message": "OK"})
+    return plan
 
 
 def _name_stale_students(plan: PublicationPlan, course: Course, assignment: Assignment) -> Rejected:

@@ -15,6 +15,7 @@ from services.moderation.current_grades import (
     entered_gradebook_grade,
 )
 from services.moderation.event_payloads import decimal_to_json, format_time
+from services.moderation.schedule import schedule_document
 
 Row = dict[str, Any]
 
@@ -23,11 +24,13 @@ def state_document(
     course: Course,
     assignment: Assignment,
     *,
+    refused_with: str | None = None,
     grade_encoder: Callable[[ProvisionalGrade], Any] | None = None,
     submission_encoder: Callable[[int], Any] | None = None,
 ) -> dict[str, Any]:
     """Return the document: ids are integers, scores numbers, times RFC 3339 in milliseconds; lists are sorted by id.
 
+    ``refused_with``: the reason if the scheduled publication was sent and refused.
     ``grade_encoder``, ``submission_encoder``: build rows in place of :func:`grade_row` and :func:`submission_row`.
     """
     students = sorted(
@@ -42,6 +45,7 @@ def state_document(
         "version": assignment.version,
         "settings": {name: _setting_to_json(name, assignment) for name in DEFAULT_SETTINGS},
         "grades_published_at": format_time(assignment.grades_published_at),
+        "scheduled_publication": schedule_document(course, assignment, refused_with),
         "moderation_set": [
             {
                 "student_id": s,

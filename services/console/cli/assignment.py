@@ -16,6 +16,7 @@ from services.console.event_summary import summarize_event
 from services.console.pipeline_status import pluralize
 from services.eventlog.access_records import record_access
 from services.eventlog.aggregates import load_as_of
+from services.eventlog.schedules import find_refusal
 from services.eventlog.store import StoredEvent
 from services.eventlog.stream_reader import StreamReader
 from services.moderation.assignment import Assignment
@@ -48,7 +49,13 @@ def state(
     as_json: JsonOption = False,
 ) -> None:
     """Show an assignment, now or at a version or time."""
-    document = state_document(*load_state(assignment_id, version, at, root_account))
+    course, assignment = load_state(assignment_id, version, at, root_account)
+
+    async def read_refusal(connection: Connection) -> str | None:
+        return await find_refusal(StreamReader(connection), assignment, version=version, at=_as_utc(at))
+
+    refused_with = None if assignment.scheduled_publication is None else with_connection(read_refusal)
+    document = state_document(course, assignment, refused_with=refused_with)
     if as_json:
         print_json(document)
     else:
@@ -61,7 +68,7 @@ def load_state(
     """Load an assignment and its course, now or at a version or time. Exits if there was none."""
     if version is not None and at is not None:
         raise typer.BadParameter("use --version or --at, not both")
-    at_utc = at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
+    at_utc = _as_utc(at)
 
     async def read_state(connection: Connection) -> tuple[Course, Assignment]:
         target = {"root_account": root_account, "assignment": assignment_id}
@@ -74,6 +81,10 @@ def load_state(
         return loaded
 
     return with_connection(read_state, of_account=True)
+
+
+def _as_utc(at: datetime | None) -> datetime | None:
+    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
 
 
 def _format_moment(version: int | None, at: datetime | None) -> str:
@@ -95,6 +106,8 @@ def _print_state(console: Console, document: Json) -> None:
         "graders": ", ".join(str(grader["user_id"]) for grader in document["moderation_graders"]) or "none yet",
         "published": published or "not yet",
     }
+    if document["scheduled_publication"] is not None:
+        fields["scheduled"] = _describe_schedule(document["scheduled_publication"])
     print_fields(console, fields)
     if settings["deleted"]:
         console.print(Text("  deleted", style="red"))
@@ -106,6 +119,13 @@ def _describe_moderation(settings: Json) -> str:
         return "off"
     final_grader_id = settings["final_grader_id"]
     return f"up to {settings['grader_count']} graders, final grader {final_grader_id or 'none'}"
+
+
+def _describe_schedule(schedule: Json) -> str:
+    when = f"for {schedule['publish_at']} by user {schedule['user_id']}"
+    if schedule["refused_with"] is not None:
+        return f"{when}: refused with {schedule['refused_with']}"
+    return when if schedule["would_publish"] else f"{when}: would be refused with {schedule['reason']} now"
 
 
 def _print_students(console: Console, document: Json) -> None:

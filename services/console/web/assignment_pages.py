@@ -27,6 +27,7 @@ from services.console.web.templates import escape_invisible
 from services.eventlog.access_records import record_access
 from services.eventlog.aggregates import load_as_of
 from services.eventlog.assignment_list import list_assignments
+from services.eventlog.schedules import find_refusal
 from services.eventlog.store import StoredEvent
 from services.eventlog.stream_reader import StreamReader
 from services.moderation.assignment import Assignment
@@ -87,7 +88,7 @@ async def assignment_page(
         user_id=user.user_id,
         client=None if request.client is None else request.client.host,
     )
-    document = state_document(snapshot.course, snapshot.state)
+    document = state_document(snapshot.course, snapshot.state, refused_with=snapshot.refused_with)
     state_changes = find_changes(snapshot.earlier_document, document)
     first_row, rows = (max(students, 1) - 1) * ROWS_MAX, build_student_rows(document)
     stream_version = snapshot.state.version
@@ -105,6 +106,7 @@ async def assignment_page(
         changes=state_changes[:CHANGES_MAX],
         more_changes=len(state_changes) > CHANGES_MAX,
         settings=document["settings"],
+        schedule=document["scheduled_publication"],
         rows=rows[first_row : first_row + ROWS_MAX],
         students=len(rows),
         students_page=max(students, 1),
@@ -119,7 +121,10 @@ async def assignment_page(
 
 @dataclass(frozen=True, slots=True)
 class AssignmentSnapshot:
-    """A requested state. ``earlier_document``: the state to compare with, None before the first event."""
+    """A requested state. ``earlier_document``: the state to compare with, None before the first event.
+
+    ``refused_with``: the reason if the publication of its schedule was refused.
+    """
 
     stream: int
     course: Course
@@ -127,6 +132,7 @@ class AssignmentSnapshot:
     last_version: int
     compared: int
     earlier_document: dict[str, Any] | None
+    refused_with: str | None
 
 
 async def _load_snapshot(
@@ -151,7 +157,8 @@ async def _load_snapshot(
         if compared_state is None:
             raise HTTPException(404, f"The assignment has no version {compared} to compare with.")
         earlier_document = state_document(*compared_state)
-    return AssignmentSnapshot(streams[0].number, *loaded, latest[1].version, compared, earlier_document)
+    refused_with = await find_refusal(stream_reader, loaded[1], **as_of_arguments)
+    return AssignmentSnapshot(streams[0].number, *loaded, latest[1].version, compared, earlier_document, refused_with)
 
 
 def _as_utc(text: str) -> str:

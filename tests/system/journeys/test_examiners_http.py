@@ -1,6 +1,7 @@
 """What examiners do beyond Canvas, over HTTP and Kafka."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -33,6 +34,11 @@ class Examiners(CourseClient):
     async def mark(self, name: str, student: str, score: float) -> None:
         form = {"submission": {"score": score, "provisional": True}}
         await self.request("PUT", f"submissions/{self.world.user_id(student)}", name, json=form)
+
+
+def in_days(days: int) -> str:
+    at = datetime.now(UTC) + timedelta(days=days)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @pytest.fixture
@@ -156,6 +162,41 @@ async def test_a_published_grade_is_revised_and_withdrawn_and_told_each_time(exa
     assert changes[3]["details"]["reason"] == "Appeal: question 4."
     await examiners.ask("GET", f"students/{student}/explanation", "ta1", 403)
     await examiners.ask("GET", f"students/{examiners.world.user_id('ta1')}/explanation", status=404)
+
+
+async def test_a_publication_is_scheduled_replaced_and_cancelled(examiners: Examiners) -> None:
+    await examiners.mark("ta1", "s0", 7)
+    digest = (await examiners.ask("GET", "publication_plan"))["digest"]
+    user = int(examiners.world.user_id("fg"))
+    first = {"publish_at": in_days(1), "plan_digest": digest}
+    assert await examiners.read_reason("cancel_scheduled_publication") == "not_scheduled"
+    assert await examiners.read_reason("schedule_publication", json={"publish_at": in_days(-1)}) == "invalid_schedule"
+    assert await examiners.read_reason("schedule_publication", json={"publish_at": in_days(401)}) == "invalid_schedule"
+    assert await examiners.read_reason("schedule_publication", "ta1", json=first) == "unauthorized"
+    await examiners.ask("POST", "schedule_publication", status=400, json={"plan_digest": digest})
+    await examiners.ask("POST", "schedule_publication", status=400, json={"publish_at": "tomorrow"})
+    other_plan = {**first, "plan_digest": f"sha256:{'0' * 64}"}
+    assert await examiners.read_reason("schedule_publication", json=other_plan) == "plan_outdated"
+
+    scheduled = await examiners.ask("POST", "schedule_publication", json=first)
+    assert scheduled | first == scheduled | {"user_id": user}
+    assert await examiners.ask("POST", "schedule_publication", json=first) == scheduled
+    state = await examiners.ask("GET", "state", AUDITOR)
+    shown = {**first, "user_id": user, "would_publish": True, "reason": None, "refused_with": None}
+    assert state["scheduled_publication"] == shown
+    await examiners.mark("ta1", "s0", 8)
+    moved = (await examiners.ask("GET", "state", AUDITOR))["scheduled_publication"]
+    assert moved == {**shown, "would_publish": False, "reason": "plan_outdated"}
+    then = await examiners.ask("GET", "state", AUDITOR, params={"version": state["version"]})
+    assert then["scheduled_publication"] == shown
+
+    second = await examiners.ask("POST", "schedule_publication", data={"publish_at": in_days(2)})
+    assert second["schedule_id"] != scheduled["schedule_id"]
+    assert await examiners.ask("POST", "cancel_scheduled_publication") == second
+    assert (await examiners.ask("GET", "state", AUDITOR))["scheduled_publication"] is None
+    events = await examiners.ask("GET", "events", AUDITOR, params={"per_page": 100})
+    names = [event["event_type"] for event in events if "schedule" in event["event_type"]]
+    assert names == ["publication_scheduled", "publication_scheduled", "publication_schedule_cancelled"]
 
 
 async def test_a_slot_without_a_grade_is_released_for_another_grader(examiners: Examiners) -> None:

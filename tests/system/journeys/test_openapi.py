@@ -27,6 +27,8 @@ STATE_DEPENDENT_OPERATIONS = (
     "set_adjudication_policy",
     "release_grader_slot",
     "draw_moderation_sample",
+    "schedule_publication",
+    "cancel_scheduled_publication",
     "revise_published_grade",
     "withdraw_published_grade",
     # version and at together

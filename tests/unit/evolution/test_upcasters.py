@@ -41,6 +41,8 @@ CONTENT_HASHES = {
     "publish_provisional_grades": "1d0e15346b3e57f0c2b0c61be5e1dff1",
     "post_grades": "d162fe13209a30a7f2f4c2c0734866b7",
     "hide_grades": "2db5c8844896f30c1ff639737ec9bac3",
+    "schedule_publication": "f080f6df64ead8343031d83261993214",
+    "cancel_scheduled_publication": "bc227499236a764da12ec2facb8c37b7",
     "release_grader_slot": "5d15f1d9dc580ee53df108b1ef047145",
     "draw_moderation_sample": "5ea6db9592529a35a584247e0abff2a8",
     "withdraw_published_grade": "6b9515c2b8442068f1277e7ce9aa6360",

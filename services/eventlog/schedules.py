@@ -1,0 +1,132 @@
+"""Scheduled publications: which are in force and due, and whether the publication of one was refused.
+
+Read from the events alone: in force is what was scheduled, and what no later event of its stream replaced, cancelled
+or published. Each query compares times with PostgreSQL's clock at its own start, so that nothing is due early.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import orjson
+
+from services.eventlog.postgres import Pool
+from services.eventlog.stream_reader import StreamReader, VerdictArchived
+from services.moderation.assignment import Assignment
+from services.moderation.decisions import COMMAND_EXPIRED
+from services.moderation.event_payloads import parse_time
+from services.moderation.schedule import publication_command_id
+
+# As the events have it: texts in the order of times.
+_TIME_FORM = """YYYY-MM-DD"T"HH24:MI:SS.MS"Z\""""
+_PUBLISH_AT = """(e.data #>> '{payload,publish_at}') collate "C\""""
+# $1 seconds before now (null: since ever), $2 seconds after now, $3 the most rows.
+SCHEDULES = f"""
+with schedule as (
+    select e.stream, e.data, {_PUBLISH_AT} as publish_at
+    from event e
+    where e.type = 'publication_scheduled'
+      and {_PUBLISH_AT} > coalesce(
+          to_char((statement_timestamp() - make_interval(secs => $1)) at time zone 'UTC', '{_TIME_FORM}'), '')
+      and {_PUBLISH_AT} <=
+          to_char((statement_timestamp() + make_interval(secs => $2)) at time zone 'UTC', '{_TIME_FORM}')
+      and not exists (select from event l where l.stream = e.stream and l.version > e.version
+                      and l.type in ('publication_scheduled', 'publication_schedule_cancelled', 'grades_posted'))
+    order by {_PUBLISH_AT} limit $3
+)
+select s.number, s.root_account, s.course, s.assignment, e.data, f.metadata,
+       extract(epoch from e.publish_at::timestamptz - statement_timestamp())::float8
+from schedule e join stream s on s.number = e.stream join event f on f.stream = e.stream and f.version = 1
+"""
+# $1 command ids.
+FIRST_VERDICTS = """
+select v.command_id, v.root_account, v.body from verdict v where v.command_id = any($1::uuid[]) and v.first
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A schedule in force. ``command_id``: of its publication; ``seconds_left``: until it is due, by PostgreSQL."""
+
+    stream: int
+    root_account: int
+    course: int
+    assignment: int
+    schedule_id: str
+    publish_at: datetime
+    user_id: int
+    plan_digest: str | None
+    command_id: str
+    seconds_left: float
+
+
+async def read_schedules(
+    connection: "asyncpg.Connection[asyncpg.Record] | Pool",
+    seconds_before: float | None,
+    seconds_after: float,
+    rows_max: int,
+) -> list[Schedule]:
+    """Return the schedules in force whose time is within the given seconds of now, in the order of their times.
+
+    ``seconds_before`` None: since ever. Those whose publication was refused are among them.
+    """
+    rows = await connection.fetch(SCHEDULES, seconds_before, seconds_after, rows_max)
+    return sorted((_to_schedule(row) for row in rows), key=lambda schedule: schedule.publish_at)
+
+
+def _to_schedule(row: Any) -> Schedule:
+    stream, root_account, course, assignment, data, metadata, seconds_left = row
+    payload = orjson.loads(data)["payload"]
+    secret = bytes.fromhex(orjson.loads(metadata)["secret"])
+    publish_at = parse_time(payload["publish_at"])
+    assert publish_at is not None
+    return Schedule(
+        stream,
+        root_account,
+        course,
+        assignment,
+        payload["schedule_id"],
+        publish_at,
+        int(payload["user_id"]),
+        payload["plan_digest"],
+        publication_command_id(secret, payload["schedule_id"]),
+        seconds_left,
+    )
+
+
+async def find_decided(
+    connection: "asyncpg.Connection[asyncpg.Record] | Pool", schedules: Collection[Schedule]
+) -> dict[str, str | None]:
+    """Return the reasons, by command id, of the publications that are decided; None for one that was accepted."""
+    by_command = {schedule.command_id: schedule for schedule in schedules}
+    rows = await connection.fetch(FIRST_VERDICTS, list(by_command))
+    return {
+        str(command_id): COMMAND_EXPIRED.reason if body is None else orjson.loads(body)["reason"]
+        for command_id, root_account, body in rows
+        if by_command[str(command_id)].root_account == root_account
+    }
+
+
+async def find_refusal(
+    reader: StreamReader, assignment: Assignment, *, version: int | None = None, at: datetime | None = None
+) -> str | None:
+    """Return the reason if the publication of the assignment's schedule was refused, by a version or time if given."""
+    schedule = assignment.scheduled_publication
+    if schedule is None:
+        return None
+    command_id = publication_command_id(assignment.secret, schedule.schedule_id)
+    try:
+        stored = await reader.first_verdict(command_id, assignment.root_account_id)
+    except VerdictArchived:
+        return COMMAND_EXPIRED.reason
+    if stored is None:
+        return None
+    verdict = orjson.loads(stored.body)
+    if version is not None and verdict["stream_version"] > version:
+        return None
+    if at is not None and datetime.fromisoformat(verdict["decided_at"]) > at:
+        return None
+    reason: str | None = verdict["reason"]
+    return reason

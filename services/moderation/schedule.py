@@ -1,0 +1,119 @@
+"""Publication at a set time: the schedule in force, and what its publication would do.
+
+The service sends the publication when it is due: an ordinary command of who scheduled, which names the schedule.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from services.moderation import ids
+from services.moderation.assignment import Assignment, ScheduledPublication
+from services.moderation.commands import SchedulePublication
+from services.moderation.course import Course
+from services.moderation.decisions import (
+    INVALID_SCHEDULE,
+    NOT_SCHEDULED,
+    PLAN_OUTDATED,
+    Accepted,
+    Decision,
+    Rejected,
+)
+from services.moderation.event_payloads import format_time
+from services.moderation.events import PublicationScheduleCancelled, PublicationScheduled
+from services.moderation.moderation_checks import check_unpublished_moderation
+from services.moderation.publication import check_publication
+
+AHEAD_MAX = timedelta(days=400)
+
+
+def schedule_publication(
+    data: SchedulePublication,
+    actor_id: int,
+    command_id: str,
+    course: Course,
+    assignment: Assignment,
+    at: datetime,
+) -> Decision:
+    """Set the time of the publication, in place of a schedule before; the same again changes nothing.
+
+    Students still without a selection do not refuse it, unless a plan's digest is sent.
+    """
+    rejection = check_unpublished_moderation(actor_id, course, assignment)
+    if rejection is not None:
+        return rejection
+    if not at < data.publish_at <= at + AHEAD_MAX:
+        return INVALID_SCHEDULE
+    if data.plan_digest is not None:
+        checked = check_publication(data.plan_digest, actor_id, course, assignment)
+        if isinstance(checked, Rejected):
+            return _refuse_plan(checked)
+    before = assignment.scheduled_publication
+    wanted = ScheduledPublication(command_id, data.publish_at, actor_id, data.plan_digest)
+    if before is not None and replace(before, schedule_id=command_id) == wanted:
+        return Accepted((), _result(before, assignment))
+    event = PublicationScheduled(
+        schedule_id=command_id, publish_at=data.publish_at, user_id=actor_id, plan_digest=data.plan_digest
+    )
+    return Accepted((event,), _result(wanted, assignment))
+
+
+def cancel_publication(actor_id: int, course: Course, assignment: Assignment) -> Decision:
+    """End the schedule in force, also one whose publication was refused."""
+    rejection = check_unpublished_moderation(actor_id, course, assignment)
+    if rejection is not None:
+        return rejection
+    schedule = assignment.scheduled_publication
+    if schedule is None:
+        return NOT_SCHEDULED
+    event = PublicationScheduleCancelled(schedule_id=schedule.schedule_id, publish_at=schedule.publish_at)
+    return Accepted((event,), _result(schedule, assignment))
+
+
+def publication_command_id(secret: bytes, schedule_id: str) -> str:
+    """The id of the command that publishes when a schedule is due: however many send it, it is decided once.
+
+    ``secret``: of the assignment's stream, so that no other command can take the id before.
+    """
+    return ids.derived_command_id(secret, b"publication", schedule_id)
+
+
+def schedule_document(course: Course, assignment: Assignment, refused_with: str | None) -> dict[str, Any] | None:
+    """The schedule in force with what its publication would do now, None without one.
+
+    ``refused_with``: the reason of the refusal if the publication was sent and refused; it is not sent again.
+    """
+    schedule = assignment.scheduled_publication
+    if schedule is None:
+        return None
+    reason = refused_with
+    if reason is None:
+        checked = check_publication(schedule.plan_digest, schedule.user_id, course, assignment)
+        reason = checked.reason if isinstance(checked, Rejected) else None
+    return {
+        "publish_at": format_time(schedule.publish_at),
+        "user_id": schedule.user_id,
+        "plan_digest": schedule.plan_digest,
+        "would_publish": reason is None,
+        "reason": reason,
+        "refused_with": refused_with,
+    }
+
+
+def _refuse_plan(rejection: Rejected) -> Rejected:
+    """A plan that cannot be published is refused as one that has moved; the message says why."""
+    if rejection.reason == PLAN_OUTDATED.reason:
+        return replace(rejection, message=rejection.message.replace("published", "scheduled", 1))
+    return replace(
+        PLAN_OUTDATED, message=f"The plan cannot be published now ({rejection.reason}), nothing was scheduled"
+    )
+
+
+def _result(schedule: ScheduledPublication, assignment: Assignment) -> dict[str, Any]:
+    return {
+        "assignment_id": assignment.assignment_id,
+        "schedule_id": schedule.schedule_id,
+        "publish_at": format_time(schedule.publish_at),
+        "user_id": schedule.user_id,
+        "plan_digest": schedule.plan_digest,
+    }

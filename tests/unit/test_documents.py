@@ -1,4 +1,4 @@
-"""What the documents name is there: commands, their words, and files."""
+"""The commands, arguments and files that the documents mention exist."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ DOCUMENTS = [
 
 
 def operate_commands() -> set[str]:
-    """The commands of ``moderated-grading``; those of a group with its name before them."""
+    """Return the commands of ``moderated-grading``; those of a group with its name in front."""
     root = typer.main.get_command(build_cli())
     words: dict[str, object] = dict(root.commands)  # type: ignore[attr-defined]
     for group, command in list(words.items()):

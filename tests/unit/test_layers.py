@@ -1,4 +1,4 @@
-"""What import-linter cannot check of the layers in pyproject.toml."""
+"""Checks of the layers that import-linter cannot make."""
 
 import ast
 import sys
@@ -10,7 +10,7 @@ SERVICES = ROOT / "services"
 
 
 def imported_modules(path: Path) -> set[str]:
-    """Dotted names of the modules that a source file imports, wherever in it."""
+    """Return the dotted names of the modules that a source file imports anywhere."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         match node:

@@ -1,4 +1,4 @@
-"""The run time holds permissively licensed packages: an image of it may be passed on under Apache-2.0."""
+"""The run time consists of permissively licensed packages: an image of it may be distributed under Apache-2.0."""
 
 import re
 from importlib.metadata import Distribution, distribution
@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.test_packaging import locked
 
-# SPDX identifiers. MPL-2.0 binds changes to its own files alone.
+# SPDX identifiers. MPL-2.0 applies only to changes of its own files.
 PERMISSIVE = {
     "0BSD",
     "Apache-2.0",
@@ -21,7 +21,7 @@ PERMISSIVE = {
     "PSF-2.0",
     "Zlib",
 }
-# What packages without an SPDX expression write instead, in a classifier or in a short text.
+# Classifiers and short texts of packages without an SPDX expression.
 WORDS = {
     "3-Clause BSD License": "BSD-3-Clause",
     "Apache 2": "Apache-2.0",
@@ -33,7 +33,7 @@ WORDS = {
     "MIT License": "MIT",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
 }
-# Packages under another licence that the run time holds all the same, each with the reason.
+# Packages of the run time under another licence, each with the reason.
 ACCEPTED = {
     "psycopg": "LGPL-3.0-only",
     "psycopg-binary": "LGPL-3.0-only",
@@ -43,7 +43,7 @@ version in its place: that is all LGPL-3.0 asks of a program that uses a library
 
 
 def licence(package: Distribution) -> str:
-    """Its SPDX expression, or the identifiers that its classifiers or its licence field stand for."""
+    """Return a package's SPDX expression, or the identifiers of its classifiers or its licence field."""
     known = package.metadata
     if "License-Expression" in known:
         return known["License-Expression"]
@@ -54,7 +54,7 @@ def licence(package: Distribution) -> str:
 
 
 def installed() -> dict[str, str]:
-    """The licence of each package of the run-time lock that this platform and this Python need."""
+    """Return the licence of each package of the run-time lock that this platform and this Python need."""
     wanted = {
         name
         for name, pins in locked("requirements.lock").items()
@@ -70,7 +70,7 @@ def test_run_time_packages_have_permissive_licences() -> None:
 
 
 def identifiers(expression: str) -> list[str]:
-    """The licences of an SPDX expression; those of a choice count alike, so that no choice is needed."""
+    """Return the licences of an SPDX expression; all alternatives of a choice are included."""
     return [part.strip(" ()") for part in re.split(r" AND | OR ", expression)]
 
 

@@ -1,4 +1,4 @@
-"""The project installs as pyproject.toml says: the locks agree with it, the wheel is whole, the script runs."""
+"""The project installs as pyproject.toml states: the locks agree, the wheel is complete, the script runs."""
 
 import os
 import pkgutil
@@ -24,12 +24,12 @@ LOCKS = {
     "requirements-local.lock": ("agreement", "local"),
     "requirements-dev.lock": tuple(EXTRAS),
 }
-# What a process reads at run time that is no Python module.
+# Files besides Python modules that a process reads at run time.
 DATA = {"services/console/web": {".html", ".css", ".js", ".svg"}, "schemas/eventlog": {".sql"}, "schemas": {".json"}}
 
 
 def locked(name: str) -> dict[str, list[Requirement]]:
-    """The pins of a lock by package; some have one for each of several versions of Python."""
+    """Return the pins of a lock by package; some packages have one pin per version of Python."""
     found: dict[str, list[Requirement]] = {}
     for line in (ROOT / "deploy" / name).read_text().splitlines():
         if line and not line.startswith(("#", " ")):
@@ -39,7 +39,7 @@ def locked(name: str) -> dict[str, list[Requirement]]:
 
 
 def version_of(pin: Requirement) -> str:
-    """The one version that a pin allows."""
+    """Return the only version that a pin allows."""
     (specifier,) = pin.specifier
     assert specifier.operator == "=="
     return specifier.version
@@ -103,7 +103,7 @@ def test_scripts_name_functions() -> None:
 
 
 def find(where: str) -> object:
-    """What an entry point names."""
+    """Return the object that an entry point names."""
     found: object = pkgutil.resolve_name(where)
     return found
 

@@ -94,7 +94,7 @@ def test_season_is_decided_and_published_by_the_composed_service(composition: Co
     assert "every grade published once" in season.stdout
 
 
-def test_console_opens_with_a_token_of_the_composed_keys(composition: Composition) -> None:
+def test_console_accepts_a_token_of_the_composed_keys(composition: Composition) -> None:
     composition.wait_until_healthy()
     url = f"http://127.0.0.1:{composition.ports['CONSOLE_PORT']}/"
     request = urllib.request.Request(

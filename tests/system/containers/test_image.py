@@ -20,7 +20,7 @@ def test_image_is_small_and_labelled(engine: Engine) -> None:
     assert labels["org.opencontainers.image.version"] == __version__
 
 
-def test_image_holds_what_runs_and_no_tools(engine: Engine) -> None:
+def test_image_contains_the_service_and_no_development_tools(engine: Engine) -> None:
     listed = engine.docker("run", *LOCKED_DOWN, IMAGE, "find", "/app", "/opt/venv", "-maxdepth", "1").stdout.split()
     assert {"/app/services", "/app/schemas", "/app/LICENSE"} <= set(listed)
     assert {"/app/tests", "/app/deploy", "/app/.git"}.isdisjoint(listed)
@@ -29,7 +29,7 @@ def test_image_holds_what_runs_and_no_tools(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("process", ["handler", "relay", "gateway", "console"])
-def test_process_without_rights_starts_and_names_the_missing_setting(engine: Engine, process: str) -> None:
+def test_unprivileged_process_starts_and_names_the_missing_setting(engine: Engine, process: str) -> None:
     ended = engine.docker("run", *LOCKED_DOWN, IMAGE, "python3", "-m", f"services.{process}", check=False)
     assert ended.returncode not in (0, 125, 126, 127)
     assert "DATABASE_URL" in ended.stdout + ended.stderr

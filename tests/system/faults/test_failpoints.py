@@ -15,7 +15,7 @@ FAILURES = {
 }
 
 
-async def test_each_command_is_processed_and_published_once_whichever_boundary_fails(system: System) -> None:
+async def test_each_command_is_processed_and_published_once_if_any_boundary_fails(system: System) -> None:
     processes = {
         name: system.create_process(name, FAILPOINTS=choices, HANDLER_INSTANCE="a")
         for name, choices in FAILURES.items()
@@ -44,7 +44,7 @@ async def test_each_command_is_processed_and_published_once_whichever_boundary_f
         await wait_until_published(system, count * COMMANDS)
 
 
-async def test_unknown_failpoint_ends_the_process_with_those_that_exist(system: System) -> None:
+async def test_unknown_failpoint_ends_the_process_and_lists_the_existing_ones(system: System) -> None:
     relay = system.create_process("relay", FAILPOINTS="relay.coffee.before=crash")
     relay.start()
     assert relay.popen is not None

@@ -51,7 +51,7 @@ async def replace_database(server: str, name: str, replacement: str) -> None:
         await connection.close()
 
 
-async def test_idle_handler_processes_again_what_a_restored_log_forgot(system: System, postgres: str) -> None:
+async def test_idle_handler_reprocesses_records_that_a_restored_log_lost(system: System, postgres: str) -> None:
     kept, cut = create_courses()
     handler = await start_handler(system)
     await send_all(system, [*updates(kept, PROCESSED), *updates(cut, PROCESSED)])
@@ -79,7 +79,7 @@ async def test_idle_handler_processes_again_what_a_restored_log_forgot(system: S
     assert handler.get_metric("moderation_log_rewinds_total") == 2
 
 
-async def test_commands_that_an_open_transaction_hides_are_lag(system: System) -> None:
+async def test_commands_hidden_by_an_open_transaction_count_as_lag(system: System) -> None:
     handler, world = await start_handler(system), World()
     commands_topic, partition = full_topic_name(system.prefix, "commands"), get_partition(world)
     producer = AIOKafkaProducer(**client_options(system.bootstrap), transactional_id=f"{system.prefix}.lms")

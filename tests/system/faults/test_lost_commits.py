@@ -83,7 +83,7 @@ async def list_lost(system: System) -> list[str]:
 
 
 @pytest.mark.parametrize("relay_runs", [True, False], ids=["running relay", "relay that starts later"])
-async def test_lost_commits_stop_the_relay_until_an_operator_removes_what_is_gone(
+async def test_lost_commits_stop_the_relay_until_an_operator_removes_the_lost_records(
     system: System, relay_runs: bool
 ) -> None:
     if not relay_runs:

@@ -294,7 +294,7 @@ async def test_failing_partition_does_not_block_another_partition(
     assert "partition 0 cannot be processed" in command_consumer.health.component_problems[command_consumer.name]
 
 
-async def test_nothing_is_decided_while_the_clocks_of_handler_and_postgresql_differ(
+async def test_no_command_is_decided_while_handler_and_postgresql_clocks_differ(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consumer_module, "RETRY_SECONDS", (0.0,))

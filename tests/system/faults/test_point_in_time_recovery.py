@@ -75,7 +75,7 @@ def restore(server: PostgresServer, backup: Path, at: str) -> None:
     server.start()
 
 
-async def test_handler_decides_again_what_a_point_in_time_recovery_lost(
+async def test_handler_reprocesses_records_lost_by_a_point_in_time_recovery(
     system: System, archiving_postgres: PostgresServer, tmp_path: Path
 ) -> None:
     server, backup = archiving_postgres, tmp_path / "backup"

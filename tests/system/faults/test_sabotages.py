@@ -37,7 +37,7 @@ def test_checker_finds_the_sabotage(sabotage: str, installation: Installation) -
     assert invariants <= scene.find()
 
 
-def test_service_as_it_is_passes_every_scene(installation: Installation) -> None:
+def test_unmodified_service_passes_every_scene(installation: Installation) -> None:
     scene = Scene(installation, None)
     for play, _ in SCENES.values():
         play(scene)

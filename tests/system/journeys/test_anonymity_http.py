@@ -177,7 +177,7 @@ async def look(course: Course, caller: str, *, by_name: bool) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("caller", ["ta1", "fg"])
-async def test_no_answer_holds_a_name_and_an_anonymous_id(course: Course, caller: str) -> None:
+async def test_no_answer_contains_both_a_name_and_an_anonymous_id(course: Course, caller: str) -> None:
     await grade_anonymously(course, caller, SHOWN)
     for assignment in HIDDEN:
         for by_name in (True, False):
@@ -191,7 +191,7 @@ async def test_no_answer_holds_a_name_and_an_anonymous_id(course: Course, caller
 
 
 @pytest.mark.parametrize("caller", ["ta1", "fg"])
-async def test_who_is_asked_for_by_name_makes_no_difference(course: Course, caller: str) -> None:
+async def test_asking_for_different_students_by_name_makes_no_difference(course: Course, caller: str) -> None:
     for assignment in HIDDEN:
         requests = build_all(course, assignment, [], by_name=True, reads=True)
         requests = [r for r in requests if names_person(r.operation) and "assignment_id" in r.operation.names]
@@ -231,7 +231,7 @@ async def test_no_order_or_number_of_a_list_matches_one_with_names(course: Cours
             assert find_ties(collect_numbers(rows, "anonymous_id"), known, truth) == []
 
 
-async def test_what_is_written_by_name_changes_nothing_that_is_shown_by_anonymous_id(course: Course) -> None:
+async def test_writes_by_name_change_nothing_shown_by_anonymous_id(course: Course) -> None:
     for caller in ("ta1", "fg"):
         before = await look(course, caller, by_name=False)
         for assignment in HIDDEN:
@@ -241,7 +241,7 @@ async def test_what_is_written_by_name_changes_nothing_that_is_shown_by_anonymou
         assert await look(course, caller, by_name=False) == before
 
 
-async def test_what_is_written_by_anonymous_id_changes_nothing_that_is_shown_by_name(course: Course) -> None:
+async def test_writes_by_anonymous_id_change_nothing_shown_by_name(course: Course) -> None:
     grade_ids = await grade_anonymously(course, "fg", PICKED)
     before = await look(course, "fg", by_name=True)
     requests = build_all(course, PICKED, grade_ids, by_name=False, reads=False)

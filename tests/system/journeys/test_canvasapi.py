@@ -128,7 +128,7 @@ async def test_canvasapi_reads_the_anonymous_status(desk: CanvasApiCourse, runni
         await run_in_thread(lambda: desk.assignment("ta1").show_provisonal_grades_for_student(99999))
 
 
-async def test_canvasapi_begins_with_the_course_and_its_people(desk: CanvasApiCourse) -> None:
+async def test_canvasapi_reads_the_course_and_its_users(desk: CanvasApiCourse) -> None:
     def look() -> None:
         canvas = desk.canvas("ta1")
         assert canvas.get_current_user().id == int(desk.world.user_id("ta1"))

@@ -23,7 +23,7 @@ async def course_client(running_system: System, gateway: GatewayClient) -> Cours
     return client
 
 
-async def test_course_is_shown_to_who_has_a_role_there(course_client: CourseClient) -> None:
+async def test_course_is_shown_to_users_with_a_role_in_it(course_client: CourseClient) -> None:
     world = course_client.world
     path = f"/api/v1/courses/{world.course_id}"
     seen = await course_client.request("GET", path, "fg")

@@ -123,7 +123,7 @@ async def test_hidden_students_are_adjudicated_by_anonymous_id(examiners: Examin
     await examiners.ask("GET", f"students/{hidden}/explanation", status=404)
 
 
-async def test_a_published_grade_is_revised_and_withdrawn_and_told_each_time(examiners: Examiners) -> None:
+async def test_revising_and_withdrawing_a_grade_each_emit_a_grade_change(examiners: Examiners) -> None:
     student = int(examiners.world.user_id("s0"))
     await examiners.mark("ta1", "s0", 7)
     revision = {"student_id": student, "posted_grade": "9", "reason": "Appeal: question 4."}

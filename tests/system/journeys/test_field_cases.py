@@ -42,7 +42,7 @@ async def check_published_grade(course: FieldCourse, verdict: Json, expected: Js
 
 @pytest.mark.cases("bug reports over Kafka")
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
-async def test_command_of_a_bug_report_is_decided_and_published_rightly(
+async def test_command_of_a_bug_report_is_decided_and_published_correctly(
     case: Json, running_system: System, gateway: GatewayClient
 ) -> None:
     course, check = FieldCourse(running_system, gateway), case["check"]

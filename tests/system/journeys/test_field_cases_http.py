@@ -38,7 +38,7 @@ async def case_gateway(
     CASES,
     ids=[case["id"] for case in CASES],
 )
-async def test_request_of_a_bug_report_is_answered_rightly(
+async def test_request_of_a_bug_report_is_answered_correctly(
     case: dict[str, Any], running_system: System, case_gateway: GatewayClient
 ) -> None:
     course = FieldCourse(running_system, case_gateway)

@@ -31,7 +31,7 @@ def client_packages() -> Path:
     return folder
 
 
-async def test_kth_canvas_api_runs_a_moderation_from_the_course_on(
+async def test_kth_canvas_api_runs_a_complete_moderation(
     running_system: System, gateway: GatewayClient, client_packages: Path
 ) -> None:
     desk = CourseClient(World(), running_system, gateway)

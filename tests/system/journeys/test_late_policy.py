@@ -39,7 +39,7 @@ async def course(running_system: System, gateway: GatewayClient) -> FieldCourse:
     return course
 
 
-async def test_publication_takes_the_deduction_and_shows_what_was_entered(course: FieldCourse) -> None:
+async def test_publication_deducts_points_and_shows_the_entered_score(course: FieldCourse) -> None:
     publication = {"type": "publish_provisional_grades", "data": {}, "actor": MODERATOR}
     verdict = await course.send_command(publication)
     published = {}
@@ -61,7 +61,7 @@ async def test_publication_takes_the_deduction_and_shows_what_was_entered(course
     assert deductions == {str(LATE): [85, 20], str(PUNCTUAL): [85, 0]}
 
 
-async def test_gradebook_over_http_names_the_deduction_after_publication(course: FieldCourse) -> None:
+async def test_gradebook_over_http_shows_the_deduction_after_publication(course: FieldCourse) -> None:
     publish = {"method": "POST", "path": "/api/v1/courses/{c}/assignments/{a}/provisional_grades/publish"}
     assert (await course.send_request({**publish, "user": MODERATOR})).status_code == 200
     path = f"/api/v1/courses/{{c}}/assignments/{{a}}/submissions/{LATE}"
@@ -70,7 +70,7 @@ async def test_gradebook_over_http_names_the_deduction_after_publication(course:
     assert [shown[name] for name in names] == [65, "65", 85, "85", 20, True, SECONDS_LATE]
 
 
-async def test_a_later_word_of_the_lms_about_lateness_tells_no_consumer(course: FieldCourse) -> None:
+async def test_later_lms_fact_about_lateness_emits_no_grade_change(course: FieldCourse) -> None:
     await course.send_command({"type": "publish_provisional_grades", "data": {}, "actor": MODERATOR})
     fact = {"student_id": LATE, "late_policy_status": "none", "score": 85, "grade": "85"}
     verdict = await course.send_command({"type": "record_submission", "data": fact})

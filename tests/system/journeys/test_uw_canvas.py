@@ -78,7 +78,7 @@ async def client(running_system: System, gateway: GatewayClient, tmp_path: Path)
     return WashingtonClient(course, tmp_path / "settings.cfg")
 
 
-async def test_uw_canvas_begins_with_the_course_and_its_people(client: WashingtonClient) -> None:
+async def test_uw_canvas_reads_the_course_and_its_users(client: WashingtonClient) -> None:
     def look() -> None:
         client.sign_in("ta1")
         assert Users().get_user("self").user_id == client.user_id("ta1")
@@ -101,7 +101,7 @@ async def test_uw_canvas_begins_with_the_course_and_its_people(client: Washingto
     await asyncio.to_thread(look)
 
 
-async def test_uw_canvas_follows_the_link_of_a_page_by_its_whole_url(client: WashingtonClient) -> None:
+async def test_uw_canvas_follows_absolute_page_links(client: WashingtonClient) -> None:
     def list_by_two() -> list[Json]:
         client.sign_in("ta1")
         users: list[Json] = Canvas()._get_resource(f"/api/v1/courses/{client.course_id}/users", {"per_page": 2})

@@ -25,7 +25,7 @@ def connect(system: System, login: str) -> "psycopg.Connection[tuple[object, ...
     return psycopg.connect(identity(login, system.database_url)["DATABASE_URL"], autocommit=True)
 
 
-async def test_a_login_may_do_nothing_without_its_role(running_system: System, login: str) -> None:
+async def test_login_has_no_rights_without_its_role(running_system: System, login: str) -> None:
     with connect(running_system, login) as connection:
         for role in LOGIN_ROLES[login]:
             connection.execute(f"set role {role}".encode())
@@ -36,9 +36,7 @@ async def test_a_login_may_do_nothing_without_its_role(running_system: System, l
                 connection.execute(statement.encode())
 
 
-async def test_a_login_takes_no_other_role_and_leaves_the_database_by_no_way(
-    running_system: System, login: str
-) -> None:
+async def test_login_cannot_take_another_role_or_escape_its_database(running_system: System, login: str) -> None:
     others = [role for role in ROLES if role not in LOGIN_ROLES[login]]
     statements = [f"set role {role}" for role in (*others, "moderation", "pg_read_all_data")]
     statements += [f"set session authorization {name}" for name in LOGIN_ROLES if name != login]
@@ -79,7 +77,7 @@ async def test_no_login_is_superuser_owner_or_member_of_more_than_its_roles(runn
     "parameters",
     [{"sslmode": "disable"}, {"passfile": "/nonexistent"}, {"password": uuid.uuid4().hex}, {"sslrootcert": "system"}],
 )
-async def test_a_connection_in_clear_or_without_the_password_is_refused(
+async def test_connection_without_tls_or_password_is_refused(
     running_system: System, parameters: dict[str, str]
 ) -> None:
     parts = urlsplit(identity("handler", running_system.database_url)["DATABASE_URL"])

@@ -108,7 +108,7 @@ async def test_a_grade_passes_from_its_producer_through_every_process_to_its_rea
 
 
 @pytest.mark.parametrize("user", USERS)
-async def test_topics_that_are_not_on_a_users_list_are_neither_written_nor_read(
+async def test_users_can_neither_write_nor_read_topics_that_are_not_on_their_list(
     running_system: System, user: str
 ) -> None:
     unwritable = [full_topic_name(running_system.prefix, name) for name in set(TOPICS) - WRITES.get(user, set())]
@@ -132,7 +132,7 @@ async def test_topics_that_are_not_on_a_users_list_are_neither_written_nor_read(
 
 
 @pytest.mark.parametrize("user", [*LOGIN_ROLES, "gradebook", "producer"])
-async def test_no_user_joins_the_groups_or_takes_the_transactions_of_another(running_system: System, user: str) -> None:
+async def test_users_cannot_use_groups_or_transactional_ids_of_others(running_system: System, user: str) -> None:
     group = f"{running_system.prefix}.handler" if user != "handler" else "gradebook.grades"
     topic = full_topic_name(running_system.prefix, sorted(READS.get(user, {"commands"}))[0])
     consumer = Consumer(settings_of(user, **{"group.id": group}))
@@ -148,7 +148,7 @@ async def test_no_user_joins_the_groups_or_takes_the_transactions_of_another(run
 
 
 @pytest.mark.parametrize("user", USERS)
-async def test_no_user_creates_topics_or_grants_rights(running_system: System, user: str) -> None:
+async def test_users_cannot_create_topics_or_grant_rights(running_system: System, user: str) -> None:
     admin = AdminClient(settings_of(user))
     (created,) = admin.create_topics([NewTopic(f"{running_system.prefix}.new", 1, 1)]).values()
     with pytest.raises(KafkaException) as caught:
@@ -169,9 +169,7 @@ async def test_no_user_creates_topics_or_grants_rights(running_system: System, u
         {"sasl.mechanism": "PLAIN"},
     ],
 )
-async def test_nothing_is_learned_without_the_password_of_a_user(
-    running_system: System, settings: dict[str, str]
-) -> None:
+async def test_no_information_is_available_without_a_password(running_system: System, settings: dict[str, str]) -> None:
     client = AdminClient(settings_of("handler", **settings))
     with pytest.raises(KafkaException):
         client.list_topics(timeout=2)

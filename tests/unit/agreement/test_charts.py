@@ -1,4 +1,4 @@
-"""The small plots: all they show is also said in words, and they bring neither style nor script."""
+"""The small plots describe everything they show in text, and contain neither style nor script."""
 
 import xml.etree.ElementTree as ElementTree
 from decimal import Decimal
@@ -18,7 +18,7 @@ def compute(memory: InMemoryCourse) -> Agreement:
 
 
 def rated_by_two() -> Agreement:
-    """Ten points; TA2 gives 0, 1 and 5 more than TA1."""
+    """Build a course with marks out of ten; TA2 gives 0, 1 and 5 more than TA1."""
     memory = moderated_course()
     for student, more in ((ANN, 0), (BEN, 1), (CAT, 5)):
         memory.grade(TA1, student, 4)
@@ -27,7 +27,7 @@ def rated_by_two() -> Agreement:
 
 
 def parse_chart(drawing: str) -> tuple[str, str, list[str]]:
-    """Title, description and labels of a drawing; raises where it is not well formed or holds what it may not."""
+    """Return title, description and labels of a drawing; raise if it is malformed or has forbidden content."""
     root = ElementTree.fromstring(drawing)
     assert {part.tag.removeprefix(SVG) for part in root.iter()} <= ALLOWED_TAGS
     assert not any(name == "style" or name.startswith("on") for part in root.iter() for name in part.attrib)

@@ -60,7 +60,7 @@ def test_weights_do_not_affect_kappa_of_two_categories() -> None:
 
 
 def test_kappa_includes_unused_categories() -> None:
-    # The band between them is unused, yet the two are two bands apart and not one.
+    # The band between them is unused, but they are still two bands apart, not one.
     near, far = weighted_kappa([0, 0, 1, 1, 2], [0, 1, 1, 1, 2], 3), weighted_kappa([0, 0, 2, 2, 3], [0, 2, 2, 2, 3], 4)
 
     assert near.value is not None

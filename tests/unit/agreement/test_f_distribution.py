@@ -1,4 +1,4 @@
-"""Quantiles of the F distribution against published tables, and what holds for all of them."""
+"""Quantiles of the F distribution equal published tables, and have the properties of all quantiles."""
 
 import pytest
 from hypothesis import given
@@ -19,11 +19,11 @@ degrees = some.floats(0.5, 30_000)
         (10, 20, 0.95, "2.348"),
         (20, 100, 0.99, "2.067"),
         (2, 30, 0.90, "2.489"),
-        # With one and very many degrees of freedom it is the square of the normal distribution's 1.959964.
+        # With one and very many degrees of freedom, it is the square of the normal distribution's 1.959964.
         (1, 10_000_000, 0.95, "3.841"),
     ],
 )
-def test_quantiles_are_those_of_published_tables(
+def test_quantiles_equal_published_tables(
     numerator_degrees: float, denominator_degrees: float, probability: float, published: str
 ) -> None:
     assert f"{f_quantile(numerator_degrees, denominator_degrees, probability):.3f}" == published

@@ -1,4 +1,4 @@
-"""Intraclass correlation gives the values that its textbooks print, and is absent where there is none to tell."""
+"""The intraclass correlation equals the values in its textbooks, and has a reason if it does not exist."""
 
 from collections.abc import Sequence
 from decimal import Decimal

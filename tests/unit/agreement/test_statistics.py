@@ -1,4 +1,4 @@
-"""How far graders agree, from the marks that an assignment's events leave behind."""
+"""Agreement statistics of the marks in an assignment's state."""
 
 import json
 import math
@@ -32,7 +32,7 @@ NONE_SHARED = {"value": None, "count": 0, "reason": "no_shared_works"}
 
 
 def compute_document(memory: InMemoryCourse, tolerance: Decimal | None = None) -> Json:
-    """The document of the essay, checked against its schema."""
+    """Build the document of the essay and validate it against its schema."""
     assignment = memory.assignments[ESSAY]
     statistics = compute_agreement(collect_ratings(memory.courses[COURSE], assignment), tolerance)
     document = agreement_document(get_assignment_ref(assignment), statistics)
@@ -41,12 +41,12 @@ def compute_document(memory: InMemoryCourse, tolerance: Decimal | None = None) -
 
 
 def find_grader(found: Json, user_id: int) -> Json:
-    """The figures of one grader."""
+    """Return the statistics of one grader."""
     return next(row for row in found["graders"] if row["user_id"] == user_id)
 
 
 def course_rated_by_three() -> InMemoryCourse:
-    """Ten points. Ann: 6, 8 and 10; Ben: 5 and 5; Cat: one mark, 7."""
+    """Build a course with marks out of ten. Ann: 6, 8 and 10; Ben: 5 and 5; Cat: one mark, 7."""
     memory = moderated_course(grader_count=3)
     for user, score in ((TA1, 6), (TA2, 8), (TA3, 10)):
         memory.grade(user, ANN, score)

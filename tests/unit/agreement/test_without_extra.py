@@ -1,4 +1,4 @@
-"""Without the libraries of the extra ``agreement`` the figures name the remedy, and everything else runs."""
+"""Without the libraries of the extra ``agreement`` the error names the remedy, and everything else runs."""
 
 import subprocess
 import sys

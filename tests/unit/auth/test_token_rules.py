@@ -1,4 +1,4 @@
-"""What a token must name, how long it may live, and which scopes open something else than Canvas's API."""
+"""Required claims of tokens, their maximum lifetime, and scopes that exclude them from Canvas's API."""
 
 import time
 from pathlib import Path
@@ -46,12 +46,14 @@ def test_token_that_names_audience_and_issuer_is_accepted(named: Json, issuer: T
         ({"aud": OURS}, "iss"),
     ],
 )
-def test_token_for_or_of_another_is_refused(claims: Json, said: str, issuer: TokenIssuer, keys: JwkSet) -> None:
+def test_token_with_another_audience_or_issuer_is_refused(
+    claims: Json, said: str, issuer: TokenIssuer, keys: JwkSet
+) -> None:
     with pytest.raises(InvalidToken, match=said):
         TokenVerifier(keys, rules=TokenRules(OURS, ISSUER)).verify(issuer.token(**claims))
 
 
-def test_token_may_name_anybody_where_nothing_is_configured(issuer: TokenIssuer, keys: JwkSet) -> None:
+def test_any_audience_and_issuer_are_accepted_if_none_is_configured(issuer: TokenIssuer, keys: JwkSet) -> None:
     assert TokenVerifier(keys).verify(issuer.token(aud="https://payments.example")).user_id == 21
 
 
@@ -63,7 +65,7 @@ def parse(issuer: TokenIssuer, keys: JwkSet, **claims: Any) -> Claims:
     ("issued", "expires"),
     [(0, LIFETIME_SECONDS_MAX + 1), (None, LIFETIME_SECONDS_MAX + 60), (None, 900 * YEAR), (-YEAR, 60)],
 )
-def test_token_for_longer_than_the_longest_lifetime_is_refused(
+def test_token_beyond_the_maximum_lifetime_is_refused(
     issued: int | None, expires: int, issuer: TokenIssuer, keys: JwkSet
 ) -> None:
     now = int(time.time())
@@ -72,7 +74,7 @@ def test_token_for_longer_than_the_longest_lifetime_is_refused(
         claims.check_times(now)
 
 
-def test_token_of_the_longest_lifetime_is_accepted(issuer: TokenIssuer, keys: JwkSet) -> None:
+def test_token_with_the_maximum_lifetime_is_accepted(issuer: TokenIssuer, keys: JwkSet) -> None:
     now = int(time.time())
     for issued in (now, None):
         parse(issuer, keys, iat=issued, exp=now + LIFETIME_SECONDS_MAX).check_times(now)
@@ -86,7 +88,7 @@ def test_token_issued_in_the_future_is_not_valid_yet(issuer: TokenIssuer, keys: 
 
 
 @pytest.mark.parametrize("scope", [None, "grades.write", "moderation.operator grades.write"])
-def test_token_of_a_user_opens_the_canvas_api(scope: str | None, issuer: TokenIssuer, keys: JwkSet) -> None:
+def test_user_token_is_accepted_by_the_canvas_api(scope: str | None, issuer: TokenIssuer, keys: JwkSet) -> None:
     parse(issuer, keys, scope=scope).check_opens_canvas_api()
 
 
@@ -101,16 +103,14 @@ def test_token_of_a_user_opens_the_canvas_api(scope: str | None, issuer: TokenIs
         {"command_sha256": digest_command(b"{}")},
     ],
 )
-def test_token_for_something_else_opens_nothing_of_the_canvas_api(
-    claims: Json, issuer: TokenIssuer, keys: JwkSet
-) -> None:
+def test_token_with_another_scope_is_refused_by_the_canvas_api(claims: Json, issuer: TokenIssuer, keys: JwkSet) -> None:
     with pytest.raises(InvalidToken) as refused:
         parse(issuer, keys, **claims).check_opens_canvas_api()
     assert refused.value.reason == "not_allowed"
 
 
 @pytest.mark.parametrize("claims", [{"command_sha256": 5}, {"iat": "yesterday"}, {"iat": -1}])
-def test_claim_of_another_type_is_refused(claims: Json, issuer: TokenIssuer, keys: JwkSet) -> None:
+def test_claim_of_the_wrong_type_is_refused(claims: Json, issuer: TokenIssuer, keys: JwkSet) -> None:
     with pytest.raises(InvalidToken) as refused:
         parse(issuer, keys, **claims)
     assert refused.value.reason == "wrong_claims"

@@ -1,4 +1,4 @@
-"""Which tokens are accepted, and how the keys they are verified with change without a restart."""
+"""Which tokens are accepted, and how the verification keys change without a restart."""
 
 import asyncio
 import contextlib
@@ -182,9 +182,7 @@ async def test_missing_or_broken_jwks_file_keeps_cached_keys_and_logs_once(
         assert keys.age() == 0
 
 
-async def test_keys_that_cannot_be_reloaded_are_used_for_a_day_and_no_longer(
-    issuer: TokenIssuer, tmp_path: Path
-) -> None:
+async def test_keys_that_cannot_be_reloaded_are_used_for_at_most_a_day(issuer: TokenIssuer, tmp_path: Path) -> None:
     clock, path = Clock(), tmp_path / "jwks.json"
     keys = JwkSet(str(issuer.write_jwks(path)), clock)
     verifier = TokenVerifier(keys)
@@ -285,7 +283,7 @@ async def test_jwks_redirects_and_oversized_responses_are_rejected(
         await JwkSet(url).load()
 
 
-async def test_jwks_response_that_drips_is_given_up_in_time(
+async def test_slow_jwks_response_is_aborted_at_the_deadline(
     jwks_server: tuple[str, type[_JwksHandler]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jwks, "FETCH_SECONDS_MAX", 0.2)
@@ -310,7 +308,9 @@ async def test_signer_tokens_verify_with_the_public_key(tmp_path: Path) -> None:
         TokenSigner(tmp_path / "jwks.json")
 
 
-async def test_global_user_id_of_the_shard_is_the_local_one(verifier: TokenVerifier, issuer: TokenIssuer) -> None:
+async def test_global_user_id_of_the_own_shard_becomes_the_local_id(
+    verifier: TokenVerifier, issuer: TokenIssuer
+) -> None:
     token = issuer.token(74140000000000021, root_account_id="74140000000000001")
     claims = TokenVerifier(verifier.keys, 7414).verify(token)
     assert (claims.user_id, claims.root_account_id) == (21, 1)

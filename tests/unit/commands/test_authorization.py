@@ -1,4 +1,4 @@
-"""Which tokens a command's record may carry: of its actor, and of no other record."""
+"""Which tokens a command's record may carry: those of its actor, and not those of another record."""
 
 import time
 from pathlib import Path
@@ -52,7 +52,7 @@ async def test_digest_is_base64url_of_sha256_without_padding() -> None:
     assert digest_command(b"") == "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
 
 
-async def test_token_with_a_digest_counts_for_that_record_alone(folder: Path) -> None:
+async def test_token_with_a_digest_is_valid_for_that_record_only(folder: Path) -> None:
     assert await is_accepted(folder, VALUE, command_sha256=OUR_DIGEST)
     assert not await is_accepted(folder, OTHER_VALUE, command_sha256=OUR_DIGEST)
     assert not await is_accepted(folder, VALUE + b" ", command_sha256=OUR_DIGEST)
@@ -61,7 +61,7 @@ async def test_token_with_a_digest_counts_for_that_record_alone(folder: Path) ->
     assert not await is_accepted(folder, VALUE, command_sha256=OUR_DIGEST, user=ACTOR + 1)
 
 
-async def test_token_without_a_digest_counts_unless_tokens_must_be_bound(folder: Path) -> None:
+async def test_token_without_a_digest_is_valid_unless_tokens_must_be_bound(folder: Path) -> None:
     assert await is_accepted(folder, VALUE)
     refused = (await authorize(folder, VALUE, bound=True)).rejection
     assert (refused.reason, refused.errors[0][1]) == (

@@ -1,4 +1,4 @@
-"""Global ids of our own shard are taken back as local ones, in commands and tokens alike."""
+"""Global ids of our own shard become local ids, in commands and tokens alike."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def test_only_a_global_id_of_the_shard_becomes_local(number: int, local_id: int)
     assert to_local_id(number, None) == number
 
 
-def test_command_with_global_ids_is_the_command_with_local_ones() -> None:
+def test_command_with_global_ids_equals_the_command_with_local_ids() -> None:
     sent = command(
         root_account_id=BASE + 1,
         course_id=str(BASE + 1001),
@@ -71,7 +71,7 @@ def test_every_list_of_ids_is_localized_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     "value", [None, b"", b"{", b"\xff74140000000000031", b'{"a":1,"a":74140000000000031}', b"[" * 9_999]
 )
-def test_value_that_is_no_command_stays_as_it_is(value: bytes | None) -> None:
+def test_value_that_is_not_a_command_is_unchanged(value: bytes | None) -> None:
     assert localize_ids(value, SHARD) == value
 
 

@@ -1,4 +1,4 @@
-"""Any bytes at all become a command, a refusal or a dead letter, quickly; and what counts as the same command."""
+"""Any bytes become a command, a refusal or a dead letter quickly; and which commands count as the same."""
 
 import json
 import time
@@ -21,7 +21,7 @@ CORPUS_ENTRIES = [
 
 
 def outcome(parsed: ParsedCommand | InvalidCommand | UnreadableRecord) -> str:
-    """As the corpus calls it."""
+    """Return the corpus's name of the outcome."""
     if isinstance(parsed, InvalidCommand):
         return f"rejected:{parsed.reason}"
     return "accepted" if isinstance(parsed, ParsedCommand) else "dead-letter"
@@ -32,7 +32,7 @@ def test_corpus_entry_parses_to_the_expected_outcome(entry: Json) -> None:
     started_at = time.process_time()
     parsed = parse(build_record(entry).value)
     assert time.process_time() - started_at < SECONDS_MAX
-    # A score that is no score, and an id that names nothing, are refused by the rules: for the parser they are fine.
+    # An invalid score and an id of nothing are valid for the parser: the rules refuse them.
     by_the_rules = {"rejected:invalid_score": "accepted", "rejected:not_found": "accepted"}
     expected = [entry["expected"], *entry.get("also_ok", ())]
     assert outcome(parsed) in expected + [by_the_rules.get(name, name) for name in expected]
@@ -205,7 +205,7 @@ HOSTILE_VALUES = {
 def test_hostile_mebibyte_is_parsed_within_the_time_limit(name: str) -> None:
     started_at = time.process_time()
     check_parsed(parse(HOSTILE_VALUES[name]))
-    # About 0.3 s; what takes time with the square of the length takes minutes.
+    # About 0.3 s; quadratic time would take minutes.
     assert time.process_time() - started_at < 3 * SECONDS_MAX
 
 
@@ -228,7 +228,7 @@ def test_content_hash_ignores_formatting_and_envelope_fields(kind: str) -> None:
 
 
 def reverse_keys(node: Any) -> Any:
-    """The same value with the keys of all objects in the opposite order."""
+    """Return the value with the keys of all objects in the opposite order."""
     if isinstance(node, dict):
         return {name: reverse_keys(node[name]) for name in reversed(node)}
     return [reverse_keys(part) for part in node] if isinstance(node, list) else node
@@ -292,7 +292,7 @@ anything = some.recursive(
 
 
 def check_parsed(parsed: ParsedCommand | InvalidCommand | UnreadableRecord) -> None:
-    """Any text can be stored and published."""
+    """Assert that every text of a parsed value can be stored and published."""
     if isinstance(parsed, ParsedCommand):
         assert parsed.command.root_account_id > 0
         return

@@ -1,4 +1,4 @@
-"""The steps of a command between parsing and appending, each on its own."""
+"""Each step of a command between parsing and appending."""
 
 import json
 from datetime import UTC, datetime

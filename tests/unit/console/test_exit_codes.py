@@ -33,5 +33,5 @@ def test_help_and_readme_describe_every_exit_code() -> None:
         (PipelineStatus(problems=("Kafka does not answer: TimeoutError",)), ExitCode.SERVER_UNAVAILABLE),
     ],
 )
-def test_status_exit_code_tells_a_ticket_from_a_page(status: PipelineStatus, exit_code: ExitCode) -> None:
+def test_status_exit_code_distinguishes_a_ticket_from_a_page(status: PipelineStatus, exit_code: ExitCode) -> None:
     assert get_exit_code(status) == exit_code

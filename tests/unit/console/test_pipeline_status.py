@@ -89,7 +89,7 @@ def test_unpublished_records_are_critical_after_a_delay() -> None:
     assert status_with(outputs=(TopicLag("events", 4, AT - timedelta(seconds=1)),)).level == "ok"
 
 
-def test_server_problems_take_precedence_over_the_last_status() -> None:
+def test_server_problems_take_precedence_over_the_last_known_status() -> None:
     status = status_with(problems=("PostgreSQL does not answer: TimeoutError",), open_dead_letters=3)
     assert (status.level, status.summary()) == ("critical", "PostgreSQL does not answer: TimeoutError")
 

@@ -1,4 +1,4 @@
-"""The rate of a publication over the last seconds, so that a stalled one shows."""
+"""The rate of a publication over the last seconds, which reveals a stalled one."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

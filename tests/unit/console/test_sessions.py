@@ -1,4 +1,4 @@
-"""When a session of the console ends, and which requests belong to it."""
+"""When a session of the console ends, and which requests it authorizes."""
 
 import json
 import time
@@ -55,7 +55,7 @@ def token(issuer: TokenIssuer) -> str:
     return issuer.token(77, scope="moderation.operator")
 
 
-async def test_signed_out_token_opens_nothing_any_more(sessions: Sessions, token: str) -> None:
+async def test_signed_out_token_is_refused(sessions: Sessions, token: str) -> None:
     await sessions.sign_in(request(), token, Response())
     user = await sessions.authenticate(request(token))
     sessions.sign_out(user, Response())
@@ -67,7 +67,7 @@ async def test_signed_out_token_opens_nothing_any_more(sessions: Sessions, token
     assert not await sessions.is_open(user)
 
 
-async def test_session_ends_when_its_user_does_nothing(sessions: Sessions, token: str, clock: Clock) -> None:
+async def test_session_ends_after_inactivity(sessions: Sessions, token: str, clock: Clock) -> None:
     await sessions.sign_in(request(), token, Response())
     for path in ("/failures", "/live", "/session"):
         clock.now += IDLE_SECONDS / 2
@@ -80,7 +80,7 @@ async def test_session_ends_when_its_user_does_nothing(sessions: Sessions, token
     assert (await sessions.authenticate(request(token))).user_id == 77
 
 
-async def test_open_page_ends_when_its_key_is_taken_out(
+async def test_open_page_ends_when_its_signing_key_is_removed(
     sessions: Sessions, token: str, issuer: TokenIssuer, tmp_path: Path, clock: Clock
 ) -> None:
     user = await sessions.authenticate(request(token))
@@ -121,7 +121,7 @@ def test_form_of_another_site_is_refused(headers: dict[str, str], is_own: bool, 
         sessions.require_same_origin(request(**headers))
 
 
-async def test_user_reads_the_root_account_of_their_token_unless_they_may_read_all(
+async def test_user_reads_only_the_root_account_of_the_token_without_permission_for_all(
     sessions: Sessions, issuer: TokenIssuer
 ) -> None:
     bound = await sessions.authenticate(request(issuer.token(77, scope="moderation.admin", root_account_id="2")))
@@ -130,7 +130,7 @@ async def test_user_reads_the_root_account_of_their_token_unless_they_may_read_a
     assert [free.sees(account) for account in (2, 1, None)] == [True, True, True]
 
 
-async def test_token_of_a_command_opens_no_session(sessions: Sessions, issuer: TokenIssuer) -> None:
+async def test_command_token_cannot_open_a_session(sessions: Sessions, issuer: TokenIssuer) -> None:
     token = issuer.token(77, scope="moderation.admin", command_sha256="x")
     with pytest.raises(NotSignedIn):
         await sessions.authenticate(request(token))

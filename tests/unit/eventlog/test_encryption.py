@@ -1,4 +1,4 @@
-"""Values are encrypted by a key, and keys are wrapped by the master key if there is one."""
+"""Values are encrypted with a key, and keys are wrapped with the master key if there is one."""
 
 import base64
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def test_value_is_decrypted_by_its_key_alone() -> None:
             decrypt(other_key, value)
 
 
-def test_key_is_stored_as_it_is_without_a_master_key() -> None:
+def test_key_is_stored_unwrapped_without_a_master_key() -> None:
     key = generate_key()
     assert unwrap_key(wrap_key(key)) == wrap_key(key) == key
 

@@ -1,6 +1,6 @@
-"""Commands and stored events of earlier versions, kept here as they were: they are understood for ever.
+"""Commands and stored events of earlier versions, kept here unchanged, can always be read.
 
-``NAME.VERSION.json``. Those of version 0 are made up: nothing has had a second version yet.
+Files are named ``NAME.VERSION.json``. Those of version 0 are invented: nothing has had a second version yet.
 """
 
 import json
@@ -23,7 +23,7 @@ from tests.fixtures.schema_checks import load_validator
 Json = dict[str, Any]
 RELEASED_FOLDER = Path(__file__).parent
 AT = datetime(2026, 1, 1, tzinfo=UTC)
-# What the log holds of a command: were it another one day, a producer that sends again would be refused.
+# The content hash in the log: if it ever changed, a producer that retries would be refused.
 CONTENT_HASHES = {
     "upsert_course": "56ca24145221b00853c3d51a89dc47f4",
     "upsert_users": "b602f7bf603ad976f07ed92c05f3679e",
@@ -59,7 +59,7 @@ def load_released(name: str) -> Json:
 
 
 def upcast_to_version_1(command: Json) -> Json:
-    """``student`` and ``text`` were renamed."""
+    """Rename ``student`` and ``text``."""
     data = command["data"]
     return {**command, "version": 1, "data": {"student_id": data["student"], "comment": data["text"]}}
 
@@ -96,7 +96,7 @@ def test_unknown_command_version_is_rejected(wrong: bytes, monkeypatch: pytest.M
 
 
 def add_comment_id(payload: Json) -> Json:
-    """Comments had a time of their own and no id."""
+    """Add an id to comments, which had a time of their own and no id."""
     return {"id": "9", **{name: value for name, value in payload.items() if name != "created_at"}}
 
 

@@ -32,7 +32,7 @@ class ObservedRun:
         reason: str | None = None,
         duplicate: bool = False,
     ) -> None:
-        """A command that is sent, acknowledged, decided and published; ``events``: type and payload of each."""
+        """Add a command that is sent, acknowledged, decided and published; ``events``: type and payload of each."""
         run, assignment = self.run, root_account * 1000
         offset = self._next("offset", shard)
         run.commands.append(TopicRecord("commands", shard, offset - 1, "1", name, {}))
@@ -74,7 +74,7 @@ class ObservedRun:
         self._line("verdict_seen", command_id=name, assignment=str(assignment), stream_version=version)
 
     def dead_letter(self, shard: int) -> None:
-        """A record that is unreadable."""
+        """Add an unreadable record."""
         offset = self._next("offset", shard) - 1
         self._line("acknowledged", command_id="", partition=shard, offset=offset)
         self.run.dead_letters.append(LogDeadLetter(shard, self._next("letter", shard), 1, shard, offset, "unreadable"))
@@ -92,13 +92,13 @@ class ObservedRun:
         self.run.snapshots.append(Snapshot(name, rows))
 
     def read_state(self, assignment: int, document: Json) -> None:
-        """A client reads a state, a moment after it saw the last verdict."""
+        """Add a client's read of a state, a moment after it saw the last verdict."""
         started_at = self._clock + 0.5
         self._line("state", assignment=str(assignment), version=document["version"], started_at=started_at)
         self.run.states[f"{assignment // 1000}/{assignment}"] = document
 
     def sample(self, **values: float) -> None:
-        """A sample of the handler."""
+        """Add a sample of the handler."""
         self._line("sample", process="handler-1", pid=7, **{"memory_mib": 90, "open_files": 40, **values})
 
     def _publish(
@@ -127,7 +127,7 @@ class ObservedRun:
 
 
 def clean_run() -> Run:
-    """A run without a violation."""
+    """Build a run without a violation."""
     observed = ObservedRun()
     observed.snapshot("start")
     observed.command("course", 1, 3, [("assignment_created", {"name": "canary-of-1"})])

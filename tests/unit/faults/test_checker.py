@@ -1,4 +1,4 @@
-"""The checker of fault runs finds each planted fault by its invariant, and nothing in a faultless run."""
+"""The checker of fault runs finds each planted fault by its invariant, and no violation in a correct run."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +15,7 @@ Plant = Callable[[Run], None]
 
 
 def of_readers(run: Run, topic: str, change: Callable[[list[TopicRecord]], list[TopicRecord]]) -> None:
-    """Change what every reader was given of a topic."""
+    """Change the records of a topic that every reader received."""
     for topics in run.readers.values():
         topics[topic] = change(topics[topic])
 
@@ -226,7 +226,7 @@ def replayed(record: TopicRecord, **changes: Any) -> TopicRecord:
     return replace(with_headers(record, replay="true"), **changes)
 
 
-def test_topic_that_was_made_again_and_filled_by_replays_is_no_violation() -> None:
+def test_recreated_topic_filled_with_replays_is_no_violation() -> None:
     run = clean_run()
     of_readers(run, "events", lambda rs: [*(replayed(r) for r in rs[:3]), *rs[3:]])
     run.uncommitted["events"] = []

@@ -1,4 +1,4 @@
-"""A fault run is repeated by its seed, and its report says what was injected, how it recovered and what was wrong."""
+"""A seed repeats a fault run; its report lists the injected faults, recovery times and violations."""
 
 import random
 from pathlib import Path

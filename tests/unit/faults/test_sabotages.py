@@ -1,4 +1,4 @@
-"""What the sabotages take away from the service is still there under the names that they replace."""
+"""The names that the sabotages replace still exist in the service."""
 
 import multiprocessing
 
@@ -8,8 +8,8 @@ from tests.system.faults.sabotages import SABOTAGES
 
 
 @pytest.mark.parametrize("name", SABOTAGES)
-def test_each_sabotage_still_takes_something_away(name: str) -> None:
-    # In a child: it changes modules for good.
+def test_each_sabotage_still_replaces_something(name: str) -> None:
+    # In a child process, because it changes modules permanently.
     child = multiprocessing.get_context("fork").Process(target=SABOTAGES[name])
     child.start()
     child.join(30)

@@ -1,4 +1,4 @@
-"""Headers of every answer of the gateway, and where supervisors find its health."""
+"""Headers of every response of the gateway, and the port of its health routes."""
 
 from types import SimpleNamespace
 
@@ -18,13 +18,13 @@ def build_client(*, with_health: bool) -> httpx.AsyncClient:
 
 
 @pytest.mark.parametrize("path", HEALTH_PATHS)
-async def test_health_and_metrics_are_not_served_to_users_with_a_port_of_their_own(path: str) -> None:
+async def test_health_and_metrics_are_not_on_the_public_port_if_they_have_their_own(path: str) -> None:
     async with build_client(with_health=False) as own, build_client(with_health=True) as shared:
         assert (await own.get(path)).status_code == 404
         assert (await shared.get(path)).status_code in (200, 503)
 
 
-async def test_no_answer_is_stored() -> None:
+async def test_responses_forbid_caching() -> None:
     async with build_client(with_health=True) as client:
         for path in ("/openapi.json", "/health/live", "/nowhere"):
             assert (await client.get(path)).headers["cache-control"] == "no-store"

@@ -47,7 +47,7 @@ async def test_requests_without_a_valid_token_are_limited_by_address(
     assert await status(authenticated, None, OTHER) == 401
 
 
-async def test_addresses_over_their_limit_have_no_new_token_looked_at(
+async def test_unknown_tokens_are_not_verified_for_addresses_over_their_limit(
     authenticated: Authentication, issuer: TokenIssuer
 ) -> None:
     known, new = issuer.token(21), issuer.token(22)
@@ -58,7 +58,7 @@ async def test_addresses_over_their_limit_have_no_new_token_looked_at(
     assert await status(authenticated, known) == 200
 
 
-async def test_users_are_limited_by_themselves_and_do_not_use_up_their_address(
+async def test_authenticated_users_have_their_own_limit_instead_of_the_address_limit(
     authenticated: Authentication, issuer: TokenIssuer
 ) -> None:
     for user in range(21, 27):

@@ -1,4 +1,4 @@
-"""Parameters that a write does not take are refused by name."""
+"""Unknown parameters of a write are refused by name."""
 
 from typing import Any
 
@@ -31,13 +31,13 @@ def refusal(params: Json, taken: Any = GRADE_PARAMETERS) -> str:
         ({'{"submission":{"posted_grade":"90"}}': ""}, "JSON", "Content-Type: application/json"),
     ],
 )
-def test_parameter_that_is_not_taken_is_named_with_the_form_that_is(params: Json, name: str, remedy: str) -> None:
+def test_refusal_names_the_unknown_parameter_and_the_accepted_form(params: Json, name: str, remedy: str) -> None:
     message = refusal(params)
     assert name in message
     assert remedy in message
 
 
-def test_taken_parameters_and_those_of_clients_pass() -> None:
+def test_known_parameters_and_those_that_clients_add_are_accepted() -> None:
     grade = {"posted_grade": "9", "provisional": True}
     params: Json = {"submission": grade, "comment": {"text_comment": "x"}, "rubric_assessment": {"_1": {"points": 3}}}
     params |= {
@@ -66,5 +66,5 @@ def test_acting_as_another_user_is_rejected() -> None:
 
 @pytest.mark.parametrize(("value", "blank"), [(None, True), ("", True), ([], True), ("0", True), (False, True),
                                               ([5], False), ("m-1", False), (1, False), ("true", False)])  # fmt: skip
-def test_optional_parameter_that_asks_for_nothing_is_blank(value: Any, blank: bool) -> None:
+def test_optional_parameter_without_an_effect_counts_as_blank(value: Any, blank: bool) -> None:
     assert is_blank(value) is blank

@@ -242,13 +242,15 @@ def test_idempotency_key_yields_one_command_id_per_user() -> None:
         (b"&".join([b"a=1"] * (SMALL_FIELDS_MAX + 1)), b"", 400),
     ],
 )
-async def test_caller_who_changes_nothing_sends_small_bodies_only(query: bytes, body: bytes, status: int) -> None:
+async def test_only_small_bodies_are_accepted_unless_large_ones_are_allowed(
+    query: bytes, body: bytes, status: int
+) -> None:
     with pytest.raises(ApiError) as refused:
         await parse_params(request(query=query.decode(), body=body, kind=FORM))
     assert refused.value.status == status
 
 
-async def test_repeated_name_costs_no_more_than_distinct_ones() -> None:
+async def test_repeated_parameter_names_take_no_longer_than_distinct_ones() -> None:
     async def cpu_seconds(body: bytes) -> float:
         started_at = time.process_time()
         await parse_params(request(body=body, kind=FORM), allow_large_body=True)
@@ -260,6 +262,6 @@ async def test_repeated_name_costs_no_more_than_distinct_ones() -> None:
     assert await cpu_seconds(repeated) < 5 * await cpu_seconds(distinct)
 
 
-async def test_repeated_name_extends_the_list_that_is_there() -> None:
+async def test_repeated_parameter_name_extends_the_existing_list() -> None:
     params = await parse_params(request(body=b"a[]=1&b=2&a[]=3&b=4&b=5&b[]=6&b=7", kind=FORM))
     assert params == {"a": ["1", "3"], "b": ["2", "4", "5", "6", "7"]}

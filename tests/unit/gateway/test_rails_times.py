@@ -27,11 +27,11 @@ def test_time_is_read_in_every_form_that_ruby_prints(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["2026-01-31", "20260131", "January 31, 2026", "Jan 31, 2026", "31 Jan 2026"])
-def test_date_alone_is_its_midnight_in_utc(text: str) -> None:
+def test_date_without_a_time_is_midnight_utc(text: str) -> None:
     assert parse_time(text, "at") == datetime(2026, 1, 31, tzinfo=UTC)
 
 
-def test_times_beyond_the_calendar_are_its_first_and_last() -> None:
+def test_times_beyond_the_calendar_become_its_first_or_last_time() -> None:
     assert parse_time("0001-01-01T00:00:00+01:00", "at") == datetime.min.replace(tzinfo=UTC)
     assert parse_time("9999-12-31T23:59:59-01:00", "at") == datetime.max.replace(tzinfo=UTC)
 
@@ -40,7 +40,7 @@ def test_times_beyond_the_calendar_are_its_first_and_last() -> None:
     "text", ["", "x", "99999-01-01T00:00:00Z", "2026-13-01T00:00:00Z", "12:00", "31", "Sat, 99 Jan 2026 12:00:00 +0000",
              "Sat, 31 Jan 99999999999 12:00:00 +0000"],
 )  # fmt: skip
-def test_text_that_is_no_time_is_rejected_by_name(text: str) -> None:
+def test_invalid_time_is_rejected_with_the_parameter_name(text: str) -> None:
     with pytest.raises(ApiError) as refused:
         parse_time(text, "last_updated_at")
     assert "last_updated_at" in refused.value.body["message"]

@@ -1,4 +1,4 @@
-"""Of the page that a request came from, live events tell the origin only."""
+"""Live events contain only the origin of the page that a request came from."""
 
 import pytest
 
@@ -22,7 +22,7 @@ from services.gateway.request_context import get_origin
         ("", None),
     ],
 )
-def test_referrer_is_its_origin_only(url: str | None, origin: str | None) -> None:
+def test_referrer_is_reduced_to_its_origin(url: str | None, origin: str | None) -> None:
     assert get_origin(url) == origin
 
 

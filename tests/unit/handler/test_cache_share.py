@@ -1,4 +1,4 @@
-"""Consumers without partitions take nothing of a process's cache."""
+"""Consumers without partitions get no share of a process's cache."""
 
 from services.handler.cache_share import CacheShare
 
@@ -13,5 +13,5 @@ def test_cache_is_shared_by_the_consumers_that_have_partitions() -> None:
     assert share.entries_max() == 600_000
 
 
-def test_cache_without_any_partition_is_whole() -> None:
+def test_whole_cache_is_available_if_no_consumer_has_partitions() -> None:
     assert CacheShare(600_000).entries_max() == 600_000

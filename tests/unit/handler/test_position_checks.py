@@ -1,4 +1,4 @@
-"""Which records are new, whether one was lost, and whether the topic is still the one that was read."""
+"""Which records are new, whether records were lost, and whether the topic was recreated."""
 
 import pytest
 from aiokafka import ConsumerRecord
@@ -57,5 +57,5 @@ def test_unprocessed_records_that_retention_removed_are_named(
     assert list(find_removed_offsets(watermark, beginning_offset)) == removed
 
 
-def test_watermark_that_fell_since_it_was_known_is_lost() -> None:
+def test_watermark_below_the_last_known_one_is_reported_as_lost() -> None:
     assert find_lost_watermarks({0: 19, 1: 5, 2: -1}, {0: 9, 1: 7, 2: -1, 3: 0}) == {0: 9}

@@ -1,4 +1,4 @@
-"""The list of rights in Kafka names every process, and gives each outside role one thing."""
+"""The list of rights in Kafka covers every process, and gives each external role only one right."""
 
 import pytest
 from confluent_kafka.admin._acl import AclBinding
@@ -45,7 +45,7 @@ def test_an_unknown_role_is_refused_with_the_choices(role: str, capsys: pytest.C
     assert "choose from handler, relay, gateway, console" in capsys.readouterr().err
 
 
-def test_show_prints_users_and_rights_and_asks_no_broker(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_users_and_rights_without_a_broker(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--show", "--prefix", "prod", "gateway=prod-gateway"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{'User:prod-gateway':<24} {'WRITE':<17} topic prod.commands",

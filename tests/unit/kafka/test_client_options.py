@@ -1,4 +1,4 @@
-"""The connection arguments of Kafka clients, and that no client has other ones."""
+"""The connection arguments of Kafka clients, which every client uses."""
 
 import ast
 import os
@@ -47,13 +47,13 @@ def password_file(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
-    """An authority that issued a certificate for the relay."""
+    """Create an authority that has issued a certificate for the relay."""
     authority = CertificateAuthority(tmp_path_factory.mktemp("authority"))
     authority.create("relay")
     return authority
 
 
-def test_clients_connect_in_clear_unless_a_protocol_is_set() -> None:
+def test_clients_connect_without_tls_unless_a_protocol_is_set() -> None:
     assert client_options("broker:9092") == {"bootstrap_servers": "broker:9092", "security_protocol": "PLAINTEXT"}
     assert librdkafka_options("broker:9092") == {"bootstrap.servers": "broker:9092", "security.protocol": "PLAINTEXT"}
     assert parse_security(faststream_security())["security_protocol"] == "PLAINTEXT"
@@ -61,7 +61,7 @@ def test_clients_connect_in_clear_unless_a_protocol_is_set() -> None:
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
 @pytest.mark.parametrize("protocol", ["SASL_PLAINTEXT", "SASL_SSL"])
-def test_every_kind_of_client_signs_in_by_the_settings(
+def test_every_kind_of_client_authenticates_with_the_settings(
     protocol: str, mechanism: str, password_file: Path, authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", protocol)
@@ -81,7 +81,7 @@ def test_every_kind_of_client_signs_in_by_the_settings(
     assert (librdkafka["sasl.username"], librdkafka["sasl.password"]) == ("relay", "opensesame")
 
 
-def test_brokers_are_verified_by_name_and_by_the_given_authorities_only(
+def test_brokers_are_verified_by_host_name_and_the_configured_authorities_only(
     authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "SSL")
@@ -99,7 +99,7 @@ def test_brokers_are_verified_by_name_and_by_the_given_authorities_only(
     assert librdkafka_options("broker:9092")["ssl.key.location"] == str(authority.issued("relay").key)
 
 
-def test_a_rotated_password_counts_for_the_next_client(password_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_next_client_uses_a_rotated_password(password_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
     monkeypatch.setenv("KAFKA_SASL_USERNAME", "relay")
     monkeypatch.setenv("KAFKA_SASL_PASSWORD_FILE", str(password_file))
@@ -127,7 +127,7 @@ def test_a_rotated_password_counts_for_the_next_client(password_file: Path, monk
         ({"KAFKA_SSL_CA_FILE": "/ca"}, "KAFKA_SSL_CA_FILE is set, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT"),
     ],
 )
-def test_processes_do_not_start_with_half_a_security_setting(
+def test_processes_do_not_start_with_incomplete_security_settings(
     variables: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAFKA_BOOTSTRAP", "broker:9092")
@@ -140,7 +140,7 @@ def test_processes_do_not_start_with_half_a_security_setting(
 
 
 @pytest.mark.parametrize("name", ["KAFKA_SSL_CA_FILE", "KAFKA_SSL_CERTIFICATE_FILE", "KAFKA_SASL_PASSWORD_FILE"])
-def test_a_file_that_cannot_be_used_is_named_with_its_setting(
+def test_error_of_an_unusable_file_names_the_file_and_its_setting(
     name: str, password_file: Path, authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {
@@ -179,7 +179,7 @@ def find_other_clients(path: Path) -> list[str]:
     return findings
 
 
-def test_every_kafka_client_is_made_with_the_security_settings() -> None:
+def test_every_kafka_client_is_created_with_the_security_settings() -> None:
     paths = [path for folder in ("services", "schemas", "deploy", "tests") for path in (ROOT / folder).rglob("*.py")]
     paths = [path for path in paths if path not in OPTION_MODULES and path != Path(__file__)]
 

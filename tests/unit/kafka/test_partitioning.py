@@ -24,5 +24,5 @@ def test_hash_equals_kafkas_own(key: bytes, expected_hash: int) -> None:
 
 def test_courses_spread_over_all_shards() -> None:
     assert {get_course_shard(course_id) for course_id in range(1, 200)} == set(ALL_SHARDS) == set(range(SHARD_COUNT))
-    # Pinned: an installation's courses must stay where they are whatever library computes the hash.
+    # Pinned: an installation's courses must keep their shards, no matter which library computes the hash.
     assert [get_course_shard(course_id) for course_id in (1, 1001, 9_223_372_036_854_775_807)] == [3, 0, 9]

@@ -1,4 +1,4 @@
-"""Settings of topics that would lose records are named with their remedy; what only costs space is accepted."""
+"""Topic settings that would lose records are reported with a remedy; those that only cost space are accepted."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ THREE_BROKERS = Replication(3, 2)
 
 
 def created(name: str) -> TopicDescription:
-    """A topic as the service creates it on three brokers."""
+    """Return a topic as the service creates it on three brokers."""
     return TopicDescription(12, 3, build_topic_config(TOPICS[name].config, THREE_BROKERS))
 
 
@@ -88,9 +88,7 @@ def test_days_of_retention_are_a_setting(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(("replicas", "min_insync", "expected"), [(3, "2", False), (1, "1", True), (3, "1", True)])
-def test_the_quorum_is_asked_only_where_topics_are_weakly_replicated(
-    replicas: int, min_insync: str, expected: bool
-) -> None:
+def test_quorum_is_read_only_if_topics_are_weakly_replicated(replicas: int, min_insync: str, expected: bool) -> None:
     assert (
         is_weakly_replicated({"events": TopicDescription(12, replicas, {"min.insync.replicas": min_insync})})
         == expected

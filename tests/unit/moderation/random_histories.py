@@ -1,4 +1,4 @@
-"""Random histories of facts and commands, drawn from a seed, held against the reference model, and shrunk."""
+"""Random histories of facts and commands, generated from a seed, compared with the reference model, and shrunk."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ TYPES = {
     **dict.fromkeys((ANN, BEN, CAT), "StudentEnrollment"),
     TEST_STUDENT: "StudentViewEnrollment",
 }
-# Those who can do much are asked more often than the others.
+# Users with many permissions act more often than the others.
 ACTORS = [FINAL_GRADER, TA1, TA2, ADMIN] * 3 + [TEACHER, TA3, ANN, STRANGER]
 MODERATORS = [FINAL_GRADER, ADMIN] * 6 + ACTORS
 STUDENTS = [ANN, BEN, CAT] * 6 + [TEST_STUDENT] * 2 + [TA1, STRANGER]
 STATES = ["active", "active", "active", "inactive", "invited", "creation_pending", "completed", "deleted"]
 PERMISSIONS = ["manage_grades", "view_all_grades", "select_final_grade"]
-# Names that are words, numbers, numbers of points, and words of another grading type.
+# Band names that are words, numbers, numbers of points, and words of another grading type.
 SCHEMES = [
     None,
     (("4.0", Decimal("0.9")), ("3.0", Decimal("0.795")), ("0", Decimal(0))),
@@ -79,7 +79,7 @@ POLICY_FIELDS: dict[str, list[Any]] = {
 
 @dataclass(frozen=True)
 class Step:
-    """A command; of provisional grades it names numbers from 1 instead of ids."""
+    """A command; it refers to provisional grades by numbers from 1 instead of ids."""
 
     actor: int
     data: commands.CommandData
@@ -163,13 +163,13 @@ def random_submission(draw: Random) -> commands.CommandData:
 
 
 def random_lateness(draw: Random) -> commands.CommandData:
-    """Work that came late, as far as nothing else is stated."""
+    """Return fields of a late submission, unless something else is stated."""
     fields = {"attempt": 1, "submitted_at": TIMES[1], "seconds_late": draw.choice([1, 3_600, 90_000, 200_000])}
     return commands.RecordSubmission(student_id=draw.choice(STUDENTS), fields=fields)
 
 
 def random_policy(draw: Random) -> commands.CommandData:
-    """A policy that deducts, often without a minimum."""
+    """Return a policy with a deduction, often without a minimum."""
     policy = some_of(draw, POLICY_FIELDS, len(POLICY_FIELDS))
     return commands.UpsertCourse(fields={"late_policy": {**policy, "late_submission_deduction_enabled": True}})
 
@@ -200,7 +200,7 @@ STEP_WEIGHTS: dict[Callable[[Random], commands.CommandData], int] = {
 
 
 def random_history(seed: int, length: int = 60) -> list[Step]:
-    """Draw a history; every part of it is a history as well. Each fourth one publishes late work."""
+    """Generate a history; every subsequence of it is a history too. Every fourth one publishes late work."""
     draw = Random(seed)
     late_publication = random_late_publication(draw) if seed % 4 == 3 else []
     count = length - len(late_publication)
@@ -224,12 +224,12 @@ def random_late_publication(draw: Random) -> list[Step]:
 
 
 def draw_grading(draw: Random) -> dict[str, Any]:
-    """Points and grading type of an assignment."""
+    """Return points and grading type of an assignment."""
     return {name: draw.choice(SETTINGS[name]) for name in ("points_possible", "grading_type")}
 
 
 def shrink(history: list[Step], fails: Callable[[list[Step]], bool]) -> list[Step]:
-    """Drop steps from a failing history, many at a time and then one by one, as long as the rest still fails."""
+    """Remove steps from a failing history, many at a time and then one by one, while the rest still fails."""
     size = len(history) // 2
     while size:
         start = 0

@@ -1,4 +1,4 @@
-"""The gradebook of one assignment, read a second time: submissions, what is deducted, and what is told of changes."""
+"""The reference model's gradebook of one assignment: submissions, late deductions and grade changes."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +12,7 @@ STATE_FIELDS = ("submitted_at", "attempt", "score", "grade", "graded_at")
 
 @dataclass
 class Entry:
-    """One student's real submission; ``saved_score``: before changes of settings moved it."""
+    """One student's real submission; ``saved_score``: the score before changes of settings."""
 
     score: Fraction | None = None
     grade: str | None = None
@@ -35,7 +35,7 @@ class Entry:
         return (self.submitted_at is not None or bool(self.attempt)) and bool(self.seconds_late)
 
     def state_fact(self, stated: dict[str, Any]) -> None:
-        """Take over what the LMS states; a grade of earlier work does not make the new work graded."""
+        """Apply a fact of the LMS; a grade of earlier work does not make the new work graded."""
         stated = {name: exact(value) if name == "score" else value for name, value in stated.items()}
         if "excused" in stated:
             stated["excused"] = bool(stated["excused"])
@@ -43,7 +43,7 @@ class Entry:
         for name in changed:
             setattr(self, name, stated[name])
         if changed & {"score", "grade"}:
-            # A score that followed its word to other points is stated with the text, and ends the deduction.
+            # A score that followed its word to other points is stated together with the text, and ends the deduction.
             self.deducted = None if "score" in changed or self.saved_score != self.score else self.deducted
             self.saved_score = self.score
         if changed.isdisjoint(STATE_FIELDS):
@@ -61,7 +61,7 @@ class Entry:
             self.state = "submitted" if self.submitted_at is not None or self.attempt else "unsubmitted"
 
     def told(self, student: int, before: tuple[Any, Any] | None = None, muted: bool | None = None) -> dict[str, Any]:
-        """A grade_change of the entry as it is now; ``before``: old score and text where they were others."""
+        """Return a grade_change of the current entry; ``before``: old score and text if they differ."""
         old_score, old_grade = before or (self.score, self.grade)
         return {
             "student_id": student,
@@ -75,7 +75,7 @@ class Entry:
         }
 
     def row(self, rules: GradingRules) -> tuple[Any, ...]:
-        """What is shown of the entry."""
+        """Return the fields of the entry that are shown."""
         entered_score, entered_grade = self.score, self.grade
         if self.score is not None and self.deducted:
             entered_score = self.score + self.deducted
@@ -92,7 +92,7 @@ class ReferenceGradebook:
         return self.entries.setdefault(student, Entry())
 
     def settings_changed(self, rules: GradingRules) -> None:
-        """Canvas makes the grades of graded submissions again at once, and takes note of nothing else."""
+        """Derive the grades of graded submissions again at once, as Canvas does, and change nothing else."""
         for entry in self.entries.values():
             if entry.state == "graded" and entry.score is not None and entry.grade is not None:
                 entry.score, entry.grade = rules.made_again(entry.score, entry.grade)
@@ -107,7 +107,7 @@ class ReferenceGradebook:
             if entry.score is not None:
                 entry.score = entry.saved_score = entry.deducted = None
             entry.grade = None
-            # Canvas: set_status_attributes; the lateness that a status overrode is kept with the status alone.
+            # Canvas: set_status_attributes; the lateness that a status overrode is kept only while the status is set.
             if entry.late_policy_status == "late":
                 entry.seconds_late = None
             entry.late_policy_status = None

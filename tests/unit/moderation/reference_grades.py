@@ -1,4 +1,4 @@
-"""Canvas's conversion of grades and its late policy, read a second time in exact fractions.
+"""Canvas's conversion of grades and its late policy, implemented a second time in exact fractions.
 
 Nothing is shared with the rules. Canvas: app/models/abstract_assignment.rb (interpret_grade, score_to_grade),
 app/models/grading_standard.rb, app/models/late_policy.rb, app/models/submission.rb (score_late_or_none).
@@ -31,7 +31,7 @@ NO_POLICY = {
 
 
 def exact(number: Any) -> Fraction | None:
-    """A decimal or a JSON number as the fraction that its digits say."""
+    """Return the fraction that the digits of a decimal or a JSON number denote."""
     return None if number is None else Fraction(str(number))
 
 
@@ -42,14 +42,14 @@ def hundredths(number: Fraction) -> Fraction:
 
 
 def plain(number: Fraction) -> str:
-    """Digits without trailing zeros."""
+    """Format a number without trailing zeros."""
     text = format(Decimal(number.numerator) / number.denominator, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 @dataclass
 class GradingRules:
-    """What a grade means: points, grading type, and the bands in force, highest first."""
+    """The settings of a grade: points, grading type, and the bands in force, highest first."""
 
     points: Fraction | None = Fraction(10)
     type: str = "points"
@@ -60,7 +60,7 @@ class GradingRules:
         return self.points or Fraction(0)
 
     def from_text(self, text: str, prefer_points: bool) -> Graded | None:
-        """Score and normalised text of an entered text; None where it means no score."""
+        """Return score and normalised text of an entered text; None if it has no score."""
         if self.type == "not_graded" or not text.strip():
             return None
         score = self._interpret(text, prefer_points)
@@ -74,7 +74,7 @@ class GradingRules:
         return None if self.type == "not_graded" else (score, self.text_of(score, None))
 
     def made_again(self, score: Fraction, text: str | None) -> Graded:
-        """A saved grade after a change of the rules: a word of pass and fail stands, any other text is derived."""
+        """Return a saved grade after a change of the settings: a pass_fail word is kept, other texts are derived."""
         if self.type != "pass_fail":
             return score, self.text_of(score, text)
         if text in ("complete", "incomplete"):
@@ -122,14 +122,14 @@ class GradingRules:
         return above - (1 if above - own >= 1 else Fraction(1, 10))
 
     def deduction(self, policy: dict[str, Any] | None, score: Fraction, seconds_late: int) -> Fraction:
-        """Points that the policy takes from the score of a late submission."""
+        """Return the points that the policy deducts from the score of a late submission."""
         if policy is None or not policy["late_submission_deduction_enabled"] or self.type not in WITH_DEDUCTION:
             return Fraction(0)
         if not self.points or seconds_late <= 0:
             return Fraction(0)
         interval = 3_600 if policy["late_submission_interval"] == "hour" else 86_400
         taken = Fraction(policy["late_submission_deduction"]) * ceil(seconds_late / interval)
-        # Canvas divides in binary doubles; with a minimum percentage it goes on in decimals, without one in doubles.
+        # Canvas divides in binary doubles; with a minimum percentage it continues in decimals, without one in doubles.
         achieved = max(float(score) * 100.0 / float(self.points), 0.0)
         if not policy["late_submission_minimum_percent_enabled"]:
             all_of_it = Fraction(repr(float(self.points) * achieved / 100))

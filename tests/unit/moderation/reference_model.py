@@ -1,6 +1,6 @@
-"""Canvas's rules implemented a second time, as plainly as possible: the effects of commands, without events.
+"""Canvas's rules implemented a second time, as simply as possible: the effects of commands, without events.
 
-It shares nothing with the rules but the commands.
+It shares only the commands with the rules.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class ReferenceModel(ReferenceState):
     """Decides commands."""
 
     def apply(self, data: commands.CommandData, actor: int, at: datetime) -> tuple[str | None, Told]:
-        """Change the state; return the reason if the command is refused, else the grade changes that are told."""
+        """Change the state; return the reason if the command is refused, else its grade changes."""
         self.step += 1
         try:
             told = self._apply(data, actor, at)
@@ -181,7 +181,7 @@ class ReferenceModel(ReferenceState):
         return told
 
     def snapshot(self) -> dict[str, Any]:
-        """All that there is, to compare."""
+        """Return the whole state, for comparison."""
         students = self.added | self.roster.enrolled_students()
         rows = {student: entry.row(self.rules()) for student, entry in self.gradebook.entries.items()}
         return {

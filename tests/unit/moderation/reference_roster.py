@@ -1,4 +1,4 @@
-"""Who is who in a course and what they may do, read a second time from Canvas's rules."""
+"""Roles and permissions in a course, implemented a second time from Canvas's rules."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -64,7 +64,7 @@ class ReferenceRoster:
         return is_one and "StudentEnrollment" not in self._live_types(user)
 
     def can_grade(self, user: int) -> bool:
-        """``manage_grades``: by a role in the course, which may say otherwise, or in the account."""
+        """Return whether a role in the course, which may override it, or in the account gives ``manage_grades``."""
         for row in self.of(user):
             may = row.type not in LEARNERS and row.permissions.get("manage_grades", row.type in INSTRUCTORS)
             if may and row.state == "active":
@@ -76,13 +76,13 @@ class ReferenceRoster:
         return user not in self.admins and bool(live) and all(type_ in LEARNERS for type_ in live)
 
     def still_teaches(self, user: int) -> bool:
-        """Whether the final grader may still be one: an outsider may, a removed instructor or a learner may not."""
+        """Return whether a user may still be final grader: an outsider may, a removed instructor or learner not."""
         roles = [row for row in self.of(user) if row.type in INSTRUCTORS] or self.of(user)
         removed = bool(roles) and all(row.state == "deleted" for row in roles)
         return not removed and not self.is_only_learner(user)
 
     def can_see(self, user: int, student: int) -> bool:
-        """Whether the student can be graded and is in a section that the user is not shut out of."""
+        """Return whether the student can be graded and is in a section that the user may see."""
         roles = [row for row in self.of(user) if row.state == "active" and row.type not in STUDENTS]
         limited = bool(roles) and all(row.limited for row in roles) and user not in self.admins
         sections = {row.section for row in roles}

@@ -1,4 +1,4 @@
-"""What the reference model knows, and how facts change it: one course and one essay, read a second time.
+"""The reference model's state, and how facts change it: one course and one essay.
 
 The essay is moderated and of ten points until a fact changes that.
 """
@@ -35,7 +35,7 @@ class Mark:
 
 @dataclass
 class ReferenceState:
-    """``choices``: students with the number of the chosen mark; ``added``: students put into the set by hand."""
+    """``choices``: by student, the number of the selected mark; ``added``: students added to the set by hand."""
 
     roster: ReferenceRoster
     final_grader: int | None
@@ -137,7 +137,7 @@ class ReferenceState:
             raise Refusal("unauthorized")
 
     def current(self, mark: Mark) -> tuple[Fraction | None, str | None]:
-        """A mark as it would be published: made again where points, type or scheme changed after it was entered."""
+        """Return a mark as it would be published: derived again if points, type or scheme changed after its entry."""
         uses_course_scheme = not self.scheme and self.grading_type in SCHEME_TYPES
         changed = max(self.settings_step, self.course_scheme_step if uses_course_scheme else 0)
         if mark.score is None or changed <= mark.step:

@@ -1,4 +1,4 @@
-"""Adjudicating: what is selected and recorded, what is left alone, what goes stale."""
+"""Adjudication: what it selects and records, what it keeps, and when it becomes stale."""
 
 from decimal import Decimal
 from random import Random
@@ -53,7 +53,7 @@ def adjudicated_course(policy: AdjudicationPolicy = MEAN, **settings: Any) -> In
     return moderated_course(**{"grader_count": 3, "adjudication": policy, **settings})
 
 
-def test_agreed_marks_are_selected_where_given_and_recorded_where_not() -> None:
+def test_agreed_score_is_selected_if_a_grader_gave_it_and_recorded_otherwise() -> None:
     memory = adjudicated_course()
     grades = {(s, g): memory.grade(g, s, score) for s, g, score in
               ((ANN, TA1, 7), (ANN, TA2, 7), (BEN, TA1, 6), (BEN, TA2, 9), (CAT, TA1, 5))}  # fmt: skip
@@ -98,7 +98,7 @@ def test_marks_count_in_the_order_of_their_first_entry() -> None:
     assert row(adjudicate(memory), ANN)["provisional_grade_id"] == second
 
 
-def test_what_was_decided_by_hand_is_kept() -> None:
+def test_manual_decisions_are_kept() -> None:
     memory = adjudicated_course()
     for student in (ANN, BEN, CAT):
         for grader, score in ((TA1, 4), (TA2, 6)):
@@ -116,7 +116,7 @@ def test_what_was_decided_by_hand_is_kept() -> None:
     assert adjudicate(memory).events == ()
 
 
-def test_third_mark_decides_where_the_first_two_do_not_agree() -> None:
+def test_third_mark_decides_if_the_first_two_disagree() -> None:
     memory = adjudicated_course(THIRD)
     memory.grade(TA1, ANN, 4)
     memory.grade(TA2, ANN, 8)
@@ -127,7 +127,7 @@ def test_third_mark_decides_where_the_first_two_do_not_agree() -> None:
     assert (decided["outcome"], decided["score"], decided["missing"]) == ("agreed", "7.5", 0)
 
 
-def test_changed_mark_makes_the_adjudication_stale_and_adjudicating_again_redoes_it() -> None:
+def test_changed_mark_makes_the_adjudication_stale_until_it_is_repeated() -> None:
     memory = adjudicated_course(WITHIN_2)
     memory.grade(TA1, ANN, 6)
     memory.grade(TA2, ANN, 7)
@@ -157,7 +157,7 @@ def test_changed_mark_makes_the_adjudication_stale_and_adjudicating_again_redoes
 @pytest.mark.parametrize(
     "change", [{"points_possible": Decimal(20)}, {"grading_type": "percent"}, {"adjudication": WITHIN_2}]
 )
-def test_settings_that_an_adjudication_rests_on_make_it_stale(change: Json) -> None:
+def test_changed_settings_that_an_adjudication_depends_on_make_it_stale(change: Json) -> None:
     memory = adjudicated_course()
     memory.grade(TA1, ANN, 6)
     memory.grade(TA2, ANN, 7)
@@ -169,7 +169,7 @@ def test_settings_that_an_adjudication_rests_on_make_it_stale(change: Json) -> N
     assert memory.document()["adjudications"][0]["stale"] is True
 
 
-def test_hand_ends_the_hold_and_without_a_policy_nothing_is_stale() -> None:
+def test_manual_selection_ends_the_adjudication_and_without_a_policy_nothing_is_stale() -> None:
     memory = adjudicated_course()
     for student in (ANN, BEN, CAT):
         memory.grade(TA1, student, 6)
@@ -213,7 +213,7 @@ def test_policy_is_checked_against_itself_and_the_grading_type() -> None:
         assert memory.expect_rejection(data, TA1) == "unauthorized"
 
 
-def test_adjudication_is_idempotent_keeps_choices_and_equals_its_what_if_in_any_history() -> None:
+def test_adjudication_is_idempotent_keeps_selections_and_equals_its_what_if_in_any_history() -> None:
     outcomes = set()
     for seed in range(30):
         draw = Random(seed)

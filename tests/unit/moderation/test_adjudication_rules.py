@@ -1,4 +1,4 @@
-"""What follows from marks under a policy: the golden table, and promises for any marks."""
+"""The ruling of a policy on marks: the golden table, and properties for any marks."""
 
 import json
 from decimal import Decimal
@@ -83,7 +83,7 @@ def test_rounding_crosses_no_boundary_and_leaves_given_marks_alone(
 
 
 def exact_result(policy: AdjudicationPolicy, ruling: Ruling, given_scores: list[Decimal]) -> Fraction:
-    """The result before rounding, by another way: with the smallest step and without boundaries it is not rounded."""
+    """Return the result before rounding, by using the smallest step and no boundaries."""
     fractions = [Fraction(score) for score in given_scores]
     if ruling.failed:
         first, second, third = fractions[:3]
@@ -135,7 +135,9 @@ def test_raising_a_mark_never_lowers_the_result(
         ("not_graded", "first", "needs_moderator"),
     ],
 )
-def test_type_that_does_not_take_the_policy_needs_the_moderator(grading_type: str, result: str, outcome: str) -> None:
+def test_student_needs_the_moderator_if_the_grading_type_does_not_suit_the_policy(
+    grading_type: str, result: str, outcome: str
+) -> None:
     policy = AdjudicationPolicy(result=result)
     assert rule_on(policy, Decimal(10), Decimal(10), Decimal(10), grading_type=grading_type).outcome == outcome
 
@@ -148,7 +150,7 @@ def test_boundaries_of_the_scheme_are_letters() -> None:
     assert rule_on(policy, Decimal(0), Decimal(94), Decimal("93.9")).failed == ("boundaries",)
 
 
-def test_computed_score_that_rounding_would_lift_is_floored() -> None:
+def test_computed_score_is_floored_if_rounding_would_lift_it_into_another_band() -> None:
     whole = AdjudicationPolicy(result="mean", boundaries=(Decimal(60),), rounding_step=Decimal(1))
     assert rule_on(whole, Decimal(100), Decimal("59.51"), Decimal("59.9")).score == Decimal("59.70")
     assert rule_on(whole, Decimal(100), Decimal("59.996"), Decimal("59.998")).score == Decimal("59.99")

@@ -21,7 +21,7 @@ BLANK_ROW = (None, None, None, None, None, None, False, False, "unsubmitted")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Blocks of seeds, which several workers can share."""
+    """Parametrize by blocks of seeds, which several workers can share."""
     first, count = (int(metafunc.config.getoption(option)) for option in ("--seed", "--histories"))
     if "seeds" in metafunc.fixturenames:
         starts = range(first, first + count, HISTORIES_PER_TEST)
@@ -30,7 +30,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def with_grade_ids(data: commands.CommandData) -> commands.CommandData:
-    """The command with the provisional grades' ids for their numbers."""
+    """Return the command with the numbers of provisional grades replaced by their ids."""
     match data:
         case commands.SelectProvisionalGrade(provisional_grade_id=number):
             return commands.SelectProvisionalGrade(provisional_grade_id=IDS_PER_ASSIGNMENT + number)
@@ -77,7 +77,7 @@ def told_changes(memory: InMemoryCourse, decision: Accepted) -> list[dict[str, A
 
 
 def find_difference(history: list[Step]) -> str | None:
-    """Run a history through both readings; what the first difference is, None if there is none."""
+    """Run a history through both implementations and return the first difference, None if there is none."""
     memory = moderated_course()
     add_admin(memory, "select_final_grade")
     memory.enroll(TEST_STUDENT, "StudentView")
@@ -103,7 +103,7 @@ def find_difference(history: list[Step]) -> str | None:
 
 
 def readable(value: Any) -> Any:
-    """The value with fractions as numbers."""
+    """Return the value with fractions as numbers."""
     if isinstance(value, Fraction):
         return float(value)
     if isinstance(value, dict):

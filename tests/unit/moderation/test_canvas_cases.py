@@ -1,4 +1,4 @@
-"""Canvas's acceptance cases, replayed through the rules alone: no broker, no database."""
+"""Canvas's acceptance cases, replayed through the rules without broker and database."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -86,7 +86,7 @@ def check_case(memory: InMemoryCourse, world: World, case: dict[str, Any]) -> No
 
 
 def check_moderation_set(memory: InMemoryCourse, world: World, case: dict[str, Any]) -> None:
-    """What listing the set would read: who may, and whom they would see."""
+    """Check who may list the moderation set, and which students they see."""
     when, then = case["when"], case["then"]
     number = world.assignments[when["assignment"]]
     assignment = memory.assignments[number]
@@ -103,7 +103,7 @@ def check_moderation_set(memory: InMemoryCourse, world: World, case: dict[str, A
 @pytest.mark.cases("acceptance cases through the rules")
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
 def test_rules_match_canvas_cases(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    # The adapter says when work was handed in by the real clock: ours starts where that one stands, in the future.
+    # The adapter takes submission times from the real clock, so ours starts at that time, which is in the future.
     monkeypatch.setattr(office, "START", datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=1))
     memory, world = InMemoryCourse(), World()
     replay_given(memory, world, case)

@@ -1,4 +1,4 @@
-"""Who is shown which grades, and whose."""
+"""Which grades of which students a user sees."""
 
 import json
 from collections.abc import Callable
@@ -90,7 +90,7 @@ def test_anonymous_id_finds_a_submission_of_this_assignment_only() -> None:
     assert view_as(memory, TA1).anonymous_provisional_grade_status("", None) == NOT_FOUND
 
 
-def test_account_admin_sees_the_anonymous_id_beside_the_user_id() -> None:
+def test_account_admin_sees_both_the_anonymous_id_and_the_user_id() -> None:
     memory = moderated_course()
     add_admin(memory)
     anonymous_id = memory.get_submission(ANN)["anonymous_id"]
@@ -207,7 +207,7 @@ def test_full_status_requires_a_moderator_and_a_changed_submission() -> None:
     assert (first["selected"], first["readonly"], second["selected"]) == (True, True, False)
     assert (full["final_provisional_grade"]["final"], full["final_provisional_grade"]["readonly"]) == (True, False)
     assert {"scorer_name", "rubric_assessments", "submission_comments"} <= first.keys()
-    # Never touched: any time the caller states is another one.
+    # The submission was never touched: any time that the caller states differs.
     assert "provisional_grades" in view_as(memory, FINAL_GRADER).provisional_grade_status(BEN, older)  # type: ignore[operator]
 
 
@@ -284,7 +284,7 @@ def test_rubric_assessment_is_a_list_of_ratings(sent: Json, score: float | None,
     assert (assessment["assessor_id"], assessment["score"], assessment["data"]) == (TA1, score, data)
 
 
-def test_inactive_students_are_graded_and_not_listed_with_the_submissions() -> None:
+def test_inactive_students_can_be_graded_but_are_not_listed_with_the_submissions() -> None:
     memory = moderated_course()
     memory.enroll(CAT, "Student", "inactive")
     view = view_as(memory, TA1)

@@ -1,7 +1,7 @@
 """A command about one student costs the same in a class of ten and in one of a thousand.
 
-Two deterministic looks: the bytecode instructions that deciding and following execute, and containers of the state
-that refuse to be walked, for what CPython does in one instruction, such as copying a list.
+Two deterministic measures: the bytecode instructions that deciding and applying execute, and containers of the state
+that refuse iteration, for operations that are a single instruction in CPython, such as copying a list.
 """
 
 import sys
@@ -22,7 +22,7 @@ NEW_STUDENTS_FROM = 10_000
 
 
 def count_instructions(run: Callable[[], Any]) -> int:
-    """Bytecode instructions executed in the rules while something runs."""
+    """Count the bytecode instructions that a call executes in the rules."""
     counted = 0
     for cached in (event_payloads.format_time, event_payloads.format_canvas_time):
         cached.cache_clear()
@@ -45,7 +45,7 @@ def count_instructions(run: Callable[[], Any]) -> int:
 
 
 def class_of_size(size: int) -> InMemoryCourse:
-    """Everybody is graded, chosen and commented; anonymous ids have been drawn."""
+    """Build a class in which every student is graded, selected and commented, with anonymous ids."""
     memory = moderated_course(anonymous_grading=True)
     rows = tuple(
         commands.EnrollmentUpsert(
@@ -102,7 +102,7 @@ def measure_costs(memory: InMemoryCourse) -> dict[str, int]:
 
 
 class NonIterableDict(dict[Any, Any]):
-    """A part of the state as large as the class: looked up, measured and changed, never walked through."""
+    """A part of the state as large as the class: lookups, length and changes are allowed, iteration is not."""
 
     def __iter__(self) -> NoReturn:
         raise AssertionError("walked through what is as large as the class")

@@ -1,4 +1,4 @@
-"""Grades whose points, type or scheme changed after they were given: every text shown or published is today's."""
+"""Grades whose points, type or scheme changed later: every text shown or published is the current one."""
 
 from decimal import Decimal
 from typing import Any
@@ -33,7 +33,7 @@ def scores_and_grades(rows: list[dict[str, Any]]) -> list[tuple[Any, Any]]:
 
 
 def assert_all_show(memory: InMemoryCourse, score: Any, text: str) -> None:
-    """State document, its cached form and Canvas's views show what a publication then publishes."""
+    """Assert that state document, its cached form and Canvas's views show the grades that are then published."""
     document = memory.document()
     assert scores_and_grades(document["provisional_grades"]) == [(score, text)]
     rows = view_submission(memory, FINAL_GRADER)["provisional_grades"]
@@ -62,7 +62,7 @@ def assert_all_show(memory: InMemoryCourse, score: Any, text: str) -> None:
         ("letter_grade", 100, "85", {"grading_type": "not_graded"}, "85"),
     ],
 )
-def test_published_text_follows_the_score_under_todays_settings(
+def test_published_text_follows_the_score_under_the_current_settings(
     grading_type: str, points: int | None, score: str, changed: dict[str, Any], text: str
 ) -> None:
     memory = course_of(grading_type, points)
@@ -78,7 +78,7 @@ def test_published_text_follows_the_course_scheme() -> None:
     assert_all_show(memory, 85, "Pass")
 
 
-def test_course_scheme_does_not_matter_where_the_assignment_has_its_own() -> None:
+def test_course_scheme_is_ignored_if_the_assignment_has_its_own() -> None:
     memory = course_of("letter_grade", 100, grading_scheme=(("High", Decimal("0.8")), ("Low", Decimal(0))))
     memory.grade(TA1, ANN, 85)
     memory.expect_accepted(commands.UpsertCourse(fields={"grading_scheme": PASS_OR_FAIL}))
@@ -96,7 +96,7 @@ def test_course_scheme_does_not_matter_where_the_assignment_has_its_own() -> Non
         (10, "incomplete", 20, 0),
     ],
 )
-def test_word_of_pass_fail_stays_and_its_score_follows_the_points(
+def test_pass_fail_word_is_kept_and_its_score_follows_the_points(
     points: int | None, word: str, new_points: int | None, score: int
 ) -> None:
     memory = course_of("pass_fail", points)
@@ -119,7 +119,7 @@ def test_grade_given_after_the_change_is_published_as_given() -> None:
     assert_all_show(memory, 170, "B")
 
 
-def test_regrading_saves_the_text_of_today() -> None:
+def test_regrading_saves_the_current_text() -> None:
     memory = course_of("letter_grade", 100)
     memory.grade(TA1, ANN, 85)
     memory.configure(points_possible=Decimal(200))
@@ -129,7 +129,7 @@ def test_regrading_saves_the_text_of_today() -> None:
     assert getattr(again, "changes", {})["grade"] == ("B", "F")
 
 
-def test_old_grade_is_the_gradebooks_under_todays_settings() -> None:
+def test_old_grade_is_the_gradebook_grade_under_the_current_settings() -> None:
     memory = course_of("letter_grade", 100)
     memory.expect_accepted(submission_fact(ANN, score=Decimal(70), grade="C-"))
     memory.expect_accepted(submission_fact(BEN, score=Decimal(85), grade="B"))
@@ -143,7 +143,7 @@ def test_old_grade_is_the_gradebooks_under_todays_settings() -> None:
     assert [change["student_id"] for change in memory.told(done)] == [ANN]
 
 
-def test_posting_and_hiding_repeat_the_text_of_today() -> None:
+def test_posting_and_hiding_repeat_the_current_text() -> None:
     memory = course_of("letter_grade", 100)
     memory.grade(TA1, ANN, 85)
     memory.publish()
@@ -159,7 +159,7 @@ def test_posting_and_hiding_repeat_the_text_of_today() -> None:
     assert hidden.grade == "B"
 
 
-def test_grade_stated_by_the_lms_after_the_change_stays() -> None:
+def test_grade_stated_by_the_lms_after_the_change_is_kept() -> None:
     memory = course_of("letter_grade", 100)
     stated = submission_fact(ANN, score=Decimal(85), grade="B")
     memory.expect_accepted(stated)
@@ -172,7 +172,7 @@ def test_grade_stated_by_the_lms_after_the_change_stays() -> None:
     assert memory.replay().snapshot() == memory.snapshot()
 
 
-def test_half_a_stated_grade_leaves_the_other_half_as_it_is_now() -> None:
+def test_lms_stating_only_score_or_text_keeps_the_current_value_of_the_other() -> None:
     memory = course_of("pass_fail", 10)
     memory.expect_accepted(submission_fact(ANN, score=Decimal(10), grade="complete"))
     memory.configure(points_possible=Decimal(20))
@@ -180,7 +180,7 @@ def test_half_a_stated_grade_leaves_the_other_half_as_it_is_now() -> None:
     assert scores_and_grades([memory.get_submission(ANN)]) == [(20, "excellent")]
 
 
-def test_grade_without_a_score_and_a_grade_of_other_work_are_not_remade() -> None:
+def test_grades_without_a_score_or_of_another_attempt_are_not_derived_again() -> None:
     memory = course_of("letter_grade", 100)
     memory.expect_accepted(submission_fact(ANN, grade="B"))
     memory.expect_accepted(submission_fact(BEN, score=Decimal(85), grade="B", attempt=1))
@@ -190,7 +190,7 @@ def test_grade_without_a_score_and_a_grade_of_other_work_are_not_remade() -> Non
     assert [memory.get_submission(student)["grade"] for student in (ANN, BEN)] == ["B", "B"]
 
 
-def test_agreement_compares_the_grades_of_today() -> None:
+def test_agreement_compares_the_current_grades() -> None:
     memory = course_of("pass_fail", None)
     memory.grade(TA1, ANN, posted_grade="complete")
     memory.configure(points_possible=Decimal(10))

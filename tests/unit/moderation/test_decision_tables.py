@@ -93,9 +93,9 @@ def test_moderation_permission_matches_canvas(row: dict[str, Any]) -> None:
     assert assignment.permits_moderation(course, caller) == row["then"]["permits_moderation"]
 
 
-# Canvas's name for an audit event that has another name here, because only provisional comments cause it.
+# Canvas's name for an audit event with a different name here, because only provisional comments cause it.
 EVENT_NAMES = {"submission_comment_created": "provisional_comment_created"}
-# Comments can't be deleted here.
+# Comments cannot be deleted here.
 ABSENT_EVENTS = {"submission_comment_deleted"}
 
 

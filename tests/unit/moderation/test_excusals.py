@@ -1,4 +1,4 @@
-"""A moderator's excusal: it changes the gradebook at once, and every change is told once."""
+"""A moderator's excusal changes the gradebook at once, and every change emits one grade_change."""
 
 from decimal import Decimal
 from typing import Any
@@ -27,7 +27,7 @@ EXCUSE = Grade(student_id=ANN, excuse=True)
 
 
 def graded_course(**settings: Any) -> InMemoryCourse:
-    """The LMS's gradebook holds 7, given by TA1."""
+    """Build a course in which TA1 gave Ann a 7 in the LMS's gradebook."""
     memory = moderated_course(**settings)
     memory.expect_accepted(
         submission_fact(ANN, attempt=1, submitted_at=DAY1, score=Decimal(7), grade="7", grader_id=TA1, graded_at=DAY1)
@@ -39,7 +39,7 @@ def told(memory: InMemoryCourse, decision: Any) -> list[dict[str, Any]]:
     return [{name: value for name, value in change.items() if name != "job_tag"} for change in memory.told(decision)]
 
 
-def test_excusal_takes_the_grade_off_the_gradebook_and_is_told_once() -> None:
+def test_excusal_removes_the_grade_and_emits_one_grade_change() -> None:
     memory = graded_course()
     excused = memory.expect_accepted(EXCUSE, FINAL_GRADER)
     assert event_names(excused) == ["grader_slot_taken", "submission_updated", "provisional_grade_created"]
@@ -61,7 +61,7 @@ def test_excusal_takes_the_grade_off_the_gradebook_and_is_told_once() -> None:
     assert memory.replay().snapshot() == memory.snapshot()
 
 
-def test_audit_of_an_excusal_names_all_that_it_changes() -> None:
+def test_event_of_an_excusal_lists_all_changes() -> None:
     memory = graded_course()
     updated = memory.expect_accepted(EXCUSE, FINAL_GRADER).events[1]
     assert isinstance(updated, SubmissionUpdated)
@@ -85,7 +85,7 @@ def test_excusal_of_ungraded_work_makes_it_graded_by_the_moderator() -> None:
     assert [(change["old_score"], change["score"]) for change in told(memory, excused)] == [(None, None)]
 
 
-def test_excusing_again_changes_and_tells_nothing() -> None:
+def test_repeated_excusal_emits_nothing() -> None:
     memory = moderated_course()
     memory.expect_accepted(EXCUSE, FINAL_GRADER)
     again = memory.expect_accepted(EXCUSE, FINAL_GRADER)
@@ -94,7 +94,7 @@ def test_excusing_again_changes_and_tells_nothing() -> None:
 
 
 @pytest.mark.parametrize("lift", [{"score": Decimal(4)}, {"posted_grade": "4"}, {"posted_grade": ""}])
-def test_excusal_is_lifted_by_a_grade_of_a_moderator_and_that_is_told_once(lift: dict[str, Any]) -> None:
+def test_moderators_grade_lifts_an_excusal_and_emits_one_grade_change(lift: dict[str, Any]) -> None:
     memory = graded_course()
     add_admin(memory, "select_final_grade")
     memory.expect_accepted(EXCUSE, FINAL_GRADER)
@@ -107,7 +107,7 @@ def test_excusal_is_lifted_by_a_grade_of_a_moderator_and_that_is_told_once(lift:
     assert memory.expect_rejection(Grade(student_id=ANN, excuse=False), ADMIN) == "invalid_score"
 
 
-def test_excusal_that_the_lms_stated_is_lifted_with_its_grade_untouched() -> None:
+def test_lifting_an_lms_excusal_leaves_the_grade_unchanged() -> None:
     memory = graded_course()
     memory.expect_accepted(submission_fact(ANN, excused=True))
     lifted = memory.expect_accepted(Grade(student_id=ANN, score=Decimal(4)), FINAL_GRADER)
@@ -116,14 +116,14 @@ def test_excusal_that_the_lms_stated_is_lifted_with_its_grade_untouched() -> Non
     assert memory.get_submission(ANN)["score"] == 7
 
 
-def test_told_grade_is_muted_only_while_it_is_not_posted() -> None:
+def test_grade_change_is_muted_only_while_the_grade_is_not_posted() -> None:
     memory = graded_course()
     memory.expect_accepted(submission_fact(ANN, posted_at=DAY1))
     (change,) = told(memory, memory.expect_accepted(EXCUSE, FINAL_GRADER))
     assert change["muted"] is False
 
 
-def test_excusal_tells_the_old_grade_as_it_is_now() -> None:
+def test_excusal_reports_the_current_text_of_the_old_grade() -> None:
     memory = moderated_course(grading_type="letter_grade", points_possible=Decimal(100))
     memory.expect_accepted(submission_fact(ANN, score=Decimal(85), grade="B"))
     memory.configure(points_possible=Decimal(200))
@@ -142,7 +142,7 @@ def test_selected_grade_of_an_excused_student_is_published_and_the_student_stays
     assert [(change["old_grade"], change["grade"]) for change in told(memory, done)] == [(None, "8")]
 
 
-def test_publication_of_an_excusal_tells_nothing_again() -> None:
+def test_publication_emits_no_second_grade_change_for_an_excusal() -> None:
     memory = graded_course()
     memory.expect_accepted(EXCUSE, FINAL_GRADER)
     memory.select(memory.assignments[ESSAY].grades_by_student[ANN][0].provisional_grade_id)
@@ -150,7 +150,7 @@ def test_publication_of_an_excusal_tells_nothing_again() -> None:
     assert memory.get_submission(ANN)["excused"] is True
 
 
-def test_excusal_after_publication_takes_the_published_grade_back() -> None:
+def test_excusal_after_publication_removes_the_published_grade() -> None:
     memory = moderated_course()
     memory.grade(TA1, ANN, 8)
     memory.publish()
@@ -159,7 +159,9 @@ def test_excusal_after_publication_takes_the_published_grade_back() -> None:
 
 
 @pytest.mark.parametrize(("status", "left"), [("late", None), ("extended", 3_600), ("missing", 3_600), (None, 3_600)])
-def test_excusal_ends_a_stated_status_and_the_lateness_that_it_overrode(status: str | None, left: int | None) -> None:
+def test_excusal_clears_the_late_policy_status_and_the_lateness_it_overrode(
+    status: str | None, left: int | None
+) -> None:
     memory = moderated_course()
     memory.expect_accepted(
         submission_fact(ANN, attempt=1, submitted_at=DAY1, seconds_late=3_600, late_policy_status=status)
@@ -172,7 +174,7 @@ def test_excusal_ends_a_stated_status_and_the_lateness_that_it_overrode(status: 
     assert memory.replay().snapshot() == memory.snapshot()
 
 
-def test_refused_excusal_changes_and_tells_nothing() -> None:
+def test_refused_excusal_emits_nothing() -> None:
     memory = graded_course()
     memory.grade(TA1, BEN, 5)
     assert memory.expect_rejection(Grade(student_id=ANN, excuse=True, final=True), FINAL_GRADER) == (

@@ -1,4 +1,4 @@
-"""An explanation names where the grade came from, and hides whom the reader may not know."""
+"""An explanation names the origin of the grade, and hides people whom the reader may not identify."""
 
 from decimal import Decimal
 from typing import Any
@@ -28,7 +28,7 @@ def adjudicated_course(**settings: Any) -> InMemoryCourse:
     return memory
 
 
-def test_sentence_names_the_marks_and_the_policy_of_an_agreed_grade() -> None:
+def test_explanation_of_an_agreed_grade_names_its_marks_and_policy() -> None:
     memory = adjudicated_course()
     assert explain(memory)["sentence"].startswith("No grade is published. Provisional grades entered: 3; ")
     memory.publish()
@@ -40,7 +40,7 @@ def test_sentence_names_the_marks_and_the_policy_of_an_agreed_grade() -> None:
     assert (explained["score"], explained["grade"]) == (8.5, "8.5")
 
 
-def test_sentence_tells_a_choice_by_hand_from_the_only_grade_and_from_a_revision() -> None:
+def test_explanation_distinguishes_manual_selection_only_grade_and_revision() -> None:
     memory = moderated_course()
     memory.grade(TA1, ANN, 5)
     memory.publish()
@@ -58,7 +58,7 @@ def test_sentence_tells_a_choice_by_hand_from_the_only_grade_and_from_a_revision
     }  # fmt: skip
 
 
-def test_choice_by_hand_after_an_adjudication_is_a_choice_by_hand() -> None:
+def test_manual_selection_after_an_adjudication_is_explained_as_manual() -> None:
     memory = adjudicated_course()
     selected = memory.selections()[ANN]
     assert selected is not None
@@ -67,7 +67,7 @@ def test_choice_by_hand_after_an_adjudication_is_a_choice_by_hand() -> None:
     assert "selected by a moderator" in explain(memory)["sentence"]
 
 
-def test_trail_names_every_decision_with_its_actor_and_figures() -> None:
+def test_trail_lists_every_decision_with_its_actor_and_scores() -> None:
     memory = adjudicated_course()
     memory.comment(TA1, ANN)
     trail = explain(memory)["trail"]

@@ -1,4 +1,4 @@
-"""Facts that parse and cannot be meant are refused by name; what a later fact makes nonsense of has no effect."""
+"""Facts that parse but cannot be meant are refused by name; facts that become invalid later have no effect."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -54,7 +54,7 @@ def error_path(memory: InMemoryCourse, fact: commands.CommandData, assignment: i
         (lambda at: comment_fact(ANN, at=at), "data.created_at"),
     ],
 )
-def test_times_that_no_lms_means_are_rejected(build: Any, path: str, wrong: datetime) -> None:
+def test_implausible_times_are_rejected(build: Any, path: str, wrong: datetime) -> None:
     assert error_path(moderated_course(), build(wrong)) == path
 
 
@@ -68,7 +68,7 @@ def test_time_of_posting_is_checked_and_a_near_future_is_accepted() -> None:
 
 
 @pytest.mark.parametrize("kind", ["Student", "Observer"])
-def test_final_grader_who_only_learns_here_is_rejected(kind: str) -> None:
+def test_final_grader_who_is_only_a_learner_is_rejected(kind: str) -> None:
     memory = moderated_course()
     memory.enroll(STRANGER, kind)
     assert error_path(memory, assignment_fact(final_grader_id=STRANGER)) == "data.final_grader_id"
@@ -94,7 +94,7 @@ def test_final_grader_who_is_named_while_unmoderated_is_dropped_unchecked() -> N
     assert memory.document()["settings"]["final_grader_id"] is None
 
 
-def test_moderation_by_nobody_is_rejected() -> None:
+def test_moderation_without_graders_is_rejected() -> None:
     memory = moderated_course()
     assert error_path(memory, commands.ConfigureAssignment(fields={"grader_count": 0})) == "data.grader_count"
     assert error_path(memory, assignment_fact(grader_count=0), 2002) == "data.grader_count"
@@ -104,7 +104,7 @@ def test_moderation_by_nobody_is_rejected() -> None:
     assert error_path(memory, both) == "data.grader_count"
 
 
-def test_students_and_observers_have_no_permission_whatever_is_stated() -> None:
+def test_students_and_observers_have_no_permissions_even_if_stated() -> None:
     memory = moderated_course()
     memory.enroll(BEN, "Student", permissions={"manage_grades": True})
     memory.enroll(STRANGER, "Observer", permissions={"manage_grades": True})
@@ -122,7 +122,7 @@ def test_account_of_another_canvas_shard_is_rejected() -> None:
         assert isinstance(upsert_course(commands.UpsertCourse(fields={"account_id": account_id}), course), Accepted)
 
 
-def test_teacher_and_final_grader_remain_who_they_are() -> None:
+def test_teacher_and_final_grader_keep_their_roles() -> None:
     memory = moderated_course()
     memory.enroll(FINAL_GRADER, "Student")
     memory.enroll(TEACHER, "Observer")

@@ -1,4 +1,4 @@
-"""Ids the service draws: unique, the same whenever they are asked for, and never given to somebody else."""
+"""Generated ids are unique, do not depend on when they are read, and are never given to another student."""
 
 import itertools
 import operator
@@ -24,7 +24,7 @@ from tests.fixtures.in_memory_course import (
 )
 
 BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]{5}")
-# In a class of this size some two students draw the same five characters first (58**5 is about 6.6e8).
+# In a class of this size, the first candidates of two students collide (58**5 is about 6.6e8).
 LARGE_CLASS = 60_000
 
 

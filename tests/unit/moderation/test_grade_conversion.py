@@ -1,4 +1,4 @@
-"""Grade text and scores at the edges of the decision table."""
+"""Grade texts and scores at the edges of the decision table."""
 
 from decimal import Decimal
 
@@ -92,7 +92,7 @@ def test_number_selects_the_band_with_the_same_name() -> None:
 def test_prefer_points_reads_a_number_as_points(kind: str) -> None:
     assert parse_grade("3", kind, TEN, GPA, prefer_points=True) == Grade(Decimal(3), "0")
     assert parse_grade("0", kind, TEN, GPA, prefer_points=True) == Grade(ZERO, "0")
-    # Nothing else is read differently.
+    # Everything else is read in the same way.
     assert parse_grade("30%", kind, TEN, GPA, prefer_points=True) == Grade(Decimal(3), "0")
     assert parse_grade("b", kind, TEN, None, prefer_points=True) == parse_text("b", kind)
 

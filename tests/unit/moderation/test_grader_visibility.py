@@ -1,4 +1,4 @@
-"""Who is shown the names and comments of which graders."""
+"""Which graders' names and comments a user sees."""
 
 import json
 from decimal import Decimal
@@ -81,7 +81,7 @@ HIDDEN = {
     [
         ({}, TA1, True, True),
         ({"graders_anonymous_to_graders": True}, TA1, False, True),
-        # Whose comments are hidden is not named either, though graders are not anonymous.
+        # A grader whose comments are hidden is not named either, although graders are not anonymous.
         ({"grader_comments_visible_to_graders": False}, TA1, False, True),
         ({"grader_names_visible_to_final_grader": False}, TA1, True, True),
         ({"grader_names_visible_to_final_grader": False}, FINAL_GRADER, False, True),
@@ -97,7 +97,7 @@ def test_grader_names_are_visible_to_all_graders_after_publication(
 ) -> None:
     memory = moderated_course(**settings)
     add_admin(memory, "select_final_grade")
-    # The right to view is enough; the right to grade is not needed.
+    # The permission to view is enough; the permission to grade is not needed.
     memory.enroll(TA1, "Ta", permissions={"manage_grades": False})
     memory.enroll(TEACHER, "Teacher", permissions={"view_all_grades": False})
     assert can_view_grader_names(memory.courses[1001], memory.assignments[ESSAY], viewer) is before
@@ -136,7 +136,7 @@ def test_submission_comments_before_publication_are_the_ordinary_ones(
     memory = course_with_comments(grader_comments_visible_to_graders=shared)
     add_admin(memory, "select_final_grade")
     assert comment_texts(view_submission(memory, user)) == texts
-    # A grade stated for a grader who marks again now makes none of their comments public.
+    # An LMS grade by a grader who is now marking again does not publish the grader's comments.
     stated = {"score": Decimal(3), "grade": "3", "grader_id": TA1}
     memory.expect_accepted(commands.RecordSubmission(student_id=ANN, fields=stated))
     assert comment_texts(view_submission(memory, user)) == texts
@@ -151,7 +151,7 @@ def test_submission_comments_before_publication_are_the_ordinary_ones(
         (True, TA3, []),
     ],
 )
-def test_provisional_comments_stand_with_their_provisional_grade(
+def test_provisional_comments_are_shown_with_their_provisional_grade(
     shared: bool, user: int, texts: list[list[str]]
 ) -> None:
     memory = course_with_comments(grader_comments_visible_to_graders=shared)
@@ -164,7 +164,7 @@ def test_provisional_comments_stand_with_their_provisional_grade(
 @pytest.mark.parametrize(
     ("posted", "user", "texts"),
     [
-        # TA1 was chosen: an ordinary copy of their comment was made.
+        # TA1's grade was selected: there is an ordinary copy of the comment.
         (False, FINAL_GRADER, ["sorry", "hello", "by TA1"]),
         (False, TA3, ["sorry", "by TA1"]),
         (False, TA2, ["sorry", "by TA1"]),
@@ -172,7 +172,7 @@ def test_provisional_comments_stand_with_their_provisional_grade(
         (True, ANN, ["sorry", "hello", "by TA1"]),
     ],
 )
-def test_publication_makes_ordinary_comments_of_the_chosen_ones_only(posted: bool, user: int, texts: list[str]) -> None:
+def test_publication_copies_only_the_comments_of_the_selected_grades(posted: bool, user: int, texts: list[str]) -> None:
     memory = course_with_comments(grader_comments_visible_to_graders=False)
     memory.publish()
     if posted:
@@ -206,7 +206,7 @@ def test_anonymous_grader_is_anonymous_in_every_view(settings: Json, user: int, 
     first = shown["provisional_grades"][0]
     line = first["submission_comments"][0]
     anonymous_id = memory.assignments[ESSAY].grader_slots[TA1]
-    # Graders know their own name, and see the id that stands for them.
+    # Graders see their own name and their own anonymous id.
     own_name = {"author_name": "Tom"} if user == TA1 else {}
     author = {"author_id": TA1, "author_name": "Tom"} if named else {"anonymous_id": anonymous_id, **own_name}
     assert {key: line[key] for key in ("author_id", "author_name", "anonymous_id") if key in line} == author

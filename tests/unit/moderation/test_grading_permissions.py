@@ -1,4 +1,4 @@
-"""Who may give provisional grades and comments, in which order it is refused, and who takes a grader's slot."""
+"""Permissions for provisional grades and comments, the order of refusals, and who takes a grader slot."""
 
 from decimal import Decimal
 
@@ -152,7 +152,7 @@ def test_unmoderated_assignment_needs_no_grader_slot() -> None:
     memory = moderated_course(moderated_grading=False, grader_count=0)
     for grader in (TA1, TA2, TA3):
         memory.comment(grader, ANN)
-    # Nor is one taken for later.
+    # No slot is taken for later either.
     memory.configure(moderated_grading=True, grader_count=1)
     memory.grade(TA3, ANN, 5)
     assert memory.expect_rejection(Grade(student_id=ANN, score=FIVE), TA1) == "max_graders_reached"

@@ -1,4 +1,4 @@
-"""What an assignment that hides its students shows of its moderation set, its lists and the LMS's ids."""
+"""The moderation set, lists and LMS ids of an assignment that hides its students."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_set_of_all_assigned_students_is_shown_by_name_as_in_canvas() -> None:
     assert view.moderated_student_json(ANN)["id"] == ANN
 
 
-def test_both_lists_hold_the_same_hidden_students_whatever_the_state_of_their_enrolment() -> None:
+def test_both_lists_contain_the_same_hidden_students_in_any_enrolment_state() -> None:
     memory = anonymous_course()
     memory.enroll(CAT, "Student", "inactive")
     view = view_as(memory, TA1)
@@ -74,7 +74,7 @@ def test_results_of_commands_name_hidden_students_by_anonymous_id() -> None:
     assert memory.assignments[ESSAY].grades_published_at is not None
 
 
-def test_moderation_set_can_be_listed_after_it_became_hand_picked() -> None:
+def test_moderation_set_can_be_listed_after_it_becomes_hand_picked() -> None:
     memory = anonymous_course()
     assert view_as(memory, FINAL_GRADER).list_moderated_students() == [ANN, BEN, CAT]
     memory.expect_accepted(ConfigureAssignment(fields={"moderation_set": "selected"}))

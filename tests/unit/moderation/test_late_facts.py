@@ -1,4 +1,4 @@
-"""Late policies and lateness as the LMS states them: what is kept, and that saying it again changes nothing."""
+"""LMS facts about late policies and lateness are stored, and repeating them changes nothing."""
 
 import json
 from decimal import Decimal
@@ -23,7 +23,7 @@ def kept_policy(memory: InMemoryCourse) -> LatePolicy | None:
     return memory.courses[COURSE].late_policy
 
 
-def test_late_policy_begins_as_canvas_and_deducts_nothing() -> None:
+def test_new_late_policy_has_canvas_defaults_and_deducts_nothing() -> None:
     memory = moderated_course()
     assert kept_policy(memory) is None
     memory.expect_accepted(policy_fact())

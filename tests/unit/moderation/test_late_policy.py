@@ -1,4 +1,4 @@
-"""Points deducted for lateness: Canvas's own cases, then what holds for every policy and score."""
+"""Points deducted for lateness: Canvas's own cases, then properties of every policy and score."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -75,12 +75,12 @@ def test_points_are_deducted_from_scores(grading_type: str) -> None:
 
 
 @pytest.mark.parametrize("grading_type", ["pass_fail", "not_graded"])
-def test_types_that_are_not_points_lose_nothing(grading_type: str) -> None:
+def test_grading_types_without_points_have_no_deduction(grading_type: str) -> None:
     assert deducted(late_policy("10"), "8", "10", DAY, grading_type) == 0
 
 
 @pytest.mark.parametrize("points", [None, "0"])
-def test_nothing_is_deducted_where_there_are_no_points(points: str | None) -> None:
+def test_nothing_is_deducted_without_points(points: str | None) -> None:
     assert deducted(late_policy("10"), "8", points, DAY) == 0
 
 
@@ -89,7 +89,7 @@ def test_nothing_is_deducted_without_an_enabled_policy() -> None:
     assert deducted(LatePolicy(late_submission_deduction=Decimal(10)), "8", "10", DAY) == 0
 
 
-def test_nothing_is_deducted_for_no_lateness() -> None:
+def test_nothing_is_deducted_from_work_in_time() -> None:
     assert deducted(late_policy("10"), "8", "10", 0) == 0
 
 
@@ -103,7 +103,7 @@ def test_nothing_is_deducted_for_no_lateness() -> None:
         ("8", "8", "0"),
     ],
 )
-def test_score_that_is_left(score: str, points_deducted: str, left: str) -> None:
+def test_deduction_is_subtracted_and_never_exceeds_the_score(score: str, points_deducted: str, left: str) -> None:
     assert subtract_deduction(Decimal(score), Decimal(points_deducted)) == Decimal(left)
 
 

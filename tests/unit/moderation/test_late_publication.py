@@ -1,4 +1,4 @@
-"""Late policies at publication: what is published, shown and told of a late submission."""
+"""Late policies at publication: the published grade, the views and the grade_change of a late submission."""
 
 from decimal import Decimal
 from typing import Any
@@ -32,7 +32,7 @@ def late_course(
     points: str | None = "1000",
     **facts: Any,
 ) -> InMemoryCourse:
-    """Ten percent an hour; Ann's work came late."""
+    """Build a course that deducts ten percent per hour, in which Ann's work is late."""
     memory = moderated_course(grading_type=grading_type, points_possible=None if points is None else Decimal(points))
     state_policy(memory, "10", "hour")
     stated = {"submitted_at": DAY1, "attempt": 1, "seconds_late": seconds_late, "late_policy_status": status, **facts}
@@ -47,7 +47,7 @@ def publish(memory: InMemoryCourse, student: int = ANN) -> GradePublished:
 
 
 def figures(event: Event) -> tuple[Any, ...]:
-    """Entered score, points deducted, published score and text."""
+    """Return entered score, points deducted, published score and text."""
     assert isinstance(event, GradePublished)
     return event.entered_score, event.points_deducted, event.score[1], event.grade[1]
 
@@ -138,7 +138,7 @@ def test_students_see_the_deduction_with_the_grade() -> None:
         ({"submitted_at": None}, True, False),
     ],
 )
-def test_late_and_missing_are_told_as_canvas_does(facts: dict[str, Any], late: bool, missing: bool) -> None:
+def test_late_and_missing_are_derived_as_in_canvas(facts: dict[str, Any], late: bool, missing: bool) -> None:
     body = shown(late_course(**facts))
     assert (body["late"], body["missing"]) == (late, missing)
 
@@ -170,14 +170,14 @@ def test_policy_and_lateness_at_publication_count() -> None:
     assert figures(publish(memory)) == (700, 100, 600, "600")
 
 
-def test_grade_change_carries_what_is_left() -> None:
+def test_grade_change_carries_the_score_after_the_deduction() -> None:
     memory = late_course()
     memory.grade(TA1, ANN, 700)
     (change,) = memory.told(memory.publish())
     assert (change["score"], change["grade"], change["old_score"]) == (400, "400", None)
 
 
-def test_grade_that_the_deduction_makes_the_old_one_is_no_change() -> None:
+def test_grade_that_equals_the_old_one_after_the_deduction_emits_no_grade_change() -> None:
     memory = late_course()
     memory.expect_accepted(submission_fact(ANN, score=Decimal(400), grade="400", graded_at=DAY2))
     memory.grade(TA1, ANN, 700)
@@ -186,7 +186,7 @@ def test_grade_that_the_deduction_makes_the_old_one_is_no_change() -> None:
     assert memory.told(published) == []
 
 
-def test_deduction_is_taken_also_where_the_entered_score_is_in_the_gradebook_already() -> None:
+def test_points_are_deducted_even_if_the_gradebook_already_has_the_entered_score() -> None:
     memory = late_course()
     memory.expect_accepted(submission_fact(ANN, score=Decimal(400), grade="400", graded_at=DAY2))
     memory.grade(TA1, ANN, 400)
@@ -215,7 +215,7 @@ def test_facts_after_the_publication_change_no_published_grade() -> None:
     assert row == {**before, **changed}
 
 
-def test_gradebook_stated_as_it_was_published_changes_nothing_and_another_score_ends_the_deduction() -> None:
+def test_lms_repeating_the_published_grade_changes_nothing_and_another_score_ends_the_deduction() -> None:
     memory = late_course()
     memory.grade(TA1, ANN, 700)
     publish(memory)
@@ -236,7 +236,7 @@ def test_excusal_after_the_publication_ends_the_deduction() -> None:
     assert memory.replay().snapshot() == memory.snapshot()
 
 
-def test_entered_text_follows_the_settings_of_today() -> None:
+def test_entered_text_follows_the_current_settings() -> None:
     memory = late_course(points="100", grading_type="letter_grade")
     memory.grade(TA1, ANN, 95)
     publish(memory)

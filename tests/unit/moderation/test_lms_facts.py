@@ -1,4 +1,4 @@
-"""Facts from the LMS: what they must say, what they change, and that saying them again changes nothing."""
+"""Facts from the LMS: required fields, effects, and that repeating them changes nothing."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""What the LMS states of students' work: whose it is, what becomes of its state, its comments and its id."""
+"""LMS facts about students' work: its owner, state, comments and id."""
 
 from decimal import Decimal
 from typing import Any
@@ -19,7 +19,7 @@ def test_submission_ids_are_unique_per_student() -> None:
     assert refused.errors[0][0] == "data.submission_id"
     memory.expect_accepted(submission_fact(ANN, submission_id=778))
     memory.expect_accepted(submission_fact(CAT, submission_id=777))
-    # What the LMS says comes before what was drawn: whose id that was draws another one.
+    # An id stated by the LMS takes precedence: the student who had generated it gets another one.
     drawn = memory.get_submission(BEN)["submission_id"]
     memory.expect_accepted(submission_fact(ANN, submission_id=drawn))
     ids = {student: memory.get_submission(student)["submission_id"] for student in (ANN, BEN, CAT)}

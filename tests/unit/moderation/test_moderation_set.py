@@ -1,4 +1,4 @@
-"""Who is in the moderation set, which choices count, and how they are made."""
+"""Members of the moderation set, and selections: which are valid, and how they are made."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who may do what: every operation, asked by everybody there is."""
+"""Permissions: every operation for every kind of user."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -31,7 +31,7 @@ ALL_USERS = {*GRADERS, *MODERATORS, DESIGNER, OBSERVER, BEN, STRANGER}
 
 
 def course_with_all_roles() -> tuple[InMemoryCourse, int]:
-    """And a grade of Ann's work. The clerk has the account-level right to select, and none to see or give grades."""
+    """Build a course with a graded student. The clerk's account-level role may select but not see or give grades."""
     memory = moderated_course(grader_count=9)
     memory.enroll(DESIGNER, "Designer")
     memory.enroll(OBSERVER, "Observer")
@@ -73,7 +73,7 @@ def test_write_operations_are_allowed_only_to_permitted_users(
     [
         (lambda view: view.list_moderated_students(), MODERATORS),
         (lambda view: view.provisional_grade_status(ANN, None), GRADERS),
-        # A moderator sees the marks only with the right to see grades.
+        # A moderator sees the marks only with the permission to see grades.
         (lambda view: view.provisional_grade_status(ANN, START), MODERATORS & GRADERS),
         (lambda view: view.list_submission_students(), GRADERS),
         (lambda view: view.submission_json(ANN, ()), GRADERS | {ANN}),

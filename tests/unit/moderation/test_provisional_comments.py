@@ -1,4 +1,4 @@
-"""Comments on provisional grades: whose grade they belong to, and what they leave behind."""
+"""Comments on provisional grades: the grade they belong to, and their effects."""
 
 from decimal import Decimal
 
@@ -28,7 +28,7 @@ def test_comment_sent_with_a_final_grade_belongs_to_it() -> None:
     final = memory.grade(FINAL_GRADER, ANN, 7, final=True, comment="decided")
     assert [c["comment"] for c in memory.get_provisional_grade(final)["submission_comments"]] == ["decided"]
     assert len(memory.document()["provisional_grades"]) == 2
-    # What a moderator says without calling it final is an ordinary comment.
+    # A moderator's comment that is not marked as final is an ordinary one.
     assert memory.comment(FINAL_GRADER, ANN) not in (final, memory.comment(FINAL_GRADER, BEN))
 
 

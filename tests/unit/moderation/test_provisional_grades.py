@@ -1,4 +1,4 @@
-"""Making and changing provisional grades: what they leave behind, for whom they are closed, how they are shown."""
+"""Creating and changing provisional grades: effects, locks and the result."""
 
 from decimal import Decimal
 

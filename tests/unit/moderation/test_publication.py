@@ -1,4 +1,4 @@
-"""Publishing, posting and hiding: who may, whose grades, what changes and what is told to the world."""
+"""Publishing, posting and hiding: permissions, affected grades, changes and published events."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""The plan says what the publication then does, and its digest moves exactly when that does."""
+"""The plan equals the later publication, and its digest changes exactly when that does."""
 
 import hashlib
 import json
@@ -98,7 +98,7 @@ def test_digest_is_sha256_of_the_rows_in_canonical_json() -> None:
     assert plan(memory)["digest"] == "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def test_hidden_students_stand_in_plan_and_digest_by_anonymous_id() -> None:
+def test_plan_and_digest_name_hidden_students_by_anonymous_id() -> None:
     memory = moderated_course(anonymous_grading=True, grader_names_visible_to_final_grader=False)
     for student in (ANN, BEN, CAT):
         memory.grade(TA1, student, 5)
@@ -115,7 +115,7 @@ def test_hidden_students_stand_in_plan_and_digest_by_anonymous_id() -> None:
     assert result["digest"] == "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_plan_of_an_actor_who_may_not_publish() -> None:
+def test_plan_of_a_user_who_may_not_publish_names_students_to_auditors_only() -> None:
     memory = moderated_course()
     memory.grade(TA1, ANN, 5)
     memory.grade(TA1, BEN, 5)
@@ -161,7 +161,7 @@ CHANGES: dict[str, Callable[[InMemoryCourse], object]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_publication_with_an_outdated_digest_is_refused_and_named_the_new_one(name: str) -> None:
+def test_publication_with_an_outdated_digest_is_refused_and_the_refusal_names_the_new_digest(name: str) -> None:
     memory = moderated_course()
     for student in (ANN, BEN, CAT):
         memory.grade(TA1, student, 5)
@@ -176,7 +176,7 @@ def test_publication_with_an_outdated_digest_is_refused_and_named_the_new_one(na
     assert memory.document()["grades_published_at"] is None
 
 
-def test_outdated_digest_is_judged_last() -> None:
+def test_outdated_digest_is_checked_last() -> None:
     memory = moderated_course()
     memory.grade(TA1, ANN, 5)
     memory.grade(TA2, ANN, 6)
@@ -185,7 +185,7 @@ def test_outdated_digest_is_judged_last() -> None:
     assert memory.expect_rejection(wrong, FINAL_GRADER) == "selection_required"
 
 
-def test_changes_that_publish_the_same_leave_the_digest() -> None:
+def test_changes_without_effect_on_the_publication_keep_the_digest() -> None:
     memory = moderated_course()
     grade = memory.grade(TA1, ANN, 5)
     before = plan(memory)["digest"]
@@ -197,7 +197,7 @@ def test_changes_that_publish_the_same_leave_the_digest() -> None:
 
 
 def decide_publication(memory: InMemoryCourse, user: int, digest: str | None) -> Accepted | Rejected:
-    """Decide a publication without letting it happen."""
+    """Decide a publication without applying its events."""
     command = commands.Command(
         command_id="", type="", root_account_id=1, course_id=COURSE, assignment_id=ESSAY, actor_id=user,
         data=commands.PublishProvisionalGrades(plan_digest=digest),
@@ -206,7 +206,7 @@ def decide_publication(memory: InMemoryCourse, user: int, digest: str | None) ->
     return decide(command, memory.courses[COURSE], memory.assignments[ESSAY], at=at)
 
 
-def test_plan_foretells_the_publication_and_its_digest_moves_only_with_it() -> None:
+def test_plan_equals_the_publication_and_its_digest_changes_only_with_it() -> None:
     digest_count = 0
     for seed in range(20):
         memory = moderated_course()

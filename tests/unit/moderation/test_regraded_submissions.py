@@ -1,6 +1,6 @@
 """Grades of the gradebook through several changes of points, type and scheme, as Canvas saves them at each one.
 
-Found by random histories against the reference model, and shrunk.
+These cases were found by random histories against the reference model, and shrunk.
 """
 
 from decimal import Decimal
@@ -16,7 +16,7 @@ HALF = (("Upper", Decimal("0.5")), ("Lower", Decimal(0)))
 
 
 def graded_course(score: int, grade: str, **settings: Any) -> InMemoryCourse:
-    """Ann's work of the first day was graded in the LMS on the second."""
+    """Build a course in which Ann's work of day one was graded in the LMS on day two."""
     memory = moderated_course(**settings)
     stated = {"score": Decimal(score), "grade": grade, "submitted_at": DAY1, "graded_at": DAY2}
     memory.expect_accepted(submission_fact(ANN, **stated))
@@ -29,7 +29,7 @@ def gradebook(memory: InMemoryCourse) -> tuple[Any, ...]:
     return row["score"], row["grade"], row["workflow_state"]
 
 
-def test_work_handed_in_again_leaves_the_text_as_the_change_made_it() -> None:
+def test_resubmission_keeps_the_text_derived_at_the_change() -> None:
     memory = graded_course(8, "8")
     memory.configure(grading_type="percent")
     memory.expect_accepted(submission_fact(ANN, submitted_at=DAY3, attempt=2))
@@ -42,7 +42,7 @@ def test_work_handed_in_again_leaves_the_text_as_the_change_made_it() -> None:
     assert gradebook(memory) == (8, "50%", "graded")
 
 
-def test_lifted_excusal_leaves_the_text_as_the_change_made_it() -> None:
+def test_lifted_excusal_keeps_the_text_derived_at_the_change() -> None:
     memory = graded_course(8, "8")
     memory.expect_accepted(submission_fact(ANN, excused=True))
     memory.configure(grading_type="percent")
@@ -50,7 +50,7 @@ def test_lifted_excusal_leaves_the_text_as_the_change_made_it() -> None:
     assert gradebook(memory) == (8, "80%", "graded")
 
 
-def test_word_that_a_change_took_away_does_not_return() -> None:
+def test_word_removed_by_a_change_does_not_return() -> None:
     memory = graded_course(10, "complete", grading_type="pass_fail")
     memory.configure(grading_type="points")
     assert gradebook(memory) == (10, "10", "graded")
@@ -61,7 +61,7 @@ def test_word_that_a_change_took_away_does_not_return() -> None:
     assert gradebook(memory) == (30, "complete", "graded")
 
 
-def test_text_of_a_change_is_of_the_course_scheme_at_that_time() -> None:
+def test_change_derives_the_text_from_the_course_scheme_at_that_time() -> None:
     memory = graded_course(6, "6")
     memory.expect_accepted(commands.UpsertCourse(fields={"grading_scheme": MERIT}))
     memory.configure(grading_type="letter_grade")
@@ -71,7 +71,7 @@ def test_text_of_a_change_is_of_the_course_scheme_at_that_time() -> None:
     assert gradebook(memory) == (6, "Upper", "graded")
 
 
-def test_text_stated_after_a_change_leaves_the_deduction() -> None:
+def test_text_stated_after_a_change_keeps_the_deduction() -> None:
     memory = late_course()
     memory.grade(TA1, ANN, 700)
     memory.publish()

@@ -1,4 +1,4 @@
-"""Revising and withdrawing published grades: who may, what the gradebook becomes, what is told."""
+"""Revising and withdrawing published grades: permissions, the gradebook, the grade_change."""
 
 from decimal import Decimal
 from typing import Any
@@ -38,7 +38,7 @@ def published_course(**settings: Any) -> InMemoryCourse:
     return memory
 
 
-def test_revised_grade_replaces_the_published_one_and_is_told() -> None:
+def test_revised_grade_replaces_the_published_one_and_emits_a_grade_change() -> None:
     memory = published_course()
     memory.expect_accepted(commands.PostGrades(student_ids=None, posted_at=None))
     decision = revise(memory, posted_grade="80%")
@@ -49,21 +49,21 @@ def test_revised_grade_replaces_the_published_one_and_is_told() -> None:
     assert event_names(decision) == ["grade_revised"]
 
 
-def test_old_values_are_the_gradebook_as_it_stands() -> None:
+def test_old_values_of_a_revision_are_the_current_gradebook_values() -> None:
     memory = published_course()
     memory.expect_accepted(commands.RecordSubmission(student_id=ANN, fields={"score": Decimal(3), "grade": "3"}))
     (told,) = memory.told(revise(memory, score=Decimal(6)))
     assert (told["old_score"], told["old_grade"]) == (3, "3")
 
 
-def test_same_grade_is_recorded_with_its_reason_and_told_to_no_one() -> None:
+def test_revision_to_the_same_grade_is_recorded_but_emits_no_grade_change() -> None:
     memory = published_course()
     decision = revise(memory, score=Decimal(5))
     assert event_names(decision) == ["grade_revised"]
     assert memory.told(decision) == []
 
 
-def test_excusal_takes_the_grade_and_a_score_lifts_it() -> None:
+def test_excusal_removes_the_grade_and_a_score_lifts_the_excusal() -> None:
     memory = published_course()
     policy = {"late_submission_deduction_enabled": True, "late_submission_deduction": Decimal(10)}
     memory.expect_accepted(commands.UpsertCourse(fields={"late_policy": policy}))
@@ -93,7 +93,7 @@ def test_withdrawn_grade_leaves_the_work_as_handed_in_and_can_be_revised() -> No
     assert memory.replay().snapshot() == memory.snapshot()
 
 
-def test_fact_of_the_lms_stands_over_a_revision() -> None:
+def test_lms_fact_overrides_a_revision() -> None:
     memory = published_course()
     revise(memory, score=Decimal(7))
     memory.expect_accepted(commands.RecordSubmission(student_id=ANN, fields={"score": Decimal(2), "grade": "2"}))
@@ -118,7 +118,7 @@ def test_student_is_revised_after_the_enrolment_ended_if_the_actor_sees_them() -
         ({"student": BEN, "score": Decimal(5)}, "not_found"), ({"student": TEACHER, "score": Decimal(5)}, "not_found"),
     ],
 )  # fmt: skip
-def test_revision_of_no_grade_or_no_published_student_is_refused(fields: dict[str, Any], reason: str) -> None:
+def test_revision_without_a_grade_or_of_an_unpublished_student_is_refused(fields: dict[str, Any], reason: str) -> None:
     assert published_course().expect_rejection(revision(**fields), FINAL_GRADER) == reason
 
 

@@ -1,4 +1,4 @@
-"""Identities of root accounts that the LMS has not stated: one for all courses of the account, whenever asked for."""
+"""Generated identifiers of root accounts: the same for all courses of the account, at any time."""
 
 import re
 
@@ -13,7 +13,7 @@ def identities(memory: InMemoryCourse) -> tuple[str, str]:
     return snapshot["root_account_uuid"], snapshot["root_account_lti_guid"]
 
 
-def test_drawn_identities_never_change_and_fit_canvas_columns() -> None:
+def test_generated_identifiers_never_change_and_fit_canvas_columns() -> None:
     assert draw_uuid(1) == "EIQ6VDT7x7JHgAs4FMyKDydoFFtXAxPLhLjI9k17"
     assert draw_lti_guid(1) == "9f296c521ee1e1823f225066f297960f92df3e23:canvas-lms"
     for root_account_id in (1, 2, 2**63 - 1):
@@ -22,7 +22,7 @@ def test_drawn_identities_never_change_and_fit_canvas_columns() -> None:
     assert len({draw_uuid(number) for number in range(1, 1_000)}) == 999
 
 
-def test_live_events_carry_what_the_lms_states_else_what_is_drawn() -> None:
+def test_live_events_carry_the_stated_identifiers_or_else_the_generated_ones() -> None:
     memory = moderated_course()
     drawn = (draw_uuid(1), draw_lti_guid(1))
     assert identities(memory) == drawn

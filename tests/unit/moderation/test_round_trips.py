@@ -1,4 +1,4 @@
-"""What is written is read back unchanged."""
+"""Written events are read back unchanged."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ MODERATOR, TA, STUDENTS = 11, 21, (31, 32, 33)
 
 
 class History:
-    """A course and an assignment, and the log that made them."""
+    """A course and an assignment, and the log of their events."""
 
     def __init__(self) -> None:
         self.course, self.assignment = self.empty_state()

@@ -1,4 +1,4 @@
-"""A slot is given back by who entered no grade, and taken again under the same anonymous id."""
+"""A grader without an entered grade can release the slot, and gets it back under the same anonymous id."""
 
 from services.moderation import commands
 from tests.fixtures.in_memory_course import ANN, FINAL_GRADER, TA1, TA2, TA3, InMemoryCourse, moderated_course
@@ -31,14 +31,14 @@ def test_released_slot_goes_to_another_grader_and_its_grader_keeps_the_anonymous
     assert memory.replay().snapshot() == memory.snapshot()
 
 
-def test_slot_of_a_grader_who_entered_a_grade_stays() -> None:
+def test_slot_of_a_grader_who_entered_a_grade_cannot_be_released() -> None:
     memory = moderated_course()
     memory.grade(TA1, ANN, 5)
     memory.grade(TA1, ANN, posted_grade="")
     assert refuse(memory, TA1) == "slot_in_use"
 
 
-def test_slot_that_is_not_held_is_not_found() -> None:
+def test_releasing_a_slot_that_the_grader_does_not_hold_is_not_found() -> None:
     memory = moderated_course()
     assert refuse(memory, TA3) == "not_found"
     memory.comment(TA1, ANN)

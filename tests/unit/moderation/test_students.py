@@ -1,4 +1,4 @@
-"""Who is a student of an assignment: assigned ones, Canvas's Test Student, enrolments that are not there yet."""
+"""Who is a student of an assignment: assigned students, Canvas's Test Student, pending enrolments."""
 
 from decimal import Decimal
 
@@ -54,7 +54,7 @@ def test_refusals_before_the_assignment_come_first() -> None:
     assert memory.expect_rejection(Grade(student_id=CAT, score=Decimal(3), excuse=True), TA1) == "not_assigned"
 
 
-def test_submission_of_a_student_who_was_unassigned_is_found_no_more() -> None:
+def test_submission_of_an_unassigned_student_is_not_found() -> None:
     memory = moderated_course()
     memory.grade(TA1, ANN, 5)
     memory.configure(assigned_to=[BEN])
@@ -70,7 +70,7 @@ def course_with_test_student() -> InMemoryCourse:
     return memory
 
 
-def test_test_student_is_graded_and_published_and_told_to_no_one() -> None:
+def test_test_student_is_graded_and_published_without_a_grade_change() -> None:
     memory = course_with_test_student()
     assert TEST_STUDENT in memory.selections()
     memory.expect_accepted(submission_fact(TEST_STUDENT, attempt=1, submitted_at=DAY1))
@@ -90,7 +90,7 @@ def test_test_student_is_graded_and_published_and_told_to_no_one() -> None:
     ]
 
 
-def test_test_student_who_is_a_student_too_is_told() -> None:
+def test_test_student_who_is_also_a_student_has_grade_changes() -> None:
     memory = course_with_test_student()
     memory.enroll(TEST_STUDENT, "Student")
     memory.grade(TA1, TEST_STUDENT, 8)
@@ -105,7 +105,7 @@ def test_test_student_does_not_count_in_agreement() -> None:
     assert [submission.ratings[TA1].score for submission in ratings.submissions] == [7]
 
 
-def test_enrollment_that_is_being_created_counts_as_an_invitation() -> None:
+def test_enrollment_in_state_creation_pending_counts_as_invited() -> None:
     memory = moderated_course()
     memory.enroll(35, "Student", "creation_pending")
     assert 35 in memory.selections()

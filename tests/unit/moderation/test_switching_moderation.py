@@ -1,4 +1,4 @@
-"""Switching moderation and anonymity on and off: when that is refused, and what becomes of their settings."""
+"""Switching moderation and anonymity on and off: refusals, and the effect on their settings."""
 
 from decimal import Decimal
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a user is shown of an assignment."""
+"""Helpers for a user's views of an assignment."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def post_grades(memory: InMemoryCourse) -> None:
 
 
 def course_with_comments(**settings: Any) -> InMemoryCourse:
-    """TA1, TA2 and the final grader graded Ann's work with a comment each; Ann and the teacher wrote ordinary ones."""
+    """Build a course: TA1, TA2 and the final grader graded Ann with a comment each, Ann and the teacher commented."""
     memory = moderated_course(**settings)
     add_ordinary_comment(memory, ANN, "sorry")
     chosen = memory.grade(TA1, ANN, 5, comment="by TA1")

@@ -1,4 +1,4 @@
-"""SIS ids and logins as of a grade: the cache holds few users, and forgets none of what is asked for."""
+"""SIS ids and logins as of a grade: the cache is bounded, but keeps the users that are in use."""
 
 from datetime import UTC, datetime
 
@@ -35,7 +35,7 @@ async def find_student(history: UserHistory, course: int) -> UserIdentifiers:
     return (await history.find_event_users(published(course), {"student_id": 3})).student
 
 
-async def test_cache_is_bounded_by_users_and_forgets_none_that_is_asked_for() -> None:
+async def test_cache_is_bounded_by_users_and_keeps_those_in_use() -> None:
     history = UserHistory(UpdatedUsers(), users_max=25)
     for course in (1, 2, 3, 1, 3, 2):
         assert await find_student(history, course) == UserIdentifiers(f"{course}-3", None)
@@ -50,7 +50,7 @@ async def test_many_small_courses_are_read_once() -> None:
     assert log.reads == 1_000
 
 
-async def test_a_course_larger_than_the_cache_is_held_while_it_is_published() -> None:
+async def test_course_larger_than_the_cache_is_kept_while_it_is_published() -> None:
     log = UpdatedUsers()
     history = UserHistory(log, users_max=1)
     for _ in range(3):

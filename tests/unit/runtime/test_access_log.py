@@ -33,7 +33,7 @@ def app() -> FastAPI:
 
 
 async def get(app: FastAPI, path: str, caplog: pytest.LogCaptureFixture) -> list[Any]:
-    """The access fields of the lines that a request leaves."""
+    """Return the access fields of the log lines of a request."""
     caplog.clear()
     with caplog.at_level(logging.INFO, "access"):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE) as client:
@@ -55,7 +55,7 @@ async def test_read_of_a_submission_names_caller_route_and_ids(app: FastAPI, cap
     }
 
 
-async def test_refusal_is_logged_without_what_the_path_names(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+async def test_refusal_is_logged_without_ids_from_the_path(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
     [refused] = await get(app, "/courses/9001/assignments/9101/submissions/99", caplog)
     [named] = await get(app, "/courses/9001/assignments/9101/submissions/sis_login_id:ada@uni.example", caplog)
     assert (refused["what"], refused["status"], refused["user_id"]) == ("refused", 403, 21)
@@ -63,6 +63,8 @@ async def test_refusal_is_logged_without_what_the_path_names(app: FastAPI, caplo
     assert "ada@" not in str(named)
 
 
-async def test_requests_that_show_no_records_leave_no_line(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+async def test_requests_without_education_records_are_not_logged(
+    app: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
     assert await get(app, "/health/live", caplog) == []
     assert await get(app, "/nowhere", caplog) == []

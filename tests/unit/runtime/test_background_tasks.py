@@ -22,7 +22,7 @@ async def failing_when_cancelled() -> None:
     try:
         await forever()
     except asyncio.CancelledError:
-        for _ in range(5):  # The caller is cancelled meanwhile.
+        for _ in range(5):  # The caller is cancelled during this loop.
             await asyncio.sleep(0)
         raise OSError("Kafka is away") from None
 
@@ -30,12 +30,12 @@ async def failing_when_cancelled() -> None:
 async def test_one_failing_task_cancels_all_tasks() -> None:
     with pytest.raises(OSError, match="Kafka is away"):
         await run_until_first_failure(forever(), failing())
-    # Other tests on this loop have tasks too.
+    # Other tests have tasks on this loop too.
     left = {getattr(task.get_coro(), "__name__", "") for task in asyncio.all_tasks()}
     assert not left & {forever.__name__, failing.__name__}
 
 
-async def test_task_that_is_cancelled_from_within_ends_the_group() -> None:
+async def test_task_that_cancels_itself_ends_the_group() -> None:
     with pytest.raises(RuntimeError, match="cancelled from within"):
         await run_until_first_failure(forever(), cancelled_by_a_client())
 
@@ -83,7 +83,7 @@ async def test_stopping_background_tasks_reports_nothing() -> None:
 
 
 @pytest.mark.parametrize("work", [failing, cancelled_by_a_client])
-async def test_background_task_that_fails_starts_again_and_the_process_is_ready_once_it_runs(
+async def test_failed_background_task_restarts_and_the_process_is_ready_once_it_runs(
     work: Callable[[], Coroutine[None, None, None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background_tasks, "RESTART_SECONDS", (0.0,))

@@ -1,4 +1,4 @@
-"""Settings name what is missing or wrong, and print no secret."""
+"""Errors of settings name the missing or invalid variable, and contain no secret."""
 
 import pytest
 
@@ -84,7 +84,7 @@ def test_command_auth_requires_jwks_from_a_file_or_over_tls(environment: pytest.
         assert HandlerSettings().jwks == right
 
 
-def test_several_bootstrap_servers_are_a_list_whatever_spaces_surround_them(environment: pytest.MonkeyPatch) -> None:
+def test_bootstrap_servers_are_parsed_as_a_list_ignoring_spaces(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("KAFKA_BOOTSTRAP", " broker-1:9092, broker-2:9092 ,broker-3:9092")
     settings = HandlerSettings()
     assert settings.bootstrap_servers() == ["broker-1:9092", "broker-2:9092", "broker-3:9092"]

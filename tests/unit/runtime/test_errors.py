@@ -1,4 +1,4 @@
-"""Every error that means "this server is away" is retried, and is described without a value of any command."""
+"""Every error that means "server unavailable" is retried, and its description contains no value of a command."""
 
 import asyncio
 
@@ -105,23 +105,23 @@ def test_error_is_described_by_server_and_kind(error: Exception, description: st
     assert describe_error(error) == description
 
 
-def test_caller_names_the_server_of_an_error_that_does_not_tell() -> None:
+def test_caller_supplies_the_server_if_the_error_does_not_name_it() -> None:
     assert describe_error(TimeoutError(), "kafka") == "Kafka does not answer: TimeoutError"
     assert describe_error(OSError(), "postgresql") == "PostgreSQL does not answer: OSError"
 
 
-def test_missing_rights_name_the_roles_to_grant() -> None:
+def test_error_of_missing_rights_names_the_roles_to_grant() -> None:
     description = describe_error(asyncpg.InsufficientPrivilegeError("permission denied"))
 
     assert all(role in description for role in (postgres.WRITER, postgres.READER, postgres.OPERATOR))
 
 
 @pytest.mark.parametrize("kind", [asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError])
-def test_outdated_schema_names_the_command_that_migrates(kind: type[Exception]) -> None:
+def test_error_of_an_outdated_schema_names_the_migrate_command(kind: type[Exception]) -> None:
     assert "run moderated-grading admin migrate" in describe_error(kind("relation does not exist"))
 
 
-async def test_kafka_deadline_names_kafka_and_leaves_other_timeouts_alone() -> None:
+async def test_kafka_deadline_names_kafka_and_does_not_change_other_timeouts() -> None:
     with pytest.raises(KafkaTimeoutError, match="reading took longer than 0.001 s"):
         async with kafka_timeout(0.001, "reading"):
             await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""The list of failpoints is complete: what handler and relay ask of a server passes one, and each one is passed."""
+"""The list of failpoints is complete: every call of handler and relay to a server passes one, and each is used."""
 
 import ast
 import inspect
@@ -33,9 +33,9 @@ CLIENTS = {
     "producer": ("relay.producer", AIOKafkaProducer),
 }
 SERVER_PACKAGES = ("services.eventlog", "services.kafka", "services.publishing")
-# FastStream asks for records, and the connection ends a transaction, below our own calls.
+# FastStream fetches records, and the connection ends a transaction, below our own calls.
 BELOW = {"handler.consumer.getmany", "handler.connection.execute"}
-# The monitor's checks are what its two blocks are around.
+# The monitor's two blocks surround its checks.
 BELOW |= {"monitor.postgresql", "monitor.kafka"}
 PASSED_ON = {*CLIENTS, "connection"}
 ASKS_NO_SERVER = {"wait_until_idle"}
@@ -52,7 +52,7 @@ def is_coroutine(client: type, method: str) -> bool:
 
 
 class Boundaries(ast.NodeVisitor):
-    """Collects the boundaries that a module passes, and what passes none."""
+    """Collects the boundaries that a module passes, and its server calls that pass none."""
 
     def __init__(self, imported: set[str]) -> None:
         self.passed: set[str] = set()
@@ -90,7 +90,7 @@ class Boundaries(ast.NodeVisitor):
             return
         if call.func.id not in self._imported - ASKS_NO_SERVER:
             return
-        # A function that is given a client asks through it.
+        # A function that gets a client as an argument calls the server through it.
         if not self._blocks and not any(client_name(argument) in PASSED_ON for argument in call.args):
             self.missing.append(ast.unparse(call))
 
@@ -109,10 +109,10 @@ def find_boundaries(path: Path) -> Boundaries:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_whatever_asks_a_server_passes_a_failpoint(path: Path) -> None:
+def test_every_server_call_passes_a_failpoint(path: Path) -> None:
     assert find_boundaries(path).missing == []
 
 
-def test_every_listed_boundary_is_passed() -> None:
+def test_every_listed_boundary_exists_in_the_code() -> None:
     passed = set().union(*(find_boundaries(path).passed for path in MODULES)) | BELOW
     assert set(BOUNDARIES) - passed == set()

@@ -1,4 +1,4 @@
-"""Failpoints act at their point and pass only, fail as the servers' clients do, and change nothing while off."""
+"""Failpoints act only at their point and pass, fail like the servers' clients, and change nothing while off."""
 
 import asyncio
 import os
@@ -65,7 +65,7 @@ async def test_kafka_boundary_fails_as_kafka_client() -> None:
 @pytest.mark.parametrize(
     ("passes", "failing"), [("", [1, 2, 3, 4]), ("@3", [3]), ("@3+", [3, 4])], ids=["each", "third", "from third"]
 )
-async def test_failpoint_acts_at_its_passes_only(passes: str, failing: list[int]) -> None:
+async def test_failpoint_acts_only_on_the_chosen_passes(passes: str, failing: list[int]) -> None:
     _, log = build(f"handler.log.append.before=raise{passes}")
     failed = []
     for count in range(1, 5):
@@ -76,13 +76,13 @@ async def test_failpoint_acts_at_its_passes_only(passes: str, failing: list[int]
     assert failed == failing
 
 
-async def test_client_that_is_armed_again_has_each_point_once() -> None:
+async def test_arming_a_client_twice_adds_each_failpoint_once() -> None:
     failpoints, log = build("handler.log.append.before=raise@2")
     failpoints.arm(log, "handler.log")
     assert await log.append() == 1
 
 
-async def test_generator_has_its_points_around_all_of_its_items() -> None:
+async def test_failpoints_of_a_generator_surround_the_whole_iteration() -> None:
     _, log = build("handler.log.events.after=raise")
     events = log.events()
     assert [await anext(events), await anext(events)] == [1, 2]
@@ -90,7 +90,7 @@ async def test_generator_has_its_points_around_all_of_its_items() -> None:
         await anext(events)
 
 
-async def test_delay_lets_the_rest_of_the_process_go_on() -> None:
+async def test_delay_does_not_block_the_rest_of_the_process() -> None:
     failpoints, log = build("handler.log.append.before=delay(0.001)")
     waiting = asyncio.create_task(log.append())
     await asyncio.sleep(0)
@@ -98,7 +98,7 @@ async def test_delay_lets_the_rest_of_the_process_go_on() -> None:
     assert await waiting == 1
 
 
-async def test_block_has_its_points(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failpoints_surround_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     killed: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda process, number: killed.append((process, number)))
     failpoints, _ = build("relay.connect.after=crash")
@@ -112,12 +112,12 @@ async def test_block_has_its_points(monkeypatch: pytest.MonkeyPatch) -> None:
     ["handler.log.append=crash", "handler.log.forget.before=crash", "handler.log.append.before=explode",
      "handler.log.append.before=crash@0", "handler.log.append.during=crash"],
 )  # fmt: skip
-def test_unknown_point_or_action_names_those_that_exist(choices: str) -> None:
+def test_error_of_an_unknown_failpoint_or_action_lists_the_existing_ones(choices: str) -> None:
     with pytest.raises(SettingsError, match=r"relay\.producer\.commit_transaction"):
         Failpoints().configure(choices)
 
 
-def test_every_boundary_has_both_points() -> None:
+def test_every_boundary_has_failpoints_before_and_after() -> None:
     failpoints = Failpoints()
     failpoints.configure(",".join(f"{name}.{moment}=delay(0)" for name in BOUNDARIES for moment in ("before", "after")))
     assert len(failpoints.choices) == 2 * len(BOUNDARIES)

@@ -1,4 +1,4 @@
-"""Ready and live: a server that is away makes a process unready and never dead; a stuck loop makes it dead."""
+"""Readiness and liveness: an unavailable server makes a process not ready but keeps it live; a stuck loop does not."""
 
 from services.runtime.health import HEARTBEAT_SECONDS_MAX, Health
 
@@ -37,7 +37,7 @@ def test_heartbeat_can_extend_its_deadline() -> None:
     assert health.not_live_reason() is not None
 
 
-def test_no_loop_counts_as_stalled_during_or_just_after_an_outage() -> None:
+def test_loops_do_not_count_as_stalled_during_or_just_after_an_outage() -> None:
     health, clock = started_health()
     health.set_server_problem("postgresql", "PostgreSQL does not answer")
     clock.now += 3_600
@@ -48,7 +48,7 @@ def test_no_loop_counts_as_stalled_during_or_just_after_an_outage() -> None:
     assert health.not_live_reason() == "stuck: commands-0"
 
 
-def test_problems_are_deduplicated_and_stay_until_their_owner_clears_them() -> None:
+def test_problems_are_deduplicated_and_reported_until_their_owner_clears_them() -> None:
     health, _ = started_health()
     health.set_server_problem("postgresql", "PostgreSQL does not answer")
     health.set_component_problem("commands-0", "PostgreSQL does not answer")

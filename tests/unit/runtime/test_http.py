@@ -1,4 +1,4 @@
-"""What both HTTP applications share: headers on every response, one answer for each kind of error, health routes."""
+"""Behaviour of both HTTP applications: headers on every response, one answer per kind of error, health routes."""
 
 from types import SimpleNamespace
 
@@ -65,7 +65,7 @@ async def test_error_is_answered_with_all_headers_and_without_its_message(path: 
     assert [response.headers[name.decode()] for name, _ in HEADERS] == ["nosniff", "no-store"]
 
 
-async def test_header_that_a_response_sets_itself_is_kept() -> None:
+async def test_header_set_by_a_response_is_kept() -> None:
     async with build_client(Health()) as client:
         response = await client.get("/cached")
     assert response.headers.get_list("cache-control") == ["max-age=60"]
@@ -92,7 +92,7 @@ async def test_health_routes_follow_the_process_health() -> None:
         (None, "127.0.0.1", ["127.0.0.1", "http"]),
     ],
 )
-async def test_forwarded_address_counts_from_trusted_proxies_only(
+async def test_forwarded_address_is_used_from_trusted_proxies_only(
     trusted: str | None, proxy: str, seen: list[str]
 ) -> None:
     app = FastAPI()
@@ -110,6 +110,6 @@ async def test_forwarded_address_counts_from_trusted_proxies_only(
         assert (await client.get("/", headers=forwarded)).json() == seen
 
 
-def test_browsers_are_told_to_come_by_tls_where_the_public_url_is_https() -> None:
+def test_hsts_header_is_sent_if_the_public_url_is_https() -> None:
     assert transport_headers("https://a.example") == [(b"strict-transport-security", b"max-age=31536000")]
     assert transport_headers("http://a.example") == []

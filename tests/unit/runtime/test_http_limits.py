@@ -1,4 +1,4 @@
-"""Limits of requests: framing, size, type and time of the body, time of the head, whom an address stands for."""
+"""Limits of requests: framing, size, type and time of the body, time of the head, grouping of addresses."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -89,7 +89,7 @@ async def test_connection_without_a_complete_head_is_closed_in_time(sent: bytes,
     assert await ask(sent) == b""
 
 
-async def test_head_of_too_many_lines_is_refused(ask: Ask) -> None:
+async def test_request_head_with_too_many_lines_is_refused(ask: Ask) -> None:
     allowed = [b"x: 1\r\n"] * (HEAD_LINES_MAX - 10)
     assert (await ask(head(FORM, b"content-length: 30\r\n", *allowed), b"\n" * 30)).startswith(b"HTTP/1.1 200 ")
     half = b"x: 1\r\n" * HEAD_LINES_MAX
@@ -97,7 +97,7 @@ async def test_head_of_too_many_lines_is_refused(ask: Ask) -> None:
         assert (await ask(*parts)).startswith(b"HTTP/1.1 400 ")
 
 
-async def test_second_request_of_a_connection_has_its_head_limited_too(ask: Ask) -> None:
+async def test_head_of_a_second_request_on_a_connection_is_limited_too(ask: Ask) -> None:
     answer = await ask(head(FORM, b"content-length: 1\r\n", close=False), b"x", b"POST / HTTP")
     assert answer.count(b"HTTP/1.1 200") == 1
 
@@ -112,5 +112,5 @@ async def test_second_request_of_a_connection_has_its_head_limited_too(ask: Ask)
         (("socket", 0), "unknown"),
     ],
 )
-def test_address_stands_for_one_subscriber(client: tuple[str, int] | None, key: str) -> None:
+def test_addresses_are_grouped_by_subscriber(client: tuple[str, int] | None, key: str) -> None:
     assert address_key({"type": "http", "client": client}) == key

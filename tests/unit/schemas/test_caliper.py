@@ -58,7 +58,7 @@ JOB_ENVELOPE: Json = {
 
 
 def build_valid_envelope(change: Json, user_id: str | None = "88000000000111", **body: Any) -> Json:
-    """The envelope of a grade_change, as it is read after it was sent; it fits rules and schema."""
+    """Build the envelope of a grade_change, parsed from its JSON and validated against rules and schema."""
     found: Json = orjson.loads(
         orjson.dumps(build_envelope({**change, "body": {**change["body"], **body}}, CALIPER_ID, user_id, FORM))
     )

@@ -1,4 +1,4 @@
-"""Contracts change by addition only: what breaks a consumer or a producer is found, what does not is let be."""
+"""Contracts change by addition only: changes that break consumers or producers are found, others are accepted."""
 
 import json
 from copy import deepcopy
@@ -13,7 +13,7 @@ CURRENT_CONTRACTS = current_contracts()
 
 
 def changed_contracts(path: str, *places: str, **parts: Any) -> dict[str, Json]:
-    """The present contracts with parts of one schema changed; a part that is None is taken away."""
+    """Return the current contracts with parts of one schema changed; None removes a part."""
     made = deepcopy(CURRENT_CONTRACTS)
     node = made[path]
     for place in places:
@@ -28,7 +28,7 @@ def contracts_without(path: str, *places: str) -> dict[str, Json]:
 
 
 def contracts_with_renamed(path: str, *places: str) -> dict[str, Json]:
-    """One property has another name."""
+    """Return the current contracts with one property renamed."""
     made = contracts_without(path, *places)
     node = made[path]
     for place in places[:-1]:

@@ -1,4 +1,4 @@
-"""The contracts as files: current, valid, closed, and with an example of every message that means what it says."""
+"""The contract files are current, valid and closed, and have an example of every message."""
 
 import json
 import uuid
@@ -71,7 +71,7 @@ def test_example_matches_its_schema_and_parses_as_its_type(message: Message) -> 
 
 
 def objects(schema: Any, value: Any) -> Iterator[Json]:
-    """Every object in a value that is not free by contract."""
+    """Yield every object in a value, except free-form ones."""
     if isinstance(value, dict):
         yield value
         for name, part in value.items():

@@ -1,4 +1,4 @@
-"""Each limit of the contract: what stands at it is taken, what stands beyond it is refused by name."""
+"""Each limit of the contract: a value at the limit is accepted, one beyond it is refused by name."""
 
 import json
 from decimal import Decimal
@@ -131,7 +131,7 @@ LIMITS = [
 
 
 def error_path(path: str) -> str:
-    """``data.users.0.name`` as errors name it: ``data.users[0].name``."""
+    """Convert ``data.users.0.name`` to the form of errors: ``data.users[0].name``."""
     return "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in path.split(".")).removeprefix(".")
 
 
@@ -158,7 +158,7 @@ def test_value_at_the_limit_is_accepted_and_value_beyond_is_rejected(
 
 
 def strings(node: Any, path: str) -> list[str]:
-    """Paths of all texts in a value."""
+    """Yield the paths of all texts in a value."""
     if isinstance(node, str):
         return [path]
     inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()

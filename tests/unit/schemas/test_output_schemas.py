@@ -1,4 +1,4 @@
-"""What leaves is what the schemas say: verdicts, domain events and grade changes of a whole season."""
+"""Outputs match their schemas: verdicts, domain events and grade changes of a whole season."""
 
 import json
 import uuid
@@ -95,7 +95,7 @@ SAMPLE_COMMANDS: list[tuple[str, Json, int | None]] = [
 
 
 class SampleOutputs:
-    """What a season leaves: verdicts with their decisions, and events with their grade changes."""
+    """The outputs of a season: verdicts with their decisions, and events with their grade changes."""
 
     def __init__(self) -> None:
         self.memory = InMemoryCourse()
@@ -260,7 +260,7 @@ def test_sample_grade_change_is_valid_and_every_key_is_required(sample: dict[str
                 GradeChange.model_validate_json(orjson.dumps(lacking))
 
 
-# What the best known consumer's columns take; its ids are 64-bit integers.
+# Column widths of the best-known consumer; its ids are 64-bit integers.
 WIDTHS = {
     "producer": 12, "event_name": 12, "request_id": 36, "session_id": 32, "user_agent": 512, "job_tag": 100,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Every free text of the contracts is declared personal or not, and what is personal is taken out of stored events."""
+"""Every free text of the contracts is declared personal or public, and stored events contain no personal text."""
 
 from typing import Any, cast, get_args
 
@@ -39,12 +39,12 @@ def test_new_text_without_a_declaration_is_found() -> None:
     assert find_undeclared_texts(Event) == {"Event.reason", "Event.anything", "Row.note"}
 
 
-def test_verdicts_hold_nothing_personal() -> None:
+def test_verdicts_contain_no_personal_data() -> None:
     assert find_undeclared_texts(Verdict) == set()
     assert [field for model in (Verdict, *RESULTS) for field in find_personal_fields(model)] == []
 
 
-def test_public_texts_name_fields_that_exist() -> None:
+def test_texts_declared_public_exist() -> None:
     models: list[type[BaseModel]] = [*COMMAND_DATA.values(), *PAYLOADS.values(), *RESULTS, Verdict]
     known = {f"{model.__name__}.{field}" for model in models for field in model.model_fields}
     nested = {

@@ -15,7 +15,7 @@ def test_batch_histogram_equals_a_histogram_of_single_values() -> None:
     values = Histogram("wait_seconds", "Seconds", ("topic",), buckets=SECONDS_BUCKETS, registry=theirs)
     for size in (0, 1, 2, 7, 500):
         for topic in ("events", "verdicts"):
-            # Exact in binary, so that the sum does not depend on the order; some on a bound, some beyond all.
+            # Exact in binary, so that the sum does not depend on the order; some equal a bound, some exceed all bounds.
             exact = [0.0, 0.25, 0.5, 1.0, 60.0, 61.0, *(chance.randrange(4_000) / 64 for _ in range(20))]
             batch = [chance.choice(exact) for _ in range(size)]
             batches.observe(list(batch), topic)

@@ -17,14 +17,14 @@ class Clock:
 
 
 class Partition:
-    """One partition of a consumer; each look comes a second after the last."""
+    """One partition of a consumer; samples are a second apart."""
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.lag = ConsumerLag(self.clock)
 
     def sample(self, *seen: tuple[int, int]) -> None:
-        """(position, end) of each look."""
+        """Take a sample for each (position, end)."""
         for position, end in seen:
             self.clock.now += 1
             self.lag.sample({PARTITION: position}, {PARTITION: end}, {PARTITION: end})

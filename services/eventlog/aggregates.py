@@ -8,6 +8,7 @@ from typing import cast
 
 import orjson
 
+from services.eventlog.grade_events import apply_grade_event
 from services.eventlog.store import StoredEvent, Stream
 from services.eventlog.stream_reader import StreamReader
 from services.moderation.assignment import Assignment
@@ -29,6 +30,8 @@ def apply_course_event(course: Course, stored_event: StoredEvent) -> None:
 
 def apply_assignment_event(assignment: Assignment, stored_event: StoredEvent) -> None:
     """Apply the next event of an assignment's stream."""
+    if apply_grade_event(assignment, stored_event):
+        return
     event = cast(AssignmentEvent, decode_event(stored_event))
     evolve_assignment(assignment, event, position=stored_event.position, at=stored_event.recorded_at)
 

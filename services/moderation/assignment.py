@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from services.moderation.adjudication_policy import AdjudicationPolicy
 from services.moderation.course import Course
@@ -35,7 +35,7 @@ class ProvisionalGrade:
     graded_at: datetime | None = None
     graded_anonymously: bool | None = None
     rubric_assessment: Mapping[str, Any] | None = None
-    comments: list[Comment] = field(default_factory=list)
+    comments: tuple[Comment, ...] = ()
     # Shard position of the event that last graded it.
     graded_position: int = 0
     # Shard position of the event that first entered it, 0 before that: the order of marks.
@@ -75,7 +75,7 @@ class Submission:
     # Shard positions since then at which the submission stopped being graded, or was graded again.
     graded_state_changes: tuple[int, ...] = ()
     rubric_assessment: Mapping[str, Any] | None = None
-    comments: list[Comment] = field(default_factory=list)
+    comments: tuple[Comment, ...] = ()
 
     def was_graded_at(self, position: int) -> bool:
         """Return whether the state was graded at a shard position after the one at which score or grade were set."""
@@ -113,6 +113,23 @@ class Submission:
 
 
 UNSUBMITTED = Submission()
+
+
+@dataclass(slots=True)
+class TouchedSubmission:
+    """In the place of a Submission of which nothing but these two fields has changed, in a quarter of its memory.
+
+    It reads like one. Setting any other field raises AttributeError: see ``Assignment.changeable_submission``.
+    """
+
+    updated_at: datetime | None = None
+    revision: int = 0
+
+
+for _name in vars(Submission):
+    # Fields, properties and methods alike, all as of UNSUBMITTED.
+    if not _name.startswith("__") and _name not in TouchedSubmission.__dataclass_fields__:
+        setattr(TouchedSubmission, _name, getattr(UNSUBMITTED, _name))
 
 
 @dataclass(slots=True)
@@ -206,8 +223,8 @@ class Assignment:
     adjudications: dict[int, Adjudication] = field(default_factory=dict)
     unassigned_at_position: dict[int, int] = field(default_factory=dict)
     provisional_grades: dict[int, ProvisionalGrade] = field(default_factory=dict)
-    grades_by_student: dict[int, list[ProvisionalGrade]] = field(default_factory=dict)
-    submissions: dict[int, Submission] = field(default_factory=dict)
+    grades_by_student: dict[int, tuple[ProvisionalGrade, ...]] = field(default_factory=dict)
+    submissions: dict[int, Submission | TouchedSubmission] = field(default_factory=dict)
     # Number of comments ever created, public copies included: part of the ids that the service generates.
     comment_count: int = 0
     # The student whose submission has an id now, by the id that the LMS stated.
@@ -294,12 +311,31 @@ class Assignment:
     def has_grades(self) -> bool:
         """Return whether graded submissions or scored provisional grades exist (Canvas: graded_submissions_exist?)."""
         return any(grade.score is not None for grade in self.provisional_grades.values()) or any(
-            submission.workflow_state == "graded" for submission in self.submissions.values()
+            isinstance(submission, Submission) and submission.workflow_state == "graded"
+            for submission in self.submissions.values()
         )
 
     def submission(self, student_id: int) -> Submission:
-        """Return the student's submission, or an untouched one."""
-        return self.submissions.get(student_id, UNSUBMITTED)
+        """Return the student's submission, or an untouched one, to be read."""
+        return cast(Submission, self.submissions.get(student_id, UNSUBMITTED))
+
+    def touch_submission(self, student_id: int, at: datetime) -> None:
+        """Note an event that touched the student's submission or a provisional grade of it."""
+        submission = self.submissions.get(student_id)
+        if submission is None:
+            submission = self.submissions[student_id] = TouchedSubmission()
+        submission.updated_at = at
+        submission.revision += 1
+
+    def changeable_submission(self, student_id: int, at: datetime) -> Submission:
+        """Return the student's submission, created if necessary and touched, to be changed."""
+        submission = self.submissions.get(student_id)
+        if not isinstance(submission, Submission):
+            revision = 0 if submission is None else submission.revision
+            submission = self.submissions[student_id] = Submission(revision=revision)
+        submission.updated_at = at
+        submission.revision += 1
+        return submission
 
     def anonymizes_students(self, course: Course) -> bool:
         """Return whether students are anonymous (Canvas: app/models/abstract_assignment.rb, anonymize_students?).

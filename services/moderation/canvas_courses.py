@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from services.moderation.assignment import Assignment
+from services.moderation.assignment import Assignment, Submission
 from services.moderation.canvas_people import get_sortable_name, user_json
 from services.moderation.course import LISTED_STATES, TEST_STUDENT, Course, Enrollment
 from services.moderation.event_payloads import decimal_to_json
@@ -91,7 +91,9 @@ def assignment_json(course: Course, assignment: Assignment, user_id: int, lms_ur
         "grading_type": assignment.grading_type,
         "position": None,
         "grading_standard_id": None,
-        "has_submitted_submissions": any(s.submitted_at is not None for s in assignment.submissions.values()),
+        "has_submitted_submissions": any(
+            isinstance(s, Submission) and s.submitted_at is not None for s in assignment.submissions.values()
+        ),
         "published": True,
         "workflow_state": "published",
         "only_visible_to_overrides": assignment.assigned_to is not None,

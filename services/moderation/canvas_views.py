@@ -65,7 +65,7 @@ class AssignmentView(StudentLists):
             return body
         if not self.can_moderate:
             return UNAUTHORIZED
-        grades = assignment.grades_by_student.get(student_id, [])
+        grades = assignment.grades_by_student.get(student_id, ())
         body["provisional_grades"] = [self._grade_with_selection_json(grade) for grade in grades if not grade.final]
         for grade in grades:
             if grade.final:
@@ -88,7 +88,7 @@ class AssignmentView(StudentLists):
 
         A moderator sees all, the final one last; other users see their own.
         """
-        grades = self.assignment.grades_by_student.get(student_id, [])
+        grades = self.assignment.grades_by_student.get(student_id, ())
         visible_grades = [grade for grade in grades if self.can_moderate or grade.scorer_id == self.user_id]
         sorted_grades = sorted(visible_grades, key=lambda grade: (grade.final, grade.provisional_grade_id))
         return [self.provisional_grade_json(grade, includes) for grade in sorted_grades]

@@ -4,7 +4,7 @@ The log erases the texts themselves by deleting the key that encrypts them.
 """
 
 from services.moderation import commands
-from services.moderation.assignment import Assignment
+from services.moderation.assignment import Assignment, Submission
 from services.moderation.course import Course
 from services.moderation.decisions import NOTHING_CHANGED, Accepted, Decision
 from services.moderation.events import PersonErased
@@ -24,7 +24,7 @@ def erase_texts(assignment: Assignment, student_id: int) -> None:
         for comment in grade.comments:
             comment.comment = None
     submission = assignment.submissions.get(student_id)
-    if submission is not None:
+    if isinstance(submission, Submission):
         submission.rubric_assessment = None
         for comment in submission.comments:
             comment.comment = None

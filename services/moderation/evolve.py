@@ -48,7 +48,7 @@ from services.moderation.events import (
     SubmissionUpdated,
     UsersUpdated,
 )
-from services.moderation.grade_entries import add_grade, change_grade, touch_submission
+from services.moderation.grade_entries import add_grade, change_grade
 
 
 def evolve_course(course: Course, event: CourseEvent, *, position: int, at: datetime) -> None:
@@ -107,7 +107,7 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             _apply_settings(assignment, [(name, new) for name, (_, new) in changes.items()], position)
             assignment.added_students.update(kept_student_ids)
         case SubmissionRecorded(student_id=student, changed_fields=changed_fields):
-            submission = touch_submission(assignment, student, at)
+            submission = assignment.changeable_submission(student, at)
             was_graded = submission.workflow_state == "graded"
             _apply_submission_fields(assignment, submission, student, changed_fields)
             if "score" in changed_fields or "grade" in changed_fields:
@@ -118,8 +118,8 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
                 # Only the LMS knows how much of the new score was deducted.
                 submission.points_deducted = None
         case SubmissionCommentRecorded(student_id=student, author_id=author, comment=comment, created_at=created_at):
-            comments = touch_submission(assignment, student, at).comments
-            comments.append(_new_comment(assignment, None, author, comment, created_at))
+            submission = assignment.changeable_submission(student, at)
+            submission.comments += (_new_comment(assignment, None, author, comment, created_at),)
         case GraderSlotTaken(grader_id=grader, anonymous_id=anonymous_id):
             assignment.grader_slots[grader] = anonymous_id
             assignment.released_graders.discard(grader)
@@ -146,17 +146,17 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             new_values = [(name, new) for name, (_, new) in changes.items()]
             change_grade(assignment, grade_id, new_values, position=position, at=at)
         case ProvisionalCommentCreated(provisional_grade_id=grade_id, comment_id=comment_id, author_id=author):
-            comments = assignment.provisional_grades[grade_id].comments
-            comments.append(_new_comment(assignment, comment_id, author, event.comment, at))
-            touch_submission(assignment, event.student_id, at)
+            grade = assignment.provisional_grades[grade_id]
+            grade.comments += (_new_comment(assignment, comment_id, author, event.comment, at),)
+            assignment.touch_submission(event.student_id, at)
         case ProvisionalGradeSelected(student_id=student, provisional_grade_id=grade_id):
             assignment.selections[student] = Selection(grade_id, position, _claims_selection(assignment, student))
-            touch_submission(assignment, student, at)
+            assignment.touch_submission(student, at)
         case ProvisionalGradeAdjudicated():
             _apply_adjudication(assignment, event)
-            touch_submission(assignment, event.student_id, at)
+            assignment.touch_submission(event.student_id, at)
         case SubmissionUpdated(student_id=student, changes=changes):
-            submission = touch_submission(assignment, student, at)
+            submission = assignment.changeable_submission(student, at)
             for name, (_, new) in changes.items():
                 setattr(submission, name, new)
             if "score" in changes or "grade" in changes:
@@ -180,9 +180,9 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
         case GradeRevised() | GradeWithdrawn():
             _apply_revision(assignment, event, position, at)
         case SubmissionPosted(student_id=student, posted_at=posted_at):
-            touch_submission(assignment, student, at).posted_at = posted_at
+            assignment.changeable_submission(student, at).posted_at = posted_at
         case SubmissionHidden(student_id=student):
-            touch_submission(assignment, student, at).posted_at = None
+            assignment.changeable_submission(student, at).posted_at = None
         case _:
             assert_never(event)
 
@@ -289,7 +289,7 @@ def _ungraded_state(submission: Submission) -> str:
 
 
 def _apply_publication(assignment: Assignment, event: GradePublished, position: int, at: datetime) -> None:
-    submission = touch_submission(assignment, event.student_id, at)
+    submission = assignment.changeable_submission(event.student_id, at)
     submission.score, submission.grade = event.score[1], event.grade[1]
     submission.points_deducted = event.points_deducted
     submission.grader_id, submission.graded_at = event.scorer_id, event.graded_at
@@ -301,20 +301,14 @@ def _apply_publication(assignment: Assignment, event: GradePublished, position: 
         submission.workflow_state = "graded"
     published_grade = assignment.provisional_grades[event.provisional_grade_id]
     submission.rubric_assessment = published_grade.rubric_assessment or submission.rubric_assessment
-    for provisional_comment in published_grade.comments:
-        submission.comments.append(
-            _new_comment(
-                assignment,
-                None,
-                provisional_comment.author_id,
-                provisional_comment.comment,
-                provisional_comment.created_at,
-            )
-        )
+    submission.comments += tuple(
+        _new_comment(assignment, None, comment.author_id, comment.comment, comment.created_at)
+        for comment in published_grade.comments
+    )
 
 
 def _apply_revision(assignment: Assignment, event: GradeRevised | GradeWithdrawn, position: int, at: datetime) -> None:
-    submission = touch_submission(assignment, event.student_id, at)
+    submission = assignment.changeable_submission(event.student_id, at)
     submission.score, submission.grade, submission.excused = event.score[1], event.grade[1], event.excused[1]
     submission.points_deducted = event.points_deducted if isinstance(event, GradeRevised) else None
     submission.grader_id, submission.graded_at = event.grader_id, event.graded_at

@@ -4,16 +4,17 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from services.moderation.assignment import Assignment, ProvisionalGrade, Submission
+from services.moderation.assignment import Assignment, ProvisionalGrade
 
 
 def add_grade(assignment: Assignment, grade: ProvisionalGrade, *, position: int, at: datetime) -> None:
     """Add a new provisional grade; ``position``: its event's position in the shard."""
     grade.graded_position = position
     assignment.provisional_grades[grade.provisional_grade_id] = grade
-    assignment.grades_by_student.setdefault(grade.student_id, []).append(grade)
+    other_grades = assignment.grades_by_student.get(grade.student_id, ())
+    assignment.grades_by_student[grade.student_id] = (*other_grades, grade)
     _note_entry(assignment, grade, position)
-    touch_submission(assignment, grade.student_id, at)
+    assignment.touch_submission(grade.student_id, at)
 
 
 def change_grade(
@@ -28,17 +29,7 @@ def change_grade(
     if is_entered:
         grade.graded_position = position
         _note_entry(assignment, grade, position)
-    touch_submission(assignment, grade.student_id, at)
-
-
-def touch_submission(assignment: Assignment, student_id: int, at: datetime) -> Submission:
-    """Return the student's submission, created if necessary, with a new ``updated_at`` and revision."""
-    submission = assignment.submissions.get(student_id)
-    if submission is None:
-        submission = assignment.submissions[student_id] = Submission()
-    submission.updated_at = at
-    submission.revision += 1
-    return submission
+    assignment.touch_submission(grade.student_id, at)
 
 
 def _note_entry(assignment: Assignment, grade: ProvisionalGrade, position: int) -> None:

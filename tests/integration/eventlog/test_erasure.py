@@ -235,7 +235,7 @@ async def test_handler_that_cached_an_assignment_forgets_the_erased_texts(course
     await course.erase(ANN)
     await course.process(course.command("configure_assignment", {"name": "Renamed"}))
     cached = course.processor.state_cache.assignments[1, ASSIGNMENT][0]
-    texts = [comment.comment for comment in cached.submissions[ANN].comments]
+    texts = [comment.comment for comment in cached.submission(ANN).comments]
     rubrics = [kept.rubric_assessment for kept in cached.grades_by_student[ANN]]
 
     assert (texts, rubrics) == ([None], [None])

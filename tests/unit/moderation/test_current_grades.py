@@ -185,7 +185,7 @@ def test_grades_without_a_score_or_of_another_attempt_are_not_derived_again() ->
     memory.expect_accepted(submission_fact(ANN, grade="B"))
     memory.expect_accepted(submission_fact(BEN, score=Decimal(85), grade="B", attempt=1))
     memory.expect_accepted(submission_fact(BEN, attempt=2))
-    memory.assignments[ESSAY].submissions[BEN].workflow_state = "submitted"
+    memory.assignments[ESSAY].submission(BEN).workflow_state = "submitted"
     memory.configure(points_possible=Decimal(200))
     assert [memory.get_submission(student)["grade"] for student in (ANN, BEN)] == ["B", "B"]
 

@@ -70,9 +70,9 @@ def test_comment_event_matches_canvas_and_has_a_unique_id() -> None:
     ids = [comment.comment_id for comment in memory.assignments[ESSAY].provisional_grades[number].comments]
     assert int(written["id"]) == ids[1] > ids[0]
     memory.publish()
-    public = [comment.comment_id for comment in memory.assignments[ESSAY].submissions[ANN].comments]
+    public = [comment.comment_id for comment in memory.assignments[ESSAY].submission(ANN).comments]
     assert len({*ids, *public}) == 4
-    again = memory.replay().assignments[ESSAY].submissions[ANN]
+    again = memory.replay().assignments[ESSAY].submission(ANN)
     assert [comment.comment_id for comment in again.comments] == public
 
 

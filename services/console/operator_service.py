@@ -120,11 +120,16 @@ class OperatorService:
             return await dry_run(connection, record, self.authorizer, self.live_events_shard)
 
 
-def _build_action(action_id: UUID, kind: str, actor: Actor, reason: str, detail: dict[str, object]) -> Action:
-    reason = reason.strip()
+def parse_reason(text: str) -> str:
+    """Return the reason without spaces around it. Raises InvalidReason."""
+    reason = text.strip()
     if not 1 <= len(reason) <= REASON_CHARACTERS_MAX or any(ord(c) < 32 and c not in "\r\n\t" for c in reason):
         raise InvalidReason
-    return Action(action_id, kind, actor.root_account, actor.user_id, reason, json.dumps(detail))
+    return reason
+
+
+def _build_action(action_id: UUID, kind: str, actor: Actor, reason: str, detail: dict[str, object]) -> Action:
+    return Action(action_id, kind, actor.root_account, actor.user_id, parse_reason(reason), json.dumps(detail))
 
 
 def _describe_selection(selection: DeadLetterFilter) -> dict[str, object]:

@@ -10,31 +10,64 @@ import asyncpg
 from services.eventlog.postgres import Pool
 
 # $1 the client's address (null: the database client's), $2 process, $3-$4 root account and user id of a token, $5 what,
-# $6 target.
+# $6 target, $7 reason.
 INSERT_ACCESS = """
-insert into access_record (client, process, root_account, user_id, what, target)
-values ($1::inet, $2, $3, $4, $5, $6)
+insert into access_record (client, process, root_account, user_id, what, target, reason)
+values ($1::inet, $2, $3, $4, $5, $6, $7)
 """
-# $1 since, $2 limit.
-AUDIT_TRAIL = """
-select a.accessed_at, a.database_user, host(a.client), a.process, a.root_account, a.user_id, a.what, a.target::text,
-       null
-from access_record a where a.accessed_at >= $1
-union all
-select o.acted_at, null, null, 'action', o.root_account, o.user_id, o.kind, o.detail::text, o.reason
-from operator_action o where o.acted_at >= $1
-order by 1 desc limit $2
+# $1 since, $2-$3 time and key to continue after, $4 user id, $5 database user, $6 what, $7 a value of the target,
+# $8 the root account that is seen, $9 limit. Null: any. Either part reads its newest rows from an index.
+_FILTERS = """
+  and ($2::timestamptz is null or ({at}, {key}) < ($2, $3::text)) and ($4::bigint is null or user_id = $4)
+  and ($6::text is null or {what} = $6)
+  and ($7::text is null or exists (select from json_each_text({target}) named where named.value = $7))
 """
+AUDIT_TRAIL = f"""
+select at, key, database_user, client, process, root_account, user_id, what, target::text, reason
+from (
+    (select accessed_at, id::text, database_user, host(client), process, root_account, user_id, what, target, reason
+     from access_record
+     where accessed_at >= $1 {_FILTERS.format(at="accessed_at", key="id::text", what="what", target="target")}
+       and ($5::text is null or database_user = $5) and ($8::bigint is null or target ->> 'root_account' = $8::text)
+     order by accessed_at desc, id::text desc limit $9)
+    union all
+    (select acted_at, id::text, null, null, 'action', root_account, user_id, kind, detail, reason
+     from operator_action
+     where acted_at >= $1 {_FILTERS.format(at="acted_at", key="id::text", what="kind", target="detail")}
+       and $5::text is null
+       and ($8::bigint is null or root_account = $8 and coalesce(detail ->> 'root_account_id' = $8::text, true))
+     order by acted_at desc, id::text desc limit $9)
+) t (at, key, database_user, client, process, root_account, user_id, what, target, reason)
+order by at desc, key desc limit $9
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which entries to read; None is any.
+
+    ``before``: time and key of the entry to continue after. ``target``: one of the ids that the entry names.
+    ``visible_account``: only what concerns this root account.
+    """
+
+    since: datetime
+    before: tuple[datetime, str] | None = None
+    user_id: int | None = None
+    database_user: str | None = None
+    what: str | None = None
+    target: str | None = None
+    visible_account: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
     """A read or an action of an operator; ``target`` is JSON. Unknown fields are None.
 
-    ``user_id``: of the token; ``database_user``: the database's login, for reads.
+    ``user_id``: of the token; ``database_user``: the database's login, for reads. ``key`` is unique.
     """
 
     at: datetime
+    key: str
     database_user: str | None
     client: str | None
     process: str
@@ -54,14 +87,26 @@ async def record_access(
     root_account: int | None = None,
     user_id: int | None = None,
     client: str | None = None,
+    reason: str | None = None,
 ) -> None:
     """Record that education records are shown; ``target`` names them by ids. Raises POSTGRES_ERRORS."""
     named = {name: str(value) for name, value in target.items() if value is not None}
-    await connection.execute(INSERT_ACCESS, client, process, root_account, user_id, what, json.dumps(named))
+    await connection.execute(INSERT_ACCESS, client, process, root_account, user_id, what, json.dumps(named), reason)
 
 
 async def read_audit_trail(
-    connection: "asyncpg.Connection[asyncpg.Record] | Pool", since: datetime, rows_max: int
+    connection: "asyncpg.Connection[asyncpg.Record] | Pool", audit_filter: AuditFilter, rows_max: int
 ) -> list[AuditEntry]:
     """Return reads and actions of operators, newest first."""
-    return [AuditEntry(*row) for row in await connection.fetch(AUDIT_TRAIL, since, rows_max)]
+    rows = await connection.fetch(
+        AUDIT_TRAIL,
+        audit_filter.since,
+        *(audit_filter.before or (None, None)),
+        audit_filter.user_id,
+        audit_filter.database_user,
+        audit_filter.what,
+        audit_filter.target,
+        audit_filter.visible_account,
+        rows_max,
+    )
+    return [AuditEntry(*row) for row in rows]

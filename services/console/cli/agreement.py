@@ -14,6 +14,7 @@ from services.agreement.intraclass import IntraclassCorrelation
 from services.agreement.ratings import collect_ratings
 from services.agreement.report import agreement_csv, agreement_document, get_assignment_ref
 from services.agreement.statistics import Agreement, Difference, GraderPair, compute_agreement
+from services.console.cli.access_reason import AccessReasonOption
 from services.console.cli.assignment import AssignmentIdArgument, AtOption, VersionOption, load_state
 from services.console.cli.options import JsonOption, RootAccountOption
 from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
@@ -32,11 +33,12 @@ def report_agreement(
     at: AtOption = None,
     tolerance: ToleranceOption = None,
     root_account: RootAccountOption = 1,
+    reason: AccessReasonOption = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a statistic per line.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show how far an assignment's graders agree, and over how many grades each statistic is computed."""
-    course, assignment = load_state(assignment_id, version, at, root_account)
+    course, assignment = load_state("agreement", assignment_id, version, at, root_account, reason)
     tolerance_points = None if tolerance is None else Decimal(repr(tolerance))
     try:
         result = compute_agreement(collect_ratings(course, assignment), tolerance_points)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from schemas.fields import format_time
+from services.console.cli.access_reason import AccessReasonOption, require_access_reason
 from services.console.cli.options import TIME_FORMATS, TIME_METAVAR, JsonOption, RootAccountOption, parse_id_option
 from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
 from services.console.cli.runner import Connection, with_connection
@@ -46,15 +47,16 @@ def state(
     version: VersionOption = None,
     at: AtOption = None,
     root_account: RootAccountOption = 1,
+    reason: AccessReasonOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show an assignment, now or at a version or time."""
-    course, assignment = load_state(assignment_id, version, at, root_account)
+    course, assignment = load_state("state", assignment_id, version, at, root_account, reason)
 
     async def read_refusal(connection: Connection) -> str | None:
         return await find_refusal(StreamReader(connection), assignment, version=version, at=_as_utc(at))
 
-    refused_with = None if assignment.scheduled_publication is None else with_connection(read_refusal)
+    refused_with = None if assignment.scheduled_publication is None else with_connection(read_refusal, of_account=True)
     document = state_document(course, assignment, refused_with=refused_with)
     if as_json:
         print_json(document)
@@ -63,16 +65,17 @@ def state(
 
 
 def load_state(
-    assignment_id: int, version: int | None, at: datetime | None, root_account: int
+    command: str, assignment_id: int, version: int | None, at: datetime | None, root_account: int, reason: str | None
 ) -> tuple[Course, Assignment]:
-    """Load an assignment and its course, now or at a version or time. Exits if there was none."""
+    """Load an assignment and its course, now or at a version or time, for a command. Exits if there was none."""
+    why = require_access_reason(reason)
     if version is not None and at is not None:
         raise typer.BadParameter("use --version or --at, not both")
     at_utc = _as_utc(at)
 
     async def read_state(connection: Connection) -> tuple[Course, Assignment]:
         target = {"root_account": root_account, "assignment": assignment_id}
-        await record_access(connection, "cli", "state", target)
+        await record_access(connection, "cli", command, target, reason=why)
         loaded = await load_as_of(StreamReader(connection), root_account, assignment_id, version=version, at=at_utc)
         if loaded is None:
             raise NotFound(
@@ -177,13 +180,15 @@ def history(
     after: Annotated[int, typer.Option(min=0, max=VERSION_MAX, help="Only events after this version.")] = 0,
     limit: Annotated[int, typer.Option(min=1, max=EVENTS_MAX, help="Maximum number of events.")] = EVENTS_DEFAULT,
     root_account: RootAccountOption = 1,
+    reason: AccessReasonOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List an assignment's events with users and times, oldest first."""
+    why = require_access_reason(reason)
 
     async def read_events(connection: Connection) -> tuple[list[StoredEvent], int]:
         target = {"root_account": root_account, "assignment": assignment_id}
-        await record_access(connection, "cli", "history", target)
+        await record_access(connection, "cli", "history", target, reason=why)
         reader = StreamReader(connection)
         streams = await reader.streams(root_account, None, assignment_id)
         if not streams:

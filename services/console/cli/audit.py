@@ -8,10 +8,10 @@ import typer
 from rich.text import Text
 
 from schemas.fields import format_time
-from services.console.cli.options import TIME_FORMATS, TIME_METAVAR, JsonOption
+from services.console.cli.options import TIME_FORMATS, TIME_METAVAR, JsonOption, parse_id_option
 from services.console.cli.output import add_row, build_table, print_json, stdout_console
 from services.console.cli.runner import Connection, with_connection
-from services.eventlog.access_records import AuditEntry, read_audit_trail
+from services.eventlog.access_records import AuditEntry, AuditFilter, read_audit_trail
 
 DAYS_DEFAULT = 7
 ROWS_DEFAULT = 100
@@ -23,6 +23,14 @@ def audit(
         datetime | None,
         typer.Option(formats=TIME_FORMATS, metavar=TIME_METAVAR, help="At this time or later; 7 days ago by default."),
     ] = None,
+    user: Annotated[
+        int | None, typer.Option(parser=parse_id_option, metavar="ID", help="Only of this user, by token.")
+    ] = None,
+    database_user: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only of this login of the database.")
+    ] = None,
+    what: Annotated[str | None, typer.Option(metavar="WHAT", help="Only this, such as state or reveal.")] = None,
+    of: Annotated[str | None, typer.Option(metavar="ID", help="Only of this assignment, command or person.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=ROWS_MAX, help="Maximum number of entries.")] = ROWS_DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
@@ -31,7 +39,8 @@ def audit(
     begin_utc = begin.replace(tzinfo=UTC) if begin.tzinfo is None else begin
 
     async def read_entries(connection: Connection) -> list[AuditEntry]:
-        return await read_audit_trail(connection, begin_utc, limit)
+        audit_filter = AuditFilter(begin_utc, user_id=user, database_user=database_user, what=what, target=of)
+        return await read_audit_trail(connection, audit_filter, limit)
 
     entries = with_connection(read_entries, of_account=True)
     if as_json:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from schemas.fields import format_time, is_uuid
+from services.console.cli.access_reason import AccessReasonOption, require_access_reason
 from services.console.cli.options import JsonOption, RootAccountOption
 from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
 from services.console.cli.runner import Connection, with_connection
@@ -24,15 +25,17 @@ EVENTS_SHOWN_MAX = 10
 def verdict(
     command_id: Annotated[str, typer.Argument(metavar="COMMAND_ID", help="The command's UUID.")],
     root_account: RootAccountOption = 1,
+    reason: AccessReasonOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a command's verdict, record and events. Exit code 1 if it was refused."""
     if not is_uuid(command_id):
         raise typer.BadParameter("COMMAND_ID must be a UUID such as 0193a6a1-7a5e-7c3e-8f00-3b1e6d9a4c11")
+    why = require_access_reason(reason)
 
     async def read_verdict(connection: Connection) -> tuple[CommandVerdict, list[CausedEvent]]:
         target = {"root_account": root_account, "command": command_id.lower()}
-        await record_access(connection, "cli", "verdict", target)
+        await record_access(connection, "cli", "verdict", target, reason=why)
         command_history = CommandHistory(connection)
         try:
             verdict_record = await command_history.first_verdict(root_account, command_id.lower())

@@ -23,6 +23,7 @@ from services.console.verification_jobs import VerificationJobs
 from services.console.web import (
     action_pages,
     assignment_pages,
+    audit_pages,
     auth_pages,
     command_pages,
     failure_pages,
@@ -132,7 +133,7 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
     # Outermost, so that the framework's own responses get the headers too.
     logged_pages = AccessLogMiddleware(
         build_pages_app(lifespan, with_health=settings.separate_health_port == 0),
-        shows_records=lambda template: template.startswith(("/assignments/", "/commands/")),
+        shows_records=lambda template: template.startswith(("/assignments/", "/verdicts/")),
     )
     pages = RequestLimitsMiddleware(logged_pages, FORM_BYTES_MAX, FORM_MEDIA_TYPES)
     headers = [*RESPONSE_HEADERS, *transport_headers(settings.console_url)]
@@ -172,6 +173,7 @@ def build_pages_app(lifespan: Lifespan[FastAPI], *, with_health: bool) -> FastAP
         command_pages.router,
         topic_pages.router,
         action_pages.router,
+        audit_pages.router,
     ):
         app.include_router(router)
     _add_error_handlers(app)

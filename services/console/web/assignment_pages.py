@@ -3,7 +3,6 @@
 import asyncio
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
@@ -21,10 +20,11 @@ from services.console.state_diff import CHANGES_MAX, build_student_rows, find_ch
 from services.console.web.dependencies import (
     ConsoleDependencies,
     Viewer,
+    as_utc,
     parse_time,
+    record_page,
 )
 from services.console.web.templates import escape_invisible
-from services.eventlog.access_records import record_access
 from services.eventlog.aggregates import load_as_of
 from services.eventlog.assignment_list import list_assignments
 from services.eventlog.schedules import find_refusal
@@ -79,15 +79,7 @@ async def assignment_page(
     if not user.sees(root_account):
         raise HTTPException(404)
     snapshot = await _load_snapshot(StreamReader(dependencies.pool), root_account, assignment, version, at, compare)
-    await record_access(
-        dependencies.pool,
-        "console",
-        "assignment page",
-        {"root_account": root_account, "assignment": assignment},
-        root_account=user.root_account_id,
-        user_id=user.user_id,
-        client=None if request.client is None else request.client.host,
-    )
+    await record_page(request, user, "assignment page", {"root_account": root_account, "assignment": assignment})
     document = state_document(snapshot.course, snapshot.state, refused_with=snapshot.refused_with)
     state_changes = find_changes(snapshot.earlier_document, document)
     first_row, rows = (max(students, 1) - 1) * ROWS_MAX, build_student_rows(document)
@@ -145,7 +137,7 @@ async def _load_snapshot(
     if not streams:
         raise HTTPException(404, "This root account has no such assignment.")
     as_of_arguments = (
-        {"version": _parse_number(version, VERSION_MAX)} if version else {"at": parse_time(_as_utc(at))} if at else {}
+        {"version": _parse_number(version, VERSION_MAX)} if version else {"at": parse_time(as_utc(at))} if at else {}
     )
     loaded = await load_as_of(stream_reader, root_account, assignment, **as_of_arguments)
     latest = await load_as_of(stream_reader, root_account, assignment) if as_of_arguments else loaded
@@ -159,15 +151,6 @@ async def _load_snapshot(
         earlier_document = state_document(*compared_state)
     refused_with = await find_refusal(stream_reader, loaded[1], **as_of_arguments)
     return AssignmentSnapshot(streams[0].number, *loaded, latest[1].version, compared, earlier_document, refused_with)
-
-
-def _as_utc(text: str) -> str:
-    """Add UTC to a time that a form field gives without an offset."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return text
-    return at.replace(tzinfo=UTC).isoformat() if at.tzinfo is None else text
 
 
 def _parse_number(text: str, maximum: int) -> int:

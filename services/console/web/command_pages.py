@@ -11,7 +11,13 @@ from fastapi.responses import RedirectResponse, Response
 
 from schemas.fields import ID_MAX
 from services.console.masking import mask
-from services.console.web.dependencies import ConsoleDependencies, Dependencies, Viewer, parse_shard_and_number
+from services.console.web.dependencies import (
+    ConsoleDependencies,
+    Dependencies,
+    Viewer,
+    parse_shard_and_number,
+    record_page,
+)
 from services.console.web.templates import escape_invisible
 from services.eventlog.command_history import CausedEvent, CommandHistory, CommandVerdict
 from services.eventlog.stream_reader import VerdictArchived
@@ -60,6 +66,12 @@ async def command_page(request: Request, dependencies: ConsoleDependencies, user
     root_account_id = verdict_body["root_account_id"]
     if not user.sees(None if root_account_id is None else int(root_account_id)):
         raise HTTPException(404)
+    target = {
+        "root_account": root_account_id,
+        "assignment": verdict_body["assignment_id"],
+        "command": verdict_body["command_id"],
+    }
+    await record_page(request, user, "command page", target)
     caused_events = (
         []
         if root_account_id is None or verdict_body["duplicate"]

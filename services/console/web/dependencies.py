@@ -1,6 +1,7 @@
 """Dependencies of the pages: the parts of the process, the signed-in user, parsed parameters."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -15,6 +16,7 @@ from services.console.status_monitor import StatusMonitor
 from services.console.verification_jobs import VerificationJobs
 from services.console.web.sessions import Forbidden, Sessions, SignedInUser
 from services.console.web.templates import Templates
+from services.eventlog.access_records import record_access
 from services.eventlog.postgres import Pool
 from services.runtime.health import Health
 
@@ -73,6 +75,19 @@ async def require_operator(request: Request, dependencies: ConsoleDependencies, 
 Operator = Annotated[SignedInUser, Depends(require_operator)]
 
 
+async def record_page(request: Request, user: SignedInUser, what: str, target: Mapping[str, object]) -> None:
+    """Record that a page shows education records to a user; ``target`` names them by ids. Raises POSTGRES_ERRORS."""
+    await record_access(
+        get_dependencies(request).pool,
+        "console",
+        what,
+        target,
+        root_account=user.root_account_id,
+        user_id=user.user_id,
+        client=None if request.client is None else request.client.host,
+    )
+
+
 _SHARD_AND_NUMBER = re.compile(r"(\d{1,4})-(\d{1,18})")
 
 
@@ -94,3 +109,12 @@ def parse_time(text: str) -> datetime:
     if at.tzinfo is None:
         raise HTTPException(400, "A time must be in ISO 8601 with an offset, such as 2026-01-31T12:00:00Z.")
     return at
+
+
+def as_utc(text: str) -> str:
+    """Add UTC to a time that a form field gives without an offset."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return at.replace(tzinfo=UTC).isoformat() if at.tzinfo is None else text

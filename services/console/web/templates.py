@@ -23,6 +23,7 @@ NAVIGATION = (
     ("/assignments", "Assignments"),
     ("/topics", "Topics"),
     ("/actions", "Actions"),
+    ("/audit", "Audit"),
 )
 STATIC_VERSION = hashlib.blake2b(b"".join(STATIC.values()), digest_size=6).hexdigest()
 """Part of each link to a static file, so that browsers cache it forever and load a new version at once."""

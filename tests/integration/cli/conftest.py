@@ -74,6 +74,7 @@ def cli(running_system: System) -> CommandLine:
         "DATABASE_URL": running_system.database_url,
         "KAFKA_BOOTSTRAP": running_system.bootstrap,
         "TOPIC_PREFIX": running_system.prefix,
+        "ACCESS_REASON": "a test",
     }
     return CommandLine(settings)
 

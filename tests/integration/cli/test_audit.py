@@ -1,8 +1,11 @@
 """What operators read is recorded with who the database says they are, and listed by ``audit``."""
 
+import io
+
 import asyncpg
 import pytest
 
+from services.console.cli.access_reason import require_access_reason
 from tests.fixtures.system import System
 from tests.integration.cli.conftest import CommandLine, GradedCourse
 
@@ -14,11 +17,12 @@ async def test_reads_of_the_command_line_are_recorded_and_listed(
     command_id = graded_course.verdicts[-1]["command_id"]
 
     results = [
-        await cli.run_in_process("state", assignment),
+        await cli.run_in_process("state", assignment, "--reason", " appeal 12 "),
         await cli.run_in_process("history", assignment),
         await cli.run_in_process("verdict", command_id),
     ]
     listed = await cli.run_in_process("audit", "--json")
+    found = await cli.run_in_process("audit", "--json", "--what", "history", "--of", assignment)
     connection = await asyncpg.connect(running_system.database_url)
     session_user = await connection.fetchval("select session_user")
 
@@ -29,6 +33,8 @@ async def test_reads_of_the_command_line_are_recorded_and_listed(
     ]  # fmt: skip
     assert [entry["what"] for entry in reads[:3]] == ["verdict", "history", "state"]
     assert {(entry["database_user"], entry["process"]) for entry in reads} == {(session_user, "cli")}
+    assert [entry["reason"] for entry in reads[:3]] == ["a test", "a test", "appeal 12"]
+    assert [entry["what"] for entry in found.json()] == ["history"]
     # Whoever inserts a row can't give another name or time, and nobody removes one.
     await connection.execute(
         "insert into access_record (accessed_at, database_user, process, what, target)"
@@ -39,3 +45,34 @@ async def test_reads_of_the_command_line_are_recorded_and_listed(
         await connection.execute("delete from access_record")
     await connection.close()
     assert forged == 0
+
+
+@pytest.mark.parametrize("command", ["state", "history", "agreement", "verdict"])
+@pytest.mark.parametrize("reason", ["", " ", "x" * 1_001, "a\x1bb"])
+async def test_reading_needs_a_reason(
+    cli: CommandLine, graded_course: GradedCourse, running_system: System, command: str, reason: str
+) -> None:
+    connection = await asyncpg.connect(running_system.database_url)
+    before = await connection.fetchval("select count(*) from access_record")
+    named = graded_course.verdicts[-1]["command_id"] if command == "verdict" else graded_course.assignment_id
+
+    result = await cli.run_in_process(command, named, ACCESS_REASON=reason)
+
+    after = await connection.fetchval("select count(*) from access_record")
+    await connection.close()
+    assert (result.exit_code, result.stdout, after) == (2, "", before)
+    assert "nothing was" in result.stderr
+
+
+def test_a_terminal_is_asked_for_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal("appeal 12\n"))
+
+    assert require_access_reason(None) == "appeal 12"
+    assert require_access_reason("stated") == "stated"
+
+
+class Terminal(io.StringIO):
+    """Input that is typed."""
+
+    def isatty(self) -> bool:
+        return True

@@ -101,7 +101,7 @@ async def test_bound_operator_reads_one_root_account_alone(
     assert {entry["target"].get("root_account", entry["target"].get("root_account_id")) for entry in trail} == {
         str(OTHER_ACCOUNT)
     }
-    assert [entry["what"] for entry in trail] == ["export", "verdict", "state", "history", "state"]
+    assert [entry["what"] for entry in trail] == ["export", "verdict", "agreement", "history", "state"]
     attempts = [entry for entry in everything if entry["database_user"] == LOGIN and entry not in trail]
     assert {entry["target"].get("assignment", entry["target"].get("command")) for entry in attempts} == {
         foreign, foreign_command

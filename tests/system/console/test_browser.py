@@ -47,6 +47,7 @@ async def page_paths(console: ConsoleClient) -> list[str]:
         "/topics/replay",
         "/actions",
         "/actions/" + actions.split('"/actions/')[1].split('"')[0],
+        "/audit",
         "/nowhere",
     ]
 

@@ -1,0 +1,69 @@
+"""The audit trail: which operator read or changed what, when, from where and why."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import Response
+
+from schemas.fields import ID_MAX
+from services.console.web.dependencies import ConsoleDependencies, Viewer, as_utc, parse_time
+from services.console.web.templates import format_iso_time
+from services.eventlog.access_records import AuditFilter, read_audit_trail
+
+router = APIRouter()
+ROWS_MAX = 50
+PERIOD_DEFAULT = timedelta(days=7)
+FILTER_CHARACTERS_MAX = 200
+KINDS = (
+    "assignment page", "command page", "state", "history", "agreement", "verdict", "reveal", "redrive", "discard",
+    "replay", "erase", "export",
+)  # fmt: skip
+
+
+@router.get("/audit")
+async def audit_page(
+    request: Request,
+    dependencies: ConsoleDependencies,
+    user: Viewer,
+    since: str = "",
+    who: str = "",
+    what: str = "",
+    of: str = "",
+    before: str = "",
+) -> Response:
+    """List reads and actions of operators, newest first; ``who`` is a user id, or a login of the database."""
+    begin = parse_time(as_utc(since)) if since else datetime.now(UTC) - PERIOD_DEFAULT
+    at, _, key = before.partition("~")
+    is_user_id = who.isascii() and who.isdecimal() and len(who) < 20 and int(who) <= ID_MAX
+    if max(len(who), len(what), len(of), len(key)) > FILTER_CHARACTERS_MAX or "\0" in who + what + of + key:
+        raise HTTPException(400, f"A filter may have {FILTER_CHARACTERS_MAX} characters, and no NUL.")
+    entries = await read_audit_trail(
+        dependencies.pool,
+        AuditFilter(
+            begin,
+            before=(parse_time(at), key) if before else None,
+            user_id=int(who) if is_user_id else None,
+            database_user=None if is_user_id else who or None,
+            what=what or None,
+            target=of or None,
+            visible_account=None if user.sees_all_accounts else user.root_account_id,
+        ),
+        ROWS_MAX + 1,
+    )
+    last = entries[ROWS_MAX - 1] if len(entries) > ROWS_MAX else None
+    filters = {"since": since, "who": who, "what": what, "of": of}
+    older = None if last is None else urlencode({**filters, "before": f"{format_iso_time(last.at)}~{last.key}"})
+    return dependencies.templates.render_page(
+        request,
+        "audit.html",
+        entries=[(entry, json.loads(entry.target)) for entry in entries[:ROWS_MAX]],
+        since=since,
+        begin=begin,
+        who=who,
+        what=what,
+        of=of,
+        kinds=KINDS if what in ("", *KINDS) else (*KINDS, what),
+        older=older,
+    )

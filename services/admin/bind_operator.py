@@ -1,4 +1,4 @@
-"""``admin bind-operator``: let an operator's login see one root account only."""
+"""``admin bind-operator``: restrict an operator's login to one root account."""
 
 from typing import Annotated
 
@@ -14,17 +14,17 @@ from services.runtime.command_line import ExitCode, exit_with
 def bind_operator_command(
     login: Annotated[str, typer.Argument(metavar="LOGIN", help="The operator's login in PostgreSQL.")],
     root_account: Annotated[
-        int | None, typer.Option(min=1, max=ID_MAX, metavar="ID", help="The root account that it is to see.")
+        int | None, typer.Option(min=1, max=ID_MAX, metavar="ID", help="The root account that the login may see.")
     ] = None,
-    release: Annotated[bool, typer.Option("--release", help="Take its binding and its role away.")] = False,
+    release: Annotated[bool, typer.Option("--release", help="Remove the login's binding and role.")] = False,
 ) -> None:
-    """Bind an operator's login to one root account, as the owner of the database.
+    """Bind an operator's login to one root account; run it as the owner of the database.
 
-    PostgreSQL then shows the login the log of that root account only: with state, history, verdict, agreement, audit
-    and person, and in any other client. Commands about the whole installation need another login.
+    PostgreSQL then shows the login only that root account's log, in the commands state, history, verdict, agreement,
+    audit and person, and in any other client. Commands about the whole installation need another login.
     """
     if release == (root_account is not None):
-        raise typer.BadParameter("name a --root-account, or --release")
+        raise typer.BadParameter("state --root-account or --release")
     try:
         url = DatabaseSettings().url()
         if root_account is None:

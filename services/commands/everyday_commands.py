@@ -1,7 +1,7 @@
-"""The commands that graders and moderators send all day, read in one pass; None for any other value.
+"""Parses the most frequent commands of graders and moderators in one pass.
 
-Nothing is refused here: a value that is not read goes the way of every command (schemas.commands), which says what is
-wrong with it. A mistake in this module can only be to read too much, or something else than what was sent.
+Nothing is refused here: any other value is parsed by its schema (schemas.commands), which explains what is wrong with
+it. So the only possible mistakes of this module are to accept too much, or to parse something differently.
 """
 
 import re
@@ -84,14 +84,14 @@ _DATA_TYPES: dict[type, tuple[str, type[Any], str]] = {
     RecordProvisionalComment: ("record_provisional_comment", commands.RecordProvisionalComment, "student_id"),
     SelectProvisionalGrade: ("select_provisional_grade", commands.SelectProvisionalGrade, "provisional_grade_id"),
 }
-"""By structure: the command's type, the rules' class of its data, and the field that is an id."""
+"""By struct: the command's type, the domain class of its data, and the field that is an id."""
 # type, command_id, issued_at, three ids, actor with user_id, and data.
 _ENVELOPE_KEYS = 9
 
 
 def parse_everyday_command(value: bytes) -> ParsedCommand | None:
-    """Read a command as its schema does; None for whatever is not surely a valid one of these types."""
-    # Escapes may be NUL characters or half of a surrogate pair.
+    """Parse a command as its schema does; None unless it is certainly a valid one of these types."""
+    # Escapes may be NUL characters or lone surrogates.
     if b"\\u" in value:
         return None
     try:
@@ -113,14 +113,14 @@ def parse_everyday_command(value: bytes) -> ParsedCommand | None:
     if (
         command_id == NIL_UUID
         or (correlation_id is not None and not correlation_id.isprintable())
-        # More keys in the text than were read: one is repeated, or a text holds what looks like one.
+        # The text has more keys than were parsed: one is repeated, or a string contains what looks like a key.
         or value.translate(None, _JSON_WHITE_SPACE).count(b'":') != key_count
     ):
         return None
     fields = sent.copy()
     if (score := sent.get("score")) is not None:
         fields["score"] = _parse_score(score)
-        # Never -0.0, which would be another content.
+        # Avoid -0.0, which would have a different content hash.
         sent["score"] = score + 0.0
     for name in _FLAG_FIELDS:
         if name in sent:
@@ -142,7 +142,7 @@ def parse_everyday_command(value: bytes) -> ParsedCommand | None:
 
 def _parse_id(value: Id) -> int:
     number = int(value)
-    # Python's integers may have blanks, signs, underscores, leading zeros and digits of any script.
+    # int() accepts blanks, signs, underscores, leading zeros and digits of any script.
     if not 0 < number <= ID_MAX or (value.__class__ is str and str(number) != value):
         raise ValueError
     return number

@@ -28,7 +28,7 @@ def hash_content(
     sent_fields: dict[str, Any],
     to_json_value: Callable[[Any], Any] | None = None,
 ) -> bytes:
-    """Hash type, ids, actor and data as parsed; a field left out and a null field differ.
+    """Hash type, ids, actor and data as parsed; an absent field and a null field differ.
 
     ``ids``: root account, course, assignment and actor.
     """

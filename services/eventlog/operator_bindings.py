@@ -1,4 +1,4 @@
-"""Bind an operator's login to one root account: row-level security then shows it the rows of that account only."""
+"""Binds an operator's login to one root account, so that row-level security shows it only that account's rows."""
 
 import psycopg
 from psycopg import sql
@@ -6,7 +6,7 @@ from psycopg import sql
 from services.eventlog.migrate import to_libpq_url
 from services.eventlog.postgres import BOUND_OPERATOR
 
-# The login: whether it is the database's owner or a superuser, and the other roles of the service that it may take.
+# Whether the login is the database's owner or a superuser, and the other roles of the service that it may take.
 LOGIN = """
 select r.rolsuper or r.rolbypassrls or r.rolname = pg_get_userbyid(d.datdba),
        array(select o.rolname::text from pg_roles o
@@ -21,11 +21,11 @@ UNBIND = "delete from operator_binding where login = %s returning root_account"
 
 
 class BindingRefused(Exception):
-    """The login can't be bound; the message says why, that nothing was changed, and what to do."""
+    """The login cannot be bound; the message says why, that nothing was changed, and what to do."""
 
 
 def bind_operator(url: str, login: str, root_account: int) -> None:
-    """Bind a login to a root account in place of any other, and grant it the role of bound operators.
+    """Bind a login to a root account, replacing any other, and grant it the role of bound operators.
 
     Raises:
         BindingRefused: the login is unknown, or sees every row by other means; nothing was changed.
@@ -54,7 +54,7 @@ def bind_operator(url: str, login: str, root_account: int) -> None:
 
 
 def release_operator(url: str, login: str) -> int | None:
-    """Take a login's binding and role away, and return the root account that it was bound to; None without one.
+    """Remove a login's binding and role, and return the root account that it was bound to; None without one.
 
     Raises psycopg.Error: PostgreSQL does not answer, or the user is not the owner; nothing was changed.
     """

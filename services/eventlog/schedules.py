@@ -1,7 +1,7 @@
-"""Scheduled publications: which are in force and due, and whether the publication of one was refused.
+"""Reads scheduled publications: which are in force and due, and whether a publication was refused.
 
-Read from the events alone: in force is what was scheduled, and what no later event of its stream replaced, cancelled
-or published. Each query compares times with PostgreSQL's clock at its own start, so that nothing is due early.
+It reads events only: a schedule is in force unless a later event of its stream replaced, cancelled or published it.
+Each query compares times with PostgreSQL's clock at its own start, so that nothing is due early.
 """
 
 from collections.abc import Collection
@@ -19,10 +19,10 @@ from services.moderation.decisions import COMMAND_EXPIRED
 from services.moderation.event_payloads import parse_time
 from services.moderation.schedule import publication_command_id
 
-# As the events have it: texts in the order of times.
+# The format of the events: the texts sort by time.
 _TIME_FORM = """YYYY-MM-DD"T"HH24:MI:SS.MS"Z\""""
 _PUBLISH_AT = """(e.data #>> '{payload,publish_at}') collate "C\""""
-# $1 seconds before now (null: since ever), $2 seconds after now, $3 the most rows.
+# $1 seconds before now (null: no limit), $2 seconds after now, $3 maximum number of rows.
 SCHEDULES = f"""
 with schedule as (
     select e.stream, e.data, {_PUBLISH_AT} as publish_at
@@ -48,7 +48,7 @@ select v.command_id, v.root_account, v.body from verdict v where v.command_id = 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A schedule in force. ``command_id``: of its publication; ``seconds_left``: until it is due, by PostgreSQL."""
+    """A schedule in force. ``command_id``: of its publication; ``seconds_left``: until due, by PostgreSQL's clock."""
 
     stream: int
     root_account: int
@@ -68,9 +68,9 @@ async def read_schedules(
     seconds_after: float,
     rows_max: int,
 ) -> list[Schedule]:
-    """Return the schedules in force whose time is within the given seconds of now, in the order of their times.
+    """Return the schedules in force whose time is within the given seconds of now, by time.
 
-    ``seconds_before`` None: since ever. Those whose publication was refused are among them.
+    ``seconds_before`` None: no limit. Schedules whose publication was refused are included.
     """
     rows = await connection.fetch(SCHEDULES, seconds_before, seconds_after, rows_max)
     return sorted((_to_schedule(row) for row in rows), key=lambda schedule: schedule.publish_at)
@@ -99,7 +99,7 @@ def _to_schedule(row: Any) -> Schedule:
 async def find_decided(
     connection: "asyncpg.Connection[asyncpg.Record] | Pool", schedules: Collection[Schedule]
 ) -> dict[str, str | None]:
-    """Return the reasons, by command id, of the publications that are decided; None for one that was accepted."""
+    """Return the refusal reasons of decided publications by command id; None for accepted ones."""
     by_command = {schedule.command_id: schedule for schedule in schedules}
     rows = await connection.fetch(FIRST_VERDICTS, list(by_command))
     return {
@@ -112,7 +112,7 @@ async def find_decided(
 async def find_refusal(
     reader: StreamReader, assignment: Assignment, *, version: int | None = None, at: datetime | None = None
 ) -> str | None:
-    """Return the reason if the publication of the assignment's schedule was refused, by a version or time if given."""
+    """Return the reason if the assignment's scheduled publication was refused, as of a version or time if given."""
     schedule = assignment.scheduled_publication
     if schedule is None:
         return None

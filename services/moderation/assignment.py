@@ -153,7 +153,7 @@ class Selection:
 
 @dataclass(slots=True)
 class ScheduledPublication:
-    """``schedule_id``: the id of the command that scheduled it; ``plan_digest`` None: whatever the plan is then."""
+    """``schedule_id``: the id of the command that scheduled it; ``plan_digest`` None: with any plan."""
 
     schedule_id: str
     publish_at: datetime
@@ -207,7 +207,7 @@ class Assignment:
     # Version at which the policy was set.
     adjudication_version: int = 0
     grades_published_at: datetime | None = None
-    # Until the next schedule, a cancel or any publication; a refusal of its publication leaves it.
+    # In force until the next schedule, a cancellation or any publication; a refused publication does not end it.
     scheduled_publication: ScheduledPublication | None = None
     # Each change of points, grading type or scheme; a grade text older than a change is derived again.
     grading_settings_changes: list[GradingSettings] = field(default_factory=list)
@@ -217,7 +217,7 @@ class Assignment:
     # Graders who have entered a grade by hand: their slots cannot be released.
     entering_graders: set[int] = field(default_factory=set)
     added_students: set[int] = field(default_factory=set)
-    # Why a drawn sample has a student, who is in added_students then.
+    # The reasons for which a drawn sample has a student, who is then in added_students too.
     sample_reasons: dict[int, tuple[str, ...]] = field(default_factory=dict)
     selections: dict[int, Selection] = field(default_factory=dict)
     adjudications: dict[int, Adjudication] = field(default_factory=dict)

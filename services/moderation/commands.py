@@ -148,7 +148,7 @@ class PlanPublication:
 
 @value_object(kw_only=True)
 class SchedulePublication:
-    """``plan_digest``: publish only what the plan with this digest said."""
+    """``plan_digest``: schedule only if the plan has this digest; at the due time it must still have it."""
 
     publish_at: datetime
     plan_digest: str | None = None
@@ -200,7 +200,7 @@ DEFAULT_STRATA = 3
 
 @value_object(kw_only=True)
 class DrawModerationSample:
-    """The largest of the sizes that were asked counts; ``include``: ``failing``, ``borderline``; percents of points."""
+    """The largest of the sizes applies; ``include``: ``failing``, ``borderline``; percentages are of the points."""
 
     percent: Decimal | None = None
     at_least: int | None = None

@@ -87,11 +87,11 @@ SAMPLE_OF_WHOLE_SET = Rejected(
     "All assigned students are in the moderation set, no student was added: configure moderation_set selected first",
 )
 SAMPLE_WITHOUT_SIZE = Rejected(
-    "invalid_sample", "No sample was asked, no student was added: send percent, at_least, square_root or include"
+    "invalid_sample", "No sample was requested, no student was added: send percent, at_least, square_root or include"
 )
 SAMPLE_BORDERLINE_INCOMPLETE = Rejected(
     "invalid_sample",
-    "borderline_within goes with include borderline, no student was added: send both or neither",
+    "borderline_within requires include borderline, no student was added: send both or neither",
 )
 SAMPLE_SHOWS_HIDDEN_STUDENTS = Rejected(
     "invalid_sample",

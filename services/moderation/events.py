@@ -126,7 +126,7 @@ class GraderSlotReleased(DomainEvent):
 
 @value_object(kw_only=True)
 class StudentsSelectedForModeration(DomainEvent):
-    """``sampled``: of a drawn sample each student with the reasons, empty for students picked by hand."""
+    """``sampled``: each student of a drawn sample with the reasons; empty for hand-picked students."""
 
     name: ClassVar[str] = "students_selected_for_moderation"
     student_ids: tuple[int, ...]
@@ -250,7 +250,7 @@ class GradesPosted(DomainEvent):
 
 @value_object(kw_only=True)
 class PublicationScheduled(DomainEvent):
-    """``schedule_id``: the id of the command that scheduled it; ``plan_digest`` None: whatever the plan is then."""
+    """``schedule_id``: the id of the command that scheduled it; ``plan_digest`` None: with any plan."""
 
     name: ClassVar[str] = "publication_scheduled"
     schedule_id: str

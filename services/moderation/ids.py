@@ -115,13 +115,13 @@ def _generate_anonymous_ids(course: Course, assignment: Assignment) -> None:
 
 
 def draw_order(assignment: Assignment, purpose: bytes, *numbers: int) -> bytes:
-    """By which students or graders are drawn: HMAC(secret, purpose, numbers), different for each purpose."""
+    """Return a sort key for drawing students or graders: HMAC(secret, purpose, numbers), different per purpose."""
     message = b" ".join((b"draw", purpose, *(b"%d" % number for number in numbers)))
     return hmac.digest(assignment.secret, message, hashlib.sha256)
 
 
 def derived_command_id(secret: bytes, purpose: bytes, cause_id: str) -> str:
-    """UUIDv8 of HMAC(secret, purpose, cause): the same whenever it is drawn, and nobody else can draw it."""
+    """Return the UUIDv8 of HMAC(secret, purpose, cause), which is reproducible only with the secret."""
     digest = hmac.digest(secret, b"%b %b" % (purpose, cause_id.encode()), hashlib.sha256)
     return build_uuid8(digest[:16])
 

@@ -43,7 +43,7 @@ def publish_grades(
 def check_publication(
     plan_digest: str | None, actor_id: int, course: Course, assignment: Assignment
 ) -> PublicationPlan | Rejected:
-    """What the actor's publication would make now, or why it would be refused."""
+    """Return the plan of the actor's publication now, or its refusal."""
     rejection = check_unpublished_moderation(actor_id, course, assignment)
     if rejection is not None:
         return rejection

@@ -1,6 +1,6 @@
-"""A sample for the moderation set: so many of the marked students, spread over the marks, and those at risk.
+"""A sample for the moderation set: a number of marked students, spread over the marks, and those at risk.
 
-The draw goes by the assignment's secret: it cannot be foreseen, and the same marks give the same sample.
+The assignment's secret determines the draw: it cannot be predicted, and the same marks give the same sample.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ _SCHEME_TYPES = frozenset({"letter_grade", "gpa_scale"})
 
 @value_object()
 class MarkedStudent:
-    """A student whose work was marked, with the mark that was entered first and the order in which they are drawn."""
+    """A student whose work was marked, with the mark that was entered first and the sort key of the draw."""
 
     student_id: int
     first_mark: Decimal
@@ -45,7 +45,7 @@ class MarkedStudent:
 
 
 def draw_sample(data: DrawModerationSample, actor_id: int, course: Course, assignment: Assignment) -> Decision:
-    """Add a sample of the marked students whom the actor sees to the set; who is in it already counts."""
+    """Add a sample of the marked students whom the actor sees to the set; students already in it count."""
     rejection = check_unpublished_moderation(actor_id, course, assignment) or _check_request(data, course, assignment)
     if rejection is not None:
         return rejection
@@ -65,7 +65,7 @@ def draw_sample(data: DrawModerationSample, actor_id: int, course: Course, assig
 
 
 def _check_request(data: DrawModerationSample, course: Course, assignment: Assignment) -> Rejected | None:
-    """Refuse a request that names no sample, contradicts itself, or would give away whose work is whose."""
+    """Refuse a request that names no sample, contradicts itself, or would reveal hidden students."""
     if assignment.moderation_set != "selected":
         return SAMPLE_OF_WHOLE_SET
     if data.percent is None and data.at_least is None and not data.square_root and not data.include:
@@ -80,7 +80,7 @@ def _check_request(data: DrawModerationSample, course: Course, assignment: Assig
 def find_marked_students(
     sections: frozenset[int | None] | None, course: Course, assignment: Assignment
 ) -> list[MarkedStudent]:
-    """Students of these sections (None: all) with a mark, without Test Students, in the order of first marks.
+    """Return students of these sections (None: all) with a mark, except Test Students, sorted by first mark.
 
     Students with the same mark are in the order of the draw.
     """
@@ -96,7 +96,7 @@ def find_marked_students(
 
 
 def compute_sample_size(data: DrawModerationSample, marked_count: int) -> int:
-    """The largest of what was asked, at most all."""
+    """Return the largest of the requested sizes, at most the number of marked students."""
     sizes = [0, data.at_least or 0]
     if data.percent is not None:
         sizes.append(ceil(Fraction(data.percent) * marked_count / 100))
@@ -108,12 +108,12 @@ def compute_sample_size(data: DrawModerationSample, marked_count: int) -> int:
 def draw_students(
     marked: Sequence[MarkedStudent], size: int, strata: int, course: Course, assignment: Assignment
 ) -> list[int]:
-    """Draw students who are not in the set until it has ``size``, each from the part with the fewest in the set.
+    """Draw students until the set has ``size``, each from the part with the fewest students in the set.
 
-    ``marked``: in the order of first marks, cut into parts whose sizes differ by at most one.
+    ``marked``: sorted by first mark; it is divided into parts whose sizes differ by at most one.
     """
     missing = size
-    # How many of a part are in the set, its number, and who of it can be drawn, the first one last.
+    # For each part: how many are in the set, its number, and the students who can be drawn, the first one last.
     parts: list[tuple[int, int, list[MarkedStudent]]] = []
     for number in range(strata):
         part = marked[number * len(marked) // strata : (number + 1) * len(marked) // strata]
@@ -135,7 +135,7 @@ def draw_students(
 
 
 def find_boundaries(course: Course, assignment: Assignment) -> list[Fraction]:
-    """Percents above 0 at which a band begins, ascending: of the policy, else of the scheme, else 50."""
+    """Return the percentages above 0 at which bands begin, ascending: the policy's, else the scheme's, else 50."""
     policy, grading = assignment.adjudication, current_grading(course, assignment)
     if policy is not None and isinstance(policy.boundaries, tuple):
         bounds = [Fraction(bound) for bound in policy.boundaries]
@@ -149,7 +149,10 @@ def find_boundaries(course: Course, assignment: Assignment) -> list[Fraction]:
 def find_risks(
     first_mark: Decimal, data: DrawModerationSample, grading: Grading, boundaries: Sequence[Fraction]
 ) -> list[str]:
-    """Which of the asked risks a mark has: below the first boundary, or near one. Without points it is the percent."""
+    """Return which of the requested risks a mark has: below the first boundary, or near one.
+
+    Without points the mark is a percentage.
+    """
     percent = Fraction(first_mark) * 100 / Fraction(grading.points) if grading.points else Fraction(first_mark)
     risks = []
     if FAILING in data.include and percent < boundaries[0]:
@@ -168,7 +171,7 @@ def _sample_document(
     course: Course,
     assignment: Assignment,
 ) -> dict[str, Any]:
-    """The marked students of the set with the reasons for which they are in it, none for those picked by hand."""
+    """Describe the marked students of the set with the reasons for their selection; hand-picked ones have none."""
     anonymous = assignment.anonymizes_students(course)
     rows: list[dict[str, Any]] = []
     for student_id in sorted(student.student_id for student in marked):

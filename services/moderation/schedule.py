@@ -1,6 +1,6 @@
 """Publication at a set time: the schedule in force, and what its publication would do.
 
-The service sends the publication when it is due: an ordinary command of who scheduled, which names the schedule.
+The service sends the publication when it is due: an ordinary command of the user who scheduled it.
 """
 
 from dataclasses import replace
@@ -35,9 +35,9 @@ def schedule_publication(
     assignment: Assignment,
     at: datetime,
 ) -> Decision:
-    """Set the time of the publication, in place of a schedule before; the same again changes nothing.
+    """Set the time of the publication, replacing an earlier schedule; repeating it changes nothing.
 
-    Students still without a selection do not refuse it, unless a plan's digest is sent.
+    Students without a selection do not prevent it, unless a plan's digest is sent.
     """
     rejection = check_unpublished_moderation(actor_id, course, assignment)
     if rejection is not None:
@@ -59,7 +59,7 @@ def schedule_publication(
 
 
 def cancel_publication(actor_id: int, course: Course, assignment: Assignment) -> Decision:
-    """End the schedule in force, also one whose publication was refused."""
+    """Cancel the schedule in force, even one whose publication was refused."""
     rejection = check_unpublished_moderation(actor_id, course, assignment)
     if rejection is not None:
         return rejection
@@ -71,15 +71,15 @@ def cancel_publication(actor_id: int, course: Course, assignment: Assignment) ->
 
 
 def publication_command_id(secret: bytes, schedule_id: str) -> str:
-    """The id of the command that publishes when a schedule is due: however many send it, it is decided once.
+    """Return the id of the command that publishes when a schedule is due: sent repeatedly, it is decided once.
 
-    ``secret``: of the assignment's stream, so that no other command can take the id before.
+    ``secret``: of the assignment's stream, so that no other command can use the id first.
     """
     return ids.derived_command_id(secret, b"publication", schedule_id)
 
 
 def schedule_document(course: Course, assignment: Assignment, refused_with: str | None) -> dict[str, Any] | None:
-    """The schedule in force with what its publication would do now, None without one.
+    """Describe the schedule in force and what its publication would do now; None without one.
 
     ``refused_with``: the reason of the refusal if the publication was sent and refused; it is not sent again.
     """
@@ -101,7 +101,7 @@ def schedule_document(course: Course, assignment: Assignment, refused_with: str 
 
 
 def _refuse_plan(rejection: Rejected) -> Rejected:
-    """A plan that cannot be published is refused as one that has moved; the message says why."""
+    """Refuse a plan that cannot be published, in the same way as an outdated one; the message names the reason."""
     if rejection.reason == PLAN_OUTDATED.reason:
         return replace(rejection, message=rejection.message.replace("published", "scheduled", 1))
     return replace(

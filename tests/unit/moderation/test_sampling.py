@@ -218,8 +218,8 @@ def test_hidden_students_are_drawn_by_anonymous_id_and_not_by_their_marks() -> N
     [
         ({}, "send percent, at_least"),
         ({"strata": 4}, "send percent, at_least"),
-        ({"include": ("borderline",)}, "borderline_within goes with"),
-        ({"at_least": 1, "borderline_within": 2}, "borderline_within goes with"),
+        ({"include": ("borderline",)}, "borderline_within requires"),
+        ({"at_least": 1, "borderline_within": 2}, "borderline_within requires"),
     ],
 )
 def test_sample_that_says_nothing_or_contradicts_itself_is_refused(asked: Json, words: str) -> None:

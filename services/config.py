@@ -309,6 +309,14 @@ class TopicConfigSettings(Settings):
 class RelaySettings(ProcessSettings, PublishingSettings):
     """Settings of the relay."""
 
+    relay_takeover_seconds: float = Field(
+        default=3,
+        ge=1,
+        le=60,
+        description="the seconds after which a relay that gives no sign of life loses its lanes to another one, from 1"
+        " to 60",
+    )
+
 
 class ReplaySettings(DatabaseSettings, KafkaSettings, PublishingSettings):
     """Settings of replay and rewind."""

@@ -14,6 +14,7 @@ from services.eventlog.feeds import FEED_BY_TOPIC
 from services.eventlog.installation import Installation, read_installation
 from services.eventlog.postgres import READER, close_quickly, connect
 from services.eventlog.record_ids import ARCHIVED, read_record_ids
+from services.eventlog.relay_leases import lane_lock_name
 from services.kafka.client_options import client_options
 from services.kafka.relay_progress import RelayProgress, list_lane_shards
 from services.kafka.topic_reader import read_to_end
@@ -21,7 +22,6 @@ from services.kafka.topics import full_topic_name
 from services.publishing.common_history import CommonHistory, read_common_history
 from services.publishing.record_headers import parse_headers
 from services.publishing.topic_ends import End, full_topic_names, read_topic_ends
-from services.relay.lane import lock_name
 from services.relay.publisher import Publisher
 from services.relay.startup_checks import OperatorRequired
 
@@ -78,7 +78,7 @@ async def _stop_relays(settings: ReplaySettings, outputs: Sequence[str]) -> Asyn
         lanes = range(count_lanes(installation.shard_count))
         publishers += [Publisher(settings.kafka_bootstrap, settings.topic_prefix, lane) for lane in lanes]
         for lane in lanes:
-            if not await history.try_lock(lock_name(settings.topic_prefix, lane)):
+            if not await history.try_lock(lane_lock_name(settings.topic_prefix, lane)):
                 raise OperatorRequired(
                     "a relay is running; nothing was changed. Stop all relays, also standby ones, and run this again"
                 )

@@ -1,10 +1,9 @@
-"""One lane of the relay: stand by, take over, publish new rows of the lane's shards."""
+"""One lane of the relay: take over, publish new rows of the lane's shards, give back."""
 
 import asyncio
 import functools
 import logging
 import time
-from typing import NoReturn
 
 from schemas.topics import OUTPUT_TOPICS
 from services.config import RelaySettings
@@ -32,14 +31,19 @@ from services.runtime.health import HEARTBEAT_SECONDS_MAX, Health
 LOGGER = logging.getLogger("relay")
 # Handlers signal what they append; this bounds the delay where a signal is lost.
 IDLE_SECONDS_MAX = 0.1
-STANDBY_SECONDS = 0.25
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+STEP_BACK_FACTOR = 6
+"""A relay that failed is not given lanes by others for so many times its pause: they would come back at once."""
 LOG_CHECK_SECONDS = 5.0
 """How often the log's last published records are compared while the relay runs."""
 
 
 class Lane:
-    """One lane of one relay. Only the holder of its lock is active; ``transactional.id`` fences one that was paused."""
+    """One lane of one relay, started and released by the keeper of its leases.
+
+    ``transactional.id`` fences a relay that has lost the lane and does not know it yet. ``steps_back_until``: in
+    monotonic seconds; until then other relays should work this relay's lanes, since it failed on this one.
+    """
 
     def __init__(
         self, lane: int, installation: Installation, settings: RelaySettings, health: Health, telemetry: RelayTelemetry
@@ -53,51 +57,96 @@ class Lane:
         self.telemetry = telemetry
         self.publishing_format = PublishingFormat.from_settings(settings)
         self.problem: str | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.is_released = False
+        self.steps_back_until = 0.0
+        self._retry_at = 0.0
         self._consecutive_failures = 0
+        self._has_producer_failed = False
         self._log_checked_at = 0.0
         self._set_problem("starting")
 
-    async def run(self) -> NoReturn:
-        """Relay until cancelled. Retry when a server fails; report what needs an operator, and wait for it."""
-        while True:
-            try:
-                await self._run_session()
-            except INFRASTRUCTURE_ERRORS as error:
-                pause = RETRY_SECONDS[min(self._consecutive_failures, len(RETRY_SECONDS) - 1)]
-                self._set_problem(describe_error(error))
-                LOGGER.warning("%s; again in %s s", self.problem, pause, extra={"lane": self.lane})
-                self._consecutive_failures += 1
-            except OperatorRequired as error:
-                if self.problem != str(error):
-                    LOGGER.error("%s", error, extra={"lane": self.lane})
-                self._set_problem(str(error))
-                pause = RETRY_SECONDS[-1]
-            await asyncio.sleep(pause)
+    @property
+    def is_running(self) -> bool:
+        """Whether a session works the lane, or is about to end."""
+        return self.task is not None and not self.task.done()
+
+    def may_start(self, now: float) -> bool:
+        """Return whether the lane does not run, and a failure is long enough ago; ``now`` is in monotonic seconds."""
+        return not self.is_running and now >= self._retry_at
+
+    def start(self) -> None:
+        """Begin to work the lane, whose lease is held."""
+        self.is_released = False
+        self.task = asyncio.create_task(self._work(), name=self.name)
+
+    def release(self) -> None:
+        """Let the session end after its present transaction."""
+        self.is_released = True
+
+    def check_ended(self) -> None:
+        """Raise what ended the session, if it was none of the errors that are retried."""
+        if self.task is not None:
+            if self.task.cancelled():
+                raise RuntimeError(f"{self.name} was cancelled from within")
+            self.task.result()
+
+    async def stop(self) -> None:
+        """End the session now; an open transaction is aborted by the lane's next relay."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+
+    def stand_by(self) -> None:
+        """Be ready while another relay works the lane."""
+        self._set_problem(None)
+        self.telemetry.mark_standby(self.lane)
+
+    async def _work(self) -> None:
+        """Relay until released or failed; a failure is retried after a pause, unless another relay does before."""
+        try:
+            await self._run_session()
+            self.stand_by()
+        except INFRASTRUCTURE_ERRORS as error:
+            pause = RETRY_SECONDS[min(self._consecutive_failures, len(RETRY_SECONDS) - 1)]
+            self._set_problem(describe_error(error))
+            LOGGER.warning("%s; again in %s s", self.problem, pause, extra={"lane": self.lane})
+            self._step_back(pause)
+        except OperatorRequired as error:
+            if self.problem != str(error):
+                LOGGER.error("%s", error, extra={"lane": self.lane})
+            self._set_problem(str(error))
+            self._step_back(RETRY_SECONDS[-1])
+        finally:
+            self.health.forget(self.name)
+
+    def _step_back(self, pause: float) -> None:
+        self._consecutive_failures += 1
+        self._retry_at = time.monotonic() + pause
+        self.steps_back_until = time.monotonic() + STEP_BACK_FACTOR * pause
 
     def _set_problem(self, problem: str | None) -> None:
         self.problem = problem
         self.health.set_component_problem(self.name, problem)
 
-    async def _run_session(self) -> NoReturn:
+    async def _run_session(self) -> None:
+        self.health.heartbeat(self.name)
         async with failpoints.around("relay.connect"):
             connection = await connect(self.settings.url(), "relay", READER)
         connection.heartbeat = functools.partial(self.health.heartbeat, self.name)
         try:
             history = failpoints.arm(FeedHistory(connection), "relay.log")
-            self.health.heartbeat(self.name)
-            while not await history.try_lock(lock_name(self.settings.topic_prefix, self.lane)):
-                self._set_problem(None)  # A standby relay is ready.
-                self.telemetry.mark_standby(self.lane)
-                self.health.heartbeat(self.name)
-                await asyncio.sleep(STANDBY_SECONDS)
             publisher = Publisher(self.settings.kafka_bootstrap, self.settings.topic_prefix, self.lane)
-            self.telemetry.record_new_producer(self.lane)
+            if self._has_producer_failed:
+                self.telemetry.metrics.producers_recreated.inc()
+            self._has_producer_failed = True
             self.health.heartbeat(self.name, START_SECONDS_MAX + HEARTBEAT_SECONDS_MAX)
             try:
                 builder = await self._take_over(publisher, history)
                 LOGGER.info("relaying", extra={"lane": self.lane})
                 self._set_problem(None)
                 await self._relay_transactions(builder, publisher, history, connection)
+                self._has_producer_failed = False
             finally:
                 self.telemetry.mark_inactive(self.lane)
                 await publisher.close()
@@ -135,11 +184,12 @@ class Lane:
         publisher: Publisher,
         history: FeedHistory,
         connection: HeartbeatConnection,
-    ) -> NoReturn:
+    ) -> None:
+        """Publish one transaction after another until released."""
         signal = AppendSignal(self.shards)
         await signal.listen(connection)
         pending: PendingTransaction | None = None
-        while True:
+        while not self.is_released:
             self.health.heartbeat(self.name)
             if pending is None and time.monotonic() >= self._log_checked_at + LOG_CHECK_SECONDS:
                 # A proxy may hide a failover that lost commits, and new rows the loss.
@@ -167,10 +217,5 @@ class Lane:
         except BaseException as error:
             self.telemetry.record_failure(error)
             raise
-        self._consecutive_failures = 0
+        self._consecutive_failures, self.steps_back_until = 0, 0.0
         self.telemetry.record_transaction(self.lane, pending, started_at)
-
-
-def lock_name(prefix: str, lane: int) -> str:
-    """Return the name of the PostgreSQL lock that a lane's active relay holds."""
-    return f"relay {prefix} {lane}"

@@ -34,7 +34,6 @@ class RelayTelemetry:
         self.metrics = metrics
         self.traces = traces
         self._progress_by_lane: dict[int, RelayProgress] = {}
-        self._lanes_started: set[int] = set()
         self._publishing_streams: dict[int, set[int]] = {}
         self._lag_shards: Sequence[int] = ()
         self._shard_lags: list[ShardLag] = []
@@ -76,12 +75,6 @@ class RelayTelemetry:
     def mark_inactive(self, lane: int) -> None:
         """Record that the lane's connection or producer failed: no relay is active on it until both are recreated."""
         self.metrics.active.labels(str(lane)).set(0)
-
-    def record_new_producer(self, lane: int) -> None:
-        """Count a recreated producer; the first one of a lane does not count."""
-        if lane in self._lanes_started:
-            self.metrics.producers_recreated.inc()
-        self._lanes_started.add(lane)
 
     def record_transaction(self, lane: int, transaction: PendingTransaction, started_at: float) -> None:
         """Record a committed Kafka transaction; ``started_at`` is in monotonic seconds."""

@@ -1,4 +1,4 @@
-"""The relay's work: all lanes, each by itself."""
+"""The relay's work: checks at the start, then its share of the lanes."""
 
 import asyncio
 import logging
@@ -9,8 +9,8 @@ from services.eventlog.installation import Installation, fetch_installation
 from services.eventlog.postgres import READER
 from services.kafka.topics import verify_topics
 from services.relay.lane import Lane
+from services.relay.lease_keeper import LeaseKeeper
 from services.relay.metrics import RelayTelemetry
-from services.runtime.background_tasks import run_until_first_failure
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
 from services.runtime.failpoints import failpoints
 from services.runtime.health import Health
@@ -30,7 +30,7 @@ async def run_relay(settings: RelaySettings, health: Health, telemetry: RelayTel
     telemetry.start(lane_numbers)
     lanes = [Lane(lane, installation, settings, health, telemetry) for lane in lane_numbers]
     health.problem = None
-    await run_until_first_failure(*(lane.run() for lane in lanes))
+    await LeaseKeeper(settings, lanes, health, telemetry).run()
 
 
 async def _verify_installation(settings: RelaySettings, health: Health) -> Installation:

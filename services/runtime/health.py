@@ -56,6 +56,10 @@ class Health:
         """Record that a loop is alive; its next heartbeat is due within ``seconds``."""
         self._heartbeat_due[loop] = self.clock() + seconds
 
+    def forget(self, loop: str) -> None:
+        """Expect no more heartbeats of a loop, which has ended as it should."""
+        self._heartbeat_due.pop(loop, None)
+
     def not_live_reason(self) -> str | None:
         """Return the loops whose heartbeat is overdue, None if there are none."""
         now = self.clock()

@@ -17,7 +17,7 @@ from schemas.fields import format_time
 from services.telemetry.log_repeats import RepeatFilter
 
 SAFE_EXCEPTION_MODULES = ("services.", "aiokafka.")
-EXTRA_FIELDS = ("partition", "server", "access")
+EXTRA_FIELDS = ("partition", "lane", "server", "access")
 """Further fields of a line, given as ``extra``."""
 
 

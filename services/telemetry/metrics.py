@@ -205,6 +205,10 @@ class RelayMetrics(ProcessMetrics):
         self.fenced = self._counter(
             "moderation_relay_fenced_total", "Times that another relay fenced this one, when both were active"
         )
+        self.takeovers = self._counter(
+            "moderation_relay_takeovers_total",
+            "Relays that gave no sign of life, and whose lanes this relay took from them",
+        )
         self.producers_recreated = self._counter(
             "moderation_producer_recreated_total",
             "Producers created after the first one, each because the previous one failed",

@@ -139,7 +139,7 @@ def _relay() -> list[Panel]:
         states(
             "Which relay is active?",
             [query(selector("moderation_relay_active"), "{{instance}}, lane {{lane}}")],
-            "Exactly one relay publishes each lane; the others stand by.",
+            "Exactly one relay publishes each lane; the relays that run share the lanes evenly.",
             {0: ("standby", IDLE), 1: ("active", GOOD)},
             ["RelayAbsent", "RelayFenced"],
         ),
@@ -204,8 +204,10 @@ def _relay() -> list[Panel]:
             [
                 query(f"sum by (job) ({increase('moderation_producer_recreated_total')})", "{{job}} recreated"),
                 query(f"sum({increase('moderation_relay_fenced_total')})", "relay fenced"),
+                query(f"sum({increase('moderation_relay_takeovers_total')})", "relay hung"),
             ],
-            "Producers that were replaced after a failure, and relays that another relay fenced.",
+            "Producers that were replaced after a failure, relays that another relay fenced, and relays that gave no"
+            " sign of life and lost their lanes.",
             ["ProducersFail", "RelayFenced"],
         ),
         states(

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from deploy.local.paths import ROOT
 from services.eventlog.feed_history import FeedHistory
+from services.eventlog.relay_leases import RelayLeases
 from services.eventlog.store import EventStore
 from services.runtime.failpoints import BOUNDARIES
 
@@ -29,6 +30,7 @@ CLIENTS = {
     "store": ("handler.log", EventStore),
     "history": ("relay.log", FeedHistory),
     "feed_reader": ("relay.log", FeedHistory),
+    "leases": ("relay.leases", RelayLeases),
     "consumer": ("handler.consumer", AIOKafkaConsumer),
     "producer": ("relay.producer", AIOKafkaProducer),
 }

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.commands import processor
 from services.eventlog import session
-from services.eventlog.feed_history import FeedHistory
+from services.eventlog.relay_leases import RelayLeases
 from services.handler import position_tracker
 from services.handler.consumer import CommandConsumer
 from services.handler.position_tracker import PositionTracker
@@ -67,10 +67,10 @@ def let_zombies_publish() -> None:
 def take_no_lock() -> None:
     """Lock off: every relay is active."""
 
-    async def pretend(self: FeedHistory, name: str) -> bool:
+    async def pretend(self: RelayLeases, lane: int) -> bool:
         return True
 
-    replace(FeedHistory, "try_lock", pretend)
+    replace(RelayLeases, "try_lock", pretend)
 
 
 def commit_without_waiting() -> None:

@@ -1,0 +1,19 @@
+"""How many lanes each relay works: all lanes, shared evenly among the relays that run. Pure."""
+
+from collections.abc import Iterable
+
+from services.eventlog.relay_leases import LeaseSession
+
+
+def compute_share(lane_count: int, sessions: Iterable[LeaseSession], pid: int) -> int:
+    """Return how many lanes the relay of a session is to hold: 0 if it is not a member.
+
+    The shares of all members add up to all lanes and differ by one at most. Whoever holds more lanes gets the larger
+    share, so that no lane moves without need.
+    """
+    members = sorted((s for s in sessions if s.is_member), key=lambda session: (-len(session.lanes), session.pid))
+    pids = [session.pid for session in members]
+    if pid not in pids:
+        return 0
+    smaller_share, larger_shares = divmod(lane_count, len(pids))
+    return smaller_share + (pids.index(pid) < larger_shares)

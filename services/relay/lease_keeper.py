@@ -1,0 +1,169 @@
+"""Takes, shares and gives back the lanes of one relay, and takes over those of a relay that hangs."""
+
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Sequence
+from typing import NoReturn
+
+import asyncpg
+
+from services.config import RelaySettings
+from services.eventlog.postgres import READER, connect
+from services.eventlog.relay_leases import LEASE_PROCESS, LeaseSession, RelayLeases
+from services.relay.lane import Lane
+from services.relay.lane_shares import compute_share
+from services.relay.metrics import RelayTelemetry
+from services.relay.silence import SilenceWatch
+from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
+from services.runtime.failpoints import failpoints
+from services.runtime.health import Health
+
+LOGGER = logging.getLogger("relay")
+ROUND_SECONDS = 0.25
+RETRY_SECONDS = 0.5
+UNWANTED_SECONDS = 1.0
+"""A lane that is free for so long is taken by any relay: the one whose share it belongs to cannot work it."""
+LOOP = "leases"
+
+
+class LeaseKeeper:
+    """Holds the leases of one relay in one session.
+
+    A lane moves between two transactions. That each record is published once does not rest on the leases: who takes a
+    lane over fences whoever had it by the lane's transactional id, and then reads the lane's progress.
+    """
+
+    def __init__(
+        self, settings: RelaySettings, lanes: Sequence[Lane], health: Health, telemetry: RelayTelemetry
+    ) -> None:
+        self.settings = settings
+        self.lanes = {lane.lane: lane for lane in lanes}
+        self.health = health
+        self.telemetry = telemetry
+        self._held: set[int] = set()
+        self._is_member = False
+        self._free_since: dict[int, float] = {}
+        self._watch = SilenceWatch(settings.relay_takeover_seconds)
+        self._problem: str | None = None
+
+    async def run(self) -> NoReturn:
+        """Relay until cancelled. Raises what a lane raises that is neither a server's nor an operator's to mend."""
+        try:
+            while True:
+                try:
+                    await self._keep_leases()
+                except INFRASTRUCTURE_ERRORS as error:
+                    self._set_problem(describe_error(error))
+                await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            await asyncio.gather(*(lane.stop() for lane in self.lanes.values()))
+
+    def _set_problem(self, problem: str | None) -> None:
+        if problem is not None and problem != self._problem:
+            LOGGER.warning("the leases of the lanes are lost: %s", problem)
+        self._problem = problem
+        self.health.set_component_problem(LOOP, problem)
+
+    async def _keep_leases(self) -> NoReturn:
+        self.health.heartbeat(LOOP)
+        async with failpoints.around("relay.leases.connect"):
+            connection = await connect(self.settings.url(), LEASE_PROCESS, READER)
+        connection.heartbeat = functools.partial(self.health.heartbeat, LOOP)
+        try:
+            leases = failpoints.arm(
+                RelayLeases(connection, self.settings.topic_prefix, list(self.lanes)), "relay.leases"
+            )
+            await leases.begin()
+            while True:
+                # A server that is cut off answers nothing, and others end this session meanwhile.
+                async with asyncio.timeout(self.settings.relay_takeover_seconds):
+                    await self._keep_round(leases)
+                self._set_problem(None)
+                await self._wait_for_round()
+        finally:
+            connection.terminate()
+            self._is_member = False
+            self._held.clear()
+            for lane in self.lanes.values():
+                lane.release()
+
+    async def _keep_round(self, leases: RelayLeases) -> None:
+        await self._give_back_ended(leases)
+        await self._join_or_leave(leases)
+        sessions = await leases.read_sessions()
+        await self._end_silent_relays(leases, sessions)
+        now = time.monotonic()
+        self._note_free_lanes(sessions, leases.pid, now)
+        share = compute_share(len(self.lanes), sessions, leases.pid)
+        working = sorted(number for number in self._held if not self.lanes[number].is_released)
+        if self._is_member:
+            for number in working[share:]:
+                LOGGER.info("another relay takes the lane over", extra={"lane": number})
+                self.lanes[number].release()
+        is_shared = any(session.is_member for session in sessions)
+        for number, free_since in self._free_since.items():
+            is_wanted = len(working) < share or not is_shared or now - free_since >= UNWANTED_SECONDS
+            if is_wanted and self.lanes[number].may_start(now) and await leases.try_lock(number):
+                self._held.add(number)
+                working.append(number)
+                self.lanes[number].start()
+
+    async def _give_back_ended(self, leases: RelayLeases) -> None:
+        for number, lane in self.lanes.items():
+            if not lane.is_running:
+                lane.check_ended()
+                if number in self._held:
+                    await leases.unlock(number)
+                    self._held.discard(number)
+
+    async def _join_or_leave(self, leases: RelayLeases) -> None:
+        """Take part in the sharing while this relay can publish, by what it knows: others do its work meanwhile."""
+        now = time.monotonic()
+        is_able = "kafka" not in self.health.server_problems and all(
+            now >= lane.steps_back_until for lane in self.lanes.values()
+        )
+        if is_able and not self._is_member:
+            await leases.join()
+        elif self._is_member and not is_able:
+            await leases.leave()
+        self._is_member = is_able
+
+    async def _end_silent_relays(self, leases: RelayLeases, sessions: Sequence[LeaseSession]) -> None:
+        last_used_at = {s.pid: s.last_used_at for s in sessions if s.last_used_at is not None and s.pid != leases.pid}
+        for pid in self._watch.observe(last_used_at, time.monotonic()):
+            lanes = sorted(next(session.lanes for session in sessions if session.pid == pid))
+            try:
+                was_ended = await leases.end_session(pid)
+            except asyncpg.InsufficientPrivilegeError:
+                LOGGER.warning("a relay hangs, and its session cannot be ended: it has another login")
+                continue
+            if was_ended:
+                self.telemetry.metrics.takeovers.inc()
+                LOGGER.warning(
+                    "a relay gave no sign of life for %g s: its session was ended, its lanes %s are taken over",
+                    self.settings.relay_takeover_seconds,
+                    lanes,
+                )
+
+    def _note_free_lanes(self, sessions: Sequence[LeaseSession], pid: int, now: float) -> None:
+        """Note since when lanes are free; for one that another session holds this relay stands by."""
+        held_by_others = {number for session in sessions if session.pid != pid for number in session.lanes}
+        for number, lane in self.lanes.items():
+            if number in self._held or lane.is_running:
+                self._free_since.pop(number, None)
+            elif number in held_by_others:
+                self._free_since.pop(number, None)
+                lane.stand_by()
+            else:
+                self._free_since.setdefault(number, now)
+
+    async def _wait_for_round(self) -> None:
+        """Wait for the next round; one of our lanes that has ended is given back at once."""
+        self.health.heartbeat(LOOP)
+        tasks = [task for number in self._held if (task := self.lanes[number].task) is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=ROUND_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            await asyncio.sleep(ROUND_SECONDS)

@@ -1,0 +1,28 @@
+"""Tells which relays hang: those whose sessions are not used any more. Pure."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+
+class SilenceWatch:
+    """Watches when other sessions were last used, by this process's own clock.
+
+    Times of PostgreSQL are compared for equality only: a clock that jumps makes no relay seem silent. A process that
+    did not watch for a while itself, because it or the whole machine stood still, begins again.
+    """
+
+    def __init__(self, seconds_max: float) -> None:
+        self._seconds_max = seconds_max
+        self._unchanged_since: dict[int, tuple[datetime, float]] = {}
+        self._observed_at = 0.0
+
+    def observe(self, last_used_at: Mapping[int, datetime], now: float) -> list[int]:
+        """Return the sessions, by pid, that were not used for ``seconds_max``; ``now`` is in monotonic seconds."""
+        was_away = now - self._observed_at > self._seconds_max / 2
+        self._observed_at = now
+        for pid in [pid for pid in self._unchanged_since if was_away or pid not in last_used_at]:
+            del self._unchanged_since[pid]
+        for pid, used_at in last_used_at.items():
+            if self._unchanged_since.get(pid, (None, 0.0))[0] != used_at:
+                self._unchanged_since[pid] = (used_at, now)
+        return [pid for pid, (_, since) in self._unchanged_since.items() if now - since >= self._seconds_max]

@@ -80,7 +80,7 @@ async def test_verdict_appears_on_the_page_within_a_second_of_its_commit(
 
 
 async def measure_latencies(console: ConsoleClient, page: Page, courses: range) -> list[float]:
-    """Seconds from each decision to its first paint, ascending; infinite if newer ones displaced it at once."""
+    """Return seconds from each decision to its first paint, ascending; infinite if newer ones displaced it at once."""
     for course in courses:
         await send_command(console, "upsert_course", course=course)
     await page.locator("#recent td", has_text=str(courses[-1])).wait_for()

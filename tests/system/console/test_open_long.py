@@ -1,4 +1,4 @@
-"""The status page stays light however long it is open: ``--minutes`` of 200 commands per second."""
+"""The status page stays light while it is open: ``--minutes`` of 200 commands per second."""
 
 import itertools
 import json
@@ -23,7 +23,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def minutes(pytestconfig: pytest.Config) -> float:
-    """How long the page stays open."""
+    """Return how long the page stays open."""
     return float(pytestconfig.getoption("--minutes"))
 
 
@@ -41,7 +41,7 @@ def grade_commands(assignment_fields: Json) -> Iterator[bytes]:
 
 
 async def send_load(console: ConsoleClient, assignment_fields: Json, seconds: float) -> None:
-    """Send COMMANDS_A_SECOND for a time, without waiting for verdicts."""
+    """Send COMMANDS_A_SECOND for a duration, without waiting for verdicts."""
     started_at, values = time.monotonic(), grade_commands(assignment_fields)
     for tick in range(round(seconds * TICKS_A_SECOND)):
         for value in itertools.islice(values, COMMANDS_A_SECOND // TICKS_A_SECOND):
@@ -60,7 +60,7 @@ class PageProfiler:
         return await self._metric("JSHeapUsedSize")
 
     async def node_count(self) -> float:
-        """The number of DOM nodes, detached ones included."""
+        """Return the number of DOM nodes, including detached ones."""
         return await self._metric("Nodes")
 
     async def cpu_seconds(self) -> float:

@@ -21,7 +21,7 @@ from tests.fixtures.process_runner import DEADLINE_SECONDS
 
 Numbers = dict[str, Any]
 IS_OPEN = "not exists (select from dead_letter_settled s where (s.shard, s.number) = (d.shard, d.number))"
-# The console counts in tens of seconds.
+# The console counts in intervals of ten seconds.
 IS_RECENT = (
     "(metadata->>'time')::timestamptz >= to_timestamp(floor(extract(epoch from clock_timestamp()) / 10) * 10 - $1)"
 )
@@ -29,7 +29,7 @@ IS_RECENT = (
 
 @pytest.fixture
 def seasons(pytestconfig: pytest.Config) -> int:
-    """The number of workloads to run."""
+    """Return the number of workloads to run."""
     return int(pytestconfig.getoption("--seasons"))
 
 
@@ -64,7 +64,7 @@ async def run_workload(console: ConsoleClient, log: Connection, sample_data: Sam
 
 
 async def count_outcomes(log: Connection) -> int:
-    """Count verdicts and dead letters, those of other tests too."""
+    """Count verdicts and dead letters, including those of other tests."""
     return int(await log.fetchval("select (select count(*) from verdict) + (select count(*) from dead_letter)"))
 
 

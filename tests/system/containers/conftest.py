@@ -1,4 +1,4 @@
-"""The built image and the composed service, on a container engine of their own."""
+"""The built image and the composed service, on a separate container engine."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ class Engine:
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    """Build what is missing: a base and stand-ins where no image can be pulled, and the image of this tree."""
+    """Build the missing images: this tree's, and a base and substitutes if no image can be pulled."""
     with contextlib.ExitStack() as stack:
         try:
             engine = Engine(stack.enter_context(container_engine()))

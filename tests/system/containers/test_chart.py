@@ -50,7 +50,7 @@ def chart() -> Chart:
 
 @pytest.fixture(scope="module")
 def rendered(chart: Chart) -> dict[str, list[Json]]:
-    """The resources by value set."""
+    """Return the resources by set of values."""
     return {name: chart.render(values) for name, values in VALUE_SETS.items()}
 
 

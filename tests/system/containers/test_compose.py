@@ -1,4 +1,4 @@
-"""The composed service plays a season, stops in order and keeps what it decided."""
+"""The composed service plays a season, stops in order and keeps its decisions."""
 
 import json
 import os
@@ -27,7 +27,7 @@ class Composition:
         self.ports = {name: str(free_port()) for name in ("KAFKA_PORT", "GATEWAY_PORT", "CONSOLE_PORT")}
 
     def compose(self, *arguments: str, check: bool = True) -> str:
-        """Run compose; return what it prints."""
+        """Run compose and return its output."""
         command = ["docker-compose", "--project-name", self.project, "--file", str(COMPOSE_FILE), *arguments]
         environment = {**self.engine.environment, **self.ports}
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
@@ -43,7 +43,7 @@ class Composition:
         return described
 
     def health(self, service: str) -> str:
-        """Return what the engine found by the service's health probe."""
+        """Return the engine's result of the service's health probe."""
         state = self.container(service)["State"]
         assert isinstance(state, dict)
         return str(state.get("Health", {}).get("Status", state["Status"]))
@@ -58,7 +58,7 @@ class Composition:
         return self.health(service) == "healthy"
 
     def play_season(self) -> subprocess.CompletedProcess[str]:
-        """Play the demo's season from outside, through the published ports."""
+        """Play the demo's season through the published ports."""
         urls = {f"{name}_URL": f"http://127.0.0.1:{self.ports[f'{name}_PORT']}" for name in ("GATEWAY", "CONSOLE")}
         bootstrap = {"KAFKA_BOOTSTRAP": f"127.0.0.1:{self.ports['KAFKA_PORT']}", "TOPIC_PREFIX": "moderation"}
         return subprocess.run(
@@ -72,7 +72,7 @@ class Composition:
         )
 
     def token(self, user_id: int, scope: str) -> str:
-        """Issue a token with the key that the keys' job made."""
+        """Issue a token with the key that the keys job created."""
         issue = ["moderated-grading", "admin", "issue-token", "/keys/issuer.key", str(user_id), "--scope", scope]
         return self.compose("run", "--rm", "keys", *issue).strip().splitlines()[-1]
 

@@ -1,4 +1,4 @@
-"""The image is small, runs without rights, and its processes name what they lack."""
+"""The image is small and runs unprivileged, and its processes name missing settings."""
 
 import json
 

@@ -17,7 +17,7 @@ from tests.system.faults.servers import started_servers
 
 
 def schedule(cells: Sequence[Cell], minutes: float | None, chance: random.Random) -> Iterator[Cell]:
-    """Each cell once in a random order; then, until the time is over, others by their weight."""
+    """Yield each cell once in random order; then, until the time is up, further ones by weight."""
     deadline = time.monotonic() + 60 * (minutes or 0)
     yield from (cell for cell in chance.sample(cells, len(cells)) if minutes is None or time.monotonic() < deadline)
     while time.monotonic() < deadline:
@@ -40,9 +40,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run; return 1 if anything was wrong."""
+    """Run; return 1 if there was a violation or failure."""
     options = parse_arguments(arguments)
-    # Ended from outside it still ends the servers that it started.
+    # If it is ended from outside, it still ends the servers that it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.list:
         say("\n".join(list_cells()))

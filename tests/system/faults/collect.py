@@ -1,4 +1,4 @@
-"""Collect all that the checker judges: history, topics, log, served states, logs and metrics."""
+"""Collects the checker's input: history, topics, log, served states, logs and metrics."""
 
 import contextlib
 import dataclasses
@@ -41,14 +41,14 @@ def collect(installation: Installation, http: HttpLoad | None = None) -> Run:
 
 
 def read_commands(installation: Installation) -> list[TopicRecord]:
-    """The commands topic as it is now: records of its newest incarnation."""
+    """Return the records of the commands topic's newest incarnation."""
     records = readers.read_topic(installation.bootstrap, installation.prefix, "commands", committed=False)
     (source,) = log_reader.fetch(installation.database_url, "select coalesce(max(number), 1) from source")[0]
     return [dataclasses.replace(record, source=source) for record in records]
 
 
 def read_states(http: HttpLoad) -> dict[str, dict[str, Any]]:
-    """State documents of all courses' assignments, the newest ones of each first, by root account and assignment."""
+    """Return the state documents of all courses' assignments, the newest of each first, by root account and id."""
     states = {}
     per_course = max(STATES_MAX // len(http.load.courses), 1)
     with httpx.Client(timeout=30) as client:
@@ -61,7 +61,7 @@ def read_states(http: HttpLoad) -> dict[str, dict[str, Any]]:
 
 
 def read_texts(installation: Installation) -> dict[str, list[str]]:
-    """Logs and metrics of all processes."""
+    """Return logs and metrics of all processes."""
     texts = {}
     for process in installation.processes:
         if process.log.exists():

@@ -30,12 +30,12 @@ ACTIVE_METRIC = "moderation_relay_active"
 
 
 class Skipped(Exception):
-    """The cell cannot run here; the message says what is missing."""
+    """The cell cannot run on this machine; the message names what is missing."""
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """``seconds``: until each shard decided and published again; ``server_seconds``: the failed server's own."""
+    """``seconds``: until each shard decided and published again; ``server_seconds``: until the failed server did."""
 
     cell: str
     seconds: float
@@ -44,7 +44,7 @@ class Recovery:
 
 @dataclass
 class Outcome:
-    """What came of a run, for the report."""
+    """The outcome of a run, for the report."""
 
     seed: int
     seconds: float = 0
@@ -69,7 +69,7 @@ def say(text: str) -> None:
 
 
 class FaultRun:
-    """What a cell is given: servers, the installation under load, a seeded source of chance, and a way to report."""
+    """The environment of a cell: servers, the installation under load, seeded random numbers, and a report."""
 
     def __init__(self, servers: Servers, folder: Path, seed: int) -> None:
         self.servers = servers
@@ -82,7 +82,7 @@ class FaultRun:
 
     @contextlib.contextmanager
     def under_load(self, handlers: int = 3, relays: int = 2, gateways: int = 2) -> Iterator[None]:
-        """Run the installation that most cells share; at the end let it settle and judge it."""
+        """Run the installation that most cells share; at the end let it settle and check it."""
         started_at = time.monotonic()
         with self.new_installation("shared") as self.installation:
             self.installation.start(handlers, relays, gateways)
@@ -103,14 +103,14 @@ class FaultRun:
 
     @contextlib.contextmanager
     def new_installation(self, name: str) -> Iterator[Installation]:
-        """An installation of its own on the same servers, without processes yet."""
+        """Create a separate installation on the same servers, without processes yet."""
         url = self.servers.create_database(f"faults_{name}_{self.chance.randrange(10**6)}")
         with opened(Installation(name, self.servers.kafka.address, url, self.folder / name)) as installation:
             yield installation
 
     @contextlib.contextmanager
     def loaded(self, installation: Installation, rate: float = 60) -> Iterator[Load]:
-        """Send commands to an installation of a cell's own, which is judged at the end of the block."""
+        """Send commands to a cell's separate installation, which is checked at the end of the block."""
         load = Load(installation, self.chance.randrange(10**6), rate)
         load.start()
         try:
@@ -119,7 +119,7 @@ class FaultRun:
             load.abandon()
 
     def judge(self, installation: Installation, load: Load | None, http: HttpLoad | None = None) -> None:
-        """Wait until an installation has settled and check it; what is wrong is saved beside its history."""
+        """Wait until an installation has settled and check it; violations are saved with its history."""
         if load is not None:
             load.stop()
             self.outcome.commands += load.sent
@@ -145,13 +145,13 @@ class FaultRun:
         self.outcome.faults[fault] = self.outcome.faults.get(fault, 0) + count
 
     def recovered(self, server_seconds: float | None = None) -> None:
-        """The fault is over: measure the time until each shard decides and publishes, and note it."""
+        """Measure and note the time from the end of the fault until each shard decides and publishes."""
         seconds = self.load.probe()
         self.installation.history.add("recovery", cell=self.cell, seconds=seconds, server_seconds=server_seconds)
         self.outcome.recoveries.append(Recovery(self.cell, seconds, server_seconds))
 
     def fail(self, error: str) -> None:
-        """Note what is wrong besides violations."""
+        """Note a failure other than a violation."""
         self.outcome.errors.append(f"{self.cell}: {error}" if self.cell else error)
         say(f"  {error}")
 
@@ -160,11 +160,11 @@ class FaultRun:
         time.sleep(self.chance.uniform(shortest, longest))
 
     def choose(self, name: str) -> Process:
-        """A random process of a kind."""
+        """Return a random process of a kind."""
         return self.chance.choice(self.installation.of(name))
 
     def active_relay(self) -> Process:
-        """The relay that publishes; a random one if none says so."""
+        """Return the relay that publishes; a random one if none reports that it does."""
         relays = self.installation.of("relay")
         for relay in relays:
             with contextlib.suppress(OSError):
@@ -173,7 +173,7 @@ class FaultRun:
         return self.chance.choice(relays)
 
     def pause(self, process: Process, seconds: float) -> None:
-        """SIGSTOP for some seconds."""
+        """Stop a process with SIGSTOP for some seconds."""
         process.signal(signal.SIGSTOP)
         try:
             time.sleep(seconds)
@@ -187,7 +187,7 @@ class FaultRun:
             self.installation.take_snapshot(f"before {self.cell} {len(self.installation.snapshots)}")
 
     def inject(self, name: str, cell: Callable[["FaultRun"], None]) -> None:
-        """Run one cell; what it raises is noted, and the run goes on."""
+        """Run one cell; note its exception, if any, and continue the run."""
         self.cell = name
         started_at = time.monotonic()
         try:
@@ -206,7 +206,7 @@ class FaultRun:
         self.cell = ""
 
     def _heal(self) -> None:
-        """Start whatever a cell that failed has left behind."""
+        """Restart everything that a failed cell has left stopped."""
         with contextlib.suppress(RuntimeError, TimeoutError):
             self.servers.kafka.start()
             self.servers.postgres.primary.start()
@@ -217,5 +217,5 @@ class FaultRun:
 
 
 def describe(processes: Sequence[Process]) -> list[str]:
-    """What each running process says of its readiness."""
+    """Describe the readiness of each running process."""
     return [f"{p.log.stem} {p.get_readiness()[1]}" for p in processes if p.popen is not None]

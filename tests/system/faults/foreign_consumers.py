@@ -75,7 +75,7 @@ class JavaConsumer:
 
     @property
     def records_read(self) -> list[RecordKey]:
-        """Parse the complete lines that it has printed so far."""
+        """The records of the complete lines that it has printed so far."""
         complete_lines = self._printed.read_bytes().rpartition(b"\n")[0].splitlines()
         matches = map(LINE.match, complete_lines)
         return [(int(match[1]), int(match[3]), match[2].decode()) for match in matches if match]

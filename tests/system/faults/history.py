@@ -1,4 +1,4 @@
-"""The history of a run: what clients did and saw, in the order in which it happened, as JSON lines."""
+"""The history of a run: the clients' actions and observations in order, as JSON lines."""
 
 import json
 import threading
@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 
 class History:
-    """Appends lines from several threads; each is on disk at once, so that a run that is ended keeps them."""
+    """Appends lines from several threads; each is written to disk at once, so that an aborted run keeps them."""
 
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -19,7 +19,7 @@ class History:
         self._lock = threading.Lock()
 
     def add(self, kind: str, **values: Any) -> Json:
-        """Append a line with the present time (``at``: seconds, monotonic) and return it."""
+        """Append a line with the current time (``at``: seconds, monotonic) and return it."""
         line = {"kind": kind, "at": round(time.monotonic(), 4), **values}
         with self._lock:
             self.lines.append(line)

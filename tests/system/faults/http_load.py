@@ -1,5 +1,5 @@
-"""The HTTP half of the load: grades through the gateways, repeated with their Idempotency-Key until they are answered,
-and states that are read after verdicts."""
+"""The HTTP half of the load: grades through the gateways, retried with their Idempotency-Key until they are answered,
+and reads of states after verdicts."""
 
 import itertools
 import json
@@ -31,14 +31,14 @@ class HttpLoad:
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def start(self) -> None:
-        """Send the assignments that are graded over HTTP, then begin."""
+        """Send the assignments that are graded over HTTP, then start."""
         for course in self.load.courses:
             self.load.send(course.configure(course.base + HTTP_ASSIGNMENT))
         self._running.set()
         self._thread.start()
 
     def pause(self) -> None:
-        """Begin nothing new, and wait until the present request is answered."""
+        """Start no new request, and wait until the current one is answered."""
         self._running.clear()
         with self._busy:
             pass
@@ -47,7 +47,7 @@ class HttpLoad:
         self._running.set()
 
     def stop(self) -> None:
-        """Begin nothing new; an unanswered request is given up."""
+        """Start no new request; abandon an unanswered one."""
         self._ended.set()
         self._running.set()
         self._thread.join(TIMEOUT_SECONDS + 5)
@@ -83,7 +83,7 @@ class HttpLoad:
                 return
 
     def read_state(self, client: httpx.Client, course: CourseLoad, assignment: int) -> Json | None:
-        """Read a state as an auditor and note its version; None if it is not there yet, or no gateway answers."""
+        """Read a state as an auditor and note its version; None if it does not exist yet, or no gateway answers."""
         gateway = next(self._gateways())
         line = self.installation.history.add("state_requested", assignment=f"{course.root_account}/{assignment}")
         path = f"/api/moderation/v1/assignments/{assignment}/state"
@@ -99,7 +99,7 @@ class HttpLoad:
         self, client: httpx.Client, gateway: Process, method: str, path: str, course: CourseLoad, user: int,
         headers: dict[str, str] | None = None, data: dict[str, str] | None = None,
     ) -> tuple[int, str]:  # fmt: skip
-        """Status and text of the answer; 0 if there was none."""
+        """Return status and text of the answer; 0 if there was none."""
         key = (course.base + user, course.root_account)
         if key not in self._tokens:
             self._tokens[key] = self.installation.issuer.token(key[0], root_account_id=str(key[1]), exp=4_102_444_800)

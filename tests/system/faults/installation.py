@@ -29,7 +29,7 @@ READY_SECONDS_MAX = 90
 
 
 def wait_until(condition: Callable[[], Any], description: str, seconds: float = READY_SECONDS_MAX) -> Any:
-    """Poll a condition and return what it returned; a server that is away counts as false. Raises TimeoutError."""
+    """Poll a condition and return its value; an unavailable server counts as false. Raises TimeoutError."""
     deadline = time.monotonic() + seconds
     while True:
         with contextlib.suppress(psycopg.Error, KafkaException, OSError):
@@ -42,14 +42,14 @@ def wait_until(condition: Callable[[], Any], description: str, seconds: float = 
 
 
 def single_host_url(url: str) -> str:
-    """The URL of the host that takes writes now, for libraries that know one host only."""
+    """Return the URL of the host that currently accepts writes, for libraries that support one host only."""
     with log_reader.connected(url) as connection:
         info = connection.info
         return f"postgresql://{info.user}:{quote(info.password)}@{info.host}:{info.port}/{info.dbname}"
 
 
 def is_ready(process: Process) -> bool:
-    """Whether its ready page says so."""
+    """Return whether the process reports that it is ready."""
     return process.get_readiness()[0] == 200
 
 
@@ -72,7 +72,7 @@ class Installation:
         self._lock = threading.Lock()
 
     def create(self) -> None:
-        """Migrate the database, create the topics, and read them from now on."""
+        """Migrate the database, create the topics, and start to read them."""
         migrate(single_host_url(self.database_url))
         asyncio.run(create_topics(self.bootstrap, self.prefix, self.database_url))
         self.start_reader()
@@ -94,7 +94,7 @@ class Installation:
         }
 
     def add(self, name: str, **environment: str) -> Process:
-        """A process of this installation, not started; handlers are static members."""
+        """Add a process of this installation without starting it; handlers are static members."""
         number = sum(process.name == name for process in self.processes) + 1
         settings = {**self.environment, **environment}
         if name == "handler":
@@ -112,7 +112,7 @@ class Installation:
         return process
 
     def start(self, handlers: int = 3, relays: int = 2, gateways: int = 2) -> None:
-        """Start so many of each, and wait until all are ready."""
+        """Start a number of processes of each kind, and wait until all are ready."""
         for name, count in (("handler", handlers), ("relay", relays), ("gateway", gateways)):
             for _ in range(count):
                 self.add(name).start()
@@ -124,22 +124,22 @@ class Installation:
                 wait_until(partial(is_ready, process), f"{process.log.stem} is ready", seconds)
 
     def of(self, name: str) -> list[Process]:
-        """The processes of one kind."""
+        """Return the processes of one kind."""
         return [process for process in self.processes if process.name == name]
 
     def kill(self, process: Process) -> None:
-        """SIGKILL; the supervisor lets it be until it is started again."""
+        """Send SIGKILL; the supervisor ignores the process until it is started again."""
         with self._lock:
             process.kill()
 
     def stop(self, process: Process) -> int:
-        """SIGTERM; return the exit code."""
+        """Send SIGTERM and return the exit code."""
         with self._lock:
             return process.stop()
 
     @contextlib.contextmanager
     def expecting_exit(self, process: Process) -> Iterator[None]:
-        """Let a process end by itself without a note; it is started again all the same."""
+        """Expect a process to end by itself; the supervisor restarts it without a note."""
         self._may_exit.add(process.log.stem)
         try:
             yield
@@ -175,7 +175,7 @@ class Installation:
         return snapshot
 
     def is_settled(self) -> bool:
-        """Whether each command record has an outcome, and the reader has all that the log has."""
+        """Return whether each command record has an outcome, and the reader has every record of the log."""
         commands = readers.read_end_offsets(self.bootstrap, self.prefix, ["commands"])["commands"]
         expected = log_reader.count_rows(self.database_url)
         assert self.reader is not None
@@ -185,7 +185,7 @@ class Installation:
         )
 
     def close(self) -> None:
-        """End everything; the data stay."""
+        """End all processes; the data is kept."""
         self._closed.set()
         with self._lock:
             for process in self.processes:
@@ -197,7 +197,7 @@ class Installation:
 
 @contextlib.contextmanager
 def opened(installation: Installation) -> Iterator[Installation]:
-    """Create an installation, and end its processes at the end."""
+    """Create an installation; end its processes afterwards."""
     try:
         installation.create()
         yield installation

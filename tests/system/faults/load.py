@@ -1,7 +1,7 @@
 """The load of a fault run: courses of two root accounts that are graded, moderated and published again and again.
 
-Seeded: the same seed sends the same commands in the same order for each course. Selections name the ids that verdicts
-told, so that a course waits for its own verdicts before it publishes.
+The same seed sends the same commands in the same order for each course. Selections name ids from verdicts, so that a
+course waits for its own verdicts before it publishes.
 """
 
 import itertools
@@ -30,7 +30,7 @@ PROBE_SECONDS_MAX = 180
 
 
 def tenant_canary(root_account: int) -> str:
-    """A text that only records of this root account may hold."""
+    """Return a text that only records of this root account may contain."""
     return f"tenant-{root_account}-canary"
 
 
@@ -64,12 +64,12 @@ class CourseLoad:
         return command
 
     def commands(self) -> Iterator[Json | None]:
-        """Every command after the facts, without end; None: nothing can be sent until verdicts are seen."""
+        """Yield the commands after the facts, endlessly; None: nothing can be sent until verdicts arrive."""
         for number in itertools.count(1):
             yield from self._play_assignment(self.base + 10_000 + number)
 
     def facts(self) -> list[Json]:
-        """The course, its people, and an auditor."""
+        """Return the facts of the course, its people, and an auditor."""
         canary = tenant_canary(self.root_account)
         students = range(FIRST_STUDENT, FIRST_STUDENT + STUDENTS)
         users = [{"user_id": str(self.base + n), "name": f"{SECRET} {canary} {n}"} for n in students]
@@ -170,19 +170,19 @@ class Load:
         self._running.set()
 
     def stop(self) -> None:
-        """Send no more, and wait until everything is acknowledged."""
+        """Stop sending, and wait until everything is acknowledged."""
         self.abandon()
         self.wait_until_acknowledged()
 
     def abandon(self) -> None:
-        """Send no more, whatever was acknowledged."""
+        """Stop sending without waiting for acknowledgements."""
         self._ended.set()
         self._running.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def wait_until_acknowledged(self) -> None:
-        """Raises TimeoutError."""
+        """Wait until every command is acknowledged. Raises TimeoutError."""
 
         def is_acknowledged() -> bool:
             self.producer.poll(0)
@@ -191,7 +191,7 @@ class Load:
         wait_until(is_acknowledged, "every command is acknowledged", PROBE_SECONDS_MAX)
 
     def send(self, command: Json, value: bytes | None = None, *, keyless: bool = False) -> None:
-        """Send a command, or other bytes in its place."""
+        """Send a command, or other bytes instead."""
         command_id = "" if value is not None else command["command_id"]
         self.installation.history.add("sent", command_id=command_id, course=command["course_id"])
         self.unacknowledged += 1

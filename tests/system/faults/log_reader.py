@@ -33,7 +33,7 @@ select (select count(*) from decided_command), (select count(*) from event),
 
 @contextlib.contextmanager
 def connected(url: str) -> Iterator[psycopg.Connection]:
-    """A connection that commits each statement. Raises psycopg.OperationalError."""
+    """Connect so that each statement is committed. Raises psycopg.OperationalError."""
     with psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS_MAX) as connection:
         yield connection
 
@@ -46,7 +46,7 @@ def fetch(url: str, query: str) -> list[tuple[Any, ...]]:
 
 
 def count_rows(url: str) -> dict[str, int]:
-    """How many records each output is to have."""
+    """Return how many records each output should have."""
     verdicts, events, live, dead_letters = fetch(url, COUNTS)[0]
     return {
         "verdicts": verdicts,

@@ -33,13 +33,13 @@ def create_consumer(bootstrap: str, *, committed: bool) -> Consumer:
 
 
 def list_partitions(consumer: Consumer, name: str) -> list[TopicPartition]:
-    """All partitions of a topic, from their beginning."""
+    """Return all partitions of a topic, positioned at their beginning."""
     topic = consumer.list_topics(name, timeout=REQUEST_SECONDS_MAX).topics[name]
     return [TopicPartition(name, number, OFFSET_BEGINNING) for number in topic.partitions]
 
 
 def to_record(message: Message, prefix: str) -> TopicRecord:
-    """A record without its topic's prefix; bytes that are not UTF-8 are escaped."""
+    """Convert a record, without its topic's prefix; bytes that are not UTF-8 are escaped."""
 
     def text(value: bytes | str | None) -> str:
         return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value or ""
@@ -58,7 +58,7 @@ def to_record(message: Message, prefix: str) -> TopicRecord:
 
 
 def read_end_offsets(bootstrap: str, prefix: str, topics: Sequence[str]) -> dict[str, int]:
-    """The end of each topic, summed over its partitions, open transactions included."""
+    """Return the end of each topic, summed over its partitions, including open transactions."""
     consumer = create_consumer(bootstrap, committed=False)
     try:
         return {
@@ -73,7 +73,7 @@ def read_end_offsets(bootstrap: str, prefix: str, topics: Sequence[str]) -> dict
 
 
 def read_topic(bootstrap: str, prefix: str, topic: str, *, committed: bool) -> list[TopicRecord]:
-    """Read a topic from its beginning to its present end. Raises TimeoutError if a transaction stays open."""
+    """Read a topic from its beginning to its current end. Raises TimeoutError if a transaction stays open."""
     consumer = create_consumer(bootstrap, committed=committed)
     try:
         places = list_partitions(consumer, full_topic_name(prefix, topic))
@@ -84,7 +84,7 @@ def read_topic(bootstrap: str, prefix: str, topic: str, *, committed: bool) -> l
         deadline = time.monotonic() + READ_SECONDS_MAX
         while waiting:
             records += [to_record(message, prefix) for message in consumer.consume(500, 0.1) if message.error() is None]
-            # The position also passes markers of transactions, which no consumer is given.
+            # The position also passes transaction markers, which consumers never receive.
             for place in consumer.position([place for place in places if place.partition in waiting]):
                 if place.offset >= bounds[place.partition][1]:
                     waiting.discard(place.partition)
@@ -112,7 +112,7 @@ class StreamingReader:
 
     def _read(self) -> None:
         while not self._ended.is_set():
-            # An error is about a broker that is away: the client goes on by itself.
+            # An error concerns an unavailable broker: the client reconnects by itself.
             with contextlib.suppress(KafkaException):
                 for message in self._consumer.consume(500, 0.05):
                     if message.error() is None:

@@ -12,13 +12,13 @@ SHOWN_MAX = 20
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of the values does not exceed."""
+    """Return the smallest value that at least this share of the values does not exceed."""
     ordered = sorted(values)
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
 def format_report(outcome: Outcome, command: str) -> str:
-    """What was injected, how long it took to recover, and every violation."""
+    """Format the injected faults, their recovery times, and every violation."""
     return "\n".join(_lines(outcome, command)) + "\n"
 
 

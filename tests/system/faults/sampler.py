@@ -15,7 +15,7 @@ METRICS_EVERY = 5
 
 
 class Sampler:
-    """Adds a ``sample`` line for each running process; what is mute (paused) has no metrics."""
+    """Adds a ``sample`` line for each running process; a paused one has no metrics."""
 
     def __init__(self, installation: Installation, metrics_every: int = METRICS_EVERY) -> None:
         self._metrics_every = metrics_every
@@ -36,7 +36,7 @@ class Sampler:
             for process in list(self._installation.processes):
                 popen = process.popen
                 if popen is not None and popen.poll() is None:
-                    # It may end while it is looked at.
+                    # The process may end during the sample.
                     with contextlib.suppress(OSError, IndexError):
                         self._sample(process, popen.pid, number)
 
@@ -53,7 +53,7 @@ class Sampler:
         self._installation.history.add("sample", process=process.log.stem, pid=pid, **values)
 
     def _count_log_lines(self, log: Path) -> int:
-        """Count the lines, reading only what is new."""
+        """Count the lines by reading only the new ones."""
         position, lines = self._log_lines.get(log, (0, 0))
         with log.open("rb") as file:
             file.seek(position)

@@ -19,7 +19,7 @@ SMALL_DISK = "400m"
 
 
 class Servers:
-    """``small_disk``: the mount point of the last broker's data; None where nothing may be mounted."""
+    """``small_disk``: the mount point of the last broker's data; None if nothing may be mounted."""
 
     def __init__(self) -> None:
         name = f"faults-{uuid.uuid4().hex[:6]}"
@@ -36,7 +36,7 @@ class Servers:
         self.postgres.start()
 
     def remove(self) -> None:
-        """End all and delete their data."""
+        """End all servers and delete their data."""
         self.kafka.kill()
         self.postgres.kill()
         if self.small_disk is not None:
@@ -65,7 +65,7 @@ class Servers:
 
 
 def mount_tmpfs(folder: Path, size: str) -> Path | None:
-    """Mount a file system of limited size; None where that is not allowed."""
+    """Mount a file system of limited size; None if that is not allowed."""
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     return folder if subprocess.run(command, capture_output=True, check=False).returncode == 0 else None
@@ -81,7 +81,7 @@ def unmount(folder: Path) -> None:
 
 @contextlib.contextmanager
 def started_servers() -> Iterator[Servers]:
-    """Servers of their own for one run; their data are deleted at the end."""
+    """Start separate servers for one run; delete their data at the end."""
     servers = Servers()
     try:
         servers.start()

@@ -1,4 +1,4 @@
-"""Handler and relay fail at chosen boundaries, and every record is processed and published once all the same."""
+"""Handler and relay fail at chosen boundaries, and every record is still processed and published once."""
 
 from tests.fixtures.fault_helpers import course_commands, send_all, wait_until_published
 from tests.fixtures.process_runner import wait_until

@@ -1,4 +1,4 @@
-"""The gateway without a handler and without Kafka: no write is lost, repeated or answered wrongly."""
+"""The gateway without a handler and without Kafka: no write is lost, duplicated or answered incorrectly."""
 
 import asyncio
 import uuid
@@ -34,7 +34,7 @@ async def process_setup_commands(system: System, course_client: CourseClient, ha
 
 
 async def wait_for_response(client: GatewayClient, method: str, path: str, user: int, **options: Any) -> httpx.Response:
-    """Repeat a request until its command is decided; it names a Location or has an Idempotency-Key."""
+    """Repeat a request with a Location or an Idempotency-Key until its command is decided."""
     async with asyncio.timeout(60):
         response = await client.request(method, path, user, **options)
         while response.status_code == 202:

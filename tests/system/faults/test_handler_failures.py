@@ -52,7 +52,7 @@ async def count_uncommitted(system: System, admin: AIOKafkaAdminClient) -> int:
 
 
 async def kill_before_offset_commit(system: System, handler: Process) -> int:
-    """Kill the handler between a batch's append and its offset commit; return the number of records between."""
+    """Kill the handler between a batch's append and its offset commit; return the number of uncommitted records."""
     admin = AIOKafkaAdminClient(**client_options(system.bootstrap))
     await admin.start()
     try:

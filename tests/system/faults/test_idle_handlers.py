@@ -1,4 +1,4 @@
-"""A handler without any new command finds that the log went back, and shows commands that a transaction hides."""
+"""A handler without new commands detects that the log went back, and reports commands hidden by a transaction."""
 
 import json
 from urllib.parse import urlsplit
@@ -26,7 +26,7 @@ def get_partition(world: World) -> int:
 
 
 def create_courses() -> tuple[World, World]:
-    """Two courses of different partitions."""
+    """Create two courses of different partitions."""
     first, second = World(), World()
     while get_partition(second) == get_partition(first):
         second = World()
@@ -38,7 +38,7 @@ def updates(world: World, count: int) -> list[Json]:
 
 
 async def replace_database(server: str, name: str, replacement: str) -> None:
-    """Put another database in the place of one that is in use, behind the same address."""
+    """Replace a database that is in use with another one at the same address."""
     connection = await asyncpg.connect(server)
     try:
         await connection.execute(f'alter database "{name}" allow_connections false')
@@ -102,7 +102,7 @@ async def test_commands_hidden_by_an_open_transaction_count_as_lag(system: Syste
         await wait_until_processed(system, 4)
         await wait_until(lambda: get_lag("consumer_lag_records") == 0, "nothing waits")
         assert get_lag("commands_open_transaction_seconds") == 0
-        # The transaction's marker is no command.
+        # The transaction's marker is not a command.
         assert (await probe.read_lag({partition: 4}))[partition].records == 0
     finally:
         await probe.stop()

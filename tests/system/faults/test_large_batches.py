@@ -1,4 +1,4 @@
-"""Commands that make thousands of events each: the handler stays a member, answers, and serves other courses."""
+"""Commands with thousands of events each: the handler stays in its group, stays live, and serves other courses."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ TOGGLED = "select count(*) from verdict where body->>'type' in ('post_grades', '
 
 
 def create_neighbour(world: World) -> World:
-    """A course of another partition."""
+    """Create a course of another partition."""
     neighbour = World()
     while get_course_shard(neighbour.course_id, DEFAULT_SHARD_COUNT) == get_course_shard(
         world.course_id, DEFAULT_SHARD_COUNT

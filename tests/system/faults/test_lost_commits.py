@@ -1,7 +1,7 @@
-"""The log loses commits that were published: the relay stops, names what is gone, and one command ends in verify clean.
+"""The log loses published commits: the relay stops and names the lost records, and one command makes verify pass again.
 
 A failover to a replica that lacks the last commits, a restore, and a crash without ``synchronous_commit`` all look like
-this. The handler decides again what the log forgot, under the same numbers: only contents show the difference.
+this. The handler decides the lost commands again under the same numbers: only contents show the difference.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from tests.fixtures.recorded_topics import RecordedTopics
 from tests.fixtures.system import System
 
 LOST = 100
-# Deletes what follows a position of the log, as if it had never been committed. Streams stay: they hold no commands.
+# Deletes rows after a position of the log, as if they had never been committed. Streams stay: they hold no commands.
 LOSE = """
 alter table event disable trigger append_only;
 alter table decided_command disable trigger append_only;
@@ -49,7 +49,7 @@ alter table stream enable always trigger append_only;
 
 
 async def add_partitions(system: System) -> None:
-    """Let the commands topic have twice as many partitions as shards: two of them feed each shard."""
+    """Give the commands topic twice as many partitions as shards: two of them feed each shard."""
     admin = AIOKafkaAdminClient(**client_options(system.bootstrap))
     await admin.start()
     await admin.create_partitions({full_topic_name(system.prefix, "commands"): NewPartitions(24)})
@@ -59,7 +59,7 @@ async def add_partitions(system: System) -> None:
 
 
 async def send_without_keys(system: System, commands: list[Json]) -> None:
-    """Send commands with no key: to partitions that have nothing to do with their courses."""
+    """Send commands without a key, to partitions that do not depend on their courses."""
     for command in commands:
         await system.client.send_raw(json.dumps(command).encode())
     await system.client.producer.flush()
@@ -74,7 +74,7 @@ async def execute(system: System, sql: str) -> None:
 
 
 async def list_lost(system: System) -> list[str]:
-    """What the command says was published and is gone, a line each."""
+    """Return the lines in which the command lists published records that are lost."""
     command = [sys.executable, "-m", "services.cli", "admin", "rewind", "log", "--dry-run"]
     done = await asyncio.to_thread(
         subprocess.run, command, cwd=ROOT, env=system.environment, check=True, capture_output=True, text=True

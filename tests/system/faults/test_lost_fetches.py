@@ -1,4 +1,4 @@
-"""Records that were fetched and not processed are fetched again, or the partition stops with the reason."""
+"""Records that were fetched but not processed are fetched again, or the partition stops with a reason."""
 
 import asyncio
 import json
@@ -71,7 +71,7 @@ async def send(system: System, commands: Sequence[Json], partition: int) -> None
 
 
 class ConsumerReader:
-    """Filters and processes batches as the handler does."""
+    """Filters and processes batches like the handler."""
 
     def __init__(self, processor: CommandProcessor, consumer: AIOKafkaConsumer) -> None:
         self.processor = processor
@@ -251,7 +251,7 @@ async def test_failing_partition_loses_no_records_of_a_rewound_partition(
         while sum(map(len, by_partition.values())) < 5:
             for record in await fetch(consumer, 9):
                 by_partition[record.partition].append(record)
-        # As with a restored database, which is behind the group's offset.
+        # Like a restored database, which is behind the group's offset.
         batch = [*by_partition[0][2:], *by_partition[1]]
         monkeypatch.setattr(CommandProcessor, "process", fail)
         for _ in range(2):
@@ -303,7 +303,7 @@ async def test_no_command_is_decided_while_handler_and_postgresql_clocks_differ(
     await send(system, course_commands(2), partition=0)
     async with open_consumer(system, 0) as consumer:
         batch = await fetch(consumer, 2)
-        # No clocks are as near to each other as that.
+        # No two clocks agree this closely.
         command_consumer.settings = settings.model_copy(update={"clock_difference_seconds_max": -1})
         with pytest.raises(ClocksDiffer):
             await handle(command_consumer, consumer, batch)

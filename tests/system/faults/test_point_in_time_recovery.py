@@ -24,7 +24,7 @@ ARCHIVED = "select last_archived_wal >= $1 from pg_stat_archiver"
 
 @pytest.fixture
 def archiving_postgres() -> Iterator[PostgresServer]:
-    """A server of its own, which archives its WAL beside its data."""
+    """Start a separate server, which archives its WAL next to its data."""
     server = PostgresServer(database_folder(f"{RUN_PREFIX}-archiving"))
     server.start()
     archive = server.folder / "archive"
@@ -61,7 +61,7 @@ def back_up(server: PostgresServer, folder: Path) -> None:
 
 
 def restore(server: PostgresServer, backup: Path, at: str) -> None:
-    """Replace a stopped server's data by a backup that recovers to a time, and start it."""
+    """Replace a stopped server's data with a backup that recovers to a time, and start the server."""
     data = server.folder / "data"
     owner = data.stat()
     shutil.rmtree(data)

@@ -19,12 +19,12 @@ from tests.fixtures.process_runner import DEADLINE_SECONDS, Process, wait_until
 from tests.fixtures.system import System
 from tests.system.faults.foreign_consumers import start_consumers
 
-# A commit that was on its way when the relay was stopped has arrived before so many questions are answered.
+# A commit in flight when the relay was stopped arrives within this many polls.
 POLLS = 20
 
 
 async def read_end_offsets(system: System) -> tuple[int, int]:
-    """Records of all kinds on the verdicts topic: with those of an open transaction, and without."""
+    """Return the number of records on the verdicts topic, with and without those of an open transaction."""
     partitions = [TopicPartition(full_topic_name(system.prefix, "verdicts"), number) for number in ALL_SHARDS]
     committed = await system.client.consumer.end_offsets(partitions)
     uncommitted = await system.client.uncommitted_consumer.end_offsets(partitions)
@@ -48,13 +48,13 @@ async def pause_inside_transaction(system: System, relay: Process) -> None:
 
 
 async def wait_for_progress(system: System) -> None:
-    """More verdicts are seen by a reader of what is committed."""
+    """Wait until a read_committed reader sees more verdicts."""
     seen = len(system.client.records["verdicts"])
     await wait_until(lambda: len(system.client.records["verdicts"]) > seen + 50, "verdicts go on")
 
 
 async def wait_until_active(relay: Process) -> None:
-    """Wait until a relay works all lanes."""
+    """Wait until a relay is active on all lanes."""
     await relay.wait_until_ready()
     await wait_until(
         lambda: relay.get_metric("moderation_relay_active") == count_lanes(), "the other relay works all lanes"
@@ -62,7 +62,7 @@ async def wait_until_active(relay: Process) -> None:
 
 
 async def fail_over(system: System, active: Process, other: Process) -> None:
-    """Kill the relay that writes inside a transaction; another one goes on."""
+    """Kill the relay that writes inside a transaction; another one takes over."""
     await pause_inside_transaction(system, active)
     active.kill()
     other.start()
@@ -71,7 +71,7 @@ async def fail_over(system: System, active: Process, other: Process) -> None:
 
 
 async def fence_paused_relay(system: System, paused: Process, other: Process) -> None:
-    """Pause the relay that writes inside a transaction until another has taken over, and let it go on as well."""
+    """Pause the relay that writes inside a transaction until another has taken over, then resume it."""
     await pause_inside_transaction(system, paused)
     other.start()
     await wait_until_active(other)
@@ -117,12 +117,12 @@ async def test_relays_killed_and_paused_inside_transactions_publish_every_record
         ]
         for name, reader in others.items():
             await wait_until(lambda reader=reader: len(reader.records_read) >= len(ours), f"{name} has read all")  # type: ignore[misc]
-            # Partitions may come in any order, each in its own.
+            # Partitions may arrive in any order, but each is in order.
             assert sorted(reader.records_read, key=itemgetter(0)) == sorted(ours, key=itemgetter(0)), name
 
 
 async def set_max_message_bytes(system: System, name: str, bytes_max: int) -> None:
-    """Set how large a batch a topic takes, and return when the broker goes by it."""
+    """Set the maximum batch size of a topic, and return when the broker applies it."""
     admin = AIOKafkaAdminClient(**client_options(system.bootstrap))
     await admin.start()
     resource = ConfigResource(

@@ -1,4 +1,4 @@
-"""The relay's progress or topics are lost: it stops rather than guess, and goes on from where an operator says."""
+"""The relay's progress or topics are lost: it stops instead of guessing, and continues where an operator decides."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ from tests.fixtures.system import System
 
 
 async def recreate_topics(system: System, *outputs: str) -> None:
-    """Delete topics, and let the service's own command make them again."""
+    """Delete topics and recreate them with the service's command."""
     names = {topics.full_topic_name(system.prefix, name) for name in outputs}
     admin = AIOKafkaAdminClient(**client_options(system.bootstrap))
     await admin.start()
@@ -60,13 +60,13 @@ async def assert_relay_stops(relay: Process, remedy: str) -> None:
 
 
 async def read_topics(system: System, outputs: Sequence[str] = tuple(FEED_BY_TOPIC)) -> dict[str, list[RecordCopy]]:
-    """All that the topics hold now."""
+    """Return all records of the topics."""
     reading = RecordedTopics(system, {})
     return {output: sum((await reading.read_topic(output)).values(), []) for output in outputs}
 
 
 async def wait_until_topics_hold(system: System, expected: dict[str, list[RecordCopy]]) -> None:
-    """Wait until each topic holds as many records."""
+    """Wait until each topic has this many records."""
 
     async def are_there() -> bool:
         return all(len(held) >= len(expected[output]) for output, held in (await read_topics(system)).items())
@@ -138,7 +138,7 @@ async def test_relay_detects_a_topic_recreated_while_it_runs(system: System) -> 
     await send_all(system, commands)
     await wait_until_published(system, 40)
     await recreate_topics(system, "events")
-    # Of the same courses: a partition that had been empty would look as it should.
+    # Commands of the same courses: a partition that had been empty would look correct.
     changed = {"data": {"name": "Another name"}}
     await send_all(system, [{**command, "command_id": str(uuid.uuid4()), **changed} for command in commands])
     await wait_until(lambda: "moderated-grading admin rewind topics events" in relay.get_readiness()[1], "the remedy")
@@ -178,7 +178,7 @@ async def test_verification_reports_all_lost_topics_and_the_relay_refills_them(s
     relay.start()
     await relay.wait_until_ready()
     await wait_until_topics_hold(system, before)
-    # What the log had when the topics were made had been published.
+    # Rows that the log had when the topics were created count as published.
     expected = {output: [copy.as_replayed() for copy in held] for output, held in before.items()}
     assert await read_topics(system) == expected
     for output in FEED_BY_TOPIC:
@@ -207,7 +207,7 @@ async def test_processes_of_a_copied_database_refuse_the_topics_of_its_original(
 
 
 def shard_0_sequences(**numbers: int) -> dict[str, tuple[int, ...]]:
-    """Numbers of shard 0 by output (events: 10 …), all others 0."""
+    """Return the numbers of shard 0 by output (events: 10 …), with 0 for all other shards."""
     return {output: (numbers.get(output.replace("-", "_"), 0), *[0] * 11) for output in OUTPUT_TOPICS}
 
 
@@ -215,7 +215,7 @@ RELAYED_SEQUENCES = shard_0_sequences(events=10, live_events=3, caliper=3, verdi
 
 
 def topic_ends(**changed: End) -> dict[str, list[End]]:
-    """The topics as they were relayed, but for shard 0 of some."""
+    """Return the ends of the topics as relayed, except shard 0 of some."""
     found = {output: [End(number or None) for number in numbers] for output, numbers in RELAYED_SEQUENCES.items()}
     for output, end in changed.items():
         found[output.replace("_", "-")][0] = end
@@ -246,7 +246,7 @@ def test_relay_continues_if_log_and_topics_agree(changed: dict[str, End]) -> Non
 def test_relay_stops_if_a_topic_end_differs_from_the_checkpoint(output: str, end: End, why: str) -> None:
     with pytest.raises(OperatorRequired, match=f"{why}.*rewind topics {output.replace('_', '-')}$"):
         verify_topics_complete(RelayProgress(RELAYED_SEQUENCES), topic_ends(**{output: end}))
-    # Unless it is being filled again.
+    # Except while it is being refilled.
     verify_topics_complete(
         RelayProgress(RELAYED_SEQUENCES, shard_0_sequences(**{output: 11})), topic_ends(**{output: end})
     )

@@ -1,4 +1,4 @@
-"""The checker finds each of six sabotages of the service by a run, and nothing in the service as it is."""
+"""The checker finds each of six sabotages of the service by a run, and no violation in the unmodified service."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_unmodified_service_passes_every_scene(installation: Installation) -> No
 
 @pytest.fixture
 def crashing_postgres() -> Iterator[PostgresServer]:
-    """A server of its own, which writes its log to disk only when a commit waits for it."""
+    """Start a separate server, which writes its WAL to disk only when a commit waits for it."""
     server = PostgresServer(database_folder(f"{RUN_PREFIX}-crashing"))
     server.start()
     with (server.folder / "data" / "postgresql.conf").open("a") as file:

@@ -1,4 +1,4 @@
-"""A curious grader asks every operation of the gateway, and learns nothing of whose an anonymous submission is."""
+"""A curious grader calls every operation of the gateway, and cannot identify the student of an anonymous submission."""
 
 import asyncio
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ IN_FLIGHT_MAX = 8
 
 @dataclass
 class Course:
-    """The course, and what the test knows: the words that name each student, the student of each anonymous id."""
+    """The course, with the words that name each student and the student of each anonymous id."""
 
     client: CourseClient
     words: dict[str, list[str]]
@@ -46,7 +46,7 @@ class Course:
 
 
 async def create_course(system: System, gateway: GatewayClient) -> Course:
-    """Nine students, graded in an assignment with names and by anonymous id in two others."""
+    """Create nine students, graded in an assignment with names and by anonymous id in two others."""
     world = World()
     client = CourseClient(world, system, gateway)
     people = {**STAFF, **dict.fromkeys(STUDENTS, "student")}
@@ -62,7 +62,7 @@ async def create_course(system: System, gateway: GatewayClient) -> Course:
          "login_id": f"{name}@{world.base}.example"}
         for name in people
     ]  # fmt: skip
-    # As Canvas makes them: ascending in the order of the roster.
+    # Ids like Canvas's: ascending in the order of the roster.
     submissions = [
         world.command("record_submission", {"student_id": world.user_id(name), "submission_id": base + number}, title)
         for title, base in ((OPEN, world.base + 30_000), (PICKED, world.base + 40_000))
@@ -84,7 +84,7 @@ async def create_course(system: System, gateway: GatewayClient) -> Course:
 
 
 async def learn_anonymous_ids(course: Course) -> None:
-    """Learn the truth as an auditor, who then loses the right to."""
+    """Read the anonymous ids as an auditor, who then loses the permission."""
     world = course.client.world
     admin: Json = {"user_id": world.user_id("auditor"), "permissions": ["view_audit_trail"]}
     await course.client.send_accepted(world.command("upsert_admins", {"admins": [admin]}))
@@ -99,7 +99,7 @@ async def learn_anonymous_ids(course: Course) -> None:
 
 
 async def grade_anonymously(course: Course, grader: str, assignment: str) -> list[int]:
-    """Grade every submission in the order of the list, as a grader does who sees nothing else."""
+    """Grade every submission in the order of the list, like a grader who sees nothing else."""
     path, graded_ids = assignment_path(course.client.world, assignment), []
     for number, anonymous_id in enumerate(sorted(course.anonymous_ids(assignment))):
         form = {"submission[posted_grade]": str(number), "submission[provisional]": "1", "comment[text_comment]": "ok"}
@@ -120,7 +120,7 @@ def names_person(operation: Operation) -> bool:
 
 
 async def send(course: Course, caller: str, requests: list[Request]) -> list[tuple[Request, httpx.Response]]:
-    """Send requests, reads at the same time and writes one after the other."""
+    """Send requests: reads concurrently, writes one after the other."""
     gateway, user_id = course.client.gateway, int(course.client.world.user_id(caller))
     slots = asyncio.Semaphore(IN_FLIGHT_MAX)
 
@@ -135,7 +135,7 @@ async def send(course: Course, caller: str, requests: list[Request]) -> list[tup
 
 
 def build_all(course: Course, assignment: str, grade_ids: list[int], *, by_name: bool, reads: bool) -> list[Request]:
-    """All requests to operations that name a student, by name or by anonymous id, or that name none."""
+    """Build all requests to operations that name a student, by name or by anonymous id, or that name none."""
     world = course.client.world
     ids = [world.user_id(name) for name in ASKED_FOR]
     persons = [*ids, f"sis_login_id:{course.words['s1'][3]}", f"sis_user_id:{course.words['s2'][2]}"]
@@ -165,7 +165,7 @@ def build_all(course: Course, assignment: str, grade_ids: list[int], *, by_name:
 
 
 async def look(course: Course, caller: str, *, by_name: bool) -> dict[str, str]:
-    """Everything that the caller can read, by name or by anonymous id, of the hidden assignments."""
+    """Read everything that the caller can read, by name or by anonymous id, of the hidden assignments."""
     requests = [
         request
         for assignment in HIDDEN
@@ -198,7 +198,7 @@ async def test_asking_for_different_students_by_name_makes_no_difference(course:
         assert requests
         by_operation: dict[str, set[str]] = {}
         for request, answer in await send(course, caller, requests):
-            # Who may ask there names a student by anonymous id: a user id is an unknown one.
+            # Permitted callers name a student by anonymous id there: a user id is an unknown one.
             is_explained = request.operation.operation_id == "explain_grade" and caller == "fg"
             expected = 404 if is_explained else 403
             assert answer.status_code == expected, render(answer)
@@ -210,7 +210,7 @@ async def test_asking_for_different_students_by_name_makes_no_difference(course:
 @pytest.mark.parametrize("caller", ["ta1", "fg"])
 async def test_no_order_or_number_of_a_list_matches_one_with_names(course: Course, caller: str) -> None:
     client, world = course.client, course.client.world
-    # Only a moderator may ask for provisional grades in a list.
+    # Only a moderator may request provisional grades in a list.
     plain: Json = {"include[]": ALL_INCLUDES[:-1], "per_page": 100}
     params = {**plain, "include[]": ALL_INCLUDES} if caller == "fg" else plain
     for assignment in HIDDEN:

@@ -1,4 +1,4 @@
-"""Bad (and awkward but good) records through the real topics: one outcome each, neighbours unharmed."""
+"""Invalid and unusual valid records through the real topics: one outcome each, without effect on other records."""
 
 import json
 import uuid
@@ -37,7 +37,7 @@ def decode_header_name(raw: bytes) -> str:
 
 @pytest.fixture(scope="session")
 async def raw_producer(seeded: System) -> AsyncIterator[AIOKafkaProducer]:
-    """Not idempotent: only such a producer takes batches built elsewhere."""
+    """Create a producer without idempotence: only such a producer accepts batches built elsewhere."""
     producer = AIOKafkaProducer(**client_options(seeded.bootstrap), acks="all")
     await producer.start()
     yield producer
@@ -45,7 +45,7 @@ async def raw_producer(seeded: System) -> AsyncIterator[AIOKafkaProducer]:
 
 
 async def produce_raw_record(producer: AIOKafkaProducer, system: System, bad: RawRecord, partition: int) -> int:
-    """Produce a record as it is, and return its offset."""
+    """Produce a record unchanged and return its offset."""
     batch: Any = producer.create_batch()
     batch._builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, 0, 1 << 21)
     headers = [(decode_header_name(name), value) for name, value in bad.headers]

@@ -1,4 +1,4 @@
-"""Bad requests have the statuses of the corpus and do not affect the next request."""
+"""Invalid requests have the statuses of the corpus and do not affect the next request."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from tests.fixtures.system import LMS_URL, System
 
 Json = dict[str, Any]
 MODERATOR, STRANGER = 11, 990
-# Kafka is away in P054: it stands with the faults.
+# Kafka is unavailable in P054: the tests of faults include it.
 ENTRIES = [e for e in BAD_INPUTS["entries"] if e["target"] == "http" and e["id"] != "P054"]
 GRADE = {"submission[posted_grade]": "7", "submission[provisional]": "true"}
 
@@ -213,7 +213,7 @@ async def test_rate_limit_applies_per_user(running_system: System, gateway: Gate
     await process.wait_until_ready()
     narrow = GatewayClient(process.url, gateway.issuer)
     try:
-        # What is asked is counted by the minutes of the clock: it must not turn meanwhile.
+        # Requests are counted per minute of the clock: the minute must not change during the test.
         await wait_until(lambda: time.time() % 60 < 50, "a minute that has time left")
         answers = [await narrow.request("GET", f"{ASSIGNMENT_PATH}/moderated_students", 71) for _ in range(7)]
         assert [answer.status_code for answer in answers] == [answers[0].status_code] * 5 + [429] * 2

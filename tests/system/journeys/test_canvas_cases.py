@@ -18,7 +18,7 @@ from tests.fixtures.canvas.normalize import IdNormalizer
 from tests.fixtures.system import System
 
 CASES = load_acceptance_cases()
-# Reading is HTTP's: their given steps are replayed, their answers wait for the gateway.
+# Reads exist over HTTP only: here their given steps are replayed, and the HTTP test checks their answers.
 READ_OPERATIONS = {"list_moderation_set", "status", "anonymous_status", "list_provisional_grades"}
 
 
@@ -60,7 +60,7 @@ def check_verdict(then: dict[str, Any], verdict: dict[str, Any]) -> None:
 
 @dataclass
 class ReplayResult:
-    """What a case left: verdicts of its commands, their events and grade changes, the states after."""
+    """The results of a case: verdicts of its commands, their events and grade changes, the states after it."""
 
     world: World
     verdicts: list[dict[str, Any]]
@@ -103,7 +103,7 @@ _RESULTS: dict[tuple[str, str], ReplayResult] = {}
 
 
 async def get_replay_result(case: dict[str, Any], system: System) -> ReplayResult:
-    """A case over Kafka, once for all tests that ask for it."""
+    """Replay a case over Kafka, once for all tests that need it."""
     key = (system.prefix, case["id"])
     if key not in _RESULTS:
         _RESULTS[key] = await replay_case(case, system)

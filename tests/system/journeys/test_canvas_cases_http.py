@@ -35,7 +35,7 @@ async def replay_given(system: System, gateway: GatewayClient, world: World, cas
     sent_commands: list[Json] = []
     for step in case["given"]:
         if step["do"] not in MODERATION_OPERATIONS:
-            # A partition keeps their order, so that none waits for the verdict before it.
+            # A partition keeps their order, so that none has to wait for the previous verdict.
             sent_commands += [await send(system, command) for command in world.given(step)]
             continue
         await wait_until_accepted(system, sent_commands)

@@ -1,4 +1,4 @@
-"""COMMAND_AUTH=required, through the real topics: who may speak for whom."""
+"""COMMAND_AUTH=required, through the real topics: which tokens authorize which actors."""
 
 import asyncio
 import json
@@ -25,21 +25,21 @@ EXPIRING_ENTRY = next(entry for entry in ENTRIES if entry.get("generator", {}).g
 
 
 class AuthenticatedSystem:
-    """A system whose handler judges tokens."""
+    """A system whose handler verifies tokens."""
 
     def __init__(self, system: System, issuer: TokenIssuer) -> None:
         self.system = system
         self.issuer = issuer
 
     async def send(self, command: Json, *values: bytes | None) -> RecordMetadata:
-        """Where the record stands, and since when."""
+        """Send a record; return its place and its time."""
         headers = [("authorization", value) for value in values]
         placed = await self.system.client.send_raw(json.dumps(command).encode(), b"1001", headers)
         metadata: RecordMetadata = await placed
         return metadata
 
     async def expires_in_queue(self, entry: Json) -> bool:
-        """Sent again where the machine stood still and the token expired before its record was on the topic."""
+        """Send again if the machine stalled and the token expired before its record was on the topic."""
         expires_at = int(time.time()) + SHORT_LIFE_SECONDS
         entry["command"] = new_command("record_grade")
         placed = await self.send(entry["command"], *authorization_values(entry, self.issuer))
@@ -57,7 +57,7 @@ def new_command(base: str, **changes: Any) -> Json:
 
 
 def authorization_values(entry: Json, issuer: TokenIssuer) -> list[bytes | None]:
-    """The values of the authorization headers that an entry of the corpus sends."""
+    """Return the values of the authorization headers that an entry of the corpus sends."""
     if "headers" in entry:
         return [value for _, value in entry["headers"]]
     return [b"Bearer " + issuer.corpus_token(name).encode() for name in entry["generator"]["args"]]

@@ -30,7 +30,7 @@ def read_corpus(name: str) -> list[Json]:
 
 
 async def run_program(bootstrap: str, *command: str | Path, **environment: str) -> str:
-    """What one of the kit's programs prints, run as a team runs it."""
+    """Run one of the kit's programs as a team would, and return its output."""
     done = await asyncio.to_thread(
         subprocess.run, command, cwd=KIT, env={**os.environ, "KAFKA_BOOTSTRAP": bootstrap, **environment},
         capture_output=True, text=True, check=False,
@@ -40,7 +40,7 @@ async def run_program(bootstrap: str, *command: str | Path, **environment: str) 
 
 
 def read_grade_table(file: Path) -> dict[str, Json]:
-    """What the table of consumer.py holds, by submission."""
+    """Return the rows of consumer.py's table by submission."""
     with sqlite3.connect(file) as database:
         rows = database.execute("select submission_id, student_id, score, grade, posted from grade").fetchall()
     database.close()
@@ -86,7 +86,7 @@ async def test_published_records_match_the_corpus(running_system: System, monkey
 
 
 def record_shape(line: Json) -> str:
-    """What a record is, without its ids, times and numbers."""
+    """Return a record without its ids, times and numbers."""
 
     def shape(value: Any) -> Any:
         if isinstance(value, dict):

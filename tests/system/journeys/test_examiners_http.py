@@ -1,4 +1,4 @@
-"""What examiners do beyond Canvas, over HTTP and Kafka."""
+"""The examiners' operations that Canvas does not have, over HTTP and Kafka."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 class Examiners(CourseClient):
-    """A course with one moderated assignment, and requests to the service's own paths about it."""
+    """A course with one moderated assignment, and requests about it to the service's own paths."""
 
     async def ask(self, method: str, path: str, name: str = "fg", status: int = 200, **options: Any) -> Any:
         assignment = self.world.assignment_id("a1")
@@ -25,7 +25,7 @@ class Examiners(CourseClient):
         )
 
     async def read_reason(self, path: str, name: str = "fg", **options: Any) -> str | None:
-        """Send a request below the assignment that is refused; return the header that names the reason."""
+        """Send a request about the assignment that is refused, and return the header that names the reason."""
         full_path = f"/api/moderation/v1/assignments/{self.world.assignment_id('a1')}/{path}"
         answer = await self.gateway.request("POST", full_path, int(self.world.user_id(name)), **options)
         reason: str | None = answer.headers.get("x-moderation-reason")

@@ -18,7 +18,7 @@ GATEWAY_SETTINGS = {"FR-F2": {"LIVE_EVENTS_SHARD": str(SHARD)}, "FR-I1": {"JWT_A
 async def case_gateway(
     request: pytest.FixtureRequest, running_system: System, gateway: GatewayClient, issuer: TokenIssuer
 ) -> AsyncIterator[GatewayClient]:
-    """The shared gateway, or one with the settings of the case."""
+    """Return the shared gateway, or one with the settings of the case."""
     settings = GATEWAY_SETTINGS.get(request.getfixturevalue("case")["id"])
     if settings is None:
         yield gateway

@@ -1,6 +1,6 @@
 """Random tokens, requests and commands: no server error, no leak, no stall.
 
-``--fuzz-seconds`` says how long each goes on, ``--seed`` where the random numbers begin; a failure names what was sent.
+``--fuzz-seconds`` sets the duration of each, ``--seed`` the random numbers; a failure shows what was sent.
 """
 
 import base64
@@ -73,7 +73,7 @@ async def course_client(running_system: System, gateway: GatewayClient) -> Cours
 
 
 def until(seconds: float) -> Iterator[int]:
-    """Count until the time is over, at least to a hundred."""
+    """Count until the time is up, at least to a hundred."""
     deadline, number = time.monotonic() + seconds, 0
     while number < 100 or time.monotonic() < deadline:
         yield number
@@ -102,7 +102,7 @@ def mutate(chance: random.Random, text: str) -> str:
 
 
 def forge(chance: random.Random, good: str) -> str:
-    """A token with other claims or header than the good one, under the good one's signature."""
+    """Return a token with changed claims or header under the valid token's signature."""
     head, claims, signature = good.split(".")
     parts = [json.loads(base64.urlsafe_b64decode(part + "==")) for part in (head, claims)]
     part = chance.choice(parts)
@@ -124,7 +124,7 @@ async def test_random_tokens_are_refused(course_client: CourseClient, chance: ra
 
 
 def random_request(chance: random.Random, operation: Operation, values: Json) -> tuple[str, str, Json]:
-    """A request to an operation, with known and odd values in path, query, headers and body."""
+    """Build a request to an operation, with known and unusual values in path, query, headers and body."""
 
     def pick(name: str) -> Any:
         return chance.choice(values[name]) if name in values and chance.random() < 0.6 else chance.choice(ODD_TEXTS)
@@ -173,7 +173,7 @@ async def test_random_requests_neither_fail_nor_leak(
 
 
 def random_command(chance: random.Random, world: World) -> bytes:
-    """A command of the contract with one or two things wrong, or no command at all."""
+    """Build a command of the contract with one or two errors, or a value that is not a command."""
     base: Json = json.loads(json.dumps(chance.choice(list(BAD_INPUTS["bases"].values()))))
     base |= {"command_id": str(uuid.UUID(int=chance.getrandbits(128), version=4)), "course_id": str(world.course_id)}
     for _ in range(chance.randint(0, 2)):

@@ -1,4 +1,4 @@
-"""@kth/canvas-api from npm, as it is, against the gateway."""
+"""The npm package @kth/canvas-api runs unchanged against the gateway."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ CLIENTS = CANVAS_CASES / "clients"
 
 @pytest.fixture(scope="session")
 def client_packages() -> Path:
-    """The folder of the installed packages, installed here where `deploy/setup tests` did not."""
+    """Return the folder of the packages; install them unless `deploy/setup tests` has."""
     folder = STATE / "canvas-clients"
     if not (folder / "node_modules" / "@kth").is_dir():
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ async def test_kth_canvas_api_runs_a_complete_moderation(
     )  # fmt: skip
     output, errors = await process.communicate(json.dumps(task).encode())
     assert process.returncode == 0, errors.decode()
-    # The package writes a line of its own first.
+    # The package prints its own line first.
     seen: dict[str, Any] = json.loads(output.splitlines()[-1])
     assert seen["self"]["id"] == int(world.user_id("ta1"))
     assert (seen["course"]["name"], seen["course"]["enrollments"][0]["type"]) == ("History", "ta")

@@ -31,7 +31,7 @@ def provisional_grade(student: int, score: int) -> Json:
 
 @pytest.fixture
 async def course(running_system: System, gateway: GatewayClient) -> FieldCourse:
-    """One submission a day and an hour late, one in time, both graded with 85 of 100."""
+    """Create a course with one submission a day and an hour late, one in time, both graded with 85 of 100."""
     course = FieldCourse(running_system, gateway)
     steps = [submission(LATE, SECONDS_LATE), submission(PUNCTUAL, 0)]
     steps += [provisional_grade(student, 85) for student in (LATE, PUNCTUAL)]

@@ -46,7 +46,7 @@ async def send_accepted(system: System, commands: list[Json]) -> None:
 
 
 async def create_graded_course(system: System) -> World:
-    """One student graded, one with a comment alone; the final grader and the first student have SIS ids and logins."""
+    """Create a course: one student graded, one with a comment alone; final grader and first student have SIS ids."""
     world = World()
     users = [
         {"user_id": world.user_id("fg"), "name": "F", "login_id": "fg@example.test", "sis_user_id": "T-1"},
@@ -61,7 +61,7 @@ async def create_graded_course(system: System) -> World:
 
 
 async def publish_and_wait(system: System, world: World, *headers: tuple[str, bytes | None]) -> Json:
-    """The one grade_change of a publication that comes over Kafka with these headers."""
+    """Publish over Kafka with these headers and return the only grade_change."""
     command = world.operation({"operation": "publish", "actor": "fg", "assignment": "essay"})
     key = command["course_id"].encode()
     await system.client.send_raw(json.dumps(command).encode(), key, list(headers))
@@ -188,7 +188,7 @@ async def test_posting_and_hiding_emit_one_grade_change_per_affected_student(run
         assert refused["reason"] == "not_published"
         assert refused["message"] == f"Assignments under moderation cannot be {message} before grades are published"
     first = (await publish_and_wait(running_system, world))["body"]
-    # Events, and grade changes: of the two students only the one with a grade is told again.
+    # Events, and grade changes: of the two students, only the one with a grade has another grade_change.
     steps = [
         ("post_grades", 2, 1), ("post_grades", 0, 0), ("hide_grades", 1, 1), ("hide_grades", 1, 0),
         ("hide_grades", 0, 0),

@@ -1,4 +1,4 @@
-"""An installation works with the number of shards that was chosen for it, whichever that is."""
+"""An installation works with any number of shards."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path

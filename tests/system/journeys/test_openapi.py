@@ -103,7 +103,7 @@ async def create_test_data(system: System, gateway: GatewayClient) -> dict[str, 
 
 
 def build_configuration(known_values: dict[str, list[Any]], examples: int) -> str:
-    """Use existing values most of the time: unknown ones are only 404."""
+    """Use existing values most of the time: unknown ones only give 404."""
     path = ("course_id", "assignment_id", "user_id", "provisional_grade_id", "command_id")
     places = [
         *((name, "path") for name in path),

@@ -1,4 +1,4 @@
-"""A caller without a role in the course gets one answer from each operation, whatever they ask for."""
+"""A caller without a role in the course gets the same answer from an operation for any course or id."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ async def course_client(running_system: System, gateway: GatewayClient) -> Cours
 
 
 def known_and_unknown_values(client: CourseClient) -> Json:
-    """Values of which the first ones exist in the course and the last one nowhere."""
+    """Return values of which the first ones exist in the course and the last one nowhere."""
     world = client.world
     student = world.user_id("s1")
     return {
@@ -51,5 +51,5 @@ async def test_outsider_gets_one_answer_from_each_operation(course_client: Cours
     assert len(answers) > 20
     assert {name: told for name, told in answers.items() if len(told) > 1} == {}
     statuses = {name: next(iter(told))[:3] for name, told in answers.items() if name != "get_current_user"}
-    # A request that no operation could take is 400 to everybody, before anything is looked up.
+    # A malformed request gets 400 from every caller, before anything is looked up.
     assert set(statuses.values()) <= {"400", "403", "404"}, statuses

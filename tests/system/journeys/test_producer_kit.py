@@ -65,7 +65,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def node_kit() -> Path:
-    """The kit beside its installed packages, which are installed here where `deploy/setup tests` did not."""
+    """Copy the kit next to its packages, and install those unless `deploy/setup tests` has."""
     folder = STATE / "producer-kit"
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json", "producer.mjs"):

@@ -1,1 +1,1 @@
-"""A system on a Kafka and PostgreSQL that know their clients, and allow what is listed."""
+"""A system on a Kafka and PostgreSQL that authenticate their clients and allow only listed operations."""

@@ -1,4 +1,4 @@
-"""Secured servers, for a run that was not started by ``deploy/test secure``."""
+"""Secured servers, for a run without ``deploy/test secure``."""
 
 import os
 from collections.abc import Iterator

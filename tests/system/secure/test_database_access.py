@@ -1,4 +1,4 @@
-"""Each process has a PostgreSQL login that can do what its role may, and nothing without it."""
+"""Each process has a PostgreSQL login with exactly the rights of its role."""
 
 import uuid
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -16,7 +16,7 @@ ROLES = (WRITER, READER, OPERATOR)
 
 @pytest.fixture(params=LOGIN_ROLES)
 def login(request: pytest.FixtureRequest) -> str:
-    """The name of a login."""
+    """Return the name of a login."""
     return str(request.param)
 
 

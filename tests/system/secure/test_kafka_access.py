@@ -1,4 +1,4 @@
-"""Kafka allows processes and outside users what ``deploy/kafka/acls.yaml`` lists: enough, and no more."""
+"""Kafka allows processes and external users exactly what ``deploy/kafka/acls.yaml`` lists."""
 
 import json
 import os
@@ -45,13 +45,13 @@ DEADLINE_SECONDS = 30
 
 
 def settings_of(user: str, **settings: Any) -> dict[str, Any]:
-    """Return settings of a librdkafka client that is this user."""
+    """Return settings of a librdkafka client that connects as this user."""
     with acting_as(user):
         return {**librdkafka_options(os.environ["KAFKA_BOOTSTRAP"]), "log_level": 0, **settings}
 
 
 def expect_refusal(consumer: Consumer, code: int) -> None:
-    """Poll until a consumer is refused for this reason; it must get no record."""
+    """Poll until a consumer is refused for this reason, without receiving any record."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
         message = consumer.poll(0.2)
@@ -124,7 +124,7 @@ async def test_users_can_neither_write_nor_read_topics_that_are_not_on_their_lis
     for topic in unreadable:
         error = admin.list_topics(topic, timeout=DEADLINE_SECONDS).topics[topic].error
         if error is not None and error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            continue  # Not even its name is told: it cannot be read.
+            continue  # Not even its name is visible.
         consumer = Consumer(settings_of(user, **{"group.id": f"{user}.reads", "enable.auto.commit": False}))
         consumer.assign([TopicPartition(topic, 0, 0)])
         expect_refusal(consumer, KafkaError.TOPIC_AUTHORIZATION_FAILED)

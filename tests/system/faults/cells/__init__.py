@@ -15,7 +15,7 @@ KINDS = ("processes", "brokers", "postgres", "disks", "topics", "restores", "ins
 
 @dataclass(frozen=True)
 class Cell:
-    """``weight``: how often it is chosen, compared with others, in a run of some minutes."""
+    """``weight``: how often it is chosen, relative to others, in a run of some minutes."""
 
     name: str
     kind: str
@@ -41,13 +41,13 @@ def cell(*, weight: int = 1, shared: bool = True) -> Callable[[Callable[[FaultRu
 
 
 def load_cells() -> dict[str, Cell]:
-    """All cells by name, in the order of their kinds."""
+    """Return all cells by name, ordered by kind."""
     for kind in KINDS:
         importlib.import_module(f"{__name__}.{kind}")
     return CELLS
 
 
 def list_cells() -> Iterator[str]:
-    """A line for each cell."""
+    """Return a line for each cell."""
     for each in load_cells().values():
         yield f"{each.kind:<14} {each.name:<34} {each.description}"

@@ -1,4 +1,4 @@
-"""Judge what a fault run observed: each violation names invariant, command, record and evidence.
+"""Checks the observations of a fault run: each violation names invariant, command, record and evidence.
 
 The invariants are those of ``deploy/docs/faults.md``. Nothing here needs a server: a run is data.
 """

@@ -1,4 +1,4 @@
-"""Check a run that was saved again: ``python -m tests.system.faults.checker FOLDER``."""
+"""Check a saved run again: ``python -m tests.system.faults.checker FOLDER``."""
 
 import sys
 from pathlib import Path

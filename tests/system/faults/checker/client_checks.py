@@ -1,4 +1,4 @@
-"""I13 read your verdict, I14 tenants apart, I15 nothing secret outside, I16 bounded: what clients and operators see."""
+"""What clients and operators see: I13 read your verdict, I14 separate tenants, I15 secrecy, I16 bounded resources."""
 
 import re
 from collections import defaultdict
@@ -71,7 +71,7 @@ def check_bounded(run: Run) -> Iterator[Violation]:
 
 
 def _largest_increase(samples: list[Json], name: str) -> float:
-    """By how much a counter grew at most within a minute."""
+    """Return the largest increase of a counter within a minute."""
     largest, first = 0.0, 0
     for sample in samples:
         while samples[first]["at"] < sample["at"] - MINUTE_SECONDS:

@@ -10,7 +10,7 @@ NOT_SETTLING = ("command_id_reused", "unauthenticated")
 
 
 def check_no_command_lost(run: Run) -> Iterator[Violation]:
-    """I1: each acknowledged record has a verdict or a dead letter; what a client was told is in the log."""
+    """I1: each acknowledged record has a verdict or a dead letter; answers that clients received are in the log."""
     outcomes = {row.place for row in run.outcomes()}
     known = {row.command_id: row for row in run.verdicts}
     for line in run.lines("acknowledged"):

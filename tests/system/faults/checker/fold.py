@@ -1,6 +1,6 @@
-"""A second, plain fold of the events topic: what an integrator would build from its values alone.
+"""A second, simple fold of the events topic, as an integrator would build it from its values alone.
 
-It shares no code with the service. Only what a reader of the contract needs is folded: provisional grades, selections,
+It shares no code with the service, and folds only what a reader of the contract needs: provisional grades, selections,
 publication, published grades, and the version.
 """
 
@@ -34,7 +34,7 @@ def fold(records: Iterable[TopicRecord]) -> dict[str, FoldedAssignment]:
             continue
         key = f"{event['root_account_id']}/{event['assignment_id']}"
         folded = assignments.setdefault(key, FoldedAssignment())
-        # A replay repeats an event, or fills a topic that was made again.
+        # A replay repeats an event, or fills a recreated topic.
         if not record.is_replay or event["stream_version"] > folded.version:
             _apply(folded, record.headers["ce_type"].split(".")[1], event)
     return assignments
@@ -65,7 +65,7 @@ def _apply(folded: FoldedAssignment, name: str, event: Json) -> None:
 
 
 def describe_difference(folded: FoldedAssignment, document: Json) -> str | None:
-    """What a served state document has otherwise than the fold; None if they agree."""
+    """Describe how a served state document differs from the fold; None if they agree."""
     if document["version"] != folded.version:
         return f"version {document['version']}, the events end at {folded.version}"
     if (document["grades_published_at"] is None) != (folded.published_at is None):

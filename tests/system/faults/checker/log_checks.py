@@ -1,4 +1,4 @@
-"""I6 the log's numbers are dense, I8 it only grows, I10 what is served is the fold of what was published."""
+"""I6 the log's numbers are dense, I8 it only grows, I10 served states are the fold of the published events."""
 
 from collections import defaultdict
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a fault run observed from outside: clients, topics, the log, served states, samples of processes.
+"""The observations of a fault run from outside: clients, topics, the log, served states, samples of processes.
 
 A run is a folder of JSON lines, so that it can be checked again without any server: ``python -m
 tests.system.faults.checker FOLDER``.
@@ -17,7 +17,7 @@ Place = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A promise that was broken. ``record``: where it shows, e.g. ``verdicts 3 @ 17``; ``evidence``: what was seen."""
+    """A broken promise. ``record``: where it shows, e.g. ``verdicts 3 @ 17``; ``evidence``: what was observed."""
 
     invariant: str
     evidence: str
@@ -31,7 +31,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class TopicRecord:
-    """A record as a consumer was given it. ``topic`` has no prefix; what is not UTF-8 is escaped."""
+    """A record as a consumer received it. ``topic`` has no prefix; bytes that are not UTF-8 are escaped."""
 
     topic: str
     partition: int
@@ -126,7 +126,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a process may use while and after faults (I16)."""
+    """Limits of a process's resources during and after faults (I16)."""
 
     memory_mib: float = 600
     open_files: int = 500
@@ -136,7 +136,7 @@ class Limits:
 
 @dataclass
 class Run:
-    """All that was observed of one installation.
+    """All observations of one installation.
 
     ``history``: lines of clients, each with ``kind`` and ``at`` (seconds, monotonic). ``readers``: what read_committed
     consumers were given, by reader (``during``: while faults were injected, ``after``: at the end), then by topic, in
@@ -162,16 +162,16 @@ class Run:
     limits: Limits = Limits()
 
     def lines(self, kind: str) -> Iterator[Json]:
-        """The client lines of one kind."""
+        """Return the client lines of one kind."""
         return (line for line in self.history if line["kind"] == kind)
 
     def outcomes(self) -> Iterator[Outcome]:
-        """What became of command records."""
+        """Return the outcomes of command records."""
         yield from self.verdicts
         yield from self.dead_letters
 
     def save(self, folder: Path) -> None:
-        """Write the run, a file for each field."""
+        """Write the run to a file for each field."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, value in asdict(self).items():
             rows = value if isinstance(value, list) else [value]
@@ -180,7 +180,7 @@ class Run:
 
     @classmethod
     def load(cls, folder: Path) -> "Run":
-        """Read a run that was saved. Raises FileNotFoundError."""
+        """Read a saved run. Raises FileNotFoundError."""
 
         def rows(name: str) -> list[Any]:
             return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]

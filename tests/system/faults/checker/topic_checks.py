@@ -14,7 +14,7 @@ Ids = dict[tuple[int, int], tuple[str, str]]
 
 
 def log_ids(run: Run) -> dict[str, Ids]:
-    """What the log says that each topic holds."""
+    """Return the ids that each topic should have according to the log."""
     ids: dict[str, Ids] = {output: {} for output in OUTPUTS}
     for row in run.verdicts:
         ids["verdicts"][row.shard, row.number] = (row.ce_id, row.command_id)
@@ -27,7 +27,7 @@ def log_ids(run: Run) -> dict[str, Ids]:
 
 
 def check_published_once(run: Run) -> Iterator[Violation]:
-    """I4: a student's grade is published once in the log; no record stands twice on a topic, none is missing."""
+    """I4: a student's grade is published once in the log; no record is on a topic twice, none is missing."""
     published = Counter((e.assignment, e.student) for e in run.events if e.type == "grade_published")
     for (assignment, student), count in published.items():
         if count > 1:
@@ -91,7 +91,7 @@ def check_sequences(run: Run) -> Iterator[Violation]:
                     evidence = f"number {record.sequence} has the id of another number"
                     yield Violation("I5" if is_order else "I7", evidence, str(record))
                 last = last_sequence[record.partition]
-                # Replays repeat what was there, or fill a topic that was made again.
+                # Replays repeat earlier records, or fill a recreated topic.
                 if record.ce_id in seen or (record.is_replay and record.sequence <= last):
                     continue
                 seen.add(record.ce_id)
@@ -102,7 +102,7 @@ def check_sequences(run: Run) -> Iterator[Violation]:
 
 
 def check_committed_only(run: Run) -> Iterator[Violation]:
-    """I7: what a read_committed reader was given is on the topic, in the same bytes; all readers saw the same."""
+    """I7: records that a read_committed reader received are on the topic, with the same bytes; all readers agree."""
     for output, records in run.uncommitted.items():
         on_topic = {(record.partition, record.offset): record for record in records}
         for reader, topics in run.readers.items():

@@ -1,7 +1,7 @@
-"""Sabotages of the service: each takes away one of the six things that keep its promises.
+"""Sabotages of the service: each removes one of the six mechanisms that keep its promises.
 
-They exist to prove the checker, and only in processes that ``sabotages.start`` starts: production code has no switch
-for them. Where the database guards the same promise once more, ``SCHEMA`` takes that guard away as well.
+They exist to test the checker, and only in processes that ``sabotages.start`` starts: production code has no switch
+for them. If the database guards the same promise too, ``SCHEMA`` removes that guard as well.
 """
 
 import asyncio
@@ -42,18 +42,18 @@ def replace(owner: Any, name: str, value: Any) -> None:
 
 
 def forget_command_ids() -> None:
-    """Deduplication off: every command is decided, whatever was decided under its id."""
+    """Disable deduplication: every command is decided, even if its id was decided before."""
     replace(processor, "deduplicate", lambda incoming, first_verdicts: None)
 
 
 def ignore_watermarks() -> None:
-    """Watermark ignored: a record that is delivered again is processed again."""
+    """Ignore watermarks: a redelivered record is processed again."""
     replace(position_tracker, "is_new", lambda offset, watermark: True)
     replace(PositionTracker, "advance", lambda self, records: None)
 
 
 def let_zombies_publish() -> None:
-    """Fencing off: each producer has a transactional id of its own, and publishes late."""
+    """Disable fencing: each producer has its own transactional id, and publishes late."""
     create, publish = transactions.create_transactional_producer, Publisher.publish
 
     async def publish_late(self: Publisher, *arguments: Any) -> None:
@@ -65,7 +65,7 @@ def let_zombies_publish() -> None:
 
 
 def take_no_lock() -> None:
-    """Lock off: every relay is active."""
+    """Disable the lock: every relay is active."""
 
     async def pretend(self: RelayLeases, lane: int) -> bool:
         return True
@@ -74,12 +74,12 @@ def take_no_lock() -> None:
 
 
 def commit_without_waiting() -> None:
-    """Durability off: commits are acknowledged before they are on disk."""
+    """Disable durability: commits are acknowledged before they are on disk."""
     replace(session, "PREPARE", f"{session.PREPARE}; set synchronous_commit = off")
 
 
 def commit_offsets_first() -> None:
-    """Offset committed first: a batch counts as processed before it is, and Kafka's offsets are believed."""
+    """Commit offsets first: a batch counts as processed too early, and Kafka's offsets are trusted."""
     process_batch = CommandConsumer._process_batch
 
     async def commit_and_process(self: CommandConsumer, records: Any, consumer: AIOKafkaConsumer) -> None:

@@ -49,7 +49,7 @@ class Scene:
         return process
 
     def new_commands(self) -> list[Json]:
-        """Facts of all courses, each time with new ids."""
+        """Return facts of all courses, each time with new ids."""
         return [command for course in self.load.courses for command in course.facts()]
 
     def send(self, commands: list[Json]) -> None:
@@ -65,7 +65,7 @@ class Scene:
         return log_reader.count_rows(self.installation.database_url)["verdicts"]
 
     def count_committed_offsets(self) -> int:
-        """How many records Kafka believes that the handlers have processed."""
+        """Return how many records are processed according to Kafka's committed offsets."""
         group = f"{self.installation.prefix}.handler"
         consumer = Consumer({**librdkafka_options(self.installation.bootstrap), "group.id": group})
         topic = full_topic_name(self.installation.prefix, "commands")
@@ -78,14 +78,14 @@ class Scene:
         self.handler.start()
 
     def find(self) -> set[str]:
-        """The invariants that were broken."""
+        """Return the broken invariants."""
         run = collect(self.installation)
         run.limits = Limits(fenced_per_minute=FENCINGS_MAX)
         return {violation.invariant for violation in check(run)}
 
 
 def send_twice(scene: Scene) -> None:
-    """Every command is sent twice."""
+    """Send every command twice."""
     commands, before = scene.new_commands(), scene.count_verdicts()
     scene.send(commands)
     scene.send(commands)
@@ -94,7 +94,7 @@ def send_twice(scene: Scene) -> None:
 
 
 def restart_after_a_batch(scene: Scene) -> None:
-    """The handler is killed after it has processed everything, and starts again."""
+    """Kill the handler after it has processed everything, and start it again."""
     commands = scene.new_commands()
     scene.send(commands)
     scene.wait_until_published(commands)
@@ -103,7 +103,7 @@ def restart_after_a_batch(scene: Scene) -> None:
 
 
 def take_over_from_a_late_relay(scene: Scene) -> None:
-    """The active relay loses its lock while it is about to publish; the other one publishes the same."""
+    """Let the active relay lose its lock just before it publishes; the other one publishes the same."""
     commands, before = scene.new_commands(), scene.count_verdicts()
     scene.send(commands)
     wait_until(lambda: scene.count_verdicts() > before, "there is something to publish")
@@ -114,7 +114,7 @@ def take_over_from_a_late_relay(scene: Scene) -> None:
 
 
 def publish_for_a_while(scene: Scene) -> None:
-    """Both relays have something to publish again and again."""
+    """Give both relays something to publish repeatedly."""
     sampler = Sampler(scene.installation, metrics_every=1)
     ends_at = time.monotonic() + PUBLISHING_SECONDS
     while time.monotonic() < ends_at:
@@ -123,7 +123,7 @@ def publish_for_a_while(scene: Scene) -> None:
 
 
 def restart_in_a_batch(scene: Scene) -> None:
-    """The handler is killed as soon as Kafka has an offset of a batch, and starts again."""
+    """Kill the handler as soon as Kafka has an offset of a batch, and start it again."""
     commands, before = scene.new_commands(), scene.count_committed_offsets()
     scene.send(commands)
     wait_until(lambda: scene.count_committed_offsets() > before, "offsets are committed")
@@ -132,7 +132,7 @@ def restart_in_a_batch(scene: Scene) -> None:
 
 
 def crash_the_database(scene: Scene, server: PostgresServer) -> None:
-    """PostgreSQL is killed as soon as verdicts are published, until a commit is lost, at most five times."""
+    """Kill PostgreSQL as soon as verdicts are published, until a commit is lost, at most five times."""
     for _ in range(CRASHES_MAX):
         commands = scene.new_commands()[:10]
         scene.send(commands)

@@ -35,10 +35,10 @@ def full_topic_name(prefix: str, name: str) -> str:
 
 
 async def create_missing_topics(bootstrap: str, prefix: str, initial_progress: RelayProgress) -> list[str]:
-    """Create the missing topics and return their full names. If all are new, write the relay's initial progress.
+    """Create the missing topics and return their full names. If none ever held a record, write the initial progress.
 
-    If only the progress topic is new, it stays empty: the relay then stops and names the remedies instead of publishing
-    everything again.
+    Another tool may have created the topics, or an earlier call that did not end. If the progress topic alone is empty,
+    it stays so: the relay then stops and names the remedies instead of publishing everything again.
     """
     shard_count = len(initial_progress.shards)
     admin = AIOKafkaAdminClient(**client_options(bootstrap))
@@ -53,9 +53,19 @@ async def create_missing_topics(bootstrap: str, prefix: str, initial_progress: R
         await _create_topics(bootstrap, admin, new_topics)
     finally:
         await admin.close()
-    if len(missing) == len(TOPICS):
+    if len(missing) == len(TOPICS) or await _never_held_records(bootstrap, prefix):
         await write_progress(bootstrap, full_topic_name(prefix, "progress"), initial_progress)
     return [full_topic_name(prefix, name) for name in missing]
+
+
+async def _never_held_records(bootstrap: str, prefix: str) -> bool:
+    consumer = AIOKafkaConsumer(*(full_topic_name(prefix, name) for name in TOPICS), **client_options(bootstrap))
+    try:
+        await consumer.start()
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+        return bool(ends) and not any(ends.values())
+    finally:
+        await consumer.stop()
 
 
 async def ensure_replay_target(bootstrap: str, full_name: str, shard_count: int = SHARD_COUNT) -> bool:

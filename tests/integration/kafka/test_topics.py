@@ -4,13 +4,14 @@ import asyncio
 import logging
 
 import pytest
-from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from schemas.topics import TOPICS
+from schemas.topics import LANES_MAX, TOPICS
 from services.kafka import topics
 from services.kafka.client_options import client_options
+from services.kafka.progress_topic import read_progress
 from services.kafka.relay_progress import RelayProgress
 from tests.fixtures.system import RUN_PREFIX
 
@@ -73,3 +74,42 @@ async def test_a_topic_whose_settings_lose_records_is_refused(bootstrap: str) ->
 
     with pytest.raises(topics.TopicConfigError, match=f"{name} has cleanup.policy=compact: set it to delete"):
         await topics.verify_topics(bootstrap, prefix)
+
+
+async def test_topics_that_another_tool_created_get_the_initial_progress_once(bootstrap: str) -> None:
+    prefix = f"{RUN_PREFIX}-others"
+    progress = RelayProgress.initial("an installation")
+    progress_topic = topics.full_topic_name(prefix, "progress")
+    admin = AIOKafkaAdminClient(**client_options(bootstrap))
+    await admin.start()
+    await admin.create_topics(
+        [NewTopic(topics.full_topic_name(prefix, name), topic.partition_count(), 1) for name, topic in TOPICS.items()]
+    )
+    await admin.close()
+
+    for _ in range(2):
+        assert await topics.create_missing_topics(bootstrap, prefix, progress) == []
+        assert await read_progress(bootstrap, progress_topic) == progress
+    consumer = AIOKafkaConsumer(**client_options(bootstrap))
+    await consumer.start()
+    ends = await consumer.end_offsets([TopicPartition(progress_topic, lane) for lane in range(LANES_MAX)])
+    await consumer.stop()
+    assert set(ends.values()) == {1}
+
+
+async def test_lost_progress_stays_lost_while_topics_hold_records(bootstrap: str) -> None:
+    prefix = f"{RUN_PREFIX}-lost"
+    progress_topic = topics.full_topic_name(prefix, "progress")
+    await topics.create_missing_topics(bootstrap, prefix, RelayProgress.initial("an installation"))
+    producer = AIOKafkaProducer(**client_options(bootstrap))
+    await producer.start()
+    await producer.send_and_wait(topics.full_topic_name(prefix, "verdicts"), b"{}", partition=7)
+    await producer.stop()
+    admin = AIOKafkaAdminClient(**client_options(bootstrap))
+    await admin.start()
+    await admin.delete_topics([progress_topic])
+    await admin.close()
+    while await topics.create_missing_topics(bootstrap, prefix, RelayProgress.initial("an installation")) == []:
+        await asyncio.sleep(0.05)
+
+    assert await read_progress(bootstrap, progress_topic) is None

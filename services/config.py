@@ -227,7 +227,7 @@ class HandlerSettings(ProcessSettings, ShardSettings, TokenSettings):
     """Settings of the handler. ``handler_instance`` (unique per running process) avoids a rebalance at a restart.
 
     A transaction ends after the command that reaches ``handler_batch_events`` or ``handler_batch_bytes``.
-    ``handler_cache_entries`` limits the enrolments, users, grades and submissions in memory; subscribers share it.
+    ``handler_cache_mib`` limits the memory of cached courses and assignments; subscribers share it.
     """
 
     handler_instance: str | None = Field(
@@ -240,9 +240,7 @@ class HandlerSettings(ProcessSettings, ShardSettings, TokenSettings):
         default=90, ge=1, le=3_650, description="the days for which contents of dead letters are kept, from 1 to 3650"
     )
     handler_batch_records: int = Field(default=1_000, ge=1, le=5_000, description="a number from 1 to 5000")
-    handler_cache_entries: int = Field(
-        default=600_000, ge=1_000, le=100_000_000, description="a number from 1000 to 100000000"
-    )
+    handler_cache_mib: int = Field(default=256, ge=1, le=65_536, description="a number of MiB from 1 to 65536")
     handler_batch_events: int = Field(default=20_000, ge=1, le=200_000, description="a number from 1 to 200000")
     handler_batch_bytes: int = Field(
         default=16 << 20, ge=1 << 10, le=256 << 20, description="a number of bytes from 1024 to 268435456"

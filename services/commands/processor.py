@@ -16,7 +16,7 @@ from services.commands.incoming_command import IncomingCommand, IncomingDeadLett
 from services.commands.parse import InvalidCommand
 from services.commands.sealing import find_person_to_erase, recognize_repeated_commands
 from services.commands.serialization import EVENTS_PER_STEP, SerializedCommand, serialize, serialize_in_steps
-from services.commands.state_cache import ENTRIES_MAX, StateCache, StreamKey
+from services.commands.state_cache import BYTES_MAX, StateCache, StreamKey
 from services.eventlog.append_batch import AppendBatch
 from services.eventlog.append_signal import notify_appended
 from services.eventlog.store import EventStore
@@ -49,7 +49,7 @@ class CommandProcessor:
         incarnation: int,
         shard_count: int,
         authorizer: CommandAuthorizer | None = None,
-        entries_max: int = ENTRIES_MAX,
+        cache_bytes_max: int = BYTES_MAX,
         live_events_shard: int | None = None,
         limits: BatchLimits | None = None,
         give_way: Callable[[], Awaitable[None]] = give_way,
@@ -59,7 +59,7 @@ class CommandProcessor:
         self.shard_count = shard_count
         self.authorizer = authorizer
         self.live_events_shard = live_events_shard
-        self.state_cache = StateCache(entries_max)
+        self.state_cache = StateCache(cache_bytes_max)
         # Taken from the sequence, and not yet used by an appended stream.
         self._stream_numbers: list[int] = []
         self._limits = limits or BatchLimits()

@@ -10,6 +10,7 @@ from typing import cast
 from services.commands.command_state import NO_STATE, PLACEHOLDER_STREAM_ID, CommandState, NewStreamId, StreamName
 from services.commands.incoming_command import ReadableCommand
 from services.commands.parse import InvalidCommand
+from services.commands.state_size import LARGE_EVENT_BYTES, estimate_assignment_bytes, estimate_course_bytes
 from services.eventlog.aggregates import apply_assignment_event, apply_course_event, new_assignment
 from services.eventlog.store import EventStore, StoredEvent, Stream
 from services.moderation.assignment import Assignment
@@ -21,29 +22,27 @@ from services.moderation.evolve import evolve_assignment, evolve_course
 
 StreamKey = tuple[int, int]
 
-# The limit for all subscribers of a process together, in entries: enrolments and users of courses, grades and
-# submissions of assignments. An entry takes about 600 bytes.
-ENTRIES_MAX = 600_000
-ENTRY_BYTES = 600
+BYTES_MAX = 256 << 20
+"""The limit for all subscribers of a process together, see :mod:`services.commands.state_size`."""
 CONFIGURE_ASSIGNMENT = "configure_assignment"
 
 
 class StateCache:
     """Courses by (root account, course) and assignments by (root account, assignment), with their stream rows.
 
-    They are as of ``positions``, the heads of their shards. ``entries_max``: the limit for the eviction of the least
-    recently used ones.
+    They are as of ``positions``, the heads of their shards. ``bytes_max``: about how much memory they may take before
+    the least recently used ones are evicted.
     """
 
-    def __init__(self, entries_max: int = ENTRIES_MAX) -> None:
+    def __init__(self, bytes_max: int = BYTES_MAX) -> None:
         self.courses: dict[StreamKey, tuple[Course, Stream]] = {}
         self.assignments: dict[StreamKey, tuple[Assignment, Stream]] = {}
         self.positions: dict[int, int] = {}
         self.new_stream_ids: dict[StreamName, NewStreamId] = {}
-        self.entry_count = 0
-        self.entries_max = entries_max
-        # Entries by stream ("course" or "assignment", key), the least recently used first.
-        self._entry_counts: OrderedDict[tuple[str, StreamKey], int] = OrderedDict()
+        self.byte_count = 0
+        self.bytes_max = bytes_max
+        # Bytes by stream ("course" or "assignment", key), the least recently used first.
+        self._sizes: OrderedDict[tuple[str, StreamKey], int] = OrderedDict()
         self._used_streams: dict[tuple[str, StreamKey], None] = {}
         # Bytes of large events of assignments: long comments, rubric assessments, lists of students.
         self._large_event_bytes: dict[StreamKey, int] = {}
@@ -53,16 +52,16 @@ class StateCache:
         self.courses.clear()
         self.assignments.clear()
         self.positions.clear()
-        self._entry_counts.clear()
+        self._sizes.clear()
         self._used_streams.clear()
         self._large_event_bytes.clear()
-        self.entry_count = 0
+        self.byte_count = 0
 
     def drop_stale(self, positions: dict[int, int]) -> None:
         """Drop the streams of every shard that another writer has appended to; ``positions``: the shards' heads."""
         changed_shards = {shard for shard, position in positions.items() if self.positions.get(shard, -1) != position}
         if changed_shards:
-            for kind, key in list(self._entry_counts):
+            for kind, key in list(self._sizes):
                 if self._cache_for(kind)[key][1].shard in changed_shards:
                     self._evict(kind, key)
         self.positions.update(positions)
@@ -185,7 +184,7 @@ class StateCache:
                 self._erase_texts(state.course, event.user_id)
             return
         evolve_assignment(state.assignment, cast(AssignmentEvent, event), position=position, at=at)
-        if size > ENTRY_BYTES:
+        if size > LARGE_EVENT_BYTES:
             self._add_event_bytes((state.stream.root_account, state.assignment.assignment_id), size)
 
     def _erase_texts(self, course: Course, user_id: int) -> None:
@@ -201,26 +200,26 @@ class StateCache:
         if key not in self.assignments:
             self.assignments[key] = (new_assignment(stream, stored_event), stream)
         apply_assignment_event(self.assignments[key][0], stored_event)
-        if len(stored_event.data) > ENTRY_BYTES:
+        if len(stored_event.data) > LARGE_EVENT_BYTES:
             self._add_event_bytes(key, len(stored_event.data))
 
     def _add_event_bytes(self, assignment_key: StreamKey, size: int) -> None:
         self._large_event_bytes[assignment_key] = self._large_event_bytes.get(assignment_key, 0) + size
 
     def evict_lru(self) -> None:
-        """Evict streams beyond ``entries_max``; call it after each batch, which changes their sizes."""
+        """Evict streams beyond ``bytes_max``; call it after each batch, which changes their sizes."""
         for kind, key in self._used_streams:
             if key in self._cache_for(kind):
-                entries = self._count_entries(kind, key)
-                self.entry_count += entries - self._entry_counts.pop((kind, key), 0)
-                self._entry_counts[kind, key] = entries
+                size = self._estimate_bytes(kind, key)
+                self.byte_count += size - self._sizes.pop((kind, key), 0)
+                self._sizes[kind, key] = size
         self._used_streams.clear()
-        while self.entry_count > self.entries_max and len(self._entry_counts) > 1:
-            self._evict(*next(iter(self._entry_counts)))
+        while self.byte_count > self.bytes_max and len(self._sizes) > 1:
+            self._evict(*next(iter(self._sizes)))
 
     def _evict(self, kind: str, key: StreamKey) -> None:
         del self._cache_for(kind)[key]
-        self.entry_count -= self._entry_counts.pop((kind, key))
+        self.byte_count -= self._sizes.pop((kind, key))
         if kind == "assignment":
             self._large_event_bytes.pop(key, None)
 
@@ -229,10 +228,7 @@ class StateCache:
     ) -> dict[StreamKey, tuple[Course, Stream]] | dict[StreamKey, tuple[Assignment, Stream]]:
         return self.courses if kind == "course" else self.assignments
 
-    def _count_entries(self, kind: str, key: StreamKey) -> int:
+    def _estimate_bytes(self, kind: str, key: StreamKey) -> int:
         if kind == "course":
-            course = self.courses[key][0]
-            return 1 + len(course.enrollments) + len(course.users)
-        assignment = self.assignments[key][0]
-        large_event_entries = self._large_event_bytes.get(key, 0) // ENTRY_BYTES
-        return 1 + len(assignment.provisional_grades) + len(assignment.submissions) + large_event_entries
+            return estimate_course_bytes(self.courses[key][0])
+        return estimate_assignment_bytes(self.assignments[key][0]) + self._large_event_bytes.get(key, 0)

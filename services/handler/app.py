@@ -45,7 +45,7 @@ def build_app(
         log_level=logging.DEBUG,
         consumer_only=True,
     )
-    cache_share = CacheShare(settings.handler_cache_entries)
+    cache_share = CacheShare(settings.handler_cache_mib << 20)
     consumers = []
     for index in range(settings.handler_subscribers):
         consumer = CommandConsumer(

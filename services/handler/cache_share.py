@@ -2,10 +2,10 @@
 
 
 class CacheShare:
-    """Divides ``entries_max`` equally among the consumers that have partitions."""
+    """Divides ``bytes_max`` equally among the consumers that have partitions."""
 
-    def __init__(self, entries_max: int) -> None:
-        self._entries_max = entries_max
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
         self._active: set[str] = set()
 
     def set_active(self, consumer: str, has_partitions: bool) -> None:
@@ -15,6 +15,6 @@ class CacheShare:
         else:
             self._active.discard(consumer)
 
-    def entries_max(self) -> int:
-        """Return the entries that one consumer with partitions may keep now."""
-        return self._entries_max // max(len(self._active), 1)
+    def bytes_max(self) -> int:
+        """Return the bytes that one consumer with partitions may keep now."""
+        return self._bytes_max // max(len(self._active), 1)

@@ -262,7 +262,7 @@ class CommandConsumer(ConsumerRebalanceListener):
             self.session = await open_log_session(
                 self.settings, self.installation, self.authorizer, self.health, self.name
             )
-        self.session.processor.state_cache.entries_max = self.cache_share.entries_max()
+        self.session.processor.state_cache.bytes_max = self.cache_share.bytes_max()
         return self.session
 
     def disconnect(self) -> None:

@@ -225,6 +225,8 @@ class Assignment:
     provisional_grades: dict[int, ProvisionalGrade] = field(default_factory=dict)
     grades_by_student: dict[int, tuple[ProvisionalGrade, ...]] = field(default_factory=dict)
     submissions: dict[int, Submission | TouchedSubmission] = field(default_factory=dict)
+    # Those of ``submissions`` that are no TouchedSubmission.
+    full_submission_count: int = 0
     # Number of comments ever created, public copies included: part of the ids that the service generates.
     comment_count: int = 0
     # The student whose submission has an id now, by the id that the LMS stated.
@@ -333,6 +335,7 @@ class Assignment:
         if not isinstance(submission, Submission):
             revision = 0 if submission is None else submission.revision
             submission = self.submissions[student_id] = Submission(revision=revision)
+            self.full_submission_count += 1
         submission.updated_at = at
         submission.revision += 1
         return submission

@@ -13,7 +13,7 @@ from services.commands.processor import CommandProcessor
 from services.eventlog.store import EventStore
 from tests.integration.eventlog.test_complexity import COURSES, CommandRecords
 
-ENTRIES_MAX = 45
+BYTES_MAX = 45_000
 READ_AT_ONCE_MAX = 5
 TRANSACTIONS = "select count(distinct xmin::text) from decided_command"
 VERSIONS = "select version from event where type = 'provisional_grade_updated' order by stream"
@@ -27,18 +27,18 @@ async def process(processor: CommandProcessor, records: Sequence[Record]) -> Bat
     )
 
 
-async def test_lru_entries_are_evicted_and_reloaded_from_the_log(database_url: str) -> None:
+async def test_lru_states_are_evicted_and_reloaded_from_the_log(database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
     try:
         log, commands = EventStore(connection), CommandRecords()
         processor = CommandProcessor(
-            log, await log.current_incarnation("commands"), DEFAULT_SHARD_COUNT, entries_max=ENTRIES_MAX
+            log, await log.current_incarnation("commands"), DEFAULT_SHARD_COUNT, cache_bytes_max=BYTES_MAX
         )
         await process(processor, commands.setup_records())
         for _ in range(2):
             for start in range(COURSES):
                 await process(processor, commands.grade_records(COURSES)[start : start + 1])
-                assert 0 < processor.state_cache.entry_count <= ENTRIES_MAX
+                assert 0 < processor.state_cache.byte_count <= BYTES_MAX
                 assert 0 < len(processor.state_cache.assignments) < COURSES
         versions = [row["version"] for row in await connection.fetch(VERSIONS)]
     finally:

@@ -7,11 +7,11 @@ def test_cache_is_shared_by_the_consumers_that_have_partitions() -> None:
     share = CacheShare(600_000)
     for number in range(64):
         share.set_active(f"commands-{number}", has_partitions=number < 12)
-    assert share.entries_max() == 50_000
+    assert share.bytes_max() == 50_000
     for number in range(11):
         share.set_active(f"commands-{number}", has_partitions=False)
-    assert share.entries_max() == 600_000
+    assert share.bytes_max() == 600_000
 
 
 def test_whole_cache_is_available_if_no_consumer_has_partitions() -> None:
-    assert CacheShare(600_000).entries_max() == 600_000
+    assert CacheShare(600_000).bytes_max() == 600_000

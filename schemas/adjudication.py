@@ -1,4 +1,4 @@
-"""Adjudication policies (contract section 8.4): numbers are decimal strings, so that nothing is rounded on the way."""
+"""Adjudication policies (contract section 8.4): numbers are decimal strings, so that no value is rounded in transit."""
 
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -40,9 +40,9 @@ Boundaries = Annotated[
 
 
 class Rounding(Strict):
-    """How a computed score is rounded; one that a grader gave never is."""
+    """How a computed score is rounded; a grader's own score is never rounded."""
 
-    step: Step = Field(default="0.01", description="the result is a multiple of it, such as 0.5")
+    step: Step = Field(default="0.01", description="results are multiples of it, such as 0.5")
     mode: Literal["half_up", "half_even", "up", "down"] = Field(
         default="half_up",
         description="half_up: halves away from zero; up: towards plus infinity; down: towards minus infinity",
@@ -50,25 +50,25 @@ class Rounding(Strict):
 
 
 class AdjudicationPolicy(Strict):
-    """By which independent marks become one."""
+    """Derives one grade from independent marks."""
 
     marks: Annotated[int, Field(strict=True, ge=2, le=10)] = Field(
-        default=2, description="independent marks that are needed"
+        default=2, description="number of independent marks that are required"
     )
     within_points: DecimalText | None = Field(
-        default=None, description="how far highest and lowest mark may be apart, in points"
+        default=None, description="maximum distance between highest and lowest mark, in points"
     )
     within_percent: DecimalText | None = Field(
-        default=None, description="how far they may be apart, in percent of the points possible"
+        default=None, description="maximum distance in percent of the points possible"
     )
     boundaries: Boundaries | Literal["grading_scheme"] | None = Field(
-        default=None, description="ascending percents, or those of the grading scheme: all marks lie in one band"
+        default=None, description="ascending percents, or those of the grading scheme: all marks must be in one band"
     )
-    result: AdjudicationResult = Field(description="what follows from marks that agree")
-    rounding: Rounding = Field(default=Rounding(), description="of a result that no grader gave")
+    result: AdjudicationResult = Field(description="the result if the marks agree")
+    rounding: Rounding = Field(default=Rounding(), description="how a computed result is rounded")
     otherwise: Literal["moderator", "third_mark"] = Field(
-        default="moderator", description="who decides where the marks do not agree"
+        default="moderator", description="who decides if the marks do not agree"
     )
     third: ThirdMarkResult | None = Field(
-        default=None, description="with third_mark: what follows from the first three marks"
+        default=None, description="with third_mark: how the result follows from the first three marks"
     )

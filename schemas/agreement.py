@@ -1,4 +1,4 @@
-"""Body of ``GET /api/moderation/v1/assignments/:assignment_id/agreement``: how far an assignment's graders agree.
+"""Body of ``GET /api/moderation/v1/assignments/:assignment_id/agreement``: agreement between an assignment's graders.
 
 Ids are integers, and strings for a client that accepts ``application/json+canvas-string-ids``. No student is named.
 """
@@ -26,7 +26,7 @@ Interval = Annotated[list[float], Field(min_length=2, max_length=2)] | None
 
 
 class Figure(BaseModel):
-    """``count``: over how many things it was taken; where there is nothing to tell ``value`` is null with a reason."""
+    """``count``: number of observations. If there is no value, ``value`` is null and ``reason`` states why."""
 
     value: float | None
     count: Count
@@ -34,11 +34,11 @@ class Figure(BaseModel):
 
 
 class IntraclassCorrelation(BaseModel):
-    """ICC(A,1), as McGraw and Wong 1996 call it: two-way random effects, absolute agreement, of a single mark.
+    """ICC(A,1) of McGraw and Wong 1996: two-way random effects, absolute agreement, of a single mark.
 
-    Shrout and Fleiss 1979 call it ICC(2,1). It is taken over the scores of those works alone that all the compared
-    graders marked, ``count`` of them; none of fewer than three, nor of complete and incomplete. ``interval`` is that of
-    95 % confidence, null also where the graders differ by the same on every work.
+    Shrout and Fleiss 1979 call it ICC(2,1). It is computed over the ``count`` submissions that all compared graders
+    marked. There is no value for fewer than three submissions, nor for complete/incomplete grading. ``interval`` is the
+    95 % confidence interval; it is also null if the graders differ by the same amount on every submission.
     """
 
     value: float | None
@@ -55,7 +55,7 @@ class Difference(BaseModel):
 
 
 class Grader(BaseModel):
-    """Differences from the mean of the other graders of the same work, and from the grade that was decided on."""
+    """Differences from the mean of the submission's other graders, and from the final grade."""
 
     user_id: Id
     marks: Count
@@ -65,7 +65,7 @@ class Grader(BaseModel):
 
 
 class Pair(BaseModel):
-    """Two graders over the works that both marked; the difference is the first's mark less the second's."""
+    """Two graders, over the submissions that both marked; the difference is the first mark minus the second."""
 
     user_ids: Annotated[list[Id], Field(min_length=2, max_length=2)]
     works: Count
@@ -78,18 +78,18 @@ class Pair(BaseModel):
 
 
 class Distance(BaseModel):
-    """Pairs of marks at most ``up_to`` points apart and farther than the bar before; null: farther than all."""
+    """A histogram bar: pairs of marks at most ``up_to`` points apart, beyond the previous bar; null: the rest."""
 
     up_to: float | None
     pairs: Count
 
 
 class Agreement(BaseModel):
-    """Rates are over all pairs of marks of one work; ``tolerance`` is in points.
+    """Rates are over all pairs of marks of one submission; ``tolerance`` is in points.
 
-    ``quadratic_weighted_kappa`` is the mean of the pairs of graders', weighted by their works, over ``categories``
-    (lowest first): tenths of the points possible, bands of the grading scheme, or incomplete and complete.
-    ``intraclass_correlation`` compares all graders of the assignment; where they take turns see that of each pair.
+    ``quadratic_weighted_kappa`` is the mean over pairs of graders, weighted by their number of submissions. Its
+    ``categories`` (lowest first) are tenths of the points possible, bands of the grading scheme, or incomplete and
+    complete. ``intraclass_correlation`` compares all graders of the assignment; if they take turns, see each pair's.
     """
 
     assignment_id: Id

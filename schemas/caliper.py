@@ -1,7 +1,7 @@
 """The same grades in IMS Caliper 1.1: one envelope with one GradeEvent, in the shape that Canvas gives it.
 
-Nothing is null: what is not known is left out. Caliper cannot say that a grade is not posted yet, nor what it was
-before. Canvas: Data Services documentation, "Caliper IMS 1.1".
+Nothing is null: unknown values are left out. Caliper cannot express that a grade is not posted yet, nor the previous
+grade. Canvas: Data Services documentation, "Caliper IMS 1.1".
 """
 
 from typing import Annotated, Literal
@@ -31,7 +31,7 @@ Namespace = Field(alias="com.instructure.canvas")
 
 
 class Person(Strict):
-    """A user of the LMS; number 0 where it is not known who."""
+    """A user of the LMS; number 0 if the user is unknown."""
 
     id: UserUrn
     type: Literal["Person"]
@@ -149,7 +149,7 @@ class EventExtensions(Strict):
 
 
 class GradeEvent(Strict):
-    """``actor``: the user who published; the LMS itself where no user did."""
+    """``actor``: the user who published; the LMS itself if there was no user."""
 
     context: Context = Field(alias="@context")
     id: Annotated[str, StringConstraints(pattern=rf"^urn:uuid:{UUID4_PATTERN}$")]
@@ -170,7 +170,7 @@ class GradeEvent(Strict):
 class Envelope(Strict):
     """A grade that was published, posted or hidden, as one GradeEvent.
 
-    ``sendTime`` is the event's own: whenever an event is sent, it is the same bytes.
+    ``sendTime`` is the time of the event, so that an event has the same bytes whenever it is sent.
     """
 
     sensor: Iri

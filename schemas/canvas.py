@@ -1,7 +1,7 @@
-"""Bodies of the HTTP API as they leave (contract section 6; Canvas's names and shapes).
+"""Response bodies of the HTTP API (contract section 6; Canvas's names and shapes).
 
 Ids are integers, and strings for a client that accepts ``application/json+canvas-string-ids``. Fields that depend on
-who asks are optional; a field more is no breach.
+the caller are optional; additional fields are allowed.
 """
 
 from typing import Annotated, Any, Literal
@@ -53,9 +53,9 @@ class CourseEnrollment(BaseModel):
 
 
 class Course(BaseModel):
-    """``course_code`` is the name; ``sis_course_id`` is for who sees the gradebook.
+    """``course_code`` is the name; only users who see the gradebook get ``sis_course_id``.
 
-    What the LMS does not state is null; the calendar's link lacks its secret code: no feed answers there.
+    Values that the LMS does not send are null. The calendar's link lacks its secret code and leads to no feed.
     """
 
     id: Id
@@ -74,7 +74,7 @@ class Course(BaseModel):
 
 
 class Assignment(BaseModel):
-    """An assignment's settings as the LMS stated them. The last two fields are for who sees the gradebook."""
+    """An assignment's settings as the LMS sent them. Only users who see the gradebook get the last two fields."""
 
     id: Id
     course_id: Id
@@ -116,7 +116,7 @@ class UserEnrollment(BaseModel):
 
 
 class CourseUser(User):
-    """A user of a course; the enrolments where ``include[]=enrollments`` asks for them."""
+    """A user of a course; with ``include[]=enrollments`` also the enrolments."""
 
     enrollments: list[UserEnrollment] | None = None
 
@@ -134,13 +134,13 @@ class UserDisplay(BaseModel):
 
 
 class NoAuthor(BaseModel):
-    """Stands for an author whom the caller may not know."""
+    """Replaces an author whom the caller may not know."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class SubmissionComment(BaseModel):
-    """An ordinary comment. Of an author whom the caller may not know the id is null."""
+    """An ordinary comment. The author's id is null if the caller may not know the author."""
 
     id: Id
     comment: str | None
@@ -187,7 +187,7 @@ class RubricAssessment(BaseModel):
 
 
 class ProvisionalGrade(BaseModel):
-    """``scorer_id`` is replaced by ``anonymous_grader_id`` where graders are anonymous to who asks."""
+    """``anonymous_grader_id`` replaces ``scorer_id`` if graders are anonymous to the caller."""
 
     provisional_grade_id: Id
     score: float | None
@@ -215,7 +215,7 @@ class Status(BaseModel):
 
 
 class Selection(BaseModel):
-    """``student_id`` is replaced by ``anonymous_id`` where students are anonymous to who asks."""
+    """``anonymous_id`` replaces ``student_id`` if students are anonymous to the caller."""
 
     assignment_id: Id
     student_id: Id | None = None
@@ -224,14 +224,14 @@ class Selection(BaseModel):
 
 
 class Group(BaseModel):
-    """No assignment is a group's here."""
+    """Always null: there are no group assignments."""
 
     id: None
     name: None
 
 
 class Submission(BaseModel):
-    """``body``, ``url`` and ``submission_type`` are the LMS's alone; ``preview_url`` is its page of the submission."""
+    """``body``, ``url`` and ``submission_type`` are only in the LMS; ``preview_url`` is its page of the submission."""
 
     id: Id
     assignment_id: Id
@@ -274,9 +274,9 @@ class Graded(Submission):
 
 
 class GradeableStudent(BaseModel):
-    """A student to grade: a user, or who is hidden an anonymous id and a number.
+    """A student to grade: a user, or for a hidden student an anonymous id and a number.
 
-    With ``include[]=provisional_grades`` and for moderators also the last three.
+    Moderators get the last three fields with ``include[]=provisional_grades``.
     """
 
     id: Id | None = None
@@ -304,14 +304,14 @@ class ErrorLine(BaseModel):
 
 
 class Errors(BaseModel):
-    """``status`` says which refusal it is where Canvas says so."""
+    """``status`` names the refusal if Canvas does so."""
 
     status: str | None = None
     errors: list[ErrorLine]
 
 
 class Pending(BaseModel):
-    """No verdict yet: ask again at ``Location``."""
+    """No verdict yet: request ``Location`` later."""
 
     command_id: Annotated[str, Field(pattern=UUID_PATTERN)]
     status: Annotated[str, Field(pattern="^pending$")]
@@ -379,7 +379,7 @@ class AdjudicationPolicyAnswer(BaseModel):
 
 
 class ExplanationPerson(BaseModel):
-    """``anonymous_grader_id`` stands for ``user_id`` where graders are hidden; null for one without a slot."""
+    """``anonymous_grader_id`` replaces ``user_id`` if graders are hidden; null for a user without a slot."""
 
     user_id: Id | None = None
     anonymous_grader_id: AnonymousId | None = None
@@ -397,15 +397,15 @@ class ExplanationEntry(BaseModel):
     """An event about the grade."""
 
     event_type: EventName
-    version: Annotated[int, Field(ge=1)] = Field(description="of the assignment's stream")
+    version: Annotated[int, Field(ge=1)] = Field(description="version of the assignment's stream")
     at: Moment
-    actor: ExplanationPerson | None = Field(description="who did it, null for the LMS")
-    details: dict[str, Any] = Field(description="figures of the event, old and new values as pairs")
-    record: ExplanationRecord | None = Field(description="the grade_change that told it")
+    actor: ExplanationPerson | None = Field(description="the user who acted, null for the LMS")
+    details: dict[str, Any] = Field(description="values of the event; changed values as pairs of old and new")
+    record: ExplanationRecord | None = Field(description="the grade_change that announced it")
 
 
 class Explanation(BaseModel):
-    """Why a student's grade is what it is. ``anonymous_id`` stands for ``student_id`` while students are hidden."""
+    """How a student's grade came about. ``anonymous_id`` replaces ``student_id`` while students are hidden."""
 
     assignment_id: Id
     student_id: Id | None = None
@@ -414,12 +414,12 @@ class Explanation(BaseModel):
     grade: str | None
     excused: bool
     selected_provisional_grade_id: Id | None
-    sentence: str = Field(description="the last thing that made the grade, and what it came from")
+    sentence: str = Field(description="the last change of the grade, and its origin")
     trail: list[ExplanationEntry] = Field(description="by version")
 
 
 class StateAdjudication(BaseModel):
-    """The last adjudication of a student; ``stale``: marks or settings that it rests on changed since."""
+    """The last adjudication of a student; ``stale``: marks or settings that it depends on have changed since."""
 
     student_id: Id
     outcome: str

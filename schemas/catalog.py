@@ -1,4 +1,4 @@
-"""Every message: on which topic, with which value and headers. Schemas, AsyncAPI and tests are made from this list."""
+"""Every message with its topic, value and headers. Schemas, AsyncAPI document and tests are derived from this list."""
 
 import inspect
 import re
@@ -22,7 +22,7 @@ NAME_MAP_KEYWORDS = frozenset({"properties", "$defs", "patternProperties", "depe
 
 @dataclass(frozen=True)
 class Message:
-    """``name``: unique; ``topic``: without prefix; ``value`` None: bytes of any kind; ``ce_type``: of what leaves."""
+    """``name`` is unique; ``topic`` without prefix; ``value`` None: any bytes; ``ce_type`` of output messages."""
 
     name: str
     topic: str
@@ -40,7 +40,7 @@ def build_schema(model: type[BaseModel], urn: str) -> Json:
 
 
 def _clean_schema(node: Any, is_name_map: bool = False) -> Any:
-    """Without the titles that only repeat a field's name, and without defaults of null: null is not "left out"."""
+    """Remove titles that only repeat a field's name, and defaults of null: null does not mean "left out"."""
     if isinstance(node, list):
         return [_clean_schema(part) for part in node]
     if not isinstance(node, dict):
@@ -126,7 +126,7 @@ def get_topic_messages(topic: str) -> list[Message]:
 
 
 def get_topic_headers(topic: str) -> Json:
-    """Return the headers of a topic's records, whichever of its messages they are of."""
+    """Return the schema of the headers on a topic, for all of its messages."""
     messages = get_topic_messages(topic)
     ce_type_patterns = [re.escape(message.ce_type) for message in messages if message.ce_type is not None]
     return (

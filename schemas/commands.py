@@ -1,4 +1,4 @@
-"""Commands as they arrive on the topic (contract sections 2 and 3): strict, and nothing unknown."""
+"""Commands as they arrive on the topic (contract sections 2 and 3); unknown fields are refused."""
 
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -35,15 +35,15 @@ class Actor(Strict):
 
 
 class Envelope(Strict):
-    """What every command has. ``version`` 1 is the only one there is."""
+    """Fields of every command. The only ``version`` is 1."""
 
-    command_id: CommandId = Field(description="drawn once by the producer and reused for every retry")
-    version: Version = Field(default=1, description="of the command's form")
-    issued_at: Time = Field(description="when the producer made the command; it decides nothing")
+    command_id: CommandId = Field(description="generated once by the producer and reused for every retry")
+    version: Version = Field(default=1, description="version of the command's schema")
+    issued_at: Time = Field(description="when the producer created the command; for information only")
     root_account_id: Id = Field(description="all other ids are ids of this account")
-    course_id: Id = Field(description="in decimal it is the record's key")
-    actor: Actor | None = Field(default=None, description="on whose behalf; facts have none")
-    correlation_id: CorrelationId | None = Field(default=None, description="carried into everything that follows")
+    course_id: Id = Field(description="its decimal form is the record's key")
+    actor: Actor | None = Field(default=None, description="the user who acts; facts have none")
+    correlation_id: CorrelationId | None = Field(default=None, description="copied to all resulting records")
 
 
 class AboutCourse(Envelope):
@@ -55,12 +55,12 @@ class AboutAssignment(Envelope):
 
 
 class LatePolicy(Strict):
-    """Canvas's late policy; a field that is left out keeps its value, at first that of Canvas (nothing is deducted)."""
+    """Canvas's late policy; a field left out keeps its value, initially Canvas's default (nothing is deducted)."""
 
     late_submission_deduction_enabled: bool = False
     late_submission_deduction: Percent = Field(
         default=Decimal(0),
-        description="percent of the points possible that each started interval costs, kept to two decimals",
+        description="percent of the points possible deducted for each started interval, kept to two decimals",
     )
     late_submission_interval: Literal["day", "hour"] = "day"
     late_submission_minimum_percent_enabled: bool = False
@@ -109,7 +109,7 @@ class Enrollment(Strict):
         "DesignerEnrollment",
         "ObserverEnrollment",
         "StudentViewEnrollment",
-    ] = Field(description="StudentViewEnrollment is Canvas's Test Student: never on live-events or caliper")
+    ] = Field(description="StudentViewEnrollment is Canvas's Test Student, who is never on live-events or caliper")
     state: Literal["active", "inactive", "invited", "creation_pending", "completed", "deleted"] = "active"
     section_id: Id | None = None
     limited_to_section: bool | None = None
@@ -149,7 +149,7 @@ class AssignmentData(Strict):
     assigned_to: Annotated[list[Id], Field(max_length=ITEMS_MAX)] | None = None
     deleted: bool | None = None
     adjudication: AdjudicationPolicy | None = Field(
-        default=None, description="by which marks become one; null for none, reset when moderation is switched off"
+        default=None, description="the adjudication policy; null for none, reset when moderation is switched off"
     )
 
 
@@ -189,7 +189,7 @@ class ProvisionalGradeData(Strict):
     student_id: Id
     posted_grade: GradeText | None = None
     prefer_points_over_scheme: bool | None = Field(
-        default=None, description="a number in posted_grade is points even where the scheme has a band of that name"
+        default=None, description="a number in posted_grade means points, even if a band has that name"
     )
     score: Number | None = None
     excuse: bool | None = None
@@ -223,7 +223,7 @@ class NoData(Strict):
 
 class PublicationData(Strict):
     plan_digest: PlanDigest | None = Field(
-        default=None, description="publish only what the plan with this digest said; null or left out: any plan"
+        default=None, description="publish only if the plan still has this digest; null or left out: always"
     )
     schedule_id: CommandId | None = Field(
         default=None,
@@ -245,7 +245,7 @@ class AdjudicationPolicyData(Strict):
 
 class AdjudicationData(Strict):
     student_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)] | None = Field(
-        default=None, description="students of the moderation set; null or left out: all of it"
+        default=None, description="students of the moderation set; null or left out: all of them"
     )
 
 
@@ -253,7 +253,7 @@ class RevisionData(Strict):
     student_id: Id = Field(description="whose grade was published")
     posted_grade: GradeText | None = Field(default=None, description="the new grade as a text")
     score: Number | None = Field(default=None, description="the new grade as a number of points")
-    excuse: bool | None = Field(default=None, description="true: the student is excused instead")
+    excuse: bool | None = Field(default=None, description="true: excuse the student instead")
     reason: Annotated[Reason, PERSONAL] = Field(description="why, for the audit trail")
 
 
@@ -263,7 +263,7 @@ class WithdrawalData(Strict):
 
 
 class SlotData(Strict):
-    grader_id: Id = Field(description="whose slot to free")
+    grader_id: Id = Field(description="the grader whose slot is to be released")
 
 
 class SampleData(Strict):
@@ -287,70 +287,70 @@ class SampleData(Strict):
 
 
 class UpsertCourse(AboutCourse):
-    """States a course: its names, its account, its default grading scheme, its late policy."""
+    """Creates or updates a course: names, account, default grading scheme, late policy."""
 
     type: Literal["upsert_course"]
     data: CourseData
 
 
 class UpsertUsers(AboutCourse):
-    """States people by their ids; their names are required on first mention."""
+    """Creates or updates users by id; the first record of a user needs their name."""
 
     type: Literal["upsert_users"]
     data: UsersData
 
 
 class UpsertEnrollments(AboutCourse):
-    """States who is in the course as what; one enrollment is (user, type, section)."""
+    """Creates or updates enrollments; one enrollment is (user, type, section)."""
 
     type: Literal["upsert_enrollments"]
     data: EnrollmentsData
 
 
 class UpsertAdmins(AboutCourse):
-    """States account-level roles, known to this course; an empty list of permissions removes one."""
+    """Creates or updates account-level roles for this course; an empty list of permissions removes a role."""
 
     type: Literal["upsert_admins"]
     data: AdminsData
 
 
 class ErasePerson(AboutCourse):
-    """Erases for good what is personal of a person in this course: names, logins, SIS ids, comments on their work."""
+    """Permanently erases a person's data in this course: names, logins, SIS ids, comments on their work."""
 
     type: Literal["erase_person"]
     data: ErasureData
 
 
 class ConfigureAssignment(AboutAssignment):
-    """States an assignment's settings; the first one makes it."""
+    """Creates or updates an assignment's settings; the first one creates the assignment."""
 
     type: Literal["configure_assignment"]
     data: AssignmentData
 
 
 class RecordSubmission(AboutAssignment):
-    """States a student's submission and what the gradebook says of it."""
+    """Records a student's submission and its gradebook entry."""
 
     type: Literal["record_submission"]
     data: SubmissionData
 
 
 class RecordSubmissionComment(AboutAssignment):
-    """States an ordinary comment that is on a submission already."""
+    """Records an ordinary comment that already exists on a submission."""
 
     type: Literal["record_submission_comment"]
     data: SubmissionCommentData
 
 
 class PostGrades(AboutAssignment):
-    """Grades become visible to students; each whose state changes is told again as a grade_change, not muted."""
+    """Makes grades visible to students. Each changed submission gets another grade_change, not muted."""
 
     type: Literal["post_grades"]
     data: PostData
 
 
 class HideGrades(AboutAssignment):
-    """Grades are hidden from students again; each whose state changes is told again, muted."""
+    """Hides grades from students again. Each changed submission gets another grade_change, muted."""
 
     type: Literal["hide_grades"]
     data: HideData
@@ -364,7 +364,7 @@ class RecordProvisionalGrade(AboutAssignment):
 
 
 class RecordProvisionalComment(AboutAssignment):
-    """Comments on a provisional grade, and makes one without a score where there is none."""
+    """Comments on a provisional grade, and creates one without a score if there is none."""
 
     type: Literal["record_provisional_comment"]
     data: ProvisionalCommentData
@@ -378,28 +378,28 @@ class SelectStudentsForModeration(AboutAssignment):
 
 
 class SelectProvisionalGrade(AboutAssignment):
-    """Chooses a provisional grade for its student."""
+    """Selects a provisional grade for its student."""
 
     type: Literal["select_provisional_grade"]
     data: SelectionData
 
 
 class BulkSelectProvisionalGrades(AboutAssignment):
-    """Chooses provisional grades for many students; of one student the last one counts."""
+    """Selects provisional grades for many students; the last one of each student counts."""
 
     type: Literal["bulk_select_provisional_grades"]
     data: BulkSelectionData
 
 
 class PublishProvisionalGrades(AboutAssignment):
-    """Publishes the chosen grades of all students, or of none."""
+    """Publishes the selected grades of all students, or none at all."""
 
     type: Literal["publish_provisional_grades"]
     data: PublicationData
 
 
 class PlanPublication(AboutAssignment):
-    """Answers what a publication by the actor would do now, and changes nothing."""
+    """Previews a publication by the actor; changes nothing."""
 
     type: Literal["plan_publication"]
     data: NoData
@@ -420,14 +420,14 @@ class CancelScheduledPublication(AboutAssignment):
 
 
 class SetAdjudicationPolicy(AboutAssignment):
-    """Sets by which policy marks become one, as configure_assignment does, for who moderates."""
+    """Sets the adjudication policy, like configure_assignment, but for moderators."""
 
     type: Literal["set_adjudication_policy"]
     data: AdjudicationPolicyData
 
 
 class AdjudicateProvisionalGrades(AboutAssignment):
-    """Selects or records what the marks of students agree on, and says who needs a third mark or the moderator."""
+    """Selects or records the agreed scores, and lists the students who need a third mark or the moderator."""
 
     type: Literal["adjudicate_provisional_grades"]
     data: AdjudicationData
@@ -441,14 +441,14 @@ class RevisePublishedGrade(AboutAssignment):
 
 
 class WithdrawPublishedGrade(AboutAssignment):
-    """Takes a student's published grade back: no score, no grade, no excusal."""
+    """Withdraws a student's published grade: no score, no grade, no excusal."""
 
     type: Literal["withdraw_published_grade"]
     data: WithdrawalData
 
 
 class ReleaseGraderSlot(AboutAssignment):
-    """Frees the slot of a grader who has entered no grade; comments alone do not hold it."""
+    """Releases the slot of a grader who has entered no grade; comments alone do not prevent that."""
 
     type: Literal["release_grader_slot"]
     data: SlotData

@@ -1,8 +1,8 @@
-"""Find changes of a contract that break its users: ``python -m schemas.compatibility``.
+"""Finds changes of a contract that break its users: ``python -m schemas.compatibility``.
 
-A consumer must find what was promised: no field removed, renamed or widened. A producer must be able to continue: no
-field narrowed or newly required. Optional additions break nothing. ``released/`` holds the contracts that others use;
-the word ``release`` replaces them by the present ones, unless these break something.
+For consumers no field may be removed, renamed or widened; for producers no field may be narrowed or newly required.
+Optional additions are compatible. ``released/`` holds the contracts that others use; the argument ``release`` replaces
+them by the current ones, unless these break something.
 """
 
 import json
@@ -52,14 +52,14 @@ def _channel_changes(old: Json, new: Json) -> Iterator[str]:
 
 
 def _incompatibilities(narrower: Json, wider: Json, path: str, is_input: bool) -> Iterator[str]:
-    """Why a value of the first schema may be none of the second."""
+    """Yield the reasons why a value of the first schema may be invalid in the second."""
     for keyword in EQUAL_KEYWORDS:
         if keyword in wider and narrower.get(keyword) != wider[keyword]:
             yield f"{path}: {keyword} changed"
     if "enum" in wider and not set(map(json.dumps, _values(narrower))) <= set(map(json.dumps, wider["enum"])):
-        yield f"{path}: other values than before"
+        yield f"{path}: the allowed values differ"
     if not _types(narrower) <= _types(wider) | ({"integer"} if "number" in _types(wider) else set()):
-        yield f"{path}: other types than before"
+        yield f"{path}: the allowed types differ"
     for keywords, direction in ((MINIMUM_KEYWORDS, -1), (MAXIMUM_KEYWORDS, 1)):
         for keyword in keywords:
             if keyword in wider and (keyword not in narrower or (narrower[keyword] - wider[keyword]) * direction > 0):
@@ -70,7 +70,7 @@ def _incompatibilities(narrower: Json, wider: Json, path: str, is_input: bool) -
 def _object_incompatibilities(narrower: Json, wider: Json, path: str, is_input: bool) -> Iterator[str]:
     for name in wider.get("required", ()):
         if name not in narrower.get("required", ()):
-            yield f"{path}/{name}: {'required now' if is_input else 'may be left out now'}"
+            yield f"{path}/{name}: {'is now required' if is_input else 'is no longer required'}"
     narrower_properties, wider_properties = narrower.get("properties", {}), wider.get("properties", {})
     for name in narrower_properties if is_input else wider_properties:
         if name not in narrower_properties or name not in wider_properties:
@@ -78,11 +78,11 @@ def _object_incompatibilities(narrower: Json, wider: Json, path: str, is_input: 
         else:
             yield from _incompatibilities(narrower_properties[name], wider_properties[name], f"{path}/{name}", is_input)
     if is_input and wider.get("additionalProperties") is False and narrower.get("additionalProperties") is not False:
-        yield f"{path}: closed now"
+        yield f"{path}: no longer accepts other fields"
     yield from _list_incompatibilities(narrower, wider, path, is_input)
     if any(word in narrower or word in wider for word in CHOICE_KEYWORDS):
         for choice in _choices(narrower):
-            # Of the choices that do not fit, the closest one says best what changed.
+            # None of the choices fits: report the one with the fewest differences.
             yield from min(
                 (list(_incompatibilities(choice, other, path, is_input)) for other in _choices(wider)), key=len
             )
@@ -98,7 +98,7 @@ def _list_incompatibilities(narrower: Json, wider: Json, path: str, is_input: bo
     elif isinstance(narrower_items, dict) and isinstance(wider_items, dict):
         yield from _incompatibilities(narrower_items, wider_items, f"{path}[]", is_input)
     else:
-        yield f"{path}: another list than before"
+        yield f"{path}: the list differs"
 
 
 def _choices(schema: Json) -> list[Json]:
@@ -110,13 +110,13 @@ def _values(schema: Json) -> list[Any]:
 
 
 def _types(schema: Json) -> set[str]:
-    """Return the types that a schema allows; all of them if it names none or leaves that to its choices."""
+    """Return the types that a schema allows; all types if it names none or leaves that to its choices."""
     types = schema.get("type", ALL_TYPES)
     return {types} if isinstance(types, str) else set(types)
 
 
 def read_contracts(folder: Path) -> dict[str, Json]:
-    """Every contract in a folder, by its path there without ``.schema.json``."""
+    """Read every contract in a folder, by its path there without ``.schema.json``."""
     paths = sorted(folder.rglob("*.json"))
     contracts_by_path = {
         str(path.relative_to(folder)).removesuffix(".json").removesuffix(".schema"): _read_json(path) for path in paths
@@ -126,7 +126,7 @@ def read_contracts(folder: Path) -> dict[str, Json]:
 
 
 def current_contracts() -> dict[str, Json]:
-    """Return today's contracts, with the channels and those of HTTP."""
+    """Return the current contracts, including the channels and the HTTP contracts."""
     return {
         **read_contracts(GENERATED),
         "channels": _channels(),
@@ -148,7 +148,7 @@ def _read_json(path: Path) -> Json:
 
 
 def release() -> None:
-    """Save today's contracts as the released ones."""
+    """Save the current contracts as the released ones."""
     shutil.rmtree(RELEASED, ignore_errors=True)
     shutil.copytree(GENERATED, RELEASED)
     shutil.copy(FOLDER / f"{OPENAPI}.json", RELEASED)
@@ -156,7 +156,7 @@ def release() -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Say what breaks; exit 1 where something does."""
+    """Print the breaking changes; exit with 1 if there are any."""
     changes = breaking_changes(read_contracts(RELEASED), current_contracts())
     if changes:
         sys.exit("\n".join(changes))

@@ -1,4 +1,4 @@
-"""Domain events as they leave (contract section 5); the record's ``ce_type`` is ``moderation.<name>.v1``."""
+"""Published domain events (contract section 5); the record's ``ce_type`` is ``moderation.<name>.v1``."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
@@ -39,7 +39,7 @@ EventName = Literal[CourseEventName, AssignmentEventName, StudentEventName]
 
 
 class DomainEvent(Strict):
-    """``user_id``: who acted, null for facts without an actor; ``payload``: Canvas's audit payload where it has one."""
+    """``user_id``: the actor, null for facts without one; ``payload``: Canvas's audit payload if it has one."""
 
     user_id: IdText | None
     root_account_id: IdText
@@ -57,7 +57,7 @@ def _class_name(name: str) -> str:
 
 
 def _build_event_model(name: str, subject: str) -> type[DomainEvent]:
-    """Build the model of an event: its payload is closed, ids of what it is not about are null."""
+    """Build the model of an event: its payload is closed, and ids that do not apply to it are null."""
     payload = getattr(event_payloads, _class_name(name))
     fields: dict[str, Any] = {"payload": (payload, ...)}
     if subject == "course":
@@ -74,4 +74,4 @@ EVENTS: Mapping[str, type[DomainEvent]] = {
     **{name: _build_event_model(name, "assignment") for name in get_args(AssignmentEventName)},
     **{name: _build_event_model(name, "student") for name in get_args(StudentEventName)},
 }
-"""By name, what stands on ``moderation.events``."""
+"""The messages on ``moderation.events``, by name."""

@@ -1,7 +1,7 @@
-"""Payloads of the domain events, one class a name (contract section 5).
+"""Payloads of the domain events, one class per name (contract section 5).
 
-Where Canvas audits the same fact the payload is Canvas's: plain values when created, ``[old, new]`` for what changed.
-What did not change, or was not stated, is left out; null is a value. Ids are decimal strings, scores numbers, times
+If Canvas audits the same fact, the payload is Canvas's: plain values at creation, ``[old, new]`` for changes. Values
+that did not change or were not sent are left out; null is a value. Ids are decimal strings, scores numbers, times
 RFC 3339 in milliseconds. Fields marked ``x-personal`` become null when their person is erased (``person_erased``).
 """
 
@@ -48,7 +48,7 @@ class LatePolicy(Strict):
 
 
 class CourseUpdated(Strict):
-    """What the LMS states of the course: names, account, default grading scheme, late policy."""
+    """The course as sent by the LMS: names, account, default grading scheme, late policy."""
 
     name: Changed[str] = None
     sis_source_id: Changed[str] = None
@@ -70,7 +70,7 @@ class User(Strict):
 
 
 class UsersUpdated(Strict):
-    """People of the course, new values only. Their names, logins and SIS ids stand here and nowhere else."""
+    """Users of the course, new values only. No other event holds names, logins or SIS ids."""
 
     users: list[User]
 
@@ -85,7 +85,7 @@ class Enrollment(Strict):
 
 
 class EnrollmentsUpdated(Strict):
-    """Who is in the course as what: whole rows; one enrollment is (user, type, section)."""
+    """Enrollments in the course, as complete rows; one enrollment is (user, type, section)."""
 
     enrollments: list[Enrollment]
 
@@ -96,15 +96,15 @@ class Admin(Strict):
 
 
 class AdminsUpdated(Strict):
-    """Account-level roles: whole rows; no permissions: the role was removed."""
+    """Account-level roles, as complete rows; a role without permissions was removed."""
 
     admins: list[Admin]
 
 
 class PersonErased(Strict):
-    """A person's names, logins and SIS ids, and the comments and rubric assessments of their work, are gone for good.
+    """A person's names, logins, SIS ids, comments and rubric assessments of their work were permanently erased.
 
-    From here on they are null wherever the service shows or publishes them. Grades and ids stay.
+    From this event on they are null wherever the service shows or publishes them. Grades and ids stay.
     """
 
     user_id: IdText
@@ -133,7 +133,7 @@ class AssignmentCreated(Strict):
 class AssignmentUpdated(Strict):
     """Settings that changed.
 
-    ``kept_in_moderation_set``: students who stay in a set that is hand-picked from now on.
+    ``kept_in_moderation_set``: students who stay in the set when it becomes hand-picked.
     """
 
     name: Changed[str] = None
@@ -155,7 +155,7 @@ class AssignmentUpdated(Strict):
 
 
 class SubmissionRecorded(Strict):
-    """The gradebook as the LMS states it, new values only."""
+    """The submission's gradebook entry as sent by the LMS, new values only."""
 
     submission_id: IdText | None = None
     anonymous_id: AnonymousId | None = None
@@ -172,7 +172,7 @@ class SubmissionRecorded(Strict):
 
 
 class SubmissionCommentRecorded(Strict):
-    """An ordinary comment that was on the submission already."""
+    """An ordinary comment that already existed on the submission."""
 
     author_id: IdText
     comment: Annotated[str | None, PERSONAL]
@@ -180,17 +180,17 @@ class SubmissionCommentRecorded(Strict):
 
 
 class GraderSlotTaken(Strict):
-    """A grader took a slot. ``anonymous_id``: how they are named where graders are anonymous."""
+    """A grader took a slot. ``anonymous_id`` replaces their name if graders are anonymous."""
 
     grader_id: IdText
     anonymous_id: AnonymousId
 
 
 class GraderSlotReleased(Strict):
-    """A slot was given back; its grader keeps the anonymous id, and takes a slot again with the next work."""
+    """A slot was released. Its grader keeps the anonymous id, and takes a slot again with the next grade or comment."""
 
-    grader_id: IdText = Field(description="whose slot it was")
-    anonymous_id: AnonymousId = Field(description="of the grader, now and later")
+    grader_id: IdText = Field(description="the grader who had the slot")
+    anonymous_id: AnonymousId = Field(description="the grader's, also for later slots")
 
 
 class SampledStudent(Strict):
@@ -212,7 +212,7 @@ class StudentsSelectedForModeration(Strict):
 
 
 class ProvisionalGradeCreated(Strict):
-    """A provisional grade. ``graded_at`` is null where a comment alone made it: it counts as not entered."""
+    """A provisional grade. ``graded_at`` is null if only a comment created it: it then counts as not entered."""
 
     id: IdText
     score: Points | None
@@ -238,7 +238,7 @@ class ProvisionalGradeUpdated(Strict):
 
 
 class ProvisionalCommentCreated(Strict):
-    """A comment on a provisional grade. ``id``: the comment's."""
+    """A comment on a provisional grade. ``id`` is the comment's."""
 
     id: IdText
     comment: Annotated[str | None, PERSONAL]
@@ -247,7 +247,7 @@ class ProvisionalCommentCreated(Strict):
 
 
 class ProvisionalGradeSelected(Strict):
-    """The moderator chose this provisional grade for the student."""
+    """The moderator selected this provisional grade for the student."""
 
     id: IdText
     student_id: IdText
@@ -257,45 +257,45 @@ class AdjudicatedMark(Strict):
     """A mark that counts."""
 
     provisional_grade_id: IdText = Field(description="the provisional grade")
-    scorer_id: IdText = Field(description="who gave it")
-    score: Points = Field(description="its score when it was adjudicated")
+    scorer_id: IdText = Field(description="the grader who gave it")
+    score: Points = Field(description="its score at the time of the adjudication")
 
 
 class MarkComparison(Strict):
-    """A comparison of the marks with its figures."""
+    """A comparison of the marks, with its values."""
 
-    rule: Literal["within_points", "within_percent", "boundaries"] = Field(description="the policy's field")
-    passed: bool = Field(description="whether the marks agree by it")
+    rule: Literal["within_points", "within_percent", "boundaries"] = Field(description="the field of the policy")
+    passed: bool = Field(description="whether the marks agree by this rule")
     distance: str | LeftOut = Field(default=None, description="between highest and lowest mark, in points")
-    limit: str | LeftOut = Field(default=None, description="how far they may be apart, in points")
-    bands: list[Count] | LeftOut = Field(default=None, description="of boundaries: the band of each mark, from below")
+    limit: str | LeftOut = Field(default=None, description="maximum distance, in points")
+    bands: list[Count] | LeftOut = Field(default=None, description="for boundaries: each mark's band, from the lowest")
 
 
 class ProvisionalGradeAdjudicated(Strict):
-    """What a policy made of a student's marks; Canvas's events follow for what it did."""
+    """The result of a policy for a student's marks; Canvas's own events follow for each change."""
 
     policy: AdjudicationPolicy = Field(description="in full")
-    policy_version: Annotated[int, Field(ge=1)] = Field(description="stream version at which it was set")
-    points_possible: Points = Field(description="of the assignment, 0 for none")
-    grading_type: GradingType = Field(description="of the assignment")
-    grading_scheme: Bands | None = Field(description="in force, where it gives the boundaries and is not Canvas's own")
-    marks: list[AdjudicatedMark] = Field(description="those that count, as they were first entered")
-    comparisons: list[MarkComparison] = Field(description="that the policy asks for")
+    policy_version: Annotated[int, Field(ge=1)] = Field(description="stream version at which the policy was set")
+    points_possible: Points = Field(description="the assignment's, 0 for none")
+    grading_type: GradingType = Field(description="the assignment's")
+    grading_scheme: Bands | None = Field(description="in force, if it gives the boundaries and is not Canvas's default")
+    marks: list[AdjudicatedMark] = Field(description="the marks that count, as first entered")
+    comparisons: list[MarkComparison] = Field(description="the comparisons that the policy requires")
     outcome: Literal["kept", "waiting", "agreed", "needs_third_mark", "needs_moderator"] = Field(
         description="kept: a moderator decided by hand, or the student is excused"
     )
-    score: Points | None = Field(description="that was agreed")
+    score: Points | None = Field(description="the agreed score")
     failed: list[Literal["within_points", "within_percent", "boundaries"]] = Field(
-        description="comparisons by which the marks do not agree"
+        description="the comparisons that failed"
     )
     missing: Count = Field(description="marks that are still needed")
-    provisional_grade_id: IdText | None = Field(description="what is selected afterwards")
-    records_final: bool = Field(description="whether the score is recorded as a final grade, which no grader gave")
-    selects: bool = Field(description="whether a selection follows")
+    provisional_grade_id: IdText | None = Field(description="the provisional grade that is selected afterwards")
+    records_final: bool = Field(description="whether the score is recorded as a final grade that no grader gave")
+    selects: bool = Field(description="whether a selection event follows")
 
 
 class SubmissionUpdated(Strict):
-    """An excusal that a moderator gave or lifted, with what it changed of the gradebook."""
+    """An excusal that a moderator gave or lifted, with the resulting gradebook changes."""
 
     excused: tuple[bool, bool]
     score: Changed[Points] = None
@@ -308,8 +308,8 @@ class SubmissionUpdated(Strict):
 class GradePublished(Strict):
     """One student's grade was published: the chosen provisional grade, its scorer, old and new grade.
 
-    The new score is the entered one less the points deducted by a late policy; ``points_deducted`` is null where the
-    submission was not late. ``was_graded``: the submission's state before.
+    The new score is the entered score minus the points deducted by a late policy; ``points_deducted`` is null if the
+    submission was not late. ``was_graded``: whether the submission was already graded.
     """
 
     provisional_grade_id: IdText
@@ -324,7 +324,7 @@ class GradePublished(Strict):
 
 
 class GradesPosted(Strict):
-    """The publication as a whole; it closes one. Canvas's name for it."""
+    """The publication as a whole, after its last grade. The name is Canvas's."""
 
     grades_published_at: tuple[None, TimeText]
 
@@ -350,34 +350,34 @@ class PublicationScheduleCancelled(Strict):
 
 
 class GradeRevised(Strict):
-    """A published grade became another one, or an excusal, which ends a late policy status."""
+    """A published grade was replaced by another grade or by an excusal, which ends a late policy status."""
 
-    score: tuple[Points | None, Points | None] = Field(description="of the gradebook, old and new")
-    grade: tuple[str | None, str | None] = Field(description="of the gradebook, old and new")
+    score: tuple[Points | None, Points | None] = Field(description="in the gradebook, old and new")
+    grade: tuple[str | None, str | None] = Field(description="in the gradebook, old and new")
     excused: tuple[bool, bool] = Field(description="old and new")
     entered_score: Points | None = Field(description="the new score before a late policy's deduction")
-    points_deducted: Points | None = Field(description="by a late policy, null where the submission was not late")
-    grader_id: IdText = Field(description="who revised it")
+    points_deducted: Points | None = Field(description="by a late policy, null if the submission was not late")
+    grader_id: IdText = Field(description="the user who revised it")
     graded_at: TimeText = Field(description="when")
-    was_graded: bool = Field(description="whether the submission's state was graded before")
+    was_graded: bool = Field(description="whether the submission was graded before")
     reason: Annotated[str | None, PERSONAL] = Field(description="why; null once the student was erased")
 
 
 class GradeWithdrawn(Strict):
-    """A published grade was taken back: the submission is as it was handed in."""
+    """A published grade was withdrawn: the submission is as it was handed in."""
 
-    score: tuple[Points | None, None] = Field(description="of the gradebook, old and new")
-    grade: tuple[str | None, None] = Field(description="of the gradebook, old and new")
+    score: tuple[Points | None, None] = Field(description="in the gradebook, old and new")
+    grade: tuple[str | None, None] = Field(description="in the gradebook, old and new")
     excused: tuple[bool, bool] = Field(description="old and new")
-    grader_id: IdText = Field(description="who withdrew it")
+    grader_id: IdText = Field(description="the user who withdrew it")
     graded_at: TimeText = Field(description="when")
     reason: Annotated[str | None, PERSONAL] = Field(description="why; null once the student was erased")
 
 
 class SubmissionPosted(Strict):
-    """The grade as it stands, which the student can see from ``posted_at`` on.
+    """The current grade, which the student can see from ``posted_at`` on.
 
-    ``graded``: the submission's state; a grade_change follows only for a graded one.
+    ``graded``: whether the submission is graded; only then a grade_change follows.
     """
 
     score: Points | None
@@ -388,7 +388,7 @@ class SubmissionPosted(Strict):
 
 
 class SubmissionHidden(Strict):
-    """The grade as it stands, which the student can no longer see. ``graded``: the submission's state."""
+    """The current grade, which the student can no longer see. ``graded``: whether the submission is graded."""
 
     score: Points | None
     grade: str | None

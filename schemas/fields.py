@@ -1,7 +1,7 @@
-"""The kinds of values that commands are made of, with their limits (contract section 2).
+"""The types of values in commands, with their limits (contract section 2).
 
-Where the limit can be written in JSON Schema, the generated schema says it too; ids below 2**63 as text, real dates
-and the contents of a free object are checked here only.
+The generated schema states each limit that JSON Schema can express; ids below 2**63 as text, real dates and the
+contents of a free object are checked only here.
 """
 
 import re
@@ -39,17 +39,17 @@ TIME_PATTERN = (
 NO_NUL_PATTERN = r"^[^\u0000]*$"
 NO_CONTROL_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 
-# fullmatch, because in Python a final $ lets a line feed pass.
+# fullmatch, because in Python a final $ also matches before a line feed.
 _ID = re.compile(ID_PATTERN[1:-1])
 _UUID = re.compile(UUID_PATTERN[1:-1])
 _TIME = re.compile(TIME_PATTERN[1:-1])
-# A free object stands in ``data``, which stands in the command: it is the third level.
+# A free object is in ``data``, which is in the command: it is the third level.
 _FREE_OBJECT_LEVEL = 3
 _ZERO = Decimal(0)
 
 
 def format_time(at: datetime) -> str:
-    """Format a time as all contracts have it: RFC 3339, UTC, milliseconds."""
+    """Format a time as in all contracts: RFC 3339, UTC, milliseconds."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
 
 
@@ -81,13 +81,13 @@ def _parse_time(value: object) -> datetime:
         except (ValueError, OverflowError):
             pass
         else:
-            # Most have whole milliseconds already, and a copy takes as long as all the rest.
+            # Most times have whole milliseconds already, and a copy takes as long as the whole parsing.
             return at.replace(microsecond=at.microsecond // 1000 * 1000) if at.microsecond % 1000 else at
     raise ValueError("send an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z")
 
 
 def _parse_number(value: object) -> Decimal:
-    # NaN compares false with everything, so it is refused here too.
+    # Comparisons with NaN are false, so NaN is refused here too.
     if type(value) in (int, float) and -SCORE_MAX <= value <= SCORE_MAX:  # type: ignore[operator]
         return Decimal(value) if isinstance(value, int) else Decimal(repr(value)) if value else _ZERO
     raise ValueError("send a JSON number between -1000000000 and 1000000000")
@@ -103,7 +103,7 @@ def _parse_points(value: object) -> Decimal:
 def _parse_points_possible(value: object) -> Decimal:
     points = _parse_points(value)
     if points and points < POINTS_MIN:
-        raise ValueError(f"send 0, or at least {POINTS_MIN:f} points: a share of fewer cannot be written")
+        raise ValueError(f"send 0, or at least {POINTS_MIN:f} points: shares of fewer points cannot be represented")
     return points
 
 
@@ -114,7 +114,7 @@ def _check_scheme(scheme: list[tuple[str, Decimal]]) -> list[tuple[str, Decimal]
         if not name.strip():
             raise ValueError(f"band {index} has no name: give it one")
         if name != name.strip():
-            raise ValueError(f"the name of band {index} begins or ends with a blank: remove it, no grade would match")
+            raise ValueError(f"the name of band {index} begins or ends with a space, which no grade matches: remove it")
         if bound > BOUND_MAX:
             raise ValueError(
                 f"the lower bound of band {index} is above {BOUND_MAX}: bounds are fractions from 0, not percents; "
@@ -190,7 +190,7 @@ _SCHEME_SCHEMA = {
 }
 _OBJECT_SCHEMA = {"type": "object", "maxProperties": ITEMS_MAX}
 
-# As parse_id, without a call of Python: a command has five ids.
+# Equivalent to parse_id, without a Python call: a command has five ids.
 _ID_CORE = core_schema.custom_error_schema(
     core_schema.union_schema(
         [
@@ -207,7 +207,7 @@ _ID_CORE = core_schema.custom_error_schema(
     custom_error_type="id",
     custom_error_message=ID_REMEDY,
 )
-# Likewise. Of the UUIDs only the nil UUID has no digit but zeros.
+# Likewise, without a Python call. Only the nil UUID consists of zeros.
 _COMMAND_ID_CORE = core_schema.custom_error_schema(
     core_schema.chain_schema(
         [
@@ -222,7 +222,7 @@ Id = Annotated[int, GetPydanticSchema(lambda _source, _handler: _ID_CORE), WithJ
 Version = Annotated[int, PlainValidator(_parse_version), WithJsonSchema({"type": "integer", "const": 1})]
 CommandId = Annotated[str, GetPydanticSchema(lambda _source, _handler: _COMMAND_ID_CORE), WithJsonSchema(_UUID_SCHEMA)]
 Time = Annotated[datetime, PlainValidator(_parse_time), WithJsonSchema(_TIME_SCHEMA)]
-"""Aware, in UTC, cut to milliseconds once parsed."""
+"""After parsing: aware, in UTC, truncated to milliseconds."""
 Name = Annotated[str, StringConstraints(strict=True, max_length=NAME_MAX, pattern=NO_NUL_PATTERN)]
 Text = Annotated[str, StringConstraints(strict=True, max_length=TEXT_MAX, pattern=NO_NUL_PATTERN)]
 Comment = Annotated[str, StringConstraints(strict=True, max_length=COMMENT_MAX, pattern=NO_NUL_PATTERN)]
@@ -237,7 +237,7 @@ Number = Annotated[
     PlainValidator(_parse_number),
     WithJsonSchema({"type": "number", "minimum": -SCORE_MAX, "maximum": SCORE_MAX}),
 ]
-"""A JSON number with |number| <= 1e9; exact once parsed."""
+"""A JSON number with |number| <= 1e9; exact after parsing."""
 Points = Annotated[
     Decimal, PlainValidator(_parse_points), WithJsonSchema({"type": "number", "minimum": 0, "maximum": SCORE_MAX})
 ]
@@ -260,11 +260,11 @@ Percent = Annotated[
 FreeObject = Annotated[dict[str, Any], PlainValidator(_parse_object), WithJsonSchema(_OBJECT_SCHEMA)]
 """Any JSON object within the limits of the contract."""
 PlanDigest = Annotated[str, StringConstraints(strict=True, pattern=DIGEST_PATTERN)]
-"""Of a publication plan, as the service made it."""
+"""Digest of a publication plan, as computed by the service."""
 
 IdText = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
-"""An id as it leaves: a decimal string."""
+"""An id in published records: a decimal string."""
 TimeText = Annotated[
     str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$")
 ]
-"""A time as it leaves: RFC 3339, UTC, milliseconds."""
+"""A time in published records: RFC 3339, UTC, milliseconds."""

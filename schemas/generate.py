@@ -1,8 +1,8 @@
-"""Generate the files of the contracts: ``python -m schemas.generate``.
+"""Generates the files of the contracts: ``python -m schemas.generate``.
 
 ``generated/``: a JSON Schema for every message's value, and one for the headers of each topic; ``asyncapi.yaml``;
 ``reasons.md``: why a command is rejected.
-What changed against ``released/`` in a way that breaks others is refused by a test.
+A test refuses changes that break users of ``released/``.
 """
 
 import json
@@ -18,7 +18,7 @@ GENERATED = FOLDER / "generated"
 
 
 def render_files() -> dict[str, str]:
-    """Text of every generated file, by its path below ``schemas``."""
+    """Render every generated file, by its path below ``schemas``."""
     files = {"generated/http_request.schema.json": _to_json(HTTP_REQUEST)}
     for message in MESSAGES:
         if message.value is not None:
@@ -32,7 +32,7 @@ def render_files() -> dict[str, str]:
 
 
 def headers_by_topic() -> dict[str, dict[str, Any]]:
-    """Return the headers of each topic's records, whichever of its messages they are of."""
+    """Return the schema of the headers on each topic, for all of its messages."""
     schemas = {}
     for topic in dict.fromkeys(message.topic for message in MESSAGES):
         schema = get_topic_headers(topic)
@@ -45,7 +45,7 @@ def _to_json(document: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Write all files; what no message needs any more goes."""
+    """Write all files, and delete those that no message needs any more."""
     shutil.rmtree(GENERATED, ignore_errors=True)
     for path, text in render_files().items():
         (FOLDER / path).parent.mkdir(parents=True, exist_ok=True)

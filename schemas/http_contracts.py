@@ -1,4 +1,4 @@
-"""The OpenAPI document as contracts that can be compared: what each operation asks for, and what it answers."""
+"""Converts the OpenAPI document to comparable contracts: the requests and responses of each operation."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ METHODS = ("get", "put", "post", "delete", "patch")
 
 
 def extract_contracts(document: Json) -> dict[str, Json]:
-    """By ``http-request/METHOD path`` what a client sends, by ``http-answer/METHOD path STATUS`` what it is sent."""
+    """Return schemas of requests (``http-request/METHOD path``) and responses (``http-answer/METHOD path STATUS``)."""
     schemas = document["components"]["schemas"]
     contracts: dict[str, Json] = {}
     for path, item in document["paths"].items():
@@ -22,7 +22,7 @@ def extract_contracts(document: Json) -> dict[str, Json]:
 
 
 def _request_schema(operation: Json) -> Json:
-    """Parameters and JSON body as one object. Others than those named may be sent: they are passed over."""
+    """Combine parameters and JSON body to one schema, which allows further parameters."""
     parameters = operation.get("parameters", [])
     properties = {f"{parameter['in']} {parameter['name']}": parameter.get("schema", {}) for parameter in parameters}
     required = [f"{parameter['in']} {parameter['name']}" for parameter in parameters if parameter.get("required")]

@@ -1,7 +1,7 @@
-"""What the gateway tells of the HTTP request that a command came by: the value of the record header ``http_request``.
+"""The HTTP request that a command came from: the value of the record header ``http_request``, written by the gateway.
 
-Canvas's live events say whether a web request made them or a job. A command that carries this header came over HTTP;
-one without it, or with one that is not as below, is a job's. No token, no name and no SIS id stands here.
+Canvas's live events state whether a web request or a job caused them. A command with this header came over HTTP; a
+command without it, or with an invalid one, counts as a job's. It never holds a token, a name or a SIS id.
 """
 
 from ipaddress import ip_address
@@ -14,7 +14,7 @@ from schemas.fields import NO_CONTROL_PATTERN, UUID_PATTERN
 
 HTTP_REQUEST_HEADER = "http_request"
 HTTP_REQUEST_HEADER_BYTES_MAX = 16 << 10
-# What the best known consumer keeps of each, or what an event may be expected to carry ten thousand times.
+# The lengths that the best-known consumer stores, or that are acceptable in ten thousand events.
 HOSTNAME_MAX = 253
 USER_AGENT_MAX = 512
 URL_MAX = 1_024
@@ -35,7 +35,7 @@ ClientIp = Annotated[str, StringConstraints(max_length=64), AfterValidator(_vali
 
 
 class HttpRequest(Strict):
-    """Canvas's names; ``session_id`` is null where the caller came with a token, ``referrer`` where none was sent."""
+    """Canvas's names; ``session_id`` is null for a caller with a token, ``referrer`` if none was sent."""
 
     request_id: RequestId
     session_id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,32}$")] | None

@@ -1,4 +1,4 @@
-"""Published grades as they leave: Canvas Live Events ``grade_change``, as a web request makes it, or as a job does.
+"""Published grades: Canvas Live Events ``grade_change``, in the form for web requests or for jobs.
 
 Canvas: lib/canvas/live_events.rb, grade_change and its helpers; Data Services documentation, "Event metadata".
 """
@@ -18,10 +18,10 @@ LOGIN_FIELDS = ("user_login", "user_account_id", "user_sis_id")
 
 
 class CourseMetadata(Strict):
-    """What every event has.
+    """Metadata of every event.
 
-    Ids are local or Canvas's global ones, by a setting. ``root_account_uuid`` and ``root_account_lti_guid`` are drawn
-    from the account's id where the LMS has stated none.
+    Ids are local or Canvas's global ids, depending on a setting. ``root_account_uuid`` and ``root_account_lti_guid``
+    are derived from the account's id if the LMS has sent none.
     """
 
     event_name: Literal["grade_change"]
@@ -37,18 +37,18 @@ class CourseMetadata(Strict):
 
 
 class JobMetadata(CourseMetadata):
-    """Job-driven: a command that came over Kafka. A job's id and tag, and nothing of a web request."""
+    """For a command that came over Kafka: a job's id and tag, nothing about a web request."""
 
     job_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,19}$")]
     job_tag: JobTag
 
 
 class RequestMetadata(CourseMetadata, HttpRequest):
-    """Request-driven: a command that came over HTTP. What is not known is left out, never null, unless said so.
+    """For a command that came over HTTP. Unknown values are left out, never null, except as stated below.
 
     In a replay after the user was erased, everything about the request is null.
 
-    ``user_id`` is who asked. Their login, its account and SIS id stand there together, where a login is known.
+    ``user_id`` is the user who sent the request. If the login is known, its account and SIS id are present too.
     """
 
     model_config = ConfigDict(
@@ -72,7 +72,7 @@ class RequestMetadata(CourseMetadata, HttpRequest):
     @model_validator(mode="before")
     @classmethod
     def _check_nulls(cls, value: Any) -> Any:
-        """Who is logged in has a time zone, if null; who has a login has all of it."""
+        """Check that a user has a time zone, possibly null, and that a login is complete."""
         if isinstance(value, dict):
             nulls = [name for name in ("user_id", "context_role", *LOGIN_FIELDS[:2]) if value.get(name, "") is None]
             if (
@@ -85,7 +85,7 @@ class RequestMetadata(CourseMetadata, HttpRequest):
 
 
 class Body(Strict):
-    """``old_*``: before; ``grader_id``: the scorer of the chosen grade; ``muted``: students cannot see it yet."""
+    """``old_*``: previous values; ``grader_id``: the selected grade's scorer; ``muted``: students cannot see it yet."""
 
     submission_id: IdText
     assignment_id: IdText
@@ -105,7 +105,7 @@ class Body(Strict):
 
     @model_validator(mode="after")
     def _student_is_user(self) -> Self:
-        """``user_id`` is the student too, unlike the metadata's."""
+        """Check that ``user_id`` is the student, unlike in the metadata."""
         if self.user_id != self.student_id:
             raise ValueError("user_id is the student's")
         return self

@@ -1,4 +1,4 @@
-"""Answers of the commands that Canvas does not know (contract section 8).
+"""Results of the commands that Canvas does not have (contract section 8).
 
 Each model is parametrised by the type of its ids: decimal strings on topics, integers or strings over HTTP.
 """
@@ -24,44 +24,44 @@ class Result(Strict, Generic[IdType]):
 
     @classmethod
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        """Name the topics' form like the class, the form over HTTP ``…Answer``."""
+        """Name the form on topics like the class, and the form over HTTP ``…Answer``."""
         return cls.__name__ if params[0] is IdText else f"{cls.__name__}Answer"
 
 
 class StudentRow(Result[IdType], Generic[IdType]):
-    """``anonymous_id`` stands for ``student_id`` while the assignment hides students."""
+    """``anonymous_id`` replaces ``student_id`` while the assignment hides students."""
 
     model_config = ConfigDict(json_schema_extra=_ONE_STUDENT_KEY)
 
     student_id: IdType | SkipJsonSchema[None] = Field(default=None, description="the student")
     anonymous_id: AnonymousId | SkipJsonSchema[None] = Field(
-        default=None, description="of the student's submission, while students are hidden"
+        default=None, description="anonymous id of the submission, while students are hidden"
     )
 
 
 class PlannedGrade(StudentRow[IdType], Generic[IdType]):
-    """What a student gets; ``anonymous_grader_id`` stands for ``scorer_id`` where graders are hidden from the actor."""
+    """A student's planned grade; ``anonymous_grader_id`` replaces ``scorer_id`` if the actor may not see graders."""
 
     provisional_grade_id: IdType = Field(description="the provisional grade that would be published")
-    scorer_id: IdType | SkipJsonSchema[None] = Field(default=None, description="who gave it")
+    scorer_id: IdType | SkipJsonSchema[None] = Field(default=None, description="the grader who gave it")
     anonymous_grader_id: AnonymousId | None = Field(
-        default=None, description="of who gave it, where graders are anonymous to the actor"
+        default=None, description="anonymous id of the grader, if graders are anonymous to the actor"
     )
     chosen_by: Literal["selection", "adjudication", "only_grade", "first_of_comments"] = Field(
-        description="why this one: selected by a moderator or by an adjudication, the only grade that was entered, or "
-        "the first comment where none was"
+        description="why this grade: selected by a moderator or by an adjudication, the only entered grade, or "
+        "the first comment if no grade was entered"
     )
     score: tuple[Points | None, Points | None] = Field(
-        description="the gradebook's score now and after the publication, less what a late policy takes"
+        description="score in the gradebook now and after the publication, minus a late policy's deduction"
     )
-    grade: tuple[str | None, str | None] = Field(description="the gradebook's grade now and after the publication")
+    grade: tuple[str | None, str | None] = Field(description="grade in the gradebook now and after the publication")
 
 
 class BlockedStudent(StudentRow[IdType], Generic[IdType]):
     """A student whose grade cannot be published."""
 
     reason: Literal["adjudication_stale", "selection_required"] = Field(
-        description="of the refusal that a publication would get"
+        description="reason for which a publication would be refused"
     )
     provisional_grade_ids: list[IdType] = Field(description="the entered provisional grades of the student")
 
@@ -69,27 +69,27 @@ class BlockedStudent(StudentRow[IdType], Generic[IdType]):
 class PlanCounts(Strict):
     """Numbers of students. ``published`` = ``changed`` + ``unchanged``."""
 
-    published: Annotated[int, Field(ge=0)] = Field(description="rows of students")
-    changed: Annotated[int, Field(ge=0)] = Field(description="a grade_change would go out")
-    unchanged: Annotated[int, Field(ge=0)] = Field(description="the gradebook has the same grade already")
-    blocked: Annotated[int, Field(ge=0)] = Field(description="rows of blocked students")
-    without_grade: Annotated[int, Field(ge=0)] = Field(description="assigned, visible, no provisional grade")
+    published: Annotated[int, Field(ge=0)] = Field(description="number of `students`")
+    changed: Annotated[int, Field(ge=0)] = Field(description="students who would get a grade_change")
+    unchanged: Annotated[int, Field(ge=0)] = Field(description="students whose gradebook already has the grade")
+    blocked: Annotated[int, Field(ge=0)] = Field(description="number of `blocked`")
+    without_grade: Annotated[int, Field(ge=0)] = Field(description="visible students without provisional grade")
 
 
 class PublicationPlan(Result[IdType], Generic[IdType]):
-    """What a publication by the actor would do now."""
+    """The effect of a publication by the actor now."""
 
     assignment_id: IdType = Field(description="the assignment")
     digest: Annotated[str, Field(pattern=DIGEST_PATTERN)] = Field(
-        description="moves exactly when student, provisional grade, score or text of a row does; to publish with"
+        description="changes exactly when student, provisional grade, score or grade of a row does; send it to publish"
     )
     publishable: bool = Field(description="whether a publication by the actor would be accepted")
     reason: (
         Literal["unauthorized", "not_moderated", "already_published", "adjudication_stale", "selection_required"] | None
-    ) = Field(description="of the refusal that it would get")
+    ) = Field(description="reason for which it would be refused")
     counts: PlanCounts = Field(description="numbers of students")
-    students: list[PlannedGrade[IdType]] = Field(description="who gets what, by student id or anonymous id")
-    blocked: list[BlockedStudent[IdType]] = Field(description="whose grade cannot be published")
+    students: list[PlannedGrade[IdType]] = Field(description="the grade of each student, by student id or anonymous id")
+    blocked: list[BlockedStudent[IdType]] = Field(description="students whose grades cannot be published")
 
 
 class ScheduleResult(Result[IdType], Generic[IdType]):
@@ -109,44 +109,44 @@ class ScheduleResult(Result[IdType], Generic[IdType]):
 class AdjudicationCounts(Strict):
     """Numbers of students by outcome."""
 
-    kept: Annotated[int, Field(ge=0)] = Field(description="decided by hand, or excused")
-    waiting: Annotated[int, Field(ge=0)] = Field(description="marks are missing")
-    agreed: Annotated[int, Field(ge=0)] = Field(description="a score follows from the marks")
-    needs_third_mark: Annotated[int, Field(ge=0)] = Field(description="the first two marks do not agree")
-    needs_moderator: Annotated[int, Field(ge=0)] = Field(description="the marks do not agree")
+    kept: Annotated[int, Field(ge=0)] = Field(description="students decided by hand, or excused")
+    waiting: Annotated[int, Field(ge=0)] = Field(description="students with missing marks")
+    agreed: Annotated[int, Field(ge=0)] = Field(description="students whose marks give a score")
+    needs_third_mark: Annotated[int, Field(ge=0)] = Field(description="students whose first two marks do not agree")
+    needs_moderator: Annotated[int, Field(ge=0)] = Field(description="students whose marks do not agree")
 
 
 class AdjudicatedStudent(StudentRow[IdType], Generic[IdType]):
-    """What became of a student's marks."""
+    """The result for a student's marks."""
 
     outcome: Literal["kept", "waiting", "agreed", "needs_third_mark", "needs_moderator"] = Field(
-        description="of the adjudication"
+        description="outcome of the adjudication"
     )
-    score: str | None = Field(description="that was agreed, as decimal text")
-    provisional_grade_id: IdType | None = Field(description="what is selected afterwards")
+    score: str | None = Field(description="the agreed score, as decimal text")
+    provisional_grade_id: IdType | None = Field(description="the provisional grade that is selected afterwards")
     failed: list[Literal["within_points", "within_percent", "boundaries"]] = Field(
-        description="comparisons by which the marks do not agree"
+        description="the comparisons that failed"
     )
     missing: Annotated[int, Field(ge=0)] = Field(description="marks that are still needed")
 
 
 class Adjudication(Result[IdType], Generic[IdType]):
-    """What an adjudication did."""
+    """The result of an adjudication."""
 
     counts: AdjudicationCounts = Field(description="numbers of students")
     students: list[AdjudicatedStudent[IdType]] = Field(description="by student id or anonymous id")
 
 
 class WhatIfStudent(AdjudicatedStudent[IdType], Generic[IdType]):
-    """What would become of a student's marks, beside what the student has."""
+    """The predicted result for a student's marks, with the student's current grade."""
 
-    current_provisional_grade_id: IdType | None = Field(description="what is selected now")
-    current_score: str | None = Field(description="of what is selected, once published of the gradebook")
-    differs: bool = Field(description="whether another score would be agreed than the current one")
+    current_provisional_grade_id: IdType | None = Field(description="the provisional grade that is selected now")
+    current_score: str | None = Field(description="score of the selected grade, or if published, of the gradebook")
+    differs: bool = Field(description="whether the agreed score would differ from the current one")
 
 
 class WhatIf(Result[IdType], Generic[IdType]):
-    """What an adjudication by a policy would do; nothing is changed."""
+    """The predicted effect of an adjudication by a policy; nothing is changed."""
 
     assignment_id: IdType = Field(description="the assignment")
     policy: AdjudicationPolicy = Field(description="in full")
@@ -155,11 +155,11 @@ class WhatIf(Result[IdType], Generic[IdType]):
 
 
 class RevisionResult(Result[IdType], Generic[IdType]):
-    """The gradebook after a revision or a withdrawal."""
+    """The gradebook entry after a revision or a withdrawal."""
 
     assignment_id: IdType = Field(description="the assignment")
     student_id: IdType = Field(description="the student")
-    score: Points | None = Field(description="the score now, less what a late policy takes")
+    score: Points | None = Field(description="the score now, minus a late policy's deduction")
     grade: str | None = Field(description="the grade now")
     excused: bool = Field(description="whether the student is excused now")
 
@@ -184,7 +184,7 @@ class Sample(Result[IdType], Generic[IdType]):
 
 
 class SlotResult(Result[IdType], Generic[IdType]):
-    """Whose slot is free now."""
+    """The grader whose slot was released."""
 
     assignment_id: IdType = Field(description="the assignment")
     grader_id: IdType = Field(description="the grader")

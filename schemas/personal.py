@@ -1,4 +1,4 @@
-"""Which fields of contracts hold personal data: the log stores these encrypted, and an erasure turns them to null.
+"""Declares which fields hold personal data: the log stores these encrypted, and an erasure makes them null.
 
 A field is declared personal where it is defined: ``comment: Annotated[str | None, PERSONAL]``. Every other free text is
 named in ``PUBLIC_TEXTS``; a test finds the fields that are in neither.
@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 
 PERSONAL = Field(json_schema_extra={"x-personal": True})
-"""Belongs to the person of its row (``user_id``), else to the student of the event or command."""
+"""A personal field belongs to the person of its row (``user_id``), else to the student of the event or command."""
 PUBLIC_TEXTS = frozenset(
     {
         # Of the course and the assignment.
@@ -32,11 +32,11 @@ PUBLIC_TEXTS = frozenset(
         *("GradeRevised.grade", "GradeWithdrawn.grade", "RevisionData.posted_grade", "RevisionResult.grade"),
         *("SubmissionPosted.grade", "SubmissionHidden.grade"),
         *("ProvisionalGradeResult.grade", "ProvisionalGradeResult.entered_grade", "PlannedGrade.grade"),
-        # The service's own words, or names of fields.
+        # The service's own texts, or names of fields.
         *("Verdict.message", "Verdict.error_code", "FieldError.path", "FieldError.message"),
         # A command's id, a UUID.
         "PublicationData.schedule_id",
-        # A producer's reference, which the contract's description keeps free of personal data.
+        # A producer's reference; the contract forbids personal data in it.
         "Verdict.correlation_id",
     }
 )
@@ -81,12 +81,12 @@ def find_undeclared_texts(model: type[BaseModel]) -> set[str]:
 
 
 def is_personal(field: FieldInfo) -> bool:
-    """Whether a field is declared personal."""
+    """Return whether a field is declared personal."""
     return isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("x-personal") is True
 
 
 def _is_free_text(field: FieldInfo) -> bool:
-    """Whether a field takes texts of the sender's choice: a string without a pattern that leaves no words, or any."""
+    """Return whether a field accepts free texts: any value, or a string whose pattern allows words."""
     parts = [part for metadata in [*field.metadata, field.annotation] for part in _walk_annotation(metadata)]
     patterns = [pattern for part in parts if (pattern := getattr(part, "pattern", None)) is not None]
     takes_text = any(part in (str, Any, dict) for part in parts)

@@ -1,4 +1,4 @@
-"""Reasons of refusals (contract section 4): when each occurs, what the sender does, and its HTTP status."""
+"""Reasons of refusals (contract section 4): when each occurs, what the sender should do, and its HTTP status."""
 
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
@@ -37,7 +37,7 @@ Reason = Literal[
 
 
 class ReasonInfo(NamedTuple):
-    """``when``: what was found; ``remedy``: what the sender does."""
+    """``when``: the problem; ``remedy``: what the sender should do."""
 
     when: str
     remedy: str
@@ -46,8 +46,8 @@ class ReasonInfo(NamedTuple):
 
 REASONS: Mapping[Reason, ReasonInfo] = {
     "invalid_command": ReasonInfo(
-        "A field is missing, unknown, out of range or cannot be meant; `errors` names each.",
-        "Correct the named fields and send a new command.",
+        "A field is missing, unknown, out of range or contradictory; `errors` lists each.",
+        "Correct these fields and send a new command.",
     ),
     "unsupported_version": ReasonInfo(
         "This version of the command is not supported.", "Send version 1, or upgrade the service."
@@ -60,19 +60,19 @@ REASONS: Mapping[Reason, ReasonInfo] = {
     ),
     "not_found": ReasonInfo(
         "The course, assignment, student or provisional grade does not exist, or the actor cannot see it.",
-        "Check the ids; state the missing facts first.",
+        "Check the ids; send the missing facts first.",
         404,
     ),
     "not_moderated": ReasonInfo(
         "The assignment does not use moderated grading.", "Switch moderation on, or grade in the LMS."
     ),
     "already_published": ReasonInfo(
-        "The grades of the assignment were published before.", "Nothing: do not repeat it."
+        "The grades of the assignment are already published.", "Nothing; do not repeat the command."
     ),
     "not_in_moderation_set": ReasonInfo(
         "The student is not in the moderation set.", "Select the student for moderation first."
     ),
-    "missing_student_ids": ReasonInfo("`student_ids` is absent or empty.", "Name at least one student."),
+    "missing_student_ids": ReasonInfo("`student_ids` is absent or empty.", "Send at least one student."),
     "selection_required": ReasonInfo(
         "A student has several provisional grades and none is selected.",
         "Select one for each such student, then publish again.",
@@ -82,7 +82,7 @@ REASONS: Mapping[Reason, ReasonInfo] = {
         "All grader slots of the assignment are taken.", "Ask the moderator to raise `grader_count`.", 403
     ),
     "invalid_score": ReasonInfo(
-        "No score follows from what was sent.", "Send a grade that the assignment's grading type can read."
+        "The grade that was sent gives no score.", "Send a grade that fits the assignment's grading type."
     ),
     "modify_selected": ReasonInfo(
         "The provisional grade is selected and its scorer is not the final grader.",
@@ -93,32 +93,32 @@ REASONS: Mapping[Reason, ReasonInfo] = {
     ),
     "grade_and_excuse": ReasonInfo("A grade and an excusal were sent together.", "Send one of them."),
     "student_not_enrolled": ReasonInfo(
-        "The student has no active or inactive student enrollment in the course.", "State the enrollment first."
+        "The student has no active or inactive student enrollment in the course.", "Send the enrollment first."
     ),
     "command_expired": ReasonInfo(
         "The command was decided more than 400 days ago; its verdict is no longer kept.",
-        "Nothing: it is never decided again. Read the state of its assignment.",
+        "Nothing: it is never decided again. Read the state of the assignment.",
         410,
     ),
     "command_id_reused": ReasonInfo(
-        "The `command_id` was used for other content.", "Draw a new id for every new command.", 409
+        "The `command_id` was used for other content.", "Generate a new id for every new command.", 409
     ),
     "not_published": ReasonInfo("The grades of the assignment have not been published.", "Publish the grades first."),
     "not_assigned": ReasonInfo(
         "The assignment is not assigned to the student.",
-        "State `assigned_to` with the student first, or leave the student out.",
+        "Send `assigned_to` with the student first, or leave the student out.",
         403,
     ),
     "final_not_permitted": ReasonInfo(
-        "A final comment was sent by a user who may not moderate.", "Send it without `final`, or by the moderator."
+        "A final comment was sent by a user who may not moderate.", "Send it without `final`, or as the moderator."
     ),
     "invalid_adjudication": ReasonInfo(
         "The assignment has no adjudication policy, or the policy contradicts itself or the grading type.",
-        "Set a policy that the message does not object to, in a new command.",
+        "Correct the policy as the message says, in a new command.",
     ),
     "slot_in_use": ReasonInfo(
         "The grader whose slot was to be released has entered a grade.",
-        "Leave the slot, or raise `grader_count` for another grader.",
+        "Keep the slot, or raise `grader_count` for another grader.",
         409,
     ),
     "invalid_sample": ReasonInfo(
@@ -152,7 +152,7 @@ ACCEPTED_STATUS = 200
 
 
 def describe_reasons() -> str:
-    """Write the table as a Markdown list."""
+    """Render the table as a Markdown list."""
     return "\n".join(
         f"- `{reason}` ({info.http_status}): {info.when} {info.remedy}" for reason, info in REASONS.items()
     )

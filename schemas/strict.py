@@ -1,9 +1,9 @@
-"""The base of all models of what is sent and received on topics."""
+"""The base class of all models of records on topics."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Strict(BaseModel):
-    """Unknown fields are refused, types are not guessed."""
+    """Refuses unknown fields, and does not convert types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)

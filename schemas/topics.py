@@ -1,6 +1,7 @@
 """The topics: one table of names, settings and descriptions.
 
-``services.kafka.topics`` creates and checks topics by it, and the AsyncAPI document shows it. Names are without prefix.
+``services.kafka.topics`` creates and checks topics by this table, and the AsyncAPI document shows it. Names have no
+prefix.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ FORTNIGHT_MS = 14 * 24 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """``config``: Kafka's topic settings; ``partitioned_by``: it has a partition per shard of the log, or per lane."""
+    """``config``: Kafka's topic settings; ``partitioned_by``: one partition per shard of the log, or per lane."""
 
     title: str
     description: str
@@ -23,12 +24,12 @@ class Topic:
     partitioned_by: Literal["shard", "lane"] = "shard"
 
     def partition_count(self, shard_count: int = DEFAULT_SHARD_COUNT) -> int:
-        """How many partitions it is created with."""
+        """Return the number of partitions that the topic is created with."""
         return shard_count if self.partitioned_by == "shard" else count_lanes(shard_count)
 
 
 def count_lanes(shard_count: int = DEFAULT_SHARD_COUNT) -> int:
-    """Return the number of lanes: the parts of the relay's work, each of which one relay does at a time."""
+    """Return the number of lanes: parts of the relay's work, each done by one relay at a time."""
     return min(LANES_MAX, shard_count)
 
 
@@ -37,17 +38,17 @@ OUTPUT_CONFIG: Mapping[str, str] = {
     "retention.ms": str(FORTNIGHT_MS),
     "max.message.bytes": str(4 * MIB),
 }
-"""Settings of the topics that the relay fills, and of a topic that a replay goes to."""
+"""Settings of the topics that the relay fills, and of the target topics of replays."""
 
 TOPICS: Mapping[str, Topic] = {
     "commands": Topic(
         "Commands",
-        "Facts of the LMS, and the commands of moderation. The order within a course is the order that counts.",
+        "Facts from the LMS, and moderation commands. Commands of a course are decided in their order on the topic.",
         {
             "cleanup.policy": "delete",
             "retention.ms": str(FORTNIGHT_MS),
             "max.message.bytes": str(MIB),
-            # The broker refuses compression bombs, and no producer chooses the time of a record.
+            # Protects against compression bombs, and against producers that choose the time of a record.
             "compression.type": "uncompressed",
             "message.timestamp.type": "LogAppendTime",
         },
@@ -65,18 +66,18 @@ TOPICS: Mapping[str, Topic] = {
     "caliper": Topic("Caliper", "The same grades, with the same numbers, as IMS Caliper 1.1 envelopes.", OUTPUT_CONFIG),
     "events": Topic(
         "Domain events",
-        "Everything that happened, for integrators and auditors. A replay brings back what retention has removed.",
-        # Not longer than the others: a person who is erased must leave the topics too.
+        "Everything that happened, for integrators and auditors. A replay restores records that retention has removed.",
+        # Not kept longer than the others: an erased person must disappear from the topics too.
         OUTPUT_CONFIG,
     ),
     "dead-letters": Topic(
         "Dead letters",
-        "Records that no verdict can be addressed to, byte for byte, with the reason in headers.",
+        "Records without a readable command id, byte for byte, with the reason in headers.",
         OUTPUT_CONFIG,
     ),
     "progress": Topic(
         "Progress",
-        "The relay's own: how far each of its lanes has come. Nothing for consumers.",
+        "The progress of each lane of the relay. Internal; not for consumers.",
         # Each transaction writes a record, and only full segments are compacted: keep them small.
         {"cleanup.policy": "compact", "segment.bytes": str(16 * MIB)},
         partitioned_by="lane",

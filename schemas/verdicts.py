@@ -1,4 +1,4 @@
-"""Verdicts as they leave (contract section 4): one for each command record whose command id can be read."""
+"""Published verdicts (contract section 4): one for each command record with a readable command id."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -13,7 +13,7 @@ from schemas.reasons import ACCEPTED_STATUS, REASONS, Reason, describe_reasons
 
 
 class FieldError(Strict):
-    """``path`` such as ``data.users[3].name``; empty where the whole command is at fault."""
+    """``path`` such as ``data.users[3].name``; empty if the error concerns the whole command."""
 
     path: str
     message: str
@@ -25,7 +25,7 @@ Points = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class ProvisionalGradeResult(Strict):
-    """Canvas's ProvisionalGrade, without what depends on who looks at it."""
+    """Canvas's ProvisionalGrade, without the fields that depend on the viewer."""
 
     provisional_grade_id: IdText
     score: Points | None
@@ -40,7 +40,7 @@ class ProvisionalGradeResult(Strict):
 
 
 class SelectionResult(Strict):
-    """A choice; ``anonymous_id`` stands for ``student_id`` where students are anonymous to the actor."""
+    """A selection; ``anonymous_id`` replaces ``student_id`` if students are anonymous to the actor."""
 
     model_config = ConfigDict(
         json_schema_extra={"oneOf": [{"required": ["student_id"]}, {"required": ["anonymous_id"]}]}
@@ -53,7 +53,7 @@ class SelectionResult(Strict):
 
 
 class StudentResult(Strict):
-    """A student who was named and is in the moderation set now."""
+    """A requested student who is in the moderation set now."""
 
     id: IdText
 
@@ -66,7 +66,7 @@ class PolicyResult(Strict):
 
 
 class MessageResult(Strict):
-    """What Canvas says to a publication."""
+    """Canvas's message after a publication."""
 
     message: Literal["OK"]
 
@@ -89,7 +89,7 @@ Result = (
 
 
 def _object_with(*keys: str) -> dict[str, Any]:
-    """One of the results, told from the others by the keys that it alone has."""
+    """Build the schema of a result that is identified by its own keys."""
     return {"type": "object", "required": list(keys)}
 
 
@@ -108,7 +108,7 @@ _RESULT_SCHEMAS: dict[str, dict[str, Any]] = {
     "draw_moderation_sample": _object_with("sample_size"),
     "adjudicate_provisional_grades": _object_with("counts", "students"),
 }
-"""What an accepted command of moderation is answered, by its type; facts are answered nothing."""
+"""The result of an accepted moderation command, by type; facts have no result."""
 _NULL = {"type": "null"}
 
 
@@ -139,10 +139,10 @@ def _rules() -> list[Any]:
 
 
 class Verdict(Strict):
-    """What became of a command.
+    """The outcome of a command.
 
-    ``stream_version``: of the assignment's stream, of the course's for course facts, null where neither is known.
-    ``result``: what the Canvas API would answer; null for facts and refusals.
+    ``stream_version`` is the version of the assignment's stream, or of the course's for course facts; null if neither
+    is known. ``result`` is the response of the Canvas API; null for facts and refusals.
     """
 
     model_config = ConfigDict(json_schema_extra={"allOf": _rules()})

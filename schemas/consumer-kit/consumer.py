@@ -35,15 +35,15 @@ COUNT_BETWEEN = "select count(*) from counted where shard = ? and sequence > ? a
 
 
 class SequenceGap(Exception):
-    """Events are missing. Nothing of the event that showed it was stored.
+    """Events are missing before the current one, which was not stored.
 
     Ask the service's operators for a replay (``deploy/operate replay``) to a topic of your own and read that topic into
-    the same table; then read on: what the replay brought fills the gap.
+    the same table; then continue here: the replayed events fill the gap.
     """
 
 
 def count_once(database: sqlite3.Connection, headers: dict[str, str], event: dict[str, Any]) -> bool:
-    """Take in one event, all or nothing; False where it has been counted before. Raises SequenceGap."""
+    """Process one event, all or nothing; return False if it was counted before. Raises SequenceGap."""
     shard, sequence = headers["ce_shard"], int(headers["ce_sequence"])
     with database:
         is_new = database.execute(
@@ -80,7 +80,7 @@ async def main(topic: str, file: str, once: bool) -> None:
         topic,
         **kafka_options(),
         group_id=f"grades in {file}",
-        isolation_level="read_committed",  # Not what a transaction wrote that was never committed.
+        isolation_level="read_committed",  # Skips records of aborted transactions.
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )
@@ -97,7 +97,7 @@ async def main(topic: str, file: str, once: bool) -> None:
                     if not once:
                         print("counted" if is_new else "known", headers["ce_subject"], flush=True)
             if batches:
-                await consumer.commit()  # After the table: what is read again is known by its ce_id.
+                await consumer.commit()  # After the table: records that are read again are recognised by their ce_id.
             if once and await at_end(consumer):
                 break
     finally:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Prints every published grade once, a line of JSON each, and stops where one is missing. Needs kcat.
+# Prints every published grade once, one line of JSON each, and stops if one is missing. Needs kcat.
 #   KAFKA_BOOTSTRAP=localhost:9092 ./consumer.sh moderation.live-events [-e]      (-e: until the topic's end)
-# The numbers of a replay have gaps, for it is a selection: GAPS=allowed reads it.
+# A replay is a selection, so its numbers have gaps: set GAPS=allowed to read it.
 set -euo pipefail
 if [ $# = 0 ] || [ -z "${KAFKA_BOOTSTRAP:-}" ]; then
     echo "usage: KAFKA_BOOTSTRAP=HOST:PORT ./consumer.sh TOPIC [-e]" >&2
@@ -9,7 +9,7 @@ if [ $# = 0 ] || [ -z "${KAFKA_BOOTSTRAP:-}" ]; then
 fi
 kcat -C -q -u -b "$KAFKA_BOOTSTRAP" -t "$1" -o beginning -X isolation.level=read_committed "${@:2}" -f '%h\t%s\n' |
     awk -F '\t' -v gaps="${GAPS:-refused}" '
-        # The first header of a name is the service'"'"'s: what others had a say in stands behind.
+        # If a header name occurs twice, the first one is the service'"'"'s.
         function header(name) {
             return match($1, name "=[^,]*") ? substr($1, RSTART + length(name) + 1, RLENGTH - length(name) - 1) : ""
         }

@@ -1,9 +1,9 @@
-"""Puts a sequence of the corpus on topics of your own, for your consumer to read. Needs aiokafka.
+"""Sends a sequence of the corpus to your own topics, for your consumer to read. Needs aiokafka.
 
     KAFKA_BOOTSTRAP=localhost:9092 python feed.py corpus/redelivery.jsonl my-prefix
 
 Records go to my-prefix.live-events, my-prefix.caliper and my-prefix.events, in the partitions they were read from; the
-topics are made with twelve.
+topics are created with twelve partitions.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Connection arguments of an aiokafka client, from the environment.
 
-KAFKA_BOOTSTRAP; where brokers are secured also KAFKA_SECURITY_PROTOCOL (PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL),
+KAFKA_BOOTSTRAP; for secured brokers also KAFKA_SECURITY_PROTOCOL (PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL),
 KAFKA_SASL_MECHANISM (SCRAM-SHA-512), KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD_FILE, KAFKA_SSL_CA_FILE,
 KAFKA_SSL_CERTIFICATE_FILE and KAFKA_SSL_KEY_FILE.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def kafka_options() -> dict[str, Any]:
-    """Return the arguments. Raises KeyError, naming the variable that is missing, and OSError."""
+    """Return the arguments. Raises KeyError, which names the missing variable, and OSError."""
     protocol = os.environ.get("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT")
     options: dict[str, Any] = {
         "bootstrap_servers": os.environ["KAFKA_BOOTSTRAP"],

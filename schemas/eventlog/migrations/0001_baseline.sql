@@ -417,7 +417,7 @@ grant insert on redriven to moderation_operator;
 -- encryption_key ------------------------------------------------------------------------------------------------------
 -- The keys that personal data is encrypted with: one for each person and course, one for each day (dead letters, and
 -- what belongs to no known person). The only table from which rows are deleted: without its key, what was encrypted is
--- erased, in this database and in every backup that does not hold the key. Nobody updates a key.
+-- erased, in this database and in every backup that does not hold the key. Keys are never updated.
 
 create table encryption_key (
     id           bigint primary key,

@@ -45,110 +45,122 @@ PUBLISHED = "events/grade_published"
 REQUEST_SCHEMA = "http-request/GET /api/moderation/v1/assignments/{assignment_id}/state"
 RESPONSE_SCHEMA = "http-answer/GET /api/moderation/v1/assignments/{assignment_id}/state 200"
 BREAKING: dict[str, tuple[dict[str, Json], str]] = {
-    "a topic lost": (changed_contracts("channels", **{"moderation.caliper": None}), "channels: moderation.caliper"),
-    "a message lost": (
+    "a removed topic": (changed_contracts("channels", **{"moderation.caliper": None}), "channels: moderation.caliper"),
+    "a removed message": (
         {path: schema for path, schema in CURRENT_CONTRACTS.items() if path != PUBLISHED},
         f"{PUBLISHED}: removed",
     ),
-    "a key of the body lost": (contracts_without("grade_change", *BODY, "muted"), "/body/muted: removed"),
-    "a key of the body renamed": (contracts_with_renamed("grade_change", *BODY, "grade"), "/body/grade: removed"),
-    "a key that may be null now": (
+    "a removed key of the body": (contracts_without("grade_change", *BODY, "muted"), "/body/muted: removed"),
+    "a renamed key of the body": (contracts_with_renamed("grade_change", *BODY, "grade"), "/body/grade: removed"),
+    "a key that may now be null": (
         changed_contracts("grade_change", *BODY, "submission_id", type=["string", "null"]),
-        "/submission_id: other types",
+        "/submission_id: the allowed types differ",
     ),
-    "an id that is a number now": (
+    "an id that became a number": (
         changed_contracts("grade_change", *BODY, "student_id", type="integer"),
-        "other types",
+        "the allowed types differ",
     ),
     "an id in another form": (
         changed_contracts("grade_change", *BODY, "student_id", pattern="^[a-z]+$"),
         "pattern changed",
     ),
-    "a key that may be left out now": (
+    "a key that is no longer required": (
         changed_contracts("verdict", required=["command_id"]),
-        "/status: may be left out now",
+        "/status: is no longer required",
     ),
     "a constant that changed": (
         changed_contracts("grade_change", *JOB, "properties", "producer", const="us"),
         "const changed",
     ),
-    "a status more": (
+    "an additional status": (
         changed_contracts("verdict", "properties", "status", enum=["accepted", "maybe"]),
-        "/status: other values",
+        "/status: the allowed values differ",
     ),
-    "a header lost": (contracts_without("headers/live-events", "properties", "ce_sequence"), "/ce_sequence: removed"),
-    "a payload's key lost": (
+    "a removed header": (
+        contracts_without("headers/live-events", "properties", "ce_sequence"),
+        "/ce_sequence: removed",
+    ),
+    "a removed key of a payload": (
         contracts_without(PUBLISHED, "$defs", "GradePublished", "properties", "scorer_id"),
         "/payload/scorer_id: removed",
     ),
-    "a pair that is one value now": (
+    "a pair that became one value": (
         changed_contracts(PUBLISHED, "$defs", "GradePublished", "properties", "score", type="number"),
-        "/score: other types",
+        "/score: the allowed types differ",
     ),
-    "the half of a pair that is a text now": (
+    "half of a pair that became a text": (
         changed_contracts(
             PUBLISHED, "$defs", "GradePublished", "properties", "score", "prefixItems", "1", type="string"
         ),
-        "/score[1]: other types",
+        "/score[1]: the allowed types differ",
     ),
-    "a key of a list's objects lost": (
+    "a removed key of objects in a list": (
         contracts_without("events/users_updated", "$defs", "User", "properties", "user_id"),
         "/users[]/user_id: removed",
     ),
-    "a command's field lost": (
+    "a removed field of a command": (
         contracts_without(GRADE, *GRADE_DATA, "properties", "comment"),
         "/data/comment: removed",
     ),
-    "a command's field that is required now": (
+    "a field of a command that is now required": (
         changed_contracts(GRADE, *GRADE_DATA, required=["student_id", "comment"]),
-        "/data/comment: required now",
+        "/data/comment: is now required",
     ),
     "a shorter text": (
         changed_contracts(GRADE, *GRADE_DATA, "properties", "comment", maxLength=10),
         "maxLength changed",
     ),
-    "a type of enrollment less": (
+    "a removed type of enrollment": (
         changed_contracts(
             "commands/upsert_enrollments", "$defs", "Enrollment", "properties", "type", enum=["TaEnrollment"]
         ),
-        "/type: other values",
+        "/type: the allowed values differ",
     ),
-    "a list that must not be empty now": (
+    "a list that must no longer be empty": (
         changed_contracts("commands/upsert_users", "$defs", "UsersData", "properties", "users", minItems=1),
         "minItems",
     ),
-    "headers of commands closed now": (changed_contracts("headers/commands", additionalProperties=False), "closed now"),
-    "an answer's key lost over HTTP": (
+    "headers of commands that no longer accept others": (
+        changed_contracts("headers/commands", additionalProperties=False),
+        "no longer accepts other fields",
+    ),
+    "a removed key of an HTTP response": (
         contracts_without(RESPONSE_SCHEMA, "$defs", "StateSubmission", "properties", "score"),
         "/submissions[]/score: removed",
     ),
-    "a parameter that is required now over HTTP": (
+    "an HTTP parameter that is now required": (
         changed_contracts(REQUEST_SCHEMA, required=["path assignment_id", "query version"]),
-        "/query version: required now",
+        "/query version: is now required",
     ),
-    "an operation lost": (
+    "a removed operation": (
         {path: schema for path, schema in CURRENT_CONTRACTS.items() if path != REQUEST_SCHEMA},
         f"{REQUEST_SCHEMA}: removed",
     ),
     "null no longer clears": (
         changed_contracts(GRADE, *GRADE_DATA, "properties", "comment", type="string"),
-        "other types",
+        "the allowed types differ",
     ),
 }
 COMPATIBLE: dict[str, dict[str, Json]] = {
-    "a message more": {**CURRENT_CONTRACTS, "events/new_thing": CURRENT_CONTRACTS[PUBLISHED]},
-    "a topic more": changed_contracts("channels", **{"moderation.more": {"messages": ["x"], "key": ["course_id"]}}),
-    "a key more in the body": changed_contracts("grade_change", *BODY, excused={"type": "boolean"}),
-    "a header more": changed_contracts("headers/events", "properties", ce_new={"type": "string"}),
-    "a field more in a command": changed_contracts(GRADE, *GRADE_DATA, "properties", late={"type": "boolean"}),
-    "a field of a command that may be left out now": changed_contracts(GRADE, *GRADE_DATA, required=[]),
-    "a parameter more over HTTP": changed_contracts(REQUEST_SCHEMA, "properties", **{"query more": {"type": "string"}}),
-    "a key more in an answer": changed_contracts(
+    "an additional message": {**CURRENT_CONTRACTS, "events/new_thing": CURRENT_CONTRACTS[PUBLISHED]},
+    "an additional topic": changed_contracts(
+        "channels", **{"moderation.more": {"messages": ["x"], "key": ["course_id"]}}
+    ),
+    "an additional key in the body": changed_contracts("grade_change", *BODY, excused={"type": "boolean"}),
+    "an additional header": changed_contracts("headers/events", "properties", ce_new={"type": "string"}),
+    "an additional field of a command": changed_contracts(GRADE, *GRADE_DATA, "properties", late={"type": "boolean"}),
+    "a field of a command that is no longer required": changed_contracts(GRADE, *GRADE_DATA, required=[]),
+    "an additional HTTP parameter": changed_contracts(
+        REQUEST_SCHEMA, "properties", **{"query more": {"type": "string"}}
+    ),
+    "an additional key in a response": changed_contracts(
         RESPONSE_SCHEMA, "$defs", "StateSubmission", "properties", more={"type": "string"}
     ),
     "a longer text": changed_contracts(GRADE, *GRADE_DATA, "properties", "comment", maxLength=100_000),
-    "another description": changed_contracts(PUBLISHED, description="Otherwise said."),
-    "a number that is whole now": changed_contracts("grade_change", *BODY, "points_possible", type=["integer", "null"]),
+    "another description": changed_contracts(PUBLISHED, description="In other words."),
+    "a number that became an integer": changed_contracts(
+        "grade_change", *BODY, "points_possible", type=["integer", "null"]
+    ),
 }
 
 

@@ -13,7 +13,7 @@ USER_BYTES = 850
 # With a short comment.
 GRADE_BYTES = 600
 TOUCHED_SUBMISSION_BYTES = 150
-SUBMISSION_BYTES = 820
+SUBMISSION_BYTES = 650
 # Events up to this size are in the numbers above.
 LARGE_EVENT_BYTES = 600
 

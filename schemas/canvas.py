@@ -12,6 +12,7 @@ from schemas.adjudication import AdjudicationPolicy
 from schemas.domain_events import DomainEvent, EventName
 from schemas.event_payloads import LatePolicyStatus
 from schemas.fields import ID_MAX, ID_PATTERN, UUID_PATTERN
+from schemas.moderation_results import GraderProgress
 from schemas.verdicts import Verdict
 
 Id = Annotated[int, Field(ge=1, le=ID_MAX)] | Annotated[str, Field(pattern=ID_PATTERN)]
@@ -441,6 +442,17 @@ class StateSchedule(BaseModel):
     refused_with: str | None = Field(description="of the refusal it got at its time; it is not sent again")
 
 
+class StateAllocatedStudent(BaseModel):
+    student_id: Id = Field(description="whose work")
+    grader_ids: list[Id] = Field(description="who marks it")
+
+
+class StateAllocation(BaseModel):
+    enforced: bool = Field(description="whether other graders are refused")
+    graders: list[GraderProgress[Id]] = Field(description="by grader id")
+    students: list[StateAllocatedStudent] = Field(description="by student id")
+
+
 class AssignmentState(BaseModel):
     assignment_id: Id
     course_id: Id
@@ -450,6 +462,7 @@ class AssignmentState(BaseModel):
     scheduled_publication: StateSchedule | None
     moderation_set: list[Member]
     moderation_graders: list[ModerationGrader]
+    allocation: StateAllocation
     provisional_grades: list[StateGrade]
     adjudications: list[StateAdjudication]
     submissions: list[StateSubmission]

@@ -266,6 +266,34 @@ class SlotData(Strict):
     grader_id: Id = Field(description="the grader whose slot is to be released")
 
 
+class GraderAllocation(Strict):
+    grader_id: Id = Field(description="who marks them")
+    student_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)] = Field(description="whose work")
+
+
+class EvenAllocation(Strict):
+    grader_ids: Annotated[list[Id], Field(min_length=1, max_length=ITEMS_MAX)] = Field(description="who marks")
+    marks: Annotated[int, Field(strict=True, ge=1, le=10)] = Field(
+        description="by how many of them each student of the moderation set is to be marked"
+    )
+
+
+class AllocationData(Strict):
+    """Either ``allocations`` or ``evenly``; the graders of the students that they name are replaced."""
+
+    allocations: Annotated[list[GraderAllocation], Field(max_length=ITEMS_MAX)] | None = Field(
+        default=None, description="each grader with the students to mark"
+    )
+    evenly: EvenAllocation | None = Field(
+        default=None, description="the moderation set among graders, so that their numbers differ by at most one"
+    )
+    enforced: bool | None = Field(
+        default=None,
+        description="true: other graders are refused (`not_allocated`), except for who moderates and for students that "
+        "need a third mark; null or left out: as it was, false at first",
+    )
+
+
 class SampleData(Strict):
     """The largest of ``percent``, ``at_least`` and ``square_root`` counts, and ``include`` comes on top."""
 
@@ -461,6 +489,13 @@ class DrawModerationSample(AboutAssignment):
     data: SampleData
 
 
+class AllocateSubmissions(AboutAssignment):
+    """Says who marks whose work, by name or evenly over the moderation set."""
+
+    type: Literal["allocate_submissions"]
+    data: AllocationData
+
+
 Command = (
     UpsertCourse
     | UpsertUsers
@@ -487,5 +522,6 @@ Command = (
     | WithdrawPublishedGrade
     | ReleaseGraderSlot
     | DrawModerationSample
+    | AllocateSubmissions
 )
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])

@@ -16,6 +16,7 @@ AssignmentEventName = Literal[
     "grader_slot_taken",
     "grader_slot_released",
     "students_selected_for_moderation",
+    "submissions_allocated",
     "grades_posted",
     "publication_scheduled",
     "publication_schedule_cancelled",

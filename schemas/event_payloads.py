@@ -193,6 +193,20 @@ class GraderSlotReleased(Strict):
     anonymous_id: AnonymousId = Field(description="the grader's, also for later slots")
 
 
+class AllocatedStudent(Strict):
+    """Who marks a student's work."""
+
+    student_id: IdText = Field(description="whose work")
+    grader_ids: list[IdText] = Field(description="all who mark it, ascending")
+
+
+class SubmissionsAllocated(Strict):
+    """Submissions were allocated to graders; students who are not named keep theirs."""
+
+    allocations: list[AllocatedStudent] = Field(description="the students whose graders changed")
+    enforced: bool = Field(description="whether other graders are refused from now on")
+
+
 class SampledStudent(Strict):
     """Why a sample has a student."""
 

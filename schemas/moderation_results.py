@@ -164,6 +164,32 @@ class RevisionResult(Result[IdType], Generic[IdType]):
     excused: bool = Field(description="whether the student is excused now")
 
 
+class GraderProgress(Result[IdType], Generic[IdType]):
+    """How far a grader is with the students that are allocated to them and still have the assignment."""
+
+    grader_id: IdType = Field(description="the grader")
+    allocated: Annotated[int, Field(ge=0)] = Field(description="students")
+    entered: Annotated[int, Field(ge=0)] | None = Field(
+        description="students with a mark of the grader; null where graders are anonymous to the reader"
+    )
+    remaining: Annotated[int, Field(ge=0)] | None = Field(description="the others; null likewise")
+
+
+class AllocatedStudent(StudentRow[IdType], Generic[IdType]):
+    """Who marks a student's work."""
+
+    grader_ids: list[IdType] = Field(description="all who mark it, ascending")
+
+
+class Allocation(Result[IdType], Generic[IdType]):
+    """The allocation in force."""
+
+    assignment_id: IdType = Field(description="the assignment")
+    enforced: bool = Field(description="whether other graders are refused")
+    graders: list[GraderProgress[IdType]] = Field(description="by grader id")
+    students: list[AllocatedStudent[IdType]] = Field(description="by student id or anonymous id")
+
+
 class SampledStudent(StudentRow[IdType], Generic[IdType]):
     """A student of the sample."""
 

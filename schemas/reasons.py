@@ -32,6 +32,8 @@ Reason = Literal[
     "adjudication_stale",
     "slot_in_use",
     "invalid_sample",
+    "invalid_allocation",
+    "not_allocated",
     "command_expired",
 ]
 
@@ -120,6 +122,16 @@ REASONS: Mapping[Reason, ReasonInfo] = {
         "The grader whose slot was to be released has entered a grade.",
         "Keep the slot, or raise `grader_count` for another grader.",
         409,
+    ),
+    "invalid_allocation": ReasonInfo(
+        "An allocation names a grader without `manage_grades`, a student without the assignment, more marks than "
+        "graders, or neither or both of `allocations` and `evenly`.",
+        "Correct what the message names, in a new command.",
+    ),
+    "not_allocated": ReasonInfo(
+        "The student's work is allocated to other graders, and the allocation is enforced.",
+        "Mark the students that are allocated to you, or ask the moderator for another allocation.",
+        403,
     ),
     "invalid_sample": ReasonInfo(
         "The moderation set is not hand-picked, the sample has no size, its parts contradict each other, or it would "

@@ -8,7 +8,15 @@ from pydantic.json_schema import SkipJsonSchema
 from schemas.adjudication import AdjudicationPolicy
 from schemas.commands import Strict
 from schemas.fields import UUID_PATTERN, IdText, TimeText
-from schemas.moderation_results import Adjudication, PublicationPlan, RevisionResult, Sample, ScheduleResult, SlotResult
+from schemas.moderation_results import (
+    Adjudication,
+    Allocation,
+    PublicationPlan,
+    RevisionResult,
+    Sample,
+    ScheduleResult,
+    SlotResult,
+)
 from schemas.reasons import ACCEPTED_STATUS, REASONS, Reason, describe_reasons
 
 
@@ -82,6 +90,7 @@ Result = (
     | RevisionResult[IdText]
     | SlotResult[IdText]
     | Sample[IdText]
+    | Allocation[IdText]
     | list[SelectionResult]
     | list[StudentResult]
     | None
@@ -106,6 +115,7 @@ _RESULT_SCHEMAS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("revise_published_grade", "withdraw_published_grade"), _object_with("excused")),
     "release_grader_slot": _object_with("grader_id"),
     "draw_moderation_sample": _object_with("sample_size"),
+    "allocate_submissions": _object_with("enforced"),
     "adjudicate_provisional_grades": _object_with("counts", "students"),
 }
 """The result of an accepted moderation command, by type; facts have no result."""

@@ -17,7 +17,7 @@ ID_FIELDS = frozenset(
         "final_grader_id", "section_id", "account_id", "submission_id",
     }
 )  # fmt: skip
-ID_LIST_FIELDS = frozenset({"student_ids", "assigned_to"})
+ID_LIST_FIELDS = frozenset({"student_ids", "grader_ids", "assigned_to"})
 
 
 def localize_ids(value: bytes | None, shard: int | None) -> bytes | None:

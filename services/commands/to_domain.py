@@ -123,6 +123,16 @@ def _build_data(command: wire.Command) -> commands.CommandData:
                 borderline_within=data.borderline_within,
                 strata=data.strata or commands.DEFAULT_STRATA,
             )
+        case wire.AllocateSubmissions(data=data):
+            return commands.AllocateSubmissions(
+                allocations=None
+                if data.allocations is None
+                else tuple((row.grader_id, tuple(row.student_ids)) for row in data.allocations),
+                evenly=None
+                if data.evenly is None
+                else commands.EvenAllocation(grader_ids=tuple(data.evenly.grader_ids), marks=data.evenly.marks),
+                enforced=data.enforced,
+            )
         case wire.RecordSubmission(data=data):
             return commands.RecordSubmission(student_id=data.student_id, fields=_get_fields_except(data, "student_id"))
         case wire.RecordSubmissionComment(data=data):

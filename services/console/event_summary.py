@@ -47,6 +47,10 @@ def summarize_event(event_type: str, data: Json) -> str:
         case "students_selected_for_moderation":
             verb = "sampled for" if payload.get("sampled") else "added to"
             return f"{verb} the moderation set: {_format_ids(payload['student_ids'])}"
+        case "submissions_allocated":
+            students = [row["student_id"] for row in payload["allocations"]]
+            enforced = "enforced" if payload["enforced"] else "not enforced"
+            return f"allocated {_format_ids(students)}, {enforced}" if students else f"allocation {enforced}"
         case "grades_posted":
             return "published the assignment"
         case "publication_scheduled":

@@ -11,6 +11,8 @@ LIST_KEYS = {
     "moderation_set": "student_id",
     "moderation_graders": "user_id",
     "provisional_grades": "provisional_grade_id",
+    "graders": "grader_id",
+    "students": "student_id",
     "submissions": "student_id",
 }
 

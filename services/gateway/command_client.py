@@ -210,6 +210,8 @@ def _build_error(verdict: dict[str, Any], is_grading: bool) -> ApiError:
     match verdict["reason"]:
         case "unauthorized" | "not_assigned":
             return unauthorized()
+        case "not_allocated":
+            return ApiError(403, {"errors": [{"message": message}]})
         case "not_found":
             return not_found()
         case "unauthenticated":

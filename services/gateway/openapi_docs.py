@@ -8,6 +8,7 @@ from schemas import agreement, canvas
 from schemas.fields import COUNT_MAX, DIGEST_PATTERN, ID_MAX, ITEMS_MAX, REASON_MAX
 from schemas.moderation_results import (
     Adjudication,
+    Allocation,
     PublicationPlan,
     RevisionResult,
     Sample,
@@ -326,6 +327,46 @@ RELEASE_SLOT = write_operation(
     SlotResult[canvas.Id], "The grader whose slot is free now", _SLOT_FIELDS, form=_SLOT_FIELDS
 )
 RELEASE_SLOT["responses"][409] = {"model": canvas.Message, "description": "The grader has entered a grade"}
+_STUDENT_KEYS: Document = {
+    "type": "array",
+    "items": {"type": ["integer", "string"]},
+    "description": "students, by anonymous id while they are hidden",
+}
+_ALLOCATION_FIELDS: dict[str, Document] = {
+    "allocations": {
+        "type": ["array", "null"],
+        "items": _object_schema({"grader_id": _ID_SCHEMA, "student_ids": _STUDENT_KEYS}, required=True),
+        "description": "each grader with the students to mark; either this or evenly",
+    },
+    "evenly": {
+        "anyOf": [
+            _object_schema(
+                {
+                    "grader_ids": {"type": "array", "items": _ID_SCHEMA, "minItems": 1},
+                    "marks": {"type": ["integer", "string"], "minimum": 1, "maximum": 10},
+                },
+                required=True,
+            ),
+            {"type": "null"},
+        ],
+        "description": "the moderation set among graders, each student to be marked by so many",
+    },
+    "enforced": {**_BOOLEAN_SCHEMA, "description": "true: other graders are refused; absent: as it was"},
+}
+_ALLOCATION_FORM_FIELDS: dict[str, Document] = {
+    "evenly[grader_ids][]": {"type": "array", "items": _ID_SCHEMA},
+    "evenly[marks]": {"type": ["integer", "string"]},
+    "enforced": _BOOLEAN_SCHEMA,
+}
+ALLOCATE = write_operation(
+    Allocation[canvas.Id], "The allocation in force", _ALLOCATION_FIELDS, form=_ALLOCATION_FORM_FIELDS
+)
+ALLOCATE["responses"][403] = {
+    **ALLOCATE["responses"][403],
+    "model": canvas.Errors | canvas.Message,
+    "description": "The caller lacks the permission, or more graders are named than there are slots",
+}
+GET_ALLOCATION = read_operation(Allocation[canvas.Id], "The allocation in force")
 _PERCENT_FIELD: Document = {"type": ["number", "string", "null"], "minimum": 0, "maximum": 100}
 _SAMPLE_FIELDS: dict[str, Document] = {
     "percent": {**_PERCENT_FIELD, "description": "of the students with a mark, rounded up"},

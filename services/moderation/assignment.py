@@ -217,6 +217,9 @@ class Assignment:
     # Graders who have entered a grade by hand: their slots cannot be released.
     entering_graders: set[int] = field(default_factory=set)
     added_students: set[int] = field(default_factory=set)
+    # Who marks a student's work, ascending; all may while it is not enforced, or the student is not in it.
+    allocations: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    allocation_enforced: bool = False
     # The reasons for which a drawn sample has a student, who is then in added_students too.
     sample_reasons: dict[int, tuple[str, ...]] = field(default_factory=dict)
     selections: dict[int, Selection] = field(default_factory=dict)

@@ -195,6 +195,23 @@ class ReleaseGraderSlot:
     grader_id: int
 
 
+@value_object(kw_only=True)
+class EvenAllocation:
+    """``marks``: by how many of the graders each student is to be marked."""
+
+    grader_ids: tuple[int, ...]
+    marks: int
+
+
+@value_object(kw_only=True)
+class AllocateSubmissions:
+    """Exactly one of ``allocations``, a grader's students each, and ``evenly``; ``enforced`` None: as it is."""
+
+    allocations: tuple[tuple[int, tuple[int, ...]], ...] | None = None
+    evenly: EvenAllocation | None = None
+    enforced: bool | None = None
+
+
 DEFAULT_STRATA = 3
 
 
@@ -228,6 +245,7 @@ ModerationCommand = (
     | WithdrawPublishedGrade
     | ReleaseGraderSlot
     | DrawModerationSample
+    | AllocateSubmissions
 )
 CommandData = CourseFact | AssignmentFact | ModerationCommand
 
@@ -252,6 +270,7 @@ MODERATION_COMMANDS = frozenset(
         "withdraw_published_grade",
         "release_grader_slot",
         "draw_moderation_sample",
+        "allocate_submissions",
     }
 )
 ASSIGNMENT_COMMANDS = ASSIGNMENT_FACTS | MODERATION_COMMANDS

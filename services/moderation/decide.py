@@ -105,6 +105,8 @@ def _decide_assignment_command(
             return allocation.release_slot(data, actor_id, course, assignment)
         case commands.DrawModerationSample():
             return sampling.draw_sample(data, actor_id, course, assignment)
+        case commands.AllocateSubmissions():
+            return allocation.allocate_submissions(data, actor_id, course, assignment)
         case commands.RecordSubmission():
             return lms_facts.record_submission(data, course, assignment, at)
         case commands.RecordSubmissionComment():

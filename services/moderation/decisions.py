@@ -82,6 +82,22 @@ CANNOT_HIDE_BEFORE_PUBLICATION = Rejected(
 SLOT_IN_USE = Rejected(
     "slot_in_use", "The grader has entered a grade, the slot was not released: raise grader_count instead"
 )
+ALLOCATION_UNCLEAR = Rejected(
+    "invalid_allocation", "No allocation follows from this, nothing was changed: send either allocations or evenly"
+)
+ALLOCATION_UNKNOWN_GRADER = Rejected(
+    "invalid_allocation", "A grader may not grade in this course, nothing was changed: name users with manage_grades"
+)
+ALLOCATION_UNKNOWN_STUDENT = Rejected(
+    "invalid_allocation",
+    "A student does not have the assignment or is not visible to you, nothing was changed: name assigned students",
+)
+ALLOCATION_TOO_FEW_GRADERS = Rejected(
+    "invalid_allocation", "Each mark needs a grader of its own, nothing was changed: name more graders or fewer marks"
+)
+NOT_ALLOCATED = Rejected(
+    "not_allocated", "The submission is allocated to other graders, nothing was changed: ask the moderator"
+)
 SAMPLE_OF_WHOLE_SET = Rejected(
     "invalid_sample",
     "All assigned students are in the moderation set, no student was added: configure moderation_set selected first",

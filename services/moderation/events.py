@@ -125,6 +125,15 @@ class GraderSlotReleased(DomainEvent):
 
 
 @value_object(kw_only=True)
+class SubmissionsAllocated(DomainEvent):
+    """``allocations``: each student whose graders changed, with all of them; ``enforced``: from now on."""
+
+    name: ClassVar[str] = "submissions_allocated"
+    allocations: tuple[Mapping[str, Any], ...]
+    enforced: bool
+
+
+@value_object(kw_only=True)
 class StudentsSelectedForModeration(DomainEvent):
     """``sampled``: each student of a drawn sample with the reasons; empty for hand-picked students."""
 
@@ -342,6 +351,7 @@ AssignmentEvent = (
     | GraderSlotTaken
     | GraderSlotReleased
     | StudentsSelectedForModeration
+    | SubmissionsAllocated
     | ProvisionalGradeCreated
     | ProvisionalGradeUpdated
     | ProvisionalCommentCreated

@@ -45,6 +45,7 @@ from services.moderation.events import (
     SubmissionHidden,
     SubmissionPosted,
     SubmissionRecorded,
+    SubmissionsAllocated,
     SubmissionUpdated,
     UsersUpdated,
 )
@@ -125,6 +126,9 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             assignment.released_graders.discard(grader)
         case GraderSlotReleased(grader_id=grader):
             assignment.released_graders.add(grader)
+        case SubmissionsAllocated(allocations=rows, enforced=enforced):
+            assignment.allocations.update((row["student_id"], row["grader_ids"]) for row in rows)
+            assignment.allocation_enforced = enforced
         case StudentsSelectedForModeration(student_ids=students, sampled=sampled):
             assignment.added_students.update(students)
             assignment.sample_reasons.update((row["student_id"], row["reasons"]) for row in sampled)

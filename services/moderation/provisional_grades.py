@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from services.moderation import event_payloads, grade_conversion, ids
+from services.moderation.allocation import check_allocation
 from services.moderation.assignment import Assignment, ProvisionalGrade, Submission
 from services.moderation.commands import RecordProvisionalComment, RecordProvisionalGrade
 from services.moderation.course import Course
@@ -150,7 +151,7 @@ def _check_student(student_id: int, actor_id: int, course: Course, assignment: A
         return NOT_FOUND
     if not assignment.is_assigned(course, student_id):
         return NOT_ASSIGNED
-    return None
+    return check_allocation(student_id, actor_id, course, assignment)
 
 
 def _create_or_update(

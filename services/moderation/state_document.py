@@ -6,6 +6,7 @@ from typing import Any
 from services.moderation import ids
 from services.moderation.adjudication import is_stale
 from services.moderation.adjudication_policy import policy_to_json
+from services.moderation.allocation import count_progress
 from services.moderation.assignment import Assignment, Comment, ProvisionalGrade, Submission
 from services.moderation.assignment_settings import DEFAULT_SETTINGS
 from services.moderation.course import Course
@@ -58,6 +59,14 @@ def state_document(
             {"user_id": user, "anonymous_id": anonymous_id, "slot_taken": assignment.holds_slot(user)}
             for user, anonymous_id in sorted(assignment.grader_slots.items())
         ],
+        "allocation": {
+            "enforced": assignment.allocation_enforced,
+            "graders": count_progress(course, assignment),
+            "students": [
+                {"student_id": student, "grader_ids": list(graders)}
+                for student, graders in sorted(assignment.allocations.items())
+            ],
+        },
         "provisional_grades": [
             grade_encoder(provisional_grade)
             if grade_encoder is not None

@@ -234,3 +234,40 @@ async def test_a_sample_is_drawn_for_a_hand_picked_set(examiners: Examiners) -> 
     assert {row["student_id"]: row["sample_reasons"] for row in state["moderation_set"]} == {
         row["student_id"]: row["reasons"] for row in drawn["students"]
     }
+
+
+async def test_allocated_submissions_are_kept_for_their_graders(examiners: Examiners) -> None:
+    ta1, ta2, first, second = (int(examiners.world.user_id(name)) for name in ("ta1", "ta2", "s0", "s1"))
+    even = {"evenly": {"grader_ids": [ta1, ta2], "marks": 1}}
+    await examiners.ask("POST", "allocate_submissions", "ta1", 403, json=even)
+    assert await examiners.read_reason("allocate_submissions", json={}) == "invalid_allocation"
+    dealt = await examiners.ask("POST", "allocate_submissions", json=even)
+    counts = [row["allocated"] for row in dealt["graders"]]
+    assert sum(counts) == len(dealt["students"])
+    assert max(counts) - min(counts) <= 1
+
+    named = [{"grader_id": ta1, "student_ids": [first]}, {"grader_id": ta2, "student_ids": [second]}]
+    await examiners.ask("POST", "allocate_submissions", json={"allocations": named, "enforced": True})
+    refused = await examiners.request(
+        "PUT", f"submissions/{second}", "ta1", 403, json={"submission": {"score": 7, "provisional": True}}
+    )
+    assert "allocated to other graders" in refused["errors"][0]["message"]
+    await examiners.mark("ta1", "s0", 7)
+
+    shown = await examiners.ask("GET", "allocation")
+    state = await examiners.ask("GET", "state", AUDITOR)
+    assert state["allocation"] == {name: shown[name] for name in ("enforced", "graders", "students")}
+    own = next(row for row in shown["graders"] if row["grader_id"] == ta1)
+    assert (own["entered"], own["remaining"]) == (1, own["allocated"] - 1)
+    before = await examiners.ask("GET", f"allocation?version={state['version'] - 1}")
+    assert [row["entered"] for row in before["graders"]] == [0, 0]
+    await examiners.ask("GET", "allocation", "ta1", 403)
+    await examiners.configure(anonymous_grading=True)
+    hidden = await examiners.ask("GET", "allocation")
+    wanted = hidden["students"][0]["anonymous_id"]
+    named = [{"grader_id": ta2, "student_ids": [wanted]}]
+    renamed = await examiners.ask("POST", "allocate_submissions", json={"allocations": named})
+    assert {row["anonymous_id"]: row["grader_ids"] for row in renamed["students"]}[wanted] == [ta2]
+    await examiners.ask(
+        "POST", "allocate_submissions", status=404, json={"allocations": [{"grader_id": ta2, "student_ids": [first]}]}
+    )

@@ -29,6 +29,7 @@ STATE_DEPENDENT_OPERATIONS = (
     "draw_moderation_sample",
     "schedule_publication",
     "cancel_scheduled_publication",
+    "allocate_submissions",
     "revise_published_grade",
     "withdraw_published_grade",
     # version and at together

@@ -44,6 +44,7 @@ CONTENT_HASHES = {
     "schedule_publication": "f080f6df64ead8343031d83261993214",
     "cancel_scheduled_publication": "bc227499236a764da12ec2facb8c37b7",
     "release_grader_slot": "5d15f1d9dc580ee53df108b1ef047145",
+    "allocate_submissions": "701c1f7b7779eae007988053a302fed1",
     "draw_moderation_sample": "5ea6db9592529a35a584247e0abff2a8",
     "withdraw_published_grade": "6b9515c2b8442068f1277e7ce9aa6360",
     "revise_published_grade": "1a8b86403a8d4274530a91797c7579b0",

@@ -50,7 +50,7 @@ def test_every_schema_is_json_schema_2020_12_with_a_unique_id() -> None:
     schemas = generated_schemas()
     for schema in schemas.values():
         Draft202012Validator.check_schema(schema)
-    assert len({schema["$id"] for schema in schemas.values()}) == len(schemas) == 25 + 26 + 3 + 1 + 6
+    assert len({schema["$id"] for schema in schemas.values()}) == len(schemas) == 26 + 27 + 3 + 1 + 6
 
 
 def test_messages_and_examples_correspond_one_to_one() -> None:

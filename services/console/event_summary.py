@@ -54,7 +54,7 @@ def summarize_event(event_type: str, data: Json) -> str:
         case "grades_posted":
             return "published the assignment"
         case "publication_scheduled":
-            plan = "" if payload["plan_digest"] is None else ", only the plan as it is"
+            plan = "" if payload["plan_digest"] is None else ", only if the plan is unchanged"
             return f"scheduled the publication for {payload['publish_at']}{plan}"
         case "publication_schedule_cancelled":
             return f"cancelled the publication scheduled for {payload['publish_at']}"

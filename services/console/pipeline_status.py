@@ -134,7 +134,7 @@ class PipelineStatus:
 
     @property
     def level(self) -> Level:
-        """``warning``: dead letters are open. ``critical``: something is late, lost or cannot be seen."""
+        """``warning``: dead letters are open. ``critical``: something is late, lost or not visible."""
         if self.problems or self.delays():
             return "critical"
         return "warning" if self.open_dead_letters else "ok"
@@ -144,7 +144,7 @@ class PipelineStatus:
         return ". ".join(self.summary_lines())
 
     def summary_lines(self) -> list[str]:
-        """One sentence for each problem, causes before their effects; one sentence if there is none."""
+        """Return one sentence for each problem, causes before their effects; one sentence if there is none."""
         if self.problems:
             return [self.problems[0]]
         delay_lines = [text[0].upper() + text[1:] for text in self.delays()]

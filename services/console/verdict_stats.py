@@ -80,12 +80,12 @@ class VerdictStats:
                 del counter[bucket]
 
     def throughput(self, now: datetime) -> tuple[int, ...]:
-        """Commands decided in each 10 seconds of the last 15 minutes, the oldest first."""
+        """Return the commands decided in each 10 seconds of the last 15 minutes, the oldest first."""
         last = int(now.timestamp()) // BUCKET_SECONDS
         return tuple(self._decided_by_bucket[bucket] for bucket in range(last - BUCKET_COUNT + 1, last + 1))
 
     def rejected(self, now: datetime) -> int:
-        """Refusals in the last 15 minutes."""
+        """Return the number of refusals in the last 15 minutes."""
         last = int(now.timestamp()) // BUCKET_SECONDS
         return sum(self._rejected_by_bucket[bucket] for bucket in range(last - BUCKET_COUNT + 1, last + 1))
 
@@ -97,5 +97,5 @@ class VerdictStats:
         return seconds[min(int(len(seconds) * quantile), len(seconds) - 1)] if seconds else None
 
     def groups_by_size(self) -> list[RejectionGroup]:
-        """Refusals by cause, the largest group first."""
+        """Return refusals by cause, the largest group first."""
         return sorted(self.rejection_groups.values(), key=lambda group: (-group.count, group.type or "", group.reason))

@@ -1,7 +1,7 @@
-"""Leases of the relay's lanes: locks of one session of each relay, from which all relays see who works what.
+"""Leases of the relay's lanes: locks held by one session of each relay, visible to all relays.
 
-A relay holds all its leases in one session, which it uses several times a second. A session that stops being used
-belongs to a relay that hangs, and can be ended: with it end all its leases.
+A relay holds all its leases in one session, which it uses several times a second. A session that is no longer used
+belongs to a relay that hangs; ending the session ends all its leases.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from datetime import datetime
 import asyncpg
 
 LEASE_PROCESS = "relay-leases"
-"""Name of the process that connects, and with ``moderation-`` in front that of its session in PostgreSQL's views."""
-# $1 names of locks, $2 the name of relays' sessions. A lock's number is its place in $1, from 1. The activity of a
-# session is null where its login is another one, unless ours may see all.
+"""The process name of the connection; its session in PostgreSQL's views has the prefix ``moderation-``."""
+# $1 names of locks, $2 the name of relays' sessions. A lock's number is its place in $1, from 1. The activity of
+# another login's session is null, unless ours may see all.
 SESSIONS = """
 select l.pid, array_agg(k.number::integer order by k.number), coalesce(bool_and(a.application_name = $2), false),
        min(a.state_change)
@@ -40,7 +40,7 @@ class LeaseSession:
     """A session that holds locks of the lanes.
 
     ``is_member``: its relay takes a share of the lanes. ``last_used_at``: by PostgreSQL's clock; None if this login may
-    not know it, or if the session is no relay's but an operator's command.
+    not see it, or if the session is that of an operator's command.
     """
 
     pid: int
@@ -50,7 +50,7 @@ class LeaseSession:
 
 
 class RelayLeases:
-    """The leases of one relay, over a connection of their own. Every method may raise POSTGRES_ERRORS."""
+    """The leases of one relay, over a separate connection. Every method may raise POSTGRES_ERRORS."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", prefix: str, lanes: Sequence[int]) -> None:
         self.connection = connection
@@ -59,7 +59,7 @@ class RelayLeases:
         self._members_name = f"relays {prefix}"
 
     async def begin(self) -> None:
-        """Leave the role of the log's readers: a session's use is seen, and it is ended, by its own login only."""
+        """Leave the log's reader role: only a session's own login may see its activity and end it."""
         await self.connection.execute("set role none")
 
     async def read_sessions(self) -> list[LeaseSession]:
@@ -76,7 +76,7 @@ class RelayLeases:
         ]
 
     async def join(self) -> None:
-        """Become one of the relays that share the lanes."""
+        """Join the relays that share the lanes."""
         await self.connection.fetchval(JOIN, self._members_name)
 
     async def leave(self) -> None:
@@ -88,7 +88,7 @@ class RelayLeases:
         return bool(await self.connection.fetchval(TRY_LOCK, self._names[lane]))
 
     async def unlock(self, lane: int) -> None:
-        """Give a lane back."""
+        """Release a lane."""
         await self.connection.fetchval(UNLOCK, self._names[lane])
 
     async def end_session(self, pid: int) -> bool:

@@ -263,13 +263,14 @@ _SCHEDULE_FIELDS: dict[str, Document] = {
     },
     "plan_digest": {
         **_PUBLICATION_FIELDS["plan_digest"],
-        "description": "today's publishable plan; another plan now: 409 `plan_outdated`, then: no publication",
+        "description": "publish only this plan: 409 `plan_outdated` unless it is the plan now, and no publication if it"
+        " has changed by then",
     },
 }
 SCHEDULE_PUBLICATION = write_operation(
     ScheduleResult[canvas.Id], "The schedule in force", _SCHEDULE_FIELDS, form=_SCHEDULE_FIELDS
 )
-SCHEDULE_PUBLICATION["responses"][409] = {"model": canvas.Message, "description": "The plan is another by now"}
+SCHEDULE_PUBLICATION["responses"][409] = {"model": canvas.Message, "description": "The plan has changed since"}
 CANCEL_SCHEDULED_PUBLICATION = write_operation(ScheduleResult[canvas.Id], "The schedule that has ended", {})
 GET_PUBLICATION_PLAN = read_operation(PublicationPlan[canvas.Id], "What a publication by the caller would do")
 GRADE = write_operation(
@@ -380,14 +381,14 @@ _SAMPLE_FIELDS: dict[str, Document] = {
     "include": {
         "type": ["array", "null"],
         "items": {"type": "string", "enum": ["failing", "borderline"]},
-        "description": "all below the first boundary, all near a boundary; not while students are hidden",
+        "description": "`failing`: below the first boundary; `borderline`: near one; not while students are hidden",
     },
     "borderline_within": {**_PERCENT_FIELD, "description": "with borderline: how near, in percent of the points"},
     "strata": {
         "type": ["integer", "string", "null"],
         "minimum": 1,
         "maximum": 100,
-        "description": "parts of the order of first marks to draw from; default 3",
+        "description": "number of parts into which the order of first marks is divided; default 3",
     },
 }
 DRAW_SAMPLE = write_operation(

@@ -1,4 +1,4 @@
-"""Planning a publication, and setting its time."""
+"""Plans a publication, and schedules it."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -43,12 +43,12 @@ async def publication_plan(
 async def schedule(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, assignment_id: str
 ) -> Response:
-    """Set the time at which the service publishes for the caller; it replaces a schedule before."""
+    """Set the time at which the service publishes for the caller, replacing an earlier schedule."""
     params = await parse_params(request)
     reject_unknown_parameters(params, {"publish_at": None, "plan_digest": None})
     data = {name: get_text(params, name, name) for name in ("publish_at", "plan_digest")}
     if data["publish_at"] is None:
-        raise bad_request("send publish_at: when to publish, such as 2026-01-31T12:00:00Z")
+        raise bad_request("publish_at is missing: send a time such as 2026-01-31T12:00:00Z")
     _, assignment = await load_assignment(dependencies, caller, assignment_id)
     result = await send_command(request, dependencies, caller, "schedule_publication", assignment, data)
     return json_response(request, result)
@@ -60,7 +60,7 @@ async def schedule(
 async def cancel(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, assignment_id: str
 ) -> Response:
-    """End the schedule in force, also one whose publication was refused."""
+    """Cancel the schedule in force, even one whose publication was refused."""
     reject_unknown_parameters(await parse_params(request), {})
     _, assignment = await load_assignment(dependencies, caller, assignment_id)
     result = await send_command(request, dependencies, caller, "cancel_scheduled_publication", assignment, {})

@@ -1,4 +1,4 @@
-"""Drawing a sample for the moderation set."""
+"""Draws a sample for the moderation set."""
 
 from typing import Any
 

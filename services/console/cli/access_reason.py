@@ -10,7 +10,7 @@ from services.console.operator_service import REASON_CHARACTERS_MAX, InvalidReas
 AccessReasonOption = Annotated[
     str | None,
     typer.Option(
-        "--reason", envvar="ACCESS_REASON", help="Why you read it; recorded with your login. A terminal asks for it."
+        "--reason", envvar="ACCESS_REASON", help="Why you read it; recorded with your login. A terminal prompts for it."
     ),
 ]
 
@@ -23,6 +23,6 @@ def require_access_reason(reason: str | None) -> str:
         return parse_reason(reason or "")
     except InvalidReason:
         raise typer.BadParameter(
-            f"a reason of 1 to {REASON_CHARACTERS_MAX} characters is needed, without control characters; nothing was"
+            f"a reason of 1 to {REASON_CHARACTERS_MAX} characters is required, without control characters; nothing was"
             " read: add --reason, or set ACCESS_REASON"
         ) from None

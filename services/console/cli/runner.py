@@ -30,7 +30,7 @@ def with_connection(work: Callable[[Connection], Awaitable[T]], *, of_account: b
 async def open_connection(url: str, *, of_account: bool = False) -> AsyncIterator[Connection]:
     """Open a read-only connection; name PostgreSQL on standard error while it does not answer.
 
-    ``of_account``: what is asked for belongs to one root account, so that a login that is bound to one will do.
+    ``of_account``: the data belongs to one root account, so that a login bound to it is sufficient.
     """
     async with fail_if_silent(postgresql_server(url)):
         connection = await (connect_operator if of_account else connect)(url, "cli", READER)

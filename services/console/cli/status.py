@@ -1,4 +1,4 @@
-"""``status``: is every command decided and every record on its topic; and what to do if not."""
+"""``status``: whether every command is decided and every record is on its topic, and what to do if not."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -95,7 +95,7 @@ def _print_status(console: Console, pipeline_status: PipelineStatus) -> None:
         return
     if pipeline_status.damaged_topics:
         console.print(
-            f"  Stop the relays, run {pipeline_status.rewind_command}, and start them: they emit the lost records.",
+            f"  Stop the relays, run {pipeline_status.rewind_command}, and start them: they publish the lost records.",
             soft_wrap=True,
         )
     _print_totals(console, pipeline_status)

@@ -30,8 +30,8 @@ CONFIGURE_ASSIGNMENT = "configure_assignment"
 class StateCache:
     """Courses by (root account, course) and assignments by (root account, assignment), with their stream rows.
 
-    They are as of ``positions``, the heads of their shards. ``bytes_max``: about how much memory they may take before
-    the least recently used ones are evicted.
+    They are as of ``positions``, the heads of their shards. ``bytes_max``: the approximate memory above which the
+    least recently used ones are evicted.
     """
 
     def __init__(self, bytes_max: int = BYTES_MAX) -> None:

@@ -1,7 +1,7 @@
-"""About how many bytes of memory a state takes, without looking at each of its parts.
+"""Estimates the memory of a state without visiting each of its parts.
 
-The numbers are of typical rows, with their share of the dictionaries and of what an allocator adds; a test holds them
-against the memory that states take. Large texts are counted by the cache, as their events come.
+The numbers are those of typical rows, including their share of dictionaries and of the allocator's overhead; a test
+compares them with the measured memory of states. The cache counts large texts separately, when it applies their events.
 """
 
 from services.moderation.assignment import Assignment
@@ -14,7 +14,7 @@ USER_BYTES = 850
 GRADE_BYTES = 600
 TOUCHED_SUBMISSION_BYTES = 150
 SUBMISSION_BYTES = 650
-# Events up to this size are in the numbers above.
+# Events up to this size are included in the numbers above.
 LARGE_EVENT_BYTES = 600
 
 

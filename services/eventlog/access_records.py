@@ -44,10 +44,10 @@ order by at desc, key desc limit $9
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Which entries to read; None is any.
+    """Selects entries; None does not restrict.
 
     ``before``: time and key of the entry to continue after. ``target``: one of the ids that the entry names.
-    ``visible_account``: only what concerns this root account.
+    ``visible_account``: only entries about this root account.
     """
 
     since: datetime

@@ -1,6 +1,6 @@
-"""Who marks what: submissions allocated to graders, and grader slots that are released.
+"""Allocation of submissions to graders, and release of grader slots.
 
-Canvas has neither, and keeps a slot for ever (app/models/moderation_grader.rb, slot_taken).
+Canvas has neither: a slot is never released there (app/models/moderation_grader.rb, slot_taken).
 """
 
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ GradersByStudent = dict[int, tuple[int, ...]]
 
 
 def allocate_submissions(data: AllocateSubmissions, actor_id: int, course: Course, assignment: Assignment) -> Decision:
-    """Replace the graders of the students that are named, or of the moderation set; only what changes is recorded."""
+    """Replace the graders of the named students, or of the moderation set; only changes are recorded."""
     rejection = check_unpublished_moderation(actor_id, course, assignment)
     if rejection is not None:
         return rejection
@@ -78,7 +78,7 @@ def _allocate_by_name(
 def _allocate_evenly(
     data: EvenAllocation, sections: frozenset[int | None] | None, course: Course, assignment: Assignment
 ) -> GradersByStudent | Rejected:
-    """Deal the moderation set to the graders by the assignment's secret; each grader once a round."""
+    """Distribute the moderation set to the graders in rounds, each grader once, in an order derived from the secret."""
     graders = sorted(set(data.grader_ids))
     if not all(course.has_permission(grader, "manage_grades") for grader in graders):
         return ALLOCATION_UNKNOWN_GRADER
@@ -98,7 +98,7 @@ def _allocate_evenly(
         while len(dealt) < data.marks:
             if not deck:
                 deck = _shuffle(graders, next(rounds), assignment)
-            # Only a student between two rounds meets a grader who has the student already.
+            # A grader who already has the student is only possible for a student at the border of two rounds.
             index = next(i for i in range(len(deck) - 1, -1, -1) if deck[i] not in dealt)
             dealt.add(deck.pop(index))
         allocated[student] = tuple(sorted(dealt))
@@ -116,7 +116,7 @@ def _can_be_marked(
 
 
 def _exceeds_slots(allocated: GradersByStudent, course: Course, assignment: Assignment) -> bool:
-    """Whether a grader of the allocation would find no slot; the final grader needs none."""
+    """Return whether a grader of the allocation would get no slot; the final grader needs none."""
     holders = {user for user in assignment.grader_slots if assignment.holds_slot(user)}
     graders = {grader for student in allocated.values() for grader in student}
     waiting = {grader for grader in graders - holders if course.has_permission(grader, "manage_grades")}
@@ -127,7 +127,7 @@ def _exceeds_slots(allocated: GradersByStudent, course: Course, assignment: Assi
 
 
 def check_allocation(student_id: int, actor_id: int, course: Course, assignment: Assignment) -> Rejected | None:
-    """Refuse a grader whom an enforced allocation does not give the student, unless a third mark is needed."""
+    """Refuse a grader to whom an enforced allocation does not assign the student, unless a third mark is needed."""
     graders = assignment.allocations.get(student_id)
     if not (assignment.allocation_enforced and assignment.moderated_grading) or graders is None or actor_id in graders:
         return None
@@ -137,7 +137,7 @@ def check_allocation(student_id: int, actor_id: int, course: Course, assignment:
 
 
 def _needs_third_mark(student_id: int, assignment: Assignment) -> bool:
-    """Whether the last adjudication of the student said so, and a policy still does."""
+    """Return whether the student's last adjudication asked for a third mark, and a policy is still set."""
     adjudication = assignment.adjudications.get(student_id)
     return (
         assignment.adjudication is not None and adjudication is not None and adjudication.outcome == "needs_third_mark"
@@ -147,7 +147,7 @@ def _needs_third_mark(student_id: int, assignment: Assignment) -> bool:
 def count_progress(
     course: Course, assignment: Assignment, allocations: GradersByStudent | None = None
 ) -> list[dict[str, Any]]:
-    """Count of each grader the allocated students who have the assignment, and those with a mark of the grader.
+    """Count, for each grader, the allocated students who have the assignment, and those that the grader has marked.
 
     ``allocations`` None: those in force.
     """
@@ -167,10 +167,10 @@ def count_progress(
 def allocation_document(
     allocations: GradersByStudent, enforced: bool, user_id: int, course: Course, assignment: Assignment
 ) -> dict[str, Any]:
-    """An allocation as a moderator or auditor reads it, by student id, or by anonymous id while students are hidden.
+    """Describe an allocation to a moderator or auditor, by student id, or by anonymous id while students are hidden.
 
-    Where graders are anonymous to the reader, the numbers of their marks are left out: they would tell whose marks
-    the anonymous ones are.
+    If graders are anonymous to the reader, the numbers of their marks are left out: they would reveal which of the
+    anonymous graders gave a mark.
     """
     anonymous = assignment.anonymizes_students(course)
     students: list[dict[str, Any]] = [
@@ -186,7 +186,7 @@ def allocation_document(
 
 
 def release_slot(data: ReleaseGraderSlot, actor_id: int, course: Course, assignment: Assignment) -> Decision:
-    """Free the slot of a grader who has entered no grade; comments alone do not hold it."""
+    """Release the slot of a grader who has entered no grade; comments alone do not prevent it."""
     rejection = check_moderation(actor_id, course, assignment)
     if rejection is not None:
         return rejection

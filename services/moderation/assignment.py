@@ -117,7 +117,7 @@ UNSUBMITTED = Submission()
 
 @dataclass(slots=True)
 class TouchedSubmission:
-    """In the place of a Submission of which nothing but these two fields has changed, in a quarter of its memory.
+    """Replaces a Submission of which only these two fields have changed, with a quarter of its memory.
 
     It reads like one. Setting any other field raises AttributeError: see ``Assignment.changeable_submission``.
     """
@@ -127,7 +127,7 @@ class TouchedSubmission:
 
 
 for _name in vars(Submission):
-    # Fields, properties and methods alike, all as of UNSUBMITTED.
+    # Fields, properties and methods alike have the values of UNSUBMITTED.
     if not _name.startswith("__") and _name not in TouchedSubmission.__dataclass_fields__:
         setattr(TouchedSubmission, _name, getattr(UNSUBMITTED, _name))
 
@@ -217,7 +217,7 @@ class Assignment:
     # Graders who have entered a grade by hand: their slots cannot be released.
     entering_graders: set[int] = field(default_factory=set)
     added_students: set[int] = field(default_factory=set)
-    # Who marks a student's work, ascending; all may while it is not enforced, or the student is not in it.
+    # The graders of a student's work, ascending; any grader may mark if it is not enforced or lacks the student.
     allocations: dict[int, tuple[int, ...]] = field(default_factory=dict)
     allocation_enforced: bool = False
     # The reasons for which a drawn sample has a student, who is then in added_students too.
@@ -228,7 +228,7 @@ class Assignment:
     provisional_grades: dict[int, ProvisionalGrade] = field(default_factory=dict)
     grades_by_student: dict[int, tuple[ProvisionalGrade, ...]] = field(default_factory=dict)
     submissions: dict[int, Submission | TouchedSubmission] = field(default_factory=dict)
-    # Those of ``submissions`` that are no TouchedSubmission.
+    # The number of ``submissions`` that are not a TouchedSubmission.
     full_submission_count: int = 0
     # Number of comments ever created, public copies included: part of the ids that the service generates.
     comment_count: int = 0
@@ -321,7 +321,7 @@ class Assignment:
         )
 
     def submission(self, student_id: int) -> Submission:
-        """Return the student's submission, or an untouched one, to be read."""
+        """Return the student's submission, or an untouched one, for reading."""
         return cast(Submission, self.submissions.get(student_id, UNSUBMITTED))
 
     def touch_submission(self, student_id: int, at: datetime) -> None:
@@ -333,7 +333,7 @@ class Assignment:
         submission.revision += 1
 
     def changeable_submission(self, student_id: int, at: datetime) -> Submission:
-        """Return the student's submission, created if necessary and touched, to be changed."""
+        """Touch the student's submission, created if necessary, and return it for changes."""
         submission = self.submissions.get(student_id)
         if not isinstance(submission, Submission):
             revision = 0 if submission is None else submission.revision

@@ -197,7 +197,7 @@ class ReleaseGraderSlot:
 
 @value_object(kw_only=True)
 class EvenAllocation:
-    """``marks``: by how many of the graders each student is to be marked."""
+    """``marks``: how many of the graders mark each student."""
 
     grader_ids: tuple[int, ...]
     marks: int
@@ -205,7 +205,7 @@ class EvenAllocation:
 
 @value_object(kw_only=True)
 class AllocateSubmissions:
-    """Exactly one of ``allocations``, a grader's students each, and ``evenly``; ``enforced`` None: as it is."""
+    """Has exactly one of ``allocations`` (students by grader) and ``evenly``; ``enforced`` None: unchanged."""
 
     allocations: tuple[tuple[int, tuple[int, ...]], ...] | None = None
     evenly: EvenAllocation | None = None

@@ -83,7 +83,7 @@ SLOT_IN_USE = Rejected(
     "slot_in_use", "The grader has entered a grade, the slot was not released: raise grader_count instead"
 )
 ALLOCATION_UNCLEAR = Rejected(
-    "invalid_allocation", "No allocation follows from this, nothing was changed: send either allocations or evenly"
+    "invalid_allocation", "The command has none or both, nothing was changed: send either allocations or evenly"
 )
 ALLOCATION_UNKNOWN_GRADER = Rejected(
     "invalid_allocation", "A grader may not grade in this course, nothing was changed: name users with manage_grades"
@@ -93,7 +93,7 @@ ALLOCATION_UNKNOWN_STUDENT = Rejected(
     "A student does not have the assignment or is not visible to you, nothing was changed: name assigned students",
 )
 ALLOCATION_TOO_FEW_GRADERS = Rejected(
-    "invalid_allocation", "Each mark needs a grader of its own, nothing was changed: name more graders or fewer marks"
+    "invalid_allocation", "Each mark needs a different grader, nothing was changed: name more graders or fewer marks"
 )
 NOT_ALLOCATED = Rejected(
     "not_allocated", "The submission is allocated to other graders, nothing was changed: ask the moderator"
@@ -111,7 +111,7 @@ SAMPLE_BORDERLINE_INCOMPLETE = Rejected(
 )
 SAMPLE_SHOWS_HIDDEN_STUDENTS = Rejected(
     "invalid_sample",
-    "Students are hidden, and the set would show their marks by name, no student was added: draw without include",
+    "Students are hidden, and the set would reveal their marks by name, no student was added: draw without include",
 )
 NOT_PUBLISHED = Rejected("not_published", "Grades of this assignment have not been published")
 MODERATION_LOCKED = Rejected(

@@ -126,7 +126,7 @@ class GraderSlotReleased(DomainEvent):
 
 @value_object(kw_only=True)
 class SubmissionsAllocated(DomainEvent):
-    """``allocations``: each student whose graders changed, with all of them; ``enforced``: from now on."""
+    """``allocations``: the students whose graders changed, each with all its graders; ``enforced``: from now on."""
 
     name: ClassVar[str] = "submissions_allocated"
     allocations: tuple[Mapping[str, Any], ...]

@@ -1,4 +1,4 @@
-"""Applies new and changed provisional grades to an assignment: nine in ten of its events."""
+"""Applies new and changed provisional grades to an assignment: nine out of ten of its events."""
 
 from collections.abc import Iterable
 from datetime import datetime

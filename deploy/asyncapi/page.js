@@ -3,7 +3,7 @@ const { readFileSync, writeFileSync } = require('node:fs');
 
 const read = (name) => readFileSync(require.resolve(`@asyncapi/react-component/${name}`), 'utf8');
 const [documentFile, pageFile] = process.argv.slice(2);
-// As a script's string, in which no "<" may begin a tag.
+// Embedded as a string in a script, in which no "<" may begin a tag.
 const text = JSON.stringify(readFileSync(documentFile, 'utf8')).replaceAll('<', '\\u003c');
 const config = JSON.stringify({ show: { sidebar: true }, sidebar: { showOperations: 'byDefault' } });
 

@@ -1,1 +1,1 @@
-"""Benchmarks: the service compared, within one run, with the limits of the machine and with a library."""
+"""Benchmarks: compare the service, within one run, with the limits of the machine and with a library."""

@@ -59,7 +59,7 @@ async def main(arguments: Sequence[str]) -> None:
     if unknown:
         parser.error(f"unknown {', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}")
     _configure_logging()
-    # As in the handler: some benchmarks decide in this process.
+    # As in the handler, because some benchmarks decide commands in this process.
     gc.set_threshold(50_000, 20, 100)
     scale = Scale(options.short)
     bench_servers = BenchServers(

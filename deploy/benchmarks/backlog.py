@@ -49,7 +49,7 @@ class Backlog:
     async def run_handler(
         self, environment: Mapping[str, str], concurrent_work: ConcurrentWork = no_concurrent_work
     ) -> Rate:
-        """Measure a handler that decides all commands. ``concurrent_work``: other load on the log meanwhile."""
+        """Measure a handler that decides all commands. ``concurrent_work``: other load on the log during that time."""
 
         async def handle(url: str) -> Rate:
             settings = {**self.installation.environment, "DATABASE_URL": url, **environment}
@@ -133,7 +133,7 @@ async def run_handlers(
 
 def _count_assigned_members(admin: AdminClient, group: str) -> int:
     try:
-        # The default timeout is a minute, and the first request may come before the coordinator is ready.
+        # The default timeout is a minute, and the coordinator may not be ready for the first request.
         described = admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS_MAX)[group].result()
     except KafkaException:
         return 0

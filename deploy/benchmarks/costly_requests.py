@@ -1,4 +1,4 @@
-"""Processor time of a gateway for the costliest requests of a caller who may change nothing, and for ordinary reads."""
+"""CPU time of a gateway for the costliest requests of a caller without write permission, and for ordinary reads."""
 
 import json
 from dataclasses import dataclass, field
@@ -88,7 +88,7 @@ async def costly_requests(bench_servers: BenchServers, scale: Scale) -> list[Mea
 
 
 async def _measure(client: httpx.AsyncClient, pid: int, request: CostlyRequest, token: str, count: int) -> float:
-    """Return the milliseconds of processor time for a request. RuntimeError if it is answered 5xx."""
+    """Return the milliseconds of CPU time for a request. Raises RuntimeError if the response is 5xx."""
     started_at = processor_seconds(pid)
     options: dict[str, Any] = {"content": request.content} if request.content else {}
     for _ in range(count):
@@ -96,5 +96,5 @@ async def _measure(client: httpx.AsyncClient, pid: int, request: CostlyRequest, 
         response = await client.request(request.method, request.path, headers=headers, **options)
         if response.status_code >= 500:
             raise RuntimeError(f"{request.name}: {response.status_code} {response.text[:200]}")
-    # The clock of processes ticks each 10 ms.
+    # The CPU clock of a process ticks every 10 ms.
     return max((processor_seconds(pid) - started_at) * 1_000 / count, 0.01)

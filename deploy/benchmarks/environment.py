@@ -34,7 +34,7 @@ class BenchInstallation:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment variables of its processes."""
+        """Return the environment variables of its processes."""
         return {"DATABASE_URL": self.url, "KAFKA_BOOTSTRAP": self.bootstrap, "TOPIC_PREFIX": self.prefix}
 
     def send(self, records: Sequence[ProducerRecord], name: str = "commands") -> None:
@@ -66,7 +66,7 @@ class BenchServers:
         self._name_numbers = itertools.count(1)
 
     def start(self) -> None:
-        """Start servers without data of an earlier run. SystemExit where one does not start, or is not durable."""
+        """Start servers without data of an earlier run. SystemExit if one does not start or is not durable."""
         try:
             for server in (self.kafka, self.postgres):
                 server.kill()

@@ -75,7 +75,7 @@ async def http(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
 async def _send_requests(
     client: httpx.AsyncClient, tokens: dict[int, str], requests: Sequence[BenchRequest]
 ) -> dict[str, list[float]]:
-    """Return the seconds from each request's due time to its response, by name. RuntimeError unless it is 2xx."""
+    """Return the seconds from each request's due time to its response, by name. RuntimeError unless all are 2xx."""
     waits: dict[str, list[float]] = {request.name: [] for request in requests}
     started_at = time.monotonic() + 0.05
 

@@ -1,4 +1,4 @@
-"""Decide commands without Kafka: to fill logs, and to collect the rows that a handler appends."""
+"""Decides commands without Kafka, to fill logs and to collect the rows that a handler appends."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +25,7 @@ from services.eventlog.store import EventStore
 from services.kafka.partitioning import ALL_SHARDS, get_course_shard, group_by_partition
 
 BATCH_RECORDS = 1_000
-# Another topic than the handler's, so that its offsets stay free for the handler.
+# Not the handler's topic, whose offsets must stay free for the handler.
 SETUP_TOPIC = "set-up"
 STREAM_NUMBERS_QUERY = "select course, assignment, number from stream where assignment is not null"
 
@@ -59,7 +59,7 @@ class OffsetAllocator:
 
 
 def get_watermarks(records: Iterable[ConsumerRecord[Any, Any]]) -> dict[int, int]:
-    """The watermarks before records whose offsets are consecutive."""
+    """Return the watermarks before records with consecutive offsets."""
     return {partition: first[0].offset - 1 for partition, first in group_by_partition(records).items()}
 
 
@@ -102,13 +102,13 @@ async def create_graded_courses(
 
 
 def setup_commands(course: int, students: int, assignment_ids: Sequence[int]) -> Iterator[Json]:
-    """Commands of a roster and a first grade of every student."""
+    """Build the commands of a roster and a first grade of every student."""
     yield from roster_commands(course, students, assignment_ids)
     yield from first_grade_commands(course, students, assignment_ids)
 
 
 def courses_per_shard(count: int) -> list[int]:
-    """Course ids, ``count`` in each shard, so that all partitions have the same load."""
+    """Return course ids, ``count`` in each shard, so that all partitions have the same load."""
     courses_by_shard: dict[int, list[int]] = {shard: [] for shard in ALL_SHARDS}
     course = 1_000
     while any(len(courses) < count for courses in courses_by_shard.values()):

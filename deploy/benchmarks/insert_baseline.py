@@ -31,7 +31,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 async def measure_plain_inserts(url: str, batches: Sequence[AppendBatch]) -> float:
-    """Commands per second if the rows of each batch are inserted in one transaction, into the same indexes."""
+    """Measure commands per second if the rows of each batch are inserted in one transaction, with the same indexes."""
 
     async def insert(connection: "Connection", batch: AppendBatch) -> None:
         async with connection.transaction():
@@ -43,7 +43,7 @@ async def measure_plain_inserts(url: str, batches: Sequence[AppendBatch]) -> flo
 
 
 async def measure_appends(url: str, batches: Sequence[AppendBatch]) -> float:
-    """Commands per second of the append alone."""
+    """Measure commands per second of the append alone."""
 
     async def append(connection: "Connection", batch: AppendBatch) -> None:
         if not await EventStore(connection).append(batch):

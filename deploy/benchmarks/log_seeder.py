@@ -1,4 +1,4 @@
-"""Fill a large log fast: PostgreSQL copies one course, as the handler stored it, under other ids.
+"""Fills a large log fast: PostgreSQL copies one course, as the handler stored it, under other ids.
 
 The copies are what the handler would have stored for other courses, with their own ids, positions, numbers and offsets.
 """
@@ -49,7 +49,7 @@ union all
 select (c.step + place) * $1, 1, c.course, c.course * 100 + place - 1, c.shard
 from copy c cross join generate_series(1, $2::bigint) place
 """
-# In turns, as a log grows: all shards together.
+# Interleave the shards, as in a real log.
 INSERT_EVENTS = """
 insert into event (shard, position, stream, version, type, type_version, data, metadata, recorded_at)
 select c.shard, c.turn * $1::bigint + e.position, (c.step + e.place) * $4::bigint, e.version, e.type, 1,
@@ -155,12 +155,12 @@ async def create_course_template(
 
 
 def _stream_numbers(course: int, step: int, assignments_per_course: int) -> dict[int, int]:
-    """Stream numbers by assignment."""
+    """Return stream numbers by assignment."""
     return {course * 100 + index: (step + index + 1) * NUMBER_STEP for index in range(assignments_per_course)}
 
 
 def _copy_rows(count: int, assignments_per_course: int) -> list[tuple[int, int, int, int]]:
-    """Rows of the table ``copy``: course, step (its stream number divided by NUMBER_STEP), shard, turn in the shard."""
+    """Build rows of table ``copy``: course, step (stream number divided by NUMBER_STEP), shard, turn in the shard."""
     rows: list[tuple[int, int, int, int]] = []
     turns: Counter[int] = Counter()
     courses_per_shard, course = -(-count // SHARD_COUNT), TEMPLATE_COURSE

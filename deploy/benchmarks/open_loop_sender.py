@@ -1,4 +1,4 @@
-"""Send each command when it is due, regardless of earlier ones."""
+"""Sends each command when it is due, regardless of earlier ones."""
 
 import asyncio
 import json

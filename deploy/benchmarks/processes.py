@@ -1,4 +1,4 @@
-"""Start the measured processes, and read their CPU time and memory."""
+"""Starts the measured processes, and reads their CPU time and memory."""
 
 import asyncio
 import os
@@ -37,17 +37,17 @@ class RunningProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Gracefully: a consumer that leaves its group lets the next one start at once.
+        # Stop gracefully: if a consumer leaves its group, the next one can start at once.
         terminate(self.pid, signal.SIGTERM, timeout_seconds=20)
         self._process.wait()
 
     @property
     def url(self) -> str:
-        """Base URL of its health pages."""
+        """Base URL of its health endpoints."""
         return f"http://127.0.0.1:{self.port}"
 
     async def wait_until_ready(self) -> None:
-        """Wait until its ready page answers 200. Raises TimeoutError, or RuntimeError where the process has ended."""
+        """Wait until /health/ready returns 200. Raises TimeoutError, or RuntimeError if the process has ended."""
         await wait_until(self._is_ready, f"{self.module} is ready")
 
     def _is_ready(self) -> bool:
@@ -60,7 +60,7 @@ class RunningProcess:
             return False
 
     def memory_mib(self) -> float:
-        """Its resident memory."""
+        """Return its resident memory."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
@@ -75,7 +75,7 @@ async def wait_until(condition: Callable[[], bool], description: str, timeout_se
 
 
 def processor_seconds(pid: int) -> float:
-    """User and system time of a process; 0 if it has ended."""
+    """Return the user and system time of a process; 0 if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (FileNotFoundError, ProcessLookupError):

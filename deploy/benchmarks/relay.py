@@ -146,7 +146,7 @@ async def _commit_events(url: str, courses: Sequence[Course], commits: int, sour
             commands: list[dict[str, object]] = []
             while len(commands) < EVENTS_PER_COMMIT:
                 command = mixed_command(courses, next(command_numbers))
-                # Commands of other users are refused, and make no event.
+                # Commands of other users are refused and create no events.
                 if command["actor"]["user_id"] in ("1", "2", "3"):
                     commands.append(command)
             records = [offset_allocator.to_consumer_record(build_record(command)) for command in commands]

@@ -85,7 +85,7 @@ def measurement(
 def ratio(
     case: str, unit: str, values: Sequence[float], base_values: Sequence[float], target: Target | None = None
 ) -> Measurement:
-    """``values`` divided by ``base_values``, round by round; in percent where ``unit`` is "%"."""
+    """Divide ``values`` by ``base_values``, round by round; in percent if ``unit`` is "%"."""
     factor = 100 if unit == "%" else 1
     return measurement(
         case, unit, (factor * one / base_value for one, base_value in zip(values, base_values, strict=True)), target
@@ -93,7 +93,7 @@ def ratio(
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that at least this share of values does not exceed, without interpolation."""
+    """Return the percentile for this share: the smallest value that at least this share does not exceed."""
     return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
@@ -104,12 +104,12 @@ class Rounds:
         self.results: dict[str, list[Mapping[str, float]]] = {case: [] for case in cases}
 
     def values(self, case: str, name: str = RATE) -> list[float]:
-        """One of a case's numbers, round by round."""
+        """Return one of a case's numbers, round by round."""
         return [numbers[name] for numbers in self.results[case]]
 
 
 async def interleave_rounds(cases: Mapping[str, Case], rounds: int) -> Rounds:
-    """Run every case once per round, every other round backwards, so that other load falls on all cases alike."""
+    """Run every case once per round, in reverse in every other round, so that other load affects all cases equally."""
     rounds_by_case = Rounds(cases)
     for number in range(rounds):
         for case in cases if number % 2 == 0 else reversed(list(cases)):

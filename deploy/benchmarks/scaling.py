@@ -63,7 +63,7 @@ async def class_size(bench_servers: BenchServers, scale: Scale) -> list[Measurem
     for students in sizes:
         url = bench_servers.new_database()
         courses = await create_graded_courses(url, courses_per_shard(1), students)
-        # A first grade costs more than a changed one; without this it would be rarer in small classes.
+        # A first grade costs more than a changed one, and would otherwise be rarer in small classes.
         await decide(url, (build_record(made) for course in courses for made in _second_grade_commands(course)))
         # Ten commands of each course load its state before the measurement (cold-start measures loading).
         warm_up_records = mixed_records(courses, 10 * len(courses))
@@ -121,7 +121,7 @@ async def log_size(bench_servers: BenchServers, scale: Scale) -> list[Measuremen
 
 
 async def _run_on_same_log(installation: BenchInstallation, courses: Sequence[Course], count: int) -> RoundValues:
-    """Run on the log itself, which each round makes longer: copying it would take longer than the measurement."""
+    """Run on the log itself, which grows with each round: a copy would take longer than the measurement."""
     verdicts_before = await throughput_probe.count_verdicts(installation.url)
     records = mixed_records(courses, count)
     installation.send(records)
@@ -157,7 +157,7 @@ async def handlers(bench_servers: BenchServers, scale: Scale) -> list[Measuremen
 
 
 async def never_analyzed(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
-    """Fill a new database that is never analyzed: the last tenth of the commands must cost what the first did."""
+    """Fill a new database that is never analyzed: the last tenth of the commands must cost as much as the first."""
     return await _measure_sustained(bench_servers, scale, {"never analyzed": False}, {})
 
 

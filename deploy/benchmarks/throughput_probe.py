@@ -1,4 +1,4 @@
-"""Measure how fast handlers fill a log, by polling it."""
+"""Measures how fast handlers fill a log, by polling it."""
 
 import asyncio
 import time
@@ -96,11 +96,11 @@ async def measure_rate(
 ) -> Rate:
     """Sample from the first verdict after ``verdicts_before`` to the ``expected_count``-th.
 
-    ``warm_up_count``: verdicts that do not count, while every subscriber fills its cache.
+    ``warm_up_count``: verdicts that are not counted, while the subscribers fill their caches.
 
     Raises:
-        TimeoutError: the verdicts did not come in time.
-        RuntimeError: all came before the first sample.
+        TimeoutError: the verdicts did not arrive in time.
+        RuntimeError: all verdicts arrived before the first sample.
     """
     samples: list[ProgressSample] = []
     deadline = time.monotonic() + SECONDS_MAX

@@ -26,7 +26,7 @@ class ProducerRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A course with one grade per student. ``stream_numbers``: by assignment."""
+    """A course with one grade per student; ``stream_numbers`` by assignment."""
 
     course_id: int
     students: int
@@ -51,12 +51,12 @@ def build_command(course: int, type_: str, data: Json, assignment: int | None = 
 
 
 def list_assignment_ids(course: int, count: int) -> range:
-    """Ids of a course's assignments."""
+    """Return the ids of a course's assignments."""
     return range(course * 100, course * 100 + count)
 
 
 def roster_commands(course: int, students: int, assignment_ids: Iterable[int]) -> Iterator[Json]:
-    """Commands that create a course with students and moderated assignments."""
+    """Build the commands that create a course with students and moderated assignments."""
     staff: list[tuple[int, str]] = [
         (FINAL_GRADER, "TeacherEnrollment"),
         (GRADER, "TaEnrollment"),
@@ -122,7 +122,7 @@ def mixed_command(courses: Sequence[Course], number: int) -> Json:
 def mixed_records(
     courses: Sequence[Course], count: int, token: Callable[[Json], str] | None = None, first_number: int = 0
 ) -> list[ProducerRecord]:
-    """Mixed commands as records; one in twenty is sent twice. ``token`` makes the bearer token of each."""
+    """Build records of mixed commands; one in twenty is sent twice. ``token`` creates each bearer token."""
     records: list[ProducerRecord] = []
     for number in range(first_number, first_number + count):
         new_record = build_record(mixed_command(courses, number), token)

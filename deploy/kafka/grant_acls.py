@@ -1,7 +1,7 @@
-"""Grant the access control lists of ``acls.yaml``: ``deploy/grant-acls [--prefix P] [--show] ROLE=USER…``.
+"""Grants the access control lists of ``acls.yaml``: ``deploy/grant-acls [--prefix P] [--show] ROLE=USER…``.
 
-ROLE is a role of the file; ``consumer:TOPIC`` names the topic too. Granting again changes nothing, and nothing is taken
-away: ``kafka-acls`` and the tools of a managed Kafka remove grants.
+ROLE is a role of the file; ``consumer:TOPIC`` names the topic too. Granting again changes nothing, and existing grants
+are never removed: use ``kafka-acls`` or the tools of a managed Kafka for that.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from services.config import KafkaSettings, SettingsError
 ACLS_FILE = Path(__file__).with_name("acls.yaml")
 REQUEST_SECONDS_MAX = 30
 ANY: Any = None
-"""A filter's name, principal or host that is not limited; confluent_kafka's types do not know it."""
+"""Matches any name, principal or host in a filter; confluent_kafka's types do not allow None."""
 RESOURCE_TYPES = {
     "topic": ResourceType.TOPIC,
     "group": ResourceType.GROUP,
@@ -44,7 +44,7 @@ def read_roles() -> dict[str, list[dict[str, Any]]]:
 
 
 def build_acls(role: str, user: str, prefix: str) -> list[AclBinding]:
-    """Return what a user needs for a role. ``consumer:TOPIC`` is the consumer of a topic, named without its prefix.
+    """Return the grants that a user needs for a role. ``consumer:TOPIC``: a consumer of a topic, without its prefix.
 
     Raises:
         UnknownRole: there is no such role or topic.
@@ -53,7 +53,7 @@ def build_acls(role: str, user: str, prefix: str) -> list[AclBinding]:
     roles = read_roles()
     if name not in roles or (name == "consumer") != (topic in TOPICS):
         choices = [choice for choice in roles if choice != "consumer"] + [f"consumer:{topic}" for topic in TOPICS]
-        raise UnknownRole(f"{role} is no role: choose from {', '.join(choices)}")
+        raise UnknownRole(f"{role} is not a role: choose from {', '.join(choices)}")
     bindings = []
     for rule in roles[name]:
         ((kind, pattern),) = ((key, value) for key, value in rule.items() if key in RESOURCE_TYPES)
@@ -75,7 +75,7 @@ def build_acls(role: str, user: str, prefix: str) -> list[AclBinding]:
 
 
 def grant(client: AdminClient, bindings: Sequence[AclBinding]) -> None:
-    """Grant, and wait until the broker that answers has them: a client that starts at once is not refused.
+    """Grant, and wait until a broker has the grants, so that a client that starts at once is not refused.
 
     Raises:
         KafkaException: the brokers refuse, or have no authorizer.
@@ -94,14 +94,14 @@ def grant(client: AdminClient, bindings: Sequence[AclBinding]) -> None:
 
 
 def format_acl(binding: AclBinding) -> str:
-    """One line for reading."""
+    """Format a grant as one readable line."""
     prefixed = "*" if binding.resource_pattern_type == ResourcePatternType.PREFIXED else ""
     kind = ResourceType(binding.restype).name.lower().replace("broker", "cluster")
     return f"{binding.principal:<24} {AclOperation(binding.operation).name:<17} {kind} {binding.name}{prefixed}"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command line; return the exit code."""
+    """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser("deploy/grant-acls")
     parser.add_argument("roles", nargs="+", metavar="ROLE=USER", help="a role of deploy/kafka/acls.yaml and its user")
     parser.add_argument("--prefix", default=None, help="the topics' prefix (default: TOPIC_PREFIX)")

@@ -1,4 +1,4 @@
-"""Choose where Kafka and PostgreSQL come from: the environment, else containers, else local processes.
+"""Chooses where Kafka and PostgreSQL run: as given by the environment, else in containers, else as local processes.
 
 ``python -m deploy.local.backing_services`` prints the choice for each: ``given``, ``container`` or ``local``.
 """
@@ -30,7 +30,7 @@ class Server(Protocol):
         """Stop it gracefully, if it runs."""
 
     def kill(self) -> None:
-        """End it at once, as a crash does."""
+        """End it at once, like a crash."""
 
     def remove(self) -> None:
         """Delete the data of a stopped server."""
@@ -38,7 +38,7 @@ class Server(Protocol):
 
 @dataclass(frozen=True)
 class ExternalServer:
-    """A server that is not ours: it is neither started nor stopped."""
+    """A server that others operate: it is neither started nor stopped."""
 
     address: str
 

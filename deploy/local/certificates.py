@@ -1,4 +1,4 @@
-"""A certificate authority of one stack, for its own broker and database: made with the stack, removed with it."""
+"""A certificate authority for the broker and database of one stack; created and removed with the stack."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -23,14 +23,14 @@ class Issued(NamedTuple):
 
 
 class CertificateAuthority:
-    """An authority in a folder: ``ca.pem`` is for clients. Its private key signs while it is made and is not kept."""
+    """An authority in a folder; ``ca.pem`` is for clients. Its private key only signs at creation and is not kept."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @property
     def certificate(self) -> Path:
-        """The PEM file that clients verify servers with."""
+        """The PEM file with which clients verify servers."""
         return self.folder / "ca.pem"
 
     def create(self, *server_names: str) -> None:
@@ -73,7 +73,7 @@ class CertificateAuthority:
 
 
 def write_secret(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, at no moment another."""
+    """Write a file that only its owner can read at any time."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""What a real installation runs on, on loopback: three Kafka brokers, and a PostgreSQL primary with a standby."""
+"""The servers of a real installation, on loopback: three Kafka brokers, and a PostgreSQL primary with a standby."""
 
 import contextlib
 import json
@@ -24,16 +24,16 @@ CLUSTER_SETTINGS = {
     "offsets.topic.replication.factor": "3",
     "transaction.state.log.replication.factor": "3",
     "transaction.state.log.min.isr": "2",
-    # A broker that died is noticed after 3 s, not 9 s.
+    # A dead broker is noticed after 3 s instead of 9 s.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
-    # Another broker leads again what a restarted one led, without waiting five minutes for the next check.
+    # A restarted broker leads its partitions again without waiting five minutes for the next check.
     "leader.imbalance.check.interval.seconds": "30",
 }
 
 
 class KafkaCluster:
-    """Three brokers that are controllers too: replication factor 3, min.insync.replicas 2."""
+    """Three brokers, which are also controllers: replication factor 3, min.insync.replicas 2."""
 
     def __init__(self, folder: Path, heap: str = HEAP) -> None:
         self.folder = folder
@@ -70,19 +70,19 @@ class KafkaCluster:
         for broker in self.brokers:
             process = broker.launch()
             if process is not None:
-                # Its pid file is what counts from here on; see KafkaServer.start.
+                # From here on its pid file identifies it; see KafkaServer.start.
                 process.returncode = 0
         if not wait_until_ready(lambda: self.count_brokers() == BROKERS, lambda: True, START_SECONDS):
             raise RuntimeError(f"the Kafka cluster did not start within {START_SECONDS} s; see {self.folder}")
 
     def count_brokers(self) -> int:
-        """How many brokers are registered; 0 if none answers."""
+        """Return the number of registered brokers; 0 if none answers."""
         with contextlib.suppress(KafkaException):
             return len(AdminClient(client_settings(self.address)).list_topics(timeout=2).brokers)
         return 0
 
     def kill(self) -> None:
-        """SIGKILL to all brokers."""
+        """Send SIGKILL to all brokers."""
         for broker in self.brokers:
             broker.kill()
 
@@ -108,7 +108,7 @@ class PostgresPair:
         return self.database_url("postgres")
 
     def database_url(self, name: str) -> str:
-        """URL of a database on whichever server is the primary."""
+        """Return the URL of a database on whichever server is the primary."""
         hosts = ",".join(f"127.0.0.1:{port}" for port in sorted((self.primary.port, self.standby.port)))
         # Both have the same password: a standby is a copy.
         parameters = f"passfile={self.primary.password_file}&target_session_attrs=read-write"
@@ -138,7 +138,7 @@ class PostgresPair:
             connection.execute("select pg_reload_conf()")
 
     def fail_over(self) -> float:
-        """SIGKILL the primary and promote the standby; return the seconds that the promotion took."""
+        """Kill the primary and promote the standby; return the seconds that the promotion took."""
         self.primary.kill()
         started_at = time.monotonic()
         self.standby.promote()

@@ -1,4 +1,4 @@
-"""A container engine of this clone's own, so that its images and containers touch no other one's."""
+"""A container engine that belongs to this clone, separate from the images and containers of others."""
 
 import contextlib
 import shutil
@@ -24,7 +24,7 @@ def container_engine() -> Iterator[str]:
         raise RuntimeError("dockerd is not installed: run deploy/setup containers")
     folder = STATE / "containers"
     folder.mkdir(parents=True, exist_ok=True)
-    # The path of a Unix socket has 107 characters at most.
+    # The path of a Unix socket may have at most 107 characters.
     with tempfile.TemporaryDirectory(prefix="engine-") as run_folder, (folder / "dockerd.log").open("wb") as log:
         host = f"unix://{run_folder}/docker.sock"
         command = [binary, "--host", host, "--data-root", str(folder / "data"), "--exec-root", f"{run_folder}/exec"]

@@ -1,7 +1,7 @@
-"""Run Kafka and PostgreSQL in containers, if a container engine answers and has the images. Images are never pulled.
+"""Runs Kafka and PostgreSQL in containers, if a container engine answers and has the images. Never pulls images.
 
-testcontainers' own KafkaContainer and PostgresContainer do not fit: a stack must be found again, on the same port, by
-another process than the one that started it, and KafkaContainer needs Confluent's image.
+testcontainers' own KafkaContainer and PostgresContainer are not suitable: other processes than the one that started a
+stack must find it again on the same port, and KafkaContainer needs Confluent's image.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from testcontainers.core.docker_client import DockerClient, get_docker_host
 from deploy.local import kafka, postgres
 from deploy.local.paths import CLONE_ID, STATE, free_port, wait_until_ready
 
-# The first one that the engine has is used.
+# The engine's first image of these is used.
 IMAGES = {
     "kafka": ("apache/kafka:4.1.2",),
     "postgres": ("postgres:18", "postgres:17", "postgres:16", "postgres:15"),
@@ -144,7 +144,7 @@ class Container:
         container = DockerContainer(image_name, name=self.name, env=self._environment(port))
         if self._command:
             container.with_command(self._command)
-        # testcontainers' methods take no host address; the engine's client, which gets this value, does.
+        # testcontainers' methods do not support a host address; the engine's client, which gets this value, does.
         container.ports[f"{port}/tcp"] = ("127.0.0.1", port)  # type: ignore[assignment]
         return container.start().get_wrapped_container()
 

@@ -1,4 +1,4 @@
-"""Run one Apache Kafka broker in KRaft mode, on free ports, from the jars that deploy/setup fetched."""
+"""Runs one Apache Kafka broker in KRaft mode, on free ports, from the jars that deploy/setup fetched."""
 
 import base64
 import contextlib
@@ -54,7 +54,7 @@ def build_settings(host: str, port: int, controller_port: int, data_folder: str)
 
 
 def new_cluster_id() -> str:
-    """A random id, in the form that Kafka's storage tool takes."""
+    """Return a random id, in the form that Kafka's storage tool accepts."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
@@ -92,8 +92,8 @@ def delete_topics(bootstrap: str, prefix: str) -> None:
 class KafkaServer:
     """A broker whose data, ports and id survive restarts. Raises RuntimeError when it does not start.
 
-    ``settings`` come before the usual ones. A broker of a cluster also has a given port and the cluster's id.
-    ``security``: clients need one of ``users``, who may do what access control lists allow.
+    ``settings`` override the usual ones. A broker of a cluster also has a given port and the cluster's id.
+    ``security``: clients must sign in as one of ``users``, with the permissions of the access control lists.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class KafkaServer:
         process.returncode = 0
 
     def launch(self) -> "subprocess.Popen[bytes] | None":
-        """Start it unless it runs, without waiting: a broker of a cluster answers only with others of it."""
+        """Start it unless it runs, without waiting: a broker of a cluster answers only together with others."""
         if self.pid() is not None:
             return None
         if not (self.folder / "port").exists():
@@ -189,7 +189,7 @@ class KafkaServer:
             settings |= self.security.broker_settings(port, controller_port, internal_port, self.folder)
             (self.folder / "internal-port").write_text(str(internal_port))
         (self.folder / "server.properties").write_text("".join(f"{k}={value}\n" for k, value in settings.items()))
-        # With =, because an id may start with a hyphen.
+        # Use =, because an id may start with a hyphen.
         cluster = f"--cluster-id={self._cluster_id or new_cluster_id()}"
         command = self._java_command("kafka.tools.StorageTool", "format", cluster, "-c")
         result = subprocess.run(command, capture_output=True, text=True, check=False)

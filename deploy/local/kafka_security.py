@@ -1,7 +1,7 @@
-"""Secure a local broker: TLS, a SCRAM user for each client, and access control lists that deny by default.
+"""Secures a local broker: TLS, a SCRAM user for each client, and access control lists that deny by default.
 
 Clients use the listener SASL_SSL. The broker itself, and :class:`KafkaSecurity` to create users, use the listener
-INTERNAL, which takes the broker's own certificate for a user: no password is needed before the first one is stored.
+INTERNAL, which accepts the broker's own certificate as a user: no password is needed before the first is stored.
 """
 
 import secrets
@@ -15,7 +15,7 @@ from confluent_kafka.admin._scram import ScramCredentialInfo, ScramMechanism, Us
 from deploy.local.certificates import HOST_NAME, CertificateAuthority, write_secret
 
 ADMINISTRATOR = "admin"
-"""The user whom no list limits, for installation."""
+"""The superuser, for installation."""
 SCRAM_ITERATIONS = 4_096
 REQUEST_SECONDS_MAX = 60
 MECHANISM = "SCRAM-SHA-512"
@@ -29,11 +29,11 @@ class KafkaSecurity:
     passwords: Path
 
     def password_file(self, user: str) -> Path:
-        """The file that holds a user's password."""
+        """Return the file with a user's password."""
         return self.passwords / f"{user}.kafka"
 
     def client_environment(self, user: str) -> dict[str, str]:
-        """The settings by which a process of ours connects as a user."""
+        """Return the settings with which a process of ours connects as a user."""
         return {
             "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
             "KAFKA_SASL_MECHANISM": MECHANISM,
@@ -43,7 +43,7 @@ class KafkaSecurity:
         }
 
     def broker_settings(self, port: int, controller_port: int, internal_port: int, folder: Path) -> dict[str, str]:
-        """The broker's settings that differ from an open one's. Writes its certificate and key into ``folder``."""
+        """Return the settings that secure the broker. Writes its certificate and key into ``folder``."""
         issued = self.authority.issued("kafka")
         certificates = issued.certificate.read_text() + self.authority.certificate.read_text()
         write_secret(folder / "broker.pem", issued.key.read_text() + certificates)
@@ -73,7 +73,7 @@ class KafkaSecurity:
         }
 
     def internal_client(self, internal_port: int) -> AdminClient:
-        """A client that is the broker itself."""
+        """Create a client that connects as the broker itself."""
         issued = self.authority.issued("kafka")
         return AdminClient(
             {
@@ -87,7 +87,7 @@ class KafkaSecurity:
         )
 
     def create_users(self, internal_port: int, users: Collection[str]) -> None:
-        """Draw a password for each user, store it with the broker, and write it to the user's file."""
+        """Generate a password for each user, store it in the broker, and write it to the user's file."""
         credential = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, SCRAM_ITERATIONS)
         passwords = {user: secrets.token_urlsafe(24) for user in users}
         client = self.internal_client(internal_port)

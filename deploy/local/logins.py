@@ -13,14 +13,14 @@ LOGIN_ROLES = {
     "handler": (WRITER,),
     "relay": (READER,),
     "gateway": (READER,),
-    # The operator's role reads as well; the reader's is for what only reads.
+    # The operator's role can also read; the reader's role is for sessions that only read.
     "console": (OPERATOR, READER),
     "operator": (OPERATOR, READER),
 }
 
 
 def login_url(owner_url: str, login: str, folder: Path) -> str:
-    """URL of the owner's database for a login, whose password is in ``folder``."""
+    """Return the URL of the owner's database for a login, whose password is in ``folder``."""
     parts = urlsplit(owner_url)
     parameters = dict(parse_qsl(parts.query)) | {"passfile": str(password_file(folder, login))}
     address = parts.netloc.rpartition("@")[2]
@@ -28,14 +28,14 @@ def login_url(owner_url: str, login: str, folder: Path) -> str:
 
 
 def password_file(folder: Path, login: str) -> Path:
-    """The file with a login's password, in PostgreSQL's format."""
+    """Return the file with a login's password, in PostgreSQL's format."""
     return folder / f"{login}.pgpass"
 
 
 def create_logins(owner_url: str, folder: Path) -> None:
     """Create the logins of LOGIN_ROLES on the migrated database's server, unless they exist, and let only them connect.
 
-    A login inherits nothing: without its role, which a process sets when it connects, it may do nothing.
+    A login inherits nothing: it has permissions only after a process sets its role, when it connects.
     """
     with psycopg.connect(owner_url) as connection:
         for login, roles in LOGIN_ROLES.items():

@@ -18,9 +18,9 @@ PORT_RANGE = (15_000, 32_768)
 
 
 def _read_clone_id() -> str:
-    """Return the id in the names of this clone's data and containers.
+    """Return the id of this clone, which is in the names of its data and containers.
 
-    It is random, so that a later clone in the same folder, or one whose state was deleted, does not find an older log.
+    It is random, so that a later clone in the same folder, or one whose state was deleted, does not reuse an older log.
     """
     file = STATE / "clone"
     if not file.exists():

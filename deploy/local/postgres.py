@@ -1,7 +1,7 @@
-"""Run one local PostgreSQL on a free port, as an unprivileged user when we are root.
+"""Runs one local PostgreSQL on a free port, as an unprivileged user when we are root.
 
-Every login has a password (SCRAM), in a file of its own that only we can read; a URL names the file, so that no
-password is in an environment or among arguments. With an authority only encrypted connections are accepted.
+Every login has a password (SCRAM) in a separate file that only we can read. URLs name the file, so that no password is
+in the environment or in arguments. With an authority the server accepts only encrypted connections.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ INITDB_OPTIONS = ("-E", "UTF8", "--locale=C.UTF-8")
 
 
 def format_url(port: int, password_file: Path, authority: CertificateAuthority | None = None) -> str:
-    """URL of the database ``postgres``, for its superuser."""
+    """Return the URL of the database ``postgres``, for its superuser."""
     parameters = {"passfile": str(password_file)}
     if authority is not None:
         parameters |= {"sslmode": "verify-full", "sslrootcert": str(authority.certificate)}
@@ -37,7 +37,7 @@ def format_url(port: int, password_file: Path, authority: CertificateAuthority |
 
 
 def create_password(password_file: Path, login: str = USER) -> str:
-    """Draw a password, write it to a file in PostgreSQL's format, and return it."""
+    """Generate a password, write it to a file in PostgreSQL's format, and return it."""
     password = secrets.token_urlsafe(24)
     write_secret(password_file, f"*:*:*:{login}:{password}\n")
     return password
@@ -60,12 +60,12 @@ def is_ready(url: str) -> bool:
 
 
 def database_url(url: str, name: str) -> str:
-    """URL of another database of the same server."""
+    """Return the URL of another database of the same server."""
     return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
 def database_name(url: str) -> str:
-    """Name of the database of a URL."""
+    """Return the database name of a URL."""
     return urlsplit(url).path.removeprefix("/")
 
 
@@ -90,7 +90,7 @@ def drop_databases(url: str, prefix: str) -> None:
 def _execute_when_unused(connection: psycopg.Connection, statement: sql.Composed) -> None:
     """Execute once no other session is connected to the database that is copied or dropped.
 
-    The server may notice a killed client later than it waits by itself.
+    The server may notice a killed client only after its own waiting time.
     """
     deadline = time.monotonic() + UNUSED_WAIT_SECONDS_MAX
     while True:
@@ -103,7 +103,7 @@ def _execute_when_unused(connection: psycopg.Connection, statement: sql.Composed
 
 
 def find_binaries() -> Path:
-    """Folder of initdb, pg_ctl and postgres: POSTGRES_BIN, or that of the newest version installed.
+    """Return the folder of initdb, pg_ctl and postgres: POSTGRES_BIN, or that of the newest installed version.
 
     Raises:
         FileNotFoundError: there is none, or POSTGRES_BIN has no server.
@@ -166,7 +166,7 @@ class PostgresServer:
             self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "fast", "-t", "60", "-w", "stop")
 
     def kill(self) -> None:
-        """End it at once, as a crash does: without checkpoint, with recovery at the next start."""
+        """End it at once, like a crash: without a checkpoint, with recovery at the next start."""
         if self.pid() is not None:
             self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-t", "60", "-w", "stop")
 
@@ -176,23 +176,23 @@ class PostgresServer:
         remove_folder(self.folder)
 
     def create_standby_of(self, primary: "PostgresServer", slot: str) -> None:
-        """Make this server, which does not run, a streaming standby of one that runs; it keeps its port."""
+        """Make this stopped server a streaming standby of a running one; it keeps its port."""
         port = self.port if (self.folder / "port").exists() else free_port()
         self._create_folder()
         source = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", USER]
         data = self.folder / "data"
-        # A standby has its primary's logins. PostgreSQL's user cannot read our file; -R stores the password for it.
+        # A standby has its primary's logins. PostgreSQL's user cannot read our file, so -R stores the password.
         write_secret(self.password_file, primary.password_file.read_text())
         password = {"PGPASSWORD": read_password(primary.address) or ""}
         options = ["-R", "-X", "stream", "-c", "fast", "-C", "-S", slot]
         self._run("pg_basebackup", "-D", str(data), *source, *options, environment=password)
         with (data / "postgresql.auto.conf").open("a") as file:
-            # Promoted, it has no standby of its own to wait for.
+            # After a promotion it has no standby to wait for.
             file.write("synchronous_standby_names = ''\nwal_retrieve_retry_interval = '500ms'\n")
         (self.folder / "port").write_text(str(port))
 
     def promote(self) -> None:
-        """Make a running standby the primary, and wait until it takes writes."""
+        """Make a running standby the primary, and wait until it accepts writes."""
         self._run("pg_ctl", "-D", str(self.folder / "data"), "-t", "60", "-w", "promote")
 
     def pid(self) -> int | None:
@@ -224,7 +224,7 @@ class PostgresServer:
         (self.folder / "port").write_text(str(free_port()))
 
     def _encrypt(self, authority: CertificateAuthority) -> dict[str, str]:
-        """Give the server its certificate, refuse connections in clear, and return the settings for it."""
+        """Give the server its certificate, refuse unencrypted connections, and return the settings for it."""
         issued = authority.issued("postgres")
         for source, target in ((issued.certificate, "server.crt"), (issued.key, "server.key")):
             write_secret(self.folder / "data" / target, source.read_text())
@@ -234,7 +234,7 @@ class PostgresServer:
 
     @staticmethod
     def _give_to_server(path: Path) -> None:
-        """Make PostgreSQL's own user the owner, where we are root and it is another one."""
+        """Make PostgreSQL's own user the owner if we are root and it is another user."""
         if os.getuid() == 0:
             account = pwd.getpwnam("postgres")
             os.chown(path, account.pw_uid, account.pw_gid)

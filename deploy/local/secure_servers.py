@@ -1,7 +1,7 @@
-"""A secured Kafka and PostgreSQL, as they should be anywhere but on a developer's own machine.
+"""A secured Kafka and PostgreSQL, as they should be everywhere except on a developer's own machine.
 
-Kafka: TLS, SCRAM, access control lists that deny by default. PostgreSQL: TLS, SCRAM. Both have certificates of one
-authority. Each process has a user and a login of its own; :meth:`SecureServers.identity` is the settings with them.
+Kafka: TLS, SCRAM, access control lists that deny by default. PostgreSQL: TLS, SCRAM. One authority issues both
+certificates. Each process has its own user and login; :meth:`Credentials.identity` returns the settings for them.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from deploy.local.paths import STATE, database_folder, remove_folder
 from deploy.local.postgres import PostgresServer
 
 OUTSIDE_ROLES = {"producer": "producer", "gradebook": "consumer:live-events"}
-"""Kafka users of other teams, for trying and testing, and their role in ``deploy/kafka/acls.yaml``."""
+"""Kafka users of other teams, for trials and tests, with their roles in ``deploy/kafka/acls.yaml``."""
 KAFKA_USERS = (ADMINISTRATOR, *LOGIN_ROLES, *OUTSIDE_ROLES)
 
 
@@ -30,7 +30,7 @@ class Credentials:
 
     @property
     def authority(self) -> CertificateAuthority:
-        """Who issued the servers' certificates."""
+        """The authority that issued the servers' certificates."""
         return CertificateAuthority(self.folder / "certificates")
 
     @property
@@ -39,7 +39,7 @@ class Credentials:
         return KafkaSecurity(self.authority, self.folder)
 
     def identity(self, name: str, owner_url: str) -> dict[str, str]:
-        """Return the settings by which a process connects as itself; ADMINISTRATOR is the owner of the database."""
+        """Return the settings with which a process connects as itself; ADMINISTRATOR owns the database."""
         url = login_url(owner_url, name, self.folder) if name in LOGIN_ROLES else owner_url
         return {"DATABASE_URL": url, **self.kafka.client_environment(name)}
 

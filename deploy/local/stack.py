@@ -1,8 +1,8 @@
-"""Run the whole stack in the background: ``deploy/stack up [--secure] | down | env [NAME] | monitor | token | logs``.
+"""Runs the whole stack in the background: ``deploy/stack up [--secure] | down | env [NAME] | monitor | token | logs``.
 
-Every process has a PostgreSQL login of its own. With ``--secure`` it has a Kafka user too, both servers accept
-encrypted connections only, and Kafka allows what ``deploy/kafka/acls.yaml`` lists. The secured servers are others than
-the open ones, with data of their own.
+Every process has its own PostgreSQL login. With ``--secure`` it also has a Kafka user, both servers accept only
+encrypted connections, and Kafka allows only what ``deploy/kafka/acls.yaml`` lists. The secured servers and their data
+are separate from the open ones.
 """
 
 import json
@@ -63,7 +63,7 @@ class Stack:
         return STATE / (SECURE_SERVERS if self.is_secure else OPEN_SERVERS) / "credentials"
 
     def up(self, *, secure: bool = False) -> None:
-        """Start whatever does not run, and wait until everything is ready. SystemExit if something is not."""
+        """Start everything that does not run, and wait until it is ready. SystemExit if something is not."""
         create_keys(KEYS_FOLDER)
         if not self.providers:
             self._choose_providers(secure)
@@ -111,7 +111,7 @@ class Stack:
         self._wait_until_ready()
 
     def down(self) -> None:
-        """Stop what ``up`` started, and nothing else."""
+        """Stop only what ``up`` started."""
         _print_step("stopping the stack")
         supervisor_pid = self._supervisor_pid()
         if supervisor_pid is not None:
@@ -123,7 +123,7 @@ class Stack:
             file.unlink(missing_ok=True)
 
     def environment(self, name: str = DEFAULT_CLIENT) -> dict[str, str]:
-        """Environment variables for a client of the running stack, as a process or as one of KAFKA_USERS.
+        """Return the environment variables for a client of the running stack: a process or one of KAFKA_USERS.
 
         SystemExit if the stack does not run, or has no such client.
         """
@@ -149,7 +149,7 @@ class Stack:
         return bool(self.providers["postgres"] == "given")
 
     def _identity(self, name: str, environment: dict[str, str]) -> dict[str, str]:
-        """The settings of a client's own login and user. External servers have what the environment names."""
+        """Return the settings of a client's login and user; for external servers those of the environment."""
         if self.is_secure:
             return SecureServers(SECURE_SERVERS).credentials.identity(name, environment["DATABASE_URL"])
         if self._has_external_database() or name not in LOGIN_ROLES:
@@ -157,7 +157,7 @@ class Stack:
         return {"DATABASE_URL": login_url(environment["DATABASE_URL"], name, self.credentials_folder)}
 
     def _choose_providers(self, secure: bool) -> None:
-        """Choose where the servers come from, until ``down``: the environment may change in between."""
+        """Choose the providers of the servers and keep the choice until ``down``: the environment may change."""
         environment = {
             "TOPIC_PREFIX": os.environ.get("TOPIC_PREFIX", "moderation"),
             "LMS_URL": os.environ.get("LMS_URL", LMS_URL),
@@ -165,7 +165,7 @@ class Stack:
         self.providers["secure"] = secure
         for kind, variable in backing_services.ENVIRONMENT_VARIABLES.items():
             if secure and os.environ.get(variable):
-                sys.exit(f"deploy/stack: --secure starts servers of its own: unset {variable}")
+                sys.exit(f"deploy/stack: --secure starts its own servers: unset {variable}")
             self.providers[kind] = "local" if secure else backing_services.choose_provider(kind)
             if self.providers[kind] == "given":
                 environment[variable] = os.environ[variable]
@@ -250,7 +250,7 @@ def _readiness_problem(url: str) -> str | None:
 
 
 def format_log_line(line: str) -> str:
-    """Format a line of JSON log for reading; return any other line unchanged."""
+    """Format a JSON log line for people; return any other line unchanged."""
     try:
         log_entry = json.loads(line)
         text = f"{log_entry['time']} {log_entry['level']:<8} {log_entry['logger']}: {log_entry['message']}"

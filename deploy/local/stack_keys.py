@@ -14,7 +14,7 @@ TOKEN_LIFETIME_SECONDS = 24 * 3600
 def create_token(arguments: list[str]) -> str:
     """Issue a bearer token for the stack's gateway and console, and for its handler with COMMAND_AUTH=required."""
     parser = argparse.ArgumentParser("deploy/stack token")
-    parser.add_argument("user_id", type=int, help="the user whom the token authenticates")
+    parser.add_argument("user_id", type=int, help="the user that the token authenticates")
     parser.add_argument(
         "--scope", help="for example moderation.facts, to send facts on Kafka, or moderation.operator, for the console"
     )

@@ -1,7 +1,7 @@
-"""Keep the service's processes running: ``python -m deploy.local.supervisor`` reads .state/stack/processes.json.
+"""Keeps the service's processes running: ``python -m deploy.local.supervisor`` reads .state/stack/processes.json.
 
-A process that ends is restarted, with a growing backoff while it keeps ending. If the supervisor itself is killed, the
-kernel sends SIGTERM to its children, so that none is orphaned. Procfile runners do not do both: honcho stops all
+The supervisor restarts a process that ends, with a growing backoff. If the supervisor itself is killed, the kernel
+sends SIGTERM to its children, so that none is orphaned. Procfile runners do not do both: honcho stops all
 processes when one ends; supervisord restarts them, but orphans them when it is killed.
 """
 
@@ -27,7 +27,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def terminate_with_parent() -> None:
-    """In the child: ask the kernel for SIGTERM when the parent ends."""
+    """Ask the kernel, in the child, for SIGTERM when the parent ends."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

@@ -1,4 +1,4 @@
-"""Record the corpus of the consumer kit from the running stack: ``python -m deploy.season.consumer_kit [FOLDER]``.
+"""Records the corpus of the consumer kit from the running stack: ``python -m deploy.season.consumer_kit [FOLDER]``.
 
 A small course is graded, published, posted and partly hidden. The records that a consumer reads go into files, one line
 per record; ``expected.json`` holds the state of a correct consumer after each sequence.
@@ -64,7 +64,7 @@ class CourseDriver:
         return command if actor is None else {**command, "actor": {"user_id": str(self.course + actor)}}
 
     async def send_and_read(self, *commands: Json) -> list[Json]:
-        """Send commands and return all records that follow from them. SystemExit where one is rejected."""
+        """Send commands and return all resulting records. SystemExit if a command is rejected."""
         for command in commands:
             key = str(self.course).encode()
             await self.producer.send_and_wait(f"{self.prefix}.commands", json.dumps(command).encode(), key=key)
@@ -101,7 +101,7 @@ class CourseDriver:
 
 
 def format_line(prefix: str, record: Any) -> Json:
-    """Write a record as a line of the corpus."""
+    """Format a record as a line of the corpus."""
     return {
         "topic": record.topic.removeprefix(f"{prefix}."),
         "partition": record.partition,
@@ -239,7 +239,7 @@ def write_corpus(folder: Path, sequences: dict[str, list[Json]]) -> None:
 
 
 async def main(folder: Path) -> None:
-    """Record on the stack that the environment names, and write the corpus."""
+    """Record on the stack in the environment, and write the corpus."""
     course = int(time.time()) * 1_000
     sequences = await record_sequences(os.environ["KAFKA_BOOTSTRAP"], os.environ["TOPIC_PREFIX"], course)
     write_corpus(folder, sequences)

@@ -1,4 +1,4 @@
-"""Play a grading season through the public topics of a running stack, show it, and check the outcome."""
+"""Plays a grading season through the public topics of a running stack, shows it, and checks the outcome."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ UNREADABLE_RECORD = b'{"command_id": "this is not'
 
 
 async def play_sample_data(console: Console, sample_data: SampleData, client: DemoClient) -> None:
-    """Send the season's commands step by step, and print what follows from them."""
+    """Send the season's commands step by step, and print the results."""
     facts, grading = list(sample_data.lms_facts()), list(sample_data.grading_commands())
     columns = (SpinnerColumn(), TextColumn("{task.description:<28}"), BarColumn(40), MofNCompleteColumn())
     with Progress(*columns, console=console) as progress:
@@ -62,7 +62,7 @@ async def play_sample_data(console: Console, sample_data: SampleData, client: De
 async def moderate(
     console: Console, sample_data: SampleData, client: DemoClient, course: Course, assignment: Assignment
 ) -> None:
-    """Publish too early, select where a student has two grades, publish."""
+    """Publish too early, select a grade for students with two, publish."""
 
     async def send_and_print(title: str, type_: str, data: Json) -> Json:
         command = sample_data.build_command(course, type_, data, assignment.number, course.final_grader)

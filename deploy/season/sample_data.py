@@ -117,7 +117,7 @@ class SampleData:
         return command
 
     def lms_facts(self) -> Iterator[Json]:
-        """Rosters, assignments, work handed in (and some of it again)."""
+        """Yield rosters, assignments, submissions and some resubmissions."""
         for course in self.courses:
             course_fields = {
                 "name": course.name,
@@ -160,7 +160,7 @@ class SampleData:
                         yield self.build_command(course, "record_submission", submission, assignment.number)
 
     def grading_commands(self) -> Iterator[tuple[Course, int, int, Json]]:
-        """(course, assignment, student, command): one or two grades per student, and some comments without a grade."""
+        """Yield (course, assignment, student, command): one or two grades per student, and some comments."""
         for course in self.courses:
             for assignment in course.assignments:
                 for student in course.students:

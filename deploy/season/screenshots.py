@@ -1,4 +1,4 @@
-"""Take screenshots of the console's pages on the running stack, for the README, with Chromium."""
+"""Takes screenshots of the console's pages on the running stack, for the README, with Chromium."""
 
 import io
 import os

@@ -22,7 +22,7 @@ KEYS_AGE_SECONDS = 3_600
 
 
 def build_dead_letters() -> Dashboard:
-    """Show what did not get through, and what operators did about it."""
+    """Show failed records and commands, and the operators' actions."""
     return build_dashboard(
         "moderation-dead-letters",
         "Moderated grading: dead letters and refusals",
@@ -102,7 +102,7 @@ def _refusals() -> list[Panel]:
             "Rejected commands per second, by type and reason.",
         ).span(12),
         graph(
-            "What arrives twice?",
+            "What arrives more than once?",
             "ops",
             [query(f"sum by (kind) ({rate('moderation_duplicates_total')})", "{{kind}}")],
             "repeated_command: a producer sent a command id again; redelivery: Kafka delivered a decided record again. "

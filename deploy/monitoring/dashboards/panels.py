@@ -21,11 +21,11 @@ Query = prometheus.Dataquery
 Panel = timeseries.Panel | stat.Panel | statetimeline.Panel
 AnyPanel = TypeVar("AnyPanel", timeseries.Panel, stat.Panel, statetimeline.Panel)
 State = tuple[str, str]
-"""The word and the colour of a value."""
+"""Text and colour of a value."""
 
 
 def selector(name: str, labels: str = "") -> str:
-    """Select a metric of the jobs and instances that the dashboard's variables choose."""
+    """Select a metric of the jobs and instances chosen in the dashboard's variables."""
     return f"{name}{{{DASHBOARD_LABELS}{',' + labels if labels else ''}}}"
 
 
@@ -68,7 +68,7 @@ def graph(
     runbook: Sequence[str] = (),
     alert_above: float | None = None,
 ) -> timeseries.Panel:
-    """Lines over time. ``runbook``: the alerts to link to; ``alert_above``: draw the value at which one fires."""
+    """Build a graph of lines over time. ``runbook``: alerts to link to; ``alert_above``: value at which one fires."""
     panel = (
         _with_header(timeseries.Panel(), title, unit, description, runbook)
         .min(0)
@@ -93,7 +93,7 @@ def number(
     steps: Sequence[tuple[float | None, str]],
     runbook: Sequence[str] = (),
 ) -> stat.Panel:
-    """One number on a colour. ``steps``: the colour from each value on; None is the lowest."""
+    """Build a panel with one number on a colour. ``steps``: the colour from each value on; None is the lowest."""
     return (
         _with_header(stat.Panel(), title, unit, description, runbook)
         .targets(_with_ref_ids([query(expression)]))
@@ -109,7 +109,7 @@ def number(
 def states(
     title: str, queries: Sequence[Query], description: str, words: Mapping[int, State], runbook: Sequence[str] = ()
 ) -> statetimeline.Panel:
-    """One bar per series, coloured by its state over time."""
+    """Build a timeline with one bar per series, coloured by state."""
     mapping = models.ValueMap(
         {
             str(value): models.ValueMappingResult(text=text, color=color, index=value)
@@ -129,7 +129,7 @@ def states(
 
 
 def build_dashboard(uid: str, title: str, description: str, rows: Mapping[str, Sequence[Panel]]) -> models.Dashboard:
-    """Lay out rows of panels, left to right. A line of panels ends where it fills the grid's 24 columns."""
+    """Lay out rows of panels from left to right; a line of panels fills the grid's 24 columns."""
     dashboard = (
         builders.Dashboard(title)
         .uid(uid)

@@ -27,6 +27,7 @@ BOOTSTRAP_ARGUMENTS = {"bootstrap_servers", "bootstrap.servers"}
 OPTION_MODULES = {
     ROOT / "services/kafka/client_options.py",
     ROOT / "schemas/consumer-kit/kafka_options.py",
+    ROOT / "schemas/producer-kit/kafka_options.py",
     ROOT / "deploy/local/kafka_security.py",
 }
 

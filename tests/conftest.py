@@ -5,12 +5,18 @@ from pathlib import Path
 
 import pytest
 from _pytest.terminal import TerminalReporter
+from hypothesis import settings
 
 from tests import COVERAGE_LINE
 
 UNIT = Path(__file__).parent / "unit"
 SERVER_PLUGINS = ("tests.fixtures.servers", "tests.fixtures.console_fixtures")
 """Fixtures that import server, container and browser clients: the unit tier starts without them."""
+
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -72,6 +72,8 @@ CHECKS = Tier(
     minutes=5,
     needs_servers=False,
 )
+UNIT_OPTIONS = ("-n", "2", "-p", "no:schemathesis")
+"""A worker for each core; to import the plugin takes longer than a hundred tests, and no unit test needs it."""
 SABOTAGES = "tests/system/faults/test_sabotages.py"
 # A minute of faults; the cluster, the processes and the checker take as long again on two quiet cores.
 FAULTS = Tier(
@@ -89,7 +91,7 @@ TIERS = {
     tier.name: tier
     for tier in (
         CHECKS,
-        pytest_tier("unit", "-n", "2", "-m", "not slow", "tests/unit", minutes=5, needs_servers=False),
+        pytest_tier("unit", *UNIT_OPTIONS, "-m", "not slow", "tests/unit", minutes=5, needs_servers=False),
         pytest_tier("slow", "-m", "slow", "tests/unit", minutes=5, needs_servers=False),
         pytest_tier("integration", "tests/integration", minutes=30),
         pytest_tier("system", "tests/system/contracts", "tests/system/faults", f"--ignore={SABOTAGES}", minutes=20),

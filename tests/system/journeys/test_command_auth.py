@@ -219,7 +219,7 @@ async def test_token_copied_from_the_topic_publishes_nothing(authenticated_syste
 
 async def test_handler_picks_up_rotated_keys_without_a_restart(authenticated_system: AuthenticatedSystem) -> None:
     jwks = authenticated_system.system.folder / "jwks.json"
-    new = TokenIssuer()
+    new = TokenIssuer("new")
     new.write_jwks(jwks)
     try:
 

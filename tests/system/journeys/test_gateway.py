@@ -305,7 +305,7 @@ async def test_writes_through_one_gateway_are_visible_in_another(system: System,
 async def test_gateway_picks_up_rotated_keys_without_a_restart(
     running_system: System, course_client: CourseClient
 ) -> None:
-    old, new = TokenIssuer(), TokenIssuer()
+    old, new = TokenIssuer("old"), TokenIssuer("new")
     process = running_system.create_gateway(old)
     process.start()
     await process.wait_until_ready()

@@ -13,10 +13,10 @@ from schemas.live_events import GradeChange
 from services.moderation.root_accounts import draw_lti_guid, draw_uuid
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.canvas.http_adapter import assignment_path
+from tests.fixtures.event_consumers import CALIPER_VALIDATOR
 from tests.fixtures.gateway_client import GatewayClient
 from tests.fixtures.process_runner import Json, wait_until
 from tests.fixtures.system import LMS_URL, System
-from tests.unit.schemas.test_caliper import VALIDATOR
 
 REQUEST_CONTEXT: Json = {
     "request_id": str(uuid.uuid4()), "session_id": "00112233445566778899aabbccddeeff", "hostname": "moderation.example",
@@ -133,7 +133,7 @@ async def test_caliper_and_live_event_of_a_grade_share_a_sequence_number(
         lambda: records_of_course(running_system, "caliper", world.course_id), "the GradeEvent"
     )
     headers, envelope = dict(caliper.headers), json.loads(caliper.value or b"")
-    VALIDATOR.validate(envelope)
+    CALIPER_VALIDATOR.validate(envelope)
     [event] = envelope["data"]
     assert headers["ce_type"] == b"caliper.grade_event.v1"
     assert event["id"] == f"urn:uuid:{headers['ce_id'].decode()}"

@@ -1,22 +1,18 @@
 """Caliper envelopes: 1EdTech's rules of version 1.1, Canvas's shape, and ids that stay."""
 
-import json
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from jsonschema import Draft202012Validator, FormatChecker
 
 from schemas.caliper import Envelope
 from services.publishing.caliper import build_envelope
 from services.publishing.cloudevents import PublishingFormat
+from tests.fixtures.event_consumers import CALIPER_VALIDATOR
 from tests.unit.schemas.test_output_schemas import JOB_SAMPLE, REQUEST_SAMPLE, SampleOutputs
 
 Json = dict[str, Any]
-RULES = json.loads((Path(__file__).parents[3] / "schemas/rules/caliper-1.1.schema.json").read_text())
-VALIDATOR = Draft202012Validator(RULES, format_checker=FormatChecker())
 CALIPER_ID = "5b0e2f52-7c41-4f0e-9a53-2f6f0b7f9a10"
 FORM = PublishingFormat("urn:test", 8800, "http://canvas.example.test/")
 ATTEMPT: Json = {
@@ -62,7 +58,7 @@ def build_valid_envelope(change: Json, user_id: str | None = "88000000000111", *
     found: Json = orjson.loads(
         orjson.dumps(build_envelope({**change, "body": {**change["body"], **body}}, CALIPER_ID, user_id, FORM))
     )
-    VALIDATOR.validate(found)
+    CALIPER_VALIDATOR.validate(found)
     Envelope.model_validate_json(orjson.dumps(found))
     return found
 
@@ -117,7 +113,7 @@ def test_null_values_are_omitted() -> None:
 
 def test_envelope_without_an_lms_url_uses_the_service_urn() -> None:
     found = build_envelope(JOB_SAMPLE, CALIPER_ID, "111", PublishingFormat("urn:moderated-grading", 8800))
-    VALIDATOR.validate(found)
+    CALIPER_VALIDATOR.validate(found)
     assert (found["sensor"], found["data"][0]["edApp"]["id"]) == ("urn:moderated-grading", "urn:moderated-grading")
 
 
@@ -126,7 +122,7 @@ def test_every_sample_grade_has_a_valid_envelope() -> None:
     envelopes = SampleOutputs().envelopes
     assert len(envelopes) == 9
     for value in envelopes:
-        VALIDATOR.validate(orjson.loads(value))
+        CALIPER_VALIDATOR.validate(orjson.loads(value))
         Envelope.model_validate_json(value)
 
 
@@ -146,4 +142,4 @@ def test_caliper_schema_rejects_forbidden_values(path: str, value: Any) -> None:
     for part in above:
         node = node[part]
     node[last] = value
-    assert not VALIDATOR.is_valid(wrong)
+    assert not CALIPER_VALIDATOR.is_valid(wrong)

@@ -14,7 +14,7 @@ CURRENT_CONTRACTS = current_contracts()
 
 def changed_contracts(path: str, *places: str, **parts: Any) -> dict[str, Json]:
     """Return the current contracts with parts of one schema changed; None removes a part."""
-    made = deepcopy(CURRENT_CONTRACTS)
+    made = {**CURRENT_CONTRACTS, path: deepcopy(CURRENT_CONTRACTS[path])}
     node = made[path]
     for place in places:
         node = node[int(place)] if isinstance(node, list) else node[place]

@@ -6,7 +6,7 @@ cannot be removed, and while the topic still holds processed records a new one w
 without ``--force`` that is refused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -58,32 +58,37 @@ async def accept_recreated_topic(
     """
     partitions = await _list_partitions(bootstrap, commands_topic)
     connection = await connect(database_url, "source", WRITER)
+    consumer = AIOKafkaConsumer(**client_options(bootstrap), enable_auto_commit=False)
     try:
+        await consumer.start()
         store = EventStore(connection)
-        if not force and not await _is_topic_recreated(bootstrap, partitions, store):
+        beginning_offsets = await consumer.beginning_offsets(partitions)
+        beginnings = [beginning_offsets[partition] for partition in partitions]
+        if not force and not await _is_topic_recreated(consumer, partitions, beginnings, store):
             raise ActionRefused(
                 f"{commands_topic} still contains the records that were processed; nothing was changed. Accepting it"
                 " as new reprocesses all of them: if that is intended, use --force"
             )
-        return await store.start_incarnation(commands_topic, reason)
+        return await store.start_incarnation(commands_topic, reason, beginnings)
     finally:
+        await consumer.stop()
         await close_quickly(connection)
 
 
-async def _is_topic_recreated(bootstrap: str, partitions: Sequence[TopicPartition], store: EventStore) -> bool:
-    """Return whether a partition lacks its last processed record, or has a different record at its first offset."""
+async def _is_topic_recreated(
+    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], beginnings: Sequence[int], store: EventStore
+) -> bool:
+    """Return whether a partition lacks unprocessed records or its last processed one, or has another first record."""
     incarnation = await store.current_incarnation(partitions[0].topic)
-    last_processed = await _read_last_processed(partitions, store, incarnation)
+    watermarks = await store.watermarks(incarnation, range(len(partitions)))
+    if any(beginning > watermarks[number] + 1 for number, beginning in enumerate(beginnings)):
+        return True
+    last_processed = await _read_last_processed(partitions, watermarks, store, incarnation)
     if not last_processed:
         return False
-    consumer = AIOKafkaConsumer(**client_options(bootstrap), enable_auto_commit=False)
-    try:
-        await consumer.start()
-        if await _is_record_missing(consumer, last_processed):
-            return True
-        first_records = await read_first_records(consumer, last_processed)
-    finally:
-        await consumer.stop()
+    if await _is_record_missing(consumer, last_processed):
+        return True
+    first_records = await read_first_records(consumer, last_processed)
     for topic_partition, first_record in first_records.items():
         if await is_recreated(store, incarnation, topic_partition.partition, first_record):
             return True
@@ -91,14 +96,13 @@ async def _is_topic_recreated(bootstrap: str, partitions: Sequence[TopicPartitio
 
 
 async def _read_last_processed(
-    partitions: Sequence[TopicPartition], store: EventStore, incarnation: int
+    partitions: Sequence[TopicPartition], watermarks: Mapping[int, int], store: EventStore, incarnation: int
 ) -> ProcessedRecords:
     last_processed: ProcessedRecords = {}
-    watermarks = await store.watermarks(incarnation, [partition.partition for partition in partitions])
     for topic_partition in partitions:
         partition, offset = topic_partition.partition, watermarks[topic_partition.partition]
-        if offset >= 0:
-            (append_time,) = (await store.append_times(incarnation, partition, offset, offset)).values()
+        # None where the partition began later when it was accepted, and nothing of it was processed since.
+        for append_time in (await store.append_times(incarnation, partition, offset, offset)).values():
             last_processed[topic_partition] = offset, append_time
     return last_processed
 
@@ -128,6 +132,6 @@ async def _list_partitions(bootstrap: str, commands_topic: str) -> list[TopicPar
                 " create-topics"
             )
         (description,) = await admin.describe_topics([commands_topic])
-        return [TopicPartition(commands_topic, partition["partition"]) for partition in description["partitions"]]
+        return [TopicPartition(commands_topic, number) for number in range(len(description["partitions"]))]
     finally:
         await admin.close()

@@ -54,7 +54,7 @@ from event e where e.stream = any($1::bigint[]) order by e.stream, e.version
 LOCK_SHARDS = "select 1 from shard s where s.shard = any($1::smallint[]) order by s.shard for update"
 APPEND = "select append($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 EVENTS_PER_FETCH = 5_000
-START_INCARNATION = "insert into source (topic, reason) values ($1, $2) returning number"
+START_INCARNATION = "insert into source (topic, reason, beginnings) values ($1, $2, $3) returning number"
 CURRENT_INCARNATION = "select number from source where topic = $1 order by number desc limit 1"
 
 
@@ -251,6 +251,9 @@ class EventStore:
             number = await self.connection.fetchval(CURRENT_INCARNATION, topic)
             return int(number if number is not None else await self.start_incarnation(topic, "first read"))
 
-    async def start_incarnation(self, topic: str, reason: str) -> int:
-        """Start a new incarnation of a topic that was recreated or truncated: its records count as new."""
-        return int(await self.connection.fetchval(START_INCARNATION, topic, reason))
+    async def start_incarnation(self, topic: str, reason: str, beginnings: Sequence[int] = ()) -> int:
+        """Start a new incarnation of a topic that was recreated or truncated: its records count as new.
+
+        ``beginnings``: the first offset of each partition, from 0 on; what was removed before them is not missed.
+        """
+        return int(await self.connection.fetchval(START_INCARNATION, topic, reason, beginnings))

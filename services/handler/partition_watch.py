@@ -11,6 +11,7 @@ from services.config import HandlerSettings
 from services.eventlog.pipeline_queries import PipelineQueries
 from services.handler.consumer import CommandConsumer
 from services.handler.position_checks import find_lost_watermarks, find_removed_offsets
+from services.handler.position_tracker import describe_removed, describe_stop
 from services.handler.topic_checks import (
     POSITION_SECONDS_MAX,
     TopicIdentityCheck,
@@ -59,6 +60,7 @@ class ConsumerWatch:
             return
         consumer.health.set_component_problem(f"{consumer.name} transactions", self._describe_open_transaction(offsets))
         consumer.health.set_component_problem(f"{consumer.name} retention", self._describe_removed(offsets))
+        consumer.health.set_component_problem(f"{consumer.name} first records", self._describe_never_read(offsets))
         if consumer.session is None:
             return
         position_tracker = consumer.session.position_tracker
@@ -99,6 +101,19 @@ class ConsumerWatch:
             f"the log was restored to an earlier time, and retention removed its lost records: {', '.join(problems)}."
             " They were not processed again: restore a later backup of the log"
         )
+
+    def _describe_never_read(self, offsets: Mapping[int, PartitionOffsets]) -> str | None:
+        """Describe partitions that lost their first records before any was processed, also those that are empty now.
+
+        Of others the next record shows what was lost: at their end there may be markers of transactions.
+        """
+        problems = [
+            describe_stop(partition, describe_removed(removed))
+            for partition, watermark in self.processed().items()
+            if watermark == -1 and partition in self.watermarks and partition in offsets
+            if (removed := find_removed_offsets(watermark, offsets[partition].beginning))
+        ]
+        return "; ".join(problems) or None
 
     def processed(self) -> dict[int, int]:
         """Return, by assigned partition, the highest offset that the log is known to have processed (-1: none)."""

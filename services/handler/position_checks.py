@@ -43,6 +43,6 @@ def find_lost_watermarks(processed: Mapping[int, int], watermarks: Mapping[int, 
 def find_removed_offsets(watermark: int, beginning_offset: int) -> range:
     """Return the offsets that retention removed before they were processed; ``beginning_offset``: the partition's.
 
-    Empty before the first processed record: this log was never meant to process what the topic lost earlier.
+    A topic belongs to one log: what it lost before the first processed record was to be processed, too.
     """
-    return range(watermark + 1, beginning_offset) if watermark >= 0 else range(0)
+    return range(watermark + 1, beginning_offset)

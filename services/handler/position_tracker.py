@@ -141,7 +141,7 @@ class PositionTracker:
             removed = find_removed_offsets(watermark, beginning_offset)
             resume_offset = max(watermark, 0, beginning_offset)
             if removed:
-                self._stop(partition, f"records {removed[0]} to {removed[-1]} were removed by retention, unprocessed")
+                self._stop(partition, describe_removed(removed))
                 skipped.add(partition)
             elif resume_offset < first_record.offset:
                 consumer.seek(topic_partition, resume_offset)
@@ -151,12 +151,22 @@ class PositionTracker:
 
     def _stop(self, partition: int, reason: str) -> None:
         """Stop a partition: waiting for an operator is better than skipping a command."""
-        self._positions.stopped[partition] = (
-            f"partition {partition} of the commands topic is stopped: {reason}. The topic was recreated or truncated,"
-            " or its retention passed the last processed record; nothing more of the partition is processed. To accept"
-            ' that, run: moderated-grading admin accept-recreated-topic "why", and restart the handler'
-        )
+        self._positions.stopped[partition] = describe_stop(partition, reason)
         LOGGER.error("%s", self.stopped[partition], extra={"partition": partition})
+
+
+def describe_stop(partition: int, reason: str) -> str:
+    """Say why a partition is stopped, and what to run."""
+    return (
+        f"partition {partition} of the commands topic is stopped: {reason}. The topic was recreated or truncated,"
+        " or its retention passed the last processed record; nothing more of the partition is processed. To accept"
+        ' that, run: moderated-grading admin accept-recreated-topic "why", and restart the handler'
+    )
+
+
+def describe_removed(removed: range) -> str:
+    """Name the offsets that were lost."""
+    return f"records {removed[0]} to {removed[-1]} were removed by retention, unprocessed"
 
 
 def _needs_verification(positions: Positions, partition: int, first_offset: int) -> bool:

@@ -63,12 +63,15 @@ grant update on shard to moderation_writer;
 insert into shard select generate_series(0, i.shards - 1) from installation i;
 
 create table source (
-    number    smallint generated always as identity primary key,
-    topic     text not null,
-    reason    text not null,
-    opened_at timestamptz not null default clock_timestamp()
+    number     smallint generated always as identity primary key,
+    topic      text not null,
+    reason     text not null,
+    opened_at  timestamptz not null default clock_timestamp(),
+    beginnings bigint[] not null default '{}'
 );
 comment on table source is 'One incarnation of a commands topic: a topic that was recreated is a new source.';
+comment on column source.beginnings is
+    'First offset of each partition, from 0 on, when it was accepted: what was removed before is not missed. Empty: 0.';
 create index source_topic on source (topic, number);
 
 create trigger append_only before update or delete or truncate on source
@@ -274,7 +277,8 @@ language sql stable as $$
         coalesce((select c."offset" from decided_command c where c.source = of_source and c.partition = of_partition
                   order by c."offset" desc limit 1), -1),
         coalesce((select d."offset" from dead_letter d where d.source = of_source and d.partition = of_partition
-                  order by d."offset" desc limit 1), -1))
+                  order by d."offset" desc limit 1), -1),
+        (select s.beginnings[of_partition + 1] - 1 from source s where s.number = of_source))
 $$;
 
 create type shard_head as (shard smallint, "position" bigint, verdict_number bigint, dead_letter_number bigint);

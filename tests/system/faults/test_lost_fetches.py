@@ -29,6 +29,7 @@ from services.handler.partition_watch import PartitionWatch
 from services.handler.position_tracker import PositionTracker
 from services.kafka import topics
 from services.kafka.client_options import client_options
+from services.runtime.command_line import ActionRefused
 from services.runtime.health import Health
 from services.telemetry.metrics import HandlerMetrics
 from tests.fixtures.fault_helpers import count_rows, course_commands, recreate_commands_topic
@@ -68,6 +69,16 @@ async def send(system: System, commands: Sequence[Json], partition: int) -> None
     for command in commands:
         await system.client.send_raw(json.dumps(command).encode(), partition=partition)
     await system.client.producer.flush()
+
+
+async def remove_records(system: System, partition: int, before_offset: int) -> TopicPartition:
+    """Remove the first records of a partition of the commands topic, as retention does."""
+    place = TopicPartition(topics.full_topic_name(system.prefix, "commands"), partition)
+    admin = AIOKafkaAdminClient(**client_options(system.bootstrap))
+    await admin.start()
+    await admin.delete_records({place: RecordsToDelete(before_offset=before_offset)})
+    await admin.close()
+    return place
 
 
 class ConsumerReader:
@@ -127,15 +138,50 @@ async def test_records_removed_by_retention_stop_the_partition(system: System, p
         reader = ConsumerReader(processor, consumer)
         await reader.process(await fetch(consumer, 3))
         await send(system, course_commands(3), partition=0)
-        admin = AIOKafkaAdminClient(**client_options(system.bootstrap))
-        await admin.start()
-        partition = TopicPartition(topics.full_topic_name(system.prefix, "commands"), 0)
-        await admin.delete_records({partition: RecordsToDelete(before_offset=5)})
-        await admin.close()
+        partition = await remove_records(system, 0, before_offset=5)
         await consumer.seek_to_beginning(partition)  # As aiokafka does for an offset out of range.
         await reader.process(await fetch(consumer, 3))
         assert "records 3 to 4 were removed by retention" in (reader.position_tracker.problem or "")
         assert await count_rows(system) == 3
+
+
+async def test_records_removed_before_the_first_decision_stop_the_partition_until_that_is_accepted(
+    system: System, processor: CommandProcessor
+) -> None:
+    await send(system, course_commands(5), partition=0)
+    await remove_records(system, 0, before_offset=3)
+    async with open_consumer(system, 0) as consumer:
+        reader = ConsumerReader(processor, consumer)
+        records = await fetch(consumer, 5)
+        await reader.process(records)
+        assert "records 0 to 2 were removed by retention" in (reader.position_tracker.problem or "")
+        assert await count_rows(system) == 0
+
+        commands_topic = topics.full_topic_name(system.prefix, "commands")
+        processor.incarnation = await accept_recreated_topic(
+            system.bootstrap, system.database_url, commands_topic, "these are lost", force=False
+        )
+        reader = ConsumerReader(processor, consumer)
+        await reader.process(records)
+        assert reader.position_tracker.problem is None
+        assert await count_rows(system) == 2
+    with pytest.raises(ActionRefused):
+        await accept_recreated_topic(system.bootstrap, system.database_url, commands_topic, "again", force=False)
+
+
+async def test_partition_that_lost_all_its_records_before_the_first_decision_is_reported_without_a_new_one(
+    system: System,
+) -> None:
+    await send(system, course_commands(2), partition=0)
+    await remove_records(system, 0, before_offset=2)
+    command_consumer = build_command_consumer(system)
+    async with open_consumer(system, 0, 1) as consumer:
+        command_consumer.faststream_subscriber.consumer = consumer
+        await check(command_consumer)
+    command_consumer.disconnect()
+    (problem,) = command_consumer.health.component_problems.values()
+    assert "partition 0 of the commands topic is stopped: records 0 to 1 were removed by retention" in problem
+    assert "partition 1" not in problem
 
 
 async def test_watermark_query_survives_a_concurrent_rebalance(system: System, processor: CommandProcessor) -> None:
@@ -196,6 +242,19 @@ async def check_kafka(command_consumer: CommandConsumer) -> None:
     )
     await watch.check_kafka()
     await watch.topic_offsets.stop()
+
+
+async def check(command_consumer: CommandConsumer) -> None:
+    """Check log and topic once, as a handler does once a second."""
+    watch = PartitionWatch(
+        [command_consumer], command_consumer.settings, DEFAULT_SHARD_COUNT, command_consumer.telemetry.metrics
+    )
+    connection = await connect(command_consumer.settings.url(), "handler", WRITER)
+    await EventStore(connection).current_incarnation(command_consumer.commands_topic)
+    await watch.check_log(connection)
+    await watch.check_kafka()
+    await watch.topic_offsets.stop()
+    await connection.close()
 
 
 async def test_recreated_topic_is_detected_by_its_first_record(system: System) -> None:

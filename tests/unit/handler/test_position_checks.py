@@ -48,8 +48,8 @@ def test_record_at_an_offset_where_none_was_processed_replaces_a_transaction_mar
 
 @pytest.mark.parametrize(
     ("watermark", "beginning_offset", "removed"),
-    [(2, 5, [3, 4]), (2, 3, []), (2, 0, []), (-1, 5, [])],
-    ids=["two unprocessed", "only processed", "nothing removed", "never read"],
+    [(2, 5, [3, 4]), (2, 3, []), (2, 0, []), (-1, 2, [0, 1]), (-1, 0, [])],
+    ids=["two unprocessed", "only processed", "nothing removed", "before the first decision", "new"],
 )
 def test_unprocessed_records_that_retention_removed_are_named(
     watermark: int, beginning_offset: int, removed: list[int]

@@ -112,7 +112,7 @@ async def test_archive_leaves_verdicts_that_are_still_kept(cli: CommandLine, dat
 
     assert (kept.exit_code, too_young.exit_code, undescribed.exit_code) == (0, 2, 2), kept.stderr
     assert kept.stdout.startswith("no month ended before ")
-    assert "nothing was changed: keep each month's .json file beside" in undescribed.stderr
+    assert "nothing was changed: keep each month's .json file next to" in undescribed.stderr
 
 
 @pytest.mark.parametrize(

@@ -429,6 +429,18 @@ class OperatorSettings(DryRunSettings):
     operator_token: SecretStr = Field(description="a token with scope moderation.operator or moderation.admin")
 
 
+class ModeratorSettings(Settings):
+    """Settings of the commands that moderate: they ask the gateway, on behalf of the token's user."""
+
+    gateway_url: str = Field(description="the http or https URL of the gateway")
+    moderator_token: SecretStr = Field(description="a token of the user who moderates, as the HTTP API takes it")
+
+    @field_validator("gateway_url")
+    @classmethod
+    def _validate_gateway_url(cls, value: str) -> str:
+        return validate_base_url(value)
+
+
 def validate_base_url(value: str) -> str:
     """Return the URL without a trailing slash. Raises ValueError unless it can be the base of links."""
     parts = urlsplit(value)

@@ -3,6 +3,7 @@
 import typer
 
 from services.console.cli import (
+    adjudication,
     agreement,
     assignment,
     audit,
@@ -10,6 +11,7 @@ from services.console.cli import (
     dead_letter_dry_run,
     dead_letters,
     person,
+    publication,
     replay,
     status,
     verdict,
@@ -24,6 +26,12 @@ def add_operator_commands(app: typer.Typer) -> None:
     app.command("state")(assignment.state)
     app.command("history")(assignment.history)
     app.command("agreement")(agreement.report_agreement)
+    app.command("plan")(publication.plan)
+    app.command("publish")(publication.publish)
+    app.command("schedule")(publication.schedule)
+    app.command("cancel")(publication.cancel)
+    app.command("adjudicate")(adjudication.adjudicate)
+    app.command("explain")(adjudication.explain)
     dead_letter_commands = typer.Typer(
         help="Dead letters: list, show, dry-run, redrive, discard, reveal.", no_args_is_help=True
     )

@@ -1,0 +1,87 @@
+"""``adjudicate`` and ``explain``: what becomes of marks, and why a student's grade is what it is."""
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+from rich.console import Console
+
+from services.console.cli.assignment import AssignmentIdArgument
+from services.console.cli.gateway_requests import change_assignment, read_assignment
+from services.console.cli.options import JsonOption
+from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
+from services.console.cli.publication import get_student
+
+Json = dict[str, Any]
+
+
+def adjudicate(
+    assignment_id: AssignmentIdArgument,
+    what_if: Annotated[
+        typer.FileText | None,
+        typer.Option(metavar="FILE", help="A policy as JSON (- for standard input): show its outcome, change nothing."),
+    ] = None,
+    student: Annotated[
+        list[str] | None, typer.Option(help="Only this student of the moderation set; may be repeated.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Select or record what follows from the marks by the assignment's policy, or show what another one would do."""
+    if what_if is None:
+        data = {} if not student else {"student_ids": student}
+        document = change_assignment(assignment_id, "adjudicate_provisional_grades", data)
+    elif student:
+        raise typer.BadParameter("--what-if is about the whole moderation set: leave out --student")
+    else:
+        document = read_assignment(assignment_id, "adjudication", policy=what_if.read())
+    if as_json:
+        print_json(document)
+    else:
+        _print_adjudication(stdout_console(), document)
+
+
+def explain(
+    assignment_id: AssignmentIdArgument,
+    student: Annotated[
+        str, typer.Argument(metavar="STUDENT", help="The student's id; the anonymous id while students are hidden.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Say in one sentence why a student's grade is what it is, then list what led to it."""
+    document = read_assignment(assignment_id, f"students/{quote(student, safe='')}/explanation")
+    if as_json:
+        print_json(document)
+        return
+    console = stdout_console()
+    console.print(document["sentence"], markup=False, soft_wrap=True)
+    if document["trail"]:
+        table = build_table("version", "time", "what", "by", "details", right=("version",), fold="details")
+        for row in document["trail"]:
+            details = ", ".join(f"{name} {_format(value)}" for name, value in row["details"].items())
+            what = row["event_type"].replace("_", " ")
+            add_row(table, row["version"], row["at"], what, _format_person(row["actor"]), details)
+        console.print(table)
+
+
+def _print_adjudication(console: Console, document: Json) -> None:
+    print_fields(console, {name.replace("_", " "): count for name, count in document["counts"].items() if count})
+    is_what_if = "policy" in document
+    table = build_table("student", "outcome", "score", *(("now", "differs") if is_what_if else ()), "because of")
+    for row in document["students"]:
+        missing = f"{row['missing']} more needed" if row["missing"] else None
+        reasons = ", ".join([*row["failed"], *([missing] if missing else [])]) or None
+        current = (row["current_score"], "yes" if row["differs"] else None) if is_what_if else ()
+        add_row(table, get_student(row), row["outcome"].replace("_", " "), row["score"], *current, reasons)
+    console.print(table)
+
+
+def _format_person(person: Json | None) -> str | None:
+    return None if person is None else next((str(value) for value in person.values() if value is not None), "a grader")
+
+
+def _format(value: Any) -> str:
+    if isinstance(value, list):
+        return " → ".join(map(_format, value)) if len(value) == 2 else f"({len(value)})"
+    if isinstance(value, dict):
+        return _format_person(value) or "–" if value.keys() <= {"user_id", "anonymous_grader_id"} else f"({len(value)})"
+    return "–" if value is None else str(value)

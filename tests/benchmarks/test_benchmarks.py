@@ -1,4 +1,4 @@
-"""Every benchmark works in its short form, and no library of it writes to the terminal."""
+"""Every benchmark works in its short form, and its libraries write nothing to the terminal."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,7 @@ def test_every_benchmark_returns_measurements_and_prints_nothing(
         return list(await BENCHMARKS[name](servers, Scale(short=True)))
 
     try:
-        # Concurrently: their values are not compared.
+        # Run concurrently, because the values are not compared.
         with ThreadPoolExecutor(PARALLELISM) as threads:
             results = dict(
                 zip(BENCHMARKS, threads.map(lambda name: asyncio.run(run_benchmark(name)), BENCHMARKS), strict=True)

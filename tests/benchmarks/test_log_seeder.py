@@ -1,4 +1,4 @@
-"""The seeded logs of the benchmarks equal those that the handler would have written."""
+"""The seeded logs of the benchmarks equal logs written by the handler."""
 
 import asyncpg
 

@@ -58,7 +58,7 @@ class CommandLine:
         return CommandResult(process.returncode, out.decode(), err.decode())
 
     async def run_in_process(self, *arguments: str, **settings: str) -> CommandResult:
-        """Run a command in this process, which costs a tenth."""
+        """Run a command in this process, at a tenth of the cost."""
         environment = {"COLUMNS": "80", **self.environment, **settings}
         # CliRunner replaces this process's standard output: one command at a time.
         async with _STDOUT_LOCK:
@@ -81,7 +81,7 @@ def cli(running_system: System) -> CommandLine:
 
 @pytest.fixture(scope="session")
 def cli_by_role(cli: CommandLine, running_system: System, issuer: TokenIssuer) -> dict[str, CommandLine]:
-    """Command lines whose token of user 77 grants the role that is the key."""
+    """Return a command line for each role, with a token of user 77 for that role."""
     keys = str(issuer.write_jwks(running_system.folder / "operators.jwks"))
     return {
         role: CommandLine(

@@ -1,4 +1,4 @@
-"""The administrators' commands: safe to repeat, and a refusal leaves everything as it was."""
+"""The administrators' commands can be repeated safely, and a refusal changes nothing."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""``verdict``, ``state`` and ``history`` show what the log holds, as text and JSON, with exit codes."""
+"""``verdict``, ``state`` and ``history`` show the contents of the log, as text and JSON, with exit codes."""
 
 import asyncio
 import uuid

@@ -1,4 +1,4 @@
-"""What operators read is recorded with who the database says they are, and listed by ``audit``."""
+"""Operators' reads are recorded with their database user, and listed by ``audit``."""
 
 import io
 
@@ -35,7 +35,7 @@ async def test_reads_of_the_command_line_are_recorded_and_listed(
     assert {(entry["database_user"], entry["process"]) for entry in reads} == {(session_user, "cli")}
     assert [entry["reason"] for entry in reads[:3]] == ["a test", "a test", "appeal 12"]
     assert [entry["what"] for entry in found.json()] == ["history"]
-    # Whoever inserts a row can't give another name or time, and nobody removes one.
+    # An insert cannot set another user or time, and rows cannot be removed.
     await connection.execute(
         "insert into access_record (accessed_at, database_user, process, what, target)"
         " values ('2000-01-01', 'somebody', 'cli', 'state', '{}')"
@@ -72,7 +72,7 @@ def test_a_terminal_is_asked_for_the_reason(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class Terminal(io.StringIO):
-    """Input that is typed."""
+    """Standard input that counts as a terminal."""
 
     def isatty(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""An operator's login that is bound to a root account: the command line shows nothing of another one."""
+"""With a login that is bound to a root account the command line shows nothing of other accounts."""
 
 import json
 import stat
@@ -42,7 +42,7 @@ async def create_course_of_other_account(system: System) -> tuple[World, str]:
     return world, commands[-1]["command_id"]
 
 
-async def test_bound_operator_reads_one_root_account_alone(
+async def test_bound_operator_reads_only_one_root_account(
     cli: CommandLine,
     graded_course: GradedCourse,
     running_system: System,

@@ -22,7 +22,7 @@ SECRET = "Geheimnis der Ada Lovelace"
 
 
 class DeadLetterCli:
-    """The command line with a token, and the database; each call creates dead letters with a cause of their own."""
+    """The command line with a token, and the database; each call creates dead letters with a new cause."""
 
     def __init__(self, by_role: dict[str, CommandLine], system: System, connection: Any) -> None:
         self.system = system
@@ -47,7 +47,7 @@ class DeadLetterCli:
 
 @pytest.fixture
 async def dead_letter_cli(cli_by_role: dict[str, CommandLine], running_system: System) -> Any:
-    # Only the test itself may change the counted rows.
+    # Only this test may change the counted rows.
     await wait_until_idle(running_system)
     connection = await asyncpg.connect(running_system.database_url)
     yield DeadLetterCli(cli_by_role, running_system, connection)

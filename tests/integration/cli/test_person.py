@@ -1,4 +1,4 @@
-"""``person erase`` and ``person export``: everything of a person, in every course, again after a restore."""
+"""``person erase`` and ``person export`` cover every course; erasures are repeated after a restore."""
 
 import json
 import stat
@@ -19,7 +19,7 @@ WHY = ("--reason", "request 4711 of the person")
 
 
 async def state_person(system: System, world: World) -> None:
-    """The person as a student of a course of their own, with a name and a comment."""
+    """Create a course with the person as a student, with a name and a comment."""
     row: Json = {"user_id": PERSON, "name": NAME, "login_id": "erika@uni.example", "sis_user_id": "S-ERIKA"}
     settings = {"name": "Essay", "points_possible": 10, "grading_type": "points", "moderated_grading": False}
     facts: list[tuple[str, Json, int | None]] = [

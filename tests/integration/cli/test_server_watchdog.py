@@ -1,4 +1,4 @@
-"""A server that accepts connections but does not answer is named soon, and aborts the command."""
+"""A server that accepts connections but does not answer is reported soon, and the command is aborted."""
 
 import asyncio
 import re
@@ -41,7 +41,7 @@ async def test_hanging_kafka_is_named_and_aborts_the_command(
     }
     result = await cli_by_role["operator"].run_in_process(*commands[command], KAFKA_BOOTSTRAP=mute)
     assert result.exit_code == 3
-    # With timeouts this short PostgreSQL may be reported too.
+    # With such short timeouts PostgreSQL may be reported too.
     warning, abort = [line for line in result.stderr.splitlines() if "Kafka" in line]
     assert re.fullmatch(rf"Kafka at {mute} does not answer; still trying, until \d\d:\d\d:\d\d UTC", warning)
     assert abort.startswith(f"Kafka at {mute} has not answered for 4 s")

@@ -1,4 +1,4 @@
-"""``status`` shows what the log and the topics hold, also while one of them is unavailable."""
+"""``status`` shows the state of the log and the topics, even while one of them is unavailable."""
 
 import asyncio
 

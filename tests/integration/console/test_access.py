@@ -76,13 +76,13 @@ async def test_large_body_is_refused_without_a_token(path: str, console: Console
     assert (await console.http.post(path, files={"t": b"x"})).status_code == 415
 
 
-async def test_form_of_another_site_signs_nobody_in(console: ConsoleClient) -> None:
+async def test_form_of_another_site_does_not_sign_in(console: ConsoleClient) -> None:
     form = {"token": console.token("viewer")}
     answer = await console.http.post("/sign-in", data=form, headers={"origin": "https://evil.example"})
     assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
 
 
-async def test_marks_of_another_root_account_need_a_scope(console: ConsoleClient) -> None:
+async def test_marks_of_another_root_account_require_a_scope(console: ConsoleClient) -> None:
     verdict = await send_command(console, "upsert_course")
     path = f"/commands/1/{verdict['command_id']}"
     statuses = {}
@@ -138,7 +138,7 @@ async def test_event_stream_ends_with_the_session(console: ConsoleClient) -> Non
         assert (await stranger.get("/live")).status_code == 204
         assert (await stranger.get("/session")).status_code == 204
     assert (await console.request("GET", "/session")).status_code == 200
-    # On a stalled machine a session may end before its stream opens.
+    # On a slow machine a session may end before its stream opens.
     for seconds in (2, 8, 30):
         brief = console.issuer.token(77, scope="moderation.viewer", exp=int(time.time()) + seconds)
         request = urllib.request.Request(f"{console.url}/live", headers={"authorization": f"Bearer {brief}"})

@@ -37,7 +37,7 @@ async def published(system: System) -> System:
 
 @pytest.fixture
 async def consumer(published: System) -> AsyncIterator[AIOKafkaConsumer]:
-    """The consumer of a watch."""
+    """Return a consumer as the watch uses it."""
     consumer = AIOKafkaConsumer(**client_options(published.bootstrap), enable_auto_commit=False)
     await consumer.start()
     yield consumer
@@ -59,7 +59,7 @@ async def forge(system: System, transactional_id: str | None = None) -> int:
     return int(placed.offset)
 
 
-async def test_the_status_and_a_metric_name_a_record_without_transaction(published: System) -> None:
+async def test_record_without_a_transaction_is_in_status_and_metric(published: System) -> None:
     pool = await create_pool(published.database_url, "test", OPERATOR, 4, 10)
     monitor = StatusMonitor(pool, published.bootstrap, published.prefix, Health())
     task = asyncio.create_task(monitor.run())
@@ -78,7 +78,7 @@ async def test_the_status_and_a_metric_name_a_record_without_transaction(publish
     assert dict(metrics.foreign_records(monitor.status))[("verdicts",)] == 1
 
 
-async def test_a_transaction_of_another_producer_is_found_whatever_its_headers_are(
+async def test_transaction_of_another_producer_is_found_despite_forged_headers(
     published: System, consumer: AIOKafkaConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(foreign_records, "CONFIRMATION_SECONDS", 0.0)
@@ -118,7 +118,7 @@ async def test_records_of_relays_are_never_reported(
     assert watch.found() == late_watch.found() == ()
 
 
-async def test_a_record_is_reported_for_an_hour_and_by_a_console_that_starts_later(
+async def test_record_is_reported_for_an_hour_even_by_a_console_started_later(
     published: System, consumer: AIOKafkaConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await forge(published)

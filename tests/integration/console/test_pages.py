@@ -192,7 +192,7 @@ async def test_command_page_links_to_its_topic_offsets(console: ConsoleClient) -
 
 @pytest.fixture(scope="session")
 async def moderated_assignment(console: ConsoleClient) -> Json:
-    """An assignment whose four students have a provisional grade each."""
+    """Create an assignment whose four students have a provisional grade each."""
     return await create_graded_assignment(console, 9200, 9201, students=4)
 
 
@@ -287,6 +287,6 @@ async def test_assignment_page_shows_agreement_by_version_and_reasons_for_missin
         (await console.request("GET", path)).text for path in (page, f"{page}?version={verdicts[-2]['stream_version']}")
     ]
 
-    # Mean squares: between works 19 / 6, between graders 0, residual 1 / 2.
+    # Mean squares: between submissions 19 / 6, between graders 0, residual 1 / 2.
     assert re.search(r"Intraclass correlation \(A,1\)</dt><dd>0\.80 <small>-?\d\.\d\d to \d\.\d\d</small>", now)
     assert re.search(r"Intraclass correlation \(A,1\)</dt><dd>– <small[^>]*>fewer than three works were marked", then)

@@ -50,7 +50,7 @@ class RedriveHarness:
         return Redriver(self.system.database_url, self.system.bootstrap, self.system.prefix)
 
     async def send_pending(self, redriver: Redriver | None = None) -> None:
-        """Send all pending dead letters; PostgreSQL may notice late that the previous sender has gone."""
+        """Send all pending dead letters; PostgreSQL may notice late that the previous sender is gone."""
         await wait_until((redriver or self.redriver()).send_pending, "the lock is free")
 
     async def redrive(self, selection: DeadLetterFilter, action: uuid.UUID | None = None) -> uuid.UUID:
@@ -158,7 +158,7 @@ async def test_crash_between_kafka_and_postgresql_sends_no_duplicates(
     assert [record.value for record in await read_commands_partition(harness.system, partition)] == values
     next_redriver = harness.redriver()
     if sees == "nothing":
-        # Records still on their way are invisible to readers: the broker must recognise the duplicates.
+        # Readers cannot see records in flight, so the broker must recognise the duplicates.
         async def find_nothing(_: Any) -> list[tuple[int, int, int, int]]:
             return []
 

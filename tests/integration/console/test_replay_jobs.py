@@ -17,7 +17,7 @@ RECORDS_PER_SECOND = 4
 
 
 async def read_command_ids(console: ConsoleClient, target: str) -> list[str]:
-    """The command ids of the verdicts on a topic, as its readers see them."""
+    """Read the command ids of the verdicts on a topic, as consumers see them."""
     partitions = [TopicPartition(target, number) for number in ALL_SHARDS]
     return [
         json.loads(record.value or b"")["command_id"]

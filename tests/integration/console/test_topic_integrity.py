@@ -1,4 +1,4 @@
-"""A topic that lacks records of the relay is reported, also while nothing is published."""
+"""A topic that lacks records of the relay is reported, even while nothing is published."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ CHECK_SECONDS = 3
 
 @pytest.fixture
 async def idle(system: System) -> Process:
-    """A relay that has published course 1001 and has nothing more to do."""
+    """A relay that has published course 1001 and is idle."""
     for process in (system.create_process("handler", HANDLER_INSTANCE="losses"), system.create_process("relay")):
         process.start()
     for process in system.processes:

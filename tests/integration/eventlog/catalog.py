@@ -1,17 +1,17 @@
 """The schema of a database as text, read from PostgreSQL's catalog.
 
-``pg_dump`` would do the same, but it refuses servers newer than itself, and need not be installed where tests run.
+``pg_dump`` could do the same, but it refuses newer servers, and may not be installed.
 """
 
 import psycopg
 
-# Every object by name, of whatever kind. Names that contain object ids differ in each database.
+# Every object of any kind, by name. Names that contain object ids differ in each database.
 OBJECTS = """
 select distinct pg_describe_object(classid, objid, objsubid), ''
 from pg_depend
 where objid >= 16384 and pg_describe_object(classid, objid, objsubid) !~ 'pg_toast|RI_ConstraintTrigger'
 """
-# What the objects are, of the kinds that a log may reasonably use: (name, definition).
+# The definitions of the kinds of objects that the log uses: (name, definition).
 RELATIONS = """
 select 'definition of ' || c.oid::regclass,
        concat_ws(' | ', c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity, c.relforcerowsecurity,
@@ -82,6 +82,6 @@ QUERIES = (
 
 
 def read_schema(connection: psycopg.Connection) -> dict[str, str]:
-    """Definitions by name of all that migrations make, without the migration tool's own tables."""
+    """Return the definitions of all objects by name, without the migration tool's own tables."""
     rows = [row for query in QUERIES for row in connection.execute(query)]
     return {name: definition for name, definition in rows if "yoyo" not in name}

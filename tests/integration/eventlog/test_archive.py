@@ -1,4 +1,4 @@
-"""Verdicts of old months leave the database and come back; command ids and places stay."""
+"""Verdicts of old months can be archived and attached again; command ids and record coordinates stay."""
 
 import gzip
 import json
@@ -30,7 +30,7 @@ NEXT_MONTH = date(TOMORROW.year + TOMORROW.month // 12, TOMORROW.month % 12 + 1,
 
 
 class Log:
-    """A log with the commands of some courses, and a handler's work on it."""
+    """A log with commands of some courses, processed like in a handler."""
 
     def __init__(self, url: str, store: EventStore, source: int) -> None:
         self.url = url
@@ -108,7 +108,7 @@ async def test_attached_month_answers_repeats_again(log: Log, tmp_path: Path) ->
         owner.execute(f"delete from {file.name.partition('.')[0]}".encode())
 
 
-async def test_relay_passes_over_archived_verdicts(log: Log, tmp_path: Path) -> None:
+async def test_relay_skips_archived_verdicts(log: Log, tmp_path: Path) -> None:
     archive(log, tmp_path)
     (record,) = log.records.grade_records(1)
     await log.process([record])
@@ -121,7 +121,7 @@ async def test_relay_passes_over_archived_verdicts(log: Log, tmp_path: Path) -> 
     assert [(row.shard, row.number) for row in rows] == [(record.partition, heads[record.partition])]  # type: ignore[union-attr]
 
 
-async def test_months_that_are_not_old_enough_stay(log: Log, tmp_path: Path) -> None:
+async def test_recent_months_are_not_archived(log: Log, tmp_path: Path) -> None:
     assert list(archive_months(log.url, tmp_path, datetime.now(UTC).date())) == []
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""A batch is appended in transactions of a limited size, each of whole commands, and in the order of its records."""
+"""A batch is appended in transactions of limited size, each of complete commands, in record order."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ Record = ConsumerRecord[Any, Any]
 
 
 class Class:
-    """One class with an assignment that is not moderated; each command hides or posts the grade of each student."""
+    """A class with an assignment that is not moderated; each command hides or posts every student's grade."""
 
     def __init__(self, students: int = STUDENTS) -> None:
         self.world, self.records = World(), CommandRecords()
@@ -67,7 +67,7 @@ async def build_processor(
 
 
 async def process_all(processor: CommandProcessor, records: Sequence[Record], watermarks: dict[int, int]) -> None:
-    """Process records and what is deferred of them."""
+    """Process records, including deferred ones."""
     while records:
         records = (await processor.process(records, watermarks)).deferred
 
@@ -103,7 +103,7 @@ async def test_batch_ends_with_the_command_that_reaches_a_limit(
     assert await count_events(connection) == 4 * STUDENTS
 
 
-async def test_dead_letters_behind_the_limit_are_left_too(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+async def test_dead_letters_beyond_the_limit_are_deferred_too(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     course = Class()
     processor = await build_processor(EventStore(connection), BatchLimits(events_max=1))
     await process_all(processor, course.setup(), course.watermarks)
@@ -118,7 +118,7 @@ async def test_dead_letters_behind_the_limit_are_left_too(connection: "asyncpg.C
     assert await connection.fetchval("select count(*) from dead_letter") == 1
 
 
-async def test_failed_transaction_leaves_the_ones_before_it_and_is_processed_again_from_the_log(
+async def test_failed_transaction_keeps_earlier_ones_and_is_processed_again(
     connection: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
     course, failpoints = Class(), Failpoints()
@@ -167,7 +167,7 @@ async def test_only_the_transaction_that_met_another_writer_is_decided_again(
     assert await count_events(connection) == 3 * 1_100
 
 
-async def test_event_loop_goes_on_while_a_large_command_is_decided(
+async def test_event_loop_continues_while_a_large_command_is_decided(
     connection: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
     course, pauses = Class(students=4_000), 0

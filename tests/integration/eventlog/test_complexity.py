@@ -1,6 +1,6 @@
-"""The cost of a batch does not grow with the log; it is counted in blocks that PostgreSQL reads, never timed.
+"""The cost of a batch does not grow with the log. It is measured in blocks that PostgreSQL reads, not in time.
 
-Nothing is ever analyzed or vacuumed here, and plans are kept from when the log was empty.
+Tables are never analyzed or vacuumed here, and plans are kept from when the log was empty.
 """
 
 import itertools
@@ -36,7 +36,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 class CommandRecords:
-    """Records of grades in many courses, as the commands topic would return them."""
+    """Records of grades in many courses, as a consumer receives them."""
 
     def __init__(self) -> None:
         self.worlds = [World() for _ in range(COURSES)]
@@ -68,12 +68,12 @@ class CommandRecords:
 
 
 def get_watermarks(records: Iterable[ConsumerRecord[Any, Any]]) -> dict[int, int]:
-    """The watermarks before records whose offsets are consecutive."""
+    """Return the watermarks before records with consecutive offsets."""
     return {partition: first[0].offset - 1 for partition, first in group_by_partition(records).items()}
 
 
 class Workload:
-    """A handler's and a relay's work over one connection."""
+    """The work of a handler and a relay over one connection."""
 
     def __init__(self, connection: Connection, source: int, commands: CommandRecords) -> None:
         self.connection = connection
@@ -102,7 +102,7 @@ class Workload:
             assert len(await self.feed_reader.read(series, shards, after, heads[series], 1_000, 1 << 20)) == 5 * used
 
     async def measure_costs(self) -> dict[str, int]:
-        """Blocks that each kind of work fetches, the cache of a subscriber being warm."""
+        """Count the blocks that each kind of work fetches with a warm cache."""
         await self.process_grades(COURSES)
         kinds: dict[str, Callable[[], Awaitable[None]]] = {
             "a batch of one command": lambda: self.process_grades(1),
@@ -113,7 +113,7 @@ class Workload:
         return {name: await self.count_blocks(work) for name, work in kinds.items()}
 
     async def count_blocks(self, work: Callable[[], Awaitable[object]]) -> int:
-        """Blocks that work fetches. Counts are kept for each transaction: it is done inside one."""
+        """Count the blocks that work fetches, inside one transaction, for which PostgreSQL counts."""
         async with self.connection.transaction(isolation="repeatable_read"):
             before = await self.connection.fetchrow(COUNTS)
             await work()

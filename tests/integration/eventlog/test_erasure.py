@@ -85,7 +85,7 @@ class Course:
         return [verdicts[record.offset] for record in records if record.offset in verdicts]
 
     async def seed(self) -> None:
-        """Two students with comments, a rubric assessment and a publication over HTTP."""
+        """Create two students with comments, a rubric assessment and a publication over HTTP."""
         names: Json = {"sis_user_id": ANNS_TEXTS[2], "login_id": ANNS_TEXTS[1], "sortable_name": ANNS_TEXTS[0]}
         people = ((TEACHER, "Teacher"), (TA, "Ta"), (ANN, "Student"), (BEN, "Student"))
         settings = {
@@ -118,7 +118,7 @@ class Course:
         return (await self.process(self.command("erase_person", {"user_id": user})))[0]
 
     async def stored_texts(self) -> str:
-        """Everything in every table, as PostgreSQL holds it; bytes also decoded."""
+        """Return the contents of every table as stored; bytes also decoded."""
         tables = await self.connection.fetch(
             "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'"
         )
@@ -126,7 +126,7 @@ class Course:
         return "\n".join(rows)
 
     async def published(self) -> list[EventRow]:
-        """All events of the course as the relay reads them."""
+        """Return all events of the course as the relay reads them."""
         heads = await self.history.heads([SHARD])
         rows = await self.history.read("events", [SHARD], [0], heads["events"], 1_000, 1 << 30)
         return [row for row in rows if isinstance(row, EventRow)]
@@ -151,7 +151,7 @@ async def course(database_url: str) -> AsyncIterator[Course]:
 
 
 def forms_of(text: str) -> list[str]:
-    """A text as a search of the raw tables would meet it."""
+    """Return the forms in which a text could occur in the raw tables."""
     return [text, text.encode().hex(), *(base64.b64encode(b"x" * n + text.encode()).decode()[4:-4] for n in range(3))]
 
 
@@ -185,7 +185,7 @@ async def test_erased_person_is_null_everywhere_and_grades_stay(course: Course) 
     assert_absent(ANNS_TEXTS, everything + await course.stored_texts())
     for text in BENS_TEXTS:
         assert text in everything
-    # Positions, ids and grades are those of before.
+    # Positions, ids and grades are unchanged.
     assert [(row.position, row.type, row.stream) for row in after[:-1]] == [
         (row.position, row.type, row.stream) for row in before
     ]
@@ -194,7 +194,7 @@ async def test_erased_person_is_null_everywhere_and_grades_stay(course: Course) 
     assert (ann["grade"], [comment["comment"] for comment in ann["submission_comments"]]) == ("7", [None])
 
 
-async def test_erased_publisher_leaves_a_request_of_nulls(course: Course) -> None:
+async def test_request_of_an_erased_publisher_is_null(course: Course) -> None:
     await course.erase(TEACHER)
     requests = [json.loads(row.metadata).get("request") for row in await course.published() if row.live_number]
 
@@ -202,7 +202,7 @@ async def test_erased_publisher_leaves_a_request_of_nulls(course: Course) -> Non
     assert all(set(request.values()) == {None} for request in requests)
 
 
-async def test_erasing_again_changes_nothing_and_stating_again_begins_anew(course: Course) -> None:
+async def test_second_erasure_changes_nothing_and_new_data_gets_a_new_key(course: Course) -> None:
     await course.erase(ANN)
     again = await course.erase(ANN)
     nameless, named = await course.process(
@@ -268,7 +268,7 @@ async def test_invalid_command_is_recognized_again(course: Course) -> None:
     assert other["reason"] == "command_id_reused"
 
 
-async def test_everyday_grade_makes_no_key(course: Course) -> None:
+async def test_grade_without_texts_creates_no_key(course: Course) -> None:
     count = "select count(*) from encryption_key"
     before = await course.connection.fetchval(count)
     grade = {"student_id": ANN, "score": 9}
@@ -344,7 +344,7 @@ async def test_live_events_of_an_erased_student_and_publisher_are_null_where_the
     for topic in before:
         for earlier, later in zip(before[topic], after[topic], strict=True):
             assert earlier != later
-            # Verification takes the earlier record for an erased one, and any other change for a change.
+            # Verification counts the earlier record as erased, and any other difference as changed.
             assert is_erased_form(orjson.loads(later), orjson.loads(earlier))
             assert not is_erased_form(orjson.loads(earlier), orjson.loads(later))
     for change in after["live-events"]:

@@ -1,4 +1,4 @@
-"""The relay reads bounded chunks, however large the rows are, and misses no row."""
+"""The relay reads bounded chunks regardless of the size of rows, and misses none."""
 
 import json
 
@@ -14,7 +14,7 @@ KIB = 1 << 10
 
 
 async def append_rows(log: EventStore) -> None:
-    """Two shards with ten events, verdicts and dead letters each, the n-th of n KiB; each second event is published."""
+    """Append ten events, verdicts and dead letters to two shards, the n-th of n KiB; publish every second event."""
     context = await log.read_batch_context(SHARDS, [])
     batch = AppendBatch(await log.current_incarnation("commands"), context.decided_at, context.heads, {0: -1})
     offset = 0

@@ -1,4 +1,4 @@
-"""``migrate`` reads every form of DATABASE_URL that the processes read, and fixes what an installation is."""
+"""``migrate`` reads every form of DATABASE_URL that the processes read, and fixes id and shards of an installation."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +44,7 @@ async def test_migrate_reads_every_form_of_url_that_the_processes_read(database_
 
 
 @pytest.mark.parametrize("shard_count", [None, 1, 40])
-async def test_installation_has_an_id_of_its_own_and_the_chosen_number_of_shards(
+async def test_installation_has_a_unique_id_and_the_chosen_number_of_shards(
     empty_database: str, database_url: str, shard_count: int | None
 ) -> None:
     migrate(empty_database, shard_count)
@@ -60,7 +60,7 @@ async def test_installation_has_an_id_of_its_own_and_the_chosen_number_of_shards
     assert installations[0].id != installations[1].id
 
 
-async def test_number_of_shards_and_id_stay_as_they_were_installed(empty_database: str) -> None:
+async def test_number_of_shards_and_id_never_change(empty_database: str) -> None:
     migrate(empty_database, 3)
     connection = await asyncpg.connect(empty_database)
     installed = await read_installation(connection)

@@ -1,4 +1,4 @@
-"""Connections: a role's rights in a session of their own, and an outage that counts as one."""
+"""Sessions have their role and settings, and connection errors count as outages."""
 
 import uuid
 from urllib.parse import urlsplit
@@ -54,7 +54,7 @@ async def test_pooler_that_gives_each_client_a_session_is_supported(database_url
 
 
 async def test_session_is_checked_again_after_a_refusal(database_url: str) -> None:
-    """What a process has verified holds for one URL, and a refusal is not remembered as a success."""
+    """A verified session counts only for its URL, and a refusal is not remembered as a success."""
     async with run_pooler(database_url, "transaction") as url:
         for _ in range(2):
             with pytest.raises(SessionModeRequired):

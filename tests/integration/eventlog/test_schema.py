@@ -1,4 +1,4 @@
-"""The migrations make the schema that ``schema.sql`` shows, for every owner that may create roles."""
+"""The migrations create the schema in ``schema.sql``, for every owner with permission to create roles."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ OWNER = f"{RUN_PREFIX}-owner"
 
 @pytest.fixture(scope="module")
 def shown_database(postgres: str, new_database: Callable[[], str]) -> str:
-    """A database made from ``schema.sql``."""
+    """Create a database from ``schema.sql``."""
     url = create_database(postgres, f"{RUN_PREFIX}-shown")
     with psycopg.connect(url) as connection:
         connection.execute(SCHEMA)
@@ -32,7 +32,7 @@ def shown_database(postgres: str, new_database: Callable[[], str]) -> str:
 
 @pytest.fixture
 def database_of_an_ordinary_owner(postgres: str, new_database: Callable[[], str]) -> Iterator[str]:
-    """An empty database whose owner may create roles, but is no superuser, as managed services have it."""
+    """Create an empty database whose owner may create roles but is not a superuser, as in managed services."""
     url = create_database(postgres, OWNER)
     password = uuid.uuid4().hex
     with psycopg.connect(postgres, autocommit=True) as administrator:
@@ -40,7 +40,7 @@ def database_of_an_ordinary_owner(postgres: str, new_database: Callable[[], str]
         administrator.execute(sql.SQL("create role {} login createrole password {}").format(owner, password))
         administrator.execute(sql.SQL("alter database {} owner to {}").format(owner, owner))
         if administrator.info.server_version >= 160_000:
-            # The roles of new_database are the server's. This is what the owner would have if it had created them.
+            # Roles belong to the server. These are the grants that the owner would have if it had created the roles.
             for role in ROLES:
                 grant = "grant {} to {} with admin true, inherit false, set false"
                 administrator.execute(sql.SQL(grant).format(sql.Identifier(role), owner))
@@ -49,7 +49,7 @@ def database_of_an_ordinary_owner(postgres: str, new_database: Callable[[], str]
         administrator.execute(sql.SQL("drop role {}").format(owner))
 
 
-def test_migrations_and_schema_sql_make_the_same_schema(database_url: str, shown_database: str) -> None:
+def test_migrations_and_schema_sql_create_the_same_schema(database_url: str, shown_database: str) -> None:
     with psycopg.connect(database_url) as migrated, psycopg.connect(shown_database) as shown:
         assert read_schema(migrated) == read_schema(shown)
 
@@ -84,7 +84,7 @@ def test_migrations_and_schema_sql_make_the_same_schema(database_url: str, shown
         "revoke execute on function append from public",
     ],
 )
-def test_a_difference_between_two_schemas_is_seen(shown_database: str, change: str) -> None:
+def test_difference_between_two_schemas_is_found(shown_database: str, change: str) -> None:
     with psycopg.connect(shown_database) as connection:
         before = read_schema(connection)
         connection.execute(change)
@@ -102,7 +102,7 @@ async def test_an_owner_without_superuser_can_migrate_and_set_each_role(database
             await connection.close()
 
 
-def test_a_database_with_a_log_of_unknown_origin_is_left_as_it_is(shown_database: str) -> None:
+def test_database_with_a_log_of_unknown_origin_is_not_changed(shown_database: str) -> None:
     with psycopg.connect(shown_database) as connection:
         before = read_schema(connection)
     with pytest.raises(LogExists, match="empty database"):

@@ -20,7 +20,7 @@ VERSIONS = "select version from event where type = 'provisional_grade_updated' o
 
 
 async def process(processor: CommandProcessor, records: Sequence[Record]) -> BatchResult:
-    """Process records after those that the log has."""
+    """Process records that follow those in the log."""
     partitions = {record.partition for record in records}
     return await processor.process(
         records, await processor.event_store.watermarks(processor.incarnation, list(partitions))

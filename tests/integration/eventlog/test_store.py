@@ -1,4 +1,4 @@
-"""The promises of the log, on a real PostgreSQL."""
+"""The guarantees of the log, on a real PostgreSQL."""
 
 import asyncio
 import json
@@ -36,9 +36,9 @@ async def open_store(database_url: str) -> AsyncIterator[OpenStore]:
 async def build_batch(
     log: EventStore, shards: list[int], source: int, partition: int, offset: int, watermark: int | None = None
 ) -> AppendBatch:
-    """One event and one verdict on each shard, from successive records of a partition.
+    """Build a batch with one event and one verdict for each shard, from consecutive records of a partition.
 
-    ``watermark``: that of the partition before the batch; None: the one just before ``offset``.
+    ``watermark``: the partition's watermark before the batch; None: the offset before ``offset``.
     """
     context = await log.read_batch_context(shards, [])
     batch = AppendBatch(
@@ -58,7 +58,7 @@ async def insert_streams(log: EventStore, shards: list[int]) -> None:
 
 
 async def append_with_retry(log: EventStore, shards: list[int], source: int, partition: int, offset: int) -> None:
-    """Optimistic first, then under the locks: as the handler does."""
+    """Append optimistically first, then under the locks, like the handler."""
     if await log.append(await build_batch(log, shards, source, partition, offset)):
         return
     async with log.connection.transaction():
@@ -121,7 +121,7 @@ async def test_append_accepts_a_gap_that_the_topic_has(open_store: OpenStore) ->
     source = await log.current_incarnation("commands")
     await insert_streams(log, [1])
     assert await log.append(await build_batch(log, [1], source, 0, 9, watermark=-1))
-    # Transaction markers at 10 to 19 are no records.
+    # Offsets 10 to 19 are transaction markers, not records.
     assert await log.append(await build_batch(log, [1], source, 0, 20, watermark=9))
     assert await log.watermarks(source, [0]) == {0: 20}
 

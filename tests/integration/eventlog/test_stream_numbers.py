@@ -1,4 +1,4 @@
-"""Stream numbers are for streams: a refused command uses none up."""
+"""Refused commands use no stream numbers."""
 
 import asyncpg
 
@@ -12,7 +12,7 @@ REFUSED_PER_BATCH = 5
 DRAWN = "select case when is_called then last_value else 0 end from stream_number"
 
 
-async def test_refused_commands_use_up_no_stream_numbers(database_url: str) -> None:
+async def test_refused_commands_use_no_stream_numbers(database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
     try:
         log, commands = EventStore(connection), CommandRecords()

@@ -1,4 +1,4 @@
-"""A batch is appended only to the log that it was decided on, as its watermarks show, and at a time that can be."""
+"""A batch is appended only if the watermarks are unchanged since the decision, and the clocks agree."""
 
 import time
 

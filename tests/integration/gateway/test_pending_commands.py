@@ -1,4 +1,4 @@
-"""A verdict that is appended while the request is answered is found."""
+"""A verdict that is appended during the request is found; only its recipient sees a pending command."""
 
 import json
 import uuid
@@ -79,7 +79,7 @@ async def test_verdict_appended_between_two_log_queries_is_found(
     assert answer.status_code == status
 
 
-async def test_only_who_was_told_a_place_learns_that_it_is_pending(database_url: str) -> None:
+async def test_pending_status_is_shown_only_to_the_recipient_of_its_location(database_url: str) -> None:
     connection, command_id = await asyncpg.connect(database_url), str(uuid.uuid4())
     await EventStore(connection).current_incarnation(TOPIC)
     places = PendingPlaces(connection)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A gateway that is asked to stop."""
+"""A gateway stops cleanly."""
 
 from tests.fixtures.system import System
 from tests.fixtures.token_issuer import TokenIssuer

@@ -1,4 +1,4 @@
-"""KAFKA_BOOTSTRAP may name several brokers, of which some may be down: every client of ours starts."""
+"""All our clients start if KAFKA_BOOTSTRAP lists several brokers and some of them are down."""
 
 import pytest
 
@@ -13,17 +13,17 @@ DEAD_BROKER = "127.0.0.1:1"
 
 @pytest.fixture
 def brokers(bootstrap: str) -> str:
-    """The first one is down."""
+    """Return two brokers, of which the first is down."""
     return f"{DEAD_BROKER},{bootstrap}"
 
 
-async def test_topics_are_created_and_checked_through_the_broker_that_is_up(brokers: str) -> None:
+async def test_topics_are_created_and_checked_with_one_broker_down(brokers: str) -> None:
     await create_missing_topics(brokers, f"{RUN_PREFIX}-several", RelayProgress.initial("an installation"))
     await verify_topics(brokers, f"{RUN_PREFIX}-several")
     assert await kafka_server(brokers).is_answering()
 
 
-async def test_every_process_becomes_ready_through_the_broker_that_is_up(
+async def test_every_process_becomes_ready_with_one_broker_down(
     system: System, brokers: str, issuer: TokenIssuer
 ) -> None:
     processes = [

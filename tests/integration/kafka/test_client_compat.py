@@ -75,7 +75,7 @@ def read_all(fetched: Any) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("compression", [NO_COMPRESSION, GZIP])
-def test_undecodable_header_key_arrives_escaped_between_its_neighbours(compression: int) -> None:
+def test_record_with_an_undecodable_header_key_arrives_escaped_and_in_order(compression: int) -> None:
     fetched = build_fetched_bytes(compression)
     with pytest.raises(UnicodeDecodeError):
         read_all(MemoryRecords(fetched))
@@ -83,7 +83,7 @@ def test_undecodable_header_key_arrives_escaped_between_its_neighbours(compressi
     assert read_all(TolerantMemoryRecords(fetched)) == [(0, "plain"), (1, "\\xff\\xfe"), (2, "plain")]
 
 
-def test_patched_fetcher_makes_tolerant_batches() -> None:
+def test_patched_fetcher_returns_tolerant_batches() -> None:
     patch_fetcher()
     assert vars(aiokafka.consumer.fetcher)["MemoryRecords"] is TolerantMemoryRecords
 
@@ -186,7 +186,7 @@ async def send_one(producer: AIOKafkaProducer, topic: str, value: bytes) -> int:
     return offset
 
 
-async def test_resumed_producer_repeats_batches_without_effect_and_skips_none(bootstrap: str) -> None:
+async def test_resumed_producer_sends_no_duplicates_and_skips_no_batch(bootstrap: str) -> None:
     topic = f"{RUN_PREFIX}-resumed"
     partition = TopicPartition(topic, 0)
 
@@ -240,7 +240,7 @@ def test_transaction_that_meets_markers_of_the_last_one_is_tried_again_soon() ->
     assert handler.handle_response(response) == TRANSACTION_BACKOFF_SECONDS < 0.02
 
 
-async def test_waiting_for_a_batch_under_way_ends_with_it_or_with_the_time() -> None:
+async def test_wait_for_a_batch_ends_with_the_batch_or_the_timeout() -> None:
     from faststream._internal.endpoint.subscriber.utils import MultiLock
 
     subscriber = SimpleNamespace(lock=MultiLock())

@@ -1,4 +1,4 @@
-"""The topics that ``moderated-grading admin create-topics`` makes can be used at once."""
+"""Topics created by ``moderated-grading admin create-topics`` can be used at once; unsafe ones are refused."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ async def test_new_topics_accept_records_immediately(bootstrap: str, caplog: pyt
     topic_names = await topics.create_missing_topics(
         bootstrap, f"{RUN_PREFIX}-made", RelayProgress.initial("an installation")
     )
-    # What aiokafka says while the creation waits for the brokers does not count.
+    # Ignore aiokafka's messages while the creation waits for the brokers.
     caplog.clear()
     producer = AIOKafkaProducer(**client_options(bootstrap))
     await producer.start()
@@ -37,7 +37,7 @@ async def test_new_topics_accept_records_immediately(bootstrap: str, caplog: pyt
     assert caplog.messages == []
 
 
-async def test_one_replica_is_accepted_where_the_quorum_is_one_broker_and_nowhere_else(
+async def test_one_replica_is_accepted_only_if_the_quorum_is_one_broker(
     bootstrap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefix = f"{RUN_PREFIX}-replicated"

@@ -1,4 +1,4 @@
-"""Transactions: what the client raises when it is used at the wrong time is retried with a new producer."""
+"""Errors of a producer that is used at the wrong time count as outages, so they are retried with a new producer."""
 
 import pytest
 
@@ -14,7 +14,7 @@ async def test_sending_outside_of_a_transaction_counts_as_an_outage(bootstrap: s
     producer = create_transactional_producer(bootstrap, f"{RUN_PREFIX}-transactions.relay")
     try:
         await producer.start()
-        # A relay that is fenced between two sends meets the same state.
+        # A relay that is fenced between two sends is in the same state.
         with pytest.raises(KAFKA_ERRORS) as refused:
             await producer.send(f"{RUN_PREFIX}-transactions.verdicts", b"{}", partition=0)
     finally:

@@ -23,7 +23,7 @@ ALL_IMAGES = {IMAGES["kafka"][-1], IMAGES["postgres"][-1]}
 
 
 class FakeEngine(ThreadingUnixStreamServer):
-    """The responses of a container engine's API that the choice depends on."""
+    """Fakes the responses of a container engine's API that the choice depends on."""
 
     daemon_threads = True
 
@@ -66,7 +66,7 @@ def engine(tmp_path: Path) -> Iterator[FakeEngine]:
 
 
 def run_server_selection(folder: Path, **environment: str) -> dict[str, str]:
-    """The choice for each server, with the container engine in ``folder``, if there is one."""
+    """Return the choice for each server, with the container engine in ``folder``, if there is one."""
     environment_without_servers = {name: value for name, value in os.environ.items() if name not in EXTERNAL_SERVERS}
     result = subprocess.run(
         [sys.executable, "-m", "deploy.local.backing_services"],

@@ -1,4 +1,4 @@
-"""The supervisor restarts its processes, stops them gracefully, and leaves none behind when it is killed."""
+"""The supervisor restarts its processes, stops them gracefully, and leaves no orphans when it is killed."""
 
 import os
 import signal

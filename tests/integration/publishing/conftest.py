@@ -1,4 +1,4 @@
-"""One recorded season for all tests of what reads topics and emits again."""
+"""One recorded season for all tests of the verifier, the replayer and readers."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -17,7 +17,7 @@ STUDENTS = 6
 async def recorded_topics(
     bootstrap: str, new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RecordedTopics]:
-    """Two courses with a publication each, forty more courses, two unreadable records."""
+    """Record two courses with a publication each, forty more courses, and two unreadable records."""
     async for system in create_system(bootstrap, new_database(), tmp_path_factory.mktemp("recorded")):
         await run_workload(system)
         recording = RecordedTopics(system, {})
@@ -27,7 +27,7 @@ async def recorded_topics(
 
 
 async def run_workload(system: System) -> None:
-    """A season, until all of it is on the topics; then the processes end."""
+    """Run a season until all of it is on the topics, and stop the processes."""
     processes = [system.create_process("handler", HANDLER_INSTANCE="recorded"), system.create_process("relay")]
     for process in processes:
         process.start()
@@ -36,7 +36,7 @@ async def run_workload(system: System) -> None:
     outside = system.client
     commands = course_commands(40)
     await send_all(system, commands)
-    # The rest is decided at another time.
+    # The rest is decided later, at a different time.
     await wait_until(lambda: len(outside.verdicts) == len(commands), "the courses' verdicts")
     rest = [command for _ in range(2) for command in publication_commands(STUDENTS)]
     await send_all(system, rest)

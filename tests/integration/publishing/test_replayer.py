@@ -1,4 +1,4 @@
-"""A replay emits exactly the selected records, once, with their ids and numbers, through any kill."""
+"""A replay emits exactly the selected records, once, with their ids and numbers, even if it is killed."""
 
 import asyncio
 import signal
@@ -30,7 +30,7 @@ def new_target(recorded_topics: RecordedTopics) -> str:
 
 
 async def run_replay(recorded_topics: RecordedTopics, order: ReplayRequest, until_emitted: int | None = None) -> int:
-    """Carry out an order, or leave it once so many records are out; how many this run emitted."""
+    """Run a replay, or stop it after so many records; return the number that this run emitted."""
     connection = await asyncpg.connect(recorded_topics.system.database_url)
     emitted = 0
     try:
@@ -45,7 +45,7 @@ async def run_replay(recorded_topics: RecordedTopics, order: ReplayRequest, unti
 
 
 def published_course(recorded_topics: RecordedTopics) -> int:
-    """The course of a published grade."""
+    """Return the course of a published grade."""
     records = recorded_topics.records["live-events"][recorded_topics.largest_shard("live-events")]
     assert records[0].key is not None
     return int(records[0].key)

@@ -1,4 +1,4 @@
-"""A topic reader leaves nothing open, even if it is ended before it is connected."""
+"""A topic reader leaves nothing open, even if it is cancelled while it connects."""
 
 import asyncio
 import gc
@@ -13,7 +13,7 @@ from services.kafka.topic_reader import open_reader
 async def test_reader_cancelled_while_connecting_is_closed(mute: str) -> None:
     async def read() -> None:
         async with open_reader(mute, [TopicPartition("nothing", 0)]):
-            raise AssertionError("nobody answers")
+            raise AssertionError("no broker answers")
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

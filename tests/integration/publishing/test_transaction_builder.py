@@ -1,4 +1,4 @@
-"""The relay emits everything once, a transaction at a time, through any number of restarts."""
+"""The relay emits every record once, one transaction at a time, despite any number of restarts."""
 
 import asyncpg
 import pytest
@@ -21,7 +21,7 @@ RECORDS_MAX = 7
 async def run_relays(
     recorded_topics: RecordedTopics, progress: RelayProgress, transactions_per_relay: int
 ) -> tuple[dict[str, list[OutgoingRecord]], RelayProgress]:
-    """All that is emitted after a progress by relays that live for so many transactions each."""
+    """Return the records emitted after a progress by relays that run for so many transactions each."""
     found: dict[str, list[OutgoingRecord]] = {output: [] for output in OUTPUT_TOPICS}
     connection = await asyncpg.connect(recorded_topics.system.database_url)
     try:
@@ -69,7 +69,7 @@ async def test_relay_publishes_every_record_once_in_order(
 async def test_refilled_topics_mark_records_as_replayed_up_to_the_previous_end(
     recorded_topics: RecordedTopics, lost: tuple[str, ...], transactions_per_relay: int
 ) -> None:
-    # Two records of each shard had not been emitted yet.
+    # Two records of each shard were not emitted before.
     had_been = {
         output: tuple(max(n - 2, 0) for n in relayed_counts(recorded_topics, output)) for output in OUTPUT_TOPICS
     }
@@ -88,7 +88,7 @@ async def test_refilled_topics_mark_records_as_replayed_up_to_the_previous_end(
 
 
 def published_events(recorded_topics: RecordedTopics, shard: int) -> list[RecordCopy]:
-    """The events of a shard that have a grade_change: those of the same cause and subject, in order."""
+    """Return the events of a shard that have a grade_change: those with the same cause and subject, in order."""
     about = {
         (c.header("ce_causationid"), c.header("ce_subject")) for c in recorded_topics.records["live-events"][shard]
     }

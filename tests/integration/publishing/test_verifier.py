@@ -1,4 +1,4 @@
-"""The checker is checked: each planted fault is found and named exactly, and none where there is none."""
+"""The verifier reports each planted fault exactly, and nothing on correct topics."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ FAULT_INDEX = 4
 
 
 def shift_numbers(records: Records) -> Records:
-    """From a place on every number is one too high."""
+    """Increase every number from one record on."""
     return [
         *records[:FAULT_INDEX],
         *(copy.with_headers(ce_sequence=f"{copy.number + 1:020d}") for copy in records[FAULT_INDEX:]),
@@ -35,7 +35,7 @@ def shift_numbers(records: Records) -> Records:
 
 
 def change_byte(copy: RecordCopy) -> RecordCopy:
-    """One byte of the value."""
+    """Change one byte of the value."""
     assert copy.value is not None
     return replace(copy, value=copy.value[:-2] + bytes([copy.value[-2] ^ 1]) + copy.value[-1:])
 
@@ -60,7 +60,7 @@ FAULT_NUMBER = FAULT_INDEX + 1
 LAST_NUMBER = -1
 """Stands for the last number of the shard; END - 1 for the one after it."""
 
-# What is planted in the records of a shard; what a consumer finds; what a comparison with the log finds.
+# By fault: the change of a shard's records; the findings of a consumer; the findings of a comparison with the log.
 FAULTS: dict[str, tuple[Callable[[Records], Records], Findings, Findings]] = {
     "one is dropped": (
         lambda r: r[:FAULT_INDEX] + r[FAULT_NUMBER:],
@@ -160,7 +160,7 @@ FAULTS: dict[str, tuple[Callable[[Records], Records], Findings, Findings]] = {
 
 @pytest.fixture(scope="module")
 async def planted_topics(recorded_topics: RecordedTopics) -> dict[str, str]:
-    """A topic for each fault."""
+    """Create a topic for each fault."""
     shard, records = recorded_topics.largest_shard("events"), recorded_topics.records["events"]
     assert len(records[shard]) > 2 * FAULT_INDEX
     topics = (

@@ -1,4 +1,4 @@
-"""A system of its own, whose processes have each done every kind of work, and nothing else."""
+"""A separate system whose processes have each done every kind of work once."""
 
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -25,7 +25,7 @@ async def isolated_system(
 
 @pytest.fixture(scope="session")
 async def worked(isolated_system: System, issuer: TokenIssuer) -> dict[str, Process]:
-    """The processes by name."""
+    """Return the processes by name, after their work."""
     processes, outside = {process.name: process for process in isolated_system.processes}, isolated_system.client
     refused = {**BAD_INPUTS["bases"]["record_grade"], "command_id": str(uuid.uuid4()), "assignment_id": "999"}
     assert (await outside.send_and_wait(refused))["reason"] == "not_found"

@@ -1,4 +1,4 @@
-"""A handler with a defect: after SIGUSR1 the search for a batch's new records never returns.
+"""A handler with a bug: after SIGUSR1 the search for a batch's new records never returns.
 
 SIGUSR2 advances the clock of its health by half a minute. Both are logged.
 """

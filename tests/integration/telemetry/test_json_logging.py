@@ -68,7 +68,7 @@ def lines(process: Process) -> list[str]:
 
 
 def assert_no_content_logged(processes: list[Process], secrets: set[str]) -> None:
-    """Check that every line is JSON with the common fields, and that none holds content of a command."""
+    """Check that every line is JSON with the common fields, and that none contains content of a command."""
     for process in processes:
         found = lines(process)
         assert all({"time", "level", "process", "logger", "message"} <= json.loads(line).keys() for line in found), (
@@ -78,7 +78,7 @@ def assert_no_content_logged(processes: list[Process], secrets: set[str]) -> Non
 
 
 def texts(part: Any, under: str = "") -> Iterator[str]:
-    """Names, comments and tokens anywhere in a document."""
+    """Yield names, comments and tokens anywhere in a document."""
     if isinstance(part, dict):
         for key, value in part.items():
             yield from texts(value, key)

@@ -1,4 +1,4 @@
-"""The metrics of running processes are those of the catalogue, and agree with the log."""
+"""Running processes expose exactly the catalogued metrics, with values that match the log."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ from services.telemetry.metrics import ProcessMetrics
 from tests.fixtures.process_runner import Process, wait_until
 from tests.fixtures.system import System
 
-# Told only where tokens are asked for: see test_outages.
+# Exposed only if tokens are required: see test_outages.
 AUTH_METRICS = {"moderation_auth_failures", "moderation_jwks_age_seconds"}
 
 

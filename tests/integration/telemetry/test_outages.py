@@ -1,4 +1,4 @@
-"""While PostgreSQL or Kafka is away, every process stays live, becomes not ready within seconds, and recovers."""
+"""While PostgreSQL or Kafka is down, every process stays live, becomes not ready within seconds, and recovers."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ STANDS_STILL_SECONDS = 20
 
 
 class TcpProxy:
-    """A proxy to a server that can be cut: it drops all connections and accepts no new ones."""
+    """A proxy to a server. It can be cut: then it drops all connections and accepts no new ones."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
@@ -79,7 +79,7 @@ async def postgres_proxy(system: System) -> AsyncIterator[TcpProxy]:
 
 
 async def assert_health(processes: list[Process], status: int, reason: str) -> None:
-    """Wait until each readiness endpoint has that status and reason; meanwhile all processes stay live."""
+    """Wait until each readiness endpoint has that status and reason; check that all processes stay live."""
     started_at = time.monotonic()
     waiting = list(processes)
     while waiting:
@@ -135,7 +135,7 @@ async def test_processes_stay_live_and_recover_after_server_outages(
 
     broker = backing_services.kafka_server(RUN_PREFIX)
     if not isinstance(broker, KafkaServer):
-        return  # A broker from outside must not be paused.
+        return  # An external broker must not be paused.
     pid = broker.pid()
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)

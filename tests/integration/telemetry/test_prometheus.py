@@ -17,7 +17,7 @@ from tests.fixtures.process_runner import Json, Process, wait_until
 from tests.fixtures.system import System
 from tests.integration.telemetry.test_monitoring import DASHBOARDS, expressions
 
-# A pause of the machine leaves the one-minute rates after a minute.
+# A pause of the machine affects the one-minute rates for a minute.
 ALERTS_SECONDS = 150
 VARIABLES = {"$__rate_interval": "1m", "$__range": "1h", "$job": ".*", "$instance": ".*"}
 
@@ -54,7 +54,7 @@ class Prometheus:
 
 @pytest.fixture(scope="module")
 async def prometheus(worked: dict[str, Process], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Prometheus]:
-    """The configuration of this repository, with a scrape interval of one second."""
+    """Start Prometheus with the repository's configuration, but a scrape interval of one second."""
     program = shutil.which("prometheus")
     assert program is not None, "prometheus is missing: run deploy/setup tests"
     folder, port = tmp_path_factory.mktemp("prometheus"), free_port()

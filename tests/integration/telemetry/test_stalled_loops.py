@@ -41,7 +41,7 @@ async def test_hanging_batch_is_reported_as_stalled_and_postgresql_wait_is_not(
         await send_command(system)
         await wait_until(lambda: observer.fetchval(WAITING), "the batch waits for PostgreSQL")
         await skip_half_a_minute(handler)
-        # The loops that wait for nothing give a sign again within a second or two.
+        # Loops that wait for nothing send a heartbeat within a second or two.
         await wait_until(lambda: handler.get_health_page("live") == (200, "live"), "no loop is stuck")
         assert has_processed(handler, 0)
     for connection in (other, observer):
@@ -52,7 +52,7 @@ async def test_hanging_batch_is_reported_as_stalled_and_postgresql_wait_is_not(
     await send_command(system)
     await wait_until(lambda: BATCH_HANGS in handler.log.read_text(), BATCH_HANGS)
     await skip_half_a_minute(handler)
-    # That loop alone: the others have given a sign since.
+    # Only that loop: the others have sent heartbeats since.
     await wait_until(
         lambda: re.fullmatch(r"stuck: commands-\d", handler.get_health_page("live")[1]), "it is found stuck"
     )

@@ -23,7 +23,7 @@ PRODUCER_SPAN = "00f067aa0ba902b7"
 
 
 class Collector(ThreadingHTTPServer):
-    """An OTLP/HTTP receiver; ``spans`` by the name of the service that sent them."""
+    """An OTLP/HTTP receiver; ``spans`` by name of the sending service."""
 
     daemon_threads = True
 
@@ -36,7 +36,7 @@ class Collector(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def trace(self, trace: str) -> dict[str, list[Span]]:
-        """The spans of a trace by service and name."""
+        """Return the spans of a trace by service and name."""
         found: dict[str, list[Span]] = {}
         for service, span in self.spans:
             if span.trace_id.hex() == trace:
@@ -111,7 +111,7 @@ async def test_kafka_command_is_one_trace_from_producer_to_published_records(
         "moderation-handler: append to the log",
         "moderation-relay: publish records",
     }
-    # A topic each; and spans of a process may come in several batches, links before what they lead to.
+    # One per topic. Spans of a process may arrive in several batches, links before their targets.
     await wait_until(lambda: set(collector.trace(trace)) == wanted, f"{wanted} of {trace}")
     await wait_until(
         lambda: len(collector.trace(trace)["moderation-relay: publish records"]) == 2, "both topics' spans"

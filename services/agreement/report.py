@@ -14,7 +14,7 @@ from services.agreement.coefficients import Statistic
 from services.agreement.intraclass import IntraclassCorrelation
 from services.agreement.statistics import Agreement, Difference
 from services.moderation.assignment import Assignment
-from services.moderation.event_payloads import decimal_to_json
+from services.moderation.json_values import decimal_to_json
 
 Json = dict[str, Any]
 

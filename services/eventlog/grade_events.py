@@ -12,9 +12,9 @@ from msgspec import UNSET, Struct, UnsetType
 
 from services.eventlog.store import StoredEvent
 from services.moderation.assignment import Assignment, ProvisionalGrade
-from services.moderation.event_payloads import decimal_from_json, parse_time
 from services.moderation.events import ProvisionalGradeCreated, ProvisionalGradeUpdated
 from services.moderation.grade_entries import add_grade, change_grade
+from services.moderation.json_values import decimal_from_json, parse_time
 
 TYPE_VERSION = 1
 """Of both events: another version of their form needs another structure here."""

@@ -16,7 +16,7 @@ from services.eventlog.postgres import Pool
 from services.eventlog.stream_reader import StreamReader, VerdictArchived
 from services.moderation.assignment import Assignment
 from services.moderation.decisions import COMMAND_EXPIRED
-from services.moderation.event_payloads import parse_time
+from services.moderation.json_values import parse_time
 from services.moderation.schedule import publication_command_id
 
 # The format of the events: the texts sort by time.

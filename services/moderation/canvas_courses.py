@@ -10,7 +10,7 @@ from typing import Any
 from services.moderation.assignment import Assignment, Submission
 from services.moderation.canvas_people import get_sortable_name, user_json
 from services.moderation.course import LISTED_STATES, TEST_STUDENT, Course, Enrollment
-from services.moderation.event_payloads import decimal_to_json
+from services.moderation.json_values import decimal_to_json
 from services.moderation.visibility import can_view_gradebook
 
 Json = dict[str, Any]

@@ -6,7 +6,7 @@ Canvas: lib/api/v1/user.rb (user_json, user_display_json, anonymous_user_display
 from typing import Any
 
 from services.moderation.course import Course
-from services.moderation.event_payloads import format_canvas_time
+from services.moderation.json_values import format_canvas_time
 
 Json = dict[str, Any]
 _BASE36_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"

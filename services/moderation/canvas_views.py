@@ -22,7 +22,7 @@ from services.moderation.current_grades import (
     entered_gradebook_grade,
 )
 from services.moderation.decisions import ALREADY_PUBLISHED, NOT_FOUND, NOT_MODERATED, UNAUTHORIZED, Rejected
-from services.moderation.event_payloads import decimal_to_json, format_canvas_time
+from services.moderation.json_values import decimal_to_json, format_canvas_time
 from services.moderation.student_lists import StudentLists
 
 Json = dict[str, Any]

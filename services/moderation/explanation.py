@@ -9,7 +9,6 @@ from services.moderation.adjudication_policy import policy_to_json
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.current_grades import current_gradebook_grade
-from services.moderation.event_payloads import decimal_to_json, format_time
 from services.moderation.events import (
     AssignmentEvent,
     GradePublished,
@@ -26,6 +25,7 @@ from services.moderation.events import (
     SubmissionUpdated,
 )
 from services.moderation.grade_conversion import format_number
+from services.moderation.json_values import decimal_to_json, format_time
 from services.moderation.value_object import value_object
 from services.moderation.visibility import reads_grader_names
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from services.moderation import event_payloads, grade_conversion, ids
+from services.moderation import grade_conversion, ids
 from services.moderation.allocation import check_allocation
 from services.moderation.assignment import Assignment, ProvisionalGrade, Submission
 from services.moderation.commands import RecordProvisionalComment, RecordProvisionalGrade
@@ -39,6 +39,7 @@ from services.moderation.events import (
     ProvisionalGradeUpdated,
     SubmissionUpdated,
 )
+from services.moderation.json_values import decimal_to_json, format_canvas_time
 
 # The characters that Ruby's strip removes.
 _RUBY_WHITESPACE = "\0\t\n\v\f\r "
@@ -267,14 +268,14 @@ def _provisional_grade_json(
     grade_id: int, final: bool, values: Mapping[str, Any], submitted_at: datetime | None
 ) -> dict[str, Any]:
     """Describe a provisional grade as Canvas does, without the fields that depend on the reader."""
-    score, graded_at = event_payloads.decimal_to_json(values["score"]), values["graded_at"]
+    score, graded_at = decimal_to_json(values["score"]), values["graded_at"]
     return {
         "provisional_grade_id": grade_id,
         "score": score,
         "entered_score": score,
         "grade": values["grade"],
         "entered_grade": values["grade"],
-        "graded_at": event_payloads.format_canvas_time(graded_at),
+        "graded_at": format_canvas_time(graded_at),
         "graded_anonymously": values["graded_anonymously"],
         "final": final,
         "grade_matches_current_submission": submitted_at is None or graded_at is None or submitted_at <= graded_at,

@@ -21,9 +21,9 @@ from services.moderation.decisions import (
     Accepted,
     Rejected,
 )
-from services.moderation.event_payloads import decimal_to_json
 from services.moderation.grade_changes import changes_gradebook
 from services.moderation.grade_conversion import format_number
+from services.moderation.json_values import decimal_to_json
 from services.moderation.moderation_checks import check_unpublished_moderation
 from services.moderation.value_object import value_object
 from services.moderation.visibility import may_moderate, reads_grader_names, reads_moderation

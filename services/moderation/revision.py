@@ -23,8 +23,8 @@ from services.moderation.decisions import (
     Rejected,
     invalid_field,
 )
-from services.moderation.event_payloads import decimal_to_json
 from services.moderation.events import Event, GradeRevised, GradeWithdrawn
+from services.moderation.json_values import decimal_to_json
 from services.moderation.moderation_checks import check_moderation
 
 # Grades can be revised after the enrolment has ended.

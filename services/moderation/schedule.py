@@ -19,8 +19,8 @@ from services.moderation.decisions import (
     Decision,
     Rejected,
 )
-from services.moderation.event_payloads import format_time
 from services.moderation.events import PublicationScheduleCancelled, PublicationScheduled
+from services.moderation.json_values import format_time
 from services.moderation.moderation_checks import check_unpublished_moderation
 from services.moderation.publication import check_publication
 

@@ -15,7 +15,7 @@ from services.moderation.current_grades import (
     current_provisional_grade,
     entered_gradebook_grade,
 )
-from services.moderation.event_payloads import decimal_to_json, format_time
+from services.moderation.json_values import decimal_to_json, format_time
 from services.moderation.schedule import schedule_document
 
 Row = dict[str, Any]

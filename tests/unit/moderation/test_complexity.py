@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from services.moderation import commands, event_payloads
+from services.moderation import commands, json_values
 from services.moderation.adjudication_policy import AdjudicationPolicy
 from tests.fixtures.in_memory_course import ANN, BEN, ESSAY, FINAL_GRADER, TA1, TA2, InMemoryCourse, moderated_course
 
@@ -24,7 +24,7 @@ NEW_STUDENTS_FROM = 10_000
 def count_instructions(run: Callable[[], Any]) -> int:
     """Count the bytecode instructions that a call executes in the rules."""
     counted = 0
-    for cached in (event_payloads.format_time, event_payloads.format_canvas_time):
+    for cached in (json_values.format_time, json_values.format_canvas_time):
         cached.cache_clear()
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from services.moderation import grading_scheme
-from services.moderation.event_payloads import decimal_from_json, decimal_to_json
 from services.moderation.grade_conversion import GRADE_CHARACTERS_MAX, SCORE_MAX, Grade, grade_from_score, parse_grade
 from services.moderation.grading_scheme import GradingScheme
+from services.moderation.json_values import decimal_from_json, decimal_to_json
 
 TEN, ZERO = Decimal(10), Decimal(0)
 GPA: GradingScheme = (("4.0", Decimal("0.9")), ("3.0", Decimal("0.8")), ("0", Decimal(0)))

@@ -7,10 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from services.moderation.assignment import Assignment, Submission
+from services.moderation.assignment import Assignment
 from services.moderation.canvas_people import get_sortable_name, user_json
 from services.moderation.course import LISTED_STATES, TEST_STUDENT, Course, Enrollment
 from services.moderation.json_values import decimal_to_json
+from services.moderation.submission import Submission
 from services.moderation.visibility import can_view_gradebook
 
 Json = dict[str, Any]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.moderation import ids
-from services.moderation.assignment import Comment
 from services.moderation.canvas_people import user_display_json
 from services.moderation.course import INSTRUCTOR_TYPES
 from services.moderation.json_values import format_canvas_time
+from services.moderation.submission import Comment
 from services.moderation.visibility import Viewer
 
 Json = dict[str, Any]

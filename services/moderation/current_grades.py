@@ -7,10 +7,11 @@ published. Canvas: app/models/abstract_assignment.rb (update_student_submissions
 
 from decimal import Decimal
 
-from services.moderation.assignment import Assignment, ProvisionalGrade, Submission
+from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course
 from services.moderation.grade_conversion import SCHEME_TYPES, regrade
 from services.moderation.late_policy import DEDUCTIBLE_GRADING_TYPES, deduction_for_lateness, subtract_deduction
+from services.moderation.submission import Submission
 from services.moderation.value_object import value_object
 
 ScoreAndGrade = tuple[Decimal | None, str | None]

@@ -4,10 +4,11 @@ The log erases the texts themselves by deleting the key that encrypts them.
 """
 
 from services.moderation import commands
-from services.moderation.assignment import Assignment, Submission
+from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.decisions import NOTHING_CHANGED, Accepted, Decision
 from services.moderation.events import PersonErased
+from services.moderation.submission import Submission
 
 
 def erase_person(data: commands.ErasePerson, course: Course, has_personal_data: bool) -> Decision:

@@ -10,12 +10,10 @@ from services.moderation.adjudication_rules import Grading, Mark, build_basis
 from services.moderation.assignment import (
     Adjudication,
     Assignment,
-    Comment,
     GradingSettings,
     ProvisionalGrade,
     ScheduledPublication,
     Selection,
-    Submission,
 )
 from services.moderation.course import STUDENT_TYPES, Course, Enrollment
 from services.moderation.events import (
@@ -50,6 +48,7 @@ from services.moderation.events import (
     UsersUpdated,
 )
 from services.moderation.grade_entries import add_grade, change_grade
+from services.moderation.submission import Comment, Submission
 
 
 def evolve_course(course: Course, event: CourseEvent, *, position: int, at: datetime) -> None:

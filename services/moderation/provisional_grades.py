@@ -10,7 +10,7 @@ from typing import Any
 
 from services.moderation import grade_conversion, ids
 from services.moderation.allocation import check_allocation
-from services.moderation.assignment import Assignment, ProvisionalGrade, Submission
+from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.commands import RecordProvisionalComment, RecordProvisionalGrade
 from services.moderation.course import Course
 from services.moderation.current_grades import current_gradebook_grade, current_provisional_grade
@@ -40,6 +40,7 @@ from services.moderation.events import (
     SubmissionUpdated,
 )
 from services.moderation.json_values import decimal_to_json, format_canvas_time
+from services.moderation.submission import Submission
 
 # The characters that Ruby's strip removes.
 _RUBY_WHITESPACE = "\0\t\n\v\f\r "

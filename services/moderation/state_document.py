@@ -7,7 +7,7 @@ from services.moderation import ids
 from services.moderation.adjudication import is_stale
 from services.moderation.adjudication_policy import policy_to_json
 from services.moderation.allocation import count_progress
-from services.moderation.assignment import Assignment, Comment, ProvisionalGrade, Submission
+from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.assignment_settings import DEFAULT_SETTINGS
 from services.moderation.course import Course
 from services.moderation.current_grades import (
@@ -17,6 +17,7 @@ from services.moderation.current_grades import (
 )
 from services.moderation.json_values import decimal_to_json, format_time
 from services.moderation.schedule import schedule_document
+from services.moderation.submission import Comment, Submission
 
 Row = dict[str, Any]
 

@@ -7,9 +7,10 @@ from dataclasses import fields
 import pytest
 
 from services.moderation import commands
-from services.moderation.assignment import UNSUBMITTED, Assignment, Submission, TouchedSubmission
+from services.moderation.assignment import Assignment
 from services.moderation.events import AssignmentEvent
 from services.moderation.evolve import evolve_assignment
+from services.moderation.submission import UNSUBMITTED, Submission, TouchedSubmission
 from tests.fixtures.in_memory_course import ANN, ESSAY, START, TA1, InMemoryCourse, moderated_course
 
 STUDENTS = 300

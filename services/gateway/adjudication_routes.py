@@ -22,7 +22,7 @@ from services.gateway.path_ids import may_write
 from services.gateway.rails_params import get_object, parse_params
 from services.gateway.responses import bad_request, json_response
 from services.gateway.service_routes import AsOfTime, AsOfVersion, OptionalQueryText
-from services.moderation.adjudication import what_if_document
+from services.moderation.adjudication_documents import what_if_document
 from services.moderation.decisions import INVALID_ADJUDICATION
 from services.moderation.moderation_checks import check_policy
 from services.moderation.visibility import may_moderate

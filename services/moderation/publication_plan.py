@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from services.moderation import ids
-from services.moderation.adjudication import is_stale
+from services.moderation.adjudication_outcomes import is_stale
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course
 from services.moderation.current_grades import apply_late_policy, current_gradebook_grade, current_provisional_grade

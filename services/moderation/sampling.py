@@ -11,7 +11,7 @@ from math import ceil, isqrt
 from typing import Any
 
 from services.moderation import ids
-from services.moderation.adjudication import current_grading, find_marks
+from services.moderation.adjudication_outcomes import current_grading, find_marks
 from services.moderation.adjudication_rules import Grading
 from services.moderation.assignment import Assignment
 from services.moderation.commands import DrawModerationSample

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from services.moderation import ids
-from services.moderation.adjudication import is_stale
+from services.moderation.adjudication_outcomes import is_stale
 from services.moderation.adjudication_policy import policy_to_json
 from services.moderation.allocation import count_progress
 from services.moderation.assignment import Assignment, ProvisionalGrade

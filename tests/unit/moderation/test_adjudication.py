@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.moderation import commands
-from services.moderation.adjudication import what_if_document
+from services.moderation.adjudication_documents import what_if_document
 from services.moderation.adjudication_policy import AdjudicationPolicy
 from services.moderation.decisions import Accepted, Rejected
 from tests.fixtures.in_memory_course import (

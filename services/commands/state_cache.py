@@ -18,7 +18,8 @@ from services.moderation.commands import ASSIGNMENT_COMMANDS, Command
 from services.moderation.course import Course
 from services.moderation.erasure import erase_texts
 from services.moderation.events import AssignmentEvent, CourseEvent, Event, PersonErased
-from services.moderation.evolve import evolve_assignment, evolve_course
+from services.moderation.evolve import evolve_assignment
+from services.moderation.evolve_course import evolve_course
 
 StreamKey = tuple[int, int]
 

@@ -15,7 +15,8 @@ from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.event_payloads import from_payload
 from services.moderation.events import AssignmentEvent, CourseEvent, Event
-from services.moderation.evolve import evolve_assignment, evolve_course
+from services.moderation.evolve import evolve_assignment
+from services.moderation.evolve_course import evolve_course
 from services.moderation.upcasters import upcast
 
 # How many events are folded before other tasks may run.

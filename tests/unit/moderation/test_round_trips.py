@@ -16,7 +16,8 @@ from services.moderation.decide import decide
 from services.moderation.decisions import Accepted
 from services.moderation.event_payloads import from_payload, to_payload
 from services.moderation.events import AssignmentEvent, CourseEvent, Event
-from services.moderation.evolve import evolve_assignment, evolve_course
+from services.moderation.evolve import evolve_assignment
+from services.moderation.evolve_course import evolve_course
 from services.moderation.state_document import state_document
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -322,7 +322,7 @@ class Member(BaseModel):
     student_id: Id
     selected_provisional_grade_id: Id | None
     sample_reasons: list[Literal["drawn", "failing", "borderline"]] = Field(
-        description="why a drawn sample has the student; empty for the others"
+        description="why a drawn sample includes the student; empty for other students"
     )
 
 
@@ -434,17 +434,17 @@ class StateAdjudication(BaseModel):
 class StateSchedule(BaseModel):
     """A scheduled publication, until the next schedule, cancel or publication."""
 
-    publish_at: Moment = Field(description="when the service publishes")
-    user_id: Id = Field(description="on whose behalf")
-    plan_digest: str | None = Field(description="the only plan that is published then; null: any")
+    publish_at: Moment = Field(description="time of the publication")
+    user_id: Id = Field(description="the user for whom the service publishes")
+    plan_digest: str | None = Field(description="digest of the only plan that may be published; null: any plan")
     would_publish: bool = Field(description="whether a publication by that user would be accepted now")
-    reason: str | None = Field(description="of the refusal that it would get, or got")
-    refused_with: str | None = Field(description="of the refusal it got at its time; it is not sent again")
+    reason: str | None = Field(description="reason for which it would be refused now, or was refused")
+    refused_with: str | None = Field(description="reason of the refusal at the scheduled time; there is no retry")
 
 
 class StateAllocatedStudent(BaseModel):
-    student_id: Id = Field(description="whose work")
-    grader_ids: list[Id] = Field(description="who marks it")
+    student_id: Id = Field(description="the student who is marked")
+    grader_ids: list[Id] = Field(description="the student's graders")
 
 
 class StateAllocation(BaseModel):

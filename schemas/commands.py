@@ -227,15 +227,16 @@ class PublicationData(Strict):
     )
     schedule_id: CommandId | None = Field(
         default=None,
-        description="publish only if this schedule is in force: the service names it when a schedule is due",
+        description="publish only if this schedule is in force; the service sends it when a schedule is due",
     )
 
 
 class ScheduleData(Strict):
-    publish_at: Time = Field(description="when to publish: later than now, within 400 days")
+    publish_at: Time = Field(description="time of the publication: in the future, within 400 days")
     plan_digest: PlanDigest | None = Field(
         default=None,
-        description="today's plan, which must be publishable; another one then is refused; null or left out: any plan",
+        description="digest of the current plan, which must be publishable; no other plan is published then; "
+        "null or left out: any plan",
     )
 
 
@@ -267,35 +268,36 @@ class SlotData(Strict):
 
 
 class GraderAllocation(Strict):
-    grader_id: Id = Field(description="who marks them")
-    student_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)] = Field(description="whose work")
+    grader_id: Id = Field(description="the grader")
+    student_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)] = Field(description="the students to mark")
 
 
 class EvenAllocation(Strict):
-    grader_ids: Annotated[list[Id], Field(min_length=1, max_length=ITEMS_MAX)] = Field(description="who marks")
+    grader_ids: Annotated[list[Id], Field(min_length=1, max_length=ITEMS_MAX)] = Field(description="the graders")
     marks: Annotated[int, Field(strict=True, ge=1, le=10)] = Field(
-        description="by how many of them each student of the moderation set is to be marked"
+        description="number of graders for each student of the moderation set"
     )
 
 
 class AllocationData(Strict):
-    """Either ``allocations`` or ``evenly``; the graders of the students that they name are replaced."""
+    """Either ``allocations`` or ``evenly``; they replace the graders of the listed students."""
 
     allocations: Annotated[list[GraderAllocation], Field(max_length=ITEMS_MAX)] | None = Field(
         default=None, description="each grader with the students to mark"
     )
     evenly: EvenAllocation | None = Field(
-        default=None, description="the moderation set among graders, so that their numbers differ by at most one"
+        default=None,
+        description="distribute the moderation set over graders; their numbers of students differ by at most one",
     )
     enforced: bool | None = Field(
         default=None,
-        description="true: other graders are refused (`not_allocated`), except for who moderates and for students that "
-        "need a third mark; null or left out: as it was, false at first",
+        description="true: refuse other graders (`not_allocated`), except moderators and for students who need a third "
+        "mark; null or left out: unchanged, initially false",
     )
 
 
 class SampleData(Strict):
-    """The largest of ``percent``, ``at_least`` and ``square_root`` counts, and ``include`` comes on top."""
+    """The sample size is the largest of ``percent``, ``at_least`` and ``square_root``; ``include`` adds students."""
 
     percent: Percent | None = Field(default=None, description="of the students with a mark, rounded up")
     at_least: Count | None = Field(default=None, description="students, or all with a mark if they are fewer")
@@ -306,11 +308,11 @@ class SampleData(Strict):
         "borderline: all whose first mark is near a boundary; neither while students are hidden",
     )
     borderline_within: Percent | None = Field(
-        default=None, description="with borderline: how near, in percent of the points possible"
+        default=None, description="with borderline: maximum distance, in percent of the points possible"
     )
     strata: Annotated[int, Field(strict=True, ge=1, le=100)] | None = Field(
         default=None,
-        description="into how many parts of equal size the order of first marks is cut, to draw from each; default 3",
+        description="number of equal parts of the order of first marks, from each of which is drawn; default 3",
     )
 
 
@@ -434,14 +436,14 @@ class PlanPublication(AboutAssignment):
 
 
 class SchedulePublication(AboutAssignment):
-    """Sets the time at which the service publishes for the actor, in place of a schedule before."""
+    """Sets the time at which the service publishes for the actor; replaces an earlier schedule."""
 
     type: Literal["schedule_publication"]
     data: ScheduleData
 
 
 class CancelScheduledPublication(AboutAssignment):
-    """Ends the schedule that is in force, or whose publication was refused."""
+    """Cancels the schedule in force, even if its publication was refused."""
 
     type: Literal["cancel_scheduled_publication"]
     data: NoData
@@ -483,14 +485,14 @@ class ReleaseGraderSlot(AboutAssignment):
 
 
 class DrawModerationSample(AboutAssignment):
-    """Adds a sample of the students with a mark to a hand-picked moderation set; who is in it already counts."""
+    """Adds a sample of the students with a mark to a hand-picked moderation set; students already in it count."""
 
     type: Literal["draw_moderation_sample"]
     data: SampleData
 
 
 class AllocateSubmissions(AboutAssignment):
-    """Says who marks whose work, by name or evenly over the moderation set."""
+    """Allocates students to graders, by id or evenly over the moderation set."""
 
     type: Literal["allocate_submissions"]
     data: AllocationData

@@ -194,21 +194,21 @@ class GraderSlotReleased(Strict):
 
 
 class AllocatedStudent(Strict):
-    """Who marks a student's work."""
+    """The graders of a student."""
 
-    student_id: IdText = Field(description="whose work")
-    grader_ids: list[IdText] = Field(description="all who mark it, ascending")
+    student_id: IdText = Field(description="the student")
+    grader_ids: list[IdText] = Field(description="all graders of the student, ascending")
 
 
 class SubmissionsAllocated(Strict):
-    """Submissions were allocated to graders; students who are not named keep theirs."""
+    """Students were allocated to graders; students who are not listed keep their graders."""
 
     allocations: list[AllocatedStudent] = Field(description="the students whose graders changed")
     enforced: bool = Field(description="whether other graders are refused from now on")
 
 
 class SampledStudent(Strict):
-    """Why a sample has a student."""
+    """The reasons why a sample includes a student."""
 
     student_id: IdText = Field(description="one of student_ids")
     reasons: Annotated[list[Literal["drawn", "failing", "borderline"]], Field(min_length=1)] = Field(
@@ -221,7 +221,7 @@ class StudentsSelectedForModeration(Strict):
 
     student_ids: list[IdText]
     sampled: list[SampledStudent] | LeftOut = Field(
-        default=None, description="of a drawn sample the reasons for each student"
+        default=None, description="for a drawn sample: the reasons for each student"
     )
 
 
@@ -344,23 +344,23 @@ class GradesPosted(Strict):
 
 
 class PublicationScheduled(Strict):
-    """The service will publish at a set time; a schedule before has ended."""
+    """A publication was scheduled; it replaces an earlier schedule."""
 
     schedule_id: Annotated[str, Field(pattern=UUID_PATTERN)] = Field(
         description="the id of the command that scheduled it"
     )
-    publish_at: TimeText = Field(description="when")
-    user_id: IdText = Field(description="on whose behalf")
+    publish_at: TimeText = Field(description="time of the publication")
+    user_id: IdText = Field(description="the user for whom the service publishes")
     plan_digest: Annotated[str, Field(pattern=DIGEST_PATTERN)] | None = Field(
-        description="the only plan that is published then; null: any"
+        description="digest of the only plan that may be published; null: any plan"
     )
 
 
 class PublicationScheduleCancelled(Strict):
-    """A schedule has ended without a publication."""
+    """A schedule was cancelled without a publication."""
 
     schedule_id: Annotated[str, Field(pattern=UUID_PATTERN)] = Field(description="the schedule's")
-    publish_at: TimeText = Field(description="when it would have published")
+    publish_at: TimeText = Field(description="time for which it was scheduled")
 
 
 class GradeRevised(Strict):

@@ -99,10 +99,10 @@ class ScheduleResult(Result[IdType], Generic[IdType]):
     schedule_id: Annotated[str, Field(pattern=UUID_PATTERN)] = Field(
         description="the id of the command that scheduled it"
     )
-    publish_at: TimeText = Field(description="when the service publishes")
-    user_id: IdType = Field(description="on whose behalf")
+    publish_at: TimeText = Field(description="time of the publication")
+    user_id: IdType = Field(description="the user for whom the service publishes")
     plan_digest: Annotated[str, Field(pattern=DIGEST_PATTERN)] | None = Field(
-        description="the only plan that is published then; null: any"
+        description="digest of the only plan that may be published; null: any plan"
     )
 
 
@@ -165,20 +165,20 @@ class RevisionResult(Result[IdType], Generic[IdType]):
 
 
 class GraderProgress(Result[IdType], Generic[IdType]):
-    """How far a grader is with the students that are allocated to them and still have the assignment."""
+    """A grader's progress with the allocated students who still have the assignment."""
 
     grader_id: IdType = Field(description="the grader")
-    allocated: Annotated[int, Field(ge=0)] = Field(description="students")
+    allocated: Annotated[int, Field(ge=0)] = Field(description="number of students")
     entered: Annotated[int, Field(ge=0)] | None = Field(
-        description="students with a mark of the grader; null where graders are anonymous to the reader"
+        description="students that the grader has marked; null if graders are anonymous to the reader"
     )
-    remaining: Annotated[int, Field(ge=0)] | None = Field(description="the others; null likewise")
+    remaining: Annotated[int, Field(ge=0)] | None = Field(description="students not yet marked; null likewise")
 
 
 class AllocatedStudent(StudentRow[IdType], Generic[IdType]):
-    """Who marks a student's work."""
+    """The graders of a student."""
 
-    grader_ids: list[IdType] = Field(description="all who mark it, ascending")
+    grader_ids: list[IdType] = Field(description="all graders of the student, ascending")
 
 
 class Allocation(Result[IdType], Generic[IdType]):
@@ -194,7 +194,7 @@ class SampledStudent(StudentRow[IdType], Generic[IdType]):
     """A student of the sample."""
 
     reasons: list[Literal["drawn", "failing", "borderline"]] = Field(
-        description="why a sample has the student; empty for one who was picked by hand"
+        description="why a sample includes the student; empty for students picked by hand"
     )
     added: bool = Field(description="whether this draw added the student to the moderation set")
 
@@ -203,8 +203,8 @@ class Sample(Result[IdType], Generic[IdType]):
     """The students with a mark who are in the moderation set now."""
 
     assignment_id: IdType = Field(description="the assignment")
-    students_with_mark: Annotated[int, Field(ge=0)] = Field(description="of whom the sample was drawn")
-    sample_size: Annotated[int, Field(ge=0)] = Field(description="that was asked, without the included ones")
+    students_with_mark: Annotated[int, Field(ge=0)] = Field(description="students from whom the sample was drawn")
+    sample_size: Annotated[int, Field(ge=0)] = Field(description="requested size, without students added by `include`")
     added: Annotated[int, Field(ge=0)] = Field(description="students whom this draw added")
     students: list[SampledStudent[IdType]] = Field(description="by student id or anonymous id")
 

@@ -311,8 +311,7 @@ class RelaySettings(ProcessSettings, PublishingSettings):
         default=3,
         ge=1,
         le=60,
-        description="the seconds after which a relay that gives no sign of life loses its lanes to another one, from 1"
-        " to 60",
+        description="the seconds without a heartbeat after which a relay loses its lanes to another one, from 1 to 60",
     )
 
 
@@ -430,10 +429,10 @@ class OperatorSettings(DryRunSettings):
 
 
 class ModeratorSettings(Settings):
-    """Settings of the commands that moderate: they ask the gateway, on behalf of the token's user."""
+    """Settings of the moderators' commands, which send requests to the gateway as the token's user."""
 
     gateway_url: str = Field(description="the http or https URL of the gateway")
-    moderator_token: SecretStr = Field(description="a token of the user who moderates, as the HTTP API takes it")
+    moderator_token: SecretStr = Field(description="a token of the moderating user, as for the HTTP API")
 
     @field_validator("gateway_url")
     @classmethod

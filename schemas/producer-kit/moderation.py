@@ -1,7 +1,7 @@
 """Sends commands to Moderated Grading and returns their verdicts. Needs aiokafka.
 
-A command is sent again with the same ``command_id`` until its verdict is there: the service decides it once, and
-answers every repetition with the first verdict.
+A command is sent again with the same ``command_id`` until its verdict arrives: the service decides it once, and answers
+every retry with the first verdict.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class NoVerdict(Exception):
 
 
 class Rejected(Exception):
-    """A command was rejected. ``verdict`` says why; a new attempt is a new command with a new ``command_id``."""
+    """A command was rejected. ``verdict`` states why; a new attempt is a new command with a new ``command_id``."""
 
     def __init__(self, verdict: Json) -> None:
         fields = "; ".join(f"{error['path']}: {error['message']}" for error in verdict["errors"])
@@ -36,9 +36,9 @@ class Rejected(Exception):
 
 
 def new_command(kind: str, course_id: int, data: Json, *, root_account_id: int = 1, **fields: Any) -> Json:
-    """Build a command. ``fields``: ``assignment_id``, ``actor`` and whatever else of the envelope is needed.
+    """Build a command. ``fields``: ``assignment_id``, ``actor`` and other fields of the envelope.
 
-    Keep it until its verdict is there: a retry needs the same ``command_id``.
+    Keep it until its verdict arrives: a retry needs the same ``command_id``.
     """
     return {
         "command_id": str(uuid.uuid4()),
@@ -55,7 +55,7 @@ class ModerationClient:
     """Writes to the commands topic and reads the verdicts topic, as an async context manager."""
 
     def __init__(self, prefix: str = "moderation", headers: tuple[tuple[str, bytes], ...] = ()) -> None:
-        """``headers``: of every record, e.g. ``authorization`` where the service asks for tokens."""
+        """``headers`` of every record, e.g. ``authorization`` if the service requires tokens."""
         self._topic = f"{prefix}.commands"
         self._headers = headers
         self._waiting: dict[str, asyncio.Future[Json]] = {}
@@ -72,7 +72,7 @@ class ModerationClient:
         await self._producer.start()
         await self._consumer.start()
         for partition in self._consumer.assignment():
-            await self._consumer.position(partition)  # Reading begins here, before anything is sent.
+            await self._consumer.position(partition)  # Start to read here, before anything is sent.
         self._reader = asyncio.create_task(self._read_verdicts())
         return self
 
@@ -92,7 +92,7 @@ class ModerationClient:
                 await self._producer.send_and_wait(
                     self._topic,
                     json.dumps(command).encode(),
-                    key=str(command["course_id"]).encode(),  # The order within a course is the order that counts.
+                    key=str(command["course_id"]).encode(),  # Keeps the commands of a course in order.
                     headers=self._headers,
                 )
                 await asyncio.wait([verdict, self._reader], timeout=SECONDS_PER_ATTEMPT, return_when="FIRST_COMPLETED")

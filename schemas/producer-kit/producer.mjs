@@ -1,4 +1,4 @@
-// Sends one command, and sends it again with the same command_id until its verdict is there. Needs kafkajs.
+// Sends one command, and sends it again with the same command_id until its verdict arrives. Needs kafkajs.
 //   KAFKA_BOOTSTRAP=localhost:9092 node producer.mjs [--prefix moderation] [--course 1001]
 import { randomUUID } from 'node:crypto'
 import { parseArgs } from 'node:util'
@@ -20,9 +20,9 @@ if (options.help || !process.env.KAFKA_BOOTSTRAP) {
 }
 
 const kafka = new Kafka({ brokers: process.env.KAFKA_BOOTSTRAP.split(','), logLevel: logLevel.ERROR })
-// murmur2, the partitioner of the Java client: an order within a course needs the partition of its key.
+// murmur2, like the Java client: it keeps all commands of a course in one partition, in order.
 const producer = kafka.producer({ idempotent: true, createPartitioner: Partitioners.DefaultPartitioner })
-// kafkajs reads committed records only, unless it is asked for others. A group of its own reads every verdict.
+// kafkajs reads only committed records by default. A unique group reads every verdict.
 const consumer = kafka.consumer({ groupId: `verdicts-${randomUUID()}` })
 const waiting = new Map()
 

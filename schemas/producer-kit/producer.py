@@ -34,7 +34,7 @@ async def main(prefix: str, course: int) -> None:
         async def act(kind: str, data: dict[str, Any], user: int) -> dict[str, Any]:
             return await send(kind, data, assignment_id=assignment, actor={"user_id": user})
 
-        # What the learning management system knows. A course's facts are stated before anything is graded.
+        # Facts from the learning management system. They must be sent before anything is graded.
         enrollments = [{"user_id": user, "type": kind, "state": "active"} for user, kind in ENROLLMENTS.items()]
         await send("upsert_course", {"name": "Modern History"})
         await send("upsert_users", {"users": USERS})

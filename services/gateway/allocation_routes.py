@@ -1,4 +1,4 @@
-"""Who marks what: allocating submissions to graders, and releasing a grader's slot."""
+"""Allocates students to graders, and releases a grader's slot."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ ALLOCATED_FIELDS: TakenParameters = {"grader_id": None, "student_ids": None}
 async def allocate(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, assignment_id: str
 ) -> Response:
-    """Say who marks whose work, by name or evenly over the moderation set."""
+    """Allocate students to graders, by id or evenly over the moderation set."""
     course, _ = await load_assignment(dependencies, caller, assignment_id)
     params = await parse_params(request, allow_large_body=may_write(course, caller))
     reject_unknown_parameters(params, ALLOCATION_PARAMETERS)
@@ -86,7 +86,7 @@ async def allocation(
     version: AsOfVersion = None,
     at: AsOfTime = None,
 ) -> Response:
-    """Who marks whose work and how far they are, now or as of a version or time."""
+    """Return the allocation and the graders' progress, now or as of a version or time."""
     course, assignment = await load_assignment(dependencies, caller, assignment_id)
     require_reader(course, assignment, caller)
     course, assignment = await load_assignment_as_of(dependencies, caller, assignment_id, version, at)

@@ -259,19 +259,19 @@ _SCHEDULE_FIELDS: dict[str, Document] = {
     "publish_at": {
         "type": "string",
         "format": "date-time",
-        "description": "when to publish (RFC 3339): later than now, within 400 days",
+        "description": "time of the publication (RFC 3339): in the future, within 400 days",
     },
     "plan_digest": {
         **_PUBLICATION_FIELDS["plan_digest"],
-        "description": "publish only this plan: 409 `plan_outdated` unless it is the plan now, and no publication if it"
-        " has changed by then",
+        "description": "publish only this plan: 409 `plan_outdated` if it is not the current plan, and no publication"
+        " if it changes before the scheduled time",
     },
 }
 SCHEDULE_PUBLICATION = write_operation(
     ScheduleResult[canvas.Id], "The schedule in force", _SCHEDULE_FIELDS, form=_SCHEDULE_FIELDS
 )
 SCHEDULE_PUBLICATION["responses"][409] = {"model": canvas.Message, "description": "The plan has changed since"}
-CANCEL_SCHEDULED_PUBLICATION = write_operation(ScheduleResult[canvas.Id], "The schedule that has ended", {})
+CANCEL_SCHEDULED_PUBLICATION = write_operation(ScheduleResult[canvas.Id], "The cancelled schedule", {})
 GET_PUBLICATION_PLAN = read_operation(PublicationPlan[canvas.Id], "What a publication by the caller would do")
 GRADE = write_operation(
     canvas.Graded,
@@ -350,9 +350,9 @@ _ALLOCATION_FIELDS: dict[str, Document] = {
             ),
             {"type": "null"},
         ],
-        "description": "the moderation set among graders, each student to be marked by so many",
+        "description": "distribute the moderation set over graders, with this number of marks for each student",
     },
-    "enforced": {**_BOOLEAN_SCHEMA, "description": "true: other graders are refused; absent: as it was"},
+    "enforced": {**_BOOLEAN_SCHEMA, "description": "true: other graders are refused; absent: unchanged"},
 }
 _ALLOCATION_FORM_FIELDS: dict[str, Document] = {
     "evenly[grader_ids][]": {"type": "array", "items": _ID_SCHEMA},
@@ -365,7 +365,7 @@ ALLOCATE = write_operation(
 ALLOCATE["responses"][403] = {
     **ALLOCATE["responses"][403],
     "model": canvas.Errors | canvas.Message,
-    "description": "The caller lacks the permission, or more graders are named than there are slots",
+    "description": "The caller lacks the permission, or there are more graders than slots",
 }
 GET_ALLOCATION = read_operation(Allocation[canvas.Id], "The allocation in force")
 _PERCENT_FIELD: Document = {"type": ["number", "string", "null"], "minimum": 0, "maximum": 100}
@@ -383,7 +383,7 @@ _SAMPLE_FIELDS: dict[str, Document] = {
         "items": {"type": "string", "enum": ["failing", "borderline"]},
         "description": "`failing`: below the first boundary; `borderline`: near one; not while students are hidden",
     },
-    "borderline_within": {**_PERCENT_FIELD, "description": "with borderline: how near, in percent of the points"},
+    "borderline_within": {**_PERCENT_FIELD, "description": "with borderline: maximum distance, in percent of points"},
     "strata": {
         "type": ["integer", "string", "null"],
         "minimum": 1,

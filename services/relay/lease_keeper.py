@@ -142,7 +142,7 @@ class LeaseKeeper:
             if was_ended:
                 self.telemetry.metrics.takeovers.inc()
                 LOGGER.warning(
-                    "a relay gave no sign of life for %g s: its session was ended, its lanes %s are taken over",
+                    "a relay sent no heartbeat for %g s: its session was ended, its lanes %s are taken over",
                     self.settings.relay_takeover_seconds,
                     lanes,
                 )

@@ -207,7 +207,7 @@ class RelayMetrics(ProcessMetrics):
         )
         self.takeovers = self._counter(
             "moderation_relay_takeovers_total",
-            "Relays that gave no sign of life, and whose lanes this relay took from them",
+            "Relays without a heartbeat whose lanes this relay took over",
         )
         self.producers_recreated = self._counter(
             "moderation_producer_recreated_total",

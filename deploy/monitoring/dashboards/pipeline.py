@@ -206,8 +206,8 @@ def _relay() -> list[Panel]:
                 query(f"sum({increase('moderation_relay_fenced_total')})", "relay fenced"),
                 query(f"sum({increase('moderation_relay_takeovers_total')})", "relay hung"),
             ],
-            "Producers that were replaced after a failure, relays that another relay fenced, and relays that gave no"
-            " sign of life and lost their lanes.",
+            "Producers that were replaced after a failure, relays that another relay fenced, and relays without a"
+            " heartbeat that lost their lanes.",
             ["ProducersFail", "RelayFenced"],
         ),
         states(

@@ -1,4 +1,4 @@
-"""Why an operator reads education records: an option of each command that shows some, recorded with the access."""
+"""The reason for reading education records: an option of each command that shows them, recorded with the access."""
 
 import sys
 from typing import Annotated
@@ -16,7 +16,7 @@ AccessReasonOption = Annotated[
 
 
 def require_access_reason(reason: str | None) -> str:
-    """Return the reason, asked for on a terminal. Raises typer.BadParameter without one."""
+    """Return the reason; prompt for it on a terminal. Raises typer.BadParameter without one."""
     if reason is None and sys.stdin.isatty():
         reason = str(typer.prompt("Reason", err=True))
     try:

@@ -1,4 +1,4 @@
-"""``adjudicate`` and ``explain``: what becomes of marks, and why a student's grade is what it is."""
+"""``adjudicate`` and ``explain``: derive grades from marks, and explain a student's grade."""
 
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -26,7 +26,7 @@ def adjudicate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Select or record what follows from the marks by the assignment's policy, or show what another one would do."""
+    """Adjudicate the marks by the assignment's policy, or show the outcome of another policy."""
     if what_if is None:
         data = {} if not student else {"student_ids": student}
         document = change_assignment(assignment_id, "adjudicate_provisional_grades", data)
@@ -47,7 +47,7 @@ def explain(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Say in one sentence why a student's grade is what it is, then list what led to it."""
+    """Explain a student's grade in one sentence, then list the events that led to it."""
     document = read_assignment(assignment_id, f"students/{quote(student, safe='')}/explanation")
     if as_json:
         print_json(document)

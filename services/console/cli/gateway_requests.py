@@ -1,4 +1,4 @@
-"""Requests of the moderators' commands to the gateway, which judges their rights as those of any other client."""
+"""Requests of the moderators' commands to the gateway, which checks permissions as for any other client."""
 
 import uuid
 from typing import Any
@@ -14,7 +14,7 @@ OWN_PATH = "/api/moderation/v1/assignments"
 
 
 def read_assignment(assignment_id: int, path: str, **query: str) -> Json:
-    """Read what the gateway answers below an assignment's path. Exits if it refuses, finds nothing or is away."""
+    """Read a resource below an assignment's path. Exits if the gateway refuses, finds nothing or is down."""
     return _run("GET", f"{OWN_PATH}/{assignment_id}/{path}", params=query)
 
 
@@ -62,7 +62,7 @@ def _check(response: httpx.Response, method: str) -> Json:
         return body
     if response.status_code == httpx.codes.ACCEPTED:
         raise ServerUnavailable(
-            f"there is no verdict on command {body.get('command_id')} yet: run moderated-grading verdict with its id"
+            f"there is no verdict of command {body.get('command_id')} yet: run moderated-grading verdict with its id"
         )
     message = _find_message(body) or f"the gateway answered with status {response.status_code}"
     if response.is_server_error:
@@ -76,7 +76,7 @@ def _check(response: httpx.Response, method: str) -> Json:
 
 
 def _find_message(body: Any) -> str | None:
-    """Find the text of an error in the forms in which Canvas and the service write it."""
+    """Return the text of an error, in Canvas's or the service's form."""
     if not isinstance(body, dict):
         return None
     if isinstance(body.get("errors"), list) and body["errors"]:

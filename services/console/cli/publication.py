@@ -20,7 +20,7 @@ OptionalDigestOption = Annotated[
 
 
 def plan(assignment_id: AssignmentIdArgument, as_json: JsonOption = False) -> None:
-    """Show who would get which grade, what changes and what blocks; exit 1 if nothing can be published."""
+    """Show planned grades, changes and blocked students; exit code 1 if the plan cannot be published."""
     document = read_assignment(assignment_id, "publication_plan")
     if as_json:
         print_json(document)
@@ -52,7 +52,7 @@ def schedule(
     digest: OptionalDigestOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Set the time at which the service publishes; it replaces a schedule before."""
+    """Set the time at which the service publishes; replaces an earlier schedule."""
     data = {"publish_at": publish_at} if digest is None else {"publish_at": publish_at, "plan_digest": digest}
     result = change_assignment(assignment_id, "schedule_publication", data)
     if as_json:
@@ -62,7 +62,7 @@ def schedule(
 
 
 def cancel(assignment_id: AssignmentIdArgument, as_json: JsonOption = False) -> None:
-    """End the schedule of a publication."""
+    """Cancel a scheduled publication."""
     result = change_assignment(assignment_id, "cancel_scheduled_publication", {})
     if as_json:
         print_json(result)
@@ -71,12 +71,12 @@ def cancel(assignment_id: AssignmentIdArgument, as_json: JsonOption = False) -> 
 
 
 def get_student(row: Json) -> Any:
-    """Return how a row names its student: by anonymous id while the assignment hides students."""
+    """Return the student of a row: the anonymous id while the assignment hides students."""
     return row.get("student_id", row.get("anonymous_id"))
 
 
 def format_change(old: Any, new: Any) -> str:
-    """Write a value before and after; one that stays once."""
+    """Format a value before and after; an unchanged value once."""
     shown = ["–" if value is None else f"{value:g}" if isinstance(value, float) else str(value) for value in (old, new)]
     return shown[0] if old == new else " → ".join(shown)
 

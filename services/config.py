@@ -364,7 +364,50 @@ class GatewaySettings(ProcessSettings, ShardSettings, TokenSettings, HttpSetting
         return validate_base_url(value)
 
 
-class ConsoleSettings(ProcessSettings, PublishingSettings, TokenSettings, HttpSettings):
+class OpenIdSettings(Settings):
+    """The OpenID provider that signs operators in at the console, if any."""
+
+    console_openid_issuer: str | None = Field(
+        default=None, description="the https URL of the OpenID provider that signs operators in, or leave it unset"
+    )
+    console_openid_client_id: str | None = Field(
+        default=None, max_length=255, description="the id that the OpenID provider knows the console by"
+    )
+    console_openid_client_secret_file: Path | None = Field(
+        default=None, description="the path of a file with the secret of that client, or leave it unset if it has none"
+    )
+    console_openid_scopes: str = Field(
+        default="openid",
+        pattern=r"^[!-~]+( [!-~]+)*$",
+        max_length=1_000,
+        description="the scopes that the console asks the provider for, separated by spaces, among them openid",
+    )
+    console_openid_user_claim: str = Field(
+        default="sub", min_length=1, max_length=255, description="the claim of the ID token that holds the user id"
+    )
+    console_openid_scope_claim: str = Field(
+        default="scope",
+        min_length=1,
+        max_length=255,
+        description="the claim of the ID token that holds the operator's scopes, such as groups",
+    )
+
+    @field_validator("console_openid_issuer")
+    @classmethod
+    def _validate_openid_issuer(cls, value: str | None) -> str | None:
+        if value is not None and "://" not in value:
+            raise ValueError("not a URL")
+        return validate_jwks_location(value)
+
+    @model_validator(mode="after")
+    def _require_openid_client(self) -> Self:
+        if (self.console_openid_issuer is None) != (self.console_openid_client_id is None):
+            missing = "console_openid_client_id" if self.console_openid_client_id is None else "console_openid_issuer"
+            raise ValueError(self._describe_problem(missing, "missing"))
+        return self
+
+
+class ConsoleSettings(ProcessSettings, PublishingSettings, TokenSettings, HttpSettings, OpenIdSettings):
     """Settings of the console.
 
     With an https ``console_url`` browsers send the session cookie over https only. ``jwks`` verifies the users' tokens.

@@ -119,15 +119,33 @@ def get_key_id(token: str) -> str | None:
     return kid if isinstance(kid, str) else None
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimNames:
+    """The claims that hold a token's user id and scopes, for an issuer that has names of its own."""
+
+    user: str = "sub"
+    scope: str = "scope"
+
+
+STANDARD_NAMES = ClaimNames()
+
+
 class TokenVerifier:
     """Verifies tokens with the keys of a JWK set.
 
     ``live_events_shard``: global ids of this Canvas shard are accepted for local ids, in tokens as in commands.
     """
 
-    def __init__(self, keys: JwkSet, live_events_shard: int | None = None, rules: TokenRules = ANY_TOKEN) -> None:
+    def __init__(
+        self,
+        keys: JwkSet,
+        live_events_shard: int | None = None,
+        rules: TokenRules = ANY_TOKEN,
+        claim_names: ClaimNames = STANDARD_NAMES,
+    ) -> None:
         self.keys = keys
         self.rules = rules
+        self.claim_names = claim_names
         self.live_events_shard = live_events_shard
         self._cached_claims: dict[str, Claims] = {}
         self._generation = keys.generation
@@ -173,7 +191,9 @@ class TokenVerifier:
                 payload = jwt.decode(token, key, algorithms=[key.algorithm_name], options=_SIGNATURE_ONLY)
             except PyJWTError:
                 continue
-            return _parse_claims(payload, self.live_events_shard, self.rules)
+            names = self.claim_names
+            named = {**payload, "sub": payload.get(names.user), "scope": payload.get(names.scope, "")}
+            return _parse_claims(named, self.live_events_shard, self.rules)
         raise InvalidToken(
             "unknown_key", "no known key signed the token: use RS256, ES256 or EdDSA and a key of the JWK set"
         )

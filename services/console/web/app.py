@@ -33,6 +33,7 @@ from services.console.web import (
 from services.console.web.action_pages import ACTION_KINDS
 from services.console.web.dependencies import Dependencies
 from services.console.web.metrics import METRICS, foreign_records, topics_lost
+from services.console.web.openid import OpenIdProvider
 from services.console.web.sessions import Forbidden, NotSignedIn, Sessions
 from services.console.web.templates import Templates
 from services.eventlog.postgres import OPERATOR, create_pool
@@ -98,6 +99,7 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
                 settings.console_url,
                 settings.console_idle_seconds,
                 settings.unauthenticated_requests_per_minute,
+                None if settings.console_openid_issuer is None else OpenIdProvider(settings),
             ),
             templates=Templates(),
             pool=connection_pool,

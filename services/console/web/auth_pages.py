@@ -6,16 +6,41 @@ from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from services.auth.verifier import InvalidToken
-from services.console.web.dependencies import ConsoleDependencies, Viewer
+from services.console.web.dependencies import ConsoleDependencies, Dependencies, Viewer
+from services.console.web.openid import CALLBACK_PATH, SignInFailed
+from services.console.web.sessions import OPENID_PREFIX
 from services.console.web.templates import CONTENT_TYPES, STATIC
 
 router = APIRouter()
 
 
 @router.get("/sign-in")
-async def sign_in_page(request: Request, dependencies: ConsoleDependencies, next: str = "/") -> Response:
-    """Show the form for the token."""
-    return dependencies.templates.render_page(request, "sign_in.html", next=_safe_redirect_path(next), problem=None)
+async def sign_in_page(
+    request: Request, dependencies: ConsoleDependencies, next: str = "/", signed_out: str = ""
+) -> Response:
+    """Show the form for the token and the link to the OpenID provider; after ``signed_out=openid`` also its own."""
+    provider = dependencies.sessions.provider
+    sign_out_url = await provider.find_sign_out_url() if provider is not None and signed_out == "openid" else None
+    return _render_sign_in(request, dependencies, next, None, 200, sign_out_url)
+
+
+def _render_sign_in(
+    request: Request,
+    dependencies: Dependencies,
+    next_path: str,
+    problem: str | None,
+    status: int = 401,
+    sign_out_url: str | None = None,
+) -> Response:
+    return dependencies.templates.render_page(
+        request,
+        "sign_in.html",
+        status,
+        next=_safe_redirect_path(next_path),
+        problem=problem,
+        provider=dependencies.sessions.provider,
+        sign_out_url=sign_out_url,
+    )
 
 
 @router.post("/sign-in")
@@ -31,10 +56,34 @@ async def sign_in(
     try:
         await dependencies.sessions.sign_in(request, token.strip().removeprefix("Bearer "), response)
     except InvalidToken as error:
-        return dependencies.templates.render_page(
-            request, "sign_in.html", 401, next=_safe_redirect_path(next), problem=str(error)
-        )
+        return _render_sign_in(request, dependencies, next, str(error))
     return response
+
+
+@router.get("/sign-in/openid")
+async def begin_openid(request: Request, dependencies: ConsoleDependencies, next: str = "/") -> Response:
+    """Redirect to the OpenID provider."""
+    try:
+        return await dependencies.sessions.begin_openid(request, _safe_redirect_path(next))
+    except SignInFailed as error:
+        return _render_sign_in(request, dependencies, next, str(error), 503)
+
+
+@router.get(CALLBACK_PATH)
+async def finish_openid(request: Request, dependencies: ConsoleDependencies) -> Response:
+    """Set the session cookie for the user whom the OpenID provider names.
+
+    The answer is a page that leads on: a browser would not send the cookie, which is SameSite=Strict, with a redirect
+    that another site began.
+    """
+    cookies = Response()
+    try:
+        next_path = _safe_redirect_path(await dependencies.sessions.finish_openid(request, cookies))
+    except (SignInFailed, InvalidToken) as error:
+        return _render_sign_in(request, dependencies, "/", str(error))
+    page = dependencies.templates.render_page(request, "signed_in.html", next=next_path)
+    page.raw_headers += [header for header in cookies.raw_headers if header[0] == b"set-cookie"]
+    return page
 
 
 @router.post("/sign-out")
@@ -43,7 +92,8 @@ async def sign_out(
 ) -> Response:
     """End the session and delete its cookie."""
     dependencies.sessions.require_csrf_token(user, request, csrf)
-    response = RedirectResponse("/sign-in", 303)
+    is_openid = user.csrf is not None and user.token.startswith(OPENID_PREFIX)
+    response = RedirectResponse("/sign-in?signed_out=openid" if is_openid else "/sign-in", 303)
     dependencies.sessions.sign_out(user, response)
     return response
 

@@ -1,4 +1,4 @@
-"""Sign-in by bearer token, sent in a header or in a cookie that is HttpOnly and SameSite=Strict.
+"""Sign-in by bearer token, sent in a header or in a cookie that is HttpOnly and SameSite=Strict, or by OpenID.
 
 The cookie holds the token, so that it survives a restart of the console. A session ends when the token expires, when
 its key is removed from the JWK set, when the user signs out (this console then rejects the token), or when it was not
@@ -29,11 +29,14 @@ from services.auth.verifier import (
     parse_bearer_token,
 )
 from services.console.roles import SCOPES, Role, resolve_role
+from services.console.web.openid import OpenIdProvider, SignInFailed
 from services.console.web.session_tokens import SessionTokens
 from services.runtime.http_limits import address_key
 
 # Browsers limit a cookie with its name and attributes to 4,096 characters.
 COOKIE_CHARACTERS_MAX = 3_800
+OPENID_PREFIX = "openid."
+"""Begins a cookie whose token is the OpenID provider's; no JWT begins so."""
 BACKGROUND_PATHS = ("/live", "/session")
 
 
@@ -90,10 +93,17 @@ class Sessions:
     """
 
     def __init__(
-        self, keys: JwkSet, rules: TokenRules, url: str, idle_seconds_max: float, unauthenticated_per_minute: int
+        self,
+        keys: JwkSet,
+        rules: TokenRules,
+        url: str,
+        idle_seconds_max: float,
+        unauthenticated_per_minute: int,
+        provider: OpenIdProvider | None = None,
     ) -> None:
         self.keys = keys
         self.verifier = TokenVerifier(keys, rules=rules)
+        self.provider = provider
         self.url = url
         self.secure = secure = url.startswith("https:")
         self.tokens = SessionTokens(idle_seconds_max)
@@ -119,7 +129,7 @@ class Sessions:
             raise NotSignedIn
         self._reject_address_over_limit(request)
         try:
-            claims = await self.verify_token(token)
+            claims = await self.verify_token(token, of_session=True)
             # The stream and the session check are requests of the page, not actions of its user.
             self.tokens.use(token, by_user=request.url.path not in BACKGROUND_PATHS)
         except InvalidToken as error:
@@ -130,7 +140,7 @@ class Sessions:
     async def is_open(self, user: SignedInUser) -> bool:
         """Return whether the user could still open a page: token and key are valid, and the session is in use."""
         try:
-            await self._verify_token(user.token)
+            await self._verify_token(user.token, of_session=user.csrf is not None)
             if user.csrf is not None:
                 self.tokens.use(user.token, by_user=False)
         except InvalidToken:
@@ -144,17 +154,23 @@ class Sessions:
     def _count_failure(self, request: Request) -> None:
         self.limiter.hit(self.address_limit, address_key(request.scope))
 
-    async def verify_token(self, token: str) -> Claims:
-        """Return the claims of a token. Raises InvalidToken, also without a scope of the console."""
+    async def verify_token(self, token: str, *, of_session: bool = False) -> Claims:
+        """Return the claims of a token. Raises InvalidToken, also without a scope of the console.
+
+        ``of_session``: the token is a cookie's, which may be the OpenID provider's.
+        """
         try:
-            return await self._verify_token(token)
+            return await self._verify_token(token, of_session=of_session)
         except InvalidToken as error:
             self.failure_counts[error.reason] += 1
             raise
 
-    async def _verify_token(self, token: str) -> Claims:
-        await self.keys.refresh(() if self.verifier.is_cached(token) else [get_key_id(token)])
-        claims = self.verifier.verify(token)
+    async def _verify_token(self, token: str, *, of_session: bool) -> Claims:
+        if of_session and self.provider is not None and token.startswith(OPENID_PREFIX):
+            claims = await self.provider.verify(token.removeprefix(OPENID_PREFIX))
+        else:
+            await self.keys.refresh(() if self.verifier.is_cached(token) else [get_key_id(token)])
+            claims = self.verifier.verify(token)
         claims.check_times(time.time())
         self.tokens.check_not_ended(token)
         if claims.command_sha256 is not None:
@@ -167,17 +183,45 @@ class Sessions:
         """Set the cookie. Raises InvalidToken, HTTPException (429)."""
         self._reject_address_over_limit(request)
         try:
-            await self._sign_in(token, response)
+            await self._sign_in(token, response, of_session=False)
         except InvalidToken:
             self._count_failure(request)
             raise
 
-    async def _sign_in(self, token: str, response: Response) -> None:
+    async def begin_openid(self, request: Request, next_path: str) -> Response:
+        """Redirect to the provider's sign-in. Raises SignInFailed, HTTPException (404 without a provider, 429)."""
+        provider = self._require_provider(request)
+        self._count_failure(request)
+        return await provider.begin(request, next_path)
+
+    async def finish_openid(self, request: Request, response: Response) -> str:
+        """Set the cookie for the user whom the provider names, and return the path to go on to.
+
+        Raises:
+            SignInFailed, InvalidToken, HTTPException (404 without a provider, 429): no session begins.
+        """
+        provider = self._require_provider(request)
+        try:
+            id_token, next_path = await provider.finish(request)
+            await self._sign_in(OPENID_PREFIX + id_token, response, of_session=True)
+        except (SignInFailed, InvalidToken):
+            self._count_failure(request)
+            raise
+        provider.forget(response)
+        return next_path
+
+    def _require_provider(self, request: Request) -> OpenIdProvider:
+        self._reject_address_over_limit(request)
+        if self.provider is None:
+            raise HTTPException(404)
+        return self.provider
+
+    async def _sign_in(self, token: str, response: Response, *, of_session: bool) -> None:
         if len(token) > COOKIE_CHARACTERS_MAX:
             raise InvalidToken(
                 "malformed", f"the token is longer than {COOKIE_CHARACTERS_MAX} characters, too long for a cookie"
             )
-        claims = await self.verify_token(token)
+        claims = await self.verify_token(token, of_session=of_session)
         self.tokens.begin(token)
         response.set_cookie(
             self.cookie_name,

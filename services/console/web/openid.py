@@ -1,0 +1,146 @@
+"""Sign-in by an OpenID provider: authorization code with PKCE, any provider by its discovery document.
+
+Authlib carries out the protocol: it draws and checks state, nonce and code verifier, and validates the ID token.
+Between the two requests of a sign-in these are in a cookie of the browser that began it, so that any console can finish
+it. The ID token is then the session's token, and is verified again for each page, like a pasted one.
+"""
+
+import base64
+import json
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.starlette_client import OAuth, StarletteOAuth2App
+from fastapi import Request
+from fastapi.responses import Response
+from joserfc.errors import JoseError
+
+from services.auth.jwks import JwkSet
+from services.auth.token_rules import TokenRules
+from services.auth.verifier import ClaimNames, Claims, InvalidToken, TokenVerifier, get_key_id
+from services.config import ConsoleSettings, validate_jwks_location
+
+CALLBACK_PATH = "/sign-in/openid/callback"
+SIGN_IN_SECONDS_MAX = 600
+PROVIDER_SECONDS_MAX = 5
+_ERROR_CODE = re.compile("[a-z_]{1,60}")
+
+
+class SignInFailed(Exception):
+    """The provider signs no one in, or its answer does not belong to this browser; the message says what to do."""
+
+
+class OpenIdProvider:
+    """The provider of the settings. Its documents are read when they are first needed."""
+
+    def __init__(self, settings: ConsoleSettings) -> None:
+        assert settings.console_openid_issuer is not None
+        assert settings.console_openid_client_id is not None
+        self.issuer = settings.console_openid_issuer
+        self.host = urlsplit(self.issuer).netloc
+        self.redirect_uri = settings.console_url + CALLBACK_PATH
+        self.is_secure = settings.console_url.startswith("https:")
+        self.cookie_name = "__Host-moderation-sign-in" if self.is_secure else "moderation-sign-in"
+        self._keys_age_max = settings.jwks_age_max
+        self._rules = TokenRules(settings.console_openid_client_id, self.issuer, settings.jwt_lifetime_max)
+        self._claim_names = ClaimNames(settings.console_openid_user_claim, settings.console_openid_scope_claim)
+        self._verifier: TokenVerifier | None = None
+        secret_file = settings.console_openid_client_secret_file
+        self._client: StarletteOAuth2App = OAuth().register(
+            "openid",
+            server_metadata_url=self.issuer.rstrip("/") + "/.well-known/openid-configuration",
+            client_id=settings.console_openid_client_id,
+            client_secret=None if secret_file is None else secret_file.read_text().strip(),
+            client_kwargs={
+                "scope": settings.console_openid_scopes,
+                "code_challenge_method": "S256",
+                "timeout": PROVIDER_SECONDS_MAX,
+                **({"token_endpoint_auth_method": "none"} if secret_file is None else {}),
+            },
+        )
+
+    async def begin(self, request: Request, next_path: str) -> Response:
+        """Redirect to the provider, and keep in the browser what its answer is checked with. Raises SignInFailed."""
+        session: dict[str, dict[str, Any]] = {}
+        request.scope["session"] = session
+        try:
+            response: Response = await self._client.authorize_redirect(request, self.redirect_uri)
+        except (httpx2.HTTPError, AuthlibBaseError, ValueError, RuntimeError) as error:
+            raise self._unavailable(error) from None
+        for state in session.values():
+            del state["data"]["url"]
+        content = base64.urlsafe_b64encode(json.dumps({"next": next_path, "session": session}).encode()).decode()
+        # Lax: the provider's page leads back here, and a browser sends no Strict cookie then.
+        response.set_cookie(
+            self.cookie_name,
+            content,
+            max_age=SIGN_IN_SECONDS_MAX,
+            httponly=True,
+            samesite="lax",
+            secure=self.is_secure,
+        )
+        return response
+
+    async def finish(self, request: Request) -> tuple[str, str]:
+        """Return the ID token that the provider's answer leads to, and the path to go on to. Raises SignInFailed."""
+        error_code = request.query_params.get("error")
+        if error_code is not None:
+            shown = error_code if _ERROR_CODE.fullmatch(error_code) else "an error"
+            raise SignInFailed(f"{self.host} answered with {shown}")
+        request.scope["session"], next_path = self._read_cookie(request)
+        try:
+            token: dict[str, Any] = await self._client.authorize_access_token(request)
+        except httpx2.HTTPError as error:
+            raise self._unavailable(error) from None
+        except (AuthlibBaseError, JoseError, ValueError, RuntimeError) as error:
+            raise SignInFailed(
+                f"the answer of {self.host} is not one to this browser's sign-in ({type(error).__name__}): begin again"
+            ) from None
+        if "userinfo" not in token:
+            raise SignInFailed(f"{self.host} sent no ID token: its client must have the scope openid")
+        return str(token["id_token"]), next_path
+
+    def forget(self, response: Response) -> None:
+        """Delete the cookie of a sign-in, which counts once."""
+        response.delete_cookie(self.cookie_name, httponly=True, samesite="lax", secure=self.is_secure)
+
+    async def verify(self, id_token: str) -> Claims:
+        """Return the claims of an ID token, by the rules for tokens. Raises InvalidToken."""
+        verifier = self._verifier or await self._discover()
+        await verifier.keys.refresh(() if verifier.is_cached(id_token) else [get_key_id(id_token)])
+        return verifier.verify(id_token)
+
+    async def find_sign_out_url(self) -> str | None:
+        """Return the provider's page that ends the user's session there, None if it has none or does not answer."""
+        try:
+            metadata = await self._client.load_server_metadata()
+        except (httpx2.HTTPError, ValueError):
+            return None
+        if "end_session_endpoint" not in metadata:
+            return None
+        url: str = (await self._client.create_logout_url(client_id=self._client.client_id))["url"]
+        return url if urlsplit(url).scheme in ("http", "https") else None
+
+    async def _discover(self) -> TokenVerifier:
+        try:
+            location = (await self._client.load_server_metadata()).get("jwks_uri")
+            keys = JwkSet(validate_jwks_location(str(location)) or "", age_seconds_max=self._keys_age_max)
+            await keys.load()
+        except (httpx2.HTTPError, ValueError, OSError) as error:
+            raise InvalidToken("unknown_key", str(self._unavailable(error))) from None
+        self._verifier = TokenVerifier(keys, rules=self._rules, claim_names=self._claim_names)
+        return self._verifier
+
+    def _unavailable(self, error: Exception) -> SignInFailed:
+        return SignInFailed(f"{self.host} does not answer as an OpenID provider ({type(error).__name__}): try again")
+
+    def _read_cookie(self, request: Request) -> tuple[dict[str, Any], str]:
+        """Return Authlib's session and the path to go on to; both are empty without a cookie of ours."""
+        try:
+            content = json.loads(base64.urlsafe_b64decode(request.cookies.get(self.cookie_name, "")))
+            return {str(name): dict(state) for name, state in content["session"].items()}, str(content["next"])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return {}, ""

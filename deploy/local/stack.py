@@ -1,4 +1,4 @@
-"""Runs the whole stack in the background: ``deploy/stack up [--secure] | down | env [NAME] | monitor | token | logs``.
+"""Run the whole stack in the background: ``deploy/stack up|down|status|restart|env|monitor|token|logs``.
 
 Every process has its own PostgreSQL login. With ``--secure`` it also has a Kafka user, both servers accept only
 encrypted connections, and Kafka allows only what ``deploy/kafka/acls.yaml`` lists. The secured servers and their data
@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from deploy.local.paths import ROOT, STATE, free_port, running_pid, terminate
 from deploy.local.postgres import create_database
 from deploy.local.secure_servers import KAFKA_USERS, SecureServers, grant_process_acls
 from deploy.local.stack_keys import KEYS_FOLDER, create_token
+from deploy.local.stack_processes import read_statuses, readiness_problem, restart
 from deploy.local.supervisor import LOG_FOLDER, PROCESSES_FILE, STACK_FOLDER
 from deploy.monitoring.prometheus_targets import write_prometheus_config
 from services.admin.keys import create_keys
@@ -37,8 +37,16 @@ PROVIDER_NAMES = {"given": "external", "container": "container", "local": "local
 PROCESSES = ("handler", "relay", "gateway", "console")
 LMS_URL = "http://canvas.example"
 USAGE = (
-    "usage: deploy/stack up [--secure] | down | env [NAME] | monitor | token USER_ID [--scope S] [--root-account ID]"
-    " | logs [NAME]"
+    "usage: deploy/stack COMMAND\n"
+    "  up [--secure]         start Kafka, PostgreSQL and all processes; with --secure with TLS, passwords and rights\n"
+    "  down                  stop what up started\n"
+    "  status                show which processes run and are ready; exit code 1 if one is not\n"
+    "  restart [NAME…]       end processes and wait until they are ready again; all of them without a name\n"
+    "  env [NAME]            print the environment variables of a client\n"
+    "  token USER_ID [--scope S] [--root-account ID]\n"
+    "                        print a token for the gateway or the console\n"
+    "  logs [NAME]           print the last lines of the logs\n"
+    "  monitor               run Prometheus with the alert rules until Ctrl-C"
 )
 OPEN_SERVERS, SECURE_SERVERS = "stack", "secure-stack"
 DEFAULT_CLIENT = "operator"
@@ -141,6 +149,31 @@ class Stack:
         """Return the base URL of a process of the running stack. SystemExit if it does not run."""
         return self.environment()[f"{process.upper()}_URL"]
 
+    def urls(self) -> dict[str, str]:
+        """Return the base URL of each process of the running stack. SystemExit if it does not run."""
+        return {process: self.url(process) for process in PROCESSES}
+
+    def print_status(self) -> bool:
+        """Print a line for each process, and return whether all are ready. SystemExit if the stack does not run."""
+        statuses = read_statuses(self._supervisor_pid(), self.urls())
+        for status in statuses:
+            state = "ready" if status.problem is None else f"not ready: {status.problem}"
+            pid = "does not run" if status.pid is None else f"process {status.pid}"
+            print(f"{status.name:<10} {pid:<15} {status.url}  {state}")
+        return all(status.problem is None and status.pid is not None for status in statuses)
+
+    def restart(self, names: tuple[str, ...]) -> None:
+        """End processes and wait until the supervisor's new ones are ready. SystemExit if one is not."""
+        supervisor_pid, urls = self._supervisor_pid(), self.urls()
+        if supervisor_pid is None:
+            sys.exit("deploy/stack: the supervisor has ended; run deploy/stack up")
+        if unknown := [name for name in names if name not in urls]:
+            sys.exit(f"deploy/stack: no process is called {unknown[0]}; choose from {', '.join(urls)}")
+        for name in names or PROCESSES:
+            _print_step(f"restarting the {name}")
+            if (problem := restart(supervisor_pid, name, urls[name])) is not None:
+                sys.exit(f"deploy/stack: the {name} is not ready: {problem}; look at deploy/stack logs {name}")
+
     def is_up(self) -> bool:
         """Return whether the supervisor runs."""
         return self._supervisor_pid() is not None
@@ -227,7 +260,7 @@ class Stack:
         deadline = time.monotonic() + READY_SECONDS
         environment = self.environment()
         for name in PROCESSES:
-            while (problem := _readiness_problem(environment[f"{name.upper()}_URL"])) is not None:
+            while (problem := readiness_problem(environment[f"{name.upper()}_URL"])) is not None:
                 if time.monotonic() > deadline:
                     tail = (LOG_FOLDER / f"{name}.log").read_text().splitlines()[-10:]
                     lines = "\n".join(map(format_log_line, tail))
@@ -239,14 +272,6 @@ class Stack:
 
 def _print_step(text: str) -> None:
     print(f"· {text}", flush=True)
-
-
-def _readiness_problem(url: str) -> str | None:
-    try:
-        with urllib.request.urlopen(f"{url}/health/ready", timeout=2):
-            return None
-    except OSError as error:
-        return str(error)
 
 
 def format_log_line(line: str) -> str:
@@ -289,8 +314,13 @@ def main(arguments: list[str]) -> None:
             stack = Stack()
             stack.up(secure="--secure" in arguments)
             print(f"ready: gateway {stack.url('gateway')}, console {stack.url('console')}")
+            print("next: deploy/demo plays a season on it; README.md shows how to send a command; deploy/stack --help")
         case ["down"]:
             Stack().down()
+        case ["status"]:
+            sys.exit(0 if Stack().print_status() else 1)
+        case ["restart", *names]:
+            Stack().restart(tuple(names))
         case ["is-up"]:
             sys.exit(0 if Stack().is_up() else 1)
         case ["env", *clients] if len(clients) <= 1:

@@ -315,6 +315,14 @@ class RelaySettings(ProcessSettings, PublishingSettings):
     )
 
 
+class SchedulerSettings(ProcessSettings, TokenSettings):
+    """Settings of the scheduler, which signs its commands with ``command_key``, for handlers with COMMAND_AUTH."""
+
+    command_key: Path | None = Field(
+        default=None, description="the path of a private key file made by python -m services.auth.signer"
+    )
+
+
 class ReplaySettings(DatabaseSettings, KafkaSettings, PublishingSettings):
     """Settings of replay and rewind."""
 

@@ -13,6 +13,7 @@ LOGIN_ROLES = {
     "handler": (WRITER,),
     "relay": (READER,),
     "gateway": (READER,),
+    "scheduler": (READER,),
     # The operator's role can also read; the reader's role is for sessions that only read.
     "console": (OPERATOR, READER),
     "operator": (OPERATOR, READER),

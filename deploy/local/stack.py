@@ -34,7 +34,7 @@ PROVIDERS_FILE = STACK_FOLDER / "sources.json"
 ENVIRONMENT_FILE = STACK_FOLDER / "environment.json"
 READY_SECONDS = 60
 PROVIDER_NAMES = {"given": "external", "container": "container", "local": "local process"}
-PROCESSES = ("handler", "relay", "gateway", "console")
+PROCESSES = ("handler", "relay", "gateway", "scheduler", "console")
 LMS_URL = "http://canvas.example"
 USAGE = (
     "usage: deploy/stack COMMAND\n"
@@ -237,6 +237,7 @@ class Stack:
             "JWKS": str(KEYS_FOLDER / "users.jwks"),
             "COMMAND_KEY": str(KEYS_FOLDER / "gateway.key"),
         }
+        settings["scheduler"]["COMMAND_KEY"] = str(KEYS_FOLDER / "scheduler.key")
         port = settings["console"]["HEALTH_PORT"]
         settings["console"] |= {
             "CONSOLE_PORT": port,

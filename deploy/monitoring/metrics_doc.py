@@ -9,12 +9,14 @@ from services.telemetry.metrics import (
     MetricDescription,
     ProcessMetrics,
     RelayMetrics,
+    SchedulerMetrics,
 )
 
 METRICS_BY_PROCESS: dict[str, Callable[[], ProcessMetrics]] = {
     "handler": HandlerMetrics,
     "relay": RelayMetrics,
     "gateway": GatewayMetrics,
+    "scheduler": SchedulerMetrics,
     "console": ConsoleMetrics,
 }
 """By process name."""

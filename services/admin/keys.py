@@ -9,32 +9,35 @@ from services.auth.jwks import JwksError
 from services.auth.signer import TokenSigner, generate_key, write_jwks, write_private_key
 from services.runtime.command_line import ExitCode, exit_with
 
-ISSUER_KEY, GATEWAY_KEY, USERS_JWKS, COMMANDS_JWKS = "issuer.key", "gateway.key", "users.jwks", "commands.jwks"
+ISSUER_KEY, GATEWAY_KEY, SCHEDULER_KEY = "issuer.key", "gateway.key", "scheduler.key"
+USERS_JWKS, COMMANDS_JWKS = "users.jwks", "commands.jwks"
 
 
 def create_keys(folder: Path) -> bool:
     """Create the keys, unless they exist; return whether they were created.
 
-    The gateway accepts only the issuer's tokens, the handler both: a command's token gives no access to the gateway.
+    The gateway accepts only the issuer's tokens, the handler also those of gateway and scheduler: a command's token
+    gives no access to the gateway.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # This file is written last: if it is missing, an earlier attempt was interrupted.
-    if (folder / COMMANDS_JWKS).exists():
+    # If one is missing, an earlier attempt was interrupted, or made by a version that knew fewer processes.
+    if all((folder / name).exists() for name in (ISSUER_KEY, GATEWAY_KEY, SCHEDULER_KEY, USERS_JWKS, COMMANDS_JWKS)):
         return False
-    for name in (ISSUER_KEY, GATEWAY_KEY, USERS_JWKS):
+    for name in (ISSUER_KEY, GATEWAY_KEY, SCHEDULER_KEY, USERS_JWKS):
         (folder / name).unlink(missing_ok=True)
-    issuer, gateway = generate_key(), generate_key()
+    issuer, gateway, scheduler = generate_key(), generate_key(), generate_key()
     write_private_key(folder / ISSUER_KEY, issuer)
     write_private_key(folder / GATEWAY_KEY, gateway)
+    write_private_key(folder / SCHEDULER_KEY, scheduler)
     write_jwks(folder / USERS_JWKS, [issuer])
-    write_jwks(folder / COMMANDS_JWKS, [issuer, gateway])
+    write_jwks(folder / COMMANDS_JWKS, [issuer, gateway, scheduler])
     return True
 
 
 def create_keys_command(
     folder: Annotated[Path, typer.Argument(help="Where the keys are kept; created if missing.")],
 ) -> None:
-    """Create a key that signs users' tokens and one for the gateway's commands, with their public halves.
+    """Create keys for users' tokens and for the commands of gateway and scheduler, with their public halves.
 
     For a trial, or where no identity provider issues tokens. Existing keys are not changed. Safe to repeat.
     """

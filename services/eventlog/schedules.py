@@ -45,6 +45,15 @@ FIRST_VERDICTS = """
 select v.command_id, v.root_account, v.body from verdict v where v.command_id = any($1::uuid[]) and v.first
 """
 
+# $1 streams of assignments. With each the latest versions of the assignment and of its course.
+VERSIONS = """
+select a.number, (select e.version from event e where e.stream = a.number order by e.version desc limit 1),
+       (select e.version from event e where e.stream = c.number order by e.version desc limit 1)
+from stream a
+join stream c on c.root_account = a.root_account and c.course = a.course and c.assignment is null
+where a.number = any($1::bigint[])
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -107,6 +116,14 @@ async def find_decided(
         for command_id, root_account, body in rows
         if by_command[str(command_id)].root_account == root_account
     }
+
+
+async def read_versions(
+    connection: "asyncpg.Connection[asyncpg.Record] | Pool", schedules: Collection[Schedule]
+) -> dict[int, tuple[int, int]]:
+    """Return by stream the versions of the assignment and of its course."""
+    rows = await connection.fetch(VERSIONS, [schedule.stream for schedule in schedules])
+    return {row[0]: (row[1], row[2]) for row in rows}
 
 
 async def find_refusal(

@@ -210,6 +210,43 @@ def _relay() -> list[Panel]:
             " heartbeat that lost their lanes.",
             ["ProducersFail", "RelayFenced"],
         ),
+        graph(
+            "Which publications are scheduled?",
+            "short",
+            [query(f"max by (state) ({selector('moderation_schedules')})", "{{state}}")],
+            "waiting: the time is ahead. overdue: it has passed and nothing was decided. refused: it was sent and "
+            "refused, and nobody scheduled, cancelled or published since.",
+            ["SchedulerAbsent", "ScheduledPublicationRefused"],
+        ),
+        graph(
+            "When is the next scheduled publication due?",
+            "s",
+            [
+                query(f"min({selector('moderation_schedule_next_due_seconds')}) < Inf", "next, in"),
+                query(f"max({selector('moderation_schedule_overdue_seconds')})", "overdue since"),
+            ],
+            "Until the next one, and since the oldest one that should have been published.",
+            ["ScheduledPublicationOverdue"],
+        ),
+        graph(
+            "Would scheduled publications be refused?",
+            "short",
+            [query(f"max by (reason) ({selector('moderation_schedules_would_be_refused')})", "{{reason}}")],
+            "Those of the next day that would be refused if their time were now.",
+            ["ScheduledPublicationWouldBeRefused"],
+        ),
+        graph(
+            "How late are scheduled publications sent?",
+            "s",
+            p50_and_p99("moderation_schedule_lateness_seconds"),
+            "From the scheduled time until the brokers have the command; one second at most while all servers answer.",
+        ),
+        graph(
+            "How many scheduled publications are sent?",
+            "short",
+            [query(f"sum by (attempt) ({increase('moderation_scheduled_publications_sent_total')})", "{{attempt}}")],
+            "again: the command was not decided in time, and was sent once more; it is decided once.",
+        ),
         states(
             "Which topics have lost records?",
             [query(f"max by (topic) ({selector('moderation_topics_lost')})", "{{topic}}")],

@@ -17,7 +17,8 @@ async def isolated_system(
     bootstrap: str, new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory, issuer: TokenIssuer
 ) -> AsyncIterator[System]:
     async for system in create_running_system(bootstrap, new_database(), tmp_path_factory.mktemp("measured")):
-        for process in (system.create_gateway(issuer), system.create_console(issuer)):
+        scheduler = system.create_process("scheduler")
+        for process in (system.create_gateway(issuer), system.create_console(issuer), scheduler):
             process.start()
         await seed_course(system)
         yield system
@@ -40,6 +41,9 @@ async def worked(isolated_system: System, issuer: TokenIssuer) -> dict[str, Proc
     # Positions and lag are sampled once a second.
     await wait_until(
         lambda: processes["relay"].get_metric("moderation_log_position", topic="events"), "a look at the log"
+    )
+    await wait_until(
+        lambda: processes["scheduler"].get_metric("moderation_schedule_next_due_seconds"), "a look at the schedules"
     )
     await wait_until(lambda: processes["handler"].get_metric("moderation_server_up") == 2, "a look at the topic")
     return processes

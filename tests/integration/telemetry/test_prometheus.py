@@ -86,7 +86,7 @@ def is_listening(folder: Path) -> bool:
 
 
 async def test_every_target_is_up_and_every_rule_is_evaluated(prometheus: Prometheus) -> None:
-    wanted = {(f"moderation-{name}", "up") for name in ("handler", "relay", "gateway", "console")}
+    wanted = {(f"moderation-{name}", "up") for name in ("handler", "relay", "gateway", "console", "scheduler")}
 
     async def are_up() -> bool:
         targets = (await prometheus.request("targets"))["activeTargets"]

@@ -13,7 +13,7 @@ import pytest
 from deploy.local.paths import ROOT, free_port, wait_until_ready
 from tests.system.containers.conftest import COMPOSE_FILE, Engine
 
-PROCESSES = ("handler", "relay", "gateway", "console")
+PROCESSES = ("handler", "relay", "gateway", "scheduler", "console")
 READY_SECONDS = 240
 
 

@@ -28,7 +28,7 @@ def test_image_contains_the_service_and_no_development_tools(engine: Engine) -> 
         assert engine.docker("run", *LOCKED_DOWN, IMAGE, "which", command, check=False).returncode != 0
 
 
-@pytest.mark.parametrize("process", ["handler", "relay", "gateway", "console"])
+@pytest.mark.parametrize("process", ["handler", "relay", "gateway", "scheduler", "console"])
 def test_unprivileged_process_starts_and_names_the_missing_setting(engine: Engine, process: str) -> None:
     ended = engine.docker("run", *LOCKED_DOWN, IMAGE, "python3", "-m", f"services.{process}", check=False)
     assert ended.returncode not in (0, 125, 126, 127)

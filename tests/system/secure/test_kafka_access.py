@@ -36,6 +36,7 @@ READS = {
 WRITES = {
     "relay": WRITTEN_BY_RELAY,
     "gateway": {"commands"},
+    "scheduler": {"commands"},
     "console": {"commands"},
     "operator": {"commands"},
     "producer": {"commands"},
@@ -67,12 +68,13 @@ async def test_a_grade_passes_from_its_producer_through_every_process_to_its_rea
     running_system: System, issuer: TokenIssuer
 ) -> None:
     gateway, console = running_system.create_gateway(issuer), running_system.create_console(issuer)
-    for process in (gateway, console):
+    scheduler = running_system.create_process("scheduler")
+    for process in (gateway, console, scheduler):
         process.start()
-    for process in (gateway, console):
+    for process in (gateway, console, scheduler):
         await process.wait_until_ready()
     users = [process.environment["KAFKA_SASL_USERNAME"] for process in running_system.processes]
-    assert users == ["handler", "relay", "gateway", "console"]
+    assert users == ["handler", "relay", "gateway", "console", "scheduler"]
     with acting_as("producer"):
         producer = AIOKafkaProducer(**client_options(running_system.bootstrap), enable_idempotence=True)
     with acting_as("gradebook"):

@@ -42,7 +42,7 @@ def test_an_unknown_role_is_refused_with_the_choices(role: str, capsys: pytest.C
         build_acls(role, "user", "p")
 
     assert main(["--show", role]) == 2
-    assert "choose from handler, relay, gateway, console" in capsys.readouterr().err
+    assert "choose from handler, relay, gateway, scheduler, console" in capsys.readouterr().err
 
 
 def test_show_prints_users_and_rights_without_a_broker(capsys: pytest.CaptureFixture[str]) -> None:

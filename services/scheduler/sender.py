@@ -1,0 +1,99 @@
+"""Sends the command of a due publication, signed in the name of who scheduled it."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import orjson
+from aiokafka import AIOKafkaProducer
+
+from services.auth.signer import TokenSigner
+from services.auth.verifier import digest_command
+from services.config import SchedulerSettings
+from services.eventlog.schedules import Schedule
+from services.kafka.client_options import client_options
+from services.kafka.topics import full_topic_name
+from services.runtime.errors import KAFKA_ERRORS
+
+# The expiry is checked against the record's append time, which an outage of the broker delays.
+TOKEN_LIFETIME_SECONDS = 600
+CLOSE_SECONDS_MAX = 3.0
+
+
+def build_command(schedule: Schedule) -> bytes:
+    """Build the command that publishes a schedule. All of its content follows from the schedule, whoever sends it."""
+    data = {"schedule_id": schedule.schedule_id}
+    if schedule.plan_digest is not None:
+        data["plan_digest"] = schedule.plan_digest
+    return orjson.dumps(
+        {
+            "command_id": schedule.command_id,
+            "type": "publish_provisional_grades",
+            "issued_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "root_account_id": str(schedule.root_account),
+            "course_id": str(schedule.course),
+            "assignment_id": str(schedule.assignment),
+            "actor": {"user_id": str(schedule.user_id)},
+            "data": data,
+        }
+    )
+
+
+class PublicationSender:
+    """Sends with one producer, which is created when it is needed and replaced after an error.
+
+    ``signer`` None: commands carry no token. ``token_claims``: what each token names besides.
+    """
+
+    def __init__(
+        self, settings: SchedulerSettings, signer: TokenSigner | None, token_claims: Mapping[str, str]
+    ) -> None:
+        self._bootstrap = settings.kafka_bootstrap
+        self._topic = full_topic_name(settings.topic_prefix, "commands")
+        self._signer = signer
+        self._token_claims = token_claims
+        self._producer: AIOKafkaProducer | None = None
+
+    async def send(self, schedule: Schedule) -> None:
+        """Send the command of a schedule, and wait until the brokers have it.
+
+        Raises KAFKA_ERRORS: the record may have arrived; sending it again does no harm.
+        """
+        value = build_command(schedule)
+        producer = await self._get_producer()
+        await producer.send_and_wait(
+            self._topic, value, key=str(schedule.course).encode(), headers=self._build_headers(schedule, value)
+        )
+
+    def _build_headers(self, schedule: Schedule, value: bytes) -> list[tuple[str, bytes]]:
+        headers = [("content-type", b"application/json")]
+        if self._signer is not None:
+            token = self._signer.issue_token(
+                schedule.user_id,
+                schedule.root_account,
+                TOKEN_LIFETIME_SECONDS,
+                command_sha256=digest_command(value),
+                **self._token_claims,
+            )
+            headers.append(("authorization", f"Bearer {token}".encode()))
+        return headers
+
+    async def _get_producer(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            self._producer = AIOKafkaProducer(
+                **client_options(self._bootstrap),
+                client_id="moderation-scheduler",
+                enable_idempotence=True,
+                acks="all",
+                request_timeout_ms=10_000,
+            )
+            await self._producer.start()
+        return self._producer
+
+    async def close(self) -> None:
+        """Close the producer; the next command gets a new one."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with contextlib.suppress(*KAFKA_ERRORS):
+                await asyncio.wait_for(producer.stop(), CLOSE_SECONDS_MAX)

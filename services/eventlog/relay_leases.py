@@ -12,8 +12,8 @@ import asyncpg
 
 LEASE_PROCESS = "relay-leases"
 """The process name of the connection; its session in PostgreSQL's views has the prefix ``moderation-``."""
-# $1 names of locks, $2 the name of relays' sessions. A lock's number is its place in $1, from 1. The activity of
-# another login's session is null, unless ours may see all.
+# $1 names of locks, $2 the name of relays' sessions. A lock's number is its index in $1, from 1. The activity of
+# another login's session is null, unless our login may see all activity.
 SESSIONS = """
 select l.pid, array_agg(k.number::integer order by k.number), coalesce(bool_and(a.application_name = $2), false),
        min(a.state_change)

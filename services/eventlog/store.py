@@ -254,6 +254,6 @@ class EventStore:
     async def start_incarnation(self, topic: str, reason: str, beginnings: Sequence[int] = ()) -> int:
         """Start a new incarnation of a topic that was recreated or truncated: its records count as new.
 
-        ``beginnings``: the first offset of each partition, from 0 on; what was removed before them is not missed.
+        ``beginnings``: the first offset of each partition, from 0 on; earlier records do not count as lost.
         """
         return int(await self.connection.fetchval(START_INCARNATION, topic, reason, beginnings))

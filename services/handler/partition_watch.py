@@ -103,9 +103,9 @@ class ConsumerWatch:
         )
 
     def _describe_never_read(self, offsets: Mapping[int, PartitionOffsets]) -> str | None:
-        """Describe partitions that lost their first records before any was processed, also those that are empty now.
+        """Describe partitions that lost their first records before any was processed, including empty ones.
 
-        Of others the next record shows what was lost: at their end there may be markers of transactions.
+        For other partitions the next record shows the loss, because they may end with transaction markers.
         """
         problems = [
             describe_stop(partition, describe_removed(removed))

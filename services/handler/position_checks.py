@@ -43,6 +43,6 @@ def find_lost_watermarks(processed: Mapping[int, int], watermarks: Mapping[int, 
 def find_removed_offsets(watermark: int, beginning_offset: int) -> range:
     """Return the offsets that retention removed before they were processed; ``beginning_offset``: the partition's.
 
-    A topic belongs to one log: what it lost before the first processed record was to be processed, too.
+    A topic belongs to one log, so records lost before the first processed one should have been processed too.
     """
     return range(watermark + 1, beginning_offset)

@@ -156,7 +156,7 @@ class PositionTracker:
 
 
 def describe_stop(partition: int, reason: str) -> str:
-    """Say why a partition is stopped, and what to run."""
+    """Describe why a partition is stopped, and the command to run."""
     return (
         f"partition {partition} of the commands topic is stopped: {reason}. The topic was recreated or truncated,"
         " or its retention passed the last processed record; nothing more of the partition is processed. To accept"

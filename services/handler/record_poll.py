@@ -1,4 +1,4 @@
-"""The handler's request for records: without a pause after an empty one, and with what has arrived meanwhile."""
+"""The handler's poll: without a pause after an empty one, and including records that have arrived since."""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -8,18 +8,18 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from services.handler.faststream_adapter import RecordBatch
 
-# The loop's heartbeat, and its end when the handler stops, wait at most as long.
+# The loop's heartbeat, and its end at shutdown, wait at most this long.
 IDLE_MILLISECONDS = 200
-# A broker that has records answers sooner; one that has none would hold back those in hand.
+# Short: a broker with records answers sooner, and one without would delay the records already received.
 MORE_MILLISECONDS = 5
 
 
 class RecordPoll:
     """Polls at most ``records_max`` records, or none after IDLE_MILLISECONDS.
 
-    aiokafka fetches once, as soon as the last records are taken, and not again before those are. What lies there when a
-    batch ends is therefore what had come when it began; all that came since would wait for one batch more. Hence such
-    records are completed by a second request. Records that a request waited for are new, and go at once.
+    aiokafka prefetches once, as soon as the previous records are taken, and not again until the new ones are taken.
+    So the prefetched records at the end of a batch had arrived when it began; later ones would wait for another batch.
+    A second request therefore completes prefetched records. Records that a request waited for are returned at once.
     """
 
     def __init__(self, records_max: int) -> None:
@@ -40,7 +40,7 @@ class RecordPoll:
                     timeout_ms=MORE_MILLISECONDS, max_records=self._records_max - len(records)
                 )
             except Exception as error:  # noqa: BLE001  # Raised by the next poll.
-                # One partition's unreadable record must not stop the records of others, which are taken already.
+                # One partition's unreadable record must not hold back records of others, which are already taken.
                 self._error = error
             else:
                 records += _flatten(more)

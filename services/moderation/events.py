@@ -189,11 +189,11 @@ class ProvisionalGradeSelected(DomainEvent):
 
 @value_object(kw_only=True)
 class ProvisionalGradeAdjudicated(DomainEvent):
-    """What a policy made of a student's marks; Canvas's events follow for what it did.
+    """The result of a policy for a student's marks; Canvas's own events follow for each change.
 
     ``policy_version``: the stream's version at which the policy was set; ``points_possible`` 0: none;
     ``grading_scheme``: only where it gives the boundaries; ``marks``: each with its grade, scorer and score;
-    ``comparisons``: each with its figures; ``provisional_grade_id``: what is selected afterwards;
+    ``comparisons``: each with its values; ``provisional_grade_id``: the grade selected afterwards;
     ``records_final``, ``selects``: whether an event of the same command does so.
     """
 
@@ -218,7 +218,7 @@ class ProvisionalGradeAdjudicated(DomainEvent):
 
 @value_object(kw_only=True)
 class SubmissionUpdated(DomainEvent):
-    """An excusal that was given or lifted, with what it changes of the gradebook."""
+    """An excusal that was given or lifted, with the resulting gradebook changes."""
 
     name: ClassVar[str] = "submission_updated"
     may_change_grade: ClassVar[bool] = True
@@ -251,7 +251,7 @@ class GradePublished(DomainEvent):
 
 @value_object(kw_only=True)
 class GradesPosted(DomainEvent):
-    """Canvas's name for the publication; it closes one."""
+    """The publication as a whole, after its last grade. The name is Canvas's."""
 
     name: ClassVar[str] = "grades_posted"
     grades_published_at: datetime
@@ -277,7 +277,7 @@ class PublicationScheduleCancelled(DomainEvent):
 
 @value_object(kw_only=True)
 class GradeRevised(DomainEvent):
-    """A published grade became another one, or an excusal. ``score`` and ``grade``: of the gradebook, old and new.
+    """A published grade was replaced by a grade or an excusal. ``score``, ``grade``: in the gradebook, old and new.
 
     An excusal ends a late policy status. ``points_deducted`` None: the submission was not late.
     """
@@ -299,7 +299,7 @@ class GradeRevised(DomainEvent):
 
 @value_object(kw_only=True)
 class GradeWithdrawn(DomainEvent):
-    """A published grade was taken back: the submission is as it was handed in."""
+    """A published grade was withdrawn: the submission is as it was handed in."""
 
     name: ClassVar[str] = "grade_withdrawn"
     may_change_grade: ClassVar[bool] = True

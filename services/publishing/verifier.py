@@ -38,9 +38,9 @@ class VerificationReport:
     """The result of verifying one topic.
 
     ``compared``: with the log. ``records``: all that were read, ``replayed``: those of them marked as replays,
-    ``erased``: those with content that has been erased from the log since, which is no fault.
-    ``removed``: (shard, first, last) of ranges that retention removed, which is no fault. ``more_findings``: how many
-    findings were counted only.
+    ``erased``: those with content that was later erased from the log, which is no fault.
+    ``removed``: (shard, first, last) of ranges that retention removed, which is no fault. ``more_findings``: number of
+    findings that were only counted.
     """
 
     topic: str

@@ -40,7 +40,7 @@ class FeedQueue:
         """Queue new rows of each feed, unless ``rows_max`` are queued already.
 
         Raises:
-            OperatorRequired: the log ends before what was read from it.
+            OperatorRequired: the log ends before rows that were already read from it.
         """
         if len(self.rows) >= self._rows_max:
             return

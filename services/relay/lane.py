@@ -29,11 +29,11 @@ from services.runtime.failpoints import failpoints
 from services.runtime.health import HEARTBEAT_SECONDS_MAX, Health
 
 LOGGER = logging.getLogger("relay")
-# Handlers signal what they append; this bounds the delay where a signal is lost.
+# Handlers signal each append; this bounds the delay if a signal is lost.
 IDLE_SECONDS_MAX = 0.1
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 STEP_BACK_FACTOR = 6
-"""A relay that failed is not given lanes by others for so many times its pause: they would come back at once."""
+"""For this many times its pause, other relays give no lanes to a relay that failed: it would return them at once."""
 LOG_CHECK_SECONDS = 5.0
 """How often the log's last published records are compared while the relay runs."""
 
@@ -42,7 +42,7 @@ class Lane:
     """One lane of one relay, started and released by the keeper of its leases.
 
     ``transactional.id`` fences a relay that has lost the lane and does not know it yet. ``steps_back_until``: in
-    monotonic seconds; until then other relays should work this relay's lanes, since it failed on this one.
+    monotonic seconds; until then other relays should work on this relay's lanes, because it failed on this one.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Lane:
 
     @property
     def is_running(self) -> bool:
-        """Whether a session works the lane, or is about to end."""
+        """Whether a session works on the lane, or is about to end."""
         return self.task is not None and not self.task.done()
 
     def may_start(self, now: float) -> bool:
@@ -76,16 +76,16 @@ class Lane:
         return not self.is_running and now >= self._retry_at
 
     def start(self) -> None:
-        """Begin to work the lane, whose lease is held."""
+        """Start to work on the lane, whose lease is held."""
         self.is_released = False
         self.task = asyncio.create_task(self._work(), name=self.name)
 
     def release(self) -> None:
-        """Let the session end after its present transaction."""
+        """Let the session end after its current transaction."""
         self.is_released = True
 
     def check_ended(self) -> None:
-        """Raise what ended the session, if it was none of the errors that are retried."""
+        """Raise the error that ended the session, unless it is retried."""
         if self.task is not None:
             if self.task.cancelled():
                 raise RuntimeError(f"{self.name} was cancelled from within")
@@ -98,7 +98,7 @@ class Lane:
             await asyncio.gather(self.task, return_exceptions=True)
 
     def stand_by(self) -> None:
-        """Be ready while another relay works the lane."""
+        """Stand by, and be ready, while another relay works on the lane."""
         self._set_problem(None)
         self.telemetry.mark_standby(self.lane)
 

@@ -24,15 +24,15 @@ LOGGER = logging.getLogger("relay")
 ROUND_SECONDS = 0.25
 RETRY_SECONDS = 0.5
 UNWANTED_SECONDS = 1.0
-"""A lane that is free for so long is taken by any relay: the one whose share it belongs to cannot work it."""
+"""Any relay takes a lane that is free for this long: the relay whose share it belongs to cannot work on it."""
 LOOP = "leases"
 
 
 class LeaseKeeper:
     """Holds the leases of one relay in one session.
 
-    A lane moves between two transactions. That each record is published once does not rest on the leases: who takes a
-    lane over fences whoever had it by the lane's transactional id, and then reads the lane's progress.
+    A lane moves between two transactions. Leases do not ensure that each record is published once: a relay that takes
+    over a lane fences the previous one by the lane's transactional id, and then reads the progress.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class LeaseKeeper:
         self._problem: str | None = None
 
     async def run(self) -> NoReturn:
-        """Relay until cancelled. Raises what a lane raises that is neither a server's nor an operator's to mend."""
+        """Relay until cancelled. Raises errors of lanes that neither a retry nor an operator can resolve."""
         try:
             while True:
                 try:
@@ -77,7 +77,7 @@ class LeaseKeeper:
             )
             await leases.begin()
             while True:
-                # A server that is cut off answers nothing, and others end this session meanwhile.
+                # A server that is cut off does not answer, and others end this session in the meantime.
                 async with asyncio.timeout(self.settings.relay_takeover_seconds):
                     await self._keep_round(leases)
                 self._set_problem(None)
@@ -119,7 +119,7 @@ class LeaseKeeper:
                     self._held.discard(number)
 
     async def _join_or_leave(self, leases: RelayLeases) -> None:
-        """Take part in the sharing while this relay can publish, by what it knows: others do its work meanwhile."""
+        """Take part in the sharing while this relay can publish; otherwise others do its work."""
         now = time.monotonic()
         is_able = "kafka" not in self.health.server_problems and all(
             now >= lane.steps_back_until for lane in self.lanes.values()
@@ -148,7 +148,7 @@ class LeaseKeeper:
                 )
 
     def _note_free_lanes(self, sessions: Sequence[LeaseSession], pid: int, now: float) -> None:
-        """Note since when lanes are free; for one that another session holds this relay stands by."""
+        """Record since when lanes are free; stand by for lanes that another session holds."""
         held_by_others = {number for session in sessions if session.pid != pid for number in session.lanes}
         for number, lane in self.lanes.items():
             if number in self._held or lane.is_running:
@@ -160,7 +160,7 @@ class LeaseKeeper:
                 self._free_since.setdefault(number, now)
 
     async def _wait_for_round(self) -> None:
-        """Wait for the next round; one of our lanes that has ended is given back at once."""
+        """Wait for the next round, or until one of our lanes ends, which is given back at once."""
         self.health.heartbeat(LOOP)
         tasks = [task for number in self._held if (task := self.lanes[number].task) is not None]
         if tasks:

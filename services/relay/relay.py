@@ -34,7 +34,7 @@ async def run_relay(settings: RelaySettings, health: Health, telemetry: RelayTel
 
 
 async def _verify_installation(settings: RelaySettings, health: Health) -> Installation:
-    """Check log and topics; while a server is away, wait for it and say so."""
+    """Check log and topics; while a server is down, log it and wait."""
     while True:
         try:
             async with failpoints.around("relay.verify_topics"):

@@ -1,4 +1,4 @@
-"""Tells which relays hang: those whose sessions are not used any more. Pure."""
+"""Detects relays that hang: those whose sessions are no longer used. Pure."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -7,8 +7,8 @@ from datetime import datetime
 class SilenceWatch:
     """Watches when other sessions were last used, by this process's own clock.
 
-    Times of PostgreSQL are compared for equality only: a clock that jumps makes no relay seem silent. A process that
-    did not watch for a while itself, because it or the whole machine stood still, begins again.
+    PostgreSQL's times are compared only for equality, so a jumping clock makes no relay seem silent. A process that
+    was itself paused, with or without the whole machine, starts to watch again.
     """
 
     def __init__(self, seconds_max: float) -> None:

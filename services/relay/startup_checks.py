@@ -18,8 +18,8 @@ async def verify_log(
     """Check that the log has what was published last, by the progress and, with ``ends``, by the topics.
 
     Raises:
-        OperatorRequired: it has not. The progress record keeps the ids of the records that were published, so that this
-            is found as well after the handler has decided again what the log lost.
+        OperatorRequired: it does not. The progress record keeps the ids of published records, so that a loss is found
+            even after the handler has decided the lost commands again.
         POSTGRES_ERRORS: PostgreSQL does not answer.
     """
     mismatches = await find_log_mismatches(history.connection, progress, ends)
@@ -28,7 +28,7 @@ async def verify_log(
 
 
 def describe_log_mismatches(mismatches: Sequence[LogMismatch]) -> str:
-    """Say what differs and name the remedies."""
+    """Describe the differences and the remedies."""
     return (
         f"{'; '.join(map(str, mismatches))}; the log lost records that were published: it was restored, or failed over,"
         " to an earlier state; nothing more was published. Restore a state of the log that has them; or stop all relays"

@@ -93,7 +93,7 @@ class TransactionBuilder:
         return PendingTransaction(rows, records, previous_progress, self._progress)
 
     def _advance_progress(self, last_records: Mapping[tuple[str, int], OutgoingRecord]) -> RelayProgress:
-        """Return the progress after what was built; an output that has reached its replay's end replays no more."""
+        """Return the progress after the built transactions; an output at the end of its replay stops replaying."""
         sequences = {output: tuple(numbers) for output, numbers in self._last_built.items()}
         for (output, shard), record in last_records.items():
             self._last_ids[output][shard] = get_record_id(output, parse_headers(record.headers))

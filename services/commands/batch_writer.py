@@ -15,7 +15,8 @@ from services.commands.serialization import SerializedCommand, SerializedEvent, 
 from services.commands.state_cache import StateCache
 from services.eventlog.append_batch import AppendBatch, RecordCoordinates
 from services.eventlog.encryption_keys import UNKNOWN_PERSON, Person
-from services.eventlog.store import EventStore, FirstVerdict
+from services.eventlog.first_verdicts import FirstVerdict
+from services.eventlog.store import EventStore
 from services.moderation.decisions import Accepted
 
 
@@ -42,6 +43,14 @@ class BatchWriter:
         self._append_seconds = 0.0
         self._sealer = BatchSealer(rows, persons_with_data)
         self.size = 0
+
+    def is_loaded(self, incoming: IncomingCommand) -> bool:
+        """Whether all was read that the command is decided on; the batch ends before one of which it was not."""
+        first_verdict = self.first_verdicts.get(incoming.command_key)
+        is_answered_by_body = first_verdict is not None and first_verdict.content_hash == incoming.content_hash
+        if is_answered_by_body and first_verdict is not None and not first_verdict.is_loaded:
+            return False
+        return self._state_cache.is_loaded(incoming.command)
 
     def has_personal_data(self, command: ReadableCommand) -> bool:
         """Return whether the log, or the batch so far, has personal data of the person that a command erases."""

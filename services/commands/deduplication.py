@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from services.commands.incoming_command import CommandKey, IncomingCommand
-from services.eventlog.store import FirstVerdict
+from services.eventlog.first_verdicts import FirstVerdict
 from services.moderation.decisions import COMMAND_EXPIRED, COMMAND_ID_REUSED, Rejected
 from services.moderation.value_object import value_object
 

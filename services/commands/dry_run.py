@@ -48,6 +48,7 @@ async def dry_run(
         event_store, state_cache = EventStore(connection), StateCache()
         context = await event_store.read_batch_context([incoming.shard], [incoming.command.command_id])
         await recognize_repeated_commands(event_store.encryption_keys, [incoming], context.first_verdicts)
+        await event_store.load_first_verdicts(context.first_verdicts, [incoming.command_key], size_max=1)
         person = find_person_to_erase(incoming.command)
         has_personal_data = person is not None and bool(await event_store.encryption_keys.of_persons([person]))
         if not isinstance(incoming.command, InvalidCommand):

@@ -16,7 +16,8 @@ from services.commands.incoming_command import IncomingCommand, IncomingDeadLett
 from services.commands.parse import InvalidCommand
 from services.commands.sealing import find_person_to_erase, recognize_repeated_commands
 from services.commands.serialization import EVENTS_PER_STEP, SerializedCommand, serialize, serialize_in_steps
-from services.commands.state_cache import BYTES_MAX, StateCache, StreamKey
+from services.commands.state_cache import BYTES_MAX, StateCache
+from services.commands.stream_reading import StreamKey
 from services.eventlog.append_batch import AppendBatch
 from services.eventlog.append_signal import notify_appended
 from services.eventlog.store import EventStore
@@ -70,7 +71,8 @@ class CommandProcessor:
 
         There is one transaction, unless the batch needs more streams than may be read at once. Each is optimistic at
         first: if another writer has appended since the batch was loaded, it is decided again under the locks of its
-        shards. The transaction that reaches a limit is the last one: the result names the records that were left.
+        shards. The transaction that reaches a limit, or the end of what was read, is the last one: the result names the
+        records that were left.
 
         ``watermarks``: by partition, the highest processed offset before these records (-1: none), as read from the
         log: it does not follow from offsets, because a topic has gaps. If the log's watermark has changed since,
@@ -131,6 +133,8 @@ class CommandProcessor:
         for count, incoming in enumerate(part, 1):
             if isinstance(incoming, IncomingDeadLetter):
                 batch.add_dead_letter(incoming)
+            elif not batch.is_loaded(incoming):
+                return count - 1
             else:
                 state = self.state_cache.get_state(incoming.command, incoming.shard)
                 decision = (
@@ -189,10 +193,17 @@ class CommandProcessor:
         rows = AppendBatch(self.incarnation, context.decided_at, context.heads, watermarks)
         encryption_keys = self.event_store.encryption_keys
         commands = [incoming for incoming in part if isinstance(incoming, IncomingCommand)]
-        await recognize_repeated_commands(encryption_keys, commands, context.first_verdicts)
+        first_verdicts = context.first_verdicts
+        await recognize_repeated_commands(encryption_keys, commands, first_verdicts)
+        repeated = [incoming for incoming in commands if incoming.command_key in first_verdicts]
+        await self.event_store.load_first_verdicts(
+            first_verdicts,
+            [n.command_key for n in repeated if first_verdicts[n.command_key].content_hash == n.content_hash],
+            self._limits.size_max,
+        )
         persons = [person for incoming in commands if (person := find_person_to_erase(incoming.command)) is not None]
         persons_with_data = await encryption_keys.of_persons(persons)
-        return BatchWriter(rows, context.first_verdicts, self.state_cache, persons_with_data)
+        return BatchWriter(rows, first_verdicts, self.state_cache, persons_with_data)
 
     async def _take_stream_ids(self, count: int) -> list[tuple[int, bytes]]:
         """Take numbers for new streams, each with a random secret of 16 bytes."""

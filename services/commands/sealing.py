@@ -7,7 +7,7 @@ the later data with a new one.
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from services.commands.incoming_command import CommandKey, IncomingCommand, ReadableCommand
@@ -15,8 +15,8 @@ from services.commands.parse import InvalidCommand
 from services.eventlog.append_batch import AppendBatch
 from services.eventlog.encryption import HASH_BYTES, keyed_hash
 from services.eventlog.encryption_keys import EncryptionKey, EncryptionKeys, Person, new_encryption_key
+from services.eventlog.first_verdicts import FirstVerdict
 from services.eventlog.personal_data import seal_bytes, seal_parts
-from services.eventlog.store import FirstVerdict
 from services.moderation import commands
 from services.moderation.commands import Command
 
@@ -197,8 +197,8 @@ async def recognize_repeated_commands(
         elif persons and all(person in keys for person in persons):
             content_hash = _hash_for_persons([keys[person] for person in persons], incoming.content_hash)
         if content_hash == stored:
-            body = first_verdicts[incoming.command_key].body
-            first_verdicts[incoming.command_key] = FirstVerdict(incoming.content_hash, body)
+            known = first_verdicts[incoming.command_key]
+            first_verdicts[incoming.command_key] = replace(known, content_hash=incoming.content_hash)
 
 
 def _list_persons(incoming: IncomingCommand) -> list[Person]:

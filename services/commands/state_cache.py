@@ -1,6 +1,5 @@
 """A subscriber's in-memory cache of streams: read once, updated in place, dropped when possibly stale."""
 
-import contextlib
 import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +10,10 @@ from services.commands.command_state import NO_STATE, PLACEHOLDER_STREAM_ID, Com
 from services.commands.incoming_command import ReadableCommand
 from services.commands.parse import InvalidCommand
 from services.commands.state_size import LARGE_EVENT_BYTES, estimate_assignment_bytes, estimate_course_bytes
+from services.commands.stream_reading import CachedName, StreamKey, read_streams
 from services.eventlog.aggregates import apply_assignment_event, apply_course_event, new_assignment
-from services.eventlog.store import EventStore, StoredEvent, Stream
+from services.eventlog.store import EventStore, Stream
+from services.eventlog.stored_events import StoredEvent
 from services.moderation.assignment import Assignment
 from services.moderation.commands import ASSIGNMENT_COMMANDS, Command
 from services.moderation.course import Course
@@ -21,10 +22,9 @@ from services.moderation.events import AssignmentEvent, CourseEvent, Event, Pers
 from services.moderation.evolve import evolve_assignment
 from services.moderation.evolve_course import evolve_course
 
-StreamKey = tuple[int, int]
-
 BYTES_MAX = 256 << 20
 """The limit for all subscribers of a process together, see :mod:`services.commands.state_size`."""
+STREAMS_OF_A_COMMAND = 2
 CONFIGURE_ASSIGNMENT = "configure_assignment"
 
 
@@ -43,8 +43,10 @@ class StateCache:
         self.byte_count = 0
         self.bytes_max = bytes_max
         # Bytes by stream ("course" or "assignment", key), the least recently used first.
-        self._sizes: OrderedDict[tuple[str, StreamKey], int] = OrderedDict()
-        self._used_streams: dict[tuple[str, StreamKey], None] = {}
+        self._sizes: OrderedDict[CachedName, int] = OrderedDict()
+        self._used_streams: dict[CachedName, None] = {}
+        # Streams that the last load left out.
+        self._unread: set[CachedName] = set()
         # Bytes of large events of assignments: long comments, rubric assessments, lists of students.
         self._large_event_bytes: dict[StreamKey, int] = {}
 
@@ -64,7 +66,7 @@ class StateCache:
         if changed_shards:
             for kind, key in list(self._sizes):
                 if self._cache_for(kind)[key][1].shard in changed_shards:
-                    self._evict(kind, key)
+                    self.drop(kind, key)
         self.positions.update(positions)
 
     def advance(self, positions: Mapping[int, int]) -> None:
@@ -82,7 +84,10 @@ class StateCache:
         return {("course", key) for key in courses} | {("assignment", key) for key in assignments}
 
     async def load(self, event_store: EventStore, commands: Iterable[Command]) -> list[StreamName]:
-        """Read the uncached streams of commands; return those that do not exist and that the commands may create."""
+        """Read the uncached streams of commands; return those that do not exist and that the commands may create.
+
+        Streams are read in the order of the commands, up to ``bytes_max``: see ``is_loaded``.
+        """
         names = {
             (
                 command.root_account_id,
@@ -95,28 +100,23 @@ class StateCache:
             self._used_streams["course", (root_account_id, course_id)] = None
             if assignment_id is not None:
                 self._used_streams["assignment", (root_account_id, assignment_id)] = None
-        missing_courses = [key for kind, key in self._used_streams if kind == "course" and key not in self.courses]
-        missing_assignments = [
-            key for kind, key in self._used_streams if kind == "assignment" and key not in self.assignments
-        ]
-        if not missing_courses and not missing_assignments:
+        self._unread = set()
+        missing = [(kind, key) for kind, key in self._used_streams if key not in self._cache_for(kind)]
+        if not missing:
             return []
-        await self._read_streams(event_store, missing_assignments, missing_courses)
-        return self._find_new_streams(commands)
+        needed_first = list(itertools.islice(self._used_streams, STREAMS_OF_A_COMMAND))
+        self._unread = await read_streams(self, event_store, missing, len(set(needed_first).intersection(missing)))
+        return self._find_new_streams(command for command in commands if self.is_loaded(command))
 
-    async def _read_streams(
-        self, event_store: EventStore, assignments: Sequence[StreamKey], courses: Sequence[StreamKey]
-    ) -> None:
-        streams = {stream.number: stream for stream in await event_store.streams(assignments, courses)}
-        for stream in streams.values():
-            if stream.assignment is None:
-                state = Course(root_account_id=stream.root_account, course_id=stream.course)
-                self.courses[stream.root_account, stream.course] = (state, stream)
-        if streams:
-            async with contextlib.aclosing(event_store.events(list(streams))) as chunks:
-                async for chunk in chunks:
-                    for stored_event in chunk:
-                        self._apply_stored(streams[stored_event.stream], stored_event)
+    def is_loaded(self, command: ReadableCommand) -> bool:
+        """Return whether ``load`` has read the streams of one of its commands, or they do not exist."""
+        if not self._unread or isinstance(command, InvalidCommand):
+            return True
+        course = ("course", (command.root_account_id, command.course_id))
+        return course not in self._unread and (
+            command.assignment_id is None
+            or ("assignment", (command.root_account_id, command.assignment_id)) not in self._unread
+        )
 
     def _find_new_streams(self, commands: Iterable[Command]) -> list[StreamName]:
         new_streams: dict[StreamName, None] = {}
@@ -193,7 +193,14 @@ class StateCache:
             if (stream.root_account, stream.course) == (course.root_account_id, course.course_id):
                 erase_texts(assignment, user_id)
 
-    def _apply_stored(self, stream: Stream, stored_event: StoredEvent) -> None:
+    def begin(self, stream: Stream) -> None:
+        """Cache the state of a stream before its first event, which makes the state of an assignment."""
+        if stream.assignment is None:
+            state = Course(root_account_id=stream.root_account, course_id=stream.course)
+            self.courses[stream.root_account, stream.course] = (state, stream)
+
+    def apply_stored(self, stream: Stream, stored_event: StoredEvent) -> None:
+        """Apply the next event of a stream that was begun."""
         if stream.assignment is None:
             apply_course_event(self.courses[stream.root_account, stream.course][0], stored_event)
             return
@@ -211,16 +218,17 @@ class StateCache:
         """Evict streams beyond ``bytes_max``; call it after each batch, which changes their sizes."""
         for kind, key in self._used_streams:
             if key in self._cache_for(kind):
-                size = self._estimate_bytes(kind, key)
+                size = self.estimate_bytes(kind, key)
                 self.byte_count += size - self._sizes.pop((kind, key), 0)
                 self._sizes[kind, key] = size
         self._used_streams.clear()
         while self.byte_count > self.bytes_max and len(self._sizes) > 1:
-            self._evict(*next(iter(self._sizes)))
+            self.drop(*next(iter(self._sizes)))
 
-    def _evict(self, kind: str, key: StreamKey) -> None:
+    def drop(self, kind: str, key: StreamKey) -> None:
+        """Drop a stream, which may be read in part."""
         del self._cache_for(kind)[key]
-        self.byte_count -= self._sizes.pop((kind, key))
+        self.byte_count -= self._sizes.pop((kind, key), 0)
         if kind == "assignment":
             self._large_event_bytes.pop(key, None)
 
@@ -229,7 +237,8 @@ class StateCache:
     ) -> dict[StreamKey, tuple[Course, Stream]] | dict[StreamKey, tuple[Assignment, Stream]]:
         return self.courses if kind == "course" else self.assignments
 
-    def _estimate_bytes(self, kind: str, key: StreamKey) -> int:
+    def estimate_bytes(self, kind: str, key: StreamKey) -> int:
+        """Estimate the memory of a cached stream."""
         if kind == "course":
             return estimate_course_bytes(self.courses[key][0])
         return estimate_assignment_bytes(self.assignments[key][0]) + self._large_event_bytes.get(key, 0)

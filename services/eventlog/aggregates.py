@@ -9,7 +9,8 @@ from typing import cast
 import orjson
 
 from services.eventlog.grade_events import apply_grade_event
-from services.eventlog.store import StoredEvent, Stream
+from services.eventlog.store import Stream
+from services.eventlog.stored_events import StoredEvent
 from services.eventlog.stream_reader import StreamReader
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from services.eventlog.store import StoredEvent
+from services.eventlog.stored_events import StoredEvent
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.events import ProvisionalGradeCreated, ProvisionalGradeUpdated
 from services.moderation.grade_entries import add_grade, change_grade

@@ -1,18 +1,17 @@
 """Reads and appends for one writer over one connection."""
 
-import asyncio
-import functools
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
 
 import asyncpg
 
 from services.eventlog.append_batch import AppendBatch, ShardHead
 from services.eventlog.encryption_keys import EncryptionKeys
-from services.eventlog.personal_data import unseal_events
+from services.eventlog.first_verdicts import FirstVerdict, load_bodies
+from services.eventlog.stored_events import StoredEvent, read_events
 
 # $1 shards, $2 command ids.
 BATCH_CONTEXT = """
@@ -21,7 +20,7 @@ select clock_timestamp(),
                         (select e.recorded_at from event e where e.shard = h.shard and e.position = h.position))
              from heads($1::smallint[]) h),
        array(select row(c.root_account, c.command_id, c.content_hash,
-                        (select v.body from verdict_body v where v.shard = c.shard and v.number = c.number
+                        exists (select from verdict_body v where v.shard = c.shard and v.number = c.number
                                                              and v.recorded_at = c.recorded_at))
              from decided_command c where c.command_id = any($2::uuid[]) and c.first)
 """
@@ -45,34 +44,14 @@ select s.number, s.root_account, s.course, s.assignment, s.shard
 from unnest($3::bigint[], $4::bigint[]) k(root, course)
 join stream s on s.root_account = k.root and s.course = k.course and s.assignment is null
 """
-# $1 streams. Only the first event's metadata is needed: it has the stream's secret.
-EVENTS = """
-select e.stream, e.position, e.version, e.type, e.type_version, e.data,
-       case when e.version = 1 then e.metadata else '{}' end, e.recorded_at
-from event e where e.stream = any($1::bigint[]) order by e.stream, e.version
+STREAMS_WITH_VERSIONS = f"""
+select s.*, (select e.version from event e where e.stream = s.number order by e.version desc limit 1)
+from ({STREAMS}) s
 """
 LOCK_SHARDS = "select 1 from shard s where s.shard = any($1::smallint[]) order by s.shard for update"
 APPEND = "select append($1, $2, $3, $4, $5, $6, $7, $8, $9)"
-EVENTS_PER_FETCH = 5_000
 START_INCARNATION = "insert into source (topic, reason, beginnings) values ($1, $2, $3) returning number"
 CURRENT_INCARNATION = "select number from source where topic = $1 order by number desc limit 1"
-
-
-class StoredEvent(NamedTuple):
-    """A stored event; ``data`` and ``metadata`` are JSON."""
-
-    stream: int
-    position: int
-    version: int
-    type: str
-    type_version: int
-    data: str
-    metadata: str
-    recorded_at: datetime
-
-
-as_stored_event: Callable[[Iterable[Any]], StoredEvent] = functools.partial(tuple.__new__, StoredEvent)
-"""Makes an event of a row's columns: a fifth of the time of its constructor, which names each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +65,12 @@ class Stream:
     shard: int
 
 
-@dataclass(slots=True)
-class FirstVerdict:
-    """The verdict that settled a command id; ``body`` is JSON, None if it is archived."""
-
-    content_hash: bytes
-    body: str | None
-
-
 @dataclass(frozen=True, slots=True)
 class BatchContext:
     """The data that is read before a batch is decided.
 
     ``decided_at`` is PostgreSQL's clock in milliseconds, never earlier than the last event of the shards.
-    ``first_verdicts`` has the first verdict of each settled command, by (command id, root account).
+    ``first_verdicts`` has the first verdict of each settled command, by (command id, root account), without its body.
     """
 
     decided_at: datetime
@@ -142,8 +113,17 @@ class EventStore:
         return BatchContext(
             decided_at.replace(microsecond=decided_at.microsecond // 1000 * 1000),
             {head[0]: ShardHead(head[1], head[2], head[3]) for head in heads},
-            {(str(command), root): FirstVerdict(digest, body) for root, command, digest, body in first_verdicts},
+            {
+                (str(command), root): FirstVerdict(digest, None, is_loaded=not is_kept)
+                for root, command, digest, is_kept in first_verdicts
+            },
         )
+
+    async def load_first_verdicts(
+        self, first_verdicts: dict[tuple[str, int], FirstVerdict], keys: Sequence[tuple[str, int]], size_max: int
+    ) -> None:
+        """Read bodies of first verdicts, those of these keys in order, until they have ``size_max`` characters."""
+        await load_bodies(self.connection, first_verdicts, keys, size_max)
 
     def _verify_clock(self, now: float, asked_at: float, answered_at: float) -> None:
         """Compare PostgreSQL's time with the caller's times before and after the query, between which it should lie."""
@@ -167,34 +147,27 @@ class EventStore:
             for row in await self.connection.fetch(APPEND_TIMES, incarnation, partition, first_offset, last_offset)
         }
 
-    async def streams(self, assignments: Sequence[tuple[int, int]], courses: Sequence[tuple[int, int]]) -> list[Stream]:
-        """Return the existing streams of (root account, assignment) and (root account, course)."""
+    async def streams(
+        self, assignments: Sequence[tuple[int, int]], courses: Sequence[tuple[int, int]]
+    ) -> list[tuple[Stream, int]]:
+        """Return the existing streams of (root account, assignment) and (root account, course), with their versions."""
         rows = await self.connection.fetch(
-            STREAMS,
+            STREAMS_WITH_VERSIONS,
             [a[0] for a in assignments],
             [a[1] for a in assignments],
             [c[0] for c in courses],
             [c[1] for c in courses],
         )
-        return [Stream(*row) for row in rows]
+        return [(Stream(*row[:5]), row[5]) for row in rows]
 
     async def events(self, streams: Sequence[int]) -> AsyncGenerator[list[StoredEvent], None]:
-        """Yield all events of the streams in chunks, each stream in order, prefetching the next chunk.
+        """Yield all events of the streams in chunks, stream by stream and each in order, prefetching the next chunk.
 
         Close the generator (``contextlib.aclosing``): until then the connection is in use.
         """
-        async with self.connection.transaction():
-            cursor = await self.connection.cursor(EVENTS, streams)
-            rows = await cursor.fetch(EVENTS_PER_FETCH)
-            while rows:
-                stored_events = await unseal_events(self.encryption_keys, list(map(as_stored_event, rows)))
-                next_fetch = asyncio.create_task(cursor.fetch(EVENTS_PER_FETCH))
-                await asyncio.sleep(0)  # Let the prefetch send its query before the caller uses these rows.
-                try:
-                    yield stored_events
-                    rows = await next_fetch
-                finally:
-                    await asyncio.gather(next_fetch, return_exceptions=True)
+        async with contextlib.aclosing(read_events(self.connection, self.encryption_keys, streams)) as chunks:
+            async for stored_events in chunks:
+                yield stored_events
 
     async def draw_stream_numbers(self, count: int) -> list[int]:
         """Take stream numbers from the sequence. A number that is never used leaves a harmless gap."""

@@ -10,7 +10,8 @@ import asyncpg
 from services.eventlog.encryption_keys import EncryptionKeys
 from services.eventlog.personal_data import unseal_events
 from services.eventlog.postgres import Pool
-from services.eventlog.store import EVENTS, STREAMS, StoredEvent, Stream, as_stored_event
+from services.eventlog.store import STREAMS, Stream
+from services.eventlog.stored_events import EVENTS, StoredEvent, as_stored_event
 
 # $1 streams, $2 versions.
 EVENTS_AFTER = """

@@ -42,6 +42,7 @@ BOUNDARIES: Mapping[str, str] = {
             "handler.log.watermarks",
             "handler.log.append_times",
             "handler.log.read_batch_context",
+            "handler.log.load_first_verdicts",
             "handler.log.streams",
             "handler.log.events",
             "handler.log.draw_stream_numbers",

@@ -18,7 +18,7 @@ from services.console.pipeline_status import pluralize
 from services.eventlog.access_records import record_access
 from services.eventlog.aggregates import load_as_of
 from services.eventlog.schedules import find_refusal
-from services.eventlog.store import StoredEvent
+from services.eventlog.stored_events import StoredEvent
 from services.eventlog.stream_reader import StreamReader
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course

@@ -28,7 +28,7 @@ from services.console.web.templates import escape_invisible
 from services.eventlog.aggregates import load_as_of
 from services.eventlog.assignment_list import list_assignments
 from services.eventlog.schedules import find_refusal
-from services.eventlog.store import StoredEvent
+from services.eventlog.stored_events import StoredEvent
 from services.eventlog.stream_reader import StreamReader
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course

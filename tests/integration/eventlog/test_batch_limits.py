@@ -10,6 +10,7 @@ from aiokafka import ConsumerRecord
 from schemas.topics import DEFAULT_SHARD_COUNT
 from services.commands.batch_limits import BatchLimits, give_way
 from services.commands.processor import CommandProcessor
+from services.eventlog.first_verdicts import BODIES_PER_FETCH
 from services.eventlog.store import EventStore
 from services.kafka.partitioning import get_course_shard
 from services.runtime.failpoints import Failpoints
@@ -181,3 +182,29 @@ async def test_event_loop_continues_while_a_large_command_is_decided(
     pauses = 0
     await processor.process(course.toggles(1), course.watermarks)
     assert pauses >= 4
+
+
+async def test_kept_verdicts_of_repeated_commands_are_read_up_to_the_size_of_a_transaction(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+) -> None:
+    commands, store = CommandRecords(), EventStore(connection)
+    sent = commands.setup_records()
+    partitions = {record.partition for record in sent}
+    watermarks = dict.fromkeys(partitions, -1)
+    await process_all(await build_processor(store, BatchLimits()), sent, watermarks)
+    rows = await connection.fetch("select root_account, command_id from decided_command")
+    keys = [(str(row["command_id"]), row["root_account"]) for row in rows]
+    assert len(keys) > 2 * BODIES_PER_FETCH
+    first_verdicts = (await store.read_batch_context(sorted(partitions), [key[0] for key in keys])).first_verdicts
+    await store.load_first_verdicts(first_verdicts, keys, size_max=1)
+    assert [key for key in keys if first_verdicts[key].is_loaded] == keys[:BODIES_PER_FETCH]
+
+    again = [commands.repeat(record) for record in sent]
+    result = await (await build_processor(store, BatchLimits(size_max=1))).process(again, watermarks)
+    assert len(result.deferred) == len(again) - 1
+    processor = await build_processor(store, BatchLimits(size_max=5_000))
+    while result.deferred:
+        result = await processor.process(result.deferred, watermarks)
+    assert await connection.fetchval("select count(*) from decided_command") == 2 * len(sent)
+    duplicates = "select count(*) from verdict where body->>'duplicate' = 'true'"
+    assert await connection.fetchval(duplicates) == len(sent)

@@ -3,6 +3,7 @@
 Tables are never analyzed or vacuumed here, and plans are kept from when the log was empty.
 """
 
+import dataclasses
 import itertools
 import json
 from collections import Counter
@@ -49,6 +50,12 @@ class CommandRecords:
         offset = self.next_offsets[partition]
         self.next_offsets[partition] += 1
         return ConsumerRecord("commands", partition, offset, 1, 1, None, value, None, 0, len(value), ())
+
+    def repeat(self, record: ConsumerRecord[Any, Any]) -> ConsumerRecord[Any, Any]:
+        """The same command once more, as its producer would send it again."""
+        offset = self.next_offsets[record.partition]
+        self.next_offsets[record.partition] += 1
+        return dataclasses.replace(record, offset=offset)
 
     def setup_records(self) -> list[ConsumerRecord[Any, Any]]:
         people = [("fg", "teacher"), ("ta", "ta"), ("student", "student")]

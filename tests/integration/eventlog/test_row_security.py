@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from services.eventlog import encryption_keys, feeds, store, stream_reader
+from services.eventlog import encryption_keys, feeds, first_verdicts, store, stored_events, stream_reader
 from services.eventlog.operator_bindings import BindingRefused, bind_operator, release_operator
 from services.eventlog.postgres import BOUND_OPERATOR, OPERATOR, READER, WRITER
 from tests.fixtures.system import RUN_PREFIX
@@ -208,8 +208,9 @@ HANDLER_QUERIES = {
     "batch context": store.BATCH_CONTEXT,
     "watermarks": store.WATERMARKS,
     "append times": store.APPEND_TIMES,
-    "streams": store.STREAMS,
-    "events": store.EVENTS,
+    "first verdicts": first_verdicts.BODIES,
+    "streams": store.STREAMS_WITH_VERSIONS,
+    "events": stored_events.EVENTS,
     "keys by id": encryption_keys.KEYS_BY_ID,
     "keys of persons": encryption_keys.KEYS_OF_PERSONS,
     "insert keys": encryption_keys.INSERT_KEYS,

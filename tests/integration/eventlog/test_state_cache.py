@@ -84,3 +84,26 @@ async def test_batch_with_many_courses_is_split(database_url: str, monkeypatch: 
 
     assert sum(result.outcomes.values()) == len(again)
     assert parts == -(-COURSES // READ_AT_ONCE_MAX)
+
+
+async def test_batch_whose_streams_fill_the_cache_ends_before_the_command_that_needs_more(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        log, commands = EventStore(connection), CommandRecords()
+        source = await log.current_incarnation("commands")
+        await process(CommandProcessor(log, source, DEFAULT_SHARD_COUNT), commands.setup_records())
+        limited = CommandProcessor(log, source, DEFAULT_SHARD_COUNT, cache_bytes_max=BYTES_MAX)
+        records: Sequence[Record] = commands.grade_records(COURSES)
+        batches = 0
+        while records:
+            deferred = (await process(limited, records)).deferred
+            assert len(deferred) < len(records)
+            records, batches = deferred, batches + 1
+        decided = await connection.fetchval("select count(*) from decided_command where first")
+        rejected = await connection.fetchval("select count(*) from verdict where body->>'status' = 'rejected'")
+    finally:
+        await connection.close()
+
+    assert 1 < batches < COURSES
+    assert decided == commands.next_offsets.total()
+    assert rejected == 0

@@ -12,7 +12,8 @@ from services.commands.decision import decide_command
 from services.commands.deduplication import Duplicate, deduplicate
 from services.commands.incoming_command import IncomingCommand, IncomingDeadLetter, parse_record
 from services.commands.serialization import OUTPUT_BYTES_MAX, SerializedCommand, serialize
-from services.eventlog.store import FirstVerdict, Stream
+from services.eventlog.first_verdicts import FirstVerdict
+from services.eventlog.store import Stream
 from services.kafka.partitioning import SHARD_COUNT, get_course_shard
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course

@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 
 from services.eventlog.aggregates import apply_assignment_event, decode_event
 from services.eventlog.grade_events import TYPE_VERSION, apply_grade_event
-from services.eventlog.store import StoredEvent
+from services.eventlog.stored_events import StoredEvent
 from services.moderation import commands
 from services.moderation.assignment import Assignment
 from services.moderation.event_payloads import to_payload

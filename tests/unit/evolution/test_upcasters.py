@@ -13,7 +13,7 @@ import pytest
 from services.commands.parse import InvalidCommand, ParsedCommand, parse
 from services.commands.upcasters import UPCASTERS
 from services.eventlog.aggregates import apply_assignment_event
-from services.eventlog.store import StoredEvent
+from services.eventlog.stored_events import StoredEvent
 from services.moderation import upcasters as event_upcasters
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.commands import RecordProvisionalComment

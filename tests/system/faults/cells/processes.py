@@ -1,11 +1,14 @@
 """Our own processes: killed, paused, restarted, in pairs."""
 
+import signal
 import time
 
+from schemas.topics import count_lanes
 from services.runtime.failpoints import BOUNDARIES
 from tests.fixtures.process_runner import Process
 from tests.system.faults.cells import cell
-from tests.system.faults.fault_run import FaultRun
+from tests.system.faults.fault_run import ACTIVE_METRIC, FaultRun
+from tests.system.faults.installation import wait_until
 
 SESSION_SECONDS = 10
 """After which a handler that is paused has lost its partitions."""
@@ -41,7 +44,7 @@ def kill_handler(run: FaultRun) -> None:
 
 @cell(weight=5)
 def kill_relay(run: FaultRun) -> None:
-    """The active relay is killed and started again, twice: the standby takes over."""
+    """A relay is killed and started again, twice: the other one takes its lanes over."""
     for _ in range(2):
         run.hold(0, 1)
         kill_and_start(run, run.active_relay())
@@ -77,11 +80,29 @@ def pause_handler(run: FaultRun) -> None:
 
 @cell(weight=2)
 def pause_relay(run: FaultRun) -> None:
-    """The active relay stands still for up to 20 s, perhaps inside a transaction, and goes on."""
+    """A relay stands still for up to 20 s, perhaps inside a transaction, and goes on."""
     relay = run.active_relay()
     run.injected("relay paused")
     run.pause(relay, run.chance.uniform(2, 20))
     run.recovered()
+
+
+@cell()
+def hang_relay(run: FaultRun) -> None:
+    """A relay hangs with its lanes: the other one takes them over within seconds, and the first is fenced."""
+    hanging = run.active_relay()
+    others = [relay for relay in run.installation.of("relay") if relay is not hanging]
+    run.injected("relay hung")
+    hanging.signal(signal.SIGSTOP)
+    try:
+        wait_until(
+            lambda: sum(relay.get_metric(ACTIVE_METRIC) for relay in others) == count_lanes(),
+            "all lanes are taken over",
+        )
+        run.recovered()
+    finally:
+        hanging.signal(signal.SIGCONT)
+    wait_until(lambda: hanging.get_metric(ACTIVE_METRIC) >= 1, "the relay takes its share again")
 
 
 @cell(weight=2)
@@ -92,7 +113,7 @@ def restart_handler(run: FaultRun) -> None:
 
 @cell(weight=2)
 def restart_relay(run: FaultRun) -> None:
-    """The active relay is stopped gracefully and started again."""
+    """A relay is stopped gracefully and started again."""
     stop_and_start(run, run.active_relay())
 
 

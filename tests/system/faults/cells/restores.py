@@ -9,6 +9,7 @@ from deploy.local.paths import database_folder
 from deploy.local.postgres import create_database, database_name
 from tests.system.faults import log_reader
 from tests.system.faults.cells import cell
+from tests.system.faults.cells.topics import run_command
 from tests.system.faults.fault_run import FaultRun
 from tests.system.faults.installation import Installation, opened, wait_until
 
@@ -79,7 +80,7 @@ def _rename(connection: psycopg.Connection, old: str, new: str) -> bool:
 
 @cell(shared=False)
 def lose_commits(run: FaultRun) -> None:
-    """A standby that lacks the last 100 commits is promoted: the relay stops, and publishes nothing from that log."""
+    """A standby without the last 100 commits is promoted: the relay stops, and its remedy ends in verify clean."""
     pair = PostgresPair(database_folder(f"{run.servers.folder.name}-lost"))
     pair.folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -104,6 +105,14 @@ def lose_commits(run: FaultRun) -> None:
             pair.standby.start()
             pair.standby.promote()
             assert_relay_stops(run, installation)
+            (relay,) = installation.of("relay")
+            installation.kill(relay)
+            run_command(installation, "admin", "rewind", "log")
+            installation.start_reader()
+            relay.start()
+            load.probe()
+            wait_until(installation.is_settled, "what was lost is decided and published again")
+            run_command(installation, "verify")
     finally:
         pair.kill()
         pair.remove()

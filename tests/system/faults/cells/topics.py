@@ -1,24 +1,26 @@
-"""Topics and offsets: a group set back to the beginning, an output made again, more partitions of commands."""
+"""Topics and offsets: a group set back to the beginning, topics made again and cut, more partitions of commands."""
 
+import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import OFFSET_END, ConsumerGroupState, ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
 from deploy.local.kafka import client_settings
 from deploy.local.paths import ROOT
 from services.kafka.topics import full_topic_name
-from tests.system.faults import readers
+from tests.system.faults import log_reader, readers
 from tests.system.faults.cells import cell
 from tests.system.faults.fault_run import FaultRun
 from tests.system.faults.installation import Installation, wait_until
 
 REQUEST_SECONDS_MAX = 60
 REMEDY = "admin rewind topics"
+ACCEPT = "admin accept-recreated-topic"
 NEW_PARTITIONS = 24
 
 
@@ -26,13 +28,26 @@ def admin_of(installation: Installation) -> AdminClient:
     return AdminClient(client_settings(installation.bootstrap))
 
 
-def run_admin_command(installation: Installation, *arguments: str) -> None:
-    """Run ``moderated-grading admin`` as an administrator does. Raises RuntimeError with what it said."""
-    command = [sys.executable, "-m", "services.cli", "admin", *arguments]
+def run_command(installation: Installation, *arguments: str) -> None:
+    """Run ``moderated-grading`` as an operator does. Raises RuntimeError with what it said."""
+    command = [sys.executable, "-m", "services.cli", *arguments]
     environment: Mapping[str, str] = installation.of("handler")[0].environment
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"admin {' '.join(arguments)}: {done.stdout}{done.stderr}")
+        raise RuntimeError(f"{' '.join(arguments)}: {done.stdout}{done.stderr}")
+
+
+def run_admin_command(installation: Installation, *arguments: str) -> None:
+    """Run ``moderated-grading admin`` as an administrator does. Raises RuntimeError with what it said."""
+    run_command(installation, "admin", *arguments)
+
+
+def recreate_topic(installation: Installation, name: str) -> None:
+    """Delete a topic, and let the service's own command make it again."""
+    admin = admin_of(installation)
+    admin.delete_topics([name])[name].result(REQUEST_SECONDS_MAX)
+    wait_until(lambda: name not in admin.list_topics(timeout=10).topics, "the topic is gone")
+    run_admin_command(installation, "create-topics")
 
 
 @cell()
@@ -96,10 +111,7 @@ def make_output_again(run: FaultRun) -> None:
         name = full_topic_name(installation.prefix, "events")
         installation.kill(relay)
         run.injected("output made again")
-        admin = admin_of(installation)
-        admin.delete_topics([name])[name].result(REQUEST_SECONDS_MAX)
-        wait_until(lambda: name not in admin.list_topics(timeout=10).topics, "the topic is gone")
-        run_admin_command(installation, "create-topics")
+        recreate_topic(installation, name)
         relay.start()
         wait_until(lambda: REMEDY in relay.get_readiness()[1], "the relay names the remedy")
         installation.kill(relay)
@@ -123,3 +135,61 @@ def add_partitions(run: FaultRun) -> None:
             time.sleep(10)
             load.probe()
         run.judge(installation, load)
+
+
+@contextlib.contextmanager
+def _commands_refused(run: FaultRun, name: str) -> Iterator[Installation]:
+    """Let the block damage the commands topic; the handler must name the remedy, which lets it go on."""
+    with run.new_installation(name) as installation:
+        installation.start(handlers=1, relays=1, gateways=0)
+        with run.loaded(installation) as load:
+            time.sleep(4)
+        load.stop()
+        wait_until(installation.is_settled, "all is decided and published")
+        (handler,) = installation.of("handler")
+        yield installation
+        wait_until(lambda: ACCEPT in handler.get_readiness()[1], "the handler names the remedy")
+        decided = log_reader.count_rows(installation.database_url)["verdicts"]
+        installation.kill(handler)
+        run_admin_command(installation, "accept-recreated-topic", f"cell {name}")
+        handler.start()
+        with run.loaded(installation) as load:
+            load.probe()
+        wait_until(lambda: log_reader.count_rows(installation.database_url)["verdicts"] > decided, "decisions go on")
+        run_command(installation, "verify")
+
+
+@cell(shared=False)
+def recreate_commands(run: FaultRun) -> None:
+    """The commands topic is deleted and made again, and gets new commands: none is taken for one that was decided."""
+    with _commands_refused(run, "recreated") as installation:
+        (handler,) = installation.of("handler")
+        installation.stop(handler)
+        run.injected("commands topic recreated")
+        recreate_topic(installation, full_topic_name(installation.prefix, "commands"))
+        with run.loaded(installation) as load:
+            time.sleep(2)
+        load.stop()
+        handler.start()
+
+
+@cell(shared=False)
+def cut_commands(run: FaultRun) -> None:
+    """Records are removed from the commands topic before they were decided: the handler names them and stops there."""
+    with _commands_refused(run, "cut") as installation:
+        (handler,) = installation.of("handler")
+        installation.stop(handler)
+        with run.loaded(installation) as load:
+            time.sleep(2)
+        load.stop()
+        run.injected("undecided commands removed")
+        admin, name = admin_of(installation), full_topic_name(installation.prefix, "commands")
+        consumer = readers.create_consumer(installation.bootstrap, committed=False)
+        places = [TopicPartition(name, p.partition, OFFSET_END) for p in readers.list_partitions(consumer, name)]
+        consumer.close()
+        for removal in admin.delete_records(places).values():
+            removal.result(REQUEST_SECONDS_MAX)
+        with run.loaded(installation) as load:
+            time.sleep(2)
+        load.stop()
+        handler.start()

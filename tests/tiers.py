@@ -92,7 +92,7 @@ TIERS = {
     for tier in (
         CHECKS,
         pytest_tier("unit", *UNIT_OPTIONS, "-m", "not slow", "tests/unit", minutes=5, needs_servers=False),
-        pytest_tier("slow", "-m", "slow", "tests/unit", minutes=5, needs_servers=False),
+        pytest_tier("slow", "-p", "no:schemathesis", "-m", "slow", "tests/unit", minutes=5, needs_servers=False),
         pytest_tier("integration", "tests/integration", minutes=30),
         pytest_tier("system", "tests/system/contracts", "tests/system/faults", f"--ignore={SABOTAGES}", minutes=20),
         pytest_tier("browser", "tests/system/console", minutes=10, runs_alone=True),

@@ -29,6 +29,7 @@ def test_quantiles_equal_published_tables(
     assert f"{f_quantile(numerator_degrees, denominator_degrees, probability):.3f}" == published
 
 
+@pytest.mark.slow
 @given(degrees, degrees, some.sampled_from([0.025, 0.3, 0.5, 0.9, 0.975]))
 def test_reciprocal_of_a_quantile_is_the_opposite_quantile_with_degrees_exchanged(
     first: float, second: float, probability: float

@@ -174,6 +174,7 @@ def mutated_commands(draw: some.DrawFn) -> bytes:
     return value
 
 
+@pytest.mark.slow
 @given(near_commands())
 @example(encode(build_everyday_command("record_provisional_grade", issued_at="2026-01-31T120000.0Z")))
 @example(replace_field(build_everyday_command("record_provisional_grade"), "data.score", "-0.0"))
@@ -181,6 +182,7 @@ def test_near_commands_are_read_as_by_the_schema(value: bytes) -> None:
     assert_read_alike(value)
 
 
+@pytest.mark.slow
 @given(mutated_commands())
 @example(encode(build_everyday_command("record_provisional_grade")).replace(b'"score"', b'"final": true, "score"'))
 def test_mutated_commands_are_read_as_by_the_schema(value: bytes) -> None:

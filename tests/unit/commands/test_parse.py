@@ -304,11 +304,13 @@ def check_parsed(parsed: ParsedCommand | InvalidCommand | UnreadableRecord) -> N
     assert all("\x00" not in text and text.encode() is not None and len(text) <= 1_000 for text in spoken)
 
 
+@pytest.mark.slow
 @given(some.binary())
 def test_random_bytes_never_raise(value: bytes) -> None:
     check_parsed(parse(value))
 
 
+@pytest.mark.slow
 @given(anything)
 def test_any_json_never_raises(value: Any) -> None:
     check_parsed(parse(json.dumps(value).encode("utf-8", "surrogatepass")))

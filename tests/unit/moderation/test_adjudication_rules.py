@@ -65,6 +65,7 @@ third_mark_policies = some.builds(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(policies | third_mark_policies, points, some.lists(scores, min_size=2, max_size=6))
 def test_rounding_crosses_no_boundary_and_leaves_given_marks_alone(
     policy: AdjudicationPolicy, points_possible: Decimal, given_scores: list[Decimal]

@@ -79,6 +79,7 @@ def test_generated_submission_id_belongs_to_its_student_once_published() -> None
     assert submission_ids(memory)[ANN] == of_ann
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [b"", bytes(32)])
 def test_ordinal_permutation_is_a_bijection_with_an_inverse(key: bytes) -> None:
     permutation, ordinals = OrdinalPermutation(key), range(1, ORDINAL_MAX + 1)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
@@ -133,6 +134,7 @@ def decode_log(log: list[tuple[bool, Event]]) -> Iterator[tuple[bool, Event]]:
         yield of_course, from_payload(event.name, to_payload(event), **about)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(steps)
 def test_state_replayed_from_the_log_equals_the_cached_state(
@@ -147,6 +149,7 @@ def test_state_replayed_from_the_log_equals_the_cached_state(
     assert state_document(course, assignment) == state_document(history.course, history.assignment)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(steps, facts)
 def test_repeated_lms_fact_emits_no_event(

@@ -183,5 +183,6 @@ def test_additive_change_is_compatible(name: str) -> None:
     assert breaking_changes(CURRENT_CONTRACTS, COMPATIBLE[name]) == []
 
 
+@pytest.mark.slow
 def test_unchanged_contracts_are_compatible() -> None:
     assert breaking_changes(CURRENT_CONTRACTS, json.loads(json.dumps(CURRENT_CONTRACTS))) == []

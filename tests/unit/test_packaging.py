@@ -1,5 +1,7 @@
 """The project installs as pyproject.toml states: the locks agree, the wheel is complete, the script runs."""
 
+import importlib.resources
+import json
 import os
 import pkgutil
 import re
@@ -10,6 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -118,3 +121,23 @@ def test_wheel_contains_modules_and_their_data(tmp_path: Path) -> None:
     data = {path for folder, kinds in DATA.items() for path in (ROOT / folder).rglob("*") if path.suffix in kinds}
     assert {str(path.relative_to(ROOT)) for path in modules | data} - packed == set()
     assert not any(name.startswith(("tests/", "deploy/")) for name in packed)
+
+
+@pytest.mark.slow
+def test_sbom_is_valid_and_names_each_package_of_the_run_time(tmp_path: Path) -> None:
+    subprocess.run([ROOT / "deploy" / "sbom", tmp_path / "sbom.json"], cwd=ROOT, check=True, capture_output=True)
+
+    document = json.loads((tmp_path / "sbom.json").read_text())
+
+    schemas = Path(str(importlib.resources.files("cyclonedx") / "schema" / "_res"))
+    loaded = {path.name: json.loads(path.read_text()) for path in schemas.glob("*.json")}
+    registry = jsonschema_rs.Registry(
+        [(f"http://cyclonedx.org/schema/{name}", schema) for name, schema in loaded.items()]
+    )
+    specification = loaded[f"bom-{document['specVersion']}.SNAPSHOT.schema.json"]
+    jsonschema_rs.validator_for(specification, registry=registry).validate(document)
+    named = {(canonicalize_name(part["name"]), part["version"]) for part in document["components"]}
+    pins = locked("requirements.lock")
+    assert named == {(name, version_of(pin)) for name, found in pins.items() for pin in found}
+    hashes = [reference["hashes"] for part in document["components"] for reference in part["externalReferences"]]
+    assert all(hashes)

@@ -63,8 +63,13 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- if and (eq .component "handler") $values.auth.commands.secret }}
 {{ include "moderation.file" (dict "secret" $values.auth.commands.secret "key" $values.auth.commands.key "path" "commands.jwks") }}
 {{- end }}
-{{- if and (eq .component "gateway") $values.auth.commandKey.secret }}
-{{ include "moderation.file" (dict "secret" $values.auth.commandKey.secret "key" $values.auth.commandKey.key "path" "command.key") }}
+{{- if and (eq .component "console") $values.auth.openId.secret }}
+{{ include "moderation.file" (dict "secret" $values.auth.openId.secret "key" $values.auth.openId.key "path" "openid-client-secret") }}
+{{- end }}
+{{- range $component, $commandKey := dict "gateway" $values.auth.commandKey "scheduler" $values.auth.schedulerKey }}
+{{- if and (eq $component $.component) $commandKey.secret }}
+{{ include "moderation.file" (dict "secret" $commandKey.secret "key" $commandKey.key "path" "command.key") }}
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ SETTINGS_OF: dict[str, type[config.Settings]] = {
     "relay": config.RelaySettings,
     "gateway": config.GatewaySettings,
     "console": config.ConsoleSettings,
+    "scheduler": config.SchedulerSettings,
     "migrate": config.DatabaseSettings,
     "topics": config.TopicSettings,
 }
@@ -294,7 +296,7 @@ def test_strimzi_users_have_the_listed_rights(rendered: dict[str, list[Json]]) -
         user["metadata"]["name"]: user["spec"]["authorization"]["acls"]
         for user in select_kind(rendered["strimzi"], "KafkaUser")
     }
-    roles = ("handler", "relay", "gateway", "console", "operator", "administrator")
+    roles = ("handler", "relay", "gateway", "console", "scheduler", "operator", "administrator")
     assert users == {
         **{f"grading-{role}": listed(role, f"grading-{role}") for role in roles},
         "lms": listed("producer", "lms"),
@@ -302,6 +304,11 @@ def test_strimzi_users_have_the_listed_rights(rendered: dict[str, list[Json]]) -
     }
     names = {environment_of(pod)["KAFKA_SASL_USERNAME"] for _, pod in pod_templates(rendered["strimzi"])}
     assert names <= users.keys()
+
+
+def test_packaged_chart_renders_the_same(chart: Chart, rendered: dict[str, list[Json]], tmp_path: Path) -> None:
+    package = chart.package(tmp_path)
+    assert {name: package.render(values) for name, values in VALUE_SETS.items()} == rendered
 
 
 def test_chart_and_service_have_one_version() -> None:

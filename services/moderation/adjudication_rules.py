@@ -37,10 +37,10 @@ class Grading:
 
 @value_object()
 class Ruling:
-    """``stands``: the mark that is selected; None with a score: no grader gave that score.
+    """``stands``: the selected mark; None with a score: no grader gave that score.
 
     ``failed``: names of the comparisons that failed; ``missing``: marks that are still needed;
-    ``comparisons``: each with its figures, as JSON.
+    ``comparisons``: each with its values, as JSON.
     """
 
     outcome: str

@@ -315,7 +315,7 @@ class GradeWithdrawn(DomainEvent):
 
 @value_object(kw_only=True)
 class SubmissionPosted(DomainEvent):
-    """``graded``: the submission's state; only of graded ones the grade is told again."""
+    """``graded``: the submission's state; a grade_change follows only for graded submissions."""
 
     name: ClassVar[str] = "submission_posted"
     may_change_grade: ClassVar[bool] = True
@@ -330,7 +330,7 @@ class SubmissionPosted(DomainEvent):
 
 @value_object(kw_only=True)
 class SubmissionHidden(DomainEvent):
-    """``graded``: the submission's state; only of graded ones the grade is told again."""
+    """``graded``: the submission's state; a grade_change follows only for graded submissions."""
 
     name: ClassVar[str] = "submission_hidden"
     may_change_grade: ClassVar[bool] = True

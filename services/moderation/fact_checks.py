@@ -1,4 +1,4 @@
-"""Rejects facts that parse but cannot be meant: accepted, they would make every later decision wrong."""
+"""Rejects facts that are well-formed but make no sense: accepted, they would make every later decision wrong."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta

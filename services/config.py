@@ -379,7 +379,7 @@ class OpenIdSettings(Settings):
         default=None, description="the https URL of the OpenID provider that signs operators in, or leave it unset"
     )
     console_openid_client_id: str | None = Field(
-        default=None, max_length=255, description="the id that the OpenID provider knows the console by"
+        default=None, max_length=255, description="the console's client id at the OpenID provider"
     )
     console_openid_client_secret_file: Path | None = Field(
         default=None, description="the path of a file with the secret of that client, or leave it unset if it has none"
@@ -388,7 +388,7 @@ class OpenIdSettings(Settings):
         default="openid",
         pattern=r"^[!-~]+( [!-~]+)*$",
         max_length=1_000,
-        description="the scopes that the console asks the provider for, separated by spaces, among them openid",
+        description="the scopes that the console requests from the provider, separated by spaces, including openid",
     )
     console_openid_user_claim: str = Field(
         default="sub", min_length=1, max_length=255, description="the claim of the ID token that holds the user id"

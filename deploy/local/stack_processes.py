@@ -1,4 +1,4 @@
-"""The processes of the running stack: which of them run, whether they are ready, and how one is restarted."""
+"""Status and restart of the processes of the running stack."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ READY_SECONDS = 60
 
 @dataclass(frozen=True)
 class ProcessStatus:
-    """``pid``: None while it does not run. ``problem``: why it is not ready; None where it is."""
+    """``pid`` is None while it does not run; ``problem`` states why it is not ready, None if it is."""
 
     name: str
     pid: int | None
@@ -25,7 +25,7 @@ class ProcessStatus:
 
 
 def find_pids(supervisor_pid: int, names: tuple[str, ...]) -> dict[str, int]:
-    """Return the process ids of the supervisor's children, by the name of the process."""
+    """Return the process ids of the supervisor's children by name."""
     pids = {}
     for child in Path(f"/proc/{supervisor_pid}/task/{supervisor_pid}/children").read_text().split():
         try:
@@ -45,7 +45,7 @@ def read_statuses(supervisor_pid: int | None, urls: Mapping[str, str]) -> list[P
 
 
 def readiness_problem(url: str) -> str | None:
-    """Return why the process with that base URL is not ready, or None where it is."""
+    """Return why the process with that base URL is not ready, None if it is."""
     try:
         with urllib.request.urlopen(f"{url}/health/ready", timeout=2):
             return None
@@ -54,9 +54,9 @@ def readiness_problem(url: str) -> str | None:
 
 
 def restart(supervisor_pid: int, name: str, url: str) -> str | None:
-    """End a process, which the supervisor starts again, and wait until it is ready. Return why it is not, else None.
+    """End a process, which the supervisor restarts, and wait until it is ready. Return why it is not, else None.
 
-    A process that does not end within 15 s, because it hangs or is stopped, is killed.
+    Kills a process that does not end within 15 s, because it hangs or is stopped.
     """
     pid = find_pids(supervisor_pid, (name,)).get(name)
     if pid is not None:

@@ -20,7 +20,7 @@ def create_keys(folder: Path) -> bool:
     gives no access to the gateway.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # If one is missing, an earlier attempt was interrupted, or made by a version that knew fewer processes.
+    # If one is missing, an earlier attempt was interrupted, or an older version with fewer processes created the keys.
     if all((folder / name).exists() for name in (ISSUER_KEY, GATEWAY_KEY, SCHEDULER_KEY, USERS_JWKS, COMMANDS_JWKS)):
         return False
     for name in (ISSUER_KEY, GATEWAY_KEY, SCHEDULER_KEY, USERS_JWKS):

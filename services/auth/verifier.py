@@ -121,7 +121,7 @@ def get_key_id(token: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class ClaimNames:
-    """The claims that hold a token's user id and scopes, for an issuer that has names of its own."""
+    """Names of the claims with a token's user id and scopes, which differ between issuers."""
 
     user: str = "sub"
     scope: str = "scope"

@@ -1,6 +1,6 @@
-"""Reads scheduled publications: which are in force and due, and whether a publication was refused.
+"""Reads scheduled publications: which are in force and due, and which were refused.
 
-It reads events only: a schedule is in force unless a later event of its stream replaced, cancelled or published it.
+Only events are read: a schedule is in force unless a later event of its stream replaced, cancelled or published it.
 Each query compares times with PostgreSQL's clock at its own start, so that nothing is due early.
 """
 
@@ -57,7 +57,7 @@ where a.number = any($1::bigint[])
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A schedule in force. ``command_id``: of its publication; ``seconds_left``: until due, by PostgreSQL's clock."""
+    """A schedule in force, the id of its publication's command, and the time left by PostgreSQL's clock."""
 
     stream: int
     root_account: int

@@ -1,1 +1,1 @@
-"""Sends the publications that are due to the commands topic, and observes those that are not. Any number may run."""
+"""Sends due publications to the commands topic, and monitors the other schedules. Any number may run concurrently."""

@@ -1,4 +1,4 @@
-"""Settings, health page, scheduler."""
+"""Start the scheduler: read settings, serve health endpoints, send due publications."""
 
 import functools
 import logging

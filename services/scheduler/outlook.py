@@ -1,4 +1,4 @@
-"""Observes all schedules: how many wait, are overdue or refused, and which would be refused if their time were now."""
+"""Monitors all schedules: how many are waiting, overdue or refused, and how many would be refused now."""
 
 import asyncio
 import logging
@@ -47,11 +47,11 @@ class Outlook:
     def __init__(self, settings: SchedulerSettings, metrics: SchedulerMetrics) -> None:
         self._url = settings.url()
         self._metrics = metrics
-        # By schedule: the versions of assignment and course that it was checked at, and the reason of a refusal.
+        # By schedule: the versions of assignment and course at the last check, and the reason for a refusal.
         self._checked: dict[str, tuple[tuple[int, int], str | None]] = {}
 
     async def run(self) -> None:
-        """Observe until cancelled; while PostgreSQL is away the metrics stay as they were."""
+        """Monitor until cancelled; while PostgreSQL is down the metrics keep their values."""
         connection = None
         try:
             while True:
@@ -60,7 +60,7 @@ class Outlook:
                         connection = await connect(self._url, "scheduler-outlook", READER)
                     await self.observe(connection)
                 except POSTGRES_ERRORS as error:
-                    LOGGER.info("schedules are not observed at present: %s", describe_error(error))
+                    LOGGER.info("schedules cannot be monitored at present: %s", describe_error(error))
                     if connection is not None:
                         connection.terminate()
                         connection = None
@@ -88,7 +88,7 @@ class Outlook:
             self._metrics.would_be_refused.labels(reason).set(refusals[reason])
 
     async def _check(self, connection: Connection, schedules: Sequence[Schedule]) -> Counter[str]:
-        """Count the schedules that would be refused now by reason; only what has changed is read again."""
+        """Count the schedules that would be refused now, by reason; read only changed assignments again."""
         started_at, kept = time.monotonic(), {}
         versions = await read_versions(connection, schedules) if schedules else {}
         for schedule in schedules:

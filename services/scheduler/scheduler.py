@@ -1,8 +1,8 @@
-"""The loop: find what is due, send it, and sleep until the next one is.
+"""The loop: find due publications, send them, and sleep until the next one is due.
 
-Every query compares with PostgreSQL's clock, so that nothing is sent early, whatever this machine's clock says. What
-was sent is remembered in memory only: sending again, also by another scheduler, repeats a command id that is decided
-once.
+Every query compares with PostgreSQL's clock, so that nothing is sent early, regardless of this machine's clock. Sent
+publications are remembered only in memory: sending one again, even by another scheduler, repeats its command id, which
+is decided once.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ from services.telemetry.metrics import SchedulerMetrics
 LOGGER = logging.getLogger("scheduler")
 POLL_SECONDS = 0.5
 AHEAD_SECONDS = 5.0
-# What became due longer ago is looked for once a minute only: the schedules of many years have passed.
+# Older due schedules are read only once a minute, because the log holds the schedules of many years.
 BACK_SECONDS = 3_600.0
 FULL_SCAN_SECONDS = 60.0
 SCHEDULES_MAX = 10_000
 SENT_AT_ONCE_MAX = 200
 # The producer's own timeouts are shorter.
 SEND_SECONDS_MAX = 60
-# A command that is not decided by then is sent again: it may be lost, or its sender was not believed.
+# A command that is not decided by then is sent again: it may be lost, or its token was rejected.
 RESEND_SECONDS = (30.0, 60.0, 120.0, 300.0)
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
 
@@ -49,14 +49,14 @@ class Scheduler:
         self._sender = sender
         self._connection: HeartbeatConnection | None = None
         self._asked: Server = "postgresql"
-        # By command id: how often it was sent, and when it may be sent (again), by the monotonic clock; never once it
+        # By command id: how often it was sent, and when it may be sent again, by the monotonic clock; never after it
         # was refused.
         self._attempts: dict[str, tuple[int, float]] = {}
         self._pending_seconds = 0.0
         self._full_scan_at = -math.inf
 
     async def run(self) -> None:
-        """Run until cancelled; while a server is away, try again with growing pauses."""
+        """Run until cancelled; while a server is down, retry with growing pauses."""
         failures, problem = 0, None
         try:
             while True:
@@ -66,7 +66,7 @@ class Scheduler:
                 except (*POSTGRES_ERRORS, *KAFKA_ERRORS) as error:
                     described = describe_error(error, self._asked)
                     if described != problem:
-                        LOGGER.warning("nothing is sent at present: %s", problem := described)
+                        LOGGER.warning("no publications can be sent at present: %s", problem := described)
                     await self._disconnect()
                     pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
                     failures += 1
@@ -82,7 +82,7 @@ class Scheduler:
         await self._sender.close()
 
     async def _send_due(self) -> float:
-        """Send what is due; return the seconds until the next look."""
+        """Send due publications; return the seconds until the next check."""
         self._asked = "postgresql"
         if self._connection is None or self._connection.is_closed():
             self._connection = None
@@ -109,7 +109,7 @@ class Scheduler:
         return attempt is None or time.monotonic() >= attempt[1]
 
     async def _find_undecided(self, schedules: Sequence[Schedule]) -> list[Schedule]:
-        """Leave out those whose publication was refused: they are never sent again."""
+        """Leave out schedules whose publication was refused: they are never sent again."""
         if not schedules:
             return []
         assert self._connection is not None

@@ -1,4 +1,4 @@
-"""Sends the command of a due publication, signed in the name of who scheduled it."""
+"""Sends the command of a due publication, signed for the user who scheduled it."""
 
 import asyncio
 import contextlib
@@ -16,13 +16,13 @@ from services.kafka.client_options import client_options
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import KAFKA_ERRORS
 
-# The expiry is checked against the record's append time, which an outage of the broker delays.
+# The token's expiry is checked against the record's append time, which a broker outage delays.
 TOKEN_LIFETIME_SECONDS = 600
 CLOSE_SECONDS_MAX = 3.0
 
 
 def build_command(schedule: Schedule) -> bytes:
-    """Build the command that publishes a schedule. All of its content follows from the schedule, whoever sends it."""
+    """Build the command of a scheduled publication; its content depends only on the schedule, not on the sender."""
     data = {"schedule_id": schedule.schedule_id}
     if schedule.plan_digest is not None:
         data["plan_digest"] = schedule.plan_digest
@@ -43,7 +43,7 @@ def build_command(schedule: Schedule) -> bytes:
 class PublicationSender:
     """Sends with one producer, which is created when it is needed and replaced after an error.
 
-    ``signer`` None: commands carry no token. ``token_claims``: what each token names besides.
+    ``signer`` None: commands carry no token. ``token_claims`` are added to each token.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class PublicationSender:
     async def send(self, schedule: Schedule) -> None:
         """Send the command of a schedule, and wait until the brokers have it.
 
-        Raises KAFKA_ERRORS: the record may have arrived; sending it again does no harm.
+        Raises KAFKA_ERRORS: the record may have arrived; sending it again is harmless.
         """
         value = build_command(schedule)
         producer = await self._get_producer()

@@ -236,9 +236,9 @@ class SchedulerMetrics(ProcessMetrics):
         super().__init__("scheduler")
         self.schedules = self._gauge(
             "moderation_schedules",
-            "Scheduled publications in force, by state: waiting (the time is ahead), overdue (it has passed, and the"
-            " publication is not decided), refused (it was sent and refused, and nobody scheduled, cancelled or"
-            " published since)",
+            "Scheduled publications in force, by state: waiting (the time is in the future), overdue (it has passed,"
+            " and the publication is not decided), refused (it was sent and refused, and not scheduled again, cancelled"
+            " or published since)",
             "state",
         )
         self.next_due = self._callback_gauge(

@@ -214,8 +214,8 @@ def _relay() -> list[Panel]:
             "Which publications are scheduled?",
             "short",
             [query(f"max by (state) ({selector('moderation_schedules')})", "{{state}}")],
-            "waiting: the time is ahead. overdue: it has passed and nothing was decided. refused: it was sent and "
-            "refused, and nobody scheduled, cancelled or published since.",
+            "waiting: the time is in the future. overdue: it has passed without a decision. refused: it was sent and "
+            "refused, and not scheduled again, cancelled or published since.",
             ["SchedulerAbsent", "ScheduledPublicationRefused"],
         ),
         graph(
@@ -232,14 +232,14 @@ def _relay() -> list[Panel]:
             "Would scheduled publications be refused?",
             "short",
             [query(f"max by (reason) ({selector('moderation_schedules_would_be_refused')})", "{{reason}}")],
-            "Those of the next day that would be refused if their time were now.",
+            "Publications of the next day that would be refused if their time were now.",
             ["ScheduledPublicationWouldBeRefused"],
         ),
         graph(
             "How late are scheduled publications sent?",
             "s",
             p50_and_p99("moderation_schedule_lateness_seconds"),
-            "From the scheduled time until the brokers have the command; one second at most while all servers answer.",
+            "From the scheduled time until the brokers have the command; at most one second while all servers answer.",
         ),
         graph(
             "How many scheduled publications are sent?",

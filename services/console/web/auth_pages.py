@@ -18,7 +18,7 @@ router = APIRouter()
 async def sign_in_page(
     request: Request, dependencies: ConsoleDependencies, next: str = "/", signed_out: str = ""
 ) -> Response:
-    """Show the form for the token and the link to the OpenID provider; after ``signed_out=openid`` also its own."""
+    """Show the token form and the link to the OpenID provider; after ``signed_out=openid`` also its sign-out link."""
     provider = dependencies.sessions.provider
     sign_out_url = await provider.find_sign_out_url() if provider is not None and signed_out == "openid" else None
     return _render_sign_in(request, dependencies, next, None, 200, sign_out_url)
@@ -71,10 +71,10 @@ async def begin_openid(request: Request, dependencies: ConsoleDependencies, next
 
 @router.get(CALLBACK_PATH)
 async def finish_openid(request: Request, dependencies: ConsoleDependencies) -> Response:
-    """Set the session cookie for the user whom the OpenID provider names.
+    """Set the session cookie for the user that the OpenID provider authenticated.
 
-    The answer is a page that leads on: a browser would not send the cookie, which is SameSite=Strict, with a redirect
-    that another site began.
+    Responds with a page that links on, not a redirect: browsers do not send the cookie, which is SameSite=Strict, with
+    a redirect that another site started.
     """
     cookies = Response()
     try:

@@ -1,8 +1,8 @@
 """Sign-in by an OpenID provider: authorization code with PKCE, any provider by its discovery document.
 
-Authlib carries out the protocol: it draws and checks state, nonce and code verifier, and validates the ID token.
-Between the two requests of a sign-in these are in a cookie of the browser that began it, so that any console can finish
-it. The ID token is then the session's token, and is verified again for each page, like a pasted one.
+Authlib implements the protocol: it generates and checks state, nonce and code verifier, and validates the ID token.
+Between the two requests of a sign-in they are in a cookie of the browser, so that any console can complete the sign-in.
+ The ID token is then the session's token, and is verified again for each page, like a pasted one.
 """
 
 import base64
@@ -30,11 +30,11 @@ _ERROR_CODE = re.compile("[a-z_]{1,60}")
 
 
 class SignInFailed(Exception):
-    """The provider signs no one in, or its answer does not belong to this browser; the message says what to do."""
+    """The provider refused, or its response does not belong to this browser; the message states what to do."""
 
 
 class OpenIdProvider:
-    """The provider of the settings. Its documents are read when they are first needed."""
+    """The configured provider. Its documents are read when they are first needed."""
 
     def __init__(self, settings: ConsoleSettings) -> None:
         assert settings.console_openid_issuer is not None
@@ -63,7 +63,7 @@ class OpenIdProvider:
         )
 
     async def begin(self, request: Request, next_path: str) -> Response:
-        """Redirect to the provider, and keep in the browser what its answer is checked with. Raises SignInFailed."""
+        """Redirect to the provider, and store the values to check its response in a cookie. Raises SignInFailed."""
         session: dict[str, dict[str, Any]] = {}
         request.scope["session"] = session
         try:
@@ -73,7 +73,7 @@ class OpenIdProvider:
         for state in session.values():
             del state["data"]["url"]
         content = base64.urlsafe_b64encode(json.dumps({"next": next_path, "session": session}).encode()).decode()
-        # Lax: the provider's page leads back here, and a browser sends no Strict cookie then.
+        # Lax, because browsers send no Strict cookie when the provider's page redirects back here.
         response.set_cookie(
             self.cookie_name,
             content,
@@ -85,7 +85,7 @@ class OpenIdProvider:
         return response
 
     async def finish(self, request: Request) -> tuple[str, str]:
-        """Return the ID token that the provider's answer leads to, and the path to go on to. Raises SignInFailed."""
+        """Exchange the provider's response for the ID token; return it and the next path. Raises SignInFailed."""
         error_code = request.query_params.get("error")
         if error_code is not None:
             shown = error_code if _ERROR_CODE.fullmatch(error_code) else "an error"
@@ -97,18 +97,18 @@ class OpenIdProvider:
             raise self._unavailable(error) from None
         except (AuthlibBaseError, JoseError, ValueError, RuntimeError) as error:
             raise SignInFailed(
-                f"the answer of {self.host} is not one to this browser's sign-in ({type(error).__name__}): begin again"
+                f"the response of {self.host} is not for this browser's sign-in ({type(error).__name__}): sign in again"
             ) from None
         if "userinfo" not in token:
             raise SignInFailed(f"{self.host} sent no ID token: its client must have the scope openid")
         return str(token["id_token"]), next_path
 
     def forget(self, response: Response) -> None:
-        """Delete the cookie of a sign-in, which counts once."""
+        """Delete the cookie of a sign-in, which is valid only once."""
         response.delete_cookie(self.cookie_name, httponly=True, samesite="lax", secure=self.is_secure)
 
     async def verify(self, id_token: str) -> Claims:
-        """Return the claims of an ID token, by the rules for tokens. Raises InvalidToken."""
+        """Return the claims of an ID token, checked by the rules for tokens. Raises InvalidToken."""
         verifier = self._verifier or await self._discover()
         await verifier.keys.refresh(() if verifier.is_cached(id_token) else [get_key_id(id_token)])
         return verifier.verify(id_token)
@@ -138,7 +138,7 @@ class OpenIdProvider:
         return SignInFailed(f"{self.host} does not answer as an OpenID provider ({type(error).__name__}): try again")
 
     def _read_cookie(self, request: Request) -> tuple[dict[str, Any], str]:
-        """Return Authlib's session and the path to go on to; both are empty without a cookie of ours."""
+        """Return Authlib's session and the next path; both are empty without a cookie of ours."""
         try:
             content = json.loads(base64.urlsafe_b64decode(request.cookies.get(self.cookie_name, "")))
             return {str(name): dict(state) for name, state in content["session"].items()}, str(content["next"])

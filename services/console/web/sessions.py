@@ -36,7 +36,7 @@ from services.runtime.http_limits import address_key
 # Browsers limit a cookie with its name and attributes to 4,096 characters.
 COOKIE_CHARACTERS_MAX = 3_800
 OPENID_PREFIX = "openid."
-"""Begins a cookie whose token is the OpenID provider's; no JWT begins so."""
+"""Prefix of cookies with a token of the OpenID provider; no JWT begins with it."""
 BACKGROUND_PATHS = ("/live", "/session")
 
 
@@ -157,7 +157,7 @@ class Sessions:
     async def verify_token(self, token: str, *, of_session: bool = False) -> Claims:
         """Return the claims of a token. Raises InvalidToken, also without a scope of the console.
 
-        ``of_session``: the token is a cookie's, which may be the OpenID provider's.
+        ``of_session``: the token is from a cookie, and may be the OpenID provider's.
         """
         try:
             return await self._verify_token(token, of_session=of_session)
@@ -195,7 +195,7 @@ class Sessions:
         return await provider.begin(request, next_path)
 
     async def finish_openid(self, request: Request, response: Response) -> str:
-        """Set the cookie for the user whom the provider names, and return the path to go on to.
+        """Set the cookie for the user that the provider authenticated, and return the next path.
 
         Raises:
             SignInFailed, InvalidToken, HTTPException (404 without a provider, 429): no session begins.

@@ -239,9 +239,13 @@ async def test_publication_follows_an_outage_of_kafka_and_of_postgresql(season: 
     )
     scheduler.start()
     publish_at = await season.schedule(assignment, 2)
-    await wait_until(lambda: "nothing is sent at present: Kafka" in scheduler.log.read_text(), "Kafka is missed")
+    await wait_until(
+        lambda: "no publications can be sent at present: Kafka" in scheduler.log.read_text(), "Kafka is missed"
+    )
     await postgres.cut()
-    await wait_until(lambda: "nothing is sent at present: PostgreSQL" in scheduler.log.read_text(), "so is PostgreSQL")
+    await wait_until(
+        lambda: "no publications can be sent at present: PostgreSQL" in scheduler.log.read_text(), "so is PostgreSQL"
+    )
     assert await season.count_sent(assignment) == 0
 
     await kafka.restore()

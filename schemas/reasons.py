@@ -136,7 +136,7 @@ REASONS: Mapping[Reason, ReasonInfo] = {
     "invalid_sample": ReasonInfo(
         "The moderation set is not hand-picked, the sample has no size, its parts contradict each other, or it would "
         "show by name how hidden students were marked.",
-        "Send a sample that the message does not object to, in a new command.",
+        "Correct the sample as the message says, in a new command.",
     ),
     "adjudication_stale": ReasonInfo(
         "Marks, policy or settings changed since students were adjudicated; the message names the students.",

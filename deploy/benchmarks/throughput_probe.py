@@ -29,7 +29,7 @@ class ProgressSample:
     backend_seconds: float
 
     def cost_until(self, later: "ProgressSample") -> float:
-        """Processor seconds per command between two samples."""
+        """Return the processor seconds per command between two samples."""
         processor_seconds_used = (
             later.handler_seconds + later.backend_seconds - self.handler_seconds - self.backend_seconds
         )

@@ -114,7 +114,7 @@ class Container:
             container.stop(timeout=STOP_SECONDS)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         if self._is_running() and (container := self._find()):
             container.kill()
             container.wait()
@@ -150,7 +150,7 @@ class Container:
 
 
 def kafka_container(name: str, heap: str) -> Container:
-    """One Apache Kafka broker in KRaft mode."""
+    """Build the container of one Apache Kafka broker in KRaft mode."""
 
     def environment(port: int) -> dict[str, str]:
         settings = kafka.build_settings("0.0.0.0", port, CONTROLLER_PORT, "/var/lib/kafka/data")
@@ -161,7 +161,7 @@ def kafka_container(name: str, heap: str) -> Container:
 
 
 def postgres_container(name: str) -> Container:
-    """One PostgreSQL."""
+    """Build the container of one PostgreSQL."""
     password_file = STATE / name / f"postgres-{postgres.USER}.pgpass"
 
     def environment(port: int) -> dict[str, str]:

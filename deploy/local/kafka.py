@@ -59,7 +59,7 @@ def new_cluster_id() -> str:
 
 
 def format_address(port: int) -> str:
-    """host:port."""
+    """Format as host:port."""
     return f"127.0.0.1:{port}"
 
 
@@ -157,7 +157,7 @@ class KafkaServer:
         self._terminate(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self._terminate(signal.SIGKILL)
 
     def remove(self) -> None:

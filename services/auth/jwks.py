@@ -117,7 +117,7 @@ class JwkSet:
         return self.by_id.get(kid, [])
 
     def age(self) -> float:
-        """Seconds since the keys were last read, or seen to be unchanged."""
+        """Return the seconds since the keys were last read, or found to be unchanged."""
         return self.clock() - self._confirmed_at
 
     async def load(self) -> None:

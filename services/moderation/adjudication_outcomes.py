@@ -90,9 +90,14 @@ def _is_decided_by_hand(student_id: int, course: Course, assignment: Assignment)
 
 
 def is_stale(student_id: int, course: Course, assignment: Assignment) -> bool:
-    """Return whether the basis of an adjudicated selection has changed since; without a policy nothing is stale."""
+    """Return whether the basis of an adjudicated selection has changed since; without a policy nothing is stale.
+
+    Nor is anything of an excused student, whom another adjudication would leave as they are.
+    """
     policy = assignment.adjudication
     if policy is None or not assignment.is_selected_by_adjudication(student_id):
+        return False
+    if assignment.selected_grade_id(course, student_id) is None or assignment.submission(student_id).excused:
         return False
     marks = find_marks(student_id, course, assignment)
     basis = build_basis(policy, marks, current_grading(course, assignment))

@@ -143,12 +143,17 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
 def _apply_adjudication(assignment: Assignment, event: ProvisionalGradeAdjudicated) -> None:
     grading = Grading(event.points_possible, event.grading_type, event.grading_scheme)
     marks = [Mark(row["provisional_grade_id"], row["scorer_id"], row["score"]) for row in event.marks]
+    basis = build_basis(event.policy, marks, grading)
+    last = assignment.adjudications.get(event.student_id)
+    if event.outcome == "kept" and last is not None:
+        # A selection that is kept rests on what it was made of.
+        basis = last.basis
     assignment.adjudications[event.student_id] = Adjudication(
         event.outcome,
         event.score,
         event.failed,
         event.missing,
-        build_basis(event.policy, marks, grading),
+        basis,
         assignment.version,
         event.records_final,
         event.selects,

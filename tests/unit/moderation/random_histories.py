@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from services.moderation import commands
+from services.moderation.adjudication_policy import AdjudicationPolicy
 from tests.fixtures.in_memory_course import (
     ADMIN,
     ANN,
@@ -77,6 +78,21 @@ POLICY_FIELDS: dict[str, list[Any]] = {
 }
 
 
+# Stands for the digest of the plan at that step.
+TODAYS_DIGEST = "today's"
+ADJUDICATION_FIELDS: dict[str, list[Any]] = {
+    "marks": [2, 2, 2, 3],
+    "within_points": [None, None, Decimal(0), Decimal(1), Decimal(3)],
+    "within_percent": [None, None, None, Decimal(10), Decimal("33.3")],
+    "boundaries": [None, None, (Decimal(40), Decimal("79.5")), (Decimal(50),), "grading_scheme"],
+    "result": ["mean", "mean", "median", "highest", "lowest", "first"],
+    "rounding_step": [Decimal("0.01"), Decimal("0.5"), Decimal(1), Decimal("0.0003")],
+    "rounding_mode": ["half_up", "half_even", "up", "down"],
+    "otherwise": ["moderator", "third_mark"],
+    "third": [None, "mean_of_nearest_two", "nearest_of_first_two", "median", "third_stands"],
+}
+
+
 @dataclass(frozen=True)
 class Step:
     """A command; it refers to provisional grades by numbers from 1 instead of ids."""
@@ -125,6 +141,66 @@ def random_addition(draw: Random) -> commands.CommandData:
 
 def random_publication(draw: Random) -> commands.CommandData:
     return commands.PublishProvisionalGrades()
+
+
+def random_plan(draw: Random) -> commands.CommandData:
+    """A plan, or a publication of the plan of the day or of another one."""
+    digest = draw.choice([None, TODAYS_DIGEST, TODAYS_DIGEST, f"sha256:{'0' * 64}"])
+    return commands.PlanPublication() if digest is None else commands.PublishProvisionalGrades(plan_digest=digest)
+
+
+def random_adjudication_policy(draw: Random) -> commands.CommandData:
+    if draw.random() < 0.1:
+        return commands.SetAdjudicationPolicy(adjudication=None)
+    fields = {name: draw.choice(values) for name, values in ADJUDICATION_FIELDS.items()}
+    if fields["third"] is not None and draw.random() < 0.9:
+        fields |= {"otherwise": "third_mark", "marks": 2}
+    elif draw.random() < 0.9:
+        fields |= {"otherwise": "moderator", "third": None}
+    return commands.SetAdjudicationPolicy(adjudication=AdjudicationPolicy(**fields))
+
+
+def random_adjudication(draw: Random) -> commands.CommandData:
+    students = draw.choice([None, None, None, (ANN,), (BEN, CAT, TEST_STUDENT, STRANGER)])
+    return commands.AdjudicateProvisionalGrades(student_ids=students)
+
+
+def random_revision(draw: Random) -> commands.CommandData:
+    student = draw.choice(STUDENTS)
+    if draw.random() < 0.35:
+        return commands.WithdrawPublishedGrade(student_id=student, reason="Mistaken.")
+    choices: list[dict[str, Any]] = [
+        {"score": draw.choice(SCORES)},
+        {"posted_grade": draw.choice(TEXTS)},
+        {"excuse": True},
+    ]
+    return commands.RevisePublishedGrade(student_id=student, reason="Appeal.", **draw.choice(choices))
+
+
+def random_slot_release(draw: Random) -> commands.CommandData:
+    return commands.ReleaseGraderSlot(grader_id=draw.choice([TA1, TA2, TA3, ADMIN, FINAL_GRADER]))
+
+
+def random_sample(draw: Random) -> commands.CommandData:
+    include = draw.choice([(), (), ("failing",), ("borderline",), ("failing", "borderline")])
+    return commands.DrawModerationSample(
+        percent=draw.choice([None, Decimal(10), Decimal("33.4"), Decimal(100)]),
+        at_least=draw.choice([None, 1, 2]),
+        square_root=draw.random() < 0.3,
+        include=frozenset(include),
+        borderline_within=Decimal(5) if "borderline" in include else None,
+        strata=draw.choice([1, 2, 3, 5]),
+    )
+
+
+def random_allocation(draw: Random) -> commands.CommandData:
+    graders = draw.sample([TA1, TA1, TA2, TA2, TA3, FINAL_GRADER, STRANGER], draw.randint(1, 3))
+    enforced = draw.choice([None, True, True, False])
+    if draw.random() < 0.5:
+        even = commands.EvenAllocation(grader_ids=tuple(graders), marks=draw.choice([1, 1, 2]))
+        return commands.AllocateSubmissions(evenly=even, enforced=enforced)
+    rows = tuple((grader, tuple(draw.sample([ANN, BEN, CAT], draw.randint(0, 2)))) for grader in graders)
+    return commands.AllocateSubmissions(allocations=rows, enforced=enforced)
 
 
 def random_enrollment(draw: Random) -> commands.CommandData:
@@ -196,18 +272,80 @@ STEP_WEIGHTS: dict[Callable[[Random], commands.CommandData], int] = {
     random_lateness: 7,
     random_policy: 3,
     random_posting: 4,
+    random_plan: 3,
+    random_adjudication_policy: 4,
+    random_adjudication: 9,
+    random_revision: 4,
+    random_slot_release: 2,
+    random_sample: 3,
+    random_allocation: 3,
 }
+EXAMINING = frozenset(
+    {
+        random_plan, random_adjudication_policy, random_adjudication, random_revision, random_slot_release,
+        random_sample, random_allocation,
+    }
+)  # fmt: skip
 
 
 def random_history(seed: int, length: int = 60) -> list[Step]:
-    """Generate a history; every subsequence of it is a history too. Every fourth one publishes late work."""
+    """Draw a history; any subset of its steps is a history too.
+
+    Each fourth one publishes late work, and each second one is mostly of what examiners do beyond Canvas.
+    """
     draw = Random(seed)
+    if seed % 2 == 0:
+        return random_examination(draw, length)
     late_publication = random_late_publication(draw) if seed % 4 == 3 else []
     count = length - len(late_publication)
     built = draw.choices(list(STEP_WEIGHTS), list(STEP_WEIGHTS.values()), k=count)
-    moderating = random_selection, random_addition, random_publication
+    moderating = EXAMINING | {random_selection, random_addition, random_publication}
     steps = [Step(draw.choice(MODERATORS if build in moderating else ACTORS), build(draw)) for build in built]
     return late_publication + steps
+
+
+def random_mark(draw: Random) -> commands.CommandData:
+    student, score = draw.choice([ANN, BEN, CAT, TEST_STUDENT]), draw.choice(SCORES)
+    return commands.RecordProvisionalGrade(student_id=student, score=score)
+
+
+EXAMINATION_WEIGHTS: dict[Callable[[Random], commands.CommandData], int] = {
+    random_mark: 50,
+    random_adjudication: 24,
+    random_adjudication_policy: 8,
+    random_sample: 8,
+    random_allocation: 6,
+    random_selection: 5,
+    random_comment: 5,
+    random_slot_release: 4,
+    random_settings: 4,
+    random_grade: 4,
+    random_course_fact: 2,
+    random_lateness: 2,
+    random_excusal: 1,
+    random_enrollment: 1,
+}
+
+
+def random_examination(draw: Random, length: int) -> list[Step]:
+    """Draw marks, adjudications and what is around them, then a publication of the day's plan, and revisions."""
+    settings = {"grader_count": 3, "moderation_set": draw.choice(SETTINGS["moderation_set"]), **draw_grading(draw)}
+    first = [commands.ConfigureAssignment(fields=settings), random_adjudication_policy(draw)]
+    graders, built = (
+        [TA1, TA1, TA2, TA2, TA3],
+        draw.choices(list(EXAMINATION_WEIGHTS), list(EXAMINATION_WEIGHTS.values()), k=length - 18),
+    )
+    steps = [Step(FINAL_GRADER, data) for data in first]
+    steps += [
+        Step(draw.choice(graders if build in (random_mark, random_comment) else [FINAL_GRADER, ADMIN]), build(draw))
+        for build in built
+    ]
+    publication = commands.PublishProvisionalGrades(plan_digest=TODAYS_DIGEST)
+    everything = commands.BulkSelectProvisionalGrades(provisional_grade_ids=tuple(range(1, 20)))
+    last = [random_adjudication(draw), commands.PlanPublication(), publication, everything, publication]
+    last += [random_revision(draw) for _ in range(8)]
+    last += [random_posting(draw), random_lateness(draw), random_revision(draw)]
+    return steps + [Step(draw.choice([FINAL_GRADER, ADMIN]), data) for data in last]
 
 
 def random_late_publication(draw: Random) -> list[Step]:

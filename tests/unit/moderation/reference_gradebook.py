@@ -26,6 +26,7 @@ class Entry:
     attempt: int | None = None
     deducted: Fraction | None = None
     saved_score: Fraction | None = None
+    published: bool = False
     state: str = "unsubmitted"
 
     @property
@@ -73,6 +74,21 @@ class Entry:
             "muted": self.posted_at is None if muted is None else muted,
             "grading_complete": self.score is not None or self.excused,
         }
+
+    def published_as(
+        self, grade: tuple[Fraction | None, str | None], rules: GradingRules, policy: dict[str, Any] | None
+    ) -> tuple[Fraction | None, str | None, Fraction | None]:
+        """Return score and text of a grade as they are published, and what a late policy deducts."""
+        score, text = grade
+        deducted = None
+        if self.is_late and score is None:
+            deducted = None if self.score is None else Fraction(0)
+        elif self.is_late and score is not None:
+            deducted = rules.deduction(policy, score, self.seconds_late or 0)
+            if deducted:
+                score = min(Fraction(0), score) if deducted > score else score - deducted
+                text = rules.text_of(score, None)
+        return score, text, deducted
 
     def row(self, rules: GradingRules) -> tuple[Any, ...]:
         """Return the fields of the entry that are shown."""
@@ -126,18 +142,45 @@ class ReferenceGradebook:
     ) -> list[dict[str, Any]]:
         entry = self.of(student)
         before, was_graded = (entry.score, entry.grade), entry.state == "graded"
-        score, text = grade
-        deducted = None
-        if entry.is_late and score is None:
-            deducted = None if entry.score is None else Fraction(0)
-        elif entry.is_late and score is not None:
-            deducted = rules.deduction(policy, score, entry.seconds_late or 0)
-            if deducted:
-                score = min(Fraction(0), score) if deducted > score else score - deducted
-                text = rules.text_of(score, None)
+        score, text, deducted = entry.published_as(grade, rules, policy)
+        entry.published = True
         entry.score, entry.grade, entry.deducted, entry.saved_score = score, text, deducted, score
         entry.grader_id, entry.graded_at = scorer, at
         if score is not None:
             entry.state = "graded"
         became_graded = not was_graded and score is not None
         return [entry.told(student, before)] if became_graded or before != (score, text) else []
+
+    def revise(
+        self,
+        student: int,
+        grade: tuple[Fraction, str] | None,
+        actor: int,
+        rules: GradingRules,
+        policy: dict[str, Any] | None,
+        at: datetime,
+    ) -> list[dict[str, Any]]:
+        """Replace a published grade; None excuses the student."""
+        entry = self.of(student)
+        before, was_graded, was_excused = (entry.score, entry.grade), entry.state == "graded", entry.excused
+        entry.excused = False
+        score, text, deducted = (None, None, None) if grade is None else entry.published_as(grade, rules, policy)
+        entry.excused = grade is None
+        entry.score, entry.grade, entry.deducted, entry.saved_score = score, text, deducted, score
+        entry.grader_id, entry.graded_at = actor, at
+        if entry.excused:
+            entry.seconds_late = None if entry.late_policy_status == "late" else entry.seconds_late
+            entry.late_policy_status = None
+        entry.state = "graded"
+        changed = before != (score, text) or was_excused != entry.excused or (not was_graded and score is not None)
+        return [entry.told(student, before)] if changed else []
+
+    def withdraw(self, student: int, actor: int, at: datetime) -> list[dict[str, Any]]:
+        entry = self.of(student)
+        before = entry.score, entry.grade
+        if before == (None, None) and not entry.excused:
+            return []
+        entry.score = entry.grade = entry.deducted = entry.saved_score = None
+        entry.excused, entry.grader_id, entry.graded_at = False, actor, at
+        entry.state = "submitted" if entry.submitted_at is not None or entry.attempt else "unsubmitted"
+        return [entry.told(student, before)]

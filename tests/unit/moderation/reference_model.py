@@ -8,18 +8,20 @@ from datetime import datetime
 from typing import Any
 
 from services.moderation import commands
+from tests.unit.moderation.reference_examiners import ReferenceExaminers
 from tests.unit.moderation.reference_gradebook import Entry
 from tests.unit.moderation.reference_grades import exact
-from tests.unit.moderation.reference_state import Mark, ReferenceState, Refusal, Told
+from tests.unit.moderation.reference_state import Mark, Refusal, Told
 
 
 @dataclass
-class ReferenceModel(ReferenceState):
+class ReferenceModel(ReferenceExaminers):
     """Decides commands."""
 
     def apply(self, data: commands.CommandData, actor: int, at: datetime) -> tuple[str | None, Told]:
         """Change the state; return the reason if the command is refused, else its grade changes."""
         self.step += 1
+        self.answer = None
         try:
             told = self._apply(data, actor, at)
         except Refusal as refusal:
@@ -61,18 +63,20 @@ class ReferenceModel(ReferenceState):
                 return self._grade(data, actor, at)
             case commands.RecordProvisionalComment():
                 self._comment(data, actor)
-            case commands.PublishProvisionalGrades():
-                return self._publish(actor, at)
+            case commands.PublishProvisionalGrades(plan_digest=digest):
+                return self._publish(digest, actor, at)
             case commands.SelectProvisionalGrade(provisional_grade_id=number):
                 self.demand_moderator(actor)
                 self._select(number)
             case commands.BulkSelectProvisionalGrades(provisional_grade_ids=numbers):
                 self.demand_moderator(actor)
-                for number in numbers:
-                    if number <= len(self.marks) and self.is_in_set(self.marks[number - 1].student):
+                known = [number for number in numbers if number <= len(self.marks)]
+                last = {self.marks[number - 1].student: number for number in known}
+                for student, number in last.items():
+                    if self.is_in_set(student) and self.choices.get(student) != number:
                         self._select(number)
             case _:
-                raise TypeError(f"{data} is not read here")
+                return self.examine(data, actor, at)
         return []
 
     def _demand_gradable(self, student: int, actor: int) -> None:
@@ -84,6 +88,7 @@ class ReferenceModel(ReferenceState):
             raise Refusal("not_found")
         if student not in self.assigned():
             raise Refusal("not_assigned")
+        self.demand_allocated(student, actor)
 
     def _demand_slot(self, user: int) -> None:
         others = [holder for holder in self.slot_holders if not self.is_final_grader(holder)]
@@ -132,7 +137,11 @@ class ReferenceModel(ReferenceState):
             raise Refusal("modify_selected")
         mark = self._get_or_create_mark(student, actor, final)
         mark.score, mark.grade = grade or (None, None)
-        mark.entered, mark.step = True, self.step
+        mark.entered, mark.step, mark.by_policy = True, self.step, False
+        mark.first_step = mark.first_step or self.step
+        self.entering.add(actor)
+        if final:
+            self.by_policy.discard(student)
         return self.gradebook.excuse(student, excused, actor, at)
 
     def _comment(self, data: commands.RecordProvisionalComment, actor: int) -> None:
@@ -155,24 +164,16 @@ class ReferenceModel(ReferenceState):
         if not self.is_in_set(student):
             raise Refusal("not_in_moderation_set")
         self.choices[student] = number
+        self.by_policy.discard(student)
 
-    def _publish(self, actor: int, at: datetime) -> Told:
-        if not (self.roster.can_grade(actor) and self.can_moderate(actor)):
-            raise Refusal("unauthorized")
-        if not self.moderated:
-            raise Refusal("not_moderated")
-        if self.published:
-            raise Refusal("already_published")
-        chosen = []
-        for student in sorted(self.assigned()):
-            marks = [mark for mark in self.marks if mark.student == student]
-            entered = [mark for mark in marks if mark.entered]
-            selected = [mark for mark in marks if mark.number == self.choices.get(student)]
-            if not marks or not self.roster.can_see(actor, student):
-                continue
-            if not selected and len(entered) > 1:
-                raise Refusal("selection_required")
-            chosen.append((selected or entered or marks)[0])
+    def _publish(self, digest: str | None, actor: int, at: datetime) -> Told:
+        self.demand_examiner(actor)
+        chosen, blocked = self.to_publish(actor)
+        for reason in ("adjudication_stale", "selection_required"):
+            if any(reason == own for _, own in blocked):
+                raise Refusal(reason)
+        if digest is not None and digest != self.digest(chosen):
+            raise Refusal("plan_outdated")
         self.published = True
         told = []
         for mark in chosen:
@@ -188,6 +189,12 @@ class ReferenceModel(ReferenceState):
             "marks": [(m.number, m.student, m.final, m.scorer, *self.current(m), m.entered) for m in self.marks],
             "set": {student: self.choices.get(student) for student in students if self.is_in_set(student)},
             "slots": self.slot_holders,
+            "rulings": {
+                student: (own.outcome, own.score, own.failed, own.missing) for student, own in self.rulings.items()
+            },
+            "stale": {student for student in self.choices if self.is_stale(student)},
+            "samples": {s: reasons for s, reasons in self.sample_reasons.items() if self.is_in_set(s)},
+            "allocation": ({student: sorted(own) for student, own in self.allocated.items()}, self.enforced),
             "gradebook": {student: row for student, row in rows.items() if row != Entry().row(self.rules())},
             "published": self.published,
         }

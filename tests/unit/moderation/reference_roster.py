@@ -81,12 +81,14 @@ class ReferenceRoster:
         removed = bool(roles) and all(row.state == "deleted" for row in roles)
         return not removed and not self.is_only_learner(user)
 
-    def can_see(self, user: int, student: int) -> bool:
+    def can_see(self, user: int, student: int, *, ever: bool = False) -> bool:
         """Return whether the student can be graded and is in a section that the user may see."""
         roles = [row for row in self.of(user) if row.state == "active" and row.type not in STUDENTS]
         limited = bool(roles) and all(row.limited for row in roles) and user not in self.admins
         sections = {row.section for row in roles}
         return any(
-            row.type in STUDENTS and row.state in ("active", "inactive") and (not limited or row.section in sections)
+            row.type in STUDENTS
+            and (ever or row.state in ("active", "inactive"))
+            and (not limited or row.section in sections)
             for row in self.of(student)
         )

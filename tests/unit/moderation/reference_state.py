@@ -31,6 +31,8 @@ class Mark:
     grade: str | None = None
     entered: bool = False
     step: int = 0
+    first_step: int = 0
+    by_policy: bool = False
 
 
 @dataclass
@@ -49,7 +51,10 @@ class ReferenceState:
     scheme: Any = None
     course_scheme: Any = None
     policy: dict[str, Any] | None = None
+    agreement: Any = None
     slot_holders: set[int] = field(default_factory=set)
+    entering: set[int] = field(default_factory=set)
+    by_policy: set[int] = field(default_factory=set)
     marks: list[Mark] = field(default_factory=list)
     choices: dict[int, int] = field(default_factory=dict)
     added: set[int] = field(default_factory=set)
@@ -82,6 +87,7 @@ class ReferenceState:
         self.moderated, self.deleted = moderated, fields.get("deleted", self.deleted)
         self.grader_count = fields.get("grader_count", self.grader_count) if moderated else 0
         self.final_grader = fields.get("final_grader_id", self.final_grader) if moderated else None
+        self.agreement = self.agreement if moderated else None
         if "assigned_to" in fields:
             stated = fields["assigned_to"]
             before, self.assigned_to = self.assigned_to, None if stated is None else frozenset(stated)
@@ -96,6 +102,7 @@ class ReferenceState:
             self.gradebook.settings_changed(self.rules())
 
     def drop_choices(self, students: set[int]) -> None:
+        self.by_policy -= students
         for student in students:
             self.choices.pop(student, None)
 

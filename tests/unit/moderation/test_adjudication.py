@@ -98,6 +98,37 @@ def test_marks_count_in_the_order_of_their_first_entry() -> None:
     assert row(adjudicate(memory), ANN)["provisional_grade_id"] == second
 
 
+def test_nothing_is_stale_of_a_student_whose_selection_ended() -> None:
+    memory = adjudicated_course()
+    memory.grade(TA1, ANN, 7)
+    memory.grade(TA2, ANN, 7)
+    adjudicate(memory)
+    memory.grade(TA2, ANN, 8)
+    assert is_stale(memory, ANN)
+    memory.configure(assigned_to=(BEN, CAT))
+    assert not is_stale(memory, ANN)
+
+
+def test_an_excused_student_is_not_stale_and_is_again_once_the_excusal_is_lifted() -> None:
+    memory = adjudicated_course(WITHIN_2)
+    memory.grade(TA1, ANN, 7)
+    memory.grade(TA2, ANN, 7)
+    adjudicate(memory)
+    memory.grade(FINAL_GRADER, ANN, excuse=True)
+    memory.grade(TA2, ANN, 8)
+    adjudicate(memory)
+    assert not is_stale(memory, ANN)
+    memory.grade(FINAL_GRADER, ANN, posted_grade="")
+    assert is_stale(memory, ANN)
+    assert row(adjudicate(memory), ANN)["score"] == "7.5"
+    assert not is_stale(memory, ANN)
+    memory.publish()
+
+
+def is_stale(memory: InMemoryCourse, student: int) -> bool:
+    return any(row["stale"] for row in memory.document()["adjudications"] if row["student_id"] == student)
+
+
 def test_manual_decisions_are_kept() -> None:
     memory = adjudicated_course()
     for student in (ANN, BEN, CAT):

@@ -10,7 +10,7 @@ from services.moderation import commands
 from services.moderation.decisions import Accepted, Rejected
 from services.moderation.ids import IDS_PER_ASSIGNMENT
 from tests.fixtures.in_memory_course import ADMIN, FINAL_GRADER, START, InMemoryCourse, add_admin, moderated_course
-from tests.unit.moderation.random_histories import TEST_STUDENT, TYPES, Step, random_history, shrink
+from tests.unit.moderation.random_histories import TEST_STUDENT, TODAYS_DIGEST, TYPES, Step, random_history, shrink
 from tests.unit.moderation.reference_grades import exact
 from tests.unit.moderation.reference_model import ReferenceModel
 from tests.unit.moderation.reference_roster import Enrolled, ReferenceRoster
@@ -62,10 +62,42 @@ def snapshot(memory: InMemoryCourse) -> dict[str, Any]:
         "set": {
             row["student_id"]: grade_number(row["selected_provisional_grade_id"]) for row in shown["moderation_set"]
         },
-        "slots": {grader["user_id"] for grader in shown["moderation_graders"]},
+        "slots": {grader["user_id"] for grader in shown["moderation_graders"] if grader["slot_taken"]},
+        "rulings": {
+            row["student_id"]: (row["outcome"], exact(row["score"]), row["failed"], row["missing"])
+            for row in shown["adjudications"]
+        },
+        "stale": {row["student_id"] for row in shown["adjudications"] if row["stale"]},
+        "samples": {
+            row["student_id"]: row["sample_reasons"] for row in shown["moderation_set"] if row["sample_reasons"]
+        },
+        "allocation": (
+            {row["student_id"]: row["grader_ids"] for row in shown["allocation"]["students"]},
+            shown["allocation"]["enforced"],
+        ),
         "gradebook": {student: row for student, row in rows.items() if row != BLANK_ROW},
         "published": shown["grades_published_at"] is not None,
     }  # fmt: skip
+
+
+def read_answer(data: commands.CommandData, result: Any) -> Any:
+    """Return the part of an answer that the reference model gives as well."""
+    match data:
+        case commands.PlanPublication():
+            is_shown = result["reason"] not in ("unauthorized", "not_moderated", "already_published")
+            return result["reason"], result["digest"] if is_shown else None
+        case commands.AdjudicateProvisionalGrades():
+            return [
+                (row["student_id"], row["outcome"], exact(row["score"]), grade_number(row["provisional_grade_id"]),
+                 row["failed"], row["missing"])
+                for row in result["students"]
+            ]  # fmt: skip
+        case commands.DrawModerationSample():
+            reasons = {row["student_id"]: row["reasons"] for row in result["students"]}
+            return result["students_with_mark"], result["sample_size"], reasons
+        case commands.AllocateSubmissions():
+            return {row["student_id"]: set(row["grader_ids"]) for row in result["students"]}, result["enforced"]
+    return None
 
 
 def told_changes(memory: InMemoryCourse, decision: Accepted) -> list[dict[str, Any]]:
@@ -83,17 +115,23 @@ def find_difference(history: list[Step]) -> str | None:
     memory.enroll(TEST_STUDENT, "StudentView")
     rows = {row.key: row for row in (Enrolled(user, type_, None, "active") for user, type_ in TYPES.items())}
     admins = {ADMIN: {"manage_grades", "view_all_grades", "select_final_grade"}}
-    model = ReferenceModel(ReferenceRoster(rows, admins), FINAL_GRADER)
+    model = ReferenceModel(
+        ReferenceRoster(rows, admins), FINAL_GRADER, secret=b"secret 2001", first_grade_id=IDS_PER_ASSIGNMENT
+    )
     for number, step in enumerate(history, 1):
         at = START + timedelta(seconds=memory.command_count)
+        data = step.data
+        if data == commands.PublishProvisionalGrades(plan_digest=TODAYS_DIGEST):
+            data = commands.PublishProvisionalGrades(plan_digest=model.digest(model.to_publish(step.actor)[0]))
         try:
-            decision = memory.submit(with_grade_ids(step.data), step.actor)
+            decision = memory.submit(with_grade_ids(data), step.actor)
             shown = snapshot(memory)
         except Exception as error:  # noqa: BLE001
             return f"step {number}: {error!r}"
-        reason, told = model.apply(step.data, step.actor, at)
+        reason, told = model.apply(data, step.actor, at)
         for name, rules, reference in (
             ("reason", decision.reason if isinstance(decision, Rejected) else None, reason),
+            ("answer", read_answer(data, decision.result) if isinstance(decision, Accepted) else None, model.answer),
             ("grade changes", told_changes(memory, decision) if isinstance(decision, Accepted) else [], told),
             *((name, shown[name], value) for name, value in model.snapshot().items()),
         ):

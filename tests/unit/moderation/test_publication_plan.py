@@ -208,7 +208,7 @@ def decide_publication(memory: InMemoryCourse, user: int, digest: str | None) ->
 
 def test_plan_equals_the_publication_and_its_digest_changes_only_with_it() -> None:
     digest_count = 0
-    for seed in range(20):
+    for seed in range(25):
         memory = moderated_course()
         add_admin(memory, "select_final_grade")
         rows_by_digest: dict[str, Any] = {}

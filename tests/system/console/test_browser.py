@@ -5,13 +5,15 @@ from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import psycopg
+import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
-from playwright.async_api import Page, Response, ViewportSize, expect
+from playwright.async_api import Browser, Page, Response, ViewportSize, expect
 
 from tests.fixtures.console_client import ASSIGNMENT, ConsoleClient, newest_dead_letter_id
 from tests.fixtures.console_fixtures import OpenPage
 from tests.fixtures.dead_letter_fixtures import append_dead_letters, read_commands_partition
-from tests.fixtures.process_runner import wait_until
+from tests.fixtures.openid_provider import run_openid_provider
+from tests.fixtures.process_runner import DEADLINE_SECONDS, wait_until
 
 WIDE, NARROW, NARROWEST = (ViewportSize(width=width, height=844) for width in (1280, 390, 320))
 # target-size (24 px) is not among axe-core's default rules. The dark scheme changes only colours.
@@ -297,3 +299,35 @@ def fill_database(url: str) -> None:
             "insert into event select shard, row_number() over (partition by shard order by number), null, number, 1,"
             " 'assignment_created', 1, '{\"payload\": {\"name\": \"Essay\"}}', '{}', clock_timestamp() from stream"
         )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_openid_sign_in_from_another_site_opens_the_console(console: ConsoleClient, chromium: Browser) -> None:
+    """The session's cookie is SameSite=Strict: it is not sent with a redirect that the provider's site began."""
+    with run_openid_provider(
+        {"alice": {"uid": "77", "root_account_id": "1", "scope": "moderation.viewer"}}, host="localhost"
+    ) as provider:
+        secret = console.system.folder / "openid-secret"
+        secret.write_text("drawn for this test")
+        process = console.system.create_console(
+            console.issuer,
+            CONSOLE_OPENID_ISSUER=provider.url,
+            CONSOLE_OPENID_CLIENT_ID="console",
+            CONSOLE_OPENID_CLIENT_SECRET_FILE=str(secret),
+            CONSOLE_OPENID_USER_CLAIM="uid",
+        )
+        process.start()
+        await process.wait_until_ready()
+        context = await chromium.new_context(base_url=process.url, java_script_enabled=False)
+        context.set_default_timeout(DEADLINE_SECONDS * 1_000)
+        page = await context.new_page()
+        await page.goto("/audit?who=77")
+        await page.focus("#openid")
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(f"{provider.url}/**")
+        await page.click("button:has-text('alice')")
+        await page.wait_for_url("**/audit?who=77")
+        shown = await page.inner_text("header")
+        await context.close()
+        process.kill()
+    assert "user 77 · viewer" in shown

@@ -62,6 +62,14 @@ def test_lms_submission_id_is_shown_to_graders_only_once_students_are_named(stud
     assert view_submission(memory, TA1, student)["id"] == LMS_IDS[student]
 
 
+def test_preview_link_names_a_hidden_student_by_anonymous_id() -> None:
+    memory = anonymous_course()
+    anonymous_id = memory.get_submission(ANN)["anonymous_id"]
+    hidden = view_anonymous_submission(memory, TA1, anonymous_id)["preview_url"]
+    assert hidden.endswith(f"/assignments/{ESSAY}/anonymous_submissions/{anonymous_id}?preview=1")
+    assert view_submission(memory, ANN, ANN)["preview_url"].endswith(f"/submissions/{ANN}?preview=1")
+
+
 def test_results_of_commands_name_hidden_students_by_anonymous_id() -> None:
     memory = anonymous_course()
     anonymous_id = memory.get_submission(ANN)["anonymous_id"]

@@ -43,7 +43,7 @@ class StudentRow:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A changed field; ``before`` and ``after`` are None where the field is missing."""
+    """A changed field; ``before`` and ``after`` are None if the field is missing."""
 
     path: str
     before: str | None

@@ -1,4 +1,4 @@
-{{/* Names, labels, and the parts that the pods of all processes have in common. */}}
+{{/* Names, labels, and the common parts of all pods. */}}
 
 {{- define "moderation.name" -}}
 {{- .Release.Name | trunc 30 | trimSuffix "-" -}}
@@ -33,7 +33,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end -}}
 {{- end }}
 
-{{/* .root, .component: what a pod finds below /etc/moderation, as sources of a projected volume */}}
+{{/* .root, .component: the files below /etc/moderation, as sources of a projected volume */}}
 {{- define "moderation.files" -}}
 {{- $values := .root.Values }}
 {{- $kafka := $values.kafka }}
@@ -120,7 +120,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 
 {{/* .root, .component, .command: the fields that pods of processes and jobs share */}}
 {{- define "moderation.pod" -}}
-{{- /* A job runs before the chart's account exists, with the namespace's own; none has a token. */}}
+{{- /* Jobs run before the chart's service account exists, with the namespace's default one; no pod has a token. */}}
 serviceAccountName: {{ if .isJob }}default{{ else }}{{ include "moderation.name" .root }}{{ end }}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -198,7 +198,7 @@ spec:
       livenessProbe: {httpGet: {path: /health/live, port: health}, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6}
       readinessProbe: {httpGet: {path: /health/ready, port: health}, periodSeconds: 5, timeoutSeconds: 5}
       {{- if .users }}
-      # Until every proxy knows that this pod is ending, it still gets requests.
+      # The pod still gets requests until every proxy knows that it is terminating.
       lifecycle: {preStop: {exec: {command: [sleep, "5"]}}}
       {{- end }}
       resources: {{ toYaml $process.resources | nindent 8 }}

@@ -1,4 +1,4 @@
-"""Leases: locks of one session of each relay, which others see, and can end where the relay hangs."""
+"""Leases are locks of one session per relay, which other relays see, and end if the relay hangs."""
 
 import asyncpg
 import pytest

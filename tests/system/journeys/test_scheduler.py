@@ -78,14 +78,14 @@ class Season:
         finally:
             await connection.close()
 
-    async def read_state(self, assignment: str) -> Json:
+    async def read_state(self, assignment: str, version: int | None = None) -> Json:
         connection = await asyncpg.connect(self.system.database_url)
         try:
             await connection.execute("set role moderation_reader")
             reader = StreamReader(connection)
-            loaded = await load_as_of(reader, 1, int(assignment))
+            loaded = await load_as_of(reader, 1, int(assignment), version=version)
             assert loaded is not None
-            return state_document(*loaded, refused_with=await find_refusal(reader, loaded[1]))
+            return state_document(*loaded, refused_with=await find_refusal(reader, loaded[1], version=version))
         finally:
             await connection.close()
 
@@ -175,7 +175,7 @@ async def test_refused_publication_is_shown_and_not_sent_again(season: Season, r
     publish_at = await season.query("select clock_timestamp() + interval '3 s'")
     assert isinstance(publish_at, datetime)
     data = {"publish_at": publish_at.isoformat(timespec="milliseconds"), "plan_digest": plan["digest"]}
-    await season.moderate(assignment, "schedule_publication", data)
+    publish_version = (await season.moderate(assignment, "schedule_publication", data))["stream_version"]
     grade = {"student_id": STUDENT, "posted_grade": "8"}
     await season.moderate(assignment, "record_provisional_grade", grade, GRADER)
     before = (await season.read_state(assignment))["scheduled_publication"]
@@ -187,11 +187,15 @@ async def test_refused_publication_is_shown_and_not_sent_again(season: Season, r
 
     await wait_until(is_refused, "the publication is refused")
     sent = await season.count_sent(assignment)
+    assert (await season.read_state(assignment, version=1))["scheduled_publication"] is None
+    earlier = (await season.read_state(assignment, version=publish_version))["scheduled_publication"]
+    assert earlier["refused_with"] is None
     for scheduler in running:
         scheduler.kill()
-        scheduler.start()
-        await scheduler.wait_until_ready()
-    # The schedulers know nothing of before, and send what is due after that.
+    restarted = running[0]
+    restarted.start()
+    await restarted.wait_until_ready()
+    # It knows nothing of before, and sends what is due after that.
     next_assignment = await season.create_assignment()
     await season.schedule(next_assignment, 1)
     await season.wait_for_publication(next_assignment)

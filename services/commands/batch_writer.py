@@ -45,7 +45,7 @@ class BatchWriter:
         self.size = 0
 
     def is_loaded(self, incoming: IncomingCommand) -> bool:
-        """Whether all was read that the command is decided on; the batch ends before one of which it was not."""
+        """Return whether everything that the command is decided on was read; if not, the batch ends before it."""
         first_verdict = self.first_verdicts.get(incoming.command_key)
         is_answered_by_body = first_verdict is not None and first_verdict.content_hash == incoming.content_hash
         if is_answered_by_body and first_verdict is not None and not first_verdict.is_loaded:

@@ -200,7 +200,7 @@ class StateCache:
             self.courses[stream.root_account, stream.course] = (state, stream)
 
     def apply_stored(self, stream: Stream, stored_event: StoredEvent) -> None:
-        """Apply the next event of a stream that was begun."""
+        """Apply the next event of a stream whose reading has begun."""
         if stream.assignment is None:
             apply_course_event(self.courses[stream.root_account, stream.course][0], stored_event)
             return
@@ -226,7 +226,7 @@ class StateCache:
             self.drop(*next(iter(self._sizes)))
 
     def drop(self, kind: str, key: StreamKey) -> None:
-        """Drop a stream, which may be read in part."""
+        """Drop a stream, even if only a part of it has been read."""
         del self._cache_for(kind)[key]
         self.byte_count -= self._sizes.pop((kind, key), 0)
         if kind == "assignment":

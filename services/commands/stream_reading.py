@@ -14,14 +14,14 @@ CachedName: TypeAlias = tuple[str, StreamKey]
 """``course`` and (root account, course), or ``assignment`` and (root account, assignment)."""
 ExistingStream: TypeAlias = tuple[CachedName, Stream, int]
 """A stream that exists, and its version."""
-# PostgreSQL sorts the events of one query before it gives the first one.
+# PostgreSQL sorts all events of a query before it returns the first one.
 EVENTS_PER_QUERY = 5_000
 
 
 async def read_streams(
     cache: "StateCache", event_store: EventStore, names: Sequence[CachedName], required: int
 ) -> set[CachedName]:
-    """Read the streams of these names into the cache; return those that exist and were left unread.
+    """Read the streams with these names into the cache; return those that exist but were left unread.
 
     Reading ends where the states that it made reach the cache's ``bytes_max``. The first ``required`` streams are
     read in any case: a command can then be decided, however large they are.

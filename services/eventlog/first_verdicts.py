@@ -32,7 +32,7 @@ async def load_bodies(
 ) -> None:
     """Read the bodies of verdicts, by (command id, root account) in order, until they have ``size_max`` characters.
 
-    At least one is read; the others stay as they are.
+    At least one is read; the others are unchanged.
     """
     missing = [key for key in dict.fromkeys(keys) if key in first_verdicts and not first_verdicts[key].is_loaded]
     if not missing:

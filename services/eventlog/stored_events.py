@@ -18,7 +18,7 @@ select e.stream, e.position, e.version, e.type, e.type_version, e.data,
 from event e where e.stream = any($1::bigint[]) order by array_position($1, e.stream), e.version
 """
 EVENTS_PER_FETCH = 5_000
-# An event may take a megabyte: how many are fetched at once depends on the size of those before.
+# An event may take a megabyte: the number to fetch depends on the size of the previous events.
 FIRST_EVENTS_PER_FETCH = 50
 BYTES_PER_FETCH = 8 << 20
 
@@ -37,7 +37,7 @@ class StoredEvent(NamedTuple):
 
 
 as_stored_event: Callable[[Iterable[Any]], StoredEvent] = functools.partial(tuple.__new__, StoredEvent)
-"""Makes an event of a row's columns: a fifth of the time of its constructor, which names each."""
+"""Makes an event from a row's columns, in a fifth of the time of the constructor with keyword arguments."""
 
 
 async def read_events(

@@ -1,4 +1,4 @@
-"""Schedulers publish each schedule once, at its time, whatever happens to them and to the servers meanwhile."""
+"""Schedulers publish each schedule once, at its time, despite failures of schedulers and servers."""
 
 import json
 import uuid
@@ -24,11 +24,11 @@ from tests.integration.telemetry.test_outages import TcpProxy
 
 FINAL_GRADER, GRADER, STUDENT = 11, 21, 31
 PUNCTUAL_SECONDS = 20
-"""A machine that stands still for a while is no scheduler that is late."""
+"""A stalled machine does not count as a late scheduler."""
 
 
 class Season:
-    """A system whose handler judges tokens, with one scheduled publication an assignment."""
+    """A system whose handler verifies tokens, with one scheduled publication per assignment."""
 
     def __init__(self, system: System, handler: Process, issuer: TokenIssuer, key: Path) -> None:
         self.system = system
@@ -55,7 +55,7 @@ class Season:
         return await self.send("record_grade", actor, token, type=command_type, assignment_id=assignment, data=data)
 
     async def create_assignment(self) -> str:
-        """An assignment with one grade to publish."""
+        """Create an assignment with one grade to publish."""
         assignment = str(uuid.uuid4().int % 10**15)
         await self.send("assignment", None, self.issuer.lms_token(), assignment_id=assignment)
         await self.moderate(
@@ -64,7 +64,7 @@ class Season:
         return assignment
 
     async def schedule(self, assignment: str, seconds: float) -> datetime:
-        """Schedule the publication so many seconds from now, and return the time."""
+        """Schedule the publication for some seconds from now, and return the time."""
         now = await self.query("select clock_timestamp()")
         publish_at = now + timedelta(seconds=seconds)
         text = publish_at.astimezone(UTC).isoformat(timespec="milliseconds")
@@ -99,7 +99,7 @@ class Season:
         return datetime.fromisoformat(await wait_until(find, f"the grades of assignment {assignment} are published"))
 
     async def count_sent(self, assignment: str) -> int:
-        """How many publications of an assignment were decided, duplicates included."""
+        """Count the decided publications of an assignment, including duplicates."""
         statement = (
             "select count(*) from verdict where body->>'assignment_id' = $1"
             " and body->>'type' = 'publish_provisional_grades'"
@@ -195,7 +195,7 @@ async def test_refused_publication_is_shown_and_not_sent_again(season: Season, r
     restarted = running[0]
     restarted.start()
     await restarted.wait_until_ready()
-    # It knows nothing of before, and sends what is due after that.
+    # It has no memory of its earlier run, and sends publications that are due from now on.
     next_assignment = await season.create_assignment()
     await season.schedule(next_assignment, 1)
     await season.wait_for_publication(next_assignment)
@@ -204,13 +204,13 @@ async def test_refused_publication_is_shown_and_not_sent_again(season: Season, r
     assert (await season.read_state(assignment))["scheduled_publication"] is None
 
 
-async def test_publication_that_two_schedulers_sent_before_it_was_decided_happens_once(season: Season) -> None:
+async def test_publication_sent_by_two_schedulers_before_its_decision_happens_once(season: Season) -> None:
     assignment = await season.create_assignment()
     publish_at = await season.schedule(assignment, 2)
     assert season.handler.stop() == 0
     scheduler = season.create_scheduler()
     for _ in range(2):
-        # Killed after it has sent, and before the command is decided: the next one knows nothing of it.
+        # It is killed after it has sent the command and before that is decided: the next one does not know about it.
         scheduler.start()
         await scheduler.wait_until_ready()
         await wait_until(
@@ -262,7 +262,7 @@ async def test_publication_follows_an_outage_of_kafka_and_of_postgresql(season: 
     await postgres.cut()
 
 
-async def test_metrics_show_what_is_next_and_what_would_be_refused(season: Season) -> None:
+async def test_metrics_show_the_next_publication_and_those_that_would_be_refused(season: Season) -> None:
     assignment = await season.create_assignment()
     second = {"student_id": STUDENT, "posted_grade": "8"}
     plan = (await season.moderate(assignment, "plan_publication", {}))["result"]

@@ -7,7 +7,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, Request
 
-from services.runtime import http_limits
+from services.runtime import http, http_limits
 from services.runtime.http_limits import HEAD_LINES_MAX, HeadDeadlineProtocol, RequestLimitsMiddleware, address_key
 
 BYTES_MAX = 100
@@ -114,3 +114,34 @@ async def test_head_of_a_second_request_on_a_connection_is_limited_too(ask: Ask)
 )
 def test_addresses_are_grouped_by_subscriber(client: tuple[str, int] | None, key: str) -> None:
     assert address_key({"type": "http", "client": client}) == key
+
+
+async def test_request_beyond_the_connections_is_refused_until_others_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    connections_max = 3
+    monkeypatch.setattr(http, "CONNECTIONS_MAX", connections_max)
+    server = _Server(http.build_server_config(FastAPI(), "127.0.0.1", 0, 1, None))
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+
+    async def status() -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+        return int(answer.split()[1])
+
+    idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(connections_max)]
+    while len(server.server_state.connections) < connections_max:
+        await asyncio.sleep(0.01)
+    refused = await status()
+    for _, writer in idle:
+        writer.close()
+    while server.server_state.connections:
+        await asyncio.sleep(0.01)
+    answered = await status()
+    server.should_exit = True
+    await task
+
+    assert (refused, answered) == (503, 404)

@@ -33,6 +33,7 @@ STATE_DEPENDENT_OPERATIONS = (
     "revise_published_grade",
     "withdraw_published_grade",
     # version and at together
+    "get_allocation",
     "get_assignment_state",
     "get_assignment_agreement",
 )

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-import httpx
+import httpx2
 
 from services.config import ModeratorSettings
 from services.runtime.command_line import ActionRefused, NotFound, ServerUnavailable, run_command
@@ -36,9 +36,9 @@ def _run(method: str, path: str, **options: Any) -> Json:
         if method == "POST":
             headers["Idempotency-Key"] = str(uuid.uuid4())
         try:
-            async with httpx.AsyncClient(base_url=settings.gateway_url, timeout=TIMEOUT_SECONDS) as client:
+            async with httpx2.AsyncClient(base_url=settings.gateway_url, timeout=TIMEOUT_SECONDS) as client:
                 response = await client.request(method, path, headers=headers, **options)
-        except httpx.TransportError as error:
+        except httpx2.TransportError as error:
             raise ServerUnavailable(
                 f"the gateway at {settings.gateway_url} does not answer ({type(error).__name__})."
                 f"{_describe_unknown_outcome(method)}"
@@ -52,24 +52,24 @@ def _describe_unknown_outcome(method: str) -> str:
     return " The command may still be decided: look at the plan or the state before you repeat it" * (method == "POST")
 
 
-def _check(response: httpx.Response, method: str) -> Json:
+def _check(response: httpx2.Response, method: str) -> Json:
     """Return the body. Raises ActionRefused, NotFound or ServerUnavailable."""
     try:
         body: Json = response.json()
     except ValueError:
         body = {}
-    if response.status_code == httpx.codes.OK:
+    if response.status_code == httpx2.codes.OK:
         return body
-    if response.status_code == httpx.codes.ACCEPTED:
+    if response.status_code == httpx2.codes.ACCEPTED:
         raise ServerUnavailable(
             f"there is no verdict of command {body.get('command_id')} yet: run moderated-grading verdict with its id"
         )
     message = _find_message(body) or f"the gateway answered with status {response.status_code}"
     if response.is_server_error:
         raise ServerUnavailable(f"{message}.{_describe_unknown_outcome(method)}")
-    if response.status_code == httpx.codes.NOT_FOUND:
+    if response.status_code == httpx2.codes.NOT_FOUND:
         raise NotFound(message)
-    if response.status_code == httpx.codes.UNAUTHORIZED:
+    if response.status_code == httpx2.codes.UNAUTHORIZED:
         raise ActionRefused(f"MODERATOR_TOKEN was rejected: {message}")
     reason = response.headers.get("x-moderation-reason")
     raise ActionRefused(message if reason is None else f"{message} ({reason})")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from services.console.group_members import UNASSIGNED
 from services.eventlog.pipeline_queries import TopicLag, VerdictSummary
@@ -17,6 +17,7 @@ STATE_NAMES = {
     PartitionState.STALLED: "stalled",
     PartitionState.STOPPED: "stopped",
 }
+RUNBOOK_BY_STATE = {"stalled": "PartitionStalled", "stopped": "PartitionStopped"}
 # Commands and records in flight do not count as delayed.
 DELAY_SECONDS_MAX = 2.0
 UP_TO_DATE_DELAY_SECONDS_MAX = 5.0
@@ -100,6 +101,13 @@ class PublicationStatus:
     stalled_seconds: float = 0.0
 
 
+class StatusSentence(NamedTuple):
+    """``text``: without a full stop. ``runbook``: the runbook's heading for it; None where all is well."""
+
+    text: str
+    runbook: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class PipelineStatus:
     """Everything that the status page and the ``status`` command show.
@@ -145,45 +153,55 @@ class PipelineStatus:
 
     def summary_lines(self) -> list[str]:
         """Return one sentence for each problem, causes before their effects; one sentence if there is none."""
+        return [sentence.text for sentence in self.sentences()]
+
+    def sentences(self) -> list[StatusSentence]:
+        """Return the same, each with its heading in the runbook."""
         if self.problems:
-            return [self.problems[0]]
-        delay_lines = [text[0].upper() + text[1:] for text in self.delays()]
-        if delay_lines:
-            return delay_lines
+            server = "PostgreSQLAway" if self.problems[0].startswith("PostgreSQL") else "KafkaAway"
+            return [StatusSentence(self.problems[0], server)]
+        if delays := self._delays():
+            return [StatusSentence(text[0].upper() + text[1:], runbook) for text, runbook in delays]
         if self.open_dead_letters:
-            return [f"{ALL_DONE}; {pluralize(self.open_dead_letters, 'dead letter')} open"]
-        return [ALL_DONE]
+            text = f"{ALL_DONE}; {pluralize(self.open_dead_letters, 'dead letter')} open"
+            return [StatusSentence(text, "DeadLettersOpen")]
+        return [StatusSentence(ALL_DONE, None)]
 
     def delays(self) -> list[str]:
         """List what is late or stopped, causes before their effects, one sentence each."""
+        return [sentence.text for sentence in self._delays()]
+
+    def _delays(self) -> list[StatusSentence]:
         return [*self._blockers(), *self._late_commands(), *self._late_records()]
 
-    def _blockers(self) -> list[str]:
+    def _blockers(self) -> list[StatusSentence]:
         """Return reasons why the next command or record would wait, even if nothing waits yet."""
         reasons = []
         cut_partitions = [p.number for p in self.partitions if p.is_cut]
         if cut_partitions:
-            reasons.append(
+            text = (
                 f"{_format_partitions(cut_partitions)} of the commands topic ends before the last decided offset: the"
                 " topic was recreated or truncated, and the handlers have stopped there"
             )
+            reasons.append(StatusSentence(text, "PartitionStopped"))
         topics_ahead = [output.topic for output in self.outputs if output.ahead]
         if topics_ahead:
             subject = "topic" if len(topics_ahead) == 1 else "topics"
             verb = "has" if len(topics_ahead) == 1 else "have"
-            reasons.append(
+            text = (
                 f"{subject} {', '.join(topics_ahead)} {verb} records that are not in the log: the log was restored to"
                 " an earlier time, and the relay has stopped"
             )
+            reasons.append(StatusSentence(text, "Published records are gone from the log"))
         unassigned = [p.number for p in self.partitions if p.owner == UNASSIGNED]
         if unassigned and len(unassigned) == len(self.partitions):
-            reasons.append("no handler is running")
+            reasons.append(StatusSentence("no handler is running", "HandlerAbsent"))
         elif unassigned:
-            reasons.append(f"no handler has {_format_partitions(unassigned)}")
-        reasons += [problem.description for problem in self.topic_problems]
-        return [*reasons, *map(str, self.foreign_records)]
+            reasons.append(StatusSentence(f"no handler has {_format_partitions(unassigned)}", "PartitionUnowned"))
+        reasons += [StatusSentence(problem.description, "TopicLost") for problem in self.topic_problems]
+        return [*reasons, *(StatusSentence(str(records), "ForeignRecords") for records in self.foreign_records)]
 
-    def _late_commands(self) -> list[str]:
+    def _late_commands(self) -> list[StatusSentence]:
         late = [
             p
             for p in self.partitions
@@ -193,19 +211,21 @@ class PipelineStatus:
             return []
         oldest = max(late, key=lambda p: p.oldest_seconds)
         state = "late" if oldest.state == UP_TO_DATE else oldest.state
-        return [
+        text = (
             f"{_count(sum(p.waiting for p in late), 'command')} not decided, the oldest for"
             f" {format_duration(oldest.oldest_seconds)}: partition {oldest.number} is {state}"
-        ]
+        )
+        return [StatusSentence(text, RUNBOOK_BY_STATE.get(state, "CommandsWait"))]
 
-    def _late_records(self) -> list[str]:
+    def _late_records(self) -> list[StatusSentence]:
         since = min((output.since for output in self.outputs if output.since), default=None)
         if since is None or self.at is None or (self.at - since).total_seconds() <= DELAY_SECONDS_MAX:
             return []
-        return [
+        text = (
             f"{_count(sum(output.waiting for output in self.outputs), 'record')} not on the topics, the oldest for"
             f" {format_duration((self.at - since).total_seconds())}: the relay is behind or stopped"
-        ]
+        )
+        return [StatusSentence(text, "RecordsWait")]
 
     @property
     def has_cut_partition(self) -> bool:

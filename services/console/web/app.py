@@ -27,6 +27,7 @@ from services.console.web import (
     auth_pages,
     command_pages,
     failure_pages,
+    runbook_pages,
     status_page,
     topic_pages,
 )
@@ -176,6 +177,7 @@ def build_pages_app(lifespan: Lifespan[FastAPI], *, with_health: bool) -> FastAP
         topic_pages.router,
         action_pages.router,
         audit_pages.router,
+        runbook_pages.router,
     ):
         app.include_router(router)
     _add_error_handlers(app)

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from services.console.group_members import UNASSIGNED
 from services.console.pipeline_status import format_duration, pluralize
+from services.console.runbook import to_anchor
 
 FOLDER = Path(__file__).parent
 STATIC = {path.name: path.read_bytes() for path in sorted((FOLDER / "static").iterdir())}
@@ -50,7 +51,11 @@ class Templates:
             humanize=humanize,
         )
         self.environment.globals.update(
-            pluralize=pluralize, stamp=STATIC_VERSION, pages=NAVIGATION, unassigned=UNASSIGNED
+            pluralize=pluralize,
+            stamp=STATIC_VERSION,
+            pages=NAVIGATION,
+            unassigned=UNASSIGNED,
+            to_anchor=to_anchor,
         )
         # Load all templates now: files that are replaced while the process runs belong to other code.
         for name in self.environment.list_templates():

@@ -13,7 +13,7 @@ import pytest
 from tests.fixtures.console_client import ConsoleClient, create_dead_letter, parse_csrf_token, send_command, sign_in
 
 REASON_FORM = {"why": "the exporter was fixed"}
-PAGES = ("/", "/failures", "/failures/dead-letters", "/assignments", "/topics", "/actions", "/audit")
+PAGES = ("/", "/failures", "/failures/dead-letters", "/assignments", "/topics", "/actions", "/audit", "/runbook")
 
 
 @pytest.mark.parametrize("path", PAGES)

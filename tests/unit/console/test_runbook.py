@@ -1,0 +1,50 @@
+"""The console's runbook, and the way to it from each sentence of the status."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from services.console.group_members import UNASSIGNED
+from services.console.pipeline_status import ForeignRecords, PartitionStatus, PipelineStatus, TopicProblem
+from services.console.runbook import RUNBOOK, render_runbook, to_anchor
+from services.eventlog.pipeline_queries import TopicLag
+from tests.unit.console.test_pipeline_status import AT, OK
+
+STATUSES = {
+    "Kafka is away": replace(OK, problems=("Kafka does not answer: TimeoutError",)),
+    "PostgreSQL is away": replace(OK, problems=("PostgreSQL does not answer: TimeoutError",)),
+    "no handler runs": replace(OK, partitions=(PartitionStatus(0, "up to date", 0, 0.0, 7, UNASSIGNED),)),
+    "partitions are cut, stalled and late": replace(
+        OK,
+        partitions=(
+            PartitionStatus(0, "stopped", 0, 0.0, 7, UNASSIGNED, is_cut=True),
+            PartitionStatus(1, "stalled", 5, 12.0, 7, "one-0"),
+        ),
+    ),
+    "records are late": replace(OK, outputs=(TopicLag("live-events", 3, AT - timedelta(seconds=61)),)),
+    "a topic is lost": replace(OK, topic_problems=(TopicProblem("events", "topic events lacks 3 records"),)),
+    "a topic is ahead of the log": replace(OK, outputs=(TopicLag("events", 0, None, ahead=3),)),
+    "another producer wrote": replace(OK, foreign_records=(ForeignRecords("events", 1, 0, 7),)),
+    "a dead letter is open": replace(OK, open_dead_letters=1),
+}
+
+
+@pytest.mark.parametrize("status", STATUSES.values(), ids=STATUSES)
+def test_every_sentence_about_a_problem_leads_to_an_entry_of_the_runbook(status: PipelineStatus) -> None:
+    _, anchors = render_runbook()
+    sentences = status.sentences()
+    assert sentences
+    assert [sentence.text for sentence in sentences if to_anchor(sentence.runbook or "") not in anchors] == []
+
+
+def test_healthy_pipeline_leads_nowhere() -> None:
+    assert [sentence.runbook for sentence in OK.sentences()] == [None]
+
+
+def test_runbook_is_shown_whole_and_its_own_links_lead_to_its_headings() -> None:
+    text, anchors = render_runbook()
+    headings = [line.lstrip("# ") for line in RUNBOOK.read_text().splitlines() if line.startswith(("## ", "### "))]
+    assert [heading for heading in headings if f'id="{to_anchor(heading)}"' not in text] == []
+    assert 'href="#published-records-are-gone-from-the-log"' in text
+    assert "published-records-are-gone-from-the-log" in anchors

@@ -134,7 +134,9 @@ async def test_restarted_console_and_status_show_the_rewind_command_until_recove
         assert {name for (name,), value in topics_lost(monitor.status) if value} == {"events", "verdicts"}
         status = await CommandLine(system.environment).run("status")
         assert status.exit_code == ExitCode.ALARM
-        remedy = f"  Stop the relays, run {monitor.status.rewind_command}, and start them again"
+        remedy = (
+            f"  Stop the relays, run {monitor.status.rewind_command}, and start them: they publish the lost records."
+        )
         assert status.stdout.startswith(f"✗ {monitor.status.summary()}\n{remedy}")
 
         idle.kill()

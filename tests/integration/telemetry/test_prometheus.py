@@ -93,13 +93,18 @@ async def test_every_target_is_up_and_every_rule_is_evaluated(prometheus: Promet
         groups = (await prometheus.request("rules"))["groups"]
         states = {(target["labels"]["job"], target["health"]) for target in targets}
         health = {rule["health"] for group in groups for rule in group["rules"]}
-        return (states, health, len(groups)) == (wanted, {"ok"}, 6)
+        return (states, health, len(groups)) == (wanted, {"ok"}, 7)
 
     await wait_until(are_up, "every target is up, every rule is evaluated")
 
 
 async def test_every_dashboard_query_returns_data(prometheus: Prometheus) -> None:
-    unanswered = [substitute_variables(expression) for path in DASHBOARDS for expression in expressions(path)]
+    # Where nothing is scheduled a panel shows no time: the comparison that hides it is left out.
+    unanswered = [
+        substitute_variables(expression).removesuffix(" < Inf")
+        for path in DASHBOARDS
+        for expression in expressions(path)
+    ]
 
     async def are_answered() -> bool:
         unanswered[:] = [expression for expression in unanswered if not await prometheus.query(expression)]

@@ -83,6 +83,8 @@ FAULTS = Tier(
     needs_servers=False,
     runs_alone=True,
 )
+OPERATORS_TESTS = ("tests/integration/console", "tests/integration/cli")
+"""The integration tests of console and command line: a third of them, apart so that they run beside the others."""
 SECURE_TESTS = (
     "tests/system/secure",
     "tests/system/journeys/test_gateway.py",
@@ -93,7 +95,8 @@ TIERS = {
         CHECKS,
         pytest_tier("unit", *UNIT_OPTIONS, "-m", "not slow", "tests/unit", minutes=5, needs_servers=False),
         pytest_tier("slow", "-p", "no:schemathesis", "-m", "slow", "tests/unit", minutes=5, needs_servers=False),
-        pytest_tier("integration", "tests/integration", minutes=30),
+        pytest_tier("integration", "tests/integration", *(f"--ignore={path}" for path in OPERATORS_TESTS), minutes=20),
+        pytest_tier("operators", *OPERATORS_TESTS, minutes=15),
         pytest_tier("system", "tests/system/contracts", "tests/system/faults", f"--ignore={SABOTAGES}", minutes=20),
         pytest_tier("browser", "tests/system/console", minutes=10, runs_alone=True),
         pytest_tier("journeys", "tests/system/journeys", minutes=20),
@@ -104,10 +107,10 @@ TIERS = {
         pytest_tier("benchmarks", "tests/benchmarks", minutes=15, needs_servers=False, runs_alone=True),
     )
 }
-DEFAULT = ("checks", "unit", "slow", "integration", "system", "browser")
+DEFAULT = ("integration", "system", "operators", "checks", "unit", "slow", "browser")
 ALL = (*DEFAULT, "journeys", "sabotages", "faults", "secure", "containers", "benchmarks")
-CONCURRENT_TIERS_MAX = 2
-"""As many as the cores of the machine that the limits are for."""
+CONCURRENT_TIERS_MAX = 3
+"""On the two cores that the limits are for: a tier waits for servers half of its time. The longest come first."""
 
 
 @contextlib.contextmanager

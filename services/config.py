@@ -211,9 +211,9 @@ class TokenSettings(Settings):
     )
     jwt_lifetime_max: int = Field(
         default=25 * 3_600,
-        ge=60,
+        ge=600,
         le=400 * 86_400,
-        description="the seconds that a token may be valid for, from 60 to 34560000",
+        description="the seconds that a token may be valid for, from 600, which the gateway gives its own, to 34560000",
     )
     jwks_age_max: int = Field(
         default=86_400,

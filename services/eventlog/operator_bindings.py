@@ -6,9 +6,13 @@ from psycopg import sql
 from services.eventlog.migrate import to_libpq_url
 from services.eventlog.postgres import BOUND_OPERATOR
 
-# Whether the login is the database's owner or a superuser, and the other roles of the service that it may take.
+# Whether the login sees every row, itself or by a role that it may take: a superuser's, the owner's, one that bypasses
+# row security, reads all data, or makes roles. And the other roles of the service that it may take.
 LOGIN = """
-select r.rolsuper or r.rolbypassrls or r.rolname = pg_get_userbyid(d.datdba),
+select exists(select from pg_roles o
+              where pg_has_role(r.oid, o.oid, 'MEMBER')
+                and (o.rolsuper or o.rolbypassrls or o.rolcreaterole or o.oid = d.datdba
+                     or o.rolname in ('pg_read_all_data', 'pg_write_all_data'))),
        array(select o.rolname::text from pg_roles o
              where o.rolname in ('moderation_writer', 'moderation_reader', 'moderation_operator')
                and pg_has_role(r.oid, o.oid, 'MEMBER') order by 1)
@@ -40,7 +44,8 @@ def bind_operator(url: str, login: str, root_account: int) -> None:
         sees_everything, roles = row
         if sees_everything:
             raise BindingRefused(
-                f"{login} owns the database or is a superuser, and sees every row; nothing was changed: bind another"
+                f"{login} sees every row: it is, or may take the role of, a superuser, the owner of the database, or a"
+                " role that bypasses row security, reads all data or makes roles; nothing was changed: bind another"
                 " login"
             )
         if roles:

@@ -24,6 +24,11 @@ where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
   and l.database = (select d.oid from pg_database d where d.datname = current_database())
 group by l.pid
 """
+# $1 process, $2 the name of relays' sessions, $3 when it was used last: another session may have the process by now.
+END_SESSION = """
+select pg_terminate_backend(a.pid) from pg_stat_activity a
+where a.pid = $1 and a.application_name = $2 and a.state_change = $3
+"""
 TRY_LOCK = "select pg_try_advisory_lock(hashtextextended($1, 0))"
 UNLOCK = "select pg_advisory_unlock(hashtextextended($1, 0))"
 JOIN = "select pg_advisory_lock_shared(hashtextextended($1, 0))"
@@ -54,13 +59,17 @@ class RelayLeases:
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", prefix: str, lanes: Sequence[int]) -> None:
         self.connection = connection
-        self.pid = connection.get_server_pid()
+        self.pid = 0
         self._names = {lane: lane_lock_name(prefix, lane) for lane in lanes}
         self._members_name = f"relays {prefix}"
 
     async def begin(self) -> None:
-        """Leave the log's reader role: only a session's own login may see its activity and end it."""
+        """Leave the log's reader role: only a session's own login may see its activity and end it.
+
+        The server is asked for the session's process: a pooler tells its clients another one.
+        """
         await self.connection.execute("set role none")
+        self.pid = await self.connection.fetchval("select pg_backend_pid()")
 
     async def read_sessions(self) -> list[LeaseSession]:
         """Return the sessions that hold any of the locks, this one included."""
@@ -91,10 +100,11 @@ class RelayLeases:
         """Release a lane."""
         await self.connection.fetchval(UNLOCK, self._names[lane])
 
-    async def end_session(self, pid: int) -> bool:
-        """End another relay's session, and with it its leases; False if it has ended already.
+    async def end_session(self, session: LeaseSession) -> bool:
+        """End another relay's session, and with it its leases; False if it has ended, or was used since it was read.
 
         Raises:
             InsufficientPrivilegeError: it has another login.
         """
-        return bool(await self.connection.fetchval("select pg_terminate_backend($1)", pid))
+        name = f"moderation-{LEASE_PROCESS}"
+        return bool(await self.connection.fetchval(END_SESSION, session.pid, name, session.last_used_at))

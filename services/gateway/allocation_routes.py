@@ -22,6 +22,7 @@ from services.gateway.service_routes import AsOfTime, AsOfVersion
 from services.moderation.allocation import allocation_document
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
+from services.moderation.visibility import may_moderate
 
 router = APIRouter(prefix="/api/moderation/v1/assignments/{assignment_id}")
 ALLOCATION_PARAMETERS: TakenParameters = {
@@ -89,9 +90,11 @@ async def allocation(
     """Return the allocation and the graders' progress, now or as of a version or time."""
     course, assignment = await load_assignment(dependencies, caller, assignment_id)
     require_reader(course, assignment, caller)
+    # Permissions are checked against the present state; the result is computed from the past one.
+    sections = course.visible_sections(caller.user_id) if may_moderate(course, assignment, caller.user_id) else None
     course, assignment = await load_assignment_as_of(dependencies, caller, assignment_id, version, at)
     document = allocation_document(
-        assignment.allocations, assignment.allocation_enforced, caller.user_id, course, assignment
+        assignment.allocations, assignment.allocation_enforced, caller.user_id, sections, course, assignment
     )
     return json_response(request, document)
 

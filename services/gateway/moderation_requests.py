@@ -32,7 +32,12 @@ async def load_assignment(dependencies: Dependencies, caller: Caller, assignment
 async def load_assignment_as_of(
     dependencies: Dependencies, caller: Caller, assignment_id: str, version: str | None, at: str | None
 ) -> tuple[Course, Assignment]:
-    """Load an assignment and its course, now or as of a version or time. Raises ApiError: 404 for the future."""
+    """Load an assignment and its course, now or as of a version or time.
+
+    Students and graders who are anonymous now stay so in every earlier state: two answers together must not name them.
+
+    Raises ApiError: 404 for the future; 403 for a state that cannot be shown without naming students who are hidden.
+    """
     course, assignment = await load_assignment(dependencies, caller, assignment_id)
     until_version, until = parse_as_of(version, at)
     if until_version is None and until is None:
@@ -42,6 +47,12 @@ async def load_assignment_as_of(
     )
     if past is None:
         raise not_found()
+    past_course, past_assignment = past
+    past_assignment.grader_names_visible_to_final_grader &= assignment.grader_names_visible_to_final_grader
+    if assignment.anonymizes_students(course):
+        past_assignment.anonymous_grading = True
+        if not past_assignment.anonymizes_students(past_course):
+            raise unauthorized()
     return past
 
 

@@ -1,6 +1,6 @@
 """The handler's poll: without a pause after an empty one, and including records that have arrived since."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from itertools import chain
 from typing import Any
 
@@ -43,8 +43,26 @@ class RecordPoll:
                 # One partition's unreadable record must not hold back records of others, which are already taken.
                 self._error = error
             else:
-                records += _flatten(more)
+                records = _keep_current(records, more, consumer.assignment()) + _flatten(more)
         return records
+
+
+def _keep_current(
+    records: RecordBatch,
+    more: Mapping[TopicPartition, Sequence[ConsumerRecord[Any, Any]]],
+    assignment: Set[TopicPartition],
+) -> RecordBatch:
+    """Return the records of partitions still assigned, up to where ``more`` continues.
+
+    A rebalance or a seek back between two requests reassigns partitions, or fetches records again.
+    """
+    continued_at = {partition: found[0].offset for partition, found in more.items() if found}
+    return tuple(
+        record
+        for record in records
+        if (partition := TopicPartition(record.topic, record.partition)) in assignment
+        and record.offset < continued_at.get(partition, record.offset + 1)
+    )
 
 
 def _flatten(records: Mapping[TopicPartition, Sequence[ConsumerRecord[Any, Any]]]) -> RecordBatch:

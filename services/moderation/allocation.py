@@ -51,7 +51,9 @@ def allocate_submissions(data: AllocateSubmissions, actor_id: int, course: Cours
         student: graders for student, graders in allocated.items() if assignment.allocations.get(student) != graders
     }
     enforced = assignment.allocation_enforced if data.enforced is None else data.enforced
-    document = allocation_document({**assignment.allocations, **allocated}, enforced, actor_id, course, assignment)
+    document = allocation_document(
+        {**assignment.allocations, **allocated}, enforced, actor_id, sections, course, assignment
+    )
     if not changed and enforced == assignment.allocation_enforced:
         return Accepted((), document)
     rows = tuple({"student_id": student, "grader_ids": graders} for student, graders in sorted(changed.items()))
@@ -165,13 +167,23 @@ def count_progress(
 
 
 def allocation_document(
-    allocations: GradersByStudent, enforced: bool, user_id: int, course: Course, assignment: Assignment
+    allocations: GradersByStudent,
+    enforced: bool,
+    user_id: int,
+    sections: frozenset[int | None] | None,
+    course: Course,
+    assignment: Assignment,
 ) -> dict[str, Any]:
     """Describe an allocation to a moderator or auditor, by student id, or by anonymous id while students are hidden.
 
+    ``sections``: the only ones whose students the reader may see; None: all.
     If graders are anonymous to the reader, the numbers of their marks are left out: they would reveal which of the
     anonymous graders gave a mark.
     """
+    if sections is not None:
+        allocations = {
+            student: graders for student, graders in allocations.items() if course.is_visible_student(student, sections)
+        }
     anonymous = assignment.anonymizes_students(course)
     students: list[dict[str, Any]] = [
         {**ids.student_key(course, assignment, student, anonymous), "grader_ids": list(graders)}

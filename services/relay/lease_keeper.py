@@ -133,9 +133,9 @@ class LeaseKeeper:
     async def _end_silent_relays(self, leases: RelayLeases, sessions: Sequence[LeaseSession]) -> None:
         last_used_at = {s.pid: s.last_used_at for s in sessions if s.last_used_at is not None and s.pid != leases.pid}
         for pid in self._watch.observe(last_used_at, time.monotonic()):
-            lanes = sorted(next(session.lanes for session in sessions if session.pid == pid))
+            silent = next(session for session in sessions if session.pid == pid)
             try:
-                was_ended = await leases.end_session(pid)
+                was_ended = await leases.end_session(silent)
             except asyncpg.InsufficientPrivilegeError:
                 LOGGER.warning("a relay hangs, and its session cannot be ended: it has another login")
                 continue
@@ -144,7 +144,7 @@ class LeaseKeeper:
                 LOGGER.warning(
                     "a relay sent no heartbeat for %g s: its session was ended, its lanes %s are taken over",
                     self.settings.relay_takeover_seconds,
-                    lanes,
+                    sorted(silent.lanes),
                 )
 
     def _note_free_lanes(self, sessions: Sequence[LeaseSession], pid: int, now: float) -> None:

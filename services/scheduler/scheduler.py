@@ -1,8 +1,9 @@
 """The loop: find due publications, send them, and sleep until the next one is due.
 
-Every query compares with PostgreSQL's clock, so that nothing is sent early, regardless of this machine's clock. Sent
-publications are remembered only in memory: sending one again, even by another scheduler, repeats its command id, which
-is decided once.
+Every query compares with PostgreSQL's clock, so that nothing is sent early, regardless of this machine's clock. What is
+due by PostgreSQL's clock alone, because it was set ahead, waits until the clocks agree: a publication cannot be undone.
+Sent publications are remembered only in memory: sending one again, even by another scheduler, repeats its command id,
+which is decided once.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from services.telemetry.metrics import SchedulerMetrics
 LOGGER = logging.getLogger("scheduler")
 POLL_SECONDS = 0.5
 AHEAD_SECONDS = 5.0
+CLOCK_AHEAD_SECONDS_MAX = 1.0
 # Older due schedules are read only once a minute, because the log holds the schedules of many years.
 BACK_SECONDS = 3_600.0
 FULL_SCAN_SECONDS = 60.0
@@ -35,6 +37,16 @@ SEND_SECONDS_MAX = 60
 # A command that is not decided by then is sent again: it may be lost, or its token was rejected.
 RESEND_SECONDS = (30.0, 60.0, 120.0, 300.0)
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
+
+
+def split_due(schedules: Sequence[Schedule], now: float) -> tuple[list[Schedule], list[Schedule]]:
+    """Return the schedules that are due, and those that are due by PostgreSQL's clock alone.
+
+    ``now``: this machine's time, in seconds since 1970.
+    """
+    due = [schedule for schedule in schedules if schedule.seconds_left <= 0]
+    confirmed = [schedule for schedule in due if schedule.publish_at.timestamp() <= now + CLOCK_AHEAD_SECONDS_MAX]
+    return confirmed, [schedule for schedule in due if schedule not in confirmed]
 
 
 class Scheduler:
@@ -54,6 +66,7 @@ class Scheduler:
         self._attempts: dict[str, tuple[int, float]] = {}
         self._pending_seconds = 0.0
         self._full_scan_at = -math.inf
+        self._holds_back = False
 
     async def run(self) -> None:
         """Run until cancelled; while a server is down, retry with growing pauses."""
@@ -96,7 +109,14 @@ class Scheduler:
             self._full_scan_at = time.monotonic()
             in_force = {schedule.command_id for schedule in schedules}
             self._attempts = {key: attempt for key, attempt in self._attempts.items() if key in in_force}
-        due = [schedule for schedule in schedules if schedule.seconds_left <= 0]
+        due, held_back = split_due(schedules, time.time())
+        if held_back and not self._holds_back:
+            LOGGER.error(
+                "PostgreSQL's clock is ahead of this machine's: %s scheduled publications wait until the clocks agree;"
+                " nothing was sent: synchronize the clocks of both hosts",
+                len(held_back),
+            )
+        self._holds_back = bool(held_back)
         pending = await self._find_undecided([schedule for schedule in due if self._may_send(schedule)])
         self._pending_seconds = BACK_SECONDS + max((-schedule.seconds_left for schedule in pending), default=0.0)
         for start in range(0, len(pending), SENT_AT_ONCE_MAX):
@@ -120,8 +140,13 @@ class Scheduler:
     async def _send(self, schedules: Sequence[Schedule]) -> None:
         self._asked = "kafka"
         self._health.heartbeat("scheduler", SEND_SECONDS_MAX)
+        await self._sender.start()
         asked_at = time.monotonic()
-        results = await asyncio.gather(*map(self._sender.send, schedules), return_exceptions=True)
+        try:
+            async with asyncio.timeout(SEND_SECONDS_MAX):
+                results = await asyncio.gather(*map(self._sender.send, schedules), return_exceptions=True)
+        except TimeoutError:
+            raise KafkaTimeoutError("the brokers do not acknowledge the commands") from None
         for schedule, error in zip(schedules, results, strict=True):
             if isinstance(error, BaseException):
                 continue

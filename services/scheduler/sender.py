@@ -41,7 +41,7 @@ def build_command(schedule: Schedule) -> bytes:
 
 
 class PublicationSender:
-    """Sends with one producer, which is created when it is needed and replaced after an error.
+    """Sends with one producer, which is started before it is needed and replaced after an error.
 
     ``signer`` None: commands carry no token. ``token_claims`` are added to each token.
     """
@@ -55,14 +55,32 @@ class PublicationSender:
         self._token_claims = token_claims
         self._producer: AIOKafkaProducer | None = None
 
+    async def start(self) -> None:
+        """Start the producer unless it runs. Raises KAFKA_ERRORS: no broker answers; nothing can be sent."""
+        if self._producer is not None:
+            return
+        producer = AIOKafkaProducer(
+            **client_options(self._bootstrap),
+            client_id="moderation-scheduler",
+            enable_idempotence=True,
+            acks="all",
+            request_timeout_ms=10_000,
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await _stop(producer)
+            raise
+        self._producer = producer
+
     async def send(self, schedule: Schedule) -> None:
-        """Send the command of a schedule, and wait until the brokers have it.
+        """Send the command of a schedule with the started producer, and wait until the brokers have it.
 
         Raises KAFKA_ERRORS: the record may have arrived; sending it again is harmless.
         """
+        assert self._producer is not None, "start() comes first"
         value = build_command(schedule)
-        producer = await self._get_producer()
-        await producer.send_and_wait(
+        await self._producer.send_and_wait(
             self._topic, value, key=str(schedule.course).encode(), headers=self._build_headers(schedule, value)
         )
 
@@ -79,21 +97,13 @@ class PublicationSender:
             headers.append(("authorization", f"Bearer {token}".encode()))
         return headers
 
-    async def _get_producer(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            self._producer = AIOKafkaProducer(
-                **client_options(self._bootstrap),
-                client_id="moderation-scheduler",
-                enable_idempotence=True,
-                acks="all",
-                request_timeout_ms=10_000,
-            )
-            await self._producer.start()
-        return self._producer
-
     async def close(self) -> None:
-        """Close the producer; the next command gets a new one."""
+        """Close the producer; ``start`` makes a new one."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            with contextlib.suppress(*KAFKA_ERRORS):
-                await asyncio.wait_for(producer.stop(), CLOSE_SECONDS_MAX)
+            await _stop(producer)
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    with contextlib.suppress(*KAFKA_ERRORS):
+        await asyncio.wait_for(producer.stop(), CLOSE_SECONDS_MAX)

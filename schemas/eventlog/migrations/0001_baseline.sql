@@ -354,7 +354,7 @@ create table operator_action (
     root_account bigint not null,
     user_id      bigint not null,
     reason       text not null check (length(btrim(reason)) between 1 and 1000),
-    detail       json not null,
+    detail       json not null check (json_typeof(detail) = 'object' and detail::jsonb is not null),
     acted_at     timestamptz not null default clock_timestamp()
 );
 comment on table operator_action is 'Who did what, why and when.';
@@ -459,7 +459,8 @@ create table access_record (
     root_account  bigint,
     user_id       bigint,
     what          text not null,
-    target        json not null,
+    target        json not null check (json_typeof(target) = 'object' and length(target::text) <= 2000
+                                       and target::jsonb is not null),
     reason        text check (length(btrim(reason)) between 1 and 1000)
 );
 comment on table access_record is 'Who read what, when, from where and why.';
@@ -547,5 +548,6 @@ create policy on_own_persons on operator_action for insert to moderation_bound_o
                 and detail ->> 'root_account_id' = (select bound_root_account())::text);
 create policy of_account on access_record for select to moderation_bound_operator
     using (target ->> 'root_account' = (select bound_root_account())::text);
--- Attempts to read another account are recorded too.
-create policy every_attempt on access_record for insert to moderation_bound_operator with check (true);
+-- Attempts to read another account are recorded too, as those of the login: nobody writes in the name of a token.
+create policy every_attempt on access_record for insert to moderation_bound_operator
+    with check (user_id is null and root_account is null and client is not distinct from inet_client_addr());

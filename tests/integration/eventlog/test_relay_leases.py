@@ -1,10 +1,14 @@
 """Leases are locks of one session per relay, which other relays see, and end if the relay hangs."""
 
+import dataclasses
+from datetime import UTC, datetime
+
 import asyncpg
 import pytest
 
 from services.eventlog.postgres import READER, HeartbeatConnection, connect
 from services.eventlog.relay_leases import LEASE_PROCESS, LeaseSession, RelayLeases, lane_lock_name
+from tests.fixtures.connection_pooler import run_pooler
 
 PREFIX = "leases"
 LANES = range(4)
@@ -49,7 +53,10 @@ async def test_session_of_a_relay_that_hangs_is_ended_and_its_lanes_are_free(dat
         await hanging.join()
         for lane in LANES:
             assert await hanging.try_lock(lane)
-        assert await other.end_session(hanging.pid)
+        seen = await read_session(other, hanging.pid)
+        assert seen is not None
+        assert not await other.end_session(dataclasses.replace(seen, last_used_at=datetime.now(UTC)))
+        assert await other.end_session(seen)
         while await read_session(other, hanging.pid):
             pass
         for lane in LANES:
@@ -72,3 +79,15 @@ async def test_operators_command_that_holds_lanes_is_never_taken_for_a_relay_tha
     finally:
         await operator.close()
         await leases.connection.close()
+
+
+async def test_relay_finds_its_own_session_behind_a_pooler(database_url: str) -> None:
+    async with run_pooler(database_url, "session") as url:
+        leases = await open_leases(url)
+        try:
+            await leases.join()
+            seen = await read_session(leases, leases.pid)
+            assert seen is not None
+            assert seen.is_member
+        finally:
+            await leases.connection.close()

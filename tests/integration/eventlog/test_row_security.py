@@ -176,6 +176,43 @@ def test_attempts_on_another_account_are_recorded_with_the_login(two_accounts: T
         assert owner.execute("select database_user from access_record where what = 'tried'").fetchone() == login
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        ("cli", "tried", '{"root_account": "\\u0000"}'),
+        ("cli", "tried", "[]"),
+        ("cli", "tried", json.dumps({"root_account": "1", "of": "x" * 2_000})),
+    ],
+)
+def test_bound_operator_can_not_write_what_breaks_the_audit_trail(
+    two_accounts: TwoAccounts, row: tuple[str, str, str]
+) -> None:
+    with connect_bound(two_accounts, 1) as bound, pytest.raises((psycopg.errors.CheckViolation, psycopg.DataError)):
+        bound.execute("insert into access_record (process, what, target) values (%s, %s, %s)", row)
+
+
+@pytest.mark.parametrize("column", ["user_id", "root_account", "client"])
+def test_bound_operator_can_not_write_in_the_name_of_another(two_accounts: TwoAccounts, column: str) -> None:
+    value = "'203.0.113.9'" if column == "client" else "7"
+    columns, values = f"(process, what, target, {column})", f"('cli', 'tried', '{{}}', {value})"
+    with connect_bound(two_accounts, 1) as bound, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        bound.execute(f"insert into access_record {columns} values {values}".encode())
+
+
+def test_login_that_may_take_the_role_of_a_superuser_is_not_bound(two_accounts: TwoAccounts) -> None:
+    name = sql.Identifier(two_accounts.unbound_name)
+    for role in ("superuser", "bypassrls", "createrole"):
+        mighty = sql.Identifier(f"{two_accounts.unbound_name}-{role}")
+        with psycopg.connect(two_accounts.owner, autocommit=True) as owner:
+            owner.execute(sql.SQL("create role {} {}").format(mighty, sql.SQL(role)))
+            owner.execute(sql.SQL("grant {} to {}").format(mighty, name))
+            try:
+                with pytest.raises(BindingRefused, match="sees every row"):
+                    bind_operator(two_accounts.owner, two_accounts.unbound_name, 1)
+            finally:
+                owner.execute(sql.SQL("drop role {}").format(mighty))
+
+
 def test_login_that_sees_every_row_by_other_means_is_not_bound(two_accounts: TwoAccounts) -> None:
     name = sql.Identifier(two_accounts.unbound_name)
     with psycopg.connect(two_accounts.owner, autocommit=True) as owner:

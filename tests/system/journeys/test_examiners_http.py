@@ -123,6 +123,27 @@ async def test_hidden_students_are_adjudicated_by_anonymous_id(examiners: Examin
     await examiners.ask("GET", f"students/{hidden}/explanation", status=404)
 
 
+async def test_hidden_students_are_hidden_in_earlier_states_too(examiners: Examiners) -> None:
+    await examiners.configure(adjudication={"result": "highest"})
+    by_name = {
+        "allocations": [{"grader_id": examiners.world.user_id("ta1"), "student_ids": [examiners.world.user_id("s0")]}]
+    }
+    await examiners.ask("POST", "allocate_submissions", json=by_name)
+    for grader in ("ta1", "ta2"):
+        await examiners.mark(grader, "s0", 7)
+    version = (await examiners.ask("GET", "state", AUDITOR))["version"]
+    assert any(
+        "student_id" in row for row in (await examiners.ask("GET", f"adjudication?version={version}"))["students"]
+    )
+
+    await examiners.configure(anonymous_grading=True, adjudication={"result": "highest"})
+
+    for path in ("adjudication", "allocation"):
+        then = await examiners.ask("GET", f"{path}?version={version}")
+        assert then["students"]
+        assert [row for row in then["students"] if "student_id" in row] == []
+
+
 async def test_revising_and_withdrawing_a_grade_each_emit_a_grade_change(examiners: Examiners) -> None:
     student = int(examiners.world.user_id("s0"))
     await examiners.mark("ta1", "s0", 7)

@@ -230,8 +230,8 @@ async def test_publication_sent_by_two_schedulers_before_its_decision_happens_on
     assert await season.query(statement, assignment) == 1
 
 
-async def test_publication_follows_an_outage_of_kafka_and_of_postgresql(season: Season) -> None:
-    assignment = await season.create_assignment()
+async def test_publications_follow_an_outage_of_kafka_and_of_postgresql(season: Season) -> None:
+    assignments = [await season.create_assignment() for _ in range(2)]
     kafka_host, kafka_port = season.system.bootstrap.split(",")[0].rsplit(":", 1)
     kafka = TcpProxy(kafka_host, int(kafka_port))
     url = urlsplit(season.system.database_url)
@@ -242,7 +242,7 @@ async def test_publication_follows_an_outage_of_kafka_and_of_postgresql(season: 
         KAFKA_BOOTSTRAP=f"127.0.0.1:{kafka.listen_port}", DATABASE_URL=urlunsplit(url._replace(netloc=netloc))
     )
     scheduler.start()
-    publish_at = await season.schedule(assignment, 2)
+    times = [await season.schedule(assignment, 2) for assignment in assignments]
     await wait_until(
         lambda: "no publications can be sent at present: Kafka" in scheduler.log.read_text(), "Kafka is missed"
     )
@@ -250,12 +250,13 @@ async def test_publication_follows_an_outage_of_kafka_and_of_postgresql(season: 
     await wait_until(
         lambda: "no publications can be sent at present: PostgreSQL" in scheduler.log.read_text(), "so is PostgreSQL"
     )
-    assert await season.count_sent(assignment) == 0
+    assert [await season.count_sent(assignment) for assignment in assignments] == [0, 0]
 
     await kafka.restore()
     await postgres.restore()
 
-    assert await season.wait_for_publication(assignment) >= publish_at
+    for assignment, publish_at in zip(assignments, times, strict=True):
+        assert await season.wait_for_publication(assignment) >= publish_at
     await scheduler.wait_until_ready()
     assert scheduler.stop() == 0
     await kafka.cut()

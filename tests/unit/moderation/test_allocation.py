@@ -107,6 +107,16 @@ def test_only_students_of_the_set_who_can_be_marked_are_allocated_evenly() -> No
     assert graders_of(allocate(memory, evenly(TA1, TA2, marks=2))) == {ANN: [TA1, TA2]}
 
 
+def test_moderator_limited_to_a_section_is_shown_its_students_alone() -> None:
+    memory = moderated_course()
+    memory.enroll(35, "Student", section=7)
+    allocate(memory, by_name({TA1: (ANN, 35)}))
+    memory.enroll(FINAL_GRADER, "Teacher", section=None, limited_to_section=True)
+    shown = allocate(memory, by_name({TA2: (BEN,)}))
+    assert graders_of(shown) == {ANN: [TA1], BEN: [TA2]}
+    assert {row["grader_id"]: row["allocated"] for row in shown["graders"]} == {TA1: 1, TA2: 1}
+
+
 def test_an_allocation_replaces_the_graders_of_the_students_it_names_alone() -> None:
     memory = moderated_course()
     first = memory.expect_accepted(by_name({TA1: (ANN, BEN), TA2: (BEN,)}), FINAL_GRADER)
@@ -213,5 +223,5 @@ def test_hidden_students_and_graders_stay_hidden_in_the_answer() -> None:
     assert result["students"] == sorted(result["students"], key=lambda row: row["anonymous_id"])
     memory.grade(TA1, ANN, 5)
     course, essay = memory.courses[COURSE], memory.assignments[ESSAY]
-    shown = allocation_document(essay.allocations, essay.allocation_enforced, FINAL_GRADER, course, essay)
+    shown = allocation_document(essay.allocations, essay.allocation_enforced, FINAL_GRADER, None, course, essay)
     assert shown["graders"] == [{"grader_id": TA1, "allocated": 3, "entered": None, "remaining": None}]

@@ -109,8 +109,8 @@ TIERS = {
 }
 DEFAULT = ("integration", "system", "operators", "checks", "unit", "slow", "browser")
 ALL = (*DEFAULT, "journeys", "sabotages", "faults", "secure", "containers", "benchmarks")
-CONCURRENT_TIERS_MAX = 3
-"""On the two cores that the limits are for: a tier waits for servers half of its time. The longest come first."""
+CONCURRENT_TIERS_MAX = 2
+"""As many as the cores of the machine that the limits are for. The longest tiers come first."""
 
 
 @contextlib.contextmanager

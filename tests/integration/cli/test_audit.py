@@ -32,7 +32,7 @@ async def test_reads_of_the_command_line_are_recorded_and_listed(
         if entry["target"].get("assignment") == assignment or entry["target"].get("command") == command_id
     ]  # fmt: skip
     assert [entry["what"] for entry in reads[:3]] == ["verdict", "history", "state"]
-    assert {(entry["database_user"], entry["process"]) for entry in reads} == {(session_user, "cli")}
+    assert {(entry["database_user"], entry["process"]) for entry in reads[:3]} == {(session_user, "cli")}
     assert [entry["reason"] for entry in reads[:3]] == ["a test", "a test", "appeal 12"]
     # Other tests read the history of the same assignment.
     assert found.json()[0] == next(entry for entry in reads if entry["what"] == "history")

@@ -43,11 +43,11 @@ class RecordPoll:
                 # One partition's unreadable record must not hold back records of others, which are already taken.
                 self._error = error
             else:
-                records = _keep_current(records, more, consumer.assignment()) + _flatten(more)
+                records = keep_current(records, more, consumer.assignment()) + _flatten(more)
         return records
 
 
-def _keep_current(
+def keep_current(
     records: RecordBatch,
     more: Mapping[TopicPartition, Sequence[ConsumerRecord[Any, Any]]],
     assignment: Set[TopicPartition],

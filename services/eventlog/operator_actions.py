@@ -37,7 +37,8 @@ on conflict do nothing
 INSERT_REDRIVE = """
 insert into redrive (action, topic, producer_id, producer_epoch, partitions, ends) values ($1, $2, $3, $4, $5, $6)
 """
-# $1 id (null: all), $2-$3 time and id to continue after, $4 limit, $5 kind, $6 since.
+# $1 id (null: all), $2-$3 time and id to continue after, $4 limit, $5 kind, $6 since, $7 the root account whose persons
+# are seen (null: all). Dead letters belong to no account.
 ACTIONS = """
 select a.id, a.kind, a.root_account, a.user_id, a.reason, a.detail, a.acted_at,
        (select count(*) from dead_letter_settled s where s.action = a.id),
@@ -45,6 +46,8 @@ select a.id, a.kind, a.root_account, a.user_id, a.reason, a.detail, a.acted_at,
 from operator_action a
 where ($1::uuid is null or a.id = $1) and ($2::timestamptz is null or (a.acted_at, a.id) < ($2, $3::uuid))
   and ($5::text is null or a.kind = $5) and ($6::timestamptz is null or a.acted_at >= $6)
+  and ($7::bigint is null or a.kind not in ('erase', 'export')
+       or a.root_account = $7 and coalesce(a.detail ->> 'root_account_id' = $7::text, true))
 order by a.acted_at desc, a.id desc limit $4
 """
 # $1 ids of finished actions.
@@ -243,13 +246,20 @@ async def list_actions(
     *,
     kind: str | None = None,
     since: datetime | None = None,
+    visible_account: int | None = None,
 ) -> list[Action]:
-    """Return actions, newest first: those before ``before`` (time, id) and not earlier than ``since``."""
+    """Return actions, newest first: those before ``before`` (time, id) and not earlier than ``since``.
+
+    ``visible_account``: actions on persons of other root accounts are left out.
+    """
     at, action_id = before or (None, None)
-    return [Action(*row) for row in await connection.fetch(ACTIONS, None, at, action_id, rows_max, kind, since)]
+    rows = await connection.fetch(ACTIONS, None, at, action_id, rows_max, kind, since, visible_account)
+    return [Action(*row) for row in rows]
 
 
-async def get_action(connection: "asyncpg.Connection[asyncpg.Record] | Pool", action_id: UUID) -> Action | None:
-    """Return one action, None if it does not exist."""
-    row = await connection.fetchrow(ACTIONS, action_id, None, None, 1, None, None)
+async def get_action(
+    connection: "asyncpg.Connection[asyncpg.Record] | Pool", action_id: UUID, *, visible_account: int | None = None
+) -> Action | None:
+    """Return one action; None if it does not exist, or is one on a person of another root account."""
+    row = await connection.fetchrow(ACTIONS, action_id, None, None, 1, None, None, visible_account)
     return None if row is None else Action(*row)

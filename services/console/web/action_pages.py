@@ -179,7 +179,10 @@ async def actions_page(request: Request, dependencies: ConsoleDependencies, user
     """List the operator actions, newest first."""
     at, _, last_id = before.partition("~")
     rows = await list_actions(
-        dependencies.pool, (parse_time(at), _parse_uuid(last_id)) if before else None, ROWS_MAX + 1
+        dependencies.pool,
+        (parse_time(at), _parse_uuid(last_id)) if before else None,
+        ROWS_MAX + 1,
+        visible_account=None if user.sees_all_accounts else user.root_account_id,
     )
     last = rows[ROWS_MAX - 1] if len(rows) > ROWS_MAX else None
     return dependencies.templates.render_page(
@@ -195,7 +198,8 @@ async def action_page(
     request: Request, dependencies: ConsoleDependencies, user: Viewer, action_id: UUID, before: str = ""
 ) -> Response:
     """Show one action and its dead letters."""
-    action = await get_action(dependencies.pool, action_id)
+    visible_account = None if user.sees_all_accounts else user.root_account_id
+    action = await get_action(dependencies.pool, action_id, visible_account=visible_account)
     if action is None:
         raise HTTPException(404)
     at, _, last_id = before.partition("~")

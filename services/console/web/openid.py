@@ -141,6 +141,10 @@ class OpenIdProvider:
         """Return Authlib's session and the next path; both are empty without a cookie of ours."""
         try:
             content = json.loads(base64.urlsafe_b64decode(request.cookies.get(self.cookie_name, "")))
-            return {str(name): dict(state) for name, state in content["session"].items()}, str(content["next"])
+            session = {
+                str(name): {"data": dict(state["data"]), "exp": float(state["exp"])}
+                for name, state in content["session"].items()
+            }
+            return session, str(content["next"])
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return {}, ""

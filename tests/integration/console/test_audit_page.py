@@ -91,6 +91,27 @@ async def test_entries_of_another_root_account_are_not_shown(console: ConsoleCli
     assert await audit_rows(console, "what=elsewhere") == []
 
 
+async def test_actions_on_persons_of_another_root_account_are_not_shown(console: ConsoleClient) -> None:
+    async with connect_to_log(console) as connection:
+        actions = await connection.fetch(
+            "insert into operator_action (id, kind, root_account, user_id, reason, detail)"
+            " select gen_random_uuid(), 'export', n, 9, 'appeal in ' || n,"
+            " json_build_object('root_account_id', n::text) from unnest('{2,3}'::bigint[]) n returning id"
+        )
+    shown = {}
+    for scope in ("moderation.admin", "moderation.admin moderation.all_accounts"):
+        token = console.issuer.token(77, scope=scope, root_account_id="3")
+        headers = {"authorization": f"Bearer {token}"}
+        page = await console.http.get("/actions", headers=headers)
+        details = [await console.http.get(f"/actions/{row['id']}", headers=headers) for row in actions]
+        listed = [f"appeal in {account}" in page.text for account in (2, 3)]
+        shown[scope] = (listed, [detail.status_code for detail in details])
+    assert shown == {
+        "moderation.admin": ([False, True], [404, 200]),
+        "moderation.admin moderation.all_accounts": ([True, True], [200, 200]),
+    }
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
     [

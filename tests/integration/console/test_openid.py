@@ -150,6 +150,14 @@ async def test_answer_counts_once_and_in_the_browser_that_asked(browser: httpx.A
         assert (await later.get(back)).status_code == 401
 
 
+@pytest.mark.parametrize("state", [5, [], {"data": 5, "exp": 1e12}, {"data": {}, "exp": None}])
+async def test_cookie_that_no_sign_in_made_is_refused_without_an_error(browser: httpx.AsyncClient, state: Any) -> None:
+    content = {"next": "", "session": {"_state_openid_x": state}}
+    browser.cookies.set(SIGN_IN_COOKIE, base64.urlsafe_b64encode(json.dumps(content).encode()).decode())
+    answer = await browser.get("/sign-in/openid/callback?state=x&code=y")
+    assert answer.status_code == 401
+
+
 @pytest.mark.parametrize(
     "target",
     ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "/\t/evil.example", ""],

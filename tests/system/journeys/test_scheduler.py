@@ -241,8 +241,9 @@ async def test_publications_follow_an_outage_of_kafka_and_of_postgresql(season: 
     scheduler = season.create_scheduler(
         KAFKA_BOOTSTRAP=f"127.0.0.1:{kafka.listen_port}", DATABASE_URL=urlunsplit(url._replace(netloc=netloc))
     )
+    times = [await season.schedule(assignment, 1) for assignment in assignments]
+    await wait_until(lambda: datetime.now(UTC) > max(times), "both are due at once")
     scheduler.start()
-    times = [await season.schedule(assignment, 2) for assignment in assignments]
     await wait_until(
         lambda: "no publications can be sent at present: Kafka" in scheduler.log.read_text(), "Kafka is missed"
     )

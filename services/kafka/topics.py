@@ -78,8 +78,10 @@ async def ensure_replay_target(bootstrap: str, full_name: str, shard_count: int 
     try:
         await admin.start()
         if full_name not in await admin.list_topics():
-            await _create_topics(bootstrap, admin, [(full_name, shard_count, OUTPUT_CONFIG)])
-            return True
+            if await _create_topics(bootstrap, admin, [(full_name, shard_count, OUTPUT_CONFIG)]):
+                return True
+            # It was created a moment ago, and not every broker knows it yet.
+            await asyncio.sleep(METADATA_SECONDS)
         count = len((await admin.describe_topics([full_name]))[0]["partitions"])
         config = (await _read_topic_configs(admin, [full_name]))[full_name]
     finally:
@@ -110,10 +112,13 @@ async def read_partition_count(bootstrap: str, full_name: str) -> int:
 
 async def _create_topics(
     bootstrap: str, admin: AIOKafkaAdminClient, topics: list[tuple[str, int, Mapping[str, str]]]
-) -> None:
-    """Create topics (full name, partitions, settings) and wait until they can be used."""
+) -> list[str]:
+    """Create topics (full name, partitions, settings), wait until they can be used, and return their full names.
+
+    Topics that exist are left as they are, and not waited for: they may have fewer partitions.
+    """
     if not topics:
-        return
+        return []
     replication = await choose_replication(admin)
     new_topics = [
         NewTopic(name, count, replication.replicas, topic_configs=build_topic_config(settings, replication))
@@ -123,7 +128,11 @@ async def _create_topics(
     failures = [f"{e[0]}: {e[2] or e[1]}" for e in response.topic_errors if e[1] not in (0, TOPIC_ALREADY_EXISTS)]
     if failures:
         raise TopicConfigError("topics could not be created: " + "; ".join(failures))
-    await _wait_for_leaders(bootstrap, [TopicPartition(name, n) for name, count, _ in topics for n in range(count)])
+    existing = {error[0] for error in response.topic_errors if error[1] == TOPIC_ALREADY_EXISTS}
+    created = [(name, count) for name, count, _ in topics if name not in existing]
+    if created:
+        await _wait_for_leaders(bootstrap, [TopicPartition(name, n) for name, count in created for n in range(count)])
+    return [name for name, _ in created]
 
 
 async def _wait_for_leaders(bootstrap: str, topic_partitions: list[TopicPartition]) -> None:

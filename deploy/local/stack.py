@@ -315,7 +315,7 @@ def main(arguments: list[str]) -> None:
             stack = Stack()
             stack.up(secure="--secure" in arguments)
             print(f"ready: gateway {stack.url('gateway')}, console {stack.url('console')}")
-            print("next: deploy/demo plays a season on it; README.md shows how to send a command; deploy/stack --help")
+            print("README.md shows how to send a command; deploy/stack --help lists what else there is")
         case ["down"]:
             Stack().down()
         case ["status"]:

@@ -12,7 +12,7 @@ from services.kafka.topics import full_topic_name
 from tests.fixtures.process_runner import Process
 from tests.system.faults import log_reader
 from tests.system.faults.checker import check
-from tests.system.faults.checker.observations import Limits
+from tests.system.faults.checker.observations import Limits, Violation
 from tests.system.faults.collect import collect
 from tests.system.faults.installation import Installation, wait_until
 from tests.system.faults.load import Json, Load
@@ -74,11 +74,15 @@ class Scene:
         self.installation.kill(self.handler)
         self.handler.start()
 
-    def find(self) -> set[str]:
-        """Return the broken invariants."""
+    def settle(self) -> None:
+        """Wait until all is decided and published, and the reader has received it: the last verdict may come first."""
+        wait_until(self.installation.is_settled, "all is decided and published")
+
+    def find(self) -> list[Violation]:
+        """Return every violation of an invariant."""
         run = collect(self.installation)
         run.limits = Limits(fenced_per_minute=FENCINGS_MAX)
-        return {violation.invariant for violation in check(run)}
+        return check(run)
 
 
 def send_twice(scene: Scene) -> None:
@@ -87,7 +91,7 @@ def send_twice(scene: Scene) -> None:
     scene.send(commands)
     scene.send(commands)
     wait_until(lambda: scene.count_verdicts() >= before + 2 * len(commands), "a verdict of each record")
-    wait_until(scene.installation.is_settled, "all is published")
+    scene.settle()
 
 
 def restart_after_a_batch(scene: Scene) -> None:
@@ -110,7 +114,7 @@ def take_over_from_a_late_relay(scene: Scene) -> None:
     finally:
         scene.relays[0].signal(signal.SIGCONT)
     scene.load.probe()
-    wait_until(scene.installation.is_settled, "all is published")
+    scene.settle()
 
 
 def publish_for_a_while(scene: Scene) -> None:
@@ -145,4 +149,4 @@ def crash_the_database(scene: Scene, server: PostgresServer) -> None:
         scene.handler.start()
         if lost:
             return
-    wait_until(scene.installation.is_settled, "all is decided and published")
+    scene.settle()

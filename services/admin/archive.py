@@ -15,6 +15,7 @@ import typer
 from services.config import DatabaseSettings, SettingsError
 from services.eventlog.archive import ArchiveRefused, archive_months, attach_month
 from services.eventlog.migrate import to_libpq_url
+from services.eventlog.table_changes import TablesInUse
 from services.runtime.command_line import ExitCode, exit_with
 
 DAYS_MIN = 400
@@ -68,7 +69,7 @@ def build_archive_app() -> typer.Typer:
 def _run(work: Callable[[], None]) -> None:
     try:
         work()
-    except (SettingsError, ArchiveRefused) as error:
+    except (SettingsError, ArchiveRefused, TablesInUse) as error:
         exit_with(ExitCode.USAGE, str(error))
     except psycopg.OperationalError as error:
         exit_with(ExitCode.SERVER_UNAVAILABLE, f"PostgreSQL does not answer: {str(error).strip()}")

@@ -7,7 +7,8 @@ import typer
 
 from schemas.topics import DEFAULT_SHARD_COUNT
 from services.config import DatabaseSettings, SettingsError
-from services.eventlog.migrate import LogExists, ShardCountMismatch, WrongEncoding, migrate
+from services.eventlog.migrate import LogExists, MigrationRuns, ShardCountMismatch, WrongEncoding, migrate
+from services.eventlog.table_changes import TablesInUse
 from services.runtime.command_line import ExitCode, exit_with
 
 SHARDS_MAX = 1_000
@@ -27,7 +28,7 @@ def migrate_command(
     """Create or upgrade the log's schema in DATABASE_URL, as the owner of that database. Safe to repeat."""
     try:
         applied_count = migrate(DatabaseSettings().url(), shards)
-    except (SettingsError, LogExists, ShardCountMismatch, WrongEncoding) as error:
+    except (SettingsError, LogExists, MigrationRuns, ShardCountMismatch, TablesInUse, WrongEncoding) as error:
         exit_with(ExitCode.USAGE, str(error))
     except psycopg.OperationalError as error:
         exit_with(ExitCode.SERVER_UNAVAILABLE, f"PostgreSQL does not answer: {str(error).strip()}")

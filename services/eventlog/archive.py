@@ -10,12 +10,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import orjson
 import psycopg
 from psycopg import sql
+
+from services.eventlog.table_changes import LOCK_SECONDS, WAIT_SECONDS, retry_while_locked
 
 MONTHS_AHEAD = 3
 ADD_MONTHS = "select add_verdict_months(%s)"
@@ -29,8 +32,7 @@ where i.inhparent = 'verdict_body'::regclass and c.relname ~ '^verdict_body_[0-9
 order by 1
 """
 INSTALLATION_ID = "select id::text from installation"
-# Appends wait for the table's lock: this command gives up before they do.
-LOCK_TIMEOUT = "set local lock_timeout = '5s'"
+LOCK_TIMEOUT = f"set local lock_timeout = '{LOCK_SECONDS}s'"
 CHUNK_BYTES = 1 << 20
 
 
@@ -59,10 +61,15 @@ class ArchivedMonth:
             ) from None
 
 
-def add_coming_months(url: str) -> None:
-    """Create the partitions of this month and the next ones, as the owner of the database."""
-    with psycopg.connect(url) as connection:
-        connection.execute(ADD_MONTHS, (MONTHS_AHEAD,))
+def add_coming_months(url: str, wait_seconds: float = WAIT_SECONDS) -> None:
+    """Create the partitions of this month and the next ones, as the owner of the database. Raises TablesInUse."""
+
+    def add_months() -> None:
+        with psycopg.connect(url) as connection:
+            connection.execute(LOCK_TIMEOUT)
+            connection.execute(ADD_MONTHS, (MONTHS_AHEAD,))
+
+    retry_while_locked(add_months, "the partitions of the coming months", url, wait_seconds)
 
 
 def archive_months(url: str, folder: Path, until: date) -> Iterator[Path]:
@@ -70,6 +77,7 @@ def archive_months(url: str, folder: Path, until: date) -> Iterator[Path]:
 
     Raises:
         ArchiveRefused: a month changed while it was written, which is not expected; it stays in the database.
+        TablesInUse: other transactions used the table all the time; the yielded months are done.
         psycopg.Error: PostgreSQL does not answer, or the user is not the owner; the yielded months are done.
     """
     add_coming_months(url)
@@ -80,14 +88,7 @@ def archive_months(url: str, folder: Path, until: date) -> Iterator[Path]:
             file = folder / f"{name}.copy.gz"
             described = _write_month(connection, name, month, file)
             connection.commit()
-            with connection.transaction():
-                connection.execute(LOCK_TIMEOUT)
-                connection.execute(sql.SQL("alter table verdict_body detach partition {}").format(sql.Identifier(name)))
-                if _count_rows(connection, name) != described.rows:
-                    raise ArchiveRefused(
-                        f"{name} changed while it was archived; it stays in the database: run this again"
-                    )
-                connection.execute(sql.SQL("drop table {}").format(sql.Identifier(name)))
+            retry_while_locked(partial(_remove_month, connection, name, described.rows), f"removing {name}", url)
             yield file
 
 
@@ -120,6 +121,18 @@ def attach_month(url: str, file: Path) -> ArchivedMonth:
         bounds = [sql.Literal(f"{day} 00:00:00+00") for day in (first, _next_month(first))]
         connection.execute(sql.SQL(attach).format(table, *bounds))
     return described
+
+
+def _remove_month(connection: psycopg.Connection, name: str, rows: int) -> None:
+    """Remove a month in which nothing has changed since it was written. It is counted before appends have to wait."""
+    month = sql.Identifier(name)
+    with connection.transaction():
+        connection.execute(LOCK_TIMEOUT)
+        connection.execute(sql.SQL("lock table {} in share mode").format(month))
+        if _count_rows(connection, name) != rows:
+            raise ArchiveRefused(f"{name} changed while it was archived; it stays in the database: run this again")
+        connection.execute(sql.SQL("alter table verdict_body detach partition {}").format(month))
+        connection.execute(sql.SQL("drop table {}").format(month))
 
 
 def _write_month(connection: psycopg.Connection, name: str, month: date, file: Path) -> ArchivedMonth:

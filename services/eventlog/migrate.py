@@ -1,12 +1,16 @@
 """Creates or upgrades the schema of the event log.
 
-yoyo applies the files of ``schemas/eventlog/migrations`` in order, each once and under its own lock; each in a
-transaction, unless it begins with ``-- transactional: false``. ``schemas/eventlog/schema.sql`` shows the schema that
-results.
+yoyo applies the files of ``schemas/eventlog/migrations`` in order, each once; each in a transaction, which is tried
+again while others hold its tables, unless it begins with ``-- transactional: false``. One run works at a time.
+``schemas/eventlog/schema.sql`` shows the schema that results.
 """
 
+import contextlib
 import importlib.resources
 import re
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -17,10 +21,14 @@ from yoyo import default_migration_table, read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 
-from services.eventlog.archive import ADD_MONTHS, MONTHS_AHEAD
+from services.eventlog.archive import add_coming_months
+from services.eventlog.table_changes import LOCK_SECONDS, WAIT_SECONDS, retry_while_locked
 
 # host, [IPv6 address]:port, host:port.
 HOST_AND_PORT = re.compile(r"(?P<host>\[[^]]*\]|[^:]*)(?::(?P<port>\d+))?")
+
+TRY_LOCK = "select pg_try_advisory_lock(hashtextextended('moderation migrations', 0))"
+POLL_SECONDS = 0.5
 
 
 class LogExists(Exception):
@@ -31,68 +39,109 @@ class WrongEncoding(Exception):
     """The database's encoding is not UTF-8, so that names and comments could not be stored."""
 
 
+class MigrationRuns(Exception):
+    """Another run is migrating the database."""
+
+
 class ShardCountMismatch(Exception):
     """The log has another number of shards; the number is fixed at installation."""
 
 
-def migrate(database_url: str, shard_count: int | None = None, folder: Path | None = None) -> int:
-    """Apply the missing migrations and return how many there were.
+def migrate(
+    database_url: str,
+    shard_count: int | None = None,
+    folder: Path | None = None,
+    wait_seconds: float = WAIT_SECONDS,
+) -> int:
+    """Apply the missing migrations and return how many there were. Processes may use the log meanwhile.
 
-    ``shard_count``: of a new installation, None for the default; ``folder``: of the migrations, None for the log's.
+    ``shard_count``: of a new installation, None for the default; ``folder``: of the migrations, None for the log's;
+    ``wait_seconds``: how long it waits for another run, and each change for other transactions.
 
     Raises:
         LogExists: the database has a log from before 0.1.0, or one created by other means; it was not changed.
+        MigrationRuns: another run did not end in time; nothing was changed.
         ShardCountMismatch: the log was installed with another number of shards.
+        TablesInUse: a migration did not get its locks in time; earlier ones stay applied.
         WrongEncoding: the database is not in UTF-8; it was not changed.
     """
     url = to_libpq_url(database_url)
-    with psycopg.connect(url) as connection:
+    with psycopg.connect(url, autocommit=True) as connection:
         encoding = connection.info.parameter_status("server_encoding")
-    if encoding != "UTF8":
-        raise WrongEncoding(
-            f"the database's encoding is {encoding}; it was not changed: create it with"
-            " CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and migrate again"
-        )
-    # yoyo itself only parses URLs with one host; it passes this dictionary to psycopg unchanged.
-    uri = DatabaseURI(
-        "postgresql+psycopg", None, None, None, None, None, {"conninfo": _add_shard_count(url, shard_count)}
-    )
-    backend: Any = PostgresqlPsycopgBackend(uri, default_migration_table)
-    try:
-        backend.init_database()
-        with importlib.resources.as_file(
-            importlib.resources.files("schemas") / "eventlog" / "migrations"
-        ) as own_folder:
-            migrations = read_migrations(str(folder or own_folder))
-            with backend.lock():
-                missing = backend.to_apply(migrations)
-                backend.apply_migrations(missing)
-    except (psycopg.errors.DuplicateFunction, psycopg.errors.DuplicateTable) as error:
-        raise LogExists(
-            f"the database has a log that these migrations did not create ({error.diag.message_primary}); "
-            "it was not changed: set DATABASE_URL to an empty database and migrate again"
-        ) from error
-    finally:
-        backend.connection.close()
-    with psycopg.connect(url) as connection:
+        if encoding != "UTF8":
+            raise WrongEncoding(
+                f"the database's encoding is {encoding}; it was not changed: create it with"
+                " CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and migrate again"
+            )
+        _wait_for_other_runs(connection, wait_seconds)
+        try:
+            with importlib.resources.as_file(
+                importlib.resources.files("schemas") / "eventlog" / "migrations"
+            ) as own_folder:
+                applied_count = _apply_missing(url, shard_count, folder or own_folder, wait_seconds)
+        except (psycopg.errors.DuplicateFunction, psycopg.errors.DuplicateTable) as error:
+            raise LogExists(
+                f"the database has a log that these migrations did not create ({error.diag.message_primary}); "
+                "it was not changed: set DATABASE_URL to an empty database and migrate again"
+            ) from error
         row = connection.execute("select shards from installation").fetchone()
         if folder is None:
-            connection.execute(ADD_MONTHS, (MONTHS_AHEAD,))
+            add_coming_months(url, wait_seconds)
     installed_count = row and row[0]
     if shard_count is not None and installed_count != shard_count:
         raise ShardCountMismatch(
             f"the log has {installed_count} shards, not {shard_count}; their number is fixed at installation and was"
             " not changed: migrate without --shards, or install another log in an empty database"
         )
+    return applied_count
+
+
+def _wait_for_other_runs(connection: psycopg.Connection, wait_seconds: float) -> None:
+    """Lock out other runs until the connection is closed. Raises MigrationRuns.
+
+    It polls, because a statement that waits would have a snapshot, and the other run may have to wait for all older
+    snapshots to build an index.
+    """
+    deadline = time.monotonic() + wait_seconds
+    while connection.execute(TRY_LOCK).fetchone() != (True,):
+        if time.monotonic() > deadline:
+            raise MigrationRuns(
+                f"another migration of this database has not ended within {wait_seconds:g} s; nothing was changed:"
+                " migrate again when it has ended"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _apply_missing(url: str, shard_count: int | None, folder: Path, wait_seconds: float) -> int:
+    """Apply each missing migration, in a transaction that waits for locks only briefly, or as it says itself."""
+    options = [] if shard_count is None else [f"moderation.shards={shard_count}"]
+    with _opened_backend(url, options) as backend:
+        backend.init_database()
+        # Other runs are locked out: a row in yoyo's own table of locks is that of a run that was killed.
+        backend.break_lock()
+        missing = list(backend.to_apply(read_migrations(str(folder))))
+    for migration in missing:
+        migration.load()
+        timeout = [f"lock_timeout={LOCK_SECONDS}s"] if migration.use_transactions else []
+        with _opened_backend(url, [*options, *timeout]) as backend:
+            retry_while_locked(partial(backend.apply_one, migration), f"migration {migration.id}", url, wait_seconds)
     return len(missing)
 
 
-def _add_shard_count(url: str, shard_count: int | None) -> str:
-    """Return the URL with a session setting for the number of shards, which the first migration reads."""
-    if shard_count is None:
-        return url
-    options = conninfo_to_dict(url).get("options") or ""
-    return make_conninfo(url, options=f"{options} -c moderation.shards={shard_count}")
+@contextlib.contextmanager
+def _opened_backend(url: str, options: Sequence[str]) -> Iterator[Any]:
+    """Open yoyo's connection with settings of its sessions; the first migration reads the number of shards from one."""
+    settings = " ".join(
+        [str(conninfo_to_dict(url).get("options") or ""), *(f"-c {option}" for option in options)]
+    ).strip()
+    conninfo = make_conninfo(url, options=settings) if settings else url
+    # yoyo itself only parses URLs with one host; it passes this dictionary to psycopg unchanged.
+    uri = DatabaseURI("postgresql+psycopg", None, None, None, None, None, {"conninfo": conninfo})
+    backend: Any = PostgresqlPsycopgBackend(uri, default_migration_table)
+    try:
+        yield backend
+    finally:
+        backend.connection.close()
 
 
 def to_libpq_url(database_url: str) -> str:

@@ -1,5 +1,6 @@
 """``migrate`` reads every form of DATABASE_URL that the processes read, and fixes id and shards of an installation."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,8 +13,10 @@ from deploy.local.paths import free_port
 from deploy.local.postgres import create_database
 from schemas.topics import DEFAULT_SHARD_COUNT
 from services.eventlog.installation import read_installation
-from services.eventlog.migrate import ShardCountMismatch, migrate
+from services.eventlog.migrate import TRY_LOCK, MigrationRuns, ShardCountMismatch, migrate
 from services.eventlog.postgres import WRITER, connect
+from services.eventlog.table_changes import LOCK_SECONDS, TablesInUse
+from tests.fixtures.process_runner import wait_until
 from tests.fixtures.system import RUN_NUMBERS, RUN_PREFIX
 
 URL_FORMS = [
@@ -90,3 +93,51 @@ def test_migration_outside_a_transaction_builds_an_index_while_others_write(data
         valid = writer.execute("select indisvalid from pg_index where indexrelid = %s::regclass", (index,)).fetchone()
 
     assert valid == (True,)
+
+
+EXPAND = "alter table source add column note text;\n"
+ADVISORY_UNLOCK = "select pg_advisory_unlock_all()"
+WAITING = "select count(*) from pg_locks where relation = 'source'::regclass and not granted"
+
+
+async def test_migration_that_waits_for_a_long_query_lets_appends_pass_and_is_made_afterwards(
+    database_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "0002_expand.sql").write_text(EXPAND)
+    with psycopg.connect(database_url) as reader, psycopg.connect(database_url, autocommit=True) as writer:
+        reader.execute("select from source")
+        running = asyncio.create_task(asyncio.to_thread(migrate, database_url, folder=tmp_path))
+        await wait_until(lambda: writer.execute(WAITING).fetchone() == (1,), "the migration waits for the table")
+        writer.execute(f"set lock_timeout = '{5 * LOCK_SECONDS}s'".encode())
+        writer.execute("insert into source (topic, reason) values ('new', 'written while the migration waited')")
+        assert not running.done()
+        reader.commit()
+
+        assert await running == 1
+
+        assert writer.execute("select note from source").fetchone() == (None,)
+
+
+def test_migration_without_its_locks_in_time_changes_nothing_and_names_the_oldest_transaction(
+    database_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "0002_expand.sql").write_text(EXPAND)
+    with psycopg.connect(database_url, application_name="report") as reader:
+        reader.execute("select from source")
+        process = reader.info.backend_pid
+        with pytest.raises(
+            TablesInUse, match=f"migration 0002_expand did not .* process {process} of PostgreSQL, report"
+        ):
+            migrate(database_url, folder=tmp_path, wait_seconds=0)
+    assert migrate(database_url, folder=tmp_path) == 1
+
+
+def test_one_run_migrates_at_a_time_and_a_killed_one_leaves_no_lock(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute(TRY_LOCK)
+        with pytest.raises(MigrationRuns, match="nothing was changed: migrate again when it has ended"):
+            migrate(database_url, wait_seconds=0)
+        other.execute(ADVISORY_UNLOCK)
+        other.execute("insert into yoyo_lock (locked, ctime, pid) values (1, now(), 1)")
+
+    assert migrate(database_url, wait_seconds=0) == 0

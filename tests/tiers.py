@@ -75,10 +75,10 @@ CHECKS = Tier(
 UNIT_OPTIONS = ("-n", "2", "-p", "no:schemathesis")
 """A worker for each core; to import the plugin takes longer than a hundred tests, and no unit test needs it."""
 SABOTAGES = "tests/system/faults/test_sabotages.py"
-# A minute of faults; the cluster, the processes and the checker take as long again on two quiet cores.
+# The drill and a minute of faults; the cluster, the processes and the checker take as long again on two quiet cores.
 FAULTS = Tier(
     "faults",
-    ((sys.executable, "-m", "tests.system.faults", "--minutes", "1", "processes", "brokers", "postgres"),),
+    ((sys.executable, "-m", "tests.system.faults", "--minutes", "1", "drills", "processes", "brokers", "postgres"),),
     minutes=10,
     needs_servers=False,
     runs_alone=True,

@@ -17,11 +17,18 @@ from tests.system.faults.servers import started_servers
 
 
 def schedule(cells: Sequence[Cell], minutes: float | None, chance: random.Random) -> Iterator[Cell]:
-    """Yield each cell once in random order; then, until the time is up, further ones by weight."""
+    """Yield each drill, then each cell once in random order; then, until the time is up, further ones by weight.
+
+    The time begins after the drills.
+    """
+    yield from (cell for cell in cells if cell.weight == 0)
+    weighted = [cell for cell in cells if cell.weight]
     deadline = time.monotonic() + 60 * (minutes or 0)
-    yield from (cell for cell in chance.sample(cells, len(cells)) if minutes is None or time.monotonic() < deadline)
-    while time.monotonic() < deadline:
-        yield chance.choices(cells, [cell.weight for cell in cells])[0]
+    yield from (
+        cell for cell in chance.sample(weighted, len(weighted)) if minutes is None or time.monotonic() < deadline
+    )
+    while weighted and time.monotonic() < deadline:
+        yield chance.choices(weighted, [cell.weight for cell in weighted])[0]
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:

@@ -55,6 +55,7 @@ class Outcome:
     violations: list[Violation] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     exits: list[str] = field(default_factory=list)
 
     @property
@@ -154,6 +155,11 @@ class FaultRun:
         """Note a failure other than a violation."""
         self.outcome.errors.append(f"{self.cell}: {error}" if self.cell else error)
         say(f"  {error}")
+
+    def note(self, text: str) -> None:
+        """Note a measurement for the report."""
+        self.outcome.notes.append(f"{self.cell}: {text}")
+        say(f"  {text}")
 
     def hold(self, shortest: float, longest: float) -> None:
         """Let a fault last for a random time (seconds)."""

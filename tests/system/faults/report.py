@@ -41,6 +41,7 @@ def _lines(outcome: Outcome, command: str) -> Iterator[str]:
         by_cell[recovery.cell].append(recovery)
     yield from (_recovery_row(name, recoveries) for name, recoveries in sorted(by_cell.items()))
     for title, lines in (
+        ("Drills", outcome.notes),
         ("Violations", [str(violation) for violation in outcome.violations]),
         ("Errors", outcome.errors),
         ("Skipped", outcome.skipped),

@@ -8,6 +8,7 @@ import pytest
 from tests.system.faults.__main__ import parse_arguments, schedule
 from tests.system.faults.cells import load_cells
 from tests.system.faults.checker.observations import Violation
+from tests.system.faults.counted_load import longest_gaps
 from tests.system.faults.fault_run import Outcome, Recovery
 from tests.system.faults.report import BEGIN, END, format_report, replace_report
 
@@ -17,6 +18,21 @@ def test_same_seed_chooses_the_same_cells() -> None:
     first, second = ([cell.name for cell in schedule(cells, None, random.Random(5))] for _ in range(2))
     assert first == second != [cell.name for cell in schedule(cells, None, random.Random(6))]
     assert sorted(first) == sorted(load_cells())
+
+
+def test_drills_come_first_and_are_not_chosen_again() -> None:
+    cells = [cell for cell in load_cells().values() if cell.kind in ("drills", "brokers")]
+    drills = [cell.name for cell in cells if cell.kind == "drills"]
+    for minutes in (None, 0.001):
+        chosen = [cell.name for cell in schedule(cells, minutes, random.Random(5))]
+        assert chosen[: len(drills)] == drills
+        assert not set(drills) & set(chosen[len(drills) :])
+
+
+def test_longest_gap_is_counted_in_the_stage_in_which_it_ends() -> None:
+    stages = [("no fault", 0.0), ("broker killed", 10.0), ("standby promoted", 20.0)]
+    arrivals = [1.0, 2.5, 9.0, 10.5, 19.0, 26.0, 27.0]
+    assert longest_gaps(arrivals, stages) == {"no fault": 6.5, "broker killed": 8.5, "standby promoted": 7.0}
 
 
 def test_every_cell_says_in_a_sentence_what_it_injects() -> None:
@@ -35,6 +51,7 @@ def test_report_replaces_the_one_on_the_page(tmp_path: Path) -> None:
     outcome = Outcome(5, seconds=600, commands=12_000, requests=90, faults={"handler killed": 3})
     outcome.recoveries = [Recovery("kill_postgres", seconds, 2.0) for seconds in (4.0, 3.0, 9.0)]
     outcome.violations = [Violation("I1", "acknowledged and without an outcome", "commands 3 @ 7", "a")]
+    outcome.notes = ["six_hundred_commands: 600 commands, 600 verdicts"]
     outcome.exits = ["relay-1 ended by itself with code 1"] * 2
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nformer\n{END}\nafter\n")
@@ -46,4 +63,5 @@ def test_report_replaces_the_one_on_the_page(tmp_path: Path) -> None:
     assert "| kill_postgres | 3 | 4.0 | 9.0 | 9.0 | 2.0 | 2.0 |" in text
     assert "- I1 commands 3 @ 7 command a: acknowledged and without an outcome" in text
     assert "- relay-1 ended by itself with code 1, 2 times" in text
+    assert "Drills:\n\n- six_hundred_commands: 600 commands, 600 verdicts" in text
     assert (text.startswith("before\n"), text.endswith("after\n"), "former" in text) == (True, True, False)

@@ -9,13 +9,24 @@ from dataclasses import dataclass
 
 from tests.system.faults.fault_run import FaultRun
 
-KINDS = ("processes", "brokers", "postgres", "disks", "topics", "restores", "installations", "clocks", "commands")
+KINDS = (
+    "processes",
+    "brokers",
+    "postgres",
+    "disks",
+    "topics",
+    "restores",
+    "installations",
+    "clocks",
+    "commands",
+    "drills",
+)
 """Modules of this package."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """``weight``: how often it is chosen, relative to others, in a run of some minutes."""
+    """``weight``: how often it is chosen, relative to others, in a run of some minutes; 0: once, before the others."""
 
     name: str
     kind: str

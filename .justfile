@@ -19,7 +19,7 @@ unit:
 lint:
     deploy/test checks
 
-# The checks and the usual tiers, or some: all, unit, slow, integration, system, journeys, faults, benchmarks, a path
+# The checks and the usual tiers, or some: all, unit, integration, system, recovery, journeys, faults, a path
 test *arguments:
     deploy/test "$@"
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from deploy.local import backing_services
 from deploy.local.paths import ROOT, STATE
-from tests import COVERAGE_LINE
+from tests import COVERAGE_LINE, SERVERS_ARE_REMOVED
 from tests.fixtures.secure import secured_servers
 
 BIN = Path(sys.executable).parent
@@ -72,9 +72,25 @@ CHECKS = Tier(
     minutes=5,
     needs_servers=False,
 )
-UNIT_OPTIONS = ("-n", "2", "-p", "no:schemathesis")
-"""A worker for each core; to import the plugin takes longer than a hundred tests, and no unit test needs it."""
-SABOTAGES = "tests/system/faults/test_sabotages.py"
+UNIT_OPTIONS = ("-p", "no:schemathesis", "-p", "no:xdist")
+"""Importing these plugins takes longer than a hundred tests, and no unit test needs them."""
+RULES_TESTS = tuple(f"tests/unit/{package}" for package in ("moderation", "commands", "schemas"))
+"""The unit tests of rules, commands and formats: half of them, apart so that each core collects only its half."""
+FAULTS_TESTS = "tests/system/faults"
+SABOTAGES = f"{FAULTS_TESTS}/test_sabotages.py"
+RECOVERY_TESTS = tuple(
+    f"{FAULTS_TESTS}/test_{subject}.py"
+    for subject in (
+        "failpoints",
+        "idle_handlers",
+        "large_batches",
+        "lost_commits",
+        "point_in_time_recovery",
+        "relay_lanes",
+        "relay_progress",
+    )
+)
+"""Tests that restore, rewind and take over for minutes."""
 # The drill and a minute of faults; the cluster, the processes and the checker take as long again on two quiet cores.
 FAULTS = Tier(
     "faults",
@@ -93,12 +109,26 @@ TIERS = {
     tier.name: tier
     for tier in (
         CHECKS,
-        pytest_tier("unit", *UNIT_OPTIONS, "-m", "not slow", "tests/unit", minutes=5, needs_servers=False),
-        pytest_tier("slow", "-p", "no:schemathesis", "-m", "slow", "tests/unit", minutes=5, needs_servers=False),
+        pytest_tier("rules", *UNIT_OPTIONS, "-m", "not slow", *RULES_TESTS, minutes=5, needs_servers=False),
+        pytest_tier(
+            "components",
+            *UNIT_OPTIONS,
+            *("-m", "not slow", "tests/unit", *(f"--ignore={path}" for path in RULES_TESTS)),
+            minutes=5,
+            needs_servers=False,
+        ),
+        pytest_tier("slow", *UNIT_OPTIONS, "-m", "slow", "tests/unit", minutes=5, needs_servers=False),
         pytest_tier("integration", "tests/integration", *(f"--ignore={path}" for path in OPERATORS_TESTS), minutes=20),
         pytest_tier("operators", *OPERATORS_TESTS, minutes=15),
-        pytest_tier("system", "tests/system/contracts", "tests/system/faults", f"--ignore={SABOTAGES}", minutes=20),
-        pytest_tier("browser", "tests/system/console", minutes=10, runs_alone=True),
+        pytest_tier(
+            "system",
+            "tests/system/contracts",
+            FAULTS_TESTS,
+            *(f"--ignore={path}" for path in (SABOTAGES, *RECOVERY_TESTS)),
+            minutes=10,
+        ),
+        pytest_tier("recovery", *RECOVERY_TESTS, minutes=15),
+        pytest_tier("browser", "tests/system/console", minutes=10),
         pytest_tier("journeys", "tests/system/journeys", minutes=20),
         FAULTS,
         pytest_tier("sabotages", SABOTAGES, minutes=15),
@@ -107,8 +137,10 @@ TIERS = {
         pytest_tier("benchmarks", "tests/benchmarks", minutes=15, needs_servers=False, runs_alone=True),
     )
 }
-DEFAULT = ("integration", "system", "operators", "checks", "unit", "slow", "browser")
-ALL = (*DEFAULT, "journeys", "sabotages", "faults", "secure", "containers", "benchmarks")
+GROUPS = {"unit": ("rules", "components")}
+"""By name of a group of tiers: its tiers."""
+DEFAULT = ("integration", "operators", "browser", "system", "checks", "rules", "components", "slow")
+ALL = ("recovery", "journeys", *DEFAULT, "sabotages", "faults", "secure", "containers", "benchmarks")
 CONCURRENT_TIERS_MAX = 2
 """As many as the cores of the machine that the limits are for. The longest tiers come first."""
 
@@ -124,7 +156,10 @@ def shared_servers() -> Iterator[dict[str, str]]:
     try:
         for server in servers.values():
             server.start()
-        yield {**os.environ, **{variable: server.address for variable, server in servers.items()}}
+        environment = {**os.environ, **{variable: server.address for variable, server in servers.items()}}
+        if not any(isinstance(server, backing_services.ExternalServer) for server in servers.values()):
+            environment[SERVERS_ARE_REMOVED] = "1"
+        yield environment
     finally:
         for server in servers.values():
             server.kill()
@@ -213,7 +248,8 @@ async def run_concurrently(tiers: Sequence[Tier], environment: dict[str, str]) -
 
 def main(names: Sequence[str]) -> int:
     """Run the named tiers; none: the default ones, ``all``: every one. Return the exit code."""
-    chosen = ALL if "all" in names else tuple(dict.fromkeys(names)) or DEFAULT
+    named = [tier for name in names for tier in GROUPS.get(name, (name,))]
+    chosen = ALL if "all" in names else tuple(dict.fromkeys(named)) or DEFAULT
     tiers = [TIERS[name] for name in chosen]
     servers = shared_servers() if any(tier.needs_servers for tier in tiers) else contextlib.nullcontext({**os.environ})
     with servers as environment:

@@ -1,5 +1,6 @@
 """When a session of the console ends, and which requests it authorizes."""
 
+import asyncio
 import json
 import time
 from pathlib import Path
@@ -97,6 +98,7 @@ async def test_open_page_ends_with_its_token(sessions: Sessions, issuer: TokenIs
     deadline = time.monotonic() + 30
     while await sessions.is_open(user):
         assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize(

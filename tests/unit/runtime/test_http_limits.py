@@ -25,6 +25,7 @@ async def ask(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ask]:
     """Return a function that sends parts of a request and reads until the server closes the connection."""
     monkeypatch.setattr(http_limits, "HEAD_SECONDS_MAX", 0.2)
     monkeypatch.setattr(http_limits, "BODY_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(http_limits, "DISCARD_SECONDS_MAX", 0.2)
     app = FastAPI()
 
     @app.post("/")

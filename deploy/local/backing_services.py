@@ -14,6 +14,8 @@ from deploy.local.paths import STATE, database_folder
 from deploy.local.postgres import PostgresServer
 
 ENVIRONMENT_VARIABLES = {"kafka": "KAFKA_BOOTSTRAP", "postgres": "DATABASE_URL"}
+PROGRAM_VARIABLES = ("POSTGRES_BIN", "POSTGRES_VERSION")
+"""What chooses the programs of a local PostgreSQL."""
 
 
 class Server(Protocol):
@@ -49,9 +51,14 @@ class ExternalServer:
 
 
 def choose_provider(kind: str) -> str:
-    """Choose for ``kafka`` or ``postgres``: ``given``, ``container`` or ``local``."""
+    """Choose for ``kafka`` or ``postgres``: ``given``, ``container`` or ``local``.
+
+    A chosen version of PostgreSQL is a local one: the image has one version only.
+    """
     if os.environ.get(ENVIRONMENT_VARIABLES[kind]):
         return "given"
+    if kind == "postgres" and any(map(os.environ.get, PROGRAM_VARIABLES)):
+        return "local"
     return "container" if containers.find_image(kind) else "local"
 
 

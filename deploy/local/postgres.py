@@ -21,6 +21,7 @@ from psycopg import sql
 
 from deploy.local.certificates import HOST_ADDRESS, CertificateAuthority, write_secret
 from deploy.local.paths import free_port, remove_folder, running_pid
+from deploy.local.postgres_programs import find_binaries
 
 USER = "moderation"
 SERVER_SETTINGS = {"max_connections": "200", "shared_buffers": "256MB", "max_wal_size": "4GB"}
@@ -100,28 +101,6 @@ def _execute_when_unused(connection: psycopg.Connection, statement: sql.Composed
         except psycopg.errors.ObjectInUse:
             if time.monotonic() > deadline:
                 raise
-
-
-def find_binaries() -> Path:
-    """Return the folder of initdb, pg_ctl and postgres: POSTGRES_BIN, or that of the newest installed version.
-
-    Raises:
-        FileNotFoundError: there is none, or POSTGRES_BIN has no server.
-    """
-    chosen = os.environ.get("POSTGRES_BIN")
-    if chosen:
-        if not (Path(chosen) / "pg_ctl").exists():
-            raise FileNotFoundError(
-                f"POSTGRES_BIN={chosen} holds no pg_ctl: set it to the folder of a server's programs"
-            )
-        return Path(chosen)
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: int(path.parts[-3]))
-    if versions:
-        return versions[-1].parent
-    pg_ctl = shutil.which("pg_ctl")
-    if pg_ctl is None:
-        raise FileNotFoundError("PostgreSQL 15 or newer is not installed: install it, or set DATABASE_URL to a server")
-    return Path(pg_ctl).resolve().parent
 
 
 class PostgresServer:
@@ -240,7 +219,7 @@ class PostgresServer:
             os.chown(path, account.pw_uid, account.pw_gid)
 
     def _run(self, program: str, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> None:
-        command = [str(find_binaries() / program), *arguments]
+        command = [str(find_binaries(needs_tls=self.authority is not None) / program), *arguments]
         if os.getuid() == 0:
             command = ["runuser", "-u", "postgres", "--", *command]
         result = subprocess.run(

@@ -13,6 +13,7 @@ from socketserver import ThreadingUnixStreamServer
 
 import pytest
 
+from deploy.local.backing_services import PROGRAM_VARIABLES
 from deploy.local.containers import IMAGES
 from deploy.local.paths import ROOT
 
@@ -67,7 +68,8 @@ def engine(tmp_path: Path) -> Iterator[FakeEngine]:
 
 def run_server_selection(folder: Path, **environment: str) -> dict[str, str]:
     """Return the choice for each server, with the container engine in ``folder``, if there is one."""
-    environment_without_servers = {name: value for name, value in os.environ.items() if name not in EXTERNAL_SERVERS}
+    choices = {*EXTERNAL_SERVERS, *PROGRAM_VARIABLES}
+    environment_without_servers = {name: value for name, value in os.environ.items() if name not in choices}
     result = subprocess.run(
         [sys.executable, "-m", "deploy.local.backing_services"],
         cwd=ROOT,
@@ -101,6 +103,12 @@ def test_containers_are_used_only_if_the_image_is_present(tmp_path: Path, engine
     engine.images = ALL_IMAGES
     assert run_server_selection(tmp_path) == CONTAINERS
     assert engine.methods == set()
+
+
+@pytest.mark.parametrize("variable", PROGRAM_VARIABLES)
+def test_a_chosen_version_of_postgres_runs_locally(tmp_path: Path, engine: FakeEngine, variable: str) -> None:
+    engine.images = ALL_IMAGES
+    assert run_server_selection(tmp_path, **{variable: "18"}) == {"kafka": "container", "postgres": "local"}
 
 
 def test_servers_are_local_without_a_container_engine(tmp_path: Path) -> None:

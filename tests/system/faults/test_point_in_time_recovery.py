@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from deploy.local.paths import database_folder
-from deploy.local.postgres import PostgresServer, create_database, find_binaries
+from deploy.local.postgres import PostgresServer, create_database
+from deploy.local.postgres_programs import find_binaries
 from services.eventlog.migrate import migrate
 from tests.fixtures.fault_helpers import course_commands, send_all, start_handler, wait_until_processed
 from tests.fixtures.process_runner import wait_until

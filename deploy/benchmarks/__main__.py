@@ -1,4 +1,4 @@
-"""``deploy/bench [--short] [NAME…]``: run the named benchmarks, or all."""
+"""``deploy/bench [--short] [--against COMMIT] [NAME…]``: run the named benchmarks, or all."""
 
 import argparse
 import asyncio
@@ -10,9 +10,11 @@ from collections.abc import Awaitable, Callable, Sequence
 import uvloop
 
 from deploy.benchmarks import costly_requests, http, latency, memory, relay, scaling, throughput
+from deploy.benchmarks.comparison import COMPARISONS, compare
 from deploy.benchmarks.environment import LOG_FILE, BenchServers
 from deploy.benchmarks.plots import plot
 from deploy.benchmarks.results import LOGGER, Measurement, Report, Scale
+from deploy.benchmarks.service_tree import ServiceTree, checkout
 from deploy.local import backing_services
 from deploy.local.paths import STATE
 
@@ -36,6 +38,20 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 
 
+async def run_comparisons(
+    bench_servers: BenchServers, names: Sequence[str], older_tree: ServiceTree, report: Report, scale: Scale
+) -> None:
+    """Compare this tree with an older one, benchmark by benchmark; in the end, list the figures with targets again."""
+    with_targets: list[Measurement] = []
+    for number, name in enumerate(names, start=1):
+        LOGGER.info("%s, in turns with %s (%d of %d)", name, older_tree.name, number, len(names))
+        measurements = await compare(bench_servers, name, older_tree, scale)
+        report.add(name, measurements)
+        with_targets += [measurement for measurement in measurements if measurement.target is not None]
+        bench_servers.clean()
+    report.print("marks", with_targets)
+
+
 async def run_benchmarks(bench_servers: BenchServers, names: Sequence[str], report: Report, scale: Scale) -> None:
     """Run benchmarks one after another, and remove the databases and topics of each."""
     for number, name in enumerate(names, start=1):
@@ -54,22 +70,37 @@ async def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--short", action="store_true", help="run every benchmark with few records, to check that it works"
     )
+    parser.add_argument(
+        "--against",
+        metavar="COMMIT",
+        help=f"measure this tree and that of an older commit in turns, and print ratios; for {', '.join(COMPARISONS)}",
+    )
     options = parser.parse_args(arguments)
-    unknown = set(options.names) - set(BENCHMARKS)
+    choices = list(BENCHMARKS if options.against is None else COMPARISONS)
+    unknown = set(options.names) - set(choices)
     if unknown:
-        parser.error(f"unknown {', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}")
+        parser.error(f"unknown {', '.join(sorted(unknown))}: choose from {', '.join(choices)}")
     _configure_logging()
     # As in the handler, because some benchmarks decide commands in this process.
     gc.set_threshold(50_000, 20, 100)
     scale = Scale(options.short)
+    try:
+        older_tree = None if options.against is None else checkout(options.against)
+    except RuntimeError as error:
+        sys.exit(f"deploy/bench: nothing was measured: {error}")
     bench_servers = BenchServers(
         backing_services.kafka_server("bench", heap="1g"), backing_services.postgres_server("bench")
     )
     bench_servers.start()
+    report, names = (
+        Report(STATE / "bench.jsonl", scale, None if older_tree is None else older_tree.name),
+        options.names or choices,
+    )
     try:
-        await run_benchmarks(
-            bench_servers, options.names or list(BENCHMARKS), Report(STATE / "bench.jsonl", scale), scale
-        )
+        if older_tree is None:
+            await run_benchmarks(bench_servers, names, report, scale)
+        else:
+            await run_comparisons(bench_servers, names, older_tree, report, scale)
     finally:
         bench_servers.stop()
 

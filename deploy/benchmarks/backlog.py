@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 from deploy.benchmarks import throughput_probe
 from deploy.benchmarks.environment import BenchInstallation, BenchServers
 from deploy.benchmarks.processes import RunningProcess, wait_until
+from deploy.benchmarks.service_tree import THIS_TREE, ServiceTree
 from deploy.benchmarks.throughput_probe import Rate
 from deploy.benchmarks.workload import Json, ProducerRecord
 from deploy.local.kafka import client_settings
@@ -105,6 +106,7 @@ async def run_handlers(
     count: int = 1,
     warm_up_records: Sequence[ProducerRecord] = (),
     settings: Mapping[str, str] | None = None,
+    tree: ServiceTree = THIS_TREE,
 ) -> dict[str, float]:
     """Measure ``count`` handlers on a copy of the log; ``records`` are sent once all have partitions.
 
@@ -113,22 +115,27 @@ async def run_handlers(
     settings = settings or {}
     subscribers = count * int(settings.get("HANDLER_SUBSCRIBERS", SUBSCRIBERS))
     url = bench_servers.new_database(template)
-    installation = await bench_servers.new_installation(url)
+    installation = await bench_servers.new_installation(url, tree)
     verdicts_before = await throughput_probe.count_verdicts(url)
-    admin = AdminClient(client_settings(installation.bootstrap))
-    group = f"{installation.prefix}.handler"
     with contextlib.ExitStack() as stack:
         environment = {**installation.environment, **settings}
-        handlers = [stack.enter_context(RunningProcess("services.handler", environment)) for _ in range(count)]
-        await wait_until(
-            lambda: _count_assigned_members(admin, group) == subscribers, f"{count} handlers with partitions"
-        )
+        handlers = [stack.enter_context(RunningProcess("services.handler", environment, tree)) for _ in range(count)]
+        await wait_for_partitions(installation, subscribers)
         installation.send(warm_up_records)
         await throughput_probe.wait_for_verdicts(url, verdicts_before + len(warm_up_records))
         installation.send(records)
         rate = await throughput_probe.measure_rate(url, handlers, verdicts_before + len(warm_up_records), len(records))
     bench_servers.drop_database(url)
     return rate.round_values()
+
+
+async def wait_for_partitions(installation: BenchInstallation, subscribers: int) -> None:
+    """Wait until so many consumers of the handlers' group have partitions. Raises TimeoutError."""
+    admin = AdminClient(client_settings(installation.bootstrap))
+    group = f"{installation.prefix}.handler"
+    await wait_until(
+        lambda: _count_assigned_members(admin, group) == subscribers, f"{subscribers} subscribers with partitions"
+    )
 
 
 def _count_assigned_members(admin: AdminClient, group: str) -> int:

@@ -1,5 +1,6 @@
 """Servers for one run, and installations of the service on them."""
 
+import asyncio
 import itertools
 import sys
 import uuid
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import psycopg
 from confluent_kafka import Producer
 
+from deploy.benchmarks.service_tree import THIS_TREE, ServiceTree
 from deploy.benchmarks.workload import ProducerRecord
 from deploy.local.backing_services import Server
 from deploy.local.kafka import client_settings, delete_topics
@@ -93,8 +95,8 @@ class BenchServers:
         drop_databases(self.postgres.address, self.name)
         delete_topics(self.kafka.address, self.name)
 
-    def new_database(self, template: str | None = None) -> str:
-        """Create an empty log, or a copy of one that has no connections, and return its URL.
+    def new_database(self, template: str | None = None, tree: ServiceTree = THIS_TREE) -> str:
+        """Create an empty log of a tree, or a copy of one that has no connections, and return its URL.
 
         Autovacuum is off in an empty log: its work would slow some cases and not others.
         """
@@ -102,7 +104,10 @@ class BenchServers:
         if template is not None:
             return create_database(self.postgres.address, name, database_name(template))
         url = create_database(self.postgres.address, name)
-        migrate(url)
+        if tree is THIS_TREE:
+            migrate(url)
+        else:
+            tree.migrate(url)
         with psycopg.connect(url, autocommit=True) as connection:
             for (table,) in connection.execute(TABLES).fetchall():
                 connection.execute(f"alter table {table} set (autovacuum_enabled = off)".encode())
@@ -112,13 +117,17 @@ class BenchServers:
         """Drop a database of this run."""
         drop_databases(self.postgres.address, database_name(url))
 
-    async def new_installation(self, url: str) -> BenchInstallation:
-        """Create new topics for a database."""
+    async def new_installation(self, url: str, tree: ServiceTree = THIS_TREE) -> BenchInstallation:
+        """Create new topics for a database of a tree."""
         prefix = f"{self.name}-{next(self._name_numbers):04d}"
+        installation = BenchInstallation(url, self.kafka.address, prefix)
+        if tree is not THIS_TREE:
+            await asyncio.to_thread(tree.create_topics, installation.environment)
+            return installation
         connection = await connect(url, "bench", READER)
         try:
             progress = await build_initial_progress(connection)
         finally:
             await connection.close()
         await topics.create_missing_topics(self.kafka.address, prefix, progress)
-        return BenchInstallation(url, self.kafka.address, prefix)
+        return installation

@@ -92,9 +92,16 @@ async def create_graded_courses(
     await decide(url, setup_records, topic=SETUP_TOPIC)
     connection = await connect(url, "bench", WRITER)
     try:
-        rows = await connection.fetch(STREAM_NUMBERS_QUERY)
+        return await read_courses(connection, courses, students)
     finally:
         await connection.close()
+
+
+async def read_courses(
+    connection: "asyncpg.Connection[asyncpg.Record]", courses: Sequence[int], students: int
+) -> list[Course]:
+    """Return courses of ``students`` each, with the stream numbers of their assignments."""
+    rows = await connection.fetch(STREAM_NUMBERS_QUERY)
     numbers: dict[int, dict[int, int]] = {course: {} for course in courses}
     for course, assignment, number in sorted(map(tuple, rows)):
         numbers[course][assignment] = number

@@ -5,14 +5,19 @@ therefore counts for every command that it delays.
 """
 
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Sequence
+from itertools import islice
 
 from deploy.benchmarks.end_to_end_latency_probe import ArrivalProbe
 from deploy.benchmarks.environment import BenchInstallation, BenchServers
 from deploy.benchmarks.in_process import courses_per_shard, create_graded_courses, decide
+from deploy.benchmarks.latency_floor import run_latency_floor
 from deploy.benchmarks.open_loop_sender import OpenLoopSender
 from deploy.benchmarks.processes import RunningProcess
-from deploy.benchmarks.results import Measurement, Scale, Target, measurement, percentile, ratio
+from deploy.benchmarks.results import LOGGER, Measurement, Scale, Target, measurement, percentile, ratio
+from deploy.benchmarks.timeline import measure_timeline
+from deploy.benchmarks.trace_collector import TraceCollector
 from deploy.benchmarks.workload import (
     FINAL_GRADER,
     FIRST_STUDENT,
@@ -32,6 +37,10 @@ from services.kafka.relay_progress import RelayProgress
 from services.kafka.topics import full_topic_name
 
 PERCENTILES = (0.5, 0.99)
+# The rate that is also measured in parts, and beside the floor.
+FLOOR_RATE = 500
+FLOOR = "floor"
+FLOOR_TARGETS = {0.5: Target(2, at_most=True), 0.99: Target(3, at_most=True)}
 # One command in four posts or hides a published grade, which makes a live event.
 LIVE_EVENT_EVERY = 4
 
@@ -70,7 +79,10 @@ async def mark_all_relayed(installation: BenchInstallation) -> RelayProgress:
 
 
 async def latency(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
-    """Measure command to verdict and to live event, at 10 to 2,000 commands per second."""
+    """Measure command to verdict and to live event, at 10 to 2,000 commands per second, and the parts of that time.
+
+    At FLOOR_RATE, rounds alternate with those of a pipeline that decides nothing.
+    """
     url = bench_servers.new_database()
     courses = await create_graded_courses(
         url, courses_per_shard(scale.choose(2, 1)), scale.choose(50, 10), assignments_per_course=2
@@ -78,34 +90,66 @@ async def latency(bench_servers: BenchServers, scale: Scale) -> list[Measurement
     await decide(
         url, [build_record(_publish_command(course.course_id, _published_assignment(course))) for course in courses]
     )
-    rates = (10, 100, 500, 2_000) if not scale.short else (100,)
+    numbers, warm_up_commands = itertools.count(), [_command(courses, -1 - n) for n in range(200)]
+
+    def build_commands(count: int) -> list[Json]:
+        return [_command(courses, number) for number in islice(numbers, count)]
+
     measurements: list[Measurement] = []
-    async with run_handler_and_relay(bench_servers, url) as installation:
+    async with (
+        run_handler_and_relay(bench_servers, url) as installation,
+        run_latency_floor(bench_servers, warm_up_commands) as floor,
+    ):
         sender = OpenLoopSender(installation)
         with ArrivalProbe(installation, ("verdicts", "live-events")) as arrivals:
-            await _send_and_measure(sender, arrivals, [_command(courses, -1 - n) for n in range(200)], 200)
-            first_number = 0
-            for per_second in rates:
-                waits_by_topic: dict[str, list[list[float]]] = {"verdicts": [], "live-events": []}
-                for _ in range(scale.choose(3, 1)):
-                    count = max(per_second * scale.choose(10, 1), scale.choose(200, 1))
-                    commands = [_command(courses, first_number + n) for n in range(count)]
-                    first_number += count
+            await _send_and_measure(sender, arrivals, warm_up_commands, 200)
+            for per_second in (10, 100, FLOOR_RATE, 2_000) if not scale.short else (FLOOR_RATE,):
+                waits_by_case: dict[str, list[list[float]]] = {"verdicts": [], "live-events": [], FLOOR: []}
+                for number in range(scale.choose(3, 1)):
+                    LOGGER.info("%s/s, round %d", per_second, number + 1)
+                    commands = build_commands(max(per_second * scale.choose(10, 1), scale.choose(200, 1)))
                     for name, waits in (await _send_and_measure(sender, arrivals, commands, per_second)).items():
-                        waits_by_topic[name].append(waits)
-                measurements += _measurements(per_second, waits_by_topic)
+                        waits_by_case[name].append(waits)
+                    if per_second == FLOOR_RATE:
+                        waits_by_case[FLOOR].append(await floor.measure(commands, per_second))
+                measurements += _measurements(per_second, waits_by_case)
+    with TraceCollector() as collector:
+        async with run_handler_and_relay(bench_servers, url, **collector.settings) as installation:
+            sender = OpenLoopSender(installation)
+            with ArrivalProbe(installation, ("verdicts", "live-events")) as arrivals:
+                await _send_and_measure(sender, arrivals, build_commands(200), 200)
+                measurements += await measure_timeline(
+                    installation, sender, arrivals, collector, build_commands, FLOOR_RATE, scale
+                )
     return measurements
 
 
-def _measurements(per_second: int, waits_by_topic: dict[str, list[list[float]]]) -> list[Measurement]:
+def _measurements(per_second: int, waits_by_case: dict[str, list[list[float]]]) -> list[Measurement]:
+    def values(case: str, share: float) -> list[float]:
+        return [percentile(waits, share) * 1_000 for waits in waits_by_case[case]]
+
+    def title(case: str, share: float) -> str:
+        name = case if case == FLOOR else f"command to {case.rstrip('s').replace('-', ' ')}"
+        return f"{per_second:,}/s: {name}, p{share * 100:.0f}"
+
     return [
-        measurement(
-            f"{per_second:,}/s: command to {name.rstrip('s').replace('-', ' ')}, p{share * 100:.0f}",
-            "ms",
-            [percentile(waits, share) * 1_000 for waits in rounds],
-        )
-        for name, rounds in waits_by_topic.items()
-        for share in PERCENTILES
+        *(
+            measurement(title(case, share), "ms", values(case, share))
+            for case, rounds in waits_by_case.items()
+            for share in PERCENTILES
+            if rounds
+        ),
+        *(
+            ratio(
+                title("verdicts", share),
+                "× floor",
+                values("verdicts", share),
+                values(FLOOR, share),
+                FLOOR_TARGETS[share],
+            )
+            for share in PERCENTILES
+            if waits_by_case[FLOOR]
+        ),
     ]
 
 

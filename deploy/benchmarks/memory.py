@@ -1,13 +1,15 @@
 """Memory of a handler with many cached assignments, and the cold start of an assignment that is not cached."""
 
+import random
 import time
+from collections.abc import Sequence
 from itertools import chain
 
-from deploy.benchmarks.environment import BenchServers
+from deploy.benchmarks.environment import BenchInstallation, BenchServers
 from deploy.benchmarks.in_process import OffsetAllocator, create_graded_courses, decide, get_watermarks
 from deploy.benchmarks.log_seeder import create_course_template
-from deploy.benchmarks.processes import RunningProcess
-from deploy.benchmarks.results import Measurement, Scale, Target, measurement
+from deploy.benchmarks.processes import RunningProcess, processor_seconds
+from deploy.benchmarks.results import Measurement, Scale, Target, measurement, ratio
 from deploy.benchmarks.throughput_probe import count_verdicts, wait_for_verdicts
 from deploy.benchmarks.workload import (
     FINAL_GRADER,
@@ -15,7 +17,7 @@ from deploy.benchmarks.workload import (
     GRADER,
     SECOND_GRADER,
     Course,
-    ProducerRecord,
+    Json,
     build_command,
     build_record,
     grade_command,
@@ -26,27 +28,54 @@ from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
 
 EVENTS_PER_STUDENT = 6
+MEMORY_TARGET, SMALL_CACHE_TARGET = Target(200, at_most=True), Target(150, at_most=True)
+SMALL_CACHE_MIB = 64
+SMALL_CACHE = f"HANDLER_CACHE_MIB={SMALL_CACHE_MIB}: "
 
 
 async def memory(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
-    """Measure a handler's memory after a command in each of many assignments of 300 provisional grades."""
-    measurements = []
+    """Measure a handler's memory with many assignments of 300 provisional grades, and what less memory costs.
+
+    The cost is the processor time of commands in assignments at random, which a smaller cache reads again.
+    """
     course_template = await create_course_template(bench_servers, scale.choose(300, 20), scale.choose(10, 2))
     url = bench_servers.new_database()
     courses = await course_template.copy_to_log(url, scale.choose(200, 12))
     course_assignments = [(course, assignment) for course in courses for assignment in course.stream_numbers]
-    installation = await bench_servers.new_installation(url)
-    verdicts_before, processed_count = await count_verdicts(url), 0
-    with RunningProcess("services.handler", installation.environment) as handler:
-        await handler.wait_until_ready()
-        measurements.append(measurement("handler just started", "MiB", [handler.memory_mib()]))
-        for cached_count in (scale.choose(1_000, 12), len(course_assignments)):
-            installation.send([_comment_record(*course) for course in course_assignments[processed_count:cached_count]])
-            await wait_for_verdicts(url, verdicts_before + cached_count)
-            processed_count = cached_count
-            case = f"after commands in {cached_count:,} assignments"
-            measurements.append(measurement(case, "MiB", [handler.memory_mib()], Target(400, at_most=True)))
-    return measurements
+    count = scale.choose(1_000, 12)
+    random_order = random.Random(1).choices(course_assignments[:count], k=scale.choose(10_000, 200))
+    measurements, microseconds = [], dict[str, float]()
+    for title, settings, target in (
+        ("", {}, MEMORY_TARGET),
+        (SMALL_CACHE, {"HANDLER_CACHE_MIB": str(SMALL_CACHE_MIB)}, SMALL_CACHE_TARGET),
+    ):
+        installation = await bench_servers.new_installation(url)
+
+        with RunningProcess("services.handler", installation.environment | settings) as handler:
+            await handler.wait_until_ready()
+            measurements.append(measurement(f"{title}handler just started", "MiB", [handler.memory_mib()]))
+            await _decide_comments(installation, course_assignments[:count])
+            case = f"{title}after commands in {count:,} assignments"
+            measurements.append(measurement(case, "MiB", [handler.memory_mib()], target))
+            seconds_before = processor_seconds(handler.pid)
+            await _decide_comments(installation, random_order)
+            seconds = processor_seconds(handler.pid) - seconds_before
+            microseconds[title] = seconds / len(random_order) * 1e6
+            case = f"{title}processor time per command in one of them at random"
+            measurements.append(measurement(case, "µs", [microseconds[title]]))
+            if not settings:
+                await _decide_comments(installation, course_assignments[count:])
+                case = f"after commands in {len(course_assignments):,} assignments"
+                measurements.append(measurement(case, "MiB", [handler.memory_mib()], Target(400, at_most=True)))
+    cost = f"{SMALL_CACHE}processor time per command, to that of the default"
+    return [*measurements, ratio(cost, "times", [microseconds[SMALL_CACHE]], [microseconds[""]])]
+
+
+async def _decide_comments(installation: BenchInstallation, targets: Sequence[tuple[Course, int]]) -> None:
+    """Send a comment for each course and assignment, and wait until the running handler has decided them."""
+    expected_count = await count_verdicts(installation.url) + len(targets)
+    installation.send([build_record(comment_command(*target)) for target in targets])
+    await wait_for_verdicts(installation.url, expected_count)
 
 
 async def cold_start(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
@@ -79,7 +108,7 @@ async def cold_start(bench_servers: BenchServers, scale: Scale) -> list[Measurem
         )
         for values in (first, next_):
             started_at = time.perf_counter()
-            records = [offset_allocator.to_consumer_record(_comment_record(course, assignment))]
+            records = [offset_allocator.to_consumer_record(build_record(comment_command(course, assignment)))]
             await processor.process(records, get_watermarks(records))
             values.append((time.perf_counter() - started_at) * 1_000)
         await connection.close()
@@ -90,6 +119,7 @@ async def cold_start(bench_servers: BenchServers, scale: Scale) -> list[Measurem
     ]
 
 
-def _comment_record(course: Course, assignment: int) -> ProducerRecord:
+def comment_command(course: Course, assignment: int) -> Json:
+    """Build a comment on the first student's work."""
     data = {"student_id": FIRST_STUDENT, "comment": "See the margin."}
-    return build_record(build_command(course.course_id, "record_provisional_comment", data, assignment, FINAL_GRADER))
+    return build_command(course.course_id, "record_provisional_comment", data, assignment, FINAL_GRADER)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from confluent_kafka import Producer
 
@@ -11,6 +11,13 @@ from deploy.benchmarks.environment import BenchInstallation
 from deploy.benchmarks.workload import Json
 from deploy.local.kafka import client_settings
 from services.kafka.topics import full_topic_name
+
+Headers = list[tuple[str, str | bytes | None]]
+
+
+def no_headers(command: Json) -> Headers:
+    """Return the headers of a plain record."""
+    return []
 
 
 class OpenLoopSender:
@@ -31,11 +38,15 @@ class OpenLoopSender:
             }
         )
 
-    async def send(self, commands: Sequence[Json], per_second: float) -> dict[str, float]:
+    async def send(
+        self, commands: Sequence[Json], per_second: float, build_headers: Callable[[Json], Headers] = no_headers
+    ) -> dict[str, float]:
         """Send commands evenly spaced; return the due time of each (time.monotonic()) by its id."""
-        return await asyncio.to_thread(self._send, commands, per_second)
+        return await asyncio.to_thread(self._send, commands, per_second, build_headers)
 
-    def _send(self, commands: Sequence[Json], per_second: float) -> dict[str, float]:
+    def _send(
+        self, commands: Sequence[Json], per_second: float, build_headers: Callable[[Json], Headers]
+    ) -> dict[str, float]:
         values = [json.dumps(command).encode() for command in commands]
         due_times: dict[str, float] = {}
         started_at = time.monotonic() + 0.1
@@ -43,7 +54,7 @@ class OpenLoopSender:
             due_at = due_times[command["command_id"]] = started_at + number / per_second
             if (wait_seconds := due_at - time.monotonic()) > 0:
                 time.sleep(wait_seconds)
-            self._producer.produce(self._topic, value, command["course_id"].encode())
+            self._producer.produce(self._topic, value, command["course_id"].encode(), headers=build_headers(command))
             self._producer.poll(0)
         self._producer.flush()
         return due_times

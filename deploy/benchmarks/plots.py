@@ -1,4 +1,4 @@
-"""Plots of measurements over a size, as PNG and SVG."""
+"""Plots of measurements over a size, and of the parts of a time, as PNG and SVG."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 from matplotlib import pyplot  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
 from deploy.benchmarks.results import Measurement  # noqa: E402
 
@@ -19,11 +20,44 @@ AXIS_LABELS: Mapping[str, str] = {
 }
 
 
+TIMELINE = "latency"
+PLOTTED = {*AXIS_LABELS, TIMELINE}
+
+
 def plot(benchmark: str, measurements: Sequence[Measurement], folder: Path) -> list[Path]:
-    """Plot medians and their spread over sizes; return the files written."""
+    """Plot the measurements that have a position on the benchmark's plot; return the files written."""
     plotted = [measurement for measurement in measurements if measurement.plot_position is not None]
-    if benchmark not in AXIS_LABELS or not plotted:
+    if benchmark not in PLOTTED or not plotted:
         return []
+    figure = _plot_timeline(plotted) if benchmark == TIMELINE else _plot_sizes(benchmark, plotted)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{benchmark}.{kind}" for kind in ("png", "svg")]
+    for file in files:
+        figure.savefig(file, dpi=150)
+    pyplot.close(figure)
+    return files
+
+
+def _plot_timeline(parts: Sequence[Measurement]) -> Figure:
+    """Plot the parts of a time one after another."""
+    figure, axes = pyplot.subplots(figsize=(7, 3), layout="constrained")
+    start = 0.0
+    for number, part in enumerate(parts):
+        axes.barh(number, part.median, left=start, height=0.7)
+        axes.annotate(
+            f"{part.median:.1f}", (start + max(part.median, 0), number), (4, 0), textcoords="offset points", va="center"
+        )
+        start += part.median
+    axes.set_yticks(range(len(parts)), [part.case for part in parts])
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.set_xlabel("ms from when a command is due: medians of the parts")
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def _plot_sizes(benchmark: str, plotted: Sequence[Measurement]) -> Figure:
+    """Plot medians and their spread over sizes."""
     series: dict[str, list[Measurement]] = {}
     for measurement in plotted:
         series.setdefault(measurement.series, []).append(measurement)
@@ -44,9 +78,4 @@ def plot(benchmark: str, measurements: Sequence[Measurement], folder: Path) -> l
     axes.set_title(f"Throughput: median and spread over {len(plotted[0].values)} rounds")
     axes.grid(alpha=0.3)
     axes.legend()
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{benchmark}.{kind}" for kind in ("png", "svg")]
-    for file in files:
-        figure.savefig(file, dpi=150)
-    pyplot.close(figure)
-    return files
+    return figure

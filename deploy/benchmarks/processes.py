@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -13,24 +12,28 @@ from types import TracebackType
 from typing import Self
 
 from deploy.benchmarks.environment import LOG_FILE
-from deploy.local.paths import ROOT, free_port, terminate
+from deploy.benchmarks.service_tree import THIS_TREE, ServiceTree
+from deploy.local.paths import free_port, terminate
 
 READY_SECONDS = 60
 
 
 class RunningProcess:
-    """Runs a Python module while the block runs; its log is .state/bench.log."""
+    """Runs a Python module of a tree while the block runs; its log is .state/bench.log."""
 
-    def __init__(self, module: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, module: str, environment: Mapping[str, str], tree: ServiceTree = THIS_TREE) -> None:
         self.module = module
+        self.tree = tree
         self.port = free_port()
         self.environment = {**os.environ, "LOG_LEVEL": "WARNING", **environment, "HEALTH_PORT": str(self.port)}
         self.pid = 0
 
     def __enter__(self) -> Self:
         with LOG_FILE.open("ab") as log:
-            command = [sys.executable, "-m", self.module]
-            self._process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
+            command = [str(self.tree.python), "-m", self.module]
+            self._process = subprocess.Popen(
+                command, cwd=self.tree.folder, env=self.environment, stdout=log, stderr=log
+            )
         self.pid = self._process.pid
         return self
 

@@ -5,26 +5,21 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from confluent_kafka import Consumer, TopicPartition
-
 from deploy.benchmarks import throughput_probe
 from deploy.benchmarks.backlog import Backlog, create_backlog
 from deploy.benchmarks.end_to_end_latency_probe import ArrivalProbe
-from deploy.benchmarks.environment import BenchInstallation, BenchServers
+from deploy.benchmarks.environment import BenchServers
 from deploy.benchmarks.in_process import OffsetAllocator, courses_per_shard, create_graded_courses, get_watermarks
 from deploy.benchmarks.latency import PERCENTILES, mark_all_relayed
-from deploy.benchmarks.processes import RunningProcess, processor_seconds
+from deploy.benchmarks.processes import RunningProcess
+from deploy.benchmarks.relay_probe import Relayed, measure_relay
 from deploy.benchmarks.results import Measurement, Scale, Target, interleave_rounds, measurement, percentile, ratio
 from deploy.benchmarks.workload import Course, build_record, mixed_command, mixed_records
-from deploy.local.kafka import client_settings
-from schemas.topics import DEFAULT_SHARD_COUNT, count_lanes
+from schemas.topics import DEFAULT_SHARD_COUNT
 from services.commands.processor import CommandProcessor
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
-from services.kafka.relay_progress import RelayProgress
-from services.kafka.topics import full_topic_name
 
-SECONDS_MAX = 120
 COMMITS_PER_SECOND, EVENTS_PER_COMMIT = 50, 10
 
 
@@ -58,7 +53,8 @@ async def _run_handler_then_relay(bench_servers: BenchServers, backlog: Backlog)
     """Let a handler decide the backlog, then a new relay publish it to new topics."""
     url = bench_servers.new_database(backlog.installation.url)
     target = await bench_servers.new_installation(url)
-    progress_before = await mark_all_relayed(target)
+    sequences = (await mark_all_relayed(target)).sequences
+    relayed_before = Relayed(sum(sequences["verdicts"]), sum(map(sum, sequences.values())))
     settings = {**backlog.installation.environment, "DATABASE_URL": url}
     with RunningProcess("services.handler", settings) as handler:
         handler_rate = await throughput_probe.measure_rate(
@@ -66,48 +62,10 @@ async def _run_handler_then_relay(bench_servers: BenchServers, backlog: Backlog)
         )
     with RunningProcess("services.relay", target.environment) as process:
         relay_values = await asyncio.to_thread(
-            _measure_relay, target, process.pid, progress_before, backlog.command_count
+            measure_relay, target, process.pid, relayed_before, backlog.command_count
         )
     bench_servers.drop_database(url)
     return {"handler": handler_rate.per_second, **relay_values}
-
-
-def _measure_relay(
-    target: BenchInstallation, pid: int, progress_before: RelayProgress, expected_count: int
-) -> dict[str, float]:
-    """Measure from the first transaction to the last, by the progress that each commits."""
-    consumer = Consumer(client_settings(target.bootstrap) | {"group.id": "bench", "enable.auto.commit": False})
-    name = full_topic_name(target.prefix, "progress")
-    consumer.assign([TopicPartition(name, lane, 0) for lane in range(count_lanes())])
-    progress_by_lane: dict[int | None, RelayProgress] = {}
-    first_sample: tuple[float, float, int, int] | None = None
-    deadline = time.monotonic() + SECONDS_MAX
-    try:
-        while time.monotonic() < deadline:
-            message = consumer.poll(0.1)
-            if message is None or message.error():
-                continue
-            now, processor_time = time.monotonic(), processor_seconds(pid)
-            progress_by_lane[message.partition()] = RelayProgress.decode(message.value() or b"")
-            progress = RelayProgress.merge(progress_by_lane.values())
-            if len(progress_by_lane) < count_lanes():
-                continue
-            commands = sum(progress.sequences["verdicts"]) - sum(progress_before.sequences["verdicts"])
-            records = sum(map(sum, progress.sequences.values())) - sum(map(sum, progress_before.sequences.values()))
-            if first_sample is None and commands:
-                first_sample = now, processor_time, commands, records
-            if first_sample is not None and commands >= expected_count:
-                seconds, relayed_commands = now - first_sample[0], commands - first_sample[2]
-                return {
-                    "relay": relayed_commands / seconds,
-                    "records": (records - first_sample[3]) / seconds,
-                    "relay_us": (processor_time - first_sample[1]) / relayed_commands * 1e6,
-                }
-    finally:
-        consumer.close()
-    raise TimeoutError(
-        f"the relay published fewer than {expected_count} commands in {SECONDS_MAX} s; see .state/bench.log"
-    )
 
 
 async def _measure_visibility(

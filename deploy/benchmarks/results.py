@@ -120,13 +120,14 @@ async def interleave_rounds(cases: Mapping[str, Case], rounds: int) -> Rounds:
 
 
 class Report:
-    """The measurements of one run."""
+    """The measurements of one run; ``against``: the older commit that they compare this tree with."""
 
-    def __init__(self, file: Path, scale: Scale) -> None:
+    def __init__(self, file: Path, scale: Scale, against: str | None = None) -> None:
         self.file = file
         self.run_fields = {
             "run": datetime.now(UTC).isoformat(timespec="seconds"),
             "commit": _commit(),
+            "against": against,
             "machine": f"{os.cpu_count()} x {_processor()}",
             "short": scale.short,
         }
@@ -138,7 +139,12 @@ class Report:
                 lines.write(
                     json.dumps(self.run_fields | _measurement_fields(benchmark, measurement), ensure_ascii=False) + "\n"
                 )
-        Console(width=WIDTH).print(build_table(benchmark, measurements))
+        self.print(benchmark, measurements)
+
+    @staticmethod
+    def print(title: str, measurements: Sequence[Measurement]) -> None:
+        """Print measurements as a table."""
+        Console(width=WIDTH).print(build_table(title, measurements))
 
 
 def build_table(benchmark: str, measurements: Sequence[Measurement]) -> Table:

@@ -74,20 +74,19 @@ def _measurements(rounds: Rounds, cases: list[str]) -> list[Measurement]:
         *(measurement(case, "/s", rounds.values(case)) for case in cases),
         *processor,
         ratio("append alone, of the ceiling", "%", rounds.values(APPEND), rounds.values(PLAIN_INSERTS), Target(85)),
-        ratio(f"{DEFAULT_HANDLER}, of the ceiling", "%", default_rate, rounds.values(PLAIN_INSERTS), Target(30)),
-        ratio(f"{HANDLER_PER_CORE}, of the ceiling", "%", all_cores_rate, rounds.values(PLAIN_INSERTS), Target(40)),
+        ratio(f"{DEFAULT_HANDLER}, of the ceiling", "%", default_rate, rounds.values(PLAIN_INSERTS), Target(46)),
+        ratio(f"{HANDLER_PER_CORE}, of the ceiling", "%", all_cores_rate, rounds.values(PLAIN_INSERTS), Target(62)),
         ratio(
             f"{DEFAULT_HANDLER}, to the eventsourcing library",
             "times",
             default_rate,
             rounds.values(EVENTSOURCING_LIBRARY),
-            Target(15),
+            Target(25),
         ),
         ratio(
             f"{HANDLER_PER_CORE}, to the eventsourcing library",
             "times",
             all_cores_rate,
             rounds.values(EVENTSOURCING_LIBRARY),
-            Target(20),
         ),
     ]

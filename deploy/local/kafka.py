@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from deploy.local.certificates import HOST_NAME
@@ -81,12 +81,16 @@ def answers(client: AdminClient) -> bool:
 
 
 def delete_topics(bootstrap: str, prefix: str) -> None:
-    """Delete every topic whose name begins with ``prefix``."""
+    """Delete every topic whose name begins with ``prefix``; a busy broker may still list deleted ones."""
     admin = AdminClient(client_settings(bootstrap))
     names = [name for name in admin.list_topics(timeout=START_SECONDS).topics if name.startswith(prefix)]
     deletions = admin.delete_topics(names, request_timeout=DELETE_SECONDS) if names else {}
     for deleted in deletions.values():
-        deleted.result(DELETE_SECONDS)
+        try:
+            deleted.result(DELETE_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
 
 
 class KafkaServer:

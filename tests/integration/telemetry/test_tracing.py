@@ -4,14 +4,12 @@ import json
 import secrets
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from deploy.benchmarks.trace_collector import TraceCollector
 from deploy.local.paths import ROOT
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.gateway_client import GatewayClient
@@ -22,53 +20,10 @@ from tests.fixtures.token_issuer import TokenIssuer
 PRODUCER_SPAN = "00f067aa0ba902b7"
 
 
-class Collector(ThreadingHTTPServer):
-    """An OTLP/HTTP receiver; ``spans`` by name of the sending service."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), CollectorHandler)
-        self.spans: list[tuple[str, Span]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def trace(self, trace: str) -> dict[str, list[Span]]:
-        """Return the spans of a trace by service and name."""
-        found: dict[str, list[Span]] = {}
-        for service, span in self.spans:
-            if span.trace_id.hex() == trace:
-                found.setdefault(f"{service}: {span.name}", []).append(span)
-        return found
-
-
-class CollectorHandler(BaseHTTPRequestHandler):
-    server: Collector
-
-    def do_POST(self) -> None:
-        assert self.path == "/v1/traces"
-        request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["content-length"])))
-        for sent in request.resource_spans:
-            service = next(a.value.string_value for a in sent.resource.attributes if a.key == "service.name")
-            self.server.spans += [(service, span) for scope in sent.scope_spans for span in scope.spans]
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
-def collector() -> Iterator[Collector]:
-    with Collector() as trace_collector:
-        thread = threading.Thread(target=trace_collector.serve_forever)
-        thread.start()
+def collector() -> Iterator[TraceCollector]:
+    with TraceCollector() as trace_collector:
         yield trace_collector
-        trace_collector.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -77,15 +32,14 @@ async def traced_system(
     new_database: Callable[[], str],
     tmp_path_factory: pytest.TempPathFactory,
     issuer: TokenIssuer,
-    collector: Collector,
+    collector: TraceCollector,
 ) -> AsyncIterator[System]:
     """A system whose processes send traces to the collector; the last one is a gateway."""
-    otel_settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
     async for new_system in create_system(bootstrap, new_database(), tmp_path_factory.mktemp("traced")):
         for process in (
-            new_system.create_process("handler", **otel_settings),
-            new_system.create_process("relay", **otel_settings),
-            new_system.create_gateway(issuer, **otel_settings),
+            new_system.create_process("handler", **collector.settings),
+            new_system.create_process("relay", **collector.settings),
+            new_system.create_gateway(issuer, **collector.settings),
         ):
             process.start()
         for process in new_system.processes:
@@ -94,7 +48,7 @@ async def traced_system(
 
 
 async def test_kafka_command_is_one_trace_from_producer_to_published_records(
-    traced_system: System, collector: Collector
+    traced_system: System, collector: TraceCollector
 ) -> None:
     trace = secrets.token_hex(16)
     traceparent = f"00-{trace}-{PRODUCER_SPAN}-01"
@@ -112,14 +66,14 @@ async def test_kafka_command_is_one_trace_from_producer_to_published_records(
         "moderation-relay: publish records",
     }
     # One per topic. Spans of a process may arrive in several batches, links before their targets.
-    await wait_until(lambda: set(collector.trace(trace)) == wanted, f"{wanted} of {trace}")
+    await wait_until(lambda: set(collector.find_spans(trace)) == wanted, f"{wanted} of {trace}")
     await wait_until(
-        lambda: len(collector.trace(trace)["moderation-relay: publish records"]) == 2, "both topics' spans"
+        lambda: len(collector.find_spans(trace)["moderation-relay: publish records"]) == 2, "both topics' spans"
     )
-    spans = collector.trace(trace)
+    spans = collector.find_spans(trace)
     linked = {link.span_id for name in spans for span in spans[name] for link in span.links}
     await wait_until(lambda: linked <= {span.span_id for _, span in collector.spans}, "the batches' spans")
-    found = collector.trace(trace)
+    found = collector.find_spans(trace)
     [decided], [appended] = found["moderation-handler: decide command"], found["moderation-handler: append to the log"]
     published = found["moderation-relay: publish records"]
     assert [span.parent_span_id.hex() for span in (decided, *published)] == [PRODUCER_SPAN] * 3
@@ -141,7 +95,7 @@ async def test_kafka_command_is_one_trace_from_producer_to_published_records(
 
 
 async def test_http_command_is_one_trace_from_client_to_published_records(
-    traced_system: System, collector: Collector, issuer: TokenIssuer
+    traced_system: System, collector: TraceCollector, issuer: TokenIssuer
 ) -> None:
     await seed_course(traced_system)
     trace, gateway = secrets.token_hex(16), traced_system.processes[-1]
@@ -155,9 +109,9 @@ async def test_http_command_is_one_trace_from_client_to_published_records(
 
     wanted = {"gateway: command over HTTP", "handler: decide command", "relay: publish records"}
     await wait_until(
-        lambda: {f"moderation-{each}" for each in wanted} <= set(collector.trace(trace)), f"{wanted} of {trace}"
+        lambda: {f"moderation-{each}" for each in wanted} <= set(collector.find_spans(trace)), f"{wanted} of {trace}"
     )
-    found = collector.trace(trace)
+    found = collector.find_spans(trace)
     [asked] = found["moderation-gateway: command over HTTP"]
     below = [*found["moderation-handler: decide command"], *found["moderation-relay: publish records"]]
     assert asked.parent_span_id.hex() == PRODUCER_SPAN

@@ -1,6 +1,7 @@
 """``deploy/faults``: inject faults into a cluster under load, and check that nothing was lost, doubled or reordered."""
 
 import argparse
+import itertools
 import random
 import shutil
 import signal
@@ -10,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deploy.local.paths import STATE
+from tests.system.faults import release_goals
 from tests.system.faults.cells import CELLS, Cell, list_cells, load_cells
-from tests.system.faults.fault_run import FaultRun, say
+from tests.system.faults.fault_run import RATE, FaultRun, say
 from tests.system.faults.report import format_report, replace_report
 from tests.system.faults.servers import started_servers
 
@@ -35,6 +37,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="deploy/faults", description=__doc__.split(": ", 1)[1])
     parser.add_argument("cells", nargs="*", metavar="CELL", help="cells or kinds of cells; all of them if none")
     parser.add_argument("--minutes", type=float, help="how long faults are injected; each cell once if left out")
+    parser.add_argument("--release", action="store_true", help="as many kills and commands as a release needs: an hour")
     parser.add_argument("--seed", type=int, help="repeat the faults and the load of an earlier run")
     parser.add_argument("--report", type=Path, help="a page whose report is replaced by this run's")
     parser.add_argument("--list", action="store_true", help="list the cells")
@@ -43,6 +46,8 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     unknown = [name for name in options.cells if name not in cells and name not in {c.kind for c in cells.values()}]
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; nothing was started. deploy/faults --list names the cells")
+    if options.release and (options.cells or options.minutes is not None):
+        parser.error("--release chooses cells and time itself; nothing was started. Leave CELL and --minutes out")
     return options
 
 
@@ -55,8 +60,9 @@ def main(arguments: Sequence[str]) -> int:
         say("\n".join(list_cells()))
         return 0
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
-    minutes = [] if options.minutes is None else ["--minutes", f"{options.minutes:g}"]
-    command = " ".join(["deploy/faults", *minutes, "--seed", str(seed), *options.cells])
+    extent = [] if options.minutes is None else ["--minutes", f"{options.minutes:g}"]
+    extent += ["--release"] if options.release else []
+    command = " ".join(["deploy/faults", *extent, "--seed", str(seed), *options.cells])
     folder = STATE / "faults" / str(seed)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -64,11 +70,17 @@ def main(arguments: Sequence[str]) -> int:
     cells = [c for c in CELLS.values() if not options.cells or c.name in options.cells or c.kind in options.cells]
     with started_servers() as servers:
         run = FaultRun(servers, folder, seed)
-        with run.under_load():
-            for cell in schedule(cells, options.minutes, run.chance):
+        with run.under_load(rate=release_goals.RATE if options.release else RATE):
+            chosen = schedule(cells, options.minutes, run.chance)
+            if options.release:
+                more = release_goals.until_goals_are_met(cells, run.outcome.faults, run.count_commands, run.chance)
+                chosen = itertools.chain(chosen, more)
+            for cell in chosen:
                 with (folder / "script.txt").open("a") as script:
                     script.write(f"{cell.name}\n")
                 run.inject(cell.name, cell.inject)
+        if options.release:
+            run.outcome.errors += release_goals.describe_missed(run.outcome.faults, run.count_commands())
     report = format_report(run.outcome, command)
     (folder / "report.md").write_text(report)
     if options.report is not None:

@@ -82,12 +82,15 @@ class FaultRun:
         self._seed = seed
 
     @contextlib.contextmanager
-    def under_load(self, handlers: int = 3, relays: int = 2, gateways: int = 2) -> Iterator[None]:
-        """Run the installation that most cells share; at the end let it settle and check it."""
+    def under_load(self, handlers: int = 3, relays: int = 2, gateways: int = 2, rate: float = RATE) -> Iterator[None]:
+        """Run the installation that most cells share; at the end let it settle and check it.
+
+        ``rate``: commands a second over Kafka.
+        """
         started_at = time.monotonic()
         with self.new_installation("shared") as self.installation:
             self.installation.start(handlers, relays, gateways)
-            self.load = Load(self.installation, self._seed, RATE)
+            self.load = Load(self.installation, self._seed, rate)
             self.http = HttpLoad(self.load, self._seed)
             sampler = Sampler(self.installation)
             self.load.start()
@@ -144,6 +147,10 @@ class FaultRun:
         """Note a fault in the history and count it."""
         self.installation.history.add("fault", cell=self.cell, fault=fault)
         self.outcome.faults[fault] = self.outcome.faults.get(fault, 0) + count
+
+    def count_commands(self) -> int:
+        """Return how many commands the load has sent, over Kafka and over HTTP."""
+        return self.load.sent + self.http.answered
 
     def recovered(self, server_seconds: float | None = None) -> None:
         """Measure and note the time from the end of the fault until each shard decides and publishes."""

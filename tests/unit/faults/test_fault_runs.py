@@ -1,6 +1,7 @@
 """A seed repeats a fault run; its report lists the injected faults, recovery times and violations."""
 
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.system.faults.cells import load_cells
 from tests.system.faults.checker.observations import Violation
 from tests.system.faults.counted_load import longest_gaps
 from tests.system.faults.fault_run import Outcome, Recovery
+from tests.system.faults.release_goals import GOALS, describe_missed, until_goals_are_met
 from tests.system.faults.report import BEGIN, END, format_report, replace_report
 
 
@@ -33,6 +35,19 @@ def test_longest_gap_is_counted_in_the_stage_in_which_it_ends() -> None:
     stages = [("no fault", 0.0), ("broker killed", 10.0), ("standby promoted", 20.0)]
     arrivals = [1.0, 2.5, 9.0, 10.5, 19.0, 26.0, 27.0]
     assert longest_gaps(arrivals, stages) == {"no fault": 6.5, "broker killed": 8.5, "standby promoted": 7.0}
+
+
+def test_run_before_a_release_ends_when_every_goal_is_met() -> None:
+    injected: Counter[str] = Counter()
+    cells = list(load_cells().values())
+    for cell in until_goals_are_met(cells, injected, lambda: 2_000 * injected.total(), random.Random(5)):
+        injected.update({fault: 1 for goal in GOALS if cell.name in goal.cells for fault in goal.faults[:1]})
+    assert describe_missed(injected, 2_000 * injected.total()) == []
+    injected["broker killed"] = 49
+    assert describe_missed(injected, 99_999) == [
+        "broker killed fewer than 50 times",
+        "99,999 commands, fewer than 100,000",
+    ]
 
 
 def test_every_cell_says_in_a_sentence_what_it_injects() -> None:

@@ -81,6 +81,9 @@ class Stack:
         for name, value in environment.items():
             if os.environ.get(name, value) != value:
                 sys.exit(f"deploy/stack: the stack runs with another {name}; run deploy/stack down first")
+        if self._supervisor_pid() is not None and all(readiness_problem(url) is None for url in self.urls().values()):
+            _print_step("everything runs and is ready")
+            return
         kafka, postgres = self._servers()
         security = ", TLS, SCRAM" if self.is_secure else ""
         _print_step(f"starting Kafka ({PROVIDER_NAMES[self.providers['kafka']]}{security})")

@@ -5,157 +5,155 @@ import os
 import sys
 import time
 from collections import Counter
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from statistics import median
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
-from deploy.season.client import DEADLINE_SECONDS, DemoClient
-from deploy.season.sample_data import Assignment, Course, Json, SampleData, encode_command
-from services.console.pipeline_status import pluralize
+from deploy.season.client import DEADLINE_SECONDS, GRADE_EVENTS, DemoClient
+from deploy.season.explanations import ExplanationReader, find_differences
+from deploy.season.moderation import Moderation
+from deploy.season.sample_data import Json, SampleData
+from deploy.season.stories import print_verdict
 
 UNREADABLE_RECORD = b'{"command_id": "this is not'
 
 
-async def play_sample_data(console: Console, sample_data: SampleData, client: DemoClient) -> None:
+async def play_sample_data(
+    console: Console, sample_data: SampleData, client: DemoClient, explanations: ExplanationReader | None, *, all_: bool
+) -> None:
     """Send the season's commands step by step, and print the results."""
-    facts, grading = list(sample_data.lms_facts()), list(sample_data.grading_commands())
-    columns = (SpinnerColumn(), TextColumn("{task.description:<28}"), BarColumn(40), MofNCompleteColumn())
+    grading = list(sample_data.grading_commands())
+    columns = (SpinnerColumn(), TextColumn("{task.description:<28}"), BarColumn(30), MofNCompleteColumn())
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("rosters and submissions", total=len(facts))
-        for fact in facts:
-            await client.send(encode_command(fact), int(fact["course_id"]), fact["command_id"])
-            progress.update(task, completed=client.verdict_count())
-        await client.wait_for_verdicts()
-        progress.update(task, completed=len(facts))
-        task = progress.add_task("provisional grades", total=len(grading))
-        verdicts_before = client.verdict_count()
-        for course, _, _, command in grading:
-            await client.send(encode_command(command), course.course_id, command["command_id"])
-            progress.update(task, completed=client.verdict_count() - verdicts_before)
-            await asyncio.sleep(0.002)
-        await client.wait_for_verdicts()
-        progress.update(task, completed=len(grading))
+        for title, commands in (
+            ("rosters and submissions", list(sample_data.lms_facts())),
+            ("provisional grades", [command for _, _, _, command in grading]),
+        ):
+            task = progress.add_task(title, total=len(commands))
+            await client.send_all(commands, partial(set_progress, progress, task))
     for course, assignment, student, command in grading:
-        result = client.verdicts[command["command_id"]][0]["result"]
+        result = client.records(command["command_id"]).verdicts[0]["result"]
         grade_ids = course.grades.setdefault((assignment, student), [])
         if result and result["provisional_grade_id"] not in grade_ids and result["graded_at"]:
             grade_ids.append(result["provisional_grade_id"])
-    course = sample_data.courses[0]
-    repeated_command = grading[0][3]
-    await client.send(encode_command(repeated_command), course.course_id, repeated_command["command_id"])
-    await client.wait_for_verdicts()
-    print_verdict(console, "send the same command again", client.verdicts[repeated_command["command_id"]][-1])
+    console.print("\n[bold]What goes wrong is answered, and changes nothing[/]")
+    course, repeated_command = sample_data.courses[0], grading[0][3]
+    records = await client.send_and_wait(repeated_command)
+    print_verdict(console, "send a command again", records.verdicts[-1])
     await client.send(UNREADABLE_RECORD, course.course_id, None)
     reason = await client.wait_for_dead_letter()
-    console.print(f"  [yellow]✗[/] send an unreadable record [dim]· dead letter: {reason}[/]")
-    verdict = await client.send_and_wait(
-        course, sample_data.publish_command(course, course.assignments[0], course.graders[0])
-    )
-    print_verdict(console, "publish as a grader", verdict)
-    console.print("\n[dim]Each[/] [cyan]→[/] [dim]is a grade_change that arrived on the live-events topic.[/]")
+    console.print(f"  [yellow]✗ send an unreadable record[/] · dead letter, [yellow]{reason}[/]")
+    command = sample_data.publish_command(course, course.assignments[0], course.graders[0])
+    records = await client.send_and_wait(command)
+    print_verdict(console, "publish as a grader", records.verdicts[-1])
     for course in sample_data.courses:
         for taught in course.assignments:
-            await moderate(console, sample_data, client, course, taught)
+            await Moderation(console, sample_data, client, explanations, course, taught, all_).play()
+    console.print(
+        "\n[dim]Published grades are on the topic live-events with muted: true: hidden from students until they are"
+        " posted.[/]",
+        soft_wrap=True,
+    )
 
 
-async def moderate(
-    console: Console, sample_data: SampleData, client: DemoClient, course: Course, assignment: Assignment
-) -> None:
-    """Publish too early, select a grade for students with two, publish."""
+def set_progress(progress: Progress, task: TaskID, completed: int) -> None:
+    """Show how much of a task is done."""
+    progress.update(task, completed=completed)
 
-    async def send_and_print(title: str, type_: str, data: Json) -> Json:
-        command = sample_data.build_command(course, type_, data, assignment.number, course.final_grader)
-        verdict = await client.send_and_wait(course, command)
-        print_verdict(console, title, verdict)
-        return verdict
 
-    kind = assignment.grading_type.replace("_", " ")
-    console.print(f"\n[bold]{course.name}: {assignment.name}[/] [dim]· {kind}, {assignment.points} points[/]")
-    verdict = await send_and_print("publish", "publish_provisional_grades", {})
-    if verdict["reason"] != "selection_required":
-        return
-    contested = [
-        grade_ids
-        for (number, _), grade_ids in course.grades.items()
-        if number == assignment.number and len(grade_ids) > 1
+async def compare_explanations(
+    console: Console, sample_data: SampleData, client: DemoClient, explanations: ExplanationReader
+) -> list[str]:
+    """Read the explanation of every published grade; describe each difference from the records on the topics."""
+    events: dict[tuple[str, str], list[Json]] = {}
+    for event in client.all_events():
+        events.setdefault((event["assignment_id"], event["student_id"]), []).append(event)
+    grade_changes: dict[tuple[str, str], list[Json]] = {}
+    for change in client.all_grade_changes():
+        grade_changes.setdefault((change["body"]["assignment_id"], change["body"]["student_id"]), []).append(change)
+    final_graders = {
+        str(sample_data.assignment_id(assignment.number)): course.final_grader
+        for course in sample_data.courses
+        for assignment in course.assignments
+    }
+    columns = (SpinnerColumn(), TextColumn("{task.description:<28}"), BarColumn(30), MofNCompleteColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("explanations compared", total=len(grade_changes))
+        rows = [(final_graders[assignment], assignment, student) for assignment, student in grade_changes]
+        found = await explanations.read_all(rows, partial(set_progress, progress, task))
+    return [
+        f"explanation of assignment {key[0]}, student {key[1]}: {difference}"
+        for key, changes in grade_changes.items()
+        for difference in find_differences(found[key], events[key], changes)
     ]
-    await send_and_print(
-        "select a grade of one student", "select_provisional_grade", {"provisional_grade_id": contested[0][0]}
-    )
-    selections = {"provisional_grade_ids": [sample_data.rng.choice(grade_ids) for grade_ids in contested[1:]]}
-    await send_and_print(
-        f"select grades of {len(contested) - 1} more students at once", "bulk_select_provisional_grades", selections
-    )
-    await send_and_print("publish", "publish_provisional_grades", {})
-
-
-def print_verdict(console: Console, title: str, verdict: Json) -> None:
-    """Print a verdict in one line."""
-    if verdict["status"] == "accepted":
-        tail = "duplicate: first verdict repeated" if verdict["duplicate"] else pluralize(verdict["events"], "event")
-        console.print(f"  [green]✓[/] {title} [dim]· accepted, {tail}[/]")
-    else:
-        console.print(f"  [yellow]✗[/] {title} [dim]· rejected, {verdict['reason']}\n    {verdict['message']}[/]")
-
-
-def percentile(values: list[float], share: float) -> str:
-    """Return the percentile of seconds, as text in milliseconds."""
-    return f"{sorted(values)[int(len(values) * share)] * 1000:.0f} ms" if values else "-"
 
 
 def print_summary(console: Console, client: DemoClient) -> None:
-    """Print the counts of the records on the topics, and the latencies."""
-    verdicts = [verdict for verdicts_of_command in client.verdicts.values() for verdict in verdicts_of_command]
+    """Print the counts of the records on the topics, and how long one command takes."""
+    verdicts = [verdict for records in client.by_command.values() for verdict in records.verdicts]
     first = [verdict for verdict in verdicts if not verdict["duplicate"]]
+    event_counts = Counter(event["type"] for event in client.all_events())
     table = Table(title="Counted from the topics", title_justify="left")
     table.add_column("records")
     table.add_column("count", justify="right")
-    table.add_row("commands", str(client.command_count))
+    table.add_row("commands", str(client.command_counts.total() + client.unreadable_count))
+    table.add_row("  of them sent by the scheduler", str(len(client.scheduled_commands)))
     table.add_row("accepted", str(sum(v["status"] == "accepted" for v in first)))
     for reason, count in sorted(Counter(v["reason"] for v in first if v["reason"]).items()):
         table.add_row(f"rejected: {reason}", str(count))
     table.add_row("duplicates", str(len(verdicts) - len(first)))
     table.add_row("dead letters", str(len(client.dead_letters)))
-    table.add_row("provisional grades", str(client.event_counts["provisional_grade_created"]))
-    table.add_row("published grades", str(client.event_counts["grade_published"]))
-    table.add_row("grade_change events", str(len(client.live_events)))
+    table.add_row("provisional grades", str(event_counts["provisional_grade_created"]))
+    table.add_row("published grades", str(event_counts["grade_published"]))
+    table.add_row("revised grades", str(event_counts["grade_revised"]))
+    table.add_row("grade_change events", str(len(client.all_grade_changes())))
     table.add_row("Caliper GradeEvents", str(client.caliper_count))
-    table.add_row(
-        "command → verdict p50 / p99",
-        f"{percentile(client.verdict_seconds, 0.5)} / {percentile(client.verdict_seconds, 0.99)}",
-    )
-    live = f"{percentile(client.live_event_seconds, 0.5)} / {percentile(client.live_event_seconds, 0.99)}"
-    table.add_row("command → live event p50 / p99", live)
     console.print(table)
+    console.print(
+        f"[dim]From sending one command to reading its verdict: median {median(client.verdict_seconds) * 1000:.0f} ms"
+        f" of the {len(client.verdict_seconds)} commands that were sent alone.[/]",
+        soft_wrap=True,
+    )
 
 
 def find_problems(sample_data: SampleData, client: DemoClient) -> list[str]:
     """Compare the records on the topics with the commands sent; describe each difference."""
     problems = []
-    if {command: len(verdicts) for command, verdicts in client.verdicts.items()} != dict(client.sent_counts):
+    verdict_counts = {command: len(records.verdicts) for command, records in client.by_command.items()}
+    if verdict_counts != dict(client.sent_counts):
         problems.append("a record has no verdict or more than one")
-    published = Counter(event["body"]["submission_id"] for event in client.live_events)
+    events, grade_changes = client.all_events(), client.all_grade_changes()
+    published = Counter(event["submission_id"] for event in events if event["type"] == "grade_published")
     if any(count > 1 for count in published.values()):
-        problems.append("a published grade arrived more than once")
+        problems.append("a grade was published more than once")
     graded = sum(bool(numbers) for course in sample_data.courses for numbers in course.grades.values())
+    graded += sum(
+        len(course.students) for course in sample_data.courses for each in course.assignments if each.policy is not None
+    )
     if graded != len(published):
         problems.append(f"{graded} students were graded, but {len(published)} grades were published")
-    if client.event_counts["grade_published"] != len(client.live_events):
+    expected = Counter(event["submission_id"] for event in events if event["type"] in GRADE_EVENTS)
+    arrived = Counter(change["body"]["submission_id"] for change in grade_changes)
+    if expected != arrived:
         problems.append(
-            f"{client.event_counts['grade_published']} grades were published, but {len(client.live_events)}"
-            " grade_change events arrived"
+            f"{expected.total()} grades were published or revised, but {arrived.total()} grade_change events arrived"
         )
-    if client.caliper_count != len(client.live_events):
-        problems.append(
-            f"{len(client.live_events)} grade_change events, but {client.caliper_count} Caliper events arrived"
-        )
-    if client.command_count != client.sent_counts.total() + 1:
-        problems.append(
-            f"{client.sent_counts.total() + 1} records were sent, but {client.command_count} are on the topic"
-        )
+    if client.caliper_count != len(grade_changes):
+        problems.append(f"{len(grade_changes)} grade_change events, but {client.caliper_count} Caliper events arrived")
+    if client.command_counts != client.sent_counts:
+        problems.append("the records on the commands topic are not those that were sent")
     if len(client.dead_letters) != 1:
         problems.append(f"{len(client.dead_letters)} dead letters arrived instead of 1")
+    for schedule_id, command_id in client.scheduled_commands.items():
+        payload = next(e["payload"] for e in client.records(schedule_id).events if e["type"] == "publication_scheduled")
+        decided_at = client.records(command_id).verdicts[0]["decided_at"]
+        if datetime.fromisoformat(decided_at) < datetime.fromisoformat(payload["publish_at"]):
+            problems.append(f"the publication scheduled for {payload['publish_at']} was decided at {decided_at}")
     return problems
 
 
@@ -180,30 +178,38 @@ def print_next_steps(console: Console, sample_data: SampleData) -> None:
     console.print("  deploy/stack down")
 
 
-async def main(keep_running: bool) -> int:
+async def main(*, keep_running: bool, show_all: bool) -> int:
     """Play the season and return the number of problems. ``keep_running``: also print commands to try."""
     console = Console(highlight=False)
     started = time.time()
     sample_data = SampleData(base_id=int(started) % 1_000_000 * 10_000, seed=7)
-    client = DemoClient(os.environ["KAFKA_BOOTSTRAP"], os.environ["TOPIC_PREFIX"], console)
+    client = DemoClient(os.environ["KAFKA_BOOTSTRAP"], os.environ["TOPIC_PREFIX"])
+    issuer_key = os.environ.get("ISSUER_KEY")
+    explanations = ExplanationReader(os.environ["GATEWAY_URL"], Path(issuer_key)) if issuer_key else None
     await client.producer.start()
     await client.consumer.start()
     await client.consumer.getmany(timeout_ms=500)
     reader_task = asyncio.create_task(client.read())
     try:
-        await play_sample_data(console, sample_data, client)
+        await play_sample_data(console, sample_data, client, explanations, all_=show_all)
         deadline = time.monotonic() + DEADLINE_SECONDS
         while find_problems(sample_data, client) and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
-        print_summary(console, client)
         problems = find_problems(sample_data, client)
+        if explanations is None:
+            console.print("[dim]Explanations are not compared: ISSUER_KEY names no key to sign tokens with.[/]")
+        else:
+            problems += await compare_explanations(console, sample_data, client, explanations)
+        print_summary(console, client)
     finally:
         reader_task.cancel()
         await asyncio.gather(reader_task, return_exceptions=True)
         await client.consumer.stop()
         await client.producer.stop()
+        if explanations is not None:
+            await explanations.close()
     for problem in problems:
-        console.print(f"[red]✗ {problem}[/]")
+        console.print(f"[red]✗ {problem}[/]", soft_wrap=True)
     if not problems:
         console.print(
             f"[green]✓ one verdict per command, every grade published once[/] [dim]· {time.time() - started:.0f} s[/]"
@@ -215,6 +221,6 @@ async def main(keep_running: bool) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(asyncio.run(main(sys.argv[1:] == ["--keep"])))
+        sys.exit(asyncio.run(main(keep_running="--keep" in sys.argv[1:], show_all="--all" in sys.argv[1:])))
     except KeyboardInterrupt:
         sys.exit(130)

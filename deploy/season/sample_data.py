@@ -1,4 +1,4 @@
-"""Commands of a grading season: two courses, five assignments, 120 students, four graders per course."""
+"""Commands of a grading season: two courses, six assignments, 120 students, four graders per course."""
 
 import json
 import random
@@ -37,13 +37,26 @@ LAST_NAMES = ["Abel", "Brandt", "Costa", "Diaz", "Evans", "Fischer"]
 
 @dataclass(frozen=True)
 class Assignment:
-    """``grade_texts``: the grades that graders enter, in the form of the grading type."""
+    """``grade_texts``: the grades that graders enter, in the form of the grading type.
+
+    ``policy``: the adjudication policy of an assignment whose moderation set is a sample.
+    """
 
     number: int
     name: str
     grading_type: str
     points: int
-    grade_texts: tuple[str, ...]
+    grade_texts: tuple[str, ...] = ()
+    policy: Json | None = None
+
+
+CLASS_POLICY: Json = {
+    "marks": 2,
+    "boundaries": ["40", "50", "60", "70"],
+    "result": "mean",
+    "otherwise": "third_mark",
+    "third": "mean_of_nearest_two",
+}
 
 
 COURSES = {
@@ -51,6 +64,7 @@ COURSES = {
         Assignment(1, "Essay: The Long Century", "points", 40, tuple(str(n / 2) for n in range(30, 80))),
         Assignment(2, "Source Criticism", "percent", 20, tuple(f"{n}%" for n in range(45, 100))),
         Assignment(3, "Oral Examination", "letter_grade", 100, ("A", "A-", "B+", "B", "B-", "C+", "C", "D", "F")),
+        Assignment(6, "Dissertation", "points", 100, policy=CLASS_POLICY),
     ),
     "Organic Chemistry": (
         Assignment(4, "Lab Portfolio", "gpa_scale", 30, ("4.0", "3.0", "2.0", "1.0", "0")),
@@ -70,6 +84,7 @@ class Course:
     students: list[int]
     graders: list[int]
     final_grader: int
+    names: dict[int, str] = field(default_factory=dict)
     grades: dict[tuple[int, int], list[int]] = field(default_factory=dict)
 
 
@@ -133,6 +148,7 @@ class SampleData:
             ]
             people = (course.final_grader, *course.graders)
             users += [{"user_id": p, "name": name} for p, name in zip(people, STAFF_NAMES, strict=True)]
+            course.names = {user["user_id"]: user["name"] for user in users}
             yield self.build_command(course, "upsert_users", {"users": users})
             staff = [(course.final_grader, "TeacherEnrollment"), *((g, "TaEnrollment") for g in course.graders)]
             members = [*staff, *((student, "StudentEnrollment") for student in course.students)]
@@ -149,6 +165,8 @@ class SampleData:
                 }
                 if assignment.grading_type == "gpa_scale":
                     settings["grading_scheme"] = GPA_SCHEME
+                if assignment.policy is not None:
+                    settings |= {"moderation_set": "selected", "adjudication": assignment.policy}
                 yield self.build_command(course, "configure_assignment", settings, assignment.number)
                 for student in course.students:
                     for attempt in (1, 2) if self.rng.random() < 0.1 else (1,):
@@ -160,9 +178,14 @@ class SampleData:
                         yield self.build_command(course, "record_submission", submission, assignment.number)
 
     def grading_commands(self) -> Iterator[tuple[Course, int, int, Json]]:
-        """Yield (course, assignment, student, command): one or two grades per student, and some comments."""
+        """Yield (course, assignment, student, command): one or two grades per student, and some comments.
+
+        Assignments with a policy are left out: their marks depend on the sample.
+        """
         for course in self.courses:
             for assignment in course.assignments:
+                if assignment.policy is not None:
+                    continue
                 for student in course.students:
                     sample = self.rng.random()
                     for grader in self.rng.sample(course.graders, 2 if sample < 0.25 else 1):

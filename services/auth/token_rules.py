@@ -6,6 +6,9 @@ from typing import Any, Protocol, Self
 
 DAY_SECONDS = 24 * 3_600
 LIFETIME_SECONDS_MAX = DAY_SECONDS + 3_600
+ACCESS_TOKEN_TYPES = ("at+jwt", "application/at+jwt")
+ID_TOKEN_CLAIMS = frozenset({"nonce", "at_hash", "c_hash", "s_hash"})
+"""Claims of ID tokens that access tokens do not have (OpenID Connect Core 3.1.3.6 and 3.3.2.11; FAPI 1.0, 5.2.2.1)."""
 
 
 class TokenSettings(Protocol):
@@ -26,11 +29,15 @@ class TokenSettings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """The rules. With ``audience`` or ``issuer`` None, a token may have any or none. ``lifetime_max`` in seconds."""
+    """The rules. With ``audience`` or ``issuer`` None, a token may have any or none. ``lifetime_max`` in seconds.
+
+    ``accepts_id_tokens``: ID tokens of OpenID Connect are taken too, by the client that they were issued for.
+    """
 
     audience: str | None = None
     issuer: str | None = None
     lifetime_max: float = LIFETIME_SECONDS_MAX
+    accepts_id_tokens: bool = False
 
     @classmethod
     def of(cls, settings: TokenSettings) -> Self:
@@ -54,6 +61,16 @@ class TokenRules:
         if self.issuer is not None and payload.get("iss") != self.issuer:
             return "iss is not the issuer that this service trusts"
         return None
+
+    def is_misused_id_token(self, token_type: str | None, payload: Mapping[str, Any]) -> bool:
+        """Return whether this is an ID token, which says that a user signed in and opens no API.
+
+        RFC 8725, 3.12: one kind of JWT must not pass for another where an issuer signs both with the same keys. A
+        token of type ``at+jwt`` is an access token (RFC 9068); of the others only ID tokens have ID_TOKEN_CLAIMS.
+        """
+        if self.accepts_id_tokens or (token_type or "").lower() in ACCESS_TOKEN_TYPES:
+            return False
+        return not ID_TOKEN_CLAIMS.isdisjoint(payload)
 
     def is_too_long(self, issued_at: float | None, expires_at: float, at: float) -> bool:
         """Return whether a token lives longer than ``lifetime_max`` from ``iat`` on, or from ``at`` without ``iat``."""

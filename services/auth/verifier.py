@@ -13,7 +13,7 @@ from jwt.exceptions import PyJWTError
 from schemas.fields import parse_id
 from schemas.global_ids import to_local_id
 from services.auth.jwks import JwkSet
-from services.auth.token_rules import TokenRules
+from services.auth.token_rules import ACCESS_TOKEN_TYPES, TokenRules
 
 ANY_TOKEN = TokenRules()
 TOKEN_CHARACTERS_MAX = 8_192
@@ -28,7 +28,7 @@ ALL_ACCOUNTS_SCOPE = "moderation.all_accounts"
 OPERATOR_SCOPES = frozenset({"moderation.viewer", "moderation.operator", "moderation.admin", ALL_ACCOUNTS_SCOPE})
 """Scopes of the console and the operators' commands."""
 _BEARER = re.compile(r"bearer +([!-~]+) *", re.IGNORECASE)
-_TOKEN_TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
+_TOKEN_TYPES = (None, "jwt", *ACCESS_TOKEN_TYPES)
 _SIGNATURE_ONLY: Any = {
     "verify_signature": True,
     **dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_aud", "verify_iss", "verify_sub"), False),
@@ -191,6 +191,10 @@ class TokenVerifier:
                 payload = jwt.decode(token, key, algorithms=[key.algorithm_name], options=_SIGNATURE_ONLY)
             except PyJWTError:
                 continue
+            if self.rules.is_misused_id_token(token_type, payload):
+                raise InvalidToken(
+                    "wrong_claims", "the token is an ID token, which opens nothing: send an access token"
+                )
             names = self.claim_names
             named = {**payload, "sub": payload.get(names.user), "scope": payload.get(names.scope, "")}
             return _parse_claims(named, self.live_events_shard, self.rules)

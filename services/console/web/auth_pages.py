@@ -1,6 +1,7 @@
 """Sign in, sign out, and the static files that every page loads."""
 
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
@@ -62,9 +63,12 @@ async def sign_in(
 
 @router.get("/sign-in/openid")
 async def begin_openid(request: Request, dependencies: ConsoleDependencies, next: str = "/") -> Response:
-    """Redirect to the OpenID provider."""
+    """Redirect to the OpenID provider; from another site's page to the sign-in page, where the user decides."""
+    next_path = _safe_redirect_path(next)
+    if not dependencies.sessions.is_same_origin(request):
+        return RedirectResponse(f"/sign-in?{urlencode({'next': next_path})}", 303)
     try:
-        return await dependencies.sessions.begin_openid(request, _safe_redirect_path(next))
+        return await dependencies.sessions.begin_openid(request, next_path)
     except SignInFailed as error:
         return _render_sign_in(request, dependencies, next, str(error), 503)
 

@@ -5,9 +5,12 @@ Between the two requests of a sign-in they are in a cookie of the browser, so th
  The ID token is then the session's token, and is verified again for each page, like a pasted one.
 """
 
+import asyncio
 import base64
 import json
 import re
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +29,8 @@ from services.config import ConsoleSettings, validate_jwks_location
 CALLBACK_PATH = "/sign-in/openid/callback"
 SIGN_IN_SECONDS_MAX = 600
 PROVIDER_SECONDS_MAX = 5
+DISCOVERY_RETRY_SECONDS = 10
+"""How long a provider whose discovery document could not be read is not asked again, whatever requests come."""
 _ERROR_CODE = re.compile("[a-z_]{1,60}")
 
 
@@ -36,7 +41,7 @@ class SignInFailed(Exception):
 class OpenIdProvider:
     """The configured provider. Its documents are read when they are first needed."""
 
-    def __init__(self, settings: ConsoleSettings) -> None:
+    def __init__(self, settings: ConsoleSettings, clock: Callable[[], float] = time.monotonic) -> None:
         assert settings.console_openid_issuer is not None
         assert settings.console_openid_client_id is not None
         self.issuer = settings.console_openid_issuer
@@ -45,9 +50,14 @@ class OpenIdProvider:
         self.is_secure = settings.console_url.startswith("https:")
         self.cookie_name = "__Host-moderation-sign-in" if self.is_secure else "moderation-sign-in"
         self._keys_age_max = settings.jwks_age_max
-        self._rules = TokenRules(settings.console_openid_client_id, self.issuer, settings.jwt_lifetime_max)
+        self._rules = TokenRules(
+            settings.console_openid_client_id, self.issuer, settings.jwt_lifetime_max, accepts_id_tokens=True
+        )
         self._claim_names = ClaimNames(settings.console_openid_user_claim, settings.console_openid_scope_claim)
         self._verifier: TokenVerifier | None = None
+        self._clock = clock
+        self._discovery_lock = asyncio.Lock()
+        self._discovery_retry_at = float("-inf")
         secret_file = settings.console_openid_client_secret_file
         self._client: StarletteOAuth2App = OAuth().register(
             "openid",
@@ -64,6 +74,7 @@ class OpenIdProvider:
 
     async def begin(self, request: Request, next_path: str) -> Response:
         """Redirect to the provider, and store the values to check its response in a cookie. Raises SignInFailed."""
+        await self._load_metadata()
         session: dict[str, dict[str, Any]] = {}
         request.scope["session"] = session
         try:
@@ -91,6 +102,7 @@ class OpenIdProvider:
             shown = error_code if _ERROR_CODE.fullmatch(error_code) else "an error"
             raise SignInFailed(f"{self.host} answered with {shown}")
         request.scope["session"], next_path = self._read_cookie(request)
+        await self._load_metadata()
         try:
             token: dict[str, Any] = await self._client.authorize_access_token(request)
         except httpx2.HTTPError as error:
@@ -113,11 +125,15 @@ class OpenIdProvider:
         await verifier.keys.refresh(() if verifier.is_cached(id_token) else [get_key_id(id_token)])
         return verifier.verify(id_token)
 
+    def is_expected(self, request: Request) -> bool:
+        """Return whether this browser began a sign-in, so that the provider may redirect back to it."""
+        return self.cookie_name in request.cookies
+
     async def find_sign_out_url(self) -> str | None:
         """Return the provider's page that ends the user's session there, None if it has none or does not answer."""
         try:
-            metadata = await self._client.load_server_metadata()
-        except (httpx2.HTTPError, ValueError):
+            metadata = await self._load_metadata()
+        except SignInFailed:
             return None
         if "end_session_endpoint" not in metadata:
             return None
@@ -126,13 +142,32 @@ class OpenIdProvider:
 
     async def _discover(self) -> TokenVerifier:
         try:
-            location = (await self._client.load_server_metadata()).get("jwks_uri")
+            location = (await self._load_metadata()).get("jwks_uri")
             keys = JwkSet(validate_jwks_location(str(location)) or "", age_seconds_max=self._keys_age_max)
             await keys.load()
-        except (httpx2.HTTPError, ValueError, OSError) as error:
+        except SignInFailed as error:
+            raise InvalidToken("unknown_key", str(error)) from None
+        except (ValueError, OSError) as error:
+            self._discovery_retry_at = self._clock() + DISCOVERY_RETRY_SECONDS
             raise InvalidToken("unknown_key", str(self._unavailable(error))) from None
         self._verifier = TokenVerifier(keys, rules=self._rules, claim_names=self._claim_names)
         return self._verifier
+
+    async def _load_metadata(self) -> Mapping[str, Any]:
+        """Return the discovery document, read once; after a failure not again for DISCOVERY_RETRY_SECONDS.
+
+        Raises:
+            SignInFailed: it, or the keys that it names, cannot be read, or could not a moment ago.
+        """
+        async with self._discovery_lock:
+            if self._clock() < self._discovery_retry_at:
+                raise SignInFailed(f"{self.host} does not answer as an OpenID provider: try again in a moment")
+            try:
+                metadata: Mapping[str, Any] = await self._client.load_server_metadata()
+            except (httpx2.HTTPError, ValueError) as error:
+                self._discovery_retry_at = self._clock() + DISCOVERY_RETRY_SECONDS
+                raise self._unavailable(error) from None
+        return metadata
 
     def _unavailable(self, error: Exception) -> SignInFailed:
         return SignInFailed(f"{self.host} does not answer as an OpenID provider ({type(error).__name__}): try again")

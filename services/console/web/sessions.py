@@ -191,7 +191,7 @@ class Sessions:
     async def begin_openid(self, request: Request, next_path: str) -> Response:
         """Redirect to the provider's sign-in. Raises SignInFailed, HTTPException (404 without a provider, 429)."""
         provider = self._require_provider(request)
-        self._count_failure(request)
+        self._count_openid(request)
         return await provider.begin(request, next_path)
 
     async def finish_openid(self, request: Request, response: Response) -> str:
@@ -201,20 +201,28 @@ class Sessions:
             SignInFailed, InvalidToken, HTTPException (404 without a provider, 429): no session begins.
         """
         provider = self._require_provider(request)
+        if not provider.is_expected(request):
+            # Not counted: any site can cause such a request, and it costs nothing.
+            raise SignInFailed("this browser began no sign-in, or more than ten minutes ago: sign in again")
         try:
             id_token, next_path = await provider.finish(request)
             await self._sign_in(OPENID_PREFIX + id_token, response, of_session=True)
         except (SignInFailed, InvalidToken):
-            self._count_failure(request)
+            self._count_openid(request)
             raise
         provider.forget(response)
         return next_path
 
     def _require_provider(self, request: Request) -> OpenIdProvider:
-        self._reject_address_over_limit(request)
         if self.provider is None:
             raise HTTPException(404)
+        if not self.limiter.test(self.address_limit, *_openid_key(request)):
+            raise HTTPException(429, "Too many sign-ins were begun from this address. Try again in a minute.")
         return self.provider
+
+    def _count_openid(self, request: Request) -> None:
+        """Count a sign-in apart from invalid tokens: what other sites cause ends no session and no other sign-in."""
+        self.limiter.hit(self.address_limit, *_openid_key(request))
 
     async def _sign_in(self, token: str, response: Response, *, of_session: bool) -> None:
         if len(token) > COOKIE_CHARACTERS_MAX:
@@ -237,17 +245,19 @@ class Sessions:
         self.tokens.end(user.token, user.expires_at)
         response.delete_cookie(self.cookie_name, httponly=True, samesite="strict", secure=self.secure)
 
-    def require_same_origin(self, request: Request) -> None:
-        """Raise Forbidden if the browser says that another site caused the request.
+    def is_same_origin(self, request: Request) -> bool:
+        """Return whether no other site caused the request, as far as the browser says.
 
-        Over plain HTTP a browser sends no ``Sec-Fetch-Site``, but the ``Origin``.
+        Over plain HTTP a browser sends no ``Sec-Fetch-Site``, but the ``Origin`` of a form.
         """
         site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
         if site is None and origin is not None:
-            is_own = origin == _get_origin(self.url)
-        else:
-            is_own = site in (None, "same-origin", "none")
-        if not is_own:
+            return origin == _get_origin(self.url)
+        return site in (None, "same-origin", "none")
+
+    def require_same_origin(self, request: Request) -> None:
+        """Raise Forbidden if the browser says that another site caused the request."""
+        if not self.is_same_origin(request):
             raise Forbidden(
                 f"This form was submitted by another site. Nothing was changed: open the console as {self.url}."
             )
@@ -259,6 +269,10 @@ class Sessions:
             raise Forbidden(
                 "This form belongs to another session. Nothing was changed: reload the form and submit it again."
             )
+
+
+def _openid_key(request: Request) -> tuple[str, str]:
+    return "openid", address_key(request.scope)
 
 
 def _get_origin(url: str) -> str:

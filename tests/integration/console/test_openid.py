@@ -150,6 +150,12 @@ async def test_answer_counts_once_and_in_the_browser_that_asked(browser: httpx.A
         assert (await later.get(back)).status_code == 401
 
 
+async def test_sign_in_that_another_site_begins_leads_to_the_sign_in_page(browser: httpx.AsyncClient) -> None:
+    answer = await browser.get("/sign-in/openid?next=/failures", headers={"sec-fetch-site": "cross-site"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=%2Ffailures")
+    assert not browser.cookies
+
+
 @pytest.mark.parametrize("state", [5, [], {"data": 5, "exp": 1e12}, {"data": {}, "exp": None}])
 async def test_cookie_that_no_sign_in_made_is_refused_without_an_error(browser: httpx.AsyncClient, state: Any) -> None:
     content = {"next": "", "session": {"_state_openid_x": state}}

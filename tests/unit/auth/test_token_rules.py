@@ -57,6 +57,30 @@ def test_any_audience_and_issuer_are_accepted_if_none_is_configured(issuer: Toke
     assert TokenVerifier(keys).verify(issuer.token(aud="https://payments.example")).user_id == 21
 
 
+@pytest.mark.parametrize("claim", ["nonce", "at_hash", "c_hash", "s_hash"])
+@pytest.mark.parametrize("token_type", ["JWT", "jwt", None])
+def test_id_token_is_refused(token_type: str | None, claim: str, issuer: TokenIssuer, keys: JwkSet) -> None:
+    token = issuer.token(header={"typ": token_type}, **{claim: "n-0S6_WzA2Mj"})
+    with pytest.raises(InvalidToken, match="ID token") as refused:
+        TokenVerifier(keys).verify(token)
+    assert refused.value.reason == "wrong_claims"
+
+
+def test_id_token_of_the_configured_audience_is_refused(issuer: TokenIssuer, keys: JwkSet) -> None:
+    with pytest.raises(InvalidToken, match="ID token"):
+        TokenVerifier(keys, rules=TokenRules(OURS, ISSUER)).verify(issuer.token(**NAMED, nonce="n"))
+
+
+@pytest.mark.parametrize("token_type", ["at+jwt", "AT+JWT", "application/at+jwt"])
+def test_access_token_by_its_type_may_repeat_the_nonce(token_type: str, issuer: TokenIssuer, keys: JwkSet) -> None:
+    assert TokenVerifier(keys).verify(issuer.token(header={"typ": token_type}, nonce="n")).user_id == 21
+
+
+def test_id_token_is_accepted_by_the_client_that_signs_users_in(issuer: TokenIssuer, keys: JwkSet) -> None:
+    rules = TokenRules(OURS, ISSUER, accepts_id_tokens=True)
+    assert TokenVerifier(keys, rules=rules).verify(issuer.token(**NAMED, nonce="n", at_hash="h")).user_id == 21
+
+
 def parse(issuer: TokenIssuer, keys: JwkSet, **claims: Any) -> Claims:
     return TokenVerifier(keys).verify(issuer.token(**claims))
 

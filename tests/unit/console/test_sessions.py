@@ -12,6 +12,8 @@ from fastapi.responses import Response
 from services.auth.jwks import FILE_CHECK_SECONDS, JwkSet
 from services.auth.token_rules import TokenRules
 from services.auth.verifier import InvalidToken
+from services.config import ConsoleSettings
+from services.console.web.openid import OpenIdProvider, SignInFailed
 from services.console.web.session_tokens import SessionTokens
 from services.console.web.sessions import Forbidden, NotSignedIn, Sessions
 from tests.fixtures.token_issuer import TokenIssuer
@@ -48,7 +50,16 @@ async def sessions(issuer: TokenIssuer, tmp_path: Path, clock: Clock) -> Session
 def request(cookie: str | None = None, path: str = "/", **headers: str) -> Request:
     named = {**headers, **({} if cookie is None else {"cookie": f"moderation={cookie}"})}
     encoded = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
-    return Request({"type": "http", "method": "GET", "path": path, "headers": encoded, "client": ("203.0.113.9", 1)})
+    return Request(
+        {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "query_string": b"",
+            "headers": encoded,
+            "client": ("203.0.113.9", 1),
+        }
+    )
 
 
 @pytest.fixture
@@ -146,3 +157,50 @@ async def test_attempts_to_sign_in_are_limited_by_address(sessions: Sessions, to
         with pytest.raises(HTTPException) as refused:
             await attempt
         assert refused.value.status_code == 429
+
+
+@pytest.fixture
+def openid_sessions(sessions: Sessions) -> Sessions:
+    """Sessions with a provider that does not answer; three failures a minute from an address are let through."""
+    settings = ConsoleSettings(
+        database_url="postgresql://db/log",
+        kafka_bootstrap="kafka:9092",
+        jwks="jwks.json",
+        console_port=1,
+        console_url=URL,
+        console_openid_issuer="http://127.0.0.1:1",
+        console_openid_client_id="console",
+    )
+    sessions.provider = OpenIdProvider(settings)
+    return sessions
+
+
+async def test_sign_ins_that_other_sites_begin_end_no_session_and_stop_no_other_sign_in(
+    openid_sessions: Sessions, token: str
+) -> None:
+    for _ in range(3):
+        with pytest.raises(SignInFailed):
+            await openid_sessions.begin_openid(request(), "/")
+    with pytest.raises(HTTPException) as refused:
+        await openid_sessions.begin_openid(request(), "/")
+    assert refused.value.status_code == 429
+    await openid_sessions.sign_in(request(), token, Response())
+    assert (await openid_sessions.authenticate(request(token))).user_id == 77
+
+
+async def test_callback_without_a_begun_sign_in_is_refused_and_not_counted(openid_sessions: Sessions) -> None:
+    for _ in range(5):
+        with pytest.raises(SignInFailed, match="began no sign-in"):
+            await openid_sessions.finish_openid(request(path="/sign-in/openid/callback"), Response())
+    with pytest.raises(SignInFailed, match="does not answer"):
+        await openid_sessions.begin_openid(request(), "/")
+
+
+async def test_failed_answers_of_the_provider_are_limited_by_address(openid_sessions: Sessions) -> None:
+    assert openid_sessions.provider is not None
+    begun = f"none; {openid_sessions.provider.cookie_name}=x"
+    for _ in range(3):
+        with pytest.raises(SignInFailed, match="does not answer"):
+            await openid_sessions.finish_openid(request(begun), Response())
+    with pytest.raises(HTTPException):
+        await openid_sessions.finish_openid(request(begun), Response())

@@ -169,16 +169,16 @@ class GraderProgress(Result[IdType], Generic[IdType]):
 
     grader_id: IdType = Field(description="the grader")
     allocated: Annotated[int, Field(ge=0)] = Field(description="number of students")
-    entered: Annotated[int, Field(ge=0)] | None = Field(
-        description="students that the grader has marked; null if graders are anonymous to the reader"
-    )
-    remaining: Annotated[int, Field(ge=0)] | None = Field(description="students not yet marked; null likewise")
+    entered: Annotated[int, Field(ge=0)] = Field(description="students that the grader has marked")
+    remaining: Annotated[int, Field(ge=0)] = Field(description="students not yet marked")
 
 
 class AllocatedStudent(StudentRow[IdType], Generic[IdType]):
     """The graders of a student."""
 
-    grader_ids: list[IdType] = Field(description="all graders of the student, ascending")
+    grader_ids: list[IdType] | None = Field(
+        description="all graders of the student, ascending; null if graders are anonymous to the reader"
+    )
 
 
 class Allocation(Result[IdType], Generic[IdType]):
@@ -186,7 +186,9 @@ class Allocation(Result[IdType], Generic[IdType]):
 
     assignment_id: IdType = Field(description="the assignment")
     enforced: bool = Field(description="whether other graders are refused")
-    graders: list[GraderProgress[IdType]] = Field(description="by grader id")
+    graders: list[GraderProgress[IdType]] | None = Field(
+        description="by grader id; null if graders are anonymous to the reader"
+    )
     students: list[AllocatedStudent[IdType]] = Field(description="by student id or anonymous id")
 
 

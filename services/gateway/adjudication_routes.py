@@ -61,7 +61,7 @@ async def adjudicate(
     params = await parse_params(request, allow_large_body=may_write(course, caller))
     reject_unknown_parameters(params, {"student_ids": None})
     course, assignment = await load_assignment(dependencies, caller, assignment_id)
-    students = resolve_student_ids(dependencies, course, assignment, params, "student_ids")
+    students = resolve_student_ids(dependencies, caller, course, assignment, params, "student_ids")
     data = {} if students is None else {"student_ids": students}
     return json_response(
         request, await send_command(request, dependencies, caller, "adjudicate_provisional_grades", assignment, data)

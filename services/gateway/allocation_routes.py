@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from services.gateway.authentication import Caller
 from services.gateway.dependencies import AuthenticatedCaller, Dependencies, GatewayDependencies
 from services.gateway.moderation_requests import (
     load_assignment,
@@ -44,7 +45,7 @@ async def allocate(
     course, assignment = await load_assignment(dependencies, caller, assignment_id)
     data: dict[str, Any] = {}
     if params.get("allocations") is not None:
-        data["allocations"] = _get_allocations(dependencies, course, assignment, params["allocations"])
+        data["allocations"] = _get_allocations(dependencies, caller, course, assignment, params["allocations"])
     evenly = get_object(params, "evenly")
     if evenly:
         graders = get_ids(evenly, "grader_ids", dependencies.live_events_shard)
@@ -56,9 +57,9 @@ async def allocate(
 
 
 def _get_allocations(
-    dependencies: Dependencies, course: Course, assignment: Assignment, rows: Any
+    dependencies: Dependencies, caller: Caller, course: Course, assignment: Assignment, rows: Any
 ) -> list[dict[str, Any]]:
-    """Parse the graders with their students. Raises ApiError (400, 404)."""
+    """Parse the graders with their students. Raises ApiError (400, 403, 404)."""
     if not isinstance(rows, list):
         raise bad_request("send allocations as a list of objects with grader_id and student_ids")
     allocations = []
@@ -66,7 +67,7 @@ def _get_allocations(
         if not isinstance(row, dict):
             raise bad_request("send allocations as a list of objects with grader_id and student_ids")
         reject_unknown_parameters(row, ALLOCATED_FIELDS)
-        students = resolve_student_ids(dependencies, course, assignment, row, "student_ids")
+        students = resolve_student_ids(dependencies, caller, course, assignment, row, "student_ids")
         allocations.append({"grader_id": _get_grader(dependencies, row), "student_ids": students or []})
     return allocations
 

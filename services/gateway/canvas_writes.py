@@ -167,6 +167,9 @@ async def grade_anonymously(
     """Grade or comment by the submission's anonymous id; the response does not name the student."""
     view = await resolve_view(dependencies, caller, course_id, assignment_id)
     student = view.find_student(anonymous_id)
+    # First, so that the response to others does not depend on whether the anonymous id exists.
+    if not view.can_view_gradebook and student != caller.user_id:
+        raise unauthorized()
     view_after, includes = await _record_grade(request, dependencies, caller, view, student)
     return _graded_response(request, raise_if_rejected(view_after.anonymous_submission_json(anonymous_id, includes)))
 

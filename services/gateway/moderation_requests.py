@@ -14,7 +14,7 @@ from services.gateway.service_routes import parse_as_of
 from services.moderation import ids
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
-from services.moderation.visibility import reads_moderation
+from services.moderation.visibility import may_moderate, reads_moderation
 
 
 async def load_assignment(dependencies: Dependencies, caller: Caller, assignment_id: str) -> tuple[Course, Assignment]:
@@ -57,16 +57,20 @@ async def load_assignment_as_of(
 
 
 def resolve_student_ids(
-    dependencies: Dependencies, course: Course, assignment: Assignment, params: Params, name: str
+    dependencies: Dependencies, caller: Caller, course: Course, assignment: Assignment, params: Params, name: str
 ) -> list[int] | None:
     """Return the ids of the students in a parameter; None if it is absent. Hidden students have anonymous ids there.
 
-    Raises ApiError: 400 for an invalid id, 404 for an unknown anonymous id.
+    Raises ApiError: 400 for an invalid id; while students are hidden 403 for callers who may not moderate, whatever
+    the id, and 404 for an unknown anonymous id.
     """
     if params.get(name) is None:
         return None
     if not assignment.anonymizes_students(course):
         return get_ids(params, name, dependencies.live_events_shard)
+    # Here, not in the handler: the responses to others must not depend on whether an anonymous id exists.
+    if not may_moderate(course, assignment, caller.user_id):
+        raise unauthorized()
     values = params[name] if isinstance(params[name], list) else [params[name]]
     return [resolve_anonymous_id(course, assignment, value) for value in values if value != ""]
 

@@ -177,24 +177,30 @@ def allocation_document(
     """Describe an allocation to a moderator or auditor, by student id, or by anonymous id while students are hidden.
 
     ``sections``: the only ones whose students the reader may see; None: all.
-    If graders are anonymous to the reader, the numbers of their marks are left out: they would reveal which of the
-    anonymous graders gave a mark.
+    If graders are anonymous to the reader, they are left out: a student's provisional grades show the graders'
+    anonymous ids, and the allocation, or a grader's number of students, would reveal whose ids these are.
     """
+    names_graders = reads_grader_names(course, assignment, user_id)
     if sections is not None:
         allocations = {
             student: graders for student, graders in allocations.items() if course.is_visible_student(student, sections)
         }
     anonymous = assignment.anonymizes_students(course)
     students: list[dict[str, Any]] = [
-        {**ids.student_key(course, assignment, student, anonymous), "grader_ids": list(graders)}
+        {
+            **ids.student_key(course, assignment, student, anonymous),
+            "grader_ids": list(graders) if names_graders else None,
+        }
         for student, graders in sorted(allocations.items())
     ]
     if anonymous:
         students.sort(key=lambda row: row["anonymous_id"])
-    graders = count_progress(course, assignment, allocations)
-    if not reads_grader_names(course, assignment, user_id):
-        graders = [{**row, "entered": None, "remaining": None} for row in graders]
-    return {"assignment_id": assignment.assignment_id, "enforced": enforced, "graders": graders, "students": students}
+    return {
+        "assignment_id": assignment.assignment_id,
+        "enforced": enforced,
+        "graders": count_progress(course, assignment, allocations) if names_graders else None,
+        "students": students,
+    }
 
 
 def release_slot(data: ReleaseGraderSlot, actor_id: int, course: Course, assignment: Assignment) -> Decision:

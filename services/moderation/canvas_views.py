@@ -47,7 +47,12 @@ class AssignmentView(StudentLists):
     def anonymous_provisional_grade_status(
         self, anonymous_id: str, last_updated_at: datetime | None
     ) -> Json | Rejected:
-        """Return the status of an anonymous id's student (Canvas: AnonymousProvisionalGradesController#status)."""
+        """Return the status of an anonymous id's student (Canvas: AnonymousProvisionalGradesController#status).
+
+        Callers without the gradebook do not find out which anonymous ids exist.
+        """
+        if not self.can_view_gradebook:
+            return UNAUTHORIZED
         return self._status_of(self.find_student(anonymous_id), last_updated_at)
 
     def _status_of(self, student_id: int | None, last_updated_at: datetime | None) -> Json | Rejected:
@@ -151,9 +156,13 @@ class AssignmentView(StudentLists):
     def anonymous_submission_json(self, anonymous_id: str, includes: Includes) -> Json | Rejected:
         """Describe the submission of an anonymous id without naming its student.
 
-        Canvas: SubmissionsApiController#show_anonymous.
+        Canvas: SubmissionsApiController#show_anonymous, which answers 404 for an unknown anonymous id. Here callers
+        without the gradebook do not find out which of the others' ids exist.
         """
-        return self._submission_json(self.find_student(anonymous_id), includes, is_anonymous=True)
+        student_id = self.find_student(anonymous_id)
+        if not self.can_view_gradebook and student_id != self.user_id:
+            return UNAUTHORIZED
+        return self._submission_json(student_id, includes, is_anonymous=True)
 
     def listed_submission_json(self, student_id: int, includes: Includes) -> Json | Rejected:
         """Describe a submission in the list."""

@@ -231,6 +231,47 @@ async def test_no_order_or_number_of_a_list_matches_one_with_names(course: Cours
             assert find_ties(collect_numbers(rows, "anonymous_id"), known, truth) == []
 
 
+def build_by_anonymous_id(course: Course, assignment: str, anonymous_ids: list[str]) -> list[Request]:
+    """Build all requests that name students by anonymous id, one for each id."""
+    world = course.client.world
+    values: Json = {
+        "course_id": [world.course_id],
+        "assignment_id": [world.assignment_id(assignment)],
+        "submission": [{"posted_grade": "3"}, {"provisional": True, "posted_grade": "3"}],
+        "anonymous_id": anonymous_ids,
+        "student_id": anonymous_ids,
+        "student_ids": [[anonymous_id] for anonymous_id in anonymous_ids],
+        "allocations": [[{"grader_id": world.user_id("ta1"), "student_ids": [asked]}] for asked in anonymous_ids],
+    }
+    return [
+        request
+        for operation in load_operations()
+        if operation.names & {"anonymous_id", "student_id", "student_ids", "allocations"}
+        for request in build_requests(operation, values)
+    ]
+
+
+@pytest.mark.parametrize("caller", ["s0", "designer"])
+async def test_only_graders_find_out_which_anonymous_ids_exist(course: Course, caller: str) -> None:
+    world = course.client.world
+    enrolment = {"user_id": world.user_id("designer"), "type": "DesignerEnrollment", "state": "active"}
+    await course.client.send_accepted(world.command("upsert_enrollments", {"enrollments": [enrolment]}))
+    for assignment in HIDDEN:
+        known = [anonymous_id for anonymous_id, name in course.students[assignment].items() if name != caller][:2]
+        answers: dict[tuple[str, str], set[str]] = {}
+        by_anonymous_id = build_by_anonymous_id(course, assignment, [*known, "zzzzz"])
+        for request in by_anonymous_id:
+            ((_, answer),) = await send(course, caller, [request])
+            body = {**(request.body or {}), "student_ids": None, "allocations": None, "student_id": None}
+            key = (request.operation.operation_id, str(body))
+            answers.setdefault(key, set()).add(mask([*known, "zzzzz"], render(answer)))
+        operations = {operation for operation, _ in answers}
+        assert {"allocate_submissions", "adjudicate_provisional_grades", "select_students_for_moderation",
+                "get_submission_by_anonymous_id", "grade_or_comment_submission_by_anonymous_id",
+                "show_provisional_grade_status_for_anonymous_student", "explain_grade"} <= operations  # fmt: skip
+        assert {key: told for key, told in answers.items() if len(told) > 1} == {}
+
+
 async def test_writes_by_name_change_nothing_shown_by_anonymous_id(course: Course) -> None:
     for caller in ("ta1", "fg"):
         before = await look(course, caller, by_name=False)

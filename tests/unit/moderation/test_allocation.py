@@ -224,4 +224,22 @@ def test_hidden_students_and_graders_stay_hidden_in_the_answer() -> None:
     memory.grade(TA1, ANN, 5)
     course, essay = memory.courses[COURSE], memory.assignments[ESSAY]
     shown = allocation_document(essay.allocations, essay.allocation_enforced, FINAL_GRADER, None, course, essay)
-    assert shown["graders"] == [{"grader_id": TA1, "allocated": 3, "entered": None, "remaining": None}]
+    for document in (result, shown):
+        assert document["graders"] is None
+        assert [row["grader_ids"] for row in document["students"]] == [None] * 3
+
+
+def test_graders_are_named_in_the_allocation_once_the_reader_may_see_them() -> None:
+    memory = moderated_course(grader_names_visible_to_final_grader=False)
+    allocate(memory, by_name({TA1: (ANN,)}))
+    add_admin(memory, "view_audit_trail")
+    course, essay = memory.courses[COURSE], memory.assignments[ESSAY]
+
+    def graders_shown_to(reader: int) -> Any:
+        document = allocation_document(essay.allocations, essay.allocation_enforced, reader, None, course, essay)
+        return document["students"][0]["grader_ids"]
+
+    assert (graders_shown_to(FINAL_GRADER), graders_shown_to(ADMIN)) == (None, [TA1])
+    memory.grade(TA1, ANN, 5)
+    memory.publish()
+    assert graders_shown_to(FINAL_GRADER) == [TA1]

@@ -60,7 +60,8 @@ def test_any_audience_and_issuer_are_accepted_if_none_is_configured(issuer: Toke
 @pytest.mark.parametrize("claim", ["nonce", "at_hash", "c_hash", "s_hash"])
 @pytest.mark.parametrize("token_type", ["JWT", "jwt", None])
 def test_id_token_is_refused(token_type: str | None, claim: str, issuer: TokenIssuer, keys: JwkSet) -> None:
-    token = issuer.token(header={"typ": token_type}, **{claim: "n-0S6_WzA2Mj"})
+    claims: Json = {claim: "n-0S6_WzA2Mj"}
+    token = issuer.token(header={"typ": token_type}, **claims)
     with pytest.raises(InvalidToken, match="ID token") as refused:
         TokenVerifier(keys).verify(token)
     assert refused.value.reason == "wrong_claims"

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import uvloop
 
-from deploy.benchmarks import costly_requests, http, latency, memory, relay, scaling, throughput
+from deploy.benchmarks import costly_requests, http, latency, memory, publication, relay, scaling, throughput
 from deploy.benchmarks.comparison import COMPARISONS, compare
 from deploy.benchmarks.environment import LOG_FILE, BenchServers
 from deploy.benchmarks.plots import plot
@@ -27,7 +27,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "log-size": scaling.log_size,
     "handlers": scaling.handlers,
     "latency": latency.latency,
-    "publication": latency.publication,
+    "publication": publication.publication,
     "relay": relay.relay,
     "http": http.http,
     "costly-requests": costly_requests.costly_requests,

@@ -1,4 +1,4 @@
-"""Latency from command to verdict and live event, and from a publication to its last live event.
+"""Latency from command to verdict and live event.
 
 Open loop: each command is sent when it is due, regardless of earlier ones, and its time runs from then. A stall
 therefore counts for every command that it delays.
@@ -19,13 +19,13 @@ from deploy.benchmarks.results import LOGGER, Measurement, Scale, Target, measur
 from deploy.benchmarks.timeline import measure_timeline
 from deploy.benchmarks.trace_collector import TraceCollector
 from deploy.benchmarks.workload import (
-    FINAL_GRADER,
     FIRST_STUDENT,
     Course,
     Json,
     build_command,
     build_record,
     mixed_command,
+    publish_command,
 )
 from schemas.topics import OUTPUT_TOPICS
 from services.eventlog.feeds import FEED_BY_TOPIC, FeedReader
@@ -88,7 +88,7 @@ async def latency(bench_servers: BenchServers, scale: Scale) -> list[Measurement
         url, courses_per_shard(scale.choose(2, 1)), scale.choose(50, 10), assignments_per_course=2
     )
     await decide(
-        url, [build_record(_publish_command(course.course_id, _published_assignment(course))) for course in courses]
+        url, [build_record(publish_command(course.course_id, _published_assignment(course))) for course in courses]
     )
     numbers, warm_up_commands = itertools.count(), [_command(courses, -1 - n) for n in range(200)]
 
@@ -174,10 +174,6 @@ def _published_assignment(course: Course) -> int:
     return course.course_id * 100 + 1
 
 
-def _publish_command(course: int, assignment: int) -> Json:
-    return build_command(course, "publish_provisional_grades", {}, assignment, FINAL_GRADER)
-
-
 def _command(courses: Sequence[Course], number: int) -> Json:
     """Build a mixed command; every fourth posts or hides a grade, of each student in turn."""
     turn, remainder = divmod(number, LIVE_EVENT_EVERY)
@@ -192,49 +188,3 @@ def _command(courses: Sequence[Course], number: int) -> Json:
     kind = "hide_grades" if times % 2 else "post_grades"
     data = {"student_ids": [FIRST_STUDENT + student]}
     return build_command(course.course_id, kind, data, _published_assignment(course))
-
-
-async def publication(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
-    """Measure from a publication's command until its last grade_change is readable."""
-    measurements = []
-    values_by_size: dict[int, list[float]] = {}
-    for students in (100, 1_000, 10_000) if not scale.short else (20,):
-        rounds = scale.choose(5, 1)
-        url = bench_servers.new_database()
-        (course,) = await create_graded_courses(url, [1_001], students, assignments_per_course=rounds + 1)
-        first_assignment, *other_assignments = course.stream_numbers
-        async with run_handler_and_relay(bench_servers, url) as installation:
-            sender = OpenLoopSender(installation)
-            with ArrivalProbe(installation, ("verdicts", "live-events")) as arrivals:
-                # A command of another course, so that the measured one is not cached yet.
-                await _send_and_measure(
-                    sender, arrivals, [build_command(course.course_id + 1, "upsert_course", {"name": "Other"})], 1
-                )
-                cold_start_ms = await _measure_publication(sender, arrivals, course, first_assignment)
-                values = values_by_size[students] = []
-                for assignment in other_assignments:
-                    data = {"student_id": FIRST_STUDENT, "comment": "Ready."}
-                    comment = build_command(
-                        course.course_id, "record_provisional_comment", data, assignment, FINAL_GRADER
-                    )
-                    await _send_and_measure(sender, arrivals, [comment], 1)
-                    values.append(await _measure_publication(sender, arrivals, course, assignment))
-        measurements += [
-            measurement(f"{students:,} students", "ms", values),
-            measurement(f"{students:,} students, handler just started", "ms", [cold_start_ms]),
-        ]
-        bench_servers.drop_database(url)
-    if not scale.short:
-        # Ten times the students in about ten times the time: publishing is linear.
-        title, target = "10,000 students, to 1,000", Target(15, at_most=True)
-        measurements.append(ratio(title, "times", values_by_size[10_000], values_by_size[1_000], target))
-    return measurements
-
-
-async def _measure_publication(
-    sender: OpenLoopSender, arrivals: ArrivalProbe, course: Course, assignment: int
-) -> float:
-    publish_command = _publish_command(course.course_id, assignment)
-    due_times = await sender.send([publish_command], 1)
-    (last_arrival,) = await arrivals.wait_for("live-events", [publish_command["command_id"]], course.students)
-    return (last_arrival - due_times[publish_command["command_id"]]) * 1_000

@@ -93,6 +93,11 @@ def grade_command(course: int, assignment: int, student: int, score: int, actor:
     return build_command(course, "record_provisional_grade", {"student_id": student, "score": score}, assignment, actor)
 
 
+def publish_command(course: int, assignment: int) -> Json:
+    """Build the command that publishes an assignment's grades."""
+    return build_command(course, "publish_provisional_grades", {}, assignment, FINAL_GRADER)
+
+
 def mixed_command(courses: Sequence[Course], number: int) -> Json:
     """Build the command with this number: 60 % grades, 20 % selections, 10 % comments, 10 % refusals."""
     turn, course_index = divmod(number, len(courses))

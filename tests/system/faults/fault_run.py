@@ -136,6 +136,8 @@ class FaultRun:
         except (psycopg.Error, KafkaException, OSError, TimeoutError) as error:
             self.fail(f"nothing was checked, because not all could be read: {error}")
             return
+        if http is not None and not any(line["status"] == 200 for line in run.lines("http")):
+            self.fail("no grade over HTTP was accepted: what gateways promise was not checked")
         exits = [line for line in run.lines("exit")]
         self.outcome.exits += [f"{line['process']} ended by itself with code {line['code']}" for line in exits]
         if violations := check(run):

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 from pydantic.json_schema import SkipJsonSchema
 
-from schemas.commands import Strict
 from schemas.fields import IdText, TimeText
+from schemas.strict import Strict
 
 VERSION = "http://purl.imsglobal.org/ctx/caliper/v1p1"
 UUID4_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"

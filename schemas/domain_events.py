@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, create_model
 
 from schemas import event_payloads
-from schemas.commands import Strict
 from schemas.fields import IdText, TimeText
+from schemas.strict import Strict
 
 CourseEventName = Literal["course_updated", "users_updated", "enrollments_updated", "admins_updated", "person_erased"]
 AssignmentEventName = Literal[

@@ -11,9 +11,9 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from schemas.adjudication import AdjudicationPolicy
-from schemas.commands import Strict
 from schemas.fields import DIGEST_PATTERN, UUID_PATTERN, IdText, TimeText
 from schemas.personal import PERSONAL
+from schemas.strict import Strict
 
 T = TypeVar("T")
 LeftOut = SkipJsonSchema[None]

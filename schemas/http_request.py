@@ -9,8 +9,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from schemas.commands import Strict
 from schemas.fields import NO_CONTROL_PATTERN, UUID_PATTERN
+from schemas.strict import Strict
 
 HTTP_REQUEST_HEADER = "http_request"
 HTTP_REQUEST_HEADER_BYTES_MAX = 16 << 10

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from schemas.commands import Strict
 from schemas.fields import IdText, TimeText
 from schemas.http_request import ClientIp, Hostname, HttpMethod, HttpRequest, RequestId, Url
+from schemas.strict import Strict
 
 JobTag = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9_:]*[#.][a-z_]+[?!]?$")]
 Points = Annotated[float, Field(allow_inf_nan=False)]

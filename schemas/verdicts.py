@@ -6,7 +6,6 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from schemas.adjudication import AdjudicationPolicy
-from schemas.commands import Strict
 from schemas.fields import UUID_PATTERN, IdText, TimeText
 from schemas.moderation_results import (
     Adjudication,
@@ -18,6 +17,7 @@ from schemas.moderation_results import (
     SlotResult,
 )
 from schemas.reasons import ACCEPTED_STATUS, REASONS, Reason, describe_reasons
+from schemas.strict import Strict
 
 
 class FieldError(Strict):

@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from schemas import commands as wire
+from schemas.commands import COMMAND, Command
+from schemas.strict import Strict
 from services.commands.everyday_commands import parse_everyday_command
 from services.commands.parse_errors import InvalidCommand, UnreadableRecord, explain_parse_error, reject_constant
 from services.commands.parsed_command import ParsedCommand, hash_content
@@ -44,7 +45,7 @@ def parse_by_schema(value: bytes) -> ParsedCommand | InvalidCommand | Unreadable
 
 
 # The same as TypeAdapter.validate_json, without the overhead of its options.
-_validate_json = wire.COMMAND.validator.validate_json
+_validate_json = COMMAND.validator.validate_json
 
 
 def _upcast_value(value: bytes) -> bytes | None:
@@ -56,7 +57,7 @@ def _upcast_value(value: bytes) -> bytes | None:
         return None
 
 
-def _may_have_duplicate_keys(value: bytes, command: wire.Command) -> bool:
+def _may_have_duplicate_keys(value: bytes, command: Command) -> bool:
     """Return whether a key may be repeated: the text has more keys than fields were parsed from it.
 
     Every key ends with a quote and a colon, with only white space between them. The count is exact or too high: strings
@@ -84,11 +85,11 @@ def decode_strictly(value: bytes) -> Any:
 _STRICT_DECODER = json.JSONDecoder(object_pairs_hook=_reject_duplicate_keys, parse_constant=reject_constant)
 
 
-def _hash_content(command: wire.Command) -> bytes:
+def _hash_content(command: Command) -> bytes:
     actor_id = None if command.actor is None else command.actor.user_id
     ids = (command.root_account_id, command.course_id, command.assignment_id, actor_id)
     return hash_content(command.type, ids, get_set_fields(command.data), _to_json_value)
 
 
-def _to_json_value(value: Decimal | wire.Strict) -> float | dict[str, Any]:
+def _to_json_value(value: Decimal | Strict) -> float | dict[str, Any]:
     return float(value) if isinstance(value, Decimal) else get_set_fields(value)

@@ -44,7 +44,7 @@ class _SealedText:
 
 
 def find_persons(command: Command) -> frozenset[int]:
-    """Return the users whose personal data a command carries, by the declarations of ``schemas.commands``."""
+    """Return the users whose personal data a command carries, by the declarations of ``schemas.personal``."""
     data = command.data
     match data:
         case commands.UpsertUsers():

@@ -5,6 +5,8 @@ from typing import Any, assert_never
 
 from schemas import adjudication as wire_adjudication
 from schemas import commands as wire
+from schemas.fact_data import CourseData, Enrollment
+from schemas.strict import Strict
 from services.moderation import commands
 from services.moderation.adjudication_policy import AdjudicationPolicy, policy_from_json
 from services.moderation.late_policy import round_hundredths
@@ -23,14 +25,14 @@ def to_domain_command(command: wire.Command) -> commands.Command:
     )
 
 
-def get_set_fields(model: wire.Strict) -> dict[str, Any]:
+def get_set_fields(model: Strict) -> dict[str, Any]:
     """Return the fields that the sender sent, by name."""
     # This is faster than model_fields_set and getattr, and it runs for every command.
     values = model.__dict__
     return {name: values[name] for name in model.__pydantic_fields_set__}
 
 
-def _get_fields_except(model: wire.Strict, *excluded: str) -> dict[str, Any]:
+def _get_fields_except(model: Strict, *excluded: str) -> dict[str, Any]:
     return {name: value for name, value in get_set_fields(model).items() if name not in excluded}
 
 
@@ -49,7 +51,7 @@ def to_domain_policy(policy: wire_adjudication.AdjudicationPolicy | None) -> Adj
     return None if policy is None else policy_from_json(policy.model_dump())
 
 
-def _build_course_fields(data: wire.CourseData) -> dict[str, Any]:
+def _build_course_fields(data: CourseData) -> dict[str, Any]:
     fields = _freeze_grading_scheme(get_set_fields(data))
     if data.late_policy is not None:
         fields["late_policy"] = {
@@ -59,7 +61,7 @@ def _build_course_fields(data: wire.CourseData) -> dict[str, Any]:
     return fields
 
 
-def _build_enrollment(row: wire.Enrollment) -> commands.EnrollmentUpsert:
+def _build_enrollment(row: Enrollment) -> commands.EnrollmentUpsert:
     fields = _get_fields_except(row, "user_id", "type", "section_id")
     if row.permissions is not None:
         fields["permissions"] = row.permissions.model_dump(exclude_none=True)

@@ -1,0 +1,154 @@
+"""The data of what graders, moderators and examiners ask for (contract sections 3.2 and 8)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from schemas.adjudication import AdjudicationPolicy
+from schemas.fields import (
+    ITEMS_MAX,
+    CommandId,
+    Comment,
+    Count,
+    FreeObject,
+    GradeText,
+    Id,
+    Number,
+    Percent,
+    PlanDigest,
+    Reason,
+    Time,
+)
+from schemas.personal import PERSONAL
+from schemas.strict import Strict
+
+
+class ProvisionalGradeData(Strict):
+    student_id: Id
+    posted_grade: GradeText | None = None
+    prefer_points_over_scheme: bool | None = Field(
+        default=None, description="a number in posted_grade means points, even if a band has that name"
+    )
+    score: Number | None = None
+    excuse: bool | None = None
+    final: bool | None = None
+    graded_anonymously: bool | None = None
+    comment: Annotated[Comment | None, PERSONAL] = None
+    rubric_assessment: Annotated[FreeObject | None, PERSONAL] = None
+
+
+class ProvisionalCommentData(Strict):
+    student_id: Id
+    comment: Annotated[Comment, PERSONAL]
+    final: bool | None = None
+
+
+class StudentsData(Strict):
+    student_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)] | None = None
+
+
+class SelectionData(Strict):
+    provisional_grade_id: Id
+
+
+class BulkSelectionData(Strict):
+    provisional_grade_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)]
+
+
+class NoData(Strict):
+    pass
+
+
+class PublicationData(Strict):
+    plan_digest: PlanDigest | None = Field(
+        default=None, description="publish only if the plan still has this digest; null or left out: always"
+    )
+    schedule_id: CommandId | None = Field(
+        default=None,
+        description="publish only if this schedule is in force; the service sends it when a schedule is due",
+    )
+
+
+class ScheduleData(Strict):
+    publish_at: Time = Field(description="time of the publication: in the future, within 400 days")
+    plan_digest: PlanDigest | None = Field(
+        default=None,
+        description="digest of the current plan, which must be publishable; no other plan is published then; "
+        "null or left out: any plan",
+    )
+
+
+class AdjudicationPolicyData(Strict):
+    adjudication: AdjudicationPolicy | None = Field(description="the policy, null for none")
+
+
+class AdjudicationData(Strict):
+    student_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)] | None = Field(
+        default=None, description="students of the moderation set; null or left out: all of them"
+    )
+
+
+class RevisionData(Strict):
+    student_id: Id = Field(description="whose grade was published")
+    posted_grade: GradeText | None = Field(default=None, description="the new grade as a text")
+    score: Number | None = Field(default=None, description="the new grade as a number of points")
+    excuse: bool | None = Field(default=None, description="true: excuse the student instead")
+    reason: Annotated[Reason, PERSONAL] = Field(description="why, for the audit trail")
+
+
+class WithdrawalData(Strict):
+    student_id: Id = Field(description="whose grade was published")
+    reason: Annotated[Reason, PERSONAL] = Field(description="why, for the audit trail")
+
+
+class SlotData(Strict):
+    grader_id: Id = Field(description="the grader whose slot is to be released")
+
+
+class GraderAllocation(Strict):
+    grader_id: Id = Field(description="the grader")
+    student_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)] = Field(description="the students to mark")
+
+
+class EvenAllocation(Strict):
+    grader_ids: Annotated[list[Id], Field(min_length=1, max_length=ITEMS_MAX)] = Field(description="the graders")
+    marks: Annotated[int, Field(strict=True, ge=1, le=10)] = Field(
+        description="number of graders for each student of the moderation set"
+    )
+
+
+class AllocationData(Strict):
+    """Either ``allocations`` or ``evenly``; they replace the graders of the listed students."""
+
+    allocations: Annotated[list[GraderAllocation], Field(max_length=ITEMS_MAX)] | None = Field(
+        default=None, description="each grader with the students to mark"
+    )
+    evenly: EvenAllocation | None = Field(
+        default=None,
+        description="distribute the moderation set over graders; their numbers of students differ by at most one",
+    )
+    enforced: bool | None = Field(
+        default=None,
+        description="true: refuse other graders (`not_allocated`), except moderators and for students who need a third "
+        "mark; null or left out: unchanged, initially false",
+    )
+
+
+class SampleData(Strict):
+    """The sample size is the largest of ``percent``, ``at_least`` and ``square_root``; ``include`` adds students."""
+
+    percent: Percent | None = Field(default=None, description="of the students with a mark, rounded up")
+    at_least: Count | None = Field(default=None, description="students, or all with a mark if they are fewer")
+    square_root: bool | None = Field(default=None, description="true: the square root of their number, rounded up")
+    include: Annotated[list[Literal["failing", "borderline"]], Field(max_length=2)] | None = Field(
+        default=None,
+        description="failing: all whose first mark is below the first boundary of policy or scheme, else below 50 %; "
+        "borderline: all whose first mark is near a boundary; neither while students are hidden",
+    )
+    borderline_within: Percent | None = Field(
+        default=None, description="with borderline: maximum distance, in percent of the points possible"
+    )
+    strata: Annotated[int, Field(strict=True, ge=1, le=100)] | None = Field(
+        default=None,
+        description="number of equal parts of the order of first marks, from each of which is drawn; default 3",
+    )

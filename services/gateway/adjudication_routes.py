@@ -16,7 +16,11 @@ from services.gateway.moderation_requests import (
     resolve_student_ids,
     send_command,
 )
-from services.gateway.openapi_docs import ADJUDICATE, GET_ADJUDICATION, SET_ADJUDICATION_POLICY
+from services.gateway.openapi_service import (
+    ADJUDICATE,
+    GET_ADJUDICATION,
+    SET_ADJUDICATION_POLICY,
+)
 from services.gateway.parameter_checks import reject_unknown_parameters
 from services.gateway.path_ids import may_write
 from services.gateway.rails_params import get_object, parse_params

@@ -14,7 +14,9 @@ from services.agreement.ratings import collect_ratings
 from services.agreement.report import agreement_csv, agreement_document, agreement_metrics, get_assignment_ref
 from services.agreement.statistics import compute_agreement
 from services.gateway.dependencies import AuthenticatedCaller, GatewayDependencies
-from services.gateway.openapi_docs import GET_AGREEMENT
+from services.gateway.openapi_service import (
+    GET_AGREEMENT,
+)
 from services.gateway.responses import ApiError, bad_request, json_response
 from services.gateway.service_routes import AsOfTime, AsOfVersion, OptionalQueryText, load_state
 from services.moderation.grade_conversion import SCORE_MAX

@@ -14,7 +14,11 @@ from services.gateway.moderation_requests import (
     resolve_student_ids,
     send_command,
 )
-from services.gateway.openapi_docs import ALLOCATE, GET_ALLOCATION, RELEASE_SLOT
+from services.gateway.openapi_service import (
+    ALLOCATE,
+    GET_ALLOCATION,
+    RELEASE_SLOT,
+)
 from services.gateway.parameter_checks import TakenParameters, reject_unknown_parameters
 from services.gateway.path_ids import may_write
 from services.gateway.rails_params import Params, get_count, get_ids, get_object, parse_bool, parse_params

@@ -38,7 +38,9 @@ from services.gateway.command_client import CommandClient, VerdictPending, pendi
 from services.gateway.command_producer import CommandProducer
 from services.gateway.dependencies import Dependencies
 from services.gateway.metrics import METRICS
-from services.gateway.openapi_docs import complete_document
+from services.gateway.openapi_parts import (
+    complete_document,
+)
 from services.gateway.pending_places import PendingPlaces
 from services.gateway.rails_params import BODY_BYTES_MAX
 from services.gateway.rails_paths import RailsPathMiddleware

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from services.gateway.dependencies import ASSIGNMENT_PATH, AuthenticatedCaller, GatewayDependencies, raise_if_rejected
-from services.gateway.openapi_docs import (
+from services.gateway.openapi_canvas import (
     ANONYMOUS_STATUS,
     LIST_GRADEABLE,
     LIST_STUDENTS,

@@ -14,7 +14,16 @@ from services.gateway.dependencies import (
     GatewayDependencies,
     raise_if_rejected,
 )
-from services.gateway.openapi_docs import ADD_STUDENTS, BULK_SELECT, GRADE, GRADE_ANONYMOUSLY, PUBLISH, SELECT
+from services.gateway.openapi_canvas import (
+    ADD_STUDENTS,
+    BULK_SELECT,
+    GRADE,
+    GRADE_ANONYMOUSLY,
+    SELECT,
+)
+from services.gateway.openapi_service import (
+    PUBLISH,
+)
 from services.gateway.pagination import parse_list
 from services.gateway.parameter_checks import TakenParameters, is_blank, reject_unknown_parameters
 from services.gateway.path_ids import find_view, may_write, resolve_assignment_key, resolve_user_id, resolve_view

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from services.gateway.dependencies import AuthenticatedCaller, GatewayDependencies
-from services.gateway.openapi_docs import (
+from services.gateway.openapi_canvas import (
     GET_ASSIGNMENT,
     GET_COURSE,
     GET_COURSE_USER,

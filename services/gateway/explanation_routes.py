@@ -10,7 +10,9 @@ from services.eventlog.aggregates import decode_event
 from services.eventlog.stream_reader import StudentEvent
 from services.gateway.dependencies import AuthenticatedCaller, GatewayDependencies
 from services.gateway.moderation_requests import load_assignment, require_reader, resolve_anonymous_id
-from services.gateway.openapi_docs import GET_EXPLANATION
+from services.gateway.openapi_service import (
+    GET_EXPLANATION,
+)
 from services.gateway.path_ids import parse_local_id
 from services.gateway.responses import json_response, not_found
 from services.moderation.events import AssignmentEvent

@@ -5,7 +5,7 @@ from fastapi.responses import Response
 
 from services.gateway.dependencies import AuthenticatedCaller, GatewayDependencies
 from services.gateway.moderation_requests import load_assignment, require_reader, send_command
-from services.gateway.openapi_docs import (
+from services.gateway.openapi_service import (
     CANCEL_SCHEDULED_PUBLICATION,
     GET_PUBLICATION_PLAN,
     PLAN_PUBLICATION,

@@ -7,7 +7,10 @@ from fastapi.responses import Response
 
 from services.gateway.dependencies import AuthenticatedCaller, Dependencies, GatewayDependencies
 from services.gateway.moderation_requests import load_assignment, send_command
-from services.gateway.openapi_docs import REVISE_GRADE, WITHDRAW_GRADE
+from services.gateway.openapi_service import (
+    REVISE_GRADE,
+    WITHDRAW_GRADE,
+)
 from services.gateway.parameter_checks import TakenParameters, reject_unknown_parameters
 from services.gateway.rails_params import Params, get_ids, get_number, get_text, parse_bool, parse_params
 from services.gateway.responses import bad_request, json_response

@@ -7,7 +7,9 @@ from fastapi.responses import Response
 
 from services.gateway.dependencies import AuthenticatedCaller, GatewayDependencies
 from services.gateway.moderation_requests import load_assignment, send_command
-from services.gateway.openapi_docs import DRAW_SAMPLE
+from services.gateway.openapi_service import (
+    DRAW_SAMPLE,
+)
 from services.gateway.parameter_checks import TakenParameters, reject_unknown_parameters
 from services.gateway.rails_params import get_count, get_number, parse_bool, parse_params
 from services.gateway.responses import json_response

@@ -14,7 +14,11 @@ from services.eventlog.schedules import find_refusal
 from services.eventlog.stream_reader import StoredVerdict, VerdictArchived
 from services.gateway.authentication import Caller
 from services.gateway.dependencies import AuthenticatedCaller, Dependencies, GatewayDependencies
-from services.gateway.openapi_docs import GET_COMMAND, GET_STATE, LIST_EVENTS
+from services.gateway.openapi_service import (
+    GET_COMMAND,
+    GET_STATE,
+    LIST_EVENTS,
+)
 from services.gateway.pagination import link_header, parse_page
 from services.gateway.path_ids import load_assignment
 from services.gateway.rails_times import parse_time

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from schemas.canvas import AssignmentState, AuditEvent
+from schemas.service_answers import AssignmentState, AuditEvent
 from tests.integration.cli.conftest import CommandLine, GradedCourse
 
 

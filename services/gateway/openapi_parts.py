@@ -1,0 +1,148 @@
+"""Parts of the OpenAPI description that operations share: responses, parameters, bodies in all three encodings."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from schemas import canvas
+from schemas.fields import ID_MAX
+from schemas.reasons import REASONS
+
+Document = dict[str, Any]
+Responses = dict[int | str, dict[str, Any]]
+_LINK_HEADER = {"Link": {"description": "current, next, prev, first, last", "schema": {"type": "string"}}}
+_REASON_HEADERS = {"X-Moderation-Reason": {"$ref": "#/components/headers/ModerationReason"}}
+_HEADER_COMPONENTS = {
+    "ModerationReason": {
+        "description": "the reason in the command's verdict, if a rule rejected it",
+        "schema": {"type": "string", "enum": list(REASONS)},
+    }
+}
+RATE_LIMIT_HEADERS = {
+    "X-Request-Cost": {"schema": {"type": "string"}},
+    "X-Rate-Limit-Remaining": {"schema": {"type": "string"}},
+}
+
+
+def _max_number_pattern(maximum: int) -> str:
+    """Return a pattern that matches the positive decimal numbers up to a maximum."""
+    digits = str(maximum)
+    alternatives = [f"[1-9][0-9]{{0,{len(digits) - 2}}}"]
+    for index, digit in enumerate(digits):
+        lowest_digit, remaining_digits = int(index == 0), len(digits) - index - 1
+        if int(digit) > lowest_digit:
+            alternatives.append(f"{digits[:index]}[{lowest_digit}-{int(digit) - 1}][0-9]{{{remaining_digits}}}")
+    return f"^({'|'.join([*alternatives, digits])})$"
+
+
+ID_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": ID_MAX},
+        {"type": "string", "pattern": _max_number_pattern(ID_MAX)},
+    ]
+}
+STUDENT_SCHEMA = {
+    "anyOf": [*ID_SCHEMA["anyOf"], {"type": "string", "pattern": "^[0-9A-Za-z]{5}$"}],
+    "description": "a user id; an anonymous id if the set is picked by hand and the assignment hides its students",
+}
+ERROR_RESPONSES: Responses = {
+    400: {"model": canvas.Message, "description": "The request is invalid, or Canvas's rules reject it"},
+    401: {"model": canvas.Errors, "description": "Missing or invalid credentials"},
+    403: {"model": canvas.Errors, "description": "The caller lacks the permission"},
+    404: {"model": canvas.Errors, "description": "Not found, or hidden from the caller"},
+    429: {"model": canvas.Errors, "description": "Rate limit exceeded", "headers": RATE_LIMIT_HEADERS},
+    503: {"model": canvas.Message, "description": "PostgreSQL or Kafka does not answer; nothing was changed"},
+}
+_WRITE_RESPONSES: Responses = {
+    202: {
+        "model": canvas.Pending,
+        "description": "The verdict did not arrive in time; it will be at Location",
+        "headers": {"Location": {"schema": {"type": "string"}}},
+    },
+    413: {"model": canvas.Message, "description": "The body is larger than 1 MiB"},
+    415: {"model": canvas.Message, "description": "The body's content type is not supported"},
+    422: {"model": canvas.Message, "description": "The Idempotency-Key was used for another request"},
+}
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "a request with the same key is not processed again and receives the same response",
+    "schema": {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
+}
+
+
+def read_operation(
+    model: Any, description: str, *, paginated: bool = False, query: tuple[Document, ...] = ()
+) -> Document:
+    """Build the arguments of a read route."""
+    success_response: Document = {
+        "model": model,
+        "description": description,
+        "headers": {**RATE_LIMIT_HEADERS, **(_LINK_HEADER if paginated else {})},
+    }
+    return {"responses": {200: success_response, **ERROR_RESPONSES}, "openapi_extra": {"parameters": [*query]}}
+
+
+def write_operation(
+    model: Any,
+    description: str,
+    fields: dict[str, Document],
+    *,
+    form: dict[str, Document] | None = None,
+    form_patterns: Document | None = None,
+    bad_request_model: type[BaseModel] = canvas.Message,
+) -> Document:
+    """Build the arguments of a write route: ``fields`` of the JSON body, ``form`` fields with bracketed names."""
+    success_response = {"model": model, "description": description, "headers": RATE_LIMIT_HEADERS}
+    error_responses: Responses = {**ERROR_RESPONSES, 400: {**ERROR_RESPONSES[400], "model": bad_request_model}}
+    error_responses = {
+        status: response | {"headers": {**response.get("headers", {}), **_REASON_HEADERS}}
+        for status, response in error_responses.items()
+    }
+    openapi_extra: Document = {"parameters": [_IDEMPOTENCY_KEY]}
+    if fields:
+        list_fields = {f"{name}[]": {**schema, "minItems": 1} for name, schema in fields.items()}
+        json_content = {"schema": object_schema(fields, required=form is None)}
+        form_schema = object_schema(form or list_fields, required=form is None)
+        form_content = {"schema": form_schema | ({"patternProperties": form_patterns} if form_patterns else {})}
+        openapi_extra["requestBody"] = {
+            "required": form is None,
+            "content": {
+                "application/json": json_content,
+                "application/x-www-form-urlencoded": form_content,
+                "multipart/form-data": form_content,
+            },
+        }
+    return {"responses": {200: success_response, **_WRITE_RESPONSES, **error_responses}, "openapi_extra": openapi_extra}
+
+
+def object_schema(properties: dict[str, Document], *, required: bool) -> Document:
+    required_names = {"required": list(properties)} if required else {}
+    return {"type": "object", "properties": properties, "additionalProperties": False, **required_names}
+
+
+def query_parameter(name: str, description: str, schema: Document, *, required: bool = False) -> Document:
+    return {"name": name, "in": "query", "description": description, "schema": schema, "required": required}
+
+
+PAGE_PARAMETERS = (
+    query_parameter("page", "from 1", {"type": "integer", "minimum": 1}),
+    # Text that is no number counts as 10, as in Canvas.
+    query_parameter("per_page", "default 10, from 1 to 100", {"type": ["integer", "string"]}),
+)
+# Canvas takes any other value as false.
+BOOLEAN_SCHEMA: Document = {"description": "true, t, 1, on, yes or y; everything else is false", "examples": [True]}
+TEXT_TYPES = ["string", "number", "null"]
+
+
+def complete_document(document: Document) -> Document:
+    """Add the headers that responses refer to. Remove FastAPI's own 422 responses: it validates no parameters here."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            validation_response = operation["responses"].get("422", {})
+            if validation_response.get("description") == "Validation Error":
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)
+    document["components"]["headers"] = _HEADER_COMPONENTS
+    return document

@@ -1,0 +1,192 @@
+"""The OpenAPI description of operations that Canvas does not have: plans, agreed marks, revisions, samples, states."""
+
+from schemas import agreement, canvas, service_answers
+from schemas.fields import COUNT_MAX, DIGEST_PATTERN, REASON_MAX
+from schemas.moderation_results import (
+    Adjudication,
+    Allocation,
+    PublicationPlan,
+    RevisionResult,
+    Sample,
+    ScheduleResult,
+    SlotResult,
+    WhatIf,
+)
+from services.gateway.openapi_canvas import (
+    GRADE_GROUPS,
+)
+from services.gateway.openapi_parts import (
+    BOOLEAN_SCHEMA,
+    ERROR_RESPONSES,
+    ID_SCHEMA,
+    PAGE_PARAMETERS,
+    RATE_LIMIT_HEADERS,
+    Document,
+    object_schema,
+    read_operation,
+    write_operation,
+)
+
+_PUBLICATION_FIELDS: dict[str, Document] = {
+    "plan_digest": {
+        "type": ["string", "null"],
+        "pattern": DIGEST_PATTERN,
+        "description": "publish only if the plan still has this digest, else 409 `plan_outdated`",
+    }
+}
+PUBLISH = write_operation(
+    canvas.Message, "The chosen grades are published", _PUBLICATION_FIELDS, form=_PUBLICATION_FIELDS
+)
+PUBLISH["responses"][409] = {"model": canvas.Message, "description": "The plan has changed since"}
+PLAN_PUBLICATION = write_operation(PublicationPlan[canvas.Id], "What a publication by the caller would do", {})
+_SCHEDULE_FIELDS: dict[str, Document] = {
+    "publish_at": {
+        "type": "string",
+        "format": "date-time",
+        "description": "time of the publication (RFC 3339): in the future, within 400 days",
+    },
+    "plan_digest": {
+        **_PUBLICATION_FIELDS["plan_digest"],
+        "description": "publish only this plan: 409 `plan_outdated` if it is not the current plan, and no publication"
+        " if it changes before the scheduled time",
+    },
+}
+SCHEDULE_PUBLICATION = write_operation(
+    ScheduleResult[canvas.Id], "The schedule in force", _SCHEDULE_FIELDS, form=_SCHEDULE_FIELDS
+)
+SCHEDULE_PUBLICATION["responses"][409] = {"model": canvas.Message, "description": "The plan has changed since"}
+CANCEL_SCHEDULED_PUBLICATION = write_operation(ScheduleResult[canvas.Id], "The cancelled schedule", {})
+GET_PUBLICATION_PLAN = read_operation(PublicationPlan[canvas.Id], "What a publication by the caller would do")
+_POLICY_FIELDS: dict[str, Document] = {
+    "adjudication": {
+        "type": ["object", "null"],
+        "description": "marks, within_points, within_percent, boundaries, result, rounding, otherwise, third; or null",
+    }
+}
+SET_ADJUDICATION_POLICY = write_operation(
+    service_answers.AdjudicationPolicyAnswer,
+    "The policy in force",
+    _POLICY_FIELDS,
+    form={"adjudication[result]": {"type": "string"}},
+)
+ADJUDICATE = write_operation(
+    Adjudication[canvas.Id],
+    "The result for each student",
+    {
+        "student_ids": {
+            "type": ["array", "null"],
+            "items": {"type": ["integer", "string"]},
+            "description": "students of the moderation set, by anonymous id while they are hidden; default: all",
+        }
+    },
+    form={"student_ids[]": {"type": "array", "items": {"type": "string"}}},
+)
+GET_ADJUDICATION = read_operation(WhatIf[canvas.Id], "What an adjudication by the policy would do")
+_WITHDRAWAL_FIELDS: dict[str, Document] = {
+    "student_id": ID_SCHEMA,
+    "reason": {"type": "string", "minLength": 1, "maxLength": REASON_MAX},
+}
+_REVISION_FIELDS: dict[str, Document] = {
+    **_WITHDRAWAL_FIELDS,
+    "posted_grade": GRADE_GROUPS["submission"]["posted_grade"],
+    "score": GRADE_GROUPS["submission"]["score"],
+    "excuse": BOOLEAN_SCHEMA,
+}
+REVISE_GRADE = write_operation(
+    RevisionResult[canvas.Id], "The gradebook entry after the revision", _REVISION_FIELDS, form=_REVISION_FIELDS
+)
+WITHDRAW_GRADE = write_operation(
+    RevisionResult[canvas.Id], "The gradebook entry after the withdrawal", _WITHDRAWAL_FIELDS, form=_WITHDRAWAL_FIELDS
+)
+_SLOT_FIELDS: dict[str, Document] = {"grader_id": ID_SCHEMA}
+RELEASE_SLOT = write_operation(
+    SlotResult[canvas.Id], "The grader whose slot is free now", _SLOT_FIELDS, form=_SLOT_FIELDS
+)
+RELEASE_SLOT["responses"][409] = {"model": canvas.Message, "description": "The grader has entered a grade"}
+_STUDENT_KEYS: Document = {
+    "type": "array",
+    "items": {"type": ["integer", "string"]},
+    "description": "students, by anonymous id while they are hidden",
+}
+_ALLOCATION_FIELDS: dict[str, Document] = {
+    "allocations": {
+        "type": ["array", "null"],
+        "items": object_schema({"grader_id": ID_SCHEMA, "student_ids": _STUDENT_KEYS}, required=True),
+        "description": "each grader with the students to mark; either this or evenly",
+    },
+    "evenly": {
+        "anyOf": [
+            object_schema(
+                {
+                    "grader_ids": {"type": "array", "items": ID_SCHEMA, "minItems": 1},
+                    "marks": {"type": ["integer", "string"], "minimum": 1, "maximum": 10},
+                },
+                required=True,
+            ),
+            {"type": "null"},
+        ],
+        "description": "distribute the moderation set over graders, with this number of marks for each student",
+    },
+    "enforced": {**BOOLEAN_SCHEMA, "description": "true: other graders are refused; absent: unchanged"},
+}
+_ALLOCATION_FORM_FIELDS: dict[str, Document] = {
+    "evenly[grader_ids][]": {"type": "array", "items": ID_SCHEMA},
+    "evenly[marks]": {"type": ["integer", "string"]},
+    "enforced": BOOLEAN_SCHEMA,
+}
+ALLOCATE = write_operation(
+    Allocation[canvas.Id], "The allocation in force", _ALLOCATION_FIELDS, form=_ALLOCATION_FORM_FIELDS
+)
+ALLOCATE["responses"][403] = {
+    **ALLOCATE["responses"][403],
+    "model": canvas.Errors | canvas.Message,
+    "description": "The caller lacks the permission, or there are more graders than slots",
+}
+GET_ALLOCATION = read_operation(Allocation[canvas.Id], "The allocation in force")
+_PERCENT_FIELD: Document = {"type": ["number", "string", "null"], "minimum": 0, "maximum": 100}
+_SAMPLE_FIELDS: dict[str, Document] = {
+    "percent": {**_PERCENT_FIELD, "description": "of the students with a mark, rounded up"},
+    "at_least": {
+        "type": ["integer", "string", "null"],
+        "minimum": 0,
+        "maximum": COUNT_MAX,
+        "description": "students, or all with a mark if they are fewer",
+    },
+    "square_root": {**BOOLEAN_SCHEMA, "description": "true: the square root of their number, rounded up"},
+    "include": {
+        "type": ["array", "null"],
+        "items": {"type": "string", "enum": ["failing", "borderline"]},
+        "description": "`failing`: below the first boundary; `borderline`: near one; not while students are hidden",
+    },
+    "borderline_within": {**_PERCENT_FIELD, "description": "with borderline: maximum distance, in percent of points"},
+    "strata": {
+        "type": ["integer", "string", "null"],
+        "minimum": 1,
+        "maximum": 100,
+        "description": "number of parts into which the order of first marks is divided; default 3",
+    },
+}
+DRAW_SAMPLE = write_operation(
+    Sample[canvas.Id],
+    "The students with a mark who are in the moderation set now",
+    _SAMPLE_FIELDS,
+    form={("include[]" if name == "include" else name): schema for name, schema in _SAMPLE_FIELDS.items()},
+)
+GET_EXPLANATION = read_operation(service_answers.Explanation, "The explanation, the grade and its history")
+GET_COMMAND: Document = {
+    "responses": {
+        200: {"model": service_answers.CommandVerdict, "description": "The verdict", "headers": RATE_LIMIT_HEADERS},
+        202: {"model": canvas.Pending, "description": "The record is not decided yet"},
+        410: {"model": canvas.Message, "description": "The command was decided, but its verdict is no longer kept"},
+        **ERROR_RESPONSES,
+    }
+}
+GET_STATE = read_operation(service_answers.AssignmentState, "The state")
+LIST_EVENTS = read_operation(
+    list[service_answers.AuditEvent], "The events, by version", paginated=True, query=PAGE_PARAMETERS
+)
+GET_AGREEMENT = read_operation(agreement.Agreement, "The agreement figures")
+GET_AGREEMENT["responses"][200]["content"] = {
+    "text/csv": {"schema": {"type": "string"}},
+    "text/plain": {"schema": {"type": "string"}},
+}

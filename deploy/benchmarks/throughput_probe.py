@@ -80,15 +80,22 @@ class Rate:
 async def count_verdicts(url: str) -> int:
     """Return the number of verdicts in the log."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        row = await (await connection.execute(VERDICT_COUNT_QUERY, ("",))).fetchone()
-    return int(row[0]) if row else 0
+        return await _count_verdicts(connection)
 
 
 async def wait_for_verdicts(url: str, expected_count: int) -> None:
     """Wait until the log holds ``expected_count`` verdicts. Raises TimeoutError."""
-    async with asyncio.timeout(SECONDS_MAX):
-        while await count_verdicts(url) < expected_count:
+    async with (
+        asyncio.timeout(SECONDS_MAX),
+        await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
+    ):
+        while await _count_verdicts(connection) < expected_count:
             await asyncio.sleep(POLL_SECONDS)
+
+
+async def _count_verdicts(connection: psycopg.AsyncConnection) -> int:
+    row = await (await connection.execute(VERDICT_COUNT_QUERY, ("",))).fetchone()
+    return int(row[0]) if row else 0
 
 
 async def measure_rate(

@@ -9,7 +9,17 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import uvloop
 
-from deploy.benchmarks import costly_requests, http, latency, memory, publication, relay, scaling, throughput
+from deploy.benchmarks import (
+    costly_requests,
+    http,
+    large_commands,
+    latency,
+    memory,
+    publication,
+    relay,
+    scaling,
+    throughput,
+)
 from deploy.benchmarks.comparison import COMPARISONS, compare
 from deploy.benchmarks.environment import LOG_FILE, BenchServers
 from deploy.benchmarks.plots import plot
@@ -29,6 +39,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "latency": latency.latency,
     "publication": publication.publication,
     "relay": relay.relay,
+    "large-commands": large_commands.large_commands,
     "http": http.http,
     "costly-requests": costly_requests.costly_requests,
     "cold-start": memory.cold_start,

@@ -67,6 +67,12 @@ class RunningProcess:
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
+    def peak_memory_mib(self) -> float:
+        """Return the largest resident memory that it has had."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        kibibytes = next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
+        return int(kibibytes) / 1024
+
 
 async def wait_until(condition: Callable[[], bool], description: str, timeout_seconds: float = READY_SECONDS) -> None:
     """Poll ``condition``, in a thread, until it is true. Raises TimeoutError."""

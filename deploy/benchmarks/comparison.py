@@ -226,7 +226,7 @@ async def compare_relays(bench_servers: BenchServers, trees: Trees, scale: Scale
     for name, tree in trees.items():
         log = await _fill_mixed(bench_servers, tree, scale)
         async with log.run_handler():
-            await log.decide(mixed_records(log.courses, scale.choose(60_000, 12_000)))
+            await log.decide(mixed_records(log.courses, scale.choose(120_000, 3_000)))
         cases[name] = partial(_measure_relay, bench_servers, log, await count_verdicts(log.url))
     return await interleave_rounds(cases, scale.choose(5, 1))
 
@@ -234,6 +234,7 @@ async def compare_relays(bench_servers: BenchServers, trees: Trees, scale: Scale
 async def _measure_relay(bench_servers: BenchServers, log: FilledLog, verdicts: int) -> dict[str, float]:
     installation = await bench_servers.new_installation(log.url, log.tree)
     with RunningProcess("services.relay", installation.environment, log.tree) as relay:
+        await relay.wait_until_ready()
         return await asyncio.to_thread(measure_relay, installation, relay.pid, Relayed(0, 0), verdicts)
 
 

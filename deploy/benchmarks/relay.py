@@ -61,6 +61,7 @@ async def _run_handler_then_relay(bench_servers: BenchServers, backlog: Backlog)
             url, [handler], backlog.verdicts_before, backlog.command_count
         )
     with RunningProcess("services.relay", target.environment) as process:
+        await process.wait_until_ready()
         relay_values = await asyncio.to_thread(
             measure_relay, target, process.pid, relayed_before, backlog.command_count
         )

@@ -433,6 +433,10 @@ class ConsoleSettings(ProcessSettings, PublishingSettings, TokenSettings, HttpSe
     )
     jwks: str = Field(description=JWKS_DESCRIPTION)
     command_auth: CommandAuth = Field(default="off", description="off, required or bound")
+    gateway_url: str | None = Field(
+        default=None,
+        description="the http or https URL at which the console reaches a gateway, to publish for moderators",
+    )
 
     @property
     def separate_health_port(self) -> int:
@@ -444,10 +448,10 @@ class ConsoleSettings(ProcessSettings, PublishingSettings, TokenSettings, HttpSe
     def _validate_jwks(cls, value: str) -> str:
         return validate_jwks_location(value) or value
 
-    @field_validator("console_url")
+    @field_validator("console_url", "gateway_url")
     @classmethod
-    def _validate_console_url(cls, value: str) -> str:
-        return validate_base_url(value)
+    def _validate_base_urls(cls, value: str | None) -> str | None:
+        return None if value is None else validate_base_url(value)
 
 
 def validate_jwks_location(value: str | None) -> str | None:

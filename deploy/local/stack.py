@@ -245,6 +245,7 @@ class Stack:
         settings["console"] |= {
             "CONSOLE_PORT": port,
             "CONSOLE_URL": f"http://127.0.0.1:{port}",
+            "GATEWAY_URL": settings["gateway"]["GATEWAY_URL"],
             "COMMAND_AUTH": settings["handler"]["COMMAND_AUTH"],
             "JWKS": str(KEYS_FOLDER / "users.jwks"),
         }

@@ -1,13 +1,9 @@
 """Explains how a student's grade came about."""
 
-from typing import Any, cast
-
-import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from services.eventlog.aggregates import decode_event
-from services.eventlog.stream_reader import StudentEvent
+from services.eventlog.grade_trail import load_trail
 from services.gateway.dependencies import AuthenticatedCaller, GatewayDependencies
 from services.gateway.moderation_requests import load_assignment, require_reader, resolve_anonymous_id
 from services.gateway.openapi_service import (
@@ -15,8 +11,7 @@ from services.gateway.openapi_service import (
 )
 from services.gateway.path_ids import parse_local_id
 from services.gateway.responses import json_response, not_found
-from services.moderation.events import AssignmentEvent
-from services.moderation.explanation import Explanation, TrailEntry
+from services.moderation.explanation import Explanation
 from services.moderation.revision import ALL_STATES
 from services.moderation.visibility import may_moderate
 
@@ -41,20 +36,6 @@ async def explanation(
     sections = course.visible_sections(caller.user_id) if may_moderate(course, assignment, caller.user_id) else None
     if student is None or not course.is_visible_student(student, sections, ALL_STATES):
         raise not_found()
-    rows = await dependencies.reader.events_of_student(assignment.stream_number, student, assignment.version)
-    document = Explanation(course, assignment, caller.user_id).document(student, [_to_entry(row) for row in rows])
+    trail = await load_trail(dependencies.reader, assignment, student)
+    document = Explanation(course, assignment, caller.user_id).document(student, trail)
     return json_response(request, document)
-
-
-def _to_entry(row: StudentEvent) -> TrailEntry:
-    data, metadata = orjson.loads(row.event.data), orjson.loads(row.event.metadata)
-    record: dict[str, Any] | None = None
-    if row.live_number is not None:
-        record = {"shard": row.shard, "sequence": row.live_number, "ce_id": metadata["live_id"]}
-    return TrailEntry(
-        cast(AssignmentEvent, decode_event(row.event)),
-        row.event.version,
-        row.event.recorded_at,
-        None if data["user_id"] is None else int(data["user_id"]),
-        record,
-    )

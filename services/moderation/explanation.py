@@ -44,13 +44,16 @@ class TrailEntry:
 
 
 class Explanation:
-    """Explanations of grades for a moderator or auditor; hidden graders stay hidden."""
+    """Explanations of grades for a moderator or auditor; hidden graders stay hidden.
 
-    def __init__(self, course: Course, assignment: Assignment, user_id: int) -> None:
+    ``as_auditor``: the reader has an auditor's view of the account, without a role in it.
+    """
+
+    def __init__(self, course: Course, assignment: Assignment, user_id: int, *, as_auditor: bool = False) -> None:
         self.course = course
         self.assignment = assignment
         self.user_id = user_id
-        self.names_graders = reads_grader_names(course, assignment, user_id)
+        self.names_graders = as_auditor or reads_grader_names(course, assignment, user_id)
 
     def document(self, student_id: int, trail: Sequence[TrailEntry]) -> Json:
         """Return the explanation of a student's grade; ``trail`` is sorted by version."""

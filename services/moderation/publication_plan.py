@@ -163,15 +163,16 @@ def plan_publication(actor_id: int, course: Course, assignment: Assignment) -> A
     return Accepted((), plan_document(course, assignment, actor_id))
 
 
-def plan_document(course: Course, assignment: Assignment, user_id: int) -> dict[str, Any]:
-    """Return the plan of a publication by the user.
+def plan_document(course: Course, assignment: Assignment, user_id: int, *, as_auditor: bool = False) -> dict[str, Any]:
+    """Return the plan of a publication by the user; ``as_auditor``: the reader has an auditor's view of the account.
 
     An auditor who may not publish gets it without section limits. Other users who may not publish get no students,
     as does everyone once the grades are published.
     """
     rejection = check_unpublished_moderation(user_id, course, assignment)
     sections = course.visible_sections(user_id) if may_moderate(course, assignment, user_id) else None
-    shows_students = reads_moderation(course, assignment, user_id) and assignment.grades_published_at is None
+    reads_students = as_auditor or reads_moderation(course, assignment, user_id)
+    shows_students = reads_students and assignment.grades_published_at is None
     plan = build_plan(course, assignment, sections) if shows_students else NO_PLAN
     refusal = rejection or plan.refusal
     changed = sum(
@@ -186,7 +187,7 @@ def plan_document(course: Course, assignment: Assignment, user_id: int) -> dict[
             and assignment.is_assigned(course, student)
             for student in course.student_ordinals
         )
-    names_graders = reads_grader_names(course, assignment, user_id)
+    names_graders = as_auditor or reads_grader_names(course, assignment, user_id)
     anonymous = assignment.anonymizes_students(course)
     students = [_row_document(row, names_graders, anonymous, course, assignment) for row in plan.rows]
     blocked = [

@@ -22,11 +22,16 @@ from services.console.status_monitor import StatusMonitor
 from services.console.verification_jobs import VerificationJobs
 from services.console.web import (
     action_pages,
+    adjudication_page,
     assignment_pages,
     audit_pages,
     auth_pages,
     command_pages,
+    explanation_page,
     failure_pages,
+    moderation_home,
+    moderation_watch,
+    publication_pages,
     runbook_pages,
     status_page,
     topic_pages,
@@ -35,7 +40,7 @@ from services.console.web.action_pages import ACTION_KINDS
 from services.console.web.dependencies import Dependencies
 from services.console.web.metrics import METRICS, foreign_records, topics_lost
 from services.console.web.openid import OpenIdProvider
-from services.console.web.sessions import Forbidden, NotSignedIn, Sessions
+from services.console.web.sessions import BACKGROUND_PATHS, Forbidden, NotSignedIn, Sessions
 from services.console.web.templates import Templates
 from services.eventlog.postgres import OPERATOR, create_pool
 from services.runtime.access_log import AccessLogMiddleware
@@ -173,6 +178,11 @@ def build_pages_app(lifespan: Lifespan[FastAPI], *, with_health: bool) -> FastAP
         status_page.router,
         failure_pages.router,
         assignment_pages.router,
+        moderation_home.router,
+        moderation_watch.router,
+        publication_pages.router,
+        adjudication_page.router,
+        explanation_page.router,
         command_pages.router,
         topic_pages.router,
         action_pages.router,
@@ -187,7 +197,7 @@ def build_pages_app(lifespan: Lifespan[FastAPI], *, with_health: bool) -> FastAP
 def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(NotSignedIn)
     async def not_signed_in(request: Request, error: NotSignedIn) -> Response:
-        if request.url.path in ("/live", "/session"):
+        if request.url.path.endswith(BACKGROUND_PATHS):
             return Response(status_code=204)  # 204 stops an EventSource; an error page would make it retry.
         if error.has_bearer_token or request.method != "GET":
             return _render_problem(

@@ -89,6 +89,7 @@ async def assignment_page(
     return dependencies.templates.render_page(
         request,
         "assignment.html",
+        view={"path": f"/assignments/{root_account}/{assignment}", "user": user},
         root_account=root_account,
         course=snapshot.course,
         state=snapshot.state,

@@ -17,7 +17,8 @@ ROWS_MAX = 50
 PERIOD_DEFAULT = timedelta(days=7)
 FILTER_CHARACTERS_MAX = 200
 KINDS = (
-    "assignment page", "command page", "state", "history", "agreement", "verdict", "reveal", "redrive", "discard",
+    "assignment page", "publication page", "adjudication page", "explanation page", "command page",
+    "state", "history", "agreement", "verdict", "reveal", "redrive", "discard",
     "replay", "erase", "export",
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from services.auth.verifier import InvalidToken
-from services.console.web.dependencies import ConsoleDependencies, Dependencies, Viewer
+from services.console.web.dependencies import AnyUser, ConsoleDependencies, Dependencies
 from services.console.web.openid import CALLBACK_PATH, SignInFailed
 from services.console.web.sessions import OPENID_PREFIX
 from services.console.web.templates import CONTENT_TYPES, STATIC
@@ -92,7 +92,7 @@ async def finish_openid(request: Request, dependencies: ConsoleDependencies) -> 
 
 @router.post("/sign-out")
 async def sign_out(
-    request: Request, dependencies: ConsoleDependencies, user: Viewer, csrf: Annotated[str, Form()] = ""
+    request: Request, dependencies: ConsoleDependencies, user: AnyUser, csrf: Annotated[str, Form()] = ""
 ) -> Response:
     """End the session and delete its cookie."""
     dependencies.sessions.require_csrf_token(user, request, csrf)
@@ -103,7 +103,7 @@ async def sign_out(
 
 
 @router.get("/session")
-async def session_status(user: Viewer) -> Response:
+async def session_status(user: AnyUser) -> Response:
     """Answer 200 if the user is signed in, else 204; pages call it after their stream was refused."""
     return JSONResponse({"status": "signed in"})
 

@@ -21,6 +21,7 @@ from services.eventlog.postgres import Pool
 from services.runtime.health import Health
 
 MISSING_REASON = f"A reason of 1 to {REASON_CHARACTERS_MAX:,} characters is required. Nothing was changed"
+VIEWER_REQUIRED = "This page requires a token with scope moderation.viewer. Moderators' pages are under Moderation."
 OPERATOR_REQUIRED = "This requires a token with scope moderation.operator. Nothing was changed."
 
 
@@ -60,15 +61,33 @@ async def authenticate(request: Request, dependencies: ConsoleDependencies) -> S
     return user
 
 
-Viewer = Annotated[SignedInUser, Depends(authenticate)]
+AnyUser = Annotated[SignedInUser, Depends(authenticate)]
 
 
-async def require_operator(request: Request, dependencies: ConsoleDependencies, user: Viewer) -> SignedInUser:
-    """Return the user who submits a form. Raises NotSignedIn, and Forbidden without the role or the CSRF token."""
-    if not user.can_operate:
-        raise Forbidden(OPERATOR_REQUIRED)
+async def require_viewer(user: AnyUser) -> SignedInUser:
+    """Return the signed-in user. Raises NotSignedIn, and Forbidden for a user without a role of an operator."""
+    if not user.can_view:
+        raise Forbidden(VIEWER_REQUIRED)
+    return user
+
+
+Viewer = Annotated[SignedInUser, Depends(require_viewer)]
+
+
+async def require_form(request: Request, dependencies: ConsoleDependencies, user: AnyUser) -> SignedInUser:
+    """Return the user who submits a form. Raises NotSignedIn, and Forbidden without the CSRF token."""
     form = await request.form()
     dependencies.sessions.require_csrf_token(user, request, str(form.get("csrf", "")))
+    return user
+
+
+FormUser = Annotated[SignedInUser, Depends(require_form)]
+
+
+async def require_operator(user: FormUser) -> SignedInUser:
+    """Return the operator who submits a form. Raises NotSignedIn, and Forbidden without the role or the CSRF token."""
+    if not user.can_operate:
+        raise Forbidden(OPERATOR_REQUIRED)
     return user
 
 

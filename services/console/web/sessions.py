@@ -28,7 +28,7 @@ from services.auth.verifier import (
     get_key_id,
     parse_bearer_token,
 )
-from services.console.roles import SCOPES, Role, resolve_role
+from services.console.roles import MODERATOR_SCOPE, SCOPES, Role, resolve_role
 from services.console.web.openid import OpenIdProvider, SignInFailed
 from services.console.web.session_tokens import SessionTokens
 from services.runtime.http_limits import address_key
@@ -38,6 +38,7 @@ COOKIE_CHARACTERS_MAX = 3_800
 OPENID_PREFIX = "openid."
 """Prefix of cookies with a token of the OpenID provider; no JWT begins with it."""
 BACKGROUND_PATHS = ("/live", "/session")
+"""How the paths of requests end that a page sends by itself."""
 
 
 class NotSignedIn(Exception):
@@ -61,6 +62,7 @@ class SignedInUser:
 
     ``csrf``: the token of the user's forms; None with a bearer token, which other sites cannot send.
     ``sees_all_accounts``: the user may read the assignments and commands of every root account.
+    ``opens_gateway``: the gateway accepts the token for requests of the user.
     """
 
     user_id: int
@@ -70,10 +72,16 @@ class SignedInUser:
     expires_at: float
     token: str
     sees_all_accounts: bool
+    opens_gateway: bool
 
     def sees(self, root_account_id: int | None) -> bool:
-        """Return whether the user may read the assignments and commands of a root account."""
-        return self.sees_all_accounts or root_account_id == self.root_account_id
+        """Return whether the user may read all assignments and commands of a root account."""
+        return self.can_view and (self.sees_all_accounts or root_account_id == self.root_account_id)
+
+    @property
+    def can_view(self) -> bool:
+        """Return whether the user may open the operators' pages."""
+        return self.role >= Role.VIEWER
 
     @property
     def can_operate(self) -> bool:
@@ -131,7 +139,7 @@ class Sessions:
         try:
             claims = await self.verify_token(token, of_session=True)
             # The stream and the session check are requests of the page, not actions of its user.
-            self.tokens.use(token, by_user=request.url.path not in BACKGROUND_PATHS)
+            self.tokens.use(token, by_user=not request.url.path.endswith(BACKGROUND_PATHS))
         except InvalidToken as error:
             self._count_failure(request)
             raise NotSignedIn(str(error)) from None
@@ -284,7 +292,10 @@ def _build_user(claims: Claims, csrf: str | None, token: str) -> SignedInUser:
     role = resolve_role(claims.scopes)
     assert role is not None
     sees_all_accounts = ALL_ACCOUNTS_SCOPE in claims.scopes
-    return SignedInUser(claims.user_id, claims.root_account_id, role, csrf, claims.expires_at, token, sees_all_accounts)
+    opens_gateway = MODERATOR_SCOPE in claims.scopes and not (csrf is not None and token.startswith(OPENID_PREFIX))
+    return SignedInUser(
+        claims.user_id, claims.root_account_id, role, csrf, claims.expires_at, token, sees_all_accounts, opens_gateway
+    )
 
 
 def _derive_csrf_token(token: str) -> str:

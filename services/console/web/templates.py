@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from schemas.reasons import REASONS
 from services.console.group_members import UNASSIGNED
 from services.console.pipeline_status import format_duration, pluralize
 from services.console.runbook import to_anchor
@@ -26,6 +27,7 @@ NAVIGATION = (
     ("/actions", "Actions"),
     ("/audit", "Audit"),
 )
+MODERATOR_NAVIGATION = (("/moderation", "Moderation"),)
 STATIC_VERSION = hashlib.blake2b(b"".join(STATIC.values()), digest_size=6).hexdigest()
 """Part of each link to a static file, so that browsers cache it forever and load a new version at once."""
 TEXT_CHARACTERS_MAX = 500
@@ -54,8 +56,10 @@ class Templates:
             pluralize=pluralize,
             stamp=STATIC_VERSION,
             pages=NAVIGATION,
+            moderator_pages=MODERATOR_NAVIGATION,
             unassigned=UNASSIGNED,
             to_anchor=to_anchor,
+            refusals=REASONS,
         )
         # Load all templates now: files that are replaced while the process runs belong to other code.
         for name in self.environment.list_templates():

@@ -3,6 +3,22 @@
 for (const slider of document.querySelectorAll("[data-shows]")) {
   slider.addEventListener("input", () => { document.getElementById(slider.dataset.shows).value = slider.value; });
 }
+// Count down to times, by the server's clock.
+const skew = (() => {
+  const now = document.querySelector("[data-now]");
+  return now ? Date.parse(now.dataset.now) - Date.now() : 0;
+})();
+function countDown() {
+  for (const element of document.querySelectorAll("[data-until]")) {
+    const left = Math.ceil((Date.parse(element.dataset.until) - Date.now() - skew) / 1000);
+    const [days, hours, minutes] = [Math.floor(left / 86400), Math.floor(left / 3600) % 24, Math.floor(left / 60) % 60];
+    const parts = [[days, "d"], [hours, "h"], [minutes, "min"], [left % 60, "s"]];
+    const first = parts.findIndex(([count]) => count > 0);
+    const text = left <= 0 ? "due now" : "in " + parts.slice(first, first + 3).map((part) => part.join(" ")).join(" ");
+    if (element.textContent !== text) element.textContent = text;
+  }
+}
+if (document.querySelector("[data-now]")) { countDown(); setInterval(countDown, 250); }
 // Update the page by server-sent events. Without JavaScript every page works and is updated by reloading it.
 (() => {
   const url = document.documentElement.dataset.live;
@@ -40,6 +56,7 @@ for (const slider of document.querySelectorAll("[data-shows]")) {
     showConnection("");
     const fragments = JSON.parse(event.data);
     for (const [id, html] of Object.entries(fragments)) if (id !== "title" && id !== "level") replaceFragment(id, html);
+    countDown();
     if (fragments.title !== undefined) title = fragments.title;
     if (document.querySelector("[data-title]") && title) document.title = title + " · Moderated Grading";
     // A screen reader announces a changed summary, at most every five seconds.

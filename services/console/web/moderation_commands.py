@@ -1,0 +1,42 @@
+"""Sends a moderation command as the signed-in user, through the gateway, which checks the user's rights."""
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import HTTPException, Request
+
+from services.console.gateway_client import GatewayAnswer, GatewayUnavailable, request_gateway
+from services.console.web.dependencies import Dependencies
+from services.console.web.moderation_view import ModerationView
+from services.console.web.sessions import Forbidden
+
+NOT_A_MODERATOR = "You do not moderate this assignment. Nothing was changed."
+
+
+def require_moderator(view: ModerationView) -> None:
+    """Raise Forbidden unless the console can send the user's commands about the assignment."""
+    if not view.moderates:
+        raise Forbidden(NOT_A_MODERATOR)
+    if view.cannot_act_because is not None:
+        raise Forbidden(f"{view.cannot_act_because}. Nothing was changed.")
+
+
+async def send_command(
+    request: Request,
+    dependencies: Dependencies,
+    view: ModerationView,
+    path: str,
+    action: UUID,
+    data: dict[str, Any],
+) -> GatewayAnswer:
+    """Send a command; a form that is submitted again is answered with the first verdict.
+
+    Raises HTTPException (503) if the gateway has no verdict.
+    """
+    gateway_url = dependencies.settings.gateway_url
+    assert gateway_url is not None
+    headers = {"Idempotency-Key": str(action), "User-Agent": request.headers.get("user-agent", "console")}
+    try:
+        return await request_gateway(gateway_url, view.user.token, "POST", path, headers=headers, json=data)
+    except GatewayUnavailable as error:
+        raise HTTPException(503, f"{error}.") from None

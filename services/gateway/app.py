@@ -27,6 +27,7 @@ from services.gateway import (
     canvas_reads,
     canvas_writes,
     course_routes,
+    docs_page,
     explanation_routes,
     publication_routes,
     revision_routes,
@@ -38,9 +39,7 @@ from services.gateway.command_client import CommandClient, VerdictPending, pendi
 from services.gateway.command_producer import CommandProducer
 from services.gateway.dependencies import Dependencies
 from services.gateway.metrics import METRICS
-from services.gateway.openapi_parts import (
-    complete_document,
-)
+from services.gateway.openapi_completion import complete_document
 from services.gateway.pending_places import PendingPlaces
 from services.gateway.rails_params import BODY_BYTES_MAX
 from services.gateway.rails_paths import RailsPathMiddleware
@@ -84,6 +83,7 @@ API_ROUTERS = (
     sampling_routes.router,
     allocation_routes.router,
     explanation_routes.router,
+    docs_page.router,
 )
 HEALTH_ROUTER = build_health_router(METRICS.registry)
 COMMON_HEADERS = [

@@ -6,18 +6,11 @@ from pydantic import BaseModel
 
 from schemas import canvas
 from schemas.fields import ID_MAX
-from schemas.reasons import REASONS
 
 Document = dict[str, Any]
 Responses = dict[int | str, dict[str, Any]]
 _LINK_HEADER = {"Link": {"description": "current, next, prev, first, last", "schema": {"type": "string"}}}
 _REASON_HEADERS = {"X-Moderation-Reason": {"$ref": "#/components/headers/ModerationReason"}}
-_HEADER_COMPONENTS = {
-    "ModerationReason": {
-        "description": "the reason in the command's verdict, if a rule rejected it",
-        "schema": {"type": "string", "enum": list(REASONS)},
-    }
-}
 RATE_LIMIT_HEADERS = {
     "X-Request-Cost": {"schema": {"type": "string"}},
     "X-Rate-Limit-Remaining": {"schema": {"type": "string"}},
@@ -133,16 +126,3 @@ PAGE_PARAMETERS = (
 # Canvas takes any other value as false.
 BOOLEAN_SCHEMA: Document = {"description": "true, t, 1, on, yes or y; everything else is false", "examples": [True]}
 TEXT_TYPES = ["string", "number", "null"]
-
-
-def complete_document(document: Document) -> Document:
-    """Add the headers that responses refer to. Remove FastAPI's own 422 responses: it validates no parameters here."""
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            validation_response = operation["responses"].get("422", {})
-            if validation_response.get("description") == "Validation Error":
-                del operation["responses"]["422"]
-    for name in ("HTTPValidationError", "ValidationError"):
-        document["components"]["schemas"].pop(name, None)
-    document["components"]["headers"] = _HEADER_COMPONENTS
-    return document

@@ -60,7 +60,10 @@ def checkout(commit: str) -> ServiceTree:
     Raises:
         RuntimeError: there is no such commit, or its packages cannot be installed.
     """
-    full_hash = _run(["git", "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"], ROOT).decode().strip()
+    try:
+        full_hash = _run(["git", "rev-parse", "--verify", f"{commit}^{{commit}}"], ROOT).decode().strip()
+    except RuntimeError:
+        raise RuntimeError(f"this clone has no commit {commit}") from None
     folder = FOLDER / full_hash
     if not folder.exists():
         incomplete = FOLDER / f"{full_hash}-{os.getpid()}"

@@ -118,9 +118,17 @@ def _can_be_marked(
 
 
 def _exceeds_slots(allocated: GradersByStudent, course: Course, assignment: Assignment) -> bool:
-    """Return whether a grader of the allocation would get no slot; the final grader needs none."""
+    """Return whether a grader of the allocation would get no slot; the final grader needs none.
+
+    Students who no longer have the assignment do not count: there is nothing to grade.
+    """
     holders = {user for user in assignment.grader_slots if assignment.holds_slot(user)}
-    graders = {grader for student in allocated.values() for grader in student}
+    graders = {
+        grader
+        for student, graders in allocated.items()
+        if assignment.is_assigned(course, student)
+        for grader in graders
+    }
     waiting = {grader for grader in graders - holders if course.has_permission(grader, "manage_grades")}
     waiting, holders = (
         {user for user in users if not assignment.is_final_grader(course, user)} for users in (waiting, holders)

@@ -298,7 +298,11 @@ class ReferenceExaminers(ReferenceState):
             for student in students:
                 named.setdefault(student, set()).add(grader)
         after = self.allocated | named
-        graders = {grader for own in after.values() for grader in own if self.roster.can_grade(grader)}
+        here = self.assigned()
+        graders = {
+            grader for student, own in after.items() if student in here for grader in own
+            if self.roster.can_grade(grader)
+        }  # fmt: skip
         needing = {grader for grader in graders | self.slot_holders if not self.is_final_grader(grader)}
         if needing - self.slot_holders and len(needing) > self.grader_count:
             raise Refusal("max_graders_reached")

@@ -185,6 +185,28 @@ def test_more_graders_than_slots_are_refused_and_the_final_grader_needs_none() -
     allocate(memory, by_name({TA3: (ANN, BEN)}))
 
 
+@pytest.mark.parametrize("gone", ["unassigned", "unenrolled"])
+def test_graders_of_students_who_have_left_take_no_slot(gone: str) -> None:
+    memory = moderated_course(grader_count=2)
+    allocate(memory, by_name({TA1: (ANN,), TA2: (BEN,)}))
+    assert memory.expect_rejection(by_name({TA3: (CAT,)}), FINAL_GRADER) == "max_graders_reached"
+
+    if gone == "unassigned":
+        memory.configure(assigned_to=(ANN, CAT))
+    else:
+        memory.expect_accepted(
+            commands.UpsertEnrollments(
+                enrollments=(
+                    commands.EnrollmentUpsert(
+                        user_id=BEN, type="StudentEnrollment", section_id=None, fields={"state": "deleted"}
+                    ),
+                )
+            )
+        )
+
+    allocate(memory, by_name({TA3: (CAT,)}))
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -44,7 +44,7 @@ from schemas.strict import Strict
 
 
 class Actor(Strict):
-    user_id: Id
+    user_id: Id = Field(description="the user on whose behalf the command is sent; with COMMAND_AUTH the token's `sub`")
 
 
 class Envelope(Strict):
@@ -60,11 +60,11 @@ class Envelope(Strict):
 
 
 class AboutCourse(Envelope):
-    assignment_id: Id | None = None
+    assignment_id: Id | None = Field(default=None, description="not used: these commands concern the course")
 
 
 class AboutAssignment(Envelope):
-    assignment_id: Id
+    assignment_id: Id = Field(description="the assignment that the command concerns")
 
 
 class UpsertCourse(AboutCourse):

@@ -42,15 +42,17 @@ EventName = Literal[CourseEventName, AssignmentEventName, StudentEventName]
 class DomainEvent(Strict):
     """``user_id``: the actor, null for facts without one; ``payload``: Canvas's audit payload if it has one."""
 
-    user_id: IdText | None
-    root_account_id: IdText
-    course_id: IdText
-    assignment_id: IdText | None
-    student_id: IdText | None
-    submission_id: IdText | None
-    stream_version: Annotated[int, Field(ge=1)]
-    recorded_at: TimeText
-    payload: dict[str, Any]
+    user_id: IdText | None = Field(description="the actor; null: the LMS or the service")
+    root_account_id: IdText = Field(description="all other ids are ids of this account")
+    course_id: IdText = Field(description="the course, the record's key")
+    assignment_id: IdText | None = Field(description="the assignment; null for events of a course")
+    student_id: IdText | None = Field(description="the student, if the event concerns one")
+    submission_id: IdText | None = Field(description="the student's submission, if the event concerns one")
+    stream_version: Annotated[int, Field(ge=1)] = Field(
+        description="consecutive number of the event in its assignment, or in its course"
+    )
+    recorded_at: TimeText = Field(description="when it was decided")
+    payload: dict[str, Any] = Field(description="what happened")
 
 
 def _class_name(name: str) -> str:
@@ -60,14 +62,16 @@ def _class_name(name: str) -> str:
 def _build_event_model(name: str, subject: str) -> type[DomainEvent]:
     """Build the model of an event: its payload is closed, and ids that do not apply to it are null."""
     payload = getattr(event_payloads, _class_name(name))
-    fields: dict[str, Any] = {"payload": (payload, ...)}
-    if subject == "course":
-        fields["assignment_id"] = (None, ...)
-    else:
-        fields["assignment_id"] = (IdText, ...)
-    for field in ("student_id", "submission_id"):
-        fields[field] = (IdText if subject == "student" else None, ...)
-    return create_model(_class_name(name), __base__=DomainEvent, __doc__=payload.__doc__, **fields)
+    fields: dict[str, Any] = {
+        "payload": payload,
+        "assignment_id": None if subject == "course" else IdText,
+        "student_id": IdText if subject == "student" else None,
+        "submission_id": IdText if subject == "student" else None,
+    }
+    described: dict[str, Any] = {
+        field: (kind, Field(description=DomainEvent.model_fields[field].description)) for field, kind in fields.items()
+    }
+    return create_model(_class_name(name), __base__=DomainEvent, __doc__=payload.__doc__, **described)
 
 
 EVENTS: Mapping[str, type[DomainEvent]] = {

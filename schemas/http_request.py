@@ -37,11 +37,17 @@ ClientIp = Annotated[str, StringConstraints(max_length=64), AfterValidator(_vali
 class HttpRequest(Strict):
     """Canvas's names; ``session_id`` is null for a caller with a token, ``referrer`` if none was sent."""
 
-    request_id: RequestId
-    session_id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,32}$")] | None
-    hostname: Hostname
-    http_method: HttpMethod
-    user_agent: Annotated[str, StringConstraints(max_length=USER_AGENT_MAX), Printable] | None
-    client_ip: ClientIp
-    url: Url
-    referrer: Annotated[str, StringConstraints(max_length=URL_MAX), Printable] | None
+    request_id: RequestId = Field(description="the request's id, also in X-Request-Context-Id")
+    session_id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,32}$")] | None = Field(
+        description="null for a caller with a token"
+    )
+    hostname: Hostname = Field(description="the host that was asked")
+    http_method: HttpMethod = Field(description="the method")
+    user_agent: Annotated[str, StringConstraints(max_length=USER_AGENT_MAX), Printable] | None = Field(
+        description="the caller's, null if none was sent"
+    )
+    client_ip: ClientIp = Field(description="the caller's address")
+    url: Url = Field(description="the URL that was asked")
+    referrer: Annotated[str, StringConstraints(max_length=URL_MAX), Printable] | None = Field(
+        description="the caller's, null if none was sent"
+    )

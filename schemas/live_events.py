@@ -24,23 +24,27 @@ class CourseMetadata(Strict):
     are derived from the account's id if the LMS has sent none.
     """
 
-    event_name: Literal["grade_change"]
-    event_time: TimeText
-    producer: Literal["canvas"]
-    root_account_id: IdText
-    root_account_uuid: Annotated[str, Field(min_length=1)]
-    root_account_lti_guid: Annotated[str, Field(min_length=1)]
-    context_type: Literal["Course"]
-    context_id: IdText
-    context_account_id: IdText | None
-    context_sis_source_id: str | None
+    event_name: Literal["grade_change"] = Field(description="always grade_change")
+    event_time: TimeText = Field(description="when the grade was published")
+    producer: Literal["canvas"] = Field(description="always canvas, so that consumers of Canvas's events accept it")
+    root_account_id: IdText = Field(description="the root account")
+    root_account_uuid: Annotated[str, Field(min_length=1)] = Field(
+        description="the root account's UUID, as Canvas has it or generated once"
+    )
+    root_account_lti_guid: Annotated[str, Field(min_length=1)] = Field(
+        description="the root account's LTI guid, as Canvas has it or generated once"
+    )
+    context_type: Literal["Course"] = Field(description="always Course")
+    context_id: IdText = Field(description="the course")
+    context_account_id: IdText | None = Field(description="the course's account; null if the LMS does not send it")
+    context_sis_source_id: str | None = Field(description="the course's id in the student information system")
 
 
 class JobMetadata(CourseMetadata):
     """For a command that came over Kafka: a job's id and tag, nothing about a web request."""
 
-    job_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,19}$")]
-    job_tag: JobTag
+    job_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,19}$")] = Field(description="an ascending number")
+    job_tag: JobTag = Field(description="the type of the command")
 
 
 class RequestMetadata(CourseMetadata, HttpRequest):
@@ -57,17 +61,19 @@ class RequestMetadata(CourseMetadata, HttpRequest):
         }
     )
 
-    request_id: RequestId | None  # type: ignore[assignment]
-    hostname: Hostname | None  # type: ignore[assignment]
-    http_method: HttpMethod | None  # type: ignore[assignment]
-    client_ip: ClientIp | None  # type: ignore[assignment]
-    url: Url | None  # type: ignore[assignment]
-    user_id: IdText | SkipJsonSchema[None] = None
-    time_zone: str | None = None
-    context_role: Annotated[str, Field(max_length=255)] | SkipJsonSchema[None] = None
-    user_login: str | SkipJsonSchema[None] = None
-    user_account_id: IdText | SkipJsonSchema[None] = None
-    user_sis_id: str | None = None
+    request_id: RequestId | None = Field(description="of the request to the gateway")  # type: ignore[assignment]
+    hostname: Hostname | None = Field(description="of the request")  # type: ignore[assignment]
+    http_method: HttpMethod | None = Field(description="of the request")  # type: ignore[assignment]
+    client_ip: ClientIp | None = Field(description="of the request; null once the actor was erased")  # type: ignore[assignment]
+    url: Url | None = Field(description="of the request; null once the actor was erased")  # type: ignore[assignment]
+    user_id: IdText | SkipJsonSchema[None] = Field(default=None, description="who published")
+    time_zone: str | None = Field(default=None, description="always null: the LMS does not send it")
+    context_role: Annotated[str, Field(max_length=255)] | SkipJsonSchema[None] = Field(
+        default=None, description="the actor's enrollment type in the course"
+    )
+    user_login: str | SkipJsonSchema[None] = Field(default=None, description="the actor's login")
+    user_account_id: IdText | SkipJsonSchema[None] = Field(default=None, description="the actor's root account")
+    user_sis_id: str | None = Field(default=None, description="the actor's id in the student information system")
 
     @model_validator(mode="before")
     @classmethod
@@ -87,21 +93,23 @@ class RequestMetadata(CourseMetadata, HttpRequest):
 class Body(Strict):
     """``old_*``: previous values; ``grader_id``: the selected grade's scorer; ``muted``: students cannot see it yet."""
 
-    submission_id: IdText
-    assignment_id: IdText
-    assignment_name: str
-    grade: str | None
-    old_grade: str | None
-    score: Points | None
-    old_score: Points | None
-    points_possible: Points | None
-    old_points_possible: Points | None
-    grader_id: IdText | None
-    student_id: IdText
-    student_sis_id: str | None
-    user_id: IdText
-    grading_complete: bool
-    muted: bool
+    submission_id: IdText = Field(
+        description="the submission; its events follow each other in this topic, and the latest one is valid"
+    )
+    assignment_id: IdText = Field(description="the assignment")
+    assignment_name: str = Field(description="its name")
+    grade: str | None = Field(description="the new grade as a text; null: none")
+    old_grade: str | None = Field(description="the grade before")
+    score: Points | None = Field(description="the new score in points; null: none")
+    old_score: Points | None = Field(description="the score before")
+    points_possible: Points | None = Field(description="the assignment's points")
+    old_points_possible: Points | None = Field(description="the same")
+    grader_id: IdText | None = Field(description="who gave the chosen grade, or who revised or withdrew it")
+    student_id: IdText = Field(description="the student")
+    student_sis_id: str | None = Field(description="the student's id in the student information system")
+    user_id: IdText = Field(description="the student")
+    grading_complete: bool = Field(description="whether the submission is graded")
+    muted: bool = Field(description="true: do not show the grade to the student yet")
 
     @model_validator(mode="after")
     def _student_is_user(self) -> Self:
@@ -114,5 +122,5 @@ class Body(Strict):
 class GradeChange(Strict):
     """A grade that was published, posted or hidden."""
 
-    metadata: JobMetadata | RequestMetadata
-    body: Body
+    metadata: JobMetadata | RequestMetadata = Field(description="about the command and its actor")
+    body: Body = Field(description="the grade")

@@ -24,35 +24,53 @@ from schemas.strict import Strict
 
 
 class ProvisionalGradeData(Strict):
-    student_id: Id
-    posted_grade: GradeText | None = None
+    student_id: Id = Field(description="the student whose work is graded")
+    posted_grade: GradeText | None = Field(
+        default=None,
+        description="the grade as a text, such as `16.5`, `85%`, `B+`, `complete`; an empty text clears the grade",
+    )
     prefer_points_over_scheme: bool | None = Field(
         default=None, description="a number in posted_grade means points, even if a band has that name"
     )
-    score: Number | None = None
-    excuse: bool | None = None
-    final: bool | None = None
-    graded_anonymously: bool | None = None
-    comment: Annotated[Comment | None, PERSONAL] = None
-    rubric_assessment: Annotated[FreeObject | None, PERSONAL] = None
+    score: Number | None = Field(default=None, description="the grade in points; used only without posted_grade")
+    excuse: bool | None = Field(
+        default=None,
+        description="true: excuse the student; not together with a grade",
+    )
+    final: bool | None = Field(
+        default=None, description="true: the moderator's own final grade, instead of an ordinary provisional one"
+    )
+    graded_anonymously: bool | None = Field(
+        default=None, description="whether the grader did not see the student's name; for information only"
+    )
+    comment: Annotated[Comment | None, PERSONAL] = Field(
+        default=None, description="a comment on the provisional grade, published with it if it is selected"
+    )
+    rubric_assessment: Annotated[FreeObject | None, PERSONAL] = Field(
+        default=None, description="ratings by criterion, as Canvas sends them; they do not change the score"
+    )
 
 
 class ProvisionalCommentData(Strict):
-    student_id: Id
-    comment: Annotated[Comment, PERSONAL]
-    final: bool | None = None
+    student_id: Id = Field(description="the student whose work is commented on")
+    comment: Annotated[Comment, PERSONAL] = Field(description="the text, published if the author's grade is selected")
+    final: bool | None = Field(default=None, description="true: on the moderator's final grade")
 
 
 class StudentsData(Strict):
-    student_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)] | None = None
+    student_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)] | None = Field(
+        default=None, description="the students to add to the moderation set; required, at least one"
+    )
 
 
 class SelectionData(Strict):
-    provisional_grade_id: Id
+    provisional_grade_id: Id = Field(description="the grade to publish for its student")
 
 
 class BulkSelectionData(Strict):
-    provisional_grade_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)]
+    provisional_grade_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)] = Field(
+        description="the grades to publish; unknown ids are ignored, and the last one of a student counts"
+    )
 
 
 class NoData(Strict):

@@ -23,8 +23,8 @@ from schemas.strict import Strict
 class FieldError(Strict):
     """``path`` such as ``data.users[3].name``; empty if the error concerns the whole command."""
 
-    path: str
-    message: str
+    path: str = Field(description="where, such as `data.users[3].name`; empty: the whole command")
+    message: str = Field(description="what is wrong and what to send")
 
 
 SECONDS_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
@@ -35,16 +35,16 @@ Points = Annotated[float, Field(allow_inf_nan=False)]
 class ProvisionalGradeResult(Strict):
     """Canvas's ProvisionalGrade, without the fields that depend on the viewer."""
 
-    provisional_grade_id: IdText
-    score: Points | None
-    entered_score: Points | None
-    grade: str | None
-    entered_grade: str | None
-    graded_at: Second | None
-    graded_anonymously: bool | None
-    final: bool
-    grade_matches_current_submission: bool
-    scorer_id: IdText
+    provisional_grade_id: IdText = Field(description="its id, for a selection")
+    score: Points | None = Field(description="in points, null without a score")
+    entered_score: Points | None = Field(description="the same: no deduction before publication")
+    grade: str | None = Field(description="as a text in the form of the grading type")
+    entered_grade: str | None = Field(description="the same as grade")
+    graded_at: Second | None = Field(description="when it was entered; null: only comments")
+    graded_anonymously: bool | None = Field(description="as sent")
+    final: bool = Field(description="whether it is the moderator's final grade")
+    grade_matches_current_submission: bool = Field(description="whether the student has not resubmitted since")
+    scorer_id: IdText = Field(description="the grader")
 
 
 class SelectionResult(Strict):
@@ -54,29 +54,31 @@ class SelectionResult(Strict):
         json_schema_extra={"oneOf": [{"required": ["student_id"]}, {"required": ["anonymous_id"]}]}
     )
 
-    assignment_id: IdText
-    student_id: IdText | SkipJsonSchema[None] = None
-    anonymous_id: Annotated[str, Field(pattern=r"^[0-9A-Za-z]+$")] | SkipJsonSchema[None] = None
-    selected_provisional_grade_id: IdText
+    assignment_id: IdText = Field(description="the assignment")
+    student_id: IdText | SkipJsonSchema[None] = Field(default=None, description="the student")
+    anonymous_id: Annotated[str, Field(pattern=r"^[0-9A-Za-z]+$")] | SkipJsonSchema[None] = Field(
+        default=None, description="instead of student_id while students are hidden"
+    )
+    selected_provisional_grade_id: IdText = Field(description="the grade that is selected now")
 
 
 class StudentResult(Strict):
     """A requested student who is in the moderation set now."""
 
-    id: IdText
+    id: IdText = Field(description="the student")
 
 
 class PolicyResult(Strict):
     """The adjudication policy in force."""
 
-    assignment_id: IdText
-    adjudication: AdjudicationPolicy | None
+    assignment_id: IdText = Field(description="the assignment")
+    adjudication: AdjudicationPolicy | None = Field(description="the policy, null for none")
 
 
 class MessageResult(Strict):
     """Canvas's message after a publication."""
 
-    message: Literal["OK"]
+    message: Literal["OK"] = Field(description="Canvas's text")
 
 
 Result = (
@@ -157,23 +159,31 @@ class Verdict(Strict):
 
     model_config = ConfigDict(json_schema_extra={"allOf": _rules()})
 
-    command_id: Annotated[str, Field(pattern=UUID_PATTERN)]
-    root_account_id: IdText | None
-    type: Annotated[str, Field(pattern=r"^[a-z_]{1,64}$")] | None
-    status: Literal["accepted", "rejected"]
+    command_id: Annotated[str, Field(pattern=UUID_PATTERN)] = Field(description="the command's")
+    root_account_id: IdText | None = Field(description="the command's; null if it could not be read")
+    type: Annotated[str, Field(pattern=r"^[a-z_]{1,64}$")] | None = Field(
+        description="the command's; null if it could not be read"
+    )
+    status: Literal["accepted", "rejected"] = Field(
+        description="accepted or rejected; a rejected command changed nothing"
+    )
     reason: Reason | None = Field(description=describe_reasons())
-    error_code: str | None
-    message: str | None
-    http_status: int
-    errors: list[FieldError]
-    course_id: IdText | None
-    assignment_id: IdText | None
-    stream_version: Annotated[int, Field(ge=0)] | None
-    events: Annotated[int, Field(ge=0)]
-    result: Result
-    decided_at: TimeText
-    duplicate: bool
-    correlation_id: str | None
+    error_code: str | None = Field(description="Canvas's code, if it has one")
+    message: str | None = Field(description="text for people, Canvas's own if it has one; null if accepted")
+    http_status: int = Field(description="the status of the HTTP response to the same command")
+    errors: list[FieldError] = Field(description="for invalid_command: each wrong field")
+    course_id: IdText | None = Field(description="the command's; null if it could not be read")
+    assignment_id: IdText | None = Field(description="the command's, if it has one")
+    stream_version: Annotated[int, Field(ge=0)] | None = Field(
+        description="version of the assignment's stream after the decision; of the course's for facts about a course"
+    )
+    events: Annotated[int, Field(ge=0)] = Field(
+        description="number of records that the command adds to moderation.events; 0: nothing changed"
+    )
+    result: Result = Field(description="what Canvas's API would answer; null for facts and if rejected")
+    decided_at: TimeText = Field(description="when it was decided")
+    duplicate: bool = Field(description="true: the command was decided before, and this repeats the first verdict")
+    correlation_id: str | None = Field(description="the command's")
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:

@@ -159,3 +159,23 @@ def test_asyncapi_documents_verdicts_as_command_replies() -> None:
     messages = document["components"]["messages"]
     correlations = {messages[name]["correlationId"]["$ref"] for name in [*DATA, "verdict"]}
     assert correlations == {"#/components/correlationIds/command"}
+
+
+def find_undescribed(node: Any, path: str = "") -> Iterator[str]:
+    """Yield properties without a description; an object is described by its fields, a condition repeats others."""
+    if isinstance(node, dict):
+        for name, schema in node.get("properties", {}).items():
+            if not {"description", "const", "$ref"} & schema.keys():
+                yield f"{path}.{name}"
+        for key, child in node.items():
+            if key not in ("allOf", "oneOf"):
+                yield from find_undescribed(child, path if key in ("properties", "$defs") else f"{path}.{key}")
+    elif isinstance(node, list):
+        for child in node:
+            yield from find_undescribed(child, path)
+
+
+def test_every_field_of_commands_verdicts_events_and_grade_changes_is_described() -> None:
+    described = {path: schema for path, schema in generated_schemas().items() if "grade_event" not in path}
+    found = [f"{path}{field}" for path, schema in described.items() for field in find_undescribed(schema)]
+    assert found == []

@@ -73,22 +73,25 @@ def seal_bytes(key: EncryptionKey, value: bytes | None) -> bytes | None:
 
 async def unseal_events(keys: EncryptionKeys, rows: Sequence[Row]) -> list[Row]:
     """Return rows with the personal data of ``data`` and ``metadata`` decrypted, as far as its keys exist."""
-    if not any(row.data.endswith(_SEALED_END) or row.metadata.endswith(_SEALED_END) for row in rows):
-        return list(rows)
+    unsealed = list(rows)
+    sealed_rows = [
+        (index, row)
+        for index, row in enumerate(rows)
+        if row.data.endswith(_SEALED_END) or row.metadata.endswith(_SEALED_END)
+    ]
     # The ten thousand events of a publication share one sealed request.
     parts_by_tail: dict[str, list[SealedPart]] = {}
-    for row in rows:
+    for _, row in sealed_rows:
         for text in (row.data, row.metadata):
             if text.endswith(_SEALED_END):
                 tail = text.rpartition(_SEALED)[2]
                 if tail not in parts_by_tail:
                     parts_by_tail[tail] = orjson.loads(tail[:-1])
     ids = {int(key_id) for parts in parts_by_tail.values() for _, key_id, _ in parts}
-    keys_by_id = await keys.by_id(ids)
+    keys_by_id = await keys.by_id(ids) if ids else {}
     values_by_tail = {tail: _decrypt_parts(parts, keys_by_id) for tail, parts in parts_by_tail.items()}
     requests = {tail: _format_request(values) for tail, values in values_by_tail.items()}
-    unsealed = []
-    for row in rows:
+    for index, row in sealed_rows:
         changes = {}
         if row.data.endswith(_SEALED_END):
             head, _, tail = row.data.rpartition(_SEALED)
@@ -96,7 +99,7 @@ async def unseal_events(keys: EncryptionKeys, rows: Sequence[Row]) -> list[Row]:
         if row.metadata.endswith(_SEALED_END):
             head, _, tail = row.metadata.rpartition(_SEALED)
             changes["metadata"] = f'{head},"request":{requests[tail]}}}'
-        unsealed.append(row._replace(**changes) if changes else row)  # type: ignore[attr-defined]  # Rows are named tuples.
+        unsealed[index] = row._replace(**changes)  # type: ignore[attr-defined]  # Rows are named tuples.
     return unsealed
 
 

@@ -1,13 +1,16 @@
 """Records to be sent to topics."""
 
-from typing import NamedTuple
+import msgspec
 
 Header = tuple[str, bytes | None]
 Headers = list[Header]
 
 
-class OutgoingRecord(NamedTuple):
-    """A record to send to the partition ``shard`` of ``topic`` (a name without prefix)."""
+class OutgoingRecord(msgspec.Struct, frozen=True, gc=False):
+    """A record to send to the partition ``shard`` of ``topic`` (a name without prefix).
+
+    A struct, because a relay makes one for each published record: named tuples take three times as long to make.
+    """
 
     topic: str
     shard: int

@@ -89,11 +89,15 @@ def _build_batches(producer: AIOKafkaProducer, records: Sequence[OutgoingRecord]
     for record in records:
         topic_and_shard = (record.topic, record.shard)
         batch = open_batches.get(topic_and_shard)
-        fields = {"key": record.key, "value": record.value, "timestamp": now, "headers": record.headers}
-        if batch is None or batch.append(**fields) is None:
+        if batch is None or not _append(batch, record, now):
             if batch is not None:
                 full_batches.append((topic_and_shard, batch))
             batch = open_batches[topic_and_shard] = producer.create_batch()
-            if batch.append(**fields) is None:
+            if not _append(batch, record, now):
                 raise ValueError(f"a record for {record.topic} exceeds the maximum batch size")
     return [*full_batches, *open_batches.items()]
+
+
+def _append(batch: Any, record: OutgoingRecord, now: int) -> bool:
+    appended = batch.append(timestamp=now, key=record.key, value=record.value, headers=record.headers)
+    return appended is not None

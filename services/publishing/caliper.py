@@ -11,10 +11,10 @@ import orjson
 from services.eventlog.feeds import EventRow
 from services.kafka.records import OutgoingRecord
 from services.publishing.cloudevents import (
+    GradeChangeCause,
     PublishingFormat,
-    build_cloudevent_headers,
-    format_event_subject,
-    format_event_time,
+    build_grade_change_headers,
+    encode_key,
 )
 
 Json = dict[str, Any]
@@ -37,24 +37,15 @@ _REQUEST_FIELDS = ("client_ip", "hostname", "request_id", "user_agent")
 
 
 def build_caliper_record(
-    row: EventRow, metadata: Json, grade_change: Json, publishing_format: PublishingFormat
+    row: EventRow, cause: GradeChangeCause, grade_change: Json, publishing_format: PublishingFormat
 ) -> OutgoingRecord:
     """Build the record of a GradeEvent from the same event's grade_change."""
-    caliper_id = metadata["caliper_id"]
-    value = build_envelope(grade_change, caliper_id, orjson.loads(row.data)["user_id"], publishing_format)
-    headers = build_cloudevent_headers(
-        publishing_format,
-        "caliper",
-        "caliper.grade_event.v1",
-        caliper_id,
-        row.shard,
-        row.live_number or 0,
-        metadata,
-        root_account=row.root_account,
-        time=format_event_time(row),
-        subject=format_event_subject(row, metadata),
+    user_id = orjson.loads(row.data)["user_id"]
+    value = build_envelope(grade_change, cause.caliper_id, user_id, publishing_format)
+    headers = build_grade_change_headers(
+        row, cause, publishing_format, "caliper", "caliper.grade_event.v1", cause.caliper_id
     )
-    return OutgoingRecord("caliper", row.shard, str(row.course).encode(), orjson.dumps(value), headers)
+    return OutgoingRecord("caliper", row.shard, encode_key(row.course), orjson.dumps(value), headers)
 
 
 def build_envelope(

@@ -10,9 +10,10 @@ import orjson
 from services.eventlog.feeds import EventRow
 from services.kafka.records import OutgoingRecord
 from services.publishing.cloudevents import (
+    GradeChangeCause,
     PublishingFormat,
-    build_cloudevent_headers,
-    format_event_subject,
+    build_grade_change_headers,
+    encode_key,
     format_event_time,
 )
 from services.publishing.user_history import EventUsers, UserIdentifiers
@@ -21,24 +22,14 @@ Json = dict[str, Any]
 
 
 def build_live_event_record(
-    row: EventRow, metadata: Json, grade_change: Json, publishing_format: PublishingFormat
+    row: EventRow, cause: GradeChangeCause, grade_change: Json, publishing_format: PublishingFormat
 ) -> OutgoingRecord:
     """Build the record of a grade_change."""
-    time = format_event_time(row)
-    headers = build_cloudevent_headers(
-        publishing_format,
-        "live-events",
-        "canvas.grade_change.v1",
-        metadata["live_id"],
-        row.shard,
-        row.live_number or 0,
-        metadata,
-        root_account=row.root_account,
-        time=time,
-        subject=format_event_subject(row, metadata),
+    headers = build_grade_change_headers(
+        row, cause, publishing_format, "live-events", "canvas.grade_change.v1", cause.live_id
     )
-    headers += [("event_name", b"grade_change"), ("event_time", time.encode())]
-    return OutgoingRecord("live-events", row.shard, str(row.course).encode(), orjson.dumps(grade_change), headers)
+    headers += [("event_name", b"grade_change"), ("event_time", format_event_time(row).encode())]
+    return OutgoingRecord("live-events", row.shard, encode_key(row.course), orjson.dumps(grade_change), headers)
 
 
 def build_grade_change(

@@ -2,9 +2,10 @@
 
 import base64
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
-from typing import Any
 
+import msgspec
 import orjson
 
 from schemas.fields import format_time
@@ -13,7 +14,8 @@ from services.eventlog.feeds import DeadLetterRow, EventRow, VerdictRow
 from services.kafka.records import Header, Headers, OutgoingRecord
 
 GLOBAL_ID_BASE = 10**13
-UNKNOWN_ACCOUNT = "unknown"
+UNKNOWN = "unknown"
+CACHED_HEADERS = 4_096
 SPECVERSION = ("ce_specversion", b"1.0")
 CONTENT_TYPE = ("content-type", b"application/json")
 
@@ -44,41 +46,71 @@ class PublishingFormat:
         return str(self.global_id_shard * GLOBAL_ID_BASE + local_id)
 
 
-def build_event_record(row: EventRow, metadata: dict[str, Any], publishing_format: PublishingFormat) -> OutgoingRecord:
+class RecordCause(msgspec.Struct, gc=False):
+    """Part of the metadata of an event or a verdict: its id, and the ids of the command that caused it."""
+
+    id: str
+    command_id: str
+    correlation_id: str | None = None
+    traceparent: str | None = None
+
+
+class EventCause(RecordCause, gc=False):
+    """The metadata of an event that its headers need."""
+
+    student_id: int | None = None
+
+
+class GradeChangeCause(EventCause, kw_only=True, gc=False):
+    """The metadata of a published grade that the headers of its grade_change need; each topic has ids of its own."""
+
+    live_id: str
+    caliper_id: str
+
+
+class _VerdictCause(RecordCause, kw_only=True, gc=False):
+    time: str
+    root_account_id: int | None
+    course_id: int | None
+    assignment_id: int | None
+
+
+decode_event_cause = msgspec.json.Decoder(EventCause).decode
+decode_grade_change_cause = msgspec.json.Decoder(GradeChangeCause).decode
+_decode_verdict_cause = msgspec.json.Decoder(_VerdictCause).decode
+
+
+def build_event_record(row: EventRow, cause: EventCause, publishing_format: PublishingFormat) -> OutgoingRecord:
     """Build the record of a domain event; its value is the stored JSON."""
     headers = build_cloudevent_headers(
-        publishing_format,
+        publishing_format.source,
         "events",
         f"moderation.{row.type}.v1",
-        metadata["id"],
+        cause.id,
         row.shard,
         row.position,
-        metadata,
-        root_account=row.root_account,
-        time=format_event_time(row),
-        subject=format_event_subject(row, metadata),
+        cause,
+        row.root_account,
+        _event_time_header(row.recorded_at),
+        _event_subject_header(row, cause.student_id),
     )
-    return OutgoingRecord("events", row.shard, str(row.course).encode(), row.data.encode(), headers)
+    return OutgoingRecord("events", row.shard, encode_key(row.course), row.data.encode(), headers)
 
 
 def build_verdict_record(row: VerdictRow, publishing_format: PublishingFormat) -> OutgoingRecord:
     """Build the record of a verdict; its value is the stored JSON."""
-    metadata = orjson.loads(row.metadata)
-    course_id, assignment_id = metadata["course_id"], metadata["assignment_id"]
-    subject = f"courses/{course_id}" if course_id is not None else "courses/unknown"
-    if course_id is not None and assignment_id is not None:
-        subject += f"/assignments/{assignment_id}"
+    cause = _decode_verdict_cause(row.metadata)
     headers = build_cloudevent_headers(
-        publishing_format,
+        publishing_format.source,
         "verdicts",
         "moderation.verdict.v1",
-        metadata["id"],
+        cause.id,
         row.shard,
         row.number,
-        metadata,
-        root_account=metadata["root_account_id"] or None,
-        time=metadata["time"],
-        subject=subject,
+        cause,
+        cause.root_account_id or None,
+        _time_header(cause.time),
+        ("ce_subject", _format_subject(cause.course_id, cause.assignment_id)),
     )
     return OutgoingRecord("verdicts", row.shard, row.key, row.body.encode(), headers)
 
@@ -103,64 +135,106 @@ def build_dead_letter_record(row: DeadLetterRow) -> OutgoingRecord:
     return OutgoingRecord("dead-letters", row.shard, row.key, row.value, headers)
 
 
-def format_event_time(row: EventRow) -> str:
-    """Format the time at which the event was recorded: RFC 3339, UTC, milliseconds."""
-    return _format_time(row.recorded_at)
-
-
-# Cached, because the records of a batch have the same time.
-_format_time = lru_cache(maxsize=1_024)(format_time)
-
-
-@lru_cache(maxsize=1_024)
-def _source_header(base: str, root_account: int | None, topic: str) -> Header:
-    account = UNKNOWN_ACCOUNT if root_account is None else root_account
-    return "ce_source", f"{base}/root_accounts/{account}/{topic}".encode()
-
-
-@lru_cache(maxsize=1_024)
-def _cached_header(name: str, text: str) -> Header:
-    return name, text.encode()
-
-
-def format_event_subject(row: EventRow, metadata: dict[str, Any]) -> str:
-    """Format the ``ce_subject`` of an event."""
-    subject = f"courses/{row.course}"
-    if row.assignment is not None:
-        subject += f"/assignments/{row.assignment}"
-        if "student_id" in metadata:
-            subject += f"/students/{metadata['student_id']}"
-    return subject
+def build_grade_change_headers(
+    row: EventRow, cause: EventCause, publishing_format: PublishingFormat, topic: str, ce_type: str, ce_id: str
+) -> Headers:
+    """Build the headers of an event's grade change on one of the topics that carry them."""
+    return build_cloudevent_headers(
+        publishing_format.source,
+        topic,
+        ce_type,
+        ce_id,
+        row.shard,
+        row.live_number or 0,
+        cause,
+        row.root_account,
+        _event_time_header(row.recorded_at),
+        _event_subject_header(row, cause.student_id),
+    )
 
 
 def build_cloudevent_headers(
-    publishing_format: PublishingFormat,
+    source: str,
     topic: str,
     ce_type: str,
     ce_id: str,
     shard: int,
     sequence: int,
-    metadata: dict[str, Any],
-    *,
+    cause: RecordCause,
     root_account: int | None,
-    time: str,
-    subject: str,
+    time: Header,
+    subject: Header,
 ) -> Headers:
-    """Build the headers of all records except dead letters: CloudEvents 1.0 in binary mode, and the command's ids."""
+    """Build the headers of all records except dead letters: CloudEvents 1.0 in binary mode, and the command's ids.
+
+    Headers that many records share are made once.
+    """
+    source_header, type_header, shard_header = _shared_headers(source, topic, ce_type, root_account, shard)
     headers: Headers = [
         SPECVERSION,
         ("ce_id", ce_id.encode()),
-        _source_header(publishing_format.source, root_account, topic),
-        _cached_header("ce_type", ce_type),
-        _cached_header("ce_time", time),
-        ("ce_subject", subject.encode()),
-        _cached_header("ce_shard", str(shard)),
+        source_header,
+        type_header,
+        time,
+        subject,
+        shard_header,
         ("ce_sequence", b"%020d" % sequence),
-        ("ce_causationid", metadata["command_id"].encode()),
+        ("ce_causationid", cause.command_id.encode()),
         CONTENT_TYPE,
     ]
-    if "correlation_id" in metadata:
-        headers.append(("ce_correlationid", metadata["correlation_id"].encode()))
-    if "traceparent" in metadata:
-        headers.append(("traceparent", metadata["traceparent"].encode()))
+    if cause.correlation_id is not None:
+        headers.append(("ce_correlationid", cause.correlation_id.encode()))
+    if cause.traceparent is not None:
+        headers.append(("traceparent", cause.traceparent.encode()))
     return headers
+
+
+def format_event_time(row: EventRow) -> str:
+    """Format the time at which the event was recorded: RFC 3339, UTC, milliseconds."""
+    return _format_time(row.recorded_at)
+
+
+_format_time = lru_cache(CACHED_HEADERS)(format_time)
+
+
+@lru_cache(CACHED_HEADERS)
+def encode_key(course: int) -> bytes:
+    """Encode the key of a course's records."""
+    return str(course).encode()
+
+
+@lru_cache(CACHED_HEADERS)
+def _shared_headers(
+    source: str, topic: str, ce_type: str, root_account: int | None, shard: int
+) -> tuple[Header, Header, Header]:
+    account = UNKNOWN if root_account is None else root_account
+    return (
+        ("ce_source", f"{source}/root_accounts/{account}/{topic}".encode()),
+        ("ce_type", ce_type.encode()),
+        ("ce_shard", str(shard).encode()),
+    )
+
+
+@lru_cache(CACHED_HEADERS)
+def _time_header(text: str) -> Header:
+    return "ce_time", text.encode()
+
+
+@lru_cache(CACHED_HEADERS)
+def _event_time_header(recorded_at: datetime) -> Header:
+    return _time_header(_format_time(recorded_at))
+
+
+@lru_cache(CACHED_HEADERS)
+def _format_subject(course: int | None, assignment: int | None) -> bytes:
+    subject = f"courses/{UNKNOWN if course is None else course}"
+    if course is not None and assignment is not None:
+        subject += f"/assignments/{assignment}"
+    return subject.encode()
+
+
+def _event_subject_header(row: EventRow, student_id: int | None) -> Header:
+    subject = _format_subject(row.course, row.assignment)
+    if row.assignment is not None and student_id is not None:
+        subject = b"%b/students/%d" % (subject, student_id)
+    return "ce_subject", subject

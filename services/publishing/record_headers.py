@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from services.eventlog.feed_history import OriginalRecord
 from services.kafka.records import Headers, OutgoingRecord
 
@@ -28,7 +30,7 @@ def mark_replayed(record: OutgoingRecord, selection: str | None = None) -> Outgo
     replay_headers: Headers = (
         [REPLAY_HEADER] if selection is None else [REPLAY_HEADER, (SELECTION_HEADER, selection.encode())]
     )
-    return record._replace(headers=[*record.headers, *replay_headers])
+    return msgspec.structs.replace(record, headers=[*record.headers, *replay_headers])
 
 
 def parse_headers(headers: Sequence[tuple[str, bytes | None]]) -> ParsedHeaders:

@@ -10,20 +10,23 @@ from services.kafka.records import OutgoingRecord
 from services.publishing.caliper import build_caliper_record
 from services.publishing.canvas_live_events import build_grade_change, build_live_event_record
 from services.publishing.cloudevents import (
+    GradeChangeCause,
     PublishingFormat,
     build_dead_letter_record,
     build_event_record,
     build_verdict_record,
+    decode_event_cause,
+    decode_grade_change_cause,
 )
 from services.publishing.user_history import UserHistory
 
 Json: TypeAlias = dict[str, Any]
 
-GRADE_CHANGE_BUILDERS: Mapping[str, Callable[[EventRow, Json, Json, PublishingFormat], OutgoingRecord]] = {
+GRADE_CHANGE_BUILDERS: Mapping[str, Callable[[EventRow, GradeChangeCause, Json, PublishingFormat], OutgoingRecord]] = {
     "live-events": build_live_event_record,
     "caliper": build_caliper_record,
 }
-"""By output (topic without prefix): builds a record from an event's row, its metadata and its grade_change."""
+"""By output (topic without prefix): builds a record from an event's row, its cause and its grade_change."""
 
 
 class RecordMapper:
@@ -42,23 +45,30 @@ class RecordMapper:
 
         The same row always becomes the same records.
         """
+        if not isinstance(row, EventRow) or GRADE_CHANGE_BUILDERS.keys().isdisjoint(outputs):
+            return [self.map_stored_row(row)]
+        cause, metadata = decode_grade_change_cause(row.metadata), orjson.loads(row.metadata)
+        event_users = await self._user_history.find_event_users(row, metadata)
+        grade_change = build_grade_change(row, metadata, event_users, self._publishing_format)
+        return [
+            build_event_record(row, cause, self._publishing_format)
+            if output == "events"
+            else GRADE_CHANGE_BUILDERS[output](row, cause, grade_change, self._publishing_format)
+            for output in outputs
+        ]
+
+    def map_stored_row(self, row: FeedRow) -> OutgoingRecord:
+        """Build the record whose value the log stores: a row's only one, unless it also has a grade change.
+
+        The same record as :meth:`map_row` builds, without the cost of a coroutine.
+        """
         match row:
+            case EventRow():
+                return build_event_record(row, decode_event_cause(row.metadata), self._publishing_format)
             case VerdictRow():
-                return [build_verdict_record(row, self._publishing_format)]
+                return build_verdict_record(row, self._publishing_format)
             case DeadLetterRow():
-                return [build_dead_letter_record(row)]
-        metadata = orjson.loads(row.metadata)
-        records: list[OutgoingRecord] = []
-        grade_change: Json | None = None
-        for output in outputs:
-            if output == "events":
-                records.append(build_event_record(row, metadata, self._publishing_format))
-                continue
-            if grade_change is None:
-                event_users = await self._user_history.find_event_users(row, metadata)
-                grade_change = build_grade_change(row, metadata, event_users, self._publishing_format)
-            records.append(GRADE_CHANGE_BUILDERS[output](row, metadata, grade_change, self._publishing_format))
-        return records
+                return build_dead_letter_record(row)
 
 
 def get_sequence(output: str, row: FeedRow) -> int:

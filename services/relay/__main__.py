@@ -10,12 +10,17 @@ from services.relay.metrics import RelayTelemetry
 from services.relay.relay import run_relay
 from services.runtime.background_tasks import run_in_background
 from services.runtime.health import Health, serve_health
-from services.runtime.main import freeze_startup_objects, run_process, run_until_stopped
+from services.runtime.main import freeze_startup_objects, keep_freed_memory, run_process, run_until_stopped
 from services.runtime.server_monitor import ServerMonitor
 from services.telemetry.metrics import RelayMetrics
 
 if TYPE_CHECKING:
     from services.relay.tracing import RecordTraces
+
+YOUNG_OBJECTS_MAX = 500_000
+"""More than the rows and records of all lanes' transactions: a collection while they are sent would free nothing."""
+BUFFER_BYTES_MAX, FREE_BYTES_MAX = 32 << 20, 64 << 20
+"""A produce request of 4 MiB is copied several times; 32 MiB is the most that glibc accepts."""
 
 
 def build_traces(settings: RelaySettings) -> "RecordTraces | None":
@@ -37,7 +42,8 @@ async def main(settings: RelaySettings) -> None:
     server_monitor = ServerMonitor(settings, connect_monitor, health, metrics, check_postgres=telemetry.poll_lag)
     health_server = serve_health(health, metrics.registry, settings.health_host, settings.health_port)
     async with health_server, run_in_background(health, {"monitoring servers": server_monitor.run}):
-        freeze_startup_objects()
+        keep_freed_memory(BUFFER_BYTES_MAX, FREE_BYTES_MAX)
+        freeze_startup_objects(YOUNG_OBJECTS_MAX)
         await run_until_stopped(run_relay(settings, health, telemetry))
 
 

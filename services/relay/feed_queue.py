@@ -1,8 +1,9 @@
 """Rows of the log that the relay has read and not yet put into a transaction."""
 
+import itertools
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from services.eventlog.feeds import FEED_BY_TOPIC, EventRow, Feed, FeedReader, FeedRow
 from services.kafka.relay_progress import RelayProgress
@@ -10,11 +11,14 @@ from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS, get_sequenc
 from services.relay.startup_checks import OperatorRequired
 
 BYTES_PER_SHARD_MAX = 1 << 20
-EVENTS_ONLY = ("events",)
+AS_STORED: Sequence[str] = ()
 
 
 QueuedRow: TypeAlias = tuple[FeedRow, Sequence[str]]
-"""A row, and the outputs (topics without prefix) that it goes to in one transaction."""
+"""A row, and the outputs (topics without prefix) that it goes to in one transaction.
+
+``AS_STORED``, for nearly all rows: only the output whose records the log stores.
+"""
 
 
 class FeedQueue:
@@ -49,10 +53,13 @@ class FeedQueue:
             lagging_rows = await self._read_feed(output, self._live_numbers)
             self.rows.extend((row, (output,)) for row in lagging_rows)
         events = await self._read_feed("events", heads["events"])
-        self.rows.extend((row, self._choose_outputs(row)) for row in events)
+        self.rows.extend(
+            (row, AS_STORED if row.live_number is None else self._choose_outputs(row))
+            for row in cast(list[EventRow], events)
+        )
         for output in ("verdicts", "dead-letters"):
             rows = await self._read_feed(output, heads[FEED_BY_TOPIC[output]])
-            self.rows.extend((row, (output,)) for row in rows)
+            self.rows.extend(zip(rows, itertools.repeat(AS_STORED)))
 
     def _check_heads(self, heads: Mapping[Feed, Sequence[int]]) -> dict[Feed, dict[int, int]]:
         """Return the heads by shard."""
@@ -81,14 +88,13 @@ class FeedQueue:
             rows_max=max(self._rows_max // len(shards), 1),
             bytes_max=BYTES_PER_SHARD_MAX,
         )
-        for row in rows:
-            last_queued[row.shard] = get_sequence(output, row)
+        for shard, row in {row.shard: row for row in rows}.items():
+            last_queued[shard] = get_sequence(output, row)
         return rows
 
-    def _choose_outputs(self, event: FeedRow) -> Sequence[str]:
-        """Return ``events``, and for a grade change the outputs that had the one before and not yet this one."""
-        if not isinstance(event, EventRow) or event.live_number is None:
-            return EVENTS_ONLY
+    def _choose_outputs(self, event: EventRow) -> Sequence[str]:
+        """Return ``events``, and the outputs that had the grade change before this one and not yet this one."""
+        assert event.live_number is not None
         self._live_numbers[event.shard] = event.live_number
         outputs = ["events"]
         for output in GRADE_CHANGE_BUILDERS:

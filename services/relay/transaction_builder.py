@@ -73,30 +73,32 @@ class TransactionBuilder:
         """Take rows from the queue until the transaction is full; always one, however large it is."""
         rows: list[FeedRow] = []
         records: list[OutgoingRecord] = []
-        last_records: dict[tuple[str, int], OutgoingRecord] = {}
+        last_rows: dict[tuple[str, int], tuple[FeedRow, OutgoingRecord]] = {}
         size = 0
-        queue, replays = self._queue.rows, self._progress.replays
+        queue, replays, map_stored_row = self._queue.rows, self._progress.replays, self._record_mapper.map_stored_row
         self._record_mapper.hint_upcoming([row for row, _ in queue])
         while queue and size <= BYTES_MAX and len(records) < self._records_max:
             row, outputs = queue.popleft()
-            for output, record in zip(outputs, await self._record_mapper.map_row(row, outputs), strict=True):
-                sequence = self._last_built[output][row.shard] = get_sequence(output, row)
-                if replays and sequence <= self._progress.replay_end(output, row.shard):
+            row_records = [map_stored_row(row)] if not outputs else await self._record_mapper.map_row(row, outputs)
+            for record in row_records:
+                output = record.topic
+                if replays and get_sequence(output, row) <= self._progress.replay_end(output, row.shard):
                     record = mark_replayed(record)
                 records.append(record)
-                last_records[output, row.shard] = record
+                last_rows[output, row.shard] = row, record
                 size += len(record.value or b"") + HEADER_BYTES_ESTIMATE
             rows.append(row)
             if len(rows) % ROWS_PER_YIELD == 0:
                 await asyncio.sleep(0)
-        previous_progress, self._progress = self._progress, self._advance_progress(last_records)
+        previous_progress, self._progress = self._progress, self._advance_progress(last_rows)
         return PendingTransaction(rows, records, previous_progress, self._progress)
 
-    def _advance_progress(self, last_records: Mapping[tuple[str, int], OutgoingRecord]) -> RelayProgress:
+    def _advance_progress(self, last_rows: Mapping[tuple[str, int], tuple[FeedRow, OutgoingRecord]]) -> RelayProgress:
         """Return the progress after the built transactions; an output at the end of its replay stops replaying."""
-        sequences = {output: tuple(numbers) for output, numbers in self._last_built.items()}
-        for (output, shard), record in last_records.items():
+        for (output, shard), (row, record) in last_rows.items():
+            self._last_built[output][shard] = get_sequence(output, row)
             self._last_ids[output][shard] = get_record_id(output, parse_headers(record.headers))
+        sequences = {output: tuple(numbers) for output, numbers in self._last_built.items()}
         last_ids = {output: tuple(ids) for output, ids in self._last_ids.items()}
         progress = replace(self._progress, sequences=sequences, last_ids=last_ids)
         replays = {

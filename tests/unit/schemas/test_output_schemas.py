@@ -25,7 +25,7 @@ from services.moderation.commands import Command
 from services.moderation.decisions import Accepted, Decision, Rejected
 from services.moderation.events import Event
 from services.publishing.canvas_live_events import build_grade_change
-from services.publishing.cloudevents import PublishingFormat
+from services.publishing.cloudevents import PublishingFormat, decode_grade_change_cause
 from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS
 from services.publishing.user_history import NO_USER, EventUsers, UserIdentifiers
 from tests.fixtures.command_samples import DATA, TIME, Json, build_command, encode, replace_field
@@ -134,6 +134,7 @@ class SampleOutputs:
         assert asked.assignment_id is not None
         course, assignment = self.memory.courses[asked.course_id], self.memory.assignments[asked.assignment_id]
         metadata: dict[str, Any] = {
+            "id": str(uuid.uuid4()),
             "command_id": asked.command_id,
             "live_id": str(uuid.uuid4()),
             "caliper_id": str(uuid.uuid4()),
@@ -142,8 +143,9 @@ class SampleOutputs:
         }
         row = EventRow(5, position, 1, 1, 1001, 2001, event.name, value.decode(), "", AT, 1)
         made = build_grade_change(row, metadata, EventUsers(UserIdentifiers("S-31"), NO_USER), FORM)
+        cause = decode_grade_change_cause(orjson.dumps(metadata))
         change, envelope = (
-            GRADE_CHANGE_BUILDERS[topic](row, metadata, made, FORM) for topic in ("live-events", "caliper")
+            GRADE_CHANGE_BUILDERS[topic](row, cause, made, FORM) for topic in ("live-events", "caliper")
         )
         assert change.value is not None
         assert envelope.value is not None

@@ -134,7 +134,14 @@ def _measurements(per_second: int, waits_by_case: dict[str, list[list[float]]]) 
 
     return [
         *(
-            measurement(title(case, share), "ms", values(case, share))
+            measurement(
+                title(case, share),
+                "ms",
+                values(case, share),
+                # A line on the plot of the parts.
+                plot_position=0 if case == FLOOR and share == PERCENTILES[0] else None,
+                series=case,
+            )
             for case, rounds in waits_by_case.items()
             for share in PERCENTILES
             if rounds

@@ -9,7 +9,7 @@ from deploy.benchmarks.environment import BenchInstallation, BenchServers
 from deploy.benchmarks.in_process import OffsetAllocator, create_graded_courses, decide, get_watermarks
 from deploy.benchmarks.log_seeder import create_course_template
 from deploy.benchmarks.processes import RunningProcess, processor_seconds
-from deploy.benchmarks.results import Measurement, Scale, Target, measurement, ratio
+from deploy.benchmarks.results import LOGGER, Measurement, Scale, Target, measurement, ratio
 from deploy.benchmarks.throughput_probe import count_verdicts, wait_for_verdicts
 from deploy.benchmarks.workload import (
     FINAL_GRADER,
@@ -49,8 +49,8 @@ async def memory(bench_servers: BenchServers, scale: Scale) -> list[Measurement]
         ("", {}, MEMORY_TARGET),
         (SMALL_CACHE, {"HANDLER_CACHE_MIB": str(SMALL_CACHE_MIB)}, SMALL_CACHE_TARGET),
     ):
+        LOGGER.info("commands in %s assignments, %s", f"{count:,}", title.rstrip(": ") or "the default cache")
         installation = await bench_servers.new_installation(url)
-
         with RunningProcess("services.handler", installation.environment | settings) as handler:
             await handler.wait_until_ready()
             measurements.append(measurement(f"{title}handler just started", "MiB", [handler.memory_mib()]))
@@ -81,6 +81,7 @@ async def _decide_comments(installation: BenchInstallation, targets: Sequence[tu
 async def cold_start(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
     """Measure the first command of an assignment with 30,000 events that is not cached, and the next one."""
     students = scale.choose(5_000, 20)
+    LOGGER.info("filling a log")
     url = bench_servers.new_database()
     (course,) = await create_graded_courses(url, [1_001], students)
     (assignment,) = course.stream_numbers
@@ -100,6 +101,7 @@ async def cold_start(bench_servers: BenchServers, scale: Scale) -> list[Measurem
     first: list[float] = []
     next_: list[float] = []
     for number in range(scale.choose(7, 1)):
+        LOGGER.info("round %d", number + 1)
         connection = await connect(url, "bench", WRITER)
         log = EventStore(connection)
         processor, offset_allocator = (

@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from deploy.benchmarks.results import Measurement  # noqa: E402
+from deploy.benchmarks.results import TIMELINE_SERIES, Measurement  # noqa: E402
 
 # The axis label of each benchmark with a plot.
 AXIS_LABELS: Mapping[str, str] = {
@@ -38,16 +38,19 @@ def plot(benchmark: str, measurements: Sequence[Measurement], folder: Path) -> l
     return files
 
 
-def _plot_timeline(parts: Sequence[Measurement]) -> Figure:
-    """Plot the parts of a time one after another."""
+def _plot_timeline(plotted: Sequence[Measurement]) -> Figure:
+    """Plot the parts of a time one after another, and the floor of their sum as a line."""
+    parts = [measurement for measurement in plotted if measurement.series == TIMELINE_SERIES]
     figure, axes = pyplot.subplots(figsize=(7, 3), layout="constrained")
     start = 0.0
     for number, part in enumerate(parts):
         axes.barh(number, part.median, left=start, height=0.7)
-        axes.annotate(
-            f"{part.median:.1f}", (start + max(part.median, 0), number), (4, 0), textcoords="offset points", va="center"
-        )
+        label_position = (start + max(part.median, 0), number)
+        axes.annotate(f"{part.median:.1f}", label_position, (4, 0), textcoords="offset points", va="center")
         start += part.median
+    for floor in (measurement for measurement in plotted if measurement.series != TIMELINE_SERIES):
+        axes.axvline(floor.median, color="black", linestyle="--", label=f"{floor.case}: {floor.median:.1f}")
+        axes.legend(loc="upper right")
     axes.set_yticks(range(len(parts)), [part.case for part in parts])
     axes.invert_yaxis()
     axes.margins(x=0.15)

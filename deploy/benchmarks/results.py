@@ -20,6 +20,8 @@ from deploy.local.paths import ROOT
 LOGGER = logging.getLogger("bench")
 WIDTH = 100
 RATE = "per_second"
+# The series of measurements that are parts of one time, in order.
+TIMELINE_SERIES = "timeline"
 Case = Callable[[], Awaitable[float | Mapping[str, float]]]
 """Measures once: returns a rate, or several numbers by name."""
 

@@ -13,7 +13,7 @@ from deploy.benchmarks.end_to_end_latency_probe import ArrivalProbe
 from deploy.benchmarks.environment import BenchInstallation
 from deploy.benchmarks.open_loop_sender import Headers, OpenLoopSender
 from deploy.benchmarks.processes import wait_until
-from deploy.benchmarks.results import LOGGER, Measurement, Scale, measurement
+from deploy.benchmarks.results import LOGGER, TIMELINE_SERIES, Measurement, Scale, measurement
 from deploy.benchmarks.trace_collector import TraceCollector
 from deploy.benchmarks.workload import Json
 from services.kafka.topics import full_topic_name
@@ -23,7 +23,6 @@ TRACED_EVERY = 10
 # What each part ends with; relayed: the relay begins the Kafka transaction that holds the verdict.
 PARTS = ("appended", "fetched", "decided", "committed", "relayed", "readable")
 APPEND_TIMES = "select command_id::text, append_time from decided_command where command_id::text = any($1) and first"
-TIMELINE_SERIES = "timeline"
 
 
 @dataclass(slots=True)

@@ -11,9 +11,8 @@ from deploy.benchmarks.comparison import COMPARISONS, FIGURES, compare
 from deploy.benchmarks.environment import BenchServers
 from deploy.benchmarks.large_commands import NONE_TARGET
 from deploy.benchmarks.plots import PLOTTED, plot
-from deploy.benchmarks.results import Measurement, Scale
+from deploy.benchmarks.results import TIMELINE_SERIES, Measurement, Scale
 from deploy.benchmarks.service_tree import checkout
-from deploy.benchmarks.timeline import TIMELINE_SERIES
 from deploy.local.backing_services import ExternalServer
 
 PARALLELISM = 3

@@ -1,4 +1,4 @@
-"""Logs every refusal (401, 403) and every read of education records in one structured line: who, what, from where."""
+"""Log lines for refusals (401, 403), reads of education records, sign-ins and sign-outs: who, what, from where."""
 
 import logging
 from collections.abc import Callable, MutableMapping
@@ -14,7 +14,8 @@ class AccessLogMiddleware:
     """Logs accesses without content: the route's template and its numeric parameters, never the path or the query.
 
     A path may hold an e-mail address (``sis_login_id:``). ``shows_records`` returns whether a route shows education
-    records, by its template. The authentication puts the caller into ``request.state.caller``.
+    records, by its template. The authentication puts the caller into ``request.state.caller``, and what it did, if it
+    began or ended a session, into ``request.state.session_change``.
     """
 
     def __init__(self, app: ASGIApp, shows_records: Callable[[str], bool]) -> None:
@@ -36,12 +37,14 @@ class AccessLogMiddleware:
     def _log(self, scope: Scope, status: int) -> None:
         template = getattr(scope.get("route"), "path", None)
         is_read = scope["method"] == "GET" and 200 <= status < 300 and self.shows_records(template or "")
-        if status not in REFUSALS and not is_read:
+        state, client = scope.get("state", {}), scope.get("client")
+        session_change = state.get("session_change")
+        if status not in REFUSALS and not is_read and session_change is None:
             return
-        caller, client = scope.get("state", {}).get("caller"), scope.get("client")
+        caller = state.get("caller")
         ids = {name: value for name, value in scope.get("path_params", {}).items() if str(value).isdecimal()}
         access = {
-            "what": "read" if is_read else "refused",
+            "what": session_change or ("read" if is_read else "refused"),
             "status": status,
             "method": scope["method"],
             "route": template,

@@ -99,6 +99,7 @@ async def sign_out(
     is_openid = user.csrf is not None and user.token.startswith(OPENID_PREFIX)
     response = RedirectResponse("/sign-in?signed_out=openid" if is_openid else "/sign-in", 303)
     dependencies.sessions.sign_out(user, response)
+    request.state.session_change = "signed_out"
     return response
 
 

@@ -191,7 +191,7 @@ class Sessions:
         """Set the cookie. Raises InvalidToken, HTTPException (429)."""
         self._reject_address_over_limit(request)
         try:
-            await self._sign_in(token, response, of_session=False)
+            await self._sign_in(request, token, response, of_session=False)
         except InvalidToken:
             self._count_failure(request)
             raise
@@ -214,7 +214,7 @@ class Sessions:
             raise SignInFailed("this browser began no sign-in, or more than ten minutes ago: sign in again")
         try:
             id_token, next_path = await provider.finish(request)
-            await self._sign_in(OPENID_PREFIX + id_token, response, of_session=True)
+            await self._sign_in(request, OPENID_PREFIX + id_token, response, of_session=True)
         except (SignInFailed, InvalidToken):
             self._count_openid(request)
             raise
@@ -232,13 +232,14 @@ class Sessions:
         """Count a sign-in apart from invalid tokens: what other sites cause ends no session and no other sign-in."""
         self.limiter.hit(self.address_limit, *_openid_key(request))
 
-    async def _sign_in(self, token: str, response: Response, *, of_session: bool) -> None:
+    async def _sign_in(self, request: Request, token: str, response: Response, *, of_session: bool) -> None:
         if len(token) > COOKIE_CHARACTERS_MAX:
             raise InvalidToken(
                 "malformed", f"the token is longer than {COOKIE_CHARACTERS_MAX} characters, too long for a cookie"
             )
         claims = await self.verify_token(token, of_session=of_session)
         self.tokens.begin(token)
+        request.state.caller, request.state.session_change = claims, "signed_in"
         response.set_cookie(
             self.cookie_name,
             token,

@@ -2,20 +2,25 @@
 
 import asyncio
 import json
+import logging
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import httpx
 import pytest
-from fastapi import HTTPException, Request
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import Response
 
 from services.auth.jwks import FILE_CHECK_SECONDS, JwkSet
 from services.auth.token_rules import TokenRules
 from services.auth.verifier import InvalidToken
 from services.config import ConsoleSettings
+from services.console.web import auth_pages
 from services.console.web.openid import OpenIdProvider, SignInFailed
 from services.console.web.session_tokens import SessionTokens
 from services.console.web.sessions import Forbidden, NotSignedIn, Sessions
+from services.runtime.access_log import AccessLogMiddleware
 from tests.fixtures.token_issuer import TokenIssuer
 
 URL, IDLE_SECONDS = "http://console.example:8443", 60
@@ -204,3 +209,25 @@ async def test_failed_answers_of_the_provider_are_limited_by_address(openid_sess
             await openid_sessions.finish_openid(request(begun), Response())
     with pytest.raises(HTTPException):
         await openid_sessions.finish_openid(request(begun), Response())
+
+
+async def test_sign_in_and_sign_out_are_one_line_each_that_names_the_user_and_not_the_token(
+    sessions: Sessions, token: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = FastAPI()
+    app.state.dependencies = SimpleNamespace(sessions=sessions)
+    app.add_middleware(AccessLogMiddleware, shows_records=lambda template: False)
+    app.include_router(auth_pages.router)
+    headers = {"origin": URL}
+    with caplog.at_level(logging.INFO, "access"):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as client:
+            await client.post("/sign-in", data={"token": token}, headers=headers)
+            user = await sessions.authenticate(request(token))
+            await client.post("/sign-out", data={"csrf": user.csrf or ""}, headers=headers)
+    lines = [record.access for record in caplog.records if record.name == "access"]  # type: ignore[attr-defined]
+    assert [(line["what"], line["status"], line["route"]) for line in lines] == [
+        ("signed_in", 303, "/sign-in"),
+        ("signed_out", 303, "/sign-out"),
+    ]
+    assert {(line["root_account_id"], line["user_id"]) for line in lines} == {(1, 77)}
+    assert token not in str(lines)

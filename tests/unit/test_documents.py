@@ -16,6 +16,7 @@ DOCUMENTS = [
     for path in (folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
     if "node_modules" not in path.parts
 ]
+SECURITY_PAGE = ROOT / "deploy" / "docs" / "security.md"
 
 
 def operate_commands() -> set[str]:
@@ -44,6 +45,24 @@ def test_document_references_existing_commands_and_files(path: Path) -> None:
     assert operate - operate_commands() == set()
     assert stack - set(re.findall(r"[a-z-]+", USAGE)) == set()
     assert {link for link in links if not (path.parent / link).exists()} == set()
+
+
+def test_security_page_names_existing_tests() -> None:
+    named = set(re.findall(r"(?<![\w/.])tests/[a-z_0-9/]+(?:\.py)?", SECURITY_PAGE.read_text()))
+    assert len(named) > 30
+    assert {test for test in named if not (ROOT / test).exists()} == set()
+
+
+def test_each_security_requirement_that_is_met_names_its_tests() -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("| ").split(" | ")]
+        for line in SECURITY_PAGE.read_text().splitlines()
+        if re.match(r"\| [0-9]", line)
+    ]
+    assert len(rows) > 40
+    assert {row[1] for row in rows} <= {"pass", "n/a"}
+    tested = {row[0]: re.findall(r"`(tests/[a-z_/]+\.py|tests/system/secure)`", row[-1]) for row in rows}
+    assert [row[0] for row in rows if row[1] == "pass" and not tested[row[0]]] == []
 
 
 def test_document_check_covers_the_main_documents() -> None:

@@ -11,6 +11,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import jsonschema_rs
 import pytest
@@ -81,6 +82,20 @@ def test_locks_pin_by_hash_and_name_no_index(name: str) -> None:
 
 
 @pytest.mark.slow
+def test_kafka_jars_are_past_known_advisories_and_fetched_with_their_checksums() -> None:
+    """CVE-2026-35554 (clients before 4.1.2), CVE-2025-12183 and CVE-2025-66566 (org.lz4:lz4-java)."""
+    project = ElementTree.parse(ROOT / "deploy" / "kafka" / "pom.xml")
+    kafka = [d for d in project.iterfind(".//{*}dependency") if d.findtext("{*}groupId") == "org.apache.kafka"]
+    versions = [tuple(map(int, (d.findtext("{*}version") or "0").split("."))) for d in kafka]
+    excluded = [(e.findtext("{*}groupId"), e.findtext("{*}artifactId")) for e in project.iterfind(".//{*}exclusion")]
+    assert versions
+    assert min(versions) >= (4, 1, 2)
+    assert excluded.count(("org.lz4", "lz4-java")) == len(kafka)
+    calls = re.findall(r"^ *mvn .*", (ROOT / "deploy" / "setup").read_text(), re.MULTILINE)
+    assert calls
+    assert all(" -C " in call for call in calls)
+
+
 def test_version_is_written_once() -> None:
     assert PYPROJECT["project"]["dynamic"] == ["version"]
 

@@ -18,6 +18,7 @@ from deploy.benchmarks import (
     publication,
     relay,
     scaling,
+    security,
     throughput,
 )
 from deploy.benchmarks.comparison import COMPARISONS, compare
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "handlers": scaling.handlers,
     "latency": latency.latency,
     "publication": publication.publication,
+    "security": security.security,
     "relay": relay.relay,
     "large-commands": large_commands.large_commands,
     "http": http.http,

@@ -15,11 +15,12 @@ from deploy.benchmarks.environment import BenchInstallation, BenchServers
 from deploy.benchmarks.processes import RunningProcess, wait_until
 from deploy.benchmarks.service_tree import THIS_TREE, ServiceTree
 from deploy.benchmarks.throughput_probe import Rate
-from deploy.benchmarks.workload import Json, ProducerRecord
+from deploy.benchmarks.workload import Json, ProducerRecord, encode_command
 from deploy.local.kafka import client_settings
 from deploy.local.paths import STATE
 from services.admin.keys import create_keys
 from services.auth.signer import TokenSigner
+from services.auth.verifier import digest_command
 from services.config import HandlerSettings
 
 Result = TypeVar("Result")
@@ -83,6 +84,18 @@ def require_token_settings() -> dict[str, str]:
     return {"COMMAND_AUTH": "required", "JWKS": str(KEYS_FOLDER / "commands.jwks")}
 
 
+def create_bound_token_factory() -> Callable[[Json], str]:
+    """Return a function that issues a token for each command, valid for its record alone (COMMAND_AUTH=bound)."""
+    create_keys(KEYS_FOLDER)
+    signer = TokenSigner(KEYS_FOLDER / "issuer.key")
+
+    def token(command: Json) -> str:
+        user, digest = int(command["actor"]["user_id"]), digest_command(encode_command(command))
+        return signer.issue_token(user, 1, TOKEN_LIFETIME_SECONDS, command_sha256=digest)
+
+    return token
+
+
 def create_token_factory(one_per_command: bool) -> Callable[[Json], str]:
     """Return a function that issues tokens: one per user, as for users who send their own commands, or per command."""
     create_keys(KEYS_FOLDER)
@@ -118,7 +131,7 @@ async def run_handlers(
     installation = await bench_servers.new_installation(url, tree)
     verdicts_before = await throughput_probe.count_verdicts(url)
     with contextlib.ExitStack() as stack:
-        environment = {**installation.environment, **settings}
+        environment = {**installation.environment_of("handler"), **settings}
         handlers = [stack.enter_context(RunningProcess("services.handler", environment, tree)) for _ in range(count)]
         await wait_for_partitions(installation, subscribers)
         installation.send(warm_up_records)

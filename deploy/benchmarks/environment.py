@@ -9,13 +9,16 @@ from dataclasses import dataclass
 
 import psycopg
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 
 from deploy.benchmarks.service_tree import THIS_TREE, ServiceTree
 from deploy.benchmarks.workload import ProducerRecord
 from deploy.local.backing_services import Server
 from deploy.local.kafka import client_settings, delete_topics
+from deploy.local.logins import create_logins
 from deploy.local.paths import STATE
 from deploy.local.postgres import create_database, database_name, drop_databases
+from deploy.local.secure_servers import Credentials, grant_process_acls
 from services.eventlog.initial_progress import build_initial_progress
 from services.eventlog.migrate import migrate
 from services.eventlog.postgres import READER, connect
@@ -28,16 +31,22 @@ DURABILITY_SETTINGS = ("fsync", "synchronous_commit", "full_page_writes")
 
 @dataclass(frozen=True, slots=True)
 class BenchInstallation:
-    """A log and its topics."""
+    """A log and its topics. ``credentials``: of its processes, if the servers are secured."""
 
     url: str
     bootstrap: str
     prefix: str
+    credentials: Credentials | None = None
 
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment variables of its processes."""
         return {"DATABASE_URL": self.url, "KAFKA_BOOTSTRAP": self.bootstrap, "TOPIC_PREFIX": self.prefix}
+
+    def environment_of(self, process: str) -> dict[str, str]:
+        """Return the environment variables of one process, which connects to secured servers as itself."""
+        identity = {} if self.credentials is None else self.credentials.identity(process, self.url)
+        return {**self.environment, **identity}
 
     def send(self, records: Sequence[ProducerRecord], name: str = "commands") -> None:
         """Send records to a topic; return when the broker has acknowledged all."""
@@ -59,11 +68,12 @@ class BenchInstallation:
 
 
 class BenchServers:
-    """A Kafka and a PostgreSQL that nothing else uses during the run."""
+    """A Kafka and a PostgreSQL that nothing else uses during the run. ``credentials``: of secured servers."""
 
-    def __init__(self, kafka: Server, postgres: Server) -> None:
+    def __init__(self, kafka: Server, postgres: Server, credentials: Credentials | None = None) -> None:
         self.kafka = kafka
         self.postgres = postgres
+        self.credentials = credentials
         self.name = f"bench-{uuid.uuid4().hex[:8]}"
         self._name_numbers = itertools.count(1)
 
@@ -102,7 +112,9 @@ class BenchServers:
         """
         name = f"{self.name}-{next(self._name_numbers):04d}"
         if template is not None:
-            return create_database(self.postgres.address, name, database_name(template))
+            url = create_database(self.postgres.address, name, database_name(template))
+            self._create_logins(url)
+            return url
         url = create_database(self.postgres.address, name)
         if tree is THIS_TREE:
             migrate(url)
@@ -111,7 +123,12 @@ class BenchServers:
         with psycopg.connect(url, autocommit=True) as connection:
             for (table,) in connection.execute(TABLES).fetchall():
                 connection.execute(f"alter table {table} set (autovacuum_enabled = off)".encode())
+        self._create_logins(url)
         return url
+
+    def _create_logins(self, url: str) -> None:
+        if self.credentials is not None:
+            create_logins(url, self.credentials.folder)
 
     def drop_database(self, url: str) -> None:
         """Drop a database of this run."""
@@ -120,7 +137,9 @@ class BenchServers:
     async def new_installation(self, url: str, tree: ServiceTree = THIS_TREE) -> BenchInstallation:
         """Create new topics for a database of a tree."""
         prefix = f"{self.name}-{next(self._name_numbers):04d}"
-        installation = BenchInstallation(url, self.kafka.address, prefix)
+        installation = BenchInstallation(url, self.kafka.address, prefix, self.credentials)
+        if self.credentials is not None:
+            grant_process_acls(AdminClient(client_settings(self.kafka.address)), prefix)
         if tree is not THIS_TREE:
             await asyncio.to_thread(tree.create_topics, installation.environment)
             return installation

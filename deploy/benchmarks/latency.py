@@ -52,10 +52,12 @@ async def run_handler_and_relay(
     """Run a handler and a relay on new topics; the relay starts at the end of the log."""
     installation = await bench_servers.new_installation(url)
     await mark_all_relayed(installation)
-    environment = {**installation.environment, **settings}
+    handler_settings, relay_settings = (
+        {**installation.environment_of(process), **settings} for process in ("handler", "relay")
+    )
     with (
-        RunningProcess("services.handler", environment) as handler,
-        RunningProcess("services.relay", environment) as relay,
+        RunningProcess("services.handler", handler_settings) as handler,
+        RunningProcess("services.relay", relay_settings) as relay,
     ):
         await handler.wait_until_ready()
         await relay.wait_until_ready()

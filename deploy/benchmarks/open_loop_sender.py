@@ -1,14 +1,13 @@
 """Sends each command when it is due, regardless of earlier ones."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Sequence
 
 from confluent_kafka import Producer
 
 from deploy.benchmarks.environment import BenchInstallation
-from deploy.benchmarks.workload import Json
+from deploy.benchmarks.workload import Json, encode_command
 from deploy.local.kafka import client_settings
 from services.kafka.topics import full_topic_name
 
@@ -47,7 +46,7 @@ class OpenLoopSender:
     def _send(
         self, commands: Sequence[Json], per_second: float, build_headers: Callable[[Json], Headers]
     ) -> dict[str, float]:
-        values = [json.dumps(command).encode() for command in commands]
+        values = [encode_command(command) for command in commands]
         due_times: dict[str, float] = {}
         started_at = time.monotonic() + 0.1
         for number, (command, value) in enumerate(zip(commands, values, strict=True)):

@@ -135,9 +135,14 @@ def mixed_records(
     return records
 
 
+def encode_command(command: Json) -> bytes:
+    """Return the value of a command's record."""
+    return json.dumps(command).encode()
+
+
 def build_record(command: Json, token: Callable[[Json], str] | None = None) -> ProducerRecord:
     """Build the record of a command."""
     headers: list[tuple[str, str | bytes | None]] = []
     if token is not None:
         headers.append(("authorization", f"Bearer {token(command)}".encode()))
-    return ProducerRecord(command["course_id"].encode(), json.dumps(command).encode(), headers)
+    return ProducerRecord(command["course_id"].encode(), encode_command(command), headers)

@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--histories", type=int, default=200, help="how many random histories the rules are held to")
     parser.addoption("--seed", type=int, default=0, help="the seed of the first history; each has the next one")
     parser.addoption("--fuzz-seconds", type=float, default=5, help="how long each kind of random input is sent")
+    parser.addoption("--schema-examples", type=int, default=8, help="examples of each operation for schemathesis")
     parser.addoption("--minutes", type=float, default=0.03, help="how long the console is left open under load")
 
 

@@ -14,12 +14,13 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from schemas.fields import NESTING_MAX, parse_id
 from schemas.global_ids import to_local_id
 from services.gateway.responses import ApiError, bad_request
+from services.runtime.http_limits import QUERY_FIELDS_MAX
 
 Params = dict[str, Any]
 BODY_BYTES_MAX = 1 << 20
 FIELDS_MAX = 20_000
 SMALL_BODY_BYTES_MAX = 16 << 10
-SMALL_FIELDS_MAX = 500
+SMALL_FIELDS_MAX = QUERY_FIELDS_MAX
 """Limits for a query, for the body of a read, and for callers who may not change anything."""
 NAME_CHARACTERS_MAX = 60
 _BRACKETED_NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")

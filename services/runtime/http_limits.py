@@ -9,7 +9,7 @@ from typing import Any
 import h11
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -19,6 +19,7 @@ DISCARDED_BYTES_MAX = 1 << 20
 DISCARD_SECONDS_MAX = 2.0
 """How much of a refused body is still read: closing the connection while the client sends loses the response."""
 HEAD_LINES_MAX = 200
+QUERY_FIELDS_MAX = 500
 IPV6_PREFIX_BITS = 64
 """An Internet subscriber usually has an IPv6 network of this size."""
 CLOSE = {"connection": "close"}
@@ -66,6 +67,7 @@ class HeadDeadlineProtocol(H11Protocol):
 class RequestLimitsMiddleware:
     """Refuses bodies that are too large, too slow, of another type, or framed twice, and closes the connection.
 
+    Refuses queries of too many fields before they are parsed, which is the costliest step of a long request.
     ``media_types``: the types that a body may have; None: any.
     """
 
@@ -83,6 +85,10 @@ class RequestLimitsMiddleware:
             # RFC 9112, 6.1: such a message may be an attempt to smuggle a second request.
             problem = "send either Content-Length or Transfer-Encoding"
             await PlainTextResponse(problem, 400, CLOSE)(scope, receive, send)
+            return
+        if scope["query_string"].count(b"&") >= QUERY_FIELDS_MAX:
+            problem = f"the query has more than {QUERY_FIELDS_MAX} fields"
+            await JSONResponse({"message": problem}, 400)(scope, receive, send)
             return
         await self.app(scope, _LimitedBody(receive, headers, self).receive, send)
 

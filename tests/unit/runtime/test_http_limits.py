@@ -8,7 +8,13 @@ import uvicorn
 from fastapi import FastAPI, Request
 
 from services.runtime import http, http_limits
-from services.runtime.http_limits import HEAD_LINES_MAX, HeadDeadlineProtocol, RequestLimitsMiddleware, address_key
+from services.runtime.http_limits import (
+    HEAD_LINES_MAX,
+    QUERY_FIELDS_MAX,
+    HeadDeadlineProtocol,
+    RequestLimitsMiddleware,
+    address_key,
+)
 
 BYTES_MAX = 100
 FORM = b"content-type: application/x-www-form-urlencoded\r\n"
@@ -57,6 +63,13 @@ async def ask(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ask]:
 
 def head(*lines: bytes, close: bool = True) -> bytes:
     return b"POST / HTTP/1.1\r\nhost: x\r\n" + (b"connection: close\r\n" if close else b"") + b"".join(lines) + b"\r\n"
+
+
+@pytest.mark.parametrize(("fields", "status"), [(QUERY_FIELDS_MAX, 200), (QUERY_FIELDS_MAX + 1, 400), (12_000, 400)])
+async def test_query_of_too_many_fields_is_refused_unparsed(fields: int, status: int, ask: Ask) -> None:
+    answer = await ask(b"POST /?" + b"&".join([b"x"] * fields) + b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert (b"more than 500 fields" in answer) == (status == 400)
 
 
 async def test_body_up_to_the_limit_is_read(ask: Ask) -> None:

@@ -344,7 +344,8 @@ def main(arguments: list[str]) -> None:
         case ["--help" | "-h" | "help"]:
             print(USAGE)
         case _:
-            sys.exit(USAGE)
+            print(USAGE, file=sys.stderr)
+            sys.exit(2)
 
 
 if __name__ == "__main__":

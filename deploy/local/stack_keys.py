@@ -6,9 +6,11 @@ import sys
 from deploy.local.supervisor import STACK_FOLDER
 from services.admin.keys import ISSUER_KEY
 from services.auth.signer import TokenSigner
+from services.auth.verifier import FACTS_SCOPE, OPERATOR_SCOPES, REQUEST_SCOPE
 
 KEYS_FOLDER = STACK_FOLDER / "keys"
 TOKEN_LIFETIME_SECONDS = 24 * 3600
+SCOPES = sorted({FACTS_SCOPE, REQUEST_SCOPE, *OPERATOR_SCOPES})
 
 
 def create_token(arguments: list[str]) -> str:
@@ -16,7 +18,9 @@ def create_token(arguments: list[str]) -> str:
     parser = argparse.ArgumentParser("deploy/stack token")
     parser.add_argument("user_id", type=int, help="the user that the token authenticates")
     parser.add_argument(
-        "--scope", help="for example moderation.facts, to send facts on Kafka, or moderation.operator, for the console"
+        "--scope",
+        type=_check_scopes,
+        help="for example moderation.facts, to send facts on Kafka, or moderation.operator, for the console",
     )
     parser.add_argument("--root-account", type=int, default=1, help="the root account (default: 1)")
     options = parser.parse_args(arguments)
@@ -25,3 +29,10 @@ def create_token(arguments: list[str]) -> str:
     return TokenSigner(KEYS_FOLDER / ISSUER_KEY).issue_token(
         options.user_id, options.root_account, TOKEN_LIFETIME_SECONDS, options.scope
     )
+
+
+def _check_scopes(text: str) -> str:
+    """Return scopes separated by spaces. Raises ArgumentTypeError for one that nothing knows."""
+    if unknown := [scope for scope in text.split() if scope not in SCOPES]:
+        raise argparse.ArgumentTypeError(f"no scope is called {unknown[0]}; choose from {', '.join(SCOPES)}")
+    return text

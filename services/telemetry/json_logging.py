@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from schemas.fields import format_time
-from services.telemetry.log_repeats import RepeatFilter
+from services.telemetry.log_repeats import FirstStartFilter, RepeatFilter
 
 SAFE_EXCEPTION_MODULES = ("services.", "aiokafka.")
 EXTRA_FIELDS = ("partition", "lane", "server", "access")
@@ -63,6 +63,7 @@ def configure_logging(process: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter(process))
     handler.addFilter(RepeatFilter("aiokafka"))
+    handler.addFilter(FirstStartFilter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
     def log_uncaught(kind: type[BaseException], error: BaseException, error_traceback: TracebackType | None) -> None:

@@ -41,3 +41,19 @@ class RepeatFilter(logging.Filter):
         if dropped:
             record.msg, record.args = f"{message} ({dropped} more times since the last line)", ()
         return True
+
+
+class FirstStartFilter(logging.Filter):
+    """Lowers to INFO what aiokafka calls an error while a new broker creates the topic of consumer groups' offsets.
+
+    The client asks again until the topic is there. Otherwise the first line of a healthy installation is an error.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass."""
+        if (
+            record.name == "aiokafka.consumer.group_coordinator"
+            and "GroupCoordinatorNotAvailable" in record.getMessage()
+        ):
+            record.levelno, record.levelname = logging.INFO, "INFO"
+        return True

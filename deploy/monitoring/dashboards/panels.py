@@ -147,6 +147,10 @@ def build_dashboard(uid: str, title: str, description: str, rows: Mapping[str, S
             .keep_time(True)
         )
         .variables([*_variables()])
+        .annotation(
+            _annotation("Firing alerts", 'ALERTS{alertname=~".+",alertstate="firing",severity=~"page|ticket"}', BAD)
+        )
+        .annotation(_annotation("Process starts", f"changes({selector('process_start_time_seconds')}[1m]) > 0", IDLE))
     )
     count = 0
     for name, panels in rows.items():
@@ -181,6 +185,11 @@ def _runbook_links(alerts: Sequence[str]) -> list[Builder[models.DashboardLink]]
         .target_blank(True)
         for alert in alerts
     ]
+
+
+def _annotation(name: str, expression: str, color: str) -> builders.AnnotationQuery:
+    """Mark the times at which an expression has a value on every graph; a switch above the panels hides them."""
+    return builders.AnnotationQuery().name(name).datasource(DATASOURCE).enable(True).icon_color(color).expr(expression)
 
 
 def _variables() -> list[Builder[models.VariableModel]]:

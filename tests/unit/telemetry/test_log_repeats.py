@@ -2,7 +2,7 @@
 
 import logging
 
-from services.telemetry.log_repeats import REPEAT_SECONDS, RepeatFilter
+from services.telemetry.log_repeats import REPEAT_SECONDS, FirstStartFilter, RepeatFilter
 
 
 class Clock:
@@ -35,3 +35,16 @@ def test_other_messages_and_other_loggers_are_logged() -> None:
     assert log(repeats, "no broker 2") == "no broker 2"
     for _ in range(2):
         assert log(repeats, "decided", "handler") == "decided"
+
+
+def test_first_start_of_a_healthy_installation_logs_no_error() -> None:
+    def level_of(name: str, message: str) -> str:
+        record = logging.LogRecord(name, logging.ERROR, "", 0, message, (), None)
+        assert FirstStartFilter().filter(record)
+        return record.levelname
+
+    coordinator = "aiokafka.consumer.group_coordinator"
+    request_failed = "Group Coordinator Request failed: [Error 15] GroupCoordinatorNotAvailableError"
+    assert level_of(coordinator, request_failed) == "INFO"
+    assert level_of(coordinator, "OffsetCommit failed") == "ERROR"
+    assert level_of("aiokafka.conn", request_failed) == "ERROR"

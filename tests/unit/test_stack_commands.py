@@ -1,0 +1,25 @@
+"""The stack's command line refuses what nothing knows, before it does anything."""
+
+import subprocess
+import sys
+
+import pytest
+
+from deploy.local.paths import ROOT
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["token", "11", "--scope", "bogus"], "moderation.operator"),
+        (["token", "eleven"], "eleven"),
+        (["foo"], "restart"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_names_what_there_is(arguments: list[str], named: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.local.stack", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert named in done.stderr

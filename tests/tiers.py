@@ -25,6 +25,8 @@ BIN = Path(sys.executable).parent
 LOGS = STATE / "tests"
 OUTCOMES = re.compile(r"(\d+) (passed|failed|error|skipped)")
 TAIL_LINES = 60
+SKIPPED_LINE = "SKIPPED"
+"""Begins the line with the reason of a skipped test, in tiers that run with ``-rs``."""
 HEAP = "768m"
 """Memory of the shared broker: several tiers keep their topics on it at the same time."""
 
@@ -132,6 +134,7 @@ TIERS = {
         pytest_tier("journeys", "tests/system/journeys", minutes=20),
         FAULTS,
         pytest_tier("sabotages", SABOTAGES, minutes=15),
+        pytest_tier("upgrades", "-rs", "tests/system/upgrades", minutes=15),
         pytest_tier("secure", *SECURE_TESTS, minutes=5, needs_servers=False, runs_alone=True, is_secure=True),
         pytest_tier("containers", "tests/system/containers", minutes=20, needs_servers=False, runs_alone=True),
         pytest_tier("benchmarks", "tests/benchmarks", minutes=15, needs_servers=False, runs_alone=True),
@@ -140,7 +143,7 @@ TIERS = {
 GROUPS = {"unit": ("rules", "components")}
 """By name of a group of tiers: its tiers."""
 DEFAULT = ("integration", "operators", "browser", "system", "checks", "rules", "components", "slow")
-ALL = ("recovery", "journeys", *DEFAULT, "sabotages", "faults", "secure", "containers", "benchmarks")
+ALL = ("recovery", "journeys", *DEFAULT, "sabotages", "upgrades", "faults", "secure", "containers", "benchmarks")
 CONCURRENT_TIERS_MAX = 2
 """As many as the cores of the machine that the limits are for. The longest tiers come first."""
 
@@ -227,7 +230,7 @@ async def run_concurrently(tiers: Sequence[Tier], environment: dict[str, str]) -
         mark = "✗" if exit_code else "✓"
         print(f"{mark} {tier.name:<12} {summary} in {time.monotonic() - started_at:.0f} s", flush=True)
         for line in lines:
-            if line.startswith(COVERAGE_LINE):
+            if line.startswith((COVERAGE_LINE, SKIPPED_LINE)):
                 print(f"  {line}", flush=True)
         if exit_code:
             failed.append(tier.name)

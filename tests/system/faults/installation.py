@@ -73,10 +73,14 @@ class Installation:
 
     def create(self) -> None:
         """Migrate the database, create the topics, and start to read them."""
-        migrate(single_host_url(self.database_url))
-        asyncio.run(create_topics(self.bootstrap, self.prefix, self.database_url))
+        self.install()
         self.start_reader()
         threading.Thread(target=self._supervise, daemon=True).start()
+
+    def install(self) -> None:
+        """Migrate the database and create the topics."""
+        migrate(single_host_url(self.database_url))
+        asyncio.run(create_topics(self.bootstrap, self.prefix, self.database_url))
 
     def start_reader(self) -> None:
         """Read all outputs from their beginning."""
@@ -100,11 +104,11 @@ class Installation:
         if name == "handler":
             settings.setdefault("HANDLER_INSTANCE", f"{name}-{number}")
         process = Process(name, settings, self.folder / f"{name}-{number}.log")
-        if name == "gateway":
-            jwks = self.issuer.write_jwks(self.folder / f"users-{number}.jwks")
+        if name in ("gateway", "console"):
+            jwks = self.issuer.write_jwks(self.folder / f"users-{name}-{number}.jwks")
             process.environment |= {
-                "GATEWAY_PORT": str(process.port),
-                "GATEWAY_URL": process.url,
+                f"{name.upper()}_PORT": str(process.port),
+                f"{name.upper()}_URL": process.url,
                 "JWKS": str(jwks),
                 "REQUESTS_PER_MINUTE": "1000000",
             }

@@ -33,6 +33,7 @@ from services.console.web import (
     moderation_watch,
     publication_pages,
     runbook_pages,
+    search_page,
     status_page,
     topic_pages,
 )
@@ -188,6 +189,7 @@ def build_pages_app(lifespan: Lifespan[FastAPI], *, with_health: bool) -> FastAP
         action_pages.router,
         audit_pages.router,
         runbook_pages.router,
+        search_page.router,
     ):
         app.include_router(router)
     _add_error_handlers(app)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from services.agreement.coefficients import REASON_TEXTS
 from services.agreement.ratings import collect_ratings
 from services.agreement.statistics import compute_agreement
 from services.console.event_summary import summarize_event
-from services.console.state_diff import CHANGES_MAX, build_student_rows, find_changes
+from services.console.state_diff import CHANGES_MAX, StudentRow, build_student_rows, find_changes
 from services.console.web.dependencies import (
     ConsoleDependencies,
     Viewer,
@@ -24,6 +25,7 @@ from services.console.web.dependencies import (
     parse_time,
     record_page,
 )
+from services.console.web.row_list import Rows, build_row_page
 from services.console.web.templates import escape_invisible
 from services.eventlog.aggregates import load_as_of
 from services.eventlog.assignment_list import list_assignments
@@ -38,6 +40,13 @@ from services.moderation.upcasters import upcast
 router = APIRouter()
 ROWS_MAX = 50
 VERSION_MAX = 2**31 - 1
+STUDENT_COLUMNS: Mapping[str, Callable[[StudentRow], Any]] = {
+    "student": lambda row: row.student_id,
+    "set": lambda row: not row.in_moderation_set,
+    "marks": lambda row: len(row.grade_cells),
+    "submission": lambda row: row.state,
+    "grade": lambda row: row.grade,
+}
 
 
 @router.get("/assignments")
@@ -69,27 +78,27 @@ async def assignment_page(
     user: Viewer,
     root_account: int,
     assignment: int,
+    students: Rows,
     version: str = "",
     at: str = "",
     compare: str = "",
-    students: int = 1,
     before: str = "",
 ) -> Response:
-    """Show an assignment at a version or time, its changes since another version, and its timeline."""
+    """Show an assignment at a version or time: its changes since another version, its students and its timeline."""
     if not user.sees(root_account):
         raise HTTPException(404)
     snapshot = await _load_snapshot(StreamReader(dependencies.pool), root_account, assignment, version, at, compare)
     await record_page(request, user, "assignment page", {"root_account": root_account, "assignment": assignment})
     document = state_document(snapshot.course, snapshot.state, refused_with=snapshot.refused_with)
     state_changes = find_changes(snapshot.earlier_document, document)
-    first_row, rows = (max(students, 1) - 1) * ROWS_MAX, build_student_rows(document)
+    path, kept = f"/assignments/{root_account}/{assignment}", {"version": version, "at": at, "compare": compare}
     stream_version = snapshot.state.version
     until = min(_parse_number(before, VERSION_MAX) - 1 if before else stream_version, stream_version)
     events = await StreamReader(dependencies.pool).events_page(snapshot.stream, max(until - ROWS_MAX, 0), until)
     return dependencies.templates.render_page(
         request,
         "assignment.html",
-        view={"path": f"/assignments/{root_account}/{assignment}", "user": user},
+        view={"path": path, "user": user},
         root_account=root_account,
         course=snapshot.course,
         state=snapshot.state,
@@ -100,11 +109,11 @@ async def assignment_page(
         more_changes=len(state_changes) > CHANGES_MAX,
         settings=document["settings"],
         schedule=document["scheduled_publication"],
-        rows=rows[first_row : first_row + ROWS_MAX],
-        students=len(rows),
-        students_page=max(students, 1),
-        more_students=len(rows) > first_row + ROWS_MAX,
-        query={"version": version, "at": at, "compare": compare},
+        page=build_row_page(
+            build_student_rows(document), students, path, lambda row: str(row.student_id), STUDENT_COLUMNS, kept
+        ),
+        explains=snapshot.state.moderated_grading and not snapshot.state.anonymizes_students(snapshot.course),
+        query=kept,
         names=_grader_names(snapshot.course, snapshot.state),
         events=[_event_row(stored) for stored in reversed(events)],
         next_before=until - ROWS_MAX + 1 if until > ROWS_MAX else None,
@@ -169,7 +178,7 @@ def _grader_names(course: Course, state: Assignment) -> dict[int, str]:
 async def _agreement_context(course: Course, state: Assignment) -> dict[str, Any]:
     """Compute the agreement of the graders and its plots, in a thread because classes may be large."""
     if not state.moderated_grading:
-        return {"agreement": None}
+        return {"agreement": None, "agreement_problem": None}
     try:
         statistics = await asyncio.to_thread(compute_agreement, collect_ratings(course, state))
     except LibrariesMissing as error:

@@ -18,7 +18,7 @@ PERIOD_DEFAULT = timedelta(days=7)
 FILTER_CHARACTERS_MAX = 200
 KINDS = (
     "assignment page", "publication page", "adjudication page", "explanation page", "command page",
-    "state", "history", "agreement", "verdict", "reveal", "redrive", "discard",
+    "search", "state", "history", "agreement", "verdict", "reveal", "redrive", "discard",
     "replay", "erase", "export",
 )  # fmt: skip
 

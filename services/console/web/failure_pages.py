@@ -64,10 +64,12 @@ async def dead_letters_page(
     )
     groups = await failures.groups()
     shown, last = letters[:ROWS_MAX], letters[ROWS_MAX - 1] if len(letters) > ROWS_MAX else None
+    newest = await failures.dead_letter(shown[0].shard, shown[0].number) if shown and user.can_operate else None
     return dependencies.templates.render_page(
         request,
         "dead_letters.html",
         letters=shown,
+        is_newest_unreadable=newest is not None and isinstance(parse(newest.value), UnreadableRecord),
         reasons=sorted({group.reason for group in groups} | ({reason} if reason else set())),
         reason=reason,
         partition=partition,

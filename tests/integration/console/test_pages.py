@@ -129,11 +129,14 @@ async def test_page_numbers_match_the_idle_log(console: ConsoleClient) -> None:
     texts = (f'<dd id="decided">{decided:,}</dd>', f'<a href="/failures">{open_letters:,} dead letter')
     await wait_until(partial(page_contains, console, "/", *texts), f"the page shows {texts}")
     failures = html.unescape((await console.request("GET", "/failures")).text)
-    by_cause = re.findall(r'rejections\?type=(\w*)&reason=(\w+)">[^<]*</a></td><td class="number">([\d,]+)<', failures)
+    by_cause = re.findall(
+        r'rejections\?type=(\w*)&reason=(\w+)">[^<]*</a></td><td[^>]*>[^<]*</td><td class="number"[^>]*>([\d,]+)<',
+        failures,
+    )
     assert {(kind or None, reason, int(count.replace(",", ""))) for kind, reason, count in by_cause} == {
         tuple(row) for row in refused
     }
-    by_letter = re.findall(r'class="number">([\d,]+)</td>', failures.split("Refused commands")[0])
+    by_letter = re.findall(r'class="number" data-name="Open">([\d,]+)</td>', failures.split("Refused commands")[0])
     assert sum(int(count.replace(",", "")) for count in by_letter) == open_letters
 
 

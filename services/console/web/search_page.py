@@ -1,0 +1,108 @@
+"""Finds commands, events, assignments, courses, students and dead letters by their ids."""
+
+import re
+from dataclasses import dataclass
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+
+from schemas.fields import ID_MAX
+from services.console.web.dependencies import ConsoleDependencies, Dependencies, Viewer, record_page
+from services.console.web.sessions import SignedInUser
+from services.eventlog.assignment_list import list_assignments
+from services.eventlog.command_history import CommandHistory
+from services.eventlog.dead_letters import DeadLetterReader
+from services.eventlog.id_search import SearchTooLong, find_assignments_of_student, find_commands, find_event
+from services.eventlog.stream_reader import VerdictArchived
+
+router = APIRouter()
+ROWS_MAX = 50
+TEXT_CHARACTERS_MAX = 200
+TOO_LONG = "The log is too large to search for {what} by id. {remedy}."
+_SHARD_AND_NUMBER = re.compile(r"(\d{1,4})-(\d{1,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Something with the id: what it is, and the path of its page."""
+
+    what: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The matches; ``problem``: why there may be more, or how an id has to look."""
+
+    matches: tuple[Match, ...] = ()
+    problem: str | None = None
+
+
+@router.get("/search")
+async def search_page(request: Request, dependencies: ConsoleDependencies, user: Viewer, q: str = "") -> Response:
+    """Go to what has the id, or list it if there are several; other input is answered on the page."""
+    text = q.strip()[:TEXT_CHARACTERS_MAX]
+    result = await _search(request, dependencies, user, text)
+    if len(result.matches) == 1 and result.problem is None:
+        return RedirectResponse(result.matches[0].path, 303)
+    return dependencies.templates.render_page(
+        request, "search.html", 200 if result.matches else 404, text=text, result=result
+    )
+
+
+async def _search(request: Request, dependencies: Dependencies, user: SignedInUser, text: str) -> SearchResult:
+    account = None if user.sees_all_accounts else user.root_account_id
+    if text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) <= ID_MAX:
+        await record_page(request, user, "search", {"root_account": account, "id": text})
+        return await _find_number(dependencies, int(text), account)
+    if (shard_and_number := _SHARD_AND_NUMBER.fullmatch(text)) is not None:
+        return await _find_row(dependencies, int(shard_and_number[1]), int(shard_and_number[2]))
+    try:
+        return await _find_uuid(dependencies, str(UUID(text)), account)
+    except ValueError:
+        problem = None if not text else "This is no id: ids are numbers, UUIDs, or a shard and number such as 2-17"
+        return SearchResult(problem=problem)
+
+
+async def _find_number(dependencies: Dependencies, number: int, account: int | None) -> SearchResult:
+    pool, matches, problem = dependencies.pool, [], None
+    for row in await list_assignments(pool, number, None, ROWS_MAX, account):
+        what = "assignment" if row.assignment == number else f"course: assignment {row.assignment}"
+        matches.append(Match(what, f"/assignments/{row.root_account}/{row.assignment}"))
+    try:
+        for found in await find_assignments_of_student(pool, number, account, ROWS_MAX):
+            path = f"/assignments/{found.root_account}/{found.assignment}?find={number}"
+            matches.append(Match(f"student: assignment {found.assignment} of course {found.course}", path))
+    except SearchTooLong:
+        problem = TOO_LONG.format(what="students", remedy="Open the assignment, and find the student there")
+    return SearchResult(tuple(matches), problem)
+
+
+async def _find_uuid(dependencies: Dependencies, identifier: str, account: int | None) -> SearchResult:
+    pool = dependencies.pool
+    accounts = await find_commands(pool, identifier, account)
+    if accounts:
+        return SearchResult(tuple(Match("command", f"/commands/{found}/{identifier}") for found in accounts))
+    try:
+        event = await find_event(pool, identifier, account)
+    except SearchTooLong:
+        remedy = "Search for the command: it is in the event's header ce_causationid"
+        return SearchResult(problem=TOO_LONG.format(what="events", remedy=remedy))
+    if event is None:
+        return SearchResult()
+    return SearchResult((Match("event", f"/commands/{event.root_account}/{event.command_id}"),))
+
+
+async def _find_row(dependencies: Dependencies, shard: int, number: int) -> SearchResult:
+    """Find the dead letter and the verdict with a number, which count separately."""
+    matches = []
+    if shard < 2**15 and await DeadLetterReader(dependencies.pool).dead_letter(shard, number) is not None:
+        matches.append(Match("dead letter", f"/failures/dead-letters/{shard}-{number}"))
+    try:
+        has_verdict = await CommandHistory(dependencies.pool).verdict_at(shard, number) is not None
+    except VerdictArchived:
+        has_verdict = True
+    if has_verdict:
+        matches.append(Match("verdict", f"/verdicts/{shard}-{number}"))
+    return SearchResult(tuple(matches))

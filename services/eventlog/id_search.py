@@ -1,0 +1,81 @@
+"""Finds what has an id: commands, events, and the assignments that know a student. Read-only."""
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from services.eventlog.postgres import Pool
+
+SCAN_SECONDS_MAX = 3.0
+# $1 command id, $2 a root account (null: any).
+COMMANDS = """
+select d.root_account from decided_command d
+where d.command_id = $1::uuid and d.first and ($2::bigint is null or d.root_account = $2)
+order by 1
+"""
+# $1 the id of an event, $2 a root account (null: any). No index has these ids: the query reads the log.
+EVENT = """
+select s.root_account, s.assignment, e.version, e.metadata ->> 'command_id'
+from event e join stream s on s.number = e.stream
+where $1 in (e.metadata ->> 'id', e.metadata ->> 'live_id', e.metadata ->> 'caliper_id')
+  and ($2::bigint is null or s.root_account = $2)
+limit 1
+"""
+# $1 a student's id as text, $2 a root account (null: any), $3 limit. Reads the streams of all assignments.
+ASSIGNMENTS_OF_STUDENT = """
+select s.root_account, s.course, s.assignment
+from stream s
+where s.assignment is not null and ($2::bigint is null or s.root_account = $2)
+  and exists (select from event e where e.stream = s.number and e.data ->> 'student_id' = $1)
+order by s.number desc limit $3
+"""
+
+
+class SearchTooLong(Exception):
+    """The log is too large to search for an id without an index."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEvent:
+    """An event; ``assignment`` is None for one of a course."""
+
+    root_account: int
+    assignment: int | None
+    version: int
+    command_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StudentAssignment:
+    """An assignment with events about a student."""
+
+    root_account: int
+    course: int
+    assignment: int
+
+
+async def find_commands(pool: Pool, command_id: str, root_account: int | None) -> list[int]:
+    """Return the root accounts in which a command with this id is decided; ``root_account`` None: of all."""
+    return [row[0] for row in await pool.fetch(COMMANDS, command_id, root_account)]
+
+
+async def find_event(pool: Pool, event_id: str, root_account: int | None) -> FoundEvent | None:
+    """Return the event with this id on events, live-events or caliper. Raises SearchTooLong."""
+    rows = await _scan(pool, EVENT, event_id, root_account)
+    return FoundEvent(*rows[0]) if rows else None
+
+
+async def find_assignments_of_student(
+    pool: Pool, student_id: int, root_account: int | None, rows_max: int
+) -> list[StudentAssignment]:
+    """Return the newest assignments with events about a student. Raises SearchTooLong."""
+    rows = await _scan(pool, ASSIGNMENTS_OF_STUDENT, str(student_id), root_account, rows_max)
+    return [StudentAssignment(*row) for row in rows]
+
+
+async def _scan(pool: Pool, query: str, *arguments: object) -> list[asyncpg.Record]:
+    try:
+        rows: list[asyncpg.Record] = await pool.fetch(query, *arguments, timeout=SCAN_SECONDS_MAX)
+    except (TimeoutError, asyncpg.QueryCanceledError):
+        raise SearchTooLong from None
+    return rows

@@ -72,7 +72,7 @@ def output_headers(topic: str, ce_type_pattern: str) -> Json:
 
 
 def dead_letter_headers() -> Json:
-    """Build the schema of a dead letter's headers: the record's own without `authorization`, and the reason."""
+    """Build the schema of a dead letter's headers: the record's own without secrets, and the reason."""
     number_pattern = "^[0-9]+$"
     required = {
         "dead_letter_reason": text_header("stable identifier of the reason", "^[a-z0-9_]+$"),

@@ -1,6 +1,7 @@
 """Step 5 of 6: serialize a decision into the JSON that the log stores and the topics carry."""
 
 import base64
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,10 @@ OUTPUT_BYTES_MAX = 3 << 20
 # Serializing this many events takes some tens of milliseconds.
 EVENTS_PER_STEP = 1_000
 HTTP_STATUS_BY_REASON: Mapping[str, int] = {reason: info.http_status for reason, info in REASONS.items()}
+SECRET_HEADER = re.compile(
+    "authorization|cookie|token|secret|passw|credential|session|signature|api[-_]?key", re.IGNORECASE
+)
+"""Names of headers that may hold secrets, such as Proxy-Authorization and X-Api-Key."""
 _NO_PERSONAL_DATA: Mapping[int, bytes] = {}
 # These leave the command id unchanged: free for its owner, or settled by its first verdict.
 NOT_SETTLING_REASONS = frozenset({UNAUTHENTICATED.reason, COMMAND_ID_REUSED.reason, COMMAND_EXPIRED.reason})
@@ -243,12 +248,15 @@ def build_event(
 
 
 def encode_headers(record: Record) -> bytes:
-    """Encode a dead letter's headers as base64, without ``authorization``; names that are not UTF-8 stay escaped."""
+    """Encode a dead letter's headers as base64, without secrets; names that are not UTF-8 stay escaped.
+
+    Dead letters are kept and published: whoever reads the topic could use a producer's credentials.
+    """
     return orjson.dumps(
         [
             [base64.b64encode(name.encode()).decode(), None if value is None else base64.b64encode(value).decode()]
             for name, value in record.headers
-            if name.lower() != "authorization"
+            if SECRET_HEADER.search(name) is None
         ]
     )
 

@@ -34,7 +34,7 @@ class CertificateAuthority:
         return self.folder / "ca.pem"
 
     def create(self, *server_names: str) -> None:
-        """Create the authority and a certificate for this machine for each server name."""
+        """Create the authority and, for each server name, a certificate for that name and for this machine."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         authority_key = ec.generate_private_key(ec.SECP256R1())
         authority_name = _common_name("moderated-grading local stack")
@@ -48,7 +48,9 @@ class CertificateAuthority:
         self.certificate.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
         for name in server_names:
             key = ec.generate_private_key(ec.SECP256R1())
-            hosts = x509.SubjectAlternativeName([x509.DNSName(HOST_NAME), x509.IPAddress(ip_address(HOST_ADDRESS))])
+            hosts = x509.SubjectAlternativeName(
+                [x509.DNSName(name), x509.DNSName(HOST_NAME), x509.IPAddress(ip_address(HOST_ADDRESS))]
+            )
             issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
             certificate = (
                 _builder(_common_name(name), authority_name, key)

@@ -133,9 +133,7 @@ class KafkaServer:
             self.kill()
             raise RuntimeError(f"Kafka did not start; see {self.folder / 'broker.log'}")
         if self.security is not None:
-            missing = [user for user in self.users if not self.security.password_file(user).exists()]
-            if missing:
-                self.security.create_users(self._internal_port(), missing)
+            self.security.create_users(self._internal_address(), self.users)
         # Another process may end the broker, by its pid file; without this, Popen warns of a running child.
         process.returncode = 0
 
@@ -175,10 +173,10 @@ class KafkaServer:
     def _is_ready(self) -> bool:
         if self.security is None:
             return is_ready(self.address)
-        return answers(self.security.internal_client(self._internal_port()))
+        return answers(self.security.internal_client(self._internal_address()))
 
-    def _internal_port(self) -> int:
-        return int((self.folder / "internal-port").read_text())
+    def _internal_address(self) -> str:
+        return f"{HOST_NAME}:{(self.folder / 'internal-port').read_text()}"
 
     def _terminate(self, signal_number: int) -> None:
         if (pid := self.pid()) is not None:

@@ -19,6 +19,9 @@ ADMINISTRATOR = "admin"
 SCRAM_ITERATIONS = 4_096
 REQUEST_SECONDS_MAX = 60
 MECHANISM = "SCRAM-SHA-512"
+KEYSTORE = "broker.pem"
+CERTIFICATE_USER = "User:CN=kafka"
+"""What the broker's own certificate signs in as."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,7 @@ class KafkaSecurity:
 
     def broker_settings(self, port: int, controller_port: int, internal_port: int, folder: Path) -> dict[str, str]:
         """Return the settings that secure the broker. Writes its certificate and key into ``folder``."""
-        issued = self.authority.issued("kafka")
-        certificates = issued.certificate.read_text() + self.authority.certificate.read_text()
-        write_secret(folder / "broker.pem", issued.key.read_text() + certificates)
-        certificate_user = "User:CN=kafka"
+        self.write_keystore(folder / KEYSTORE)
         return {
             "listeners": (
                 f"SASL_SSL://127.0.0.1:{port},INTERNAL://127.0.0.1:{internal_port},"
@@ -62,22 +62,28 @@ class KafkaSecurity:
                 "org.apache.kafka.common.security.scram.ScramLoginModule required;"
             ),
             "ssl.keystore.type": "PEM",
-            "ssl.keystore.location": str(folder / "broker.pem"),
+            "ssl.keystore.location": str(folder / KEYSTORE),
             "ssl.truststore.type": "PEM",
             "ssl.truststore.location": str(self.authority.certificate),
             "listener.name.internal.ssl.client.auth": "required",
             "listener.name.controller.ssl.client.auth": "required",
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "allow.everyone.if.no.acl.found": "false",
-            "super.users": f"{certificate_user};User:{ADMINISTRATOR}",
+            "super.users": f"{CERTIFICATE_USER};User:{ADMINISTRATOR}",
         }
 
-    def internal_client(self, internal_port: int) -> AdminClient:
-        """Create a client that connects as the broker itself."""
+    def write_keystore(self, path: Path) -> None:
+        """Write the broker's key and certificate, and the authority's, into one PEM file, as Kafka reads them."""
+        issued = self.authority.issued("kafka")
+        certificates = issued.certificate.read_text() + self.authority.certificate.read_text()
+        write_secret(path, issued.key.read_text() + certificates)
+
+    def internal_client(self, address: str) -> AdminClient:
+        """Create a client that connects as the broker itself, to its listener INTERNAL at ``address``: host:port."""
         issued = self.authority.issued("kafka")
         return AdminClient(
             {
-                "bootstrap.servers": f"{HOST_NAME}:{internal_port}",
+                "bootstrap.servers": address,
                 "security.protocol": "SSL",
                 "ssl.ca.location": str(self.authority.certificate),
                 "ssl.certificate.location": str(issued.certificate),
@@ -86,11 +92,16 @@ class KafkaSecurity:
             }
         )
 
-    def create_users(self, internal_port: int, users: Collection[str]) -> None:
-        """Generate a password for each user, store it in the broker, and write it to the user's file."""
+    def create_users(self, address: str, users: Collection[str]) -> None:
+        """Create the users that have no password file: store a new password in the broker and in the user's file.
+
+        ``address``: host:port of the broker's listener INTERNAL.
+        """
         credential = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, SCRAM_ITERATIONS)
-        passwords = {user: secrets.token_urlsafe(24) for user in users}
-        client = self.internal_client(internal_port)
+        passwords = {user: secrets.token_urlsafe(24) for user in users if not self.password_file(user).exists()}
+        if not passwords:
+            return
+        client = self.internal_client(address)  # Its requests end with it.
         stored = client.alter_user_scram_credentials(
             [UserScramCredentialUpsertion(user, credential, passwords[user].encode()) for user in passwords],
             request_timeout=REQUEST_SECONDS_MAX,

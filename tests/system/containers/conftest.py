@@ -12,7 +12,6 @@ from deploy.local.paths import ROOT
 
 IMAGE = "moderated-grading"
 NO_BASE_IMAGE = 3
-COMPOSE_FILE = ROOT / "deploy/compose.yaml"
 
 
 class Engine:

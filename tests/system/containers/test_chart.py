@@ -166,7 +166,7 @@ def test_chart_runs_the_commands_of_compose(rendered: dict[str, list[Json]]) -> 
     of_image = {
         name: service["command"]
         for name, service in services.items()
-        if service["image"].startswith("${MODERATION_IMAGE") and name != "keys"
+        if service["image"].startswith("${MODERATION_IMAGE") and service.get("profiles") == ["single"]
     }
     in_chart = {name: pod["containers"][0]["args"] for name, pod in pod_templates(rendered["minimal"])}
     # The chart states the number of shards, which compose leaves at its default.

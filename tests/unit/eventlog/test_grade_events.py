@@ -1,5 +1,6 @@
 """The quick way of the two most common events leads to the state that the way of all events leads to."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import orjson
@@ -130,3 +131,31 @@ def test_later_version_of_the_form_is_left_to_the_way_of_all_events() -> None:
 
     assert later.type == ProvisionalGradeCreated.name
     assert not apply_grade_event(fold_every_event(stored_events[:-1]), later)
+
+
+@pytest.mark.parametrize("event_type", QUICK_TYPES)
+def test_earlier_version_is_upcast_even_if_its_form_could_be_read_quickly(
+    event_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version counts, not the form: here an earlier one stored tenths of points in the fields of today."""
+
+    def convert(score: Any, change: Callable[[int], int]) -> Any:
+        return [convert(part, change) for part in score] if isinstance(score, list) else score and change(score)
+
+    def upcast_tenths(payload: dict[str, Any]) -> dict[str, Any]:
+        return {**payload, "score": convert(payload["score"], lambda tenths: tenths // 10)}
+
+    memory = moderated_course()
+    memory.grade(TA1, ANN, 5)
+    memory.grade(TA1, ANN, 6)
+    stored_events = to_stored_events(memory)
+    number = [event.type for event in stored_events].index(event_type)
+    before, current = stored_events[:number], stored_events[number]
+    data = orjson.loads(current.data)
+    data["payload"]["score"] = convert(data["payload"]["score"], lambda points: points * 10)
+    earlier = current._replace(type_version=TYPE_VERSION - 1, data=orjson.dumps(data).decode())
+    monkeypatch.setitem(UPCASTERS, (event_type, TYPE_VERSION - 1), upcast_tenths)
+
+    assignment = fold_every_event(before)
+    apply_assignment_event(assignment, earlier)
+    assert assignment == fold_every_event([*before, current])

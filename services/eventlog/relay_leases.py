@@ -53,6 +53,11 @@ class LeaseSession:
     is_member: bool = True
     last_used_at: datetime | None = None
 
+    @property
+    def has_other_login(self) -> bool:
+        """Whether it belongs to a relay, because only relays are members, whose activity this login may not see."""
+        return self.is_member and self.last_used_at is None
+
 
 class RelayLeases:
     """The leases of one relay, over a separate connection. Every method may raise POSTGRES_ERRORS."""

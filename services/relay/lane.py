@@ -10,7 +10,7 @@ from services.config import RelaySettings
 from services.eventlog.append_signal import AppendSignal
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.installation import Installation
-from services.eventlog.postgres import READER, HeartbeatConnection, connect
+from services.eventlog.postgres import QUERY_SECONDS_MAX, READER, HeartbeatConnection, connect
 from services.kafka.relay_progress import list_lane_shards
 from services.kafka.topics import describe_other_installation, full_topic_name
 from services.publishing.cloudevents import PublishingFormat
@@ -18,6 +18,7 @@ from services.publishing.record_mapper import RecordMapper
 from services.publishing.topic_ends import full_topic_names, read_topic_ends
 from services.relay.metrics import RelayTelemetry
 from services.relay.publisher import START_SECONDS_MAX, Publisher
+from services.relay.silence import AnswerWatch
 from services.relay.startup_checks import (
     OperatorRequired,
     verify_log,
@@ -60,6 +61,8 @@ class Lane:
         self.task: asyncio.Task[None] | None = None
         self.is_released = False
         self.steps_back_until = 0.0
+        self._answers = AnswerWatch(settings.relay_takeover_seconds)
+        self._is_abandoned = False
         self._retry_at = 0.0
         self._consecutive_failures = 0
         self._has_producer_failed = False
@@ -75,9 +78,13 @@ class Lane:
         """Return whether the lane does not run, and a failure is long enough ago; ``now`` is in monotonic seconds."""
         return not self.is_running and now >= self._retry_at
 
+    def is_hanging(self, now: float) -> bool:
+        """Return whether PostgreSQL has not answered the lane for as long as a relay may be silent."""
+        return self._answers.is_overdue(now)
+
     def start(self) -> None:
         """Start to work on the lane, whose lease is held."""
-        self.is_released = False
+        self.is_released = self._is_abandoned = False
         self.task = asyncio.create_task(self._work(), name=self.name)
 
     def release(self) -> None:
@@ -90,6 +97,12 @@ class Lane:
             if self.task.cancelled():
                 raise RuntimeError(f"{self.name} was cancelled from within")
             self.task.result()
+
+    def abandon(self) -> None:
+        """End the session of a lane that hangs, and let other relays work until its query would have timed out."""
+        if self.task is not None:
+            self._is_abandoned = True
+            self.task.cancel()
 
     async def stop(self) -> None:
         """End the session now; an open transaction is aborted by the lane's next relay."""
@@ -112,6 +125,12 @@ class Lane:
             self._set_problem(describe_error(error))
             LOGGER.warning("%s; again in %s s", self.problem, pause, extra={"lane": self.lane})
             self._step_back(pause)
+        except asyncio.CancelledError:
+            if not self._is_abandoned:
+                raise
+            self._set_problem("PostgreSQL did not answer in time; other relays take over")
+            self._step_back(RETRY_SECONDS[-1])
+            self.steps_back_until = time.monotonic() + QUERY_SECONDS_MAX
         except OperatorRequired as error:
             if self.problem != str(error):
                 LOGGER.error("%s", error, extra={"lane": self.lane})
@@ -171,13 +190,15 @@ class Lane:
         topic_names = full_topic_names(prefix, OUTPUT_TOPICS)
         async with failpoints.around("relay.read_topic_ends"):
             ends = await read_topic_ends(self.settings.kafka_bootstrap, history, topic_names, self.shards)
-        async with failpoints.around("relay.verify_log"):
-            await verify_log(progress, history, ends)
+        with self._answers.awaited():
+            async with failpoints.around("relay.verify_log"):
+                await verify_log(progress, history, ends)
         verify_topics_complete(progress, ends)
         self._log_checked_at = time.monotonic()
         self.telemetry.mark_active(self.lane, progress)
         positions = [progress.sequences["events"][shard] for shard in self.shards]
-        live_numbers = dict(zip(self.shards, await history.live_numbers_at(self.shards, positions), strict=True))
+        with self._answers.awaited():
+            live_numbers = dict(zip(self.shards, await history.live_numbers_at(self.shards, positions), strict=True))
         return TransactionBuilder(history, RecordMapper(history, self.publishing_format), progress, live_numbers)
 
     async def _relay_transactions(
@@ -195,11 +216,14 @@ class Lane:
             self.health.heartbeat(self.name)
             if pending is None and time.monotonic() >= self._log_checked_at + LOG_CHECK_SECONDS:
                 # A proxy may hide a failover that lost commits, and new rows the loss.
-                async with failpoints.around("relay.verify_log"):
-                    await verify_log(builder.progress, history)
+                with self._answers.awaited():
+                    async with failpoints.around("relay.verify_log"):
+                        await verify_log(builder.progress, history)
                 self._log_checked_at = time.monotonic()
             signal.clear()
-            pending = pending or await builder.next()
+            if pending is None:
+                with self._answers.awaited():
+                    pending = await builder.next()
             if pending is None:
                 await signal.wait(IDLE_SECONDS_MAX)
                 continue
@@ -207,7 +231,8 @@ class Lane:
             next_task = asyncio.create_task(builder.next_if_full())
             try:
                 await self._publish(publisher, pending)
-                pending = await next_task
+                with self._answers.awaited():
+                    pending = await next_task
             finally:
                 next_task.cancel()
                 await asyncio.gather(next_task, return_exceptions=True)

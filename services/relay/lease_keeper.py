@@ -47,6 +47,7 @@ class LeaseKeeper:
         self._free_since: dict[int, float] = {}
         self._watch = SilenceWatch(settings.relay_takeover_seconds)
         self._problem: str | None = None
+        self._has_warned_of_logins = False
 
     async def run(self) -> NoReturn:
         """Relay until cancelled. Raises errors of lanes that neither a retry nor an operator can resolve."""
@@ -95,6 +96,7 @@ class LeaseKeeper:
         sessions = await leases.read_sessions()
         await self._end_silent_relays(leases, sessions)
         now = time.monotonic()
+        self._abandon_hanging_lanes(sessions, leases.pid, now)
         self._note_free_lanes(sessions, leases.pid, now)
         share = compute_share(len(self.lanes), sessions, leases.pid)
         working = sorted(number for number in self._held if not self.lanes[number].is_released)
@@ -122,7 +124,9 @@ class LeaseKeeper:
         """Take part in the sharing while this relay can publish; otherwise others do its work."""
         now = time.monotonic()
         is_able = "kafka" not in self.health.server_problems and all(
-            now >= lane.steps_back_until for lane in self.lanes.values()
+            # A lane that still runs after its lease was lost hangs, or is about to end.
+            now >= lane.steps_back_until and not lane.is_hanging(now) and (number in self._held or not lane.is_running)
+            for number, lane in self.lanes.items()
         )
         if is_able and not self._is_member:
             await leases.join()
@@ -130,14 +134,39 @@ class LeaseKeeper:
             await leases.leave()
         self._is_member = is_able
 
+    def _abandon_hanging_lanes(self, sessions: Sequence[LeaseSession], pid: int, now: float) -> None:
+        """End lanes that wait too long for PostgreSQL, if another relay can work on them; it may be slow for all."""
+        if not any(session.is_member and session.pid != pid for session in sessions):
+            return
+        for number, lane in self.lanes.items():
+            if lane.is_hanging(now):
+                LOGGER.warning(
+                    "PostgreSQL has not answered the lane for %g s: other relays take it over",
+                    self.settings.relay_takeover_seconds,
+                    extra={"lane": number},
+                )
+                lane.abandon()
+
+    def _warn_of_other_login(self) -> None:
+        """Warn once: the other login lasts as long as that relay."""
+        if not self._has_warned_of_logins:
+            self._has_warned_of_logins = True
+            LOGGER.warning(
+                "another relay has logged in to PostgreSQL with another role: if it hangs, this relay cannot end its"
+                " session, and its lanes stand still until it is stopped; let all relays log in with the same role"
+                " (the user in DATABASE_URL)"
+            )
+
     async def _end_silent_relays(self, leases: RelayLeases, sessions: Sequence[LeaseSession]) -> None:
+        if any(session.has_other_login for session in sessions if session.pid != leases.pid):
+            self._warn_of_other_login()
         last_used_at = {s.pid: s.last_used_at for s in sessions if s.last_used_at is not None and s.pid != leases.pid}
         for pid in self._watch.observe(last_used_at, time.monotonic()):
             silent = next(session for session in sessions if session.pid == pid)
             try:
                 was_ended = await leases.end_session(silent)
             except asyncpg.InsufficientPrivilegeError:
-                LOGGER.warning("a relay hangs, and its session cannot be ended: it has another login")
+                self._warn_of_other_login()
                 continue
             if was_ended:
                 self.telemetry.metrics.takeovers.inc()

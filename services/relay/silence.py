@@ -1,6 +1,8 @@
-"""Detects relays that hang: those whose sessions are no longer used. Pure."""
+"""Detects relays that hang: those whose sessions are no longer used, or whose lanes get no answers. Pure."""
 
-from collections.abc import Mapping
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
 
@@ -26,3 +28,25 @@ class SilenceWatch:
             if self._unchanged_since.get(pid, (None, 0.0))[0] != used_at:
                 self._unchanged_since[pid] = (used_at, now)
         return [pid for pid, (_, since) in self._unchanged_since.items() if now - since >= self._seconds_max]
+
+
+class AnswerWatch:
+    """Watches how long a lane waits for PostgreSQL's answer; ``clock``: in monotonic seconds."""
+
+    def __init__(self, seconds_max: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds_max = seconds_max
+        self._clock = clock
+        self._asked_at: float | None = None
+
+    @contextlib.contextmanager
+    def awaited(self) -> Iterator[None]:
+        """Wait for an answer while the block runs."""
+        self._asked_at = self._clock()
+        try:
+            yield
+        finally:
+            self._asked_at = None
+
+    def is_overdue(self, now: float) -> bool:
+        """Return whether an answer has been awaited for ``seconds_max``."""
+        return self._asked_at is not None and now - self._asked_at >= self._seconds_max

@@ -1,13 +1,22 @@
 """Leases are locks of one session per relay, which other relays see, and end if the relay hangs."""
 
+import asyncio
 import dataclasses
+import uuid
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
+from services.config import RelaySettings
 from services.eventlog.postgres import READER, HeartbeatConnection, connect
 from services.eventlog.relay_leases import LEASE_PROCESS, LeaseSession, RelayLeases, lane_lock_name
+from services.relay.lease_keeper import LeaseKeeper
+from services.relay.metrics import RelayTelemetry
+from services.runtime.health import Health
+from services.telemetry.metrics import RelayMetrics
 from tests.fixtures.connection_pooler import run_pooler
 
 PREFIX = "leases"
@@ -91,3 +100,48 @@ async def test_relay_finds_its_own_session_behind_a_pooler(database_url: str) ->
             assert seen.is_member
         finally:
             await leases.connection.close()
+
+
+@pytest.fixture
+async def other_login_url(database_url: str, postgres: str) -> AsyncIterator[str]:
+    """The log's URL for a login of its own with the reader's rights."""
+    login = f"test_relay_{uuid.uuid4().hex[:8]}"
+    password = uuid.uuid4().hex
+    administrator = await asyncpg.connect(postgres)
+    await administrator.execute(f"create role {login} login password '{password}'; grant {READER} to {login}")
+    place = urlsplit(database_url).netloc.rpartition("@")[2]
+    try:
+        yield urlsplit(database_url)._replace(netloc=f"{login}:{password}@{place}", query="").geturl()
+    finally:
+        await administrator.execute(f"drop role {login}")
+        await administrator.close()
+
+
+async def test_relay_warns_once_if_another_one_has_another_login(
+    database_url: str, other_login_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither can end the other's session: a relay that hangs would keep its lanes."""
+    monkeypatch.setenv("DATABASE_URL", other_login_url)
+    monkeypatch.setenv("TOPIC_PREFIX", PREFIX)
+    other = await open_leases(database_url)
+    health, rounds = Health(), list[float]()
+    telemetry = RelayTelemetry(RelayMetrics())
+    keeper = asyncio.create_task(LeaseKeeper(RelaySettings(), [], health, telemetry).run())
+    own = await open_leases(database_url)
+    try:
+        await other.join()
+        async with asyncio.timeout(20):
+            while len(rounds) < 3:
+                sessions = await own.read_sessions()
+                rounds = sorted(
+                    {*rounds, *(s.last_used_at.timestamp() for s in sessions if s.pid != other.pid if s.last_used_at)}
+                )
+                await asyncio.sleep(0.05)
+    finally:
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+        await own.connection.close()
+        await other.connection.close()
+    warnings = [record.getMessage() for record in caplog.records if "another role" in record.getMessage()]
+    assert len(warnings) == 1
+    assert "let all relays log in with the same role" in warnings[0]

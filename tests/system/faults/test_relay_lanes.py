@@ -80,3 +80,18 @@ async def test_relay_that_hangs_loses_all_of_its_lanes_and_publishes_nothing_twi
         hanging.signal(signal.SIGCONT)
     await wait_for_lanes((hanging, 2), (other, 2))
     await assert_published_once(system, sending)
+
+
+async def test_relay_whose_lanes_wait_for_postgresql_gives_them_up_although_its_leases_are_kept(system: System) -> None:
+    other, hanging = system.create_process("relay"), system.create_process("relay")
+    # The lanes wait in a query, while the session that holds their leases is used all the time.
+    hanging.environment |= {"FAILPOINTS": "relay.log.heads.before=delay(50)@60+"}
+    for process in (system.create_process("handler"), other, hanging):
+        process.start()
+        await process.wait_until_ready()
+    sending = BackgroundSender(system)
+    await wait_until(lambda: "has not answered the lane" in hanging.log.read_text(), "a lane hangs")
+    await wait_for_lanes((hanging, 0), (other, count_lanes()))
+    await assert_published_once(system, sending)
+    assert hanging.get_metric(ACTIVE) == 0
+    assert other.get_metric("moderation_relay_takeovers_total") == 0

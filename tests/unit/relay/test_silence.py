@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from services.relay.silence import SilenceWatch
+from services.relay.silence import AnswerWatch, SilenceWatch
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 SECONDS_MAX = 3.0
@@ -44,3 +44,12 @@ def test_session_that_has_ended_is_forgotten() -> None:
     watch = SilenceWatch(SECONDS_MAX)
     watch_for(watch, 100, 3, used=False)
     assert watch.observe({}, 103.25) == []
+
+
+def test_answer_is_overdue_only_while_it_is_awaited() -> None:
+    answers = AnswerWatch(SECONDS_MAX, clock=lambda: 100.0)
+    assert not answers.is_overdue(200)
+    with answers.awaited():
+        assert not answers.is_overdue(102.9)
+        assert answers.is_overdue(103)
+    assert not answers.is_overdue(200)

@@ -4,7 +4,7 @@ Only events are read: a schedule is in force unless a later event of its stream 
 Each query compares times with PostgreSQL's clock at its own start, so that nothing is due early.
 """
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,10 +19,12 @@ from services.moderation.decisions import COMMAND_EXPIRED
 from services.moderation.json_values import parse_time
 from services.moderation.schedule import publication_command_id
 
+PAGE_ROWS = 10_000
 # The format of the events: the texts sort by time.
 _TIME_FORM = """YYYY-MM-DD"T"HH24:MI:SS.MS"Z\""""
 _PUBLISH_AT = """(e.data #>> '{payload,publish_at}') collate "C\""""
-# $1 seconds before now (null: no limit), $2 seconds after now, $3 maximum number of rows.
+# $1 seconds before now (null: no limit), $2 seconds after now, $3 maximum number of rows, $4 and $5 time and stream of
+# the last row of the page before.
 SCHEDULES = f"""
 with schedule as (
     select e.stream, e.data, {_PUBLISH_AT} as publish_at
@@ -32,13 +34,15 @@ with schedule as (
           to_char((statement_timestamp() - make_interval(secs => $1)) at time zone 'UTC', '{_TIME_FORM}'), '')
       and {_PUBLISH_AT} <=
           to_char((statement_timestamp() + make_interval(secs => $2)) at time zone 'UTC', '{_TIME_FORM}')
+      and ({_PUBLISH_AT}, e.stream) > ($4, $5)
       and not exists (select from event l where l.stream = e.stream and l.version > e.version
                       and l.type in ('publication_scheduled', 'publication_schedule_cancelled', 'grades_posted'))
-    order by {_PUBLISH_AT} limit $3
+    order by {_PUBLISH_AT}, e.stream limit $3
 )
 select s.number, s.root_account, s.course, s.assignment, e.data, f.metadata,
        extract(epoch from e.publish_at::timestamptz - statement_timestamp())::float8
 from schedule e join stream s on s.number = e.stream join event f on f.stream = e.stream and f.version = 1
+order by e.publish_at, e.stream
 """
 # $1 command ids.
 FIRST_VERDICTS = """
@@ -75,14 +79,20 @@ async def read_schedules(
     connection: "asyncpg.Connection[asyncpg.Record] | Pool",
     seconds_before: float | None,
     seconds_after: float,
-    rows_max: int,
-) -> list[Schedule]:
-    """Return the schedules in force whose time is within the given seconds of now, by time.
+    page_rows: int = PAGE_ROWS,
+) -> AsyncIterator[list[Schedule]]:
+    """Yield the schedules in force whose time is within the given seconds of now, by time, in pages of ``page_rows``.
 
-    ``seconds_before`` None: no limit. Schedules whose publication was refused are included.
+    ``seconds_before`` None: no limit. Schedules whose publication was refused are included, so that there may be many.
     """
-    rows = await connection.fetch(SCHEDULES, seconds_before, seconds_after, rows_max)
-    return sorted((_to_schedule(row) for row in rows), key=lambda schedule: schedule.publish_at)
+    time_, stream = "", 0
+    while True:
+        rows = await connection.fetch(SCHEDULES, seconds_before, seconds_after, page_rows, time_, stream)
+        if rows:
+            yield [_to_schedule(row) for row in rows]
+        if len(rows) < page_rows:
+            return
+        time_, stream = orjson.loads(rows[-1]["data"])["payload"]["publish_at"], rows[-1]["number"]
 
 
 def _to_schedule(row: Any) -> Schedule:

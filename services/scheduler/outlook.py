@@ -31,7 +31,6 @@ LOGGER = logging.getLogger("outlook")
 INTERVAL_SECONDS = 15.0
 DAY_SECONDS = 86_400.0
 AHEAD_SECONDS = 401 * DAY_SECONDS
-SCHEDULES_MAX = 100_000
 # Reading and checking a large class takes a second; the soonest are checked first, the others in a later round.
 CHECK_SECONDS_MAX = 10.0
 REASONS = tuple(
@@ -71,7 +70,7 @@ class Outlook:
 
     async def observe(self, connection: Connection) -> None:
         """Read all schedules in force and set the metrics. Raises POSTGRES_ERRORS."""
-        schedules = await read_schedules(connection, None, AHEAD_SECONDS, SCHEDULES_MAX)
+        schedules = [schedule async for page in read_schedules(connection, None, AHEAD_SECONDS) for schedule in page]
         passed = [schedule for schedule in schedules if schedule.seconds_left <= 0]
         waiting = schedules[len(passed) :]
         decided = await find_decided(connection, passed) if passed else {}

@@ -13,14 +13,12 @@ import math
 import time
 from collections.abc import Sequence
 
-from aiokafka.errors import KafkaTimeoutError
-
 from services.config import SchedulerSettings
 from services.eventlog.postgres import READER, HeartbeatConnection, connect
 from services.eventlog.schedules import Schedule, find_decided, read_schedules
 from services.runtime.errors import KAFKA_ERRORS, POSTGRES_ERRORS, Server, describe_error
 from services.runtime.health import Health
-from services.scheduler.sender import PublicationSender
+from services.scheduler.sender import PublicationSender, send_each
 from services.telemetry.metrics import SchedulerMetrics
 
 LOGGER = logging.getLogger("scheduler")
@@ -30,8 +28,6 @@ CLOCK_AHEAD_SECONDS_MAX = 1.0
 # Older due schedules are read only once a minute, because the log holds the schedules of many years.
 BACK_SECONDS = 3_600.0
 FULL_SCAN_SECONDS = 60.0
-SCHEDULES_MAX = 10_000
-SENT_AT_ONCE_MAX = 200
 # The producer's own timeouts are shorter.
 SEND_SECONDS_MAX = 60
 # A command that is not decided by then is sent again: it may be lost, or its token was rejected.
@@ -44,9 +40,13 @@ def split_due(schedules: Sequence[Schedule], now: float) -> tuple[list[Schedule]
 
     ``now``: this machine's time, in seconds since 1970.
     """
-    due = [schedule for schedule in schedules if schedule.seconds_left <= 0]
-    confirmed = [schedule for schedule in due if schedule.publish_at.timestamp() <= now + CLOCK_AHEAD_SECONDS_MAX]
-    return confirmed, [schedule for schedule in due if schedule not in confirmed]
+    due: list[Schedule] = []
+    early: list[Schedule] = []
+    for schedule in schedules:
+        if schedule.seconds_left <= 0:
+            is_confirmed = schedule.publish_at.timestamp() <= now + CLOCK_AHEAD_SECONDS_MAX
+            (due if is_confirmed else early).append(schedule)
+    return due, early
 
 
 class Scheduler:
@@ -104,25 +104,34 @@ class Scheduler:
             self._full_scan_at = -math.inf
         is_full_scan = time.monotonic() - self._full_scan_at >= FULL_SCAN_SECONDS
         seconds_before = None if is_full_scan else max(BACK_SECONDS, self._pending_seconds)
-        schedules = await read_schedules(self._connection, seconds_before, AHEAD_SECONDS, SCHEDULES_MAX)
+        in_force: set[str] = set()
+        next_seconds, held_back, overdue_seconds = POLL_SECONDS, 0, 0.0
+        error: Exception | None = None
+        async for page in read_schedules(self._connection, seconds_before, AHEAD_SECONDS):
+            self._asked = "postgresql"
+            in_force |= {schedule.command_id for schedule in page}
+            due, early = split_due(page, time.time())
+            held_back += len(early)
+            pending = await self._find_undecided([schedule for schedule in due if self._may_send(schedule)])
+            overdue_seconds = max([overdue_seconds, *(-schedule.seconds_left for schedule in pending)])
+            if pending:
+                error = await self._send(pending) or error
+            next_seconds = min([next_seconds, *(each.seconds_left for each in page if each.seconds_left > 0)])
         if is_full_scan:
             self._full_scan_at = time.monotonic()
-            in_force = {schedule.command_id for schedule in schedules}
             self._attempts = {key: attempt for key, attempt in self._attempts.items() if key in in_force}
-        due, held_back = split_due(schedules, time.time())
         if held_back and not self._holds_back:
             LOGGER.error(
                 "PostgreSQL's clock is ahead of this machine's: %s scheduled publications wait until the clocks agree;"
                 " nothing was sent: synchronize the clocks of both hosts",
-                len(held_back),
+                held_back,
             )
-        self._holds_back = bool(held_back)
-        pending = await self._find_undecided([schedule for schedule in due if self._may_send(schedule)])
-        self._pending_seconds = BACK_SECONDS + max((-schedule.seconds_left for schedule in pending), default=0.0)
-        for start in range(0, len(pending), SENT_AT_ONCE_MAX):
-            await self._send(pending[start : start + SENT_AT_ONCE_MAX])
-        next_seconds = min((schedule.seconds_left for schedule in schedules if schedule.seconds_left > 0), default=60.0)
-        return min(max(next_seconds, 0.001), POLL_SECONDS)
+        self._holds_back = held_back > 0
+        self._pending_seconds = BACK_SECONDS + overdue_seconds
+        if error is not None:
+            self._asked = "kafka"
+            raise error
+        return max(next_seconds, 0.001)
 
     def _may_send(self, schedule: Schedule) -> bool:
         attempt = self._attempts.get(schedule.command_id)
@@ -137,27 +146,24 @@ class Scheduler:
         self._attempts |= dict.fromkeys(decided, (0, math.inf))
         return [schedule for schedule in schedules if schedule.command_id not in decided]
 
-    async def _send(self, schedules: Sequence[Schedule]) -> None:
+    async def _send(self, schedules: Sequence[Schedule]) -> Exception | None:
+        """Send commands, and remember which the brokers have; return the first error of the others, if any.
+
+        Raises KAFKA_ERRORS: no broker answers.
+        """
         self._asked = "kafka"
         self._health.heartbeat("scheduler", SEND_SECONDS_MAX)
         await self._sender.start()
         asked_at = time.monotonic()
-        try:
-            async with asyncio.timeout(SEND_SECONDS_MAX):
-                results = await asyncio.gather(*map(self._sender.send, schedules), return_exceptions=True)
-        except TimeoutError:
-            raise KafkaTimeoutError("the brokers do not acknowledge the commands") from None
-        for schedule, error in zip(schedules, results, strict=True):
-            if isinstance(error, BaseException):
+        result = await send_each(self._sender.send, schedules, SEND_SECONDS_MAX)
+        for schedule in schedules:
+            sent_at = result.sent.get(schedule.command_id)
+            if sent_at is None:
                 continue
             sent_before = self._attempts.get(schedule.command_id, (0, 0.0))[0]
             pause = RESEND_SECONDS[min(sent_before, len(RESEND_SECONDS) - 1)]
-            self._attempts[schedule.command_id] = sent_before + 1, time.monotonic() + pause
+            self._attempts[schedule.command_id] = sent_before + 1, sent_at + pause
             self._metrics.sent.labels("again" if sent_before else "first").inc()
             if not sent_before:
-                self._metrics.lateness.observe(time.monotonic() - asked_at - schedule.seconds_left)
-        for error in results:
-            if isinstance(error, Exception):
-                raise error
-            if isinstance(error, BaseException):
-                raise KafkaTimeoutError("the client cancelled a record")
+                self._metrics.lateness.observe(sent_at - asked_at - schedule.seconds_left)
+        return result.error

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaTimeoutError
 
 from services.auth.signer import TokenSigner
 from services.auth.verifier import digest_command
@@ -19,6 +22,9 @@ from services.runtime.errors import KAFKA_ERRORS
 # The token's expiry is checked against the record's append time, which a broker outage delays.
 TOKEN_LIFETIME_SECONDS = 600
 CLOSE_SECONDS_MAX = 3.0
+SENT_AT_ONCE_MAX = 200
+# After that the next ones are sent too.
+GROUP_SECONDS_MAX = 0.25
 
 
 def build_command(schedule: Schedule) -> bytes:
@@ -38,6 +44,45 @@ def build_command(schedule: Schedule) -> bytes:
             "data": data,
         }
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """``sent``: by command id, when the brokers had it, by the monotonic clock. ``error``: why others were not sent."""
+
+    sent: Mapping[str, float]
+    error: Exception | None
+
+
+async def send_each(
+    send: Callable[[Schedule], Awaitable[None]], schedules: Sequence[Schedule], seconds_max: float
+) -> SendResult:
+    """Send all schedules, SENT_AT_ONCE_MAX at a time; those that hang, on a dead partition, delay no others for long.
+
+    ``seconds_max``: how long it may take; what hangs then counts as not sent. Never raises KAFKA_ERRORS.
+    """
+    deadline = time.monotonic() + seconds_max
+    sent: dict[str, float] = {}
+
+    async def send_one(schedule: Schedule) -> None:
+        await send(schedule)
+        sent[schedule.command_id] = time.monotonic()
+
+    sends: set[asyncio.Task[None]] = set()
+    try:
+        for start in range(0, len(schedules), SENT_AT_ONCE_MAX):
+            group = {asyncio.create_task(send_one(each)) for each in schedules[start : start + SENT_AT_ONCE_MAX]}
+            sends |= group
+            await asyncio.wait(group, timeout=GROUP_SECONDS_MAX)
+        await asyncio.wait(sends, timeout=max(deadline - time.monotonic(), 0))
+    finally:
+        for each in sends:
+            each.cancel()
+        results = await asyncio.gather(*sends, return_exceptions=True)
+    errors = [result for result in results if isinstance(result, Exception)]
+    if len(sent) + len(errors) < len(schedules):
+        errors.append(KafkaTimeoutError("the brokers do not acknowledge the commands"))
+    return SendResult(sent, errors[0] if errors else None)
 
 
 class PublicationSender:

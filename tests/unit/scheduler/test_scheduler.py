@@ -5,12 +5,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from aiokafka.errors import KafkaTimeoutError, LeaderNotAvailableError
 
 from services.config import SchedulerSettings
 from services.eventlog.schedules import Schedule
 from services.runtime.errors import KAFKA_ERRORS
 from services.scheduler.scheduler import split_due
-from services.scheduler.sender import PublicationSender
+from services.scheduler.sender import SENT_AT_ONCE_MAX, PublicationSender, send_each
 
 NOW = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
 DUE = Schedule(1, 1, 7001, 7101, "a", NOW, 11, None, "b", seconds_left=0.0)
@@ -42,3 +43,33 @@ async def test_sender_that_finds_no_broker_starts_again(monkeypatch: pytest.Monk
         for _ in range(2):
             with pytest.raises(KAFKA_ERRORS):
                 await sender.start()
+
+
+async def test_publications_of_a_dead_partition_delay_no_others() -> None:
+    schedules = [replace(DUE, course=course, command_id=str(course)) for course in range(3 * SENT_AT_ONCE_MAX)]
+    dead = {schedule.command_id for schedule in schedules[:SENT_AT_ONCE_MAX]}
+    refused = schedules[SENT_AT_ONCE_MAX].command_id
+    all_others_sent = asyncio.Event()
+
+    async def send(schedule: Schedule) -> None:
+        if schedule.command_id in dead:
+            await asyncio.Event().wait()
+        if schedule.command_id == refused:
+            raise LeaderNotAvailableError
+        if schedule.course == len(schedules) - 1:
+            all_others_sent.set()
+
+    sending = asyncio.create_task(send_each(send, schedules, seconds_max=2))
+    await asyncio.wait_for(all_others_sent.wait(), 1.5)
+    result = await sending
+    assert result.sent.keys() == {schedule.command_id for schedule in schedules} - dead - {refused}
+    assert isinstance(result.error, LeaderNotAvailableError)
+
+
+async def test_publications_that_hang_are_not_counted_as_sent() -> None:
+    async def send(_: Schedule) -> None:
+        await asyncio.Event().wait()
+
+    result = await send_each(send, [DUE], seconds_max=0.01)
+    assert result.sent == {}
+    assert isinstance(result.error, KafkaTimeoutError)

@@ -17,8 +17,10 @@ from deploy.benchmarks import (
     memory,
     publication,
     relay,
+    scale_out,
     scaling,
     security,
+    storage,
     throughput,
 )
 from deploy.benchmarks.comparison import COMPARISONS, compare
@@ -41,6 +43,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "publication": publication.publication,
     "security": security.security,
     "relay": relay.relay,
+    "scale": scale_out.scale_out,
+    "storage": storage.storage,
     "large-commands": large_commands.large_commands,
     "http": http.http,
     "costly-requests": costly_requests.costly_requests,

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from deploy.benchmarks.environment import LOG_FILE
 from deploy.benchmarks.service_tree import THIS_TREE, ServiceTree
 from deploy.local.paths import free_port, terminate
@@ -61,6 +63,15 @@ class RunningProcess:
                 return bool(response.status == 200)
         except OSError:
             return False
+
+    def get_metric(self, name: str) -> float:
+        """Return a metric, summed over its labels; 0 while the process does not answer."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/metrics", timeout=2) as response:
+                families = list(text_string_to_metric_families(response.read().decode()))
+        except OSError:
+            return 0
+        return sum(sample.value for family in families for sample in family.samples if sample.name == name)
 
     def memory_mib(self) -> float:
         """Return its resident memory."""

@@ -169,9 +169,12 @@ def print_next_steps(console: Console, sample_data: SampleData) -> None:
     console.print(f"  token=$(deploy/stack token {course.final_grader})", soft_wrap=True)
     url = f"{os.environ['GATEWAY_URL']}{path}?include[]=provisional_grades"
     console.print(f'  curl -gsH "Authorization: Bearer $token" "{url}"', soft_wrap=True, markup=False)
-    console.print(
-        "[dim]Open this season in the console; the second line prints the token to sign in with:[/]", soft_wrap=True
-    )
+    agreed = next(each for each in course.assignments if each.policy is not None)
+    agreed_id = sample_data.assignment_id(agreed.number)
+    console.print(f"[dim]Why the first student's {agreed.name.lower()} has its grade:[/]")
+    console.print(f"  MODERATOR_TOKEN=$token deploy/operate explain {agreed_id} {student}", soft_wrap=True)
+    console.print("[dim]The API, and the season in the console; the last line prints a token for it:[/]")
+    console.print(f"  {os.environ['GATEWAY_URL']}/docs", soft_wrap=True)
     console.print(f"  {os.environ['CONSOLE_URL']}/assignments?id={course.course_id}", soft_wrap=True)
     console.print("  deploy/stack token 1 --scope moderation.operator")
     console.print("[dim]Stop it:[/]")

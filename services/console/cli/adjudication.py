@@ -5,12 +5,15 @@ from urllib.parse import quote
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
 
 from services.console.cli.assignment import AssignmentIdArgument
 from services.console.cli.gateway_requests import change_assignment, read_assignment
 from services.console.cli.options import JsonOption
 from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
 from services.console.cli.publication import get_student
+from services.runtime.command_line import escape_unprintable
 
 Json = dict[str, Any]
 
@@ -54,13 +57,16 @@ def explain(
         return
     console = stdout_console()
     console.print(document["sentence"], markup=False, soft_wrap=True)
-    if document["trail"]:
-        table = build_table("version", "time", "what", "by", "details", right=("version",), fold="details")
-        for row in document["trail"]:
-            details = ", ".join(f"{name} {_format(value)}" for name, value in row["details"].items())
-            what = row["event_type"].replace("_", " ")
-            add_row(table, row["version"], row["at"], what, _format_person(row["actor"]), details)
-        console.print(table)
+    for row in document["trail"]:
+        what, who = row["event_type"].replace("_", " "), _format_person(row["actor"]) or "the LMS"
+        details = ", ".join(f"{name} {_format(value)}" for name, value in row["details"].items())
+        # Two lines instead of a table's row, which has no room for details on a narrow terminal.
+        console.print(
+            Text.assemble((f"  {row['version']:>7}  ", "dim"), escape_unprintable(f"{row['at']}  {what} by {who}")),
+            soft_wrap=True,
+        )
+        if details:
+            console.print(Padding(Text(escape_unprintable(details), "dim"), (0, 0, 0, 11)))
 
 
 def _print_adjudication(console: Console, document: Json) -> None:

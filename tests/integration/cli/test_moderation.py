@@ -70,9 +70,11 @@ async def test_a_moderator_tries_a_policy_adjudicates_plans_publishes_and_explai
     assert (published.exit_code, "are published" in published.stdout) == (0, True)
 
     explained = await moderator.run_in_process("explain", essay, student)
-    sentence, *table = explained.stdout.splitlines()
+    sentence, *trail = explained.stdout.splitlines()
     assert sentence == (await moderator.run_in_process("explain", essay, student, "--json")).json()["sentence"]
-    assert any("grade published" in line for line in table)
+    assert any("grade published by" in line for line in trail)
+    # Also on a narrow terminal, such as this one.
+    assert "score – → 7.5" in " ".join(" ".join(trail).split())
 
 
 async def test_a_publication_is_scheduled_and_cancelled(world: World, moderator: CommandLine) -> None:

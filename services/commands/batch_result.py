@@ -19,6 +19,8 @@ UNKNOWN_TYPE = "unknown"
 class BatchResult:
     """Commands by outcome, dead letters by reason; ``event_counts`` has the events of each transaction.
 
+    ``other_keys``: commands under a key that is not their course.
+
     ``attempts``: 2 if a concurrent append made the batch decide again under locks. ``deferred``: the last records of
     the batch, which were not processed because a limit was reached, mostly by records of ``heaviest_partition``.
     """
@@ -30,6 +32,7 @@ class BatchResult:
     event_counts: list[int] = field(default_factory=list)
     deferred: Sequence[Record] = ()
     heaviest_partition: int | None = None
+    other_keys: int = 0
 
     def add(self, other: "BatchResult") -> None:
         """Add another part of the batch."""
@@ -38,6 +41,7 @@ class BatchResult:
         self.append_seconds += other.append_seconds
         self.attempts = max(self.attempts, other.attempts)
         self.event_counts += other.event_counts
+        self.other_keys += other.other_keys
 
 
 def get_outcome(command: ReadableCommand, decision: Decision | Duplicate) -> Outcome:

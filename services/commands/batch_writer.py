@@ -41,6 +41,7 @@ class BatchWriter:
         self._state_cache = state_cache
         self._outcomes: Counter[Outcome] = Counter()
         self._append_seconds = 0.0
+        self._other_keys = 0
         self._sealer = BatchSealer(rows, persons_with_data)
         self.size = 0
 
@@ -86,6 +87,7 @@ class BatchWriter:
         if serialized.is_first:
             self.first_verdicts[incoming.command_key] = FirstVerdict(incoming.content_hash, serialized.verdict_body)
         self._outcomes[get_outcome(incoming.command, serialized.decision)] += 1
+        self._other_keys += incoming.has_other_key
         self.size += len(serialized.verdict_body)
 
     def _add_events(self, incoming: IncomingCommand, events: list[SerializedEvent], state: CommandState) -> None:
@@ -147,4 +149,11 @@ class BatchWriter:
     def build_result(self, attempts: int) -> BatchResult:
         """Build the result of an appended batch."""
         dead_letters = Counter(dead_letter.reason for dead_letter in self._rows.dead_letters)
-        return BatchResult(self._outcomes, dead_letters, self._append_seconds, attempts, [self.event_count])
+        return BatchResult(
+            self._outcomes,
+            dead_letters,
+            self._append_seconds,
+            attempts,
+            [self.event_count],
+            other_keys=self._other_keys,
+        )

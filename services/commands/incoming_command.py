@@ -49,6 +49,12 @@ class IncomingCommand:
             may_carry_request,
         )
 
+    @property
+    def has_other_key(self) -> bool:
+        """Return whether the record's key is not its course, so that Kafka does not keep the order of the course."""
+        course_id = self.command.course_id
+        return course_id is not None and self.record.key != b"%d" % course_id
+
 
 @value_object()
 class IncomingDeadLetter:

@@ -74,6 +74,7 @@ class HandlerTelemetry:
             metrics.commands.labels(*labels).inc(count)
             if labels[1] == "duplicate":
                 self._repeated_commands.inc(count)
+        metrics.other_key_commands.inc(result.other_keys)
         for reason, count in result.dead_letters.items():
             metrics.dead_letters.labels(reason).inc(count)
         if self.traces is not None:

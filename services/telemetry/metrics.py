@@ -127,6 +127,10 @@ class HandlerMetrics(TokenMetrics):
         self.dead_letters = self._counter(
             "moderation_dead_letters_total", "Records that no verdict can be addressed to, by reason", "reason"
         )
+        self.other_key_commands = self._counter(
+            "moderation_other_key_commands_total",
+            "Commands decided under no key or under another than their course_id: Kafka does not keep their order",
+        )
         self.duplicates = self._counter(
             "moderation_duplicates_total",
             "Records that changed nothing, by kind: repeated_command (its command id is settled: the first verdict is"

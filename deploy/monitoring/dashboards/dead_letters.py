@@ -108,6 +108,13 @@ def _refusals() -> list[Panel]:
             "repeated_command: a producer sent a command id again; redelivery: Kafka delivered a decided record again. "
             "Neither changes anything.",
         ).span(12),
+        graph(
+            "Who sends commands under a wrong key?",
+            "ops",
+            [query(f"sum({rate('moderation_other_key_commands_total')})", "commands")],
+            "Commands without a key, or under another key than their course_id, per second. They are decided, but the "
+            "order of a course's commands is kept only under its key: the producer must be corrected.",
+        ).span(12),
     ]
 
 

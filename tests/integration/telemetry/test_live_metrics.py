@@ -1,5 +1,7 @@
 """Running processes expose exactly the catalogued metrics, with values that match the log."""
 
+import json
+import uuid
 from collections.abc import Callable
 from functools import partial
 
@@ -10,6 +12,7 @@ from deploy.monitoring.metrics_doc import METRICS_BY_PROCESS
 from services.kafka.partitioning import SHARD_COUNT
 from services.telemetry.consumer_lag import PartitionState
 from services.telemetry.metrics import ProcessMetrics
+from tests.fixtures.bad_inputs import BAD_INPUTS
 from tests.fixtures.process_runner import Process, wait_until
 from tests.fixtures.system import System
 
@@ -73,3 +76,14 @@ async def test_idle_metrics_match_the_log(isolated_system: System, worked: dict[
 
 def are_reported(numbers: Callable[[], set[float]], count: int) -> bool:
     return numbers() == {count}
+
+
+async def test_commands_under_another_key_than_their_course_are_counted(
+    isolated_system: System, worked: dict[str, Process]
+) -> None:
+    for key in (None, b"1002", b"1001"):
+        command = {**BAD_INPUTS["bases"]["upsert_course"], "command_id": str(uuid.uuid4())}
+        await isolated_system.client.send_raw(json.dumps(command).encode(), key)
+    other_keys = partial(worked["handler"].get_metric, "moderation_other_key_commands_total")
+    await wait_until(lambda: other_keys() >= 2, "two commands are counted")
+    assert other_keys() == 2

@@ -1,6 +1,7 @@
 """Each step of a command between parsing and appending."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,6 +58,14 @@ def serialize_decision(incoming: IncomingCommand, decision: Any, state: CommandS
 
 def test_command_belongs_to_the_shard_of_its_course() -> None:
     assert parse_command().shard == get_course_shard(1001)
+
+
+@pytest.mark.parametrize(("key", "is_other"), [(b"1001", False), (b"1002", True), (b"01001", True), (None, True)])
+def test_key_that_is_not_the_course_is_recognized(key: bytes | None, is_other: bool) -> None:
+    record = replace(parse_command().record, key=key)
+    incoming = parse_record(record, SHARD_COUNT)
+    assert isinstance(incoming, IncomingCommand)
+    assert incoming.has_other_key is is_other
 
 
 def test_unreadable_record_and_unreadable_course_belong_to_the_shard_of_their_partition() -> None:

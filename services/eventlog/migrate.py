@@ -9,14 +9,13 @@ import contextlib
 import importlib.resources
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from yoyo import default_migration_table, read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
@@ -114,30 +113,42 @@ def _wait_for_other_runs(connection: psycopg.Connection, wait_seconds: float) ->
 
 def _apply_missing(url: str, shard_count: int | None, folder: Path, wait_seconds: float) -> int:
     """Apply each missing migration, in a transaction that waits for locks only briefly, or as it says itself."""
-    options = [] if shard_count is None else [f"moderation.shards={shard_count}"]
-    with _opened_backend(url, options) as backend:
+    settings = {} if shard_count is None else {"moderation.shards": str(shard_count)}
+    with _opened_backend(url, settings) as backend:
         backend.init_database()
         # Other runs are locked out: a row in yoyo's own table of locks is that of a run that was killed.
         backend.break_lock()
         missing = list(backend.to_apply(read_migrations(str(folder))))
     for migration in missing:
         migration.load()
-        timeout = [f"lock_timeout={LOCK_SECONDS}s"] if migration.use_transactions else []
-        with _opened_backend(url, [*options, *timeout]) as backend:
+        if not migration.use_transactions:
+            # Not tried again: it may have been applied in part.
+            with _opened_backend(url, settings) as backend:
+                backend.apply_one(migration)
+            continue
+        with _opened_backend(url, {**settings, "lock_timeout": f"{LOCK_SECONDS}s"}) as backend:
             retry_while_locked(partial(backend.apply_one, migration), f"migration {migration.id}", url, wait_seconds)
     return len(missing)
 
 
+class _Backend(PostgresqlPsycopgBackend):
+    """Sets ``settings`` for each of its sessions by statements: poolers refuse or drop start-up parameters."""
+
+    settings: Mapping[str, str] = {}
+
+    def init_connection(self, connection: psycopg.Connection) -> None:
+        for name, value in self.settings.items():
+            connection.execute("select set_config(%s, %s, false)", (name, value))
+        connection.commit()
+
+
 @contextlib.contextmanager
-def _opened_backend(url: str, options: Sequence[str]) -> Iterator[Any]:
+def _opened_backend(url: str, settings: Mapping[str, str]) -> Iterator[Any]:
     """Open yoyo's connection with settings of its sessions; the first migration reads the number of shards from one."""
-    settings = " ".join(
-        [str(conninfo_to_dict(url).get("options") or ""), *(f"-c {option}" for option in options)]
-    ).strip()
-    conninfo = make_conninfo(url, options=settings) if settings else url
     # yoyo itself only parses URLs with one host; it passes this dictionary to psycopg unchanged.
-    uri = DatabaseURI("postgresql+psycopg", None, None, None, None, None, {"conninfo": conninfo})
-    backend: Any = PostgresqlPsycopgBackend(uri, default_migration_table)
+    uri = DatabaseURI("postgresql+psycopg", None, None, None, None, None, {"conninfo": url})
+    # yoyo makes further connections of the backend's class.
+    backend: Any = type("Backend", (_Backend,), {"settings": settings})(uri, default_migration_table)
     try:
         yield backend
     finally:

@@ -1,7 +1,6 @@
 """One lane of the relay: take over, publish new rows of the lane's shards, give back."""
 
 import asyncio
-import functools
 import logging
 import time
 
@@ -152,7 +151,7 @@ class Lane:
         self.health.heartbeat(self.name)
         async with failpoints.around("relay.connect"):
             connection = await connect(self.settings.url(), "relay", READER)
-        connection.heartbeat = functools.partial(self.health.heartbeat, self.name)
+        connection.heartbeat = self._note_query
         try:
             if self.is_released:  # To start a producer now would fence the lane's next relay.
                 return
@@ -173,6 +172,12 @@ class Lane:
                 await publisher.close()
         finally:
             connection.terminate()
+
+    def _note_query(self, *seconds: float) -> None:
+        """Note the beginning or the end of a query: the heartbeat of HeartbeatConnection."""
+        self.health.heartbeat(self.name, *seconds)
+        # A batch may need a query for each of a thousand courses.
+        self._answers.note_answer()
 
     async def _take_over(self, publisher: Publisher, history: FeedHistory) -> TransactionBuilder:
         """Continue from the stored progress, if the log and the topics agree with it."""

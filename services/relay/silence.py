@@ -31,7 +31,7 @@ class SilenceWatch:
 
 
 class AnswerWatch:
-    """Watches how long a lane waits for PostgreSQL's answer; ``clock``: in monotonic seconds."""
+    """Watches how long a lane waits for PostgreSQL's next answer; ``clock``: in monotonic seconds."""
 
     def __init__(self, seconds_max: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds_max = seconds_max
@@ -40,12 +40,17 @@ class AnswerWatch:
 
     @contextlib.contextmanager
     def awaited(self) -> Iterator[None]:
-        """Wait for an answer while the block runs."""
+        """Wait for answers while the block runs."""
         self._asked_at = self._clock()
         try:
             yield
         finally:
             self._asked_at = None
+
+    def note_answer(self) -> None:
+        """Note one of several answers: from now on the next one is awaited."""
+        if self._asked_at is not None:
+            self._asked_at = self._clock()
 
     def is_overdue(self, now: float) -> bool:
         """Return whether an answer has been awaited for ``seconds_max``."""

@@ -70,12 +70,16 @@ class Outlook:
 
     async def observe(self, connection: Connection) -> None:
         """Read all schedules in force and set the metrics. Raises POSTGRES_ERRORS."""
-        schedules = [schedule async for page in read_schedules(connection, None, AHEAD_SECONDS) for schedule in page]
-        passed = [schedule for schedule in schedules if schedule.seconds_left <= 0]
-        waiting = schedules[len(passed) :]
-        decided = await find_decided(connection, passed) if passed else {}
-        overdue = [schedule for schedule in passed if schedule.command_id not in decided]
-        by_state = {"waiting": len(waiting), "overdue": len(overdue), "refused": len(passed) - len(overdue)}
+        waiting: list[Schedule] = []
+        overdue: list[Schedule] = []
+        refused = 0
+        async for page in read_schedules(connection, None, AHEAD_SECONDS):
+            passed = [schedule for schedule in page if schedule.seconds_left <= 0]
+            waiting += [schedule for schedule in page if schedule.seconds_left > 0]
+            decided = await find_decided(connection, passed) if passed else {}
+            overdue += [schedule for schedule in passed if schedule.command_id not in decided]
+            refused += sum(schedule.command_id in decided for schedule in passed)
+        by_state = {"waiting": len(waiting), "overdue": len(overdue), "refused": refused}
         for state, count in by_state.items():
             self._metrics.schedules.labels(state).set(count)
         self._metrics.overdue.set(max((-schedule.seconds_left for schedule in overdue), default=0.0))

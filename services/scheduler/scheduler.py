@@ -28,7 +28,6 @@ CLOCK_AHEAD_SECONDS_MAX = 1.0
 # Older due schedules are read only once a minute, because the log holds the schedules of many years.
 BACK_SECONDS = 3_600.0
 FULL_SCAN_SECONDS = 60.0
-# The producer's own timeouts are shorter.
 SEND_SECONDS_MAX = 60
 # A command that is not decided by then is sent again: it may be lost, or its token was rejected.
 RESEND_SECONDS = (30.0, 60.0, 120.0, 300.0)
@@ -108,7 +107,6 @@ class Scheduler:
         next_seconds, held_back, overdue_seconds = POLL_SECONDS, 0, 0.0
         error: Exception | None = None
         async for page in read_schedules(self._connection, seconds_before, AHEAD_SECONDS):
-            self._asked = "postgresql"
             in_force |= {schedule.command_id for schedule in page}
             due, early = split_due(page, time.time())
             held_back += len(early)
@@ -116,6 +114,7 @@ class Scheduler:
             overdue_seconds = max([overdue_seconds, *(-schedule.seconds_left for schedule in pending)])
             if pending:
                 error = await self._send(pending) or error
+            self._asked = "postgresql"
             next_seconds = min([next_seconds, *(each.seconds_left for each in page if each.seconds_left > 0)])
         if is_full_scan:
             self._full_scan_at = time.monotonic()
@@ -155,12 +154,14 @@ class Scheduler:
         self._health.heartbeat("scheduler", SEND_SECONDS_MAX)
         await self._sender.start()
         asked_at = time.monotonic()
-        result = await send_each(self._sender.send, schedules, SEND_SECONDS_MAX)
+        result = await send_each(self._sender.send, schedules)
         for schedule in schedules:
             sent_at = result.sent.get(schedule.command_id)
-            if sent_at is None:
-                continue
             sent_before = self._attempts.get(schedule.command_id, (0, 0.0))[0]
+            if sent_at is None:
+                # What hangs must not delay what becomes due in the meantime at each attempt.
+                self._attempts[schedule.command_id] = sent_before, time.monotonic() + RETRY_SECONDS[-1]
+                continue
             pause = RESEND_SECONDS[min(sent_before, len(RESEND_SECONDS) - 1)]
             self._attempts[schedule.command_id] = sent_before + 1, sent_at + pause
             self._metrics.sent.labels("again" if sent_before else "first").inc()

@@ -25,6 +25,7 @@ CLOSE_SECONDS_MAX = 3.0
 SENT_AT_ONCE_MAX = 200
 # After that the next ones are sent too.
 GROUP_SECONDS_MAX = 0.25
+LAST_SECONDS_MAX = 2.0
 
 
 def build_command(schedule: Schedule) -> bytes:
@@ -54,14 +55,11 @@ class SendResult:
     error: Exception | None
 
 
-async def send_each(
-    send: Callable[[Schedule], Awaitable[None]], schedules: Sequence[Schedule], seconds_max: float
-) -> SendResult:
+async def send_each(send: Callable[[Schedule], Awaitable[None]], schedules: Sequence[Schedule]) -> SendResult:
     """Send all schedules, SENT_AT_ONCE_MAX at a time; those that hang, on a dead partition, delay no others for long.
 
-    ``seconds_max``: how long it may take; what hangs then counts as not sent. Never raises KAFKA_ERRORS.
+    What hangs LAST_SECONDS_MAX after all others counts as not sent. Never raises KAFKA_ERRORS.
     """
-    deadline = time.monotonic() + seconds_max
     sent: dict[str, float] = {}
 
     async def send_one(schedule: Schedule) -> None:
@@ -74,7 +72,7 @@ async def send_each(
             group = {asyncio.create_task(send_one(each)) for each in schedules[start : start + SENT_AT_ONCE_MAX]}
             sends |= group
             await asyncio.wait(group, timeout=GROUP_SECONDS_MAX)
-        await asyncio.wait(sends, timeout=max(deadline - time.monotonic(), 0))
+        await asyncio.wait(sends, timeout=LAST_SECONDS_MAX)
     finally:
         for each in sends:
             each.cancel()

@@ -185,7 +185,7 @@ async def read_failures_page(page: Page) -> Numbers:
     refused = await table_texts(page, "section:has(#rejections-title) tbody tr")
     return {
         "letters": {row[0]: (parse_number(row[1]), row[4]) for row in letters},
-        "refused": {(row[0], row[1]): parse_number(row[2]) for row in refused},
+        "refused": {(row[0], row[1]): parse_number(row[3]) for row in refused},
     }
 
 

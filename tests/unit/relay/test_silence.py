@@ -53,3 +53,16 @@ def test_answer_is_overdue_only_while_it_is_awaited() -> None:
         assert not answers.is_overdue(102.9)
         assert answers.is_overdue(103)
     assert not answers.is_overdue(200)
+
+
+def test_many_answers_in_time_are_not_one_that_is_overdue() -> None:
+    now = 100.0
+    answers = AnswerWatch(SECONDS_MAX, clock=lambda: now)
+    with answers.awaited():
+        for _ in range(10):
+            now += SECONDS_MAX / 2
+            answers.note_answer()
+        assert not answers.is_overdue(now)
+        assert answers.is_overdue(now + SECONDS_MAX)
+    answers.note_answer()
+    assert not answers.is_overdue(now + SECONDS_MAX)

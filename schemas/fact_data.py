@@ -163,7 +163,7 @@ class AssignmentData(Strict):
         description="number of slots: graders besides the final grader who may grade",
     )
     final_grader_id: Id | None = Field(
-        default=None, description="the user who selects and publishes; null: whoever has select_final_grade"
+        default=None, description="the user who selects and publishes; null: any user with select_final_grade"
     )
     anonymous_grading: bool | None = Field(
         default=None, description="whether students are hidden from graders until grades are published"

@@ -1,11 +1,9 @@
 """The service's code in a folder: this clone's, or that of an older commit with packages of its own."""
 
 import hashlib
-import io
 import os
 import subprocess
 import sys
-import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,9 +65,11 @@ def checkout(commit: str) -> ServiceTree:
     folder = FOLDER / full_hash
     if not folder.exists():
         incomplete = FOLDER / f"{full_hash}-{os.getpid()}"
-        archive = _run(["git", "archive", full_hash, "services", "schemas", str(LOCK)], ROOT)
-        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            files.extractall(incomplete, filter="data")
+        incomplete.mkdir(parents=True)
+        archive = incomplete / "archive.tar"
+        _run(["git", "archive", "--output", str(archive), full_hash, "services", "schemas", str(LOCK)], ROOT)
+        _run(["tar", "-xf", archive.name], incomplete)
+        archive.unlink()
         incomplete.rename(folder)
     return ServiceTree(full_hash[:7], folder, _install((folder / LOCK).read_bytes()))
 

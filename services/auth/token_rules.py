@@ -63,7 +63,7 @@ class TokenRules:
         return None
 
     def is_misused_id_token(self, token_type: str | None, payload: Mapping[str, Any]) -> bool:
-        """Return whether this is an ID token, which says that a user signed in and opens no API.
+        """Return whether this is an ID token, which says that a user signed in, and gives no access.
 
         RFC 8725, 3.12: one kind of JWT must not pass for another where an issuer signs both with the same keys. A
         token of type ``at+jwt`` is an access token (RFC 9068); of the others only ID tokens have ID_TOKEN_CLAIMS.

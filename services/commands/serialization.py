@@ -250,7 +250,7 @@ def build_event(
 def encode_headers(record: Record) -> bytes:
     """Encode a dead letter's headers as base64, without secrets; names that are not UTF-8 stay escaped.
 
-    Dead letters are kept and published: whoever reads the topic could use a producer's credentials.
+    Dead letters are kept and published: a reader of the topic could use a producer's credentials.
     """
     return orjson.dumps(
         [

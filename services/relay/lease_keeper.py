@@ -148,12 +148,12 @@ class LeaseKeeper:
                 lane.abandon()
 
     def _warn_of_other_login(self) -> None:
-        """Warn once: the other login lasts as long as that relay."""
+        """Warn once per process."""
         if not self._has_warned_of_logins:
             self._has_warned_of_logins = True
             LOGGER.warning(
                 "another relay has logged in to PostgreSQL with another role: if it hangs, this relay cannot end its"
-                " session, and its lanes stand still until it is stopped; let all relays log in with the same role"
+                " session, and its lanes are blocked until it is stopped: use the same role for all relays"
                 " (the user in DATABASE_URL)"
             )
 

@@ -1,4 +1,4 @@
-"""Detects relays that hang: those whose sessions are no longer used, or whose lanes get no answers. Pure."""
+"""Detects relays that hang: those whose sessions are no longer used, or whose lanes get no answers."""
 
 import contextlib
 import time

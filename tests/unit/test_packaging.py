@@ -81,7 +81,6 @@ def test_locks_pin_by_hash_and_name_no_index(name: str) -> None:
     assert re.findall(r"^[a-z].*==.*\\\n(?!    --hash=sha256:[0-9a-f]{64}\b)", text, re.MULTILINE) == []
 
 
-@pytest.mark.slow
 def test_kafka_jars_are_past_known_advisories_and_fetched_with_their_checksums() -> None:
     """CVE-2026-35554 (clients before 4.1.2), CVE-2025-12183 and CVE-2025-66566 (org.lz4:lz4-java)."""
     project = ElementTree.parse(ROOT / "deploy" / "kafka" / "pom.xml")
@@ -96,6 +95,7 @@ def test_kafka_jars_are_past_known_advisories_and_fetched_with_their_checksums()
     assert all(" -C " in call for call in calls)
 
 
+@pytest.mark.slow
 def test_version_is_written_once() -> None:
     assert PYPROJECT["project"]["dynamic"] == ["version"]
 

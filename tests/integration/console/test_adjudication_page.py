@@ -65,6 +65,7 @@ async def test_only_moderators_adjudicate_and_hidden_students_and_graders_stay_h
     ids = [world.world.user_id(name) for name in ("s1", "s2", "ta1", "ta2")]
     page = await world.request("GET", "/adjudication")
     assert page.status_code == 200
+    assert "Adjudicate</button>" in page.text
     assert [user for user in ids if user in page.text] == []
     form = {"action": str(uuid.uuid4()), "policy": "null"}
     for name, scope, status in (

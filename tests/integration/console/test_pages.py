@@ -157,7 +157,7 @@ async def test_replay_is_recorded_executed_and_rejected_for_service_topics(conso
     assert (await console.request("POST", "/topics/replay", "viewer", data=form)).status_code == 403
     assert (await console.request("POST", "/topics/replay", "operator", data=form)).status_code == 303
     await wait_until(
-        partial(page_contains, console, f"/actions/{form['action']}", target, "complete"), "the replay is complete"
+        partial(page_contains, console, f"/actions/{form['action']}", target, ">complete<"), "the replay is complete"
     )
 
 

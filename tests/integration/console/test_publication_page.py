@@ -150,6 +150,7 @@ async def test_hidden_students_and_graders_stay_hidden_on_the_pages_of_moderatio
         assert [user for user in ids if user in text] == []
     assert (await world.request("GET", f"/students/{ids[0]}")).status_code == 404
     operator = await world.request("GET", "/publication", "nobody", "moderation.viewer")
+    assert operator.status_code == 200
     assert [student for student in ids[:2] if student in operator.text] == []
 
 

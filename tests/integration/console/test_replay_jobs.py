@@ -53,7 +53,7 @@ async def test_replay_resumes_without_duplicates_after_the_console_is_killed(
     console.process.kill()
     console.process.start()
     await console.process.wait_until_ready()
-    page = await wait_until(lambda: page_matching("complete"), "the replay is complete")
+    page = await wait_until(lambda: page_matching(">complete<"), "the replay is complete")
     async with connect_to_log(console) as log:
         rows = await log.fetch(
             "select command_id::text from verdict where body->>'course_id' = $1 order by number",

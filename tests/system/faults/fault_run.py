@@ -151,7 +151,7 @@ class FaultRun:
         self.outcome.faults[fault] = self.outcome.faults.get(fault, 0) + count
 
     def count_commands(self) -> int:
-        """Return how many commands the load has sent, over Kafka and over HTTP."""
+        """Return how many commands were sent over Kafka, plus requests answered over HTTP."""
         return self.load.sent + self.http.answered
 
     def recovered(self, server_seconds: float | None = None) -> None:

@@ -30,12 +30,15 @@ class HttpLoad:
         self._chance = random.Random(f"{seed} http")
         self._ended, self._running, self._busy = threading.Event(), threading.Event(), threading.Lock()
         self._tokens: dict[tuple[int, int], str] = {}
+        self._awaited: set[str] = set()
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def start(self) -> None:
-        """Send the assignments that are graded over HTTP, then start."""
+        """Send the assignments that are graded over HTTP, then start; they are graded once they exist."""
         for course in self.load.courses:
-            self.load.send(course.configure(course.base + HTTP_ASSIGNMENT))
+            assignment = course.configure(course.base + HTTP_ASSIGNMENT)
+            self._awaited.add(assignment["command_id"])
+            self.load.send(assignment)
         self._running.set()
         self._thread.start()
 
@@ -55,6 +58,9 @@ class HttpLoad:
         self._thread.join(TIMEOUT_SECONDS + 5)
 
     def _work(self) -> None:
+        while not self._awaited <= self.installation.verdicts.keys():
+            if self._ended.wait(PAUSE_SECONDS):
+                return
         with httpx.Client(timeout=TIMEOUT_SECONDS) as client:
             for number in itertools.count(1):
                 if self._ended.wait(PAUSE_SECONDS):

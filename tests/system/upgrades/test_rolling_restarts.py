@@ -49,7 +49,7 @@ def test_every_process_is_restarted_under_load_without_a_lost_or_doubled_verdict
     loaded = start_under_load(handler=2, relay=2, gateway=1, scheduler=1, console=1)
     course = CourseLoad(SCHEDULED_COURSE, random.Random(1), loaded.installation.verdicts)
     scheduled = schedule_publications(loaded, course)
-    assert scheduled
+    assert len(scheduled) >= SCHEDULES // 2
 
     by_kind = [loaded.installation.of(name) for name in ("scheduler", "handler", "relay", "gateway", "console")]
     for one_of_each_kind in zip_longest(*by_kind):

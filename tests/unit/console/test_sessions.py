@@ -181,14 +181,16 @@ def openid_sessions(sessions: Sessions) -> Sessions:
 
 
 async def test_sign_ins_that_other_sites_begin_end_no_session_and_stop_no_other_sign_in(
-    openid_sessions: Sessions, token: str
+    openid_sessions: Sessions, token: str, issuer: TokenIssuer
 ) -> None:
+    open_session = await openid_sessions.authenticate(request(issuer.token(78, scope="moderation.viewer")))
     for _ in range(3):
         with pytest.raises(SignInFailed):
             await openid_sessions.begin_openid(request(), "/")
     with pytest.raises(HTTPException) as refused:
         await openid_sessions.begin_openid(request(), "/")
     assert refused.value.status_code == 429
+    assert await openid_sessions.is_open(open_session)
     await openid_sessions.sign_in(request(), token, Response())
     assert (await openid_sessions.authenticate(request(token))).user_id == 77
 

@@ -1,5 +1,7 @@
 """Drills: a counted number of commands through one fault after the other, each to have exactly one verdict."""
 
+from functools import partial
+
 from schemas.topics import count_lanes
 from tests.system.faults.cells import cell
 from tests.system.faults.cells.brokers import kill_broker
@@ -26,7 +28,8 @@ def six_hundred_commands(run: FaultRun) -> None:
         ("handlers restarted", _roll_handlers),
         ("standby promoted", fail_over),
     ):
-        wait_until(lambda: counted.count_verdicts(), "verdicts arrive")
+        seen = counted.count_verdicts().total()
+        wait_until(partial(_has_more_verdicts, counted, seen), "verdicts arrive")
         counted.begin(stage)
         inject(run)
     counted.finish()
@@ -41,6 +44,10 @@ def six_hundred_commands(run: FaultRun) -> None:
         run.fail(f"not one verdict for each command; doubled: {doubled[:3]}")
     if longest > GAP_SECONDS_MAX:
         run.fail(f"no verdict for {longest:.1f} s")
+
+
+def _has_more_verdicts(counted: CountedLoad, seen: int) -> bool:
+    return counted.count_verdicts().total() > seen
 
 
 def _move_lanes(run: FaultRun) -> None:

@@ -142,8 +142,8 @@ TIERS = {
 }
 GROUPS = {"unit": ("rules", "components")}
 """By name of a group of tiers: its tiers."""
-DEFAULT = ("integration", "operators", "browser", "system", "checks", "rules", "components", "slow")
-ALL = ("recovery", "journeys", *DEFAULT, "sabotages", "upgrades", "faults", "secure", "containers", "benchmarks")
+DEFAULT = ("integration", "operators", "system", "checks", "rules", "components", "slow")
+ALL = ("recovery", "journeys", *DEFAULT, "browser", "sabotages", "upgrades", "faults", "secure", "containers", "benchmarks")
 CONCURRENT_TIERS_MAX = 2
 """As many as the cores of the machine that the limits are for. The longest tiers come first."""
 

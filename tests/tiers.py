@@ -143,7 +143,8 @@ TIERS = {
 GROUPS = {"unit": ("rules", "components")}
 """By name of a group of tiers: its tiers."""
 DEFAULT = ("integration", "operators", "system", "checks", "rules", "components", "slow")
-ALL = ("recovery", "journeys", *DEFAULT, "browser", "sabotages", "upgrades", "faults", "secure", "containers", "benchmarks")
+FURTHER = ("browser", "sabotages", "upgrades", "faults", "secure", "containers", "benchmarks")
+ALL = ("recovery", "journeys", *DEFAULT, *FURTHER)
 CONCURRENT_TIERS_MAX = 2
 """As many as the cores of the machine that the limits are for. The longest tiers come first."""
 

@@ -7,10 +7,11 @@ from deploy.local.supervisor import STACK_FOLDER
 from services.admin.keys import ISSUER_KEY
 from services.auth.signer import TokenSigner
 from services.auth.verifier import FACTS_SCOPE, OPERATOR_SCOPES, REQUEST_SCOPE
+from services.console.roles import MODERATOR_SCOPE
 
 KEYS_FOLDER = STACK_FOLDER / "keys"
 TOKEN_LIFETIME_SECONDS = 24 * 3600
-SCOPES = sorted({FACTS_SCOPE, REQUEST_SCOPE, *OPERATOR_SCOPES})
+SCOPES = sorted({FACTS_SCOPE, REQUEST_SCOPE, MODERATOR_SCOPE, *OPERATOR_SCOPES})
 
 
 def create_token(arguments: list[str]) -> str:

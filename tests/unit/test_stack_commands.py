@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
+from deploy.local import stack_keys
 from deploy.local.paths import ROOT
+from services.console import roles
 
 
 @pytest.mark.parametrize(
@@ -23,3 +25,7 @@ def test_wrong_usage_exits_with_2_and_names_what_there_is(arguments: list[str], 
     assert done.returncode == 2
     assert done.stdout == ""
     assert named in done.stderr
+
+
+def test_a_token_can_have_every_scope_that_opens_the_console() -> None:
+    assert [scope for scope in roles.SCOPES if scope not in stack_keys.SCOPES] == []

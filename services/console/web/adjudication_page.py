@@ -24,6 +24,7 @@ from services.moderation.adjudication_policy import policy_to_json
 from services.moderation.ids import student_key
 
 router = APIRouter(prefix="/assignments/{root_account}/{assignment}/adjudication")
+POLICY_CHANGED = "The policy of the assignment changed since you saw it: nothing was changed. This is the policy now"
 COMMANDS = {"adjudicate": "adjudicate_provisional_grades", "policy": "set_adjudication_policy"}
 
 
@@ -136,19 +137,31 @@ async def act(
     assignment: int,
     what: str,
     action: Annotated[UUID, Form()],
+    policy_version: Annotated[int, Form()],
     policy: Annotated[str, Form()] = "",
 ) -> Response:
-    """Adjudicate by the assignment's policy, or set it, as the user; show the page again if that is refused."""
+    """Adjudicate by the assignment's policy, or set it, as the user; show the page again if that is refused.
+
+    ``policy_version``: of the assignment's policy as the form's page showed it; another one is not touched.
+    """
     if what not in COMMANDS:
         raise HTTPException(404)
     view = await load_view(dependencies, user, root_account, assignment)
     require_moderator(view)
     data: Json = {"adjudication": _parse_policy(policy)} if what == "policy" else {}
+    is_repeated = what == "policy" and data["adjudication"] == _own_policy_json(view)
+    if policy_version != view.assignment.adjudication_version and not is_repeated:
+        return await _render_adjudication(request, dependencies, view, RowQuery(), POLICY_CHANGED)
     path = f"{OWN_PATH}/{view.assignment.assignment_id}/{COMMANDS[what]}"
     answer = await send_command(request, dependencies, view, path, action, data)
     if answer.is_accepted:
         return RedirectResponse(f"{view.path}/adjudication", 303)
     return await _render_adjudication(request, dependencies, view, RowQuery(), str(answer.message))
+
+
+def _own_policy_json(view: ModerationView) -> Json | None:
+    own_policy = view.assignment.adjudication
+    return None if own_policy is None else policy_to_json(own_policy)
 
 
 def _parse_policy(text: str) -> Any:

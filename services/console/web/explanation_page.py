@@ -17,6 +17,8 @@ from services.moderation.explanation import Explanation
 from services.moderation.revision import ALL_STATES
 
 router = APIRouter()
+COUNTS = frozenset({"missing", "points_deducted"})
+"""Details of which 0 means that there is nothing to name; a score of 0 is one."""
 
 
 @router.get("/assignments/{root_account}/{assignment}/students/{student}")
@@ -65,7 +67,8 @@ def _describe(view: ModerationView, details: Mapping[str, Any]) -> list[tuple[st
     """Return names and values of an event's details; a pair is a value before and after."""
     lines: list[tuple[str, Any]] = []
     for name, value in details.items():
-        if value in (None, [], False, 0) or name == "policy_version":
+        is_nothing = value is None or value is False or value == [] or (value == 0 and name in COUNTS)
+        if is_nothing or name == "policy_version":
             continue
         match name:
             case "policy":

@@ -25,6 +25,7 @@ from services.moderation.publication_plan import plan_document
 router = APIRouter(prefix="/assignments/{root_account}/{assignment}/publication")
 ACTIONS = ("publish", "schedule", "cancel")
 PLAN_CHANGED = "The plan changed since you saw it, or cannot be published: nothing was changed. This is the plan now"
+PLAN_MISSING = "The form names no plan. Nothing was changed: load the page of the publication, and publish from there."
 CONFLICT_STATUS = 409
 
 
@@ -116,6 +117,9 @@ async def act(
         raise HTTPException(404)
     view = await load_view(dependencies, user, root_account, assignment)
     require_moderator(view)
+    if what == "publish" and not plan:
+        # Without a digest the gateway publishes any plan, also one that the user never saw.
+        raise HTTPException(400, PLAN_MISSING)
     data = {"plan_digest": plan} if plan else {}
     if what == "schedule":
         data["publish_at"] = as_utc(publish_at)

@@ -52,6 +52,11 @@ class RowPage(Generic[T]):
         """Whether a page follows."""
         return self.first + len(self.rows) - 1 < self.count
 
+    @property
+    def all_link(self) -> str:
+        """The link to the rows of all students in the present order."""
+        return self._link(find="", sort=self.query.sort)
+
     def sort_link(self, column: str) -> str:
         """Return the link that sorts by a column, or reverses the order of the sorted one."""
         return self._link(sort=f"-{column}" if self.query.sort == column else column)

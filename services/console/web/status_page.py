@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from services.console.pipeline_status import PipelineStatus
 from services.console.web.dependencies import AnyUser, ConsoleDependencies, Viewer
-from services.console.web.live_stream import Fragments, respond_with_stream
+from services.console.web.live_stream import Fragments, require_free_stream, respond_with_stream
 from services.console.web.templates import Templates
 
 router = APIRouter()
@@ -59,8 +59,9 @@ def render_fragments(templates: Templates, status: PipelineStatus) -> Fragments:
 @router.get("/live")
 async def live_stream(dependencies: ConsoleDependencies, user: Viewer) -> Response:
     """Stream the fragments of the status to any page of the operators."""
+    require_free_stream(user)
 
     async def render() -> Fragments:
         return render_fragments(dependencies.templates, dependencies.monitor.status)
 
-    return respond_with_stream(dependencies.monitor, render, partial(dependencies.sessions.is_open, user))
+    return respond_with_stream(user, dependencies.monitor, render, partial(dependencies.sessions.is_open, user))

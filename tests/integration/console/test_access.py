@@ -6,11 +6,15 @@ import re
 import time
 import urllib.request
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import httpx
 import pytest
 
+from services.console.web.live_stream import STREAMS_PER_USER_MAX
 from tests.fixtures.console_client import ConsoleClient, create_dead_letter, parse_csrf_token, send_command, sign_in
+from tests.fixtures.process_runner import wait_until
 
 REASON_FORM = {"why": "the exporter was fixed"}
 PAGES = ("/", "/failures", "/failures/dead-letters", "/assignments", "/topics", "/actions", "/audit", "/runbook")
@@ -153,3 +157,25 @@ def read_stream(request: urllib.request.Request) -> bytes:
     with urllib.request.urlopen(request, timeout=60) as answer:
         content: bytes = answer.read()
     return content
+
+
+async def test_open_streams_of_one_user_are_limited_and_those_of_others_are_not(console: ConsoleClient) -> None:
+    def open_stream(user: int) -> AbstractAsyncContextManager[httpx.Response]:
+        headers = {"authorization": f"Bearer {console.token('viewer', user)}"}
+        return console.http.stream("GET", "/live", headers=headers)
+
+    async def is_let_in(user: int) -> bool:
+        async with open_stream(user) as stream:
+            return stream.status_code == 200
+
+    lines: list[AsyncIterator[str]] = []
+    async with AsyncExitStack() as streams:
+        for _ in range(STREAMS_PER_USER_MAX):
+            stream = await streams.enter_async_context(open_stream(4711))
+            # httpx closes a response whose iterator is forgotten.
+            lines.append(stream.aiter_lines())
+            await anext(lines[-1])
+        async with open_stream(4711) as refused:
+            assert refused.status_code == 429
+        assert await is_let_in(4712)
+    await wait_until(lambda: is_let_in(4711), "a closed stream makes room")

@@ -1,7 +1,11 @@
 """Adjudication on the console: marks, outcomes, another policy, and what each changes."""
 
+import html
+import json
 import re
 import uuid
+
+import httpx
 
 from tests.fixtures.console_client import ConsoleClient
 from tests.fixtures.moderation_world import ModerationWorld, to_text
@@ -15,6 +19,18 @@ async def marked_world(console: ConsoleClient, **settings: object) -> Moderation
     for actor, student, score in (("ta1", "s1", 6), ("ta2", "s1", 9), ("ta1", "s2", 5), ("ta2", "s2", 6)):
         await world.grade(actor, student, score)
     return world
+
+
+def find_field(page: httpx.Response, name: str) -> str:
+    """Return the value of a hidden field of the page's forms."""
+    match = re.search(rf'name="{name}" value="([^"]*)"', page.text)
+    assert match is not None, page.text
+    return html.unescape(match[1])
+
+
+def fill_form(page: httpx.Response, *names: str) -> dict[str, str]:
+    """Return the form that a page offers, with the named fields and an action of its own."""
+    return {"action": str(uuid.uuid4()), **{name: find_field(page, name) for name in ("policy_version", *names)}}
 
 
 async def test_marks_are_shown_beside_each_other_with_the_outcome_by_policy(console: ConsoleClient) -> None:
@@ -45,12 +61,11 @@ async def test_another_policy_shows_what_it_would_change_and_changes_nothing(con
 async def test_moderator_sets_the_tried_policy_and_adjudicates_by_it(console: ConsoleClient) -> None:
     world = await marked_world(console)
     tried = await world.request("GET", WHAT_IF)
-    policy = re.search(r'name="policy" value="([^"]+)"', tried.text)
-    assert policy is not None
-    form = {"action": str(uuid.uuid4()), "policy": policy[1].replace("&#34;", '"')}
-    assert (await world.request("POST", "/adjudication/policy", data=form)).status_code == 303
+    form = fill_form(tried, "policy")
+    answers = [await world.request("POST", "/adjudication/policy", data=form) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [303, 303]
     assert "The policy of the assignment 2 marks, at most 5 points apart" in await world.read("/adjudication")
-    form = {"action": str(uuid.uuid4())}
+    form = fill_form(await world.request("GET", "/adjudication"))
     assert (await world.request("POST", "/adjudication/adjudicate", data=form)).status_code == 303
     after = await world.read("/adjudication")
     assert "No grade would differ" in after
@@ -67,7 +82,7 @@ async def test_only_moderators_adjudicate_and_hidden_students_and_graders_stay_h
     assert page.status_code == 200
     assert "Adjudicate</button>" in page.text
     assert [user for user in ids if user in page.text] == []
-    form = {"action": str(uuid.uuid4()), "policy": "null"}
+    form = {"action": str(uuid.uuid4()), "policy": "null", "policy_version": "0"}
     for name, scope, status in (
         ("ta1", "moderation.moderator", 404),
         ("ta1", "moderation.admin moderation.moderator", 403),
@@ -78,3 +93,51 @@ async def test_only_moderators_adjudicate_and_hidden_students_and_graders_stay_h
         for what in ("adjudicate", "policy"):
             answer = await world.request("POST", f"/adjudication/{what}", name, scope, data=form)
             assert answer.status_code == status, (name, scope, what)
+
+
+async def test_policy_that_another_moderator_set_meanwhile_is_neither_used_nor_overwritten(
+    console: ConsoleClient,
+) -> None:
+    world = await marked_world(console)
+    shown, tried = await world.request("GET", "/adjudication"), await world.request("GET", WHAT_IF)
+    await world.moderate("set_adjudication_policy", {"adjudication": {"result": "lowest", "within_points": "9"}})
+    refused = await world.request("POST", "/adjudication/adjudicate", data=fill_form(shown))
+    assert refused.status_code == 409
+    assert "The policy of the assignment changed since you saw it: nothing was changed" in to_text(refused)
+    assert "at most 9 points apart: the lowest counts" in to_text(refused)
+    assert "agreed by the policy" not in await world.read("/publication")
+    action = re.search(r'action="[^"]+(/adjudication/policy[^"]*)"', tried.text)
+    assert action is not None
+    form = fill_form(tried, "policy")
+    refused = await world.request("POST", html.unescape(action[1]), data=form)
+    assert refused.status_code == 409
+    assert "The assignment's own policy: 2 marks, at most 9 points apart" in to_text(refused)
+    assert json.loads(find_field(refused, "policy")) == json.loads(form["policy"])
+    assert "The policy of the assignment 2 marks, at most 9 points apart" in await world.read("/adjudication")
+
+
+async def test_refused_form_leads_back_to_the_page_and_not_to_its_own_path(console: ConsoleClient) -> None:
+    world = await marked_world(console)
+    form = {**fill_form(await world.request("GET", "/adjudication")), "policy_version": "0"}
+    refused = await world.request("POST", "/adjudication/adjudicate", data=form)
+    await world.grade("ta1", "s1", 7)
+    live = re.search(r'data-live="([^"]+)"', refused.text)
+    assert live is not None
+    headers = {"authorization": f"Bearer {world.token('fg')}"}
+    async with console.http.stream("GET", html.unescape(live[1]), headers=headers) as stream:
+        assert stream.status_code == 200
+        data = await anext(line async for line in stream.aiter_lines() if line.startswith("data: "))
+    notice = json.loads(data.removeprefix("data: "))["page-notice"]
+    assert f'href="{world.path}/adjudication"' in notice
+
+
+async def test_finding_a_student_keeps_the_tried_policy_also_when_all_are_shown_again(console: ConsoleClient) -> None:
+    world = await marked_world(console)
+    found = await world.request("GET", f"{WHAT_IF}&sort=-score&find={world.world.user_id('s1')}")
+    link = re.search(r'href="([^"]+)">Show all 2', found.text)
+    assert link is not None
+    path = html.unescape(link[1]).removeprefix(world.path)
+    assert "sort=-score" in path
+    shown = await world.read(path)
+    assert "at most 5 points apart: the highest counts" in shown
+    assert world.world.user_id("s2") in shown

@@ -1,7 +1,20 @@
 """The publication of an assignment on the console: the plan, the schedule, and who may act."""
 
 import uuid
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from services.console.pipeline_status import PipelineStatus
+from services.console.roles import Role
+from services.console.web import moderation_watch
+from services.console.web.moderation_view import load_view
+from services.console.web.moderation_watch import ModerationWatch, ShownState
+from services.console.web.sessions import SignedInUser
+from services.console.web.templates import Templates
+from services.eventlog.postgres import OPERATOR, create_pool
+from services.eventlog.stream_reader import StreamReader
 from tests.fixtures.console_client import ConsoleClient, connect_to_log
 from tests.fixtures.moderation_world import ModerationWorld, find_digest, to_text
 
@@ -193,3 +206,71 @@ async def test_plan_is_sorted_by_column_and_finds_a_student(console: ConsoleClie
     found = (await world.read(f"/publication?find={s2}")).split("Who gets what")[1]
     assert s1 not in found
     assert "No row of this table is about student 12" in await world.read("/publication?find=12")
+
+
+async def test_form_without_a_plan_publishes_nothing(console: ConsoleClient) -> None:
+    world = await graded_world(console)
+    await select_first_grade(world)
+    forms: tuple[dict[str, str], ...] = ({}, {"plan": ""})
+    for fields in forms:
+        answer = await world.post("publish", **fields)
+        assert answer.status_code == 400
+        assert "names no plan. Nothing was changed" in to_text(answer)
+    assert "2 grades can be published" in await world.read("/publication")
+
+
+async def test_score_of_zero_is_shown_where_it_was_entered(console: ConsoleClient) -> None:
+    world = await ModerationWorld.create(console)
+    await world.grade("ta1", "s1", 0)
+    await world.post("publish", plan=find_digest(await world.read("/publication")))
+    trail = (await world.read(f"/students/{world.world.user_id('s1')}")).split("What led to it")[1]
+    entered, published = trail.split("Grade published")
+    assert "score 0" in entered
+    assert "entered score 0" in published
+    assert "points deducted" not in published
+
+
+async def test_open_page_builds_its_plan_once_for_each_state_and_loads_a_busy_assignment_seldom(
+    console: ConsoleClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await graded_world(console)
+    await world.moderate("schedule_publication", {"publish_at": "2027-01-31T12:00:00Z"})
+    calls: list[str] = []
+
+    def count(name: str) -> None:
+        function = getattr(moderation_watch, name)
+
+        def counted(*arguments: Any) -> Any:
+            calls.append(name)
+            return function(*arguments)
+
+        monkeypatch.setattr(moderation_watch, name, counted)
+
+    count("load_view")
+    count("schedule_document")
+    monkeypatch.setattr(moderation_watch, "RELOAD_SECONDS", 3_600.0)
+    pool = await create_pool(console.system.database_url, "test", OPERATOR, 2, 10)
+    try:
+        dependencies: Any = SimpleNamespace(
+            pool=pool,
+            templates=Templates(),
+            settings=SimpleNamespace(gateway_url=None),
+            monitor=SimpleNamespace(status=PipelineStatus()),
+        )
+        user = SignedInUser(int(world.world.user_id("fg")), 1, Role.MODERATOR, None, 0.0, "", False, False)
+        view = await load_view(dependencies, user, 1, int(world.world.assignment_id("a1")))
+        (course,) = await StreamReader(pool).streams(1, view.course.course_id, None)
+        digest = find_digest(await world.read("/publication"))
+        of_plan = ModerationWatch(dependencies, view, ShownState(digest, 0, "publication"), course.number)
+        of_version = ModerationWatch(dependencies, view, ShownState("", view.assignment.version), course.number)
+        idle = [await of_plan.render() for _ in range(3)]
+        assert "would be refused now" in idle[0]["schedule-state"]
+        assert calls == ["schedule_document"]
+        assert "changed" not in (await of_version.render())["page-notice"]
+        for score in (4, 3):
+            await world.grade("ta1", "s2", score)
+            assert "changed" in (await of_plan.render())["page-notice"]
+            assert "changed" in (await of_version.render())["page-notice"]
+        assert calls == ["schedule_document", "load_view", "schedule_document"]
+    finally:
+        pool.terminate()

@@ -1,15 +1,17 @@
 """A moderator plans, schedules and publishes in Chromium, by keyboard only, while the assignment changes."""
 
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from axe_playwright_python.base import AXE_FILE_PATH
-from playwright.async_api import Page, ViewportSize, expect
+from playwright.async_api import Page, Response, ViewportSize, expect
 
 from tests.fixtures.console_client import ConsoleClient
 from tests.fixtures.console_fixtures import OpenPage
 from tests.fixtures.moderation_world import ModerationWorld
+from tests.fixtures.process_runner import wait_until
 
 TABS_MAX = 60
 AXE = AXE_FILE_PATH.read_text()
@@ -83,3 +85,23 @@ async def test_open_page_shows_a_cancelled_schedule_and_a_publication_by_others(
         await expect(state).to_contain_text("No publication is scheduled")
         await world.moderate("publish_provisional_grades", {})
         await expect(state).to_contain_text("Published at")
+
+
+async def test_page_asks_less_and_less_often_after_its_user_lost_the_right_to_read_it(
+    console: ConsoleClient, open_page: OpenPage
+) -> None:
+    world = await ModerationWorld.create(console)
+    refused_at: list[float] = []
+
+    def note_refusal(answer: Response) -> None:
+        if "/moderation/live" in answer.url and answer.status == 404:
+            refused_at.append(time.monotonic())
+
+    async with open_page(token=world.token("fg")) as page:
+        await page.goto(f"{world.path}/publication")
+        await expect(page.locator("#schedule-state")).to_contain_text("No publication is scheduled")
+        page.on("response", note_refusal)
+        for command in world.world.given({"do": "enrollment_state", "user": "fg", "state": "inactive"}):
+            await world.send(command)
+        await wait_until(lambda: len(refused_at) >= 5, "the stream is refused five times")
+    assert refused_at[4] - refused_at[3] > 1.5

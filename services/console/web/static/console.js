@@ -23,12 +23,12 @@ if (document.querySelector("[data-now]")) { countDown(); setInterval(countDown, 
 (() => {
   const url = document.documentElement.dataset.live;
   if (!url) return;
-  const STALE_MS = 3000, ANNOUNCE_MS = 5000, HIDDEN_MS = 20000, RETRY_MS = 500;
+  const STALE_MS = 3000, ANNOUNCE_MS = 5000, HIDDEN_MS = 20000, RETRY_MS = 500, RETRY_MAX_MS = 10000;
   const connection = document.getElementById("connection");
   const announcement = document.getElementById("announcement");
   const pause = document.getElementById("pause");
   let source = null, receivedAt = Date.now(), openedAt = receivedAt, announcedAt = 0, title = "";
-  let paused = false, signedOut = false, hideTimer = 0;
+  let paused = false, signedOut = false, hideTimer = 0, retryMs = RETRY_MS, retryAt = 0;
 
   const clock = (at) => new Date(at).toISOString().slice(11, 19);
 
@@ -53,6 +53,7 @@ if (document.querySelector("[data-now]")) { countDown(); setInterval(countDown, 
 
   function onFragments(event) {
     receivedAt = Date.now();
+    retryMs = RETRY_MS;
     showConnection("");
     const fragments = JSON.parse(event.data);
     for (const [id, html] of Object.entries(fragments)) if (id !== "title" && id !== "level") replaceFragment(id, html);
@@ -89,11 +90,15 @@ if (document.querySelector("[data-now]")) { countDown(); setInterval(countDown, 
     if (!signedOut && Date.now() - Math.max(receivedAt, openedAt) > STALE_MS) {
       showConnection("Stale since " + clock(receivedAt) + ": the console does not answer. Retrying.");
     }
-    if (signedOut || (source && source.readyState !== EventSource.CLOSED)) return;
-    // A browser does not reopen a stream that was refused: ask whether the session has ended, else open it again.
+    if (signedOut || Date.now() < retryAt || (source && source.readyState !== EventSource.CLOSED)) return;
+    // A browser does not reopen a stream that was refused: ask whether the session has ended, else open it again, but
+    // less and less often, because a user who lost the right to read the page is refused each time.
     fetch("/session").then((response) => {
       signedOut = response.status === 204;
-      if (signedOut) { showConnection("You are signed out. Reload the page to sign in."); close(); } else open();
+      if (signedOut) { showConnection("You are signed out. Reload the page to sign in."); close(); return; }
+      open();
+      retryAt = Date.now() + retryMs;
+      retryMs = Math.min(2 * retryMs, RETRY_MAX_MS);
     }).catch(() => {});
   }, RETRY_MS);
 

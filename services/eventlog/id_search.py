@@ -1,5 +1,6 @@
 """Finds what has an id: commands, events, and the assignments that know a student. Read-only."""
 
+import asyncio
 from dataclasses import dataclass
 
 import asyncpg
@@ -7,6 +8,10 @@ import asyncpg
 from services.eventlog.postgres import Pool
 
 SCAN_SECONDS_MAX = 3.0
+SCAN_WAIT_SECONDS_MAX = 1.0
+"""How long a search waits for the scan of another one."""
+_SCAN_LOCK = asyncio.Lock()
+"""One scan at a time in a process: each reads much of the log, and occupies a connection of the pool."""
 # $1 command id, $2 a root account (null: any).
 COMMANDS = """
 select d.root_account from decided_command d
@@ -35,6 +40,10 @@ class SearchTooLong(Exception):
     """The log is too large to search for an id without an index."""
 
 
+class SearchBusy(Exception):
+    """Another search is reading the log."""
+
+
 @dataclass(frozen=True, slots=True)
 class FoundEvent:
     """An event; ``assignment`` is None for one of a course."""
@@ -60,7 +69,7 @@ async def find_commands(pool: Pool, command_id: str, root_account: int | None) -
 
 
 async def find_event(pool: Pool, event_id: str, root_account: int | None) -> FoundEvent | None:
-    """Return the event with this id on events, live-events or caliper. Raises SearchTooLong."""
+    """Return the event with this id on events, live-events or caliper. Raises SearchTooLong, SearchBusy."""
     rows = await _scan(pool, EVENT, event_id, root_account)
     return FoundEvent(*rows[0]) if rows else None
 
@@ -68,14 +77,21 @@ async def find_event(pool: Pool, event_id: str, root_account: int | None) -> Fou
 async def find_assignments_of_student(
     pool: Pool, student_id: int, root_account: int | None, rows_max: int
 ) -> list[StudentAssignment]:
-    """Return the newest assignments with events about a student. Raises SearchTooLong."""
+    """Return the newest assignments with events about a student. Raises SearchTooLong, SearchBusy."""
     rows = await _scan(pool, ASSIGNMENTS_OF_STUDENT, str(student_id), root_account, rows_max)
     return [StudentAssignment(*row) for row in rows]
 
 
 async def _scan(pool: Pool, query: str, *arguments: object) -> list[asyncpg.Record]:
     try:
+        async with asyncio.timeout(SCAN_WAIT_SECONDS_MAX):
+            await _SCAN_LOCK.acquire()
+    except TimeoutError:
+        raise SearchBusy from None
+    try:
         rows: list[asyncpg.Record] = await pool.fetch(query, *arguments, timeout=SCAN_SECONDS_MAX)
     except (TimeoutError, asyncpg.QueryCanceledError):
         raise SearchTooLong from None
+    finally:
+        _SCAN_LOCK.release()
     return rows

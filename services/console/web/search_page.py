@@ -1,5 +1,6 @@
 """Finds commands, events, assignments, courses, students and dead letters by their ids."""
 
+import json
 import re
 from dataclasses import dataclass
 from uuid import UUID
@@ -13,13 +14,22 @@ from services.console.web.sessions import SignedInUser
 from services.eventlog.assignment_list import list_assignments
 from services.eventlog.command_history import CommandHistory
 from services.eventlog.dead_letters import DeadLetterReader
-from services.eventlog.id_search import SearchTooLong, find_assignments_of_student, find_commands, find_event
+from services.eventlog.id_search import (
+    SearchBusy,
+    SearchTooLong,
+    StudentAssignment,
+    find_assignments_of_student,
+    find_commands,
+    find_event,
+)
 from services.eventlog.stream_reader import VerdictArchived
 
 router = APIRouter()
 ROWS_MAX = 50
 TEXT_CHARACTERS_MAX = 200
 TOO_LONG = "The log is too large to search for {what} by id. {remedy}."
+BUSY = "Another search is reading the log for {what}. Search again in a few seconds."
+MORE = f"Only the newest {ROWS_MAX} are listed: Assignments lists all of a course, if you filter it by this id."
 _SHARD_AND_NUMBER = re.compile(r"(\d{1,4})-(\d{1,18})")
 
 
@@ -33,10 +43,19 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The matches; ``problem``: why there may be more, or how an id has to look."""
+    """The matches; ``problem``: why there may be more, or how an id has to look.
+
+    ``was_busy``: a part of the search was not made, because others are searching.
+    """
 
     matches: tuple[Match, ...] = ()
     problem: str | None = None
+    was_busy: bool = False
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the page."""
+        return 200 if self.matches else 503 if self.was_busy else 404
 
 
 @router.get("/search")
@@ -46,9 +65,7 @@ async def search_page(request: Request, dependencies: ConsoleDependencies, user:
     result = await _search(request, dependencies, user, text)
     if len(result.matches) == 1 and result.problem is None:
         return RedirectResponse(result.matches[0].path, 303)
-    return dependencies.templates.render_page(
-        request, "search.html", 200 if result.matches else 404, text=text, result=result
-    )
+    return dependencies.templates.render_page(request, "search.html", result.status, text=text, result=result)
 
 
 async def _search(request: Request, dependencies: Dependencies, user: SignedInUser, text: str) -> SearchResult:
@@ -57,7 +74,7 @@ async def _search(request: Request, dependencies: Dependencies, user: SignedInUs
         await record_page(request, user, "search", {"root_account": account, "id": text})
         return await _find_number(dependencies, int(text), account)
     if (shard_and_number := _SHARD_AND_NUMBER.fullmatch(text)) is not None:
-        return await _find_row(dependencies, int(shard_and_number[1]), int(shard_and_number[2]))
+        return await _find_row(dependencies, user, int(shard_and_number[1]), int(shard_and_number[2]))
     try:
         return await _find_uuid(dependencies, str(UUID(text)), account)
     except ValueError:
@@ -66,17 +83,24 @@ async def _search(request: Request, dependencies: Dependencies, user: SignedInUs
 
 
 async def _find_number(dependencies: Dependencies, number: int, account: int | None) -> SearchResult:
-    pool, matches, problem = dependencies.pool, [], None
-    for row in await list_assignments(pool, number, None, ROWS_MAX, account):
+    pool, matches, problem, was_busy = dependencies.pool, [], None, False
+    assignments = await list_assignments(pool, number, None, ROWS_MAX + 1, account)
+    for row in assignments[:ROWS_MAX]:
         what = "assignment" if row.assignment == number else f"course: assignment {row.assignment}"
         matches.append(Match(what, f"/assignments/{row.root_account}/{row.assignment}"))
+    of_student: list[StudentAssignment] = []
     try:
-        for found in await find_assignments_of_student(pool, number, account, ROWS_MAX):
-            path = f"/assignments/{found.root_account}/{found.assignment}?find={number}"
-            matches.append(Match(f"student: assignment {found.assignment} of course {found.course}", path))
+        of_student = await find_assignments_of_student(pool, number, account, ROWS_MAX + 1)
     except SearchTooLong:
         problem = TOO_LONG.format(what="students", remedy="Open the assignment, and find the student there")
-    return SearchResult(tuple(matches), problem)
+    except SearchBusy:
+        problem, was_busy = BUSY.format(what="students"), True
+    for found in of_student[:ROWS_MAX]:
+        path = f"/assignments/{found.root_account}/{found.assignment}?find={number}"
+        matches.append(Match(f"student: assignment {found.assignment} of course {found.course}", path))
+    if max(len(assignments), len(of_student)) > ROWS_MAX:
+        problem = MORE if problem is None else f"{MORE} {problem}"
+    return SearchResult(tuple(matches), problem, was_busy)
 
 
 async def _find_uuid(dependencies: Dependencies, identifier: str, account: int | None) -> SearchResult:
@@ -89,20 +113,31 @@ async def _find_uuid(dependencies: Dependencies, identifier: str, account: int |
     except SearchTooLong:
         remedy = "Search for the command: it is in the event's header ce_causationid"
         return SearchResult(problem=TOO_LONG.format(what="events", remedy=remedy))
+    except SearchBusy:
+        return SearchResult(problem=BUSY.format(what="events"), was_busy=True)
     if event is None:
         return SearchResult()
     return SearchResult((Match("event", f"/commands/{event.root_account}/{event.command_id}"),))
 
 
-async def _find_row(dependencies: Dependencies, shard: int, number: int) -> SearchResult:
+async def _find_row(dependencies: Dependencies, user: SignedInUser, shard: int, number: int) -> SearchResult:
     """Find the dead letter and the verdict with a number, which count separately."""
     matches = []
     if shard < 2**15 and await DeadLetterReader(dependencies.pool).dead_letter(shard, number) is not None:
         matches.append(Match("dead letter", f"/failures/dead-letters/{shard}-{number}"))
-    try:
-        has_verdict = await CommandHistory(dependencies.pool).verdict_at(shard, number) is not None
-    except VerdictArchived:
-        has_verdict = True
-    if has_verdict:
+    if await _sees_verdict(dependencies, user, shard, number):
         matches.append(Match("verdict", f"/verdicts/{shard}-{number}"))
     return SearchResult(tuple(matches))
+
+
+async def _sees_verdict(dependencies: Dependencies, user: SignedInUser, shard: int, number: int) -> bool:
+    """Return whether a verdict with the number exists in a root account that the user sees."""
+    try:
+        verdict_record = await CommandHistory(dependencies.pool).verdict_at(shard, number)
+    except VerdictArchived as archived:
+        account = None if user.sees_all_accounts else user.root_account_id
+        return bool(await find_commands(dependencies.pool, archived.args[0], account))
+    if verdict_record is None:
+        return False
+    root_account_id = json.loads(verdict_record.body)["root_account_id"]
+    return user.sees(None if root_account_id is None else int(root_account_id))

@@ -67,10 +67,12 @@ class TokenRules:
 
         RFC 8725, 3.12: one kind of JWT must not pass for another where an issuer signs both with the same keys. A
         token of type ``at+jwt`` is an access token (RFC 9068); of the others only ID tokens have ID_TOKEN_CLAIMS.
+        Keycloak before version 24 also puts ``nonce`` into access tokens, whose claim ``typ`` is then ``Bearer``.
         """
         if self.accepts_id_tokens or (token_type or "").lower() in ACCESS_TOKEN_TYPES:
             return False
-        return not ID_TOKEN_CLAIMS.isdisjoint(payload)
+        marks = ID_TOKEN_CLAIMS - {"nonce"} if payload.get("typ") == "Bearer" else ID_TOKEN_CLAIMS
+        return not marks.isdisjoint(payload)
 
     def is_too_long(self, issued_at: float | None, expires_at: float, at: float) -> bool:
         """Return whether a token lives longer than ``lifetime_max`` from ``iat`` on, or from ``at`` without ``iat``."""

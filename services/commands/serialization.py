@@ -33,7 +33,8 @@ OUTPUT_BYTES_MAX = 3 << 20
 EVENTS_PER_STEP = 1_000
 HTTP_STATUS_BY_REASON: Mapping[str, int] = {reason: info.http_status for reason, info in REASONS.items()}
 SECRET_HEADER = re.compile(
-    "authorization|cookie|token|secret|passw|credential|session|signature|api[-_]?key", re.IGNORECASE
+    "authorization|auth(?!or)|bearer|jwt|cookie|token|secret|passw|credential|session|signature|(api|access)[-_]?key",
+    re.IGNORECASE,
 )
 """Names of headers that may hold secrets, such as Proxy-Authorization and X-Api-Key."""
 _NO_PERSONAL_DATA: Mapping[int, bytes] = {}

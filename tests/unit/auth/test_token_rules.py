@@ -77,6 +77,13 @@ def test_access_token_by_its_type_may_repeat_the_nonce(token_type: str, issuer: 
     assert TokenVerifier(keys).verify(issuer.token(header={"typ": token_type}, nonce="n")).user_id == 21
 
 
+def test_access_token_by_its_claim_typ_may_repeat_the_nonce(issuer: TokenIssuer, keys: JwkSet) -> None:
+    assert TokenVerifier(keys).verify(issuer.token(typ="Bearer", nonce="n")).user_id == 21
+    for claims in ({"typ": "ID", "nonce": "n"}, {"typ": "Bearer", "nonce": "n", "at_hash": "h"}):
+        with pytest.raises(InvalidToken, match="ID token"):
+            TokenVerifier(keys).verify(issuer.token(**claims))
+
+
 def test_id_token_is_accepted_by_the_client_that_signs_users_in(issuer: TokenIssuer, keys: JwkSet) -> None:
     rules = TokenRules(OURS, ISSUER, accepts_id_tokens=True)
     assert TokenVerifier(keys, rules=rules).verify(issuer.token(**NAMED, nonce="n", at_hash="h")).user_id == 21

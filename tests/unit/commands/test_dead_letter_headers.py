@@ -19,7 +19,8 @@ def kept(*headers: tuple[str, bytes | None]) -> list[list[str | None]]:
     "name",
     ["authorization", "Authorization", "proxy-authorization", "cookie", "Set-Cookie", "x-api-key", "X_API_KEY",
      "apikey", "x-auth-token", "X-Amz-Security-Token", "client-secret", "password", "passwd",
-     "x-session-id", "X-Hub-Signature"],
+     "x-session-id", "X-Hub-Signature", "X-Auth", "authentication", "jwt", "x-jwt-assertion", "Bearer",
+     "x-access-key", "AccessKey"],
 )  # fmt: skip
 def test_header_that_may_hold_a_secret_is_not_kept(name: str) -> None:
     assert kept(("before", b"1"), (name, b"secret"), ("after", None)) == [["before", "MQ=="], ["after", None]]

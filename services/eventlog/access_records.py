@@ -9,6 +9,8 @@ import asyncpg
 
 from services.eventlog.postgres import Pool
 
+HIDDEN_STUDENT = "hidden_student"
+"""Name in a target of the student whom the reader saw by an anonymous id: not shown where that id is."""
 # $1 the client's address (null: the database client's), $2 process, $3-$4 root account and user id of a token, $5 what,
 # $6 target, $7 reason.
 INSERT_ACCESS = """
@@ -16,11 +18,13 @@ insert into access_record (client, process, root_account, user_id, what, target,
 values ($1::inet, $2, $3, $4, $5, $6, $7)
 """
 # $1 since, $2-$3 time and key to continue after, $4 user id, $5 database user, $6 what, $7 a value of the target,
-# $8 the root account that is seen, $9 limit. Null: any. Either part reads its newest rows from an index.
+# $8 the root account that is seen, $9 limit, $10 whether hidden students are named. Null: any. Either part reads its
+# newest rows from an index.
 _FILTERS = """
   and ($2::timestamptz is null or ({at}, {key}) < ($2, $3::text)) and ($4::bigint is null or user_id = $4)
   and ($6::text is null or {what} = $6)
-  and ($7::text is null or exists (select from json_each_text({target}) named where named.value = $7))
+  and ($7::text is null or exists (select from json_each_text({target}) named
+                                   where named.value = $7 and ($10::boolean or named.key <> 'hidden_student')))
 """
 AUDIT_TRAIL = f"""
 select at, key, database_user, client, process, root_account, user_id, what, target::text, reason
@@ -47,7 +51,8 @@ class AuditFilter:
     """Selects entries; None does not restrict.
 
     ``before``: time and key of the entry to continue after. ``target``: one of the ids that the entry names.
-    ``visible_account``: only entries about this root account.
+    ``visible_account``: only entries about this root account. ``names_hidden_students``: ``target`` may also be a
+    student whom the reader saw by an anonymous id.
     """
 
     since: datetime
@@ -57,6 +62,7 @@ class AuditFilter:
     what: str | None = None
     target: str | None = None
     visible_account: int | None = None
+    names_hidden_students: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,5 +114,6 @@ async def read_audit_trail(
         audit_filter.target,
         audit_filter.visible_account,
         rows_max,
+        audit_filter.names_hidden_students,
     )
     return [AuditEntry(*row) for row in rows]

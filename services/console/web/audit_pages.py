@@ -1,4 +1,7 @@
-"""The audit trail: which operator read or changed what, when, from where and why."""
+"""The audit trail: which operator read or changed what, when, from where and why.
+
+Students who were hidden from the reader are not named: a reader could connect them with the anonymous ids of the pages.
+"""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -10,7 +13,7 @@ from fastapi.responses import Response
 from schemas.fields import ID_MAX
 from services.console.web.dependencies import ConsoleDependencies, Viewer, as_utc, parse_time
 from services.console.web.templates import format_iso_time
-from services.eventlog.access_records import AuditFilter, read_audit_trail
+from services.eventlog.access_records import HIDDEN_STUDENT, AuditEntry, AuditFilter, read_audit_trail
 
 router = APIRouter()
 ROWS_MAX = 50
@@ -50,6 +53,7 @@ async def audit_page(
             what=what or None,
             target=of or None,
             visible_account=None if user.sees_all_accounts else user.root_account_id,
+            names_hidden_students=False,
         ),
         ROWS_MAX + 1,
     )
@@ -59,7 +63,7 @@ async def audit_page(
     return dependencies.templates.render_page(
         request,
         "audit.html",
-        entries=[(entry, json.loads(entry.target)) for entry in entries[:ROWS_MAX]],
+        entries=[(entry, _parse_target(entry)) for entry in entries[:ROWS_MAX]],
         since=since,
         begin=begin,
         who=who,
@@ -68,3 +72,7 @@ async def audit_page(
         kinds=KINDS if what in ("", *KINDS) else (*KINDS, what),
         older=older,
     )
+
+
+def _parse_target(entry: AuditEntry) -> dict[str, str]:
+    return {name: value for name, value in json.loads(entry.target).items() if name != HIDDEN_STUDENT}

@@ -10,6 +10,7 @@ from schemas.fields import ID_MAX
 from services.console.web.dependencies import AnyUser, ConsoleDependencies, record_page
 from services.console.web.moderation_view import ModerationView, load_view
 from services.console.web.policy_text import describe_comparison, describe_policy
+from services.eventlog.access_records import HIDDEN_STUDENT
 from services.eventlog.grade_trail import load_trail
 from services.eventlog.stream_reader import StreamReader
 from services.moderation import ids
@@ -33,7 +34,9 @@ async def explanation_page(
     """Explain a student's grade; ``student`` is the anonymous id while the assignment hides students."""
     view = await load_view(dependencies, user, root_account, assignment)
     student_id = _find_student(view, student)
-    target = {"root_account": root_account, "assignment": assignment, "student": student}
+    target: dict[str, object] = {"root_account": root_account, "assignment": assignment, "student": student}
+    if view.is_anonymous:
+        target[HIDDEN_STUDENT] = student_id
     await record_page(request, user, "explanation page", target)
     trail = await load_trail(StreamReader(dependencies.pool), view.assignment, student_id)
     explanation = Explanation(view.course, view.assignment, view.actor_id, as_auditor=view.as_auditor)

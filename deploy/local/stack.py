@@ -239,6 +239,8 @@ class Stack:
             "GATEWAY_URL": f"http://127.0.0.1:{port}",
             "JWKS": str(KEYS_FOLDER / "users.jwks"),
             "COMMAND_KEY": str(KEYS_FOLDER / "gateway.key"),
+            # The console names the address of the moderator who publishes.
+            "FORWARDED_ALLOW_IPS": "127.0.0.1",
         }
         settings["scheduler"]["COMMAND_KEY"] = str(KEYS_FOLDER / "scheduler.key")
         port = settings["console"]["HEALTH_PORT"]

@@ -41,7 +41,8 @@ def _run(method: str, path: str, **options: Any) -> Json:
         try:
             return _check(await request_gateway(settings.gateway_url, token, method, path, headers=headers, **options))
         except GatewayUnavailable as error:
-            raise ServerUnavailable(str(error)) from None
+            remedy = "" if error.command_id is None else f"; run moderated-grading verdict {error.command_id} to see it"
+            raise ServerUnavailable(f"{error}{remedy} (GATEWAY_URL is {settings.gateway_url})") from None
 
     return run_command(request)
 

@@ -35,8 +35,20 @@ async def send_command(
     """
     gateway_url = dependencies.settings.gateway_url
     assert gateway_url is not None
-    headers = {"Idempotency-Key": str(action), "User-Agent": request.headers.get("user-agent", "console")}
+    headers = build_request_headers(request, action)
     try:
         return await request_gateway(gateway_url, view.user.token, "POST", path, headers=headers, json=data)
     except GatewayUnavailable as error:
         raise HTTPException(503, f"{error}.") from None
+
+
+def build_request_headers(request: Request, action: UUID) -> dict[str, str]:
+    """Build the headers that describe the user's own request to the gateway, for the live event.
+
+    A gateway whose ``FORWARDED_ALLOW_IPS`` names the console publishes the user's address, not the console's. Headers
+    of a browser may hold any bytes, which Starlette decodes as Latin-1; httpx2 sends only ASCII.
+    """
+    headers = {"Idempotency-Key": str(action), "User-Agent": request.headers.get("user-agent", "console")}
+    if request.client is not None:
+        headers["X-Forwarded-For"] = request.client.host
+    return {name: value.encode("ascii", "replace").decode() for name, value in headers.items()}

@@ -96,7 +96,11 @@ async def test_refusals_missing_settings_and_an_absent_gateway_have_their_exit_c
     cases = [
         (await grader.run_in_process("adjudicate", essay), 2, "not authorized"),
         (await moderator.run_in_process("plan", "999999"), 4, "does not exist"),
-        (await moderator.run_in_process("plan", essay, MODERATOR_TOKEN="x"), 2, "MODERATOR_TOKEN was rejected"),
+        (
+            await moderator.run_in_process("plan", essay, MODERATOR_TOKEN="x"),
+            2,
+            "MODERATOR_TOKEN was rejected: Invalid access token; the token is not a JWT",
+        ),
         (await moderator.run_in_process("plan", essay, GATEWAY_URL=""), 2, "GATEWAY_URL is not set"),
         (await moderator.run_in_process("plan", essay, GATEWAY_URL="http://127.0.0.1:9"), 3, "does not answer"),
     ]

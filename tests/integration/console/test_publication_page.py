@@ -1,9 +1,12 @@
 """The publication of an assignment on the console: the plan, the schedule, and who may act."""
 
+import json
 import uuid
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 from services.console.pipeline_status import PipelineStatus
@@ -13,11 +16,14 @@ from services.console.web.moderation_view import load_view
 from services.console.web.moderation_watch import ModerationWatch, ShownState
 from services.console.web.sessions import SignedInUser
 from services.console.web.templates import Templates
+from services.eventlog.access_records import AuditFilter, read_audit_trail
 from services.eventlog.postgres import OPERATOR, create_pool
 from services.eventlog.stream_reader import StreamReader
 from tests.fixtures.console_client import ConsoleClient, connect_to_log
 from tests.fixtures.moderation_world import ModerationWorld, find_digest, to_text
+from tests.fixtures.process_runner import wait_until
 
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 BOTH = "moderation.viewer moderation.moderator"
 
 
@@ -162,9 +168,37 @@ async def test_hidden_students_and_graders_stay_hidden_on_the_pages_of_moderatio
     for text in (page.text, why.text):
         assert [user for user in ids if user in text] == []
     assert (await world.request("GET", f"/students/{ids[0]}")).status_code == 404
+    async with connect_to_log(console) as log:
+        found = await read_audit_trail(log, AuditFilter(EPOCH, what="explanation page", target=ids[0]), 2)
+    assert [json.loads(entry.target)["hidden_student"] for entry in found] == [ids[0]]
+    for of in (anonymous_id, ids[0]):
+        audit = await console.request("GET", f"/audit?what=explanation+page&of={of}")
+        rows = audit.text.partition("<tbody>")[2]
+        assert (anonymous_id in rows, ids[0] in rows) == (of == anonymous_id, False)
     operator = await world.request("GET", "/publication", "nobody", "moderation.viewer")
     assert operator.status_code == 200
     assert [student for student in ids[:2] if student in operator.text] == []
+
+
+async def test_published_request_has_the_address_and_browser_of_the_moderator(console: ConsoleClient) -> None:
+    world = await graded_world(console)
+    await select_first_grade(world)
+    form = {"action": str(uuid.uuid4()), "plan": find_digest(await world.read("/publication"))}
+    headers = {"authorization": f"Bearer {world.token('fg')}".encode(), "user-agent": "a browser, 2é".encode("latin-1")}
+    transport = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+    async with httpx.AsyncClient(base_url=console.url, transport=transport, timeout=90) as moderator:
+        answer = await moderator.post(f"{world.path}/publication/publish", headers=headers, data=form)
+    assert answer.status_code == 303, answer.text
+    records = await wait_until(
+        lambda: [
+            record
+            for record in console.system.client.records["live-events"]
+            if record.key == str(world.world.course_id).encode()
+        ],
+        "the live event",
+    )
+    metadata = json.loads(records[0].value or b"")["metadata"]
+    assert (metadata["client_ip"], metadata["user_agent"]) == ("127.0.0.2", "a browser, 2?")
 
 
 async def test_page_explains_a_grade_in_one_sentence_and_lists_what_led_to_it(console: ConsoleClient) -> None:

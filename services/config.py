@@ -435,7 +435,13 @@ class ConsoleSettings(ProcessSettings, PublishingSettings, TokenSettings, HttpSe
     command_auth: CommandAuth = Field(default="off", description="off, required or bound")
     gateway_url: str | None = Field(
         default=None,
-        description="the http or https URL at which the console reaches a gateway, to publish for moderators",
+        description="the http or https URL at which the console reaches a gateway, without user and password",
+    )
+    requests_per_minute: int = Field(
+        default=1_200,
+        ge=1,
+        le=1_000_000,
+        description="the requests that a user may send in a minute, from 1 to 1000000",
     )
 
     @property
@@ -486,7 +492,7 @@ class OperatorSettings(DryRunSettings):
 class ModeratorSettings(Settings):
     """Settings of the moderators' commands, which send requests to the gateway as the token's user."""
 
-    gateway_url: str = Field(description="the http or https URL of the gateway")
+    gateway_url: str = Field(description="the http or https URL of the gateway, without user and password")
     moderator_token: SecretStr = Field(description="a token of the moderating user, as for the HTTP API")
 
     @field_validator("gateway_url")
@@ -496,8 +502,13 @@ class ModeratorSettings(Settings):
 
 
 def validate_base_url(value: str) -> str:
-    """Return the URL without a trailing slash. Raises ValueError unless it can be the base of links."""
+    """Return the URL without a trailing slash. Raises ValueError unless it can be the base of links.
+
+    User and password are refused, because links and messages show the URL.
+    """
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("not a base URL")
+    if "@" in parts.netloc:
+        raise ValueError("a base URL with user or password")
     return value.rstrip("/")

@@ -24,7 +24,8 @@ async def authenticate_operator(settings: OperatorSettings, required_role: Role)
     """Return the token's user. Raises ActionRefused if the token is invalid or lacks the role."""
     keys = await _load_keys(settings.jwks)
     try:
-        claims = TokenVerifier(keys, rules=TokenRules.of(settings)).verify(settings.operator_token.get_secret_value())
+        verifier = TokenVerifier(keys, settings.live_events_shard, TokenRules.of(settings))
+        claims = verifier.verify(settings.operator_token.get_secret_value())
         claims.check_times(time.time())
     except InvalidToken as error:
         raise ActionRefused(f"OPERATOR_TOKEN was rejected: {error}. Nothing was changed") from None

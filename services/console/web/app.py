@@ -64,6 +64,7 @@ FORM_BYTES_MAX = 16 << 10
 FORM_MEDIA_TYPES = ("application/x-www-form-urlencoded",)
 """Forms hold only texts, no files."""
 QUERY_TIMEOUT_SECONDS = 10
+HTTP_ERROR_TITLES = {404: "Page not found", 429: "Too many requests", 503: "Unavailable"}
 INTERNAL_ERROR = "The console's log has the details. If you submitted a form, check Actions before you submit it again."
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
@@ -107,6 +108,8 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
                 settings.console_idle_seconds,
                 settings.unauthenticated_requests_per_minute,
                 None if settings.console_openid_issuer is None else OpenIdProvider(settings),
+                requests_per_minute=settings.requests_per_minute,
+                live_events_shard=settings.live_events_shard,
             ),
             templates=Templates(),
             pool=connection_pool,
@@ -229,7 +232,7 @@ def _add_error_handlers(app: FastAPI) -> None:
 
 
 def _http_error(request: Request, error: HTTPException) -> Response:
-    title = "Page not found" if error.status_code == 404 else "Invalid request"
+    title = HTTP_ERROR_TITLES.get(error.status_code, "Invalid request")
     detail = "" if error.detail == "Not Found" else str(error.detail)
     response = _render_problem(request, error.status_code, title, detail)
     response.headers.update(error.headers or {})

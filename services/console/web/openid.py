@@ -54,6 +54,7 @@ class OpenIdProvider:
             settings.console_openid_client_id, self.issuer, settings.jwt_lifetime_max, accepts_id_tokens=True
         )
         self._claim_names = ClaimNames(settings.console_openid_user_claim, settings.console_openid_scope_claim)
+        self._live_events_shard = settings.live_events_shard
         self._verifier: TokenVerifier | None = None
         self._clock = clock
         self._discovery_lock = asyncio.Lock()
@@ -150,7 +151,7 @@ class OpenIdProvider:
         except (ValueError, OSError) as error:
             self._discovery_retry_at = self._clock() + DISCOVERY_RETRY_SECONDS
             raise InvalidToken("unknown_key", str(self._unavailable(error))) from None
-        self._verifier = TokenVerifier(keys, rules=self._rules, claim_names=self._claim_names)
+        self._verifier = TokenVerifier(keys, self._live_events_shard, self._rules, self._claim_names)
         return self._verifier
 
     async def _load_metadata(self) -> Mapping[str, Any]:

@@ -95,9 +95,10 @@ class SignedInUser:
 
 
 class Sessions:
-    """Verifies tokens and sets cookies.
+    """Verifies tokens, sets cookies, and limits the requests of each user and of each address without a valid token.
 
-    ``url`` is the console's public one. ``failure_counts``: rejected tokens by reason.
+    ``url`` is the console's public one. ``live_events_shard``: its global ids are accepted in tokens.
+    ``failure_counts``: rejected tokens by reason.
     """
 
     def __init__(
@@ -108,20 +109,30 @@ class Sessions:
         idle_seconds_max: float,
         unauthenticated_per_minute: int,
         provider: OpenIdProvider | None = None,
+        *,
+        requests_per_minute: int,
+        live_events_shard: int | None = None,
     ) -> None:
         self.keys = keys
-        self.verifier = TokenVerifier(keys, rules=rules)
+        self.verifier = TokenVerifier(keys, live_events_shard, rules)
         self.provider = provider
         self.url = url
         self.secure = secure = url.startswith("https:")
         self.tokens = SessionTokens(idle_seconds_max)
         self.address_limit = RateLimitItemPerMinute(unauthenticated_per_minute)
+        self.user_limit = RateLimitItemPerMinute(requests_per_minute)
         self.limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self.failure_counts: Counter[str] = Counter()
         self.cookie_name = "__Host-moderation" if secure else "moderation"
 
     async def authenticate(self, request: Request) -> SignedInUser:
-        """Return the user of a request. Raises NotSignedIn."""
+        """Return the user of a request. Raises NotSignedIn, HTTPException (429)."""
+        user = await self._authenticate(request)
+        if not self.limiter.hit(self.user_limit, "user", str(user.root_account_id), str(user.user_id)):
+            raise HTTPException(429, "You sent too many requests. Nothing was changed: try again in a minute.")
+        return user
+
+    async def _authenticate(self, request: Request) -> SignedInUser:
         header = request.headers.get("authorization")
         token = request.cookies.get(self.cookie_name)
         if header is not None:
@@ -293,10 +304,19 @@ def _build_user(claims: Claims, csrf: str | None, token: str) -> SignedInUser:
     role = resolve_role(claims.scopes)
     assert role is not None
     sees_all_accounts = ALL_ACCOUNTS_SCOPE in claims.scopes
-    opens_gateway = MODERATOR_SCOPE in claims.scopes and not (csrf is not None and token.startswith(OPENID_PREFIX))
+    is_id_token = csrf is not None and token.startswith(OPENID_PREFIX)
+    opens_gateway = MODERATOR_SCOPE in claims.scopes and not is_id_token and _opens_canvas_api(claims)
     return SignedInUser(
         claims.user_id, claims.root_account_id, role, csrf, claims.expires_at, token, sees_all_accounts, opens_gateway
     )
+
+
+def _opens_canvas_api(claims: Claims) -> bool:
+    try:
+        claims.check_opens_canvas_api()
+    except InvalidToken:
+        return False
+    return True
 
 
 def _derive_csrf_token(token: str) -> str:

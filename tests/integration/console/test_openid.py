@@ -21,6 +21,11 @@ CLIENT_ID = "console"
 USERS: dict[str, dict[str, Any]] = {
     "alice": {"uid": "77", "root_account_id": "1", "groups": ["staff", "moderation.operator"]},
     "bob": {"uid": "78", "root_account_id": "2", "groups": "moderation.viewer"},
+    "globally known": {
+        "uid": "74140000000000079",
+        "root_account_id": "74140000000000001",
+        "groups": "moderation.viewer",
+    },
     "without a role": {"uid": "79", "root_account_id": "1", "groups": ["staff"]},
     "without an id": {"root_account_id": "1", "groups": ["moderation.admin"]},
     "without an account": {"uid": "80", "groups": ["moderation.admin"]},
@@ -49,6 +54,7 @@ async def url(
         CONSOLE_OPENID_CLIENT_SECRET_FILE=str(secret),
         CONSOLE_OPENID_USER_CLAIM="uid",
         CONSOLE_OPENID_SCOPE_CLAIM="groups",
+        LIVE_EVENTS_SHARD="7414",
     )
     process.start()
     await process.wait_until_ready()
@@ -89,6 +95,11 @@ def change_cookie(browser: httpx.AsyncClient, name: str, value: str | None) -> N
     changed = base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
     browser.cookies.clear()
     browser.cookies.set(SIGN_IN_COOKIE, changed)
+
+
+async def test_global_ids_of_the_provider_are_the_local_ones(browser: httpx.AsyncClient) -> None:
+    await sign_in(browser, "globally known")
+    assert "user 79 · viewer" in (await browser.get("/failures")).text
 
 
 async def test_user_signs_in_with_the_roles_of_the_claims_and_out(browser: httpx.AsyncClient, url: str) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import time
+import uuid
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import Response
 
+from schemas.global_ids import GLOBAL_ID_BASE
 from services.auth.jwks import FILE_CHECK_SECONDS, JwkSet
 from services.auth.token_rules import TokenRules
 from services.auth.verifier import InvalidToken
@@ -23,7 +25,7 @@ from services.console.web.sessions import Forbidden, NotSignedIn, Sessions
 from services.runtime.access_log import AccessLogMiddleware
 from tests.fixtures.token_issuer import TokenIssuer
 
-URL, IDLE_SECONDS = "http://console.example:8443", 60
+URL, IDLE_SECONDS, REQUESTS_PER_MINUTE, SHARD = "http://console.example:8443", 60, 10, 7414
 
 
 class Clock:
@@ -47,7 +49,15 @@ def clock() -> Clock:
 async def sessions(issuer: TokenIssuer, tmp_path: Path, clock: Clock) -> Sessions:
     keys = JwkSet(str(issuer.write_jwks(tmp_path / "jwks.json")), clock)
     await keys.load()
-    sessions = Sessions(keys, TokenRules(), URL, IDLE_SECONDS, unauthenticated_per_minute=3)
+    sessions = Sessions(
+        keys,
+        TokenRules(),
+        URL,
+        IDLE_SECONDS,
+        unauthenticated_per_minute=3,
+        requests_per_minute=REQUESTS_PER_MINUTE,
+        live_events_shard=SHARD,
+    )
     sessions.tokens = SessionTokens(IDLE_SECONDS, clock)
     return sessions
 
@@ -146,6 +156,44 @@ async def test_user_reads_only_the_root_account_of_the_token_without_permission_
     free = await sessions.authenticate(request(issuer.token(77, scope="moderation.viewer moderation.all_accounts")))
     assert [bound.sees(account) for account in (2, 1, None)] == [True, False, False]
     assert [free.sees(account) for account in (2, 1, None)] == [True, True, True]
+
+
+async def test_global_ids_of_the_shard_are_the_local_user_and_root_account(
+    sessions: Sessions, issuer: TokenIssuer
+) -> None:
+    base = SHARD * GLOBAL_ID_BASE
+    token = issuer.token(base + 77, scope="moderation.viewer", root_account_id=str(base + 2))
+    user = await sessions.authenticate(request(token))
+    assert (user.user_id, user.root_account_id) == (77, 2)
+
+
+@pytest.mark.parametrize(
+    ("scope", "opens_gateway"),
+    [
+        ("moderation.moderator", True),
+        ("moderation.admin moderation.moderator", True),
+        ("moderation.admin", False),
+        ("moderation.moderator moderation.facts", False),
+        ("moderation.moderator moderation.request", False),
+    ],
+)
+async def test_gateway_is_open_to_moderators_whose_token_it_accepts(
+    scope: str, opens_gateway: bool, sessions: Sessions, issuer: TokenIssuer
+) -> None:
+    user = await sessions.authenticate(request(issuer.token(77, scope=scope)))
+    assert user.opens_gateway == opens_gateway
+
+
+async def test_requests_are_limited_by_user(sessions: Sessions, issuer: TokenIssuer) -> None:
+    for _ in range(REQUESTS_PER_MINUTE):
+        token = issuer.token(77, scope="moderation.moderator", jti=str(uuid.uuid4()))
+        await sessions.authenticate(request(token))
+    with pytest.raises(HTTPException) as refused:
+        await sessions.authenticate(request(authorization=f"Bearer {token}"))
+    assert refused.value.status_code == 429
+    for user_id, root_account_id in ((78, "1"), (77, "2")):
+        other = issuer.token(user_id, scope="moderation.viewer", root_account_id=root_account_id)
+        await sessions.authenticate(request(other))
 
 
 async def test_command_token_cannot_open_a_session(sessions: Sessions, issuer: TokenIssuer) -> None:

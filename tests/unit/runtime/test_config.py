@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.config import DatabaseSettings, HandlerSettings, RelaySettings, SettingsError
+from services.config import DatabaseSettings, HandlerSettings, ModeratorSettings, RelaySettings, SettingsError
 
 PASSWORD = "hunter2"
 VALID_SETTINGS = {"KAFKA_BOOTSTRAP": "localhost:9092", "DATABASE_URL": f"postgresql://log:{PASSWORD}@localhost/log"}
@@ -69,6 +69,16 @@ def test_invalid_variable_error_names_the_fix(name: str, value: str, environment
 def test_settings_never_print_the_password() -> None:
     for settings in (DatabaseSettings(), HandlerSettings(), RelaySettings()):
         assert PASSWORD not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+
+
+def test_base_url_with_a_password_is_refused(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("MODERATOR_TOKEN", "token")
+    environment.setenv("GATEWAY_URL", f"https://moderator:{PASSWORD}@gateway.example")
+    with pytest.raises(
+        SettingsError, match="^GATEWAY_URL cannot be used as it is: .* without user and password$"
+    ) as caught:
+        ModeratorSettings()
+    assert PASSWORD not in str(caught.value)
 
 
 def test_command_auth_requires_jwks_from_a_file_or_over_tls(environment: pytest.MonkeyPatch) -> None:

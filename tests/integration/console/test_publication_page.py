@@ -184,7 +184,10 @@ async def test_published_request_has_the_address_and_browser_of_the_moderator(co
     world = await graded_world(console)
     await select_first_grade(world)
     form = {"action": str(uuid.uuid4()), "plan": find_digest(await world.read("/publication"))}
-    headers = {"authorization": f"Bearer {world.token('fg')}".encode(), "user-agent": "a browser, 2é".encode("latin-1")}
+    headers = {
+        b"authorization": f"Bearer {world.token('fg')}".encode(),
+        b"user-agent": "a browser, 2é".encode("latin-1"),
+    }
     transport = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
     async with httpx.AsyncClient(base_url=console.url, transport=transport, timeout=90) as moderator:
         answer = await moderator.post(f"{world.path}/publication/publish", headers=headers, data=form)

@@ -79,7 +79,8 @@ def test_access_token_by_its_type_may_repeat_the_nonce(token_type: str, issuer: 
 
 def test_access_token_by_its_claim_typ_may_repeat_the_nonce(issuer: TokenIssuer, keys: JwkSet) -> None:
     assert TokenVerifier(keys).verify(issuer.token(typ="Bearer", nonce="n")).user_id == 21
-    for claims in ({"typ": "ID", "nonce": "n"}, {"typ": "Bearer", "nonce": "n", "at_hash": "h"}):
+    id_tokens: list[Json] = [{"typ": "ID", "nonce": "n"}, {"typ": "Bearer", "nonce": "n", "at_hash": "h"}]
+    for claims in id_tokens:
         with pytest.raises(InvalidToken, match="ID token"):
             TokenVerifier(keys).verify(issuer.token(**claims))
 

@@ -144,4 +144,4 @@ async def test_relay_warns_once_if_another_one_has_another_login(
         await other.connection.close()
     warnings = [record.getMessage() for record in caplog.records if "another role" in record.getMessage()]
     assert len(warnings) == 1
-    assert "let all relays log in with the same role" in warnings[0]
+    assert "use the same role for all relays" in warnings[0]

@@ -122,6 +122,7 @@ async def test_relay_warns_once_if_another_one_has_another_login(
 ) -> None:
     """Neither can end the other's session: a relay that hangs would keep its lanes."""
     monkeypatch.setenv("DATABASE_URL", other_login_url)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP", "127.0.0.1:1")
     monkeypatch.setenv("TOPIC_PREFIX", PREFIX)
     other = await open_leases(database_url)
     health, rounds = Health(), list[float]()

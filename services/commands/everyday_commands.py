@@ -102,7 +102,7 @@ def parse_everyday_command(value: bytes) -> ParsedCommand | None:
         root_account_id, course_id = _parse_id(command.root_account_id), _parse_id(command.course_id)
         assignment_id, actor_id = _parse_id(command.assignment_id), _parse_id(command.actor.user_id)
         data = command.data
-        sent = {name: part for name in data.__struct_fields__ if (part := getattr(data, name)) is not UNSET}
+        sent: dict[str, Any] = msgspec.to_builtins(data)  # Without fields that are not set.
         command_type, data_type, id_name = _DATA_TYPES[command.__class__]
         sent[id_name] = _parse_id(sent[id_name])
     except (msgspec.MsgspecError, ValueError):

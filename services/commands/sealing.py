@@ -20,6 +20,8 @@ from services.eventlog.personal_data import seal_bytes, seal_parts
 from services.moderation import commands
 from services.moderation.commands import Command
 
+ERASE_PERSON = "erase_person"
+_NO_PERSONS: frozenset[int] = frozenset()
 _FIRST_DAY = date(2020, 1, 1)
 _DAY_BYTES = 2
 _NOT_COMPARED = b""
@@ -46,23 +48,29 @@ class _SealedText:
 def find_persons(command: Command) -> frozenset[int]:
     """Return the users whose personal data a command carries, by the declarations of ``schemas.personal``."""
     data = command.data
+    # The most frequent commands first.
     match data:
+        case commands.RecordProvisionalGrade():
+            has_texts = data.comment is not None or data.rubric_assessment is not None
+            return frozenset({data.student_id}) if has_texts else _NO_PERSONS
+        case commands.SelectProvisionalGrade():
+            return _NO_PERSONS
         case commands.UpsertUsers():
             return frozenset(user.user_id for user in data.users)
         case commands.RecordSubmissionComment() | commands.RecordProvisionalComment():
             return frozenset({data.student_id})
         case commands.RevisePublishedGrade() | commands.WithdrawPublishedGrade():
             return frozenset({data.student_id})
-        case commands.RecordProvisionalGrade() if data.comment is not None or data.rubric_assessment is not None:
-            return frozenset({data.student_id})
         case _:
-            return frozenset()
+            return _NO_PERSONS
 
 
 def find_person_to_erase(command: ReadableCommand) -> Person | None:
     """Return the person that a command erases, None for every other command."""
-    if isinstance(command, InvalidCommand) or not isinstance(command.data, commands.ErasePerson):
+    # The type first: every command is asked several times.
+    if command.type != ERASE_PERSON or isinstance(command, InvalidCommand):
         return None
+    assert isinstance(command.data, commands.ErasePerson)
     return Person(command.root_account_id, command.course_id, command.data.user_id)
 
 

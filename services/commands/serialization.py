@@ -1,6 +1,7 @@
 """Step 5 of 6: serialize a decision into the JSON that the log stores and the topics carry."""
 
 import base64
+import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from services.commands.event_metadata import build_causation, build_event_metada
 from services.commands.incoming_command import IncomingCommand, ReadableCommand, Record
 from services.commands.parse import InvalidCommand
 from services.eventlog.personal_data import encode_values
-from services.eventlog.personal_fields import has_personal_fields, take_out
+from services.eventlog.personal_fields import may_have_personal_values, take_out
 from services.moderation.decisions import (
     COMMAND_EXPIRED,
     COMMAND_ID_REUSED,
@@ -160,7 +161,7 @@ def _serialize_events(
         if len(data) > OUTPUT_BYTES_MAX:
             break
         personal_data = _NO_PERSONAL_DATA
-        if has_personal_fields(event.name):
+        if may_have_personal_values(event.name, value["payload"]):
             values = take_out(event.name, value["payload"], getattr(event, "student_id", None))
             if values:
                 data, personal_data = orjson.dumps(value), encode_values(values)
@@ -272,12 +273,20 @@ def _stringify_ids(result: Any) -> Any:
         return [_stringify_ids(row) for row in result]
     if not isinstance(result, dict):
         return result
-    return {name: _stringify_field(name, value) for name, value in result.items()}
+    fields = dict(result)
+    for name, value in result.items():
+        # Exact types: most values are neither, and bool is a subclass of int.
+        kind = value.__class__
+        if kind is int:
+            if _is_id_name(name):
+                fields[name] = str(value)
+        elif kind is list and name.endswith("_ids"):
+            fields[name] = [str(identifier) for identifier in value]
+        elif kind is list or kind is dict:
+            fields[name] = _stringify_ids(value)
+    return fields
 
 
-def _stringify_field(name: str, value: Any) -> Any:
-    if type(value) is int:
-        return str(value) if name == "id" or name.endswith("_id") else value
-    if isinstance(value, list) and name.endswith("_ids"):
-        return [str(identifier) for identifier in value]
-    return _stringify_ids(value) if isinstance(value, list | dict) else value
+@functools.cache
+def _is_id_name(name: str) -> bool:
+    return name == "id" or name.endswith("_id")

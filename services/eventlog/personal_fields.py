@@ -22,9 +22,16 @@ _FIELDS_BY_EVENT: Final[Mapping[str, tuple[PersonalField, ...]]] = {
 }
 
 
-def has_personal_fields(event_name: str) -> bool:
-    """Return whether payloads of events of that name may have personal values."""
-    return event_name in _FIELDS_BY_EVENT
+_KEYS_BY_EVENT: Final[Mapping[str, frozenset[str]]] = {
+    name: frozenset(field.name if field.rows is None else field.rows for field in fields)
+    for name, fields in _FIELDS_BY_EVENT.items()
+}
+
+
+def may_have_personal_values(event_name: str, payload: Json) -> bool:
+    """Return whether ``take_out`` may find values; most payloads lack the optional keys that hold them."""
+    keys = _KEYS_BY_EVENT.get(event_name)
+    return keys is not None and not keys.isdisjoint(payload)
 
 
 def take_out(event_name: str, payload: Json, student_id: int | None) -> ValuesByPerson:

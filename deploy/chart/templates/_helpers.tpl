@@ -24,6 +24,11 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end -}}
 {{- end }}
 
+{{/* Whether the jobs run before all other resources. They cannot at the installation that has Strimzi create their user. */}}
+{{- define "moderation.areJobsHooks" -}}
+{{- if or .Release.IsUpgrade (not .Values.strimzi.users.enabled) }}true{{ end }}
+{{- end }}
+
 {{/* .root, .component: the Kafka user of a process, and the Secret with its password */}}
 {{- define "moderation.kafkaUser" -}}
 {{- if .root.Values.strimzi.users.enabled -}}
@@ -114,8 +119,16 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 - {name: ENCRYPTION_KEY_FILE, value: /etc/moderation/encryption.key}
 {{- end }}
 {{- range $name, $value := merge (dict) (get (get $values .component | default dict) "settings" | default dict) $values.settings }}
-- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- if and $values.strimzi.topics.enabled (has $name (list "TOPIC_REPLICATION_FACTOR" "TOPIC_RETENTION_DAYS")) }}
+{{- fail (printf "settings.%s: set strimzi.topics.replicas and strimzi.topics.retentionDays, which create the topics" $name) }}
 {{- end }}
+- {name: {{ $name }}, value: {{ include "moderation.settingValue" $value | quote }}}
+{{- end }}
+{{- end }}
+
+{{/* Helm reads numbers as fractions, and writes large ones with an exponent, which no setting accepts. */}}
+{{- define "moderation.settingValue" -}}
+{{- if and (kindIs "float64" .) (eq . (float64 (int64 .))) }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
 {{- end }}
 
 {{/* .root, .component, .command: the fields that pods of processes and jobs share */}}

@@ -1,6 +1,7 @@
 """The Helm chart renders what Kubernetes takes, and runs the processes of compose with settings that they take."""
 
 import copy
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -150,6 +151,19 @@ def test_planted_error_is_found(
         ("kafka.securityProtocol=SASL_SSL", "kafka.existingSecret is required"),
         ("database.existingSecret=", "/database/existingSecret"),
         ("settings.DATABASE_URL=x", "invalid propertyName 'DATABASE_URL'"),
+        ("handler.settings.COMMAND_AUTH=required", "invalid propertyName 'COMMAND_AUTH'"),
+        ("auth.commandAuth=required", "auth.commands needs a url or a secret"),
+        ("auth.commandAuth=required,auth.commands.secret=keys", "auth.commandKey.secret is required"),
+        (
+            "auth.commandAuth=bound,auth.commands.secret=keys,auth.commandKey.secret=keys",
+            "auth.schedulerKey.secret is required",
+        ),
+        ("strimzi.cluster=a,strimzi.users.enabled=true", "set kafka.securityProtocol to SASL_SSL"),
+        (
+            "strimzi.cluster=a,strimzi.topics.enabled=true,settings.TOPIC_RETENTION_DAYS=30",
+            "strimzi.topics.retentionDays",
+        ),
+        ("autoscaling.enabled=true,autoscaling.minReplicas=7", "more than autoscaling.maxReplicas: 6"),
         ("auth.users.url=", "/auth/users"),
         ("strimzi.topics.enabled=true", "strimzi.cluster is required"),
         ("autoscaling.enabled=true,autoscaling.maxReplicas=13", "as there are shards: 12"),
@@ -199,6 +213,50 @@ def test_files_that_settings_name_are_mounted(rendered: dict[str, list[Json]], v
         named = {value.removeprefix(FILES) for value in environment_of(pod).values() if value.startswith(FILES)}
         # The URL in the database's Secret names this one.
         assert mounted - {"database-ca.crt"} == named, name
+
+
+@pytest.mark.parametrize("values", VALUE_SETS)
+def test_variable_is_set_once_and_what_values_set_cannot_be_a_setting(
+    rendered: dict[str, list[Json]], values: str
+) -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    refused = set(schema["definitions"]["settings"]["propertyNames"]["not"]["enum"])
+    given = yaml.safe_load(VALUE_SETS[values].read_text())
+    for name, pod in pod_templates(rendered[values]):
+        names = [variable["name"] for variable in pod["containers"][0]["env"]]
+        settings = {**given.get("settings", {}), **given.get(name, {}).get("settings", {})}
+        assert len(names) == len(set(names)), name
+        # With Strimzi's topics the chart sets these; they are refused as settings then.
+        assert set(names) - settings.keys() - {"TOPIC_REPLICATION_FACTOR", "TOPIC_RETENTION_DAYS"} <= refused
+    assert refused <= known_variables()
+
+
+def test_jobs_run_before_processes_except_where_their_user_is_created_with_them(chart: Chart) -> None:
+    def hooks(values: str, *, is_upgrade: bool) -> set[str]:
+        resources = chart.render(VALUE_SETS[values], is_upgrade=is_upgrade)
+        annotations = [job["metadata"].get("annotations", {}) for job in select_kind(resources, "Job")]
+        return {annotation.get("helm.sh/hook", "") for annotation in annotations}
+
+    before = {"pre-install,pre-upgrade"}
+    assert hooks("production", is_upgrade=False) == hooks("production", is_upgrade=True) == before
+    assert hooks("strimzi", is_upgrade=False) == {""}
+    assert hooks("strimzi", is_upgrade=True) == before
+
+
+def test_without_peers_a_port_is_open_to_no_address(chart: Chart) -> None:
+    values = VALUE_SETS["production"]
+    closed = ("networkPolicy.gatewayFrom=[]", "networkPolicy.consoleFrom=[]", "networkPolicy.monitoringFrom=[]")
+    policies = select_kind(chart.render(values, *closed), "NetworkPolicy")
+    rules = [rule for policy in policies for rule in policy["spec"]["ingress"] or []]
+    # What remains: the console sends commands to the gateway.
+    (peer,) = [peer for rule in rules for peer in rule["from"]]
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "console"
+
+
+def test_topics_outlive_the_release(rendered: dict[str, list[Json]]) -> None:
+    topics = select_kind(rendered["strimzi"], "KafkaTopic")
+    assert topics
+    assert [topic["metadata"]["annotations"] for topic in topics] == [{"helm.sh/resource-policy": "keep"}] * len(topics)
 
 
 def test_secrets_are_named_and_never_values(rendered: dict[str, list[Json]]) -> None:

@@ -79,11 +79,13 @@ def hold_locks(run: FaultRun) -> None:
 def make_read_only(run: FaultRun) -> None:
     """The database is read-only for some seconds, as a demoted primary is."""
     name = database_name(run.installation.database_url)
+    # Found before the fault: a connection by both hosts accepts only one that can be written.
+    primary_url = single_host_url(run.installation.database_url)
     with psycopg.connect(run.servers.postgres.primary.address, autocommit=True) as connection:
         run.injected("read-only")
         connection.execute(f"alter database {name} set default_transaction_read_only = on".encode())
         try:
-            with psycopg.connect(single_host_url(run.installation.database_url), autocommit=True) as own:
+            with psycopg.connect(primary_url, autocommit=True) as own:
                 own.execute(TERMINATE.format(share=1).encode())
             run.hold(3, 8)
         finally:

@@ -13,6 +13,7 @@ from services.moderation.commands import SchedulePublication
 from services.moderation.course import Course
 from services.moderation.decisions import (
     INVALID_SCHEDULE,
+    NOT_FOUND,
     NOT_SCHEDULED,
     PLAN_OUTDATED,
     Accepted,
@@ -86,10 +87,7 @@ def schedule_document(course: Course, assignment: Assignment, refused_with: str 
     schedule = assignment.scheduled_publication
     if schedule is None:
         return None
-    reason = refused_with
-    if reason is None:
-        checked = check_publication(schedule.plan_digest, schedule.user_id, course, assignment)
-        reason = checked.reason if isinstance(checked, Rejected) else None
+    reason = refused_with or find_refusal_now(schedule.plan_digest, schedule.user_id, course, assignment)
     return {
         "publish_at": format_time(schedule.publish_at),
         "user_id": schedule.user_id,
@@ -98,6 +96,13 @@ def schedule_document(course: Course, assignment: Assignment, refused_with: str 
         "reason": reason,
         "refused_with": refused_with,
     }
+
+
+def find_refusal_now(plan_digest: str | None, user_id: int, course: Course, assignment: Assignment) -> str | None:
+    """Return the reason for which the publication of a schedule would be refused now; None if it would publish."""
+    # decide() does not find a deleted assignment, before it asks anything else.
+    checked = NOT_FOUND if assignment.deleted else check_publication(plan_digest, user_id, course, assignment)
+    return checked.reason if isinstance(checked, Rejected) else None
 
 
 def _refuse_plan(rejection: Rejected) -> Rejected:

@@ -17,13 +17,13 @@ from services.eventlog.schedules import Schedule, find_decided, read_schedules, 
 from services.eventlog.stream_reader import StreamReader
 from services.moderation.decisions import (
     ADJUDICATION_STALE,
+    NOT_FOUND,
     NOT_MODERATED,
     PLAN_OUTDATED,
     SELECTION_REQUIRED,
     UNAUTHORIZED,
-    Rejected,
 )
-from services.moderation.publication import check_publication
+from services.moderation.schedule import find_refusal_now
 from services.runtime.errors import POSTGRES_ERRORS, describe_error
 from services.telemetry.metrics import SchedulerMetrics
 
@@ -35,7 +35,7 @@ AHEAD_SECONDS = 401 * DAY_SECONDS
 CHECK_SECONDS_MAX = 10.0
 REASONS = tuple(
     rejection.reason
-    for rejection in (UNAUTHORIZED, NOT_MODERATED, ADJUDICATION_STALE, SELECTION_REQUIRED, PLAN_OUTDATED)
+    for rejection in (NOT_FOUND, UNAUTHORIZED, NOT_MODERATED, ADJUDICATION_STALE, SELECTION_REQUIRED, PLAN_OUTDATED)
 )
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -108,5 +108,4 @@ class Outlook:
     async def _find_refusal(self, connection: Connection, schedule: Schedule) -> str | None:
         loaded = await load_as_of(StreamReader(connection), schedule.root_account, schedule.assignment)
         assert loaded is not None
-        checked = check_publication(schedule.plan_digest, schedule.user_id, *loaded)
-        return checked.reason if isinstance(checked, Rejected) else None
+        return find_refusal_now(schedule.plan_digest, schedule.user_id, *loaded)

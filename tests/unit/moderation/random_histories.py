@@ -80,6 +80,14 @@ POLICY_FIELDS: dict[str, list[Any]] = {
 
 # Stands for the digest of the plan at that step.
 TODAYS_DIGEST = "today's"
+# Stand for the ids of the last command that scheduled a publication, and of the one before it.
+NEWEST_SCHEDULE, EARLIER_SCHEDULE = "newest", "earlier"
+SECONDS = timedelta(seconds=1)
+# Decisions are made one second after the other: some times are past, now, ahead, or too far ahead.
+SCHEDULE_TIMES = [
+    *(START + seconds * SECONDS for seconds in (15, 30, 45, 60, 3_600, 3_600, 3_600, 7_200)),
+    *(START + timedelta(days=400, seconds=seconds) for seconds in (20, 40)),
+]
 ADJUDICATION_FIELDS: dict[str, list[Any]] = {
     "marks": [2, 2, 2, 3],
     "within_points": [None, None, Decimal(0), Decimal(1), Decimal(3)],
@@ -141,6 +149,23 @@ def random_addition(draw: Random) -> commands.CommandData:
 
 def random_publication(draw: Random) -> commands.CommandData:
     return commands.PublishProvisionalGrades()
+
+
+def random_schedule(draw: Random) -> commands.CommandData:
+    digest = draw.choice([None, None, None, TODAYS_DIGEST, f"sha256:{'0' * 64}"])
+    return commands.SchedulePublication(publish_at=draw.choice(SCHEDULE_TIMES), plan_digest=digest)
+
+
+def random_cancellation(draw: Random) -> commands.CommandData:
+    return commands.CancelScheduledPublication()
+
+
+def random_due_publication(draw: Random) -> commands.CommandData:
+    """Draw a publication that names a schedule: in force, replaced, cancelled, or published already."""
+    return commands.PublishProvisionalGrades(
+        schedule_id=draw.choice([NEWEST_SCHEDULE, NEWEST_SCHEDULE, EARLIER_SCHEDULE]),
+        plan_digest=draw.choice([None, None, TODAYS_DIGEST, f"sha256:{'0' * 64}"]),
+    )
 
 
 def random_plan(draw: Random) -> commands.CommandData:
@@ -279,11 +304,14 @@ STEP_WEIGHTS: dict[Callable[[Random], commands.CommandData], int] = {
     random_slot_release: 2,
     random_sample: 3,
     random_allocation: 3,
+    random_schedule: 5,
+    random_cancellation: 2,
+    random_due_publication: 2,
 }
 EXAMINING = frozenset(
     {
         random_plan, random_adjudication_policy, random_adjudication, random_revision, random_slot_release,
-        random_sample, random_allocation,
+        random_sample, random_allocation, random_schedule, random_cancellation, random_due_publication,
     }
 )  # fmt: skip
 
@@ -291,11 +319,14 @@ EXAMINING = frozenset(
 def random_history(seed: int, length: int = 60) -> list[Step]:
     """Draw a history; any subset of its steps is a history too.
 
-    Each fourth one publishes late work, and each second one is mostly of what examiners do beyond Canvas.
+    Each fourth one publishes late work, and each second one is mostly of what examiners do beyond Canvas; each eighth
+    one is mostly of schedules and of what changes between them.
     """
     draw = Random(seed)
     if seed % 2 == 0:
         return random_examination(draw, length)
+    if seed % 8 == 5:
+        return random_scheduling(draw, length)
     late_publication = random_late_publication(draw) if seed % 4 == 3 else []
     count = length - len(late_publication)
     built = draw.choices(list(STEP_WEIGHTS), list(STEP_WEIGHTS.values()), k=count)
@@ -324,6 +355,8 @@ EXAMINATION_WEIGHTS: dict[Callable[[Random], commands.CommandData], int] = {
     random_lateness: 2,
     random_excusal: 1,
     random_enrollment: 1,
+    random_schedule: 3,
+    random_cancellation: 1,
 }
 
 
@@ -333,7 +366,7 @@ def random_examination(draw: Random, length: int) -> list[Step]:
     first = [commands.ConfigureAssignment(fields=settings), random_adjudication_policy(draw)]
     graders, built = (
         [TA1, TA1, TA2, TA2, TA3],
-        draw.choices(list(EXAMINATION_WEIGHTS), list(EXAMINATION_WEIGHTS.values()), k=length - 18),
+        draw.choices(list(EXAMINATION_WEIGHTS), list(EXAMINATION_WEIGHTS.values()), k=length - 20),
     )
     steps = [Step(FINAL_GRADER, data) for data in first]
     steps += [
@@ -342,10 +375,38 @@ def random_examination(draw: Random, length: int) -> list[Step]:
     ]
     publication = commands.PublishProvisionalGrades(plan_digest=TODAYS_DIGEST)
     everything = commands.BulkSelectProvisionalGrades(provisional_grade_ids=tuple(range(1, 20)))
-    last = [random_adjudication(draw), commands.PlanPublication(), publication, everything, publication]
+    last = [random_adjudication(draw), commands.PlanPublication(), publication, random_schedule(draw), everything]
+    last += [draw.choice([publication, random_due_publication(draw)]), publication]
     last += [random_revision(draw) for _ in range(8)]
     last += [random_posting(draw), random_lateness(draw), random_revision(draw)]
     return steps + [Step(draw.choice([FINAL_GRADER, ADMIN]), data) for data in last]
+
+
+SCHEDULING_WEIGHTS: dict[Callable[[Random], commands.CommandData], int] = {
+    random_schedule: 24,
+    random_mark: 16,
+    random_cancellation: 8,
+    random_settings: 8,
+    random_selection: 8,
+    random_due_publication: 6,
+    random_enrollment: 6,
+    random_adjudication: 4,
+    random_admin: 3,
+    random_adjudication_policy: 2,
+    random_excusal: 2,
+    random_submission: 2,
+    random_plan: 1,
+}
+
+
+def random_scheduling(draw: Random, length: int) -> list[Step]:
+    """Draw schedules, mostly of who may schedule, and everything that decides what their publication would do."""
+    built = draw.choices(list(SCHEDULING_WEIGHTS), list(SCHEDULING_WEIGHTS.values()), k=length)
+    actors: dict[Callable[[Random], commands.CommandData], list[int]] = {
+        random_mark: [TA1, TA2],
+        random_selection: [FINAL_GRADER, ADMIN],
+    }
+    return [Step(draw.choice(actors.get(build, MODERATORS)), build(draw)) for build in built]
 
 
 def random_late_publication(draw: Random) -> list[Step]:

@@ -8,19 +8,20 @@ from datetime import datetime
 from typing import Any
 
 from services.moderation import commands
-from tests.unit.moderation.reference_examiners import ReferenceExaminers
 from tests.unit.moderation.reference_gradebook import Entry
 from tests.unit.moderation.reference_grades import exact
+from tests.unit.moderation.reference_schedule import ReferenceSchedules
 from tests.unit.moderation.reference_state import Mark, Refusal, Told
 
 
 @dataclass
-class ReferenceModel(ReferenceExaminers):
+class ReferenceModel(ReferenceSchedules):
     """Decides commands."""
 
-    def apply(self, data: commands.CommandData, actor: int, at: datetime) -> tuple[str | None, Told]:
+    def apply(self, data: commands.CommandData, actor: int, at: datetime, command_id: str) -> tuple[str | None, Told]:
         """Change the state; return the reason if the command is refused, else its grade changes."""
         self.step += 1
+        self.command_id = command_id
         self.answer = None
         try:
             told = self._apply(data, actor, at)
@@ -63,8 +64,8 @@ class ReferenceModel(ReferenceExaminers):
                 return self._grade(data, actor, at)
             case commands.RecordProvisionalComment():
                 self._comment(data, actor)
-            case commands.PublishProvisionalGrades(plan_digest=digest):
-                return self._publish(digest, actor, at)
+            case commands.PublishProvisionalGrades():
+                return self._publish(data, actor, at)
             case commands.SelectProvisionalGrade(provisional_grade_id=number):
                 self.demand_moderator(actor)
                 self._select(number)
@@ -166,15 +167,10 @@ class ReferenceModel(ReferenceExaminers):
         self.choices[student] = number
         self.by_policy.discard(student)
 
-    def _publish(self, digest: str | None, actor: int, at: datetime) -> Told:
-        self.demand_examiner(actor)
-        chosen, blocked = self.to_publish(actor)
-        for reason in ("adjudication_stale", "selection_required"):
-            if any(reason == own for _, own in blocked):
-                raise Refusal(reason)
-        if digest is not None and digest != self.digest(chosen):
-            raise Refusal("plan_outdated")
-        self.published = True
+    def _publish(self, data: commands.PublishProvisionalGrades, actor: int, at: datetime) -> Told:
+        self.demand_in_force(data.schedule_id)
+        chosen = self.demand_publishable(data.plan_digest, actor)
+        self.published, self.schedule = True, None
         told = []
         for mark in chosen:
             grade = self.current(mark)
@@ -197,4 +193,5 @@ class ReferenceModel(ReferenceExaminers):
             "allocation": ({student: sorted(own) for student, own in self.allocated.items()}, self.enforced),
             "gradebook": {student: row for student, row in rows.items() if row != Entry().row(self.rules())},
             "published": self.published,
+            "schedule": self.shown_schedule(),
         }

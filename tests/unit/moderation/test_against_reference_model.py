@@ -1,5 +1,6 @@
 """Two independent implementations of Canvas's rules agree on any history of facts and commands."""
 
+from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 from typing import Any
@@ -10,7 +11,16 @@ from services.moderation import commands
 from services.moderation.decisions import Accepted, Rejected
 from services.moderation.ids import IDS_PER_ASSIGNMENT
 from tests.fixtures.in_memory_course import ADMIN, FINAL_GRADER, START, InMemoryCourse, add_admin, moderated_course
-from tests.unit.moderation.random_histories import TEST_STUDENT, TODAYS_DIGEST, TYPES, Step, random_history, shrink
+from tests.unit.moderation.random_histories import (
+    EARLIER_SCHEDULE,
+    NEWEST_SCHEDULE,
+    TEST_STUDENT,
+    TODAYS_DIGEST,
+    TYPES,
+    Step,
+    random_history,
+    shrink,
+)
 from tests.unit.moderation.reference_grades import exact
 from tests.unit.moderation.reference_model import ReferenceModel
 from tests.unit.moderation.reference_roster import Enrolled, ReferenceRoster
@@ -37,6 +47,21 @@ def with_grade_ids(data: commands.CommandData) -> commands.CommandData:
         case commands.BulkSelectProvisionalGrades(provisional_grade_ids=numbers):
             ids = tuple(IDS_PER_ASSIGNMENT + number for number in numbers)
             return commands.BulkSelectProvisionalGrades(provisional_grade_ids=ids)
+    return data
+
+
+def with_todays_digest(data: commands.CommandData, model: ReferenceModel, actor: int) -> commands.CommandData:
+    names_a_plan = commands.PublishProvisionalGrades | commands.SchedulePublication
+    if isinstance(data, names_a_plan) and data.plan_digest == TODAYS_DIGEST:
+        return replace(data, plan_digest=model.digest(model.to_publish(actor)[0]))
+    return data
+
+
+def with_schedule_id(data: commands.CommandData, sent: list[str]) -> commands.CommandData:
+    """Name a schedule by its id; ``sent``: the ids of all commands that scheduled, also of refused ones."""
+    if isinstance(data, commands.PublishProvisionalGrades) and data.schedule_id is not None:
+        back = {NEWEST_SCHEDULE: 1, EARLIER_SCHEDULE: 2}[data.schedule_id]
+        return replace(data, schedule_id=sent[-back] if len(sent) >= back else "of no schedule")
     return data
 
 
@@ -77,7 +102,15 @@ def snapshot(memory: InMemoryCourse) -> dict[str, Any]:
         ),
         "gradebook": {student: row for student, row in rows.items() if row != BLANK_ROW},
         "published": shown["grades_published_at"] is not None,
+        "schedule": read_schedule(shown["scheduled_publication"]),
     }  # fmt: skip
+
+
+def read_schedule(schedule: Any) -> Any:
+    if schedule is None:
+        return None
+    assert schedule["would_publish"] == (schedule["reason"] is None)
+    return schedule["publish_at"], schedule["user_id"], schedule["plan_digest"], schedule["reason"]
 
 
 def read_answer(data: commands.CommandData, result: Any) -> Any:
@@ -95,6 +128,8 @@ def read_answer(data: commands.CommandData, result: Any) -> Any:
         case commands.DrawModerationSample():
             reasons = {row["student_id"]: row["reasons"] for row in result["students"]}
             return result["students_with_mark"], result["sample_size"], reasons
+        case commands.SchedulePublication() | commands.CancelScheduledPublication():
+            return tuple(result[name] for name in ("schedule_id", "publish_at", "user_id", "plan_digest"))
         case commands.AllocateSubmissions():
             return {row["student_id"]: set(row["grader_ids"]) for row in result["students"]}, result["enforced"]
     return None
@@ -118,17 +153,19 @@ def find_difference(history: list[Step]) -> str | None:
     model = ReferenceModel(
         ReferenceRoster(rows, admins), FINAL_GRADER, secret=b"secret 2001", first_grade_id=IDS_PER_ASSIGNMENT
     )
+    schedule_ids: list[str] = []
     for number, step in enumerate(history, 1):
         at = START + timedelta(seconds=memory.command_count)
-        data = step.data
-        if data == commands.PublishProvisionalGrades(plan_digest=TODAYS_DIGEST):
-            data = commands.PublishProvisionalGrades(plan_digest=model.digest(model.to_publish(step.actor)[0]))
+        data = with_schedule_id(with_todays_digest(step.data, model, step.actor), schedule_ids)
+        command_id = memory.next_command_id
+        if isinstance(data, commands.SchedulePublication):
+            schedule_ids.append(command_id)
         try:
             decision = memory.submit(with_grade_ids(data), step.actor)
             shown = snapshot(memory)
         except Exception as error:  # noqa: BLE001
             return f"step {number}: {error!r}"
-        reason, told = model.apply(data, step.actor, at)
+        reason, told = model.apply(data, step.actor, at, command_id)
         for name, rules, reference in (
             ("reason", decision.reason if isinstance(decision, Rejected) else None, reason),
             ("answer", read_answer(data, decision.result) if isinstance(decision, Accepted) else None, model.answer),

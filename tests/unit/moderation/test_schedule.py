@@ -158,6 +158,21 @@ def test_plan_that_moved_would_be_refused_and_says_so_before() -> None:
     assert refused.reason == "plan_outdated"
 
 
+def test_schedule_of_a_deleted_assignment_would_be_refused_until_it_is_restored() -> None:
+    memory = moderated_course()
+    schedule_id = schedule(memory).result["schedule_id"]
+
+    memory.configure(deleted=True)
+
+    shown = memory.document()["scheduled_publication"]
+    assert (shown["would_publish"], shown["reason"]) == (False, "not_found")
+    refused = publish(memory, schedule_id)
+    assert isinstance(refused, Rejected)
+    assert refused.reason == "not_found"
+    memory.configure(deleted=False)
+    assert memory.document()["scheduled_publication"]["would_publish"]
+
+
 def test_refused_schedule_is_shown_with_its_refusal_and_can_be_cancelled() -> None:
     memory = moderated_course()
     schedule(memory)

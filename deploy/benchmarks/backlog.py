@@ -21,7 +21,7 @@ from deploy.local.paths import STATE
 from services.admin.keys import create_keys
 from services.auth.signer import TokenSigner
 from services.auth.verifier import digest_command
-from services.config import HandlerSettings
+from services.config.handler import HandlerSettings
 
 Result = TypeVar("Result")
 KEYS_FOLDER = STATE / "bench-keys"

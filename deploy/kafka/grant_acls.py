@@ -19,7 +19,8 @@ from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from deploy.local.kafka import client_settings
 from schemas.topics import TOPICS
-from services.config import KafkaSettings, SettingsError
+from services.config.base import SettingsError
+from services.config.kafka import KafkaSettings
 
 ACLS_FILE = Path(__file__).with_name("acls.yaml")
 REQUEST_SECONDS_MAX = 30

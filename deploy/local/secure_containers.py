@@ -14,7 +14,7 @@ from deploy.local.certificates import CertificateAuthority, write_secret
 from deploy.local.kafka_security import KEYSTORE
 from deploy.local.logins import create_logins
 from deploy.local.secure_servers import KAFKA_USERS, Credentials, grant_process_acls
-from services.config import TopicSettings
+from services.config.cli import TopicSettings
 
 CREDENTIALS, KAFKA_FILES, POSTGRES_FILES = Path("/credentials"), Path("/kafka"), Path("/postgres")
 """Where the volumes are mounted: of the processes, and of each server alone."""

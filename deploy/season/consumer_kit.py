@@ -19,7 +19,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from deploy.local.paths import ROOT
-from services.config import ReplaySettings
+from services.config.cli import ReplaySettings
 from services.eventlog.feed_history import LogFilter
 from services.eventlog.postgres import READER, connect
 from services.kafka.client_options import client_options

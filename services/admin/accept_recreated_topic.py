@@ -13,7 +13,8 @@ import typer
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from services.config import DatabaseSettings, KafkaSettings
+from services.config.database import DatabaseSettings
+from services.config.kafka import KafkaSettings
 from services.eventlog.postgres import WRITER, close_quickly, connect
 from services.eventlog.store import EventStore
 from services.eventlog.topic_identity import is_recreated, read_first_records

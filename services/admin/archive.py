@@ -12,7 +12,8 @@ from typing import Annotated
 import psycopg
 import typer
 
-from services.config import DatabaseSettings, SettingsError
+from services.config.base import SettingsError
+from services.config.database import DatabaseSettings
 from services.eventlog.archive import ArchiveRefused, archive_months, attach_month
 from services.eventlog.migrate import to_libpq_url
 from services.eventlog.table_changes import TablesInUse

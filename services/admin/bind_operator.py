@@ -6,7 +6,8 @@ import psycopg
 import typer
 
 from schemas.fields import ID_MAX
-from services.config import DatabaseSettings, SettingsError
+from services.config.base import SettingsError
+from services.config.database import DatabaseSettings
 from services.eventlog.operator_bindings import BindingRefused, bind_operator, release_operator
 from services.runtime.command_line import ExitCode, exit_with
 

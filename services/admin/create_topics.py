@@ -2,7 +2,7 @@
 
 import typer
 
-from services.config import TopicSettings
+from services.config.cli import TopicSettings
 from services.eventlog.initial_progress import build_initial_progress
 from services.eventlog.postgres import READER, close_quickly, connect
 from services.kafka.topics import TopicConfigError, create_missing_topics

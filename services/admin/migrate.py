@@ -6,7 +6,8 @@ import psycopg
 import typer
 
 from schemas.topics import DEFAULT_SHARD_COUNT
-from services.config import DatabaseSettings, SettingsError
+from services.config.base import SettingsError
+from services.config.database import DatabaseSettings
 from services.eventlog.migrate import LogExists, MigrationRuns, ShardCountMismatch, WrongEncoding, migrate
 from services.eventlog.table_changes import TablesInUse
 from services.runtime.command_line import ExitCode, exit_with

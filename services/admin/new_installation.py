@@ -6,7 +6,8 @@ from uuid import UUID, uuid4
 import psycopg
 import typer
 
-from services.config import DatabaseSettings, SettingsError
+from services.config.base import SettingsError
+from services.config.database import DatabaseSettings
 from services.eventlog.migrate import to_libpq_url
 from services.runtime.command_line import ExitCode, exit_with
 

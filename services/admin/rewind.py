@@ -13,7 +13,7 @@ import typer
 
 from schemas.topics import OUTPUT_TOPICS
 from services.admin.rewinder import RewindResult, rewind, rewind_to_log
-from services.config import ReplaySettings
+from services.config.cli import ReplaySettings
 from services.relay.startup_checks import OperatorRequired
 from services.runtime.command_line import ActionRefused, run_command
 

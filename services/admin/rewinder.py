@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from schemas.topics import OUTPUT_TOPICS, count_lanes
-from services.config import ReplaySettings
+from services.config.cli import ReplaySettings
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.feeds import FEED_BY_TOPIC
 from services.eventlog.installation import Installation, read_installation

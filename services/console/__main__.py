@@ -3,7 +3,7 @@
 import logging
 
 from services.auth.jwks import JwkSet
-from services.config import ConsoleSettings
+from services.config.console import ConsoleSettings
 from services.console.web.app import build_app
 from services.runtime.http import serve_http
 from services.runtime.main import run_process

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from services.config import ConsoleSettings
+from services.config.console import ConsoleSettings
 from services.eventlog.feed_history import LogFilter
 from services.eventlog.feeds import FeedReader
 from services.eventlog.operator_actions import list_actions

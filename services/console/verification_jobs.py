@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from services.config import ConsoleSettings
+from services.config.console import ConsoleSettings
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.feeds import FEED_BY_TOPIC, FeedReader
 from services.eventlog.postgres import READER, connect

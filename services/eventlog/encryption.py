@@ -14,7 +14,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
-from services.config import EncryptionSettings, SettingsError
+from services.config.base import SettingsError
+from services.config.database import EncryptionSettings
 
 KEY_BYTES = 32
 NONCE_BYTES = 12

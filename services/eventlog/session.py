@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-from services.config import SettingsError
+from services.config.base import SettingsError
 
 CONNECT_SECONDS_MAX = 5
 SESSION_SETTINGS: Mapping[str, str] = {

@@ -3,7 +3,7 @@
 import logging
 
 from services.auth.jwks import JwkSet
-from services.config import GatewaySettings
+from services.config.gateway import GatewaySettings
 from services.gateway.app import build_app
 from services.runtime.http import serve_http
 from services.runtime.main import freeze_startup_objects, run_process

@@ -17,7 +17,7 @@ from services.auth.jwks import JwkSet
 from services.auth.signer import TokenSigner
 from services.auth.token_rules import TokenRules
 from services.auth.verifier import failure_counts
-from services.config import GatewaySettings
+from services.config.gateway import GatewaySettings
 from services.eventlog.postgres import READER, Pool, create_pool
 from services.eventlog.stream_reader import StreamReader
 from services.gateway import (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from services.auth.jwks import JwkSet
 from services.auth.token_rules import TokenRules
 from services.commands.authorization import CommandAuthorizer
-from services.config import HandlerSettings
+from services.config.handler import HandlerSettings
 from services.eventlog.installation import fetch_installation
 from services.eventlog.postgres import WRITER, connect
 from services.handler.app import FRAMEWORK_LOGGER, build_app

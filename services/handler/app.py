@@ -10,7 +10,7 @@ from faststream.kafka.annotations import KafkaMessage
 from pydantic import SkipValidation
 
 from services.commands.authorization import CommandAuthorizer
-from services.config import HandlerSettings
+from services.config.handler import HandlerSettings
 from services.eventlog.installation import Installation
 from services.handler.cache_share import CacheShare
 from services.handler.consumer import CommandConsumer

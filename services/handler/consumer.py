@@ -12,7 +12,7 @@ from faststream.message import AckStatus
 
 from services.commands.authorization import CommandAuthorizer
 from services.commands.processor import ConcurrentAppend
-from services.config import HandlerSettings
+from services.config.handler import HandlerSettings
 from services.eventlog.installation import Installation
 from services.eventlog.store import ClocksDiffer
 from services.handler.cache_share import CacheShare

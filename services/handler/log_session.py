@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from services.commands.authorization import CommandAuthorizer
 from services.commands.batch_limits import BatchLimits, give_way
 from services.commands.processor import CommandProcessor
-from services.config import HandlerSettings
+from services.config.handler import HandlerSettings
 from services.eventlog.installation import Installation
 from services.eventlog.postgres import WRITER, HeartbeatConnection, connect
 from services.eventlog.store import EventStore

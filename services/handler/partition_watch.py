@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from services.config import HandlerSettings
+from services.config.handler import HandlerSettings
 from services.eventlog.pipeline_queries import PipelineQueries
 from services.handler.consumer import CommandConsumer
 from services.handler.position_checks import find_lost_watermarks, find_removed_offsets

@@ -10,7 +10,8 @@ from typing import Any
 
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
-from services.config import KafkaSecuritySettings, SettingsError
+from services.config.base import SettingsError
+from services.config.kafka import KafkaSecuritySettings
 
 
 def client_options(bootstrap: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas.topics import Topic
-from services.config import TopicConfigSettings
+from services.config.kafka import TopicConfigSettings
 from services.kafka.quorum import count_quorum_nodes
 
 DAY_MS = 24 * 3600 * 1000

@@ -9,7 +9,7 @@ import msgspec
 import orjson
 
 from schemas.fields import format_time
-from services.config import PublishingSettings
+from services.config.publishing import PublishingSettings
 from services.eventlog.feeds import DeadLetterRow, EventRow, VerdictRow
 from services.kafka.records import Header, Headers, OutgoingRecord
 

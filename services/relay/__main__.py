@@ -3,7 +3,7 @@
 import functools
 from typing import TYPE_CHECKING
 
-from services.config import RelaySettings
+from services.config.relay import RelaySettings
 from services.eventlog.postgres import READER, connect
 from services.kafka.client_compat import patch_fetcher
 from services.relay.metrics import RelayTelemetry

@@ -5,7 +5,7 @@ import logging
 import time
 
 from schemas.topics import OUTPUT_TOPICS
-from services.config import RelaySettings
+from services.config.relay import RelaySettings
 from services.eventlog.append_signal import AppendSignal
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.installation import Installation

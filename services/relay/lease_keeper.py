@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import asyncpg
 
-from services.config import RelaySettings
+from services.config.relay import RelaySettings
 from services.eventlog.postgres import READER, connect
 from services.eventlog.relay_leases import LEASE_PROCESS, LeaseSession, RelayLeases
 from services.relay.lane import Lane

@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from schemas.topics import count_lanes
-from services.config import RelaySettings
+from services.config.relay import RelaySettings
 from services.eventlog.installation import Installation, fetch_installation
 from services.eventlog.postgres import READER
 from services.kafka.topics import verify_topics

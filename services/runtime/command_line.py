@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from services.config import SettingsError
+from services.config.base import SettingsError
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
 
 T = TypeVar("T")

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 import asyncpg
 from aiokafka.errors import KafkaConnectionError
 
-from services.config import SettingsError
+from services.config.base import SettingsError
 
 T = TypeVar("T")
 LOGGER = logging.getLogger("failpoints")

@@ -13,7 +13,7 @@ from datetime import datetime
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from services.config import KafkaSettings
+from services.config.kafka import KafkaSettings
 from services.kafka.client_options import client_options
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import KAFKA_ERRORS, POSTGRES_ERRORS, describe_error

@@ -5,7 +5,7 @@ import logging
 
 from services.auth.signer import TokenSigner
 from services.auth.token_rules import TokenRules
-from services.config import SchedulerSettings
+from services.config.scheduler import SchedulerSettings
 from services.eventlog.postgres import READER, connect
 from services.runtime.background_tasks import run_in_background
 from services.runtime.health import Health, serve_health

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import asyncpg
 
-from services.config import SchedulerSettings
+from services.config.scheduler import SchedulerSettings
 from services.eventlog.aggregates import load_as_of
 from services.eventlog.postgres import READER, connect
 from services.eventlog.schedules import Schedule, find_decided, read_schedules, read_versions

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Sequence
 
-from services.config import SchedulerSettings
+from services.config.scheduler import SchedulerSettings
 from services.eventlog.postgres import READER, HeartbeatConnection, connect
 from services.eventlog.schedules import Schedule, find_decided, read_schedules
 from services.runtime.errors import KAFKA_ERRORS, POSTGRES_ERRORS, Server, describe_error

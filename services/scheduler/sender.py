@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaTimeoutError
 
 from services.auth.signer import TokenSigner
 from services.auth.verifier import digest_command
-from services.config import SchedulerSettings
+from services.config.scheduler import SchedulerSettings
 from services.eventlog.schedules import Schedule
 from services.kafka.client_options import client_options
 from services.kafka.topics import full_topic_name

@@ -10,8 +10,8 @@ import typer
 import yaml
 
 from deploy.local.stack import USAGE
-from services import config
 from services.cli import build_cli
+from tests.fixtures.settings import setting_names
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
@@ -41,17 +41,6 @@ def operate_commands() -> dict[str, Any]:
     for group, command in list(words.items()):
         words |= {f"{group} {word}": each for word, each in getattr(command, "commands", {}).items()}
     return words
-
-
-def setting_names() -> set[str]:
-    """Return the variables of all processes and commands."""
-
-    def subclasses(base: type[config.Settings]) -> Iterator[type[config.Settings]]:
-        for subclass in base.__subclasses__():
-            yield subclass
-            yield from subclasses(subclass)
-
-    return {name.upper() for settings in subclasses(config.Settings) for name in settings.model_fields}
 
 
 def value_paths(values: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import orjson
 import typer
 
-from services.config import OperatorSettings
+from services.config.cli import OperatorSettings
 from services.console.cli.dead_letter_dry_run import ACCEPTED, DEAD_LETTERED_AGAIN, NONE_OPEN, REJECTED, print_counts
 from services.console.cli.dead_letters import (
     DEAD_LETTERS_MAX,

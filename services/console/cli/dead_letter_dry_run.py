@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from services.commands.dry_run import DryRunResult
-from services.config import DryRunSettings
+from services.config.cli import DryRunSettings
 from services.console.cli.dead_letters import (
     DEAD_LETTERS_MAX,
     CauseOption,

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx2
 
-from services.config import ModeratorSettings
+from services.config.cli import ModeratorSettings
 from services.console.gateway_client import (
     OWN_PATH,
     GatewayAnswer,

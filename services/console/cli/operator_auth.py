@@ -10,7 +10,7 @@ from services.auth.jwks import JwksError, JwkSet
 from services.auth.token_rules import TokenRules
 from services.auth.verifier import InvalidToken, TokenVerifier
 from services.commands.authorization import CommandAuthorizer
-from services.config import DryRunSettings, OperatorSettings
+from services.config.cli import DryRunSettings, OperatorSettings
 from services.console.operator_service import REASON_CHARACTERS_MAX, Actor, InvalidReason, OperatorService
 from services.console.roles import Role, resolve_role
 from services.kafka.topics import full_topic_name

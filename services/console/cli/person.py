@@ -11,7 +11,7 @@ from rich.text import Text
 
 from services.auth.jwks import JwksError
 from services.auth.signer import TokenSigner
-from services.config import OperatorSettings
+from services.config.cli import OperatorSettings
 from services.console.cli.operator_auth import (
     ReasonOption,
     authenticate_operator,

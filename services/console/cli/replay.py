@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from schemas.topics import OUTPUT_TOPICS
-from services.config import OperatorSettings, ReplaySettings
+from services.config.cli import OperatorSettings, ReplaySettings
 from services.console.cli import options
 from services.console.cli.operator_auth import (
     ReasonOption,

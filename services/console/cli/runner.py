@@ -6,7 +6,7 @@ from typing import TypeAlias, TypeVar
 
 import asyncpg
 
-from services.config import DatabaseSettings
+from services.config.database import DatabaseSettings
 from services.console.cli.server_watchdog import fail_if_silent, postgresql_server
 from services.eventlog.feed_history import FeedHistory, LogFilter
 from services.eventlog.postgres import READER, close_quickly, connect, connect_operator

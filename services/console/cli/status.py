@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from schemas.fields import format_time
-from services.config import ProcessSettings
+from services.config.process import ProcessSettings
 from services.console.cli.options import JsonOption
 from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
 from services.console.cli.server_watchdog import fail_if_silent, postgresql_server

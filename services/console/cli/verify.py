@@ -11,7 +11,8 @@ from rich.progress import Progress, TaskID
 from rich.text import Text
 
 from schemas.topics import OUTPUT_TOPICS
-from services.config import KafkaSettings, VerifySettings
+from services.config.cli import VerifySettings
+from services.config.kafka import KafkaSettings
 from services.console.cli import options
 from services.console.cli.output import print_json
 from services.console.cli.server_watchdog import fail_if_silent, kafka_server, postgresql_server

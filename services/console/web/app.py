@@ -14,7 +14,7 @@ from services.auth.jwks import JwkSet
 from services.auth.token_rules import TokenRules
 from services.auth.verifier import failure_counts
 from services.commands.authorization import CommandAuthorizer
-from services.config import ConsoleSettings
+from services.config.console import ConsoleSettings
 from services.console.operator_service import OperatorService
 from services.console.redriver import Redriver
 from services.console.replay_jobs import ReplayJobs

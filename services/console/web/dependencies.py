@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 
-from services.config import ConsoleSettings
+from services.config.console import ConsoleSettings
 from services.console.operator_service import REASON_CHARACTERS_MAX, OperatorService
 from services.console.redriver import Redriver
 from services.console.replay_jobs import ReplayJobs

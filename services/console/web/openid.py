@@ -24,7 +24,8 @@ from joserfc.errors import JoseError
 from services.auth.jwks import JwkSet
 from services.auth.token_rules import TokenRules
 from services.auth.verifier import ClaimNames, Claims, InvalidToken, TokenVerifier, get_key_id
-from services.config import ConsoleSettings, validate_jwks_location
+from services.config.console import ConsoleSettings
+from services.config.urls import validate_jwks_location
 
 CALLBACK_PATH = "/sign-in/openid/callback"
 SIGN_IN_SECONDS_MAX = 600

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from services.config import RelaySettings
+from services.config.relay import RelaySettings
 from services.eventlog.postgres import READER, HeartbeatConnection, connect
 from services.eventlog.relay_leases import LEASE_PROCESS, LeaseSession, RelayLeases, lane_lock_name
 from services.relay.lease_keeper import LeaseKeeper

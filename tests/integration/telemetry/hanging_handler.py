@@ -11,7 +11,7 @@ import time
 from typing import Any
 from unittest.mock import patch
 
-from services.config import HandlerSettings
+from services.config.handler import HandlerSettings
 from services.handler import __main__ as handler
 from services.handler.position_tracker import PositionTracker
 from services.runtime.health import Health

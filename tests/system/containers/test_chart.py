@@ -3,7 +3,7 @@
 import copy
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,15 @@ import yaml
 from deploy.kafka.grant_acls import read_roles
 from deploy.local.paths import ROOT
 from schemas.topics import TOPICS
-from services import __version__, config
+from services import __version__
+from services.config.base import Settings
+from services.config.cli import TopicSettings
+from services.config.console import ConsoleSettings
+from services.config.database import DatabaseSettings
+from services.config.gateway import GatewaySettings
+from services.config.handler import HandlerSettings
+from services.config.relay import RelaySettings
+from services.config.scheduler import SchedulerSettings
 from services.kafka.topic_settings import Replication, build_topic_config
 from tests.fixtures.helm_chart import (
     CHART,
@@ -27,17 +35,18 @@ from tests.fixtures.helm_chart import (
     select_kind,
     validate_resource,
 )
+from tests.fixtures.settings import setting_names
 
 Json = dict[str, Any]
 FILES = "/etc/moderation/"
-SETTINGS_OF: dict[str, type[config.Settings]] = {
-    "handler": config.HandlerSettings,
-    "relay": config.RelaySettings,
-    "gateway": config.GatewaySettings,
-    "console": config.ConsoleSettings,
-    "scheduler": config.SchedulerSettings,
-    "migrate": config.DatabaseSettings,
-    "topics": config.TopicSettings,
+SETTINGS_OF: dict[str, type[Settings]] = {
+    "handler": HandlerSettings,
+    "relay": RelaySettings,
+    "gateway": GatewaySettings,
+    "console": ConsoleSettings,
+    "scheduler": SchedulerSettings,
+    "migrate": DatabaseSettings,
+    "topics": TopicSettings,
 }
 
 
@@ -65,17 +74,6 @@ def environment_of(pod: Json) -> dict[str, str]:
         variable["name"]: variable["value"] if "value" in variable else stand_ins[next(iter(variable["valueFrom"]))]
         for variable in container["env"]
     }
-
-
-def known_variables() -> set[str]:
-    """Return the names of all settings."""
-
-    def subclasses(base: type[config.Settings]) -> Iterator[type[config.Settings]]:
-        for subclass in base.__subclasses__():
-            yield subclass
-            yield from subclasses(subclass)
-
-    return {name.upper() for settings in subclasses(config.Settings) for name in settings.model_fields}
 
 
 def test_there_are_three_value_sets() -> None:
@@ -192,13 +190,13 @@ def test_chart_runs_the_commands_of_compose(rendered: dict[str, list[Json]]) -> 
 def test_settings_are_known_and_every_process_takes_them(
     rendered: dict[str, list[Json]], values: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in os.environ.keys() & known_variables():
+    for name in os.environ.keys() & setting_names():
         monkeypatch.delenv(name)
     for name, pod in pod_templates(rendered[values]):
         environment = environment_of(pod)
         own = {"HEALTH_HOST": "0.0.0.0", "HEALTH_PORT": "8081"} if name not in ("migrate", "topics") else {}
         assert own.items() <= environment.items()
-        assert environment.keys() <= known_variables(), name
+        assert environment.keys() <= setting_names(), name
         with monkeypatch.context() as process:
             for variable, value in environment.items():
                 process.setenv(variable, value)
@@ -228,7 +226,7 @@ def test_variable_is_set_once_and_what_values_set_cannot_be_a_setting(
         assert len(names) == len(set(names)), name
         # With Strimzi's topics the chart sets these; they are refused as settings then.
         assert set(names) - settings.keys() - {"TOPIC_REPLICATION_FACTOR", "TOPIC_RETENTION_DAYS"} <= refused
-    assert refused <= known_variables()
+    assert refused <= setting_names()
 
 
 def test_jobs_run_before_processes_except_where_their_user_is_created_with_them(chart: Chart) -> None:

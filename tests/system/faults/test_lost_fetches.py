@@ -17,7 +17,7 @@ from schemas.topics import DEFAULT_SHARD_COUNT
 from services.admin.accept_recreated_topic import accept_recreated_topic
 from services.commands.batch_result import BatchResult
 from services.commands.processor import CommandProcessor
-from services.config import HandlerSettings
+from services.config.handler import HandlerSettings
 from services.eventlog.installation import Installation
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import ClocksDiffer, EventStore

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from deploy.local.postgres import create_database
-from services.config import PublishingSettings
+from services.config.publishing import PublishingSettings
 from services.console.status_monitor import StatusMonitor
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.migrate import migrate

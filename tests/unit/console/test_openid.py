@@ -12,7 +12,8 @@ from fastapi import Request
 
 from services.auth.jwks import JwkSet
 from services.auth.verifier import ClaimNames, InvalidToken, TokenVerifier
-from services.config import ConsoleSettings, OpenIdSettings, SettingsError
+from services.config.base import SettingsError
+from services.config.console import ConsoleSettings, OpenIdSettings
 from services.console.web.openid import DISCOVERY_RETRY_SECONDS, OpenIdProvider, SignInFailed
 from tests.fixtures.token_issuer import TokenIssuer
 

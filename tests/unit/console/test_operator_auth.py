@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from schemas.global_ids import GLOBAL_ID_BASE
-from services.config import OperatorSettings
+from services.config.cli import OperatorSettings
 from services.console.cli.operator_auth import authenticate_operator
 from services.console.roles import Role
 from tests.fixtures.token_issuer import TokenIssuer

@@ -17,7 +17,7 @@ from schemas.global_ids import GLOBAL_ID_BASE
 from services.auth.jwks import FILE_CHECK_SECONDS, JwkSet
 from services.auth.token_rules import TokenRules
 from services.auth.verifier import InvalidToken
-from services.config import ConsoleSettings
+from services.config.console import ConsoleSettings
 from services.console.web import auth_pages
 from services.console.web.openid import OpenIdProvider, SignInFailed
 from services.console.web.session_tokens import SessionTokens

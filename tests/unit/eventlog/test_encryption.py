@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.config import SettingsError
+from services.config.base import SettingsError
 from services.eventlog import encryption
 from services.eventlog.encryption import UndecryptableData, decrypt, encrypt, generate_key, unwrap_key, wrap_key
 

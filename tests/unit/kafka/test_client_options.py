@@ -9,7 +9,9 @@ import pytest
 from faststream.kafka.security import parse_security
 
 from deploy.local.certificates import CertificateAuthority
-from services.config import HandlerSettings, KafkaSecuritySettings, SettingsError
+from services.config.base import SettingsError
+from services.config.handler import HandlerSettings
+from services.config.kafka import KafkaSecuritySettings
 from services.kafka.client_options import client_options, faststream_security, librdkafka_options
 
 ROOT = Path(__file__).parents[3]

@@ -2,7 +2,11 @@
 
 import pytest
 
-from services.config import DatabaseSettings, HandlerSettings, ModeratorSettings, RelaySettings, SettingsError
+from services.config.base import SettingsError
+from services.config.cli import ModeratorSettings
+from services.config.database import DatabaseSettings
+from services.config.handler import HandlerSettings
+from services.config.relay import RelaySettings
 
 PASSWORD = "hunter2"
 VALID_SETTINGS = {"KAFKA_BOOTSTRAP": "localhost:9092", "DATABASE_URL": f"postgresql://log:{PASSWORD}@localhost/log"}

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.config import SettingsError
+from services.config.base import SettingsError
 from services.runtime.errors import KAFKA_CLIENT_ERRORS, POSTGRES_CLIENT_ERRORS
 from services.runtime.failpoints import BOUNDARIES, Failpoints
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiokafka.errors import KafkaTimeoutError, LeaderNotAvailableError
 
-from services.config import SchedulerSettings
+from services.config.scheduler import SchedulerSettings
 from services.eventlog.schedules import Schedule
 from services.runtime.errors import KAFKA_ERRORS
 from services.scheduler.scheduler import split_due

@@ -15,7 +15,7 @@ from schemas import asyncapi, generate
 from schemas.catalog import MESSAGES, Message
 from schemas.topics import DEFAULT_SHARD_COUNT, TOPICS
 from services.commands.parse import ParsedCommand, parse
-from services.config import HandlerSettings
+from services.config.handler import HandlerSettings
 from services.eventlog.installation import Installation
 from services.handler.app import build_app
 from services.handler.metrics import HandlerTelemetry

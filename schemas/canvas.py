@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.event_payloads import LatePolicyStatus
+from schemas.event_payloads.values import LatePolicyStatus
 from schemas.fields import ID_MAX, ID_PATTERN, UUID_PATTERN
 
 Id = Annotated[int, Field(ge=1, le=ID_MAX)] | Annotated[str, Field(pattern=ID_PATTERN)]

@@ -1,11 +1,12 @@
 """Published domain events (contract section 5); the record's ``ce_type`` is ``moderation.<name>.v1``."""
 
+from collections import ChainMap
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, create_model
 
-from schemas import event_payloads
+from schemas.event_payloads import assignment, course, provisional_grade, publication, submission
 from schemas.fields import IdText, TimeText
 from schemas.strict import Strict
 
@@ -37,6 +38,10 @@ StudentEventName = Literal[
     "submission_hidden",
 ]
 EventName = Literal[CourseEventName, AssignmentEventName, StudentEventName]
+_PAYLOADS: Mapping[str, Any] = ChainMap(
+    *(vars(module) for module in (course, assignment, submission, provisional_grade, publication))
+)
+"""The payloads' classes by name."""
 
 
 class DomainEvent(Strict):
@@ -61,7 +66,7 @@ def _class_name(name: str) -> str:
 
 def _build_event_model(name: str, subject: str) -> type[DomainEvent]:
     """Build the model of an event: its payload is closed, and ids that do not apply to it are null."""
-    payload = getattr(event_payloads, _class_name(name))
+    payload = _PAYLOADS[_class_name(name)]
     fields: dict[str, Any] = {
         "payload": payload,
         "assignment_id": None if subject == "course" else IdText,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from schemas.adjudication import AdjudicationPolicy
 from schemas.canvas import AnonymousId, Id, Moment
 from schemas.domain_events import DomainEvent, EventName
-from schemas.event_payloads import LatePolicyStatus
+from schemas.event_payloads.values import LatePolicyStatus
 from schemas.fields import UUID_PATTERN
 from schemas.moderation_results import GraderProgress
 from schemas.verdicts import Verdict

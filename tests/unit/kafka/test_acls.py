@@ -4,7 +4,7 @@ import pytest
 from confluent_kafka.admin._acl import AclBinding
 
 from deploy.kafka.grant_acls import UnknownRole, build_acls, format_acl, main, read_roles
-from deploy.local.stack import PROCESSES
+from deploy.local.stack_settings import PROCESSES
 from schemas.topics import OUTPUT_TOPICS, TOPICS
 
 

@@ -1,5 +1,5 @@
 """The gateway's metrics, one set per process."""
 
-from services.telemetry.metrics import GatewayMetrics
+from services.telemetry.metrics.gateway import GatewayMetrics
 
 METRICS = GatewayMetrics()

@@ -22,7 +22,7 @@ from services.runtime.health import Health, serve_health
 from services.runtime.main import freeze_startup_objects, run_process
 from services.runtime.server_monitor import ServerMonitor
 from services.runtime.start import wait_for_postgres
-from services.telemetry.metrics import HandlerMetrics
+from services.telemetry.metrics.handler import HandlerMetrics
 
 if TYPE_CHECKING:
     from services.handler.tracing import CommandTraces

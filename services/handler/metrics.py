@@ -13,7 +13,7 @@ from services.commands.parse_errors import COMMAND_TYPES
 from services.kafka.partitioning import group_by_partition
 from services.telemetry.collectors import Labels
 from services.telemetry.consumer_lag import ConsumerLag, InFlightRecord
-from services.telemetry.metrics import HandlerMetrics
+from services.telemetry.metrics.handler import HandlerMetrics
 
 if TYPE_CHECKING:
     from services.handler.tracing import CommandTraces

@@ -21,7 +21,7 @@ from services.handler.topic_checks import (
 from services.handler.topic_offsets import PartitionOffsets, TopicOffsetsReader
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import KAFKA_CLIENT_ERRORS
-from services.telemetry.metrics import HandlerMetrics
+from services.telemetry.metrics.handler import HandlerMetrics
 
 LOGGER = logging.getLogger("handler")
 # The brokers' transaction.max.timeout.ms: no transaction stays open for longer than a minute.

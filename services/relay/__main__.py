@@ -12,7 +12,7 @@ from services.runtime.background_tasks import run_in_background
 from services.runtime.health import Health, serve_health
 from services.runtime.main import freeze_startup_objects, keep_freed_memory, run_process, run_until_stopped
 from services.runtime.server_monitor import ServerMonitor
-from services.telemetry.metrics import RelayMetrics
+from services.telemetry.metrics.relay import RelayMetrics
 
 if TYPE_CHECKING:
     from services.relay.tracing import RecordTraces

@@ -18,7 +18,7 @@ from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS
 from services.relay.transaction_builder import PendingTransaction
 from services.runtime.errors import FENCED_ERRORS
 from services.telemetry.collectors import Labels
-from services.telemetry.metrics import RelayMetrics
+from services.telemetry.metrics.relay import RelayMetrics
 
 if TYPE_CHECKING:
     from services.relay.tracing import RecordTraces

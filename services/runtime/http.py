@@ -18,7 +18,7 @@ from services.runtime.errors import POSTGRES_ERRORS, Server, describe_error
 from services.runtime.health import Health, HealthAnswer, metrics_answer, status_answer
 from services.runtime.http_limits import HeadDeadlineProtocol
 from services.runtime.request_target import AbsoluteTargetMiddleware
-from services.telemetry.metrics import HttpMetrics
+from services.telemetry.metrics.process import HttpMetrics
 
 LOGGER = logging.getLogger("http")
 HEADER_BYTES_MAX = 32 << 10

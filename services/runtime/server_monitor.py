@@ -19,7 +19,7 @@ from services.kafka.topics import full_topic_name
 from services.runtime.errors import KAFKA_ERRORS, POSTGRES_ERRORS, describe_error
 from services.runtime.failpoints import failpoints
 from services.runtime.health import Health
-from services.telemetry.metrics import ProcessMetrics
+from services.telemetry.metrics.process import ProcessMetrics
 
 LOGGER = logging.getLogger("watch")
 CHECK_INTERVAL_SECONDS = 1.0

@@ -14,7 +14,7 @@ from services.runtime.server_monitor import ServerMonitor
 from services.scheduler.outlook import Outlook
 from services.scheduler.scheduler import Scheduler
 from services.scheduler.sender import PublicationSender
-from services.telemetry.metrics import SchedulerMetrics
+from services.telemetry.metrics.scheduler import SchedulerMetrics
 
 
 async def main(settings: SchedulerSettings) -> None:

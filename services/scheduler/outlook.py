@@ -25,7 +25,7 @@ from services.moderation.decisions import (
 )
 from services.moderation.schedule import find_refusal_now
 from services.runtime.errors import POSTGRES_ERRORS, describe_error
-from services.telemetry.metrics import SchedulerMetrics
+from services.telemetry.metrics.scheduler import SchedulerMetrics
 
 LOGGER = logging.getLogger("outlook")
 INTERVAL_SECONDS = 15.0

@@ -19,7 +19,7 @@ from services.eventlog.schedules import Schedule, find_decided, read_schedules
 from services.runtime.errors import KAFKA_ERRORS, POSTGRES_ERRORS, Server, describe_error
 from services.runtime.health import Health
 from services.scheduler.sender import PublicationSender, send_each
-from services.telemetry.metrics import SchedulerMetrics
+from services.telemetry.metrics.scheduler import SchedulerMetrics
 
 LOGGER = logging.getLogger("scheduler")
 POLL_SECONDS = 0.5

@@ -2,7 +2,7 @@
 
 from schemas.topics import OUTPUT_TOPICS, TOPICS
 from services.console.pipeline_status import PipelineStatus
-from services.telemetry.metrics import ConsoleMetrics
+from services.telemetry.metrics.console import ConsoleMetrics
 
 METRICS = ConsoleMetrics()
 

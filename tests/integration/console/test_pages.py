@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from schemas.topics import MIB
-from services.telemetry.metrics import ConsoleMetrics
+from services.telemetry.metrics.console import ConsoleMetrics
 from tests.fixtures.bad_inputs import BAD_INPUTS
 from tests.fixtures.console_client import (
     ConsoleClient,

@@ -16,7 +16,7 @@ from services.eventlog.relay_leases import LEASE_PROCESS, LeaseSession, RelayLea
 from services.relay.lease_keeper import LeaseKeeper
 from services.relay.metrics import RelayTelemetry
 from services.runtime.health import Health
-from services.telemetry.metrics import RelayMetrics
+from services.telemetry.metrics.relay import RelayMetrics
 from tests.fixtures.connection_pooler import run_pooler
 
 PREFIX = "leases"

@@ -11,7 +11,7 @@ import pytest
 from deploy.monitoring.metrics_doc import METRICS_BY_PROCESS
 from services.kafka.partitioning import SHARD_COUNT
 from services.telemetry.consumer_lag import PartitionState
-from services.telemetry.metrics import ProcessMetrics
+from services.telemetry.metrics.process import ProcessMetrics
 from tests.fixtures.bad_inputs import BAD_INPUTS
 from tests.fixtures.process_runner import Process, wait_until
 from tests.fixtures.system import System

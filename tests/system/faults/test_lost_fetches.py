@@ -31,7 +31,7 @@ from services.kafka import topics
 from services.kafka.client_options import client_options
 from services.runtime.command_line import ActionRefused
 from services.runtime.health import Health
-from services.telemetry.metrics import HandlerMetrics
+from services.telemetry.metrics.handler import HandlerMetrics
 from tests.fixtures.fault_helpers import count_rows, course_commands, recreate_commands_topic
 from tests.fixtures.process_runner import DEADLINE_SECONDS, Json
 from tests.fixtures.system import System

@@ -16,7 +16,7 @@ from services.runtime.http import (
     build_server_config,
     transport_headers,
 )
-from services.telemetry.metrics import HttpMetrics
+from services.telemetry.metrics.process import HttpMetrics
 
 HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 

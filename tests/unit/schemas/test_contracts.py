@@ -21,7 +21,7 @@ from services.handler.app import build_app
 from services.handler.metrics import HandlerTelemetry
 from services.kafka import topics
 from services.runtime.health import Health
-from services.telemetry.metrics import HandlerMetrics
+from services.telemetry.metrics.handler import HandlerMetrics
 from tests.fixtures.command_samples import DATA, build_command
 
 Json = dict[str, Any]

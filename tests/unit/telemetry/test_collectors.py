@@ -5,7 +5,7 @@ import random
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from services.telemetry.collectors import BatchHistogram
-from services.telemetry.metrics import SECONDS_BUCKETS
+from services.telemetry.metrics.process import SECONDS_BUCKETS
 
 
 def test_batch_histogram_equals_a_histogram_of_single_values() -> None:

@@ -25,7 +25,7 @@ from services.console.web.dependencies import (
 )
 from services.console.web.failure_pages import load_dead_letter, parse_partition
 from services.console.web.metrics import METRICS
-from services.console.web.sessions import Forbidden, SignedInUser
+from services.console.web.signed_in_user import Forbidden, SignedInUser
 from services.console.web.templates import format_iso_time
 from services.eventlog.dead_letters import DeadLetterFilter, DeadLetterReader
 from services.eventlog.operator_actions import ActionAlreadyRecorded, NoOpenDeadLetters, get_action, list_actions

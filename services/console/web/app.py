@@ -41,7 +41,8 @@ from services.console.web.action_pages import ACTION_KINDS
 from services.console.web.dependencies import Dependencies
 from services.console.web.metrics import METRICS, foreign_records, topics_lost
 from services.console.web.openid import OpenIdProvider
-from services.console.web.sessions import BACKGROUND_PATHS, Forbidden, NotSignedIn, Sessions
+from services.console.web.sessions import BACKGROUND_PATHS, Sessions
+from services.console.web.signed_in_user import Forbidden, NotSignedIn
 from services.console.web.templates import Templates
 from services.eventlog.postgres import OPERATOR, create_pool
 from services.runtime.access_log import AccessLogMiddleware

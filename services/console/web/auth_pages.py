@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from services.auth.verifier import InvalidToken
 from services.console.web.dependencies import AnyUser, ConsoleDependencies, Dependencies
 from services.console.web.openid import CALLBACK_PATH, SignInFailed
-from services.console.web.sessions import OPENID_PREFIX
+from services.console.web.signed_in_user import OPENID_PREFIX
 from services.console.web.templates import CONTENT_TYPES, STATIC
 
 router = APIRouter()

@@ -14,7 +14,8 @@ from services.console.redriver import Redriver
 from services.console.replay_jobs import ReplayJobs
 from services.console.status_monitor import StatusMonitor
 from services.console.verification_jobs import VerificationJobs
-from services.console.web.sessions import Forbidden, Sessions, SignedInUser
+from services.console.web.sessions import Sessions
+from services.console.web.signed_in_user import Forbidden, SignedInUser
 from services.console.web.templates import Templates
 from services.eventlog.access_records import record_access
 from services.eventlog.postgres import Pool

@@ -19,7 +19,7 @@ from services.console.web.dependencies import (
     parse_shard_and_number,
     parse_time,
 )
-from services.console.web.sessions import SignedInUser
+from services.console.web.signed_in_user import SignedInUser
 from services.console.web.templates import escape_invisible, format_iso_time
 from services.eventlog.dead_letters import DeadLetter, DeadLetterReader
 from services.eventlog.operator_actions import get_action

@@ -13,7 +13,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from services.console.status_monitor import StatusMonitor
 from services.console.web.metrics import METRICS
-from services.console.web.sessions import SignedInUser
+from services.console.web.signed_in_user import SignedInUser
 
 HEARTBEAT_SECONDS = 1.0
 # Faster than users read, slow enough for a page that stays open all night on battery power.

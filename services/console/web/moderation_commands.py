@@ -8,7 +8,7 @@ from fastapi import HTTPException, Request
 from services.console.gateway_client import GatewayAnswer, GatewayUnavailable, request_gateway
 from services.console.web.dependencies import Dependencies
 from services.console.web.moderation_view import ModerationView
-from services.console.web.sessions import Forbidden
+from services.console.web.signed_in_user import Forbidden
 
 NOT_A_MODERATOR = "You do not moderate this assignment. Nothing was changed."
 

@@ -12,7 +12,7 @@ from fastapi import HTTPException
 
 from schemas.fields import ID_MAX
 from services.console.web.dependencies import Dependencies
-from services.console.web.sessions import SignedInUser
+from services.console.web.signed_in_user import SignedInUser
 from services.eventlog.aggregates import load_as_of
 from services.eventlog.schedules import find_refusal
 from services.eventlog.stream_reader import StreamReader

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from schemas.fields import ID_MAX
 from services.console.web.dependencies import ConsoleDependencies, Dependencies, Viewer, record_page
-from services.console.web.sessions import SignedInUser
+from services.console.web.signed_in_user import SignedInUser
 from services.eventlog.assignment_list import list_assignments
 from services.eventlog.command_history import CommandHistory
 from services.eventlog.dead_letters import DeadLetterReader

@@ -5,11 +5,9 @@ its key is removed from the JWK set, when the user signs out (this console then 
 used for some time.
 """
 
-import hashlib
 import hmac
 import time
 from collections import Counter
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
@@ -20,78 +18,24 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from services.auth.jwks import JwkSet
 from services.auth.token_rules import TokenRules
-from services.auth.verifier import (
-    ALL_ACCOUNTS_SCOPE,
-    Claims,
-    InvalidToken,
-    TokenVerifier,
-    get_key_id,
-    parse_bearer_token,
-)
-from services.console.roles import MODERATOR_SCOPE, SCOPES, Role, resolve_role
+from services.auth.verifier import Claims, InvalidToken, TokenVerifier, get_key_id, parse_bearer_token
+from services.console.roles import SCOPES, resolve_role
 from services.console.web.openid import OpenIdProvider, SignInFailed
 from services.console.web.session_tokens import SessionTokens
+from services.console.web.signed_in_user import (
+    OPENID_PREFIX,
+    Forbidden,
+    NotSignedIn,
+    SignedInUser,
+    build_user,
+    derive_csrf_token,
+)
 from services.runtime.http_limits import address_key
 
 # Browsers limit a cookie with its name and attributes to 4,096 characters.
 COOKIE_CHARACTERS_MAX = 3_800
-OPENID_PREFIX = "openid."
-"""Prefix of cookies with a token of the OpenID provider; no JWT begins with it."""
 BACKGROUND_PATHS = ("/live", "/session")
 """How the paths of requests end that a page sends by itself."""
-
-
-class NotSignedIn(Exception):
-    """The request has no valid token; the message states why, and is empty if there was no token.
-
-    ``has_bearer_token``: the token came in an authorization header, that is, from a program.
-    """
-
-    def __init__(self, message: str = "", *, has_bearer_token: bool = False) -> None:
-        super().__init__(message)
-        self.has_bearer_token = has_bearer_token
-
-
-class Forbidden(Exception):
-    """The user lacks permission; the message states what is required and that nothing was changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class SignedInUser:
-    """A user with a valid token, until ``expires_at`` (seconds since 1970).
-
-    ``csrf``: the token of the user's forms; None with a bearer token, which other sites cannot send.
-    ``sees_all_accounts``: the user may read the assignments and commands of every root account.
-    ``opens_gateway``: the gateway accepts the token for requests of the user.
-    """
-
-    user_id: int
-    root_account_id: int
-    role: Role
-    csrf: str | None
-    expires_at: float
-    token: str
-    sees_all_accounts: bool
-    opens_gateway: bool
-
-    def sees(self, root_account_id: int | None) -> bool:
-        """Return whether the user may read all assignments and commands of a root account."""
-        return self.can_view and (self.sees_all_accounts or root_account_id == self.root_account_id)
-
-    @property
-    def can_view(self) -> bool:
-        """Return whether the user may open the operators' pages."""
-        return self.role >= Role.VIEWER
-
-    @property
-    def can_operate(self) -> bool:
-        """Return whether the user may redrive, discard one by one, reveal and replay."""
-        return self.role >= Role.OPERATOR
-
-    @property
-    def can_administer(self) -> bool:
-        """Return whether the user may also discard whole groups."""
-        return self.role >= Role.ADMIN
 
 
 class Sessions:
@@ -143,7 +87,7 @@ class Sessions:
             except InvalidToken as error:
                 self._count_failure(request)
                 raise NotSignedIn(str(error), has_bearer_token=True) from None
-            return _build_user(claims, None, token)
+            return build_user(claims, None, token)
         if token is None:
             raise NotSignedIn
         self._reject_address_over_limit(request)
@@ -154,7 +98,7 @@ class Sessions:
         except InvalidToken as error:
             self._count_failure(request)
             raise NotSignedIn(str(error)) from None
-        return _build_user(claims, _derive_csrf_token(token), token)
+        return build_user(claims, derive_csrf_token(token), token)
 
     async def is_open(self, user: SignedInUser) -> bool:
         """Return whether the user could still open a page: token and key are valid, and the session is in use."""
@@ -298,27 +242,3 @@ def _openid_key(request: Request) -> tuple[str, str]:
 def _get_origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}".lower()
-
-
-def _build_user(claims: Claims, csrf: str | None, token: str) -> SignedInUser:
-    role = resolve_role(claims.scopes)
-    assert role is not None
-    sees_all_accounts = ALL_ACCOUNTS_SCOPE in claims.scopes
-    is_id_token = csrf is not None and token.startswith(OPENID_PREFIX)
-    opens_gateway = MODERATOR_SCOPE in claims.scopes and not is_id_token and _opens_canvas_api(claims)
-    return SignedInUser(
-        claims.user_id, claims.root_account_id, role, csrf, claims.expires_at, token, sees_all_accounts, opens_gateway
-    )
-
-
-def _opens_canvas_api(claims: Claims) -> bool:
-    try:
-        claims.check_opens_canvas_api()
-    except InvalidToken:
-        return False
-    return True
-
-
-def _derive_csrf_token(token: str) -> str:
-    """Derive it from the token alone, so that forms survive a restart of the console."""
-    return hashlib.blake2b(token.encode(), digest_size=16, person=b"csrf").hexdigest()

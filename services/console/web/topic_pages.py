@@ -19,7 +19,7 @@ from services.console.web.dependencies import (
     Viewer,
 )
 from services.console.web.metrics import METRICS
-from services.console.web.sessions import Forbidden
+from services.console.web.signed_in_user import Forbidden
 from services.eventlog.feeds import FEED_BY_TOPIC
 from services.eventlog.operator_actions import ActionAlreadyRecorded
 from services.publishing.replayer import ReplayRefused, ReplayRequest, reject_service_topics

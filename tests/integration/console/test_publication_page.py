@@ -14,7 +14,7 @@ from services.console.roles import Role
 from services.console.web import moderation_watch
 from services.console.web.moderation_view import load_view
 from services.console.web.moderation_watch import ModerationWatch, ShownState
-from services.console.web.sessions import SignedInUser
+from services.console.web.signed_in_user import SignedInUser
 from services.console.web.templates import Templates
 from services.eventlog.access_records import AuditFilter, read_audit_trail
 from services.eventlog.postgres import OPERATOR, create_pool

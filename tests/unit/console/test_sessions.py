@@ -21,7 +21,8 @@ from services.config.console import ConsoleSettings
 from services.console.web import auth_pages
 from services.console.web.openid import OpenIdProvider, SignInFailed
 from services.console.web.session_tokens import SessionTokens
-from services.console.web.sessions import Forbidden, NotSignedIn, Sessions
+from services.console.web.sessions import Sessions
+from services.console.web.signed_in_user import Forbidden, NotSignedIn
 from services.runtime.access_log import AccessLogMiddleware
 from tests.fixtures.token_issuer import TokenIssuer
 

@@ -48,6 +48,13 @@ class StudentLists(Viewer):
         """Return the student with an anonymous id of this assignment."""
         return ids.find_student_by_anonymous_id(self.course, self.assignment, anonymous_id)
 
+    def has_submission(self, student_id: int) -> bool:
+        """Return whether the student has a submission: every assigned student has one.
+
+        Canvas deletes the submission of a student who is unassigned.
+        """
+        return self.assignment.is_assigned(self.course, student_id)
+
     def with_anonymous_ids(self, document: Any, field: str = "student_id") -> Any:
         """Replace the student ids in ``field``, at any depth, by anonymous ids; only while students are hidden."""
         if not self.anonymizes_students:

@@ -24,8 +24,9 @@ from services.gateway import (
     adjudication_routes,
     agreement_routes,
     allocation_routes,
+    canvas_grading,
+    canvas_moderation,
     canvas_reads,
-    canvas_writes,
     course_routes,
     docs_page,
     explanation_routes,
@@ -73,7 +74,8 @@ READ_SECONDS_MAX = 10
 INTERNAL_ERROR = {"errors": [{"message": "An error occurred.", "error_code": "internal_server_error"}]}
 API_ROUTERS = (
     canvas_reads.router,
-    canvas_writes.router,
+    canvas_moderation.router,
+    canvas_grading.router,
     course_routes.router,
     service_routes.router,
     agreement_routes.router,

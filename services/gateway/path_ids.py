@@ -3,6 +3,8 @@
 Canvas: lib/api.rb (sis_parse_id). Forms that the LMS does not send us, such as ``lti_context_id:``, match nothing.
 """
 
+from typing import Any
+
 from schemas.global_ids import to_local_id
 from services.gateway.authentication import Caller
 from services.gateway.dependencies import Dependencies
@@ -79,6 +81,24 @@ async def find_view(
     )
     if course_and_assignment is None:
         return None
+    return AssignmentView(*course_and_assignment, caller.user_id, dependencies.lms_url)
+
+
+async def find_view_after(
+    dependencies: Dependencies, caller: Caller, assignment_key: tuple[int, int], verdict: dict[str, Any]
+) -> AssignmentView:
+    """Load an assignment as the caller sees it after a verdict; for a repeated command, as of the first verdict.
+
+    Raises ApiError (404) if there is none.
+    """
+    if verdict["duplicate"]:
+        course_and_assignment = await dependencies.state_cache.load_as_of(
+            caller.root_account_id, assignment_key[1], version=verdict["stream_version"]
+        )
+    else:
+        course_and_assignment = await dependencies.state_cache.get_assignment(caller.root_account_id, assignment_key[1])
+    if course_and_assignment is None:
+        raise not_found()
     return AssignmentView(*course_and_assignment, caller.user_id, dependencies.lms_url)
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from services.gateway.canvas_writes import GRADE_PARAMETERS, NO_PARAMETERS
+from services.gateway.canvas_moderation import NO_PARAMETERS
+from services.gateway.grading_parameters import GRADE_PARAMETERS
 from services.gateway.parameter_checks import is_blank, reject_acting_as, reject_unknown_parameters
 from services.gateway.responses import ApiError
 

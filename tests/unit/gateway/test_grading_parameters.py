@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from services.gateway.canvas_writes import to_command_request
 from services.gateway.command_client import CommandRequest
+from services.gateway.grading_parameters import to_command_request
 from services.gateway.responses import ApiError
 
 Json = dict[str, Any]

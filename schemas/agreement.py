@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from schemas.canvas import Id
+from schemas.canvas.values import Id
 
 Count = Annotated[int, Field(ge=0)]
 Reason = Literal[

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from schemas.adjudication import AdjudicationPolicy
-from schemas.canvas import AnonymousId, Id, Moment
+from schemas.canvas.values import AnonymousId, Id, Moment
 from schemas.domain_events import DomainEvent, EventName
 from schemas.event_payloads.values import LatePolicyStatus
 from schemas.fields import UUID_PATTERN

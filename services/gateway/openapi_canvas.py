@@ -1,6 +1,6 @@
 """The OpenAPI description of Canvas's operations."""
 
-from schemas import canvas
+from schemas.canvas import courses, errors, people, submissions
 from schemas.fields import ITEMS_MAX
 from services.gateway.openapi_parts import (
     BOOLEAN_SCHEMA,
@@ -66,72 +66,72 @@ _GRADE_FORM_FIELDS = (
 )
 _RUBRIC_FORM_PATTERN = {"^rubric_assessment\\[[^\\[\\]]+\\]\\[[^\\[\\]]+\\]$": {"type": "string"}}
 LIST_STUDENTS = read_operation(
-    list[canvas.User | canvas.AnonymousStudent],
+    list[people.User | people.AnonymousStudent],
     "The moderation set, by user id; by anonymous id if it was picked by hand and the assignment hides its students",
     paginated=True,
     query=PAGE_PARAMETERS,
 )
 STATUS = read_operation(
-    canvas.Status,
+    submissions.Status,
     "Whether the caller may grade, and the provisional grades",
     query=(query_parameter("student_id", "the student", ID_SCHEMA, required=True), _LAST_UPDATED_AT_PARAMETER),
 )
 ANONYMOUS_STATUS = read_operation(
-    canvas.Status,
+    submissions.Status,
     "The status by the submission's anonymous id",
     query=(
         query_parameter("anonymous_id", "of the submission", {"type": "string", "minLength": 1}, required=True),
         _LAST_UPDATED_AT_PARAMETER,
     ),
 )
-SHOW_SUBMISSION = read_operation(canvas.Submission, "A student's submission", query=(_INCLUDE_PARAMETER,))
+SHOW_SUBMISSION = read_operation(submissions.Submission, "A student's submission", query=(_INCLUDE_PARAMETER,))
 SHOW_ANONYMOUS_SUBMISSION = SHOW_SUBMISSION
 LIST_SUBMISSIONS = read_operation(
-    list[canvas.Submission],
+    list[submissions.Submission],
     "The submissions, by student",
     paginated=True,
     query=(_INCLUDE_PARAMETER, *PAGE_PARAMETERS),
 )
 LIST_GRADEABLE = read_operation(
-    list[canvas.GradeableStudent],
+    list[submissions.GradeableStudent],
     "The students to grade",
     paginated=True,
     query=(_INCLUDE_PARAMETER, *_SORT_PARAMETERS, *PAGE_PARAMETERS),
 )
 ADD_STUDENTS = write_operation(
-    list[canvas.User | canvas.AnonymousStudent],
+    list[people.User | people.AnonymousStudent],
     "All accepted students, new in the set or not",
     {"student_ids": {"type": "array", "items": STUDENT_SCHEMA, "minItems": 1, "maxItems": ITEMS_MAX}},
-    bad_request_model=canvas.Message,
+    bad_request_model=errors.Message,
 )
 ADD_STUDENTS["responses"][400] = {
-    "model": canvas.Message | list[None],
+    "model": errors.Message | list[None],
     "description": "The request is invalid; an empty list if student_ids is missing",
 }
 BULK_SELECT = write_operation(
-    list[canvas.Selection],
+    list[submissions.Selection],
     "The selections that changed",
     {"provisional_grade_ids": {"type": "array", "items": ID_SCHEMA, "maxItems": ITEMS_MAX}},
 )
-SELECT = write_operation(canvas.Selection, "The selection", {})
+SELECT = write_operation(submissions.Selection, "The selection", {})
 GRADE = write_operation(
-    canvas.Graded,
+    submissions.Graded,
     "The submission after the change",
     _GRADE_FIELDS,
     form=_GRADE_FORM_FIELDS,
     form_patterns=_RUBRIC_FORM_PATTERN,
-    bad_request_model=canvas.GradingError,
+    bad_request_model=errors.GradingError,
 )
 GRADE_ANONYMOUSLY = GRADE
-GET_COURSE = read_operation(canvas.Course, "The course")
+GET_COURSE = read_operation(courses.Course, "The course")
 LIST_ASSIGNMENTS = read_operation(
-    list[canvas.Assignment], "The assignments, by id", paginated=True, query=PAGE_PARAMETERS
+    list[courses.Assignment], "The assignments, by id", paginated=True, query=PAGE_PARAMETERS
 )
-GET_ASSIGNMENT = read_operation(canvas.Assignment, "The assignment")
+GET_ASSIGNMENT = read_operation(courses.Assignment, "The assignment")
 _TEXT_LIST = {"type": "array", "items": {"type": "string"}}
 _USER_INCLUDE_PARAMETER = query_parameter("include[]", "`enrollments`; other names are ignored", _TEXT_LIST)
 LIST_COURSE_USERS = read_operation(
-    list[canvas.CourseUser],
+    list[people.CourseUser],
     "The users, by sortable name",
     paginated=True,
     query=(
@@ -143,5 +143,5 @@ LIST_COURSE_USERS = read_operation(
         *PAGE_PARAMETERS,
     ),
 )
-GET_COURSE_USER = read_operation(canvas.CourseUser, "The user", query=(_USER_INCLUDE_PARAMETER,))
-GET_SELF = read_operation(canvas.User, "The caller")
+GET_COURSE_USER = read_operation(people.CourseUser, "The user", query=(_USER_INCLUDE_PARAMETER,))
+GET_SELF = read_operation(people.User, "The caller")

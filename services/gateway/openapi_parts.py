@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from schemas import canvas
+from schemas.canvas import errors
 from schemas.fields import ID_MAX
 
 Document = dict[str, Any]
@@ -39,22 +39,22 @@ STUDENT_SCHEMA = {
     "description": "a user id; an anonymous id if the set is picked by hand and the assignment hides its students",
 }
 ERROR_RESPONSES: Responses = {
-    400: {"model": canvas.Message, "description": "The request is invalid, or Canvas's rules reject it"},
-    401: {"model": canvas.Errors, "description": "Missing or invalid credentials"},
-    403: {"model": canvas.Errors, "description": "The caller lacks the permission"},
-    404: {"model": canvas.Errors, "description": "Not found, or hidden from the caller"},
-    429: {"model": canvas.Errors, "description": "Rate limit exceeded", "headers": RATE_LIMIT_HEADERS},
-    503: {"model": canvas.Message, "description": "PostgreSQL or Kafka does not answer; nothing was changed"},
+    400: {"model": errors.Message, "description": "The request is invalid, or Canvas's rules reject it"},
+    401: {"model": errors.Errors, "description": "Missing or invalid credentials"},
+    403: {"model": errors.Errors, "description": "The caller lacks the permission"},
+    404: {"model": errors.Errors, "description": "Not found, or hidden from the caller"},
+    429: {"model": errors.Errors, "description": "Rate limit exceeded", "headers": RATE_LIMIT_HEADERS},
+    503: {"model": errors.Message, "description": "PostgreSQL or Kafka does not answer; nothing was changed"},
 }
 _WRITE_RESPONSES: Responses = {
     202: {
-        "model": canvas.Pending,
+        "model": errors.Pending,
         "description": "The verdict did not arrive in time; it will be at Location",
         "headers": {"Location": {"schema": {"type": "string"}}},
     },
-    413: {"model": canvas.Message, "description": "The body is larger than 1 MiB"},
-    415: {"model": canvas.Message, "description": "The body's content type is not supported"},
-    422: {"model": canvas.Message, "description": "The Idempotency-Key was used for another request"},
+    413: {"model": errors.Message, "description": "The body is larger than 1 MiB"},
+    415: {"model": errors.Message, "description": "The body's content type is not supported"},
+    422: {"model": errors.Message, "description": "The Idempotency-Key was used for another request"},
 }
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
@@ -83,7 +83,7 @@ def write_operation(
     *,
     form: dict[str, Document] | None = None,
     form_patterns: Document | None = None,
-    bad_request_model: type[BaseModel] = canvas.Message,
+    bad_request_model: type[BaseModel] = errors.Message,
 ) -> Document:
     """Build the arguments of a write route: ``fields`` of the JSON body, ``form`` fields with bracketed names."""
     success_response = {"model": model, "description": description, "headers": RATE_LIMIT_HEADERS}

@@ -1,6 +1,7 @@
 """The OpenAPI description of operations that Canvas does not have: plans, agreed marks, revisions, samples, states."""
 
-from schemas import agreement, canvas, service_answers
+from schemas import agreement, service_answers
+from schemas.canvas import errors, values
 from schemas.fields import COUNT_MAX, DIGEST_PATTERN, REASON_MAX
 from schemas.moderation_results import (
     Adjudication,
@@ -35,10 +36,10 @@ _PUBLICATION_FIELDS: dict[str, Document] = {
     }
 }
 PUBLISH = write_operation(
-    canvas.Message, "The chosen grades are published", _PUBLICATION_FIELDS, form=_PUBLICATION_FIELDS
+    errors.Message, "The chosen grades are published", _PUBLICATION_FIELDS, form=_PUBLICATION_FIELDS
 )
-PUBLISH["responses"][409] = {"model": canvas.Message, "description": "The plan has changed since"}
-PLAN_PUBLICATION = write_operation(PublicationPlan[canvas.Id], "What a publication by the caller would do", {})
+PUBLISH["responses"][409] = {"model": errors.Message, "description": "The plan has changed since"}
+PLAN_PUBLICATION = write_operation(PublicationPlan[values.Id], "What a publication by the caller would do", {})
 _SCHEDULE_FIELDS: dict[str, Document] = {
     "publish_at": {
         "type": "string",
@@ -52,11 +53,11 @@ _SCHEDULE_FIELDS: dict[str, Document] = {
     },
 }
 SCHEDULE_PUBLICATION = write_operation(
-    ScheduleResult[canvas.Id], "The schedule in force", _SCHEDULE_FIELDS, form=_SCHEDULE_FIELDS
+    ScheduleResult[values.Id], "The schedule in force", _SCHEDULE_FIELDS, form=_SCHEDULE_FIELDS
 )
-SCHEDULE_PUBLICATION["responses"][409] = {"model": canvas.Message, "description": "The plan has changed since"}
-CANCEL_SCHEDULED_PUBLICATION = write_operation(ScheduleResult[canvas.Id], "The cancelled schedule", {})
-GET_PUBLICATION_PLAN = read_operation(PublicationPlan[canvas.Id], "What a publication by the caller would do")
+SCHEDULE_PUBLICATION["responses"][409] = {"model": errors.Message, "description": "The plan has changed since"}
+CANCEL_SCHEDULED_PUBLICATION = write_operation(ScheduleResult[values.Id], "The cancelled schedule", {})
+GET_PUBLICATION_PLAN = read_operation(PublicationPlan[values.Id], "What a publication by the caller would do")
 _POLICY_FIELDS: dict[str, Document] = {
     "adjudication": {
         "type": ["object", "null"],
@@ -70,7 +71,7 @@ SET_ADJUDICATION_POLICY = write_operation(
     form={"adjudication[result]": {"type": "string"}},
 )
 ADJUDICATE = write_operation(
-    Adjudication[canvas.Id],
+    Adjudication[values.Id],
     "The result for each student",
     {
         "student_ids": {
@@ -81,7 +82,7 @@ ADJUDICATE = write_operation(
     },
     form={"student_ids[]": {"type": "array", "items": {"type": "string"}}},
 )
-GET_ADJUDICATION = read_operation(WhatIf[canvas.Id], "What an adjudication by the policy would do")
+GET_ADJUDICATION = read_operation(WhatIf[values.Id], "What an adjudication by the policy would do")
 _WITHDRAWAL_FIELDS: dict[str, Document] = {
     "student_id": ID_SCHEMA,
     "reason": {"type": "string", "minLength": 1, "maxLength": REASON_MAX},
@@ -93,16 +94,16 @@ _REVISION_FIELDS: dict[str, Document] = {
     "excuse": BOOLEAN_SCHEMA,
 }
 REVISE_GRADE = write_operation(
-    RevisionResult[canvas.Id], "The gradebook entry after the revision", _REVISION_FIELDS, form=_REVISION_FIELDS
+    RevisionResult[values.Id], "The gradebook entry after the revision", _REVISION_FIELDS, form=_REVISION_FIELDS
 )
 WITHDRAW_GRADE = write_operation(
-    RevisionResult[canvas.Id], "The gradebook entry after the withdrawal", _WITHDRAWAL_FIELDS, form=_WITHDRAWAL_FIELDS
+    RevisionResult[values.Id], "The gradebook entry after the withdrawal", _WITHDRAWAL_FIELDS, form=_WITHDRAWAL_FIELDS
 )
 _SLOT_FIELDS: dict[str, Document] = {"grader_id": ID_SCHEMA}
 RELEASE_SLOT = write_operation(
-    SlotResult[canvas.Id], "The grader whose slot is free now", _SLOT_FIELDS, form=_SLOT_FIELDS
+    SlotResult[values.Id], "The grader whose slot is free now", _SLOT_FIELDS, form=_SLOT_FIELDS
 )
-RELEASE_SLOT["responses"][409] = {"model": canvas.Message, "description": "The grader has entered a grade"}
+RELEASE_SLOT["responses"][409] = {"model": errors.Message, "description": "The grader has entered a grade"}
 _STUDENT_KEYS: Document = {
     "type": "array",
     "items": {"type": ["integer", "string"]},
@@ -135,14 +136,14 @@ _ALLOCATION_FORM_FIELDS: dict[str, Document] = {
     "enforced": BOOLEAN_SCHEMA,
 }
 ALLOCATE = write_operation(
-    Allocation[canvas.Id], "The allocation in force", _ALLOCATION_FIELDS, form=_ALLOCATION_FORM_FIELDS
+    Allocation[values.Id], "The allocation in force", _ALLOCATION_FIELDS, form=_ALLOCATION_FORM_FIELDS
 )
 ALLOCATE["responses"][403] = {
     **ALLOCATE["responses"][403],
-    "model": canvas.Errors | canvas.Message,
+    "model": errors.Errors | errors.Message,
     "description": "The caller lacks the permission, or there are more graders than slots",
 }
-GET_ALLOCATION = read_operation(Allocation[canvas.Id], "The allocation in force")
+GET_ALLOCATION = read_operation(Allocation[values.Id], "The allocation in force")
 _PERCENT_FIELD: Document = {"type": ["number", "string", "null"], "minimum": 0, "maximum": 100}
 _SAMPLE_FIELDS: dict[str, Document] = {
     "percent": {**_PERCENT_FIELD, "description": "of the students with a mark, rounded up"},
@@ -167,7 +168,7 @@ _SAMPLE_FIELDS: dict[str, Document] = {
     },
 }
 DRAW_SAMPLE = write_operation(
-    Sample[canvas.Id],
+    Sample[values.Id],
     "The students with a mark who are in the moderation set now",
     _SAMPLE_FIELDS,
     form={("include[]" if name == "include" else name): schema for name, schema in _SAMPLE_FIELDS.items()},
@@ -176,8 +177,8 @@ GET_EXPLANATION = read_operation(service_answers.Explanation, "The explanation, 
 GET_COMMAND: Document = {
     "responses": {
         200: {"model": service_answers.CommandVerdict, "description": "The verdict", "headers": RATE_LIMIT_HEADERS},
-        202: {"model": canvas.Pending, "description": "The record is not decided yet"},
-        410: {"model": canvas.Message, "description": "The command was decided, but its verdict is no longer kept"},
+        202: {"model": errors.Pending, "description": "The record is not decided yet"},
+        410: {"model": errors.Message, "description": "The command was decided, but its verdict is no longer kept"},
         **ERROR_RESPONSES,
     }
 }

@@ -4,13 +4,10 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import Response
-from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
+from fastapi import FastAPI
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from services.auth.jwks import JwkSet
@@ -36,15 +33,15 @@ from services.gateway import (
     service_routes,
 )
 from services.gateway.authentication import Authentication
-from services.gateway.command_client import CommandClient, VerdictPending, pending_response
+from services.gateway.command_client import CommandClient
 from services.gateway.command_producer import CommandProducer
 from services.gateway.dependencies import Dependencies
+from services.gateway.error_handlers import add_gateway_error_handlers
 from services.gateway.metrics import METRICS
 from services.gateway.openapi_completion import complete_document
 from services.gateway.pending_places import PendingPlaces
 from services.gateway.rails_params import BODY_BYTES_MAX
 from services.gateway.rails_paths import RailsPathMiddleware
-from services.gateway.responses import NOT_FOUND, ApiError, json_response, unavailable
 from services.gateway.state_cache import StateCache
 from services.gateway.state_document_cache import StateDocumentCache
 from services.gateway.verdict_waiter import VerdictWaiter
@@ -58,7 +55,6 @@ from services.runtime.http import (
     HeadMiddleware,
     ResponseHeadersMiddleware,
     StateHealth,
-    add_error_handlers,
     bind_http_metrics,
     build_health_router,
     transport_headers,
@@ -71,7 +67,6 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("gateway")
 CONNECTIONS_MAX = 8
 READ_SECONDS_MAX = 10
-INTERNAL_ERROR = {"errors": [{"message": "An error occurred.", "error_code": "internal_server_error"}]}
 API_ROUTERS = (
     canvas_reads.router,
     canvas_moderation.router,
@@ -241,51 +236,7 @@ def create_fastapi_app(
     app.add_middleware(ResponseHeadersMiddleware, headers=headers)
     app.add_middleware(RailsPathMiddleware)
     app.add_middleware(HeadMiddleware)
-    _add_error_handlers(app, routers)
+    add_gateway_error_handlers(app, routers)
     document = complete_document(app.openapi())
     app.openapi = lambda: document  # type: ignore[method-assign]
     return app
-
-
-def _allowed_methods(request: Request, routers: Sequence[APIRouter]) -> str:
-    """List all methods of a path: the router names only those of its first route, and HEAD is answered like GET."""
-    routes = (route for router in routers for route in router.routes if isinstance(route, Route))
-    matching_methods = (route.methods or () for route in routes if route.matches(request.scope)[0] != Match.NONE)
-    methods = {method for methods in matching_methods for method in methods}
-    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
-
-
-def _add_error_handlers(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    @app.exception_handler(ApiError)
-    async def refused(request: Request, error: ApiError) -> Response:
-        return json_response(request, error.body, error.status, error.headers)
-
-    @app.exception_handler(VerdictPending)
-    async def handle_pending(request: Request, error: VerdictPending) -> Response:
-        place = error.record_coordinates
-        if place is not None:
-            places: PendingPlaces = request.app.state.dependencies.pending_places
-            place = await places.sign(error.caller, error.command_id, place)
-        body, headers = pending_response(error.command_id, place)
-        return json_response(request, body, 202, headers)
-
-    add_error_handlers(
-        app,
-        http_error=lambda request, error: _http_error(request, error, routers),
-        invalid_fields=lambda request, fields: json_response(
-            request, {"message": f"invalid parameters: {fields}"}, 400
-        ),
-        database_unavailable=_database_unavailable,
-        internal_error=lambda request: json_response(request, INTERNAL_ERROR, 500),
-    )
-
-
-def _http_error(request: Request, error: HTTPException, routers: Sequence[APIRouter]) -> Response:
-    body = NOT_FOUND if error.status_code == 404 else {"errors": [{"message": str(error.detail)}]}
-    headers = {"Allow": _allowed_methods(request, routers)} if error.status_code == 405 else error.headers
-    return json_response(request, body, error.status_code, headers)
-
-
-def _database_unavailable(request: Request, _: str) -> Response:
-    error = unavailable("PostgreSQL does not answer")
-    return json_response(request, error.body, error.status, error.headers)

@@ -9,9 +9,10 @@ import asyncpg
 from schemas.fields import format_time
 from services.commands.batch_result import BatchResult, Outcome, get_outcome
 from services.commands.command_state import CommandState
+from services.commands.dead_letter_headers import encode_headers
 from services.commands.incoming_command import IncomingCommand, IncomingDeadLetter, ReadableCommand
 from services.commands.sealing import BatchSealer, find_person_to_erase
-from services.commands.serialization import SerializedCommand, SerializedEvent, encode_headers
+from services.commands.serialization import SerializedCommand, SerializedEvent
 from services.commands.state_cache import StateCache
 from services.eventlog.append_batch import AppendBatch, RecordCoordinates
 from services.eventlog.encryption_keys import UNKNOWN_PERSON, Person

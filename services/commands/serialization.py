@@ -1,19 +1,15 @@
 """Step 5 of 6: serialize a decision into the JSON that the log stores and the topics carry."""
 
-import base64
-import functools
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from schemas.reasons import ACCEPTED_STATUS, REASONS
 from services.commands.command_state import CommandState
 from services.commands.deduplication import Duplicate
 from services.commands.event_metadata import build_causation, build_event_metadata, encode_request
-from services.commands.incoming_command import IncomingCommand, ReadableCommand, Record
-from services.commands.parse import InvalidCommand
+from services.commands.incoming_command import IncomingCommand, ReadableCommand
+from services.commands.verdict_body import encode_duplicate_verdict, encode_verdict
 from services.eventlog.personal_data import encode_values
 from services.eventlog.personal_fields import may_have_personal_values, take_out
 from services.moderation.decisions import (
@@ -23,7 +19,6 @@ from services.moderation.decisions import (
     UNAUTHENTICATED,
     Accepted,
     Decision,
-    Rejected,
 )
 from services.moderation.event_payloads import to_payload
 from services.moderation.events import Event
@@ -32,12 +27,6 @@ from services.moderation.value_object import value_object
 OUTPUT_BYTES_MAX = 3 << 20
 # Serializing this many events takes some tens of milliseconds.
 EVENTS_PER_STEP = 1_000
-HTTP_STATUS_BY_REASON: Mapping[str, int] = {reason: info.http_status for reason, info in REASONS.items()}
-SECRET_HEADER = re.compile(
-    "authorization|auth(?!or)|bearer|jwt|cookie|token|secret|passw|credential|session|signature|(api|access)[-_]?key",
-    re.IGNORECASE,
-)
-"""Names of headers that may hold secrets, such as Proxy-Authorization and X-Api-Key."""
 _NO_PERSONAL_DATA: Mapping[int, bytes] = {}
 # These leave the command id unchanged: free for its owner, or settled by its first verdict.
 NOT_SETTLING_REASONS = frozenset({UNAUTHENTICATED.reason, COMMAND_ID_REUSED.reason, COMMAND_EXPIRED.reason})
@@ -188,49 +177,6 @@ def _settles_command_id(command: ReadableCommand, decision: Decision | Duplicate
     return decision.reason not in NOT_SETTLING_REASONS
 
 
-def encode_verdict(
-    command: ReadableCommand, decision: Decision, version: int, decided_at: str, correlation_id: str | None
-) -> bytes:
-    """Encode a verdict's body (contract section 4); ``version``: the stream's before the decision."""
-    event_count, result = 0, None
-    if isinstance(decision, Accepted):
-        event_count, result = len(decision.events), _stringify_ids(decision.result)
-    verdict: dict[str, Any] = {
-        "command_id": command.command_id,
-        "root_account_id": _format_id(command.root_account_id),
-        "type": command.type,
-        "status": "accepted",
-        "reason": None,
-        "error_code": None,
-        "message": None,
-        "http_status": ACCEPTED_STATUS,
-        "errors": (),
-        "course_id": _format_id(command.course_id),
-        "assignment_id": _format_id(command.assignment_id),
-        "stream_version": None if isinstance(command, InvalidCommand) else version + event_count,
-        "events": event_count,
-        "result": result,
-        "decided_at": decided_at,
-        "duplicate": False,
-        "correlation_id": correlation_id,
-    }
-    if isinstance(decision, Rejected):
-        verdict |= {
-            "status": "rejected",
-            "reason": decision.reason,
-            "error_code": decision.error_code,
-            "message": decision.message,
-            "http_status": HTTP_STATUS_BY_REASON[decision.reason],
-            "errors": [{"path": path, "message": message} for path, message in decision.errors],
-        }
-    return orjson.dumps(verdict)
-
-
-def encode_duplicate_verdict(first_verdict: str) -> bytes:
-    """Encode the first verdict again, equal except for ``duplicate``."""
-    return orjson.dumps({**orjson.loads(first_verdict), "duplicate": True})
-
-
 def build_event(
     event: Event, command: ReadableCommand, stream_version: int, recorded_at: str, is_assignment_event: bool
 ) -> dict[str, Any]:
@@ -247,46 +193,3 @@ def build_event(
         "recorded_at": recorded_at,
         "payload": to_payload(event),
     }
-
-
-def encode_headers(record: Record) -> bytes:
-    """Encode a dead letter's headers as base64, without secrets; names that are not UTF-8 stay escaped.
-
-    Dead letters are kept and published: a reader of the topic could use a producer's credentials.
-    """
-    return orjson.dumps(
-        [
-            [base64.b64encode(name.encode()).decode(), None if value is None else base64.b64encode(value).decode()]
-            for name, value in record.headers
-            if SECRET_HEADER.search(name) is None
-        ]
-    )
-
-
-def _format_id(identifier: int | None) -> str | None:
-    return None if identifier is None else str(identifier)
-
-
-def _stringify_ids(result: Any) -> Any:
-    """Return a result with ids as decimal strings, because not every reader supports 63-bit numbers."""
-    if isinstance(result, list):
-        return [_stringify_ids(row) for row in result]
-    if not isinstance(result, dict):
-        return result
-    fields = dict(result)
-    for name, value in result.items():
-        # Exact types: most values are neither, and bool is a subclass of int.
-        kind = value.__class__
-        if kind is int:
-            if _is_id_name(name):
-                fields[name] = str(value)
-        elif kind is list and name.endswith("_ids"):
-            fields[name] = [str(identifier) for identifier in value]
-        elif kind is list or kind is dict:
-            fields[name] = _stringify_ids(value)
-    return fields
-
-
-@functools.cache
-def _is_id_name(name: str) -> bool:
-    return name == "id" or name.endswith("_id")

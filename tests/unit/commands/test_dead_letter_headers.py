@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from services.commands.dead_letter_headers import encode_headers
 from services.commands.dry_run import build_synthetic_record
-from services.commands.serialization import encode_headers
 
 
 def kept(*headers: tuple[str, bytes | None]) -> list[list[str | None]]:

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.reasons import ACCEPTED_STATUS
 from services.commands.parse import ParsedCommand, parse
-from services.commands.serialization import HTTP_STATUS_BY_REASON
+from services.commands.verdict_body import HTTP_STATUS_BY_REASON
 from services.moderation.decisions import Accepted, Decision
 from services.moderation.event_payloads import to_payload
 from tests.fixtures import in_memory_course as office

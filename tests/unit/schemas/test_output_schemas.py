@@ -17,7 +17,8 @@ from schemas.verdicts import Verdict
 from services.commands.decision import reject_invalid_command
 from services.commands.event_metadata import complete_grade_change
 from services.commands.parse import InvalidCommand, ParsedCommand, parse
-from services.commands.serialization import build_event, encode_duplicate_verdict, encode_verdict
+from services.commands.serialization import build_event
+from services.commands.verdict_body import encode_duplicate_verdict, encode_verdict
 from services.eventlog.feeds import EventRow
 from services.gateway.responses import parse_verdict
 from services.moderation import decisions

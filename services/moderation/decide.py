@@ -6,9 +6,10 @@ from typing import assert_never
 from services.moderation import (
     adjudication,
     allocation,
+    assignment_facts,
     commands,
+    course_facts,
     erasure,
-    lms_facts,
     provisional_grades,
     publication,
     publication_plan,
@@ -16,6 +17,7 @@ from services.moderation import (
     sampling,
     schedule,
     selection,
+    submission_facts,
 )
 from services.moderation.assignment import Assignment
 from services.moderation.commands import Command
@@ -39,13 +41,13 @@ def decide(
     data = command.data
     match data:
         case commands.UpsertCourse():
-            return lms_facts.upsert_course(data, course)
+            return course_facts.upsert_course(data, course)
         case commands.UpsertUsers():
-            return lms_facts.upsert_users(data, course, at)
+            return course_facts.upsert_users(data, course, at)
         case commands.UpsertEnrollments():
-            return lms_facts.upsert_enrollments(data, course)
+            return course_facts.upsert_enrollments(data, course)
         case commands.UpsertAdmins():
-            return lms_facts.upsert_admins(data, course)
+            return course_facts.upsert_admins(data, course)
         case commands.ErasePerson():
             return erasure.erase_person(data, course, has_personal_data)
     if not isinstance(data, commands.AssignmentFact) and command.actor_id is None:
@@ -53,7 +55,7 @@ def decide(
     if not course.version or assignment is None or assignment.course_id != command.course_id:
         return NOT_FOUND
     if isinstance(data, commands.ConfigureAssignment):
-        return lms_facts.configure_assignment(data, course, assignment)
+        return assignment_facts.configure_assignment(data, course, assignment)
     if not assignment.version:
         return NOT_FOUND
     # Canvas finds the moderation set of a deleted assignment too (ModerationSetController#load_assignment).
@@ -108,12 +110,12 @@ def _decide_assignment_command(
         case commands.AllocateSubmissions():
             return allocation.allocate_submissions(data, actor_id, course, assignment)
         case commands.RecordSubmission():
-            return lms_facts.record_submission(data, course, assignment, at)
+            return submission_facts.record_submission(data, course, assignment, at)
         case commands.RecordSubmissionComment():
-            return lms_facts.record_submission_comment(data, course, assignment, at)
+            return submission_facts.record_submission_comment(data, course, assignment, at)
         case commands.PostGrades():
-            return lms_facts.post_grades(data, course, assignment, at)
+            return submission_facts.post_grades(data, course, assignment, at)
         case commands.HideGrades():
-            return lms_facts.hide_grades(data, course, assignment)
+            return submission_facts.hide_grades(data, course, assignment)
         case _:
             assert_never(data)

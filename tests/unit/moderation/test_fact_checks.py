@@ -8,9 +8,9 @@ import pytest
 
 from services.moderation import commands
 from services.moderation.course import Course
+from services.moderation.course_facts import upsert_course
 from services.moderation.decisions import Accepted, Rejected
 from services.moderation.fact_checks import FUTURE_MAX
-from services.moderation.lms_facts import upsert_course
 from tests.fixtures.in_memory_course import (
     ANN,
     BEN,

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from deploy.season.sample_data import Assignment, Course, Json
-from services.console.pipeline_status import pluralize
+from services.console.wording import pluralize
 
 BAR_CELLS = 24
 CHOICES = {

@@ -1,10 +1,11 @@
 """The status of the pipeline as plain records, and its summary in sentences."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal, NamedTuple, Self
 
 from services.console.group_members import UNASSIGNED
+from services.console.wording import format_duration, pluralize
 from services.eventlog.pipeline_queries import TopicLag, VerdictSummary
 from services.telemetry.consumer_lag import PartitionState
 
@@ -263,22 +264,3 @@ def _count(number: int, noun: str) -> str:
 
 def _format_partitions(numbers: list[int]) -> str:
     return f"partition{'' if len(numbers) == 1 else 's'} {', '.join(map(str, numbers))}"
-
-
-def pluralize(number: int, noun: str) -> str:
-    """Format as ``1 command``, ``2,000 commands``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def format_duration(seconds: float) -> str:
-    """Format a duration in two units at most: ``42 ms``, ``3.2 s``, ``2 h 3 min``."""
-    if seconds < 1:
-        return f"{seconds * 1_000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    duration = timedelta(seconds=int(seconds))
-    days, rest = duration.days, duration.seconds
-    hours, minutes = rest // 3600, rest % 3600 // 60
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest % 60} s"

@@ -13,7 +13,8 @@ from aiokafka import TopicPartition
 
 from schemas.topics import OUTPUT_TOPICS, TOPICS
 from services.console.kafka_probe import KafkaProbe
-from services.console.pipeline_status import TopicProblem, pluralize
+from services.console.pipeline_status import TopicProblem
+from services.console.wording import pluralize
 from services.eventlog.feed_history import EVERYTHING, FeedHistory
 from services.kafka.progress_topic import read_progress
 from services.kafka.timeouts import kafka_timeout

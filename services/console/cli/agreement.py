@@ -18,7 +18,7 @@ from services.console.cli.access_reason import AccessReasonOption
 from services.console.cli.assignment import AssignmentIdArgument, AtOption, VersionOption, load_state
 from services.console.cli.options import JsonOption, RootAccountOption
 from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
-from services.console.pipeline_status import pluralize
+from services.console.wording import pluralize
 from services.moderation.grade_conversion import SCORE_MAX, format_number
 from services.runtime.command_line import ExitCode, exit_with
 

@@ -14,7 +14,7 @@ from services.console.cli.options import TIME_FORMATS, TIME_METAVAR, JsonOption,
 from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
 from services.console.cli.runner import Connection, with_connection
 from services.console.event_summary import summarize_event
-from services.console.pipeline_status import pluralize
+from services.console.wording import pluralize
 from services.eventlog.access_records import record_access
 from services.eventlog.aggregates import load_as_of
 from services.eventlog.schedules import find_refusal

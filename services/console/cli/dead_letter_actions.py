@@ -37,9 +37,9 @@ from services.console.cli.output import print_json, stdout_console
 from services.console.cli.runner import Connection, open_connection
 from services.console.cli.server_watchdog import fail_if_silent, kafka_server
 from services.console.masking import decode_for_display
-from services.console.pipeline_status import pluralize
 from services.console.redriver import DEAD_LETTER_BYTES_MAX, Redriver
 from services.console.roles import Role
+from services.console.wording import pluralize
 from services.eventlog.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterReader
 from services.eventlog.operator_actions import NoOpenDeadLetters, get_action
 from services.runtime.command_line import ActionRefused, ExitCode, NotFound, ServerUnavailable, run_command

@@ -9,7 +9,7 @@ from services.console.cli.assignment import AssignmentIdArgument
 from services.console.cli.gateway_requests import change_assignment, publish_assignment, read_assignment
 from services.console.cli.options import JsonOption, parse_id_option
 from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
-from services.console.pipeline_status import pluralize
+from services.console.wording import pluralize
 from services.runtime.command_line import ExitCode
 
 Json = dict[str, Any]

@@ -14,8 +14,9 @@ from services.console.cli.options import JsonOption
 from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
 from services.console.cli.server_watchdog import fail_if_silent, postgresql_server
 from services.console.group_members import UNASSIGNED
-from services.console.pipeline_status import PipelineStatus, format_duration, pluralize
+from services.console.pipeline_status import PipelineStatus
 from services.console.status_monitor import StatusMonitor
+from services.console.wording import format_duration, pluralize
 from services.eventlog.postgres import READER, create_pool
 from services.runtime.command_line import ExitCode, run_command
 from services.runtime.errors import ServerSilent

@@ -13,8 +13,8 @@ from markupsafe import Markup, escape
 
 from schemas.reasons import REASONS
 from services.console.group_members import UNASSIGNED
-from services.console.pipeline_status import format_duration, pluralize
 from services.console.runbook import to_anchor
+from services.console.wording import format_duration, pluralize
 
 FOLDER = Path(__file__).parent
 STATIC = {path.name: path.read_bytes() for path in sorted((FOLDER / "static").iterdir())}

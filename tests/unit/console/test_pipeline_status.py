@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.console.group_members import UNASSIGNED
-from services.console.pipeline_status import PartitionStatus, PipelineStatus, format_duration, pluralize
+from services.console.pipeline_status import PartitionStatus, PipelineStatus
 from services.console.verdict_stats import BUCKET_COUNT, RECENT_MAX, VerdictStats
 from services.console.web.status_page import CHART_HEIGHT, build_bars
 from services.console.web.templates import escape_invisible, untrusted_text
+from services.console.wording import format_duration, pluralize
 from services.eventlog.pipeline_queries import TopicLag, VerdictSummary
 
 AT = datetime(2026, 1, 31, 3, 0, tzinfo=UTC)

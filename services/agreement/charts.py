@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from services.agreement.coefficients import REASON_TEXTS
-from services.agreement.statistics import Agreement, DistanceBin, GraderAgreement
+from services.agreement.figures import Agreement, DistanceBin, GraderAgreement
 from services.moderation.grade_conversion import format_number
 
 WIDTH = 360

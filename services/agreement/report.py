@@ -11,8 +11,8 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from services.agreement.coefficients import Statistic
+from services.agreement.figures import Agreement, Difference
 from services.agreement.intraclass import IntraclassCorrelation
-from services.agreement.statistics import Agreement, Difference
 from services.moderation.assignment import Assignment
 from services.moderation.json_values import decimal_to_json
 

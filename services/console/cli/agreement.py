@@ -10,10 +10,11 @@ from rich.text import Text
 
 from services.agreement import LibrariesMissing
 from services.agreement.coefficients import REASON_TEXTS, Statistic
+from services.agreement.figures import Agreement, Difference, GraderPair
 from services.agreement.intraclass import IntraclassCorrelation
 from services.agreement.ratings import collect_ratings
 from services.agreement.report import agreement_csv, agreement_document, get_assignment_ref
-from services.agreement.statistics import Agreement, Difference, GraderPair, compute_agreement
+from services.agreement.statistics import compute_agreement
 from services.console.cli.access_reason import AccessReasonOption
 from services.console.cli.assignment import AssignmentIdArgument, AtOption, VersionOption, load_state
 from services.console.cli.options import JsonOption, RootAccountOption

@@ -4,8 +4,9 @@ import xml.etree.ElementTree as ElementTree
 from decimal import Decimal
 
 from services.agreement.charts import bias_chart, distance_chart
+from services.agreement.figures import Agreement
 from services.agreement.ratings import collect_ratings
-from services.agreement.statistics import Agreement, compute_agreement
+from services.agreement.statistics import compute_agreement
 from tests.fixtures.in_memory_course import ANN, BEN, CAT, COURSE, ESSAY, TA1, TA2, InMemoryCourse, moderated_course
 
 HOSTILE = '"><script>alert(1)</script>'

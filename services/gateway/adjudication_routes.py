@@ -23,7 +23,8 @@ from services.gateway.openapi_service import (
 )
 from services.gateway.parameter_checks import reject_unknown_parameters
 from services.gateway.path_ids import may_write
-from services.gateway.rails_params import get_object, parse_params
+from services.gateway.rails_params import parse_params
+from services.gateway.rails_values import get_object
 from services.gateway.responses import bad_request, json_response
 from services.gateway.service_routes import AsOfTime, AsOfVersion, OptionalQueryText
 from services.moderation.adjudication_documents import what_if_document

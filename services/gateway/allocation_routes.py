@@ -21,7 +21,8 @@ from services.gateway.openapi_service import (
 )
 from services.gateway.parameter_checks import TakenParameters, reject_unknown_parameters
 from services.gateway.path_ids import may_write
-from services.gateway.rails_params import Params, get_count, get_ids, get_object, parse_bool, parse_params
+from services.gateway.rails_params import Params, parse_params
+from services.gateway.rails_values import get_count, get_ids, get_object, parse_bool
 from services.gateway.responses import bad_request, json_response
 from services.gateway.service_routes import AsOfTime, AsOfVersion
 from services.moderation.allocation import allocation_document

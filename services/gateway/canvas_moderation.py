@@ -13,7 +13,8 @@ from services.gateway.openapi_service import PUBLISH
 from services.gateway.pagination import parse_list
 from services.gateway.parameter_checks import TakenParameters, reject_unknown_parameters
 from services.gateway.path_ids import find_view, find_view_after, resolve_assignment_key
-from services.gateway.rails_params import Params, get_ids, get_text, parse_params, parse_path_id
+from services.gateway.rails_params import Params, parse_params
+from services.gateway.rails_values import get_ids, get_text, parse_path_id
 from services.gateway.responses import bad_request, json_response, not_found, unauthorized
 from services.moderation.canvas_views import AssignmentView
 

@@ -14,7 +14,8 @@ from services.gateway.openapi_canvas import (
 )
 from services.gateway.pagination import link_header, parse_list, parse_page
 from services.gateway.path_ids import resolve_course, resolve_user_id, resolve_view
-from services.gateway.rails_params import get_ids, get_text, parse_params
+from services.gateway.rails_params import parse_params
+from services.gateway.rails_values import get_ids, get_text
 from services.gateway.responses import bad_request, json_response, not_found, unauthorized
 from services.moderation.canvas_courses import (
     RosterFilter,

@@ -5,7 +5,8 @@ from typing import Any
 from services.gateway.command_client import CommandRequest
 from services.gateway.pagination import parse_list
 from services.gateway.parameter_checks import TakenParameters, is_blank, reject_unknown_parameters
-from services.gateway.rails_params import Params, get_number, get_object, get_text, parse_bool
+from services.gateway.rails_params import Params
+from services.gateway.rails_values import get_number, get_object, get_text, parse_bool
 from services.gateway.responses import bad_request, unauthorized
 from services.moderation.canvas_views import AssignmentView
 

@@ -8,7 +8,8 @@ from services.gateway import path_ids
 from services.gateway.authentication import Caller
 from services.gateway.command_client import CommandRequest, raise_for_verdict
 from services.gateway.dependencies import Dependencies
-from services.gateway.rails_params import Params, get_ids
+from services.gateway.rails_params import Params
+from services.gateway.rails_values import get_ids
 from services.gateway.responses import not_found, unauthorized
 from services.gateway.service_routes import parse_as_of
 from services.moderation import ids

@@ -8,8 +8,8 @@ from typing import Any
 from schemas.global_ids import to_local_id
 from services.gateway.authentication import Caller
 from services.gateway.dependencies import Dependencies
-from services.gateway.rails_params import parse_path_id
 from services.gateway.rails_paths import unescape_segment
+from services.gateway.rails_values import parse_path_id
 from services.gateway.responses import not_found, unauthorized
 from services.moderation.assignment import Assignment
 from services.moderation.canvas_courses import can_read_course

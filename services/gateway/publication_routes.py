@@ -12,7 +12,8 @@ from services.gateway.openapi_service import (
     SCHEDULE_PUBLICATION,
 )
 from services.gateway.parameter_checks import reject_unknown_parameters
-from services.gateway.rails_params import get_text, parse_params
+from services.gateway.rails_params import parse_params
+from services.gateway.rails_values import get_text
 from services.gateway.responses import bad_request, json_response
 from services.moderation.publication_plan import plan_document
 

@@ -12,7 +12,8 @@ from services.gateway.openapi_service import (
     WITHDRAW_GRADE,
 )
 from services.gateway.parameter_checks import TakenParameters, reject_unknown_parameters
-from services.gateway.rails_params import Params, get_ids, get_number, get_text, parse_bool, parse_params
+from services.gateway.rails_params import Params, parse_params
+from services.gateway.rails_values import get_ids, get_number, get_text, parse_bool
 from services.gateway.responses import bad_request, json_response
 
 router = APIRouter(prefix="/api/moderation/v1/assignments/{assignment_id}")

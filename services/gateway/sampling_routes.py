@@ -11,7 +11,8 @@ from services.gateway.openapi_service import (
     DRAW_SAMPLE,
 )
 from services.gateway.parameter_checks import TakenParameters, reject_unknown_parameters
-from services.gateway.rails_params import get_count, get_number, parse_bool, parse_params
+from services.gateway.rails_params import parse_params
+from services.gateway.rails_values import get_count, get_number, parse_bool
 from services.gateway.responses import json_response
 
 router = APIRouter(prefix="/api/moderation/v1/assignments/{assignment_id}")

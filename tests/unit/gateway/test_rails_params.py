@@ -12,17 +12,8 @@ from fastapi import Request
 from services.gateway.authentication import Caller
 from services.gateway.command_client import build_command_id
 from services.gateway.pagination import Page, link_header, parse_page
-from services.gateway.rails_params import (
-    BODY_BYTES_MAX,
-    SMALL_BODY_BYTES_MAX,
-    SMALL_FIELDS_MAX,
-    get_ids,
-    get_number,
-    get_object,
-    get_text,
-    parse_bool,
-    parse_params,
-)
+from services.gateway.rails_params import BODY_BYTES_MAX, SMALL_BODY_BYTES_MAX, SMALL_FIELDS_MAX, parse_params
+from services.gateway.rails_values import get_ids, get_number, get_object, get_text, parse_bool
 from services.gateway.responses import ApiError, stringify_ids
 
 Json = dict[str, Any]

@@ -1,6 +1,7 @@
 """Chooses where Kafka and PostgreSQL run: as given by the environment, else in containers, else as local processes.
 
-``python -m deploy.local.backing_services`` prints the choice for each: ``given``, ``container`` or ``local``.
+``python -m deploy.local.backing_services`` prints the choice for each: ``given``, ``container`` or ``local``. Functions
+import ``containers`` only where they need it: the clients of container engines take as long to import as all the rest.
 """
 
 import os
@@ -8,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from deploy.local import containers
 from deploy.local.kafka import KafkaServer
 from deploy.local.paths import STATE, database_folder
 from deploy.local.postgres import PostgresServer
@@ -59,6 +59,8 @@ def choose_provider(kind: str) -> str:
         return "given"
     if kind == "postgres" and any(map(os.environ.get, PROGRAM_VARIABLES)):
         return "local"
+    from deploy.local import containers
+
     return "container" if containers.find_image(kind) else "local"
 
 
@@ -70,6 +72,8 @@ def kafka_server(
         case "given":
             return ExternalServer(environment["KAFKA_BOOTSTRAP"])
         case "container":
+            from deploy.local import containers
+
             return containers.kafka_container(name, heap)
         case _:
             return KafkaServer(STATE / name / "kafka", heap)
@@ -81,6 +85,8 @@ def postgres_server(name: str, provider: str | None = None, environment: Mapping
         case "given":
             return ExternalServer(environment["DATABASE_URL"])
         case "container":
+            from deploy.local import containers
+
             return containers.postgres_container(name)
         case _:
             return PostgresServer(database_folder(name))

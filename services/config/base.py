@@ -22,7 +22,7 @@ class Settings(BaseSettings):
             in DATABASE_URL.
     """
 
-    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, hide_input_in_errors=True, defer_build=True)
 
     def __init__(self, **values: Any) -> None:
         try:

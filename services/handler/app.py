@@ -14,11 +14,10 @@ from services.config.handler import HandlerSettings
 from services.eventlog.installation import Installation
 from services.handler.cache_share import CacheShare
 from services.handler.consumer import CommandConsumer
-from services.handler.faststream_adapter import identity_decoder, parse_batch
+from services.handler.faststream_adapter import faststream_security, identity_decoder, parse_batch
 from services.handler.metrics import HandlerTelemetry
 from services.handler.record_poll import RecordPoll
 from services.kafka.client_compat import replace_poll
-from services.kafka.client_options import faststream_security
 from services.runtime.health import Health
 
 # Not FastStream's own logger, which has a handler and a format of its own.

@@ -1,11 +1,24 @@
-"""FastStream's parser and decoder for batches: both leave the records unchanged, so that neither can fail."""
+"""FastStream's connection arguments, and its parser and decoder for batches, which leave the records unchanged."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiokafka import ConsumerRecord
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+
+from services.kafka.client_options import client_options
 
 RecordBatch = tuple[ConsumerRecord[Any, Any], ...]
+
+
+def faststream_security() -> BaseSecurity:
+    """Return the ``security`` of a FastStream broker. Raises SettingsError, see ``client_options``."""
+    options = client_options("")
+    tls = {"ssl_context": options.get("ssl_context")}
+    if "sasl_mechanism" not in options:
+        return BaseSecurity(**tls)
+    kind = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+    return kind[options["sasl_mechanism"]](options["sasl_plain_username"], options["sasl_plain_password"], **tls)
 
 
 async def parse_batch(records: RecordBatch, original: Callable[[RecordBatch], Awaitable[Any]]) -> Any:

@@ -8,8 +8,6 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
-
 from services.config.base import SettingsError
 from services.config.kafka import KafkaSecuritySettings
 
@@ -34,16 +32,6 @@ def client_options(bootstrap: str) -> dict[str, Any]:
             "sasl_plain_password": _read_password(settings),
         }
     return options
-
-
-def faststream_security() -> BaseSecurity:
-    """Return the ``security`` of a FastStream broker. Raises SettingsError, see :func:`client_options`."""
-    options = client_options("")
-    tls = {"ssl_context": options.get("ssl_context")}
-    if "sasl_mechanism" not in options:
-        return BaseSecurity(**tls)
-    kind = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
-    return kind[options["sasl_mechanism"]](options["sasl_plain_username"], options["sasl_plain_password"], **tls)
 
 
 def librdkafka_options(bootstrap: str) -> dict[str, str | int | float | bool]:

@@ -12,7 +12,8 @@ from deploy.local.certificates import CertificateAuthority
 from services.config.base import SettingsError
 from services.config.handler import HandlerSettings
 from services.config.kafka import KafkaSecuritySettings
-from services.kafka.client_options import client_options, faststream_security, librdkafka_options
+from services.handler.faststream_adapter import faststream_security
+from services.kafka.client_options import client_options, librdkafka_options
 
 ROOT = Path(__file__).parents[3]
 CLIENTS = {

@@ -38,7 +38,7 @@ from services.gateway.command_producer import CommandProducer
 from services.gateway.dependencies import Dependencies
 from services.gateway.error_handlers import add_gateway_error_handlers
 from services.gateway.metrics import METRICS
-from services.gateway.openapi_completion import complete_document
+from services.gateway.openapi_document import read_document
 from services.gateway.pending_places import PendingPlaces
 from services.gateway.rails_params import BODY_BYTES_MAX
 from services.gateway.rails_paths import RailsPathMiddleware
@@ -237,6 +237,5 @@ def create_fastapi_app(
     app.add_middleware(RailsPathMiddleware)
     app.add_middleware(HeadMiddleware)
     add_gateway_error_handlers(app, routers)
-    document = complete_document(app.openapi())
-    app.openapi = lambda: document  # type: ignore[method-assign]
+    app.openapi = read_document  # type: ignore[method-assign]
     return app

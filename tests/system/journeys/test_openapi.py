@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.gateway.openapi import OPENAPI_FILE
+from services.gateway.openapi_document import OPENAPI_FILE
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.gateway_client import GatewayClient
 from tests.fixtures.system import System

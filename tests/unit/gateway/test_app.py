@@ -1,10 +1,12 @@
-"""Headers of every response of the gateway, and the port of its health routes."""
+"""Headers of every response of the gateway, the port of its health routes, and its OpenAPI document."""
 
 from types import SimpleNamespace
 
 import httpx
 
 from services.gateway.app import create_fastapi_app
+from services.gateway.openapi import render_openapi
+from services.gateway.openapi_document import OPENAPI_FILE
 from services.runtime.health import Health
 
 HEALTH_PATHS = ("/health/live", "/health/ready", "/metrics")
@@ -21,6 +23,10 @@ async def test_health_and_metrics_are_not_on_the_public_port_if_they_have_their_
         for path in HEALTH_PATHS:
             assert (await own.get(path)).status_code == 404, path
             assert (await shared.get(path)).status_code in (200, 503), path
+
+
+def test_served_openapi_document_is_that_of_the_routes() -> None:
+    assert OPENAPI_FILE.read_text() == render_openapi(), "run python -m services.gateway.openapi"
 
 
 async def test_responses_forbid_caching() -> None:

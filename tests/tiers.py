@@ -78,6 +78,12 @@ UNIT_OPTIONS = ("-p", "no:schemathesis", "-p", "no:xdist")
 """Importing these plugins takes longer than a hundred tests, and no unit test needs them."""
 RULES_TESTS = tuple(f"tests/unit/{package}" for package in ("moderation", "commands", "schemas"))
 """The unit tests of rules, commands and formats: half of them, apart so that each core collects only its half."""
+SLOW_TESTS = tuple(
+    str(path.relative_to(ROOT))
+    for path in sorted((ROOT / "tests/unit").rglob("test_*.py"))
+    if "pytest.mark.slow" in path.read_text()
+)
+"""The files with slow unit tests: to collect all of them takes longer than some of these tests."""
 FAULTS_TESTS = "tests/system/faults"
 SABOTAGES = f"{FAULTS_TESTS}/test_sabotages.py"
 RECOVERY_TESTS = tuple(
@@ -119,7 +125,7 @@ TIERS = {
             minutes=5,
             needs_servers=False,
         ),
-        pytest_tier("slow", *UNIT_OPTIONS, "-m", "slow", "tests/unit", minutes=5, needs_servers=False),
+        pytest_tier("slow", *UNIT_OPTIONS, "-m", "slow", *SLOW_TESTS, minutes=5, needs_servers=False),
         pytest_tier("integration", "tests/integration", *(f"--ignore={path}" for path in OPERATORS_TESTS), minutes=20),
         pytest_tier("operators", *OPERATORS_TESTS, minutes=15),
         pytest_tier(

@@ -14,12 +14,13 @@ from deploy.local.postgres import create_database
 from deploy.local.postgres import is_ready as is_postgres_ready
 from tests.system.faults.installation import wait_until
 
-SMALL_DISK = "400m"
-"""Size of the disk of the last broker, where it may be mounted (as root): it can be made full."""
+LIMITED_DISK = "6g"
+"""Size of the last broker's disk, where one may be mounted (as root). An hour's load must fit; it takes memory only as far as
+it is used. A cell makes it full by making it smaller."""
 
 
 class Servers:
-    """``small_disk``: the mount point of the last broker's data; None if nothing may be mounted."""
+    """``limited_disk``: the mount point of the last broker's data; None if nothing may be mounted."""
 
     def __init__(self) -> None:
         name = f"faults-{uuid.uuid4().hex[:6]}"
@@ -27,10 +28,10 @@ class Servers:
         self.postgres_folder = database_folder(name)
         self.kafka = KafkaCluster(self.folder / "kafka")
         self.postgres = PostgresPair(self.postgres_folder)
-        self.small_disk: Path | None = None
+        self.limited_disk: Path | None = None
 
     def start(self) -> None:
-        self.small_disk = mount_tmpfs(self.kafka.brokers[-1].folder, SMALL_DISK)
+        self.limited_disk = mount_tmpfs(self.kafka.brokers[-1].folder, LIMITED_DISK)
         self.kafka.start()
         self.postgres_folder.mkdir(parents=True, exist_ok=True)
         self.postgres.start()
@@ -39,8 +40,8 @@ class Servers:
         """End all servers and delete their data."""
         self.kafka.kill()
         self.postgres.kill()
-        if self.small_disk is not None:
-            unmount(self.small_disk)
+        if self.limited_disk is not None:
+            unmount(self.limited_disk)
         self.kafka.remove()
         self.postgres.remove()
 

@@ -11,7 +11,7 @@ from tests.system.faults.cells import cell
 from tests.system.faults.cells.brokers import start_brokers
 from tests.system.faults.fault_run import FaultRun, Skipped
 from tests.system.faults.installation import Installation, opened, wait_until
-from tests.system.faults.servers import SMALL_DISK, mount_tmpfs, resize_tmpfs, unmount
+from tests.system.faults.servers import LIMITED_DISK, mount_tmpfs, resize_tmpfs, unmount
 
 LEFT_BYTES = 1 << 20
 TABLESPACE_SIZE, ENLARGED_SIZE = "24m", "400m"
@@ -22,7 +22,7 @@ NOT_MOUNTED = "no file system of limited size may be mounted here (it needs root
 @cell()
 def fill_broker_disk(run: FaultRun) -> None:
     """The disk of a broker is full: it ends, the other two go on; with room again it comes back."""
-    folder, broker = run.servers.small_disk, run.servers.kafka.brokers[-1]
+    folder, broker = run.servers.limited_disk, run.servers.kafka.brokers[-1]
     if folder is None:
         raise Skipped(NOT_MOUNTED)
     run.injected("disk of a broker full")
@@ -30,7 +30,7 @@ def fill_broker_disk(run: FaultRun) -> None:
     try:
         wait_until(lambda: broker.pid() is None, "the broker notices that its disk is full", FULL_SECONDS_MAX)
     finally:
-        resize_tmpfs(folder, SMALL_DISK)
+        resize_tmpfs(folder, LIMITED_DISK)
     run.recovered(start_brokers(run, len(run.servers.kafka.brokers) - 1))
 
 

@@ -25,7 +25,8 @@ class BatchWriter:
     """Collects the rows of a batch, applies its events to the cached states, and appends the rows.
 
     ``first_verdicts``: by command key, from the log and the batch so far. ``size``: characters of JSON and bytes of
-    dead letters so far. ``persons_with_data``: those of the persons to erase whose personal data the log has.
+    dead letters so far. ``persons_with_data``: those of the persons to erase whose personal data the log has;
+    ``may_erase``: whether there are any to erase. ``is_complete``: everything that any command needs was read.
     """
 
     def __init__(
@@ -34,10 +35,13 @@ class BatchWriter:
         first_verdicts: dict[tuple[str, int], FirstVerdict],
         state_cache: StateCache,
         persons_with_data: Collection[Person],
+        may_erase: bool,
     ) -> None:
         self.decided_at = rows.decided_at
         self.decided_at_text = format_time(rows.decided_at)
         self.first_verdicts = first_verdicts
+        self.is_complete = state_cache.is_complete and all(verdict.is_loaded for verdict in first_verdicts.values())
+        self._may_erase = may_erase
         self._rows = rows
         self._state_cache = state_cache
         self._outcomes: Counter[Outcome] = Counter()
@@ -56,7 +60,7 @@ class BatchWriter:
 
     def has_personal_data(self, command: ReadableCommand) -> bool:
         """Return whether the log, or the batch so far, has personal data of the person that a command erases."""
-        person = find_person_to_erase(command)
+        person = find_person_to_erase(command) if self._may_erase else None
         return person is not None and self._sealer.has_personal_data(person)
 
     @property
@@ -66,7 +70,7 @@ class BatchWriter:
 
     def add(self, incoming: IncomingCommand, serialized: SerializedCommand, state: CommandState) -> None:
         """Add a command's events and verdict; ``state``: what it was decided on; the events are applied to it."""
-        person = find_person_to_erase(incoming.command)
+        person = find_person_to_erase(incoming.command) if self._may_erase else None
         if person is not None and isinstance(serialized.decision, Accepted):
             self._sealer.erase(person)
         if serialized.events:

@@ -133,7 +133,7 @@ class CommandProcessor:
         for count, incoming in enumerate(part, 1):
             if isinstance(incoming, IncomingDeadLetter):
                 batch.add_dead_letter(incoming)
-            elif not batch.is_loaded(incoming):
+            elif not (batch.is_complete or batch.is_loaded(incoming)):
                 return count - 1
             else:
                 state = self.state_cache.get_state(incoming.command, incoming.shard)
@@ -185,14 +185,14 @@ class CommandProcessor:
 
     async def _load(self, part: Records, shards: Sequence[int], watermarks: dict[int, int]) -> BatchWriter:
         """Read what the decisions depend on: time, heads, first verdicts, streams, and ids for new streams."""
-        command_ids = {incoming.command.command_id for incoming in part if isinstance(incoming, IncomingCommand)}
+        commands = [incoming for incoming in part if isinstance(incoming, IncomingCommand)]
+        command_ids = {incoming.command.command_id for incoming in commands}
         context = await self.event_store.read_batch_context(shards, command_ids)
         self.state_cache.drop_stale({shard: head.position for shard, head in context.heads.items()})
         new_streams = await self.state_cache.load(self.event_store, _select_valid(part))
         self.state_cache.assign_stream_ids(new_streams, await self._take_stream_ids(len(new_streams)))
         rows = AppendBatch(self.incarnation, context.decided_at, context.heads, watermarks)
         encryption_keys = self.event_store.encryption_keys
-        commands = [incoming for incoming in part if isinstance(incoming, IncomingCommand)]
         first_verdicts = context.first_verdicts
         await recognize_repeated_commands(encryption_keys, commands, first_verdicts)
         repeated = [incoming for incoming in commands if incoming.command_key in first_verdicts]
@@ -203,7 +203,7 @@ class CommandProcessor:
         )
         persons = [person for incoming in commands if (person := find_person_to_erase(incoming.command)) is not None]
         persons_with_data = await encryption_keys.of_persons(persons)
-        return BatchWriter(rows, first_verdicts, self.state_cache, persons_with_data)
+        return BatchWriter(rows, first_verdicts, self.state_cache, persons_with_data, may_erase=bool(persons))
 
     async def _take_stream_ids(self, count: int) -> list[tuple[int, bytes]]:
         """Take numbers for new streams, each with a random secret of 16 bytes."""

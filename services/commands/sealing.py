@@ -20,7 +20,6 @@ from services.eventlog.personal_data import seal_bytes, seal_parts
 from services.moderation import commands
 from services.moderation.commands import Command
 
-ERASE_PERSON = "erase_person"
 _NO_PERSONS: frozenset[int] = frozenset()
 _FIRST_DAY = date(2020, 1, 1)
 _DAY_BYTES = 2
@@ -67,10 +66,8 @@ def find_persons(command: Command) -> frozenset[int]:
 
 def find_person_to_erase(command: ReadableCommand) -> Person | None:
     """Return the person that a command erases, None for every other command."""
-    # The type first: every command is asked several times.
-    if command.type != ERASE_PERSON or isinstance(command, InvalidCommand):
+    if isinstance(command, InvalidCommand) or not isinstance(command.data, commands.ErasePerson):
         return None
-    assert isinstance(command.data, commands.ErasePerson)
     return Person(command.root_account_id, command.course_id, command.data.user_id)
 
 

@@ -4,7 +4,6 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import cast
 
 from services.commands.command_state import NO_STATE, PLACEHOLDER_STREAM_ID, CommandState, NewStreamId, StreamName
 from services.commands.incoming_command import ReadableCommand
@@ -18,7 +17,7 @@ from services.moderation.assignment import Assignment
 from services.moderation.commands import ASSIGNMENT_COMMANDS, Command
 from services.moderation.course import Course
 from services.moderation.erasure import erase_texts
-from services.moderation.events import AssignmentEvent, CourseEvent, Event, PersonErased
+from services.moderation.events import Event, PersonErased
 from services.moderation.evolve import evolve_assignment
 from services.moderation.evolve_course import evolve_course
 
@@ -108,6 +107,11 @@ class StateCache:
         self._unread = await read_streams(self, event_store, missing, len(set(needed_first).intersection(missing)))
         return self._find_new_streams(command for command in commands if self.is_loaded(command))
 
+    @property
+    def is_complete(self) -> bool:
+        """Return whether the last ``load`` has read everything."""
+        return not self._unread
+
     def is_loaded(self, command: ReadableCommand) -> bool:
         """Return whether ``load`` has read the streams of one of its commands, or they do not exist."""
         if not self._unread or isinstance(command, InvalidCommand):
@@ -180,11 +184,11 @@ class StateCache:
     def apply(self, state: CommandState, event: Event, position: int, at: datetime, size: int) -> None:
         """Apply a new event to its state in place; ``size``: characters of its data."""
         if state.assignment is None:
-            evolve_course(state.course, cast(CourseEvent, event), position=position, at=at)
+            evolve_course(state.course, event, position=position, at=at)  # type: ignore[arg-type]  # Of a course.
             if isinstance(event, PersonErased):
                 self._erase_texts(state.course, event.user_id)
             return
-        evolve_assignment(state.assignment, cast(AssignmentEvent, event), position=position, at=at)
+        evolve_assignment(state.assignment, event, position=position, at=at)  # type: ignore[arg-type]
         if size > LARGE_EVENT_BYTES:
             self._add_event_bytes((state.stream.root_account, state.assignment.assignment_id), size)
 

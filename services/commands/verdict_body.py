@@ -21,9 +21,10 @@ def encode_verdict(
     event_count, result = 0, None
     if isinstance(decision, Accepted):
         event_count, result = len(decision.events), _stringify_ids(decision.result)
+    root_account_id, course_id, assignment_id = command.root_account_id, command.course_id, command.assignment_id
     verdict: dict[str, Any] = {
         "command_id": command.command_id,
-        "root_account_id": _format_id(command.root_account_id),
+        "root_account_id": None if root_account_id is None else str(root_account_id),
         "type": command.type,
         "status": "accepted",
         "reason": None,
@@ -31,8 +32,8 @@ def encode_verdict(
         "message": None,
         "http_status": ACCEPTED_STATUS,
         "errors": (),
-        "course_id": _format_id(command.course_id),
-        "assignment_id": _format_id(command.assignment_id),
+        "course_id": None if course_id is None else str(course_id),
+        "assignment_id": None if assignment_id is None else str(assignment_id),
         "stream_version": None if isinstance(command, InvalidCommand) else version + event_count,
         "events": event_count,
         "result": result,
@@ -55,10 +56,6 @@ def encode_verdict(
 def encode_duplicate_verdict(first_verdict: str) -> bytes:
     """Encode the first verdict again, equal except for ``duplicate``."""
     return orjson.dumps({**orjson.loads(first_verdict), "duplicate": True})
-
-
-def _format_id(identifier: int | None) -> str | None:
-    return None if identifier is None else str(identifier)
 
 
 def _stringify_ids(result: Any) -> Any:

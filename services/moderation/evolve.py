@@ -50,7 +50,27 @@ from services.moderation.gradebook_entries import (
 def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, position: int, at: datetime) -> None:
     """Apply an event of an assignment's stream."""
     assignment.version += 1
+    # The most frequent events first.
     match event:
+        case ProvisionalGradeCreated():
+            grade = ProvisionalGrade(
+                event.provisional_grade_id,
+                event.student_id,
+                event.scorer_id,
+                event.final,
+                event.score,
+                event.grade,
+                event.graded_at,
+                event.graded_anonymously,
+                event.rubric_assessment,
+            )
+            add_grade(assignment, grade, position=position, at=at)
+        case ProvisionalGradeUpdated(provisional_grade_id=grade_id, changes=changes):
+            new_values = [(name, new) for name, (_, new) in changes.items()]
+            change_grade(assignment, grade_id, new_values, position=position, at=at)
+        case ProvisionalGradeSelected(student_id=student, provisional_grade_id=grade_id):
+            assignment.selections[student] = Selection(grade_id, position, _claims_selection(assignment, student))
+            assignment.touch_submission(student, at)
         case AssignmentCreated(settings=settings):
             _apply_settings(assignment, settings.items(), position)
         case AssignmentUpdated(changes=changes, kept_student_ids=kept_student_ids):
@@ -82,29 +102,10 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
             assignment.added_students.update(students)
             assignment.sample_reasons.update((row["student_id"], row["reasons"]) for row in sampled)
             assignment.student_list_cache.clear()
-        case ProvisionalGradeCreated():
-            grade = ProvisionalGrade(
-                event.provisional_grade_id,
-                event.student_id,
-                event.scorer_id,
-                event.final,
-                event.score,
-                event.grade,
-                event.graded_at,
-                event.graded_anonymously,
-                event.rubric_assessment,
-            )
-            add_grade(assignment, grade, position=position, at=at)
-        case ProvisionalGradeUpdated(provisional_grade_id=grade_id, changes=changes):
-            new_values = [(name, new) for name, (_, new) in changes.items()]
-            change_grade(assignment, grade_id, new_values, position=position, at=at)
         case ProvisionalCommentCreated(provisional_grade_id=grade_id, comment_id=comment_id, author_id=author):
             grade = assignment.provisional_grades[grade_id]
             grade.comments += (new_comment(assignment, comment_id, author, event.comment, at),)
             assignment.touch_submission(event.student_id, at)
-        case ProvisionalGradeSelected(student_id=student, provisional_grade_id=grade_id):
-            assignment.selections[student] = Selection(grade_id, position, _claims_selection(assignment, student))
-            assignment.touch_submission(student, at)
         case ProvisionalGradeAdjudicated():
             _apply_adjudication(assignment, event)
             assignment.touch_submission(event.student_id, at)

@@ -15,8 +15,8 @@ from deploy.local.postgres import is_ready as is_postgres_ready
 from tests.system.faults.installation import wait_until
 
 LIMITED_DISK = "6g"
-"""Size of the last broker's disk, where one may be mounted (as root). An hour's load must fit; it takes memory only as far as
-it is used. A cell makes it full by making it smaller."""
+"""Size of the last broker's disk, where one may be mounted (as root). An hour's load must fit; it takes memory only as
+far as it is used. A cell makes it full by making it smaller."""
 
 
 class Servers:

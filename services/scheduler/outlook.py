@@ -25,6 +25,7 @@ from services.moderation.decisions import (
 )
 from services.moderation.schedule import find_refusal_now
 from services.runtime.errors import POSTGRES_ERRORS, describe_error
+from services.runtime.failpoints import failpoints
 from services.telemetry.metrics.scheduler import SchedulerMetrics
 
 LOGGER = logging.getLogger("outlook")
@@ -56,8 +57,10 @@ class Outlook:
             while True:
                 try:
                     if connection is None or connection.is_closed():
-                        connection = await connect(self._url, "scheduler-outlook", READER)
-                    await self.observe(connection)
+                        async with failpoints.around("scheduler.outlook.connect"):
+                            connection = await connect(self._url, "scheduler-outlook", READER)
+                    async with failpoints.around("scheduler.outlook.observe"):
+                        await self.observe(connection)
                 except POSTGRES_ERRORS as error:
                     LOGGER.info("schedules cannot be monitored at present: %s", describe_error(error))
                     if connection is not None:
@@ -106,6 +109,7 @@ class Outlook:
         return Counter(reason for _, reason in kept.values() if reason is not None)
 
     async def _find_refusal(self, connection: Connection, schedule: Schedule) -> str | None:
-        loaded = await load_as_of(StreamReader(connection), schedule.root_account, schedule.assignment)
+        async with failpoints.around("scheduler.outlook.load_as_of"):
+            loaded = await load_as_of(StreamReader(connection), schedule.root_account, schedule.assignment)
         assert loaded is not None
         return find_refusal_now(schedule.plan_digest, schedule.user_id, *loaded)

@@ -17,6 +17,7 @@ from services.config.scheduler import SchedulerSettings
 from services.eventlog.postgres import READER, HeartbeatConnection, connect
 from services.eventlog.schedules import Schedule, find_decided, read_schedules
 from services.runtime.errors import KAFKA_ERRORS, POSTGRES_ERRORS, Server, describe_error
+from services.runtime.failpoints import failpoints
 from services.runtime.health import Health
 from services.scheduler.sender import PublicationSender, send_each
 from services.telemetry.metrics.scheduler import SchedulerMetrics
@@ -98,7 +99,9 @@ class Scheduler:
         self._asked = "postgresql"
         if self._connection is None or self._connection.is_closed():
             self._connection = None
-            self._connection = await connect(self._url, "scheduler", READER)
+            async with failpoints.around("scheduler.connect"):
+                connection = await connect(self._url, "scheduler", READER)
+            self._connection = failpoints.arm(connection, "scheduler.connection")
             self._connection.heartbeat = functools.partial(self._health.heartbeat, "scheduler")
             self._full_scan_at = -math.inf
         is_full_scan = time.monotonic() - self._full_scan_at >= FULL_SCAN_SECONDS

@@ -18,6 +18,7 @@ from services.eventlog.schedules import Schedule
 from services.kafka.client_options import client_options
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import KAFKA_ERRORS
+from services.runtime.failpoints import failpoints
 
 # The token's expiry is checked against the record's append time, which a broker outage delays.
 TOKEN_LIFETIME_SECONDS = 600
@@ -102,12 +103,15 @@ class PublicationSender:
         """Start the producer unless it runs. Raises KAFKA_ERRORS: no broker answers; nothing can be sent."""
         if self._producer is not None:
             return
-        producer = AIOKafkaProducer(
-            **client_options(self._bootstrap),
-            client_id="moderation-scheduler",
-            enable_idempotence=True,
-            acks="all",
-            request_timeout_ms=10_000,
+        producer = failpoints.arm(
+            AIOKafkaProducer(
+                **client_options(self._bootstrap),
+                client_id="moderation-scheduler",
+                enable_idempotence=True,
+                acks="all",
+                request_timeout_ms=10_000,
+            ),
+            "scheduler.producer",
         )
         try:
             await producer.start()

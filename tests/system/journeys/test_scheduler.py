@@ -25,6 +25,11 @@ from tests.integration.telemetry.test_outages import TcpProxy
 FINAL_GRADER, GRADER, STUDENT = 11, 21, 31
 PUNCTUAL_SECONDS = 20
 """A stalled machine does not count as a late scheduler."""
+FAILURES = (
+    "scheduler.connect.after=raise@1,scheduler.connection.fetch.before=raise@1,scheduler.connection.fetch.after=raise@2,"
+    "scheduler.producer.start.after=raise@1,scheduler.producer.send_and_wait.after=raise@1,"
+    "scheduler.producer.stop.before=raise@1,scheduler.outlook.observe.before=raise@1"
+)
 
 
 class Season:
@@ -97,6 +102,13 @@ class Season:
             return published_at
 
         return datetime.fromisoformat(await wait_until(find, f"the grades of assignment {assignment} are published"))
+
+    async def count_events(self, assignment: str, event_type: str) -> int:
+        """Count the events of one type of an assignment."""
+        statement = "select count(*) from event where data->>'assignment_id' = $1 and type = $2"
+        count = await self.query(statement, assignment, event_type)
+        assert isinstance(count, int)
+        return count
 
     async def count_sent(self, assignment: str) -> int:
         """Count the decided publications of an assignment, including duplicates."""
@@ -226,8 +238,34 @@ async def test_publication_sent_by_two_schedulers_before_its_decision_happens_on
         return await season.count_sent(assignment) == 2
 
     await wait_until(both_are_decided, "both are decided")
-    statement = "select count(*) from event where data->>'assignment_id' = $1 and type = 'grades_posted'"
-    assert await season.query(statement, assignment) == 1
+    assert await season.count_events(assignment, "grades_posted") == 1
+
+
+async def test_publication_happens_once_whichever_boundary_the_scheduler_fails_at(season: Season) -> None:
+    scheduler = season.create_scheduler(FAILPOINTS=FAILURES)
+    scheduler.start()
+    assignments = [await season.create_assignment()]
+    times = [await season.schedule(assignments[0], 1)]
+    published_at = [await season.wait_for_publication(assignments[0])]
+    failed = {f"{choice.split('=')[0]}: raise" for choice in FAILURES.split(",")}
+    assert {line for line in failed if line not in scheduler.log.read_text()} == set()
+    scheduler.kill()
+
+    for moment in ("before", "after"):
+        scheduler.environment["FAILPOINTS"] = f"scheduler.producer.send_and_wait.{moment}=crash"
+        scheduler.start()
+        crashing = scheduler.popen
+        assert crashing is not None
+        assignments.append(await season.create_assignment())
+        times.append(await season.schedule(assignments[-1], 1))
+        await wait_until(lambda popen=crashing: popen.poll() is not None, f"it is killed {moment} it sends")  # type: ignore[misc]
+        scheduler.environment["FAILPOINTS"] = ""
+        scheduler.start()
+        published_at.append(await season.wait_for_publication(assignments[-1]))
+        scheduler.kill()
+
+    assert [early for early in zip(times, published_at, strict=True) if early[1] < early[0]] == []
+    assert [await season.count_events(assignment, "grades_posted") for assignment in assignments] == [1, 1, 1]
 
 
 async def test_publications_follow_an_outage_of_kafka_and_of_postgresql(season: Season) -> None:

@@ -1,10 +1,11 @@
-"""The list of failpoints is complete: every call of handler and relay to a server passes one, and each is used."""
+"""The list of failpoints is complete: each server call of handler, relay and scheduler passes one; all are used."""
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
@@ -18,6 +19,7 @@ MODULES = [
     *sorted((ROOT / "services/handler").glob("*.py")),
     *sorted((ROOT / "services/commands").glob("*.py")),
     *sorted((ROOT / "services/relay").glob("*.py")),
+    *sorted((ROOT / "services/scheduler").glob("*.py")),
     ROOT / "services/kafka/transactions.py",
     ROOT / "services/eventlog/topic_identity.py",
     ROOT / "services/publishing/record_mapper.py",
@@ -34,9 +36,15 @@ CLIENTS = {
     "consumer": ("handler.consumer", AIOKafkaConsumer),
     "producer": ("relay.producer", AIOKafkaProducer),
 }
+SCHEDULER_CLIENTS = {
+    "producer": ("scheduler.producer", AIOKafkaProducer),
+    "connection": ("scheduler.connection", asyncpg.Connection),
+}
 SERVER_PACKAGES = ("services.eventlog", "services.kafka", "services.publishing")
 # FastStream fetches records, and the connection ends a transaction, below our own calls.
 BELOW = {"handler.consumer.getmany", "handler.connection.execute"}
+# The functions that get the scheduler's connection query by this method alone.
+BELOW |= {"scheduler.connection.fetch"}
 # The monitor's two blocks surround its checks.
 BELOW |= {"monitor.postgresql", "monitor.kafka"}
 PASSED_ON = {*CLIENTS, "connection"}
@@ -56,10 +64,11 @@ def is_coroutine(client: type, method: str) -> bool:
 class Boundaries(ast.NodeVisitor):
     """Collects the boundaries that a module passes, and its server calls that pass none."""
 
-    def __init__(self, imported: set[str]) -> None:
+    def __init__(self, imported: set[str], clients: Mapping[str, tuple[str, type]]) -> None:
         self.passed: set[str] = set()
         self.missing: list[str] = []
         self._imported = imported
+        self._clients = clients
         self._blocks = 0
 
     def visit_AsyncWith(self, node: ast.AsyncWith) -> None:
@@ -77,8 +86,8 @@ class Boundaries(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         self.generic_visit(node)
-        if isinstance(node.func, ast.Attribute) and client_name(node.func.value) in CLIENTS:
-            prefix, client = CLIENTS[client_name(node.func.value)]
+        if isinstance(node.func, ast.Attribute) and client_name(node.func.value) in self._clients:
+            prefix, client = self._clients[client_name(node.func.value)]
             if is_coroutine(client, node.func.attr):
                 boundary = f"{prefix}.{node.func.attr}"
                 self.passed.add(boundary)
@@ -87,7 +96,13 @@ class Boundaries(ast.NodeVisitor):
 
     def visit_Await(self, node: ast.Await) -> None:
         self.generic_visit(node)
-        call = node.value
+        self._check_function(node.value)
+
+    def visit_AsyncFor(self, node: ast.AsyncFor) -> None:
+        self.generic_visit(node)
+        self._check_function(node.iter)
+
+    def _check_function(self, call: ast.expr) -> None:
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
             return
         if call.func.id not in self._imported - ASKS_NO_SERVER:
@@ -105,7 +120,9 @@ def imported_functions(module: ast.Module) -> Iterator[str]:
 
 def find_boundaries(path: Path) -> Boundaries:
     module = ast.parse(path.read_text())
-    found = Boundaries(set(imported_functions(module)) if path.parent.name in ("handler", "relay") else set())
+    is_process = path.parent.name in ("handler", "relay", "scheduler")
+    clients = SCHEDULER_CLIENTS if path.parent.name == "scheduler" else CLIENTS
+    found = Boundaries(set(imported_functions(module)) if is_process else set(), clients)
     found.visit(module)
     return found
 
